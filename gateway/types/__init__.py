@@ -1,0 +1,67 @@
+"""The nouns. Everything else imports these; they import nothing of ours."""
+
+from gateway.types.endpoint import (
+    DataFacts,
+    Dialect,
+    Endpoint,
+    Limits,
+    Model,
+    Price,
+    Priors,
+    PromptCache,
+    Tier,
+    Window,
+)
+from gateway.types.outcome import BLAMED, Failure, Fault, OutcomeName, Row, Usage
+from gateway.types.policy import (
+    Attempts,
+    CacheRule,
+    Limit,
+    Measure,
+    Operator,
+    Pick,
+    Policy,
+    Require,
+    Score,
+    Timeouts,
+)
+from gateway.types.request import CacheMode, Request, Surface
+from gateway.types.units import PICO, Seconds, Share, Unit, Usd, UsdPerHour
+
+__all__ = [
+    "BLAMED",
+    "PICO",
+    "Attempts",
+    "CacheMode",
+    "CacheRule",
+    "DataFacts",
+    "Dialect",
+    "Endpoint",
+    "Failure",
+    "Fault",
+    "Limit",
+    "Limits",
+    "Measure",
+    "Model",
+    "Operator",
+    "OutcomeName",
+    "Pick",
+    "Policy",
+    "Price",
+    "Priors",
+    "PromptCache",
+    "Request",
+    "Require",
+    "Row",
+    "Score",
+    "Seconds",
+    "Share",
+    "Surface",
+    "Tier",
+    "Timeouts",
+    "Unit",
+    "Usage",
+    "Usd",
+    "UsdPerHour",
+    "Window",
+]

@@ -1,0 +1,172 @@
+"""An endpoint: one model as one provider serves it. The unit of routing, health and price.
+
+All of it is dated configuration (`catalog/`, `gateway.yaml`), because hosts, prices and limits change within days.
+`unknown` and `None` are values: nothing is guessed.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gateway.types.units import Seconds, Share
+
+Status = Literal["active", "uncertain", "retired", "self_hosted"]
+Tristate = Literal["yes", "no", "unknown"]
+Quantization = Literal[
+    "int4", "int8", "fp4", "nvfp4", "mxfp4", "fp6", "fp8", "mxfp8", "fp16", "bf16", "fp32", "unknown"
+]
+ThinkingSwitch = Literal[
+    "chat_template_args.enable_thinking",
+    "chat_template_kwargs.enable_thinking",
+    "chat_template_kwargs.thinking",
+    "enable_thinking",
+    "enable_thinking|reasoning_effort",
+    "model",
+    "reasoning.effort",
+    "reasoning.enabled",
+    "reasoning_effort",
+    "thinking.type",
+    "unknown",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """Prices (USD per 1M tokens) for prompts longer than `over_prompt_tokens`."""
+
+    over_prompt_tokens: int
+    input: float
+    output: float
+    cached_input: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Prices between two hours of the day in UTC (`from_hour` <= hour < `to_hour`, may wrap midnight)."""
+
+    from_hour: int
+    to_hour: int
+    input: float
+    output: float
+    cached_input: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """List prices, USD per 1M tokens, as published on `as_of`. No `cached_input` means no discount."""
+
+    input: float
+    output: float
+    cached_input: float | None = None
+    cache_write: float | None = None
+    tiers: tuple[Tier, ...] = ()
+    hours: tuple[Window, ...] = ()
+    as_of: str = "unknown"
+
+    def rates(self, prompt_tokens: int, hour: int) -> tuple[float, float, float]:
+        """(input, cached input, output) in USD per 1M tokens for one request; tiers win over hours."""
+        best: Price | Tier | Window = self
+        for window in self.hours:
+            if _within(hour, window.from_hour, window.to_hour):
+                best = window
+        for tier in self.tiers:
+            if prompt_tokens > tier.over_prompt_tokens:
+                best = tier
+        cached = best.cached_input
+        return best.input, best.input if cached is None else cached, best.output
+
+
+def _within(hour: int, start: int, end: int) -> bool:
+    return start <= hour < end if start <= end else hour >= start or hour < end
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a host's wire differs from OpenAI's: data, so that a new host needs no code.
+
+    `thinking` names the request field that switches thinking on and off (`upstream/dialects.py` holds the table);
+    `thinking_default` is what the host does when nothing is sent; `null_usage` says that every chunk carries
+    `"usage": null`; `drop` lists request parameters this host refuses although it need not see them.
+    """
+
+    thinking: ThinkingSwitch = "unknown"
+    thinking_default: Literal["on", "off", "unknown"] = "unknown"
+    thinking_model: str | None = None
+    reasoning_field: Literal["reasoning_content", "reasoning", "unknown"] = "reasoning_content"
+    null_usage: bool = False
+    drop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PromptCache:
+    """The host's own prompt cache: whether it works by itself, and how long a prefix lives after its last use."""
+
+    automatic: bool | None = None
+    ttl: Seconds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DataFacts:
+    """What the host declares it does with prompts. A policy that demands one of these drops the unknown."""
+
+    trains: Tristate = "unknown"
+    zdr: Tristate = "unknown"
+    region: str = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Published rate limits; None is unknown."""
+
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Priors:
+    """What was published about the host's behaviour, used until own traffic has been seen."""
+
+    ttft_p50: Seconds | None = None
+    throughput_p50: float | None = None  # output tokens per second
+    tools_ok: Share | None = None
+    uptime: Share | None = None
+    as_of: str = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One model at one provider. `id` is OpenRouter's tag (`novita/fp8`)."""
+
+    id: str
+    provider: str
+    base_url: str | None
+    model: str | None
+    name: str = ""  # display name of the provider
+    status: Status = "active"
+    retires: str | None = None
+    note: str = ""
+    api_key_env: str | None = None
+    price: Price | None = None
+    context: int = 163_840
+    max_input: int | None = None
+    max_output: int | None = None
+    quantization: Quantization = "unknown"
+    supports: tuple[str, ...] = ()
+    dialect: Dialect = field(default_factory=Dialect)
+    cache: PromptCache = field(default_factory=PromptCache)
+    cancel: Literal["stops", "bills", "unknown"] = "unknown"
+    data: DataFacts = field(default_factory=DataFacts)
+    limits: Limits = field(default_factory=Limits)
+    priors: Priors = field(default_factory=Priors)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that clients may name, and who serves it."""
+
+    id: str
+    name: str
+    context: int
+    created: int
+    aliases: tuple[str, ...]
+    endpoints: tuple[Endpoint, ...]

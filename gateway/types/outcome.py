@@ -1,0 +1,101 @@
+"""How an attempt ended, what it used, and the row that remembers it.
+
+The row is the only source of tokens, money and success: metrics, rollups and pages are made from it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Fault = Literal[
+    "malformed",  # the request is wrong; the client's fault, returned at once
+    "rejected",  # this host cannot take this request (context, parameter, role, content filter); nobody's fault
+    "account",  # 401, 402, 403, 404: the credential or the endpoint, not the request
+    "rate_limited",  # 429
+    "server",  # 5xx and their kin
+    "refused",  # no connection: refused, unresolved, TLS failed, connect timeout
+    "timeout_first_token",
+    "timeout_gap",
+    "timeout_total",
+    "cut",  # the connection closed before the answer's end
+    "garbage",  # not HTTP, not SSE, not JSON
+    "in_band",  # an error inside a 200
+    "unclean",  # ended without a finish reason, or with one that is not an end
+    "empty",  # stop without any content
+]
+OutcomeName = Literal["ok", "cancelled", "cached", "unrouted"] | Fault
+
+BLAMED: frozenset[str] = frozenset(
+    {
+        "server",
+        "refused",
+        "timeout_first_token",
+        "timeout_gap",
+        "timeout_total",
+        "cut",
+        "garbage",
+        "in_band",
+        "unclean",
+        "empty",
+    }
+)  # what counts against an endpoint's health
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt failed. `message` is the host's own words, for the client; `param` names what was rejected."""
+
+    fault: Fault
+    message: str
+    status: int | None = None
+    code: str | None = None
+    param: str | None = None
+    retry_after: float | None = None  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer. `cached` is part of `prompt`, `reasoning` part of `completion`."""
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+    reasoning: int = 0
+    source: Literal["host", "estimated", "none"] = "none"
+
+
+@dataclass(slots=True)
+class Row:
+    """One attempt (or, with `attempt` 0, an exchange that asked no endpoint). Times in seconds, money in 1e-12 USD.
+
+    `last` marks the row that closes its exchange; the `client_*` fields are filled on that row only.
+    """
+
+    id: str  # f"{exchange}-{attempt}"
+    exchange: str
+    at: float  # unix time of the send
+    tenant: str
+    app: str
+    model: str
+    policy: str
+    stream: bool
+    endpoint: str  # "" when no endpoint was asked
+    provider: str
+    attempt: int
+    outcome: OutcomeName
+    status: int = 0  # the host's HTTP status, 0 when none came
+    error: str = ""
+    finish_reason: str = ""
+    ttft: float | None = None
+    duration: float = 0.0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    usage_source: str = "none"
+    cost: int = 0
+    last: bool = False
+    client_status: int = 0  # what the client got; 499 when it left
+    client_ttft: float | None = None
+    client_duration: float = 0.0
+    overhead: float = 0.0  # time spent in the gateway while no endpoint was being waited for
+    cache: Literal["off", "miss", "hit", "refresh"] = "off"

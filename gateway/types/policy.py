@@ -1,0 +1,117 @@
+"""A routing policy: what to require, what to minimise, when to retry, what to cache.
+
+A policy is a point on one dial (`score.value_of_time`: 0 is the cheapest, large is the fastest) plus limits. Every
+field has a default, so the shortest policy is a name.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gateway.types.units import Seconds, Share, Usd, UsdPerHour
+
+Operator = Literal["<=", ">="]
+Measure = Literal[
+    "price.input",  # USD per 1M tokens, list
+    "price.cached_input",
+    "price.output",
+    "context",  # tokens
+    "max_output",  # tokens
+    "ttft_p50",  # seconds
+    "ttft_p95",
+    "ttft_p99",
+    "throughput_p50",  # output tokens per second
+    "uptime_5m",  # share of attempts that succeeded
+    "uptime_1h",
+    "tools_ok",  # share of tool calls that were well formed
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One comparison, as in `ttft_p95: "<= 4s"`, in the base unit of its measure."""
+
+    measure: Measure
+    operator: Operator
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.measure} {self.operator} {self.value:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Require:
+    """Hard limits: an endpoint that misses one is never used. Declared facts fail when unknown."""
+
+    only: tuple[str, ...] = ()  # endpoint ids or providers
+    ignore: tuple[str, ...] = ()
+    quantization: tuple[str, ...] = ()
+    region: tuple[str, ...] = ()
+    zdr: bool = False
+    no_training: bool = False
+    limits: tuple[Limit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How dollars and seconds are traded. `price: list` ignores what prompt caching saves."""
+
+    price: Literal["effective", "list"] = "effective"
+    value_of_time: UsdPerHour = 0.50
+    failure_cost: Usd = 0.002
+    quality_cost: Usd = 0.0  # what a bad tool call costs; ranks by tool-call success when it is large
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """`sample` among those within `edge` of the best score, weighted 1/score^2; `best`; or `fixed`: one endpoint."""
+
+    how: Literal["sample", "best", "fixed"] = "sample"
+    edge: Share = 0.10
+    explore: Share = 0.02
+    endpoint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """How many endpoints may be tried before the first token, and for how long in all."""
+
+    max: int = 4
+    within: Seconds = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """The clocks of one attempt. `total` binds only requests that are not streamed."""
+
+    connect: Seconds = 3.0
+    first_token: Seconds = 10.0
+    first_token_per_10k: Seconds = 5.0
+    gap: Seconds = 30.0
+    total: Seconds = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRule:
+    """The response cache: `ttl: 0s` is off unless a request asks for it."""
+
+    ttl: Seconds = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    name: str
+    about: str = ""
+    require: Require = field(default_factory=Require)
+    prefer: tuple[Limit, ...] = ()
+    score: Score = field(default_factory=Score)
+    pick: Pick = field(default_factory=Pick)
+    affinity: Literal["prefix", "none"] = "prefix"
+    attempts: Attempts = field(default_factory=Attempts)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    keepalive: Seconds = 10.0
+    cache: CacheRule = field(default_factory=CacheRule)
+
+    @property
+    def constrains_endpoints(self) -> bool:
+        """Whether an answer under another policy might have come from an endpoint that this one forbids."""
+        return self.require != Require() or self.pick.how == "fixed"

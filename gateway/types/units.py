@@ -1,0 +1,33 @@
+"""Numbers with a unit.
+
+Operators write `30s`, `$0.50/h`, `3%`; inside, everything is a plain float in one base unit. The `Unit` in the
+annotation tells the YAML reader how to parse the text, and the schema how to describe it. A bare number where a
+unit is due is an error, because `gap: 30` has already meant milliseconds to somebody.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+UnitName = Literal["duration", "share", "usd", "usd_per_hour"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """How a number is written: its name, an example for messages, and a pattern for editors."""
+
+    name: UnitName
+    example: str
+    pattern: str
+
+
+DURATION = Unit("duration", "30s", r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$")
+SHARE = Unit("share", "3%", r"^[0-9]+(\.[0-9]+)?%$")
+USD = Unit("usd", "$0.002", r"^\$[0-9]+(\.[0-9]+)?$")
+USD_PER_HOUR = Unit("usd_per_hour", "$0.50/h", r"^\$[0-9]+(\.[0-9]+)?/h$")
+
+Seconds = Annotated[float, DURATION]
+Share = Annotated[float, SHARE]  # 0.03 for 3%
+Usd = Annotated[float, USD]
+UsdPerHour = Annotated[float, USD_PER_HOUR]
+
+PICO = 1_000_000_000_000  # money is kept as an integer of 1e-12 USD; prices are USD per 1M tokens
