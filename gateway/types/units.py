@@ -8,7 +8,7 @@ unit is due is an error, because `gap: 30` has already meant milliseconds to som
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-UnitName = Literal["duration", "share", "usd", "usd_per_hour"]
+UnitName = Literal["duration", "share", "usd", "usd_per_hour", "bytes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,12 @@ DURATION = Unit("duration", "30s", r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$")
 SHARE = Unit("share", "3%", r"^[0-9]+(\.[0-9]+)?%$")
 USD = Unit("usd", "$0.002", r"^\$[0-9]+(\.[0-9]+)?$")
 USD_PER_HOUR = Unit("usd_per_hour", "$0.50/h", r"^\$[0-9]+(\.[0-9]+)?/h$")
+BYTES = Unit("bytes", "16MiB", r"^[0-9]+(B|KiB|MiB|GiB)$")
 
 Seconds = Annotated[float, DURATION]
 Share = Annotated[float, SHARE]  # 0.03 for 3%
 Usd = Annotated[float, USD]
 UsdPerHour = Annotated[float, USD_PER_HOUR]
+Bytes = Annotated[int, BYTES]
 
 PICO = 1_000_000_000_000  # money is kept as an integer of 1e-12 USD; prices are USD per 1M tokens

@@ -1,0 +1,35 @@
+"""Who asks: the key is the tenant."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+
+from gateway.config import Key
+from gateway.errors import Unauthorized
+
+LOCAL = Key("local", b"")  # whoever asks a gateway that has no keys
+
+
+class Keys:
+    """Keys by the digest of their secret: looking one up takes the same time whether or not it is nearly right."""
+
+    __slots__ = ("_by_digest",)
+
+    def __init__(self, keys: tuple[Key, ...]) -> None:
+        self._by_digest = {key.digest: key for key in keys}
+
+    def of(self, headers: Mapping[bytes, bytes]) -> Key:
+        """The key that these headers carry, as OpenAI's or Anthropic's clients send it. Raises Unauthorized."""
+        if not self._by_digest:
+            return LOCAL
+        secret = _secret(headers)
+        if not secret:
+            raise Unauthorized("no API key: send one as `Authorization: Bearer KEY`", code="missing_api_key")
+        key = self._by_digest.get(sha256(secret).digest())
+        if key is None:
+            raise Unauthorized("the API key is not one of this gateway's")
+        return key
+
+
+def _secret(headers: Mapping[bytes, bytes]) -> bytes:
+    scheme, _, secret = headers.get(b"authorization", b"").partition(b" ")
+    return secret.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")

@@ -1,0 +1,41 @@
+"""Whether this worker lives, and whether it can serve."""
+
+from collections.abc import Mapping
+from time import monotonic
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from gateway.policy.load import Policies
+from gateway.route.fleet import Fleet
+from gateway.route.health import State
+from gateway.state.store import Store
+
+
+class Health:
+    """`/health/live` says that the process answers; `/health/ready` that an endpoint can be asked.
+
+    A store that is down is told, and does not make the gateway unready: requests are served without it.
+    """
+
+    def __init__(self, fleets: Mapping[str, Fleet], store: Store, policies: Policies) -> None:
+        self._fleets = fleets
+        self._store = store
+        self._policies = policies
+        self.draining = False
+
+    async def live(self, _: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def ready(self, _: Request) -> Response:
+        now = monotonic()
+        states = [state for fleet in self._fleets.values() for state in fleet.states.values()]
+        ready = bool(states) and not self.draining
+        status = {
+            "status": "ok" if ready else "draining" if self.draining else "no endpoint in use",
+            "endpoints": len(states),
+            "breakers_open": [one.endpoint.id for one in states if one.breaker.state(now) is State.OPEN],
+            "store": "up" if self._store.healthy else "down",
+            "policy_problems": list(self._policies.problems),
+        }
+        return JSONResponse(status, status_code=200 if ready else 503)

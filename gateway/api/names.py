@@ -1,0 +1,50 @@
+"""Which model and policy a request means: `deepseek/deepseek-v3.2:nitro`, `deepseek-reasoner`, `x-gateway-policy`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gateway.errors import BadRequest, NotFound
+from gateway.policy.load import PolicySet
+from gateway.types import Model, Policy
+
+RESERVED = {"free", "batch", "thinking"}  # OpenRouter's own suffixes
+REASONER = "deepseek-reasoner"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    model: Model
+    suffix: str
+    thinking: bool  # the name itself switches thinking on
+
+
+class Names:
+    """Every name that a model answers to."""
+
+    __slots__ = ("_models",)
+
+    def __init__(self, models: Iterable[Model]) -> None:
+        self._models = {name: model for model in models for name in (model.id, *model.aliases)}
+
+    def model(self, name: object) -> Named:
+        """Splits a name into model and suffix. Raises BadRequest or NotFound, which lists what there is."""
+        if not isinstance(name, str) or not name:
+            raise BadRequest("`model` must be the name of a model", param="model")
+        base, _, suffix = name.partition(":")
+        model = self._models.get(base)
+        if model is None:
+            known = ", ".join(sorted({one.id for one in self._models.values()}))
+            raise NotFound(f"there is no model `{base}`; there is {known}", param="model", code="model_not_found")
+        return Named(model, suffix, base == REASONER)
+
+
+def choose_policy(suffix: str, header: str, key_default: str | None, default: str, policies: PolicySet) -> Policy:
+    """The suffix wins over the header, the header over the key's own, that over the default. Raises NotFound."""
+    name = suffix or header or key_default or default
+    policy = policies.get(name)
+    if policy is not None:
+        return policy
+    known = ", ".join(sorted(policies))
+    param = "model" if suffix else "x-gateway-policy"
+    hint = " (a variant that OpenRouter sells; not served here)" if name in RESERVED else ""
+    raise NotFound(f"there is no policy `{name}`{hint}; there are {known}", param=param, code="policy_not_found")

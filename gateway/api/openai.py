@@ -1,0 +1,61 @@
+"""OpenAI's surface: `POST /v1/chat/completions`, `GET /v1/models`."""
+
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+
+from gateway.api.auth import Keys
+from gateway.api.names import Names
+from gateway.api.parse import Intake
+from gateway.errors import ClientError
+from gateway.proxy.answer import send_error
+from gateway.proxy.inbound import Inbound
+from gateway.proxy.proxy import Proxy
+from gateway.proxy.sink import Sink
+from gateway.types import Model
+
+
+class Chat:
+    """Handles chat completions over any sink."""
+
+    __slots__ = ("_intake", "_proxy")
+
+    def __init__(self, proxy: Proxy, intake: Intake) -> None:
+        self._proxy = proxy
+        self._intake = intake
+
+    def __call__(self, inbound: Inbound, sink: Sink) -> None:
+        try:
+            request, policy = self._intake.read(inbound)
+        except ClientError as error:
+            send_error(sink, error, [])
+            return
+        self._proxy.serve(request, policy, sink, inbound.received)
+
+
+class ModelList:
+    """The models, as OpenAI's clients list them. Policies show as suffixes that may be asked for."""
+
+    def __init__(self, models: tuple[Model, ...], keys: Keys) -> None:
+        self._models = models
+        self._keys = keys
+        self._names = Names(models)
+
+    async def list(self, request: HttpRequest) -> Response:
+        self._keys.of(dict(request.headers.raw))
+        return JSONResponse({"object": "list", "data": [_model(model) for model in self._models]})
+
+    async def one(self, request: HttpRequest) -> Response:
+        self._keys.of(dict(request.headers.raw))
+        named = self._names.model(request.path_params["name"])
+        return JSONResponse(_model(named.model))
+
+
+def _model(model: Model) -> dict[str, object]:
+    return {
+        "id": model.id,
+        "object": "model",
+        "created": model.created,
+        "owned_by": model.id.partition("/")[0],
+        "name": model.name,
+        "context_length": model.context,
+    }

@@ -1,0 +1,120 @@
+"""A chat completion request, parsed once. What routing relies on is checked here; hosts check the rest."""
+
+import time
+from collections.abc import Mapping
+from random import Random
+from typing import Any, cast
+
+import orjson
+
+from gateway.api.auth import Keys
+from gateway.api.names import Names, choose_policy
+from gateway.api.prefix import prefix_chain
+from gateway.errors import BadRequest
+from gateway.policy.load import Policies
+from gateway.proxy.inbound import Inbound
+from gateway.types import CacheMode, Policy, Request
+from gateway.upstream.dialects import thinking_asked
+from gateway.upstream.usage import estimate_tokens
+
+_CACHE_MODES = frozenset({"on", "no-store", "refresh"})
+LONGEST_APP = 200  # characters of an app's name
+_random = Random()
+
+
+class Intake:
+    """Turns inbound requests into the gateway's terms."""
+
+    __slots__ = ("_default", "_keys", "_names", "_policies")
+
+    def __init__(self, keys: Keys, names: Names, policies: Policies, default_policy: str) -> None:
+        self._keys = keys
+        self._names = names
+        self._policies = policies
+        self._default = default_policy
+
+    def read(self, inbound: Inbound) -> tuple[Request, Policy]:
+        """The request, and the policy that it runs under. Raises ClientError."""
+        headers = inbound.headers
+        key = self._keys.of(headers)
+        body = _json_object(inbound.body)
+        named = self._names.model(body.get("model"))
+        header = headers.get(b"x-gateway-policy", b"").decode("latin-1").strip()
+        policy = choose_policy(named.suffix, header, key.policy, self._default, self._policies.current)
+        _check(body)
+        thinking = named.thinking or thinking_asked(body)
+        request = Request(
+            id=new_id(),
+            body=body,
+            model=named.model.id,
+            policy=policy.name,
+            tenant=key.tenant,
+            app=headers.get(b"x-title", headers.get(b"http-referer", b"")).decode("latin-1")[:LONGEST_APP],
+            stream=bool(body.get("stream")),
+            include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
+            thinking=thinking,
+            max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
+            prompt_tokens=estimate_tokens(len(inbound.body)),
+            prefix=prefix_chain(body, thinking) if policy.affinity == "prefix" else (),
+            needs=_needs(body),
+            cache=_cache_mode(headers),
+        )
+        return request, policy
+
+
+def new_id() -> str:
+    """`gen-<unix time>-<20 hex digits>`, as OpenRouter's clients know it."""
+    return f"gen-{int(time.time())}-{_random.getrandbits(80):020x}"
+
+
+def _json_object(raw: bytes) -> dict[str, Any]:
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise BadRequest("the body must be a JSON object")
+    return body
+
+
+def _check(body: dict[str, Any]) -> None:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise BadRequest("`messages` must be a list of at least one message", param="messages")
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise BadRequest(f"`messages[{index}]` must be an object with a `role`", param=f"messages[{index}]")
+    _expect(body, "stream", bool, "true or false")
+    _expect(body, "stream_options", dict, "an object")
+    _expect(body, "tools", list, "a list of tools")
+    for name in ("max_tokens", "max_completion_tokens"):
+        _expect(body, name, int, "a positive whole number")
+        if body.get(name) is not None and (body[name] < 1 or isinstance(body[name], bool)):
+            raise BadRequest(f"`{name}` must be a positive whole number", param=name)
+
+
+def _expect(body: dict[str, Any], name: str, kind: type, wanted: str) -> None:
+    if body.get(name) is not None and not isinstance(body[name], kind):
+        raise BadRequest(f"`{name}` must be {wanted}", param=name)
+
+
+def _needs(body: dict[str, Any]) -> frozenset[str]:
+    """Capabilities without which the answer would be wrong."""
+    needs = set()
+    if body.get("tools"):
+        needs.add("tools")
+    if body.get("logprobs"):
+        needs.add("logprobs")
+    response_format = body.get("response_format")
+    if isinstance(response_format, dict) and response_format.get("type") in ("json_object", "json_schema"):
+        needs.add(response_format["type"])
+    return frozenset(needs)
+
+
+def _cache_mode(headers: Mapping[bytes, bytes]) -> CacheMode:
+    text = headers.get(b"x-gateway-cache", b"").decode("latin-1").strip().lower()
+    if not text:
+        return "default"
+    if text not in _CACHE_MODES:
+        raise BadRequest("x-gateway-cache must be on, no-store or refresh", param="x-gateway-cache")
+    return cast(CacheMode, text)

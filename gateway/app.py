@@ -1,0 +1,172 @@
+"""One worker: the one place that wires everything. Start, drain and stop are named steps.
+
+build(settings, state folder, store url) -> Starlette
+    start: store, policies' watch, books' flush, shipper      drain: no new work      stop: in reverse
+"""
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from gateway.api.auth import Keys
+from gateway.api.explain import Explain
+from gateway.api.health import Health
+from gateway.api.names import Names
+from gateway.api.openai import Chat, ModelList
+from gateway.api.parse import Intake
+from gateway.cache.responses import ResponseCache
+from gateway.config import Settings, usable
+from gateway.errors import ClientError, ConfigError, NotFound
+from gateway.policy.load import Policies
+from gateway.proxy.books import Books
+from gateway.proxy.proxy import Proxy
+from gateway.proxy.wheel import Wheel
+from gateway.route.fleet import Fleet
+from gateway.server.asgi import Endpoint as AsgiEndpoint
+from gateway.state.folder import StateFolder
+from gateway.state.store import Store
+from gateway.telemetry.ledger import Ledger
+from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
+from gateway.telemetry.shipper import Shipper
+from gateway.upstream.dialects import Address
+from gateway.upstream.transport import Transport
+
+FLUSH_EVERY = 0.25  # seconds
+
+_log = logging.getLogger("gateway")
+
+
+class Worker:
+    """Everything that one process serves with."""
+
+    def __init__(self, settings: Settings, folder: StateFolder, store_url: str) -> None:
+        self.settings = settings
+        self.policies = Policies(settings.policies)
+        if settings.default_policy not in self.policies.current:
+            known = ", ".join(sorted(self.policies.current))
+            raise ConfigError(f"default_policy: there is no policy `{settings.default_policy}`; there are {known}")
+        self.fleets = {model.id: Fleet(usable(model, settings.secrets)) for model in settings.models}
+        self.store = Store(store_url)
+        self.metrics = Metrics(folder.metrics)
+        self.ledger = Ledger(folder.ledger, self.metrics.ledger_error)
+        self.shipper = Shipper(folder.ledger, store_url, self.metrics.store_up)
+        self.transport = Transport()
+        self.health = Health(self.fleets, self.store, self.policies)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def routes(self, loop: asyncio.AbstractEventLoop) -> list[Route]:
+        """The HTTP surface. Needs the running loop, because clocks and timers are the loop's."""
+        settings = self.settings
+        proxy = Proxy(
+            fleets=self.fleets,
+            addresses=self._addresses(),
+            transport=self.transport,
+            wheel=Wheel(loop),
+            cache=ResponseCache(self.store),
+            books=Books(self.ledger, self.metrics),
+            in_flight=self.metrics.in_flight,
+            clock=monotonic,
+        )
+        keys = Keys(settings.keys)
+        intake = Intake(keys, Names(settings.models), self.policies, settings.default_policy)
+        models = ModelList(settings.models, keys)
+        chat = AsgiEndpoint(Chat(proxy, intake), settings.max_body)
+        explain = AsgiEndpoint(Explain(proxy, intake), settings.max_body)
+        return [
+            Route("/v1/chat/completions", chat, methods=["POST"]),
+            Route("/v1/explain", explain, methods=["POST"]),
+            Route("/v1/models", models.list, methods=["GET"]),
+            Route("/v1/models/{name:path}", models.one, methods=["GET"]),
+            Route("/health/live", self.health.live, methods=["GET"]),
+            Route("/health/ready", self.health.ready, methods=["GET"]),
+            Route("/metrics", self._exposition, methods=["GET"]),
+        ]
+
+    async def start(self) -> None:
+        self.store.start()
+        endpoints = tuple(name for fleet in self.fleets.values() for name in fleet.states)
+        self.metrics.prepare(endpoints)
+        self._keep_doing(self.policies.watch(self.metrics.policy_reload))
+        self._keep_doing(self._flush())
+        self._keep_doing(self.shipper.run())
+        gc.collect()
+        gc.freeze()  # what lives now lives as long as the worker: no need to look at it again
+
+    async def stop(self) -> None:
+        self.health.draining = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.transport.close()
+        self.metrics.flush()
+        self.ledger.close()
+        await self.shipper.ship()
+        await self.shipper.close()
+        await self.store.close()
+
+    def _addresses(self) -> dict[str, Address]:
+        secrets = self.settings.secrets
+        return {
+            name: Address(state.endpoint, secrets.get(state.endpoint.api_key_env or ""))
+            for fleet in self.fleets.values()
+            for name, state in fleet.states.items()
+        }
+
+    def _keep_doing(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(_complain)
+
+    async def _flush(self) -> None:
+        """Makes what happened visible to whichever worker answers the next scrape."""
+        while True:
+            now = monotonic()
+            for fleet in self.fleets.values():
+                for name, state in fleet.states.items():
+                    self.metrics.endpoint_state(name, state.breaker.state(now).value)
+            self.metrics.flush()
+            await asyncio.sleep(FLUSH_EVERY)
+
+    async def _exposition(self, _: HttpRequest) -> Response:
+        return Response(self.metrics.exposition(), headers={"content-type": CONTENT_TYPE})
+
+
+def build(settings: Settings, state: Path, store_url: str) -> Starlette:
+    """The ASGI app of one worker. Raises ConfigError when it cannot serve."""
+    worker = Worker(settings, StateFolder(state), store_url)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        app.router.routes.extend(worker.routes(asyncio.get_running_loop()))
+        await worker.start()
+        yield
+        await worker.stop()
+
+    return Starlette(lifespan=lifespan, exception_handlers={ClientError: _client_error, HTTPException: _http_error})
+
+
+def _complain(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("a background task ended: %r", error)
+
+
+async def _client_error(_: HttpRequest, error: Exception) -> Response:
+    assert isinstance(error, ClientError)
+    return JSONResponse(error.body(), error.status)
+
+
+async def _http_error(request: HttpRequest, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    told = NotFound(f"{request.method} {request.url.path}: {error.detail}", status=error.status_code)
+    return JSONResponse(told.body(), error.status_code, error.headers)

@@ -1,0 +1,255 @@
+"""Answers kept to be given again, and the two shapes of an answer: whole, and as a stream.
+
+    stream chunks --assemble--> completion --save--> store --lookup--> completion --fresh--> served whole
+                                                                              \\--fresh, replay--> served as a stream
+
+Only whole answers are kept, so one entry serves both modes. `assemble` is strict, because a wrong answer in the
+cache is given many times: what cannot be put together for certain is None and is not kept.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+import orjson
+
+from gateway.state.store import Store
+
+VERSION = 1  # of the envelope: another one is a miss
+CLEAN = frozenset({"stop", "tool_calls"})
+MAX_BYTES = 1_000_000  # of the envelope
+MAX_PIECES = 20  # of a replayed text
+MIN_PIECE = 16  # characters
+HEAD = ("id", "created", "model", "system_fingerprint", "provider")  # on every replayed chunk, where present
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole `chat.completion` as served, the endpoint that gave it, and when (unix time)."""
+
+    completion: Json
+    endpoint: str
+    at: float
+
+
+class ResponseCache:
+    """Answers by key in the store. Whatever is wrong with an entry, it is a miss."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def lookup(self, key: bytes, then: Callable[[Answer | None], None]) -> None:
+        """Call `then` once, later, from the event loop."""
+        self._store.get(key, lambda value: then(None if value is None else _decode(value)))
+
+    def save(self, key: bytes, answer: Answer, ttl: float) -> bool:
+        """Keep an answer for `ttl` seconds; False when it is unclean or too large to keep."""
+        if not _is_clean(answer.completion):
+            return False
+        envelope = {"v": VERSION, "at": answer.at, "endpoint": answer.endpoint, "completion": answer.completion}
+        value = orjson.dumps(envelope)
+        if len(value) > MAX_BYTES:
+            return False
+        self._store.put(key, value, ttl)
+        return True
+
+
+def fresh(answer: Answer, new_id: str, created: int) -> Json:
+    """The answer as given again: a new id and time, the same token counts, and every cost 0, as nothing was bought."""
+    completion = {**answer.completion, "id": new_id, "created": created}
+    usage = completion.get("usage")
+    if usage is not None:
+        costs = {name: value for name, value in usage.items() if "cost" in name and value is not None}
+        free = {name: dict.fromkeys(value, 0) if isinstance(value, dict) else 0 for name, value in costs.items()}
+        completion["usage"] = {**usage, **free, "cost": 0}
+    return completion
+
+
+def assemble(events: Iterable[Json]) -> Json | None:
+    """The whole completion that these stream chunks make; None for an error, a cut, or a shape that is not understood.
+
+    Text and lists in deltas add up, tool calls and reasoning details do so by their `index`; of every other field the
+    last value that is not null counts.
+    """
+    try:
+        return _assembled(events)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return None  # the host's chunks do not have the shape of chunks, or, when read lazily, are not JSON
+
+
+def replay(completion: Json, include_usage: bool) -> list[bytes]:
+    """The completion as server-sent events, `[DONE]` included.
+
+    Usage rides on the last finish chunk, or with `include_usage` in a chunk of its own without choices.
+    """
+    head: Json = {"object": "chat.completion.chunk"}
+    head |= {name: value for name in HEAD if (value := completion.get(name)) is not None}
+    rest: Json = {}
+    _keep(rest, completion, but=(*HEAD, "choices", "object", "usage"))
+    chunks = [head | {"choices": [part]} for choice in completion["choices"] for part in _parts(choice)]
+    chunks[-1] |= rest
+    usage = completion.get("usage")
+    if usage is not None and include_usage:
+        chunks.append(head | {"choices": [], "usage": usage})
+    elif usage is not None:
+        chunks[-1]["usage"] = usage
+    return [b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks] + [b"data: [DONE]\n\n"]
+
+
+def _decode(value: bytes) -> Answer | None:
+    try:
+        envelope = orjson.loads(value)
+        if envelope["v"] != VERSION or not _is_clean(envelope["completion"]):
+            return None
+        return Answer(envelope["completion"], str(envelope["endpoint"]), float(envelope["at"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_clean(completion: Any) -> bool:
+    """Whether this has the parts that `fresh` and `replay` read, and ended well."""
+    try:
+        choices, usage = completion["choices"], completion.get("usage")
+        return bool(choices) and (usage is None or isinstance(usage, dict)) and all(map(_is_clean_choice, choices))
+    except (AttributeError, KeyError, TypeError):
+        return False
+
+
+def _is_clean_choice(choice: Any) -> bool:
+    message, calls = choice["message"], choice["message"].get("tool_calls") or []
+    return (
+        choice["finish_reason"] in CLEAN
+        and isinstance(choice["index"], int)
+        and isinstance(message.get("content"), str | None)
+        and all(isinstance(call["function"][part], str) for call in calls for part in ("name", "arguments"))
+    )
+
+
+# -- from chunks to a completion; text gathers in a StringIO, because adding strings copies them each time
+
+
+def _assembled(events: Iterable[Json]) -> Json | None:
+    completion: Json = {"object": "chat.completion", "system_fingerprint": None}
+    choices: dict[int, Json] = {}
+    for event in events:
+        if event.get("error"):
+            return None
+        for choice in event.get("choices") or ():
+            _add_choice(choices, choice)
+        _keep(completion, event, but=("choices", "object"))
+    whole = [_finished(choice) for _, choice in sorted(choices.items())]
+    for choice in whole:
+        choice["message"].setdefault("content", None)  # clients expect the key beside tool calls
+    return completion | {"choices": whole} if whole and all(map(_is_complete, whole)) else None
+
+
+def _is_complete(choice: Json) -> bool:
+    calls = choice["message"].get("tool_calls", ())
+    return choice["finish_reason"] is not None and all(call["id"] and call["function"]["name"] for call in calls)
+
+
+def _finished(value: Any) -> Any:
+    if isinstance(value, StringIO):
+        return value.getvalue()
+    if isinstance(value, dict):
+        return {name: _finished(part) for name, part in value.items()}
+    return [_finished(part) for part in value] if isinstance(value, list) else value
+
+
+def _keep(into: Json, found: Json, but: Iterable[str]) -> None:
+    into.update({name: value for name, value in found.items() if value is not None and name not in but})
+
+
+def _add(into: Json, name: str, value: Any) -> None:
+    """Text and lists add up; of anything else the last value that is not null counts."""
+    if isinstance(value, str):
+        into.setdefault(name, StringIO()).write(value)
+    elif isinstance(value, list):
+        into.setdefault(name, []).extend(value)
+    elif value is not None:
+        into[name] = value
+
+
+def _add_choice(choices: dict[int, Json], found: Json) -> None:
+    index = found["index"]
+    if index not in choices:
+        choices[index] = {"index": index, "message": {"role": "assistant"}, "finish_reason": None}
+    choice = choices[index]
+    _keep(choice, found, but=("index", "delta", "logprobs"))
+    _add_delta(choice["message"], found.get("delta") or {})
+    for name, tokens in (found.get("logprobs") or {}).items():
+        _add(choice.setdefault("logprobs", {}), name, tokens)
+
+
+def _add_delta(message: Json, delta: Json) -> None:
+    for name, value in delta.items():
+        if name == "role":
+            message["role"] = value or message["role"]
+        elif name == "tool_calls":
+            for call in value or ():
+                _add_call(message.setdefault("tool_calls", []), call)
+        elif name == "reasoning_details":
+            for detail in value or ():
+                _add_detail(message.setdefault("reasoning_details", []), detail)
+        else:
+            _add(message, name, value)
+
+
+def _add_call(calls: list[Json], found: Json) -> None:
+    """Only the arguments come in pieces; hosts may repeat the rest, or leave it empty, after the first time."""
+    index = found["index"]
+    if index == len(calls):
+        calls.append({"id": None, "type": "function", "function": {"name": None, "arguments": StringIO()}})
+    call, function = calls[index], found.get("function") or {}
+    for name, value in found.items():
+        if name not in ("index", "function"):
+            call[name] = call.get(name) or value
+    call["function"]["name"] = call["function"]["name"] or function.get("name")
+    call["function"]["arguments"].write(function.get("arguments") or "")
+
+
+def _add_detail(details: list[Json], found: Json) -> None:
+    same = (one for one in details if "index" in found and one.get("index") == found["index"])
+    detail = next(same, None)
+    if detail is None:
+        detail = {}
+        details.append(detail)
+    _keep(detail, found, but=("text", "summary"))
+    for name in ("text", "summary"):
+        _add(detail, name, found.get(name))
+
+
+# -- from a completion to chunks
+
+
+def _parts(choice: Json) -> list[Json]:
+    """One choice as the choices of its chunks: role, everything but text, text in pieces, tool calls, end."""
+    index, message = choice["index"], choice["message"]
+    content = message.get("content")
+    other: Json = {}
+    _keep(other, message, but=("role", "content", "tool_calls"))
+    deltas: list[Json] = [{"role": message.get("role", "assistant"), "content": None if content is None else ""}]
+    deltas += [other] if other else []
+    deltas += [{"content": piece} for piece in _pieces(content or "")]
+    for number, call in enumerate(message.get("tool_calls") or ()):
+        deltas += _call_deltas(number, call)
+    end: Json = {"index": index, "delta": {}}
+    _keep(end, choice, but=("index", "message"))
+    return [{"index": index, "delta": delta, "finish_reason": None} for delta in deltas] + [end]
+
+
+def _pieces(text: str) -> list[str]:
+    size = max(MIN_PIECE, -(-len(text) // MAX_PIECES))
+    return [text[start : start + size] for start in range(0, len(text), size)]
+
+
+def _call_deltas(index: int, call: Json) -> list[Json]:
+    function = call["function"]
+    first = {**call, "index": index, "type": "function", "function": {"name": function["name"], "arguments": ""}}
+    return [
+        {"tool_calls": [first]},
+        {"tool_calls": [{"index": index, "function": {"arguments": function["arguments"]}}]},
+    ]

@@ -1,0 +1,178 @@
+"""The command line. Exit codes: 0 done, 1 a check found problems, 2 wrong usage or configuration."""
+
+import json
+import logging
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway import __version__
+from gateway.config import Settings, load, usable, wanted_variables
+from gateway.errors import ConfigError
+
+app = typer.Typer(
+    name="gateway",
+    help="Routes DeepSeek-V3.2 requests over many hosts by the price and latency really paid.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="gateway.yaml; default: ./gateway.yaml if there.")]
+PoliciesOption = Annotated[Path | None, typer.Option("--policies", help="Folder of policies, over the shipped ones.")]
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def main() -> None:
+    """Runs the command line; a wrong configuration is told in one line for each problem, without a traceback."""
+    try:
+        app()
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"gateway: {problem}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gateway {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    policies: PoliciesOption = None,
+    redis: Annotated[str | None, typer.Option(help="redis:// URL; default: GATEWAY_REDIS_URL, else embedded.")] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="State folder; default: GATEWAY_STATE, else ~/.local/state.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; default 8080.")] = None,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="Listen beyond loopback without keys.")] = False,
+) -> None:
+    """Serve. Every host's API key that is set in the environment brings its endpoint into use.
+
+    Example: `NOVITA_API_KEY=... gateway serve --port 8080`
+    """
+    from gateway.server.supervisor import serve as run  # the server is loaded only where it is needed
+
+    _log_to_stderr()
+    given: dict[str, Any] = {
+        "policies": policies,
+        "redis_url": redis,
+        "state": state,
+        "workers": workers,
+        "host": host,
+        "port": port,
+    }
+    settings = replace(_settings(config), **{name: value for name, value in given.items() if value is not None})
+    _refuse_open_door(settings, no_auth)
+    _refuse_no_endpoint(settings)
+    run(settings)
+
+
+@app.command()
+def check(config: ConfigOption = None, policies: PoliciesOption = None) -> None:
+    """Check gateway.yaml, the catalogue and the policies, without sending anything.
+
+    Example: `gateway check --config gateway.yaml --policies policies/`
+    """
+    from gateway.report import checked
+
+    settings = _settings(config)
+    if policies is not None:
+        settings = replace(settings, policies=policies)
+    typer.echo(checked(settings), nl=False)
+
+
+@app.command()
+def explain(
+    model: Annotated[str, typer.Option(help="Model, with a policy as suffix: deepseek-v3.2:nitro.")] = "deepseek-v3.2",
+    prompt_tokens: Annotated[int, typer.Option(min=1, help="Length of the prompt.")] = 1000,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer.")] = None,
+    tools: Annotated[bool, typer.Option("--tools", help="The request uses tools.")] = False,
+    thinking: Annotated[bool, typer.Option("--thinking", help="The request asks for thinking.")] = False,
+    request: Annotated[
+        Path | None, typer.Option(help="A request body as JSON, instead of the above; - is stdin.")
+    ] = None,
+    config: ConfigOption = None,
+    policies: PoliciesOption = None,
+    url: Annotated[str | None, typer.Option(help="Ask this running gateway, which knows live figures.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Show where a request would go, and why: every endpoint kept or dropped, in dollars and seconds.
+
+    Example: `gateway explain --model deepseek-v3.2:floor --prompt-tokens 12000`
+    """
+    from gateway.report import asked, explained, planned
+
+    body = _body(request) if request else _sample(model, prompt_tokens, max_tokens, tools, thinking)
+    if url is None:
+        settings = _settings(config)
+        plan = planned(replace(settings, policies=policies) if policies else settings, body)
+    else:
+        plan = asked(url, body, os.environ.get("GATEWAY_API_KEY"))
+    typer.echo(json.dumps(plan, indent=2) + "\n" if as_json else explained(plan, live=url is not None), nl=False)
+
+
+def _settings(config: Path | None) -> Settings:
+    if config is None and Path("gateway.yaml").is_file():
+        config = Path("gateway.yaml")
+    return load(config, os.environ)
+
+
+def _refuse_open_door(settings: Settings, no_auth: bool) -> None:
+    if settings.host not in LOOPBACK and not settings.keys and not no_auth:
+        raise ConfigError(
+            f"listening on {settings.host} without keys would let anyone spend your money: "
+            "set GATEWAY_API_KEYS or `keys:`, or pass --no-auth"
+        )
+
+
+def _refuse_no_endpoint(settings: Settings) -> None:
+    if not any(usable(model, settings.secrets) for model in settings.models):
+        wanted = ", ".join(wanted_variables(settings.models))
+        raise ConfigError(f"no endpoint can be used: set at least one of {wanted}; or try `gateway demo`")
+
+
+def _body(path: Path) -> dict[str, Any]:
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        body = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: is not a request body in JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise ConfigError(f"{path}: a request body is a JSON object")
+    return body
+
+
+def _sample(model: str, prompt_tokens: int, max_tokens: int | None, tools: bool, thinking: bool) -> dict[str, Any]:
+    """A request of this size; only its shape matters to a plan."""
+    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": "word" * prompt_tokens}]}
+    if max_tokens:
+        body["max_tokens"] = max_tokens
+    if tools:
+        body["tools"] = [{"type": "function", "function": {"name": "example", "parameters": {"type": "object"}}}]
+    if thinking:
+        body["reasoning"] = {"enabled": True}
+    return body
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)

@@ -1,0 +1,18 @@
+"""What operators tell the gateway: gateway.yaml, the environment and the catalogue of endpoints."""
+
+from gateway.config.catalogue import CATALOG, usable, wanted_variables
+from gateway.config.keys import Key, KeyEntry, Secrets
+from gateway.config.settings import GatewayFile, RedisEntry, Settings, load
+
+__all__ = [
+    "CATALOG",
+    "GatewayFile",
+    "Key",
+    "KeyEntry",
+    "RedisEntry",
+    "Secrets",
+    "Settings",
+    "load",
+    "usable",
+    "wanted_variables",
+]

@@ -1,0 +1,127 @@
+"""The models: the shipped catalogue with gateway.yaml's `models:` merged over it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from gateway.config.keys import names_variable
+from gateway.document import INVALID, Entry, Items, Node, Reader, Table, merge, place_at, read, text_at
+from gateway.types import Endpoint, Model
+
+CATALOG = Path(__file__).parents[1] / "catalog" / "deepseek-v3.2.yaml"
+USABLE = frozenset({"active", "uncertain", "self_hosted"})
+_PLACEHOLDER = re.compile(r"\{[^}]*\}")
+
+
+def usable(model: Model, secrets: Mapping[str, str]) -> tuple[Endpoint, ...]:
+    """The endpoints that can be asked: not retired, complete, and with a key where one is due."""
+    return tuple(endpoint for endpoint in model.endpoints if _is_usable(endpoint, secrets))
+
+
+def wanted_variables(models: tuple[Model, ...]) -> tuple[str, ...]:
+    """The environment variables that hold API keys of hosts, each once, without those of retired endpoints."""
+    endpoints = [endpoint for model in models for endpoint in model.endpoints if endpoint.status != "retired"]
+    return tuple(dict.fromkeys(endpoint.api_key_env for endpoint in endpoints if endpoint.api_key_env))
+
+
+def _is_usable(endpoint: Endpoint, secrets: Mapping[str, str]) -> bool:
+    if endpoint.status not in USABLE or not endpoint.model or endpoint.price is None:
+        return False
+    if not endpoint.base_url or _PLACEHOLDER.search(endpoint.base_url):
+        return False
+    return endpoint.api_key_env is None or bool(secrets.get(endpoint.api_key_env))
+
+
+def with_catalogue(document: Node) -> Node:
+    """`document` with its `models:` merged over the catalogue's, and engines' defaults under self-hosted endpoints."""
+    catalogue = read(CATALOG)
+    if not (isinstance(document, Table) and isinstance(catalogue, Table)):
+        return document
+    shipped, own = catalogue.entries["models"], document.entries.get("models")
+    merged = merge(shipped.node, own.node) if own else shipped.node
+    models = Entry((own or shipped).place, _with_engines(merged, catalogue.entries["engines"].node))
+    return Table(document.place, {**document.entries, "models": models})
+
+
+def _with_engines(models: Node, engines: Node) -> Node:
+    """`models` in which an endpoint with provider `vllm` or `sglang` has that engine's fields where it gives none."""
+    if not (isinstance(models, Table) and isinstance(engines, Table)):
+        return models
+    entries = dict(models.entries)
+    for name, model in models.entries.items():
+        if not isinstance(model.node, Table):
+            continue
+        endpoints = model.node.entries.get("endpoints")
+        if endpoints and isinstance(endpoints.node, Items):
+            filled = tuple(_filled(node, engines) for node in endpoints.node.nodes)
+            fields = {**model.node.entries, "endpoints": Entry(endpoints.place, Items(endpoints.node.place, filled))}
+            entries[name] = Entry(model.place, Table(model.node.place, fields))
+    return Table(models.place, entries)
+
+
+def _filled(endpoint: Node, engines: Table) -> Node:
+    engine = engines.entries.get(text_at(endpoint, "provider") or "")
+    return merge(engine.node, endpoint) if engine else endpoint
+
+
+def read_models(reader: Reader, node: Node) -> Any:
+    """Every model of the merged table; ids and aliases must be unique."""
+    if not isinstance(node, Table):
+        return reader.problem(node.place, "models: expected a table; write `author/model: {endpoints: [...]}`")
+    models = []
+    names: dict[str, str] = {}
+    for name, entry in node.entries.items():
+        _check_ids(reader, entry.node)
+        model = reader.record(entry.node, Model, given={"id": name})
+        if model is INVALID:
+            continue
+        models.append(model)
+        for alias in (model.id, *model.aliases):
+            if names.setdefault(alias, name) != name:
+                reader.problem(entry.place, f"`{alias}` already names {names[alias]}; choose another alias")
+    return tuple(models)
+
+
+def _check_ids(reader: Reader, model: Node) -> None:
+    entry = model.entries.get("endpoints") if isinstance(model, Table) else None
+    seen: set[str] = set()
+    for node in entry.node.nodes if entry and isinstance(entry.node, Items) else ():
+        name = text_at(node, "id")
+        if name in seen:
+            reader.problem(place_at(node, "id"), f"endpoint `{name}` stands twice; give each an id of its own")
+        seen.add(name or "")
+
+
+def read_endpoint(reader: Reader, node: Node) -> Any:
+    """One endpoint, with its base URL freed of a trailing slash."""
+    endpoint = reader.record(node, Endpoint)
+    if endpoint is INVALID or not names_variable(reader, place_at(node, "api_key_env"), endpoint.api_key_env):
+        return INVALID
+    price = endpoint.price
+    if price and endpoint.status != "self_hosted" and not (price.input and price.output):
+        text = f"{endpoint.id}: a price of 0 would draw all traffic; give the price, or `status: self_hosted`"
+        return reader.problem(place_at(node, "price"), text)
+    if price and any(max(window.from_hour, window.to_hour) > 24 for window in price.hours):
+        reader.problem(place_at(node, "price"), f"{endpoint.id}: an hour is past 24; write hours of the day in UTC")
+    if endpoint.base_url is None:
+        return endpoint
+    problem = _address_problem(endpoint.base_url)
+    if problem:
+        return reader.problem(place_at(node, "base_url"), f"{endpoint.id}: base_url {problem}")
+    return replace(endpoint, base_url=endpoint.base_url.rstrip("/"))
+
+
+def _address_problem(address: str) -> str | None:
+    """What is wrong with a base URL. It is not shown: it may hold a credential."""
+    try:
+        url = urlsplit(_PLACEHOLDER.sub("x", address))
+    except ValueError:
+        return "is no address; write https://host/path"
+    if url.scheme not in ("http", "https") or not url.hostname:
+        return "is no http(s) address; write https://host/path"
+    if url.username or url.password:
+        return "holds a credential; name it by `api_key_env`"
+    return None

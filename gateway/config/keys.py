@@ -1,0 +1,94 @@
+"""Secrets: the keys of clients, of which only digests are kept, and the API keys of hosts."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from gateway.document import INVALID, Node, Place, Reader, place_at
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Secrets(Mapping[str, str]):
+    """API keys of hosts by the variable they came from. Neither repr nor str shows a value."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Secrets({', '.join(f'{name}=***' for name in self._values)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One client key. `digest` is the SHA-256 of the secret; the secret itself is not kept."""
+
+    tenant: str
+    digest: bytes = field(repr=False)
+    policy: str | None = None  # used when the request names none
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEntry:
+    """One item of `keys:`; either `key` or `key_env`."""
+
+    tenant: str
+    key: str | None = field(default=None, repr=False)
+    key_env: str | None = None
+    policy: str | None = None
+
+
+def read_key(reader: Reader, node: Node, environ: Mapping[str, str]) -> Any:
+    """One item of `keys:` as a Key."""
+    entry = reader.record(node, KeyEntry)
+    if entry is INVALID:
+        return INVALID
+    if (entry.key is None) == (entry.key_env is None):
+        return reader.problem(node.place, f"tenant `{entry.tenant}` needs either `key_env: VARIABLE` or `key: ...`")
+    if not names_variable(reader, place_at(node, "key_env"), entry.key_env):
+        return INVALID
+    secret = entry.key if entry.key_env is None else environ.get(entry.key_env, "").strip()
+    if not secret:
+        where = f"{entry.key_env} is not set; set it" if entry.key_env else "`key` is empty; write the secret"
+        return reader.problem(node.place, f"tenant `{entry.tenant}`: {where}, or remove this entry")
+    return Key(entry.tenant, _digest(secret), entry.policy)
+
+
+def keys_from_environ(text: str, problems: list[str]) -> tuple[Key, ...]:
+    """Keys of `tenant:secret,tenant2:secret2`; a bare secret is tenant `key-N`, N being its position."""
+    keys = []
+    for position, item in enumerate(text.split(","), 1):
+        if not item.strip():
+            continue  # a trailing comma
+        named = item.strip() if ":" in item else f"key-{position}:{item.strip()}"
+        tenant, _, secret = named.partition(":")
+        if tenant and secret:
+            keys.append(Key(tenant, _digest(secret)))
+        else:
+            problems.append(f"GATEWAY_API_KEYS: item {position} lacks its tenant or secret; write tenant:secret")
+    return tuple(keys)
+
+
+def _digest(secret: str) -> bytes:
+    return sha256(secret.encode()).digest()
+
+
+def names_variable(reader: Reader, place: Place, name: str | None) -> bool:
+    """Whether a `..._env` field is unset or a variable's name. Its text is not shown: it may be the key itself."""
+    if name is None or VARIABLE.fullmatch(name):
+        return True
+    reader.problem(place, "the name of an environment variable is due, as in `NOVITA_API_KEY`; not the key itself")
+    return False

@@ -1,0 +1,141 @@
+"""gateway.yaml, the environment and the shipped catalogue, read into frozen dataclasses.
+
+    catalog/deepseek-v3.2.yaml --+
+    gateway.yaml `models:` ------+--merge--> models
+    gateway.yaml, the rest ------+--decode-> Settings <-- GATEWAY_* and the hosts' API keys from the environment
+
+The environment wins over the file where both speak; keys from both are accepted.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gateway.config.catalogue import read_endpoint, read_models, wanted_variables, with_catalogue
+from gateway.config.keys import VARIABLE, Key, Secrets, keys_from_environ, read_key
+from gateway.document import INVALID, Hook, Node, Place, Reader, Table, decode, place_at, read
+from gateway.errors import ConfigError
+from gateway.types import Endpoint, Model
+from gateway.types.units import Bytes
+
+_REFERENCE = re.compile(rf"\$\{{({VARIABLE.pattern})\}}")
+_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that the gateway is told at its start. `max_body` is in bytes."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    redis_url: str | None = field(default=None, repr=False)  # may hold a password
+    keys: tuple[Key, ...] = ()
+    policies: Path | None = None
+    default_policy: str = "balanced"
+    state: Path | None = None
+    max_body: int = 16 << 20
+    models: tuple[Model, ...] = ()
+    secrets: Secrets = field(default_factory=lambda: Secrets({}))
+
+
+@dataclass(frozen=True, slots=True)
+class RedisEntry:
+    url: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayFile:
+    """gateway.yaml, field by field."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    redis: RedisEntry = field(default_factory=RedisEntry)
+    keys: tuple[Key, ...] = ()
+    policies: str | None = None
+    default_policy: str = "balanced"
+    state: str | None = None
+    max_body: Bytes = 16 << 20
+    models: tuple[Model, ...] = ()
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """The settings of gateway.yaml at `path` (None: defaults), the environment and the shipped catalogue.
+
+    Raises ConfigError with every problem found. Relative paths in the file are relative to its folder.
+    """
+    document = with_catalogue(read(path) if path else Table(Place("defaults", 1, 1), {}))
+    problems: list[str] = []
+    file = GatewayFile()
+    try:
+        file = decode(document, GatewayFile, _hooks(environ))
+    except ConfigError as error:
+        problems.extend(error.problems)
+    keys = (*file.keys, *keys_from_environ(environ.get("GATEWAY_API_KEYS", ""), problems))
+    if len({key.digest for key in keys}) < len(keys):
+        problems.append("keys: two keys are equal; give every tenant a secret of its own")
+    redis_url = environ.get("GATEWAY_REDIS_URL") or file.redis.url
+    if redis_url and not redis_url.startswith(_SCHEMES):
+        problems.append("redis.url or GATEWAY_REDIS_URL: unknown scheme; write redis://, rediss:// or unix://")
+    if problems:
+        raise ConfigError(*problems)
+    folder = path.parent if path else Path()
+    state = environ.get("GATEWAY_STATE")
+    return Settings(
+        host=file.host,
+        port=file.port,
+        workers=file.workers,
+        redis_url=redis_url,
+        keys=keys,
+        policies=_path(file.policies, folder),
+        default_policy=file.default_policy,
+        state=Path(state) if state else _path(file.state, folder),
+        max_body=file.max_body,
+        models=file.models,
+        secrets=_secrets(file.models, environ),
+    )
+
+
+def _path(text: str | None, folder: Path) -> Path | None:
+    return folder / Path(text).expanduser() if text else None
+
+
+def _secrets(models: tuple[Model, ...], environ: Mapping[str, str]) -> Secrets:
+    found = {name: environ.get(name, "").strip() for name in wanted_variables(models)}
+    return Secrets({name: value for name, value in found.items() if value})
+
+
+def _hooks(environ: Mapping[str, str]) -> dict[Any, Hook]:
+    return {
+        GatewayFile: _gateway_file,
+        Key: lambda reader, node: read_key(reader, node, environ),
+        RedisEntry: lambda reader, node: _redis(reader, node, environ),
+        Endpoint: read_endpoint,
+        tuple[Model, ...]: read_models,
+    }
+
+
+def _gateway_file(reader: Reader, node: Node) -> Any:
+    file = reader.record(node, GatewayFile)
+    if file is INVALID:
+        return INVALID
+    if file.port > 65_535:
+        return reader.problem(
+            place_at(node, "port"), f"port: {file.port} is too large; write 0 (any free one) to 65535"
+        )
+    if file.workers < 1 or file.max_body < 1:
+        return reader.problem(node.place, "workers and max_body must be at least 1")
+    return file
+
+
+def _redis(reader: Reader, node: Node, environ: Mapping[str, str]) -> Any:
+    entry = reader.record(node, RedisEntry)
+    if entry is INVALID or entry.url is None:
+        return entry
+    unset = [name for name in _REFERENCE.findall(entry.url) if not environ.get(name)]
+    if unset:
+        return reader.problem(place_at(node, "url"), f"redis.url: {unset[0]} is not set; set it, or write the URL out")
+    return RedisEntry(_REFERENCE.sub(lambda match: environ[match[1]], entry.url))

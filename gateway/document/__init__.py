@@ -1,0 +1,30 @@
+"""YAML with places, read into frozen dataclasses.
+
+    text --parse--> Node --merge--> Node --decode--> frozen dataclasses | one ConfigError with all problems
+
+A problem is one line, `file:line:column: what; what would be right`. Values of fields that may hold a secret are
+never part of it.
+"""
+
+from gateway.document.node import Entry, Items, Node, Place, Scalar, Table, merge, parse, place_at, read, text_at
+from gateway.document.reader import INVALID, Hook, Reader, decode, nearest, quantity
+
+__all__ = [
+    "INVALID",
+    "Entry",
+    "Hook",
+    "Items",
+    "Node",
+    "Place",
+    "Reader",
+    "Scalar",
+    "Table",
+    "decode",
+    "merge",
+    "nearest",
+    "parse",
+    "place_at",
+    "quantity",
+    "read",
+    "text_at",
+]

@@ -1,0 +1,189 @@
+"""Reads a document along type hints: dataclasses, literals, tuples and numbers with a unit."""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from decimal import Decimal
+from difflib import get_close_matches
+from functools import lru_cache
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from gateway.document.node import Items, Node, Place, Scalar, Table
+from gateway.errors import ConfigError
+from gateway.types.units import Unit
+
+T = TypeVar("T")
+Hook = Callable[["Reader", Node], Any]
+SECRET_FIELDS = frozenset({"key", "api_key", "password", "token"})
+INVALID: Any = object()  # what reading returns where a problem was noted
+
+_NUMBER = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_WHOLE = re.compile(r"0|[1-9][0-9]*")
+_QUANTITY = re.compile(r"\$?([0-9.]+)(.*)")
+_SCALE = {
+    "ms": Decimal("0.001"),
+    "m": Decimal(60),
+    "h": Decimal(3600),
+    "d": Decimal(86_400),
+    "%": Decimal("0.01"),
+    "KiB": Decimal(1 << 10),
+    "MiB": Decimal(1 << 20),
+    "GiB": Decimal(1 << 30),
+}  # every other suffix is the base unit
+
+
+def decode(node: Node, cls: type[T], hooks: Mapping[Any, Hook] | None = None) -> T:
+    """An instance of the dataclass `cls`. `hooks` maps a type hint to the function that reads it instead.
+
+    Raises ConfigError with every problem of the document.
+    """
+    reader = Reader(hooks or {})
+    value = reader.read(node, cls)
+    if reader.problems:
+        raise ConfigError(*reader.problems)
+    return cast(T, value)
+
+
+def quantity(text: str, unit: Unit) -> float | None:
+    """`text` in the base unit (seconds, a share of 1, USD, bytes), None when it is not written as `unit` asks."""
+    match = _QUANTITY.fullmatch(text) if re.fullmatch(unit.pattern, text) else None
+    return float(Decimal(match[1]) * _SCALE.get(match[2], Decimal(1))) if match else None
+
+
+def nearest(name: str, names: Collection[str]) -> str:
+    """The end of a message about an unknown name: the closest valid one, or all of them."""
+    close = get_close_matches(name, names, n=1)
+    return f"did you mean `{close[0]}`?" if close else f"write one of {', '.join(sorted(names))}"
+
+
+@lru_cache(maxsize=256)
+def _hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls, include_extras=True)
+
+
+class Reader:
+    """Reads nodes along type hints and notes every problem instead of stopping at the first."""
+
+    def __init__(self, hooks: Mapping[Any, Hook]) -> None:
+        self.problems: list[str] = []
+        self._hooks = hooks
+
+    def __repr__(self) -> str:
+        return f"Reader({len(self.problems)} problems)"
+
+    def problem(self, place: Place, text: str) -> Any:
+        """Notes `place: text` and returns INVALID."""
+        self.problems.append(f"{place}: {text}")
+        return INVALID
+
+    def read(self, node: Node, hint: Any, name: str = "") -> Any:
+        """The value of `node` as `hint` asks, INVALID after a problem. `name` is the field's, for messages."""
+        origin = get_origin(hint)
+        if hint in self._hooks:
+            return self._hooks[hint](self, node)
+        if is_dataclass(hint):
+            return self.record(node, hint)
+        if origin is tuple:
+            return self._items(node, get_args(hint)[0], name)
+        if origin is dict:
+            return self._table(node, get_args(hint)[1], name)
+        if origin in (Union, UnionType):
+            return self._optional(node, get_args(hint), name)
+        if not isinstance(node, Scalar):
+            return self.problem(node.place, f"{_label(name)}expected one value; write it without brackets or fields")
+        if origin is Annotated:
+            base, unit = get_args(hint)
+            return self._quantity(node, base, unit, name)
+        if origin is Literal:
+            return self._choice(node, get_args(hint), name)
+        return self._plain(node, hint, name)
+
+    def record(self, node: Node, cls: Any, given: Mapping[str, Any] | None = None, skip: Collection[str] = ()) -> Any:
+        """An instance of the dataclass `cls` from a table.
+
+        `given` holds fields that the caller has read itself and the table may not name; `skip` names keys that the
+        caller reads from the same table.
+        """
+        if not isinstance(node, Table):
+            return self.problem(node.place, f"expected a table; write fields such as `{fields(cls)[0].name}: ...`")
+        values = dict(given or {})
+        hints = {name: hint for name, hint in _hints(cls).items() if name not in values}
+        for name, entry in node.entries.items():
+            if name in hints:
+                values[name] = self.read(entry.node, hints[name], name)
+            elif name not in skip:
+                shown = "" if SECRET_FIELDS & hints.keys() else f" `{name}`"
+                self.problem(entry.place, f"unknown key{shown}; {nearest(name, [*hints, *skip])}")
+        for field in fields(cls):
+            if field.name not in values and field.default is MISSING and field.default_factory is MISSING:
+                values[field.name] = self.problem(node.place, f"`{field.name}` is missing; add `{field.name}: ...`")
+        return INVALID if any(value is INVALID for value in values.values()) else cls(**values)
+
+    def _items(self, node: Node, hint: Any, name: str) -> Any:
+        if not isinstance(node, Items):
+            return self.problem(
+                node.place, f"{_label(name)}expected a list; write `[...]` or lines that start with `-`"
+            )
+        values = tuple(self.read(item, hint, name) for item in node.nodes)
+        return INVALID if any(value is INVALID for value in values) else values
+
+    def _table(self, node: Node, hint: Any, name: str) -> Any:
+        if not isinstance(node, Table):
+            return self.problem(node.place, f"{_label(name)}expected a table; write `name: value` lines")
+        values = {key: self.read(entry.node, hint, key) for key, entry in node.entries.items()}
+        return INVALID if any(value is INVALID for value in values.values()) else values
+
+    def _optional(self, node: Node, hints: tuple[Any, ...], name: str) -> Any:
+        if isinstance(node, Scalar) and node.kind == "null":
+            return None
+        return self.read(node, next(hint for hint in hints if hint is not type(None)), name)
+
+    def _quantity(self, node: Scalar, base: type, unit: Unit, name: str) -> Any:
+        value = quantity(node.text, unit)
+        if value is not None:
+            return base(value)
+        if _NUMBER.fullmatch(node.text):
+            return self.problem(node.place, f"{_label(name)}`{node.text}` needs a unit, as in `{unit.example}`")
+        what = unit.name.replace("_", " ")
+        return self.problem(
+            node.place, f"{_label(name)}{_shown(node, name)} is no {what}; write it as in `{unit.example}`"
+        )
+
+    def _choice(self, node: Scalar, choices: tuple[str, ...], name: str) -> Any:
+        # By text, so that `no` and `off`, which YAML takes for booleans, mean what they say.
+        if node.text in choices:
+            return node.text
+        return self.problem(
+            node.place, f"{_label(name)}unknown value {_shown(node, name)}; {nearest(node.text, choices)}"
+        )
+
+    def _plain(self, node: Scalar, hint: type, name: str) -> Any:
+        if hint is str and (node.kind == "text" or node.quoted):
+            return node.text
+        if hint is bool and node.text in ("true", "false") and not node.quoted:
+            return node.text == "true"
+        pattern = {int: _WHOLE, float: _NUMBER}.get(hint)
+        if pattern and pattern.fullmatch(node.text) and not node.quoted:
+            return hint(node.text)
+        right = {
+            str: "write text, in quotes if YAML takes it for something else",
+            bool: "write true or false",
+            int: "write a whole number, 0 or more, without quotes",
+            float: "write a number, 0 or more, without quotes",
+        }[hint]
+        return self.problem(node.place, f"{_label(name)}{_shown(node, name)} is {_kind(node)}; {right}")
+
+
+def _label(name: str) -> str:
+    return f"{name}: " if name else ""
+
+
+def _kind(node: Scalar) -> str:
+    if node.kind == "null":
+        return "empty"
+    return "text" if node.quoted or node.kind == "text" else f"a {node.kind}"
+
+
+def _shown(node: Scalar, name: str) -> str:
+    return "the value" if name in SECRET_FIELDS else f"`{node.text[:60]}`"

@@ -1,0 +1,73 @@
+"""Limits as operators write them: `ttft_p95: "<= 4s"`, each measure in its own unit."""
+
+import re
+from typing import Any, get_args
+
+from gateway.document import INVALID, Node, Reader, Scalar, Table, nearest, quantity
+from gateway.types import Limit, Measure
+from gateway.types.units import DURATION, SHARE, USD, Unit
+
+UNITS: dict[Measure, Unit | None] = {
+    "price.input": USD,
+    "price.cached_input": USD,
+    "price.output": USD,
+    "context": None,
+    "max_output": None,
+    "ttft_p50": DURATION,
+    "ttft_p95": DURATION,
+    "ttft_p99": DURATION,
+    "throughput_p50": None,
+    "uptime_5m": SHARE,
+    "uptime_1h": SHARE,
+    "tools_ok": SHARE,
+}  # None: a plain number, of tokens or tokens per second
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+
+_NUMBER = r"^[0-9]+(\.[0-9]+)?$"
+_COMPARISON = re.compile(r"(<=|>=) *(.*)")
+
+
+def example(measure: Measure) -> str:
+    """A limit in this measure's unit, for messages and editors."""
+    unit = UNITS[measure]
+    operator = "<=" if measure.startswith(("price", "ttft")) else ">="
+    plain = "20" if measure == "throughput_p50" else "100000"
+    return f"{operator} {unit.example if unit else plain}"
+
+
+def pattern(measure: Measure) -> str:
+    """The regular expression that limits in this measure match."""
+    unit = UNITS[measure]
+    return "^(<=|>=) *" + (unit.pattern if unit else _NUMBER).removeprefix("^")
+
+
+def read_limits(reader: Reader, node: Node) -> Any:
+    """All limits of a table, in its order; every key must be a measure."""
+    if not isinstance(node, Table):
+        return reader.problem(node.place, 'expected a table of limits, as in `{ttft_p95: "<= 4s"}`')
+    limits = []
+    for name, entry in node.entries.items():
+        measure = next((known for known in MEASURES if known == name), None)
+        if measure is None:
+            reader.problem(entry.place, f"unknown measure `{name}`; {nearest(name, MEASURES)}")
+        else:
+            limits.append(_read_limit(reader, entry.node, measure))
+    return INVALID if INVALID in limits else tuple(limits)
+
+
+def _read_limit(reader: Reader, node: Node, measure: Measure) -> Any:
+    right = f'write it as in `{measure}: "{example(measure)}"`'
+    if not isinstance(node, Scalar):
+        return reader.problem(node.place, f"{measure}: expected a comparison; {right}")
+    match = _COMPARISON.fullmatch(node.text)
+    if match is None:
+        return reader.problem(node.place, f"{measure}: `{node.text[:60]}` is no comparison; {right}")
+    unit = UNITS[measure]
+    value = _number(match[2]) if unit is None else quantity(match[2], unit)
+    if value is None:
+        return reader.problem(node.place, f"{measure}: `{match[2][:60]}` has the wrong unit or none; {right}")
+    return Limit(measure, "<=" if match[1] == "<=" else ">=", value)
+
+
+def _number(text: str) -> float | None:
+    return float(text) if re.fullmatch(_NUMBER, text) else None

@@ -1,0 +1,117 @@
+"""A folder of policies: loaded whole, replaced whole.
+
+shipped policies --+
+user's folder -----+--overlay by name--> PolicySet --reload--> the next one, or none when a file is broken
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeAlias
+
+import watchfiles
+
+import gateway
+from gateway.document import read
+from gateway.errors import ConfigError
+from gateway.policy.schema import read_policy
+from gateway.types import Policy
+
+PolicySet: TypeAlias = Mapping[str, Policy]  # by name; read-only
+
+_log = logging.getLogger(__name__)
+_DEBOUNCE_MS = 200  # editors write a file in several steps
+_LOOK_AGAIN_MS = 5_000  # also finds changes on file systems that send no events
+_Stamp: TypeAlias = frozenset[tuple[str, int, int]]
+
+
+def shipped_folder() -> Path:
+    """The policies that come with the gateway: inside the wheel, or beside the package in a source checkout."""
+    package = Path(gateway.__file__).parent
+    inside = package / "policies"
+    return inside if inside.is_dir() else package.parent / "policies"
+
+
+def load_folder(folder: Path) -> PolicySet:
+    """Every `*.yaml` of `folder` by its name. Raises ConfigError with the problems of all files."""
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: is no folder; give the folder that holds the policy files")
+    policies: dict[str, Policy] = {}
+    problems = [f"{path}: is not read; name it {path.stem}.yaml" for path in sorted(folder.glob("*.yml"))]
+    for path in sorted(folder.glob("[!.]*.yaml")):
+        try:
+            policies[path.stem] = read_policy(read(path), path.stem)
+        except ConfigError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigError(*problems)
+    return MappingProxyType(policies)
+
+
+class Policies:
+    """The policies in force. A reload takes the whole folder or nothing."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """The shipped policies with those of `folder` over them. Raises ConfigError."""
+        self._folders = tuple(dict.fromkeys(path.resolve() for path in (shipped_folder(), folder) if path))
+        self._stamp = self._look()
+        self.current: PolicySet = self._load()
+        self.problems: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Policies({', '.join(self.current)}; {len(self.problems)} problems)"
+
+    def reload(self) -> bool:
+        """Reads the folders again. False keeps the old set in force and says why in `problems`."""
+        self._stamp = self._look()
+        try:
+            self.current = self._load()
+        except ConfigError as error:
+            if error.problems != self.problems:
+                _log.error("policies not reloaded, the old ones stay in force:\n%s", error)
+            self.problems = error.problems
+            return False
+        self.problems = ()
+        _log.info("policies reloaded: %s", ", ".join(self.current))
+        return True
+
+    async def watch(self, on_result: Callable[[bool], None]) -> None:
+        """Reloads after every change, until cancelled; `on_result` gets what each `reload` returned."""
+        changes = watchfiles.awatch(
+            *self._folders,
+            watch_filter=None,
+            debounce=_DEBOUNCE_MS,
+            rust_timeout=_LOOK_AGAIN_MS,
+            yield_on_timeout=True,
+            recursive=False,
+        )
+        async for _ in changes:
+            if self._look() != self._stamp:
+                on_result(await asyncio.to_thread(self.reload))
+
+    def _load(self) -> PolicySet:
+        policies: dict[str, Policy] = {}
+        problems: list[str] = []
+        for folder in self._folders:
+            try:
+                policies |= load_folder(folder)
+            except ConfigError as error:
+                problems.extend(error.problems)
+        if problems:
+            raise ConfigError(*problems)
+        return MappingProxyType(policies)
+
+    def _look(self) -> _Stamp:
+        """What the folders hold, by name, size and time of change."""
+        paths = [path for folder in self._folders for path in folder.glob("*.y*ml")]
+        return frozenset(stamp for path in paths if (stamp := _stamp(path)))
+
+
+def _stamp(path: Path) -> tuple[str, int, int] | None:
+    try:
+        facts = path.stat()
+    except OSError:  # gone since it was listed
+        return None
+    return str(path), facts.st_mtime_ns, facts.st_size

@@ -1,0 +1,175 @@
+"""One policy document: read into a `Policy`, and described for editors as a JSON schema.
+
+Both walk the type hints of `types/policy.py`, so that a field exists in all three or in none.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from gateway.document import INVALID, Entry, Hook, Node, Reader, Table, decode, place_at, text_at
+from gateway.policy.describe import FIELDS, LIMITS
+from gateway.policy.limits import MEASURES, example, pattern, read_limits
+from gateway.types import Limit, Pick, Policy, Require, Timeouts
+from gateway.types.endpoint import Quantization
+from gateway.types.units import Unit
+
+RESERVED = frozenset({"free", "batch", "thinking"})  # model suffixes with a meaning of their own at OpenRouter
+NAME = r"^[a-z0-9][a-z0-9-]{0,47}$"
+
+_DECLARED = [name for name in Require.__dataclass_fields__ if name != "limits"]
+
+
+def read_policy(node: Node, stem: str) -> Policy:
+    """The policy of one document; `stem` is its file's name without `.yaml`. Raises ConfigError."""
+    hooks: dict[Any, Hook] = {
+        Policy: lambda reader, node: _policy(reader, node, stem),
+        Require: _require,
+        Pick: _pick,
+        Timeouts: _timeouts,
+        tuple[Limit, ...]: read_limits,
+    }
+    return decode(node, Policy, hooks)
+
+
+def _policy(reader: Reader, node: Node, stem: str) -> Any:
+    policy = reader.record(node, Policy)
+    name = text_at(node, "name")
+    if name is not None and (problem := _name_problem(name, stem)):
+        reader.problem(place_at(node, "name"), problem)
+    if policy is not INVALID and not (policy.attempts.max and policy.attempts.within):
+        reader.problem(place_at(node, "attempts"), "attempts: none could start; write `max: 1` or more, and some time")
+    if policy is not INVALID and not policy.keepalive:
+        reader.problem(place_at(node, "keepalive"), "keepalive: `0s` leaves no pause; write one, as in `10s`")
+    return policy
+
+
+def _name_problem(name: str, stem: str) -> str | None:
+    if name in RESERVED:
+        return f"name: `{name}` is a reserved model suffix; choose another name"
+    if not re.fullmatch(NAME, name):
+        return f"name: `{name[:60]}` is no model suffix; write at most 48 of a-z, 0-9 and `-`"
+    if name != stem:
+        return f"name: `{name}` is not the file's name; write `{stem}`, or rename the file to {name}.yaml"
+    return None
+
+
+def _require(reader: Reader, node: Node) -> Any:
+    if not isinstance(node, Table):
+        return reader.problem(node.place, "require: expected a table; write `{}` or `name: value` lines")
+    limits: dict[str, Entry] = {name: entry for name, entry in node.entries.items() if name in MEASURES}
+    given = {"limits": read_limits(reader, Table(node.place, limits))}
+    if "quantization" in node.entries:
+        entry = node.entries["quantization"]
+        given["quantization"] = reader.read(entry.node, tuple[Quantization, ...], "quantization")
+    return reader.record(node, Require, given, skip=[*MEASURES, *_DECLARED])
+
+
+def _pick(reader: Reader, node: Node) -> Any:
+    pick = reader.record(node, Pick)
+    if pick is INVALID:
+        return INVALID
+    if (pick.how == "fixed") != (pick.endpoint is not None):
+        return reader.problem(
+            node.place, "pick: `how: fixed` and `endpoint` go together; write both, as in `endpoint: novita/fp8`"
+        )
+    if pick.explore > 1:
+        return reader.problem(place_at(node, "explore"), "pick: `explore` is a share of requests; write at most `100%`")
+    return pick
+
+
+def _timeouts(reader: Reader, node: Node) -> Any:
+    timeouts = reader.record(node, Timeouts)
+    if timeouts is INVALID:
+        return INVALID
+    for name in ("connect", "first_token", "gap", "total"):
+        if not getattr(timeouts, name):
+            reader.problem(place_at(node, name), f"timeouts: `{name}: 0s` fails every request; write a longer time")
+    return timeouts
+
+
+def field_paths(cls: Any = Policy, above: str = "") -> Iterator[tuple[str, Any, "Field[Any]"]]:
+    """Every field of a policy as (`score.value_of_time`, type hint, field), tables before what they hold."""
+    hints = get_type_hints(cls, include_extras=True)
+    for field in fields(cls):
+        yield f"{above}{field.name}", hints[field.name], field
+        if is_dataclass(hints[field.name]):
+            yield from field_paths(hints[field.name], f"{above}{field.name}.")
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of a policy file, with descriptions, defaults and unit patterns."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Routing policy",
+        **_record_schema(Policy, ""),
+    }
+
+
+def schema_text() -> str:
+    """`json_schema()` as it is committed in `policies/policy.schema.json`."""
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
+def _record_schema(cls: Any, above: str) -> dict[str, Any]:
+    hints = get_type_hints(cls, include_extras=True)
+    properties: dict[str, Any] = {}
+    for field in fields(cls):
+        if cls is Require and field.name == "limits":
+            properties |= _limits_schema()
+            continue
+        path = f"{above}{field.name}"
+        properties[field.name] = (
+            {"description": FIELDS[path]} | _value_schema(path, hints[field.name]) | _default(field)
+        )
+    required = [f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING]
+    schema: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": properties}
+    if required:
+        schema["required"] = required
+    return schema
+
+
+def _value_schema(path: str, hint: Any) -> dict[str, Any]:
+    origin, args = get_origin(hint), get_args(hint)
+    if path == "name":
+        return {"type": "string", "pattern": NAME, "not": {"enum": sorted(RESERVED)}}
+    if hint == tuple[Limit, ...]:
+        return {"type": "object", "additionalProperties": False, "properties": _limits_schema()}
+    if path == "require.quantization":
+        return {"type": "array", "items": {"enum": list(get_args(Quantization))}}
+    if is_dataclass(hint):
+        return _record_schema(hint, f"{path}.")
+    if origin is tuple:
+        return {"type": "array", "items": _value_schema("", args[0])}
+    if origin is Literal:
+        return {"enum": list(args)}
+    if origin is Annotated:
+        return _unit_schema(args[1])
+    if type(None) in args:
+        return {"type": ["string", "null"]}
+    plain: dict[Any, dict[str, Any]] = {str: {"type": "string"}, bool: {"type": "boolean"}, int: {"type": "integer"}}
+    return plain[hint]
+
+
+def _unit_schema(unit: Unit) -> dict[str, Any]:
+    return {"type": "string", "pattern": unit.pattern, "examples": [unit.example]}
+
+
+def _limits_schema() -> dict[str, Any]:
+    return {
+        name: {
+            "description": LIMITS[name],
+            "type": "string",
+            "pattern": pattern(name),
+            "examples": [example(name)],
+        }
+        for name in MEASURES
+    }
+
+
+def _default(field: "Field[Any]") -> dict[str, Any]:
+    """The default where JSON can say it as the file would: text, counts and switches."""
+    plain = isinstance(field.default, str | bool | int) and not isinstance(field.default, float)
+    return {"default": field.default} if plain else {}

@@ -1,0 +1,119 @@
+"""The client's side of an exchange: heads, errors, keep-alive comments. What a sink is told stands here, once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from gateway.errors import BadRequest, ClientError, ContextTooLong, NoEndpoint, UpstreamError
+from gateway.proxy.sink import Headers, Sink
+from gateway.route.plan import Plan
+from gateway.types import Failure, Request
+from gateway.upstream import sse
+
+COMMENT = b": keep-alive\n\n"
+_STREAM_HEAD: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+def stream_head(request: Request, about: Headers) -> Headers:
+    return [*_STREAM_HEAD, (b"x-generation-id", request.id.encode()), *about]
+
+
+def send_json(sink: Sink, status: int, payload: Any, headers: Headers) -> None:
+    """A whole JSON response."""
+    body = orjson.dumps(payload)
+    head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
+    sink.start(status, head)
+    sink.write(body)
+    sink.end()
+
+
+def send_error(sink: Sink, error: ClientError, headers: Headers) -> None:
+    """An error as a whole response, with Retry-After where waiting helps."""
+    if error.retry_after is not None:
+        headers = [*headers, (b"retry-after", b"%d" % max(1, round(error.retry_after)))]
+    send_json(sink, error.status, error.body(), headers)
+
+
+def error_event(request: Request, error: ClientError) -> bytes:
+    """An error after the wire commit: a chunk that SDKs raise on, and never [DONE] after it."""
+    chunk = {
+        "id": request.id,
+        "object": "chat.completion.chunk",
+        "created": 0,
+        "model": request.model,
+        **error.body(),
+        "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
+    }
+    chunk["error"] = {**error.body()["error"], "code": error.status, "error_code": error.code}
+    return sse.event(orjson.dumps(chunk))
+
+
+def gave_up(plan: Plan, failures: Sequence[tuple[str, Failure]]) -> ClientError:
+    """The error for an exchange that no endpoint answered."""
+    if not failures:
+        return _nothing_left(plan)
+    endpoint, last = failures[-1]
+    if last.fault in ("malformed", "rejected"):
+        return _clients_own(failures)
+    metadata = {"attempts": [_told(endpoint, failure) for endpoint, failure in failures]}
+    status = _status([failure for _, failure in failures])
+    waits = [failure.retry_after for _, failure in failures if failure.retry_after is not None]
+    return UpstreamError(
+        f"{endpoint}: {last.message}"
+        if len(failures) == 1
+        else f"{len(failures)} endpoints failed, the last was {endpoint}: {last.message}",
+        status=status,
+        code="rate_limit_exceeded" if status == 429 else last.fault,
+        retry_after=min(waits) if waits else None,
+        metadata=metadata,
+    )
+
+
+def broke(endpoint: str, failure: Failure) -> ClientError:
+    """The error for an answer that ended badly after its first token."""
+    return UpstreamError(
+        f"{endpoint}: the answer broke off: {failure.message}",
+        code=failure.fault,
+        metadata={"attempts": [_told(endpoint, failure)]},
+    )
+
+
+def _clients_own(failures: Sequence[tuple[str, Failure]]) -> ClientError:
+    """The request itself was refused: the host's words, from every host that refused it."""
+    refusals = [(name, failure) for name, failure in failures if failure.fault in ("malformed", "rejected")]
+    message = "; ".join(f"{name}: {failure.message}" for name, failure in refusals)
+    last = refusals[-1][1]
+    if last.param == "context":
+        return ContextTooLong(message)
+    return BadRequest(message, status=last.status, param=last.param, code=last.code)
+
+
+def _nothing_left(plan: Plan) -> ClientError:
+    """Which constraint removed which endpoint."""
+    removed = [
+        {"endpoint": one.endpoint.id, "constraint": one.reason.rule, "detail": one.reason.detail}
+        for one in plan.dropped
+    ]
+    told = "; ".join(f"{one['endpoint']}: {one['constraint']} ({one['detail']})" for one in removed)
+    message = f"no endpoint can serve this request under policy {plan.policy.name}: {told or 'none is configured'}"
+    if removed and all(one["constraint"] == "context" for one in removed):
+        return ContextTooLong(message, metadata={"removed": removed})
+    return NoEndpoint(message, status=404 if removed else 503, metadata={"removed": removed})
+
+
+def _status(failures: list[Failure]) -> int:
+    faults = {failure.fault for failure in failures}
+    if faults == {"rate_limited"}:
+        return 429
+    if faults <= {"timeout_first_token", "timeout_total", "timeout_gap"}:
+        return 504
+    return 503 if faults <= {"rate_limited", "server", "refused"} else 502
+
+
+def _told(endpoint: str, failure: Failure) -> dict[str, Any]:
+    return {"endpoint": endpoint, "fault": failure.fault, "status": failure.status, "message": failure.message}

@@ -1,0 +1,165 @@
+"""Everything that exchanges share, and the way in: response cache first, then a plan, then an exchange."""
+
+import time
+from collections.abc import Callable, Mapping
+from random import Random
+
+from gateway.cache.key import cache_key
+from gateway.cache.responses import Answer, ResponseCache, fresh, replay
+from gateway.proxy import answer
+from gateway.proxy.books import Books
+from gateway.proxy.probe import Probe
+from gateway.proxy.serving import Serving
+from gateway.proxy.sink import Headers, Sink
+from gateway.proxy.wheel import Wheel
+from gateway.route.fleet import Fleet
+from gateway.route.plan import Choice, Plan, make_plan
+from gateway.types import Endpoint, Failure, Policy, Request, Row, Usage
+from gateway.upstream.dialects import Address
+from gateway.upstream.transport import Transport
+from gateway.upstream.usage import cost
+
+DEFAULT_TTL = 300.0  # seconds that an answer is kept when the request asks for caching and the policy does not
+
+
+class Proxy:
+    """One worker's data path."""
+
+    def __init__(
+        self,
+        fleets: Mapping[str, Fleet],
+        addresses: Mapping[str, Address],
+        transport: Transport,
+        wheel: Wheel,
+        cache: ResponseCache,
+        books: Books,
+        in_flight: Callable[[int], None],
+        clock: Callable[[], float],
+        chance: Callable[[], float] | None = None,
+    ) -> None:
+        self.fleets = fleets
+        self.addresses = addresses
+        self.transport = transport
+        self.wheel = wheel
+        self.cache = cache
+        self.books = books
+        self.clock = clock
+        self._in_flight = in_flight
+        self.unix = time.time
+        self.chance = chance or Random().random
+        self.live: set[Serving] = set()
+        self._probing: set[str] = set()
+
+    def plan(self, request: Request, policy: Policy) -> Plan:
+        hour = int(self.unix() // 3600) % 24
+        return make_plan(request, policy, self.fleets[request.model], self.clock(), hour, self.chance)
+
+    def serve(self, request: Request, policy: Policy, sink: Sink, received: float) -> None:
+        """Answers one request. Never raises; `received` is when its last byte came, on the loop's clock."""
+        ttl = _cache_ttl(request, policy)
+        if not ttl:
+            self._exchange(request, policy, sink, received, None, "off")
+            return
+        key = cache_key(request, policy)
+
+        def save(one: Answer) -> None:
+            self.cache.save(key, one, ttl)
+
+        if request.cache == "refresh":
+            self._exchange(request, policy, sink, received, save, "refresh")
+            return
+
+        def found(hit: Answer | None) -> None:
+            if hit is None:
+                self._exchange(request, policy, sink, received, save, "miss")
+            else:
+                self._replay(request, sink, received, hit)
+
+        self.cache.lookup(key, found)
+
+    def cost(self, usage: Usage, endpoint: Endpoint) -> int:
+        """What this usage costs there at this hour, in 1e-12 USD."""
+        return cost(usage, endpoint.price, int(self.unix() // 3600) % 24) if endpoint.price else 0
+
+    def ended(self, serving: Serving) -> None:
+        self.live.discard(serving)
+        self._in_flight(-1)
+
+    def probe(self, fleet: Fleet, choice: Choice, failure: Failure) -> None:
+        """Asks the endpoint the least possible, to tell the account's fault from the request's. One at a time."""
+        endpoint = choice.endpoint
+        if endpoint.id in self._probing:
+            return
+        self._probing.add(endpoint.id)
+
+        def told(account_fault: bool) -> None:
+            self._probing.discard(endpoint.id)
+            if account_fault:
+                why = f"{failure.status or ''} {failure.message}".strip()
+                fleet.distrust(endpoint.id, why, self.clock(), self.chance())
+
+        Probe(endpoint, told).begin(self.transport, self.addresses[endpoint.id], self.unix())
+
+    def _exchange(
+        self,
+        request: Request,
+        policy: Policy,
+        sink: Sink,
+        received: float,
+        save: Callable[[Answer], None] | None,
+        cache: str,
+    ) -> None:
+        serving = Serving(self, request, self.plan(request, policy), sink, received)
+        serving.cache = cache
+        self.live.add(serving)
+        self._in_flight(1)
+        serving.begin(save)
+        sink.attach(serving)
+
+    def _replay(self, request: Request, sink: Sink, received: float, hit: Answer) -> None:
+        """Answers from the response cache: a new id, cost 0, in the mode that was asked for."""
+        whole = fresh(hit, request.id, int(self.unix()))
+        head: Headers = [
+            (b"x-gateway-policy", request.policy.encode()),
+            (b"x-gateway-attempts", b"0"),
+            (b"x-gateway-cache", b"hit"),
+            (b"x-gateway-endpoint", hit.endpoint.encode()),
+        ]
+        self.books.write(_cached_row(request, self.unix(), self.clock() - received))
+        if request.stream:
+            sink.start(200, answer.stream_head(request, head))
+            sink.write(b"".join(replay(whole, request.include_usage)))
+            sink.end()
+        else:
+            answer.send_json(sink, 200, whole, [(b"x-generation-id", request.id.encode()), *head])
+
+
+def _cache_ttl(request: Request, policy: Policy) -> float:
+    """Seconds to keep this answer; 0 when the response cache has nothing to do with it."""
+    if request.cache == "no-store":
+        return 0.0
+    if request.cache in ("on", "refresh"):
+        return policy.cache.ttl or DEFAULT_TTL
+    return policy.cache.ttl
+
+
+def _cached_row(request: Request, unix: float, duration: float) -> Row:
+    return Row(
+        id=f"{request.id}-0",
+        exchange=request.id,
+        at=unix,
+        tenant=request.tenant,
+        app=request.app,
+        model=request.model,
+        policy=request.policy,
+        stream=request.stream,
+        endpoint="",
+        provider="",
+        attempt=0,
+        outcome="cached",
+        last=True,
+        client_status=200,
+        client_duration=duration,
+        overhead=duration,
+        cache="hit",
+    )

@@ -1,0 +1,30 @@
+"""Where an answer goes. The ASGI sink serves every server; a sink in the HTTP connection itself may serve hot routes.
+
+Proxy ── start write end ──> Sink          Sink ── pause resume gone ──> Source
+"""
+
+from typing import Protocol
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Source(Protocol):
+    """What fills a sink, and listens to its client."""
+
+    def pause(self) -> None:
+        """The client is slower than the host: stop reading from the host."""
+
+    def resume(self) -> None: ...
+
+    def gone(self) -> None:
+        """The client left."""
+
+
+class Sink(Protocol):
+    """One response to one client. Calls never block and never raise; after `end` nothing follows."""
+
+    def start(self, status: int, headers: Headers) -> None: ...
+    def write(self, data: bytes) -> None: ...
+    def end(self) -> None: ...
+    def attach(self, source: Source) -> None:
+        """From here on the source hears of pause, resume and a client that leaves (at once, if it has left)."""

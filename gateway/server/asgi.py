@@ -1,0 +1,140 @@
+"""The ASGI sink: any server, any route.
+
+    receive ── body ──> handler(inbound, sink)          Proxy ── start write end ──> AsgiSink ── send ──> server
+       └── http.disconnect ──> source.gone
+
+Writes that come while the server is busy are joined. When too much waits, the source is paused.
+"""
+
+import asyncio
+from time import monotonic
+
+from starlette.types import Receive, Scope, Send
+
+from gateway.errors import ClientError, TooLarge
+from gateway.proxy.answer import send_error
+from gateway.proxy.inbound import Handler, Inbound
+from gateway.proxy.sink import Headers, Source
+
+HIGH_WATER = 256 * 1024
+LOW_WATER = 64 * 1024
+
+
+class AsgiSink:
+    """Collects what the proxy says until the server takes it."""
+
+    __slots__ = ("_ended", "_head", "_left", "_pending", "_size", "_source", "_wake")
+
+    def __init__(self) -> None:
+        self._head: tuple[int, Headers] | None = None
+        self._pending: list[bytes] = []
+        self._size = 0
+        self._ended = False
+        self._left = False
+        self._source: Source | None = None
+        self._wake = asyncio.Event()
+
+    def start(self, status: int, headers: Headers) -> None:
+        self._head = (status, headers)
+
+    def write(self, data: bytes) -> None:
+        self._pending.append(data)
+        self._size += len(data)
+        if self._size > HIGH_WATER and self._source is not None:
+            self._source.pause()
+        self._wake.set()
+
+    def end(self) -> None:
+        self._ended = True
+        self._source = None
+        self._wake.set()
+
+    def attach(self, source: Source) -> None:
+        if self._ended:
+            return
+        self._source = source
+        if self._left:
+            source.gone()
+        elif self._size > HIGH_WATER:
+            source.pause()
+
+    def left(self) -> None:
+        """The client is gone."""
+        self._left = True
+        self._pending.clear()
+        self._wake.set()
+        if self._source is not None:
+            source, self._source = self._source, None
+            source.gone()
+
+    async def drain(self, send: Send) -> None:
+        """Sends everything, until the end or until the client is gone."""
+        while not self._left:
+            await self._wake.wait()
+            self._wake.clear()
+            ended = self._ended
+            data = b"".join(self._pending)
+            self._pending.clear()
+            self._relieve()
+            if self._head is not None and not self._left:
+                status, headers = self._head
+                self._head = None
+                await send({"type": "http.response.start", "status": status, "headers": headers})
+            if not self._left and (data or ended):
+                await send({"type": "http.response.body", "body": data, "more_body": not ended})
+            if ended:
+                return
+
+    def _relieve(self) -> None:
+        over, self._size = self._size > HIGH_WATER, 0
+        if over and self._source is not None:
+            self._source.resume()
+
+
+class Endpoint:
+    """An ASGI app of one route: reads the request, hands it to `handler`, sends what comes."""
+
+    def __init__(self, handler: Handler, max_body: int) -> None:
+        self._handler = handler
+        self._max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sink = AsgiSink()
+        try:
+            body = await _read(receive, self._max_body)
+        except ClientError as error:
+            send_error(sink, error, [])
+            await sink.drain(send)
+            return
+        if body is None:
+            return  # the client left while it was sending
+        watcher = asyncio.get_running_loop().create_task(_watch(receive, sink))
+        try:
+            self._handler(Inbound(dict(scope["headers"]), body, monotonic()), sink)
+            await sink.drain(send)
+        finally:
+            watcher.cancel()
+            sink.left()
+
+
+async def _read(receive: Receive, limit: int) -> bytes | None:
+    """The whole body; None when the client left before its end."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise TooLarge(f"the request body is larger than {limit} bytes")
+        parts.append(part)
+        if not message.get("more_body"):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def _watch(receive: Receive, sink: AsgiSink) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    sink.left()

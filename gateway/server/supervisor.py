@@ -1,0 +1,120 @@
+"""The supervisor: owns the state folder and the embedded store, starts the workers, ends them.
+
+    serve(settings): lock folder ─> embedded store (no Redis URL) ─> clear metrics ─> worker(s) ─> stop, in reverse
+
+One worker runs in the supervisor's own process; several are processes of their own that share the listening socket.
+The embedded store starts first and from the main thread: it ends with the thread that started it.
+"""
+
+import gc
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from gateway.app import build
+from gateway.config import Settings
+from gateway.errors import ConfigError
+from gateway.state.embedded import EmbeddedStore
+from gateway.state.folder import StateFolder
+from gateway.telemetry.metrics import forget_dead, prepare_folder
+
+DRAIN = 30  # seconds that open requests get when the gateway is told to end
+BACKLOG = 2048
+
+_log = logging.getLogger("gateway")
+
+
+def serve(settings: Settings) -> None:
+    """Serves until SIGINT or SIGTERM. Raises ConfigError when it cannot start."""
+    folder = StateFolder(settings.state)
+    with _listening(settings) as listener, _opened(folder), _store(settings, folder) as store_url:
+        prepare_folder(folder.metrics)
+        app = partial(build, settings, folder.path, store_url)
+        config = uvicorn.Config(
+            app,
+            factory=True,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            proxy_headers=False,
+            timeout_graceful_shutdown=DRAIN,
+            backlog=BACKLOG,
+            workers=settings.workers,
+        )
+        _say_where(settings, listener, store_url)
+        if settings.workers == 1:
+            gc.disable()  # until the worker has frozen what it loaded
+            uvicorn.Server(config).run(sockets=[listener])
+        else:
+            Workers(config, [listener], folder.metrics).run()
+
+
+class Workers(Multiprocess):
+    """uvicorn's supervisor of processes, which replaces a worker that died; its gauges go with it."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], metrics: Path) -> None:
+        super().__init__(config, sockets)
+        self._metrics = metrics
+
+    def keep_subprocess_alive(self) -> None:
+        before = {process.pid for process in self.processes}
+        super().keep_subprocess_alive()
+        for pid in before.difference(process.pid for process in self.processes):
+            forget_dead(self._metrics, pid or 0)
+
+
+@contextmanager
+def _listening(settings: Settings) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        where = f"{settings.host}:{settings.port}"
+        raise ConfigError(f"cannot listen on {where}: {os.strerror(error.errno or 0)}; choose another --port") from None
+    listener.set_inheritable(True)
+    with listener:
+        yield listener
+
+
+@contextmanager
+def _opened(folder: StateFolder) -> Iterator[None]:
+    folder.open()
+    try:
+        yield
+    finally:
+        folder.close()
+
+
+@contextmanager
+def _store(settings: Settings, folder: StateFolder) -> Iterator[str]:
+    """The store's URL; the embedded one runs meanwhile when no other is configured."""
+    if settings.redis_url:
+        yield settings.redis_url
+        return
+    store = EmbeddedStore(folder)
+    try:
+        yield store.start()
+    finally:
+        store.stop()
+
+
+def _say_where(settings: Settings, listener: socket.socket, store_url: str) -> None:
+    host, port = listener.getsockname()[:2]
+    store = "embedded, for this machine only" if store_url.startswith("unix://") else "Redis"
+    _log.info("listening on http://%s:%d, %d worker(s), store: %s", host, port, settings.workers, store)

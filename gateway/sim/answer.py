@@ -1,0 +1,122 @@
+"""What the simulated model answers: a function of the request alone, so every host gives the same answer, streamed
+or whole, today or tomorrow.
+
+    tools asked for        -> calls with arguments that fit their schema
+    response_format        -> JSON that fits the schema
+    anything else          -> prose, as long as `max_tokens` or "about N words" says, else of a drawn length
+    thinking switched on   -> reasoning before any of these
+"""
+
+import re
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import orjson
+import xxhash
+
+from gateway.sim.prefix import content_text
+from gateway.sim.schema import example
+from gateway.sim.text import pieces, sentences
+from gateway.types import Dialect
+
+NOT_CONTENT = frozenset({"model", "stream", "stream_options", "user", "metadata"})  # fields that leave the answer as is
+LONGEST = 16_384  # tokens
+TYPICAL_LENGTH = 200  # median output tokens; with this sigma the mean is 275, as measured
+LENGTH_SIGMA = 0.8
+REASONING_SHARE = 0.4
+_WISH = re.compile(r"about (\d{1,5}) words")
+_OFF = (False, "disabled", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    id: str
+    name: str
+    arguments: tuple[str, ...]  # pieces of JSON text
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Pieces of text, one token each, in the order they are sent."""
+
+    reasoning: tuple[str, ...]
+    content: tuple[str, ...]
+    calls: tuple[ToolCall, ...]
+    finish: str
+
+    @property
+    def tokens(self) -> int:
+        return len(self.reasoning) + len(self.content) + sum(len(call.arguments) for call in self.calls)
+
+
+def thinks(body: dict[str, Any], dialect: Dialect) -> bool:
+    """Whether this request switches thinking on, in the host's own words; those of other hosts mean nothing here."""
+    for path in dialect.thinking.split("|"):
+        value: Any = body
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None:
+            return value not in _OFF
+    return dialect.thinking_default == "on"
+
+
+def compose(body: dict[str, Any], thinking: bool) -> Answer:
+    """The answer to a well-formed chat request (`messages` is a list of objects)."""
+    rng = Random(_seed(body))
+    limit = body.get("max_completion_tokens") or body.get("max_tokens") or LONGEST
+    limit = min(int(limit), LONGEST)
+    calls = tuple(_call(rng, function) for function in _called(body))
+    content = [] if calls else _content(rng, body, limit, thinking)
+    reasoning = sentences(rng, max(8, int(len(content) * REASONING_SHARE))) if thinking else []
+    finish = "length" if len(reasoning) + len(content) > limit else "tool_calls" if calls else "stop"
+    reasoning = reasoning[:limit]
+    return Answer(tuple(reasoning), tuple(content[: limit - len(reasoning)]), calls, finish)
+
+
+def _seed(body: dict[str, Any]) -> int:
+    meaning = {key: value for key, value in body.items() if key not in NOT_CONTENT}
+    return xxhash.xxh3_64_intdigest(orjson.dumps(meaning, option=orjson.OPT_SORT_KEYS))
+
+
+def _content(rng: Random, body: dict[str, Any], limit: int, thinking: bool) -> list[str]:
+    form = body.get("response_format") or {}
+    if form.get("type") == "json_schema":
+        return pieces(orjson.dumps(example(form.get("json_schema", {}).get("schema", {}))).decode())
+    if form.get("type") == "json_object":
+        return pieces(orjson.dumps({"answer": "".join(sentences(rng, 12)), "confidence": 0.9}).decode())
+    return sentences(rng, _length(rng, body, limit, thinking))
+
+
+def _length(rng: Random, body: dict[str, Any], limit: int, thinking: bool) -> int:
+    """Tokens of prose: as many words as the user wishes, else what `max_tokens` leaves beside reasoning, else drawn."""
+    wish = _WISH.search(_last_user_text(body))
+    if wish:
+        return min(int(wish[1]), LONGEST)
+    if limit < LONGEST:
+        return int(limit / (1 + REASONING_SHARE)) if thinking and limit > 30 else limit
+    return min(int(rng.lognormvariate(0, LENGTH_SIGMA) * TYPICAL_LENGTH) + 1, LONGEST // 2)
+
+
+def _last_user_text(body: dict[str, Any]) -> str:
+    last = body["messages"][-1] if body["messages"] else {}
+    return content_text(last.get("content")) if last.get("role") == "user" else ""
+
+
+def _called(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """The functions to call: the one demanded, those that the last user message names, or the first if one must be."""
+    choice = body.get("tool_choice", "auto")
+    functions = [tool["function"] for tool in body.get("tools") or () if isinstance(tool.get("function"), dict)]
+    if choice == "none" or not functions:
+        return []
+    if isinstance(choice, dict):
+        demanded = choice.get("function", {}).get("name")
+        return [function for function in functions if function.get("name") == demanded]
+    text = _last_user_text(body)
+    named = [function for function in functions if re.search(rf"\b{re.escape(function['name'])}\b", text)]
+    return named or (functions[:1] if choice == "required" else [])
+
+
+def _call(rng: Random, function: dict[str, Any]) -> ToolCall:
+    arguments = orjson.dumps(example(function.get("parameters") or {"type": "object"})).decode()
+    return ToolCall(f"call_00_{rng.getrandbits(96):024x}", function["name"], tuple(pieces(arguments)))

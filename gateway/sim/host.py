@@ -1,0 +1,112 @@
+"""The simulated fleet as real HTTP servers, one port for each host, all in one process.
+
+    python -m gateway.sim.host --ports-file PATH [--speed 10] [--seed 0] [--key-env NAME]
+
+When all hosts listen, `{endpoint id: "http://127.0.0.1:PORT"}` is written to PATH, whole or not at all. The process
+ends with the one that started it, even when that is killed. (On Linux the bond is to the thread that started it.)
+Each host serves:
+
+    POST /v1/chat/completions, GET /v1/models    as OpenAI does, in the host's dialect and at its pace
+    POST /_sim {"next": ["429", "cut"], "speed": 0}    the faults of its next requests, the pace of its time
+    GET  /_sim    its counters
+"""
+
+import argparse
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import orjson
+
+from gateway.sim.connection import Connection
+from gateway.sim.fleet import FLEET, SimHost
+from gateway.sim.machine import Machine
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@asynccontextmanager
+async def serving(
+    hosts: Sequence[SimHost], *, speed: float = 1.0, seed: int = 0, key: str | None = None
+) -> AsyncIterator[dict[str, str]]:
+    """Serve each host on a loopback port that the kernel picks; yields {endpoint id: address}."""
+    loop = asyncio.get_running_loop()
+    peers: set[Connection] = set()
+    servers: list[asyncio.Server] = []
+    addresses: dict[str, str] = {}
+    try:
+        for host in hosts:
+            machine = Machine(host, speed=speed, seed=seed, key=key)
+            server = await loop.create_server(partial(Connection, machine, peers), "127.0.0.1", 0)
+            servers.append(server)
+            addresses[host.id] = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield addresses
+    finally:
+        for server in servers:
+            server.close()
+        for peer in list(peers):
+            peer.abort()
+        for server in servers:
+            await server.wait_closed()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve `FLEET` until a signal ends the process."""
+    options = _parser().parse_args(arguments)
+    _end_with_parent()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_run(options))
+
+
+async def _run(options: argparse.Namespace) -> None:
+    key = os.environ[options.key_env] if options.key_env else None
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with serving(FLEET, speed=options.speed, seed=options.seed, key=key) as addresses:
+        _write_whole(options.ports_file, orjson.dumps(addresses, option=orjson.OPT_INDENT_2))
+        await stop.wait()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m gateway.sim.host", description="Simulated DeepSeek-V3.2 hosts.")
+    parser.add_argument("--ports-file", type=Path, required=True, help="where to write the addresses, as JSON")
+    parser.add_argument("--speed", type=float, default=1.0, help="how much faster time runs; 0 answers at once")
+    parser.add_argument("--seed", type=int, default=0, help="of latencies and faults")
+    parser.add_argument("--key-env", help="environment variable with the key that clients must send; default: none")
+    return parser
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel for a SIGTERM when the parent dies; end at once if it died before we could ask."""
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        sys.exit("the process that started the simulated hosts is gone")
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_bytes(data)
+    draft.replace(path)
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    """uvloop's where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.Loop
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""One simulated host without its sockets: a request's bytes in, a `Script` of timed bytes out.
+
+    request -> refuse what is wrong -> fault due? -> prompt cache -> draw TTFT and speed -> compose the answer -> Script
+
+`connection.py` plays scripts. A script is lazy: chunks of a long answer are made when they are due.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from random import Random
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+from gateway.sim.answer import Answer, compose, thinks
+from gateway.sim.fleet import MODEL, SimHost, draw_speed, draw_ttft
+from gateway.sim.prefix import PrefixCache, prompt_text, token_count
+from gateway.sim.wire import Frame, error, event, stream, whole
+from gateway.types import Usage
+
+Ending = Literal["clean", "cut", "stall"]
+FAULTS = ("ok", "cut", "stall", "silent", "drop", "in_band", "unclean", "empty")  # and any status from 400 to 599
+MOST_FAULTS = 1000  # that can be queued
+RETRY_AFTER = 1  # seconds
+REFUSAL_TIME = 0.05  # seconds until an error status is sent
+
+
+class Event(NamedTuple):
+    """Bytes that are due `at` seconds after the request, and the output tokens they carry."""
+
+    at: float
+    data: bytes
+    tokens: int
+
+
+@dataclass(slots=True)
+class Script:
+    """One reply. Without `length` it is chunked and its head leaves at once; status 0 closes without a byte.
+
+    `stall` holds the connection open after the last event, `cut` closes it there.
+    """
+
+    events: Iterator[Event]
+    status: int = 200
+    length: int | None = None
+    kind: str = "application/json"
+    ending: Ending = "clean"
+    retry_after: int | None = None
+    usage: Usage | None = None  # set where the tokens that leave are billed
+
+
+@dataclass(slots=True)
+class Counters:
+    """What `GET /_sim` tells. `tokens` are output tokens that left; money in 1e-12 USD."""
+
+    requests: int = 0
+    completed: int = 0
+    cancelled: int = 0
+    faults: int = 0
+    tokens: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    cost_pico_usd: int = 0
+
+
+@dataclass(slots=True)
+class Machine:
+    """The state of one host. `speed` makes its time run faster; 0 is instant."""
+
+    host: SimHost
+    speed: float = 1.0
+    seed: int = 0
+    key: str | None = field(default=None, repr=False)
+    counters: Counters = field(default_factory=Counters)
+    due: deque[str] = field(default_factory=deque)
+    _rng: Random = field(init=False, repr=False)
+    _cache: PrefixCache = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rng = Random(f"{self.seed}/{self.host.id}")
+        self._cache = PrefixCache(self.host.cache_ttl / (self.speed or 1))
+
+    def chat(self, raw: bytes, now: float) -> Script:
+        """The reply to a chat request that arrived at `now`, in seconds of any clock that does not go back."""
+        self.counters.requests += 1
+        try:
+            body = _parsed(raw)
+        except ValueError as problem:
+            return refusal(400, str(problem))
+        fault = self._fault()
+        if fault != "ok":
+            self.counters.faults += 1
+        if fault.isdigit():
+            return refusal(int(fault))
+        if fault == "drop":
+            return Script(iter(()), status=0, ending="cut")
+        return self._answer(body, fault, now)
+
+    def steer(self, raw: bytes) -> Script:
+        """`{"next": [faults of the next requests, in order], "speed": factor}`; either may be left out."""
+        try:
+            wish = orjson.loads(raw)
+            faults = [str(fault) for fault in wish.get("next", ())]
+            speed = float(wish.get("speed", self.speed))
+        except (ValueError, TypeError, AttributeError):
+            return refusal(400, 'expected {"next": ["429", "cut", ...], "speed": number}')
+        unknown = [fault for fault in faults if fault not in FAULTS and not _is_error_status(fault)]
+        if unknown or speed < 0 or len(faults) + len(self.due) > MOST_FAULTS:
+            return refusal(400, f"unknown faults {unknown}, a negative speed or over {MOST_FAULTS}; faults: {FAULTS}")
+        self.due.extend(faults)
+        self.speed = speed
+        return self.report()
+
+    def report(self) -> Script:
+        return reply(asdict(self.counters))
+
+    def models(self) -> Script:
+        model = {"id": MODEL, "object": "model", "created": 1764547200, "owned_by": self.host.provider}
+        return reply({"object": "list", "data": [model | {"context_length": self.host.context}]})
+
+    def settle(self, script: Script, tokens: int, cancelled: bool) -> None:
+        """Book a reply that ended after `tokens` output tokens. What was not sent is not billed."""
+        if cancelled:
+            self.counters.cancelled += 1
+        elif script.usage and script.ending == "clean":
+            self.counters.completed += 1
+        if script.usage:
+            self.counters.tokens += tokens
+            self.counters.prompt_tokens += script.usage.prompt
+            self.counters.cached_tokens += script.usage.cached
+            self.counters.cost_pico_usd += self._cost(script.usage, tokens)
+
+    def _cost(self, usage: Usage, tokens: int) -> int:
+        input_, cached, output = self.host.price.rates(usage.prompt, hour=0)
+        return round(((usage.prompt - usage.cached) * input_ + usage.cached * cached + tokens * output) * 1_000_000)
+
+    def _fault(self) -> str:
+        if self.due:
+            return self.due.popleft()
+        rates, roll = self.host.rates, self._rng.random()
+        half = rates.server_error / 2
+        for fault, rate in (("429", rates.rate_limited), ("500", half), ("503", half), ("cut", rates.cut)):
+            roll -= rate
+            if roll < 0:
+                return fault
+        return "ok"
+
+    def _answer(self, body: dict[str, Any], fault: str, now: float) -> Script:
+        text = prompt_text(body)
+        prompt = token_count(text)
+        if prompt + (body.get("max_tokens") or 0) > self.host.context:
+            return refusal(400, f"The context is {self.host.context} tokens long", "context_length_exceeded")
+        answer = _bent(compose(body, thinks(body, self.host.dialect)), fault)
+        cached = min(self._cache.read(text, now), prompt)
+        if self._rng.random() >= self.host.hit_efficiency:
+            cached = 0
+        usage = Usage(prompt, cached, answer.tokens, len(answer.reasoning), "host")
+        ttft = draw_ttft(self._rng, self.host, prompt - cached)
+        speed = draw_speed(self._rng, self.host)
+        frame = Frame(
+            id=f"chatcmpl-{self._rng.getrandbits(96):024x}",
+            created=int(time.time()),
+            model=MODEL,
+            dialect=self.host.dialect,
+            logprobs=bool(body.get("logprobs")),
+        )
+        if not body.get("stream"):
+            return _whole_script(whole(frame, answer, usage), usage, fault, ttft + answer.tokens / speed)
+        asked = bool((body.get("stream_options") or {}).get("include_usage"))
+        events = stream(frame, answer, usage, self.host.usage_chunk, asked)
+        return _stream_script(_timed(events, ttft, speed), usage, fault)
+
+
+def reply(body: dict[str, Any], status: int = 200, at: float = 0.0) -> Script:
+    data = orjson.dumps(body)
+    return Script(iter([Event(at, data, 0)]), status=status, length=len(data))
+
+
+def refusal(status: int, message: str | None = None, code: str | None = None) -> Script:
+    """An error in the OpenAI shape; a 429 says when to come back."""
+    script = reply(error(status, message, code), status, REFUSAL_TIME)
+    script.retry_after = RETRY_AFTER if status == 429 else None
+    return script
+
+
+def _is_error_status(fault: str) -> bool:
+    return fault.isdigit() and 400 <= int(fault) <= 599
+
+
+def _parsed(raw: bytes) -> dict[str, Any]:
+    """The body, checked as far as composing an answer relies on it. ValueError says what is wrong."""
+    body = orjson.loads(raw)
+    if not isinstance(body, dict):
+        raise ValueError("The body must be a JSON object")
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
+        raise ValueError("'messages' must be a list of at least one object")
+    for name in ("max_tokens", "max_completion_tokens"):
+        if body.get(name) is not None and (not isinstance(body[name], int) or body[name] < 1):
+            raise ValueError(f"'{name}' must be a positive integer")
+    return body
+
+
+def _bent(answer: Answer, fault: str) -> Answer:
+    """The answer with what two faults do to it; both leave the stream itself intact."""
+    if fault == "unclean":
+        return replace(answer, finish="insufficient_system_resource")
+    if fault == "empty":
+        return Answer((), (), (), "stop")
+    return answer
+
+
+def _timed(events: Iterator[tuple[bytes, int]], ttft: float, speed: float) -> Iterator[Event]:
+    sent = 0
+    for data, tokens in events:
+        yield Event(ttft + sent / speed, data, tokens)
+        sent += tokens
+
+
+def _stream_script(events: Iterator[Event], usage: Usage, fault: str) -> Script:
+    kind = "text/event-stream"
+    if fault == "silent":
+        return Script(iter(()), kind=kind, ending="stall")
+    if fault not in ("cut", "stall", "in_band"):
+        return Script(events, kind=kind, usage=usage)
+    every = list(events)
+    half = every[: max(2, len(every) // 2)]
+    if fault == "in_band":
+        half.append(Event(half[-1].at, event(error(503)), 0))
+        return Script(iter(half), kind=kind)
+    return Script(iter(half), kind=kind, ending="cut" if fault == "cut" else "stall", usage=usage)
+
+
+def _whole_script(data: bytes, usage: Usage, fault: str, at: float) -> Script:
+    if fault == "in_band":
+        return reply(error(503), at=at)
+    if fault in ("cut", "stall", "silent"):
+        part = b"" if fault == "silent" else data[: len(data) // 2]
+        ending: Ending = "cut" if fault == "cut" else "stall"
+        return Script(iter([Event(at, part, 0)]), length=len(data), ending=ending)
+    return Script(iter([Event(at, data, usage.completion)]), length=len(data), usage=usage)

@@ -1,0 +1,108 @@
+"""Real arrivals and prefixes, invented words: a trace row becomes a chat request.
+
+    {"t": 0.0, "input_tokens": 2290, "output_tokens": 316, "prefix_hashes": [0, 42, 43]}
+        -> system: text of 0   user: text of 42   user: text of 43   max_tokens from 316
+
+Each hash names the whole prefix up to its block, and each has one fixed text, so two requests share as many leading
+messages as their rows share leading hashes: prompt caches and prefix affinity see what they saw in the real traffic.
+"""
+
+import gzip
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import orjson
+
+from gateway.errors import ConfigError
+from gateway.sim.text import words
+
+SAMPLE = Path(__file__).parent / "data" / "mooncake_sample.jsonl.gz"
+TICK = 3.0  # seconds: the trace's clock stands still within a tick
+LONGEST_LINE = 64 * 1024
+MOST_ROWS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRow:
+    t: float  # seconds from the start of the trace
+    input_tokens: int
+    output_tokens: int
+    prefix_hashes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How a trace is shrunk.
+
+    `time` 10 replays ten times faster, a block of the prompt becomes `chunk_words` words, and answers keep `output` of
+    their length.
+    """
+
+    time: float = 1.0
+    chunk_words: int = 40
+    output: float = 1.0
+
+
+def read_trace(path: Path = SAMPLE, limit: int = MOST_ROWS) -> list[TraceRow]:
+    """The first `limit` rows of a gzip JSON Lines trace, at most `MOST_ROWS`. ConfigError names a line that is none."""
+    rows: list[TraceRow] = []
+    with gzip.open(path, "rb") as lines:
+        for number, line in enumerate(_bounded(lines), start=1):
+            if number > min(limit, MOST_ROWS):
+                break
+            rows.append(_row(line, f"{path}:{number}"))
+    return rows
+
+
+def _bounded(lines: gzip.GzipFile) -> Iterator[bytes]:
+    while line := lines.readline(LONGEST_LINE):
+        yield line
+
+
+def _row(line: bytes, place: str) -> TraceRow:
+    try:
+        row = orjson.loads(line)
+        hashes = tuple(int(name) for name in row["prefix_hashes"])
+        return TraceRow(float(row["t"]), int(row["input_tokens"]), int(row["output_tokens"]), hashes)
+    except (ValueError, KeyError, TypeError) as problem:
+        raise ConfigError(
+            f"{place}: not a trace row ({problem!r}); expected an object with t, input_tokens, output_tokens and "
+            f"prefix_hashes on one line of at most {LONGEST_LINE} bytes"
+        ) from problem
+
+
+def spread(rows: Sequence[TraceRow], seed: int = 0) -> list[TraceRow]:
+    """The rows, which stand on ticks, spread over the time until the next tick in their order."""
+    rng = Random(seed)
+    ticks = [list(group) for _, group in groupby(rows, key=lambda row: row.t)]
+    starts = [group[0].t for group in ticks]
+    ends = [*starts[1:], starts[-1] + TICK] if ticks else []
+    placed: list[TraceRow] = []
+    for group, start, end in zip(ticks, starts, ends, strict=True):
+        offsets = sorted(rng.uniform(0, min(TICK, end - start)) for _ in group)
+        placed += [replace(row, t=start + offset) for row, offset in zip(group, offsets, strict=True)]
+    return placed
+
+
+def chat_request(row: TraceRow, model: str, scale: Scale) -> dict[str, Any]:
+    """The body of a chat completion with this row's prefixes and length, not streamed."""
+    return {
+        "model": model,
+        "messages": messages(row.prefix_hashes, scale.chunk_words),
+        "max_tokens": max(1, round(row.output_tokens * scale.output)),
+    }
+
+
+def messages(hashes: Sequence[int], chunk_words: int) -> list[dict[str, str]]:
+    """One message for each hash: the first is the system's, the others the user's."""
+    roles = ["system", *["user"] * (len(hashes) - 1)]
+    return [{"role": role, "content": chunk(name, chunk_words)} for role, name in zip(roles, hashes, strict=False)]
+
+
+def chunk(name: int, count: int) -> str:
+    """The text of one block. The number in front keeps texts of few words apart."""
+    return f"Note {name}: {words(Random(name), count)}."

@@ -1,0 +1,104 @@
+"""The state folder: what one machine remembers between runs, owned by one gateway at a time.
+
+    FOLDER/            mode 700
+      lock             held with flock for as long as the supervisor's process lives
+      ledger/          append-only segments of attempts
+      metrics/         the workers' shared counters
+      store/           the embedded store's data
+      store.sock       its socket; a long path moves it to a short folder under the system's temporary one
+
+Workers only read the paths; the supervisor alone calls `open` and `close`.
+"""
+
+import fcntl
+import hashlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import IO
+
+from gateway.errors import ConfigError
+
+LONGEST_SOCKET_PATH = 99  # bytes; the kernel's own limit is 103 (macOS) or 107 (Linux)
+
+
+def default_folder() -> Path:
+    """`$XDG_STATE_HOME/llm-routing-gateway`, or the same under `~/.local/state` when that is unset or relative."""
+    home = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return (home if home.is_absolute() else Path.home() / ".local" / "state") / "llm-routing-gateway"
+
+
+class StateFolder:
+    """Paths below the state folder (default: `default_folder()`), and its lock."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = (path or default_folder()).expanduser().absolute()
+        self.ledger = self.path / "ledger"
+        self.metrics = self.path / "metrics"
+        self.store = self.path / "store"
+        self.socket = self._socket()
+        self._lock: IO[str] | None = None
+
+    def __repr__(self) -> str:
+        return f"StateFolder({str(self.path)!r}, {'open' if self._lock else 'closed'})"
+
+    def open(self) -> None:
+        """Make the folders and take the lock. ConfigError when they cannot be made, or when another gateway has it."""
+        try:
+            for folder in (self.path, self.ledger, self.metrics, self.store):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.chmod(0o700)
+            if self.socket.parent != self.path:
+                self._make_socket_folder()
+            self._lock = self._locked()
+        except OSError as error:
+            raise ConfigError(
+                f"{self.path}: cannot be the state folder ({error.strerror}: {error.filename}): name another one"
+            ) from None
+
+    def close(self) -> None:
+        """Give the folder up. Its content stays."""
+        if self._lock is None:
+            return
+        if self.socket.parent != self.path:
+            self.socket.unlink(missing_ok=True)
+            self.socket.parent.rmdir()
+        self._lock.close()
+        self._lock = None
+
+    def _locked(self) -> IO[str]:
+        # The file is never removed: whoever waits for a removed file would hold a lock that nobody else sees.
+        lock = (self.path / "lock").open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            owner = lock.read().strip() or "unknown"
+            lock.close()
+            raise ConfigError(
+                f"{self.path}: another gateway (process {owner}) uses this state folder: stop it, or give each its own"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        return lock
+
+    def _socket(self) -> Path:
+        usual = self.path / "store.sock"
+        if len(os.fsencode(usual)) <= LONGEST_SOCKET_PATH:
+            return usual
+        # The name follows from the folder's, so that the next run finds what a killed one left.
+        name = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:12]
+        short = Path(tempfile.gettempdir()) / f"gateway-{os.getuid()}-{name}" / "store.sock"
+        if len(os.fsencode(short)) > LONGEST_SOCKET_PATH:
+            raise ConfigError(f"{self.path}: too long for a socket, and so is {short}: choose a shorter state folder")
+        return short
+
+    def _make_socket_folder(self) -> None:
+        # The temporary folder is everybody's: a folder that is not ours alone may be somebody's trap.
+        folder = self.socket.parent
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != 0o700:
+            raise ConfigError(f"{folder}: must be a folder of this user with mode 700: remove it")

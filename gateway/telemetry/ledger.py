@@ -1,0 +1,141 @@
+"""The ledger: an append-only record of every attempt, kept by each worker in files of its own.
+
+    <state>/ledger/
+        1763764498123-4711-9f3a01.jsonl     start in unix ms, pid, random: sorts by age, unique across machines
+        1763764502980-4712-03bc77.jsonl     one JSON row a line
+
+One `write` per row, before the client sees the end of its answer: a killed worker loses no attempt that a client saw
+end. A row is not fsynced; a power cut may cost the last seconds and leave a torn line, which readers skip. The worker
+holds a lock on the segment it writes, so that others can tell a living segment from one left behind.
+
+Disk is bounded: closed segments beyond the newest `keep` times 64 MB are deleted when a segment is opened.
+"""
+
+import fcntl
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import orjson
+
+from gateway.types import Row
+
+SEGMENT_BYTES = 64 * 2**20
+SEGMENTS_KEPT = 8
+SMALLEST_CHARGE = 2**20  # a closed segment counts as at least 1 MB: this bounds the number of files as well
+
+_log = logging.getLogger(__name__)
+_decoder = msgspec.json.Decoder(Row)
+
+
+class Ledger:
+    """The segments that this process writes. `append` never raises: it counts, and tells `on_error`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        on_error: Callable[[], None] = lambda: None,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        keep: int = SEGMENTS_KEPT,
+    ) -> None:
+        self._folder = folder
+        self._on_error = on_error
+        self._segment_bytes = segment_bytes
+        self._budget = keep * segment_bytes
+        self._fd: int | None = None
+        self._size = 0
+        self.errors = 0
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._fd is None else f"segment of {self._size} bytes"
+        return f"<Ledger {self._folder}: {state}, {self.errors} errors>"
+
+    def append(self, row: Row) -> None:
+        """Write one row. On a full or broken disk the row is lost, counted, and logged the first time."""
+        try:
+            self._write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+        except OSError as error:
+            self.errors += 1
+            self._on_error()
+            if self.errors == 1:
+                _log.error("ledger: cannot write to %s, rows are being lost: %s", self._folder, error)
+
+    def close(self) -> None:
+        """Release the segment. The next `append` opens another."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _write(self, line: bytes) -> None:
+        if self._fd is not None and self._size + len(line) > self._segment_bytes:
+            self.close()
+        if self._fd is None:
+            self._fd = self._open()
+            self._size = 0
+        written = os.write(self._fd, line)
+        if written != len(line):
+            os.ftruncate(self._fd, self._size)  # half a row would swallow the next one
+            raise OSError("short write, the disk is full")
+        self._size += written
+
+    def _open(self) -> int:
+        self._prune()
+        name = f"{int(time.time() * 1000):013d}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
+        fd = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)  # free: only a look at its liveness could hold it, for microseconds
+        return fd
+
+    def _prune(self) -> None:
+        used = 0
+        for path in reversed(segments(self._folder)):
+            used += max(path.stat().st_size, min(SMALLEST_CHARGE, self._segment_bytes))
+            if used > self._budget and not is_live(path):
+                path.unlink(missing_ok=True)
+
+
+def segments(folder: Path) -> list[Path]:
+    """All segments in a folder, oldest first."""
+    return sorted(folder.glob("*.jsonl"))
+
+
+def is_live(path: Path) -> bool:
+    """Whether some process still writes this segment."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def parse(line: bytes) -> Row | None:
+    """One line as a row; None for a line that a crash left torn or blank."""
+    try:
+        return _decoder.decode(line)
+    except msgspec.MsgspecError:
+        return None
+
+
+def read(folder: Path) -> Iterator[Row]:
+    """Every row on disk, segment by segment, oldest segment first. Torn lines are skipped."""
+    for path in segments(folder):
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:
+            continue  # pruned since it was listed
+        with file:
+            for line in file:
+                row = parse(line)
+                if row is not None:
+                    yield row

@@ -1,0 +1,210 @@
+"""Moves ledger rows into Redis, each exactly once.
+
+    <state>/ledger/*.jsonl ── batch of whole lines ──> one Lua script ──┬─> gw:rows                        stream
+                                                                        ├─> gw:minute:ENDPOINT:MINUTE      rollup
+                                                                        └─> gw:shipped:SEGMENT             offset
+
+The offset up to which a segment was shipped lives in Redis, and the script that adds the rows moves it: both happen
+or neither does. A shipper that dies in between, times out, or races another one asks Redis where to go on. So no row
+is counted twice, and a store that comes back older or empty is filled again from the ledger.
+
+While Redis is away rows wait on disk, in the ledger's own bounded space; memory holds one batch at a time.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from time import time
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from gateway.telemetry import ledger
+from gateway.types import Row
+
+STREAM = "gw:rows"
+STREAM_ROWS = 100_000
+RETENTION = 31 * 86_400  # seconds that a rollup is kept after its minute
+OFFSET_TTL = RETENTION + 86_400  # an offset outlives the rollups made from its rows, or they would be made again
+BATCH_BYTES = 64 * 1024  # about 100 rows: a millisecond here, and about two in Redis
+LONGEST_ROW = 2**20
+POLL = 1.0  # seconds
+LONGEST_WAIT = 30.0  # seconds between attempts while Redis is away
+
+FIELDS = ("attempts", "ok", "prompt", "cached", "completion", "reasoning", "cost")  # of a rollup; cost in 1e-12 USD
+
+# KEYS: offset, stream, one per rollup.
+# ARGV: start, end, offset ttl, stream length, number of rows, the rows, then per rollup its expiry and its 7 additions.
+# Amounts stay strings, because Lua's numbers are doubles. Only commands that Redis 7.0 and Valkey share.
+_SCRIPT = """
+local known = redis.call('GET', KEYS[1])
+if known and tonumber(known) ~= tonumber(ARGV[1]) then return tonumber(known) end
+if not known and tonumber(ARGV[1]) ~= 0 then return 0 end
+local rows = tonumber(ARGV[5])
+for i = 6, 5 + rows do
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'row', ARGV[i])
+end
+local at = 6 + rows
+local fields = {'attempts', 'ok', 'prompt', 'cached', 'completion', 'reasoning', 'cost'}
+for k = 3, #KEYS do
+  for f, field in ipairs(fields) do
+    redis.call('HINCRBY', KEYS[k], field, ARGV[at + f])
+  end
+  redis.call('EXPIREAT', KEYS[k], ARGV[at])
+  at = at + 8
+end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+return tonumber(ARGV[2])
+"""
+
+_log = logging.getLogger(__name__)
+
+
+def rollup_key(endpoint: str, minute: int) -> str:
+    """Where the totals of one endpoint in one UTC minute (unix time // 60) are: a hash of `FIELDS`."""
+    return f"gw:minute:{endpoint}:{minute}"
+
+
+class Shipper:
+    """One per worker: ships what its own worker writes, and segments that nobody writes any more."""
+
+    def __init__(
+        self, folder: Path, url: str, on_store: Callable[[bool], None], *, clock: Callable[[], float] = time
+    ) -> None:
+        self._folder = folder
+        self._redis = Redis.from_url(
+            url, socket_timeout=5, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0), decode_responses=False
+        )
+        self._script = self._redis.register_script(_SCRIPT)
+        self._on_store = on_store
+        self._clock = clock
+        self._up: bool | None = None
+        self._done: dict[str, int] = {}  # segment -> offset known to be shipped; only segments that exist
+
+    def __repr__(self) -> str:
+        return f"<Shipper {self._folder}: store {'up' if self._up else 'not reached'}, {len(self._done)} segments>"
+
+    async def run(self) -> None:
+        """Ship until cancelled. While Redis is away, try again after 1 s, 2 s, ... 30 s."""
+        wait = POLL
+        while True:
+            wait = POLL if await self.ship() else min(2 * wait, LONGEST_WAIT)
+            await asyncio.sleep(wait)
+
+    async def ship(self) -> bool:
+        """Ship everything there is; False when Redis could not be reached. Call it once more when draining."""
+        try:
+            await self._ship_segments()
+        except (RedisError, OSError) as error:
+            self._done.clear()  # the store may come back older than it was
+            self._report(False, error)
+            return False
+        self._report(True, None)
+        return True
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def _ship_segments(self) -> None:
+        await self._redis.ping()
+        paths = ledger.segments(self._folder)
+        names = {path.name for path in paths}
+        self._done = {name: offset for name, offset in self._done.items() if name in names}
+        for path in paths:
+            await self._ship_segment(path)
+
+    async def _ship_segment(self, path: Path) -> None:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return  # pruned since it was listed
+        try:
+            if os.fstat(fd).st_size > self._done.get(path.name, 0) and _may_ship(path, fd):
+                await self._follow(path.name, fd)
+        finally:
+            os.close(fd)
+
+    async def _follow(self, name: str, fd: int) -> None:
+        key = f"gw:shipped:{name}"
+        offset = int(await self._redis.get(key) or 0)
+        while lines := _whole_lines(fd, offset):
+            offset = await self._send(key, offset, lines)
+            self._done[name] = offset
+
+    async def _send(self, key: str, start: int, lines: bytes) -> int:
+        """Hand one batch to the script. The offset to go on from: after the batch, or wherever Redis says."""
+        batch = _Batch(lines, oldest=self._clock() - RETENTION)
+        arguments: list[bytes | int] = [
+            start,
+            start + len(lines),
+            OFFSET_TTL,
+            STREAM_ROWS,
+            len(batch.rows),
+            *batch.rows,
+        ]
+        keys = [key, STREAM]
+        for (endpoint, minute), totals in batch.rollups.items():
+            keys.append(rollup_key(endpoint, minute))
+            arguments += [minute * 60 + RETENTION, *totals]
+        return int(await self._script(keys=keys, args=arguments))
+
+    def _report(self, up: bool, error: Exception | None) -> None:
+        if up == self._up:
+            return
+        if not up:
+            _log.warning("shipper: the store cannot be reached, ledger rows wait on disk: %s", error)
+        elif self._up is not None:
+            _log.warning("shipper: the store is back")
+        self._up = up
+        self._on_store(up)
+
+
+class _Batch:
+    """Rows as they go into the stream, and their sums per endpoint and minute."""
+
+    def __init__(self, lines: bytes, oldest: float) -> None:
+        self.rows: list[bytes] = []
+        self.rollups: dict[tuple[str, int], list[int]] = {}
+        for line in lines.splitlines():
+            row = ledger.parse(line)
+            if row is None or row.at < oldest:
+                continue
+            self.rows.append(line)
+            if row.endpoint:
+                self._add(row)
+
+    def _add(self, row: Row) -> None:
+        amounts = (
+            *(1, int(row.outcome == "ok")),
+            *(row.prompt_tokens, row.cached_tokens, row.completion_tokens, row.reasoning_tokens),
+            row.cost,
+        )
+        totals = self.rollups.setdefault((row.endpoint, int(row.at // 60)), [0] * len(FIELDS))
+        for index, amount in enumerate(amounts):
+            totals[index] += amount
+
+
+def _may_ship(path: Path, fd: int) -> bool:
+    """Own segments always; another's only when its writer is gone and no other shipper is at it."""
+    if path.name.split("-")[1] == str(os.getpid()):
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _whole_lines(fd: int, offset: int) -> bytes:
+    """The next bytes of a segment up to the last line end among them; empty when there is no whole line."""
+    for size in (BATCH_BYTES, LONGEST_ROW):
+        chunk = os.pread(fd, size, offset)
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            return chunk[:end]
+    return b""

@@ -1,0 +1,268 @@
+"""How one request is said to one host: its body and its HTTP head.
+
+    client's body ──gateway and thinking fields out──> host's model id ──> replay rule ──> thinking switch ──> JSON
+
+What differs between hosts is data (`types.Dialect`); this module is the only reader of it. The client's body is never
+changed, and what is not touched is shared with it, so a long conversation costs one pass over its messages. Keys keep
+the client's order: hosts cache prompts by prefix, and a moved key is another prefix.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import orjson
+
+from gateway import __version__
+from gateway.errors import BadRequest, ConfigError
+from gateway.types import Endpoint, Request
+from gateway.types.endpoint import ThinkingSwitch
+from gateway.upstream.pool import PORTS, Origin
+
+_DEFAULT_EFFORT = "medium"
+_THINKING_FIELDS = frozenset({"enable_thinking", "include_reasoning", "reasoning", "reasoning_effort", "thinking"})
+_TEMPLATE_SWITCHES = frozenset({"thinking", "enable_thinking"})  # inside chat_template_kwargs
+_GATEWAY_FIELDS = frozenset(
+    {"metadata", "models", "plugins", "preset", "provider", "route", "session_id", "trace", "transforms", "usage"}
+)
+_NOT_FORWARDED = _THINKING_FIELDS | _GATEWAY_FIELDS | {"max_completion_tokens", "stream", "stream_options"}
+_REASONING_FIELDS = frozenset({"reasoning", "reasoning_content", "reasoning_details"})  # inside a message
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+
+
+class Patch(NamedTuple):
+    """The fields that switch thinking on and off at a host."""
+
+    on: Mapping[str, Any]
+    off: Mapping[str, Any]
+
+
+PATCHES: Mapping[ThinkingSwitch, Patch] = {
+    "chat_template_args.enable_thinking": Patch(
+        {"chat_template_args": {"enable_thinking": True}}, {"chat_template_args": {"enable_thinking": False}}
+    ),
+    # The host documents `enable_thinking`, but the model's own chat template reads `thinking`: both are sent.
+    "chat_template_kwargs.enable_thinking": Patch(
+        {"chat_template_kwargs": {"enable_thinking": True, "thinking": True}},
+        {"chat_template_kwargs": {"enable_thinking": False, "thinking": False}},
+    ),
+    "chat_template_kwargs.thinking": Patch(
+        {"chat_template_kwargs": {"thinking": True}}, {"chat_template_kwargs": {"thinking": False}}
+    ),
+    "enable_thinking": Patch({"enable_thinking": True}, {"enable_thinking": False}),
+    "enable_thinking|reasoning_effort": Patch({"enable_thinking": True}, {"reasoning_effort": "none"}),
+    "model": Patch({}, {}),  # another model id, see `_model`
+    "reasoning.effort": Patch({"reasoning": {"effort": _DEFAULT_EFFORT}}, {"reasoning": {"enabled": False}}),
+    "reasoning.enabled": Patch({"reasoning": {"enabled": True}}, {"reasoning": {"enabled": False}}),
+    "reasoning_effort": Patch({"reasoning_effort": _DEFAULT_EFFORT}, {"reasoning_effort": "none"}),
+    "thinking.type": Patch({"thinking": {"type": "enabled"}}, {"thinking": {"type": "disabled"}}),
+    "unknown": Patch({}, {}),
+}
+
+
+class Address:
+    """Where an endpoint's chat completions are, and the request head that goes there. Made once per endpoint.
+
+    Raises ConfigError when the endpoint's URL is no http(s) URL, or when the key cannot stand in a header.
+    """
+
+    __slots__ = ("_start", "_url", "origin")
+
+    def __init__(self, endpoint: Endpoint, api_key: str | None) -> None:
+        self.origin, target = _locate(endpoint)
+        self._url = f"{self.origin.scheme}://{_authority(self.origin)}{target}"
+        lines = [
+            f"POST {target} HTTP/1.1",
+            f"Host: {_authority(self.origin)}",
+            f"User-Agent: llm-routing-gateway/{__version__}",
+            "Accept: application/json, text/event-stream",
+            "Accept-Encoding: identity",
+            "Content-Type: application/json",
+        ]
+        if api_key is not None:
+            lines.append(f"Authorization: Bearer {_header_safe(api_key, endpoint)}")
+        self._start = "\r\n".join([*lines, "Content-Length: "]).encode("ascii")
+
+    def head(self, length: int) -> bytes:
+        """The request head for a body of `length` bytes, with the blank line that ends it."""
+        return self._start + b"%d\r\n\r\n" % length
+
+    def __repr__(self) -> str:
+        key = "***" if b"\r\nAuthorization: " in self._start else None
+        return f"Address({self._url!r}, api_key={key})"
+
+
+def outgoing(request: Request, endpoint: Endpoint) -> bytes:
+    """The JSON body of `request` as `endpoint` takes it. Its `messages` are a list of objects, already checked."""
+    client, dialect = request.body, endpoint.dialect
+    body = {name: value for name, value in client.items() if name not in _NOT_FORWARDED}
+    body["model"] = _model(request, endpoint)
+    if "messages" in body:
+        body["messages"] = _messages(body["messages"])
+    if client.get("max_completion_tokens") is not None:  # only `max_tokens` is known to every host
+        body["max_tokens"] = client["max_completion_tokens"]
+    if request.stream:
+        body["stream"] = True
+        body["stream_options"] = {"include_usage": True}
+    _switch_thinking(body, request, endpoint)
+    for name in dialect.drop:
+        body.pop(name, None)
+    return orjson.dumps(body)
+
+
+def thinking_asked(body: Mapping[str, Any]) -> bool:
+    """Whether the client asks for thinking, in any host's way of asking.
+
+    Raises BadRequest, with `param`, when a field has the wrong type or two fields contradict each other.
+    """
+    template = _object(body, "chat_template_kwargs")
+    return (
+        _reasoning_asked(body)
+        or _object(body, "thinking").get("type") == "enabled"
+        or body.get("enable_thinking") is True
+        or template.get("thinking") is True
+        or template.get("enable_thinking") is True
+    )
+
+
+def relays(endpoint: Endpoint, request: Request) -> bool:
+    """Whether the host's streamed chunks already are what this client expects, so that bytes may pass unchanged."""
+    dialect = endpoint.dialect
+    readable = not request.thinking or dialect.reasoning_field == "reasoning_content"
+    return request.surface == "openai" and readable and not dialect.null_usage
+
+
+def _model(request: Request, endpoint: Endpoint) -> str | None:
+    if request.thinking and endpoint.dialect.thinking == "model":
+        return endpoint.dialect.thinking_model or endpoint.model
+    return endpoint.model
+
+
+def _switch_thinking(body: dict[str, Any], request: Request, endpoint: Endpoint) -> None:
+    """Replace the client's template switches by the host's own. A host that is off by default needs no off switch."""
+    template = body.get("chat_template_kwargs")
+    if isinstance(template, dict) and not _TEMPLATE_SWITCHES.isdisjoint(template):
+        body["chat_template_kwargs"] = {name: template[name] for name in template if name not in _TEMPLATE_SWITCHES}
+        if not body["chat_template_kwargs"]:
+            del body["chat_template_kwargs"]
+    dialect = endpoint.dialect
+    if request.thinking:
+        _apply(body, _on_patch(dialect.thinking, request.body))
+    elif dialect.thinking_default != "off":
+        _apply(body, PATCHES[dialect.thinking].off)
+
+
+def _on_patch(switch: ThinkingSwitch, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    effort = _effort(body)
+    if effort in (None, "none"):
+        return PATCHES[switch].on
+    if switch == "reasoning_effort":
+        return {"reasoning_effort": effort}
+    if switch == "reasoning.effort":
+        return {"reasoning": {"effort": effort}}
+    return PATCHES[switch].on
+
+
+def _apply(body: dict[str, Any], patch: Mapping[str, Any]) -> None:
+    for name, value in patch.items():
+        own = body.get(name)
+        body[name] = {**own, **value} if isinstance(own, dict) else value
+
+
+def _reasoning_asked(body: Mapping[str, Any]) -> bool:
+    """OpenRouter's fields: an explicit `enabled` wins, then an effort, then a budget or the older flag."""
+    reasoning, effort = _object(body, "reasoning"), _effort(body)
+    if reasoning.get("enabled") is not None:
+        return reasoning["enabled"] is True
+    if effort is not None:
+        return effort != "none"
+    return bool(reasoning.get("max_tokens")) or body.get("include_reasoning") is True
+
+
+def _effort(body: Mapping[str, Any]) -> str | None:
+    """The effort in `reasoning.effort` or its short form `reasoning_effort`, which must not differ."""
+    nested, short = _object(body, "reasoning").get("effort"), body.get("reasoning_effort")
+    for param, value in (("reasoning.effort", nested), ("reasoning_effort", short)):
+        if value is not None and not isinstance(value, str):
+            raise BadRequest(f'{param} must be a string, such as "medium"', param=param)
+    if nested is not None and short is not None and nested != short:
+        raise BadRequest("reasoning_effort and reasoning.effort differ: send one of them", param="reasoning_effort")
+    return short if nested is None else nested
+
+
+def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = body.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise BadRequest(f"{name} must be an object", param=name)
+    return value
+
+
+def _messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages as hosts take them: the client's own list where nothing has to change."""
+    if not any(_differs(message) for message in messages):
+        return messages
+    last_user = max((at for at, message in enumerate(messages) if message.get("role") == "user"), default=-1)
+    return [_message(message, at > last_user) if _differs(message) else message for at, message in enumerate(messages)]
+
+
+def _differs(message: dict[str, Any]) -> bool:
+    return message.get("role") == "developer" or not _REASONING_FIELDS.isdisjoint(message)
+
+
+def _message(message: dict[str, Any], in_turn: bool) -> dict[str, Any]:
+    """One message without the client's reasoning fields, except where the model must read its own thoughts again.
+
+    That is between a tool call and the next user message (`in_turn`). Elsewhere the model ignores them.
+    """
+    said = {name: value for name, value in message.items() if name not in _REASONING_FIELDS}
+    if said.get("role") == "developer":  # OpenAI's name; the hosts know `system` only
+        said["role"] = "system"
+    text = _reasoning_text(message) if in_turn and said.get("tool_calls") else None
+    if text is not None:
+        said["reasoning_content"] = text
+    return said
+
+
+def _reasoning_text(message: dict[str, Any]) -> str | None:
+    """The reasoning in whichever field the client kept it. Empty reasoning counts: a strict host wants the field."""
+    texts = [text for name in ("reasoning_content", "reasoning") if isinstance(text := message.get(name), str)]
+    details = message.get("reasoning_details")
+    if isinstance(details, list):
+        texts.append("".join(text for part in details if isinstance(text := _text(part), str)))
+    return next((text for text in texts if text), texts[0] if texts else None)
+
+
+def _text(detail: object) -> object:
+    return detail.get("text") if isinstance(detail, dict) else None
+
+
+def _locate(endpoint: Endpoint) -> tuple[Origin, str]:
+    """The endpoint's origin, and the path and query of its chat completions."""
+    url = endpoint.base_url or ""
+    try:
+        origin, parts = Origin.from_url(url), urlsplit(url)
+    except ValueError:
+        raise _bad_url(endpoint) from None
+    if parts.username is not None or not _PRINTABLE.fullmatch(url):
+        raise _bad_url(endpoint)
+    return origin, parts.path.rstrip("/") + "/chat/completions" + (f"?{parts.query}" if parts.query else "")
+
+
+def _bad_url(endpoint: Endpoint) -> ConfigError:
+    """The URL itself is not repeated, because it may hold a password."""
+    return ConfigError(f"endpoint {endpoint.id}: base_url must look like https://host[:port]/path, without credentials")
+
+
+def _authority(origin: Origin) -> str:
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    return host if origin.port == PORTS[origin.scheme] else f"{host}:{origin.port}"
+
+
+def _header_safe(api_key: str, endpoint: Endpoint) -> str:
+    if not _PRINTABLE.fullmatch(api_key):
+        where = endpoint.api_key_env or "its API key"
+        raise ConfigError(f"endpoint {endpoint.id}: {where} must be printable ASCII without spaces or line breaks")
+    return api_key

@@ -1,0 +1,88 @@
+"""Tokens and money: how hosts report them, what they cost, and how clients see them.
+
+    host's `usage` ──read_usage──> Usage ──cost(price, hour)──> 1e-12 USD
+                                     └────usage_object(cost)──> the client's `usage`
+
+Hosts agree on `prompt_tokens` and `completion_tokens` only. Cached tokens have three names, reasoning tokens two, and
+any of them may be null, absent or of another type.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.types import PICO, Price, Usage
+
+_BYTES_PER_TOKEN = 4
+_PICO_PER_TOKEN = 1_000_000  # one USD per 1M tokens is 1e6 x 1e-12 USD per token
+
+
+def read_usage(usage: Mapping[str, Any] | None) -> Usage:
+    """The tokens in a host's `usage` object; `source` is "none" when it counts nothing.
+
+    Always 0 <= cached <= prompt and 0 <= reasoning <= completion, whatever the host says.
+    """
+    if not isinstance(usage, Mapping):
+        return Usage()
+    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    if prompt is None and completion is None:
+        return Usage()
+    prompt, completion = prompt or 0, completion or 0
+    cached = _largest(
+        _detail(usage, "prompt_tokens_details", "cached_tokens"),
+        _count(usage, "prompt_cache_hit_tokens"),
+        _count(usage, "cached_tokens"),
+    )
+    reasoning = _largest(
+        _detail(usage, "completion_tokens_details", "reasoning_tokens"),
+        _count(usage, "reasoning_tokens"),
+    )
+    return Usage(prompt, min(cached, prompt), completion, min(reasoning, completion), source="host")
+
+
+def cost(usage: Usage, price: Price, hour: int) -> int:
+    """List price of `usage` in 1e-12 USD, exact, for a request sent in this hour (0-23, UTC)."""
+    fresh_rate, cached_rate, output_rate = price.rates(usage.prompt, hour)
+    return (
+        (usage.prompt - usage.cached) * round(fresh_rate * _PICO_PER_TOKEN)
+        + usage.cached * round(cached_rate * _PICO_PER_TOKEN)
+        + usage.completion * round(output_rate * _PICO_PER_TOKEN)
+    )
+
+
+def usage_object(usage: Usage, cost: int) -> dict[str, Any]:
+    """The `usage` that clients get: OpenAI's fields, OpenRouter's `cost` in USD, DeepSeek's cache hits and misses."""
+    return {
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.completion,
+        "total_tokens": usage.prompt + usage.completion,
+        "cost": cost / PICO,
+        "prompt_tokens_details": {"cached_tokens": usage.cached},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning},
+        "prompt_cache_hit_tokens": usage.cached,
+        "prompt_cache_miss_tokens": usage.prompt - usage.cached,
+    }
+
+
+def estimate_tokens(text_bytes: int) -> int:
+    """Tokens in so many bytes of UTF-8 prompt text, at four bytes a token, rounded up.
+
+    Good enough to choose clocks, tiers and context limits before a host has counted. English prose has a few more
+    bytes per token, JSON and code a few less. It needs no tokenizer, hence no second pass over the prompt.
+    """
+    return -(-text_bytes // _BYTES_PER_TOKEN)
+
+
+def _count(fields: Mapping[str, Any], name: str) -> int | None:
+    """A token count, or None where the host sent null, text, a bool or a negative number."""
+    value = fields.get(name)
+    return value if type(value) is int and value >= 0 else None
+
+
+def _detail(usage: Mapping[str, Any], group: str, name: str) -> int | None:
+    details = usage.get(group)
+    return _count(details, name) if isinstance(details, Mapping) else None
+
+
+def _largest(*counts: int | None) -> int:
+    """Hosts that fill one of several names leave the others at 0 or null."""
+    return max(count or 0 for count in counts)

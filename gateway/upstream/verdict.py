@@ -1,0 +1,285 @@
+"""Whose fault it was: a host's error, read and classified.
+
+    status, headers, body ──judge──> Failure     an answer that is not a 200
+    one parsed payload ────in_band─> Failure     an error inside a 200
+    a finish reason ───────finish──> clean name, or None
+
+Hosts write errors in seven shapes, put the truth into nested JSON, and use one status for several things. Words decide
+where a status does not: a 400 about the context length is this host's limit, a 400 about bad JSON is the client's.
+"""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+from gateway.types import Failure, Fault
+
+# Ends that other gateways have taken for `stop`; each is a failed attempt.
+UNCLEAN = frozenset({"insufficient_system_resource", "error", "abort", "cancelled", "network_error", "repetition"})
+
+_CLEAN = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "content_filter": "content_filter",
+    "eos": "stop",
+    "stop_sequence": "stop",
+    "end_turn": "stop",
+    "function_call": "tool_calls",
+    "max_tokens": "length",
+}
+_MESSAGE_CHARS = 500
+_READ_CHARS = 8192  # how much of a host's text is looked at
+_NAME_CHARS = 64  # of a code or a parameter
+_DEPTH = 5  # an aggregator's error around a host's error around its `detail`
+_MAX_RETRY_AFTER = 3600.0  # seconds; a host that asks for more is asked again after an hour
+_EPOCH = 1e9  # a reset larger than this is a point in time, not a span
+_EPOCH_MS = 1e12
+
+_REQUEST_STATUS = frozenset({400, 413, 422})
+_SERVER_STATUS = frozenset({408, 409, 421, 423, 424, 425, 499})
+
+# Some keys are UUIDs or bare random text, so any long run with letters and digits is taken for one.
+_SECRET = re.compile(
+    r"bearer\s+[^\s\"',;]{8,}|(?<![\w-])[pg]?sk[-_][\w*.-]{4,}|(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[a-z])[\w-]{24,}",
+    re.IGNORECASE,
+)
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"<[^>]*>")
+
+_CONTEXT = re.compile(
+    r"context.?(length|window|size|limit)|maximum context|maximum number of (input )?tokens"
+    r"|(prompt|input)( is)? too long|too many (input |prompt )?tokens"
+    r"|(prompt|input) tokens? (limit|length)|prompt tokens limit exceeded|range of input length|token_limit_exceeded"
+    r"|string_too_long|(entity|payload|body|request) too large|(input|prompt) (length|tokens)[^.]{0,40}exceed"
+)
+_CONTENT = re.compile(
+    r"content.?(filter|policy|management)|moderation|flagged|data.?inspection|inappropriate content"
+    r"|content exists risk|sensitive (content|information|words)|\brefusal\b"
+)
+_ACCOUNT = re.compile(
+    r"(invalid|incorrect|missing).{0,20}api.?key|api.?key.{0,20}(invalid|missing|expired|not valid)|arrear"
+    r"|insufficient.(balance|credit|funds|quota)|model.not.(exist|found)|not a valid model"
+    r"|\bmodel\b.{0,120}\b(not exist|not found|no longer (available|supported|served)|deprecated|retired)"
+)
+_UNSUPPORTED = re.compile(
+    r"n[o']t (yet |currently )?(support|allow|permit|accept|implement|recogni)|unsupported|unrecogni[sz]ed"
+    r"|unknown (parameter|field|argument|variant|name|role)|unexpected (field|keyword|role)|extra (inputs|fields)"
+    r"|extra_forbidden|additional propert|cannot (be (set|used|combined)|use)|must not be (set|used)|invalid role"
+    r"|must be passed back|missing .?reasoning_content|too many tools"
+)
+_FORMAT = re.compile(r"response.?format|json_schema|json mode|json_object")
+_ROLE = re.compile(r"\broles?\b|\bdeveloper\b")
+_OUTPUT_LIMIT = re.compile(r"max_(completion_)?tokens")
+# Ordinary words such as `stop`, `user` and `thinking` are left out: they would be found in any sentence.
+_KNOWN = re.compile(
+    r"\b(tool_choice|parallel_tool_calls|tools?|functions|top_logprobs|logprobs|logit_bias|seed|prediction|verbosity"
+    r"|temperature|top_p|top_k|min_p|top_a|frequency_penalty|presence_penalty|repetition_penalty"
+    r"|reasoning_content|reasoning_effort|enable_thinking|chat_template_kwargs|stream_options|service_tier"
+    r"|cache_control|prompt_cache_key)\b"
+)
+_QUOTED = re.compile(r"[`'\"]([a-z_][a-z0-9_]*)[`'\"]|argument supplied: ([a-z_]\w*)")
+
+
+class _Said(NamedTuple):
+    """What a host said. `hints` are its machine-readable words: code, type and the like."""
+
+    message: str = ""
+    code: str | None = None
+    param: str | None = None
+    hints: str = ""
+
+
+def judge(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, now: float) -> Failure:
+    """Whose fault an answer with this status is. `now` is unix time, to which dates in headers are compared."""
+    said = _parse(body, _DEPTH)
+    fault, param = _classify(status, said)
+    retry_after = _retry_after(headers, now) if fault in ("rate_limited", "server") else None
+    message = _shown(said.message) or f"HTTP {status} without a message"
+    return Failure(fault, message, status=status, code=said.code, param=param, retry_after=retry_after)
+
+
+def in_band(payload: dict[str, Any]) -> Failure | None:
+    """The error inside a 200's payload, `{"error": ...}` or `{"object": "error", ...}`; None when there is none."""
+    if not payload.get("error") and payload.get("object") != "error":
+        return None
+    said = _read(payload, _DEPTH)
+    fault: Fault = "rate_limited" if said.code == "429" else "in_band"
+    return Failure(fault, _shown(said.message) or "an error without a message", status=200, code=said.code)
+
+
+def finish(reason: object) -> str | None:
+    """The canonical name of a clean end: stop, length, tool_calls or content_filter. None for anything else."""
+    return _CLEAN.get(reason) if isinstance(reason, str) else None
+
+
+def _classify(status: int, said: _Said) -> tuple[Fault, str | None]:
+    words = f"{said.hints} {said.message[:_READ_CHARS]}".lower()
+    if status == 429:
+        return "rate_limited", None
+    if status >= 500 or status in _SERVER_STATUS:
+        return "server", None
+    if status in _REQUEST_STATUS:
+        return _request_fault(words, said.param)
+    if status == 402 and _CONTEXT.search(words):
+        return "rejected", "context"
+    if status == 403 and _CONTENT.search(words):
+        return "rejected", "content_filter"
+    return ("account", None) if status >= 400 else ("garbage", None)
+
+
+def _request_fault(words: str, param: str | None) -> tuple[Fault, str | None]:
+    """Rejected where another host may well accept, malformed where none will. A bad key or model id is ours."""
+    if _CONTEXT.search(words):
+        return "rejected", "context"
+    if _CONTENT.search(words):
+        return "rejected", "content_filter"
+    if _ACCOUNT.search(words):
+        return "account", None
+    if _FORMAT.search(words):
+        return "rejected", "response_format"
+    if _OUTPUT_LIMIT.search(words):
+        return "rejected", "max_tokens"
+    if _UNSUPPORTED.search(words):
+        return "rejected", _rejected_param(words, param)
+    return "malformed", _top_level(param)
+
+
+def _rejected_param(words: str, param: str | None) -> str | None:
+    """The parameter that a rejection is about: the host's own word for it, else the first one its message names."""
+    named = _top_level(param)
+    if named not in (None, "messages"):
+        return named
+    if _ROLE.search(f"{param} {words}"):
+        return "role"
+    if named:
+        return named
+    known = _KNOWN.search(words)
+    if known:
+        return "tools" if known[1] in ("tool", "functions") else known[1]
+    quoted = _QUOTED.search(words)
+    return (quoted[1] or quoted[2])[:_NAME_CHARS] if quoted else None
+
+
+def _top_level(param: str | None) -> str | None:
+    """`messages[0].role` and `messages.0.role` are about `messages`."""
+    return re.split(r"[.\[]", param, maxsplit=1)[0][:_NAME_CHARS] if param else None
+
+
+def _parse(text: bytes | str, depth: int) -> _Said:
+    try:
+        payload = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        payload = None
+    if isinstance(payload, (dict, list)):
+        return _read(payload, depth)
+    start = text[:_READ_CHARS]
+    return _Said(_plain(start if isinstance(start, str) else start.decode("utf-8", "replace")))
+
+
+def _read(payload: object, depth: int) -> _Said:
+    """One error in any of the known shapes. `depth` bounds how far an error may be wrapped in another."""
+    if isinstance(payload, list):
+        return _read_fields(payload)
+    if not isinstance(payload, dict) or depth == 0:
+        return _Said()
+    for name in ("error", "detail"):
+        said = _read(payload.get(name), depth - 1)
+        if said.message or said.code:
+            return said
+    return _read_flat(payload, depth)
+
+
+def _read_flat(error: dict[str, Any], depth: int) -> _Said:
+    message = next((text for name in ("message", "msg", "detail", "error") if (text := _string(error.get(name)))), "")
+    code, kind, param = _word(error.get("code")), _word(error.get("type")), _string(error.get("param"))
+    metadata = error.get("metadata")
+    if not isinstance(metadata, dict):
+        return _Said(message, code or kind, param, _joined(code, kind))
+    inner = _read_raw(metadata.get("raw"), depth - 1)  # an aggregator wraps the host's own error
+    hints = _joined(code, kind, _string(metadata.get("error_type")), inner.hints)
+    return _Said(inner.message or message, code or kind, param or inner.param, hints)
+
+
+def _read_raw(raw: object, depth: int) -> _Said:
+    return _parse(raw, depth) if isinstance(raw, str) else _read(raw, depth)
+
+
+def _read_fields(problems: list[Any]) -> _Said:
+    """FastAPI's list of problems: `{"loc": ["body", "messages", 0, "role"], "msg": ..., "type": ...}`."""
+    found = [problem for problem in problems if isinstance(problem, dict) and "msg" in problem]
+    if not found:
+        return _Said()
+    places = [_place(problem.get("loc")) for problem in found]
+    message = "; ".join(f"{place}: {problem['msg']}" for place, problem in zip(places, found, strict=True))
+    return _Said(message, None, places[0] or None, _string(found[0].get("type")) or "")
+
+
+def _place(location: object) -> str:
+    parts = location if isinstance(location, list) else []
+    return ".".join(str(part) for part in parts if part != "body")
+
+
+def _plain(text: str) -> str:
+    """Text as it is; of an HTML page, its title or else its words."""
+    if "<" not in text:
+        return text
+    title = _TITLE.search(text)
+    return title[1] if title else _TAG.sub(" ", text)
+
+
+def _shown(message: str) -> str:
+    """A message that may be shown: one line, no secrets, bounded."""
+    return _SECRET.sub("[redacted]", " ".join(message[:_READ_CHARS].split()))[:_MESSAGE_CHARS]
+
+
+def _string(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _joined(*words: str | None) -> str:
+    return " ".join(word for word in words if word)
+
+
+def _word(value: object) -> str | None:
+    """A code, which hosts write as text or as a number."""
+    return str(value)[:_NAME_CHARS] if isinstance(value, (str, int)) and value != "" else None
+
+
+def _retry_after(headers: Iterable[tuple[bytes, bytes]], now: float) -> float | None:
+    """Seconds to wait, by the most explicit header there is. Of several limits' resets the nearest counts."""
+    found = {name.lower().decode("latin-1"): value.decode("latin-1").strip() for name, value in headers}
+    wait = _number(found.get("retry-after-ms"))
+    if wait is not None:
+        return _bounded(wait / 1000)
+    if "retry-after" in found:
+        return _bounded(_seconds(found["retry-after"], now))
+    resets = [_seconds(value, now) for name, value in found.items() if name.startswith("x-ratelimit-reset")]
+    return _bounded(min((reset for reset in resets if reset is not None), default=None))
+
+
+def _seconds(text: str, now: float) -> float | None:
+    """A span (`12`, `1.5`, `6m0s`, `20ms`), a unix time in seconds or milliseconds, or an HTTP date, as seconds on."""
+    number = _number(text)
+    if number is not None:
+        return number if number < _EPOCH else number / (1000 if number >= _EPOCH_MS else 1) - now
+    if re.fullmatch(r"([0-9.]+(ms|s|m|h|d))+", text):
+        units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+        return sum((_number(n) or 0.0) * units[unit] for n, unit in re.findall(r"([0-9.]+)(ms|s|m|h|d)", text))
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
+
+
+def _number(text: str | None) -> float | None:
+    return float(text) if text and re.fullmatch(r"[0-9]{1,15}(\.[0-9]{0,9})?", text) else None
+
+
+def _bounded(wait: float | None) -> float | None:
+    return None if wait is None else min(max(wait, 0.0), _MAX_RETRY_AFTER)

@@ -1,0 +1,94 @@
+"""The documentation names every field, measure and variable that operators can write, with its true default."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import pytest
+
+from gateway.config import GatewayFile, Key, KeyEntry, load, wanted_variables
+from gateway.policy.limits import MEASURES
+from gateway.policy.load import Policies
+from gateway.policy.schema import field_paths
+from gateway.types import Endpoint, Model, Policy
+
+DOCS = Path(__file__).parents[2] / "docs"
+POLICIES = (DOCS / "policies.md").read_text(encoding="utf-8")
+CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
+
+
+def rows(text: str, heading: str) -> dict[str, str]:
+    """First cell -> second cell of every table below `heading`, up to the next one of its level."""
+    section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return dict(re.findall(r"^\| `([^`]+)` \|([^|]*)\|", section, re.MULTILINE))
+
+
+def paths(cls: Any, above: str = "") -> Iterator[tuple[str, "Field[Any]"]]:
+    hints = get_type_hints(cls)
+    for field in fields(cls):
+        path, hint = f"{above}{field.name}", hints[field.name]
+        yield path, field
+        inner = next((arm for arm in get_args(hint) if is_dataclass(arm)), hint)
+        if inner not in (Endpoint, Model) and is_dataclass(inner):
+            mark = "[]." if get_origin(hint) is tuple else "."
+            yield from paths(KeyEntry if inner is Key else inner, path + mark)
+
+
+def test_every_field_of_a_policy_is_documented() -> None:
+    assert rows(POLICIES, "Fields").keys() == {path for path, _, _ in field_paths(Policy)} - {"require.limits"}
+
+
+def test_every_measure_is_documented() -> None:
+    assert tuple(rows(POLICIES, "Measures")) == MEASURES
+
+
+def test_every_shipped_policy_is_documented() -> None:
+    assert rows(POLICIES, "Shipped policies").keys() == Policies().current.keys()
+
+
+def test_every_field_of_gateway_yaml_is_documented() -> None:
+    assert rows(CONFIGURATION, "gateway.yaml").keys() == {path for path, _ in paths(GatewayFile)}
+
+
+def test_every_field_of_a_model_and_an_endpoint_is_documented() -> None:
+    model = {path for path, _ in paths(Model)} - {"id"}  # the id is the key of the table
+    assert rows(CONFIGURATION, "Models and endpoints").keys() == model | {path for path, _ in paths(Endpoint)}
+
+
+def test_every_variable_is_documented() -> None:
+    own = {"GATEWAY_API_KEYS", "GATEWAY_REDIS_URL", "GATEWAY_STATE"}
+    section = CONFIGURATION.split("\n## Environment\n")[1].split("\n## ")[0]
+    documented = set(re.findall(r"^\| `([A-Z_]+)` \|", section, re.MULTILINE))
+    assert documented == own | set(wanted_variables(load(None, {}).models))
+
+
+@pytest.mark.parametrize(
+    ("text", "heading", "documented"),
+    [
+        (POLICIES, "Fields", list(paths(Policy))),
+        (CONFIGURATION, "gateway.yaml", list(paths(GatewayFile))),
+        (CONFIGURATION, "Models and endpoints", list(paths(Endpoint))),
+    ],
+    ids=["policy", "gateway.yaml", "endpoint"],
+)
+def test_documented_defaults_are_the_real_ones(
+    text: str, heading: str, documented: list[tuple[str, "Field[Any]"]]
+) -> None:
+    cells = rows(text, heading)
+    for path, field in documented:
+        if path in cells and isinstance(field.default, str | int | float) and field.default != "":
+            assert written(cells[path]) == pytest.approx(field.default), path
+        elif path in cells and field.default is MISSING and field.default_factory is MISSING:
+            assert cells[path].strip().startswith("required"), path
+
+
+def written(cell: str) -> str | bool | float:
+    """The value of a default as documentation writes it."""
+    text = cell.strip().strip("`")
+    match = re.fullmatch(r"\$?([0-9]+\.?[0-9]*)(ms|s|m|h|d|%|/h|MiB)?", text)
+    if match is None:
+        return {"true": True, "false": False}.get(text, text)
+    scale = {"m": 60, "h": 3600, "d": 86_400, "ms": 0.001, "%": 0.01, "MiB": 1 << 20}
+    return float(match[1]) * scale.get(match[2] or "", 1)

@@ -1,0 +1,153 @@
+"""A folder of policies is taken whole or not at all, and watched."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import ConfigError
+from gateway.policy.load import Policies, load_folder, shipped_folder
+from gateway.types import Policy
+
+SHIPPED = {path.stem for path in shipped_folder().glob("*.yaml")}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path, "mine", "name: mine\nabout: first\n")
+    return tmp_path
+
+
+def write(folder: Path, stem: str, text: str) -> None:
+    (folder / f"{stem}.yaml").write_text(text, encoding="utf-8")
+
+
+def test_a_folder_becomes_policies_by_name(folder: Path) -> None:
+    write(folder, "other", "name: other")
+    (folder / ".mine.yaml.swp").write_text("garbage: [")
+    (folder / ".hidden.yaml").write_text("garbage: [")
+    (folder / "notes.txt").write_text("garbage: [")
+
+    assert load_folder(folder) == {"mine": Policy("mine", about="first"), "other": Policy("other")}
+
+
+def test_a_set_cannot_be_changed(folder: Path) -> None:
+    with pytest.raises(TypeError):
+        load_folder(folder)["mine"] = Policy("mine")  # type: ignore[index]
+
+
+def test_the_problems_of_all_files_are_reported(folder: Path) -> None:
+    write(folder, "a", "name: b")
+    write(folder, "c", "nam: c")
+    (folder / "d.yaml").write_bytes(b"\xff")
+    (folder / "e.yaml").mkdir()
+    (folder / "f.yml").write_text("name: f")
+
+    with pytest.raises(ConfigError) as caught:
+        load_folder(folder)
+
+    found = "\n".join(caught.value.problems)
+    for stem in ("a.yaml:1:7", "c.yaml:1:1", "d.yaml:1:1", "e.yaml:1:1", "f.yml: is not read; name it f.yaml"):
+        assert stem in found
+
+
+def test_a_folder_that_is_none_is_a_problem(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="is no folder"):
+        load_folder(folder / "none")
+
+
+def test_own_policies_lie_over_the_shipped_ones(folder: Path) -> None:
+    write(folder, "floor", "name: floor\nabout: ours\n")
+
+    policies = Policies(folder)
+
+    assert set(policies.current) == SHIPPED | {"mine"}
+    assert policies.current["floor"].about == "ours"
+    assert "mine" in repr(policies)
+
+
+def test_without_a_folder_the_shipped_ones_are_there() -> None:
+    assert set(Policies().current) == SHIPPED
+
+
+def test_a_broken_folder_stops_the_start(folder: Path) -> None:
+    write(folder, "mine", "name: [")
+    with pytest.raises(ConfigError):
+        Policies(folder)
+
+
+def test_a_broken_file_changes_nothing(folder: Path) -> None:
+    policies = Policies(folder)
+    before = policies.current
+    write(folder, "mine", "name: mine\ntimeouts: {gap: 3}\n")
+    write(folder, "new", "name: new")
+
+    assert policies.reload() is False
+
+    assert policies.current is before
+    assert len(policies.problems) == 1
+    assert "mine.yaml:2:17: gap: `3` needs a unit" in policies.problems[0]
+
+
+def test_a_corrected_file_takes_effect(folder: Path) -> None:
+    policies = Policies(folder)
+    write(folder, "mine", "name: [")
+    policies.reload()
+    write(folder, "mine", "name: mine\nabout: second\n")
+
+    assert policies.reload() is True
+
+    assert policies.current["mine"].about == "second"
+    assert policies.problems == ()
+
+
+def test_a_removed_file_takes_its_policy_along(folder: Path) -> None:
+    policies = Policies(folder)
+    (folder / "mine.yaml").unlink()
+    assert policies.reload() is True
+    assert "mine" not in policies.current
+
+
+def test_a_removed_folder_changes_nothing(folder: Path) -> None:
+    policies = Policies(folder)
+    (folder / "mine.yaml").unlink()
+    folder.rmdir()
+    assert policies.reload() is False
+    assert "mine" in policies.current
+
+
+def test_the_same_mistake_is_logged_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    policies = Policies(folder)
+    write(folder, "mine", "name: [")
+    with caplog.at_level(logging.ERROR):
+        policies.reload()
+        policies.reload()
+        write(folder, "mine", "nam: x")
+        policies.reload()
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+
+
+async def test_saving_a_file_switches_and_breaking_it_does_not(folder: Path) -> None:
+    policies = Policies(folder)
+    results: asyncio.Queue[bool] = asyncio.Queue()
+    watching = asyncio.create_task(policies.watch(results.put_nowait))
+
+    # Written before the watcher is sure to listen: what changed since the load is found all the same.
+    write(folder, "mine", "name: mine\nabout: second\n")
+    assert await asyncio.wait_for(results.get(), 60) is True
+    assert policies.current["mine"].about == "second"
+
+    write(folder, "mine", "name: mine\nabout: [third\n")
+    assert await asyncio.wait_for(results.get(), 60) is False
+    assert policies.current["mine"].about == "second"
+
+    (folder / "notes.txt").write_text("of no account")
+    write(folder, "mine", "name: mine\nabout: a fourth one\n")
+    assert await asyncio.wait_for(results.get(), 60) is True
+    assert policies.current["mine"].about == "a fourth one"
+    assert results.empty()
+
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching

@@ -1,0 +1,3 @@
+from tests.support.valkey import engine, valkey
+
+__all__ = ["engine", "valkey"]

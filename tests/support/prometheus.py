@@ -1,0 +1,91 @@
+"""A real Prometheus that scrapes what a test serves, and answers the queries that a dashboard asks.
+
+with running_prometheus(tmp_path, ["127.0.0.1:8080"]) as prometheus:
+    prometheus.wait_for_scrapes(3)
+    assert prometheus.finite(expression)
+"""
+
+import json
+import math
+import re
+import shutil
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CONFIG = """
+global: {{scrape_interval: 1s}}
+scrape_configs:
+  - job_name: gateway
+    static_configs: [{{targets: {targets}}}]
+"""
+WINDOW = "20s"  # what Grafana's time variables become
+PATIENCE = 30.0  # seconds
+GRAFANA_VARIABLE = re.compile(r"\$(?:__rate_interval|__interval|__range)\b")
+LABEL_VARIABLE = re.compile(r"\$\w+")
+
+
+class Prometheus:
+    """A running server. `query` raises on an expression that does not parse."""
+
+    def __init__(self, address: str, targets: int) -> None:
+        self._address = address
+        self._targets = targets
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The instant vector, `[{"metric": labels, "value": [time, text]}]`."""
+        url = f"http://{self._address}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
+        with urllib.request.urlopen(url, timeout=10) as response:
+            result: list[dict[str, Any]] = json.load(response)["data"]["result"]
+        return result
+
+    def finite(self, expression: str) -> bool:
+        """Whether a panel's expression, with Grafana's variables set to "all", has at least one number now."""
+        plain = LABEL_VARIABLE.sub(".+", GRAFANA_VARIABLE.sub(WINDOW, expression))
+        return any(math.isfinite(float(series["value"][1])) for series in self.query(plain))
+
+    def wait_for_scrapes(self, count: int) -> None:
+        """Until every target is up and was scraped this many times."""
+        expression = f'sum_over_time(up{{job="gateway"}}[1m]) >= {count}'
+        deadline = time.monotonic() + PATIENCE
+        while len(self.query(expression)) < self._targets:
+            if time.monotonic() > deadline:
+                pytest.fail(f"no {count} scrapes of {self._targets} targets within {PATIENCE:g} s: {self.query('up')}")
+            time.sleep(0.1)
+
+
+@contextmanager
+def running_prometheus(folder: Path, targets: list[str]) -> Iterator[Prometheus]:
+    """Scrape each `host:port` of `targets` every second. Skips the test where Prometheus is not installed."""
+    binary = shutil.which("prometheus")
+    if binary is None:
+        pytest.skip("the prometheus binary is not installed")
+    config = folder / "prometheus.yml"
+    config.write_text(CONFIG.format(targets=json.dumps(targets)))
+    flags = [f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}", "--web.listen-address=127.0.0.1:0"]
+    log = folder / "prometheus.log"
+    with log.open("w") as output, subprocess.Popen([binary, *flags], stderr=output) as server:
+        try:
+            yield Prometheus(_address(server, log), len(targets))
+        finally:
+            server.terminate()
+
+
+def _address(server: "subprocess.Popen[bytes]", log: Path) -> str:
+    """Where the kernel put the server, once it says that it is ready."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        text = log.read_text()
+        found = re.search(r'msg="Listening on" address=(\S+)', text)
+        if found and "Server is ready" in text:
+            return found[1]
+        if server.poll() is not None or time.monotonic() > deadline:
+            pytest.fail(f"prometheus did not start:\n{text}")
+        time.sleep(0.05)

@@ -1,0 +1,60 @@
+"""Real stores for tests: Valkey as the gateway embeds it, and the machine's redis-server where there is one."""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.state.embedded import EmbeddedStore
+from gateway.state.folder import StateFolder
+from gateway.state.store import Store
+
+
+@contextmanager
+def running(path: Path, binary: Path | None = None) -> Iterator[str]:
+    """A store of its own below `path`; gives its URL."""
+    folder = StateFolder(path)
+    folder.open()
+    server = EmbeddedStore(folder, binary)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+        folder.close()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Valkey that the tests of one folder share: use keys of your own."""
+    with running(tmp_path_factory.mktemp("valkey")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session", params=["valkey", "redis-server"])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of each engine that is to be had."""
+    binary = None
+    if request.param == "redis-server":
+        found = shutil.which("redis-server")
+        if found is None:
+            pytest.skip("redis-server is not installed")
+        binary = Path(found)
+    with running(tmp_path_factory.mktemp(request.param), binary) as url:
+        yield url
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop run until `condition` holds; TimeoutError after ten seconds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is waited for is often outside this process
+            await asyncio.sleep(0.002)
+
+
+async def ask(store: Store, key: bytes) -> bytes | None:
+    answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+    store.get(key, answer.set_result)
+    async with asyncio.timeout(10):
+        return await answer

@@ -1,0 +1,150 @@
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.telemetry.ledger import Ledger, is_live, parse, read, segments
+from gateway.types import Row
+from tests.support.rows import row
+
+
+def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
+    rows = [row(), row(outcome="timeout_gap", ttft=None, error="no data for 30 s\n\u2028"), row(cost=10**18)]
+    ledger = Ledger(tmp_path / "ledger")
+    for one in rows:
+        ledger.append(one)
+    assert list(read(tmp_path / "ledger")) == rows  # before close: each row is on disk when append returns
+
+
+@given(error=st.text(), cost=st.integers(0, 2**63 - 1), at=st.floats(0, 2e9), ttft=st.none() | st.floats(0, 1e6))
+def test_any_row_survives_its_line(error: str, cost: int, at: float, ttft: float | None) -> None:
+    original = row(error=error, cost=cost, at=at, ttft=ttft)
+    assert parse(orjson.dumps(original)) == original
+
+
+def test_no_file_before_the_first_row(tmp_path: Path) -> None:
+    Ledger(tmp_path).close()
+    assert segments(tmp_path) == []
+
+
+def test_segment_is_named_for_its_process(tmp_path: Path) -> None:
+    Ledger(tmp_path).append(row())
+    (segment,) = segments(tmp_path)
+    start, pid, token = segment.stem.split("-")
+    assert start.isdigit()
+    assert int(pid) == os.getpid()
+    assert len(token) == 6
+
+
+def test_full_segment_gives_way_to_the_next(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, segment_bytes=2000)
+    rows = [row() for _ in range(10)]
+    for one in rows:
+        ledger.append(one)
+    assert len(segments(tmp_path)) > 1
+    assert all(path.stat().st_size <= 2000 for path in segments(tmp_path))
+    assert sorted(one.id for one in read(tmp_path)) == sorted(one.id for one in rows)
+
+
+def test_disk_is_bounded_and_keeps_the_newest(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, segment_bytes=1000, keep=3)  # a segment holds one row
+    ids = []
+    for number in range(10):
+        ids.append(f"gen-{number}-1")
+        ledger.append(row(id=ids[-1]))
+        os.rename(*_renamed_in_order(ledger_path(tmp_path, ids[-1]), number))
+    assert [one.id for one in read(tmp_path)] == ids[-4:]  # three closed and the one being written
+
+
+def ledger_path(folder: Path, row_id: str) -> Path:
+    return next(path for path in segments(folder) if row_id.encode() in path.read_bytes())
+
+
+def _renamed_in_order(path: Path, number: int) -> tuple[Path, Path]:
+    """Ten rows fit into one millisecond: give each segment a start of its own."""
+    return path, path.with_name(f"{number:013d}-{path.name.split('-', 1)[1]}")
+
+
+def test_a_living_segment_is_never_deleted(tmp_path: Path) -> None:
+    slow, busy = Ledger(tmp_path), Ledger(tmp_path, segment_bytes=1, keep=1)
+    kept = row()
+    slow.append(kept)
+    (segment,) = segments(tmp_path)
+    os.rename(segment, segment.with_name(f"{0:013d}-1-old.jsonl"))  # the oldest by far
+    for _ in range(5):
+        busy.append(row())
+    assert next(read(tmp_path)) == kept
+
+
+def test_liveness_ends_with_the_writer(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append(row())
+    (segment,) = segments(tmp_path)
+    assert is_live(segment)
+    ledger.close()
+    assert not is_live(segment)
+
+
+@pytest.mark.parametrize("tail", [b'{"id": "gen-9-1", "exch', b"\x00" * 64, b"{}\n", b"\n"])
+def test_a_torn_line_is_skipped(tmp_path: Path, tail: bytes) -> None:
+    ledger, whole = Ledger(tmp_path), row()
+    ledger.append(whole)
+    with segments(tmp_path)[0].open("ab") as file:
+        file.write(tail)
+    assert list(read(tmp_path)) == [whole]
+
+
+def test_an_unusable_folder_is_counted_and_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[int] = []
+    ledger = Ledger(tmp_path / "ledger", on_error=lambda: told.append(1))
+    (tmp_path / "ledger").rmdir()
+    with caplog.at_level(logging.ERROR):
+        ledger.append(row())
+        ledger.append(row())
+    assert (ledger.errors, len(told), len(caplog.records)) == (2, 2, 1)
+    (tmp_path / "ledger").mkdir()
+    back = row()
+    ledger.append(back)
+    assert list(read(tmp_path / "ledger")) == [back]
+
+
+def test_a_full_disk_loses_whole_rows_only(tmp_path: Path) -> None:
+    """A file size limit stands in for the full disk: the kernel writes half a row, then refuses."""
+    script = f"""
+import resource, signal
+from pathlib import Path
+from gateway.telemetry.ledger import Ledger
+from tests.support.rows import row
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+ledger = Ledger(Path({str(tmp_path)!r}))
+ledger.append(row())
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+ledger.append(row())
+ledger.append(row())
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+ledger.append(row())
+print(ledger.errors)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "2"
+    assert [one.exchange for one in read(tmp_path)] == ["gen-1", "gen-4"]
+
+
+def test_rows_of_an_older_version_are_read(tmp_path: Path) -> None:
+    (tmp_path / "0-1-a.jsonl").write_bytes(
+        b'{"id":"e-1","exchange":"e","at":1,"tenant":"t","app":"","model":"m","policy":"p","stream":true,'
+        b'"endpoint":"","provider":"","attempt":0,"outcome":"unrouted","field_of_tomorrow":[1]}\n'
+    )
+    (only,) = read(tmp_path)
+    assert isinstance(only, Row)
+    assert (only.at, only.cache) == (1.0, "off")
+
+
+def test_repr_says_where_and_how_it_is(tmp_path: Path) -> None:
+    assert "closed, 0 errors" in repr(Ledger(tmp_path))

@@ -1,0 +1,192 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.telemetry.metrics import BATCH_ROWS, CONTENT_TYPE, OPEN, OUTCOMES, Metrics, forget_dead, prepare_folder
+from tests.support.rows import cached_row, row
+
+MODEL = {"model": "deepseek/deepseek-v3.2", "policy": "balanced"}
+NOVITA = {"endpoint": "novita/fp8"}
+
+
+@pytest.fixture
+def metrics(tmp_path: Path) -> Metrics:
+    prepare_folder(tmp_path)
+    return Metrics(tmp_path)
+
+
+def value(exposition: bytes, name: str, **labels: str) -> float | None:
+    """One sample of an exposition; None when the series is not there."""
+    for family in text_string_to_metric_families(exposition.decode()):
+        for sample in family.samples:
+            if sample.name == name and sample.labels == labels:
+                return sample.value
+    return None
+
+
+def test_an_answer_counts_for_its_client_and_its_endpoint(metrics: Metrics) -> None:
+    metrics.record(row())
+    text = metrics.exposition()
+    assert value(text, "gateway_requests_total", **MODEL, outcome="ok", stream="true", code="2xx") == 1
+    assert value(text, "gen_ai_server_time_to_first_token_seconds_sum", **MODEL) == pytest.approx(0.6)
+    assert value(text, "gen_ai_server_time_per_output_token_seconds_sum", **MODEL) == pytest.approx(0.02)
+    assert value(text, "gen_ai_server_request_duration_seconds_sum", **MODEL, stream="true") == pytest.approx(2.6)
+    assert value(text, "gen_ai_client_token_usage_sum", **MODEL, gen_ai_token_type="input") == 1000
+    assert value(text, "gen_ai_client_token_usage_sum", **MODEL, gen_ai_token_type="output") == 101
+    assert value(text, "gateway_overhead_seconds_bucket", le="0.0003") == 1
+    assert value(text, "gateway_overhead_seconds_bucket", le="0.0002") == 0
+    assert value(text, "gateway_attempts_total", **NOVITA, outcome="ok") == 1
+    assert value(text, "gateway_attempt_ttft_seconds_sum", **NOVITA) == 0.5
+    assert value(text, "gateway_attempt_throughput_tokens_per_second_sum", **NOVITA) == 50.5
+    assert value(text, "gateway_cost_usd_total", **NOVITA) == pytest.approx(0.00025)
+    kinds = {"prompt": 1000, "cached": 400, "completion": 101, "reasoning": 20}
+    assert {kind: value(text, "gateway_tokens_total", **NOVITA, kind=kind) for kind in kinds} == kinds
+
+
+def test_a_failover_is_two_attempts_and_one_exchange(metrics: Metrics) -> None:
+    metrics.record(row(endpoint="a/fp8", outcome="server", ttft=None, completion_tokens=0, cost=0, last=False))
+    metrics.record(row(endpoint="b/fp8", attempt=2))
+    text = metrics.exposition()
+    assert value(text, "gateway_attempts_total", endpoint="a/fp8", outcome="server") == 1
+    assert value(text, "gateway_attempts_total", endpoint="b/fp8", outcome="ok") == 1
+    assert value(text, "gateway_requests_total", **MODEL, outcome="ok", stream="true", code="2xx") == 1
+    assert value(text, "gateway_attempt_throughput_tokens_per_second_count", endpoint="a/fp8") is None
+
+
+def test_a_cache_hit_says_nothing_about_speed_use_or_endpoints(metrics: Metrics) -> None:
+    metrics.record(cached_row())
+    text = metrics.exposition()
+    assert value(text, "gateway_cache_requests_total", result="hit") == 1
+    assert value(text, "gateway_requests_total", **MODEL, outcome="cached", stream="true", code="2xx") == 1
+    assert value(text, "gen_ai_server_request_duration_seconds_count", **MODEL, stream="true") == 1
+    for silent in (b"time_to_first_token", b"time_per_output", b"throughput", b"token_usage", b"attempts_total"):
+        assert silent not in text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"stream": False}, {"outcome": "cut"}, {"completion_tokens": 1}, {"client_ttft": None}],
+    ids=["not streamed", "did not end well", "one token", "no first token"],
+)
+def test_no_time_per_output_token(metrics: Metrics, changes: dict[str, object]) -> None:
+    metrics.record(row(**changes))
+    assert b"time_per_output_token" not in metrics.exposition()
+
+
+def test_an_unrouted_exchange_has_no_attempt(metrics: Metrics) -> None:
+    metrics.record(row(endpoint="", attempt=0, outcome="unrouted", client_status=503, usage_source="none"))
+    text = metrics.exposition()
+    assert value(text, "gateway_requests_total", **MODEL, outcome="unrouted", stream="true", code="5xx") == 1
+    assert b"gateway_attempts_total" not in text
+
+
+def test_prepared_endpoints_show_every_fault_at_zero(metrics: Metrics) -> None:
+    metrics.prepare(("novita/fp8",))
+    text = metrics.exposition()
+    shown = set(re.findall(rb'gateway_attempts_total{endpoint="novita/fp8",outcome="(\w+)"} 0.0', text))
+    assert {name.decode() for name in shown} == set(OUTCOMES) - {"cached", "unrouted"}
+    assert value(text, "gateway_endpoint_state", **NOVITA) == 0
+    assert value(text, "gateway_cost_usd_total", **NOVITA) == 0
+
+
+def test_rows_wait_in_a_bounded_list(metrics: Metrics) -> None:
+    for _ in range(BATCH_ROWS + 1):
+        metrics.record(row())
+    assert "1 rows pending" in repr(metrics)
+    assert value(metrics.exposition(), "gateway_attempts_total", **NOVITA, outcome="ok") == BATCH_ROWS + 1
+
+
+def test_what_is_not_a_row(metrics: Metrics) -> None:
+    metrics.policy_reload(True)
+    metrics.policy_reload(False)
+    metrics.store_up(False)
+    metrics.ledger_error()
+    metrics.endpoint_state("novita/fp8", OPEN)
+    metrics.in_flight(+1)
+    metrics.in_flight(+1)
+    metrics.in_flight(-1)
+    text = metrics.exposition()
+    assert value(text, "gateway_policy_reloads_total", result="ok") == 1
+    assert value(text, "gateway_policy_reloads_total", result="rejected") == 1
+    assert value(text, "gateway_store_up") == 0
+    assert value(text, "gateway_ledger_errors_total") == 1
+    assert value(text, "gateway_endpoint_state", **NOVITA) == OPEN
+    assert value(text, "gateway_in_flight") == 1
+
+
+def test_labels_never_name_a_client(metrics: Metrics) -> None:
+    metrics.record(row(tenant="secret-tenant", app="secret-app", error="secret prompt"))
+    assert b"secret" not in metrics.exposition()
+
+
+def test_text_format_is_declared() -> None:
+    assert CONTENT_TYPE.startswith("text/plain; version=")
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from gateway.telemetry.metrics import Metrics
+from tests.support.rows import row
+
+metrics = Metrics(Path(sys.argv[1]))
+for _ in range(int(sys.argv[2])):
+    metrics.record(row(cost=1_000_000_000_000))
+metrics.in_flight(int(sys.argv[2]))
+metrics.endpoint_state("novita/fp8", int(sys.argv[3]))
+metrics.store_up(sys.argv[3] == "0")
+metrics.flush()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def start_worker(folder: Path, rows: int, state: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WORKER, str(folder), str(rows), str(state)]
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == "ready\n"
+    return worker
+
+
+def test_two_workers_add_up_and_a_dead_one_leaves_its_counters(tmp_path: Path) -> None:
+    prepare_folder(tmp_path)
+    with start_worker(tmp_path, 700, 0) as one, start_worker(tmp_path, 55, OPEN) as two:
+        reader = Metrics(tmp_path)
+        reader.store_up(True)
+        both = reader.exposition()
+        two.send_signal(signal.SIGKILL)
+        two.wait()
+        forget_dead(tmp_path, two.pid)
+        after = reader.exposition()
+        assert one.stdin is not None
+        one.stdin.close()
+
+    for text in (both, after):
+        assert value(text, "gateway_attempts_total", **NOVITA, outcome="ok") == 755
+        assert value(text, "gateway_cost_usd_total", **NOVITA) == 755
+        assert value(text, "gen_ai_server_time_to_first_token_seconds_count", **MODEL) == 755
+        assert value(text, "gen_ai_server_time_to_first_token_seconds_bucket", **MODEL, le="0.75") == 755
+        assert value(text, "gateway_overhead_seconds_sum") == pytest.approx(755 * 0.0003)
+    assert value(both, "gateway_in_flight") == 755
+    assert value(after, "gateway_in_flight") == 700
+    assert value(both, "gateway_endpoint_state", **NOVITA) == OPEN
+    assert value(after, "gateway_endpoint_state", **NOVITA) == 0
+    assert value(both, "gateway_store_up") == 0
+    assert value(after, "gateway_store_up") == 1
+
+
+def test_the_next_start_begins_at_zero(tmp_path: Path) -> None:
+    prepare_folder(tmp_path)
+    before = Metrics(tmp_path)
+    before.record(row())
+    before.flush()
+    prepare_folder(tmp_path)
+    assert os.listdir(tmp_path) == []
+    assert value(Metrics(tmp_path).exposition(), "gateway_attempts_total", **NOVITA, outcome="ok") is None

@@ -1,0 +1,237 @@
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import orjson
+import pytest
+from redis.asyncio import Redis
+
+from gateway.telemetry.ledger import Ledger, segments
+from gateway.telemetry.shipper import FIELDS, RETENTION, STREAM, Shipper, rollup_key
+from tests.support.rows import cached_row, row
+from tests.telemetry.conftest import Store
+
+AT = 4_000_000_000.0  # far ahead: the store's own clock expires what is old
+MINUTE = int(AT // 60)
+
+
+@pytest.fixture
+async def redis(store: Store) -> AsyncIterator[Redis]:
+    async with Redis.from_url(store.url, decode_responses=True) as client:
+        yield client
+
+
+class Ship:
+    """A shipper of one folder, with what it reported about its store."""
+
+    def __init__(self, folder: Path, url: str, now: float = AT + 60) -> None:
+        self.reports: list[bool] = []
+        self.shipper = Shipper(folder, url, self.reports.append, clock=lambda: now)
+
+    async def __aenter__(self) -> "Ship":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.shipper.close()
+
+    async def __call__(self) -> bool:
+        return await self.shipper.ship()
+
+
+async def rollup(redis: Redis, endpoint: str = "novita/fp8", minute: int = MINUTE) -> dict[str, int]:
+    return {field: int(amount) for field, amount in (await redis.hgetall(rollup_key(endpoint, minute))).items()}
+
+
+def write(folder: Path, count: int, **changes: object) -> Ledger:
+    ledger = Ledger(folder)
+    for _ in range(count):
+        ledger.append(row(**{"at": AT} | changes))
+    return ledger
+
+
+async def test_rows_arrive_in_the_stream_and_in_their_minute(tmp_path: Path, store: Store, redis: Redis) -> None:
+    ledger = write(tmp_path, 2)
+    ledger.append(row(at=AT, outcome="server", cost=0, prompt_tokens=0, cached_tokens=0, completion_tokens=0))
+    ledger.append(row(at=AT + 60))
+    async with Ship(tmp_path, store.url) as ship:
+        assert await ship()
+    assert await rollup(redis) == dict(zip(FIELDS, (3, 2, 2000, 800, 202, 60, 500_000_000), strict=True))
+    assert (await rollup(redis, minute=MINUTE + 1))["attempts"] == 1
+    entries = await redis.xrange(STREAM)
+    assert [orjson.loads(fields["row"])["outcome"] for _, fields in entries] == ["ok", "ok", "server", "ok"]
+
+
+async def test_money_stays_an_exact_integer(tmp_path: Path, store: Store, redis: Redis) -> None:
+    write(tmp_path, 3, cost=2**53 + 1)  # no double holds this
+    async with Ship(tmp_path, store.url) as ship:
+        await ship()
+    assert (await rollup(redis))["cost"] == 3 * (2**53 + 1)
+
+
+async def test_rollups_expire_31_days_after_their_minute(tmp_path: Path, store: Store, redis: Redis) -> None:
+    now = int(await _now(redis))
+    write(tmp_path, 1, at=float(now))
+    async with Ship(tmp_path, store.url, now=now) as ship:
+        await ship()
+    minute = now // 60
+    assert await redis.expiretime(rollup_key("novita/fp8", minute)) == minute * 60 + RETENTION
+
+
+async def _now(redis: Redis) -> int:
+    seconds, _ = await redis.time()
+    return int(seconds)
+
+
+async def test_rows_older_than_that_are_not_shipped(tmp_path: Path, store: Store, redis: Redis) -> None:
+    write(tmp_path, 1)
+    async with Ship(tmp_path, store.url, now=AT + RETENTION + 1) as ship:
+        assert await ship()
+    assert await redis.xlen(STREAM) == 0
+
+
+async def test_an_exchange_without_an_endpoint_has_no_rollup(tmp_path: Path, store: Store, redis: Redis) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append(cached_row(at=AT))
+    async with Ship(tmp_path, store.url) as ship:
+        await ship()
+    assert await redis.xlen(STREAM) == 1
+    assert await redis.keys("gw:minute:*") == []
+
+
+async def test_many_batches_and_new_rows(tmp_path: Path, store: Store, redis: Redis) -> None:
+    ledger = write(tmp_path, 1000)
+    async with Ship(tmp_path, store.url) as ship:
+        await ship()
+        await ship()
+        assert (await rollup(redis))["attempts"] == 1000
+        ledger.append(row(at=AT))
+        await ship()
+    assert (await rollup(redis))["attempts"] == 1001
+    assert await redis.xlen(STREAM) == 1001
+
+
+async def test_a_restarted_shipper_goes_on_where_the_last_one_was(tmp_path: Path, store: Store, redis: Redis) -> None:
+    ledger = write(tmp_path, 300)
+    async with Ship(tmp_path, store.url) as ship:
+        await ship()
+    ledger.append(row(at=AT))
+    async with Ship(tmp_path, store.url) as ship:
+        await ship()
+    assert (await rollup(redis))["attempts"] == 301
+
+
+class LostReplies:
+    """A relay to the store that passes everything on, but closes before the answer to an EVALSHA gets back."""
+
+    def __init__(self, target: Path, socket: Path) -> None:
+        self._target, self._socket = target, socket
+        self.lost = 0
+
+    async def __aenter__(self) -> "LostReplies":
+        self._server = await asyncio.start_unix_server(self._serve, str(self._socket))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream, to_store = await asyncio.open_unix_connection(str(self._target))
+        while request := await reader.read(2**20):
+            to_store.write(request)
+            reply = await upstream.read(2**16)
+            if b"EVALSHA" in request and b"NOSCRIPT" not in reply:
+                self.lost += 1
+                break
+            writer.write(reply)
+        to_store.close()
+        writer.close()
+
+
+async def test_a_crash_after_the_write_counts_nothing_twice(tmp_path: Path, store: Store, redis: Redis) -> None:
+    """The store did the work, the shipper never learned of it, and a new process takes over."""
+    write(tmp_path, 50)
+    socket = Path(store.url.removeprefix("unix://"))
+    async with LostReplies(socket, socket.with_name("r")) as relay:
+        async with Ship(tmp_path, f"unix://{socket.with_name('r')}") as ship:
+            assert not await ship()
+        assert relay.lost == 1
+    assert (await rollup(redis))["attempts"] == 50
+    async with Ship(tmp_path, store.url) as ship:
+        assert await ship()
+    assert (await rollup(redis))["attempts"] == 50
+    assert await redis.xlen(STREAM) == 50
+
+
+async def test_two_shippers_at_once_count_once(tmp_path: Path, store: Store, redis: Redis) -> None:
+    write(tmp_path, 2000)
+    async with Ship(tmp_path, store.url) as one, Ship(tmp_path, store.url) as two:
+        assert await asyncio.gather(one(), two()) == [True, True]
+    assert (await rollup(redis))["attempts"] == 2000
+    assert await redis.xlen(STREAM) == 2000
+
+
+async def test_a_store_that_is_down_delays_rows_and_loses_none(
+    tmp_path: Path, store: Store, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = write(tmp_path, 10)
+    async with Ship(tmp_path, store.url) as ship:
+        store.stop()
+        assert not await ship()
+        assert not await ship()
+        for _ in range(10):
+            ledger.append(row(at=AT))
+        store.start()
+        assert await ship()
+        assert ship.reports == [False, True]
+    assert (await rollup(redis))["attempts"] == 20
+    assert len([one for one in caplog.records if "cannot be reached" in one.message]) == 1
+
+
+async def test_a_store_that_comes_back_empty_is_filled_again(tmp_path: Path, store: Store, redis: Redis) -> None:
+    write(tmp_path, 10).close()
+    async with Ship(tmp_path, store.url) as ship:
+        await ship()
+        store.stop()
+        assert not await ship()
+        store.start()
+        assert await ship()
+    assert (await rollup(redis))["attempts"] == 10
+
+
+async def test_segments_of_a_dead_worker_are_shipped_of_a_living_one_not(
+    tmp_path: Path, store: Store, redis: Redis
+) -> None:
+    other = write(tmp_path, 5)
+    (segment,) = segments(tmp_path)
+    os.rename(segment, segment.with_name("0000000000001-1-abcdef.jsonl"))  # as if process 1 wrote it
+    async with Ship(tmp_path, store.url) as ship:
+        assert await ship()
+        assert await rollup(redis) == {}
+        other.close()
+        assert await ship()
+    assert (await rollup(redis))["attempts"] == 5
+
+
+async def test_torn_lines_wait_or_are_skipped(tmp_path: Path, store: Store, redis: Redis) -> None:
+    write(tmp_path, 1)
+    with segments(tmp_path)[0].open("ab") as file:
+        file.write(b"\x00\x00\n" + orjson.dumps(row(at=AT))[:-9])
+    async with Ship(tmp_path, store.url) as ship:
+        assert await ship()
+        assert await ship()
+    assert (await rollup(redis))["attempts"] == 1
+
+
+async def test_run_ships_until_cancelled(tmp_path: Path, store: Store, redis: Redis) -> None:
+    write(tmp_path, 3)
+    shipped = asyncio.Event()
+    shipper = Shipper(tmp_path, store.url, lambda up: shipped.set(), clock=lambda: AT)
+    task = asyncio.create_task(shipper.run())
+    await shipped.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await shipper.close()
+    assert (await rollup(redis))["attempts"] == 3

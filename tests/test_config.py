@@ -1,0 +1,273 @@
+"""gateway.yaml, the environment and the catalogue make one Settings; every mistake is found at once."""
+
+import pickle
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from gateway.config import Key, Secrets, Settings, load, usable, wanted_variables
+from gateway.errors import ConfigError
+from gateway.types import Endpoint
+
+V32 = "deepseek/deepseek-v3.2"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def settings(folder: Path, text: str, environ: dict[str, str] | None = None) -> Settings:
+    path = folder / "gateway.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load(path, environ or {})
+
+
+def problems(folder: Path, text: str, environ: dict[str, str] | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        settings(folder, text, environ)
+    return "\n".join(caught.value.problems).replace(f"{folder}/", "")
+
+
+def endpoint(found: Settings, name: str) -> Endpoint:
+    return next(one for one in found.models[0].endpoints if one.id == name)
+
+
+def endpoints(*lines: str) -> str:
+    return f"models:\n  {V32}:\n    endpoints:\n" + "".join(f"      - {line}\n" for line in lines)
+
+
+def digest(secret: str) -> bytes:
+    return sha256(secret.encode()).digest()
+
+
+def test_without_a_file_there_are_defaults_and_the_catalogue() -> None:
+    found = load(None, {})
+
+    assert (found.host, found.port, found.workers, found.max_body) == ("127.0.0.1", 8080, 1, 16 << 20)
+    assert (found.redis_url, found.keys, found.policies, found.state) == (None, (), None, None)
+    assert found.default_policy == "balanced"
+    assert [model.id for model in found.models] == [V32]
+    assert usable(found.models[0], found.secrets) == ()
+
+
+def test_an_empty_file_is_the_same_as_none(folder: Path) -> None:
+    assert settings(folder, "") == load(None, {})
+
+
+def test_every_field_of_the_file_is_taken(folder: Path) -> None:
+    found = settings(
+        folder,
+        """
+        host: 0.0.0.0
+        port: 0
+        workers: 4
+        redis: {url: "redis://:${REDIS_PASSWORD}@cache:6379/0"}
+        policies: ./mine
+        default_policy: floor
+        state: /var/lib/gateway
+        max_body: 1MiB
+        """,
+        {"REDIS_PASSWORD": "hunter2"},
+    )
+
+    assert (found.host, found.port, found.workers, found.max_body) == ("0.0.0.0", 0, 4, 1 << 20)
+    assert found.redis_url == "redis://:hunter2@cache:6379/0"
+    assert (found.policies, found.state) == (folder / "mine", Path("/var/lib/gateway"))
+    assert found.default_policy == "floor"
+
+
+def test_the_environment_wins(folder: Path) -> None:
+    environ = {"GATEWAY_REDIS_URL": "redis://other", "GATEWAY_STATE": "/state"}
+    found = settings(folder, "redis: {url: redis://file}\nstate: here\n", environ)
+    assert (found.redis_url, found.state) == ("redis://other", Path("/state"))
+
+
+def test_keys_come_from_the_file_and_the_environment(folder: Path) -> None:
+    text = """
+    keys:
+      - {tenant: web, key_env: WEB_KEY}
+      - {tenant: jobs, key: hunter2, policy: floor}
+    """
+    found = settings(folder, text, {"WEB_KEY": "w\n", "GATEWAY_API_KEYS": "team:a:b, bare,, last,"})
+
+    assert found.keys == (
+        Key("web", digest("w")),
+        Key("jobs", digest("hunter2"), "floor"),
+        Key("team", digest("a:b")),
+        Key("key-2", digest("bare")),
+        Key("key-4", digest("last")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "problem"),
+    [
+        (
+            "keys: [{tenant: a, key_env: A_KEY}]",
+            {},
+            "gateway.yaml:1:8: tenant `a`: A_KEY is not set; set it, or remove this entry",
+        ),
+        (
+            "keys: [{tenant: a}]",
+            {},
+            "gateway.yaml:1:8: tenant `a` needs either `key_env: VARIABLE` or `key: ...`",
+        ),
+        (
+            "keys: [{tenant: a, key: x, key_env: X}]",
+            {"X": "x"},
+            "gateway.yaml:1:8: tenant `a` needs either `key_env: VARIABLE` or `key: ...`",
+        ),
+        ("keys: [{tenant: a, key: ''}]", {}, "gateway.yaml:1:8: tenant `a`: `key` is empty; write the secret"),
+        ("keys: [{tenant: a, key: x}]", {"GATEWAY_API_KEYS": "b:x"}, "keys: two keys are equal"),
+        ("", {"GATEWAY_API_KEYS": "a:x,b:"}, "GATEWAY_API_KEYS: item 2 lacks its tenant or secret"),
+        ("", {"GATEWAY_API_KEYS": ":x"}, "GATEWAY_API_KEYS: item 1 lacks its tenant or secret"),
+        ("redis: {url: '${NOPE}'}", {}, "gateway.yaml:1:14: redis.url: NOPE is not set"),
+        ("redis: {url: 'http://x'}", {}, "redis.url or GATEWAY_REDIS_URL: unknown scheme"),
+        ("port: 70000", {}, "gateway.yaml:1:7: port: 70000 is too large"),
+        ("workers: 0", {}, "workers and max_body must be at least 1"),
+        ("max_body: 16", {}, "gateway.yaml:1:11: max_body: `16` needs a unit, as in `16MiB`"),
+        ("prot: 1", {}, "gateway.yaml:1:1: unknown key `prot`; did you mean `port`?"),
+        ("models: 3", {}, "gateway.yaml:1:9: models: expected a table"),
+        ("- a", {}, "gateway.yaml:1:1: expected a table"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(folder: Path, text: str, environ: dict[str, str], problem: str) -> None:
+    assert problem in problems(folder, text, environ)
+
+
+def test_all_mistakes_are_reported_together(folder: Path) -> None:
+    found = problems(folder, "port: x\nworkers: 0.5\n", {"GATEWAY_API_KEYS": "a:", "GATEWAY_REDIS_URL": "no"})
+    assert len(found.splitlines()) == 4
+
+
+def test_a_missing_file_is_named(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml:1:1: cannot be read"):
+        load(folder / "none.yaml", {})
+
+
+def test_an_override_changes_only_what_it_gives(folder: Path) -> None:
+    shipped = endpoint(load(None, {}), "novita/fp8")
+    found = endpoint(settings(folder, endpoints("{id: novita/fp8, price: {input: 0.2}}")), "novita/fp8")
+
+    assert shipped.price
+    assert found.price
+    assert found.price.input == 0.2
+    assert (found.price.output, found.price.cached_input) == (shipped.price.output, shipped.price.cached_input)
+    assert (found.base_url, found.supports, found.priors) == (shipped.base_url, shipped.supports, shipped.priors)
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_a_machine_of_your_own_is_one_line(folder: Path, engine: str) -> None:
+    found = settings(folder, endpoints(f"{{id: rack-1, provider: {engine}, base_url: 'http://10.0.0.5:8000/v1/'}}"))
+    own = endpoint(found, "rack-1")
+
+    assert usable(found.models[0], found.secrets) == (own,)
+    assert own.status == "self_hosted"
+    assert own.price
+    assert (own.price.input, own.price.output) == (0.0, 0.0)
+    assert own.model == "deepseek-ai/DeepSeek-V3.2"
+    assert own.base_url == "http://10.0.0.5:8000/v1"
+    assert own.dialect.thinking == "chat_template_kwargs.thinking"
+    assert "tools" in own.supports
+
+
+def test_what_a_self_hosted_endpoint_gives_wins_over_its_engine(folder: Path) -> None:
+    line = "{id: r, provider: vllm, base_url: http://h, price: {input: 1, output: 2}, dialect: {thinking: unknown}}"
+    own = endpoint(settings(folder, endpoints(line)), "r")
+    assert own.price
+    assert (own.price.input, own.price.output) == (1.0, 2.0)
+    assert (own.dialect.thinking, own.dialect.reasoning_field) == ("unknown", "reasoning")
+
+
+def test_a_model_can_be_added(folder: Path) -> None:
+    text = """
+    models:
+      me/mine:
+        name: Mine
+        context: 4096
+        created: 0
+        aliases: [mine]
+        endpoints: [{id: m, provider: me, base_url: "http://m", model: m, status: self_hosted}]
+    """
+    assert [model.id for model in settings(folder, text).models] == [V32, "me/mine"]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("{id: x, provider: x, base_url: 'ftp://x', model: x}", "x: base_url is no http(s) address"),
+        ("{id: x, provider: x, base_url: 'http://[hunter2', model: x}", "x: base_url is no address"),
+        ("{id: x, provider: x, base_url: 'x.example', model: x}", "x: base_url is no http(s) address"),
+        ("{id: x, provider: x, base_url: 'https://me:hunter2@x', model: x}", "x: base_url holds a credential"),
+        ("{id: novita/fp8, price: {input: 0}}", "novita/fp8: a price of 0 would draw all traffic"),
+        ("{id: novita/fp8, api_key_env: sk-hunter2}", "the name of an environment variable is due"),
+        ("{id: novita/fp8, api_key: hunter2}", "unknown key `api_key`; did you mean `api_key_env`?"),
+        ("{id: novita/fp8, price: {hours: [{from_hour: 1, to_hour: 25, input: 1, output: 1}]}}", "an hour is past 24"),
+        ("{id: novita/fp9}", "`provider` is missing; add `provider: ...`"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_is_refused(folder: Path, line: str, problem: str) -> None:
+    found = problems(folder, endpoints(line))
+    assert problem in found
+    assert "gateway.yaml:4:" in found
+    assert "hunter2" not in found
+
+
+def test_an_id_may_stand_once(folder: Path) -> None:
+    text = endpoints("{id: novita/fp8, context: 1}", "{id: novita/fp8, context: 2}")
+    assert problems(folder, text) == (
+        "gateway.yaml:5:14: endpoint `novita/fp8` stands twice; give each an id of its own"
+    )
+
+
+def test_an_alias_names_one_model(folder: Path) -> None:
+    text = "models: {a/b: {name: b, context: 1, created: 0, aliases: [deepseek-chat], endpoints: []}}"
+    assert f"`deepseek-chat` already names {V32}" in problems(folder, text)
+
+
+def test_usable_needs_status_address_model_price_and_key(folder: Path) -> None:
+    lines = [
+        "{id: retired, provider: p, base_url: http://h, model: m, price: {input: 1, output: 1}, status: retired}",
+        "{id: no-address, provider: p, base_url: null, model: m, price: {input: 1, output: 1}}",
+        "{id: placeholder, provider: p, base_url: 'http://{REGION}.h', model: m, price: {input: 1, output: 1}}",
+        "{id: no-model, provider: p, base_url: http://h, model: null, price: {input: 1, output: 1}}",
+        "{id: no-price, provider: p, base_url: http://h, model: m}",
+        "{id: no-key, provider: p, base_url: http://h, model: m, price: {input: 1, output: 1}, api_key_env: P_KEY}",
+        "{id: blank, provider: p, base_url: http://h, model: m, price: {input: 1, output: 1}, api_key_env: B_KEY}",
+        "{id: keyed, provider: p, base_url: http://h, model: m, price: {input: 1, output: 1}, api_key_env: K_KEY}",
+        "{id: open, provider: p, base_url: http://h, model: m, price: {input: 1, output: 1}, status: uncertain}",
+    ]
+    found = settings(folder, endpoints(*lines), {"B_KEY": "  ", "K_KEY": "k\n"})
+
+    assert [one.id for one in usable(found.models[0], found.secrets)] == ["keyed", "open"]
+    assert found.secrets["K_KEY"] == "k"
+
+
+def test_wanted_variables_leave_retired_endpoints_out() -> None:
+    wanted = wanted_variables(load(None, {}).models)
+    assert "NOVITA_API_KEY" in wanted
+    assert "DEEPSEEK_API_KEY" not in wanted
+    assert len(set(wanted)) == len(wanted)
+
+
+def test_no_secret_shows_in_a_repr(folder: Path) -> None:
+    text = "keys: [{tenant: a, key: hunter2}]\nredis: {url: 'redis://:hunter2@h'}\n"
+    found = settings(folder, text, {"NOVITA_API_KEY": "hunter2"})
+
+    assert found.secrets["NOVITA_API_KEY"] == "hunter2"
+    for value in (found, found.secrets, found.keys):
+        assert "hunter2" not in repr(value) + str(value)
+    assert digest("hunter2").hex() not in repr(found)
+
+
+def test_settings_travel_to_worker_processes() -> None:
+    found = load(None, {"NOVITA_API_KEY": "k"})
+    assert pickle.loads(pickle.dumps(found)) == found
+
+
+def test_secrets_are_a_mapping() -> None:
+    secrets = Secrets({"A": "1"})
+    assert (dict(secrets), len(secrets), secrets.get("B")) == ({"A": "1"}, 1, None)
+    assert repr(secrets) == "Secrets(A=***)"

@@ -1,0 +1,423 @@
+"""Dialects: what each host is really sent, byte for byte where it matters."""
+
+import copy
+import typing
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import __version__
+from gateway.errors import BadRequest, ConfigError
+from gateway.types import Dialect, Endpoint, Request
+from gateway.types.endpoint import ThinkingSwitch
+from gateway.upstream.dialects import PATCHES, Address, outgoing, relays, thinking_asked
+from gateway.upstream.pool import Origin
+
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+def endpoint(thinking: ThinkingSwitch = "unknown", **dialect: Any) -> Endpoint:
+    return Endpoint(
+        id="novita/fp8",
+        provider="novita",
+        base_url="https://api.novita.ai/openai/v1",
+        model="host/v3.2",
+        dialect=Dialect(thinking=thinking, **dialect),
+    )
+
+
+def request(body: dict[str, Any] | None = None, **fields: Any) -> Request:
+    body = {"model": "deepseek/deepseek-v3.2", "messages": HELLO, **(body or {})}
+    return Request(id="gen-1", body=body, model="deepseek/deepseek-v3.2", policy="balanced", **fields)
+
+
+def sent(asked: Request, host: Endpoint) -> dict[str, Any]:
+    body: dict[str, Any] = orjson.loads(outgoing(asked, host))
+    return body
+
+
+def extras(asked: Request, host: Endpoint) -> dict[str, Any]:
+    """What the host is sent beside model and messages."""
+    return {name: value for name, value in sent(asked, host).items() if name not in ("model", "messages")}
+
+
+SWITCHES: dict[ThinkingSwitch, tuple[dict[str, Any], dict[str, Any]]] = {
+    "chat_template_args.enable_thinking": (
+        {"chat_template_args": {"enable_thinking": True}},
+        {"chat_template_args": {"enable_thinking": False}},
+    ),
+    "chat_template_kwargs.enable_thinking": (
+        {"chat_template_kwargs": {"enable_thinking": True, "thinking": True}},
+        {"chat_template_kwargs": {"enable_thinking": False, "thinking": False}},
+    ),
+    "chat_template_kwargs.thinking": (
+        {"chat_template_kwargs": {"thinking": True}},
+        {"chat_template_kwargs": {"thinking": False}},
+    ),
+    "enable_thinking": ({"enable_thinking": True}, {"enable_thinking": False}),
+    "enable_thinking|reasoning_effort": ({"enable_thinking": True}, {"reasoning_effort": "none"}),
+    "model": ({}, {}),
+    "reasoning.effort": ({"reasoning": {"effort": "medium"}}, {"reasoning": {"enabled": False}}),
+    "reasoning.enabled": ({"reasoning": {"enabled": True}}, {"reasoning": {"enabled": False}}),
+    "reasoning_effort": ({"reasoning_effort": "medium"}, {"reasoning_effort": "none"}),
+    "thinking.type": ({"thinking": {"type": "enabled"}}, {"thinking": {"type": "disabled"}}),
+    "unknown": ({}, {}),
+}
+
+
+def test_every_switch_has_a_patch_and_a_case() -> None:
+    assert set(PATCHES) == set(SWITCHES) == set(typing.get_args(ThinkingSwitch))
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_thinking_is_switched_in_the_hosts_own_words(switch: ThinkingSwitch) -> None:
+    on, off = SWITCHES[switch]
+    for default in ("on", "off", "unknown"):
+        assert extras(request(thinking=True), endpoint(switch, thinking_default=default)) == on
+    for default in ("on", "unknown"):
+        assert extras(request(), endpoint(switch, thinking_default=default)) == off
+    assert extras(request(), endpoint(switch, thinking_default="off")) == {}
+
+
+@pytest.mark.parametrize(
+    ("switch", "thinking", "model"),
+    [
+        ("model", True, "host/reasoner"),
+        ("model", False, "host/v3.2"),
+        ("unknown", True, "host/v3.2"),
+    ],
+)
+def test_the_model_is_the_hosts(switch: ThinkingSwitch, thinking: bool, model: str) -> None:
+    host = endpoint(switch, thinking_model="host/reasoner")
+    assert sent(request(thinking=thinking), host)["model"] == model
+
+
+ASKED: list[tuple[dict[str, Any], bool]] = [
+    ({}, False),
+    ({"reasoning": None, "thinking": None, "chat_template_kwargs": None}, False),
+    ({"reasoning": {}}, False),
+    ({"reasoning": {"enabled": True}}, True),
+    ({"reasoning": {"enabled": False}}, False),
+    ({"reasoning": {"enabled": False, "effort": "high"}}, False),
+    ({"reasoning": {"effort": "low"}}, True),
+    ({"reasoning": {"effort": "none"}}, False),
+    ({"reasoning": {"max_tokens": 2000}}, True),
+    ({"reasoning": {"max_tokens": 0}}, False),
+    ({"reasoning_effort": "minimal"}, True),
+    ({"reasoning_effort": "none"}, False),
+    ({"reasoning_effort": "none", "include_reasoning": True}, False),
+    ({"reasoning_effort": "high", "reasoning": {"effort": "high"}}, True),
+    ({"thinking": {"type": "enabled"}}, True),
+    ({"thinking": {"type": "disabled"}}, False),
+    ({"enable_thinking": True}, True),
+    ({"enable_thinking": False}, False),
+    ({"chat_template_kwargs": {"thinking": True}}, True),
+    ({"chat_template_kwargs": {"enable_thinking": True}}, True),
+    ({"chat_template_kwargs": {"thinking": False, "other": True}}, False),
+    ({"include_reasoning": True}, True),
+    ({"include_reasoning": False}, False),
+]
+
+
+@pytest.mark.parametrize(("body", "asked"), ASKED, ids=[str(body) for body, _ in ASKED])
+def test_thinking_may_be_asked_for_in_any_hosts_way(body: dict[str, Any], asked: bool) -> None:
+    assert thinking_asked(body) is asked
+
+
+@pytest.mark.parametrize("body", [body for body, _ in ASKED], ids=str)
+@pytest.mark.parametrize("thinking", [True, False])
+def test_however_it_was_asked_the_host_gets_its_own_switch_alone(body: dict[str, Any], thinking: bool) -> None:
+    host = endpoint("thinking.type", thinking_default="on")
+    got = extras(request(body, thinking=thinking), host)
+    kwargs = got.pop("chat_template_kwargs", None)
+    assert got == {"thinking": {"type": "enabled" if thinking else "disabled"}}
+    assert kwargs in (None, {"other": True})
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"reasoning_effort": "high", "reasoning": {"effort": "low"}}, "reasoning_effort"),
+        ({"reasoning_effort": 3}, "reasoning_effort"),
+        ({"reasoning": {"effort": 3}}, "reasoning.effort"),
+        ({"reasoning": True}, "reasoning"),
+        ({"thinking": "on"}, "thinking"),
+        ({"chat_template_kwargs": []}, "chat_template_kwargs"),
+    ],
+)
+def test_contradictions_and_wrong_types_are_the_clients_fault(body: dict[str, Any], param: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        thinking_asked(body)
+    assert caught.value.param == param
+
+
+@pytest.mark.parametrize("body", [{"reasoning": {"effort": "high"}}, {"reasoning_effort": "high"}], ids=str)
+def test_effort_is_kept_where_the_switch_has_one(body: dict[str, Any]) -> None:
+    asked = request(body, thinking=True)
+    assert extras(asked, endpoint("reasoning_effort")) == {"reasoning_effort": "high"}
+    assert extras(asked, endpoint("reasoning.effort")) == {"reasoning": {"effort": "high"}}
+    assert extras(asked, endpoint("reasoning.enabled")) == {"reasoning": {"enabled": True}}
+
+
+def test_effort_none_with_a_thinking_model_means_the_default_effort() -> None:
+    asked = request({"reasoning_effort": "none"}, thinking=True)
+    assert extras(asked, endpoint("reasoning_effort")) == {"reasoning_effort": "medium"}
+
+
+def test_the_clients_other_template_arguments_survive() -> None:
+    asked = request({"chat_template_kwargs": {"enable_thinking": False, "lang": "en"}}, thinking=True)
+    assert extras(asked, endpoint("chat_template_kwargs.thinking")) == {
+        "chat_template_kwargs": {"lang": "en", "thinking": True}
+    }
+    assert extras(asked, endpoint("enable_thinking")) == {
+        "chat_template_kwargs": {"lang": "en"},
+        "enable_thinking": True,
+    }
+
+
+GATEWAY_ONLY = ["metadata", "models", "plugins", "preset", "provider"]
+GATEWAY_ONLY += ["route", "session_id", "trace", "transforms", "usage"]
+FIELDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    # name: (client sends, host gets)
+    **{name: ({name: {"any": 1}}, {}) for name in GATEWAY_ONLY},
+    "user stays": ({"user": "u"}, {"user": "u"}),
+    "cache_control stays": ({"cache_control": {"type": "ephemeral"}}, {"cache_control": {"type": "ephemeral"}}),
+    "unknown stays": ({"frobnicate": [1, None]}, {"frobnicate": [1, None]}),
+    "nothing is clamped": ({"max_tokens": 10**9, "temperature": 9.5}, {"max_tokens": 10**9, "temperature": 9.5}),
+    "renamed": ({"max_completion_tokens": 5}, {"max_tokens": 5}),
+    "newer name wins": ({"max_tokens": 4, "max_completion_tokens": 5}, {"max_tokens": 5}),
+    "null newer name": ({"max_tokens": 4, "max_completion_tokens": None}, {"max_tokens": 4}),
+    "not streamed": ({"stream": False, "stream_options": {"include_usage": True}}, {}),
+    "null stream": ({"stream": None}, {}),
+}
+
+
+@pytest.mark.parametrize(("client", "host"), FIELDS.values(), ids=FIELDS)
+def test_fields(client: dict[str, Any], host: dict[str, Any]) -> None:
+    assert extras(request(client), endpoint()) == host
+
+
+@pytest.mark.parametrize("options", [{}, {"stream_options": {"include_usage": False}}, {"stream_options": None}])
+def test_usage_is_always_asked_of_a_stream(options: dict[str, Any]) -> None:
+    asked = request({"stream": True, **options}, stream=True)
+    assert extras(asked, endpoint()) == {"stream": True, "stream_options": {"include_usage": True}}
+
+
+def test_what_a_host_refuses_is_dropped() -> None:
+    asked = request({"seed": 1, "logprobs": True, "top_p": 0.5, "stream": True}, stream=True)
+    host = endpoint(drop=("seed", "logprobs", "stream_options", "absent"))
+    assert extras(asked, host) == {"top_p": 0.5, "stream": True}
+
+
+def test_bytes_keep_the_clients_order() -> None:
+    asked = request({"tools": [{"z": 1, "a": 2}], "top_p": 0.5, "provider": {}, "seed": 7})
+    assert outgoing(asked, endpoint()) == (
+        b'{"model":"host/v3.2","messages":[{"role":"user","content":"hello"}],'
+        b'"tools":[{"z":1,"a":2}],"top_p":0.5,"seed":7}'
+    )
+
+
+CALL = [{"id": "call_0", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+USER = {"role": "user", "content": "go"}
+RESULT = {"role": "tool", "tool_call_id": "call_0", "content": "1"}
+
+
+def assistant(**fields: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": None, **fields}
+
+
+def replayed(*messages: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = sent(request({"messages": list(messages)}), endpoint())["messages"]
+    return found
+
+
+REASONING: dict[str, tuple[dict[str, Any], str | None]] = {
+    # name: (the client's fields, what the host reads)
+    "reasoning": ({"reasoning": "so"}, "so"),
+    "reasoning_content": ({"reasoning_content": "so"}, "so"),
+    "details": (
+        {
+            "reasoning_details": [
+                {"type": "reasoning.text", "text": "s"},
+                {"type": "reasoning.encrypted", "data": "x"},
+                {"type": "reasoning.text", "text": "o"},
+            ]
+        },
+        "so",
+    ),
+    "all three": ({"reasoning": "r", "reasoning_details": [{"text": "d"}], "reasoning_content": "c"}, "c"),
+    "null beside text": ({"reasoning_content": None, "reasoning": "so"}, "so"),
+    "empty beside details": ({"reasoning": "", "reasoning_details": [{"text": "so"}]}, "so"),
+    "empty": ({"reasoning": ""}, ""),
+    "no details": ({"reasoning_details": []}, ""),
+    "null": ({"reasoning": None}, None),
+    "not text": ({"reasoning": 1, "reasoning_details": "x"}, None),
+}
+
+
+@pytest.mark.parametrize(("fields", "text"), REASONING.values(), ids=REASONING)
+def test_reasoning_goes_back_within_a_tool_turn(fields: dict[str, Any], text: str | None) -> None:
+    expected = assistant(tool_calls=CALL) | ({} if text is None else {"reasoning_content": text})
+    assert replayed(USER, assistant(tool_calls=CALL, **fields), RESULT) == [USER, expected, RESULT]
+
+
+@pytest.mark.parametrize("fields", [fields for fields, _ in REASONING.values()], ids=REASONING)
+def test_reasoning_stays_behind_elsewhere(fields: dict[str, Any]) -> None:
+    assert replayed(USER, assistant(tool_calls=CALL, **fields), RESULT, USER)[1] == assistant(tool_calls=CALL)
+    assert replayed(USER, assistant(**fields)) == [USER, assistant()]
+    assert replayed(USER, assistant(tool_calls=[], **fields)) == [USER, assistant(tool_calls=[])]
+
+
+def test_every_call_of_the_turn_keeps_its_reasoning_and_no_earlier_one() -> None:
+    old, first, second = (assistant(tool_calls=CALL, reasoning=text) for text in ("old", "first", "second"))
+    got = replayed(USER, old, RESULT, USER, first, RESULT, second, RESULT)
+    assert [message.get("reasoning_content") for message in got if message["role"] == "assistant"] == [
+        None,
+        "first",
+        "second",
+    ]
+
+
+def test_developer_becomes_system_in_place() -> None:
+    body = {"messages": [{"role": "developer", "content": "be brief", "name": "d"}, USER]}
+    assert b'"messages":[{"role":"system","content":"be brief","name":"d"},{"role":"user"' in outgoing(
+        request(body), endpoint()
+    )
+
+
+VALUES = st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3)
+MESSAGES = st.lists(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["developer", "system", "user", "assistant", "tool"]), "content": VALUES},
+        optional={"tool_calls": st.just(CALL), "reasoning": VALUES, "reasoning_content": VALUES},
+    ),
+    max_size=6,
+)
+BODIES = st.dictionaries(
+    st.sampled_from([*GATEWAY_ONLY, "max_completion_tokens", "stream_options", "enable_thinking", "seed", "other"]),
+    VALUES,
+)
+
+
+@given(
+    body=BODIES,
+    messages=MESSAGES,
+    kwargs=st.dictionaries(st.sampled_from(["thinking", "enable_thinking", "x"]), VALUES),
+    switch=st.sampled_from(typing.get_args(ThinkingSwitch)),
+    thinking=st.booleans(),
+    stream=st.booleans(),
+)
+def test_the_clients_body_is_never_changed_and_saying_it_twice_is_the_same(
+    body: dict[str, Any],
+    messages: list[dict[str, Any]],
+    kwargs: dict[str, Any],
+    switch: ThinkingSwitch,
+    thinking: bool,
+    stream: bool,
+) -> None:
+    whole = {**body, "messages": messages, "chat_template_kwargs": kwargs}
+    asked = request(whole, thinking=thinking, stream=stream)
+    before = copy.deepcopy(asked.body)
+    host = endpoint(switch, drop=("seed",))
+    once = outgoing(asked, host)
+    assert asked.body == before
+    assert outgoing(asked, host) == once
+    got = orjson.loads(once)
+    assert got.keys().isdisjoint({*GATEWAY_ONLY, "max_completion_tokens", "seed"})
+    assert len(got["messages"]) == len(messages)
+
+
+RELAYS: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
+    ({}, {}, True),
+    ({"thinking": True}, {}, True),
+    ({"thinking": True}, {"reasoning_field": "reasoning"}, False),
+    ({"thinking": True}, {"reasoning_field": "unknown"}, False),
+    ({}, {"reasoning_field": "reasoning"}, True),
+    ({}, {"null_usage": True}, False),
+    ({"surface": "openrouter"}, {}, False),
+]
+
+
+@pytest.mark.parametrize(("fields", "dialect", "expected"), RELAYS)
+def test_bytes_pass_unchanged_only_in_the_clients_shape(
+    fields: dict[str, Any], dialect: dict[str, Any], expected: bool
+) -> None:
+    assert relays(endpoint(**dialect), request(**fields)) is expected
+
+
+def at(base_url: str | None, env: str | None = "HOST_KEY") -> Endpoint:
+    return Endpoint(id="host/fp8", provider="host", base_url=base_url, model="m", api_key_env=env)
+
+
+def test_the_head_of_a_request() -> None:
+    assert Address(at("https://api.host.ai/openai/v1/"), "sk-123").head(42) == (
+        b"POST /openai/v1/chat/completions HTTP/1.1\r\n"
+        b"Host: api.host.ai\r\n"
+        b"User-Agent: llm-routing-gateway/" + __version__.encode() + b"\r\n"
+        b"Accept: application/json, text/event-stream\r\n"
+        b"Accept-Encoding: identity\r\n"
+        b"Content-Type: application/json\r\n"
+        b"Authorization: Bearer sk-123\r\n"
+        b"Content-Length: 42\r\n\r\n"
+    )
+
+
+def test_a_host_without_a_key_gets_no_authorization() -> None:
+    assert b"Authorization" not in Address(at("http://127.0.0.1:8000/v1"), None).head(1)
+
+
+PLACES = {
+    "https://api.host.ai/v1": (Origin("https", "api.host.ai", 443), b"/v1/chat/completions", b"api.host.ai"),
+    "http://127.0.0.1:8000": (Origin("http", "127.0.0.1", 8000), b"/chat/completions", b"127.0.0.1:8000"),
+    "http://host:80/v1": (Origin("http", "host", 80), b"/v1/chat/completions", b"host"),
+    "http://[::1]:8000/v1": (Origin("http", "::1", 8000), b"/v1/chat/completions", b"[::1]:8000"),
+    "https://r.azure.com/v1?api-version=1": (
+        Origin("https", "r.azure.com", 443),
+        b"/v1/chat/completions?api-version=1",
+        b"r.azure.com",
+    ),
+}
+
+
+@pytest.mark.parametrize("url", PLACES)
+def test_where_a_request_goes(url: str) -> None:
+    origin, target, host = PLACES[url]
+    address = Address(at(url), None)
+    assert address.origin == origin
+    assert address.head(0).startswith(b"POST " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\n")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        None,
+        "",
+        "api.host.ai/v1",
+        "ftp://host/v1",
+        "https:///v1",
+        "https://u:secret@host/v1",
+        "https://host:99999/v1",
+        "https://host/v1\r\nX-Evil: 1",
+        "https://[::1/v1",
+        "https://höst/v1",
+    ],
+)
+def test_a_bad_url_is_a_config_error_that_shows_no_password(url: str | None) -> None:
+    with pytest.raises(ConfigError, match="endpoint host/fp8: base_url") as caught:
+        Address(at(url), None)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["", "secret\r\nX-Evil: 1", "secret\n", "secret key", "sécret"])
+def test_a_key_that_cannot_stand_in_a_header_is_named_and_not_shown(key: str) -> None:
+    with pytest.raises(ConfigError, match="HOST_KEY must be printable") as caught:
+        Address(at("https://host/v1"), key)
+    assert "cret" not in str(caught.value)
+
+
+def test_an_address_hides_its_key() -> None:
+    assert repr(Address(at("https://host/v1"), "sk-1")) == "Address('https://host/v1/chat/completions', api_key=***)"
+    assert repr(Address(at("http://host:8/v1"), None)) == "Address('http://host:8/v1/chat/completions', api_key=None)"
