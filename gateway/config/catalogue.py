@@ -36,11 +36,16 @@ def _is_usable(endpoint: Endpoint, secrets: Mapping[str, str]) -> bool:
 
 
 def with_catalogue(document: Node) -> Node:
-    """`document` with its `models:` merged over the catalogue's, and engines' defaults under self-hosted endpoints."""
+    """`document` with its `models:` merged over the catalogue's, and engines' defaults under self-hosted endpoints.
+
+    `catalogue: false` leaves the shipped models out: only the document's own remain.
+    """
     catalogue = read(CATALOG)
     if not (isinstance(document, Table) and isinstance(catalogue, Table)):
         return document
     shipped, own = catalogue.entries["models"], document.entries.get("models")
+    if text_at(document, "catalogue") == "false":
+        shipped = Entry(shipped.place, Table(shipped.place, {}))
     merged = merge(shipped.node, own.node) if own else shipped.node
     models = Entry((own or shipped).place, _with_engines(merged, catalogue.entries["engines"].node))
     return Table(document.place, {**document.entries, "models": models})

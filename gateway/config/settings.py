@@ -59,6 +59,7 @@ class GatewayFile:
     default_policy: str = "balanced"
     state: str | None = None
     max_body: Bytes = 16 << 20
+    catalogue: bool = True  # whether the shipped models and endpoints are there
     models: tuple[Model, ...] = ()
 
 

@@ -32,7 +32,6 @@ STREAM_ROWS = 100_000
 RETENTION = 31 * 86_400  # seconds that a rollup is kept after its minute
 OFFSET_TTL = RETENTION + 86_400  # an offset outlives the rollups made from its rows, or they would be made again
 BATCH_BYTES = 64 * 1024  # about 100 rows: a millisecond here, and about two in Redis
-LONGEST_ROW = 2**20
 POLL = 1.0  # seconds
 LONGEST_WAIT = 30.0  # seconds between attempts while Redis is away
 
@@ -202,7 +201,7 @@ def _may_ship(path: Path, fd: int) -> bool:
 
 def _whole_lines(fd: int, offset: int) -> bytes:
     """The next bytes of a segment up to the last line end among them; empty when there is no whole line."""
-    for size in (BATCH_BYTES, LONGEST_ROW):
+    for size in (BATCH_BYTES, ledger.SEGMENT_BYTES):  # the second is for a row that is longer than a batch
         chunk = os.pread(fd, size, offset)
         end = chunk.rfind(b"\n") + 1
         if end:

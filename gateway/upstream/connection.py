@@ -234,10 +234,8 @@ class Connection(asyncio.Protocol):
             return
         if self._quiet > QUIET_LIMIT and sum(len(n) + len(v) + 4 for n, v in self._headers) > QUIET_LIMIT:
             self._refuse(f"the host sent a head of over {QUIET_LIMIT} bytes")
-        if not self._parser.should_keep_alive():
-            if not self._parser.get_http_version().startswith("1."):
-                self._refuse("the host does not speak HTTP/1.1")
-            self._until_close = not _framed(self._headers)
+        if not self._parser.should_keep_alive():  # so the framing may be unusual
+            self._check_framing()
         self._status = status
         self._quiet = 0
 
@@ -254,18 +252,18 @@ class Connection(asyncio.Protocol):
         self._quiet = 0
         self._reusable = self._parser.should_keep_alive()  # the parser forgets it after this callback
 
+    def _check_framing(self) -> None:
+        """Find out whether the body ends where the connection does, and refuse what cannot be read."""
+        assert self._parser is not None
+        if not self._parser.get_http_version().startswith("1."):
+            self._refuse("the host does not speak HTTP/1.1")
+        fields = dict(self._headers)
+        coding = fields.get(b"transfer-encoding", b"chunked")
+        if coding.lower() != b"chunked":
+            self._refuse("the host sent a transfer coding that nobody asked for")
+        self._until_close = fields.keys().isdisjoint((b"content-length", b"transfer-encoding"))
+
     def _refuse(self, problem: str) -> None:
         """Stop the parser."""
         self._problem = problem
         raise httptools.HttpParserError(problem)
-
-
-def _framed(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Whether a body's end can be known without the connection's end."""
-    coding = b""
-    for name, value in headers:
-        if name == b"content-length":
-            return True
-        if name == b"transfer-encoding":
-            coding = value
-    return coding.lower().rpartition(b",")[2].strip() == b"chunked"

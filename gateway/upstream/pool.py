@@ -83,6 +83,7 @@ class Pool:
         """Make a connection for this call."""
         self._opening.add(call)
         call.opening = self._loop.create_task(self._connect(call))
+        call.opening.add_done_callback(lambda _: self._opening.discard(call))  # also when it never started
 
     def release(self, connection: Connection) -> None:
         self._busy.discard(connection)
@@ -136,8 +137,6 @@ class Pool:
             call.lose("refused", _why(error))
         else:
             self._hand_over(connection, call)
-        finally:
-            self._opening.discard(call)
 
     async def _dial(self, call: Call) -> Connection:
         """Resolve, connect and, for https, shake hands, all within the call's time."""

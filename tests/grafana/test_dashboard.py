@@ -120,6 +120,7 @@ def test_every_panel_shows_a_number(tmp_path: Path, traffic: Callable[[Metrics],
         running_prometheus(tmp_path, [address]) as prometheus,
     ):
         prometheus.wait_for_scrapes(3)
+        assert not prometheus.finite("gateway_no_such_metric_total")
         assert [title for title, expression in expressions() if not prometheus.finite(expression)] == []
 
 

@@ -126,7 +126,8 @@ class _Connection(asyncio.StreamReaderProtocol):
         except Exception as error:
             self.host.errors.append(error)
             self.left = True
-        self.transport.close()
+        if not self.transport.is_closing():
+            self.transport.close()
 
     async def _read(self) -> Received:
         head = await self._reader.readuntil(b"\r\n\r\n")
@@ -168,7 +169,8 @@ class ScriptedHost:
         self._server.close()
         for connection in self.connections:
             connection.task.cancel()
-            connection.transport.abort()
+            if not connection.closed.is_set():
+                connection.transport.abort()
             await connection.closed.wait()
         await asyncio.gather(*(connection.task for connection in self.connections), return_exceptions=True)
         await self._server.wait_closed()

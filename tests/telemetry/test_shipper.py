@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.telemetry.ledger import Ledger, segments
-from gateway.telemetry.shipper import FIELDS, RETENTION, STREAM, Shipper, rollup_key
+from gateway.telemetry.shipper import BATCH_BYTES, FIELDS, RETENTION, STREAM, Shipper, rollup_key
 from tests.support.rows import cached_row, row
 from tests.telemetry.conftest import Store
 
@@ -109,6 +109,13 @@ async def test_many_batches_and_new_rows(tmp_path: Path, store: Store, redis: Re
         await ship()
     assert (await rollup(redis))["attempts"] == 1001
     assert await redis.xlen(STREAM) == 1001
+
+
+async def test_a_row_longer_than_a_batch(tmp_path: Path, store: Store, redis: Redis) -> None:
+    write(tmp_path, 2, error="x" * 2 * BATCH_BYTES)
+    async with Ship(tmp_path, store.url) as ship:
+        await ship()
+    assert await redis.xlen(STREAM) == 2
 
 
 async def test_a_restarted_shipper_goes_on_where_the_last_one_was(tmp_path: Path, store: Store, redis: Redis) -> None:

@@ -5,6 +5,7 @@ Connections are fed directly, on a socket made of nothing, so that thousands of 
 
 import asyncio
 import itertools
+import re
 
 import h11
 from hypothesis import example, given, settings
@@ -92,6 +93,11 @@ def read_by_h11(data: bytes) -> Heard:
     except h11.RemoteProtocolError:
         return status, headers, body, "garbage"
     return status, headers, body, "complete"
+
+
+def without_noise(data: bytes) -> bytes:
+    """Without what llhttp passes over and h11 does not: blank lines before an answer, odd bytes in a reason phrase."""
+    return re.sub(rb"(?:[\r\n]+|^)(HTTP/1\.[01] \d{3}) [^\r\n]*", rb"\1", data.lstrip(b"\r\n"), count=1)
 
 
 VISIBLE = st.characters(min_codepoint=0x21, max_codepoint=0x7E)
@@ -183,7 +189,7 @@ def test_a_damaged_answer_ends_once_and_is_whole_only_where_h11_agrees(data: byt
     wire.close()
     assert wire.heard()[3] in ("complete", "cut", "garbage")
     if wire.heard()[3] == "complete":
-        status, _, body, end = read_by_h11(data.lstrip(b"\r\n"))  # llhttp passes over blank lines before an answer
+        status, _, body, end = read_by_h11(without_noise(data))
         assert (wire.receiver.status, wire.receiver.body, "complete") == (status, body, end)
 
 

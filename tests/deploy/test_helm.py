@@ -1,0 +1,159 @@
+from pathlib import Path
+from typing import Any
+
+import helm_python as helm
+import kubernetes_validate
+import pytest
+import yaml
+
+CHART = Path(__file__).parents[2] / "deploy/helm/llm-routing-gateway"
+KUBERNETES = ("1.25", "1.30", "1.37")
+
+LEAST: dict[str, Any] = {"apiKeys": {"existingSecret": "client-keys"}}
+EVERYTHING: dict[str, Any] = {
+    "apiKeys": {"existingSecret": "client-keys"},
+    "providerKeys": {"existingSecret": "host-keys"},
+    "redis": {"existingSecret": "store"},
+    "imagePullSecrets": [{"name": "registry"}],
+    "config": {"log": {"level": "info"}},
+    "policies": {"nitro.yaml": "name: nitro\nscore:\n  value_of_time: $20/h\n"},
+    "ingress": {
+        "enabled": True,
+        "className": "nginx",
+        "hosts": ["gateway.example.org"],
+        "tls": [{"secretName": "tls", "hosts": ["gateway.example.org"]}],
+    },
+    "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+    "autoscaling": {"enabled": True},
+    "podDisruptionBudget": {"enabled": True},
+    "podAnnotations": {"team": "llm"},
+    "nodeSelector": {"disk": "fast"},
+    "tolerations": [{"key": "llm", "operator": "Exists"}],
+}
+
+
+def rendered(values: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """The objects that would be installed, by kind."""
+    with helm.Chart.load(CHART) as chart:
+        texts = chart.render(values, name="demo", namespace="llm")
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for path, text in texts.items():
+        if path.endswith(".yaml"):
+            for document in filter(None, yaml.safe_load_all(text)):
+                kinds.setdefault(document["kind"], []).append(document)
+    return kinds
+
+
+def container(values: dict[str, Any]) -> dict[str, Any]:
+    (deployment,) = rendered(values)["Deployment"]
+    (only,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert isinstance(only, dict)
+    return only
+
+
+@pytest.mark.parametrize("values", [{}, LEAST, EVERYTHING], ids=["defaults", "least", "everything"])
+def test_lint_finds_nothing(values: dict[str, Any]) -> None:
+    report = helm.lint(CHART, values, strict=True)
+    assert report["errors"] == []
+    assert [message for message in report["messages"] if message["severity"] > 1] == []
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+@pytest.mark.parametrize("values", [LEAST, EVERYTHING], ids=["least", "everything"])
+def test_kubernetes_takes_every_object(values: dict[str, Any], version: str) -> None:
+    for kind, documents in rendered(values).items():
+        for document in documents:
+            if kind != "ServiceMonitor":  # a custom resource: no schema of Kubernetes' own
+                kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_the_least_that_can_be_said_installs_the_least() -> None:
+    assert set(rendered(LEAST)) == {"Deployment", "Service", "ServiceAccount"}
+
+
+def test_everything_is_there_when_asked_for() -> None:
+    kinds = rendered(EVERYTHING)
+    assert set(kinds) == {
+        "ConfigMap",
+        "Deployment",
+        "HorizontalPodAutoscaler",
+        "Ingress",
+        "PodDisruptionBudget",
+        "Service",
+        "ServiceAccount",
+        "ServiceMonitor",
+    }
+    assert "replicas" not in kinds["Deployment"][0]["spec"], "the autoscaler decides"
+
+
+def test_the_monitor_finds_the_service() -> None:
+    kinds = rendered(EVERYTHING)
+    (monitor,), (service,) = kinds["ServiceMonitor"], kinds["Service"]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["spec"]["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
+
+
+def test_the_service_finds_the_pods() -> None:
+    kinds = rendered(LEAST)
+    pod = kinds["Deployment"][0]["spec"]["template"]["metadata"]["labels"]
+    assert kinds["Service"][0]["spec"]["selector"].items() <= pod.items()
+
+
+def test_configuration_arrives_as_files() -> None:
+    files = {name: text for one in rendered(EVERYTHING)["ConfigMap"] for name, text in one["data"].items()}
+    assert yaml.safe_load(files["gateway.yaml"]) == EVERYTHING["config"]
+    assert yaml.safe_load(files["nitro.yaml"]) == {"name": "nitro", "score": {"value_of_time": "$20/h"}}
+    arguments = container(EVERYTHING)["args"]
+    assert "--config=/etc/gateway/config/gateway.yaml" in arguments
+    assert "--policies=/etc/gateway/policies" in arguments
+
+
+def test_secrets_are_referred_to_and_never_written() -> None:
+    assert {one["name"]: one["valueFrom"]["secretKeyRef"]["name"] for one in container(EVERYTHING)["env"]} == {
+        "GATEWAY_API_KEYS": "client-keys",
+        "GATEWAY_REDIS_URL": "store",
+    }
+    assert container(EVERYTHING)["envFrom"] == [{"secretRef": {"name": "host-keys"}}]
+
+
+def test_probes_and_privileges() -> None:
+    one = container(LEAST)
+    assert one["livenessProbe"]["httpGet"]["path"] == "/health/live"
+    assert one["readinessProbe"]["httpGet"]["path"] == "/health/ready"
+    assert one["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert one["resources"]["limits"]["memory"]
+
+
+def test_no_auth_has_to_be_asked_for() -> None:
+    assert "--no-auth" not in container(LEAST)["args"]
+    assert "--no-auth" in container({"apiKeys": {"disabled": True}})["args"]
+    with pytest.raises(helm.HelmRenderError, match=r"apiKeys\.existingSecret: name the Secret"):
+        rendered({})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"replicas": 3},
+        {"workers": 0},
+        {"policies": {"nitro": "name: nitro"}},
+        {"redis": {"url": "http://store"}},
+        {"ingress": {"enabled": True}},
+        {"service": {"port": 70_000}},
+    ],
+    ids=str,
+)
+def test_wrong_values_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(helm.HelmValuesError):
+        rendered(LEAST | wrong)
+
+
+def test_notes_warn_of_what_is_missing() -> None:
+    with helm.Chart.load(CHART) as chart:
+        texts = chart.render(LEAST, name="demo", namespace="llm")
+    notes = next(text for path, text in texts.items() if path.endswith("NOTES.txt"))
+    assert "redis is not set" in notes

@@ -1,0 +1,154 @@
+"""A real gateway for tests: uvicorn in this process on a port of the kernel's choice, or the command as users start it.
+
+    async with gateway(tmp_path, {"a/fp8": host.url}) as running: await running.client.post("/v1/chat/completions", ...)
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+import yaml
+
+from gateway.app import build
+from gateway.config import load
+from gateway.state.folder import StateFolder
+from gateway.telemetry.metrics import prepare_folder
+
+NO_STORE = "unix:///nonexistent/store.sock"  # a store that is down: the gateway serves without it
+GUARD = 20.0  # seconds after which a start or a stop is a failure
+
+
+@dataclass
+class Running:
+    """A gateway that answers. `client` asks it; `folder` is its state folder; `policies` its own policy folder."""
+
+    url: str
+    client: httpx.AsyncClient
+    folder: Path
+    policies: Path
+    process: asyncio.subprocess.Process | None = None
+
+    async def chat(self, content: str = "Hi", **fields: Any) -> httpx.Response:
+        """One chat completion; `headers` go as headers, the rest into the body."""
+        headers = fields.pop("headers", {})
+        body = {"model": "deepseek-v3.2", "messages": [{"role": "user", "content": content}], **fields}
+        return await self.client.post("/v1/chat/completions", json=body, headers=headers)
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples with these labels, as a scrape shows it."""
+        text = (await self.client.get("/metrics")).text
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        lines = [line for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} "))]
+        return sum(float(line.rpartition(" ")[2]) for line in lines if all(part in line for part in wanted))
+
+
+def write_config(
+    folder: Path, hosts: Mapping[str, str], endpoint: Mapping[str, Any] | None = None, **settings: Any
+) -> Path:
+    """gateway.yaml with these hosts (id -> base URL without /v1) as the only endpoints; `endpoint` adds fields to each."""
+    fields = {"provider": "vllm", "model": "test-model", "price": {"input": 0.25, "cached_input": 0.05, "output": 0.5}}
+    endpoints = [{"id": name, "base_url": f"{url}/v1", **fields, **(endpoint or {})} for name, url in hosts.items()]
+    models = {"deepseek/deepseek-v3.2": {"endpoints": endpoints, **MODEL}}
+    path = folder / "gateway.yaml"
+    path.write_text(yaml.safe_dump({"catalogue": False, "models": models, **settings}))
+    return path
+
+
+MODEL = {
+    "name": "DeepSeek V3.2",
+    "context": 163_840,
+    "created": 1_764_547_200,
+    "aliases": ["deepseek-v3.2", "deepseek-chat", "deepseek-reasoner"],
+}
+
+
+def write_policy(folder: Path, name: str, **fields: Any) -> None:
+    """One policy file."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, **fields}))
+
+
+@asynccontextmanager
+async def gateway(
+    tmp: Path,
+    hosts: Mapping[str, str],
+    *,
+    store: str = NO_STORE,
+    environ: Mapping[str, str] | None = None,
+    endpoint: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> AsyncIterator[Running]:
+    """The gateway in this process and loop, with `tmp/policies` over the shipped policies."""
+    policies = tmp / "policies"
+    policies.mkdir(exist_ok=True)
+    config = write_config(tmp, hosts, endpoint, policies=str(policies), **settings)
+    folder = StateFolder(tmp / "state")
+    prepare_folder(folder.metrics)
+    app = build(load(config, environ or {}), folder.path, store)
+    listener = socket.create_server(("127.0.0.1", 0))
+    options = uvicorn.Config(app, http="httptools", ws="none", lifespan="on", log_level="warning", access_log=False)
+    server = uvicorn.Server(options)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined,method-assign]
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=GUARD, trust_env=False) as client:
+            await _answers(client, task)
+            yield Running(url, client, folder.path, policies)
+    finally:
+        server.should_exit = True
+        await asyncio.wait_for(task, GUARD)
+
+
+@asynccontextmanager
+async def gateway_command(
+    tmp: Path,
+    hosts: Mapping[str, str],
+    *arguments: str,
+    environ: Mapping[str, str] | None = None,
+    **settings: Any,
+) -> AsyncIterator[Running]:
+    """`gateway serve` as a process of its own, as users start it."""
+    policies = tmp / "policies"
+    policies.mkdir(exist_ok=True)
+    config = write_config(tmp, hosts, None, policies=str(policies), **settings)
+    port = _free_port()
+    command = (sys.executable, "-m", "gateway", "serve", "--config", str(config), "--state", str(tmp / "state"))
+    process = await asyncio.create_subprocess_exec(
+        *command, "--port", str(port), *arguments, env={**os.environ, **(environ or {})}
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=GUARD, trust_env=False) as client:
+            await _answers(client, asyncio.ensure_future(process.wait()))
+            yield Running(url, client, tmp / "state", policies, process)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            await asyncio.wait_for(process.wait(), GUARD)
+
+
+async def _answers(client: httpx.AsyncClient, running: "asyncio.Future[Any]") -> None:
+    async with asyncio.timeout(GUARD):
+        while True:
+            assert not running.done(), "the gateway ended before it answered"
+            try:
+                await client.get("/health/live")
+                return
+            except httpx.TransportError:
+                await asyncio.sleep(0.02)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
