@@ -362,6 +362,12 @@ class TestFaults:
             assert (await send(host)[0].ended()).status == 200
 
 
+def reached(host: ScriptedHost, receiver: Recorder) -> set[str]:
+    """How far a call has come."""
+    marks = {"asked": bool(host.requests), "head": bool(receiver.status), "body": bool(receiver.body)}
+    return {name for name, there in marks.items() if there}
+
+
 class TestCancel:
     @pytest.mark.parametrize("phase", ["asked", "head", "body"])
     async def test_the_host_sees_it_and_the_receiver_hears_no_more(self, send: Send, phase: str) -> None:
@@ -374,8 +380,7 @@ class TestCancel:
 
         async with ScriptedHost(script) as host:
             receiver, call = send(host)
-            reached = {"asked": lambda: host.requests, "head": lambda: receiver.status, "body": lambda: receiver.body}
-            await host.until(lambda: bool(reached[phase]()))
+            await host.until(lambda: phase in reached(host, receiver))
             call.cancel()
             call.cancel()
             await host.until(lambda: host.gone == 1)
@@ -419,7 +424,7 @@ class TestBackPressure:
 
     async def script(self, _: Received, out: Out) -> None:
         await out.head()
-        for _ in range(self.PIECES):
+        for _piece in range(self.PIECES):
             await out.send(self.PIECE)
         await out.end()
 
@@ -544,7 +549,7 @@ class TestTls:
         def note(_: ssl.SSLObject, name: str | None, __: ssl.SSLContext) -> None:
             names.append(name)
 
-        server.sni_callback = note  # type: ignore[assignment]
+        server.sni_callback = note
         via = Transport(ssl_context=ssl.create_default_context(cafile=certificate))
         async with ScriptedHost(HELLO, tls=server) as host:
             for _ in range(3):

@@ -97,7 +97,9 @@ def read_by_h11(data: bytes) -> Heard:
 
 def without_noise(data: bytes) -> bytes:
     """Without what llhttp passes over and h11 does not: blank lines before an answer, odd bytes in a reason phrase."""
-    return re.sub(rb"(?:[\r\n]+|^)(HTTP/1\.[01] \d{3}) [^\r\n]*", rb"\1", data.lstrip(b"\r\n"), count=1)
+    head, blank, rest = data.lstrip(b"\r\n").partition(b"\r\n\r\n")
+    interim = re.match(rb"HTTP/1\.[01] 1", head)
+    return re.sub(rb"^(HTTP/1\.[01] \d{3}) [^\r\n]*", rb"\1", head) + blank + (without_noise(rest) if interim else rest)
 
 
 VISIBLE = st.characters(min_codepoint=0x21, max_codepoint=0x7E)

@@ -1,0 +1,128 @@
+"""The official SDKs against the gateway and real HTTP hosts: base URL swapped, nothing else."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.sim.fleet import FLEET, Rates
+from gateway.sim.host import serving
+from tests.clients.environments import node_modules_with, python_with
+from tests.support.gateway import Running, gateway
+
+HERE = Path(__file__).parent
+KEY = "test-key-of-the-app"
+HOST = replace(FLEET[0], rates=Rates(0, 0, 0))
+Client = Callable[..., Any]
+
+
+class App:
+    """An SDK's script, its gateway and the host behind it."""
+
+    def __init__(self, command: list[str], cwd: Path | None, running: Running, host: str) -> None:
+        self._command, self._cwd, self.running, self._host = command, cwd, running, host
+
+    async def does(self, name: str) -> Any:
+        url = f"{self.running.url}/v1"
+        process = await asyncio.create_subprocess_exec(
+            *self._command, url, KEY, name, cwd=self._cwd, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        out, err = await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode == 0, err.decode()
+        return json.loads(out)[name]
+
+    async def steer(self, **state: Any) -> None:
+        async with httpx.AsyncClient() as client:
+            (await client.post(f"{self._host}/_sim", json=state)).raise_for_status()
+
+    async def counters(self) -> dict[str, Any]:
+        async with httpx.AsyncClient() as client:
+            return (await client.get(f"{self._host}/_sim")).json()
+
+
+@pytest.fixture(params=["python", "node"])
+def command(request: pytest.FixtureRequest) -> tuple[list[str], Path | None]:
+    if request.param == "python":
+        return [str(python_with("openai-python", "openai==3.54.0")), str(HERE / "openai_python.py")], None
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        pytest.skip("needs node, which is not installed")
+    folder = node_modules_with("openai-node", "openai@6.49.0")
+    script = shutil.copy(HERE / "openai_node.mjs", folder)
+    return ["node", str(script)], folder
+
+
+@pytest.fixture
+async def app(command: tuple[list[str], Path | None], tmp_path: Path) -> AsyncIterator[App]:
+    async with serving([HOST], speed=0) as addresses:
+        host = addresses[HOST.id]
+        environ = {"GATEWAY_API_KEYS": f"app:{KEY}"}
+        async with gateway(tmp_path, {HOST.id: host}, environ=environ) as running:
+            yield App(*command, running, host)
+
+
+async def test_whole_answer_with_usage_and_cost(app: App) -> None:
+    seen = await app.does("whole")
+    assert seen["content"]
+    assert seen["finish_reason"] == "stop"
+    assert seen["total_tokens"] > 0
+    assert seen["cost"] > 0
+    assert seen["cached_tokens"] == seen["reasoning_tokens"] == 0
+
+
+async def test_streamed_answer_is_the_whole_one(app: App) -> None:
+    whole, streamed = await app.does("whole"), await app.does("streamed")
+    assert streamed["content"] == whole["content"]
+    assert streamed["finish_reason"] == "stop"
+    assert streamed["cost"] > 0
+
+
+async def test_tools_over_two_turns(app: App) -> None:
+    seen = await app.does("tools")
+    assert [name for name, _ in seen["calls"]] == ["get_weather", "get_weather"]
+    assert all(isinstance(arguments["city"], str) for _, arguments in seen["calls"])
+    assert seen["content"]
+
+
+async def test_json_mode(app: App) -> None:
+    assert isinstance(await app.does("json_mode"), dict)
+
+
+async def test_errors_are_the_sdks_own_classes(app: App) -> None:
+    assert await app.does("errors") == {
+        "400": ["BadRequestError", 400],
+        "401": ["AuthenticationError", 401],
+        "404": ["NotFoundError", 404],
+    }
+
+
+async def test_rate_limit_of_every_host_is_429(app: App) -> None:
+    await app.steer(next=["429"])
+    assert await app.does("rate_limited") == ["RateLimitError", 429]
+
+
+async def test_client_that_leaves_ends_the_hosts_work(app: App) -> None:
+    await app.steer(speed=1)
+    seen = await app.does("disconnect")
+    assert seen["first"]
+    async with asyncio.timeout(20):
+        while (await app.counters())["cancelled"] == 0:
+            await asyncio.sleep(0.05)
+
+
+async def test_thinking_comes_as_reasoning_content(tmp_path: Path) -> None:
+    python = python_with("openai-python", "openai==3.54.0")
+    dialect = {"dialect": {"thinking": "chat_template_kwargs.thinking", "thinking_default": "off"}}
+    environ = {"GATEWAY_API_KEYS": f"app:{KEY}"}
+    async with serving([HOST], speed=0) as addresses:
+        hosts = {HOST.id: addresses[HOST.id]}
+        async with gateway(tmp_path, hosts, environ=environ, endpoint=dialect) as running:
+            app = App([str(python), str(HERE / "openai_python.py")], None, running, addresses[HOST.id])
+            seen = await app.does("thinking")
+    assert seen["reasoning"]
+    assert seen["content"]
