@@ -1,0 +1,87 @@
+"""Two workers and one store, as users start them: counts add up to the hosts' own, a policy edit reaches both."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+
+from tests.support.gateway import Running, gateway_command, write_policy
+from tests.support.host import Out, Received, ScriptedHost, answers, chunks, completion, streams
+
+REQUESTS = 60
+
+
+async def _serve(request: Received, out: Out) -> None:
+    """Every third request is refused with a 500, the others are answered as they ask."""
+    _serve.count = getattr(_serve, "count", 0) + 1  # type: ignore[attr-defined]
+    if _serve.count % 3 == 0:  # type: ignore[attr-defined]
+        await answers(500, {"error": {"message": "try again"}})(request, out)
+    elif request.json().get("stream"):
+        await streams(chunks("hello there"))(request, out)
+    else:
+        await answers(200, completion("hello there"))(request, out)
+
+
+async def _fresh_chat(running: Running, **fields: object) -> httpx.Response:
+    """One request on a connection of its own, so that the kernel may hand it to either worker."""
+    async with httpx.AsyncClient(base_url=running.url, timeout=20) as client:
+        body = {"model": "deepseek-v3.2", "messages": [{"role": "user", "content": "Hi"}], **fields}
+        return await client.post("/v1/chat/completions", json=body)
+
+
+async def _workers_that_answer(running: Running) -> set[str]:
+    """Segments of the ledger: each worker writes its own."""
+    return {path.name for path in (running.folder / "ledger").glob("*.jsonl")}
+
+
+async def _settled(running: Running, expected: float) -> float:
+    """The attempts that /metrics shows, once every worker's last batch is in."""
+    async with asyncio.timeout(10):
+        while (total := await running.metric("gateway_attempts_total")) < expected:
+            await asyncio.sleep(0.05)
+    return total
+
+
+async def test_metrics_of_two_workers_add_up_to_what_the_hosts_saw(tmp_path: Path) -> None:
+    async with (
+        ScriptedHost(_serve) as one,
+        ScriptedHost(_serve) as two,
+        gateway_command(tmp_path, {"one/fp8": one.url, "two/fp8": two.url}, "--workers", "2") as running,
+    ):
+        answered = await asyncio.gather(*(_fresh_chat(running, stream=n % 2 == 0) for n in range(REQUESTS)))
+        seen = len(one.requests) + len(two.requests)
+        assert await _settled(running, seen) == seen
+        assert await running.metric("gateway_attempts_total", endpoint="one/fp8") == len(one.requests)
+        assert await running.metric("gateway_requests_total") == REQUESTS
+        good = sum(response.status_code == 200 for response in answered)
+        assert await running.metric("gateway_attempts_total", outcome="ok") == good
+        assert len(await _workers_that_answer(running)) == 2
+
+
+async def test_a_policy_edit_reaches_both_workers(tmp_path: Path) -> None:
+    async with (
+        ScriptedHost(_serve) as one,
+        gateway_command(tmp_path, {"one/fp8": one.url}, "--workers", "2") as running,
+    ):
+        assert (await _fresh_chat(running, model="deepseek-v3.2:mine")).status_code == 404
+        write_policy(running.policies, "mine", about="written while the gateway runs")
+        async with asyncio.timeout(20):
+            while await running.metric("gateway_policy_reloads_total", result="ok") < 2:
+                await asyncio.sleep(0.1)
+        statuses = {(await _fresh_chat(running, model="deepseek-v3.2:mine")).status_code for _ in range(20)}
+        assert 404 not in statuses
+
+
+async def test_an_answer_cached_by_one_worker_is_served_by_both(tmp_path: Path) -> None:
+    async with (
+        ScriptedHost(answers(200, completion("kept"))) as host,
+        gateway_command(tmp_path, {"one/fp8": host.url}, "--workers", "2") as running,
+    ):
+        await _fresh_chat(running, model="deepseek-v3.2:cached")
+        async with asyncio.timeout(10):
+            while (await _fresh_chat(running, model="deepseek-v3.2:cached")).headers["x-gateway-cache"] != "hit":
+                await asyncio.sleep(0.05)
+        asked = len(host.requests)
+        again = [await _fresh_chat(running, model="deepseek-v3.2:cached") for _ in range(20)]
+        assert {response.headers["x-gateway-cache"] for response in again} == {"hit"}
+        assert len(host.requests) == asked
