@@ -25,15 +25,20 @@ from gateway.api.health import Health
 from gateway.api.names import Names
 from gateway.api.openai import Chat, ModelList
 from gateway.api.parse import Intake
+from gateway.api.refuse import internal_error, refusing
 from gateway.cache.responses import ResponseCache
 from gateway.config import Settings, usable
-from gateway.errors import ClientError, ConfigError, NotFound
+from gateway.errors import BadRequest, ClientError, ConfigError, NotFound
+from gateway.page.page import Page
 from gateway.policy.load import Policies
 from gateway.proxy.books import Books
+from gateway.proxy.inbound import Handler
 from gateway.proxy.proxy import Proxy
+from gateway.proxy.recent import Recent
 from gateway.proxy.wheel import Wheel
 from gateway.route.fleet import Fleet
 from gateway.server.asgi import Endpoint as AsgiEndpoint
+from gateway.server.protocol import HOT, MAX_BODY
 from gateway.state.folder import StateFolder
 from gateway.state.store import Store
 from gateway.telemetry.ledger import Ledger
@@ -63,34 +68,38 @@ class Worker:
         self.shipper = Shipper(folder.ledger, store_url, self.metrics.store_up)
         self.transport = Transport()
         self.health = Health(self.fleets, self.store, self.policies)
+        self.hot: dict[bytes, Handler] = {}  # routes that the HTTP connection itself may serve
         self._tasks: set[asyncio.Task[None]] = set()
 
     def routes(self, loop: asyncio.AbstractEventLoop) -> list[Route]:
         """The HTTP surface. Needs the running loop, because clocks and timers are the loop's."""
         settings = self.settings
+        recent = Recent()
         proxy = Proxy(
             fleets=self.fleets,
             addresses=self._addresses(),
             transport=self.transport,
             wheel=Wheel(loop),
             cache=ResponseCache(self.store),
-            books=Books(self.ledger, self.metrics),
+            books=Books(self.ledger, self.metrics, recent),
             in_flight=self.metrics.in_flight,
             clock=monotonic,
         )
         keys = Keys(settings.keys)
         intake = Intake(keys, Names(settings.models), self.policies, settings.default_policy)
         models = ModelList(settings.models, keys)
-        chat = AsgiEndpoint(Chat(proxy, intake), settings.max_body)
-        explain = AsgiEndpoint(Explain(proxy, intake), settings.max_body)
+        chat = refusing(Chat(proxy, intake))
+        self.hot[b"/v1/chat/completions"] = chat
+        explain = AsgiEndpoint(refusing(Explain(proxy, intake)), settings.max_body)
         return [
-            Route("/v1/chat/completions", chat, methods=["POST"]),
+            Route("/v1/chat/completions", AsgiEndpoint(chat, settings.max_body), methods=["POST"]),
             Route("/v1/explain", explain, methods=["POST"]),
             Route("/v1/models", models.list, methods=["GET"]),
             Route("/v1/models/{name:path}", models.one, methods=["GET"]),
             Route("/health/live", self.health.live, methods=["GET"]),
             Route("/health/ready", self.health.ready, methods=["GET"]),
             Route("/metrics", self._exposition, methods=["GET"]),
+            *Page(settings, self.policies, self.fleets, self.metrics, recent).routes(),
         ]
 
     async def start(self) -> None:
@@ -139,7 +148,9 @@ class Worker:
             await asyncio.sleep(FLUSH_EVERY)
 
     async def _exposition(self, _: HttpRequest) -> Response:
-        return Response(self.metrics.exposition(), headers={"content-type": CONTENT_TYPE})
+        self.metrics.flush()  # here, because rows are this thread's
+        text = await asyncio.to_thread(self.metrics.exposition)
+        return Response(text, headers={"content-type": CONTENT_TYPE})
 
 
 def build(settings: Settings, state: Path, store_url: str) -> Starlette:
@@ -147,13 +158,14 @@ def build(settings: Settings, state: Path, store_url: str) -> Starlette:
     worker = Worker(settings, StateFolder(state), store_url)
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         app.router.routes.extend(worker.routes(asyncio.get_running_loop()))
         await worker.start()
-        yield
+        yield {HOT: worker.hot, MAX_BODY: settings.max_body}
         await worker.stop()
 
-    return Starlette(lifespan=lifespan, exception_handlers={ClientError: _client_error, HTTPException: _http_error})
+    handlers = {ClientError: _client_error, HTTPException: _http_error, Exception: _internal_error}
+    return Starlette(lifespan=lifespan, exception_handlers=handlers)
 
 
 def _complain(task: "asyncio.Task[None]") -> None:
@@ -168,5 +180,11 @@ async def _client_error(_: HttpRequest, error: Exception) -> Response:
 
 async def _http_error(request: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    told = NotFound(f"{request.method} {request.url.path}: {error.detail}", status=error.status_code)
+    kind = NotFound if error.status_code == 404 else BadRequest
+    told = kind(f"{request.method} {request.url.path}: {error.detail}", status=error.status_code)
     return JSONResponse(told.body(), error.status_code, error.headers)
+
+
+async def _internal_error(_: HttpRequest, __: Exception) -> Response:
+    error = internal_error()  # the server logs what was raised
+    return JSONResponse(error.body(), error.status)

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway import __version__
-from gateway.config import Settings, load, usable, wanted_variables
+from gateway.config import Settings, load, sufficient_variables, usable
 from gateway.errors import ConfigError
 
 app = typer.Typer(
@@ -28,14 +29,18 @@ PoliciesOption = Annotated[Path | None, typer.Option("--policies", help="Folder 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line; a wrong configuration is told in one line for each problem, without a traceback."""
     try:
-        app()
+        app(arguments)
     except ConfigError as error:
-        for problem in error.problems:
-            print(f"gateway: {problem}", file=sys.stderr)  # noqa: T201
+        _tell(error)
         sys.exit(2)
+
+
+def _tell(error: ConfigError) -> None:
+    for problem in error.problems:
+        typer.echo(f"gateway: {problem}", err=True)
 
 
 def _version(wanted: bool) -> None:
@@ -70,21 +75,47 @@ def serve(
 
     Example: `NOVITA_API_KEY=... gateway serve --port 8080`
     """
+    from gateway.audit import unknown_policies
+    from gateway.policy.load import Policies
     from gateway.server.supervisor import serve as run  # the server is loaded only where it is needed
 
     _log_to_stderr()
     given: dict[str, Any] = {
         "policies": policies,
-        "redis_url": redis,
         "state": state,
         "workers": workers,
         "host": host,
         "port": port,
     }
-    settings = replace(_settings(config), **{name: value for name, value in given.items() if value is not None})
+    settings = replace(_settings(config, redis), **{name: value for name, value in given.items() if value is not None})
     _refuse_open_door(settings, no_auth)
     _refuse_no_endpoint(settings)
+    if mistakes := unknown_policies(settings, Policies(settings.policies).current):
+        raise ConfigError(*mistakes)
     run(settings)
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="End after the two questions.")] = False,
+    traffic: Annotated[bool, typer.Option("--traffic", help="Keep sample traffic flowing until Ctrl-C.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes any free one.")] = 8080,
+    host_speed: Annotated[
+        float, typer.Option(min=0, help="How much faster than real the hosts are; 0 answers at once.")
+    ] = 1.0,
+) -> None:
+    """Try it: a gateway before simulated hosts, on this machine alone, without any key.
+
+    Example: `gateway demo --traffic`
+    """
+    from gateway.server.supervisor import listening
+    from gateway.sim.demo import Demo
+
+    if once and traffic:
+        raise typer.BadParameter("--once ends before any traffic could flow; choose one of the two")
+    with listening("127.0.0.1", port) as listener:  # before anything is started
+        free = listener.getsockname()[1]
+    raise typer.Exit(Demo(free, host_speed).run(once, traffic))
 
 
 @app.command()
@@ -95,10 +126,12 @@ def check(config: ConfigOption = None, policies: PoliciesOption = None) -> None:
     """
     from gateway.report import checked
 
-    settings = _settings(config)
-    if policies is not None:
-        settings = replace(settings, policies=policies)
-    typer.echo(checked(settings), nl=False)
+    try:
+        settings = _settings(config)
+        typer.echo(checked(replace(settings, policies=policies) if policies else settings), nl=False)
+    except ConfigError as error:
+        _tell(error)
+        raise typer.Exit(1) from None
 
 
 @app.command()
@@ -131,10 +164,10 @@ def explain(
     typer.echo(json.dumps(plan, indent=2) + "\n" if as_json else explained(plan, live=url is not None), nl=False)
 
 
-def _settings(config: Path | None) -> Settings:
+def _settings(config: Path | None, redis: str | None = None) -> Settings:
     if config is None and Path("gateway.yaml").is_file():
         config = Path("gateway.yaml")
-    return load(config, os.environ)
+    return load(config, os.environ | ({"GATEWAY_REDIS_URL": redis} if redis else {}))
 
 
 def _refuse_open_door(settings: Settings, no_auth: bool) -> None:
@@ -147,8 +180,8 @@ def _refuse_open_door(settings: Settings, no_auth: bool) -> None:
 
 def _refuse_no_endpoint(settings: Settings) -> None:
     if not any(usable(model, settings.secrets) for model in settings.models):
-        wanted = ", ".join(wanted_variables(settings.models))
-        raise ConfigError(f"no endpoint can be used: set at least one of {wanted}; or try `gateway demo`")
+        names = ", ".join(sufficient_variables(settings.models)) or "the variables that its endpoints name"
+        raise ConfigError(f"no endpoint can be used: set at least one of {names}; or try `gateway demo`")
 
 
 def _body(path: Path) -> dict[str, Any]:

@@ -4,7 +4,8 @@ import io
 from collections import defaultdict
 from time import gmtime, monotonic
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import Request as HttpRequest
 from urllib.request import urlopen
 
@@ -14,15 +15,17 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.api.auth import Keys
-from gateway.api.explain import told
 from gateway.api.names import Names
 from gateway.api.parse import Intake
-from gateway.config import Settings, usable, wanted_variables
+from gateway.audit import audit
+from gateway.config import Secrets, Settings, hindrance, usable, wanted_variables
 from gateway.errors import ClientError, ConfigError
 from gateway.policy.load import Policies
 from gateway.proxy.inbound import Inbound
 from gateway.route.fleet import Fleet
 from gateway.route.plan import make_plan
+from gateway.route.told import told
+from gateway.types import Endpoint, Model
 
 WIDTH = 80
 TIMEOUT = 10.0  # seconds
@@ -30,35 +33,45 @@ TIMEOUT = 10.0  # seconds
 
 def checked(settings: Settings) -> str:
     """What the configuration amounts to. Raises ConfigError with every problem."""
-    policies = Policies(settings.policies)
-    if settings.default_policy not in policies.current:
-        raise ConfigError(f"default_policy: there is no policy `{settings.default_policy}`")
+    policies = Policies(settings.policies).current
+    found = audit(settings, policies)
+    if found.problems:
+        raise ConfigError(*found.problems)
     out = _console()
     for model in settings.models:
-        table = _table(f"{model.id}: {len(usable(model, settings.secrets))} endpoint(s) in use")
-        for name in ("endpoint", "status", "key", "$/M in", "cached", "out", "as of"):
-            table.add_column(name, no_wrap=True)
-        ready = set(usable(model, settings.secrets))
-        for endpoint in model.endpoints:
-            price = endpoint.price
-            key = (
-                "none due"
-                if endpoint.api_key_env is None
-                else "set"
-                if endpoint.api_key_env in settings.secrets
-                else "-"
-            )
-            figures = (
-                (f"{price.input:g}", _or_dash(price.cached_input), f"{price.output:g}") if price else ("-", "-", "-")
-            )
-            status = (
-                endpoint.status if endpoint in ready or endpoint.status == "retired" else f"{endpoint.status}, unused"
-            )
-            table.add_row(endpoint.id, status, key, *figures, price.as_of if price else "-")
-        out.print(table)
-    out.print(f"policies: {', '.join(sorted(policies.current))} (default {settings.default_policy})")
+        out.print(_endpoints(model, settings.secrets))
+    out.print(f"\npolicies: {', '.join(sorted(policies))} (default {settings.default_policy})")
+    for warning in found.warnings:
+        out.print(f"warning: {warning}")
     out.print("ok")
     return _text(out)
+
+
+def _endpoints(model: Model, secrets: Secrets) -> Table:
+    """Those in use first, those that will not return last."""
+    count = len(usable(model, secrets))
+    table = _table(f"{model.id}: {count} of {len(model.endpoints)} endpoints in use", "endpoint")
+    for name in ("$/M in", "cached", "out"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("as of", no_wrap=True)
+    table.add_column("in use", overflow="fold")
+    notes = {endpoint: hindrance(endpoint, secrets) for endpoint in model.endpoints}
+    for endpoint in sorted(notes, key=lambda one: (notes[one] is not None, one.status == "retired")):
+        table.add_row(endpoint.id, *_prices(endpoint), _use(endpoint, notes[endpoint]))
+    return table
+
+
+def _prices(endpoint: Endpoint) -> tuple[str, str, str, str]:
+    price = endpoint.price
+    if price is None:
+        return "-", "-", "-", "-"
+    cached = "-" if price.cached_input is None else f"{price.cached_input:g}"
+    return f"{price.input:g}", cached, f"{price.output:g}", price.as_of[:7]
+
+
+def _use(endpoint: Endpoint, note: str | None) -> str:
+    unsure = " (uncertain)" if endpoint.status == "uncertain" else ""
+    return f"{note or 'yes'}{unsure}"
 
 
 def planned(settings: Settings, body: dict[str, Any]) -> dict[str, Any]:
@@ -72,21 +85,34 @@ def planned(settings: Settings, body: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError(error.message) from None
     model = next(model for model in settings.models if model.id == request.model)
     fleet = Fleet(usable(model, keys))
-    return told(make_plan(request, policy, fleet, monotonic(), gmtime().tm_hour, lambda: 0.5), request)
+    return told(make_plan(request, policy, fleet, monotonic(), gmtime().tm_hour, lambda: 0.5), request.model)
 
 
 def asked(url: str, body: dict[str, Any], key: str | None) -> dict[str, Any]:
     """The plan that a running gateway makes. Raises ConfigError when it cannot be asked."""
+    where = f"--url {urlsplit(url).netloc.rpartition('@')[2] or url}"
     headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
-    request = HttpRequest(f"{url.rstrip('/')}/v1/explain", orjson.dumps(body), headers)
     try:
+        request = HttpRequest(f"{url.rstrip('/')}/v1/explain", orjson.dumps(body), headers)
         with urlopen(request, timeout=TIMEOUT) as response:
             plan: dict[str, Any] = orjson.loads(response.read())
     except HTTPError as error:
-        raise ConfigError(f"{url}: {error.code} {error.read()[:300].decode(errors='replace')}") from None
-    except (URLError, ValueError, OSError) as error:
-        raise ConfigError(f"{url}: cannot be asked: {error}") from None
+        hint = "; set GATEWAY_API_KEY to one of its keys" if error.code == 401 else ""
+        raise ConfigError(f"{where}: {error.code} {_message(error.read())}{hint}") from None
+    except (ValueError, OSError) as error:
+        why = getattr(error, "reason", error)
+        raise ConfigError(f"{where}: cannot be asked ({why}); give the address of a gateway that runs") from None
+    if not isinstance(plan, dict) or "ranked" not in plan:
+        raise ConfigError(f"{where}: answered, but is no gateway")
     return plan
+
+
+def _message(body: bytes) -> str:
+    """What an error body says, in the OpenAI shape or as it came."""
+    try:
+        return str(orjson.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return body[:300].decode(errors="replace")
 
 
 def explained(plan: dict[str, Any], live: bool) -> str:
@@ -96,12 +122,11 @@ def explained(plan: dict[str, Any], live: bool) -> str:
         f"{plan['model']}, policy {plan['policy']}: about {plan['prompt_tokens']:,} tokens in, "
         f"{plan['expected_output_tokens']:,} out"
     )
-    table = _table(f"ranked; first by {plan['picked_by']}")
-    for name in ("#", "endpoint", "score $", "in $", "out $", "cached", "first s", "all s", "fails"):
-        table.add_column(name, justify="left" if name == "endpoint" else "right", no_wrap=True)
-    for place, one in enumerate(plan["ranked"], 1):
+    table = _table(f"best first; the first was picked by: {plan['picked_by']}", "endpoint")
+    for name in ("score $", "in $", "out $", "cached", "TTFT s", "all s", "fails"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in plan["ranked"]:
         table.add_row(
-            str(place),
             one["endpoint"],
             *(f"{one[name]:.6f}" for name in ("score_usd", "input_usd", "output_usd")),
             f"{one['expected_cached_share']:.0%}",
@@ -112,7 +137,7 @@ def explained(plan: dict[str, Any], live: bool) -> str:
     out.print(table)
     _print_reasons(out, plan)
     if not live:
-        out.print("From published figures only; ask a running gateway (--url) for measured ones.")
+        out.print("\nFrom published figures only; ask a running gateway (--url) for measured ones.")
     return _text(out)
 
 
@@ -132,12 +157,11 @@ def _console() -> Console:
 
 def _text(console: Console) -> str:
     assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
+    return "".join(f"{line.rstrip()}\n" for line in console.file.getvalue().splitlines())
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-
-
-def _or_dash(value: float | None) -> str:
-    return "-" if value is None else f"{value:g}"
+def _table(title: str, first: str) -> Table:
+    """A table whose first column folds a long name rather than cut it."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(first, overflow="fold")
+    return table

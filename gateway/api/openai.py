@@ -6,8 +6,6 @@ from starlette.responses import JSONResponse, Response
 from gateway.api.auth import Keys
 from gateway.api.names import Names
 from gateway.api.parse import Intake
-from gateway.errors import ClientError
-from gateway.proxy.answer import send_error
 from gateway.proxy.inbound import Inbound
 from gateway.proxy.proxy import Proxy
 from gateway.proxy.sink import Sink
@@ -15,7 +13,7 @@ from gateway.types import Model
 
 
 class Chat:
-    """Handles chat completions over any sink."""
+    """Handles chat completions over any sink. Raises ClientError for what cannot be routed."""
 
     __slots__ = ("_intake", "_proxy")
 
@@ -24,11 +22,7 @@ class Chat:
         self._intake = intake
 
     def __call__(self, inbound: Inbound, sink: Sink) -> None:
-        try:
-            request, policy = self._intake.read(inbound)
-        except ClientError as error:
-            send_error(sink, error, [])
-            return
+        request, policy = self._intake.read(inbound)
         self._proxy.serve(request, policy, sink, inbound.received)
 
 

@@ -55,7 +55,7 @@ class Intake:
             thinking=thinking,
             max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
             prompt_tokens=estimate_tokens(len(inbound.body)),
-            prefix=prefix_chain(body, thinking) if policy.affinity == "prefix" else (),
+            prefix=_prefix(body, thinking) if policy.affinity == "prefix" else (),
             needs=_needs(body),
             cache=_cache_mode(headers),
         )
@@ -87,7 +87,7 @@ def _check(body: dict[str, Any]) -> None:
     _expect(body, "stream", bool, "true or false")
     _expect(body, "stream_options", dict, "an object")
     _expect(body, "tools", list, "a list of tools")
-    for name in ("max_tokens", "max_completion_tokens"):
+    for name in ("max_tokens", "max_completion_tokens", "n"):
         _expect(body, name, int, "a positive whole number")
         if body.get(name) is not None and (body[name] < 1 or isinstance(body[name], bool)):
             raise BadRequest(f"`{name}` must be a positive whole number", param=name)
@@ -96,6 +96,13 @@ def _check(body: dict[str, Any]) -> None:
 def _expect(body: dict[str, Any], name: str, kind: type, wanted: str) -> None:
     if body.get(name) is not None and not isinstance(body[name], kind):
         raise BadRequest(f"`{name}` must be {wanted}", param=name)
+
+
+def _prefix(body: dict[str, Any], thinking: bool) -> tuple[tuple[int, int], ...]:
+    try:
+        return prefix_chain(body, thinking)
+    except orjson.JSONEncodeError:  # it can be read, but not be written again
+        raise BadRequest("`messages` or `tools` are nested too deeply", param="messages") from None
 
 
 def _needs(body: dict[str, Any]) -> frozenset[str]:

@@ -1,6 +1,6 @@
 """What operators tell the gateway: gateway.yaml, the environment and the catalogue of endpoints."""
 
-from gateway.config.catalogue import CATALOG, usable, wanted_variables
+from gateway.config.catalogue import CATALOG, hindrance, sufficient_variables, usable, wanted_variables
 from gateway.config.keys import Key, KeyEntry, Secrets
 from gateway.config.settings import GatewayFile, RedisEntry, Settings, load
 
@@ -12,7 +12,9 @@ __all__ = [
     "RedisEntry",
     "Secrets",
     "Settings",
+    "hindrance",
     "load",
+    "sufficient_variables",
     "usable",
     "wanted_variables",
 ]

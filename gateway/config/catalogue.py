@@ -12,13 +12,12 @@ from gateway.document import INVALID, Entry, Items, Node, Reader, Table, merge, 
 from gateway.types import Endpoint, Model
 
 CATALOG = Path(__file__).parents[1] / "catalog" / "deepseek-v3.2.yaml"
-USABLE = frozenset({"active", "uncertain", "self_hosted"})
 _PLACEHOLDER = re.compile(r"\{[^}]*\}")
 
 
 def usable(model: Model, secrets: Mapping[str, str]) -> tuple[Endpoint, ...]:
     """The endpoints that can be asked: not retired, complete, and with a key where one is due."""
-    return tuple(endpoint for endpoint in model.endpoints if _is_usable(endpoint, secrets))
+    return tuple(endpoint for endpoint in model.endpoints if hindrance(endpoint, secrets) is None)
 
 
 def wanted_variables(models: tuple[Model, ...]) -> tuple[str, ...]:
@@ -27,12 +26,23 @@ def wanted_variables(models: tuple[Model, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(endpoint.api_key_env for endpoint in endpoints if endpoint.api_key_env))
 
 
-def _is_usable(endpoint: Endpoint, secrets: Mapping[str, str]) -> bool:
-    if endpoint.status not in USABLE or not endpoint.model or endpoint.price is None:
-        return False
-    if not endpoint.base_url or _PLACEHOLDER.search(endpoint.base_url):
-        return False
-    return endpoint.api_key_env is None or bool(secrets.get(endpoint.api_key_env))
+def sufficient_variables(models: tuple[Model, ...]) -> tuple[str, ...]:
+    """Those of `wanted_variables` that bring an endpoint into use by themselves."""
+    return tuple(name for name in wanted_variables(models) if any(usable(model, {name: "set"}) for model in models))
+
+
+def hindrance(endpoint: Endpoint, secrets: Mapping[str, str]) -> str | None:
+    """What keeps an endpoint from being asked, or what to do about it; None when nothing does."""
+    if endpoint.status == "retired":
+        return "retired"
+    if endpoint.price is None or not endpoint.model or not endpoint.base_url:
+        missing = [name for name in ("base_url", "model", "price") if not getattr(endpoint, name)]
+        return f"lacks {', '.join(missing)}"
+    if placeholder := _PLACEHOLDER.search(endpoint.base_url):
+        return f"fill in {placeholder[0]}"
+    if endpoint.api_key_env and not secrets.get(endpoint.api_key_env):
+        return f"set {endpoint.api_key_env}"
+    return None
 
 
 def with_catalogue(document: Node) -> Node:

@@ -11,7 +11,8 @@ from gateway.route.plan import Plan
 from gateway.types import Failure, Request
 from gateway.upstream import sse
 
-COMMENT = b": keep-alive\n\n"
+KEEP_ALIVE = b": keep-alive\n\n"
+WITHOUT_HINT = 1.0  # seconds to wait after a 429 that does not say how long
 _STREAM_HEAD: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -19,8 +20,24 @@ _STREAM_HEAD: Headers = [
 ]
 
 
-def stream_head(request: Request, about: Headers) -> Headers:
-    return [*_STREAM_HEAD, (b"x-generation-id", request.id.encode()), *about]
+def about(request: Request, cache: str, attempts: int, endpoint: str) -> Headers:
+    """What every answer to a routed request says about itself; `endpoint` is empty while none has answered."""
+    head = [
+        (b"x-generation-id", request.id.encode()),
+        (b"x-gateway-policy", request.policy.encode()),
+        (b"x-gateway-attempts", b"%d" % attempts),
+        (b"x-gateway-cache", cache.encode()),
+    ]
+    return [*head, (b"x-gateway-endpoint", endpoint.encode())] if endpoint else head
+
+
+def stream_head(headers: Headers) -> Headers:
+    return [*_STREAM_HEAD, *headers]
+
+
+def comment(endpoint: str, attempts: int) -> bytes:
+    """Who answers, in a stream whose headers left before that was known."""
+    return b": endpoint %s, attempts %d\n\n" % (endpoint.encode(), attempts)
 
 
 def send_json(sink: Sink, status: int, payload: Any, headers: Headers) -> None:
@@ -69,7 +86,7 @@ def gave_up(plan: Plan, failures: Sequence[tuple[str, Failure]]) -> ClientError:
         else f"{len(failures)} endpoints failed, the last was {endpoint}: {last.message}",
         status=status,
         code="rate_limit_exceeded" if status == 429 else last.fault,
-        retry_after=min(waits) if waits else None,
+        retry_after=min(waits, default=WITHOUT_HINT if status == 429 else None),
         metadata=metadata,
     )
 

@@ -1,16 +1,19 @@
 """One try at one endpoint: the request goes out, the reader listens, the exchange hears what it must decide on."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
+from gateway.proxy.wheel import Timer, Wheel
 from gateway.route.exchange import Event, Failed, Finished, FirstToken, Send
-from gateway.types import Failure, Request, Row, Usage
+from gateway.types import Failure, Fault, Request, Row, Usage
 from gateway.upstream.dialects import Address, outgoing, relays
-from gateway.upstream.reader import StreamReader, WholeReader
+from gateway.upstream.reader import WholeReader
+from gateway.upstream.stream import StreamReader
 from gateway.upstream.transport import Call, Transport
 from gateway.upstream.usage import cost
 
 SAYS_SPEED = 16  # output tokens from which the speed of an answer means something
+LINGER = 1.0  # seconds that a host has after its answer to end it properly, so that the connection can be kept
 
 
 class Owner(Protocol):
@@ -21,23 +24,49 @@ class Owner(Protocol):
 
 
 class Attempt:
-    """Listens to a reader. Times come from the loop's clock, in seconds."""
+    """Listens to a reader. Times come from the loop's clock, in seconds.
 
-    __slots__ = ("_call", "_clock", "_owner", "ended_at", "first_at", "heard_at", "reader", "send", "sent_at")
+    `heard_at` is when any byte came last, `chunk_at` when a chunk did; comments of a host that stalls are no chunks.
+    """
+
+    __slots__ = (
+        "_call",
+        "_clock",
+        "_linger",
+        "_owner",
+        "asked",
+        "chunk_at",
+        "cost",
+        "ended_at",
+        "first_at",
+        "heard_at",
+        "reader",
+        "send",
+        "sent_at",
+        "usage",
+    )
 
     def __init__(self, owner: Owner, send: Send, request: Request, clock: Callable[[], float], unix: float) -> None:
         self._owner = owner
         self._clock = clock
         self._call: Call | None = None
+        self._linger: Timer | None = None
         self.send = send
-        self.sent_at = self.heard_at = clock()
+        self.sent_at = self.heard_at = self.chunk_at = clock()
         self.first_at: float | None = None
         self.ended_at: float | None = None
+        self.asked = True  # whether the host has the request; False when it was cancelled before that
+        self.usage = Usage()
+        self.cost = 0  # 1e-12 USD
         self.reader: StreamReader | WholeReader
         if request.stream:
-            self.reader = StreamReader(self, unix, rewrite=not relays(send.choice.endpoint, request))
+            rewrite = not relays(send.choice.endpoint, request)
+            self.reader = StreamReader(self, unix, rewrite=rewrite, choices=request.body.get("n") or 1)
         else:
             self.reader = WholeReader(self, unix)
+
+    def __repr__(self) -> str:
+        return f"<Attempt {self.send.attempt} at {self.send.choice.endpoint.id}>"
 
     def begin(self, transport: Transport, address: Address, request: Request, connect_timeout: float) -> None:
         body = outgoing(request, self.send.choice.endpoint)
@@ -45,8 +74,15 @@ class Attempt:
 
     def cancel(self) -> None:
         if self._call is not None:
+            self.asked = self._call.connection is not None
             self._call.cancel()
             self._call = None
+
+    def let_go(self, wheel: Wheel) -> None:
+        """The answer is whole. What the host still sends is of no interest, but must come to an end."""
+        if self._call is not None:
+            self._call.resume()
+            self._linger = wheel.after(LINGER, self.cancel)
 
     def pause(self) -> None:
         if self._call is not None:
@@ -66,12 +102,17 @@ class Attempt:
         self.reader.on_data(data)
 
     def on_complete(self) -> None:
-        self._call = None
+        self._call_ended()
         self.reader.on_complete()
 
-    def on_lost(self, fault: Any, message: str) -> None:
-        self._call = None
+    def on_lost(self, fault: Fault, message: str) -> None:
+        self._call_ended()
         self.reader.on_lost(fault, message)
+
+    def _call_ended(self) -> None:
+        self._call = None
+        if self._linger is not None:
+            self._linger.cancel()
 
     # from the reader
 
@@ -80,6 +121,8 @@ class Attempt:
         self._owner.feed(FirstToken(self.send.attempt, self.first_at))
 
     def on_chunk(self, data: bytes) -> None:
+        if b"data:" in data:
+            self.chunk_at = self.heard_at
         self._owner.relay(self, data)
 
     def on_finished(self) -> None:
@@ -94,25 +137,39 @@ class Attempt:
     def ttft(self) -> float | None:
         return None if self.first_at is None else self.first_at - self.sent_at
 
-    def usage(self, request: Request) -> Usage:
+    def settle(self, request: Request, unix: float, cancelled: bool, likely_output: float) -> None:
+        """Fixes usage and cost; `unix` is when it was sent, `likely_output` what such requests usually get."""
+        self.ended_at = self._clock()
+        self.usage = self._used(request, cancelled, likely_output)
+        price = self.send.choice.endpoint.price
+        self.cost = cost(self.usage, price, int(unix // 3600) % 24) if price else 0
+
+    def _used(self, request: Request, cancelled: bool, likely_output: float) -> Usage:
         """What the host counted, or an estimate of what it will bill for an answer that never told."""
         if self.reader.usage.source == "host":
             return self.reader.usage
         produced = self.reader.estimated_output()
-        if self.first_at is None and not produced:
+        if not produced and self.first_at is None and not (cancelled and self.asked):
             return Usage()
-        return Usage(request.prompt_tokens, 0, produced, 0, source="estimated")
+        if cancelled and self._bills_the_rest(request):
+            produced = max(produced, round(likely_output))
+        cached = int(self.send.choice.parts.hit * request.prompt_tokens)
+        return Usage(request.prompt_tokens, cached, produced, 0, source="estimated")
 
-    def speed(self, usage: Usage, ended: float) -> float | None:
+    def _bills_the_rest(self, request: Request) -> bool:
+        """Whether a cancelled answer is paid in full. One that is not streamed is, unless the host says otherwise."""
+        habit = self.send.choice.endpoint.cancel
+        return habit == "bills" or (habit == "unknown" and not request.stream)
+
+    def speed(self) -> float | None:
         """Output tokens a second after the first token; None where that says nothing."""
-        if self.first_at is None or usage.completion < SAYS_SPEED or ended <= self.first_at:
+        if self.first_at is None or self.usage.completion < SAYS_SPEED or self.chunk_at <= self.first_at:
             return None
-        return (usage.completion - 1) / (ended - self.first_at)
+        return (self.usage.completion - 1) / (self.chunk_at - self.first_at)
 
-    def row(self, request: Request, usage: Usage, unix: float, ended: float) -> Row:
-        """The ledger's row, still without its outcome."""
-        endpoint = self.send.choice.endpoint
-        hour = int(unix // 3600) % 24
+    def row(self, request: Request, unix: float) -> Row:
+        """The ledger's row of a settled attempt, still without its outcome. `unix` is when it was sent."""
+        endpoint, usage = self.send.choice.endpoint, self.usage
         return Row(
             id=f"{request.id}-{self.send.attempt}",
             exchange=request.id,
@@ -129,11 +186,11 @@ class Attempt:
             status=self.reader.status,
             finish_reason=self.reader.finish_reason,
             ttft=self.ttft,
-            duration=ended - self.sent_at,
+            duration=(self.ended_at or self.heard_at) - self.sent_at,
             prompt_tokens=usage.prompt,
             cached_tokens=usage.cached,
             completion_tokens=usage.completion,
             reasoning_tokens=usage.reasoning,
             usage_source=usage.source,
-            cost=cost(usage, endpoint.price, hour) if endpoint.price else 0,
+            cost=self.cost,
         )

@@ -2,28 +2,33 @@
 
 from collections.abc import Callable
 
+from gateway.proxy.wheel import Timer, Wheel
 from gateway.types import Endpoint, Failure, Request
 from gateway.upstream.dialects import Address, outgoing
 from gateway.upstream.reader import WholeReader
-from gateway.upstream.transport import Transport
+from gateway.upstream.transport import Call, Transport
 
 CONNECT_TIMEOUT = 3.0
+TIMEOUT = 30.0  # for the whole answer
 
 
 class Probe:
-    """Tells `told(True)` when the host refuses even this, for the account's sake."""
+    """Tells once: the failure, when the host refuses even this for the account's sake, else None."""
 
-    __slots__ = ("_endpoint", "_told")
+    __slots__ = ("_call", "_endpoint", "_timer", "_told")
 
-    def __init__(self, endpoint: Endpoint, told: Callable[[bool], None]) -> None:
+    def __init__(self, endpoint: Endpoint, told: Callable[[Failure | None], None]) -> None:
         self._endpoint = endpoint
         self._told = told
+        self._call: Call | None = None
+        self._timer: Timer | None = None
 
-    def begin(self, transport: Transport, address: Address, unix: float) -> None:
+    def begin(self, transport: Transport, wheel: Wheel, address: Address, unix: float) -> None:
         body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
-        request = Request(id="probe", body=body, model="", policy="")
-        data = outgoing(request, self._endpoint)
-        transport.send(address.origin, address.head(len(data)), data, WholeReader(self, unix), CONNECT_TIMEOUT)
+        data = outgoing(Request(id="probe", body=body, model="", policy=""), self._endpoint)
+        reader = WholeReader(self, unix)
+        self._call = transport.send(address.origin, address.head(len(data)), data, reader, CONNECT_TIMEOUT)
+        self._timer = wheel.after(TIMEOUT, lambda: self._end(None))
 
     def on_first_token(self) -> None:
         """A whole answer has none."""
@@ -32,7 +37,14 @@ class Probe:
         """A whole answer has none."""
 
     def on_finished(self) -> None:
-        self._told(False)
+        self._end(None)
 
     def on_failed(self, failure: Failure) -> None:
-        self._told(failure.fault == "account")
+        self._end(failure if failure.fault == "account" else None)
+
+    def _end(self, failure: Failure | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._call is not None:
+            self._call.cancel()
+        self._told(failure)

@@ -8,16 +8,17 @@ from gateway.cache.key import cache_key
 from gateway.cache.responses import Answer, ResponseCache, fresh, replay
 from gateway.proxy import answer
 from gateway.proxy.books import Books
+from gateway.proxy.journal import Journal
+from gateway.proxy.keeper import Keeper
 from gateway.proxy.probe import Probe
 from gateway.proxy.serving import Serving
-from gateway.proxy.sink import Headers, Sink
+from gateway.proxy.sink import Sink
 from gateway.proxy.wheel import Wheel
 from gateway.route.fleet import Fleet
 from gateway.route.plan import Choice, Plan, make_plan
-from gateway.types import Endpoint, Failure, Policy, Request, Row, Usage
+from gateway.types import CacheResult, Failure, Policy, Request
 from gateway.upstream.dialects import Address
 from gateway.upstream.transport import Transport
-from gateway.upstream.usage import cost
 
 DEFAULT_TTL = 300.0  # seconds that an answer is kept when the request asks for caching and the policy does not
 
@@ -58,47 +59,40 @@ class Proxy:
         """Answers one request. Never raises; `received` is when its last byte came, on the loop's clock."""
         ttl = _cache_ttl(request, policy)
         if not ttl:
-            self._exchange(request, policy, sink, received, None, "off")
+            self._exchange(request, policy, sink, received, "off", None)
             return
         key = cache_key(request, policy)
-
-        def save(one: Answer) -> None:
-            self.cache.save(key, one, ttl)
-
+        keeper = Keeper(lambda one: self.cache.save(key, one, ttl))
         if request.cache == "refresh":
-            self._exchange(request, policy, sink, received, save, "refresh")
+            self._exchange(request, policy, sink, received, "refresh", keeper)
             return
 
         def found(hit: Answer | None) -> None:
             if hit is None:
-                self._exchange(request, policy, sink, received, save, "miss")
+                self._exchange(request, policy, sink, received, "miss", keeper)
             else:
                 self._replay(request, sink, received, hit)
 
         self.cache.lookup(key, found)
 
-    def cost(self, usage: Usage, endpoint: Endpoint) -> int:
-        """What this usage costs there at this hour, in 1e-12 USD."""
-        return cost(usage, endpoint.price, int(self.unix() // 3600) % 24) if endpoint.price else 0
-
     def ended(self, serving: Serving) -> None:
         self.live.discard(serving)
         self._in_flight(-1)
 
-    def probe(self, fleet: Fleet, choice: Choice, failure: Failure) -> None:
+    def probe(self, fleet: Fleet, choice: Choice) -> None:
         """Asks the endpoint the least possible, to tell the account's fault from the request's. One at a time."""
         endpoint = choice.endpoint
         if endpoint.id in self._probing:
             return
         self._probing.add(endpoint.id)
 
-        def told(account_fault: bool) -> None:
+        def told(failure: Failure | None) -> None:
             self._probing.discard(endpoint.id)
-            if account_fault:
-                why = f"{failure.status or ''} {failure.message}".strip()
+            if failure is not None:
+                why = f"account {failure.status or ''}".rstrip()  # not the host's words: they may repeat the key
                 fleet.distrust(endpoint.id, why, self.clock(), self.chance())
 
-        Probe(endpoint, told).begin(self.transport, self.addresses[endpoint.id], self.unix())
+        Probe(endpoint, told).begin(self.transport, self.wheel, self.addresses[endpoint.id], self.unix())
 
     def _exchange(
         self,
@@ -106,32 +100,28 @@ class Proxy:
         policy: Policy,
         sink: Sink,
         received: float,
-        save: Callable[[Answer], None] | None,
-        cache: str,
+        cache: CacheResult,
+        keeper: Keeper | None,
     ) -> None:
-        serving = Serving(self, request, self.plan(request, policy), sink, received)
-        serving.cache = cache
+        plan = self.plan(request, policy)
+        journal = Journal(self.books, request, plan, received, cache)
+        serving = Serving(self, request, plan, sink, journal, keeper)
         self.live.add(serving)
         self._in_flight(1)
-        serving.begin(save)
+        serving.begin()
         sink.attach(serving)
 
     def _replay(self, request: Request, sink: Sink, received: float, hit: Answer) -> None:
         """Answers from the response cache: a new id, cost 0, in the mode that was asked for."""
         whole = fresh(hit, request.id, int(self.unix()))
-        head: Headers = [
-            (b"x-gateway-policy", request.policy.encode()),
-            (b"x-gateway-attempts", b"0"),
-            (b"x-gateway-cache", b"hit"),
-            (b"x-gateway-endpoint", hit.endpoint.encode()),
-        ]
-        self.books.write(_cached_row(request, self.unix(), self.clock() - received))
+        head = answer.about(request, "hit", 0, hit.endpoint)
+        Journal(self.books, request, None, received, "hit").unattempted("cached", 200, self.clock(), self.unix())
         if request.stream:
-            sink.start(200, answer.stream_head(request, head))
+            sink.start(200, answer.stream_head(head))
             sink.write(b"".join(replay(whole, request.include_usage)))
             sink.end()
         else:
-            answer.send_json(sink, 200, whole, [(b"x-generation-id", request.id.encode()), *head])
+            answer.send_json(sink, 200, whole, head)
 
 
 def _cache_ttl(request: Request, policy: Policy) -> float:
@@ -141,25 +131,3 @@ def _cache_ttl(request: Request, policy: Policy) -> float:
     if request.cache in ("on", "refresh"):
         return policy.cache.ttl or DEFAULT_TTL
     return policy.cache.ttl
-
-
-def _cached_row(request: Request, unix: float, duration: float) -> Row:
-    return Row(
-        id=f"{request.id}-0",
-        exchange=request.id,
-        at=unix,
-        tenant=request.tenant,
-        app=request.app,
-        model=request.model,
-        policy=request.policy,
-        stream=request.stream,
-        endpoint="",
-        provider="",
-        attempt=0,
-        outcome="cached",
-        last=True,
-        client_status=200,
-        client_duration=duration,
-        overhead=duration,
-        cache="hit",
-    )

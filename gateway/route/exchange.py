@@ -8,17 +8,18 @@ Two commits: the *answer commit* is the first token, until then anything may be 
 with it, or earlier by `KeepAlive` when a streamed client has waited long. The core sees first token, end, failure,
 timers and the client leaving; bytes between them never pass through here.
 
-Every attempt ends in exactly one `Book`, and every exchange in exactly one of Complete, Break, GiveUp, Abandon.
+Every attempt ends in exactly one `Book`, and every exchange in exactly one of Complete, Break, GiveUp, Abandon. An
+attempt that does not finish is cancelled, because its host may go on sending, and billing.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from gateway.route.fleet import Try, size_class
+from gateway.route.fleet import Try
 from gateway.route.plan import Choice, Plan
 from gateway.types import Failure, Request
 
-NON_STREAMED_BASE = 30.0  # seconds that a whole answer may take before its length counts
+WHOLE_BASE = 30.0  # seconds that a whole answer may take before its length counts
 
 Clock = Literal["first_token", "gap", "keepalive"]
 
@@ -159,18 +160,22 @@ Command = Send | SetClock | Cancel | Commit | KeepAlive | Probe | Book | Complet
 # --- the machine ------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
 class Exchange:
-    """Drives one request along its plan. Feed every event to `on`, perform what it returns, in order."""
+    """Drives one request along its plan. Feed every event to `on`, perform what it returns, in order.
 
-    request: Request
-    plan: Plan
-    phase: Literal["waiting", "answering", "over"] = "waiting"
-    _attempt: int = 0  # the one that is running; attempts count from 1
-    _budget_ends: float = 0.0
-    _next: int = 0  # index into plan.ranked
-    _failures: list[tuple[str, Failure]] = field(default_factory=list)
-    _rejections: int = 0
+    Attempts count from 1; attempt n asks the n-th endpoint of the plan.
+    """
+
+    __slots__ = ("_attempt", "_budget_ends", "_deadline", "_failures", "phase", "plan", "request")
+
+    def __init__(self, request: Request, plan: Plan) -> None:
+        self.request = request
+        self.plan = plan
+        self.phase: Literal["new", "waiting", "answering", "over"] = "new"
+        self._attempt = 0  # the one that is running
+        self._budget_ends = 0.0
+        self._deadline = 0.0  # seconds that the running attempt was given
+        self._failures: list[tuple[str, Failure]] = []
 
     def on(self, event: Event) -> list[Command]:
         """What to do about one event. Late events of attempts that are over are ignored."""
@@ -183,7 +188,7 @@ class Exchange:
                 return self._left()
             case Expired(clock="keepalive"):
                 return self._waited_long()
-        if event.attempt != self._attempt:
+        if event.attempt != self._attempt or self.phase == "new":
             return []
         match event:
             case FirstToken():
@@ -196,18 +201,24 @@ class Exchange:
                 return self._expired(event.clock, event.now)
 
     def _started(self, now: float) -> list[Command]:
-        self._budget_ends = now + self._scaled(self.plan.policy.attempts.within, self._first_uncached())
+        if self.phase != "new":
+            return []
+        self.phase = "waiting"
+        self._budget_ends = now + self._budget()
         commands = self._try_next(now)
-        if self.request.stream and self.phase == "waiting":
+        if self.request.stream and self._attempt:
             commands.append(SetClock("keepalive", 0, self.plan.policy.keepalive))
         return commands
 
     def _left(self) -> list[Command]:
+        running = self.phase != "new"
         self.phase = "over"
+        if not running:
+            return [Abandon()]
         return [Cancel(self._attempt), Book(self._attempt, cancelled=True), Abandon()]
 
     def _waited_long(self) -> list[Command]:
-        if self.phase != "waiting":
+        if self.phase != "waiting" or not self.request.stream:
             return []
         return [KeepAlive(), SetClock("keepalive", 0, self.plan.policy.keepalive)]
 
@@ -225,70 +236,77 @@ class Exchange:
     def _expired(self, clock: Clock, now: float) -> list[Command]:
         if (clock == "gap") != (self.phase == "answering"):
             return []
-        failure = self._timeout(clock)
-        return [Cancel(self._attempt), *self._failed(failure, now)]
+        return self._failed(self._timeout(clock), now)
 
     def _failed(self, failure: Failure, now: float) -> list[Command]:
-        book = Book(self._attempt, failure)
-        self._failures.append((self.plan.ranked[self._next - 1].endpoint.id, failure))
+        choice = self.plan.ranked[self._attempt - 1]
+        self._failures.append((choice.endpoint.id, failure))
+        commands: list[Command] = [Cancel(self._attempt), Book(self._attempt, failure)]
         if self.phase == "answering":
             self.phase = "over"
-            return [book, Break(self._attempt, failure)]
-        if failure.fault == "malformed" or self._rejected_twice(failure):
-            return [book, self._give_up()]
-        commands: list[Command] = [book]
+            return [*commands, Break(self._attempt, failure)]
         if failure.fault == "account":
-            commands.append(Probe(self.plan.ranked[self._next - 1], failure))
+            commands.append(Probe(choice, failure))
+        if failure.fault == "malformed" or self._rejections() == 2:
+            return [*commands, self._give_up()]
         return commands + self._try_next(now)
 
     def _try_next(self, now: float) -> list[Command]:
         """Sends to the next endpoint of the plan, within the attempt and the time budget."""
         remaining = self._budget_ends - now
-        if self._next >= len(self.plan.ranked) or self._attempt >= self.plan.policy.attempts.max or remaining <= 0:
+        if self._attempt >= self._most_attempts() or remaining <= 0:
             return [self._give_up()]
-        choice = self.plan.ranked[self._next]
-        self._next += 1
+        choice = self.plan.ranked[self._attempt]
         self._attempt += 1
-        deadline = self._deadline(choice, remaining)
-        tried = Try(choice.endpoint.id, self.request, deadline, choice.parts.matched_tokens)
-        return [Send(self._attempt, choice, tried), SetClock("first_token", self._attempt, deadline)]
+        self._deadline = self._time_for(choice, remaining)
+        tried = Try(choice.state, self.request, self.plan.demand, choice.parts, self._deadline)
+        return [Send(self._attempt, choice, tried), SetClock("first_token", self._attempt, self._deadline)]
 
-    def _deadline(self, choice: Choice, remaining: float) -> float:
-        """Seconds until the first token must be there; the last attempt gets what remains."""
-        uncached = self.plan.demand.prompt_tokens * (1 - choice.parts.hit)
-        if not self.request.stream:
-            return self._whole_deadline(choice)
-        last = self._attempt >= self.plan.policy.attempts.max or self._next >= len(self.plan.ranked)
-        if last:
-            return remaining
-        clock = self._scaled(self.plan.policy.timeouts.first_token, uncached)
-        return min(remaining, max(clock, choice.state.ttft_p99[size_class(uncached)]))
+    def _most_attempts(self) -> int:
+        return min(self.plan.policy.attempts.max, len(self.plan.ranked))
 
-    def _whole_deadline(self, choice: Choice) -> float:
-        """Seconds for an answer that is not streamed: by its longest likely length at the endpoint's slow speed."""
-        timeouts = self.plan.policy.timeouts
-        seconds = NON_STREAMED_BASE + self.plan.demand.longest_output / choice.state.speed_p10
-        return min(timeouts.total, seconds)
+    def _rejections(self) -> int:
+        return sum(failure.fault == "rejected" for _, failure in self._failures)
 
-    def _scaled(self, seconds: float, uncached: float) -> float:
-        return seconds + self.plan.policy.timeouts.first_token_per_10k * uncached / 10_000
+    def _give_up(self) -> GiveUp:
+        self.phase = "over"
+        return GiveUp(tuple(self._failures))
 
-    def _first_uncached(self) -> float:
+    # clocks
+
+    def _budget(self) -> float:
+        """Seconds that all attempts share, scaled like the clocks of the first."""
         if not self.plan.ranked:
             return 0.0
-        return self.plan.demand.prompt_tokens * (1 - self.plan.ranked[0].parts.hit)
+        first = self.plan.ranked[0]
+        return self._scaled(self.plan.policy.attempts.within, first) + self._writing(first)
+
+    def _time_for(self, choice: Choice, remaining: float) -> float:
+        """Seconds that an attempt gets; the last one gets what remains. `total` binds whole answers only."""
+        if not self.request.stream:
+            remaining = min(remaining, self.plan.policy.timeouts.total)
+        return remaining if self._attempt >= self._most_attempts() else min(remaining, self._clock(choice))
+
+    def _clock(self, choice: Choice) -> float:
+        """Seconds until the first token, or until the whole answer when it is not streamed."""
+        clock = self._scaled(self.plan.policy.timeouts.first_token, choice)
+        if self.request.stream:
+            return max(clock, choice.state.ttft_p99[choice.parts.size])
+        return max(clock, WHOLE_BASE) + self._writing(choice)
+
+    def _scaled(self, seconds: float, choice: Choice) -> float:
+        return seconds + self.plan.policy.timeouts.first_token_per_10k * choice.parts.uncached / 10_000
+
+    def _writing(self, choice: Choice) -> float:
+        """Seconds in which the endpoint, at its slow speed, writes the longest likely answer; 0 when it is streamed."""
+        return 0.0 if self.request.stream else self.plan.demand.longest_output / choice.state.speed_p10
 
     def _timeout(self, clock: Clock) -> Failure:
         if clock == "gap":
             return Failure("timeout_gap", f"no data for {self.plan.policy.timeouts.gap:g} s")
         if self.request.stream:
-            return Failure("timeout_first_token", "no first token in time")
-        return Failure("timeout_total", "no answer in time")
+            return Failure("timeout_first_token", f"no first token in {self._deadline:.3g} s")
+        return Failure("timeout_total", f"no answer in {self._deadline:.3g} s")
 
-    def _rejected_twice(self, failure: Failure) -> bool:
-        self._rejections += failure.fault == "rejected"
-        return self._rejections >= 2
-
-    def _give_up(self) -> GiveUp:
-        self.phase = "over"
-        return GiveUp(tuple(self._failures))
+    def __repr__(self) -> str:
+        return f"<Exchange {self.request.id} {self.phase} attempt={self._attempt}>"

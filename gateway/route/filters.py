@@ -8,7 +8,8 @@ are too few samples; declared ones fail when unknown.
 from dataclasses import dataclass
 from enum import IntEnum
 
-from gateway.route.fleet import EndpointState
+from gateway.route.endpoint import EndpointState
+from gateway.route.health import State
 from gateway.types import Endpoint, Limit, Policy, Request, Require
 
 ANSWER_ROOM = 1  # tokens that must be left for an answer when the client sets no limit
@@ -31,6 +32,9 @@ class Tier(IntEnum):
     BREAKER_OPEN = 3
 
 
+_GOOD = (Tier.GOOD, None)
+
+
 def forbidden(state: EndpointState, request: Request, policy: Policy, now: float) -> Reason | None:
     """The hard rule that keeps this endpoint from this request, if any."""
     return (
@@ -38,48 +42,57 @@ def forbidden(state: EndpointState, request: Request, policy: Policy, now: float
         or _incapable(state.endpoint, request)
         or _too_small(state.endpoint, request)
         or _undeclared(state.endpoint, policy.require)
-        or _over_limit(state, policy.require.limits, now)
-        or _rejected_before(state, request, now)
+        or _over_limit(state, policy.require.limits)
+        or _refused_before(state, request, now)
     )
 
 
 def tier(state: EndpointState, policy: Policy, now: float) -> tuple[Tier, Reason | None]:
     """How willingly this endpoint is used, and why not more so."""
     if not state.breaker.allows(now):
-        wait = max(0.0, state.breaker.opens_until() - now)
-        return Tier.BREAKER_OPEN, Reason("breaker", f"open after {state.breaker.why}, next probe in {wait:.0f} s")
+        return Tier.BREAKER_OPEN, _opened(state, now)
     if state.not_before > now:
         return Tier.BUSY, Reason("rate limit", f"asked to wait another {state.not_before - now:.0f} s")
     concurrency = state.endpoint.limits.concurrency
     if concurrency is not None and state.in_flight >= concurrency:
         return Tier.BUSY, Reason("limits.concurrency", f"{state.in_flight} of {concurrency} in use")
-    missed = _over_limit(state, policy.prefer, now)
-    return (Tier.MISSED_PREFERENCE, missed) if missed else (Tier.GOOD, None)
+    missed = _over_limit(state, policy.prefer)
+    return (Tier.MISSED_PREFERENCE, missed) if missed else _GOOD
 
 
-def named(endpoint: Endpoint, names: tuple[str, ...]) -> bool:
-    """Whether a list of endpoint ids and providers means this endpoint."""
-    return endpoint.id in names or endpoint.provider in names
+def _opened(state: EndpointState, now: float) -> Reason:
+    breaker = state.breaker
+    if breaker.state(now) is State.OPEN:
+        return Reason("breaker", f"open after {breaker.why}, next probe in {breaker.opens_until() - now:.0f} s")
+    return Reason("breaker", f"half-open after {breaker.why}, its probe is under way")
 
 
 def _not_chosen(endpoint: Endpoint, policy: Policy) -> Reason | None:
     require = policy.require
-    if policy.pick.how == "fixed" and not named(endpoint, (policy.pick.endpoint or "",)):
+    if policy.pick.how == "fixed" and endpoint.id != policy.pick.endpoint:
         return Reason("pick.endpoint", f"the policy is fixed on {policy.pick.endpoint}")
-    if require.only and not named(endpoint, require.only):
+    if require.only and not _named(endpoint, require.only):
         return Reason("require.only", f"only {', '.join(require.only)}")
-    if require.ignore and named(endpoint, require.ignore):
+    if require.ignore and _named(endpoint, require.ignore):
         return Reason("require.ignore", "named in the policy")
     return None
 
 
+def _named(endpoint: Endpoint, names: tuple[str, ...]) -> bool:
+    """Whether a list of endpoint ids and providers means this endpoint."""
+    return endpoint.id in names or endpoint.provider in names
+
+
 def _incapable(endpoint: Endpoint, request: Request) -> Reason | None:
+    if request.needs.issubset(endpoint.supports):
+        return None
     missing = request.needs.difference(endpoint.supports)
-    return Reason("capability", f"does not support {', '.join(sorted(missing))}") if missing else None
+    return Reason("capability", f"does not support {', '.join(sorted(missing))}")
 
 
 def _too_small(endpoint: Endpoint, request: Request) -> Reason | None:
-    limit = endpoint.max_input or endpoint.context - (request.max_tokens or ANSWER_ROOM)
+    room = endpoint.context - (request.max_tokens or ANSWER_ROOM)
+    limit = room if endpoint.max_input is None else min(room, endpoint.max_input)
     if request.prompt_tokens > limit:
         return Reason("context", f"about {request.prompt_tokens:,} prompt tokens, takes {max(0, limit):,}")
     if request.max_tokens and endpoint.max_output and request.max_tokens > endpoint.max_output:
@@ -99,34 +112,16 @@ def _undeclared(endpoint: Endpoint, require: Require) -> Reason | None:
     return None
 
 
-def _over_limit(state: EndpointState, limits: tuple[Limit, ...], now: float) -> Reason | None:
+def _over_limit(state: EndpointState, limits: tuple[Limit, ...]) -> Reason | None:
     for limit in limits:
-        value = _figure(state, limit.measure, now)
-        if value is not None and not (value <= limit.value if limit.operator == "<=" else value >= limit.value):
+        value = state.figures[limit.measure]
+        if value is None:
+            continue
+        if value > limit.value if limit.operator == "<=" else value < limit.value:
             return Reason(limit.measure, f"is {value:.4g}, needs {limit.operator} {limit.value:g}")
     return None
 
 
-def _figure(state: EndpointState, measure: str, now: float) -> float | None:
-    endpoint = state.endpoint
-    if measure == "context":
-        return endpoint.context
-    if measure == "max_output":
-        return endpoint.max_output or endpoint.context
-    if measure.startswith("price."):
-        rates = dict(zip(("input", "cached_input", "output"), _list_price(endpoint), strict=True))
-        return rates[measure[6:]]
-    return state.measured(measure, now)
-
-
-def _list_price(endpoint: Endpoint) -> tuple[float, float, float]:
-    return endpoint.price.rates(0, 0) if endpoint.price else (0.0, 0.0, 0.0)
-
-
-def _rejected_before(state: EndpointState, request: Request, now: float) -> Reason | None:
-    for parameter, (until, prompt_tokens) in state.rejected.items():
-        if until < now:
-            continue
-        if parameter in request.body or (parameter == "context" and request.prompt_tokens >= prompt_tokens):
-            return Reason("rejected before", f"refused `{parameter}` less than 10 min ago")
-    return None
+def _refused_before(state: EndpointState, request: Request, now: float) -> Reason | None:
+    parameter = state.refusals.against(request, now)
+    return Reason("refused before", f"refused `{parameter}` less than 10 min ago") if parameter else None

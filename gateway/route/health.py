@@ -4,7 +4,10 @@
                                                             ^------------- any fault -------------'
 
 An open breaker waits 5 s, then twice as long each time it trips again, at most 5 min, spread by up to 20 % so that
-replicas do not probe together. Half-open lets one request through at a time. A breaker never stays open for good.
+replicas do not probe together. Half-open lets one request through at a time, the probe. A probe that never reports
+loses its place after a minute, so a breaker never stays open for good.
+
+Requests that were sent before the breaker opened tell about that time: their ends no longer move it.
 """
 
 from enum import IntEnum
@@ -14,9 +17,11 @@ from gateway.route.sketch import Rate
 FAULTS_IN_A_ROW = 5
 FAULT_SHARE = 0.5
 FAULT_SHARE_OVER = 20.0  # requests, faded
+FADES = 60.0  # seconds until a request counts half
 FIRST_BACKOFF = 5.0
 LONGEST_BACKOFF = 300.0
 SPREAD = 0.2
+PROBE_PATIENCE = 60.0
 SUCCESSES_TO_CLOSE = 2
 
 
@@ -27,18 +32,35 @@ class State(IntEnum):
 
 
 class Breaker:
-    """Whether an endpoint may be asked. `now` in seconds; `chance` is one draw in [0, 1)."""
+    """Whether an endpoint may be asked. `now` in seconds; `chance` is one draw in [0, 1).
 
-    __slots__ = ("_backoff", "_in_a_row", "_probing", "_recent", "_successes", "_until", "why")
+    `sent` gives a ticket, and each request reports with its ticket once: `succeeded`, `failed` or `released`.
+    """
+
+    __slots__ = (
+        "_backoff",
+        "_in_a_row",
+        "_old",
+        "_probe",
+        "_probe_until",
+        "_recent",
+        "_sent",
+        "_successes",
+        "_until",
+        "why",
+    )
 
     def __init__(self) -> None:
         self.why = ""  # the fault that opened it
         self._backoff = FIRST_BACKOFF
-        self._in_a_row = 0
-        self._recent = Rate(half_life=60.0)
-        self._probing = False
+        self._sent = 0  # tickets given
+        self._old = 0  # tickets up to this one were given before it opened
+        self._probe = 0  # the probe's ticket; 0 when there is none
+        self._probe_until = 0.0
         self._successes = 0
         self._until: float | None = None  # when an open breaker turns half-open
+        self._in_a_row = 0
+        self._recent = Rate(half_life=FADES)
 
     def state(self, now: float) -> State:
         if self._until is None:
@@ -47,47 +69,58 @@ class Breaker:
 
     def allows(self, now: float) -> bool:
         """Whether one more request may be sent."""
-        state = self.state(now)
-        return state is State.CLOSED or (state is State.HALF_OPEN and not self._probing)
+        if self._until is None:
+            return True
+        return now >= self._until and not self._probing(now)
 
     def opens_until(self) -> float:
+        """When an open breaker lets a probe through; 0 when it is closed."""
         return self._until or 0.0
 
-    def sent(self, now: float) -> None:
-        """A request was sent: in half-open it takes the only probe."""
-        if self.state(now) is State.HALF_OPEN:
-            self._probing = True
+    def sent(self, now: float) -> int:
+        """A request was sent; in half-open the first becomes the probe. Returns its ticket."""
+        self._sent += 1
+        if self._until is not None and self.allows(now):
+            self._probe, self._probe_until = self._sent, now + PROBE_PATIENCE
+        return self._sent
 
-    def released(self) -> None:
+    def released(self, ticket: int) -> None:
         """A request ended without telling anything about health (the client left)."""
-        self._probing = False
+        if ticket == self._probe:
+            self._probe = 0
 
-    def succeeded(self, now: float) -> None:
+    def succeeded(self, ticket: int, now: float) -> None:
+        """A request ended well."""
+        self.released(ticket)
         self._recent.add(True, now)
         self._in_a_row = 0
-        self._probing = False
-        if self._until is None:
+        if self._until is None or ticket <= self._old:
             return
         self._successes += 1
         if self._successes >= SUCCESSES_TO_CLOSE:
-            self._until, self._successes, self._backoff, self.why = None, 0, FIRST_BACKOFF, ""
+            self._until, self._backoff, self.why = None, FIRST_BACKOFF, ""
+            self._in_a_row, self._recent = 0, Rate(half_life=FADES)
 
-    def failed(self, now: float, chance: float, why: str) -> None:
+    def failed(self, ticket: int, now: float, chance: float, why: str) -> None:
+        """A request ended by the endpoint's fault."""
+        self.released(ticket)
         self._recent.add(False, now)
         self._in_a_row += 1
-        self._probing = False
-        if self._until is not None or self._too_many(now):
+        if self._too_many(now) if self._until is None else ticket > self._old:
             self.trip(now, chance, why)
 
     def trip(self, now: float, chance: float, why: str) -> None:
-        """Opens, or opens again for longer. A fault that arrives while it is open changes nothing."""
+        """Opens, or opens again for longer. While it is open this changes nothing."""
         if self.state(now) is State.OPEN:
             return
         if self._until is not None:
             self._backoff = min(LONGEST_BACKOFF, self._backoff * 2)
         self._until = now + self._backoff * (1 + SPREAD * chance)
-        self._successes = self._in_a_row = 0
+        self._old, self._probe, self._successes = self._sent, 0, 0
         self.why = why
+
+    def _probing(self, now: float) -> bool:
+        return bool(self._probe) and now < self._probe_until
 
     def _too_many(self, now: float) -> bool:
         if self._in_a_row >= FAULTS_IN_A_ROW:

@@ -3,23 +3,24 @@
     every endpoint --filters.forbidden--> candidates --filters.tier--> tiers --cost.score--> ranked --pick--> Plan
 
 A worse tier never comes before a better one. Within the best tier the picker decides who is first; the rest follow by
-score, for failover.
+score, for failover. Open breakers are used only when nothing else is left, as a panic threshold does.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.route import cost
+from gateway.route.endpoint import EndpointState
 from gateway.route.filters import Reason, Tier, forbidden, tier
-from gateway.route.fleet import EndpointState, Fleet
+from gateway.route.fleet import Fleet
 from gateway.types import Endpoint, Policy, Request
 
 EXPLORE_EXTRA_USD = 0.002  # the most that trying another endpoint may cost beyond the best
 TINY = 1e-12
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """One endpoint that may serve the request. `score` in dollars; `why` says what keeps it behind, if anything."""
 
     endpoint: Endpoint
@@ -32,6 +33,8 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
+    """One endpoint that may not serve the request."""
+
     endpoint: Endpoint
     reason: Reason
 
@@ -58,60 +61,47 @@ def make_plan(
     request: Request, policy: Policy, fleet: Fleet, now: float, hour: int, chance: Callable[[], float]
 ) -> Plan:
     """Ranks all endpoints for one request. `now` in seconds, `hour` of the day in UTC, `chance` draws from [0, 1)."""
-    demand = _demand(request, fleet, hour)
+    demand = fleet.demand(request, now, hour)
     matches = fleet.prefixes.matches(request.prefix, fleet.ttls, now) if policy.affinity == "prefix" else {}
     dropped: list[Dropped] = []
-    found: list[tuple[EndpointState, cost.Parts, Tier, Reason | None]] = []
-    for state in fleet.states.values():
-        reason = forbidden(state, request, policy, now)
-        if reason:
+    found: _Found = []
+    for name, state in fleet.states.items():
+        if now >= state.due:
+            state.refresh(now)
+        if reason := forbidden(state, request, policy, now):
             dropped.append(Dropped(state.endpoint, reason))
             continue
-        parts = cost.expect(state, demand, matches.get(state.endpoint.id, 0), policy, now)
+        parts = cost.expect(state, demand, matches.get(name, 0), policy)
         found.append((state, parts, *tier(state, policy, now)))
-    found, tripped = _without_tripped(found)
-    dropped += tripped
-    choices = _scored(found, policy)
+    choices = _without_open(_scored(found, policy), dropped)
     ranked, picked = _pick(choices, policy, not matches, chance)
     return Plan(policy, tuple(ranked), tuple(dropped), picked, demand)
-
-
-def _demand(request: Request, fleet: Fleet, hour: int) -> cost.Demand:
-    tools = "tools" in request.needs
-    usual = fleet.expected_output(request.thinking, tools, request.max_tokens)
-    longest = fleet.longest_output(request.thinking, tools, request.max_tokens)
-    return cost.Demand(request.prompt_tokens, usual, longest, hour, tools)
 
 
 _Found = list[tuple[EndpointState, cost.Parts, Tier, Reason | None]]
 
 
-def _without_tripped(found: _Found) -> tuple[_Found, list[Dropped]]:
-    """Open breakers are used only when nothing else is left, as a panic threshold does."""
-    usable = [one for one in found if one[2] is not Tier.BREAKER_OPEN]
-    if not usable:
-        return found, []
-    tripped = [Dropped(one[0].endpoint, one[3]) for one in found if one[2] is Tier.BREAKER_OPEN and one[3]]
-    return usable, tripped
-
-
 def _scored(found: _Found, policy: Policy) -> list[Choice]:
     """Scores each endpoint given the best of the others, and sorts by tier, then score, then id."""
-    by_usd = sorted((parts.usd, state.endpoint.id) for state, parts, _, _ in found)
-    by_seconds = sorted((parts.seconds, state.endpoint.id) for state, parts, _, _ in found)
+    if not found:
+        return []
+    plain = sorted((parts.plain, state.endpoint.id, parts) for state, parts, _, _ in found)
+    best, second = plain[0][2], plain[min(1, len(plain) - 1)][2]
     choices = []
     for state, parts, level, why in found:
-        own = state.endpoint.id
-        total = cost.score(parts, _best_other(by_usd, own), _best_other(by_seconds, own), policy)
+        total = cost.score(parts, second if parts is best else best, policy)
         choices.append(Choice(state.endpoint, state, total, parts, level, why))
     choices.sort(key=lambda choice: (choice.tier, choice.score, choice.endpoint.id))
     return choices
 
 
-def _best_other(ranking: list[tuple[float, str]], own: str) -> float:
-    if ranking[0][1] != own:
-        return ranking[0][0]
-    return ranking[1][0] if len(ranking) > 1 else ranking[0][0]
+def _without_open(choices: list[Choice], dropped: list[Dropped]) -> list[Choice]:
+    """Drops open breakers, unless nothing else is left."""
+    usable = [choice for choice in choices if choice.tier is not Tier.BREAKER_OPEN]
+    if not usable:
+        return choices
+    dropped += [Dropped(choice.endpoint, choice.why) for choice in choices[len(usable) :] if choice.why]
+    return usable
 
 
 def _pick(choices: list[Choice], policy: Policy, new: bool, chance: Callable[[], float]) -> tuple[list[Choice], str]:
@@ -134,7 +124,7 @@ def _pick(choices: list[Choice], policy: Policy, new: bool, chance: Callable[[],
 def _explored(top: list[Choice], chance: Callable[[], float]) -> Choice:
     """Any endpoint that does not cost much more than the best."""
     affordable = [choice for choice in top if choice.parts.usd <= top[0].parts.usd + EXPLORE_EXTRA_USD]
-    return affordable[int(chance() * len(affordable))] if affordable else top[0]
+    return affordable[int(chance() * len(affordable))]
 
 
 def _sampled(top: list[Choice], edge: float, chance: Callable[[], float]) -> Choice:

@@ -1,72 +1,73 @@
-"""Quantiles of a positive quantity, with old samples fading.
+"""Quantiles and shares, with old samples fading.
 
-Buckets grow by 15 % from `LOWEST`, so a quantile is right to about 7 %. Instead of ageing every bucket, each new
-sample weighs more than the last (forward decay); all weights are divided when they grow large. Two sketches on the
-same clock merge by adding their buckets.
+Buckets grow by 15 % from `LOWEST`, so a quantile is right to about 7 %. Instead of ageing every bucket, each sample
+weighs more than the one before (forward decay); all weights are divided when they have grown large. Times are
+seconds on one clock that never goes back.
 """
 
-from math import exp2, log
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import accumulate
+from math import exp, exp2, log
+from operator import mul
 
 LOWEST = 0.001
 _GROWTH = log(1.15)
-_BUCKETS = 120  # 1 ms .. 19,000 s, or the same span of tokens per second
-_RENORMALISE = 2.0**40
+_BUCKETS = 140  # 1 ms .. 3 days, or up to 250,000 tokens
+_MIDDLES = [LOWEST, *(LOWEST * exp(_GROWTH * (index - 0.5)) for index in range(1, _BUCKETS))]
+_MOST_HALVINGS = 40.0  # of a sample's weight, before all weights are divided
 
 
 class Sketch:
-    """A decayed histogram. `half_life` in seconds: after that long a sample counts half."""
+    """A decayed histogram of a positive quantity. `half_life` in seconds: after that long a sample counts half."""
 
-    __slots__ = ("_base", "_half_life", "_total", "_weights")
+    __slots__ = ("_base", "_half_life", "_weights")
 
     def __init__(self, half_life: float = 600.0) -> None:
         self._half_life = half_life
-        self._base = 0.0
-        self._total = 0.0
+        self._base = 0.0  # when a sample weighs 1
         self._weights = [0.0] * _BUCKETS
 
     def add(self, value: float, now: float) -> None:
         """Counts one sample. Values under `LOWEST` count as `LOWEST`."""
-        weight = self._weight(now)
+        weight = self._weight(now)  # first, because it may replace the weights
         self._weights[_bucket(value)] += weight
-        self._total += weight
 
     def count(self, now: float) -> float:
         """How many samples there are, each faded by its age."""
-        return self._total / self._weight(now) if self._total else 0.0
+        weight = self._weight(now)
+        return sum(self._weights) / weight
 
-    def quantile(self, share: float) -> float:
-        """The value that `share` of the samples do not exceed; 0 when there are none."""
-        wanted = share * self._total
-        seen = 0.0
-        for index, weight in enumerate(self._weights):
-            seen += weight
-            if weight and seen >= wanted:
-                return _middle(index)
-        return 0.0
+    def quantiles(self, shares: Sequence[float]) -> list[float]:
+        """The values that these shares (over 0, at most 1) of the samples do not exceed; zeros when there are none."""
+        seen = list(accumulate(self._weights))
+        total = seen[-1]
+        return [_MIDDLES[bisect_left(seen, share * total)] if total else 0.0 for share in shares]
+
+    def mean(self) -> float:
+        """The mean of the samples; 0 when there are none."""
+        total = sum(self._weights)
+        return sum(map(mul, self._weights, _MIDDLES)) / total if total else 0.0
 
     def _weight(self, now: float) -> float:
-        if not self._total:
-            self._base = now
-        weight = exp2((now - self._base) / self._half_life)
-        if weight > _RENORMALISE:
-            self._weights = [old / weight for old in self._weights]
-            self._total /= weight
-            self._base = now
-            return 1.0
-        return weight
+        """What a sample of this moment weighs."""
+        halvings = (now - self._base) / self._half_life
+        if halvings < _MOST_HALVINGS:
+            return exp2(halvings)
+        keep = exp2(-halvings)  # 0 after a very long silence
+        self._weights = [weight * keep for weight in self._weights]
+        self._base = now
+        return 1.0
 
     def __repr__(self) -> str:
-        return f"<Sketch p50={self.quantile(0.5):.3g} p95={self.quantile(0.95):.3g}>"
+        median, slow = self.quantiles((0.5, 0.95))
+        return f"<Sketch p50={median:.3g} p95={slow:.3g}>"
 
 
 def _bucket(value: float) -> int:
     if value <= LOWEST:
         return 0
     return min(_BUCKETS - 1, int(log(value / LOWEST) / _GROWTH) + 1)
-
-
-def _middle(index: int) -> float:
-    return LOWEST if index == 0 else LOWEST * 2.718281828459045 ** (_GROWTH * (index - 0.5))
 
 
 class Rate:
@@ -86,6 +87,7 @@ class Rate:
             self._bad += weight
 
     def count(self, now: float) -> float:
+        """How many there are, each faded by its age."""
         self._fade(now)
         return self._good + self._bad
 

@@ -16,13 +16,16 @@ from functools import partial
 from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
 from uvicorn.supervisors import Multiprocess
 
 from gateway.app import build
 from gateway.config import Settings
 from gateway.errors import ConfigError
+from gateway.server.protocol import HotProtocol
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
+from gateway.state.lifeline import tie_self
 from gateway.telemetry.metrics import forget_dead, prepare_folder
 
 DRAIN = 30  # seconds that open requests get when the gateway is told to end
@@ -34,14 +37,14 @@ _log = logging.getLogger("gateway")
 def serve(settings: Settings) -> None:
     """Serves until SIGINT or SIGTERM. Raises ConfigError when it cannot start."""
     folder = StateFolder(settings.state)
-    with _listening(settings) as listener, _opened(folder), _store(settings, folder) as store_url:
+    with listening(settings.host, settings.port) as listener, _opened(folder), _store(settings, folder) as store_url:
         prepare_folder(folder.metrics)
-        app = partial(build, settings, folder.path, store_url)
+        app = partial(_worker, settings, folder.path, store_url, os.getpid())
         config = uvicorn.Config(
             app,
             factory=True,
             loop="uvloop",
-            http="httptools",
+            http=HotProtocol,
             ws="none",
             lifespan="on",
             log_level="warning",
@@ -75,18 +78,26 @@ class Workers(Multiprocess):
             forget_dead(self._metrics, pid or 0)
 
 
+def _worker(settings: Settings, state: Path, store_url: str, supervisor: int) -> Starlette:
+    """The app of one worker, whose process ends with the supervisor's."""
+    if os.getpid() != supervisor:
+        tie_self(supervisor)
+    return build(settings, state, store_url)
+
+
 @contextmanager
-def _listening(settings: Settings) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens there. Raises ConfigError when the port is taken or the address is not this machine's."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        where = f"{settings.host}:{settings.port}"
-        raise ConfigError(f"cannot listen on {where}: {os.strerror(error.errno or 0)}; choose another --port") from None
+        why = error.strerror or "it is no address of this machine"
+        raise ConfigError(f"cannot listen on {host}:{port}: {why}; choose another --port") from None
     listener.set_inheritable(True)
     with listener:
         yield listener

@@ -13,10 +13,8 @@ Each host serves:
 
 import argparse
 import asyncio
-import ctypes
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -27,8 +25,7 @@ import orjson
 from gateway.sim.connection import Connection
 from gateway.sim.fleet import FLEET, SimHost
 from gateway.sim.machine import Machine
-
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+from gateway.state.lifeline import tie_self
 
 
 @asynccontextmanager
@@ -58,8 +55,8 @@ async def serving(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve `FLEET` until a signal ends the process."""
+    tie_self(os.getppid())
     options = _parser().parse_args(arguments)
-    _end_with_parent()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_run(options))
 
@@ -81,16 +78,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="of latencies and faults")
     parser.add_argument("--key-env", help="environment variable with the key that clients must send; default: none")
     return parser
-
-
-def _end_with_parent() -> None:
-    """Ask the kernel for a SIGTERM when the parent dies; end at once if it died before we could ask."""
-    if sys.platform != "linux":
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        sys.exit("the process that started the simulated hosts is gone")
 
 
 def _write_whole(path: Path, data: bytes) -> None:

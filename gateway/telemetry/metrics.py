@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from gateway.telemetry.instruments import Distribution, Tally
+from gateway.telemetry.samples import Samples
 from gateway.types import PICO, OutcomeName, Row
 
 CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
@@ -28,6 +29,7 @@ State = Literal[0, 1, 2]
 BATCH_ROWS = 500
 OUTCOMES: tuple[str, ...] = tuple(name for part in get_args(OutcomeName) for name in get_args(part))
 NOT_ATTEMPTS = frozenset({"cached", "unrouted"})  # how an exchange ends that asked no endpoint
+NOBODYS_FAULT = frozenset({"cancelled", "malformed", "rejected"})  # say nothing about who served: in no success rate
 TOKEN_KINDS = ("prompt", "cached", "completion", "reasoning")
 
 # The buckets that OpenTelemetry's GenAI conventions advise; first tokens of a queueing host go on to 60 s.
@@ -131,6 +133,14 @@ class Metrics:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry, path=str(self._folder))  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+    def samples(self) -> Samples:
+        """All workers' metrics as numbers, as far as they were flushed.
+
+        Reads every worker's files, 10 ms or so: call it in a thread where requests are being served.
+        """
+        collector = multiprocess.MultiProcessCollector(None, path=str(self._folder))  # type: ignore[no-untyped-call]
+        return Samples.of(collector.collect())  # type: ignore[no-untyped-call]
 
 
 class _Exchanges:

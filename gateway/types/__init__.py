@@ -12,7 +12,7 @@ from gateway.types.endpoint import (
     Tier,
     Window,
 )
-from gateway.types.outcome import BLAMED, Failure, Fault, OutcomeName, Row, Usage
+from gateway.types.outcome import BLAMED, CacheResult, Failure, Fault, OutcomeName, Row, Usage
 from gateway.types.policy import (
     Attempts,
     CacheRule,
@@ -33,6 +33,7 @@ __all__ = [
     "PICO",
     "Attempts",
     "CacheMode",
+    "CacheResult",
     "CacheRule",
     "DataFacts",
     "Dialect",

@@ -23,6 +23,7 @@ Fault = Literal[
     "empty",  # stop without any content
 ]
 OutcomeName = Literal["ok", "cancelled", "cached", "unrouted"] | Fault
+CacheResult = Literal["off", "miss", "hit", "refresh"]  # what the response cache had to do with an exchange
 
 BLAMED: frozenset[str] = frozenset(
     {
@@ -98,4 +99,4 @@ class Row:
     client_ttft: float | None = None
     client_duration: float = 0.0
     overhead: float = 0.0  # time spent in the gateway while no endpoint was being waited for
-    cache: Literal["off", "miss", "hit", "refresh"] = "off"
+    cache: CacheResult = "off"

@@ -32,6 +32,20 @@ def completion(payload: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]
     return payload
 
 
+def is_sound(payload: dict[str, Any], part: str) -> bool:
+    """Whether a host's `choices`, where there are any, can be read: objects, each with an object or null as its `part`
+    (`delta` or `message`)."""
+    choices = payload.get("choices")
+    if choices is None:
+        return True
+    return isinstance(choices, list) and all(
+        isinstance(choice, dict)
+        and isinstance(choice.get(part), dict | None)
+        and isinstance(choice.get("index", 0), int)
+        for choice in choices
+    )
+
+
 def says_something(part: dict[str, Any] | None) -> bool:
     """Whether a delta or message holds text, reasoning, a refusal or a tool call: the first token does."""
     if not part:

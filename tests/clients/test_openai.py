@@ -15,6 +15,7 @@ from gateway.sim.fleet import FLEET, Rates
 from gateway.sim.host import serving
 from tests.clients.environments import node_modules_with, python_with
 from tests.support.gateway import Running, gateway
+from tests.support.programs import needs
 
 HERE = Path(__file__).parent
 KEY = "test-key-of-the-app"
@@ -50,11 +51,11 @@ class App:
 def command(request: pytest.FixtureRequest) -> tuple[list[str], Path | None]:
     if request.param == "python":
         return [str(python_with("openai-python", "openai==3.54.0")), str(HERE / "openai_python.py")], None
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("needs node, which is not installed")
+    node = needs("node")
+    needs("npm")
     folder = node_modules_with("openai-node", "openai@6.49.0")
     script = shutil.copy(HERE / "openai_node.mjs", folder)
-    return ["node", str(script)], folder
+    return [node, str(script)], folder
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.telemetry.metrics import Metrics
 from grafana import build
 from tests.support.exposition import quiet_metrics, serve_everything, serve_good_answer, served
+from tests.support.programs import needs
 from tests.support.prometheus import running_prometheus
 
 ROOT = Path(__file__).parents[2]
@@ -125,10 +125,9 @@ def test_every_panel_shows_a_number(tmp_path: Path, traffic: Callable[[Metrics],
 
 
 def promtool(*arguments: str, text: str | None = None) -> str:
-    binary = shutil.which("promtool")
-    if binary is None:
-        pytest.skip("the promtool binary is not installed")
-    done = subprocess.run([binary, *arguments], input=text, capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        [needs("promtool"), *arguments], input=text, capture_output=True, text=True, cwd=ROOT, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

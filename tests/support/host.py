@@ -2,8 +2,7 @@
 
     async with ScriptedHost(streams(chunks("Hello"))) as host:      # one script for all requests
     async with ScriptedHost([answers(503, {}), script]) as host:    # one for each request, in order of arrival
-        ... send to host.url ...
-        await host.until(lambda: host.gone == 1)
+        ... send to host.url; then await host.until(lambda: host.gone == 1)
 
 A script is `async def script(request: Received, out: Out) -> None`. One that returns without `end()` leaves its answer
 cut. Whatever a script raises (except the client's leaving) is raised again when the host closes.
@@ -16,7 +15,6 @@ import ssl
 import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 Json = dict[str, Any]
@@ -165,7 +163,7 @@ class ScriptedHost:
         self.url = f"https://localhost:{self.port}" if self._tls else f"http://127.0.0.1:{self.port}"
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
+    async def __aexit__(self, kind: object, _: object, __: object) -> None:
         self._server.close()
         for connection in self.connections:
             connection.task.cancel()
@@ -182,8 +180,7 @@ class ScriptedHost:
         self.requests.append(request)
         if not isinstance(self._script, Sequence):
             return self._script
-        if len(self.requests) > len(self._script):
-            raise AssertionError(f"request {len(self.requests)} came, but only {len(self._script)} were scripted")
+        assert len(self.requests) <= len(self._script), f"only {len(self._script)} requests were scripted"
         return self._script[len(self.requests) - 1]
 
     async def until(self, condition: Callable[[], bool], within: float = 10.0) -> None:
@@ -198,8 +195,8 @@ def answers(status: int = 200, body: Any = None, headers: Mapping[str, str] = {}
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
 
     async def script(_: Received, out: Out) -> None:
-        fields = {"content-type": "application/json", "content-length": str(len(data)), **headers}
-        await out.head(status, fields, chunked=False)
+        fixed = {"content-type": "application/json", "content-length": str(len(data))}
+        await out.head(status, {**fixed, **headers}, chunked=False)
         await out.send(data)
         await out.end()
 
@@ -245,8 +242,8 @@ def chunks(content: str, *, reasoning: str = "", finish: str = "stop", used: Jso
     deltas += [{"content": word if index == 0 else " " + word} for index, word in enumerate(content.split(" "))]
     kind = "chat.completion.chunk"
     events = [_envelope(kind, {"delta": delta, "finish_reason": None}) for delta in deltas]
-    events.append(_envelope(kind, {"delta": {}, "finish_reason": finish}))
-    return [*events, _envelope(kind) | {"usage": used or usage()}]
+    end = _envelope(kind, {"delta": {}, "finish_reason": finish})
+    return [*events, end, _envelope(kind) | {"usage": used or usage()}]
 
 
 def _envelope(kind: str, *choices: Json) -> Json:

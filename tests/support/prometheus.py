@@ -8,7 +8,6 @@ with running_prometheus(tmp_path, ["127.0.0.1:8080"]) as prometheus:
 import json
 import math
 import re
-import shutil
 import subprocess
 import time
 import urllib.parse
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.programs import needs
 
 CONFIG = """
 global: {{scrape_interval: 1s}}
@@ -64,9 +65,7 @@ class Prometheus:
 @contextmanager
 def running_prometheus(folder: Path, targets: list[str]) -> Iterator[Prometheus]:
     """Scrape each `host:port` of `targets` every second. Skips the test where Prometheus is not installed."""
-    binary = shutil.which("prometheus")
-    if binary is None:
-        pytest.skip("the prometheus binary is not installed")
+    binary = needs("prometheus")
     config = folder / "prometheus.yml"
     config.write_text(CONFIG.format(targets=json.dumps(targets)))
     flags = [f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}", "--web.listen-address=127.0.0.1:0"]

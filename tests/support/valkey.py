@@ -1,7 +1,6 @@
 """Real stores for tests: Valkey as the gateway embeds it, and the machine's redis-server where there is one."""
 
 import asyncio
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
 from gateway.state.store import Store
+from tests.support.programs import needs
 
 
 @contextmanager
@@ -36,12 +36,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session", params=["valkey", "redis-server"])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of each engine that is to be had."""
-    binary = None
-    if request.param == "redis-server":
-        found = shutil.which("redis-server")
-        if found is None:
-            pytest.skip("redis-server is not installed")
-        binary = Path(found)
+    binary = Path(needs("redis-server")) if request.param == "redis-server" else None
     with running(tmp_path_factory.mktemp(request.param), binary) as url:
         yield url
 

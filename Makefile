@@ -1,0 +1,62 @@
+# demo    a gateway in front of simulated hosts, ready to be asked; ARGS=--once ends after two questions
+# test    all tests            check   format, lint and types            bench   data path and routing quality
+# docs    write the files that are made from code                        lock    pin the newest versions allowed
+# env     .venv for development
+#
+# The first run makes .venv from the lock files, with uv where it is installed and with pip where it is not.
+
+PATH ?= /usr/local/bin:/usr/bin:/bin
+export PATH
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell uv --version >/dev/null 2>&1 && command -v uv)
+PIP := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
+SELF := $(PIP) --no-deps --no-build-isolation --editable .
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header
+
+.PHONY: demo test check bench docs lock env
+
+demo: $(VENV)/.runtime
+	@$(BIN)/gateway demo $(ARGS)
+
+test: $(VENV)/.development
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+check: $(VENV)/.development
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.development
+	$(BIN)/python -m bench $(ARGS)
+
+docs: $(VENV)/.development
+	$(BIN)/python -c 'from gateway.policy.schema import schema_text; print(schema_text(), end="")' > $(VENV)/schema.json
+	mv $(VENV)/schema.json policies/policy.schema.json
+	$(BIN)/python grafana/build.py
+
+lock:
+	$(COMPILE) pyproject.toml --output-file requirements.lock
+	$(COMPILE) pyproject.toml --extra dev --output-file requirements-dev.lock
+	$(COMPILE) --group build --output-file requirements-build.lock
+
+env: $(VENV)/.development
+
+$(VENV)/.runtime: requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
+	@echo "Setting up $(VENV), once"
+	@$(PIP) --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(SELF)
+	@touch $@
+
+$(VENV)/.development: requirements-dev.lock requirements-build.lock pyproject.toml | $(BIN)/python
+	@echo "Setting up $(VENV) for development, once"
+	@$(PIP) --require-hashes -r requirements-dev.lock -r requirements-build.lock
+	@$(SELF)
+	@touch $@ $(VENV)/.runtime
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is due: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -m venv --clear $(VENV)

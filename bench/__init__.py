@@ -1,0 +1,1 @@
+"""What a request and an event cost, beside peers: `python -m bench`."""

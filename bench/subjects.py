@@ -1,0 +1,64 @@
+"""What is measured: no gateway at all, ours with everything on in several situations, and its peers."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from bench.launch import PEERS, Launch, Site
+from bench.mock import MODEL
+
+ENDPOINTS = 8
+PRICE = {"input": 0.25, "cached_input": 0.05, "output": 0.5}
+SMALL = ("small-c1", "small-c16", "small-c64")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Something to measure. `launch` is None for the host itself.
+
+    `scenarios` narrows what is asked of it, `style` is the host's way of streaming, `unique` whether prompts differ.
+    """
+
+    name: str
+    launch: Callable[[Site], Launch | None] | None
+    scenarios: tuple[str, ...] | None = None
+    style: str = "openai"
+    tls: bool = False
+    unique: bool = True
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def ours(site: Site, *, tls: bool = False, rewrite: bool = False) -> Launch:
+    """Our gateway as users start it: one worker, a key, 8 endpoints, `balanced`, the embedded store."""
+    url = f"https://127.0.0.1:{site.tls_port}/v1" if tls else f"http://127.0.0.1:{site.host_port}/v1"
+    dialect = {"reasoning_field": "reasoning", "null_usage": True} if rewrite else {}
+    endpoints = [_endpoint(f"m{number}", url, dialect) for number in range(1, ENDPOINTS + 1)]
+    model = {"name": "DeepSeek V3.2", "context": 163_840, "created": 1_764_547_200, "aliases": [MODEL]}
+    models = {f"deepseek/{MODEL}": {**model, "endpoints": endpoints}}
+    config = site.folder / "gateway.yaml"  # JSON is YAML
+    config.write_text(json.dumps({"catalogue": False, "default_policy": "balanced", "models": models}))
+    options = ["--config", str(config), "--state", str(site.folder / "state"), "--port", str(site.port)]
+    environ = {"GATEWAY_API_KEYS": f"bench:{site.key}", "GATEWAY_REDIS_URL": "", "GATEWAY_STATE": ""}
+    if tls:
+        environ["SSL_CERT_FILE"] = str(site.certificate)
+    return Launch([sys.executable, "-m", "gateway", "serve", *options, "--workers", "1"], environ)
+
+
+def _endpoint(name: str, url: str, dialect: Mapping[str, Any]) -> dict[str, Any]:
+    return {"id": name, "provider": name, "base_url": url, "model": MODEL, "price": PRICE, "dialect": dialect}
+
+
+CACHED = {"x-gateway-cache": "on"}
+ALL = (
+    Subject("direct", None),
+    Subject("ours", ours),
+    Subject("ours-cache-miss", ours, SMALL, headers=CACHED),
+    Subject("ours-cache-hit", ours, SMALL, headers=CACHED, unique=False),
+    Subject("ours-rewrite", partial(ours, rewrite=True), ("small-c16", "paced"), style="reasoning"),
+    Subject("ours-tls", partial(ours, tls=True), (*SMALL, "large-c4", "stream-c1", "paced", "crowd"), tls=True),
+    *(Subject(name, launch) for name, launch in PEERS.items()),
+)
+SUBJECTS = {subject.name: subject for subject in ALL}

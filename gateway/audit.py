@@ -1,0 +1,84 @@
+"""What gateway.yaml, the catalogue and the policies say about each other.
+
+Each is sound by itself once it is read. Here names are looked up across them, and what can never serve is found.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.config import Settings, sufficient_variables, usable
+from gateway.document import nearest
+from gateway.policy.load import PolicySet, shipped_folder
+from gateway.route.filters import forbidden
+from gateway.route.fleet import Fleet
+from gateway.types import Policy, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """One line each. Problems are mistakes; warnings are true of sound configurations, too."""
+
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def audit(settings: Settings, policies: PolicySet) -> Audit:
+    """Looks at all of it, and sends nothing."""
+    problems = unknown_policies(settings, policies)
+    warnings = [*_out_of_use(settings, policies)]
+    for policy in policies.values():
+        path = _file(settings, policy)
+        found = [f"{path}: {mistake}" for mistake in _unknown_names(settings, policy)]
+        # Shipped policies know the shipped catalogue alone, which `catalogue: false` leaves out.
+        (warnings if path.parent == shipped_folder() else problems).extend(found)
+    return Audit(tuple(problems), tuple(warnings))
+
+
+def unknown_policies(settings: Settings, policies: PolicySet) -> list[str]:
+    """A line for each policy that gateway.yaml names and that is not there."""
+    wanted = {"default_policy": settings.default_policy}
+    wanted |= {f"keys: tenant `{key.tenant}`": key.policy for key in settings.keys if key.policy}
+    return [
+        f"{where}: there is no policy `{name}`; {nearest(name, policies.keys())}"
+        for where, name in wanted.items()
+        if name not in policies
+    ]
+
+
+def _unknown_names(settings: Settings, policy: Policy) -> Iterator[str]:
+    """Names of endpoints and providers that no model has."""
+    endpoints = [endpoint for model in settings.models for endpoint in model.endpoints]
+    ids = {endpoint.id for endpoint in endpoints}
+    known = ids | {endpoint.provider for endpoint in endpoints}
+    named = {
+        "require.only": policy.require.only,
+        "require.ignore": policy.require.ignore,
+        "pick.endpoint": (policy.pick.endpoint,) if policy.pick.endpoint else (),
+    }
+    for field, names in named.items():
+        for name in names:
+            if name not in known:
+                yield f"{field}: there is no endpoint or provider `{name}`; {nearest(name, ids)}"
+
+
+def _out_of_use(settings: Settings, policies: PolicySet) -> Iterator[str]:
+    """What cannot serve as things are: a model without an endpoint in use, a policy that none of them meets."""
+    for model in settings.models:
+        fleet = Fleet(usable(model, settings.secrets))
+        if not fleet.states:
+            variables = ", ".join(sufficient_variables((model,)))
+            yield f"{model.id}: no endpoint is in use" + (f"; set at least one of {variables}" if variables else "")
+            continue
+        for policy in policies.values():
+            request = Request(id="", body={}, model=model.id, policy=policy.name)
+            reasons = [forbidden(state, request, policy, 0.0) for state in fleet.states.values()]
+            if all(reasons):
+                rules = ", ".join(sorted({reason.rule for reason in reasons if reason}))
+                yield f"{_file(settings, policy)}: no endpoint of {model.id} in use meets its {rules}"
+
+
+def _file(settings: Settings, policy: Policy) -> Path:
+    name = f"{policy.name}.yaml"
+    own = settings.policies / name if settings.policies else None
+    return own if own and own.is_file() else shipped_folder() / name

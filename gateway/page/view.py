@@ -1,0 +1,134 @@
+"""Everything that the page shows, as JSON.
+
+    metrics of all workers ── figures ──┐
+    this worker's fleets, exchanges ────┼──> shown() -> data.json
+    settings, policies in force ────────┘
+
+Nothing secret goes in: no key, tenant, app, prompt, answer or host's words.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from gateway.config import Settings
+from gateway.page.figures import served, totals
+from gateway.policy.load import Policies
+from gateway.proxy.recent import Past, Recent
+from gateway.route.endpoint import EndpointState
+from gateway.route.fleet import Fleet
+from gateway.route.told import told
+from gateway.telemetry.samples import Samples
+from gateway.types import PICO, Endpoint, Model, Price
+
+Json = dict[str, Any]
+_NOTHING = Samples({})
+
+
+def shown(
+    settings: Settings,
+    policies: Policies,
+    fleets: Mapping[str, Fleet],
+    samples: Samples,
+    recent: Recent,
+    now: float,
+    unix: float,
+) -> Json:
+    """`now` on the clock of the breakers, `unix` of the wall, both in seconds."""
+    by_endpoint = samples.split("endpoint")
+    attempts = samples.total("gateway_attempts_total")
+    return {
+        "at": unix,
+        "worker": os.getpid(),
+        "needs_key": bool(settings.keys),
+        "policies": _policies(policies, settings.default_policy),
+        "totals": asdict(totals(samples)),
+        "models": [_model(one, fleets[one.id], settings, by_endpoint, attempts, now) for one in settings.models],
+        "exchanges": [_exchange(past) for past in recent],
+    }
+
+
+def _policies(policies: Policies, default: str) -> Json:
+    in_force = [{"name": one.name, "about": one.about} for _, one in sorted(policies.current.items())]
+    return {"default": default, "in_force": in_force, "problems": policies.problems}
+
+
+def _model(
+    model: Model, fleet: Fleet, settings: Settings, by_endpoint: Mapping[str, Samples], attempts: float, now: float
+) -> Json:
+    used = [state.endpoint for state in fleet.states.values()]
+    prices = [one.price for one in used or model.endpoints if one.price and one.status != "retired"]
+    return {
+        "id": model.id,
+        "name": model.name,
+        "context": model.context,
+        "input_usd": _range(price.input for price in prices),
+        "output_usd": _range(price.output for price in prices),
+        "endpoints": [
+            _endpoint(state, by_endpoint.get(name, _NOTHING), attempts, now) for name, state in fleet.states.items()
+        ],
+        "unused": [
+            {"id": one.id, "set": _missing_key(one, settings)}
+            for one in model.endpoints
+            if one.id not in fleet.states and one.status != "retired"
+        ],
+    }
+
+
+def _range(prices: Iterable[float]) -> tuple[float, float] | None:
+    found = sorted(prices)
+    return (found[0], found[-1]) if found else None
+
+
+def _missing_key(endpoint: Endpoint, settings: Settings) -> str | None:
+    """The environment variable to set; None when something else is missing too."""
+    variable = endpoint.api_key_env
+    complete = endpoint.model and endpoint.base_url and "{" not in endpoint.base_url
+    return variable if complete and variable and variable not in settings.secrets else None
+
+
+def _endpoint(state: EndpointState, samples: Samples, attempts: float, now: float) -> Json:
+    endpoint = state.endpoint
+    breaker = state.breaker
+    return {
+        "id": endpoint.id,
+        "name": endpoint.name or endpoint.provider,
+        "quantization": endpoint.quantization,
+        "context": endpoint.context,
+        "state": breaker.state(now).name.lower().replace("_", "-"),
+        "why": breaker.why,
+        "opens_in_s": max(0.0, breaker.opens_until() - now),
+        "rate_limited_s": max(0.0, state.not_before - now),
+        "in_flight": state.in_flight,
+        "price": _list_price(endpoint.price),
+        **asdict(served(samples, endpoint.price, attempts)),
+    }
+
+
+def _list_price(price: Price | None) -> Json | None:
+    """USD per 1M tokens; cached input costs as much as input where no discount is published."""
+    if price is None:
+        return None
+    cached = price.input if price.cached_input is None else price.cached_input
+    return {"input": price.input, "cached_input": cached, "output": price.output, "as_of": price.as_of}
+
+
+def _exchange(past: Past) -> Json:
+    row = past.row
+    return {
+        "id": row.exchange,
+        "ended": row.at + row.duration,
+        "policy": row.policy,
+        "endpoint": row.endpoint,
+        "attempts": row.attempt,
+        "ttft": row.client_ttft,
+        "seconds": row.client_duration,
+        "prompt_tokens": row.prompt_tokens,
+        "cached_tokens": row.cached_tokens,
+        "completion_tokens": row.completion_tokens,
+        "cost_usd": past.cost / PICO,
+        "outcome": row.outcome,
+        "status": row.client_status,
+        "plan": told(past.plan, row.model) if past.plan else None,
+    }

@@ -1,0 +1,66 @@
+"""One exchange's rows: one for each attempt, of which the last also says what the client saw."""
+
+from gateway.proxy.attempt import Attempt
+from gateway.proxy.books import Books
+from gateway.route.exchange import Book
+from gateway.route.plan import Plan
+from gateway.types import CacheResult, OutcomeName, Request, Row
+
+
+class Journal:
+    """Times are on the loop's clock, in seconds, except `unix`.
+
+    `received` is when the request's last byte came, `first_at` when the client was sent the first token.
+    """
+
+    __slots__ = ("_books", "_plan", "_received", "_request", "_waited", "cache", "first_at")
+
+    def __init__(self, books: Books, request: Request, plan: Plan | None, received: float, cache: CacheResult) -> None:
+        self._books = books
+        self._request = request
+        self._plan = plan
+        self._received = received
+        self._waited = 0.0  # seconds during which an endpoint was being waited for
+        self.cache = cache
+        self.first_at: float | None = None
+
+    def attempted(self, attempt: Attempt, book: Book, now: float, unix: float, status: int | None) -> None:
+        """An attempt, sent at `unix`, is over. `status` is what the client gets where that ends the exchange."""
+        until = now if attempt.first_at is None or book.failure is not None else attempt.heard_at
+        self._waited += until - attempt.sent_at
+        row = attempt.row(self._request, unix)
+        if book.failure is not None:
+            row.outcome, row.error = book.failure.fault, book.failure.message
+        elif book.cancelled:
+            row.outcome = "cancelled"
+        if status is not None:
+            self._close(row, status, now)
+        self._books.write(row, self._plan)
+
+    def unattempted(self, outcome: OutcomeName, status: int, now: float, unix: float) -> None:
+        """The exchange is over and no endpoint was asked."""
+        request = self._request
+        row = Row(
+            id=f"{request.id}-0",
+            exchange=request.id,
+            at=unix,
+            tenant=request.tenant,
+            app=request.app,
+            model=request.model,
+            policy=request.policy,
+            stream=request.stream,
+            endpoint="",
+            provider="",
+            attempt=0,
+            outcome=outcome,
+        )
+        self._close(row, status, now)
+        self._books.write(row, self._plan)
+
+    def _close(self, row: Row, status: int, now: float) -> None:
+        row.last = True
+        row.cache = self.cache
+        row.client_status = status
+        row.client_duration = now - self._received
+        row.client_ttft = None if self.first_at is None else self.first_at - self._received
+        row.overhead = max(0.0, row.client_duration - self._waited)

@@ -1,0 +1,39 @@
+"""Gathers one answer for the response cache, exactly as its client was sent it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from gateway.cache.responses import Answer, assemble
+from gateway.upstream import sse
+
+LARGEST_KEPT = 1024 * 1024  # bytes of a streamed answer
+
+
+class Keeper:
+    """Hands the answer to `save` when it is whole; one that is too large, or cannot be put together, is not kept."""
+
+    __slots__ = ("_parts", "_save", "_size")
+
+    def __init__(self, save: Callable[[Answer], object]) -> None:
+        self._save = save
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def take(self, data: bytes) -> None:
+        """A piece of a streamed answer."""
+        self._size += len(data)
+        if self._size <= LARGEST_KEPT:
+            self._parts.append(data)
+        else:
+            self._parts.clear()
+
+    def stream(self, tail: bytes, endpoint: str, unix: float) -> None:
+        """The stream has ended well, with `tail`."""
+        self.take(tail)
+        if self._parts:
+            completion = assemble(sse.payloads(b"".join(self._parts)))
+            if completion is not None:
+                self._save(Answer(completion, endpoint, unix))
+
+    def whole(self, completion: dict[str, Any], endpoint: str, unix: float) -> None:
+        self._save(Answer(completion, endpoint, unix))

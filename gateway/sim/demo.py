@@ -1,0 +1,262 @@
+"""`gateway demo`: a gateway in front of simulated hosts, all on this machine, with nothing to configure.
+
+    hosts process ──addresses──> gateway.yaml ──> gateway process ──ready──> a question, twice ──> stay until Ctrl-C
+
+Everything it writes is in one temporary folder, which it removes. Its processes end with it, even when it is killed.
+"""
+
+import asyncio
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NoReturn
+
+import orjson
+from rich.console import Console
+
+from gateway.errors import GatewayError
+from gateway.policy.load import shipped_folder
+from gateway.sim.fleet import FLEET, gateway_config
+from gateway.sim.question import Reply, ask
+from gateway.sim.traffic import Summary, Traffic
+from gateway.sim.workload import read_trace
+from gateway.state.lifeline import tie
+
+QUESTION = "What does an LLM gateway do? Answer in about 40 words."
+READY_WITHIN = 30.0  # seconds; a start takes one, on a busy machine several
+ENDED_WITHIN = 3.0  # seconds, before it is asked less politely
+COUNTED_EVERY = 10.0  # seconds between two lines about traffic
+LOOK_EVERY = 0.5  # seconds
+LOG_TAIL = 3  # lines
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+WIDTH = 80
+INDENT = "   "
+
+
+class Failed(GatewayError):
+    """Why the demo cannot go on, in words for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process of the demo, and where it writes."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def complaint(self, what: str) -> Failed:
+        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        return Failed(f"the {self.name} {what}: {' | '.join(lines[-LOG_TAIL:]) or 'it said nothing'}")
+
+
+class Demo:
+    """One run, on a free port of 127.0.0.1, from the main thread: its children are tied to that."""
+
+    def __init__(self, port: int, host_speed: float) -> None:
+        self._port = port
+        self._url = f"http://127.0.0.1:{port}"
+        self._host_speed = host_speed
+        self._console = Console(width=WIDTH, highlight=False, markup=False, soft_wrap=True)
+
+    def __repr__(self) -> str:
+        return f"Demo({self._url})"
+
+    def run(self, once: bool, traffic: bool) -> int:
+        """Returns the exit code: 0 when both answers came and, without `once`, a signal ended it; 1 otherwise."""
+        for number in SIGNALS:
+            signal.signal(number, _interrupt)
+        try:
+            with ExitStack() as stack:
+                folder = Path(stack.enter_context(TemporaryDirectory(prefix="gateway-demo-")))
+                children = self._start(stack, folder)
+                stack.callback(_ignore_signals)  # runs first of all: nothing may disturb the end
+                self._ask_twice()
+                if not once:
+                    self._say_more(folder / "policies", traffic)
+                    asyncio.run(self._stay(children, traffic))
+        except KeyboardInterrupt:
+            return 0
+        except GatewayError as error:
+            Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"gateway demo: {error}")
+            return 1
+        return 0
+
+    def _start(self, stack: ExitStack, folder: Path) -> list[Child]:
+        self._print(f"Starting {len(FLEET)} simulated hosts, and a gateway at {self._url}")
+        ports, config, policies = folder / "ports.json", folder / "gateway.yaml", folder / "policies"
+        speed = str(self._host_speed)
+        module = ["gateway.sim.host", "--ports-file", str(ports), "--speed", speed]
+        hosts = stack.enter_context(_running("simulated hosts", module, folder / "hosts.log"))
+        _await(ports.exists, hosts)
+        config.write_text(gateway_config(orjson.loads(ports.read_bytes())), encoding="utf-8")
+        shutil.copytree(shipped_folder(), policies)
+        module = ["gateway", "serve", "--config", str(config), "--policies", str(policies)]
+        module += ["--state", str(folder / "state"), "--host", "127.0.0.1", "--port", str(self._port)]
+        gateway = stack.enter_context(_running("gateway", module, folder / "gateway.log"))
+        stack.callback(hosts.process.terminate)  # first: answers under way end, and the gateway need not wait for them
+        _await(self._ready, gateway)
+        return [hosts, gateway]
+
+    def _ready(self) -> bool:
+        """Whether requests would be served, and answers kept."""
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=READY_WITHIN)
+        try:
+            connection.request("GET", "/health/ready")
+            response = connection.getresponse()
+            return response.status == 200 and orjson.loads(response.read())["store"] == "up"
+        except (OSError, HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _ask_twice(self) -> None:
+        self._print(f"\nQ  {QUESTION}\n\nA  ", end="")
+        reply = ask(self._port, QUESTION, self._stream())
+        self._print(f"\n\n{INDENT}{_served(reply)}", style="green")
+        self._print("\nQ  The same question again.")
+        again = ask(self._port, QUESTION, lambda _: None)
+        if again.cache != "hit":
+            raise Failed(f"the second answer did not come from the response cache, but from {again.endpoint}")
+        self._print(f"\nA  The same answer, from the response cache: {again.seconds * 1000:.0f} ms, ${again.usd:g}")
+
+    def _stream(self) -> Callable[[str], None]:
+        """Prints pieces of text as they come; a line ends before the word that would not fit."""
+        column = len(INDENT)
+
+        def show(piece: str) -> None:
+            nonlocal column
+            if column + len(piece) > WIDTH and piece.startswith(" "):
+                self._print(f"\n{INDENT}", end="")
+                piece, column = piece[1:], len(INDENT)
+            self._print(piece, end="")
+            column += len(piece)
+
+        return show
+
+    def _say_more(self, policies: Path, traffic: bool) -> None:
+        self._print("\nAsk it yourself", style="bold")
+        self._print(CURL.format(url=self._url))
+        self._print("\nThe same with openai-python", style="bold")
+        self._print(PYTHON.format(url=self._url))
+        self._print("\nWhere would a request go, and why?", style="bold")
+        self._print(f"{_command()} explain \\\n  --url {self._url} --model deepseek-v3.2:nitro")
+        self._print("\nChange a policy: traffic follows as soon as the file is saved", style="bold")
+        self._print(f"$EDITOR {shlex.quote(str(policies / 'balanced.yaml'))}")
+        self._print("\nLook", style="bold")
+        self._print(f"{self._url}/               hosts, prices, the latest requests")
+        self._print(f"{self._url}/metrics        for Prometheus")
+        self._print(f"{self._url}/health/ready   for load balancers")
+        self._print("\nCtrl-C ends the demo and removes its files.")
+        if traffic:
+            self._print(f"\nSample traffic flows, and is counted every {COUNTED_EVERY:.0f} s:")
+
+    async def _stay(self, children: Sequence[Child], traffic: bool) -> None:
+        """Until a signal. Raises Failed when a child ends before."""
+        stop = asyncio.Event()
+        for number in SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        source = Traffic(f"{self._url}/v1", None, read_trace())
+        flow = [asyncio.create_task(source.run()), asyncio.create_task(self._count(source.summary))] if traffic else []
+        while not stop.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), LOOK_EVERY)
+            for child in children:
+                if not stop.is_set() and child.process.poll() is not None:
+                    raise child.complaint("ended")
+            for task in flow:
+                if task.done():
+                    task.result()
+
+    async def _count(self, summary: Summary) -> None:
+        while True:
+            await asyncio.sleep(COUNTED_EVERY)
+            self._print(
+                f"{time.strftime('%H:%M:%S')}  {summary.sent} sent, {summary.ok} answered, "
+                f"{summary.cache_hits} from the cache, {summary.failed} failed, {summary.in_flight} in flight"
+            )
+
+    def _print(self, text: str, style: str | None = None, end: str = "\n") -> None:
+        self._console.print(text, style=style, end=end)
+
+
+CURL = """\
+curl -N {url}/v1/chat/completions \\
+  -H 'content-type: application/json' \\
+  -d '{{"model": "deepseek-v3.2", "stream": true,
+       "messages": [{{"role": "user", "content": "Hello"}}]}}'"""
+
+PYTHON = """\
+from openai import OpenAI
+client = OpenAI(base_url="{url}/v1", api_key="none")
+print(client.chat.completions.create(model="deepseek-v3.2",
+    messages=[{{"role": "user", "content": "Hello"}}]).choices[0].message.content)"""
+
+
+@contextmanager
+def _running(name: str, module: Sequence[str], log: Path) -> Iterator[Child]:
+    """A Python module as a process in a session of its own, so that Ctrl-C is for the demo, which ends it in order."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *module],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environ,
+            start_new_session=True,
+            preexec_fn=tie(os.getpid()),
+        )
+    try:
+        yield Child(name, process, log)
+    finally:
+        _end(process)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """SIGTERM lets the gateway finish what it does, SIGINT after it does not, and SIGKILL is for what hangs."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
+        process.send_signal(number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(ENDED_WITHIN)
+            return
+
+
+def _await(ready: Callable[[], bool], child: Child) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while not ready():
+        if child.process.poll() is not None or time.monotonic() > deadline:
+            raise child.complaint("did not start")
+        time.sleep(0.02)
+
+
+def _served(reply: Reply) -> str:
+    return (
+        f"{reply.endpoint}: TTFT {reply.ttft:.2f} s, "
+        f"{reply.prompt_tokens} tokens in, {reply.output_tokens} out, ${reply.usd:.6f}"
+    )
+
+
+def _command() -> str:
+    """How this user can start `gateway`: by its name, or by its path where that is not on the PATH."""
+    own = Path(sys.executable).with_name("gateway")
+    return "gateway" if shutil.which("gateway") or not own.exists() else shlex.quote(str(own))
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _ignore_signals() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

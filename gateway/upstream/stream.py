@@ -1,0 +1,206 @@
+"""Reads a streamed answer: when its first token comes, what may flow on untouched, how it ends.
+
+    waiting --first token--> flowing <--a mark that could matter--> parsing --[DONE] or end--> over
+
+While flowing, bytes are only scanned for the marks; in the other phases every event is parsed, as it always is where
+the host's shape is not the clients'. The finish chunk is held until usage is known, because it carries the cost. A
+failure may come in any phase; whether it can be hidden is for the exchange to decide.
+"""
+
+from typing import Any
+
+import orjson
+
+from gateway.types import Failure
+from gateway.upstream import shape, sse
+from gateway.upstream.reader import Listener, Reader, parsed
+from gateway.upstream.usage import read_usage
+from gateway.upstream.verdict import finish, in_band
+
+LARGEST_START = 1024 * 1024  # bytes of events before the first token
+_MARKS = (b'"finish_reason":"', b'"finish_reason": "', b'"error"', b"data: [DONE]", b"data:[DONE]")
+_DELTA = b'"delta"'  # once in a chunk of one choice; inside a JSON string its quotes would be escaped
+
+
+class StreamReader(Reader):
+    """A streamed answer of `choices` choices (`n`), which has ended well when each of them has.
+
+    With `rewrite`, every event is brought to the clients' shape; else bytes flow untouched up to the finish chunk.
+    """
+
+    __slots__ = ("_choices", "_ended_choices", "_ends", "_events", "_held", "_phase", "_rewrite", "_splitter")
+
+    def __init__(self, listener: Listener, now: float, *, rewrite: bool, choices: int = 1) -> None:
+        super().__init__(listener, now)
+        self._rewrite = rewrite
+        self._choices = choices
+        self._splitter = sse.Splitter()
+        self._phase = self._waiting
+        self._held: list[bytes] = []  # events before the first token
+        self._ends: list[dict[str, Any]] = []  # finish chunks, held until usage is known
+        self._ended_choices: set[int] = set()
+        self._events = 0
+
+    @property
+    def finished(self) -> bool:
+        return len(self._ended_choices) >= self._choices
+
+    def tail(self, usage: dict[str, Any], include_usage: bool) -> bytes:
+        """The end of the stream for the client: finish chunks with usage (or a chunk of its own for it), and [DONE]."""
+        out = self._ends[:-1]
+        last = self._ends[-1]
+        if include_usage:
+            out += [last, {**last, "choices": [], "usage": usage}]
+        else:
+            out.append({**last, "usage": usage})
+        return b"".join(map(sse.event, (*map(orjson.dumps, out), sse.DONE)))
+
+    def estimated_output(self) -> int:
+        return self._events
+
+    def _fail(self, failure: Failure) -> None:
+        if self.finished:
+            self._finish()  # what went wrong came after the answer
+        else:
+            super()._fail(failure)
+
+    def _take(self, data: bytes) -> None:
+        try:
+            block = self._splitter.feed(data)
+        except sse.TooLong as error:
+            self._fail(Failure("garbage", str(error)))
+            return
+        if block:
+            self._phase(block)
+
+    def _ended(self) -> None:
+        rest = self._splitter.rest().strip()
+        if rest.startswith(b"{") and self._phase == self._waiting:
+            self._fail(in_band(parsed(rest) or {}) or Failure("garbage", "the host did not answer with a stream"))
+        elif rest:  # some hosts leave out the last blank line
+            self._phase(rest + b"\n\n")
+        if not self._over:
+            self._stopped()
+
+    def _waiting(self, block: bytes) -> None:
+        start = 0
+        for raw, data in sse.events(block):
+            if data:
+                payload = self._payload(data)
+                if payload is None or not self._may_begin(payload):
+                    return
+                if _is_answer(payload):
+                    self._begin(block[start:])
+                    return
+                self._hold(raw)
+            start += len(raw)
+            if self._over:
+                return
+
+    def _may_begin(self, payload: dict[str, Any]) -> bool:
+        """False and a failure for an end that is none: before the first token another endpoint can be asked."""
+        for choice in _ended(payload):
+            reason = self._clean(choice["finish_reason"])
+            if reason is None:
+                return False
+            self.finish_reason = reason
+        return True
+
+    def _hold(self, raw: bytes) -> None:
+        self._held.append(raw)
+        self._size += len(raw)
+        if self._size > LARGEST_START:
+            self._fail(Failure("garbage", f"over {LARGEST_START} bytes of events without a first token"))
+
+    def _begin(self, block: bytes) -> None:
+        """`block` starts with the first token: everything flows from here."""
+        self._listener.on_first_token()
+        held = b"".join(self._held)
+        self._held.clear()
+        self._phase = self._parsing if self._rewrite else self._flowing
+        self._phase(held + block)
+
+    def _flowing(self, block: bytes) -> None:
+        for mark in _MARKS:
+            if mark in block:
+                self._phase = self._parsing
+                self._parsing(block)
+                return
+        self._events += block.count(_DELTA)
+        self._listener.on_chunk(block)
+
+    def _parsing(self, block: bytes) -> None:
+        for raw, data in sse.events(block):
+            payload = self._payload(data) if data else None
+            if payload is not None:
+                self._event(raw, payload)
+            elif not data:
+                self._listener.on_chunk(raw)
+            if self._over:
+                return
+        if not self._ends and not self._rewrite:
+            self._phase = self._flowing  # a mark inside text: nothing has ended
+
+    def _event(self, raw: bytes, payload: dict[str, Any]) -> None:
+        used = read_usage(payload.get("usage"))
+        if ended := _ended(payload):
+            self._take_ends(payload, ended)
+        elif payload.get("choices") or not self._ends:
+            self._events += raw.count(_DELTA)
+            self._listener.on_chunk(sse.event(orjson.dumps(shape.chunk(payload))) if self._rewrite else raw)
+        if self._ends and used.source == "host":  # before the end it would be a running count
+            self.usage = used
+
+    def _take_ends(self, payload: dict[str, Any], ended: list[dict[str, Any]]) -> None:
+        """Keeps a finish chunk. Some hosts repeat it with the usage."""
+        for choice in ended:
+            reason = self._clean(choice["finish_reason"])
+            if reason is None:
+                return
+            choice["finish_reason"] = self.finish_reason = reason
+        indexes = {choice.get("index", 0) for choice in ended}
+        if not indexes <= self._ended_choices:
+            self._ended_choices |= indexes
+            payload.pop("usage", None)
+            self._ends.append(shape.chunk(payload))
+
+    def _payload(self, data: bytes) -> dict[str, Any] | None:
+        """The event's JSON; None when the stream is over, by [DONE] or by a failure."""
+        if data == sse.DONE:
+            self._done()
+            return None
+        payload = parsed(data)
+        if payload is None:
+            self._fail(Failure("garbage", "an event of the host's stream is not a JSON object"))
+        elif failure := in_band(payload):
+            self._fail(failure)
+        elif not shape.is_sound(payload, "delta"):
+            self._fail(Failure("garbage", "an event of the host's stream has choices that are not a chunk's"))
+        else:
+            return payload
+        return None
+
+    def _done(self) -> None:
+        if self._ends:
+            self._finish()
+        else:
+            self._stopped()
+
+    def _stopped(self) -> None:
+        """The stream is over, perhaps before its time."""
+        if self._phase == self._waiting and self.finish_reason:
+            self._fail(Failure("empty", "the host's stream ended without content"))
+        else:
+            self._fail(Failure("unclean", "the host's stream ended without a finish reason"))
+
+
+def _ended(payload: dict[str, Any]) -> list[dict[str, Any]]:
+    return [choice for choice in payload.get("choices") or () if choice.get("finish_reason")]
+
+
+def _is_answer(payload: dict[str, Any]) -> bool:
+    """Whether an event holds the first token, or an end that needs none (`length`, `content_filter`)."""
+    return any(
+        shape.says_something(choice.get("delta")) or finish(choice.get("finish_reason")) not in (None, "stop")
+        for choice in payload.get("choices") or ()
+    )

@@ -1,0 +1,189 @@
+"""The page as a browser gets it, over a real gateway with scripted hosts."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from gateway.page.page import STATIC
+from gateway.telemetry.ledger import read
+from gateway.types import PICO
+from tests.page.data import data, until
+from tests.support.gateway import gateway
+from tests.support.host import ScriptedHost, answers, chunks, completion, streams, usage
+
+DOCS = Path(__file__).parents[2] / "docs" / "page.md"
+KEYS = [{"tenant": "tenant-name", "key": "client-secret-0123456789"}]
+
+
+async def test_figures_are_those_of_the_ledger(tmp_path: Path) -> None:
+    used = usage(prompt=1000, completion=40, cached=400)
+    good = streams(chunks("Hello to you", used=used))
+    async with (
+        ScriptedHost([answers(503, {"error": {"message": "busy"}}), good, good]) as first,
+        ScriptedHost([good, good, good]) as second,
+        gateway(tmp_path, {"a/fp8": first.url, "b/fp8": second.url}) as running,
+    ):
+        for _ in range(3):
+            assert (await running.chat(stream=True)).status_code == 200
+        shown = await data(running)
+        rows = list(read(running.folder / "ledger"))
+    totals, endpoints = shown["totals"], {one["id"]: one for one in shown["models"][0]["endpoints"]}
+    assert totals["requests"] == sum(row.last for row in rows) == 3
+    assert totals["success"] == 1.0
+    assert totals["prompt_tokens"] == sum(row.prompt_tokens for row in rows)
+    assert totals["completion_tokens"] == sum(row.completion_tokens for row in rows)
+    assert totals["cost_usd"] == pytest.approx(sum(row.cost for row in rows) / PICO)
+    for name, one in endpoints.items():
+        own = [row for row in rows if row.endpoint == name]
+        assert one["attempts"] == len(own)
+        assert one["share"] == pytest.approx(len(own) / len(rows))
+        assert one["cost_usd"] == pytest.approx(sum(row.cost for row in own) / PICO)
+        if any(row.outcome == "ok" for row in own):
+            assert one["success"] == pytest.approx(sum(row.outcome == "ok" for row in own) / len(own))
+            assert one["cache_hit"] == pytest.approx(0.4)
+            assert one["effective_input"] == pytest.approx(0.25 * 0.6 + 0.05 * 0.4)
+            assert one["ttft_p50"] > 0
+            assert one["throughput_p50"] > 0
+        assert one["in_flight"] == 0
+        assert one["state"] == "closed"
+
+
+async def test_an_exchange_shows_with_all_its_attempts_and_its_plan(tmp_path: Path) -> None:
+    failing = answers(500, {"error": {"message": "boom"}})
+    async with (
+        ScriptedHost(failing) as bad,
+        ScriptedHost(answers(200, completion("Hello"))) as good,
+        gateway(tmp_path, {"bad/fp8": bad.url, "good/fp8": good.url}) as running,
+    ):
+        reply = await running.chat()
+        shown = await data(running)
+    (one,) = shown["exchanges"]
+    assert one["id"] == reply.headers["x-generation-id"]
+    assert (one["policy"], one["endpoint"], one["outcome"], one["status"]) == ("balanced", "good/fp8", "ok", 200)
+    assert one["attempts"] == int(reply.headers["x-gateway-attempts"]) == 1 + len(bad.requests)
+    assert (one["prompt_tokens"], one["completion_tokens"]) == (10, 5)
+    assert one["cost_usd"] == pytest.approx((10 * 0.25 + 5 * 0.5) / 1e6)
+    assert {choice["endpoint"] for choice in one["plan"]["ranked"]} == {"bad/fp8", "good/fp8"}
+    assert one["plan"]["dropped"] == []
+
+
+async def test_an_endpoint_that_was_dropped_shows_with_its_reason(tmp_path: Path) -> None:
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    async with (
+        ScriptedHost(answers(200, completion("Hello"))) as host,
+        gateway(tmp_path, {"a/fp8": host.url}, endpoint={"supports": []}) as running,
+    ):
+        await running.chat(tools=tools)
+        (one,) = (await data(running))["exchanges"]
+    assert one["outcome"] == "unrouted"
+    assert one["endpoint"] == ""
+    assert [(drop["endpoint"], drop["rule"]) for drop in one["plan"]["dropped"]] == [("a/fp8", "capability")]
+
+
+async def test_nothing_secret_is_on_the_page(tmp_path: Path) -> None:
+    """Neither keys nor prompts, not even where a host repeats them in its own words."""
+    echo = {"error": {"message": "Incorrect API key provided: host-secret", "code": "invalid_api_key"}}
+    environ, endpoint = {"HOST_KEY": "host-secret"}, {"api_key_env": "HOST_KEY"}
+    async with (
+        ScriptedHost(answers(401, echo)) as host,
+        gateway(tmp_path, {"a/fp8": host.url}, environ=environ, endpoint=endpoint, keys=KEYS) as running,
+    ):
+        headers = {"authorization": f"Bearer {KEYS[0]['key']}", "x-title": "app-name"}
+        await running.chat("prompt-text", headers=headers)
+        shown = await until(running, lambda shown: shown["models"][0]["endpoints"][0]["state"] == "open")
+        await running.chat("prompt-text", headers=headers)
+        shown = await until(running, lambda shown: len(shown["exchanges"]) == 2)
+    text = json.dumps(shown)
+    assert shown["needs_key"] is True
+    assert "account" in shown["models"][0]["endpoints"][0]["why"]
+    assert "account" in shown["exchanges"][0]["plan"]["ranked"][0]["behind_because"]
+    for secret in ("client-secret", "host-secret", "tenant-name", "app-name", "prompt-text", "Incorrect"):
+        assert secret not in text
+
+
+async def test_a_policy_problem_shows_with_its_place(tmp_path: Path) -> None:
+    async with ScriptedHost(answers()) as host, gateway(tmp_path, {"a/fp8": host.url}) as running:
+        assert (await data(running))["policies"]["problems"] == []
+        (running.policies / "broken.yaml").write_text("name: broken\nkeepalive: 10\n")
+        found = (await until(running, lambda shown: shown["policies"]["problems"]))["policies"]
+    assert re.search(r"broken\.yaml:2:\d+: ", found["problems"][0])
+    assert "broken" not in {one["name"] for one in found["in_force"]}
+    assert found["default"] == "balanced"
+
+
+async def test_before_the_first_request_every_figure_is_zero_or_unknown(tmp_path: Path) -> None:
+    async with ScriptedHost(answers()) as host, gateway(tmp_path, {"a/fp8": host.url}) as running:
+        shown = await data(running)
+    (one,) = shown["models"][0]["endpoints"]
+    assert shown["exchanges"] == []
+    assert shown["needs_key"] is False
+    assert (shown["totals"]["requests"], shown["totals"]["success"], shown["totals"]["ttft_p50"]) == (0, None, None)
+    assert (one["attempts"], one["share"], one["success"], one["cost_usd"]) == (0, None, None, 0.0)
+    assert one["price"] == {"input": 0.25, "cached_input": 0.05, "output": 0.5, "as_of": "unknown"}
+    assert shown["models"][0]["input_usd"] == [0.25, 0.25]
+
+
+async def test_an_endpoint_without_its_key_says_which_to_set(tmp_path: Path) -> None:
+    async with gateway(
+        tmp_path, {"a/fp8": "http://127.0.0.1:1"}, endpoint={"provider": "a", "api_key_env": "A_KEY"}
+    ) as running:
+        (model,) = (await data(running))["models"]
+    assert model["endpoints"] == []
+    assert model["unused"] == [{"id": "a/fp8", "set": "A_KEY"}]
+    assert model["output_usd"] == [0.5, 0.5]
+
+
+async def test_page_and_files_are_served_without_a_key(tmp_path: Path) -> None:
+    async with ScriptedHost(answers()) as host, gateway(tmp_path, {"a/fp8": host.url}, keys=KEYS) as running:
+        page = await running.client.get("/")
+        files = {name: await running.client.get(f"/page/static/{name}") for name in ("page.css", "page.js", "icon.svg")}
+        missing = await running.client.get("/page/static/..%2Fpage.py")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-security-policy"].startswith("default-src 'self'")
+    assert [one.status_code for one in files.values()] == [200, 200, 200]
+    assert files["page.js"].headers["content-type"].startswith("text/javascript")
+    assert missing.status_code == 404
+
+
+def test_nothing_is_loaded_from_elsewhere_and_no_text_becomes_markup() -> None:
+    texts = {path.name: path.read_text() for path in STATIC.iterdir()}
+    for name, text in texts.items():
+        addresses = set(re.findall(r"(?:https?:)?//[\w.]+", re.sub(r"^\s*//.*$|\S+\s+// .*$", "", text, flags=re.M)))
+        assert addresses <= {"http://www.w3.org"}, name  # the namespace of SVG
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", texts["page.js"])
+    assert not re.search(r"\sstyle=|\son\w+=|<script(?![^>]* src=)", texts["index.html"])
+
+
+class Panels(HTMLParser):
+    """Headings of the page, each with the names of the figures under it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, list[str]] = {}
+        self._in: str | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._in = tag if tag in ("h2", "th", "dt") else None
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in = None
+
+    def handle_data(self, text: str) -> None:
+        if self._in == "h2":
+            self.found[text] = []
+        elif self._in:
+            next(reversed(self.found.values())).append(text)
+
+
+def test_every_panel_and_every_figure_is_documented() -> None:
+    panels = Panels()
+    panels.feed((STATIC / "index.html").read_text())
+    assert len(panels.found) == 8
+    sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", DOCS.read_text(), flags=re.M | re.S))
+    assert set(sections) == set(panels.found)
+    for panel, figures in panels.found.items():
+        documented = re.findall(r"^\| (?!figure)([^|]+?) \|", sections[panel], flags=re.M)
+        assert documented == figures, panel

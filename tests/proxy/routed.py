@@ -1,0 +1,173 @@
+"""A gateway over scripted hosts, asked in a fixed order, whose books are checked when a test is done.
+
+    async with routed(tmp_path, first, second, timeouts={"gap": "300ms"}) as running: ...
+
+Endpoints are `a/fp8`, `b/fp8`, ... in the order of the hosts, and are tried in it.
+"""
+
+import asyncio
+import json
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from gateway.telemetry.ledger import read
+from gateway.types import PICO, Row
+from tests.support.gateway import NO_STORE, Running, gateway, total, write_policy
+from tests.support.host import Out, Received, Script, ScriptedHost
+
+Json = dict[str, Any]
+FIXED: Json = {"pick": {"how": "best", "explore": "0%"}}
+
+
+@asynccontextmanager
+async def routed(
+    tmp: Path, *hosts: ScriptedHost | str, store: str = NO_STORE, settings: Json | None = None, **policy: Any
+) -> AsyncIterator[Running]:
+    """The gateway under the policy `test`; `policy` adds fields to it, `settings` to gateway.yaml."""
+    write_policy(tmp / "policies", "test", **(FIXED | policy))
+    urls = {
+        f"{name}/fp8": host if isinstance(host, str) else host.url for name, host in zip("abcdef", hosts, strict=False)
+    }
+    before = asyncio.all_tasks()
+    async with gateway(tmp, urls, store=store, default_policy="test", **(settings or {})) as running:
+        yield running
+        await until(lambda: closed(running))
+        await check_books(running)
+    assert asyncio.all_tasks() - before <= {asyncio.current_task(), *_of(hosts)}, "a task was left behind"
+
+
+def rows(running: Running) -> list[Row]:
+    return list(read(running.folder / "ledger"))
+
+
+def outcomes(running: Running) -> list[tuple[str, str]]:
+    """(endpoint, outcome) of every row so far, in order."""
+    return [(row.endpoint, row.outcome) for row in rows(running)]
+
+
+def closed(running: Running) -> bool:
+    """Whether every exchange that has a row has its last one."""
+    found = rows(running)
+    return {row.exchange for row in found} == {row.exchange for row in found if row.last}
+
+
+async def check_books(running: Running) -> None:
+    """Each exchange is closed once, its attempts are numbered, and the metrics say what the rows say."""
+    found = rows(running)
+    assert max(Counter(row.exchange for row in found if row.last).values(), default=1) == 1, "closed twice"
+    for exchange in {row.exchange for row in found}:
+        numbers = [row.attempt for row in found if row.exchange == exchange]
+        assert numbers in ([0], list(range(1, len(numbers) + 1)))
+    text = (await running.client.get("/metrics")).text
+    assert total(text, "gateway_in_flight") == 0
+    for (endpoint, outcome), count in Counter((row.endpoint, row.outcome) for row in found if row.attempt).items():
+        assert total(text, "gateway_attempts_total", endpoint=endpoint, outcome=outcome) == count
+    for (outcome, code), count in Counter((one.outcome, one.client_status // 100) for one in found if one.last).items():
+        assert total(text, "gateway_requests_total", outcome=outcome, code=f"{code}xx") == count
+    assert total(text, "gateway_requests_total") == sum(row.last for row in found)
+    assert round(total(text, "gateway_cost_usd_total") * PICO) == sum(row.cost for row in found)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what happens in the same loop; TimeoutError after ten seconds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - it may be of anything, so nothing could set an event
+            await asyncio.sleep(0.002)
+
+
+def payloads(text: str) -> list[Json]:
+    """The JSON of a stream's events, without comments and [DONE]."""
+    data = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
+    return [json.loads(one) for one in data if one != "[DONE]"]
+
+
+def content(text: str) -> str:
+    return "".join(choice["delta"].get("content") or "" for one in payloads(text) for choice in one["choices"])
+
+
+def error(response: httpx.Response) -> Json:
+    """The error of a whole response, in the OpenAI shape."""
+    found: Json = response.json()["error"]
+    assert {"message", "type", "param", "code"} <= found.keys()
+    assert isinstance(found["message"], str)
+    return found
+
+
+def broken(text: str) -> Json:
+    """The error at the end of a stream, which has no [DONE]."""
+    assert "[DONE]" not in text
+    last = payloads(text)[-1]
+    assert last["choices"][0]["finish_reason"] == "error"
+    assert isinstance(last["error"]["code"], int)
+    found: Json = last["error"]
+    return found
+
+
+def says(*parts: bytes, then: str = "end", status: int = 200) -> Script:
+    """A stream of these bytes, which then ends, is `cut`, `reset`, or stalls."""
+
+    async def script(_: Received, out: Out) -> None:
+        await out.head(status, {"content-type": "text/event-stream"})
+        for part in parts:
+            await out.send(part)
+        if then == "end":
+            await out.end()
+        elif then == "stall":
+            await out.stall()
+        else:
+            getattr(out, then)()
+
+    return script
+
+
+async def stalls(_: Received, out: Out) -> None:
+    """A host that takes the request and says nothing."""
+    await out.stall()
+
+
+def data(payload: Any) -> bytes:
+    return b"data: " + json.dumps(payload).encode() + b"\n\n"
+
+
+def chunk(delta: Json, finish: str | None = None, **more: Any) -> bytes:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return data({"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice], **more})
+
+
+ROLE = chunk({"role": "assistant", "content": ""})
+WORD = chunk({"content": "Hello"})
+STOP = chunk({}, "stop")
+DONE = b"data: [DONE]\n\n"
+
+
+@contextmanager
+def nobody() -> Iterator[str]:
+    """The URL of a port where nobody listens."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+
+
+@contextmanager
+def full() -> Iterator[str]:
+    """The URL of a listener that accepts nobody and whose queue is full: to connect takes for ever."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        for one in waiting:
+            one.close()
+
+
+def _of(hosts: tuple[ScriptedHost | str, ...]) -> set[asyncio.Task[Any]]:
+    return {connection.task for host in hosts if isinstance(host, ScriptedHost) for connection in host.connections}

@@ -1,0 +1,165 @@
+"""Each rule that drops an endpoint, with what it says; each reason that puts one behind the others."""
+
+from typing import Any
+
+import pytest
+
+from gateway.route.endpoint import EndpointState
+from gateway.route.filters import Tier, forbidden, tier
+from gateway.types import DataFacts, Endpoint, Limit, Limits, Pick, Policy, Price, Request, Require
+from tests.route.world import NOW, endpoint, fresh, request
+
+
+def reason(one: Endpoint, policy: Policy = Policy("p"), asked: Request | None = None) -> str | None:
+    found = forbidden(EndpointState(one), asked or request(), policy, NOW)
+    return f"{found.rule}: {found.detail}" if found else None
+
+
+def requiring(**rules: Any) -> Policy:
+    return Policy("p", require=Require(**rules))
+
+
+def limited(measure: Any, operator: Any, value: float) -> Policy:
+    return requiring(limits=(Limit(measure, operator, value),))
+
+
+@pytest.mark.parametrize(
+    ("one", "policy", "expected"),
+    [
+        (endpoint("a/fp8"), requiring(only=("b",)), "require.only: only b"),
+        (endpoint("a/fp8"), requiring(ignore=("a",)), "require.ignore: named in the policy"),
+        (endpoint("a/fp8"), requiring(ignore=("a/fp8",)), "require.ignore: named in the policy"),
+        (endpoint(), requiring(quantization=("bf16", "fp16")), "require.quantization: is fp8, needs bf16 or fp16"),
+        (endpoint(), requiring(region=("eu",)), "require.region: is unknown, needs eu"),
+        (endpoint(), requiring(zdr=True), "require.zdr: zero data retention is unknown"),
+        (endpoint(), requiring(no_training=True), "require.no_training: training on prompts is unknown"),
+        (endpoint(), limited("price.input", "<=", 0.2), "price.input: is 0.25, needs <= 0.2"),
+        (endpoint(), limited("context", ">=", 200_000), "context: is 1.638e+05, needs >= 200000"),
+        (endpoint(max_output=8_000), limited("max_output", ">=", 9_000), "max_output: is 8000, needs >= 9000"),
+        (endpoint(), limited("tools_ok", ">=", 0.95), "tools_ok: is 0.9, needs >= 0.95"),
+        (
+            endpoint("a/fp8"),
+            Policy("p", pick=Pick("fixed", endpoint="gone/fp8")),
+            "pick.endpoint: the policy is fixed on gone/fp8",
+        ),
+    ],
+)
+def test_what_a_policy_forbids(one: Endpoint, policy: Policy, expected: str) -> None:
+    assert reason(one, policy) == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "policy"),
+    [
+        (endpoint("a/fp8"), requiring(only=("a",))),
+        (endpoint("a/fp8"), requiring(only=("b", "a/fp8"), ignore=("b",))),
+        (endpoint(), requiring(quantization=("fp8",))),
+        (endpoint(data=DataFacts("no", "yes", "eu")), requiring(zdr=True, no_training=True, region=("eu", "us"))),
+        (endpoint(), limited("price.input", "<=", 0.25)),
+        (endpoint(price=Price(0.2, 0.4)), limited("price.cached_input", "<=", 0.2)),
+        (endpoint(), limited("ttft_p95", "<=", 0.001)),
+        (endpoint("a/fp8"), Policy("p", pick=Pick("fixed", endpoint="a/fp8"))),
+    ],
+)
+def test_what_a_policy_allows(one: Endpoint, policy: Policy) -> None:
+    assert reason(one, policy) is None
+
+
+def test_a_fixed_endpoint_is_one_endpoint_not_all_of_a_provider() -> None:
+    assert reason(endpoint("a/fp8"), Policy("p", pick=Pick("fixed", endpoint="a"))) is not None
+
+
+@pytest.mark.parametrize(
+    ("one", "asked", "expected"),
+    [
+        (
+            endpoint(),
+            request(needs=frozenset({"tools", "seed", "logprobs"})),
+            "capability: does not support logprobs, seed",
+        ),
+        (endpoint(context=1_000), request(), "context: about 1,000 prompt tokens, takes 999"),
+        (endpoint(context=5_000), request(max_tokens=4_500), "context: about 1,000 prompt tokens, takes 500"),
+        (endpoint(max_input=900), request(), "context: about 1,000 prompt tokens, takes 900"),
+        (
+            endpoint(max_input=4_000, context=5_000),
+            request(max_tokens=4_500),
+            "context: about 1,000 prompt tokens, takes 500",
+        ),
+        (
+            endpoint(max_output=4_000),
+            request(max_tokens=5_000),
+            "max_output: 5,000 tokens asked for, gives 4,000",
+        ),
+    ],
+)
+def test_what_a_request_needs(one: Endpoint, asked: Request, expected: str) -> None:
+    assert reason(one, asked=asked) == expected
+
+
+def test_a_request_that_just_fits_is_allowed() -> None:
+    assert reason(endpoint(context=1_001), asked=request()) is None
+    assert reason(endpoint(context=2_000, max_output=1_000), asked=request(max_tokens=1_000)) is None
+
+
+def test_a_measured_limit_binds_from_twenty_samples() -> None:
+    state, policy = EndpointState(endpoint()), limited("ttft_p95", "<=", 2.0)
+    for number in range(20):
+        assert forbidden(fresh(state, NOW), request(), policy, NOW) is None, f"after {number} samples"
+        state.answered(5.0, 100, None, NOW)
+    found = forbidden(fresh(state, NOW), request(), policy, NOW)
+    assert found is not None
+    assert found.rule == "ttft_p95"
+
+
+def test_what_was_refused_lately_is_not_asked_again() -> None:
+    state, asked = EndpointState(endpoint()), request(body={"messages": [], "seed": 1})
+    state.refusals.remember("seed", asked, NOW)
+    found = forbidden(state, asked, Policy("p"), NOW)
+    assert found is not None
+    assert found.detail == "refused `seed` less than 10 min ago"
+    assert forbidden(state, request(), Policy("p"), NOW) is None
+
+
+# --- tiers ------------------------------------------------------------------------------------------------------
+
+
+def tier_of(state: EndpointState, policy: Policy = Policy("p"), now: float = NOW) -> tuple[Tier, str]:
+    level, why = tier(fresh(state, now), policy, now)
+    return level, f"{why.rule}: {why.detail}" if why else ""
+
+
+def test_nothing_against_it() -> None:
+    assert tier_of(EndpointState(endpoint())) == (Tier.GOOD, "")
+
+
+def test_a_missed_preference() -> None:
+    policy = Policy("p", prefer=(Limit("price.output", "<=", 0.4),))
+    assert tier_of(EndpointState(endpoint()), policy) == (
+        Tier.MISSED_PREFERENCE,
+        "price.output: is 0.5, needs <= 0.4",
+    )
+
+
+def test_a_rate_limit_holds_until_its_time_is_over() -> None:
+    state = EndpointState(endpoint())
+    state.not_before = NOW + 5
+    assert tier_of(state) == (Tier.BUSY, "rate limit: asked to wait another 5 s")
+    assert tier_of(state, now=NOW + 5) == (Tier.GOOD, "")
+
+
+def test_a_reached_concurrency_limit() -> None:
+    state = EndpointState(endpoint(limits=Limits(concurrency=2)))
+    state.in_flight = 1
+    assert tier_of(state) == (Tier.GOOD, "")
+    state.in_flight = 2
+    assert tier_of(state) == (Tier.BUSY, "limits.concurrency: 2 of 2 in use")
+
+
+def test_an_open_breaker_and_then_its_probe() -> None:
+    state = EndpointState(endpoint())
+    state.breaker.trip(NOW, 0.0, "server")
+    assert tier_of(state) == (Tier.BREAKER_OPEN, "breaker: open after server, next probe in 5 s")
+    assert tier_of(state, now=NOW + 5) == (Tier.GOOD, "")
+    state.breaker.sent(NOW + 5)
+    expected = "breaker: half-open after server, its probe is under way"
+    assert tier_of(state, now=NOW + 5) == (Tier.BREAKER_OPEN, expected)

@@ -1,0 +1,254 @@
+"""What the fleet learns when attempts end: whose fault, what is remembered, and how many are in flight."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.route.endpoint import EndpointState
+from gateway.route.fleet import Fleet
+from gateway.route.health import FAULTS_IN_A_ROW, State
+from gateway.types import BLAMED, Endpoint, Fault, Usage
+from tests.route.world import HOUR, NOW, attempt, endpoint, fail, fresh, request, succeed, teach
+
+TURN = ((1, 400), (2, 900))
+
+
+def fleet_of(*names: str, **changes: object) -> Fleet:
+    return Fleet(endpoint(name, **changes) for name in names)
+
+
+def breaker_after(fault: Fault, fleet: Fleet | None = None, **about: object) -> State:
+    """Of `a`, after that many attempts in a row failed like this."""
+    fleet = fleet or fleet_of("a", "b")
+    for _ in range(FAULTS_IN_A_ROW):
+        fail(fleet, attempt(fleet, "a", deadline=float(str(about.get("deadline", 10.0)))), fault, NOW)
+    return fleet.states["a"].breaker.state(NOW)
+
+
+# --- whose fault ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", sorted(BLAMED))
+def test_the_endpoints_faults_open_its_breaker(fault: Fault) -> None:
+    assert breaker_after(fault) is State.OPEN
+
+
+@pytest.mark.parametrize("fault", ["malformed", "rejected", "account", "rate_limited"])
+def test_other_faults_do_not(fault: Fault) -> None:
+    assert breaker_after(fault) is State.CLOSED
+
+
+def test_a_timeout_that_no_peer_would_have_met_is_nobodys_fault() -> None:
+    fleet = fleet_of("a", "b")
+    teach(fleet, "b", [20.0] * 100)
+    fresh(fleet.states["b"], NOW)
+    assert breaker_after("timeout_first_token", fleet, deadline=10.0) is State.CLOSED
+    assert breaker_after("timeout_first_token", fleet, deadline=30.0) is State.OPEN
+
+
+def test_peers_are_compared_at_that_prompt_size() -> None:
+    fleet = fleet_of("a", "b")
+    teach(fleet, "b", [20.0] * 100, prompt_tokens=50_000)
+    fresh(fleet.states["b"], NOW)
+    for _ in range(FAULTS_IN_A_ROW):
+        fail(fleet, attempt(fleet, "a", request(prompt_tokens=50_000)), "timeout_first_token", NOW)
+    assert fleet.states["a"].breaker.state(NOW) is State.CLOSED
+    assert breaker_after("timeout_first_token", fleet) is State.OPEN, "small prompts are answered in time"
+
+
+def test_a_whole_answer_is_compared_with_the_peers_time_to_write_it() -> None:
+    fleet = fleet_of("a", "b")  # by default 5,600 tokens at 15 a second
+    whole = request(stream=False)
+    for _ in range(FAULTS_IN_A_ROW):
+        fail(fleet, attempt(fleet, "a", whole, deadline=60.0), "timeout_total", NOW)
+    assert fleet.states["a"].breaker.state(NOW) is State.CLOSED
+    for _ in range(FAULTS_IN_A_ROW):
+        fail(fleet, attempt(fleet, "a", whole, deadline=600.0), "timeout_total", NOW)
+    assert fleet.states["a"].breaker.state(NOW) is State.OPEN
+
+
+def test_an_endpoint_without_peers_is_blamed() -> None:
+    assert breaker_after("timeout_first_token", fleet_of("a"), deadline=0.1) is State.OPEN
+
+
+def test_a_timeout_shows_in_the_endpoints_own_times() -> None:
+    fleet = fleet_of("a", "b")
+    teach(fleet, "a", [1.0] * 20)
+    for _ in range(20):
+        fail(fleet, attempt(fleet, "a", now=NOW), "timeout_first_token", NOW + 10)
+    assert fresh(fleet.states["a"], NOW + 10).ttft_p95[0] == pytest.approx(10.0, rel=0.1)
+
+
+def test_a_rate_limit_shifts_load_for_as_long_as_the_host_says() -> None:
+    fleet = fleet_of("a")
+    fail(fleet, attempt(fleet, "a"), "rate_limited", NOW, retry_after=7.0)
+    assert fleet.states["a"].not_before == NOW + 7
+    fail(fleet, attempt(fleet, "a"), "rate_limited", NOW, retry_after=2.0)
+    assert fleet.states["a"].not_before == NOW + 7, "the longer wait holds"
+
+
+def test_a_rate_limit_without_a_time_shifts_load_for_a_second() -> None:
+    fleet = fleet_of("a")
+    fail(fleet, attempt(fleet, "a"), "rate_limited", NOW)
+    assert fleet.states["a"].not_before == NOW + 1
+
+
+def test_rate_limits_count_as_failures_in_the_score() -> None:
+    fleet = fleet_of("a")
+    for _ in range(20):
+        fail(fleet, attempt(fleet, "a"), "rate_limited", NOW)
+    assert fresh(fleet.states["a"], NOW).fails > 0.5
+
+
+def test_a_rejected_parameter_is_remembered() -> None:
+    fleet = fleet_of("a")
+    seeded = request(body={"messages": [], "seed": 1})
+    fail(fleet, attempt(fleet, "a", seeded), "rejected", NOW, param="seed")
+    assert fleet.states["a"].refusals.against(seeded, NOW) == "seed"
+
+
+def test_a_rejection_without_a_parameter_is_not() -> None:
+    fleet = fleet_of("a")
+    fail(fleet, attempt(fleet, "a"), "rejected", NOW)
+    assert fleet.states["a"].refusals.against(request(), NOW) is None
+
+
+def test_distrust_opens_every_breaker_of_the_credential() -> None:
+    mine, yours = {"api_key_env": "MINE"}, {"api_key_env": "YOURS"}
+    fleet = Fleet([endpoint("a", **mine), endpoint("b", **mine), endpoint("c", **yours), endpoint("d")])
+    fleet.distrust("a", "account 402", NOW, 0.0)
+    opened = [name for name, state in fleet.states.items() if state.breaker.state(NOW) is State.OPEN]
+    assert opened == ["a", "b"]
+
+
+def test_distrust_without_a_credential_opens_one_breaker() -> None:
+    fleet = fleet_of("a", "b")
+    fleet.distrust("a", "account 401", NOW, 0.0)
+    fleet.distrust("gone", "account 401", NOW, 0.0)
+    assert [state.breaker.state(NOW) for state in fleet.states.values()] == [State.OPEN, State.CLOSED]
+
+
+# --- cancels ----------------------------------------------------------------------------------------------------
+
+
+def test_a_cancelled_probe_gives_its_place_back() -> None:
+    fleet = fleet_of("a")
+    fleet.distrust("a", "account 402", NOW, 0.0)
+    breaker, later = fleet.states["a"].breaker, NOW + 6
+    tried = attempt(fleet, "a", now=later)
+    assert not breaker.allows(later)
+    fleet.released(tried, None, later)
+    assert breaker.allows(later)
+
+
+def test_clients_who_leave_a_slow_endpoint_make_its_slowness_known() -> None:
+    fleet = fleet_of("a")
+    teach(fleet, "a", [1.0] * 20)
+    for _ in range(40):
+        fleet.released(attempt(fleet, "a", now=NOW), None, NOW + 8)
+    assert fresh(fleet.states["a"], NOW + 8).ttft_p50[0] == pytest.approx(8.0, rel=0.1)
+
+
+def test_clients_who_leave_after_the_first_token_say_nothing_about_speed() -> None:
+    fleet = fleet_of("a")
+    teach(fleet, "a", [1.0] * 20)
+    for _ in range(40):
+        fleet.released(attempt(fleet, "a", now=NOW), 1.0, NOW + 60)
+    assert fresh(fleet.states["a"], NOW).ttft_p95[0] < 2
+
+
+# --- successes --------------------------------------------------------------------------------------------------
+
+
+def test_output_lengths_are_learned_by_kind_from_what_hosts_count() -> None:
+    fleet = fleet_of("a")
+    for _ in range(100):
+        succeed(fleet, attempt(fleet, "a", request(thinking=True)), NOW, usage=Usage(1_000, 0, 4_000, 0, "host"))
+        succeed(fleet, attempt(fleet, "a"), NOW, usage=Usage(1_000, 0, 9, 0, "estimated"))
+    assert fleet.demand(request(thinking=True), NOW + 1, HOUR).output_tokens == pytest.approx(3_700, rel=0.1)
+    assert fleet.demand(request(), NOW + 1, HOUR).output_tokens == 350
+
+
+def test_cached_shares_are_compared_not_tokens() -> None:
+    fleet = fleet_of("a")
+    for _ in range(50):  # 900 of 1,000 estimated tokens matched; the host counts 2,000, of which it had 1,800
+        tried = attempt(fleet, "a", request(prompt_tokens=1_000), matched=900)
+        succeed(fleet, tried, NOW, usage=Usage(2_000, 1_800, 10, 0, "host"))
+    assert fresh(fleet.states["a"], NOW).confirm > 0.95
+
+
+def test_without_an_expected_match_a_hit_says_nothing() -> None:
+    fleet = fleet_of("a")
+    succeed(fleet, attempt(fleet, "a", matched=0), NOW, usage=Usage(1_000, 900, 10, 0, "host"))
+    assert fresh(fleet.states["a"], NOW).confirm == 0.5
+
+
+def test_what_was_sent_is_found_again() -> None:
+    fleet = fleet_of("a", "b")
+    attempt(fleet, "a", request(prefix=TURN))
+    assert fleet.prefixes.matches(TURN, fleet.ttls, NOW + 1) == {"a": 900}
+
+
+# --- configuration ----------------------------------------------------------------------------------------------
+
+
+def test_endpoints_that_stay_keep_what_was_learned() -> None:
+    fleet = fleet_of("a", "b")
+    teach(fleet, "a", [0.1] * 100)
+    fleet.configure([endpoint("a", context=4_096), endpoint("c")])
+    assert list(fleet.states) == list(fleet.ttls) == ["a", "c"]
+    assert fresh(fleet.states["a"], NOW).ttft_p50[0] < 0.2
+    assert fleet.states["a"].endpoint.context == 4_096
+
+
+def test_an_attempt_ends_where_it_began_when_its_endpoint_left_and_came_back() -> None:
+    fleet = fleet_of("a", "b")
+    before = fleet.states["a"]
+    running = [attempt(fleet, "a") for _ in range(4)]
+    fleet.configure([endpoint("b")])
+    fail(fleet, running[0], "server", NOW)
+    fleet.configure([endpoint("a"), endpoint("b")])
+    succeed(fleet, running[1], NOW)
+    fail(fleet, running[2], "cut", NOW)
+    fleet.released(running[3], None, NOW)
+    assert (before.in_flight, fleet.states["a"].in_flight) == (0, 0)
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("configure"), st.sets(st.sampled_from("abc")).map(sorted)),
+        st.tuples(st.just("send"), st.sampled_from("abc")),
+        st.tuples(st.sampled_from(["succeed", "fail", "release"]), st.integers(0, 20)),
+    ),
+    max_size=60,
+)
+
+
+@given(steps)
+def test_in_flight_is_what_was_sent_and_has_not_ended(history: list[tuple[str, object]]) -> None:
+    fleet = fleet_of("a", "b", "c")
+    running = []
+    seen: dict[int, EndpointState] = {id(state): state for state in fleet.states.values()}
+    for act, what in history:
+        if act == "configure":
+            fleet.configure(endpoint(name) for name in what)  # type: ignore[attr-defined]
+            seen |= {id(state): state for state in fleet.states.values()}
+        elif act == "send" and what in fleet.states:
+            running.append(attempt(fleet, str(what)))
+        elif running and act != "send":
+            tried = running.pop(int(str(what)) % len(running))
+            if act == "succeed":
+                succeed(fleet, tried, NOW)
+            elif act == "fail":
+                fail(fleet, tried, "server", NOW)
+            else:
+                fleet.released(tried, None, NOW)
+        for state in seen.values():
+            assert state.in_flight == sum(tried.state is state for tried in running)
+
+
+def test_a_changed_credential_or_price_takes_effect_at_once() -> None:
+    fleet = fleet_of("a")
+    changed: Endpoint = endpoint("a", api_key_env="OTHER")
+    fleet.configure([changed])
+    assert fleet.states["a"].endpoint is changed

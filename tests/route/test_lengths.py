@@ -1,0 +1,40 @@
+"""Answer lengths: published guesses until enough answers were seen."""
+
+import pytest
+
+from gateway.route.lengths import DEFAULT_LONGEST, DEFAULT_MEAN, Lengths
+
+
+def learned(*tokens: int) -> Lengths:
+    lengths = Lengths()
+    for count in tokens:
+        lengths.add(count, 0.0)
+    return lengths
+
+
+def test_defaults_hold_until_something_was_seen() -> None:
+    assert Lengths().expected(None, 0.0) == (DEFAULT_MEAN, DEFAULT_LONGEST)
+
+
+def test_the_client_limits_both() -> None:
+    assert Lengths().expected(100, 0.0) == (100, 100)
+
+
+def test_a_few_short_answers_do_not_shorten_the_longest() -> None:
+    mean, longest = learned(10, 10, 10).expected(None, 1.0)
+    assert mean < DEFAULT_MEAN
+    assert longest == DEFAULT_LONGEST
+
+
+def test_a_single_long_answer_lengthens_the_longest() -> None:
+    assert learned(60_000).expected(None, 1.0)[1] == pytest.approx(60_000, rel=0.08)
+
+
+def test_many_answers_outweigh_the_defaults() -> None:
+    mean, longest = learned(*[1_000] * 95, *[4_000] * 5).expected(None, 1.0)
+    assert mean == pytest.approx(1_150, rel=0.15)
+    assert longest == pytest.approx(4_000, rel=0.08)
+
+
+def test_what_was_learned_fades() -> None:
+    assert learned(*[1_000] * 100).expected(None, 1e6) == (pytest.approx(DEFAULT_MEAN), DEFAULT_LONGEST)

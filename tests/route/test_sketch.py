@@ -1,0 +1,94 @@
+"""Quantiles are right to 8 %, old samples fade, and no silence is too long."""
+
+from math import ceil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.route.sketch import LOWEST, Rate, Sketch
+
+samples = st.lists(st.floats(LOWEST, 100_000.0), min_size=1, max_size=200)
+shares = st.floats(0.01, 1.0)
+
+
+def filled(values: list[float], now: float = 0.0) -> Sketch:
+    sketch = Sketch()
+    for value in values:
+        sketch.add(value, now)
+    return sketch
+
+
+@given(samples, shares)
+def test_quantiles_are_right_to_8_percent(values: list[float], share: float) -> None:
+    true = sorted(values)[max(0, ceil(share * len(values) - 1e-9) - 1)]
+    assert filled(values).quantiles([share]) == [pytest.approx(true, rel=0.08)]
+
+
+@given(samples)
+def test_the_mean_is_right_to_8_percent(values: list[float]) -> None:
+    assert filled(values).mean() == pytest.approx(sum(values) / len(values), rel=0.08)
+
+
+@given(samples, st.floats(0.0, 1e9))
+def test_after_each_half_life_samples_count_half(values: list[float], start: float) -> None:
+    sketch = filled(values, start)
+    assert sketch.count(start) == pytest.approx(len(values))
+    assert sketch.count(start + 600.0) == pytest.approx(len(values) / 2)
+    assert sketch.count(start + 6_000.0) == pytest.approx(len(values) / 1024)
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 1e7), st.floats(0.001, 1000.0)), min_size=1, max_size=50))
+def test_no_pause_is_too_long(steps: list[tuple[float, float]]) -> None:
+    sketch, now = Sketch(), 0.0
+    for pause, value in steps:
+        now += pause
+        sketch.add(value, now)
+        assert 1.0 <= sketch.count(now) <= len(steps) + 1e-6
+        assert sketch.quantiles([1.0])[0] > 0
+
+
+def test_what_happened_lately_outweighs_what_was() -> None:
+    sketch = filled([10.0] * 100)
+    for _ in range(10):
+        sketch.add(1.0, now=6_000.0)
+    assert sketch.quantiles([0.5, 0.9]) == [pytest.approx(1.0, rel=0.08)] * 2
+
+
+def test_nothing_is_known_at_first_and_after_a_year_of_silence() -> None:
+    sketch = Sketch()
+    assert (sketch.count(0.0), sketch.quantiles([0.5]), sketch.mean()) == (0.0, [0.0], 0.0)
+    sketch.add(5.0, 0.0)
+    assert sketch.count(365 * 86_400.0) == 0.0
+    assert sketch.quantiles([0.5]) == [0.0]
+
+
+def test_values_outside_the_buckets_count_in_the_first_and_the_last() -> None:
+    low, high = filled([0.0]).quantiles([1.0])[0], filled([1e12]).quantiles([1.0])[0]
+    assert low == LOWEST
+    assert high > 100_000
+
+
+def test_a_rate_starts_from_its_prior_and_moves_to_what_is_seen() -> None:
+    rate = Rate(half_life=60.0)
+    assert rate.share(0.0, prior=0.9, strength=10.0) == pytest.approx(0.9)
+    for _ in range(1_000):
+        rate.add(False, 0.0)
+    assert rate.share(0.0, prior=0.9, strength=10.0) < 0.01
+
+
+def test_a_rate_fades_back_to_its_prior() -> None:
+    rate = Rate(half_life=60.0)
+    for _ in range(8):
+        rate.add(False, 0.0)
+    assert rate.count(60.0) == pytest.approx(4.0)
+    assert rate.share(6_000.0, prior=0.9, strength=10.0) == pytest.approx(0.9)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0.0, 1e6)), max_size=30), st.floats(0.0, 1.0))
+def test_a_share_is_a_share(ends: list[tuple[bool, float]], prior: float) -> None:
+    rate, now = Rate(half_life=60.0), 0.0
+    for good, pause in ends:
+        now += pause
+        rate.add(good, now)
+        assert 0.0 <= rate.share(now, prior, 1.0) <= 1.0

@@ -1,0 +1,80 @@
+"""Endpoints, requests and fleets for tests of the decision: small, with a usual value for everything."""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from gateway.route.cost import expect
+from gateway.route.endpoint import EndpointState
+from gateway.route.fleet import Fleet, Try
+from gateway.route.plan import Plan, make_plan
+from gateway.types import Endpoint, Failure, Fault, Policy, Price, Request, Usage
+
+NOW = 1_000.0
+HOUR = 12
+BEST = Policy("best")  # what `attempt` is expected under
+
+
+def endpoint(name: str = "a/fp8", **changes: Any) -> Endpoint:
+    usual: dict[str, Any] = {
+        "provider": name.partition("/")[0],
+        "base_url": "http://host.test/v1",
+        "model": "m",
+        "price": Price(input=0.25, output=0.5, cached_input=0.05),
+        "quantization": "fp8",
+        "supports": ("tools",),
+    }
+    return Endpoint(id=name, **(usual | changes))
+
+
+def request(**changes: Any) -> Request:
+    usual: dict[str, Any] = {
+        "id": "gen-1",
+        "body": {"messages": []},
+        "model": "m",
+        "policy": "test",
+        "stream": True,
+        "prompt_tokens": 1_000,
+    }
+    return Request(**(usual | changes))
+
+
+def plan(
+    fleet: Fleet, asked: Request | None = None, policy: Policy = BEST, now: float = NOW, chance: Any = Random(0).random
+) -> Plan:
+    return make_plan(asked or request(), policy, fleet, now, HOUR, chance)
+
+
+def attempt(
+    fleet: Fleet, name: str, asked: Request | None = None, now: float = NOW, deadline: float = 10.0, matched: int = 0
+) -> Try:
+    """One attempt at this endpoint, sent."""
+    asked = asked or request()
+    state = fleet.states[name]
+    if now >= state.due:
+        state.refresh(now)
+    demand = fleet.demand(asked, now, HOUR)
+    tried = Try(state, asked, demand, expect(state, demand, matched, BEST), deadline)
+    fleet.sent(tried, now)
+    return tried
+
+
+def succeed(fleet: Fleet, tried: Try, now: float, ttft: float | None = 1.0, usage: Usage | None = None) -> None:
+    counted = usage or Usage(tried.request.prompt_tokens, 0, 100, 0, "host")
+    fleet.succeeded(tried, counted, ttft, 30.0, now)
+
+
+def fail(fleet: Fleet, tried: Try, fault: Fault, now: float, **about: Any) -> None:
+    fleet.failed(tried, Failure(fault, "no", **about), now, chance=0.0)
+
+
+def teach(fleet: Fleet, name: str, ttfts: Sequence[float], now: float = NOW, **asked: Any) -> None:
+    """Good answers of this endpoint, all at once."""
+    for ttft in ttfts:
+        succeed(fleet, attempt(fleet, name, request(**asked), now), now, ttft)
+
+
+def fresh(state: EndpointState, now: float) -> EndpointState:
+    """The state with its figures as of this moment."""
+    state.refresh(now)
+    return state

@@ -1,0 +1,65 @@
+"""A host's JSON becomes the JSON that clients of `/v1` read."""
+
+from typing import Any
+
+import pytest
+
+from gateway.upstream import shape
+
+
+def test_reasoning_gets_the_name_that_clients_read() -> None:
+    assert shape.chunk({"choices": [{"delta": {"reasoning": "Hm"}}]}) == {
+        "choices": [{"delta": {"reasoning_content": "Hm"}}]
+    }
+
+
+def test_reasoning_under_both_names_is_kept_once() -> None:
+    delta = {"reasoning": "Hm", "reasoning_content": "Hm"}
+    assert shape.chunk({"choices": [{"delta": delta}]})["choices"][0]["delta"] == {"reasoning_content": "Hm"}
+
+
+@pytest.mark.parametrize("key", ["tool_calls", "audio", "function_call", "annotations", "reasoning_details"])
+@pytest.mark.parametrize("nothing", [None, []])
+def test_keys_that_clients_refuse_as_null_are_absent(key: str, nothing: Any) -> None:
+    assert shape.chunk({"choices": [{"delta": {"content": "a", key: nothing}}]}) == {
+        "choices": [{"delta": {"content": "a"}}]
+    }
+
+
+def test_null_usage_and_fingerprint_leave_a_chunk() -> None:
+    assert shape.chunk({"choices": [], "usage": None, "system_fingerprint": None}) == {"choices": []}
+    assert shape.chunk({"choices": [], "system_fingerprint": "fp"}) == {"choices": [], "system_fingerprint": "fp"}
+
+
+def test_unknown_fields_stay() -> None:
+    payload = {"choices": [{"delta": {"content": "a"}, "matched_stop": 1}], "prompt_logprobs": None}
+    assert shape.chunk(dict(payload)) == payload
+
+
+def test_a_whole_answer_has_a_fingerprint_key_and_our_usage() -> None:
+    message = {"role": "assistant", "content": "a", "audio": None, "tool_calls": None, "reasoning": None}
+    payload = {"choices": [{"message": message}], "usage": None}
+    assert shape.completion(payload, {"cost": 0.5}) == {
+        "choices": [{"message": {"role": "assistant", "content": "a", "reasoning_content": None}}],
+        "usage": {"cost": 0.5},
+        "system_fingerprint": None,
+    }
+
+
+@pytest.mark.parametrize(
+    "part", [None, {}, {"content": ""}, {"content": None, "role": "assistant"}, {"tool_calls": []}]
+)
+def test_nothing_is_said(part: Any) -> None:
+    assert not shape.says_something(part)
+
+
+@pytest.mark.parametrize("key", ["content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call"])
+def test_something_is_said(key: str) -> None:
+    assert shape.says_something({key: "a"})
+
+
+@pytest.mark.parametrize(
+    "payload", [{}, {"choices": None}, {"choices": []}, {"choices": [{}]}, {"choices": [{"delta": None}]}]
+)
+def test_sound_choices(payload: Any) -> None:
+    assert shape.is_sound(payload, "delta")

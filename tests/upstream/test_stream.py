@@ -1,0 +1,298 @@
+"""Streamed answers: the same whatever the splits, byte-exact where nothing must change, and never a false good end."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.types import Usage
+from gateway.upstream import sse
+from gateway.upstream.stream import LARGEST_START, StreamReader
+from tests.upstream.listener import Listener, cut, feed
+from tests.upstream.recordings import (
+    ALL_AT_ONCE,
+    COMMENT,
+    DONE,
+    OPENAI,
+    RECORDINGS,
+    TWO_CHOICES,
+    Recording,
+    chunk,
+    event,
+    events,
+)
+
+recordings = st.sampled_from(RECORDINGS)
+splits = st.lists(st.integers(0, 10_000), max_size=40)
+keys = st.sampled_from(["choices", "delta", "usage", "finish_reason", "error", "index", "content", "message"])
+odd_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(keys, inner),
+    max_leaves=12,
+)
+PAID: dict[str, Any] = {"prompt_tokens": 12, "cost": 0.5}
+
+
+def read(
+    pieces: list[bytes], rewrite: bool = False, choices: int = 1, lost: bool = False
+) -> tuple[Listener, StreamReader]:
+    listener = Listener()
+    reader = StreamReader(listener, 0.0, rewrite=rewrite, choices=choices)
+    return feed(reader, listener, pieces, lost), reader
+
+
+def read_recording(one: Recording, pieces: list[bytes]) -> tuple[Listener, StreamReader]:
+    return read(pieces, rewrite=not one.relays, choices=one.choices)
+
+
+def said(block: bytes, part: str) -> str:
+    """All text in a stream, of whichever choice."""
+    deltas = [choice["delta"] for payload in sse.payloads(block) for choice in payload["choices"]]
+    return "".join(delta.get(part) or "" for delta in deltas)
+
+
+@given(recordings, splits)
+def test_any_split_gives_the_same_answer(one: Recording, places: list[int]) -> None:
+    listener, reader = read_recording(one, cut(one.stream, places))
+    tail = reader.tail(PAID, include_usage=False)
+    assert listener.failure is None
+    assert reader.finish_reason == one.finish
+    assert reader.usage == one.usage
+    assert said(listener.text + tail, "content") == one.text
+    assert said(listener.text + tail, "reasoning_content") == one.thought
+    whole, _ = read_recording(one, [one.stream])
+    assert listener.text == whole.text
+
+
+@given(recordings, splits)
+def test_the_first_token_comes_with_the_byte_that_completes_its_event(one: Recording, places: list[int]) -> None:
+    pieces = cut(one.stream, places)
+    listener, _ = read_recording(one, pieces)
+    complete = len(b"".join((*one.start, *(*one.body, *one.end)[:1])))
+    assert listener.first_after is not None
+    assert sum(map(len, pieces[: listener.first_after])) >= complete
+    assert sum(map(len, pieces[: listener.first_after - 1])) < complete
+
+
+@given(st.sampled_from([one for one in RECORDINGS if one.relays and one.choices == 1]), splits)
+def test_bytes_are_untouched_up_to_the_finish_chunk(one: Recording, places: list[int]) -> None:
+    listener, _ = read_recording(one, cut(one.stream, places))
+    assert listener.text.startswith(one.relayed)
+    assert listener.text.removeprefix(one.relayed).replace(COMMENT, b"") == b"", "only comments may follow"
+
+
+@given(recordings, splits)
+def test_rewritten_chunks_have_no_null_that_clients_refuse(one: Recording, places: list[int]) -> None:
+    listener, reader = read(cut(one.stream, places), rewrite=True, choices=one.choices)
+    for payload in sse.payloads(listener.text + reader.tail(PAID, include_usage=True)):
+        assert payload.get("usage", 1) is not None
+        assert payload.get("system_fingerprint", 1) is not None
+        for choice in payload["choices"]:
+            assert "reasoning" not in choice["delta"]
+            assert choice["delta"].get("tool_calls", 1) is not None
+
+
+@given(recordings, splits)
+def test_estimated_output_counts_chunks_whatever_the_splits(one: Recording, places: list[int]) -> None:
+    _, reader = read(cut(one.stream, places), rewrite=False, choices=one.choices)
+    _, rewriting = read([one.stream], rewrite=True, choices=one.choices)
+    assert reader.estimated_output() == rewriting.estimated_output()
+
+
+@given(recordings, splits, st.integers(0, 10_000), st.booleans())
+def test_no_beginning_of_a_stream_is_a_good_end(one: Recording, places: list[int], length: int, lost: bool) -> None:
+    """Cut anywhere before the finish chunk is whole, in order or not: a failure, and nothing after it."""
+    finishes = one.end[: 3 if one is TWO_CHOICES else 1 + one.end[0].startswith(b":")]
+    needed = len(b"".join((*one.start, *one.body, *finishes))) - 4  # the finish chunk may lack its blank line
+    start = one.stream[: length % needed]
+    listener, _ = read(cut(start, places), rewrite=not one.relays, choices=one.choices, lost=lost)
+    assert listener.fault in ("cut", "unclean", "empty", "garbage")
+
+
+@pytest.mark.parametrize("rest", [b"", b'data: {"error": {"message": "late"}}\n\n', b"data: {nonsense\n\n", b"data: {"])
+@pytest.mark.parametrize("lost", [True, False])
+def test_what_goes_wrong_after_the_finish_chunk_does_not_matter(rest: bytes, lost: bool) -> None:
+    listener, reader = read([*OPENAI.start, *OPENAI.body, OPENAI.end[0], rest], lost=lost)
+    assert listener.failure is None
+    assert reader.finish_reason == "stop"
+
+
+def test_a_cut_before_the_last_choice_has_ended_is_a_failure() -> None:
+    first_ended = [*TWO_CHOICES.start, *TWO_CHOICES.body, TWO_CHOICES.end[0]]
+    assert read(first_ended, choices=2, lost=True)[0].fault == "cut"
+    assert read(first_ended, choices=2)[0].fault == "unclean"
+    assert read([*first_ended, DONE], choices=2)[0].failure is None  # the host says that this is all
+
+
+def test_usage_goes_on_the_finish_chunk() -> None:
+    _, reader = read([OPENAI.stream])
+    last, end = reader.tail(PAID, include_usage=False).strip().split(b"\n\n")
+    payload = json.loads(last.removeprefix(b"data: "))
+    assert payload["choices"][0]["finish_reason"] == "stop"
+    assert payload["usage"] == PAID
+    assert end == b"data: [DONE]"
+
+
+def test_usage_goes_in_a_chunk_of_its_own_where_it_was_asked_for() -> None:
+    _, reader = read([ALL_AT_ONCE.stream])
+    finish, extra = sse.payloads(reader.tail(PAID, include_usage=True))
+    assert "usage" not in finish
+    assert extra["choices"] == []
+    assert extra["usage"] == PAID
+    assert extra["id"] == finish["id"]
+    assert extra["object"] == "chat.completion.chunk"
+
+
+def test_of_two_finish_chunks_only_the_last_has_usage() -> None:
+    _, reader = read([TWO_CHOICES.stream], choices=2)
+    first, second = sse.payloads(reader.tail(PAID, include_usage=False))
+    assert "usage" not in first
+    assert second["usage"] == PAID
+
+
+@pytest.mark.parametrize("reason", ["insufficient_system_resource", "error", "abort", "", "network_error"])
+def test_an_unclean_finish_reason_before_any_token_is_no_answer(reason: str) -> None:
+    listener, _ = read([event(chunk({"content": ""}, reason)), DONE])
+    assert listener.first_after is None
+    assert listener.fault == "unclean"
+
+
+def test_an_unclean_finish_reason_beside_the_first_token_is_no_answer() -> None:
+    listener, _ = read([event(chunk({"content": "Sor"}, "insufficient_system_resource")), DONE])
+    assert listener.first_after is None
+    assert listener.failure is not None
+    assert listener.failure.code == "insufficient_system_resource"
+
+
+@pytest.mark.parametrize("rewrite", [True, False])
+@pytest.mark.parametrize("reason", ["insufficient_system_resource", "error", 7, {"a": 1}])
+def test_an_unclean_finish_reason_after_tokens_is_a_failure(reason: object, rewrite: bool) -> None:
+    end = {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
+    pieces = [*OPENAI.start, *OPENAI.body, event(end), DONE]
+    listener, _ = read(pieces, rewrite)
+    # a reason that is not text is not looked for while bytes flow: then it is `[DONE]` that comes too early
+    assert listener.fault == "unclean"
+
+
+@pytest.mark.parametrize("ending", [(DONE,), (OPENAI.end[1], DONE), ()])
+def test_a_stop_without_content_is_an_empty_answer(ending: tuple[bytes, ...]) -> None:
+    listener, _ = read([*OPENAI.start, OPENAI.end[0], *ending])
+    assert listener.first_after is None
+    assert listener.fault == "empty"
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_thinking_may_eat_the_whole_budget(reason: str) -> None:
+    listener, reader = read([*OPENAI.start, event(chunk({"content": ""}, reason)), OPENAI.end[1], DONE])
+    assert listener.failure is None
+    assert reader.finish_reason == reason
+    assert reader.usage.completion == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        ({"error": {"message": "overloaded", "code": 503}}, "in_band"),
+        ({"object": "error", "message": "overloaded", "code": 500}, "in_band"),
+        ({"error": {"message": "overloaded", "code": 429}}, "rate_limited"),
+        (chunk({"content": ""}, "error", error={"message": "overloaded"}), "in_band"),
+    ],
+)
+@pytest.mark.parametrize("rewrite", [True, False])
+def test_errors_inside_a_200_are_failures_in_the_hosts_words(error: dict[str, Any], fault: str, rewrite: bool) -> None:
+    before, _ = read([*OPENAI.start, event(error), DONE], rewrite)
+    after, _ = read([*OPENAI.start, *OPENAI.body, event(error), DONE], rewrite)
+    for listener in (before, after):
+        assert listener.failure is not None
+        assert (listener.fault, listener.failure.message) == (fault, "overloaded")
+    assert before.first_after is None
+    assert after.text == b"".join((*OPENAI.start, *OPENAI.body)) or rewrite
+
+
+def test_a_json_error_instead_of_a_stream_is_told_in_the_hosts_words() -> None:
+    listener, _ = read([b"\n\n\n", b'{"error": {"message": "overloaded"}}'])
+    assert listener.failure is not None
+    assert (listener.fault, listener.failure.message) == ("in_band", "overloaded")
+
+
+def test_a_json_answer_instead_of_a_stream_is_garbage() -> None:
+    assert read([b'{"choices": []}'])[0].fault == "garbage"
+
+
+SHAPES: list[Any] = [
+    {"choices": "abc"},
+    {"choices": {"a": 1}},
+    {"choices": [None]},
+    {"choices": [["a"]]},
+    {"choices": [{"delta": "text"}]},
+    {"choices": [{"delta": [1]}]},
+    {"choices": [{"index": [1], "delta": {}}]},
+    [1, 2],
+    7,
+    None,
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_events_of_another_shape_are_garbage(shape: Any) -> None:
+    odd = b"data: " + json.dumps(shape).encode() + b"\n\n"
+    assert read([odd, DONE])[0].fault == "garbage"
+    assert read([*OPENAI.start, *OPENAI.body, odd, DONE], rewrite=True)[0].fault == "garbage"
+
+
+def test_broken_json_in_a_rewritten_stream_is_garbage_after_what_came_before() -> None:
+    listener, _ = read([b"".join((*OPENAI.start, *OPENAI.body)) + b'data: {"choi\n\n'], rewrite=True)
+    assert listener.fault == "garbage"
+    assert said(listener.text, "content") == "Hi there"
+
+
+@given(st.binary(max_size=300), splits, st.booleans())
+def test_random_bytes_are_a_failure_and_never_an_exception(noise: bytes, places: list[int], rewrite: bool) -> None:
+    assert read(cut(noise, places) if noise else [], rewrite)[0].failure is not None
+
+
+@given(odd_json, st.booleans())
+def test_random_json_never_raises(payload: Any, rewrite: bool) -> None:
+    odd = b"data: " + json.dumps(payload).encode() + b"\n\n"
+    read([odd, DONE], rewrite)
+    read([*OPENAI.start, *OPENAI.body, odd, DONE], rewrite)
+
+
+def test_usage_of_another_shape_leaves_what_was_counted() -> None:
+    _, reader = read([*OPENAI.start, *OPENAI.body, *OPENAI.end[:2], event(chunk(None, usage="much")), DONE])
+    assert reader.usage == Usage(12, 4, 3, 0, source="host")
+
+
+def test_empty_deltas_without_end_are_garbage() -> None:
+    empty = event(chunk({"content": ""}))
+    listener, _ = read([empty * 1000] * (LARGEST_START // (len(empty) * 1000) + 1))
+    assert listener.fault == "garbage"
+    assert listener.first_after is None
+
+
+def test_an_event_without_end_is_garbage() -> None:
+    mebibyte = b"x" * 2**20
+    assert read([b"data: ", *[mebibyte] * 9])[0].fault == "garbage"
+
+
+def test_comments_and_empty_deltas_are_no_first_token() -> None:
+    listener, _ = read([COMMENT, *OPENAI.start, COMMENT, b"\n\n"], lost=True)
+    assert listener.first_after is None
+    assert listener.fault == "cut"
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"content": "a"},
+        {"reasoning_content": "a"},
+        {"reasoning": "a"},
+        {"refusal": "a"},
+        {"tool_calls": [{"index": 0}]},
+    ],
+)
+def test_text_reasoning_refusal_and_tool_calls_are_first_tokens(delta: dict[str, Any]) -> None:
+    listener, _ = read([*OPENAI.start, *events([chunk(delta)])], lost=True)
+    assert listener.first_after == 2

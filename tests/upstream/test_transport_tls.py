@@ -1,0 +1,81 @@
+"""The transport over TLS."""
+
+import asyncio
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gateway.upstream.pool import Origin
+from gateway.upstream.transport import Transport
+from tests.support.host import Out, Received, ScriptedHost, answers
+from tests.upstream.recorder import BOTH_LOOPS, Recorder, Send, start
+
+LOOPS = BOTH_LOOPS
+HELLO = answers(200, b"hello")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for `localhost`, with its key in the same file."""
+    pem = tmp_path_factory.mktemp("tls") / "host.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    extension = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(pem), "-out", str(pem) + ".crt"]
+    try:
+        subprocess.run([*command.split(), *extension], check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("no openssl to make a certificate with")
+    pem.write_bytes(pem.read_bytes() + Path(str(pem) + ".crt").read_bytes())
+    return pem
+
+
+class TestTls:
+    @pytest.fixture
+    def server(self, certificate: Path) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        return context
+
+    async def test_the_host_is_asked_by_name_and_the_connection_is_kept(
+        self, send: Send, server: ssl.SSLContext, certificate: Path
+    ) -> None:
+        names: list[str | None] = []
+
+        def note(_: ssl.SSLObject, name: str | None, __: ssl.SSLContext) -> None:
+            names.append(name)
+
+        server.sni_callback = note
+        via = Transport(ssl_context=ssl.create_default_context(cafile=certificate))
+        async with ScriptedHost(HELLO, tls=server) as host:
+            for _ in range(3):
+                answer = await send(host, via=via)[0].ended()
+                assert (answer.body, answer.end) == (b"hello", "complete")
+            assert (names, host.accepted) == (["localhost"], 1)
+            via.close()
+
+    async def test_cancel_is_seen_by_the_host(self, send: Send, server: ssl.SSLContext, certificate: Path) -> None:
+        async def script(_: Received, out: Out) -> None:
+            await out.stall()
+
+        via = Transport(ssl_context=ssl.create_default_context(cafile=certificate))
+        async with ScriptedHost(script, tls=server) as host:
+            receiver, call = send(host, via=via)
+            await host.until(lambda: bool(host.requests))
+            call.cancel()
+            await host.until(lambda: host.gone == 1)
+        assert receiver.end is None
+
+    async def test_a_certificate_that_is_not_trusted_is_refused(self, send: Send, server: ssl.SSLContext) -> None:
+        async with ScriptedHost(HELLO, tls=server) as host:
+            answer = await send(host)[0].ended()
+        assert answer.fault == "refused"
+        assert (answer.message or "").startswith("TLS failed: self-signed certificate")
+
+    async def test_a_host_that_speaks_no_tls_is_refused(self, transport: Transport) -> None:
+        async with ScriptedHost(HELLO) as host:
+            answer, _ = start(transport, Origin("https", "127.0.0.1", host.port), Recorder())
+            async with asyncio.timeout(10):
+                await host.until(lambda: bool(host.connections))
+                host.connections[0].transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                assert (await answer.ended()).fault == "refused"
