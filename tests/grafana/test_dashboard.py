@@ -45,6 +45,7 @@ def exposed(metrics: Metrics) -> dict[str, set[str]]:
     """Every sample name that a busy gateway exposes, with its labels."""
     serve_everything(metrics)
     labels: dict[str, set[str]] = {}
+    metrics.flush()
     for family in text_string_to_metric_families(metrics.exposition().decode()):
         for sample in family.samples:
             labels.setdefault(sample.name, set()).update(set(sample.labels) - {"le"})
@@ -144,6 +145,7 @@ def test_alerts_fire_when_they_should() -> None:
 def test_exposition_is_clean(tmp_path: Path) -> None:
     metrics = quiet_metrics(tmp_path)
     serve_everything(metrics)
+    metrics.flush()
     promtool("check", "metrics", text=metrics.exposition().decode())
 
 

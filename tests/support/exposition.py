@@ -50,6 +50,7 @@ def served(metrics: Metrics, traffic: Callable[[Metrics], None]) -> Iterator[str
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             traffic(metrics)
+            metrics.flush()
             body = metrics.exposition()
             self.send_response(200)
             self.send_header("content-type", CONTENT_TYPE)

@@ -32,6 +32,7 @@ def value(exposition: bytes, name: str, **labels: str) -> float | None:
 
 def test_an_answer_counts_for_its_client_and_its_endpoint(metrics: Metrics) -> None:
     metrics.record(row())
+    metrics.flush()
     text = metrics.exposition()
     assert value(text, "gateway_requests_total", **MODEL, outcome="ok", stream="true", code="2xx") == 1
     assert value(text, "gen_ai_server_time_to_first_token_seconds_sum", **MODEL) == pytest.approx(0.6)
@@ -52,6 +53,7 @@ def test_an_answer_counts_for_its_client_and_its_endpoint(metrics: Metrics) -> N
 def test_a_failover_is_two_attempts_and_one_exchange(metrics: Metrics) -> None:
     metrics.record(row(endpoint="a/fp8", outcome="server", ttft=None, completion_tokens=0, cost=0, last=False))
     metrics.record(row(endpoint="b/fp8", attempt=2))
+    metrics.flush()
     text = metrics.exposition()
     assert value(text, "gateway_attempts_total", endpoint="a/fp8", outcome="server") == 1
     assert value(text, "gateway_attempts_total", endpoint="b/fp8", outcome="ok") == 1
@@ -61,6 +63,7 @@ def test_a_failover_is_two_attempts_and_one_exchange(metrics: Metrics) -> None:
 
 def test_a_cache_hit_says_nothing_about_speed_use_or_endpoints(metrics: Metrics) -> None:
     metrics.record(cached_row())
+    metrics.flush()
     text = metrics.exposition()
     assert value(text, "gateway_cache_requests_total", result="hit") == 1
     assert value(text, "gateway_requests_total", **MODEL, outcome="cached", stream="true", code="2xx") == 1
@@ -76,11 +79,13 @@ def test_a_cache_hit_says_nothing_about_speed_use_or_endpoints(metrics: Metrics)
 )
 def test_no_time_per_output_token(metrics: Metrics, changes: dict[str, object]) -> None:
     metrics.record(row(**changes))
+    metrics.flush()
     assert b"time_per_output_token" not in metrics.exposition()
 
 
 def test_an_unrouted_exchange_has_no_attempt(metrics: Metrics) -> None:
     metrics.record(row(endpoint="", attempt=0, outcome="unrouted", client_status=503, usage_source="none"))
+    metrics.flush()
     text = metrics.exposition()
     assert value(text, "gateway_requests_total", **MODEL, outcome="unrouted", stream="true", code="5xx") == 1
     assert b"gateway_attempts_total" not in text
@@ -88,6 +93,7 @@ def test_an_unrouted_exchange_has_no_attempt(metrics: Metrics) -> None:
 
 def test_prepared_endpoints_show_every_fault_at_zero(metrics: Metrics) -> None:
     metrics.prepare(("novita/fp8",))
+    metrics.flush()
     text = metrics.exposition()
     shown = set(re.findall(rb'gateway_attempts_total{endpoint="novita/fp8",outcome="(\w+)"} 0.0', text))
     assert {name.decode() for name in shown} == set(OUTCOMES) - {"cached", "unrouted"}
@@ -99,6 +105,7 @@ def test_rows_wait_in_a_bounded_list(metrics: Metrics) -> None:
     for _ in range(BATCH_ROWS + 1):
         metrics.record(row())
     assert "1 rows pending" in repr(metrics)
+    metrics.flush()
     assert value(metrics.exposition(), "gateway_attempts_total", **NOVITA, outcome="ok") == BATCH_ROWS + 1
 
 
@@ -111,6 +118,7 @@ def test_what_is_not_a_row(metrics: Metrics) -> None:
     metrics.in_flight(+1)
     metrics.in_flight(+1)
     metrics.in_flight(-1)
+    metrics.flush()
     text = metrics.exposition()
     assert value(text, "gateway_policy_reloads_total", result="ok") == 1
     assert value(text, "gateway_policy_reloads_total", result="rejected") == 1
@@ -122,6 +130,7 @@ def test_what_is_not_a_row(metrics: Metrics) -> None:
 
 def test_labels_never_name_a_client(metrics: Metrics) -> None:
     metrics.record(row(tenant="secret-tenant", app="secret-app", error="secret prompt"))
+    metrics.flush()
     assert b"secret" not in metrics.exposition()
 
 
@@ -160,10 +169,12 @@ def test_two_workers_add_up_and_a_dead_one_leaves_its_counters(tmp_path: Path) -
     with start_worker(tmp_path, 700, 0) as one, start_worker(tmp_path, 55, OPEN) as two:
         reader = Metrics(tmp_path)
         reader.store_up(True)
+        reader.flush()
         both = reader.exposition()
         two.send_signal(signal.SIGKILL)
         two.wait()
         forget_dead(tmp_path, two.pid)
+        reader.flush()
         after = reader.exposition()
         assert one.stdin is not None
         one.stdin.close()
