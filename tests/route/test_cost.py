@@ -1,6 +1,7 @@
 """Dollars and seconds, worked out by hand."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def state(price: Price = PRICE, confirm: float = 1.0) -> EndpointState:
     return made
 
 
-def parts(**changes: float) -> Parts:
+def parts(**changes: Any) -> Parts:
     return expect(state(), DEMAND, 0, FREE_TIME)._replace(**changes)
 
 

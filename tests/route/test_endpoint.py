@@ -26,7 +26,7 @@ def test_size_classes(tokens: float, index: int) -> None:
 def test_published_figures_stand_until_own_traffic_was_seen() -> None:
     state = EndpointState(endpoint(priors=Priors(ttft_p50=0.5, throughput_p50=50, tools_ok=0.7, uptime=0.9)))
     assert (state.ttft_p50[0], state.speed_p50, state.speed_p10) == (0.5, 50, 25)
-    assert (state.tools_ok, state.fails) == (pytest.approx(0.7), pytest.approx(0.1))
+    assert (state.tools_ok, state.fails) == pytest.approx((0.7, 0.1))
 
 
 def test_defaults_stand_where_nothing_was_published() -> None:

@@ -9,8 +9,10 @@ from gateway.route.filters import Tier, forbidden, tier
 from gateway.types import DataFacts, Endpoint, Limit, Limits, Pick, Policy, Price, Request, Require
 from tests.route.world import NOW, endpoint, fresh, request
 
+ANY = Policy("any")
 
-def reason(one: Endpoint, policy: Policy = Policy("p"), asked: Request | None = None) -> str | None:
+
+def reason(one: Endpoint, policy: Policy = ANY, asked: Request | None = None) -> str | None:
     found = forbidden(EndpointState(one), asked or request(), policy, NOW)
     return f"{found.rule}: {found.detail}" if found else None
 
@@ -123,7 +125,7 @@ def test_what_was_refused_lately_is_not_asked_again() -> None:
 # --- tiers ------------------------------------------------------------------------------------------------------
 
 
-def tier_of(state: EndpointState, policy: Policy = Policy("p"), now: float = NOW) -> tuple[Tier, str]:
+def tier_of(state: EndpointState, policy: Policy = ANY, now: float = NOW) -> tuple[Tier, str]:
     level, why = tier(fresh(state, now), policy, now)
     return level, f"{why.rule}: {why.detail}" if why else ""
 

@@ -37,4 +37,4 @@ def test_many_answers_outweigh_the_defaults() -> None:
 
 
 def test_what_was_learned_fades() -> None:
-    assert learned(*[1_000] * 100).expected(None, 1e6) == (pytest.approx(DEFAULT_MEAN), DEFAULT_LONGEST)
+    assert learned(*[1_000] * 100).expected(None, 1e6) == pytest.approx((DEFAULT_MEAN, DEFAULT_LONGEST))

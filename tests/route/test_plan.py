@@ -175,7 +175,7 @@ def test_a_conversation_that_has_a_home_is_not_explored_with() -> None:
 
 
 def test_exploring_costs_a_fifth_of_a_cent_at_most() -> None:
-    fleet, draw = priced(a=0.1, b=2.0, dear=100.0), Random(1).random
+    fleet, draw = priced(a=0.1, b=1.0, dear=100.0), Random(1).random
     policy = replace(CHEAPEST, pick=Pick("best", explore=1.0))
     plans = [plan(fleet, policy=policy, chance=draw) for _ in range(200)]
     assert {ids(made)[0] for made in plans} == {"a", "b"}
@@ -228,7 +228,9 @@ policies = st.builds(
     ),
 )
 requests = st.builds(
-    lambda tokens, most, prefix: request(prompt_tokens=tokens, max_tokens=most, prefix=((1, tokens),) if prefix else ()),
+    lambda tokens, most, prefix: request(
+        prompt_tokens=tokens, max_tokens=most, prefix=((1, tokens),) if prefix else ()
+    ),
     st.integers(1, 10_000),
     st.sampled_from([None, 100, 4_000]),
     st.booleans(),

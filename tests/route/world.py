@@ -1,7 +1,6 @@
 """Endpoints, requests and fleets for tests of the decision: small, with a usual value for everything."""
 
-from collections.abc import Sequence
-from random import Random
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.route.cost import expect
@@ -12,6 +11,7 @@ from gateway.types import Endpoint, Failure, Fault, Policy, Price, Request, Usag
 
 NOW = 1_000.0
 HOUR = 12
+Chance = Callable[[], float]
 BEST = Policy("best")  # what `attempt` is expected under
 
 
@@ -40,7 +40,7 @@ def request(**changes: Any) -> Request:
 
 
 def plan(
-    fleet: Fleet, asked: Request | None = None, policy: Policy = BEST, now: float = NOW, chance: Any = Random(0).random
+    fleet: Fleet, asked: Request | None = None, policy: Policy = BEST, now: float = NOW, chance: Chance = lambda: 0.5
 ) -> Plan:
     return make_plan(asked or request(), policy, fleet, now, HOUR, chance)
 

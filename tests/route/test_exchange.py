@@ -1,0 +1,430 @@
+"""Exchanges as scripts, then any events at all on any plan."""
+
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.route.exchange import (
+    Abandon,
+    Book,
+    Break,
+    ClientLeft,
+    Clock,
+    Command,
+    Commit,
+    Complete,
+    Event,
+    Exchange,
+    Expired,
+    Failed,
+    Finished,
+    FirstToken,
+    GiveUp,
+    Send,
+    Started,
+)
+from gateway.route.fleet import Fleet
+from gateway.types import BLAMED, Attempts, Failure, Fault, Priors, Request, Timeouts
+from tests.route.playbook import IN_ORDER, Playbook
+from tests.route.world import NOW, endpoint, fresh, plan, request, teach
+
+ONCE = replace(IN_ORDER, attempts=Attempts(max=1))
+
+
+def failed(attempt: int, fault: Fault, now: float = 1.0) -> Failed:
+    return Failed(attempt, Failure(fault, "no"), now)
+
+
+def started(*names: str, **about: Any) -> Playbook:
+    """A streamed exchange whose first attempt is under way; its clocks are not at stake."""
+    script = Playbook(*names, **about)
+    commands = script.exchange.on(Started(0.0))
+    assert isinstance(commands[0], Send)
+    return script
+
+
+# --- the good way -----------------------------------------------------------------------------------------------
+
+
+def test_a_streamed_answer() -> None:
+    assert (
+        Playbook("a", "b")
+        >> Started(0.0)
+        << "send 1 to a, clock first_token 10, clock keepalive 10"
+        >> FirstToken(1, 0.5)
+        << "commit 1, clock gap 30"
+        >> Finished(1, 3.0)
+        << "book 1 ok, complete 1"
+    )
+
+
+def test_a_whole_answer() -> None:
+    assert (
+        Playbook("a", "b", stream=False, max_tokens=150)
+        >> Started(0.0)
+        << "send 1 to a, clock first_token 40"
+        >> Finished(1, 3.0)
+        << "commit 1, book 1 ok, complete 1"
+    )
+
+
+# --- whose fault ------------------------------------------------------------------------------------------------
+
+
+def test_a_malformed_request_returns_at_once() -> None:
+    assert started("a", "b") >> failed(1, "malformed") << "cancel 1, book 1 malformed, give up a:malformed"
+
+
+def test_a_rejection_tries_one_other_endpoint_and_the_second_returns() -> None:
+    assert (
+        started("a", "b", "c")
+        >> failed(1, "rejected")
+        << "cancel 1, book 1 rejected, send 2 to b, clock first_token 10"
+        >> failed(2, "rejected")
+        << "cancel 2, book 2 rejected, give up a:rejected b:rejected"
+    )
+
+
+def test_rejections_count_also_with_another_failure_between_them() -> None:
+    assert (
+        started("a", "b", "c", "d")
+        >> failed(1, "rejected")
+        << "cancel 1, book 1 rejected, send 2 to b, clock first_token 10"
+        >> failed(2, "server")
+        << "cancel 2, book 2 server, send 3 to c, clock first_token 10"
+        >> failed(3, "rejected")
+        << "cancel 3, book 3 rejected, give up a:rejected b:server c:rejected"
+    )
+
+
+def test_the_accounts_fault_is_probed_and_the_next_endpoint_tried() -> None:
+    assert (
+        started("a", "b", "c")
+        >> failed(1, "account")
+        << "cancel 1, book 1 account, probe a, send 2 to b, clock first_token 10"
+    )
+
+
+def test_the_accounts_fault_is_probed_also_where_nothing_is_left_to_try() -> None:
+    assert started("a") >> failed(1, "account") << "cancel 1, book 1 account, probe a, give up a:account"
+
+
+@pytest.mark.parametrize("fault", ["rate_limited", *sorted(BLAMED)])
+def test_other_faults_fail_over(fault: Fault) -> None:
+    assert started("a", "b", "c") >> failed(1, fault) << f"cancel 1, book 1 {fault}, send 2 to b, clock first_token 10"
+
+
+@pytest.mark.parametrize("fault", sorted(get_args(Fault)))
+def test_after_the_first_token_every_fault_is_a_loud_end(fault: Fault) -> None:
+    assert (
+        started("a", "b")
+        >> FirstToken(1, 0.5)
+        << "commit 1, clock gap 30"
+        >> failed(1, fault)
+        << f"cancel 1, book 1 {fault}, break 1 {fault}"
+    )
+
+
+def test_rate_limited_everywhere() -> None:
+    assert (
+        started("a", "b")
+        >> failed(1, "rate_limited")
+        << "cancel 1, book 1 rate_limited, send 2 to b, clock first_token 59"
+        >> failed(2, "rate_limited")
+        << "cancel 2, book 2 rate_limited, give up a:rate_limited b:rate_limited"
+    )
+
+
+def test_nothing_to_try() -> None:
+    assert Playbook() >> Started(0.0) << "give up"
+
+
+# --- clocks -----------------------------------------------------------------------------------------------------
+
+
+def test_no_first_token_in_time() -> None:
+    assert (
+        started("a", "b", "c")
+        >> Expired("first_token", 1, 10.0)
+        << "cancel 1, book 1 timeout_first_token, send 2 to b, clock first_token 10"
+    )
+
+
+def test_no_whole_answer_in_time() -> None:
+    assert (
+        started("a", stream=False)
+        >> Expired("first_token", 1, 300.0)
+        << "cancel 1, book 1 timeout_total, give up a:timeout_total"
+    )
+
+
+def test_silence_after_the_first_token() -> None:
+    assert (
+        started("a", "b")
+        >> FirstToken(1, 0.5)
+        << "commit 1, clock gap 30"
+        >> Expired("gap", 1, 40.0)
+        << "cancel 1, book 1 timeout_gap, break 1 timeout_gap"
+    )
+
+
+def test_clocks_of_another_phase_change_nothing() -> None:
+    assert (
+        started("a", "b")
+        >> Expired("gap", 1, 1.0)
+        >> FirstToken(1, 2.0)
+        << "commit 1, clock gap 30"
+        >> Expired("first_token", 1, 10.0)
+        >> Expired("keepalive", 0, 10.0)
+        >> Finished(1, 11.0)
+        << "book 1 ok, complete 1"
+    )
+
+
+def test_a_slow_stream_is_kept_alive_again_and_again_through_a_failover() -> None:
+    assert (
+        started("a", "b", "c")
+        >> Expired("keepalive", 0, 10.0)
+        << "keep alive, clock keepalive 10"
+        >> failed(1, "server", 12.0)
+        << "cancel 1, book 1 server, send 2 to b, clock first_token 10"
+        >> Expired("keepalive", 0, 20.0)
+        << "keep alive, clock keepalive 10"
+        >> FirstToken(2, 21.0)
+        << "commit 2, clock gap 30"
+    )
+
+
+def test_a_whole_answer_is_never_kept_alive() -> None:
+    assert started("a", stream=False) >> Expired("keepalive", 0, 10.0)
+
+
+def test_the_first_token_clock_grows_with_the_tokens_that_no_cache_holds() -> None:
+    assert (
+        Playbook("a", "b", prompt_tokens=100_000)
+        >> Started(0.0)
+        << "send 1 to a, clock first_token 60, clock keepalive 10"
+    )
+
+
+def test_the_clock_is_never_under_the_slowest_of_the_endpoints_own_answers() -> None:
+    fleet = Fleet([endpoint("slow")])
+    teach(fleet, "slow", [25.0] * 30)
+    fresh(fleet.states["slow"], NOW)
+    fleet.configure([endpoint("slow"), endpoint("z", priors=Priors(uptime=0.5))])
+    (send, clock, _) = Exchange(request(), plan(fleet, request(), IN_ORDER)).on(Started(0.0))
+    assert isinstance(send, Send)
+    assert send.choice.endpoint.id == "slow"
+    assert send.tried.deadline == pytest.approx(25.0, rel=0.08)
+    assert clock.seconds == send.tried.deadline  # type: ignore[union-attr]
+
+
+def test_the_last_endpoint_of_the_plan_gets_what_remains_of_the_budget() -> None:
+    assert (
+        started("a", "b")
+        >> failed(1, "timeout_first_token", 10.0)
+        << "cancel 1, book 1 timeout_first_token, send 2 to b, clock first_token 50"
+    )
+
+
+def test_the_last_attempt_of_the_policy_gets_what_remains_of_the_budget() -> None:
+    assert (
+        Playbook("a", "b", policy=ONCE)
+        >> Started(0.0)
+        << "send 1 to a, clock first_token 60, clock keepalive 10"
+        >> failed(1, "server")
+        << "cancel 1, book 1 server, give up a:server"
+    )
+
+
+def test_the_budget_grows_like_the_clocks() -> None:
+    assert (
+        Playbook("a", policy=ONCE, prompt_tokens=100_000)
+        >> Started(0.0)
+        << "send 1 to a, clock first_token 110, clock keepalive 10"
+    )
+
+
+def test_no_attempt_gets_more_than_what_remains() -> None:
+    assert (
+        started("a", "b", "c", policy=replace(IN_ORDER, attempts=Attempts(within=12.0)))
+        >> Expired("first_token", 1, 10.0)
+        << "cancel 1, book 1 timeout_first_token, send 2 to b, clock first_token 2"
+    )
+
+
+def test_nothing_is_tried_after_the_budget() -> None:
+    assert started("a", "b", "c") >> failed(1, "cut", 60.0) << "cancel 1, book 1 cut, give up a:cut"
+
+
+def test_a_whole_answer_has_time_to_be_written_at_the_endpoints_slow_speed() -> None:
+    assert (
+        Playbook("a", "b", stream=False, max_tokens=1_500)
+        >> Started(0.0)
+        << "send 1 to a, clock first_token 130"
+        >> failed(1, "server", 10.0)
+        << "cancel 1, book 1 server, send 2 to b, clock first_token 150"
+    )
+
+
+def test_a_whole_answer_has_at_most_its_total() -> None:
+    assert (
+        Playbook("a", stream=False, policy=replace(IN_ORDER, timeouts=Timeouts(total=45.0)))
+        >> Started(0.0)
+        << "send 1 to a, clock first_token 45"
+    )
+
+
+# --- the client leaves ------------------------------------------------------------------------------------------
+
+
+def test_the_client_leaves_while_it_waits() -> None:
+    assert started("a", "b") >> ClientLeft(1.0) << "cancel 1, book 1 cancelled, abandon"
+
+
+def test_the_client_leaves_during_the_answer() -> None:
+    assert (
+        started("a", "b")
+        >> FirstToken(1, 0.5)
+        << "commit 1, clock gap 30"
+        >> ClientLeft(1.0)
+        << "cancel 1, book 1 cancelled, abandon"
+    )
+
+
+def test_the_client_leaves_before_anything_was_sent() -> None:
+    assert Playbook("a") >> ClientLeft(0.0) << "abandon" >> Started(0.0)
+
+
+# --- late events ------------------------------------------------------------------------------------------------
+
+
+def test_late_events_of_a_failed_attempt_are_ignored() -> None:
+    assert (
+        started("a", "b", "c")
+        >> failed(1, "server")
+        << "cancel 1, book 1 server, send 2 to b, clock first_token 10"
+        >> FirstToken(1, 2.0)
+        >> Finished(1, 2.0)
+        >> failed(1, "cut", 2.0)
+        >> Expired("first_token", 1, 10.0)
+        >> FirstToken(2, 11.0)
+        << "commit 2, clock gap 30"
+    )
+
+
+def test_nothing_follows_the_end() -> None:
+    assert (
+        started("a", "b")
+        >> Finished(1, 1.0)
+        << "commit 1, book 1 ok, complete 1"
+        >> ClientLeft(2.0)
+        >> failed(1, "cut", 2.0)
+        >> Expired("keepalive", 0, 10.0)
+    )
+
+
+def test_starting_twice_starts_once() -> None:
+    assert started("a", "b") >> Started(0.0)
+
+
+def test_what_comes_before_the_start_is_ignored() -> None:
+    assert Playbook("a") >> FirstToken(0, 0.0) >> Finished(0, 0.0) >> failed(0, "cut", 0.0)
+
+
+def test_the_words_of_a_timeout_say_how_long_was_waited() -> None:
+    exchange = started("a").exchange
+    give_up = exchange.on(Expired("first_token", 1, 60.0))[-1]
+    assert isinstance(give_up, GiveUp)
+    assert give_up.failures[0][1].message == "no first token in 60 s"
+
+
+# --- any events on any plan -------------------------------------------------------------------------------------
+
+ENDINGS = (Complete, Break, GiveUp, Abandon)
+moments = st.floats(0.0, 30.0)
+numbers = st.integers(0, 6)
+faults = st.sampled_from(sorted(get_args(Fault)))
+events = st.one_of(
+    st.builds(Started, moments),
+    st.builds(FirstToken, numbers, moments),
+    st.builds(Finished, numbers, moments),
+    st.builds(lambda attempt, fault, now: Failed(attempt, Failure(fault, "no"), now), numbers, faults, moments),
+    st.builds(Expired, st.sampled_from(get_args(Clock)), numbers, moments),
+    st.builds(ClientLeft, moments),
+)
+follow = st.builds(
+    lambda fault: Failure(fault, "no"),
+    st.sampled_from(["server", "server", "rate_limited", "account", "timeout_first_token", "rejected"]),
+)
+
+
+@dataclass
+class Seen:
+    """Everything that one exchange commanded, checked as it comes."""
+
+    exchange: Exchange
+    most: int
+    ends: int = 0
+    sends: int = 0
+    commits: int = 0
+    booked: int = 0
+
+    def feed(self, event: Event) -> None:
+        for command in self.exchange.on(event):
+            assert not self.ends, f"{command} after the end"
+            self.take(command)
+        assert self.sends <= self.most
+        assert self.sends - self.booked in (0, 1)
+        assert not self.ends or self.booked == self.sends, "every Send has its Book"
+
+    def take(self, command: Command) -> None:
+        match command:
+            case Send(attempt):
+                assert self.sends == self.booked, "one attempt at a time"
+                self.sends += 1
+                assert attempt == self.sends
+                assert command.tried.deadline > 0
+                assert not self.commits, "nothing is tried after the commit"
+            case Book(attempt):
+                self.booked += 1
+                assert attempt == self.booked == self.sends
+            case Commit(attempt):
+                self.commits += 1
+                assert self.commits == 1
+                assert attempt == self.sends
+            case Complete() | Break() | GiveUp() | Abandon():
+                self.ends += 1
+                assert not isinstance(command, Complete | Break) or self.commits
+                assert not isinstance(command, GiveUp) or not self.commits
+
+
+@settings(max_examples=300)
+@given(
+    st.integers(0, 5),
+    st.integers(1, 5),
+    st.floats(0.1, 60.0),
+    st.booleans(),
+    st.lists(events, max_size=15),
+    st.lists(follow, max_size=6),
+    st.randoms(use_true_random=False),
+)
+def test_any_events_end_in_one_ending(
+    hosts: int, most: int, within: float, stream: bool, noise: list[Event], failures: list[Failure], order: Random
+) -> None:
+    fleet = Fleet(endpoint(name) for name in "abcde"[:hosts])
+    policy = replace(IN_ORDER, attempts=Attempts(most, within))
+    asked: Request = request(stream=stream)
+    seen = Seen(Exchange(asked, plan(fleet, asked, policy)), min(most, hosts))
+    story: list[Event] = [Started(0.0), *(Failed(n, failure, 1.0) for n, failure in enumerate(failures, 1))]
+    for event in noise:  # mixed in at any place, so that attempts fail in order between odd events
+        story.insert(order.randint(0, len(story)), event)
+    for event in story:
+        seen.feed(event)
+    seen.feed(ClientLeft(100.0))
+    assert seen.ends == 1
+    assert seen.exchange.phase == "over"

@@ -1,0 +1,84 @@
+"""Names that are looked up across gateway.yaml, the catalogue and the policies; and what cannot serve as things are."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.audit import Audit, audit
+from gateway.config import load
+from gateway.policy.load import Policies, shipped_folder
+from tests.support.gateway import write_config, write_policy
+
+HOSTS = {"rack/one": "http://127.0.0.1:1", "rack/two": "http://127.0.0.1:2"}
+
+
+def audited(folder: Path, environ: Mapping[str, str] | None = None, **settings: Any) -> Audit:
+    """Two endpoints of the provider `rack` as the only ones, and the policies in `folder`/policies."""
+    (folder / "policies").mkdir(exist_ok=True)
+    provider = {"provider": "rack", "status": "self_hosted"}
+    config = write_config(folder, HOSTS, provider, policies=str(folder / "policies"), **settings)
+    loaded = load(config, environ or {})
+    return audit(loaded, Policies(loaded.policies).current)
+
+
+def test_a_sound_configuration_has_no_problems(tmp_path: Path) -> None:
+    write_policy(tmp_path / "policies", "mine", require={"only": ["rack"], "ignore": ["rack/one"]})
+    write_policy(tmp_path / "policies", "fixed", pick={"how": "fixed", "endpoint": "rack/two"})
+    assert audited(tmp_path, default_policy="mine").problems == ()
+
+
+def test_the_shipped_configuration_has_no_problems() -> None:
+    settings = load(None, {"NOVITA_API_KEY": "set"})
+    assert audit(settings, Policies().current).problems == ()
+
+
+def test_a_default_policy_that_is_not_there(tmp_path: Path) -> None:
+    problems = audited(tmp_path, default_policy="balance").problems
+    assert problems == ("default_policy: there is no policy `balance`; did you mean `balanced`?",)
+
+
+def test_a_keys_policy_that_is_not_there(tmp_path: Path) -> None:
+    keys = [
+        {"tenant": "web", "key": "a-secret", "policy": "flor"},
+        {"tenant": "ops", "key": "another", "policy": "floor"},
+    ]
+    problems = audited(tmp_path, keys=keys).problems
+    assert problems == ("keys: tenant `web`: there is no policy `flor`; did you mean `floor`?",)
+
+
+@pytest.mark.parametrize(
+    ("field", "policy"),
+    [
+        ("require.only", {"require": {"only": ["rack/on", "rack"]}}),
+        ("require.ignore", {"require": {"ignore": ["rack/on"]}}),
+        ("pick.endpoint", {"pick": {"how": "fixed", "endpoint": "rack/on"}}),
+    ],
+)
+def test_an_endpoint_that_is_not_there_is_named_with_the_policys_file(
+    tmp_path: Path, field: str, policy: dict[str, Any]
+) -> None:
+    write_policy(tmp_path / "policies", "mine", **policy)
+    (problem,) = audited(tmp_path).problems
+    path = tmp_path / "policies" / "mine.yaml"
+    assert problem == f"{path}: {field}: there is no endpoint or provider `rack/on`; did you mean `rack/one`?"
+
+
+def test_a_shipped_policy_without_its_endpoint_is_no_mistake_of_the_user(tmp_path: Path) -> None:
+    found = audited(tmp_path)
+    assert found.problems == ()
+    assert any(warning.startswith(f"{shipped_folder() / 'pinned.yaml'}: pick.endpoint: ") for warning in found.warnings)
+
+
+def test_a_policy_that_no_endpoint_in_use_meets_is_a_warning(tmp_path: Path) -> None:
+    write_policy(tmp_path / "policies", "strict", require={"zdr": True, "region": ["eu"]})
+    path = tmp_path / "policies" / "strict.yaml"
+    warning = f"{path}: no endpoint of deepseek/deepseek-v3.2 in use meets its require.region"
+    assert warning in audited(tmp_path).warnings
+
+
+def test_a_model_without_an_endpoint_in_use_names_the_variables_that_would_help() -> None:
+    (warning,) = audit(load(None, {}), Policies().current).warnings
+    assert warning.startswith("deepseek/deepseek-v3.2: no endpoint is in use; set at least one of NOVITA_API_KEY, ")
+    assert "PARASAIL_API_KEY" not in warning  # a key alone would not do: it has no price

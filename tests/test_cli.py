@@ -1,0 +1,270 @@
+"""The command line as users and scripts meet it: help, exit codes, one line for each mistake, and no secrets."""
+
+import asyncio
+import json
+import os
+import re
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import typer
+
+from gateway import __version__
+from gateway.cli import app, main
+from gateway.config import load, sufficient_variables
+from gateway.sim.fleet import FLEET, gateway_config
+from tests.support.gateway import gateway, gateway_command, write_policy
+from tests.support.host import ScriptedHost, answers, completion
+
+COMMANDS = sorted(typer.main.get_group(app).commands.items())
+NAMES = [name for name, _ in COMMANDS]
+DOCS = (Path(__file__).parents[1] / "docs" / "cli.md").read_text(encoding="utf-8")
+SECRET = "sk-that-nobody-may-see"
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    errors: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs `gateway ARGUMENTS` in this process, in an empty folder and with no variables but PATH and those given."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, **variables: str) -> Ended:
+        monkeypatch.setattr(
+            os, "environ", {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "COLUMNS": "80"} | variables
+        )
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        captured = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+class TestHelp:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_every_command_shows_an_example_within_80_columns(self, run: Run, name: str) -> None:
+        ended = run(name, "--help")
+        assert ended.code == 0
+        assert f"gateway {name}" in ended.out.partition("Example: ")[2]
+        assert max(map(len, ended.out.splitlines())) <= 80
+
+    def test_the_program_lists_its_commands_within_80_columns(self, run: Run) -> None:
+        ended = run("--help")
+        assert all(f"│ {name} " in ended.out for name in NAMES)
+        assert max(map(len, ended.out.splitlines())) <= 80
+
+    def test_the_version(self, run: Run) -> None:
+        assert run("--version") == Ended(0, f"gateway {__version__}\n", "")
+
+    @pytest.mark.parametrize(("name", "command"), COMMANDS, ids=NAMES)
+    def test_every_flag_is_documented(self, name: str, command: "typer.core.TyperCommand") -> None:
+        section = DOCS.split(f"\n## gateway {name}\n")[1].split("\n## ")[0]
+        documented = re.findall(r"^\| `(--[a-z-]+)` \|", section, re.MULTILINE)
+        assert documented == [flag for parameter in command.params for flag in parameter.opts if flag.startswith("--")]
+
+    def test_every_command_is_documented(self) -> None:
+        assert sorted(re.findall(r"^## gateway (\w+)$", DOCS, re.MULTILINE)) == NAMES
+
+
+class TestServe:
+    def test_without_any_key_it_names_the_variables(self, run: Run) -> None:
+        ended = run("serve")
+        assert ended.code == 2
+        assert all(name in ended.errors for name in sufficient_variables(load(None, {}).models))
+        assert "gateway demo" in ended.errors
+
+    def test_beyond_loopback_it_wants_keys(self, run: Run) -> None:
+        ended = run("serve", "--host", "0.0.0.0", NOVITA_API_KEY=SECRET)
+        assert ended == Ended(2, "", ended.errors)
+        assert re.fullmatch(r"gateway: listening on 0\.0\.0\.0 without keys .* or pass --no-auth\n", ended.errors)
+
+    async def test_beyond_loopback_without_keys_when_told_so(self, tmp_path: Path) -> None:
+        hosts = {"own/host": "http://127.0.0.1:1"}
+        async with gateway_command(tmp_path, hosts, "--host", "0.0.0.0", "--no-auth") as running:
+            assert (await running.client.get("/health/ready")).status_code == 200
+
+    @pytest.mark.parametrize("workers", ["1", "2"])
+    def test_a_mistake_is_told_once_before_anything_starts(self, run: Run, tmp_path: Path, workers: str) -> None:
+        write_policy(tmp_path / "policies", "mine", pick={"hwo": "best"})
+        ended = run("serve", "--policies", "policies", "--workers", workers, NOVITA_API_KEY=SECRET)
+        place = f"{tmp_path}/policies/mine.yaml:3:3"
+        assert ended == Ended(2, "", f"gateway: {place}: unknown key `hwo`; did you mean `how`?\n")
+
+    def test_a_taken_port_is_told_in_one_line(self, run: Run, taken: int) -> None:
+        ended = run("serve", "--port", str(taken), "--state", "state", NOVITA_API_KEY=SECRET)
+        why = f"cannot listen on 127.0.0.1:{taken}: Address already in use; choose another --port"
+        assert ended == Ended(2, "", f"gateway: {why}\n")
+
+    def test_an_address_that_is_not_this_machines_is_told_in_one_line(self, run: Run) -> None:
+        ended = run("serve", "--host", "192.0.2.1", "--no-auth", NOVITA_API_KEY=SECRET)
+        assert ended.code == 2
+        assert re.fullmatch(r"gateway: cannot listen on 192\.0\.2\.1:8080: .*; choose another --port\n", ended.errors)
+
+    def test_a_store_of_another_kind_is_told_without_its_password(self, run: Run) -> None:
+        ended = run("serve", "--redis", f"http://:{SECRET}@127.0.0.1", NOVITA_API_KEY=SECRET)
+        assert ended.code == 2
+        assert "redis://" in ended.errors
+        assert SECRET not in ended.errors
+
+    def test_a_default_policy_that_is_not_there(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "gateway.yaml").write_text("default_policy: nitr\n")
+        ended = run("serve", NOVITA_API_KEY=SECRET)
+        assert ended == Ended(2, "", "gateway: default_policy: there is no policy `nitr`; did you mean `nitro`?\n")
+
+
+class TestCheck:
+    def test_a_sound_configuration(self, run: Run) -> None:
+        ended = run("check", NOVITA_API_KEY=SECRET, GATEWAY_API_KEYS=f"app:{SECRET}")
+        assert (ended.code, ended.errors) == (0, "")
+        assert ended.out.startswith("deepseek/deepseek-v3.2: 1 of ")
+        assert ended.out.endswith("\nok\n")
+        assert SECRET not in ended.out
+
+    def test_endpoints_in_use_come_first_and_retired_ones_last(self, run: Run) -> None:
+        rows = run("check", BASETEN_API_KEY=SECRET, VULTR_API_KEY=SECRET).out.partition("\n\n")[0].splitlines()[3:]
+        uses = [row.split()[5:] for row in rows]
+        assert (rows[0].split()[0], uses[0]) == ("vultr", ["yes"])
+        assert [use for use in uses if use == ["retired"]] == uses[-4:]
+
+    def test_nothing_is_cut_in_80_columns(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "gateway.yaml").write_text(gateway_config({host.id: "http://127.0.0.1:1" for host in FLEET}))
+        for ended in (run("check"), run("check", "--config", "/dev/null"), run("explain")):
+            assert "…" not in ended.out
+            assert max(map(len, ended.out.splitlines())) <= 80
+
+    def test_a_broken_policy_is_a_problem_with_its_place(self, run: Run, tmp_path: Path) -> None:
+        write_policy(tmp_path / "policies", "mine", score={"value_of_time": 3})
+        ended = run("check", "--policies", "policies")
+        assert (ended.code, ended.out) == (1, "")
+        place = f"{tmp_path}/policies/mine.yaml:3:18"
+        assert ended.errors == f"gateway: {place}: value_of_time: `3` needs a unit, as in `$0.50/h`\n"
+
+    def test_every_problem_has_a_line(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "gateway.yaml").write_text("prot: 1\nworkers: many\n")
+        ended = run("check")
+        assert ended.code == 1
+        assert [line.split(":")[1:4] for line in ended.errors.splitlines()] == [
+            [" gateway.yaml", "1", "1"],
+            [" gateway.yaml", "2", "10"],
+        ]
+
+    def test_names_are_looked_up_across_files(self, run: Run, tmp_path: Path) -> None:
+        write_policy(tmp_path / "policies", "mine", require={"only": ["novta/fp8"]})
+        ended = run("check", "--policies", "policies")
+        why = "require.only: there is no endpoint or provider `novta/fp8`; did you mean `novita/fp8`?"
+        assert ended == Ended(1, "", f"gateway: {tmp_path}/policies/mine.yaml: {why}\n")
+
+    def test_a_file_that_is_not_there(self, run: Run) -> None:
+        ended = run("check", "--config", "nowhere.yaml")
+        assert ended.code == 1
+        assert ended.errors.startswith("gateway: nowhere.yaml:1:1: cannot be read (No such file or directory)")
+
+    def test_a_flag_that_is_not_there(self, run: Run) -> None:
+        assert run("check", "--polices", "x").code == 2
+
+
+class TestExplainOffline:
+    def test_endpoints_are_ranked_from_published_figures(self, run: Run) -> None:
+        ended = run("explain", "--model", "deepseek-v3.2:floor", "--prompt-tokens", "12000")
+        assert (ended.code, ended.errors) == (0, "")
+        assert ended.out.startswith("deepseek/deepseek-v3.2, policy floor: about 12,0")
+        assert "ask a running gateway (--url)" in ended.out
+
+    def test_every_dropped_endpoint_has_its_rule(self, run: Run) -> None:
+        out = run("explain", "--model", "deepseek-v3.2:pinned").out
+        assert re.search(r"^  dropped: baidu/fp8: pick\.endpoint: .*", out, re.MULTILINE)
+
+    def test_json_is_the_plan(self, run: Run) -> None:
+        plan = json.loads(run("explain", "--json", "--tools", "--thinking", "--max-tokens", "10").out)
+        assert (plan["policy"], plan["expected_output_tokens"]) == ("balanced", 10)
+        assert plan["ranked"][0]["score_usd"] > 0
+
+    def test_a_request_from_a_file_or_from_standard_input(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        body = json.dumps({"model": "deepseek-v3.2:nitro", "messages": [{"role": "user", "content": "Hi"}]})
+        (tmp_path / "request.json").write_text(body)
+        monkeypatch.setattr(sys, "stdin", StringIO(body))
+        from_file, from_stdin = (
+            json.loads(run("explain", "--json", "--request", at).out) for at in ("request.json", "-")
+        )
+        assert from_file["policy"] == "nitro"
+        assert [one["endpoint"] for one in from_file["ranked"]] == [one["endpoint"] for one in from_stdin["ranked"]]
+
+    @pytest.mark.parametrize(("text", "why"), [("{", "is not a request body"), ("[]", "is a JSON object")])
+    def test_a_request_that_is_none(self, run: Run, tmp_path: Path, text: str, why: str) -> None:
+        (tmp_path / "request.json").write_text(text)
+        ended = run("explain", "--request", "request.json")
+        assert (ended.code, len(ended.errors.splitlines())) == (2, 1)
+        assert why in ended.errors
+
+    def test_a_policy_that_is_not_there(self, run: Run) -> None:
+        ended = run("explain", "--model", "deepseek-v3.2:fastest")
+        assert ended.code == 2
+        assert ended.errors.startswith("gateway: there is no policy `fastest`; there are balanced, ")
+
+
+class TestExplainLive:
+    @staticmethod
+    async def explained(*arguments: str, **variables: str) -> Ended:
+        """`gateway explain` as a process, while the gateway that it asks runs in this one."""
+        command = (sys.executable, "-m", "gateway", "explain", *arguments)
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env=os.environ | variables)
+        out, errors = await asyncio.wait_for(process.communicate(), 30)
+        return Ended(process.returncode or 0, out.decode(), errors.decode())
+
+    async def test_a_running_gateway_is_asked(self, tmp_path: Path) -> None:
+        keys = [{"tenant": "app", "key": SECRET}]
+        async with (
+            ScriptedHost(answers(200, completion("Hello"))) as host,
+            gateway(tmp_path, {"own/host": host.url}, keys=keys) as running,
+        ):
+            asked = await self.explained("--url", running.url, "--json", GATEWAY_API_KEY=SECRET)
+            refused = await self.explained("--url", running.url, GATEWAY_API_KEY="")
+        assert asked.code == 0
+        assert [one["endpoint"] for one in json.loads(asked.out)["ranked"]] == ["own/host"]
+        assert refused.code == 2
+        assert re.fullmatch(r"gateway: --url 127.0.0.1:\d+: 401 .*; set GATEWAY_API_KEY .*\n", refused.errors)
+        assert SECRET not in asked.out + asked.errors + refused.errors
+        assert host.requests == []
+
+    async def test_somebody_else_answers_there(self) -> None:
+        async with ScriptedHost(answers(200, ["welcome"])) as host:
+            ended = await self.explained("--url", host.url)
+        assert (ended.code, ended.errors) == (2, f"gateway: --url 127.0.0.1:{host.port}: answered, but is no gateway\n")
+
+    def test_nobody_answers_there(self, run: Run) -> None:
+        ended = run("explain", "--url", f"http://user:{SECRET}@127.0.0.1:1")
+        assert ended.code == 2
+        assert re.fullmatch(r"gateway: --url 127\.0\.0\.1:1: cannot be asked \(.*\); give .*\n", ended.errors)
+
+    def test_an_address_that_is_none(self, run: Run) -> None:
+        ended = run("explain", "--url", "127.0.0.1:8080")
+        assert (ended.code, len(ended.errors.splitlines())) == (2, 1)
+
+
+class TestDemo:
+    def test_once_and_traffic_exclude_each_other(self, run: Run) -> None:
+        assert run("demo", "--once", "--traffic").code == 2
