@@ -21,33 +21,35 @@ _MOST_HALVINGS = 40.0  # of a sample's weight, before all weights are divided
 class Sketch:
     """A decayed histogram of a positive quantity. `half_life` in seconds: after that long a sample counts half."""
 
-    __slots__ = ("_base", "_half_life", "_weights")
+    __slots__ = ("_base", "_half_life", "_total", "_weights")
 
     def __init__(self, half_life: float = 600.0) -> None:
         self._half_life = half_life
         self._base = 0.0  # when a sample weighs 1
+        self._total = 0.0
         self._weights = [0.0] * _BUCKETS
 
     def add(self, value: float, now: float) -> None:
         """Counts one sample. Values under `LOWEST` count as `LOWEST`."""
         weight = self._weight(now)  # first, because it may replace the weights
         self._weights[_bucket(value)] += weight
+        self._total += weight
 
     def count(self, now: float) -> float:
         """How many samples there are, each faded by its age."""
-        weight = self._weight(now)
-        return sum(self._weights) / weight
+        weight = self._weight(now)  # first, as above
+        return self._total / weight
 
     def quantiles(self, shares: Sequence[float]) -> list[float]:
         """The values that these shares (over 0, at most 1) of the samples do not exceed; zeros when there are none."""
+        if not self._total:
+            return [0.0] * len(shares)
         seen = list(accumulate(self._weights))
-        total = seen[-1]
-        return [_MIDDLES[bisect_left(seen, share * total)] if total else 0.0 for share in shares]
+        return [_MIDDLES[bisect_left(seen, share * seen[-1])] for share in shares]
 
     def mean(self) -> float:
         """The mean of the samples; 0 when there are none."""
-        total = sum(self._weights)
-        return sum(map(mul, self._weights, _MIDDLES)) / total if total else 0.0
+        return sum(map(mul, self._weights, _MIDDLES)) / self._total if self._total else 0.0
 
     def _weight(self, now: float) -> float:
         """What a sample of this moment weighs."""
@@ -56,6 +58,7 @@ class Sketch:
             return exp2(halvings)
         keep = exp2(-halvings)  # 0 after a very long silence
         self._weights = [weight * keep for weight in self._weights]
+        self._total = sum(self._weights)
         self._base = now
         return 1.0
 

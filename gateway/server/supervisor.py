@@ -96,8 +96,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        why = error.strerror or "it is no address of this machine"
-        raise ConfigError(f"cannot listen on {host}:{port}: {why}; choose another --port") from None
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from None
     listener.set_inheritable(True)
     with listener:
         yield listener

@@ -1,8 +1,8 @@
-"""A client that leaves frees its host at once and is booked; one that is slow holds its host back, in bounded memory."""
+"""A client that leaves frees its host at once and is booked; one that is slow holds its host back."""
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.proxy.routed import ROLE, STOP, WORD, chunk, outcomes, payloads, routed, rows, stalls, until
 from tests.support.gateway import Running
-from tests.support.host import Out, Received, ScriptedHost, answers, chunks, completion, streams
+from tests.support.host import Out, Received, ScriptedHost, answers, chunks, streams
 
 BODY = {"model": "deepseek-v3.2", "messages": [{"role": "user", "content": "Hi " * 100}]}
 PIECE = chunk({"content": "x" * 65_536})
@@ -131,11 +131,8 @@ async def test_a_slow_client_holds_its_host_back(sink: str, tmp_path: Path) -> N
         await out.end()
 
     async with ScriptedHost(script) as host, routed(tmp_path, host, settings={"sink": sink}) as running:
-        async with slow(running) as response:
-            before = -1
-            while sent != before:  # until nothing moves
-                before = sent
-                await asyncio.sleep(0.1)
+        async with Slow(running) as response:
+            await still(lambda: sent)
             assert sent < MANY / 4, "the host was not held back"
             text = b"".join([part async for part in response])
         assert text.count(b'"finish_reason": null') == MANY + 1
@@ -159,7 +156,7 @@ async def test_a_slow_client_is_no_silence_of_the_host(sink: str, tmp_path: Path
         ScriptedHost(script) as host,
         routed(tmp_path, host, settings={"sink": sink}, timeouts={"gap": "200ms"}) as running,
     ):
-        async with slow(running) as response:
+        async with Slow(running) as response:
             asyncio.get_running_loop().call_later(0.5, held.set)  # longer than the gap
             await held.wait()
             text = b"".join([part async for part in response])
@@ -168,15 +165,19 @@ async def test_a_slow_client_is_no_silence_of_the_host(sink: str, tmp_path: Path
 
 
 async def test_a_slow_client_that_leaves(sink: str, tmp_path: Path) -> None:
+    sent = 0
+
     async def script(_: Received, out: Out) -> None:
+        nonlocal sent
         await out.head(200)
         await out.send(ROLE)
         while True:
             await out.send(PIECE)
+            sent += 1
 
     async with ScriptedHost(script) as host, routed(tmp_path, host, settings={"sink": sink}) as running:
-        async with slow(running):
-            pass
+        async with Slow(running):
+            await still(lambda: sent)
         await host.until(lambda: host.gone == 1)
         await until(lambda: bool(rows(running)))
         assert outcomes(running) == [("a/fp8", "cancelled")]
@@ -198,7 +199,15 @@ async def test_many_streams_at_once_do_not_mix(sink: str, tmp_path: Path) -> Non
         assert len(rows(running)) == 50
 
 
-class slow:
+async def still(count: Callable[[], int]) -> None:
+    """Wait until something has begun to be counted, and nothing moves any more."""
+    before = 0
+    while count() != before or not before:
+        before = count()
+        await asyncio.sleep(0.1)
+
+
+class Slow:
     """A client that asks for a stream and does not read until it is iterated."""
 
     def __init__(self, running: Running) -> None:

@@ -10,6 +10,7 @@ import pytest
 from gateway.upstream.pool import Origin
 from gateway.upstream.transport import Transport
 from tests.support.host import Out, Received, ScriptedHost, answers
+from tests.support.programs import needs
 from tests.upstream.recorder import BOTH_LOOPS, Recorder, Send, start
 
 LOOPS = BOTH_LOOPS
@@ -20,12 +21,9 @@ HELLO = answers(200, b"hello")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate for `localhost`, with its key in the same file."""
     pem = tmp_path_factory.mktemp("tls") / "host.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    command = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
     extension = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(pem), "-out", str(pem) + ".crt"]
-    try:
-        subprocess.run([*command.split(), *extension], check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("no openssl to make a certificate with")
+    subprocess.run([needs("openssl"), *command.split(), *extension], check=True, capture_output=True)
     pem.write_bytes(pem.read_bytes() + Path(str(pem) + ".crt").read_bytes())
     return pem
 

@@ -1,0 +1,256 @@
+"""What a client gets: bytes as the host sent them, usage with its cost, headers, comments while it waits."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.types import PICO
+from tests.proxy.routed import (
+    DONE,
+    ROLE,
+    STOP,
+    WORD,
+    broken,
+    chunk,
+    content,
+    data,
+    outcomes,
+    payloads,
+    routed,
+    rows,
+    says,
+)
+from tests.support.gateway import Running
+from tests.support.host import Out, Received, ScriptedHost, answers, chunks, completion, streams, usage
+
+USED = usage(prompt=1000, completion=50, cached=600, reasoning=20)
+COST = 400 * 0.25e-6 + 600 * 0.05e-6 + 50 * 0.5e-6
+SEEN = {
+    "prompt_tokens": 1000,
+    "completion_tokens": 50,
+    "total_tokens": 1050,
+    "cost": pytest.approx(COST),
+    "prompt_tokens_details": {"cached_tokens": 600},
+    "completion_tokens_details": {"reasoning_tokens": 20},
+    "prompt_cache_hit_tokens": 600,
+    "prompt_cache_miss_tokens": 400,
+}
+NULL_USAGE = {"endpoint": {"dialect": {"null_usage": True}}}
+VLLM = {"endpoint": {"dialect": {"reasoning_field": "reasoning", "thinking": "chat_template_kwargs.thinking"}}}
+
+
+# --- usage
+
+
+async def test_usage_is_on_the_finish_chunk(tmp_path: Path) -> None:
+    async with ScriptedHost(streams(chunks("Hello", used=USED))) as host, routed(tmp_path, host) as running:
+        found = payloads((await running.chat(stream=True)).text)
+        assert [one.get("usage") for one in found] == [None, None, SEEN]
+        assert found[-1]["choices"][0]["finish_reason"] == "stop"
+
+
+async def test_usage_is_in_a_chunk_of_its_own_where_it_is_asked_for(tmp_path: Path) -> None:
+    async with ScriptedHost(streams(chunks("Hello", used=USED))) as host, routed(tmp_path, host) as running:
+        found = payloads((await running.chat(stream=True, stream_options={"include_usage": True})).text)
+        assert [one.get("usage") for one in found] == [None, None, None, SEEN]
+        assert found[-1]["choices"] == []
+        assert {"id", "object", "created", "model"} <= found[-1].keys()
+
+
+async def test_usage_of_a_whole_answer(tmp_path: Path) -> None:
+    async with ScriptedHost(answers(200, completion("Hi", used=USED))) as host, routed(tmp_path, host) as running:
+        payload = (await running.chat()).json()
+        assert payload["usage"] == SEEN
+        assert "system_fingerprint" in payload
+        assert payload["choices"][0]["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_ledger_and_the_client_agree_to_the_last_digit(stream: bool, tmp_path: Path) -> None:
+    script = streams(chunks("Hello", used=USED)) if stream else answers(200, completion("Hello", used=USED))
+    async with ScriptedHost(script) as host, routed(tmp_path, host) as running:
+        response = await running.chat(stream=stream)
+        paid = (payloads(response.text)[-1] if stream else response.json())["usage"]["cost"]
+        (row,) = rows(running)
+        assert (row.prompt_tokens, row.cached_tokens, row.completion_tokens, row.reasoning_tokens) == (
+            1000,
+            600,
+            50,
+            20,
+        )
+        assert (row.usage_source, row.finish_reason, row.status, row.outcome) == ("host", "stop", 200, "ok")
+        assert paid == row.cost / PICO
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_host_that_counts_nothing_is_estimated_and_said_so(stream: bool, tmp_path: Path) -> None:
+    whole = {**completion("Hello " * 100), "usage": None}
+    script = says(ROLE, *[WORD] * 10, STOP, DONE) if stream else answers(200, whole)
+    async with ScriptedHost(script) as host, routed(tmp_path, host) as running:
+        response = await running.chat("Hi " * 1000, stream=stream)
+        seen = (payloads(response.text)[-1] if stream else response.json())["usage"]
+        (row,) = rows(running)
+        assert row.usage_source == "estimated"
+        assert (seen["prompt_tokens"], seen["completion_tokens"]) == (row.prompt_tokens, row.completion_tokens)
+        assert row.prompt_tokens > 500
+        assert row.completion_tokens >= 10
+        assert seen["cost"] == row.cost / PICO > 0
+
+
+async def test_an_answer_that_is_all_in_its_finish_chunk(tmp_path: Path) -> None:
+    script = says(chunk({"role": "assistant", "content": "Hello"}, "stop", usage=USED), DONE)
+    async with ScriptedHost(script) as host, routed(tmp_path, host) as running:
+        response = await running.chat(stream=True)
+        assert content(response.text) == "Hello"
+        (row,) = rows(running)
+        assert row.ttft is not None
+        assert row.client_ttft is not None
+
+
+# --- bytes
+
+
+async def test_bytes_pass_untouched_to_the_finish_chunk(tmp_path: Path) -> None:
+    odd = b'data:  {"choices" : [{"index":0, "delta":{"content":"a\\u00e9 \xc3\xa9"},"finish_reason":null }] }\r\n\r\n'
+    async with ScriptedHost(says(ROLE, odd, b": comment\n\n", WORD, STOP, DONE)) as host, routed(tmp_path, host) as run:
+        response = await run.chat(stream=True)
+        assert response.content.startswith(ROLE + odd + b": comment\n\n" + WORD)
+
+
+async def test_chunks_are_rewritten_where_the_hosts_shape_is_not_the_clients(tmp_path: Path) -> None:
+    both = {"content": None, "reasoning_content": "Hm"}
+    script = says(chunk(both, usage=None, system_fingerprint=None), WORD, chunk({}, "stop", usage=USED), DONE)
+    async with ScriptedHost(script) as host, routed(tmp_path, host, settings=NULL_USAGE) as running:
+        first, *_, last = payloads((await running.chat(stream=True)).text)
+        assert first["choices"][0]["delta"] == both
+        assert {"usage", "system_fingerprint"}.isdisjoint(first)
+        assert last["usage"] == SEEN
+
+
+async def test_reasoning_has_the_name_that_clients_read(tmp_path: Path) -> None:
+    script = says(ROLE, chunk({"reasoning": "Hm"}), WORD, STOP, DONE)
+    async with ScriptedHost(script) as host, routed(tmp_path, host, settings=VLLM) as running:
+        response = await running.chat(stream=True, model="deepseek-reasoner")
+        deltas = [one["choices"][0]["delta"] for one in payloads(response.text)]
+        assert {"reasoning_content": "Hm"} in deltas
+        assert b'"reasoning"' not in response.content
+
+
+async def test_every_choice_is_whole(tmp_path: Path) -> None:
+    def said(index: int, delta: dict[str, Any], finish: str | None = None) -> bytes:
+        return data({"choices": [{"index": index, "delta": delta, "finish_reason": finish}]})
+
+    parts = [said(0, {"content": "a"}), said(1, {"content": "b"}), said(0, {}, "stop"), said(1, {"content": "c"})]
+    whole, half = says(*parts, said(1, {}, "length"), DONE), says(*parts, then="cut")
+    async with ScriptedHost([whole, half]) as host, routed(tmp_path, host) as running:
+        text = (await running.chat(stream=True, n=2)).text
+        assert content(text) == "abc"
+        reasons = [one["choices"][0]["finish_reason"] for one in payloads(text)]
+        assert sorted(reason for reason in reasons if reason) == ["length", "stop"]
+        assert broken((await running.chat(stream=True, n=2)).text)["error_code"] == "cut"
+
+
+# --- headers
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_headers_say_who_answered_and_why(stream: bool, tmp_path: Path) -> None:
+    script = streams(chunks("Hello")) if stream else answers(200, completion("Hello"))
+    async with ScriptedHost(script) as host, routed(tmp_path, host) as running:
+        headers = (await running.chat(stream=stream)).headers
+        assert headers["x-generation-id"] == rows(running)[0].exchange
+        assert headers["x-generation-id"].startswith("gen-")
+        assert headers["x-gateway-endpoint"] == "a/fp8"
+        assert headers["x-gateway-policy"] == "test"
+        assert headers["x-gateway-attempts"] == "1"
+        assert headers["x-gateway-cache"] == "off"
+        assert headers["content-type"].startswith("text/event-stream" if stream else "application/json")
+
+
+async def test_a_request_that_no_endpoint_can_serve_says_what_removed_each(tmp_path: Path) -> None:
+    async with ScriptedHost([]) as host, routed(tmp_path, host, require={"zdr": True}) as running:
+        response = await running.chat()
+        assert response.status_code == 404
+        told = response.json()["error"]
+        assert told["metadata"]["removed"][0]["constraint"] == "require.zdr"
+        assert response.headers["x-gateway-policy"] == "test"
+        assert response.headers["x-gateway-attempts"] == "0"
+        assert response.headers["x-generation-id"] == rows(running)[0].exchange
+        (row,) = rows(running)
+        assert (row.outcome, row.client_status, row.attempt, row.last) == ("unrouted", 404, 0, True)
+
+
+# --- keep-alive
+
+
+class Silent:
+    """A host that says nothing until it is told to, and then goes on with a script."""
+
+    def __init__(self, then: Any) -> None:
+        self.go = asyncio.Event()
+        self._then = then
+
+    async def __call__(self, request: Received, out: Out) -> None:
+        await self.go.wait()
+        await self._then(request, out)
+
+
+async def waited(running: Running, comments: int, *silent: Silent) -> str:
+    """Ask, let so many comments come, let the hosts go on, and read the rest."""
+    text = ""
+    body = {"model": "deepseek-v3.2", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    async with running.client.stream("POST", "/v1/chat/completions", json=body) as response:
+        assert response.status_code == 200
+        assert "x-gateway-endpoint" not in response.headers
+        assert response.headers["x-gateway-attempts"] == "1"
+        async for part in response.aiter_text():
+            text += part
+            if text.count(": keep-alive\n\n") == comments:
+                for one in silent:
+                    one.go.set()
+    return text
+
+
+async def test_comments_flow_while_the_host_is_silent_and_then_the_answer(tmp_path: Path) -> None:
+    silent = Silent(streams(chunks("Hello")))
+    async with ScriptedHost(silent) as host, routed(tmp_path, host, keepalive="100ms") as running:
+        text = await waited(running, 3, silent)
+        before, after = text.split(": endpoint a/fp8, attempts 1\n\n")
+        assert before == ": keep-alive\n\n" * 3
+        assert content(after) == "Hello"
+        assert after.endswith("data: [DONE]\n\n")
+        assert rows(running)[0].client_status == 200
+
+
+async def test_after_comments_the_next_endpoint_still_answers(tmp_path: Path) -> None:
+    silent = Silent(answers(500, {}))
+    async with (
+        ScriptedHost(silent) as first,
+        ScriptedHost(streams(chunks("Hello"))) as second,
+        routed(tmp_path, first, second, keepalive="100ms") as running,
+    ):
+        text = await waited(running, 1, silent)
+        assert ": endpoint b/fp8, attempts 2\n\n" in text
+        assert content(text) == "Hello"
+        assert outcomes(running) == [("a/fp8", "server"), ("b/fp8", "ok")]
+
+
+async def test_after_comments_an_error_is_in_the_stream(tmp_path: Path) -> None:
+    silent = Silent(answers(503, {"error": {"message": "overloaded"}}))
+    async with ScriptedHost(silent) as host, routed(tmp_path, host, keepalive="100ms") as running:
+        text = await waited(running, 2, silent)
+        told = broken(text)
+        assert (told["code"], told["error_code"]) == (503, "server")
+        assert told["metadata"]["attempts"][0]["endpoint"] == "a/fp8"
+        (row,) = rows(running)
+        assert (row.outcome, row.client_status) == ("server", 200)
+
+
+async def test_whole_answers_get_no_padding(tmp_path: Path) -> None:
+    silent = Silent(answers(503, {"error": {"message": "overloaded"}}))
+    async with ScriptedHost(silent) as host, routed(tmp_path, host, keepalive="50ms") as running:
+        asked = asyncio.create_task(running.chat())
+        asyncio.get_running_loop().call_later(0.2, silent.go.set)  # longer than the keep-alive
+        assert (await asked).status_code == 503

@@ -1,0 +1,128 @@
+"""Imports point one way: what a module may import is told by where it stands.
+
+    wiring   cli, app, report, audit, server.supervisor: put the parts together, and may import each other
+    then     server | api | page | probe | sim
+             proxy
+             policy | upstream | cache | telemetry
+             state
+             route
+             config
+             document
+             types
+             errors
+
+A package imports itself and what stands below it, and no neighbour. The supervisor stands with the wiring, because it
+starts workers, and a worker is an app.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+
+import pytest
+
+from tests.source import Module, modules
+
+WIRING = {
+    "gateway.__main__",
+    "gateway.cli",
+    "gateway.app",
+    "gateway.report",
+    "gateway.audit",
+    "gateway.server.supervisor",
+}
+LAYERS = [
+    {"server", "api", "page", "probe", "sim"},
+    {"proxy"},
+    {"policy", "upstream", "cache", "telemetry"},
+    {"state"},
+    {"route"},
+    {"config"},
+    {"document"},
+    {"types"},
+    {"errors"},
+    {"gateway"},  # the package itself: its version, its folder
+]
+DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
+IMPURE = {"asyncio", "datetime", "logging", "os", "random", "secrets", "socket", "threading", "time", "uuid"}
+MODULES = modules()
+
+every_module = pytest.mark.parametrize("module", [pytest.param(one, id=one.name) for one in MODULES.values()])
+every_route = pytest.mark.parametrize(
+    "module", [pytest.param(one, id=one.name) for one in MODULES.values() if one.part == "route"]
+)
+
+
+def test_every_module_has_its_place() -> None:
+    assert [one.name for one in MODULES.values() if one.name not in WIRING and one.part not in DEPTH] == []
+
+
+def test_the_wiring_exists() -> None:
+    assert MODULES.keys() >= WIRING
+
+
+@every_module
+def test_imports_point_down(module: Module) -> None:
+    assert [target for target in ours(module.tree) if not may_import(module, MODULES[target])] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "target"),
+    [
+        ("gateway.config", "gateway.route.plan"),  # up
+        ("gateway.api.parse", "gateway.page.page"),  # a neighbour
+        ("gateway.server.asgi", "gateway.server.supervisor"),  # wiring
+    ],
+)
+def test_what_the_rule_forbids(module: str, target: str) -> None:
+    assert not may_import(MODULES[module], MODULES[target])
+
+
+@every_route
+def test_the_decision_is_pure(module: Module) -> None:
+    """Time, chance and knowledge come in as arguments, so nothing that reads them, and no library, is imported."""
+    roots = {name.partition(".")[0] for name in imports(module.tree)}
+    assert roots <= (sys.stdlib_module_names - IMPURE) | {"gateway"}
+    assert {MODULES[target].part for target in ours(module.tree)} <= {"route", "types", "errors"}
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    TopologicalSorter({name: set(ours(without_hints(one.tree))) - {name} for name, one in MODULES.items()}).prepare()
+
+
+def may_import(module: Module, target: Module) -> bool:
+    if target.name in WIRING:
+        return module.name in WIRING
+    if module.name in WIRING or module.part == target.part:
+        return True
+    return DEPTH[module.part] < DEPTH[target.part]
+
+
+def ours(tree: ast.AST) -> Iterator[str]:
+    """The modules of the gateway that are imported anywhere in a tree."""
+    for name in imports(tree):
+        if name.partition(".")[0] == "gateway":
+            yield next(known for known in (name, name.rpartition(".")[0]) if known in MODULES)
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Dotted names; `from a import b` is `a.b`, whether `b` is a module or not."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, "imports are absolute"
+            assert not node.level, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def without_hints(tree: ast.Module) -> ast.Module:
+    """What runs when the module is imported: no functions, nothing under `if TYPE_CHECKING`."""
+    body = [
+        node
+        for node in tree.body
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    ]
+    return ast.Module(body, [])
