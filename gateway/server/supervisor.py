@@ -6,7 +6,6 @@ One worker runs in the supervisor's own process; several are processes of their 
 The embedded store starts first and from the main thread: it ends with the thread that started it.
 """
 
-import gc
 import logging
 import os
 import socket
@@ -58,7 +57,6 @@ def serve(settings: Settings) -> None:
         )
         _say_where(settings, listener, store_url)
         if settings.workers == 1:
-            gc.disable()  # until the worker has frozen what it loaded
             uvicorn.Server(config).run(sockets=[listener])
         else:
             Workers(config, [listener], folder.metrics).run()

@@ -170,11 +170,11 @@ async def test_headers_say_who_answered_and_why(stream: bool, tmp_path: Path) ->
 
 
 async def test_a_request_that_no_endpoint_can_serve_says_what_removed_each(tmp_path: Path) -> None:
-    async with ScriptedHost([]) as host, routed(tmp_path, host, require={"zdr": True}) as running:
+    async with ScriptedHost([]) as host, routed(tmp_path, host, require={"quantization": ["bf16"]}) as running:
         response = await running.chat()
         assert response.status_code == 404
         told = response.json()["error"]
-        assert told["metadata"]["removed"][0]["constraint"] == "require.zdr"
+        assert told["metadata"]["removed"][0]["constraint"] == "require.quantization"
         assert response.headers["x-gateway-policy"] == "test"
         assert response.headers["x-gateway-attempts"] == "0"
         assert response.headers["x-generation-id"] == rows(running)[0].exchange
