@@ -12,7 +12,7 @@ import orjson
 from gateway.types import Failure, Fault, Usage
 from gateway.upstream import shape
 from gateway.upstream.usage import read_usage
-from gateway.upstream.verdict import finish, in_band, judge
+from gateway.upstream.verdict import finish, in_band, judge, shown
 
 LARGEST_ERROR = 64 * 1024
 LARGEST_ANSWER = 64 * 1024 * 1024
@@ -100,7 +100,7 @@ class Reader:
         """A finish reason by its canonical name; None and a failure when it is no end."""
         clean = finish(reason)
         if clean is None:
-            said = str(reason)[:LONGEST_REASON]
+            said = shown(str(reason))[:LONGEST_REASON]
             self._fail(Failure("unclean", f"the host ended with finish_reason {said!r}", code=said))
         return clean
 

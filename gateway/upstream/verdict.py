@@ -99,7 +99,7 @@ def judge(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, now:
     said = _parse(body, _DEPTH)
     fault, param = _classify(status, said)
     retry_after = _retry_after(headers, now) if fault in ("rate_limited", "server") else None
-    message = _shown(said.message) or f"HTTP {status} without a message"
+    message = shown(said.message) or f"HTTP {status} without a message"
     return Failure(fault, message, status=status, code=said.code, param=param, retry_after=retry_after)
 
 
@@ -109,7 +109,7 @@ def in_band(payload: dict[str, Any]) -> Failure | None:
         return None
     said = _read(payload, _DEPTH)
     fault: Fault = "rate_limited" if said.code == "429" else "in_band"
-    return Failure(fault, _shown(said.message) or "an error without a message", status=200, code=said.code)
+    return Failure(fault, shown(said.message) or "an error without a message", status=200, code=said.code)
 
 
 def finish(reason: object) -> str | None:
@@ -167,7 +167,7 @@ def _rejected_param(words: str, param: str | None) -> str | None:
 
 def _top_level(param: str | None) -> str | None:
     """`messages[0].role` and `messages.0.role` are about `messages`."""
-    return re.split(r"[.\[]", param, maxsplit=1)[0][:_NAME_CHARS] if param else None
+    return shown(re.split(r"[.\[]", param, maxsplit=1)[0])[:_NAME_CHARS] if param else None
 
 
 def _parse(text: bytes | str, depth: int) -> _Said:
@@ -232,7 +232,7 @@ def _plain(text: str) -> str:
     return title[1] if title else _TAG.sub(" ", text)
 
 
-def _shown(message: str) -> str:
+def shown(message: str) -> str:
     """A message that may be shown: one line, no secrets, bounded."""
     return _SECRET.sub("[redacted]", " ".join(message[:_READ_CHARS].split()))[:_MESSAGE_CHARS]
 
@@ -247,7 +247,7 @@ def _joined(*words: str | None) -> str:
 
 def _word(value: object) -> str | None:
     """A code, which hosts write as text or as a number."""
-    return str(value)[:_NAME_CHARS] if isinstance(value, (str, int)) and value != "" else None
+    return shown(str(value))[:_NAME_CHARS] if isinstance(value, (str, int)) and value != "" else None
 
 
 def _retry_after(headers: Iterable[tuple[bytes, bytes]], now: float) -> float | None:
