@@ -1,7 +1,11 @@
-# demo    a gateway in front of simulated hosts, ready to be asked; ARGS=--once ends after two questions
-# test    all tests            check   format, lint and types            bench   data path and routing quality
-# docs    write the files that are made from code                        lock    pin the newest versions allowed
-# env     .venv for development
+# demo          a gateway in front of simulated hosts; ARGS=--once ends after two questions, ARGS=--traffic keeps it busy
+# test          all tests
+# check         format, lint and types
+# bench         what a request and an event cost
+# bench-peers   installs the programs that bench measures beside the gateway
+# docs          writes the files that are made from code
+# lock          pins the newest versions that pyproject.toml allows
+# env           makes .venv for development
 #
 # The first run makes .venv from the lock files, with uv where it is installed and with pip where it is not.
 
@@ -17,7 +21,7 @@ PIP := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python
 SELF := $(PIP) --no-deps --no-build-isolation --editable .
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header
 
-.PHONY: demo test check bench docs lock env
+.PHONY: demo test check bench bench-peers docs lock env
 
 demo: $(VENV)/.runtime
 	@$(BIN)/gateway demo $(ARGS)
@@ -32,6 +36,9 @@ check: $(VENV)/.development
 
 bench: $(VENV)/.development
 	$(BIN)/python -m bench $(ARGS)
+
+bench-peers: $(VENV)/.development
+	$(BIN)/python -m bench.peers install $(ARGS)
 
 docs: $(VENV)/.development
 	$(BIN)/python -c 'from gateway.policy.schema import schema_text; print(schema_text(), end="")' > $(VENV)/schema.json

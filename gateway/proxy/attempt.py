@@ -55,7 +55,7 @@ class Attempt:
         self.sent_at = self.heard_at = self.chunk_at = clock()
         self.first_at: float | None = None
         self.ended_at: float | None = None
-        self.asked = True  # whether the host has the request; False when it was cancelled before that
+        self.asked = False  # whether the host was sent the request
         self.usage = Usage()
         self.cost = 0  # 1e-12 USD
         self.reader: StreamReader | WholeReader
@@ -74,7 +74,7 @@ class Attempt:
 
     def cancel(self) -> None:
         if self._call is not None:
-            self.asked = self._call.connection is not None
+            self.asked = self.asked or self._call.connection is not None
             self._call.cancel()
             self._call = None
 
@@ -95,6 +95,7 @@ class Attempt:
     # from the transport
 
     def on_response(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self.asked = True
         self.reader.on_response(status, headers)
 
     def on_data(self, data: bytes) -> None:

@@ -159,29 +159,25 @@ class Serving:
         attempt.begin(proxy.transport, address, request, self._plan.policy.timeouts.connect)
 
     def _set_clock(self, command: core.SetClock) -> None:
-        clock, number = command.clock, command.attempt
+        clock, number, seconds = command.clock, command.attempt, command.seconds
         if clock == "gap":
-            self._watch_gap(number, command.seconds)
+            self._clocks.set(clock, seconds, lambda: self._look(number, seconds))
         else:
             expired = core.Expired
-            self._clocks.set(clock, command.seconds, lambda: self.feed(expired(clock, number, self._proxy.clock())))
+            self._clocks.set(clock, seconds, lambda: self.feed(expired(clock, number, self._proxy.clock())))
 
-    def _watch_gap(self, number: int, seconds: float) -> None:
-        """Looks when the silence could first be too long, and again from the last chunk."""
+    def _look(self, number: int, seconds: float) -> None:
+        """Whether the host has been silent too long; if not, looks again when it could have been."""
         attempt = self._attempt
         assert attempt is not None
-
-        def look() -> None:
-            now = self._proxy.clock()
-            silent = 0.0 if self._paused else now - attempt.chunk_at
-            if silent < seconds:
-                self._clocks.set("gap", seconds - silent, look)
-                return
-            attempt.heard_at = now  # all this time the host was waited for
-            finished = attempt.reader.finished  # only usage and [DONE] are missing
-            self.feed(core.Finished(number, now) if finished else core.Expired("gap", number, now))
-
-        self._clocks.set("gap", seconds, look)
+        now = self._proxy.clock()
+        silent = 0.0 if self._paused else now - attempt.chunk_at
+        if silent < seconds:
+            self._clocks.set("gap", seconds - silent, lambda: self._look(number, seconds))
+            return
+        attempt.heard_at = now  # all this time the host was waited for
+        finished = attempt.reader.finished  # only usage and [DONE] are missing
+        self.feed(core.Finished(number, now) if finished else core.Expired("gap", number, now))
 
     def _cancel(self) -> None:
         if self._attempt is not None:
@@ -256,6 +252,7 @@ class Serving:
 
     def _close(self) -> None:
         self._over = True
+        self._attempt = None  # it refers back
         self._clocks.close()
         self._proxy.ended(self)
 

@@ -88,13 +88,18 @@ class Reader:
 
     def _fail(self, failure: Failure) -> None:
         self._over = True
-        self._body.clear()
-        self._listener.on_failed(failure)
+        self._let_go().on_failed(failure)
 
     def _finish(self) -> None:
         self._over = True
+        self._let_go().on_finished()
+
+    def _let_go(self) -> Listener:
+        """The listener, which holds this reader: kept here any longer, both would wait for the garbage collector."""
+        listener = self._listener
+        del self._listener
         self._body.clear()
-        self._listener.on_finished()
+        return listener
 
     def _clean(self, reason: object) -> str | None:
         """A finish reason by its canonical name; None and a failure when it is no end."""

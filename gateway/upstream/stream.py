@@ -7,6 +7,7 @@ the host's shape is not the clients'. The finish chunk is held until usage is kn
 failure may come in any phase; whether it can be hidden is for the exchange to decide.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -35,7 +36,7 @@ class StreamReader(Reader):
         self._rewrite = rewrite
         self._choices = choices
         self._splitter = sse.Splitter()
-        self._phase = self._waiting
+        self._phase: Callable[[StreamReader, bytes], None] = StreamReader._waiting  # unbound: no cycle
         self._held: list[bytes] = []  # events before the first token
         self._ends: list[dict[str, Any]] = []  # finish chunks, held until usage is known
         self._ended_choices: set[int] = set()
@@ -71,14 +72,14 @@ class StreamReader(Reader):
             self._fail(Failure("garbage", str(error)))
             return
         if block:
-            self._phase(block)
+            self._phase(self, block)
 
     def _ended(self) -> None:
         rest = self._splitter.rest().strip()
-        if rest.startswith(b"{") and self._phase == self._waiting:
+        if rest.startswith(b"{") and self._phase is StreamReader._waiting:
             self._fail(in_band(parsed(rest) or {}) or Failure("garbage", "the host did not answer with a stream"))
         elif rest:  # some hosts leave out the last blank line
-            self._phase(rest + b"\n\n")
+            self._phase(self, rest + b"\n\n")
         if not self._over:
             self._stopped()
 
@@ -117,13 +118,13 @@ class StreamReader(Reader):
         self._listener.on_first_token()
         held = b"".join(self._held)
         self._held.clear()
-        self._phase = self._parsing if self._rewrite else self._flowing
-        self._phase(held + block)
+        self._phase = StreamReader._parsing if self._rewrite else StreamReader._flowing
+        self._phase(self, held + block)
 
     def _flowing(self, block: bytes) -> None:
         for mark in _MARKS:
             if mark in block:
-                self._phase = self._parsing
+                self._phase = StreamReader._parsing
                 self._parsing(block)
                 return
         self._events += block.count(_DELTA)
@@ -139,7 +140,7 @@ class StreamReader(Reader):
             if self._over:
                 return
         if not self._ends and not self._rewrite:
-            self._phase = self._flowing  # a mark inside text: nothing has ended
+            self._phase = StreamReader._flowing  # a mark inside text: nothing has ended
 
     def _event(self, raw: bytes, payload: dict[str, Any]) -> None:
         used = read_usage(payload.get("usage"))
@@ -188,7 +189,7 @@ class StreamReader(Reader):
 
     def _stopped(self) -> None:
         """The stream is over, perhaps before its time."""
-        if self._phase == self._waiting and self.finish_reason:
+        if self._phase is StreamReader._waiting and self.finish_reason:
             self._fail(Failure("empty", "the host's stream ended without content"))
         else:
             self._fail(Failure("unclean", "the host's stream ended without a finish reason"))

@@ -49,7 +49,9 @@ async def test_a_real_model_answers_through_the_gateway(running: Running) -> Non
     usage = parsed[-1]["usage"]
     assert text.strip()
     assert 0 < usage["completion_tokens"] <= 12
-    assert usage["cost"] == pytest.approx((usage["prompt_tokens"] * 0.25 + usage["completion_tokens"] * 0.5) / 1e6, rel=1)
+    assert usage["cost"] == pytest.approx(
+        (usage["prompt_tokens"] * 0.25 + usage["completion_tokens"] * 0.5) / 1e6, rel=1
+    )
 
     whole = await running.chat("The capital of France is", max_tokens=12, temperature=0)
     assert whole.json()["choices"][0]["message"]["content"].strip()

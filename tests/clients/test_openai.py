@@ -32,7 +32,13 @@ class App:
     async def does(self, name: str) -> Any:
         url = f"{self.running.url}/v1"
         process = await asyncio.create_subprocess_exec(
-            *self._command, url, KEY, name, cwd=self._cwd, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            *self._command,
+            url,
+            KEY,
+            name,
+            cwd=self._cwd,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
         )
         out, err = await asyncio.wait_for(process.communicate(), 60)
         assert process.returncode == 0, err.decode()

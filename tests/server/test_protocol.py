@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -51,7 +52,10 @@ class Connection:
 
 @pytest.fixture
 async def running(tmp_path: Path) -> AsyncIterator[Running]:
-    async with ScriptedHost(answers(200, completion("hello"))) as host, gateway(tmp_path, {"a/fp8": host.url}) as running:
+    async with (
+        ScriptedHost(answers(200, completion("hello"))) as host,
+        gateway(tmp_path, {"a/fp8": host.url}) as running,
+    ):
         yield running
 
 
@@ -179,6 +183,6 @@ async def test_a_stream_keeps_its_connection(tmp_path: Path) -> None:
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(1, len(REQUEST) - 1), max_size=6, unique=True))
 async def test_any_split_is_the_same_request(connection: Connection, cuts: list[int]) -> None:
-    borders = [0, *sorted(cuts), len(REQUEST)]
-    await connection.send(*(REQUEST[start:end] for start, end in zip(borders, borders[1:], strict=False)))
+    borders = pairwise([0, *sorted(cuts), len(REQUEST)])
+    await connection.send(*(REQUEST[start:end] for start, end in borders))
     assert said((await connection.answer())[2]) == "hello"

@@ -1,6 +1,6 @@
 """A real gateway for tests: uvicorn in this process on a port of the kernel's choice, or the command as users start it.
 
-    async with gateway(tmp_path, {"a/fp8": host.url}) as running: await running.client.post("/v1/chat/completions", ...)
+async with gateway(tmp_path, {"a/fp8": host.url}) as running: await running.client.post("/v1/chat/completions", ...)
 """
 
 import asyncio
@@ -60,7 +60,7 @@ def total(exposition: str, name: str, **labels: str) -> float:
 def write_config(
     folder: Path, hosts: Mapping[str, str], endpoint: Mapping[str, Any] | None = None, **settings: Any
 ) -> Path:
-    """gateway.yaml with these hosts (id -> base URL without /v1) as the only endpoints; `endpoint` adds fields to each."""
+    """gateway.yaml with only these hosts (id -> base URL without /v1); `endpoint` adds fields to each."""
     fields = {"provider": "vllm", "model": "test-model", "price": {"input": 0.25, "cached_input": 0.05, "output": 0.5}}
     endpoints = [{"id": name, "base_url": f"{url}/v1", **fields, **(endpoint or {})} for name, url in hosts.items()]
     models = {"deepseek/deepseek-v3.2": {"endpoints": endpoints, **MODEL}}
