@@ -78,7 +78,7 @@ async def check_books(running: Running) -> None:
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what happens in the same loop; TimeoutError after ten seconds."""
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - it may be of anything, so nothing could set an event
+        while not condition():
             await asyncio.sleep(0.002)
 
 

@@ -186,7 +186,7 @@ class ScriptedHost:
     async def until(self, condition: Callable[[], bool], within: float = 10.0) -> None:
         """Wait for a condition of the host or of anything else; TimeoutError when it does not come."""
         async with asyncio.timeout(within):
-            while not condition():  # noqa: ASYNC110 (it may be of anything, so nothing could set an event)
+            while not condition():
                 await asyncio.sleep(0.001)
 
 

@@ -44,7 +44,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until `condition` holds; TimeoutError after ten seconds."""
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for is often outside this process
+        while not condition():
             await asyncio.sleep(0.002)
 
 
