@@ -1,4 +1,4 @@
-"""A real llama.cpp server with a 270M model, both from PyPI wheels. Run in an environment of its own: PORT KEY FOLDER."""
+"""A real llama.cpp server with a 270M model, both PyPI wheels, in an environment of its own: PORT KEY FOLDER."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""A model server that this project did not write, as one endpoint: streamed answer, usage and cost through the gateway."""
+"""A model server that this project did not write, as one endpoint: streamed answer, usage, cost through the gateway."""
 
 import asyncio
 import json
