@@ -1,7 +1,7 @@
 """Which model and policy a request means: `deepseek/deepseek-v3.2:nitro`, `deepseek-reasoner`, `x-gateway-policy`."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.errors import BadRequest, NotFound
 from gateway.policy.load import PolicySet
@@ -11,8 +11,7 @@ RESERVED = {"free", "batch", "thinking"}  # OpenRouter's own suffixes
 REASONER = "deepseek-reasoner"
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(NamedTuple):
     model: Model
     suffix: str
     thinking: bool  # the name itself switches thinking on
@@ -24,18 +23,22 @@ class Names:
     __slots__ = ("_models",)
 
     def __init__(self, models: Iterable[Model]) -> None:
-        self._models = {name: model for model in models for name in (model.id, *model.aliases)}
+        self._models = {
+            name: Named(model, "", name == REASONER) for model in models for name in (model.id, *model.aliases)
+        }
 
     def model(self, name: object) -> Named:
         """Splits a name into model and suffix. Raises BadRequest or NotFound, which lists what there is."""
         if not isinstance(name, str) or not name:
             raise BadRequest("`model` must be the name of a model", param="model")
+        if (plain := self._models.get(name)) is not None:
+            return plain
         base, _, suffix = name.partition(":")
-        model = self._models.get(base)
-        if model is None:
-            known = ", ".join(sorted({one.id for one in self._models.values()}))
+        named = self._models.get(base)
+        if named is None:
+            known = ", ".join(sorted({one.model.id for one in self._models.values()}))
             raise NotFound(f"there is no model `{base}`; there is {known}", param="model", code="model_not_found")
-        return Named(model, suffix, base == REASONER)
+        return named._replace(suffix=suffix)
 
 
 def choose_policy(suffix: str, header: str, key_default: str | None, default: str, policies: PolicySet) -> Policy:

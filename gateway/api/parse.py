@@ -18,6 +18,16 @@ from gateway.upstream.dialects import thinking_asked
 from gateway.upstream.usage import estimate_tokens
 
 _CACHE_MODES = frozenset({"on", "no-store", "refresh"})
+_EXPECTED: dict[str, tuple[type, str]] = {  # what routing relies on
+    "stream": (bool, "true or false"),
+    "stream_options": (dict, "an object"),
+    "tools": (list, "a list of tools"),
+    "max_tokens": (int, "a positive whole number"),
+    "max_completion_tokens": (int, "a positive whole number"),
+    "n": (int, "a positive whole number"),
+}
+_NO_NEEDS: frozenset[str] = frozenset()
+_NEEDY = frozenset({"tools", "logprobs", "response_format"})
 LONGEST_APP = 200  # characters of an app's name
 _random = Random()
 
@@ -84,18 +94,15 @@ def _check(body: dict[str, Any]) -> None:
     for index, message in enumerate(messages):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise BadRequest(f"`messages[{index}]` must be an object with a `role`", param=f"messages[{index}]")
-    _expect(body, "stream", bool, "true or false")
-    _expect(body, "stream_options", dict, "an object")
-    _expect(body, "tools", list, "a list of tools")
-    for name in ("max_tokens", "max_completion_tokens", "n"):
-        _expect(body, name, int, "a positive whole number")
-        if body.get(name) is not None and (body[name] < 1 or isinstance(body[name], bool)):
-            raise BadRequest(f"`{name}` must be a positive whole number", param=name)
+    for name, (kind, wanted) in _EXPECTED.items():
+        value: Any = body.get(name)
+        if value is not None and (not isinstance(value, kind) or (kind is int and _is_no_count(value))):
+            raise BadRequest(f"`{name}` must be {wanted}", param=name)
 
 
-def _expect(body: dict[str, Any], name: str, kind: type, wanted: str) -> None:
-    if body.get(name) is not None and not isinstance(body[name], kind):
-        raise BadRequest(f"`{name}` must be {wanted}", param=name)
+def _is_no_count(value: object) -> bool:
+    """JSON's true is an int to Python."""
+    return isinstance(value, bool) or (isinstance(value, int) and value < 1)
 
 
 def _prefix(body: dict[str, Any], thinking: bool) -> tuple[tuple[int, int], ...]:
@@ -107,6 +114,8 @@ def _prefix(body: dict[str, Any], thinking: bool) -> tuple[tuple[int, int], ...]
 
 def _needs(body: dict[str, Any]) -> frozenset[str]:
     """Capabilities without which the answer would be wrong."""
+    if _NEEDY.isdisjoint(body):
+        return _NO_NEEDS
     needs = set()
     if body.get("tools"):
         needs.add("tools")

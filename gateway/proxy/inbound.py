@@ -1,13 +1,12 @@
 """One HTTP request, read to its end, whichever server took it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.proxy.sink import Sink
 
 
-@dataclass(frozen=True, slots=True)
-class Inbound:
+class Inbound(NamedTuple):
     """Header names are lower case; of repeated ones the last counts. `received` is on the monotonic clock."""
 
     headers: dict[bytes, bytes]

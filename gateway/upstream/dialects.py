@@ -22,6 +22,7 @@ from gateway.upstream.pool import PORTS, Origin
 
 _DEFAULT_EFFORT = "medium"
 _THINKING_FIELDS = frozenset({"enable_thinking", "include_reasoning", "reasoning", "reasoning_effort", "thinking"})
+_ASKS_THINKING = _THINKING_FIELDS | {"chat_template_kwargs"}
 _TEMPLATE_SWITCHES = frozenset({"thinking", "enable_thinking"})  # inside chat_template_kwargs
 _GATEWAY_FIELDS = frozenset(
     {"metadata", "models", "plugins", "preset", "provider", "route", "session_id", "trace", "transforms", "usage"}
@@ -116,6 +117,8 @@ def thinking_asked(body: Mapping[str, Any]) -> bool:
 
     Raises BadRequest, with `param`, when a field has the wrong type or two fields contradict each other.
     """
+    if _ASKS_THINKING.isdisjoint(body):
+        return False
     template = _object(body, "chat_template_kwargs")
     return (
         _reasoning_asked(body)
