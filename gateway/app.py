@@ -25,12 +25,13 @@ from gateway.api.health import Health
 from gateway.api.names import Names
 from gateway.api.openai import Chat, ModelList
 from gateway.api.parse import Intake
-from gateway.api.refuse import internal_error, refusing
+from gateway.api.refuse import refusing
 from gateway.cache.responses import ResponseCache
 from gateway.config import Settings, usable
 from gateway.errors import BadRequest, ClientError, ConfigError, NotFound
 from gateway.page.page import Page
 from gateway.policy.load import Policies
+from gateway.proxy.answer import internal_error
 from gateway.proxy.books import Books
 from gateway.proxy.inbound import Handler
 from gateway.proxy.proxy import Proxy

@@ -27,7 +27,7 @@ class Chat:
 
 
 class ModelList:
-    """The models, as OpenAI's clients list them. Policies show as suffixes that may be asked for."""
+    """The models, as OpenAI's clients list them."""
 
     def __init__(self, models: tuple[Model, ...], keys: Keys) -> None:
         self._models = models

@@ -3,7 +3,7 @@
 import logging
 
 from gateway.errors import ClientError
-from gateway.proxy.answer import send_error
+from gateway.proxy.answer import internal_error, send_error
 from gateway.proxy.inbound import Handler, Inbound
 from gateway.proxy.sink import Sink
 
@@ -23,7 +23,3 @@ def refusing(handler: Handler) -> Handler:
             send_error(sink, internal_error(), [])
 
     return handle
-
-
-def internal_error() -> ClientError:
-    return ClientError("the gateway failed to handle this request", code="internal_error")

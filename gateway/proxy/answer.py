@@ -70,6 +70,11 @@ def error_event(request: Request, error: ClientError) -> bytes:
     return sse.event(orjson.dumps(chunk))
 
 
+def internal_error() -> ClientError:
+    """The error for a fault of ours. What happened is in the log."""
+    return ClientError("the gateway failed to handle this request", code="internal_error")
+
+
 def gave_up(plan: Plan, failures: Sequence[tuple[str, Failure]]) -> ClientError:
     """The error for an exchange that no endpoint answered."""
     if not failures:

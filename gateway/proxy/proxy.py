@@ -1,5 +1,6 @@
 """Everything that exchanges share, and the way in: response cache first, then a plan, then an exchange."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from random import Random
@@ -21,6 +22,8 @@ from gateway.upstream.dialects import Address
 from gateway.upstream.transport import Transport
 
 DEFAULT_TTL = 300.0  # seconds that an answer is kept when the request asks for caching and the policy does not
+OF_THE_CREDENTIAL = frozenset({401, 402})  # other refusals may concern one model only
+_log = logging.getLogger(__name__)
 
 
 class Proxy:
@@ -56,7 +59,10 @@ class Proxy:
         return make_plan(request, policy, self.fleets[request.model], self.clock(), hour, self.chance)
 
     def serve(self, request: Request, policy: Policy, sink: Sink, received: float) -> None:
-        """Answers one request. Never raises; `received` is when its last byte came, on the loop's clock."""
+        """Answers one request; `received` is when its last byte came, on the loop's clock.
+
+        Raises only what has not been told to the client.
+        """
         ttl = _cache_ttl(request, policy)
         if not ttl:
             self._exchange(request, policy, sink, received, "off", None)
@@ -68,10 +74,14 @@ class Proxy:
             return
 
         def found(hit: Answer | None) -> None:
-            if hit is None:
-                self._exchange(request, policy, sink, received, "miss", keeper)
-            else:
-                self._replay(request, sink, received, hit)
+            try:
+                if hit is None:
+                    self._exchange(request, policy, sink, received, "miss", keeper)
+                else:
+                    self._replay(request, sink, received, hit)
+            except Exception:  # the event loop called: nobody else would tell the client
+                _log.exception("request %s failed inside the gateway", request.id)
+                answer.send_error(sink, answer.internal_error(), [])
 
         self.cache.lookup(key, found)
 
@@ -90,7 +100,8 @@ class Proxy:
             self._probing.discard(endpoint.id)
             if failure is not None:
                 why = f"account {failure.status or ''}".rstrip()  # not the host's words: they may repeat the key
-                fleet.distrust(endpoint.id, why, self.clock(), self.chance())
+                alone = failure.status not in OF_THE_CREDENTIAL
+                fleet.distrust(endpoint.id, why, self.clock(), self.chance(), alone=alone)
 
         Probe(endpoint, told).begin(self.transport, self.wheel, self.addresses[endpoint.id], self.unix())
 
@@ -114,11 +125,12 @@ class Proxy:
     def _replay(self, request: Request, sink: Sink, received: float, hit: Answer) -> None:
         """Answers from the response cache: a new id, cost 0, in the mode that was asked for."""
         whole = fresh(hit, request.id, int(self.unix()))
+        stream = b"".join(replay(whole, request.include_usage)) if request.stream else b""
         head = answer.about(request, "hit", 0, hit.endpoint)
         Journal(self.books, request, None, received, "hit").unattempted("cached", 200, self.clock(), self.unix())
         if request.stream:
             sink.start(200, answer.stream_head(head))
-            sink.write(b"".join(replay(whole, request.include_usage)))
+            sink.write(stream)
             sink.end()
         else:
             answer.send_json(sink, 200, whole, head)

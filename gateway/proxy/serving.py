@@ -97,7 +97,7 @@ class Serving:
 
     def relay(self, attempt: Attempt, data: bytes) -> None:
         """Answer bytes: to the client as they come, once the commit was performed."""
-        if self._over or attempt is not self._attempt or not self._committed:
+        if attempt is not self._attempt or not self._committed:
             return
         if self._keeper is not None:
             self._keeper.take(data)
@@ -239,7 +239,7 @@ class Serving:
         """Ends an exchange that a fault of ours has broken off."""
         if self._over:
             return
-        error = ClientError("the gateway failed to handle this request", code="internal_error")
+        error = answer.internal_error()
         self._core.phase = "over"
         self._events.clear()
         self._cancel()

@@ -45,12 +45,6 @@ class Wheel:
         self._slots.setdefault(slot, []).append(timer)
         return timer
 
-    def close(self) -> None:
-        self._slots.clear()
-        if self._turning is not None:
-            self._turning.cancel()
-            self._turning = None
-
     def _turn(self) -> None:
         self._turning = None
         now = int(self._loop.time() / SLOT)

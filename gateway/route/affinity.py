@@ -5,7 +5,12 @@ its cache's TTL probably still holds it.
 
 Bounded by two halves: when the young one is full it becomes the old one, and what was in the old one is forgotten.
 What was sent lately is in the young half, so the least recently used goes first, and no entry needs a place in a list.
-All hashes of one prompt share their holders, which keeps the index at about 100 bytes a hash.
+
+Hashes of one prompt that were sent to the same endpoints share their holders, so that holders are looked at once for
+each stretch of a prompt, and the index takes about 100 bytes a hash:
+
+    hash      1   2   3   4   5   6   7
+    holders   └─ a, b, c ─┘   └─ a ─┘  unknown
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,31 +31,45 @@ class PrefixIndex:
 
     def sent(self, prefix: Prefix, endpoint: str, now: float) -> None:
         """Remembers that `endpoint` was sent this prompt."""
-        alone = ((endpoint, now),)
+        alone: _Holders = ((endpoint, now),)
+        before, after = None, alone
+        young, old = self._young, self._old
         for digest, _ in prefix:
-            if len(self._young) >= self._half:
-                self._old, self._young = self._young, {}
-            holders = self._holders(digest)
-            others = holders and tuple(one for one in holders if one[0] != endpoint)
-            self._young[digest] = alone + others if others else alone
+            if len(young) >= self._half:
+                old, young = young, {}
+                self._old, self._young = old, young
+            holders = young.get(digest) or old.get(digest)
+            if holders is not before:
+                before = holders
+                after = alone + tuple([one for one in holders if one[0] != endpoint]) if holders else alone
+            young[digest] = after
 
     def matches(self, prefix: Prefix, ttls: Mapping[str, float], now: float) -> dict[str, int]:
         """Tokens of this prompt that each endpoint was sent within its TTL; endpoints without a match are absent."""
         found: dict[str, int] = {}
+        stretch: _Holders = ()
+        reach = 0  # tokens to the end of the stretch
+        young, old = self._young, self._old
         for digest, tokens in prefix:
-            holders = self._holders(digest)
+            holders = young.get(digest) or old.get(digest)
             if not holders:
                 break  # cumulative: a longer prefix cannot be known either
-            for endpoint, at in holders:
-                if now - at < ttls.get(endpoint, 0.0):
-                    found[endpoint] = tokens
+            if holders is not stretch:
+                _reached(found, stretch, reach, ttls, now)
+                stretch = holders
+            reach = tokens
+        _reached(found, stretch, reach, ttls, now)
         return found
-
-    def _holders(self, digest: int) -> _Holders:
-        return self._young.get(digest) or self._old.get(digest) or ()
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)  # a hash in both counts twice
 
     def __repr__(self) -> str:
         return f"<PrefixIndex {len(self)}/{2 * self._half}>"
+
+
+def _reached(found: dict[str, int], holders: _Holders, tokens: int, ttls: Mapping[str, float], now: float) -> None:
+    """Writes down that those of `holders` whose cache lives hold that many tokens."""
+    for endpoint, at in holders:
+        if now - at < ttls.get(endpoint, 0.0):
+            found[endpoint] = tokens

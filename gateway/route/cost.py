@@ -7,17 +7,26 @@
                   + q (failure_cost + next best's usd) + quality
 
 `h` is the share of the prompt that the endpoint probably holds in its cache, `q` the probability that the attempt
-fails; the next best is the other endpoint with the lowest `plain`. Prices are USD per 1M tokens. The values are named
-tuples because a decision makes one for every endpoint, and frozen dataclasses take three times as long to make.
+fails; the next best is the other endpoint with the lowest `plain`. Prices are USD per 1M tokens.
+
+    EndpointState, Policy --terms--> Terms          whenever a figure changes
+    Terms, Demand, matched --expect--> Parts        for every endpoint, in every decision
+    Parts, next best --score--> dollars             the same
+
+What is made in every decision is a named tuple, because a frozen dataclass takes three times as long to make; and what
+is made for every endpoint is made without the keywords of its constructor, which take half of the time again.
 """
 
+from bisect import bisect_left
+from functools import partial
 from typing import NamedTuple
 
-from gateway.route.endpoint import EndpointState, size_class
-from gateway.types import Policy
+from gateway.route.endpoint import SIZES, EndpointState
+from gateway.types import Policy, Price
 
 MILLION = 1e6
 HOUR = 3600.0
+_Rates = tuple[float, float, float]  # input, cached input, output
 
 
 class Demand(NamedTuple):
@@ -28,6 +37,20 @@ class Demand(NamedTuple):
     longest_output: float
     hour: int
     tools: bool
+
+
+class Terms(NamedTuple):
+    """What one endpoint offers under one policy, as last figured out. Dollars, seconds, shares."""
+
+    rates: _Rates | None  # None where they depend on the hour or on the prompt's size
+    price: Price
+    list_price: bool  # whether the policy ignores what caching saves
+    confirm: float
+    ttft_p50: tuple[float, ...]  # by size class
+    speed: float
+    fails: float
+    bad_tools_usd: float  # what its bad tool calls cost where tools are asked for
+    usd_per_second: float
 
 
 class Parts(NamedTuple):
@@ -50,27 +73,56 @@ class Parts(NamedTuple):
         return self.input_usd + self.output_usd
 
 
-def expect(state: EndpointState, demand: Demand, matched: int, policy: Policy) -> Parts:
-    """The parts of the score that depend on this endpoint alone."""
-    prompt, output, weights = demand.prompt_tokens, demand.output_tokens, policy.score
-    hit = min(1.0, matched / prompt) * state.confirm if matched and prompt else 0.0
-    uncached = prompt * (1 - hit)
-    p_in, p_cached, p_out = state.price.rates(prompt, demand.hour)
-    if weights.price == "list":
-        p_cached = p_in
-    input_usd = (uncached * p_in + prompt * hit * p_cached) / MILLION
+_parts = partial(tuple.__new__, Parts)
+
+
+def terms(state: EndpointState, policy: Policy) -> Terms:
+    """Everything about a cost that does not depend on the request."""
+    weights, price = policy.score, state.price
+    return Terms(
+        rates=None if price.tiers or price.hours else _rates(price, weights.price == "list", 0, 0),
+        price=price,
+        list_price=weights.price == "list",
+        confirm=state.confirm,
+        ttft_p50=tuple(state.ttft_p50),
+        speed=state.speed_p50,
+        fails=state.fails,
+        bad_tools_usd=(1 - state.tools_ok) * weights.quality_cost,
+        usd_per_second=weights.value_of_time / HOUR,
+    )
+
+
+def expect(offered: Terms, demand: Demand, matched: int) -> Parts:
+    """The parts of the score that depend on this endpoint alone. `matched` tokens of the prompt were sent to it."""
+    rates, price, list_price, confirm, ttft_p50, speed, fails, bad_tools_usd, usd_per_second = offered
+    prompt, output, _, hour, tools = demand
+    p_in, p_cached, p_out = rates or _rates(price, list_price, prompt, hour)
+    if matched and prompt:
+        hit = min(1.0, matched / prompt) * confirm
+        uncached = prompt * (1 - hit)
+        input_usd = (uncached * p_in + prompt * hit * p_cached) / MILLION
+    else:
+        hit, uncached, input_usd = 0.0, prompt, prompt * p_in / MILLION
     output_usd = output * p_out / MILLION
-    size = size_class(uncached)
-    ttft = state.ttft_p50[size]
-    seconds = ttft + output / state.speed_p50
-    quality = (1 - state.tools_ok) * weights.quality_cost if demand.tools else 0.0
-    plain = input_usd + output_usd + weights.value_of_time / HOUR * seconds + quality
-    return Parts(input_usd, output_usd, hit, matched, uncached, size, ttft, seconds, state.fails, quality, plain)
+    size = bisect_left(SIZES, uncached)
+    ttft = ttft_p50[size]
+    seconds = ttft + output / speed
+    quality = bad_tools_usd if tools else 0.0
+    plain = input_usd + output_usd + usd_per_second * seconds + quality
+    return _parts((input_usd, output_usd, hit, matched, uncached, size, ttft, seconds, fails, quality, plain))
 
 
-def score(parts: Parts, next_best: Parts, policy: Policy) -> float:
-    """Dollars that this choice is expected to cost in all, with `next_best` to turn to when it fails."""
-    weights, q = policy.score, parts.fails
-    seconds = (1 - q) * parts.seconds + q * (parts.ttft + next_best.seconds)
-    failing = q * (weights.failure_cost + next_best.input_usd + next_best.output_usd)
-    return parts.input_usd + parts.output_usd + weights.value_of_time / HOUR * seconds + failing + parts.quality_usd
+def fallback(next_best: Parts, policy: Policy) -> float:
+    """Dollars that follow a failure: its penalty, and what the next best costs in dollars and in seconds."""
+    weights = policy.score
+    return weights.failure_cost + next_best.usd + weights.value_of_time / HOUR * next_best.seconds
+
+
+def score(parts: Parts, fallback_usd: float, usd_per_second: float) -> float:
+    """Dollars that this choice is expected to cost in all: with probability `q`, a fallback replaces its output's time."""
+    return parts.plain + parts.fails * (fallback_usd - usd_per_second * (parts.seconds - parts.ttft))
+
+
+def _rates(price: Price, list_price: bool, prompt_tokens: int, hour: int) -> _Rates:
+    p_in, p_cached, p_out = price.rates(prompt_tokens, hour)
+    return p_in, p_in if list_price else p_cached, p_out

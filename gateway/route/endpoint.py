@@ -7,6 +7,7 @@ soon after something was learned, rarely when only time has passed.
 """
 
 from bisect import bisect_left
+from math import inf
 
 from gateway.route.health import Breaker
 from gateway.route.refusals import Refusals
@@ -35,7 +36,8 @@ def size_class(uncached: float) -> int:
 class EndpointState:
     """One endpoint's figures. Seconds, tokens per second, shares in [0, 1]; lists hold one figure per size class.
 
-    `figures` has every measure that a policy can limit; None while there are fewer than `ENOUGH` samples.
+    `figures` has every measure that a policy can limit; None while there are fewer than `ENOUGH` samples. `revision`
+    grows whenever any figure may have changed, so that what was worked out from figures is known to hold.
     """
 
     __slots__ = (
@@ -47,6 +49,7 @@ class EndpointState:
         "_ttft",
         "_ttft_all",
         "breaker",
+        "concurrency",
         "confirm",
         "due",
         "endpoint",
@@ -56,6 +59,7 @@ class EndpointState:
         "not_before",
         "price",
         "refusals",
+        "revision",
         "speed_p10",
         "speed_p50",
         "tools_ok",
@@ -68,6 +72,7 @@ class EndpointState:
     def __init__(self, endpoint: Endpoint) -> None:
         self.breaker = Breaker()
         self.refusals = Refusals()
+        self.revision = 0
         self.in_flight = 0
         self.not_before = 0.0  # a 429 asked to wait until then
         self._ttft = tuple(Sketch() for _ in range(len(SIZES) + 1))
@@ -87,7 +92,9 @@ class EndpointState:
 
     def configure(self, endpoint: Endpoint) -> None:
         """Takes a (changed) configuration; what was measured stays."""
+        self.revision += 1
         self.endpoint = endpoint
+        self.concurrency = inf if endpoint.limits.concurrency is None else endpoint.limits.concurrency
         self.ttl = endpoint.cache.ttl or (0.0 if endpoint.cache.automatic is False else DEFAULT_TTL)
         self.due = 0.0
         self.price = price = endpoint.price or _FREE
@@ -124,8 +131,7 @@ class EndpointState:
 
     def confirmed(self, share: float, now: float) -> None:
         """Of a prefix that was sent before, this share was billed as cached."""
-        self._hits.add(True, now, share)
-        self._hits.add(False, now, 1 - share)
+        self._hits.add(share, now)
         self._learned(now)
 
     def called_tools(self, well_formed: bool, now: float) -> None:
@@ -134,12 +140,14 @@ class EndpointState:
         self._learned(now)
 
     def _learned(self, now: float) -> None:
-        self.due = min(self.due, now + LEARNED_WITHIN)
+        if now + LEARNED_WITHIN < self.due:
+            self.due = now + LEARNED_WITHIN
 
     # what decisions read
 
     def refresh(self, now: float) -> None:
         """Computes the figures from the samples; whoever reads them calls this when `due` is past."""
+        self.revision += 1
         self.due = now + FADED_WITHIN
         priors = self.endpoint.priors
         base = priors.ttft_p50 or DEFAULT_TTFT

@@ -12,8 +12,7 @@ Every attempt ends in exactly one `Book`, and every exchange in exactly one of C
 attempt that does not finish is cancelled, because its host may go on sending, and billing.
 """
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gateway.route.fleet import Try
 from gateway.route.plan import Choice, Plan
@@ -27,36 +26,31 @@ Clock = Literal["first_token", "gap", "keepalive"]
 # --- events -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     now: float
 
 
-@dataclass(frozen=True, slots=True)
-class FirstToken:
+class FirstToken(NamedTuple):
     """Non-empty content, reasoning, refusal or tool call arrived from attempt `attempt`."""
 
     attempt: int
     now: float
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """The attempt's answer ended with a finish reason."""
 
     attempt: int
     now: float
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     attempt: int
     failure: Failure
     now: float
 
 
-@dataclass(frozen=True, slots=True)
-class Expired:
+class Expired(NamedTuple):
     """A clock that was set ran out."""
 
     clock: Clock
@@ -64,8 +58,7 @@ class Expired:
     now: float
 
 
-@dataclass(frozen=True, slots=True)
-class ClientLeft:
+class ClientLeft(NamedTuple):
     now: float
 
 
@@ -75,8 +68,7 @@ Event = Started | FirstToken | Finished | Failed | Expired | ClientLeft
 # --- commands ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Ask this endpoint; it has `tried.deadline` seconds to its first token (or whole answer, not streamed)."""
 
     attempt: int
@@ -84,42 +76,36 @@ class Send:
     tried: Try
 
 
-@dataclass(frozen=True, slots=True)
-class SetClock:
+class SetClock(NamedTuple):
     clock: Clock
     attempt: int
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(NamedTuple):
     """Close the attempt's connection; nothing more may come from it."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """The answer is this attempt's: status and headers leave if they have not, and its bytes flow."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class KeepAlive:
+class KeepAlive(NamedTuple):
     """The client has waited long: status and headers leave, and a comment."""
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(NamedTuple):
     """What looks like the account's fault is confirmed by one minimal request, apart from this exchange."""
 
     choice: Choice
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Book:
+class Book(NamedTuple):
     """The attempt is over: write it down and learn from it. `failure` None and `cancelled` False is success."""
 
     attempt: int
@@ -127,30 +113,26 @@ class Book:
     cancelled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Complete:
+class Complete(NamedTuple):
     """The client has everything."""
 
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Break:
+class Break(NamedTuple):
     """The answer ended badly after its commit: a machine-readable error event, never a clean end."""
 
     attempt: int
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUp:
+class GiveUp(NamedTuple):
     """No endpoint answered: every failure in order, (endpoint id, failure)."""
 
     failures: tuple[tuple[str, Failure], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Abandon:
+class Abandon(NamedTuple):
     """The client is gone."""
 
 
@@ -182,11 +164,11 @@ class Exchange:
         if self.phase == "over":
             return []
         match event:
-            case Started():
-                return self._started(event.now)
+            case Started(now):
+                return self._started(now)
             case ClientLeft():
                 return self._left()
-            case Expired(clock="keepalive"):
+            case Expired("keepalive"):
                 return self._waited_long()
         if event.attempt != self._attempt or self.phase == "new":
             return []
@@ -195,10 +177,10 @@ class Exchange:
                 return self._first_token()
             case Finished():
                 return self._finished()
-            case Failed():
-                return self._failed(event.failure, event.now)
-            case Expired():
-                return self._expired(event.clock, event.now)
+            case Failed(_, failure, now):
+                return self._failed(failure, now)
+            case Expired(clock, _, now):
+                return self._expired(clock, now)
 
     def _started(self, now: float) -> list[Command]:
         if self.phase != "new":

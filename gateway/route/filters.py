@@ -5,8 +5,9 @@ it behind the others: a missed preference, a 429 that asked to wait, an open bre
 are too few samples; declared ones fail when unknown.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 from enum import IntEnum
+from typing import NamedTuple
 
 from gateway.route.endpoint import EndpointState
 from gateway.route.health import State
@@ -15,12 +16,18 @@ from gateway.types import Endpoint, Limit, Policy, Request, Require
 ANSWER_ROOM = 1  # tokens that must be left for an answer when the client sets no limit
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(NamedTuple):
     """Which rule, and the figures behind it, in words for a person."""
 
     rule: str
     detail: str
+
+
+class Dropped(NamedTuple):
+    """One endpoint that may not serve the request."""
+
+    endpoint: Endpoint
+    reason: Reason
 
 
 class Tier(IntEnum):
@@ -32,19 +39,52 @@ class Tier(IntEnum):
     BREAKER_OPEN = 3
 
 
-_GOOD = (Tier.GOOD, None)
-
-
 def forbidden(state: EndpointState, request: Request, policy: Policy, now: float) -> Reason | None:
     """The hard rule that keeps this endpoint from this request, if any."""
     return (
-        _not_chosen(state.endpoint, policy)
-        or _incapable(state.endpoint, request)
-        or _too_small(state.endpoint, request)
-        or _undeclared(state.endpoint, policy.require)
-        or _over_limit(state, policy.require.limits)
-        or _refused_before(state, request, now)
+        unsuited(state.endpoint, policy, request.needs)
+        or too_small(state.endpoint, request)
+        or outlawed(state, policy.require)
+        or refused_before(state, request, now)
     )
+
+
+def unsuited(endpoint: Endpoint, policy: Policy, needs: frozenset[str]) -> Reason | None:
+    """Why this endpoint is not asked for, or cannot do what is."""
+    return _not_chosen(endpoint, policy) or _incapable(endpoint, needs)
+
+
+def too_small(endpoint: Endpoint, request: Request) -> Reason | None:
+    """Why this endpoint cannot take so many tokens, or give them."""
+    room = endpoint.context - (request.max_tokens or ANSWER_ROOM)
+    limit = room if endpoint.max_input is None else min(room, endpoint.max_input)
+    if request.prompt_tokens > limit:
+        return Reason("context", f"about {request.prompt_tokens:,} prompt tokens, takes {max(0, limit):,}")
+    if request.max_tokens and endpoint.max_output and request.max_tokens > endpoint.max_output:
+        return Reason("max_output", f"{request.max_tokens:,} tokens asked for, gives {endpoint.max_output:,}")
+    return None
+
+
+def outlawed(state: EndpointState, require: Require) -> Reason | None:
+    """What a policy requires that this endpoint does not declare, or has not kept to."""
+    return _undeclared(state.endpoint, require) or over_limit(state, require.limits)
+
+
+def over_limit(state: EndpointState, limits: tuple[Limit, ...]) -> Reason | None:
+    """The first of these limits that the endpoint's figures miss."""
+    for limit in limits:
+        value = state.figures[limit.measure]
+        if value is None:
+            continue
+        if value > limit.value if limit.operator == "<=" else value < limit.value:
+            return Reason(limit.measure, f"is {value:.4g}, needs {limit.operator} {limit.value:g}")
+    return None
+
+
+def refused_before(state: EndpointState, request: Request, now: float) -> Reason | None:
+    """What of this request the endpoint refused lately."""
+    parameter = state.refusals.against(request, now)
+    return Reason("refused before", f"refused `{parameter}` less than 10 min ago") if parameter else None
 
 
 def tier(state: EndpointState, policy: Policy, now: float) -> tuple[Tier, Reason | None]:
@@ -53,11 +93,20 @@ def tier(state: EndpointState, policy: Policy, now: float) -> tuple[Tier, Reason
         return Tier.BREAKER_OPEN, _opened(state, now)
     if state.not_before > now:
         return Tier.BUSY, Reason("rate limit", f"asked to wait another {state.not_before - now:.0f} s")
-    concurrency = state.endpoint.limits.concurrency
-    if concurrency is not None and state.in_flight >= concurrency:
-        return Tier.BUSY, Reason("limits.concurrency", f"{state.in_flight} of {concurrency} in use")
-    missed = _over_limit(state, policy.prefer)
-    return (Tier.MISSED_PREFERENCE, missed) if missed else _GOOD
+    if state.in_flight >= state.concurrency:
+        return Tier.BUSY, Reason("limits.concurrency", f"{state.in_flight} of {state.concurrency} in use")
+    missed = over_limit(state, policy.prefer)
+    return Tier.MISSED_PREFERENCE if missed else Tier.GOOD, missed
+
+
+def hindered(states: Iterable[EndpointState], now: float) -> bool:
+    """Whether anything but figures may be against one of these. If not, `tier` and refusals need not be asked."""
+    for state in states:
+        if state.not_before > now or state.in_flight >= state.concurrency:
+            return True
+        if state.breaker.until is not None or state.refusals.seen:
+            return True
+    return False
 
 
 def _opened(state: EndpointState, now: float) -> Reason:
@@ -83,21 +132,11 @@ def _named(endpoint: Endpoint, names: tuple[str, ...]) -> bool:
     return endpoint.id in names or endpoint.provider in names
 
 
-def _incapable(endpoint: Endpoint, request: Request) -> Reason | None:
-    if request.needs.issubset(endpoint.supports):
+def _incapable(endpoint: Endpoint, needs: frozenset[str]) -> Reason | None:
+    missing = needs.difference(endpoint.supports)
+    if not missing:
         return None
-    missing = request.needs.difference(endpoint.supports)
     return Reason("capability", f"does not support {', '.join(sorted(missing))}")
-
-
-def _too_small(endpoint: Endpoint, request: Request) -> Reason | None:
-    room = endpoint.context - (request.max_tokens or ANSWER_ROOM)
-    limit = room if endpoint.max_input is None else min(room, endpoint.max_input)
-    if request.prompt_tokens > limit:
-        return Reason("context", f"about {request.prompt_tokens:,} prompt tokens, takes {max(0, limit):,}")
-    if request.max_tokens and endpoint.max_output and request.max_tokens > endpoint.max_output:
-        return Reason("max_output", f"{request.max_tokens:,} tokens asked for, gives {endpoint.max_output:,}")
-    return None
 
 
 def _undeclared(endpoint: Endpoint, require: Require) -> Reason | None:
@@ -110,18 +149,3 @@ def _undeclared(endpoint: Endpoint, require: Require) -> Reason | None:
     if require.no_training and endpoint.data.trains != "no":
         return Reason("require.no_training", f"training on prompts is {endpoint.data.trains}")
     return None
-
-
-def _over_limit(state: EndpointState, limits: tuple[Limit, ...]) -> Reason | None:
-    for limit in limits:
-        value = state.figures[limit.measure]
-        if value is None:
-            continue
-        if value > limit.value if limit.operator == "<=" else value < limit.value:
-            return Reason(limit.measure, f"is {value:.4g}, needs {limit.operator} {limit.value:g}")
-    return None
-
-
-def _refused_before(state: EndpointState, request: Request, now: float) -> Reason | None:
-    parameter = state.refusals.against(request, now)
-    return Reason("refused before", f"refused `{parameter}` less than 10 min ago") if parameter else None

@@ -15,8 +15,10 @@ from gateway.route.affinity import PrefixIndex
 from gateway.route.cost import Demand, Parts
 from gateway.route.endpoint import EndpointState
 from gateway.route.lengths import Lengths
-from gateway.types import BLAMED, Endpoint, Failure, Request, Usage
+from gateway.route.shortlist import Shortlist
+from gateway.types import BLAMED, Endpoint, Failure, Policy, Request, Usage
 
+SHORTLISTS = 256  # kept at most; there is one for every policy and set of needs
 DEFAULT_WAIT = 1.0  # seconds that a 429 without Retry-After shifts load
 TIMEOUTS = frozenset({"timeout_first_token", "timeout_total"})
 
@@ -41,12 +43,13 @@ class Try:
 class Fleet:
     """The only writer of endpoint states."""
 
-    __slots__ = ("_lengths", "prefixes", "states", "ttls")
+    __slots__ = ("_lengths", "_shortlists", "prefixes", "states", "ttls")
 
     def __init__(self, endpoints: Iterable[Endpoint] = ()) -> None:
         self.states: dict[str, EndpointState] = {}
         self.ttls: dict[str, float] = {}
         self.prefixes = PrefixIndex()
+        self._shortlists: dict[tuple[int, frozenset[str]], Shortlist] = {}
         self._lengths = {(thinking, tools): Lengths() for thinking in (False, True) for tools in (False, True)}
         self.configure(endpoints)
 
@@ -59,12 +62,29 @@ class Fleet:
                 state.configure(endpoint)
             self.states[endpoint.id] = state
         self.ttls = {name: state.ttl for name, state in self.states.items()}
+        self._shortlists = {}
 
     def demand(self, request: Request, now: float, hour: int) -> Demand:
         """What a request asks of any endpoint. `hour` of the day in UTC."""
         tools = "tools" in request.needs
         usual, longest = self._lengths[request.thinking, tools].expected(request.max_tokens, now)
         return Demand(request.prompt_tokens, usual, longest, hour, tools)
+
+    def shortlist(self, policy: Policy, needs: frozenset[str], now: float) -> Shortlist:
+        """What this policy says about every endpoint, with the figures of this moment."""
+        revision = 0
+        for state in self.states.values():
+            if now >= state.due:
+                state.refresh(now)
+            revision += state.revision  # they only grow, so the sum tells whether any of them did
+        key = (id(policy), needs)  # the shortlist holds on to its policy, so that its id is not used again
+        found = self._shortlists.get(key)
+        if found is None or found.revision != revision:
+            if len(self._shortlists) >= SHORTLISTS:
+                self._shortlists.clear()
+            by_id = [state for _, state in sorted(self.states.items())]
+            found = self._shortlists[key] = Shortlist(policy, needs, by_id, revision)
+        return found
 
     def sent(self, attempt: Try, now: float) -> None:
         """An attempt goes out."""
@@ -111,12 +131,15 @@ class Fleet:
         if ttft is None and attempt.request.stream:
             state.waited(now - attempt.sent_at, attempt.parts.size, now)
 
-    def distrust(self, endpoint: str, why: str, now: float, chance: float) -> None:
-        """The account's fault was confirmed: opens the breaker of every endpoint that uses the same credential."""
+    def distrust(self, endpoint: str, why: str, now: float, chance: float, *, alone: bool = False) -> None:
+        """The account's fault was confirmed: opens the breaker of every endpoint that uses the same credential.
+
+        `alone`: of this endpoint only, because it is about the model (403, 404) and not about the credential.
+        """
         state = self.states.get(endpoint)
         if state is None:
             return
-        credential = state.endpoint.api_key_env
+        credential = None if alone else state.endpoint.api_key_env
         for other in self.states.values():
             if other is state or (credential and other.endpoint.api_key_env == credential):
                 other.breaker.trip(now, chance, why)

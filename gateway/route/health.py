@@ -34,7 +34,8 @@ class State(IntEnum):
 class Breaker:
     """Whether an endpoint may be asked. `now` in seconds; `chance` is one draw in [0, 1).
 
-    `sent` gives a ticket, and each request reports with its ticket once: `succeeded`, `failed` or `released`.
+    `sent` gives a ticket, and each request reports with its ticket once: `succeeded`, `failed` or `released`. `until` is
+    when an open breaker turns half-open, None while it is closed; only the breaker sets it.
     """
 
     __slots__ = (
@@ -46,7 +47,7 @@ class Breaker:
         "_recent",
         "_sent",
         "_successes",
-        "_until",
+        "until",
         "why",
     )
 
@@ -58,29 +59,29 @@ class Breaker:
         self._probe = 0  # the probe's ticket; 0 when there is none
         self._probe_until = 0.0
         self._successes = 0
-        self._until: float | None = None  # when an open breaker turns half-open
+        self.until: float | None = None
         self._in_a_row = 0
         self._recent = Rate(half_life=FADES)
 
     def state(self, now: float) -> State:
-        if self._until is None:
+        if self.until is None:
             return State.CLOSED
-        return State.OPEN if now < self._until else State.HALF_OPEN
+        return State.OPEN if now < self.until else State.HALF_OPEN
 
     def allows(self, now: float) -> bool:
         """Whether one more request may be sent."""
-        if self._until is None:
+        if self.until is None:
             return True
-        return now >= self._until and not self._probing(now)
+        return now >= self.until and not self._probing(now)
 
     def opens_until(self) -> float:
         """When an open breaker lets a probe through; 0 when it is closed."""
-        return self._until or 0.0
+        return self.until or 0.0
 
     def sent(self, now: float) -> int:
         """A request was sent; in half-open the first becomes the probe. Returns its ticket."""
         self._sent += 1
-        if self._until is not None and self.allows(now):
+        if self.until is not None and self.allows(now):
             self._probe, self._probe_until = self._sent, now + PROBE_PATIENCE
         return self._sent
 
@@ -94,11 +95,11 @@ class Breaker:
         self.released(ticket)
         self._recent.add(True, now)
         self._in_a_row = 0
-        if self._until is None or ticket <= self._old:
+        if self.until is None or ticket <= self._old:
             return
         self._successes += 1
         if self._successes >= SUCCESSES_TO_CLOSE:
-            self._until, self._backoff, self.why = None, FIRST_BACKOFF, ""
+            self.until, self._backoff, self.why = None, FIRST_BACKOFF, ""
             self._in_a_row, self._recent = 0, Rate(half_life=FADES)
 
     def failed(self, ticket: int, now: float, chance: float, why: str) -> None:
@@ -106,16 +107,16 @@ class Breaker:
         self.released(ticket)
         self._recent.add(False, now)
         self._in_a_row += 1
-        if self._too_many(now) if self._until is None else ticket > self._old:
+        if self._too_many(now) if self.until is None else ticket > self._old:
             self.trip(now, chance, why)
 
     def trip(self, now: float, chance: float, why: str) -> None:
         """Opens, or opens again for longer. While it is open this changes nothing."""
         if self.state(now) is State.OPEN:
             return
-        if self._until is not None:
+        if self.until is not None:
             self._backoff = min(LONGEST_BACKOFF, self._backoff * 2)
-        self._until = now + self._backoff * (1 + SPREAD * chance)
+        self.until = now + self._backoff * (1 + SPREAD * chance)
         self._old, self._probe, self._successes = self._sent, 0, 0
         self.why = why
 
@@ -128,4 +129,4 @@ class Breaker:
         return self._recent.count(now) >= FAULT_SHARE_OVER and self._recent.share(now, 1.0, 1.0) < 1 - FAULT_SHARE
 
     def __repr__(self) -> str:
-        return f"<Breaker until={self._until} in_a_row={self._in_a_row} why={self.why!r}>"
+        return f"<Breaker until={self.until} in_a_row={self._in_a_row} why={self.why!r}>"

@@ -1,19 +1,23 @@
 """A plan: the endpoints ranked for one request, every one kept or dropped with its reason and its parts in dollars.
 
-    every endpoint --filters.forbidden--> candidates --filters.tier--> tiers --cost.score--> ranked --pick--> Plan
+    every endpoint --Shortlist.sift--> candidates in tiers --cost.score--> ranked --pick--> Plan
 
 A worse tier never comes before a better one. Within the best tier the picker decides who is first; the rest follow by
 score, for failover. Open breakers are used only when nothing else is left, as a panic threshold does.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import inf
+from operator import itemgetter
 from typing import NamedTuple
 
-from gateway.route import cost
+from gateway.route.cost import Demand, Parts, expect, fallback, score
 from gateway.route.endpoint import EndpointState
-from gateway.route.filters import Reason, Tier, forbidden, tier
+from gateway.route.filters import Dropped, Reason, Tier
 from gateway.route.fleet import Fleet
+from gateway.route.shortlist import Candidate
 from gateway.types import Endpoint, Policy, Request
 
 EXPLORE_EXTRA_USD = 0.002  # the most that trying another endpoint may cost beyond the best
@@ -26,28 +30,19 @@ class Choice(NamedTuple):
     endpoint: Endpoint
     state: EndpointState
     score: float
-    parts: cost.Parts
+    parts: Parts
     tier: Tier
     why: Reason | None
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """One endpoint that may not serve the request."""
-
-    endpoint: Endpoint
-    reason: Reason
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """`ranked` in the order of trying. `picked` says how the first was chosen: best, sample, explore, fixed, only."""
 
     policy: Policy
     ranked: tuple[Choice, ...]
     dropped: tuple[Dropped, ...]
     picked: str
-    demand: cost.Demand
+    demand: Demand
 
     @property
     def relaxed(self) -> str | None:
@@ -63,45 +58,51 @@ def make_plan(
     """Ranks all endpoints for one request. `now` in seconds, `hour` of the day in UTC, `chance` draws from [0, 1)."""
     demand = fleet.demand(request, now, hour)
     matches = fleet.prefixes.matches(request.prefix, fleet.ttls, now) if policy.affinity == "prefix" else {}
-    dropped: list[Dropped] = []
-    found: _Found = []
-    for name, state in fleet.states.items():
-        if now >= state.due:
-            state.refresh(now)
-        if reason := forbidden(state, request, policy, now):
-            dropped.append(Dropped(state.endpoint, reason))
-            continue
-        parts = cost.expect(state, demand, matches.get(name, 0), policy)
-        found.append((state, parts, *tier(state, policy, now)))
-    choices = _without_open(_scored(found, policy), dropped)
+    candidates, dropped = fleet.shortlist(policy, request.needs, now).sift(request, now)
+    choices = _scored(candidates, demand, matches, policy)
+    if choices and choices[-1].tier is Tier.BREAKER_OPEN:
+        choices, dropped = _without_open(choices, dropped)
     ranked, picked = _pick(choices, policy, not matches, chance)
     return Plan(policy, tuple(ranked), tuple(dropped), picked, demand)
 
 
-_Found = list[tuple[EndpointState, cost.Parts, Tier, Reason | None]]
+_choice = partial(tuple.__new__, Choice)
+_by_tier_and_score = itemgetter(Choice._fields.index("tier"), Choice._fields.index("score"))
 
 
-def _scored(found: _Found, policy: Policy) -> list[Choice]:
-    """Scores each endpoint given the best of the others, and sorts by tier, then score, then id."""
-    if not found:
+def _scored(candidates: list[Candidate], demand: Demand, matches: Mapping[str, int], policy: Policy) -> list[Choice]:
+    """Scores each endpoint given the best of the others. Sorts by tier, then score, then id, as the candidates are."""
+    if not candidates:
         return []
-    plain = sorted((parts.plain, state.endpoint.id, parts) for state, parts, _, _ in found)
-    best, second = plain[0][2], plain[min(1, len(plain) - 1)][2]
+    expected = [expect(one.terms, demand, matches.get(one.endpoint.id, 0)) for one in candidates]
+    best, second = _two_best(expected)
+    after_best, after_others = fallback(second, policy), fallback(best, policy)
+    usd_per_second = candidates[0].terms.usd_per_second
     choices = []
-    for state, parts, level, why in found:
-        total = cost.score(parts, second if parts is best else best, policy)
-        choices.append(Choice(state.endpoint, state, total, parts, level, why))
-    choices.sort(key=lambda choice: (choice.tier, choice.score, choice.endpoint.id))
+    for (state, endpoint, _, level, why), parts in zip(candidates, expected, strict=True):
+        total = score(parts, after_best if parts is best else after_others, usd_per_second)
+        choices.append(_choice((endpoint, state, total, parts, level, why)))
+    choices.sort(key=_by_tier_and_score)
     return choices
 
 
-def _without_open(choices: list[Choice], dropped: list[Dropped]) -> list[Choice]:
+def _two_best(expected: list[Parts]) -> tuple[Parts, Parts]:
+    """Those with the lowest `plain`, the first ones among equals; twice the same when there is one only."""
+    plain = [parts.plain for parts in expected]
+    first = plain.index(min(plain))
+    if len(plain) == 1:
+        return expected[0], expected[0]
+    plain[first] = inf
+    return expected[first], expected[plain.index(min(plain))]
+
+
+def _without_open(choices: list[Choice], dropped: list[Dropped]) -> tuple[list[Choice], list[Dropped]]:
     """Drops open breakers, unless nothing else is left."""
     usable = [choice for choice in choices if choice.tier is not Tier.BREAKER_OPEN]
     if not usable:
-        return choices
-    dropped += [Dropped(choice.endpoint, choice.why) for choice in choices[len(usable) :] if choice.why]
-    return usable
+        return choices, dropped
+    opened = [Dropped(choice.endpoint, choice.why) for choice in choices[len(usable) :] if choice.why]
+    return usable, dropped + opened
 
 
 def _pick(choices: list[Choice], policy: Policy, new: bool, chance: Callable[[], float]) -> tuple[list[Choice], str]:
@@ -111,7 +112,8 @@ def _pick(choices: list[Choice], policy: Policy, new: bool, chance: Callable[[],
     pick = policy.pick
     if pick.how == "fixed":
         return choices, "fixed"
-    top = [choice for choice in choices if choice.tier is choices[0].tier]
+    best = choices[0].tier
+    top = choices if choices[-1].tier is best else [choice for choice in choices if choice.tier is best]
     if len(top) == 1:
         return choices, "only"
     if new and pick.explore and chance() < pick.explore:
@@ -121,26 +123,28 @@ def _pick(choices: list[Choice], policy: Policy, new: bool, chance: Callable[[],
     return choices, "best"
 
 
-def _explored(top: list[Choice], chance: Callable[[], float]) -> Choice:
-    """Any endpoint that does not cost much more than the best."""
-    affordable = [choice for choice in top if choice.parts.usd <= top[0].parts.usd + EXPLORE_EXTRA_USD]
+def _explored(top: list[Choice], chance: Callable[[], float]) -> int:
+    """The place of any endpoint that does not cost much more than the best."""
+    limit = top[0].parts.usd + EXPLORE_EXTRA_USD
+    affordable = [place for place, choice in enumerate(top) if choice.parts.usd <= limit]
     return affordable[int(chance() * len(affordable))]
 
 
-def _sampled(top: list[Choice], edge: float, chance: Callable[[], float]) -> Choice:
-    """One of those within `edge` of the best score, weighted 1/score^2."""
-    limit = top[0].score * (1 + edge)
-    near = [choice for choice in top if choice.score <= limit]
-    if len(near) == 1:
-        return near[0]
-    weights = [max(choice.score, TINY) ** -2 for choice in near]
+def _sampled(top: list[Choice], edge: float, chance: Callable[[], float]) -> int:
+    """The place of one of those within `edge` of the best score, weighted 1/score^2."""
+    scores = [choice.score for choice in top]
+    near = bisect_right(scores, scores[0] * (1 + edge))
+    if near <= 1:
+        return 0
+    weights = [(score if score > TINY else TINY) ** -2 for score in scores[:near]]
     target = chance() * sum(weights)
-    for choice, weight in zip(near, weights, strict=True):
+    for place, weight in enumerate(weights):
         target -= weight
         if target < 0:
-            return choice
-    return near[-1]
+            return place
+    return near - 1
 
 
-def _first(choices: list[Choice], chosen: Choice) -> list[Choice]:
-    return [chosen, *(choice for choice in choices if choice is not chosen)]
+def _first(choices: list[Choice], place: int) -> list[Choice]:
+    """The one at this place first, and the others as they were."""
+    return [choices[place], *choices[:place], *choices[place + 1 :]] if place else choices

@@ -16,24 +16,24 @@ _OUTPUT = frozenset({"max_tokens", "max_completion_tokens"})
 class Refusals:
     """One endpoint's refusals. `now` in seconds."""
 
-    __slots__ = ("_seen",)
+    __slots__ = ("seen",)
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[float, int]] = {}  # parameter -> (remembered until, refused from this size on)
+        self.seen: dict[str, tuple[float, int]] = {}  # parameter -> (remembered until, refused from this size on)
 
     def remember(self, parameter: str, request: Request, now: float) -> None:
         """The endpoint refused this request because of `parameter`."""
         size = _asked(parameter, request)
         if size is None:
             return
-        self._seen.pop(parameter, None)
-        self._seen[parameter] = (now + MEMORY, size)
-        if len(self._seen) > MOST:
-            del self._seen[next(iter(self._seen))]
+        self.seen.pop(parameter, None)
+        self.seen[parameter] = (now + MEMORY, size)
+        if len(self.seen) > MOST:
+            del self.seen[next(iter(self.seen))]
 
     def against(self, request: Request, now: float) -> str | None:
         """The parameter of this request that the endpoint refused lately, if any."""
-        for parameter, (until, least) in self._seen.items():
+        for parameter, (until, least) in self.seen.items():
             if now < until:
                 size = _asked(parameter, request)
                 if size is not None and size >= least:
@@ -41,7 +41,7 @@ class Refusals:
         return None
 
     def __repr__(self) -> str:
-        return f"<Refusals {list(self._seen)}>"
+        return f"<Refusals {list(self.seen)}>"
 
 
 def _asked(parameter: str, request: Request) -> int | None:

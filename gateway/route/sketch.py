@@ -14,6 +14,7 @@ from operator import mul
 LOWEST = 0.001
 _GROWTH = log(1.15)
 _BUCKETS = 140  # 1 ms .. 3 days, or up to 250,000 tokens
+_EDGES = [LOWEST * exp(_GROWTH * index) for index in range(_BUCKETS - 1)]  # each bucket's highest, except the last's
 _MIDDLES = [LOWEST, *(LOWEST * exp(_GROWTH * (index - 0.5)) for index in range(1, _BUCKETS))]
 _MOST_HALVINGS = 40.0  # of a sample's weight, before all weights are divided
 
@@ -21,19 +22,22 @@ _MOST_HALVINGS = 40.0  # of a sample's weight, before all weights are divided
 class Sketch:
     """A decayed histogram of a positive quantity. `half_life` in seconds: after that long a sample counts half."""
 
-    __slots__ = ("_base", "_half_life", "_total", "_weights")
+    __slots__ = ("_asked", "_base", "_half_life", "_told", "_total", "_weights")
 
     def __init__(self, half_life: float = 600.0) -> None:
         self._half_life = half_life
         self._base = 0.0  # when a sample weighs 1
         self._total = 0.0
         self._weights = [0.0] * _BUCKETS
+        self._asked: Sequence[float] = ()  # of which quantiles `_told` are, until the next sample
+        self._told: list[float] = []
 
     def add(self, value: float, now: float) -> None:
         """Counts one sample. Values under `LOWEST` count as `LOWEST`."""
         weight = self._weight(now)  # first, because it may replace the weights
-        self._weights[_bucket(value)] += weight
+        self._weights[bisect_left(_EDGES, value)] += weight
         self._total += weight
+        self._asked = ()
 
     def count(self, now: float) -> float:
         """How many samples there are, each faded by its age."""
@@ -44,8 +48,11 @@ class Sketch:
         """The values that these shares (over 0, at most 1) of the samples do not exceed; zeros when there are none."""
         if not self._total:
             return [0.0] * len(shares)
-        seen = list(accumulate(self._weights))
-        return [_MIDDLES[bisect_left(seen, share * seen[-1])] for share in shares]
+        if shares != self._asked:
+            seen = list(accumulate(self._weights))
+            self._told = [_MIDDLES[bisect_left(seen, share * seen[-1])] for share in shares]
+            self._asked = tuple(shares)
+        return self._told
 
     def mean(self) -> float:
         """The mean of the samples; 0 when there are none."""
@@ -60,17 +67,12 @@ class Sketch:
         self._weights = [weight * keep for weight in self._weights]
         self._total = sum(self._weights)
         self._base = now
+        self._asked = ()
         return 1.0
 
     def __repr__(self) -> str:
         median, slow = self.quantiles((0.5, 0.95))
         return f"<Sketch p50={median:.3g} p95={slow:.3g}>"
-
-
-def _bucket(value: float) -> int:
-    if value <= LOWEST:
-        return 0
-    return min(_BUCKETS - 1, int(log(value / LOWEST) / _GROWTH) + 1)
 
 
 class Rate:
@@ -82,12 +84,11 @@ class Rate:
         self._half_life = half_life
         self._good = self._bad = self._at = 0.0
 
-    def add(self, good: bool, now: float, weight: float = 1.0) -> None:
+    def add(self, good: float, now: float) -> None:
+        """Counts one: good (1, True), bad (0, False) or good in part."""
         self._fade(now)
-        if good:
-            self._good += weight
-        else:
-            self._bad += weight
+        self._good += good
+        self._bad += 1 - good
 
     def count(self, now: float) -> float:
         """How many there are, each faded by its age."""

@@ -19,6 +19,11 @@ from gateway.proxy.sink import Headers, Source
 
 HOT = "hot_routes"  # key of the lifespan's state: {path: handler}
 MAX_BODY = "max_body"
+LARGEST_HEAD = 64 * 1024  # bytes that may come before they must have made a head, or a piece of body
+UNREAD = 5.0  # seconds that a client has to finish sending a body that is refused
+HEAD_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+)
 
 
 class _Nobody:
@@ -55,7 +60,7 @@ class DirectSink:
         self.keep_alive = keep_alive
         self.body: list[bytes] = []  # of the request
         self.size = 0
-        self.paused = False
+        self.paused = protocol.flow.write_paused  # the answer before may still fill the connection
         self.disconnected = False
         self.response_complete = False
 
@@ -132,14 +137,26 @@ class HotProtocol(HttpToolsProtocol):
         self._hot: dict[bytes, Handler] = self.app_state.get(HOT, {})
         self._max_body: int = self.app_state.get(MAX_BODY, 0)
         self._sink: DirectSink | None = None  # of the hot request that is being read or answered
-        self._reading = False
+        self._reading = False  # whether a hot request's body is still coming
+        self._quiet = 0  # bytes since something was made of them
+
+    def data_received(self, data: bytes) -> None:
+        self._quiet += len(data)
+        super().data_received(data)
+        if self._quiet > LARGEST_HEAD and not self.transport.is_closing():
+            self.transport.write(HEAD_TOO_LARGE)
+            self.transport.close()
 
     def on_message_begin(self) -> None:
+        self._unset_keepalive_if_required()  # a refusal in this very read may have set it
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
 
     def on_headers_complete(self) -> None:
+        self._quiet = 0
+        if self.transport.is_closing():
+            return  # what was pipelined behind the last answer
         handler = self._hot.get(self.url) if self._is_plain_post() else None
         if handler is None:
             self._hand_over()
@@ -147,25 +164,31 @@ class HotProtocol(HttpToolsProtocol):
         self._sink = sink = DirectSink(self, handler, self.parser.should_keep_alive())
         self.cycle = cast(RequestResponseCycle, sink)
         self._reading = True
+        if self._promised() > self._max_body:
+            self._refuse(sink)
 
     def on_body(self, body: bytes) -> None:
-        if not self._reading or self._sink is None:
+        self._quiet = 0
+        if not self._reading:
             super().on_body(body)
             return
+        if self._sink is None:
+            return  # refused
         sink = self._sink
         sink.size += len(body)
         if sink.size <= self._max_body:
             sink.body.append(body)
-        elif not sink.response_complete:
+        else:
             self._refuse(sink)
 
     def on_message_complete(self) -> None:
-        if not self._reading or self._sink is None:
+        if not self._reading:
             super().on_message_complete()
             return
         self._reading = False
         sink = self._sink
-        if sink.response_complete:
+        if sink is None:
+            self.transport.close()  # refused, and now read to its end
             return
         body = sink.body[0] if len(sink.body) == 1 else b"".join(sink.body)
         sink.body = []
@@ -174,6 +197,9 @@ class HotProtocol(HttpToolsProtocol):
     def answered(self, sink: DirectSink) -> None:
         """A hot response is complete: the next request may come, or the connection closes."""
         self._sink = None
+        if self._reading:  # closing now would reset the connection under the answer
+            self.loop.call_later(UNREAD, self.transport.close)
+            return
         if not sink.keep_alive:
             self.transport.close()
         self.on_response_complete()
@@ -183,6 +209,7 @@ class HotProtocol(HttpToolsProtocol):
             sink, self._sink = self._sink, None
             sink.left()
         super().connection_lost(exc)
+        self.cycle = cast(RequestResponseCycle, None)  # it refers back
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -212,8 +239,15 @@ class HotProtocol(HttpToolsProtocol):
         self.headers.extend(headers)
         super().on_headers_complete()
 
+    def _promised(self) -> int:
+        """The length of the body, where the client tells it."""
+        for name, value in self.headers:
+            if name == b"content-length":
+                return int(value)  # the parser has checked it
+        return 0
+
     def _refuse(self, sink: DirectSink) -> None:
-        """The body is too large: answered at once; the connection closes, because the rest is not read."""
+        """The body is too large: answered at once, and what still comes of it is thrown away."""
         sink.keep_alive = False
         sink.body = []
         send_error(sink, TooLarge(f"the request body is larger than {self._max_body} bytes"), [])

@@ -27,7 +27,8 @@ from gateway.state.folder import StateFolder
 from gateway.state.lifeline import tie_self
 from gateway.telemetry.metrics import forget_dead, prepare_folder
 
-DRAIN = 30  # seconds that open requests get when the gateway is told to end
+DRAIN = 100  # seconds that open requests get when the gateway is told to end
+KEEP_ALIVE = 75  # seconds that an idle client connection is kept: longer than proxies in front usually do
 BACKLOG = 2048
 
 _log = logging.getLogger("gateway")
@@ -52,6 +53,7 @@ def serve(settings: Settings) -> None:
             date_header=True,
             proxy_headers=False,
             timeout_graceful_shutdown=DRAIN,
+            timeout_keep_alive=KEEP_ALIVE,
             backlog=BACKLOG,
             workers=settings.workers,
         )

@@ -60,7 +60,7 @@ class Ledger:
         """Write one row. On a full or broken disk the row is lost, counted, and logged the first time."""
         try:
             self._write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-        except OSError as error:
+        except (OSError, orjson.JSONEncodeError) as error:
             self.errors += 1
             self._on_error()
             if self.errors == 1:
@@ -94,7 +94,11 @@ class Ledger:
     def _prune(self) -> None:
         used = 0
         for path in reversed(segments(self._folder)):
-            used += max(path.stat().st_size, min(SMALLEST_CHARGE, self._segment_bytes))
+            try:
+                size = path.stat().st_size
+            except FileNotFoundError:
+                continue  # another worker was quicker
+            used += max(size, min(SMALLEST_CHARGE, self._segment_bytes))
             if used > self._budget and not is_live(path):
                 path.unlink(missing_ok=True)
 

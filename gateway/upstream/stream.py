@@ -19,7 +19,7 @@ from gateway.upstream.usage import read_usage
 from gateway.upstream.verdict import finish, in_band
 
 LARGEST_START = 1024 * 1024  # bytes of events before the first token
-_MARKS = (b'"finish_reason":"', b'"finish_reason": "', b'"error"', b"data: [DONE]", b"data:[DONE]")
+_MARKS = (b'"finish_reason":"', b'"finish_reason": "', b'"error"', b"[DONE]")
 _DELTA = b'"delta"'  # once in a chunk of one choice; inside a JSON string its quotes would be escaped
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from gateway.types import PICO, Price, Usage
 
 _BYTES_PER_TOKEN = 4
+MOST_TOKENS = 10**9  # a host that counts more has miscounted
 _PICO_PER_TOKEN = 1_000_000  # one USD per 1M tokens is 1e6 x 1e-12 USD per token
 
 
@@ -75,7 +76,7 @@ def estimate_tokens(text_bytes: int) -> int:
 def _count(fields: Mapping[str, Any], name: str) -> int | None:
     """A token count, or None where the host sent null, text, a bool or a negative number."""
     value = fields.get(name)
-    return value if type(value) is int and value >= 0 else None
+    return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
 
 
 def _detail(usage: Mapping[str, Any], group: str, name: str) -> int | None:

@@ -40,6 +40,7 @@ _MAX_RETRY_AFTER = 3600.0  # seconds; a host that asks for more is asked again a
 _EPOCH = 1e9  # a reset larger than this is a point in time, not a span
 _EPOCH_MS = 1e12
 
+_CREDENTIAL_STATUS = frozenset({401, 402, 403})
 _REQUEST_STATUS = frozenset({400, 413, 422})
 _SERVER_STATUS = frozenset({408, 409, 421, 423, 424, 425, 499})
 
@@ -100,6 +101,8 @@ def judge(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, now:
     fault, param = _classify(status, said)
     retry_after = _retry_after(headers, now) if fault in ("rate_limited", "server") else None
     message = shown(said.message) or f"HTTP {status} without a message"
+    if fault == "account" and status in _CREDENTIAL_STATUS:  # hosts repeat the key that they refuse
+        message = f"the host refused the gateway's account (HTTP {status})"
     return Failure(fault, message, status=status, code=said.code, param=param, retry_after=retry_after)
 
 
@@ -108,13 +111,22 @@ def in_band(payload: dict[str, Any]) -> Failure | None:
     if not payload.get("error") and payload.get("object") != "error":
         return None
     said = _read(payload, _DEPTH)
-    fault: Fault = "rate_limited" if said.code == "429" else "in_band"
-    return Failure(fault, shown(said.message) or "an error without a message", status=200, code=said.code)
+    fault, param = _classify_in_band(said)
+    message = shown(said.message) or "an error without a message"
+    return Failure(fault, message, status=200, code=said.code, param=param)
 
 
 def finish(reason: object) -> str | None:
     """The canonical name of a clean end: stop, length, tool_calls or content_filter. None for anything else."""
     return _CLEAN.get(reason) if isinstance(reason, str) else None
+
+
+def _classify_in_band(said: _Said) -> tuple[Fault, str | None]:
+    """By the status that the error names: a client's mistake, or a rate limit, is no worse for being inside a 200."""
+    status = int(said.code) if said.code and said.code.isdecimal() else 0
+    if status == 429 or status in _REQUEST_STATUS:
+        return _classify(status, said)
+    return "in_band", None
 
 
 def _classify(status: int, said: _Said) -> tuple[Fault, str | None]:

@@ -270,7 +270,7 @@ async def test_when_all_fail_the_client_hears_why(
     scripts: list[Script], status: int, code: str, stream: bool, tmp_path: Path
 ) -> None:
     policy: dict[str, Any] = {
-        "attempts": {"max": 4, "within": "2s"},
+        "attempts": {"max": 4, "within": "1s"},
         "timeouts": {"first_token": "300ms", "first_token_per_10k": "0s", "total": "300ms"},
     }
     async with (

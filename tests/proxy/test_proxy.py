@@ -22,7 +22,7 @@ from gateway.route.health import State
 from gateway.state.store import Store
 from gateway.telemetry.ledger import Ledger, read
 from gateway.telemetry.metrics import Metrics, prepare_folder
-from gateway.types import Endpoint, Pick, Policy, Price, Request, Row
+from gateway.types import CacheMode, Endpoint, Pick, Policy, Price, Request, Row
 from gateway.upstream.dialects import Address
 from gateway.upstream.reader import Reader
 from gateway.upstream.transport import Transport
@@ -89,7 +89,8 @@ class World:
         self.ahead = 0.0
         price = Price(input=0.25, output=0.5)
         endpoints = [
-            Endpoint(name, name, f"{host.url}/v1", "m", price=price) for name, host in zip("abc", hosts, strict=False)
+            Endpoint(name, name, f"{host.url}/v1", "m", price=price, api_key_env="SHARED")
+            for name, host in zip("abc", hosts, strict=False)
         ]
         self.fleet = Fleet(endpoints)
         self.transport = Transport()
@@ -116,16 +117,16 @@ class World:
     def rows(self) -> list[Row]:
         return list(read(self.ledger))
 
-    def send(self, stream: bool = False) -> Written:
+    def send(self, stream: bool = False, cache: CacheMode = "default") -> Written:
         self._asked += 1
         body = {"messages": [{"role": "user", "content": "Hi"}], "stream": stream}
-        request = Request(f"gen-{self._asked}", body, MODEL, POLICY.name, stream=stream, prompt_tokens=5)
+        request = Request(f"gen-{self._asked}", body, MODEL, POLICY.name, stream=stream, prompt_tokens=5, cache=cache)
         sink = Written()
         self.proxy.serve(request, POLICY, sink, self.proxy.clock())
         return sink
 
-    async def ask(self, stream: bool = False) -> Written:
-        sink = self.send(stream)
+    async def ask(self, stream: bool = False, cache: CacheMode = "default") -> Written:
+        sink = self.send(stream, cache)
         async with asyncio.timeout(10):
             await sink.ended.wait()
         return sink
@@ -219,6 +220,14 @@ async def test_a_fault_of_ours_in_a_stream_is_a_loud_end(make: Make, caplog: pyt
         assert "failed inside the gateway" in caplog.text
 
 
+async def test_a_fault_of_ours_after_the_cache_was_asked_is_told(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    world = make()
+    world.proxy.fleets = {}
+    sink = await world.ask(cache="on")
+    assert (sink.status, json.loads(sink.body)["error"]["code"]) == (500, "internal_error")
+    assert "gen-1 failed inside the gateway" in caplog.text
+
+
 async def test_no_endpoint_at_all(make: Make) -> None:
     world = make()
     sink = await world.ask()
@@ -237,6 +246,17 @@ async def test_a_probe_that_is_not_answered_is_given_up(make: Make) -> None:
         await world.ask()
         await host.until(lambda: len(host.requests) == 4)  # the next probe may go out
         await until(lambda: world.fleet.states["a"].breaker.state(world.proxy.clock()) is State.OPEN)
+
+
+@pytest.mark.parametrize(("status", "opened"), [(401, "ab"), (402, "ab"), (403, "a"), (404, "a")])
+async def test_what_concerns_the_credential_concerns_all_its_endpoints(make: Make, status: int, opened: str) -> None:
+    async with ScriptedHost(answers(status, {"error": {"message": "no"}})) as first, ScriptedHost(GOOD) as second:
+        world = make(first, second)
+        assert (await world.ask()).status == 200
+        states = world.fleet.states
+        await until(lambda: states["a"].breaker.state(world.proxy.clock()) is State.OPEN)
+        found = [name for name, state in states.items() if state.breaker.state(world.proxy.clock()) is State.OPEN]
+        assert found == list(opened)
 
 
 async def test_when_the_gateway_stops_its_clients_are_told(make: Make) -> None:

@@ -50,15 +50,6 @@ async def test_a_timer_may_set_the_next() -> None:
     await asyncio.wait_for(ended.wait(), 10)
 
 
-async def test_a_closed_wheel_is_silent() -> None:
-    wheel = Wheel(asyncio.get_running_loop())
-    heard: list[str] = []
-    wheel.after(0.0, lambda: heard.append("late"))
-    wheel.close()
-    await asyncio.sleep(3 * SLOT)
-    assert heard == []
-
-
 async def test_a_clock_that_is_set_again_runs_once() -> None:
     clocks = Clocks(Wheel(asyncio.get_running_loop()))
     heard: list[str] = []

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.route.cost import expect
+from gateway.route.cost import expect, terms
 from gateway.route.endpoint import EndpointState
 from gateway.route.fleet import Fleet, Try
 from gateway.route.plan import Plan, make_plan
@@ -54,7 +54,7 @@ def attempt(
     if now >= state.due:
         state.refresh(now)
     demand = fleet.demand(asked, now, HOUR)
-    tried = Try(state, asked, demand, expect(state, demand, matched, BEST), deadline)
+    tried = Try(state, asked, demand, expect(terms(state, BEST), demand, matched), deadline)
     fleet.sent(tried, now)
     return tried
 

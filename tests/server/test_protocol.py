@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.gateway import Running, gateway
-from tests.support.host import ScriptedHost, answers, chunks, completion, streams
+from tests.support.host import Out, Received, ScriptedHost, answers, chunks, completion, streams
 
 BODY = json.dumps({"model": "deepseek-v3.2", "messages": [{"role": "user", "content": "Hi"}]}).encode()
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\n"
@@ -160,6 +160,74 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read(tmp_path: Path
         assert await connection.closed()
         assert host.requests == []
         writer.close()
+
+
+async def test_a_promised_body_over_the_limit_is_not_waited_for(tmp_path: Path) -> None:
+    async with (
+        ScriptedHost(answers(200, completion("hello"))) as host,
+        gateway(tmp_path, {"a/fp8": host.url}, max_body="1KiB") as running,
+    ):
+        address = urlsplit(running.url)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        connection = Connection(reader, writer)
+        await connection.send(HEAD + b"content-length: 3000\r\n\r\n")
+        assert (await connection.answer())[0] == 413
+        await connection.send(b"x" * 3000)
+        assert await connection.closed()
+        writer.close()
+
+
+async def test_a_head_without_end_is_refused(connection: Connection) -> None:
+    line = b"x-filler: " + b"x" * 1000 + b"\r\n"
+    connection.writer.write(HEAD + line * 80)
+    async with asyncio.timeout(10):
+        assert (await connection.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 431 ")
+    assert await connection.closed()
+
+
+async def test_what_is_pipelined_behind_a_close_is_not_sent_to_a_host(connection: Connection) -> None:
+    refused = HEAD + b"connection: close\r\ncontent-length: 2\r\n\r\n{}"
+    await connection.send(refused + REQUEST)
+    assert (await connection.answer())[0] == 400
+    assert await connection.closed()
+
+
+async def test_a_client_that_reads_nothing_holds_up_the_next_answer_too(tmp_path: Path) -> None:
+    """The connection is full when the second request comes: its host is paused from the start."""
+    long = "x" * 4_000_000
+    sent = 0
+
+    async def endless(request: Received, out: Out) -> None:
+        nonlocal sent
+        await out.head(200, {"content-type": "text/event-stream"})
+        for event in chunks("first"):
+            await out.send(b"data: " + json.dumps(event).encode() + b"\n\n")
+            break
+        piece = (
+            b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": "y" * 60_000}}]}).encode() + b"\n\n"
+        )
+        for _ in range(1_500):
+            await out.send(piece)
+            sent += 1
+
+    async with (
+        ScriptedHost([answers(200, completion(long)), endless]) as host,
+        gateway(tmp_path, {"a/fp8": host.url}) as running,
+    ):
+        address = urlsplit(running.url)
+        _, writer = await asyncio.open_connection(address.hostname, address.port, limit=1024)
+        stream = BODY[:-1] + b', "stream": true}'
+        writer.write(REQUEST)
+        await host.until(lambda: len(host.requests) == 1)
+        writer.write(HEAD + b"content-length: %d\r\n\r\n" % len(stream) + stream)
+        await host.until(lambda: len(host.requests) == 2)
+        before = -1
+        while before != sent:  # until the host is held up
+            before = sent
+            await asyncio.sleep(0.3)
+        assert sent < 1_000, "90 MB were taken for a client that reads nothing"
+        writer.transport.abort()
+        await host.until(lambda: host.gone == 1)
 
 
 async def test_a_stream_keeps_its_connection(tmp_path: Path) -> None:

@@ -104,18 +104,35 @@ async def gateway(
     listener = socket.create_server(("127.0.0.1", 0))
     http = SINKS[sink]
     options = uvicorn.Config(app, http=http, ws="none", lifespan="on", log_level="warning", access_log=False)
-    server = uvicorn.Server(options)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined,method-assign]
-    task = asyncio.create_task(server.serve(sockets=[listener]))
+    server = await _started(options, listener)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
         # no certificates are needed, and loading them is slow
         async with httpx.AsyncClient(base_url=url, timeout=GUARD, trust_env=False, verify=False) as client:
-            await _answers(client, task)
             yield Running(url, client, folder.path, policies)
     finally:
-        server.should_exit = True
-        await asyncio.wait_for(task, GUARD)
+        async with asyncio.timeout(GUARD):
+            await _stopped(server)
+
+
+async def _started(options: uvicorn.Config, listener: socket.socket) -> uvicorn.Server:
+    """uvicorn's own start. Not `serve`: its loop and its stop sleep for tenths of a second, in hundreds of tests."""
+    options.load()
+    server = uvicorn.Server(options)
+    server.lifespan = options.lifespan_class(options)
+    await server.startup(sockets=[listener])
+    await server.on_tick(0)
+    return server
+
+
+async def _stopped(server: uvicorn.Server) -> None:
+    for listening in server.servers:
+        listening.close()
+    for connection in list(server.server_state.connections):
+        connection.shutdown()
+    while server.server_state.connections or server.server_state.tasks:
+        await asyncio.sleep(0.001)
+    await server.lifespan.shutdown()
 
 
 @asynccontextmanager

@@ -143,3 +143,7 @@ def test_what_clients_get_reads_back_as_the_same_usage(
 @pytest.mark.parametrize(("text_bytes", "tokens"), [(0, 0), (1, 1), (4, 1), (5, 2), (4000, 1000)])
 def test_four_bytes_are_a_token(text_bytes: int, tokens: int) -> None:
     assert estimate_tokens(text_bytes) == tokens
+
+
+def test_an_absurd_count_is_none() -> None:
+    assert read_usage({"prompt_tokens": 10**15, "completion_tokens": 3}) == Usage(0, 0, 3, 0, source="host")

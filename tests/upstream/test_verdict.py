@@ -33,7 +33,7 @@ SHAPES: dict[str, tuple[int, Any, str, str | None]] = {
     "string and message": (500, {"error": "Bad Gateway", "message": "worker lost"}, "worker lost", None),
     "vllm": (500, {"object": "error", "message": "engine died", "code": 500}, "engine died", "500"),
     "atlas": (500, {"code": 5001, "msg": "try later", "request_id": "r", "data": None}, "try later", "5001"),
-    "siliconflow": (401, {"code": 30014, "message": "Token is invalid."}, "Token is invalid.", "30014"),
+    "siliconflow": (400, {"code": 20015, "message": "Invalid parameter."}, "Invalid parameter.", "20015"),
     "detail": (404, {"detail": "Not Found"}, "Not Found", None),
     "detail object": (500, {"detail": {"message": "deep", "code": "d"}}, "deep", "d"),
     "detail beside a message": (500, error("outer", code="o", detail={"trace": 1}), "outer", "o"),
@@ -226,8 +226,21 @@ def test_an_overloaded_host_may_ask_to_wait_and_a_refusal_may_not() -> None:
     ],
 )
 def test_a_key_in_a_message_is_not_repeated(secret: str) -> None:
-    message = said(401, error(f"Incorrect API key provided: {secret}, see the console")).message
+    message = said(400, error(f"Incorrect API key provided: {secret}, see the console")).message
     assert message == "Incorrect API key provided: [redacted], see the console"
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_a_refused_account_is_told_in_our_words(status: int) -> None:
+    refused = said(status, error("Incorrect API key provided: my-short-key"))
+    assert refused.message == f"the host refused the gateway's account (HTTP {status})"
+
+
+@pytest.mark.parametrize(("code", "fault"), [(400, "malformed"), (422, "malformed"), (429, "rate_limited")])
+def test_a_clients_mistake_inside_a_200_is_still_the_clients(code: int, fault: str) -> None:
+    failure = in_band({"error": {"code": code, "message": "messages must not be empty"}})
+    assert failure is not None
+    assert failure.fault == fault
 
 
 def test_ordinary_words_are_no_secret() -> None:

@@ -1,0 +1,104 @@
+"""What a policy says about every endpoint, worked out once for many requests.
+
+    (policy, needs) ──────> Shortlist: candidates with their terms, and the dropped      until a figure changes
+    request ──sift────────> the same two lists, usually as they are                      in every decision
+
+Most of a decision is the same from request to request. What differs seldom matters: a prompt that is too large for an
+endpoint, a parameter that one refused, a breaker, a rate limit. The first is ruled out for all endpoints at once by
+the smallest of their limits, the others by a glance at each state.
+"""
+
+from math import inf
+from typing import NamedTuple
+
+from gateway.route.cost import Terms, terms
+from gateway.route.endpoint import EndpointState
+from gateway.route.filters import (
+    ANSWER_ROOM,
+    Dropped,
+    Reason,
+    Tier,
+    hindered,
+    outlawed,
+    over_limit,
+    refused_before,
+    tier,
+    too_small,
+    unsuited,
+)
+from gateway.types import Endpoint, Policy, Request
+
+
+class Candidate(NamedTuple):
+    """One endpoint that may serve the request, how willingly, and what keeps it behind the others, if anything."""
+
+    state: EndpointState
+    endpoint: Endpoint
+    terms: Terms
+    tier: Tier
+    why: Reason | None
+
+
+Sifted = tuple[list[Candidate], list[Dropped]]  # not to be changed: it may be the shortlist's own
+
+
+class Shortlist:
+    """All endpoints under one policy and one set of needs, by id, as of `revision` (the sum of the states' own)."""
+
+    __slots__ = ("_context", "_input", "_output", "_rows", "_states", "_usual", "policy", "revision")
+
+    def __init__(self, policy: Policy, needs: frozenset[str], states: list[EndpointState], revision: int) -> None:
+        self.policy = policy
+        self.revision = revision
+        self._states = states
+        self._rows = [_row(state, policy, needs) for state in states]
+        suited = [candidate.endpoint for candidate, unsuited_for, _ in self._rows if not unsuited_for]
+        self._context = min((one.context for one in suited), default=0)
+        self._input = min((one.max_input for one in suited if one.max_input is not None), default=inf)
+        self._output = min((one.max_output for one in suited if one.max_output), default=inf)
+        self._usual = self._sized(None)
+
+    def sift(self, request: Request, now: float) -> Sifted:
+        """Who may serve this request, and who may not."""
+        prompt, answer = request.prompt_tokens, request.max_tokens or 0
+        fits = prompt + (answer or ANSWER_ROOM) <= self._context and prompt <= self._input and answer <= self._output
+        sifted = self._usual if fits else self._sized(request)
+        return self._hindered(sifted, request, now) if hindered(self._states, now) else sifted
+
+    def _sized(self, request: Request | None) -> Sifted:
+        """By size as well, unless the request is known to fit (None)."""
+        kept, dropped = [], []
+        for candidate, unsuited_for, outlawed_for in self._rows:
+            endpoint = candidate.endpoint
+            reason = unsuited_for or (too_small(endpoint, request) if request else None) or outlawed_for
+            if reason:
+                dropped.append(Dropped(endpoint, reason))
+            else:
+                kept.append(candidate)
+        return kept, dropped
+
+    def _hindered(self, sifted: Sifted, request: Request, now: float) -> Sifted:
+        """By what happened lately as well: refusals, rate limits, breakers."""
+        kept, dropped = [], list(sifted[1])
+        for candidate in sifted[0]:
+            if not hindered((candidate.state,), now):
+                kept.append(candidate)
+            elif reason := refused_before(candidate.state, request, now):
+                dropped.append(Dropped(candidate.endpoint, reason))
+            else:
+                level, why = tier(candidate.state, self.policy, now)
+                kept.append(candidate._replace(tier=level, why=why))
+        return kept, dropped
+
+    def __repr__(self) -> str:
+        return f"<Shortlist {self.policy.name} of {len(self._rows)}>"
+
+
+def _row(
+    state: EndpointState, policy: Policy, needs: frozenset[str]
+) -> tuple[Candidate, Reason | None, Reason | None]:
+    """An endpoint with the reason against it that comes before its size, and the one that comes after."""
+    missed = over_limit(state, policy.prefer)
+    level = Tier.MISSED_PREFERENCE if missed else Tier.GOOD
+    candidate = Candidate(state, state.endpoint, terms(state, policy), level, missed)
+    return candidate, unsuited(state.endpoint, policy, needs), outlawed(state, policy.require)
