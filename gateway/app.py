@@ -58,10 +58,8 @@ class Worker:
 
     def __init__(self, settings: Settings, folder: StateFolder, store_url: str) -> None:
         self.settings = settings
-        self.policies = Policies(settings.policies)
-        if settings.default_policy not in self.policies.current:
-            known = ", ".join(sorted(self.policies.current))
-            raise ConfigError(f"default_policy: there is no policy `{settings.default_policy}`; there are {known}")
+        defaults = (settings.default_policy, *(key.policy for key in settings.keys if key.policy))
+        self.policies = Policies(settings.policies, defaults)
         self.fleets = {model.id: Fleet(usable(model, settings.secrets)) for model in settings.models}
         self.store = Store(store_url)
         self.metrics = Metrics(folder.metrics)

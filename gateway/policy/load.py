@@ -6,7 +6,7 @@ user's folder -----+--overlay by name--> PolicySet --reload--> the next one, or 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
@@ -53,8 +53,9 @@ def load_folder(folder: Path) -> PolicySet:
 class Policies:
     """The policies in force. A reload takes the whole folder or nothing."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        """The shipped policies with those of `folder` over them. Raises ConfigError."""
+    def __init__(self, folder: Path | None = None, needed: Iterable[str] = ()) -> None:
+        """The shipped policies with those of `folder` over them; all of `needed` must be there. Raises ConfigError."""
+        self._needed = frozenset(needed)
         self._folders = tuple(dict.fromkeys(path.resolve() for path in (shipped_folder(), folder) if path))
         self._stamp = self._look()
         self.current: PolicySet = self._load()
@@ -99,6 +100,10 @@ class Policies:
                 policies |= load_folder(folder)
             except ConfigError as error:
                 problems.extend(error.problems)
+        problems += [
+            f"policy `{name}` is not there, and gateway.yaml names it as a default; put {name}.yaml back"
+            for name in sorted(self._needed - policies.keys())
+        ]
         if problems:
             raise ConfigError(*problems)
         return MappingProxyType(policies)

@@ -151,3 +151,17 @@ async def test_saving_a_file_switches_and_breaking_it_does_not(folder: Path) -> 
     watching.cancel()
     with pytest.raises(asyncio.CancelledError):
         await watching
+
+
+def test_a_default_that_is_removed_stays_in_force(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("name: mine\n")
+    policies = Policies(tmp_path, ["mine"])
+    (tmp_path / "mine.yaml").unlink()
+    assert not policies.reload()
+    assert "mine" in policies.current
+    assert "put mine.yaml back" in policies.problems[0]
+
+
+def test_a_default_that_never_was_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="policy `mine` is not there"):
+        Policies(tmp_path, ["mine"])
