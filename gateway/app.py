@@ -28,7 +28,7 @@ from gateway.api.parse import Intake
 from gateway.api.refuse import refusing
 from gateway.cache.responses import ResponseCache
 from gateway.config import Settings, usable
-from gateway.errors import BadRequest, ClientError, ConfigError, NotFound
+from gateway.errors import BadRequest, ClientError, NotFound
 from gateway.page.page import Page
 from gateway.policy.load import Policies
 from gateway.proxy.answer import internal_error

@@ -148,13 +148,14 @@ class Exchange:
     Attempts count from 1; attempt n asks the n-th endpoint of the plan.
     """
 
-    __slots__ = ("_attempt", "_budget_ends", "_deadline", "_failures", "phase", "plan", "request")
+    __slots__ = ("_attempt", "_budget_ends", "_deadline", "_failures", "_most", "phase", "plan", "request")
 
     def __init__(self, request: Request, plan: Plan) -> None:
         self.request = request
         self.plan = plan
         self.phase: Literal["new", "waiting", "answering", "over"] = "new"
         self._attempt = 0  # the one that is running
+        self._most = min(plan.policy.attempts.max, len(plan.ranked))  # attempts
         self._budget_ends = 0.0
         self._deadline = 0.0  # seconds that the running attempt was given
         self._failures: list[tuple[str, Failure]] = []
@@ -164,11 +165,11 @@ class Exchange:
         if self.phase == "over":
             return []
         match event:
-            case Started(now):
-                return self._started(now)
+            case Started():
+                return self._started(event.now)
             case ClientLeft():
                 return self._left()
-            case Expired("keepalive"):
+            case Expired(clock="keepalive"):
                 return self._waited_long()
         if event.attempt != self._attempt or self.phase == "new":
             return []
@@ -177,10 +178,10 @@ class Exchange:
                 return self._first_token()
             case Finished():
                 return self._finished()
-            case Failed(_, failure, now):
-                return self._failed(failure, now)
-            case Expired(clock, _, now):
-                return self._expired(clock, now)
+            case Failed():
+                return self._failed(event.failure, event.now)
+            case Expired():
+                return self._expired(event.clock, event.now)
 
     def _started(self, now: float) -> list[Command]:
         if self.phase != "new":
@@ -211,9 +212,10 @@ class Exchange:
         return [Commit(self._attempt), SetClock("gap", self._attempt, self.plan.policy.timeouts.gap)]
 
     def _finished(self) -> list[Command]:
-        commands: list[Command] = [] if self.phase == "answering" else [Commit(self._attempt)]
+        attempt, committed = self._attempt, self.phase == "answering"
         self.phase = "over"
-        return [*commands, Book(self._attempt), Complete(self._attempt)]
+        end: list[Command] = [Book(attempt), Complete(attempt)]
+        return end if committed else [Commit(attempt), *end]
 
     def _expired(self, clock: Clock, now: float) -> list[Command]:
         if (clock == "gap") != (self.phase == "answering"):
@@ -236,16 +238,13 @@ class Exchange:
     def _try_next(self, now: float) -> list[Command]:
         """Sends to the next endpoint of the plan, within the attempt and the time budget."""
         remaining = self._budget_ends - now
-        if self._attempt >= self._most_attempts() or remaining <= 0:
+        if self._attempt >= self._most or remaining <= 0:
             return [self._give_up()]
         choice = self.plan.ranked[self._attempt]
         self._attempt += 1
         self._deadline = self._time_for(choice, remaining)
         tried = Try(choice.state, self.request, self.plan.demand, choice.parts, self._deadline)
         return [Send(self._attempt, choice, tried), SetClock("first_token", self._attempt, self._deadline)]
-
-    def _most_attempts(self) -> int:
-        return min(self.plan.policy.attempts.max, len(self.plan.ranked))
 
     def _rejections(self) -> int:
         return sum(failure.fault == "rejected" for _, failure in self._failures)
@@ -267,7 +266,7 @@ class Exchange:
         """Seconds that an attempt gets; the last one gets what remains. `total` binds whole answers only."""
         if not self.request.stream:
             remaining = min(remaining, self.plan.policy.timeouts.total)
-        return remaining if self._attempt >= self._most_attempts() else min(remaining, self._clock(choice))
+        return remaining if self._attempt >= self._most else min(remaining, self._clock(choice))
 
     def _clock(self, choice: Choice) -> float:
         """Seconds until the first token, or until the whole answer when it is not streamed."""
