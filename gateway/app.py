@@ -8,7 +8,8 @@ import asyncio
 import gc
 import logging
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from difflib import get_close_matches
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -38,6 +39,7 @@ from gateway.proxy.proxy import Proxy
 from gateway.proxy.recent import Recent
 from gateway.proxy.wheel import Wheel
 from gateway.route.fleet import Fleet
+from gateway.route.health import Breaker, State
 from gateway.server.asgi import Endpoint as AsgiEndpoint
 from gateway.server.protocol import HOT, MAX_BODY
 from gateway.state.folder import StateFolder
@@ -49,6 +51,8 @@ from gateway.upstream.dialects import Address
 from gateway.upstream.transport import Transport
 
 FLUSH_EVERY = 0.25  # seconds
+LAST_SHIPMENT = 5.0  # seconds; rows that are not shipped by then wait on disk
+ALIKE = 0.75  # how much of an unknown path a known one must share to be suggested
 
 _log = logging.getLogger("gateway")
 
@@ -69,12 +73,13 @@ class Worker:
         self.health = Health(self.fleets, self.store, self.policies)
         self.hot: dict[bytes, Handler] = {}  # routes that the HTTP connection itself may serve
         self._tasks: set[asyncio.Task[None]] = set()
+        self._avoided: set[str] = set()  # endpoints whose breaker is not closed, as far as the log has told
 
     def routes(self, loop: asyncio.AbstractEventLoop) -> list[Route]:
         """The HTTP surface. Needs the running loop, because clocks and timers are the loop's."""
         settings = self.settings
         recent = Recent()
-        proxy = Proxy(
+        self._proxy = proxy = Proxy(
             fleets=self.fleets,
             addresses=self._addresses(),
             transport=self.transport,
@@ -116,11 +121,14 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._proxy.close()  # before the hosts' connections: what outlived the drain would fail over
         self.transport.close()
         self.metrics.flush()
         self.ledger.close()
-        await self.shipper.ship()
-        await self.shipper.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_SHIPMENT):
+                await self.shipper.ship()
+        self.shipper.close()
         await self.store.close()
 
     def _addresses(self) -> dict[str, Address]:
@@ -143,8 +151,21 @@ class Worker:
             for fleet in self.fleets.values():
                 for name, state in fleet.states.items():
                     self.metrics.endpoint_state(name, state.breaker.state(now).value)
+                    self._tell(name, state.breaker, now)
             self.metrics.flush()
             await asyncio.sleep(FLUSH_EVERY)
+
+    def _tell(self, endpoint: str, breaker: Breaker, now: float) -> None:
+        """Logs once that an endpoint is avoided, and once that it is not any more."""
+        avoided = breaker.state(now) is not State.CLOSED
+        if avoided == (endpoint in self._avoided):
+            return
+        if avoided:
+            self._avoided.add(endpoint)
+            _log.warning("%s is avoided, its breaker opened: %s", endpoint, breaker.why)
+        else:
+            self._avoided.discard(endpoint)
+            _log.info("%s is used again, its breaker closed", endpoint)
 
     async def _exposition(self, _: HttpRequest) -> Response:
         self.metrics.flush()  # here, because rows are this thread's
@@ -180,8 +201,16 @@ async def _client_error(_: HttpRequest, error: Exception) -> Response:
 async def _http_error(request: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = NotFound if error.status_code == 404 else BadRequest
-    told = kind(f"{request.method} {request.url.path}: {error.detail}", status=error.status_code)
+    hint = _nearest_path(request) if error.status_code == 404 else ""
+    told = kind(f"{request.method} {request.url.path}: {error.detail}{hint}", status=error.status_code)
     return JSONResponse(told.body(), error.status_code, error.headers)
+
+
+def _nearest_path(request: HttpRequest) -> str:
+    """The end of a message about an unknown path: the known one that it resembles, if any."""
+    known = [route.path for route in request.app.routes if isinstance(route, Route) and "{" not in route.path]
+    close = get_close_matches(request.url.path[:100], known, n=1, cutoff=ALIKE)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 async def _internal_error(_: HttpRequest, __: Exception) -> Response:

@@ -3,16 +3,16 @@
 Each is sound by itself once it is read. Here names are looked up across them, and what can never serve is found.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.config import Settings, sufficient_variables, usable
+from gateway.config import Settings, hindrance, sufficient_variables, usable
 from gateway.document import nearest
 from gateway.policy.load import PolicySet, shipped_folder
 from gateway.route.filters import forbidden
 from gateway.route.fleet import Fleet
-from gateway.types import Policy, Request
+from gateway.types import Model, Policy, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,16 @@ def unknown_policies(settings: Settings, policies: PolicySet) -> list[str]:
         f"{where}: there is no policy `{name}`; {nearest(name, policies.keys())}"
         for where, name in wanted.items()
         if name not in policies
+    ]
+
+
+def idle_keys(models: tuple[Model, ...], environ: Mapping[str, str]) -> list[str]:
+    """A line for each API key that is set and does not bring its endpoint into use, with the reason."""
+    endpoints = [endpoint for model in models for endpoint in model.endpoints]
+    return [
+        f"{endpoint.api_key_env} is set, but {endpoint.id} cannot be used: {why}"
+        for endpoint in endpoints
+        if environ.get(endpoint.api_key_env or "", "").strip() and (why := hindrance(endpoint, environ))
     ]
 
 

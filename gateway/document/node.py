@@ -135,8 +135,9 @@ def _merge_by_id(base: tuple[Node, ...], over: tuple[Node, ...]) -> tuple[Node, 
 def _syntax_problem(error: yaml.MarkedYAMLError, source: str) -> str:
     mark = error.problem_mark or error.context_mark
     place = Place(source, mark.line + 1, mark.column + 1) if mark else Place(source, 1, 1)
-    # Quoted parts are cut: an alias or tag named there may be a secret that YAML took for one.
-    what = re.sub(r" ['\"].*['\"]", "", error.problem or "is not YAML")
+    # Quoted parts are cut, unless they are a mark such as ',' or ']': an alias or tag may be a secret that YAML took
+    # for one.
+    what = re.sub(r" (?!'\W')['\"].*['\"]", "", error.problem or "is not YAML")
     block = "block scalar" in (error.context or "")
     right = 'quote a value that starts with ">", as in ">= 80%"' if block else "correct the YAML here"
     return f"{place}: {what}; {right}"

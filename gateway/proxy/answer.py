@@ -1,6 +1,7 @@
 """The client's side of an exchange: heads, errors, keep-alive comments. What a sink is told stands here, once."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ from gateway.upstream import sse
 
 KEEP_ALIVE = b": keep-alive\n\n"
 WITHOUT_HINT = 1.0  # seconds to wait after a 429 that does not say how long
+_JSON = (b"content-type", b"application/json")
 _STREAM_HEAD: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -22,12 +24,17 @@ _STREAM_HEAD: Headers = [
 
 def about(request: Request, cache: str, attempts: int, endpoint: str) -> Headers:
     """What every answer to a routed request says about itself; `endpoint` is empty while none has answered."""
-    head = [
+    return [
         (b"x-generation-id", request.id.encode()),
-        (b"x-gateway-policy", request.policy.encode()),
         (b"x-gateway-attempts", b"%d" % attempts),
-        (b"x-gateway-cache", cache.encode()),
+        *_routed(request.policy, cache, endpoint),
     ]
+
+
+@lru_cache(maxsize=4096)
+def _routed(policy: str, cache: str, endpoint: str) -> Headers:
+    """All of them are names from configuration."""
+    head = [(b"x-gateway-policy", policy.encode()), (b"x-gateway-cache", cache.encode())]
     return [*head, (b"x-gateway-endpoint", endpoint.encode())] if endpoint else head
 
 
@@ -43,7 +50,7 @@ def comment(endpoint: str, attempts: int) -> bytes:
 def send_json(sink: Sink, status: int, payload: Any, headers: Headers) -> None:
     """A whole JSON response."""
     body = orjson.dumps(payload)
-    head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
+    head = [_JSON, (b"content-length", b"%d" % len(body)), *headers]
     sink.start(status, head)
     sink.write(body)
     sink.end()
@@ -73,6 +80,11 @@ def error_event(request: Request, error: ClientError) -> bytes:
 def internal_error() -> ClientError:
     """The error for a fault of ours. What happened is in the log."""
     return ClientError("the gateway failed to handle this request", code="internal_error")
+
+
+def shutting_down() -> ClientError:
+    """The error for an exchange that outlives the drain."""
+    return ClientError("the gateway is shutting down", status=503, code="shutting_down", retry_after=WITHOUT_HINT)
 
 
 def gave_up(plan: Plan, failures: Sequence[tuple[str, Failure]]) -> ClientError:

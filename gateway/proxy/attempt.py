@@ -5,7 +5,7 @@ from typing import Protocol
 
 from gateway.proxy.wheel import Timer, Wheel
 from gateway.route.exchange import Event, Failed, Finished, FirstToken, Send
-from gateway.types import Failure, Fault, Request, Row, Usage
+from gateway.types import Failure, Fault, OutcomeName, Request, Row, Usage
 from gateway.upstream.dialects import Address, outgoing, relays
 from gateway.upstream.reader import WholeReader
 from gateway.upstream.stream import StreamReader
@@ -20,13 +20,17 @@ class Owner(Protocol):
     """The exchange's shell."""
 
     def feed(self, event: Event) -> None: ...
-    def relay(self, attempt: "Attempt", data: bytes) -> None: ...
+
+
+def _nowhere(_: bytes) -> None:
+    """Bytes of an attempt that the answer is not from."""
 
 
 class Attempt:
     """Listens to a reader. Times come from the loop's clock, in seconds.
 
     `heard_at` is when any byte came last, `chunk_at` when a chunk did; comments of a host that stalls are no chunks.
+    `relay` takes the answer's bytes, from the commit on.
     """
 
     __slots__ = (
@@ -39,8 +43,10 @@ class Attempt:
         "cost",
         "ended_at",
         "first_at",
+        "held",
         "heard_at",
         "reader",
+        "relay",
         "send",
         "sent_at",
         "usage",
@@ -56,8 +62,10 @@ class Attempt:
         self.first_at: float | None = None
         self.ended_at: float | None = None
         self.asked = False  # whether the host was sent the request
+        self.held = False  # whether the client was slower than the host
         self.usage = Usage()
         self.cost = 0  # 1e-12 USD
+        self.relay: Callable[[bytes], object] = _nowhere
         self.reader: StreamReader | WholeReader
         if request.stream:
             rewrite = not relays(send.choice.endpoint, request)
@@ -85,6 +93,7 @@ class Attempt:
             self._linger = wheel.after(LINGER, self.cancel)
 
     def pause(self) -> None:
+        self.held = True
         if self._call is not None:
             self._call.pause()
 
@@ -122,9 +131,11 @@ class Attempt:
         self._owner.feed(FirstToken(self.send.attempt, self.first_at))
 
     def on_chunk(self, data: bytes) -> None:
-        if b"data:" in data:
-            self.chunk_at = self.heard_at
-        self._owner.relay(self, data)
+        self.chunk_at = self.heard_at
+        self.relay(data)
+
+    def on_comment(self, data: bytes) -> None:
+        self.relay(data)
 
     def on_finished(self) -> None:
         self._owner.feed(Finished(self.send.attempt, self._clock()))
@@ -138,38 +149,39 @@ class Attempt:
     def ttft(self) -> float | None:
         return None if self.first_at is None else self.first_at - self.sent_at
 
-    def settle(self, request: Request, unix: float, cancelled: bool, likely_output: float) -> None:
-        """Fixes usage and cost; `unix` is when it was sent, `likely_output` what such requests usually get."""
+    def settle(self, request: Request, unix: float, cut_off: bool, likely_output: float) -> None:
+        """Fixes usage and cost. `unix` is when it was sent, `likely_output` what such requests usually get, `cut_off`
+        whether it was this side that ended it."""
         self.ended_at = self._clock()
-        self.usage = self._used(request, cancelled, likely_output)
+        self.usage = self._used(request, cut_off, likely_output)
         price = self.send.choice.endpoint.price
         self.cost = cost(self.usage, price, int(unix // 3600) % 24) if price else 0
 
-    def _used(self, request: Request, cancelled: bool, likely_output: float) -> Usage:
+    def _used(self, request: Request, cut_off: bool, likely_output: float) -> Usage:
         """What the host counted, or an estimate of what it will bill for an answer that never told."""
         if self.reader.usage.source == "host":
             return self.reader.usage
         produced = self.reader.estimated_output()
-        if not produced and self.first_at is None and not (cancelled and self.asked):
+        if not produced and self.first_at is None and not (cut_off and self.asked):
             return Usage()
-        if cancelled and self._bills_the_rest(request):
+        if cut_off and self._bills_the_rest(request):
             produced = max(produced, round(likely_output))
         cached = int(self.send.choice.parts.hit * request.prompt_tokens)
         return Usage(request.prompt_tokens, cached, produced, 0, source="estimated")
 
     def _bills_the_rest(self, request: Request) -> bool:
-        """Whether a cancelled answer is paid in full. One that is not streamed is, unless the host says otherwise."""
+        """Whether an answer that was cut off is paid in full. One that is not streamed is, unless the host says otherwise."""
         habit = self.send.choice.endpoint.cancel
         return habit == "bills" or (habit == "unknown" and not request.stream)
 
     def speed(self) -> float | None:
         """Output tokens a second after the first token; None where that says nothing."""
-        if self.first_at is None or self.usage.completion < SAYS_SPEED or self.chunk_at <= self.first_at:
+        if self.held or self.first_at is None or self.usage.completion < SAYS_SPEED or self.chunk_at <= self.first_at:
             return None
         return (self.usage.completion - 1) / (self.chunk_at - self.first_at)
 
-    def row(self, request: Request, unix: float) -> Row:
-        """The ledger's row of a settled attempt, still without its outcome. `unix` is when it was sent."""
+    def row(self, request: Request, outcome: OutcomeName, unix: float) -> Row:
+        """The ledger's row of a settled attempt. `unix` is when it was sent."""
         endpoint, usage = self.send.choice.endpoint, self.usage
         return Row(
             id=f"{request.id}-{self.send.attempt}",
@@ -183,7 +195,7 @@ class Attempt:
             endpoint=endpoint.id,
             provider=endpoint.provider,
             attempt=self.send.attempt,
-            outcome="ok",
+            outcome=outcome,
             status=self.reader.status,
             finish_reason=self.reader.finish_reason,
             ttft=self.ttft,
@@ -194,4 +206,5 @@ class Attempt:
             reasoning_tokens=usage.reasoning,
             usage_source=usage.source,
             cost=self.cost,
+            held=self.held,
         )

@@ -10,14 +10,26 @@ LARGEST_KEPT = 1024 * 1024  # bytes of a streamed answer
 
 
 class Keeper:
-    """Hands the answer to `save` when it is whole; one that is too large, or cannot be put together, is not kept."""
+    """Hands the answer to `save` when it is whole; one that is too large, or cannot be put together, is not kept.
 
-    __slots__ = ("_parts", "_save", "_size")
+    A stream is put together by `later`: its client must have its end first."""
 
-    def __init__(self, save: Callable[[Answer], object]) -> None:
+    __slots__ = ("_later", "_parts", "_save", "_size")
+
+    def __init__(self, save: Callable[[Answer], object], later: Callable[[Callable[[], None]], None]) -> None:
         self._save = save
+        self._later = later
         self._parts: list[bytes] = []
         self._size = 0
+
+    def tee(self, write: Callable[[bytes], None]) -> Callable[[bytes], None]:
+        """Writes, and takes what was written."""
+
+        def both(data: bytes) -> None:
+            write(data)
+            self.take(data)
+
+        return both
 
     def take(self, data: bytes) -> None:
         """A piece of a streamed answer."""
@@ -31,9 +43,12 @@ class Keeper:
         """The stream has ended well, with `tail`."""
         self.take(tail)
         if self._parts:
-            completion = assemble(sse.payloads(b"".join(self._parts)))
-            if completion is not None:
-                self._save(Answer(completion, endpoint, unix))
+            self._later(lambda: self._assemble(endpoint, unix))
+
+    def _assemble(self, endpoint: str, unix: float) -> None:
+        completion = assemble(sse.payloads(b"".join(self._parts)))
+        if completion is not None:
+            self._save(Answer(completion, endpoint, unix))
 
     def whole(self, completion: dict[str, Any], endpoint: str, unix: float) -> None:
         self._save(Answer(completion, endpoint, unix))

@@ -36,6 +36,9 @@ class Probe:
     def on_chunk(self, data: bytes) -> None:
         """A whole answer has none."""
 
+    def on_comment(self, data: bytes) -> None:
+        """A whole answer has none."""
+
     def on_finished(self) -> None:
         self._end(None)
 

@@ -53,6 +53,7 @@ class Proxy:
         self.chance = chance or Random().random
         self.live: set[Serving] = set()
         self._probing: set[str] = set()
+        self.closed = False
 
     def plan(self, request: Request, policy: Policy) -> Plan:
         hour = int(self.unix() // 3600) % 24
@@ -68,7 +69,7 @@ class Proxy:
             self._exchange(request, policy, sink, received, "off", None)
             return
         key = cache_key(request, policy)
-        keeper = Keeper(lambda one: self.cache.save(key, one, ttl))
+        keeper = Keeper(lambda one: self.cache.save(key, one, ttl), self.wheel.soon)
         if request.cache == "refresh":
             self._exchange(request, policy, sink, received, "refresh", keeper)
             return
@@ -84,6 +85,13 @@ class Proxy:
                 answer.send_error(sink, answer.internal_error(), [])
 
         self.cache.lookup(key, found)
+
+    def close(self) -> None:
+        """Ends every exchange: each is booked, and its client is told or cut off. Later ones end at once."""
+        self.closed = True
+        for serving in list(self.live):
+            serving.stop()
+        self.wheel.close()
 
     def ended(self, serving: Serving) -> None:
         self.live.discard(serving)
@@ -119,8 +127,11 @@ class Proxy:
         serving = Serving(self, request, plan, sink, journal, keeper)
         self.live.add(serving)
         self._in_flight(1)
-        serving.begin()
-        sink.attach(serving)
+        sink.attach(serving)  # first: a client that has left by now is no reason to ask a paid host
+        if self.closed:
+            serving.stop()
+        else:
+            serving.begin()
 
     def _replay(self, request: Request, sink: Sink, received: float, hit: Answer) -> None:
         """Answers from the response cache: a new id, cost 0, in the mode that was asked for."""

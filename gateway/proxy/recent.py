@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.route.plan import Plan
 from gateway.types import Row
@@ -11,8 +11,7 @@ KEPT = 20  # exchanges
 MOST_OPEN = 1_000  # exchanges under way whose failed attempts have already cost something
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(NamedTuple):
     """An exchange that ended: the row that closed it, what all its attempts cost (1e-12 USD), the plan it followed."""
 
     row: Row

@@ -6,8 +6,8 @@ An event that arrives while commands run waits its turn, so that the core never 
 """
 
 import logging
-from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from gateway.errors import ClientError
 from gateway.proxy import answer
@@ -15,10 +15,11 @@ from gateway.proxy.attempt import Attempt
 from gateway.proxy.clocks import Clocks
 from gateway.proxy.journal import Journal
 from gateway.proxy.keeper import Keeper
-from gateway.proxy.sink import Headers, Sink
+from gateway.proxy.reply import Reply
+from gateway.proxy.sink import Sink
 from gateway.route import exchange as core
 from gateway.route.plan import Plan
-from gateway.types import Request
+from gateway.types import OutcomeName, Request
 from gateway.upstream import shape
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.usage import usage_object
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
     from gateway.proxy.proxy import Proxy
 
 CLIENT_LEFT = 499
+CLOCKS = frozenset({"timeout_first_token", "timeout_gap", "timeout_total"})  # faults by which this side ends an attempt
+PATIENCE = 60.0  # seconds for which a client may take nothing of what waits for it
 _log = logging.getLogger(__name__)
 _Ending = core.Complete | core.Break | core.GiveUp | core.Abandon
+_ENDINGS = frozenset({core.Complete, core.Break, core.GiveUp, core.Abandon})
 
 
 class Serving:
@@ -44,13 +48,11 @@ class Serving:
         "_journal",
         "_keeper",
         "_over",
-        "_paused",
         "_plan",
         "_proxy",
+        "_reply",
         "_request",
         "_running",
-        "_sink",
-        "_started",
     )
 
     def __init__(
@@ -60,16 +62,14 @@ class Serving:
         self._request = request
         self._plan = plan
         self._fleet = proxy.fleets[request.model]
-        self._sink = sink
+        self._reply = Reply(request, sink, journal.cache)
         self._journal = journal
         self._keeper = keeper
         self._core = core.Exchange(request, plan)
         self._clocks = Clocks(proxy.wheel)
-        self._events: deque[core.Event] = deque()
+        self._events: list[core.Event] = []  # rarely more than one
         self._attempt: Attempt | None = None  # the one that runs, or ran last
         self._running = False  # whether commands are being performed
-        self._paused = False  # whether the client is slower than the host
-        self._started = False  # whether the head of a stream has left
         self._committed = False  # whether the answer is `_attempt`'s
         self._over = False
 
@@ -78,6 +78,10 @@ class Serving:
 
     def begin(self) -> None:
         self.feed(core.Started(self._proxy.clock()))
+
+    def stop(self) -> None:
+        """The gateway stops: whatever the exchange is doing, it ends here."""
+        self._break_off("cancelled", answer.shutting_down())
 
     # from attempts and clocks
 
@@ -88,72 +92,54 @@ class Serving:
         self._running = True
         try:
             while self._events:
-                self._perform(self._core.on(self._events.popleft()))
+                self._perform(self._core.on(self._events.pop(0)))
         except Exception:  # a fault of ours must not leave the client waiting
             _log.exception("exchange %s failed inside the gateway", self._request.id)
-            self._crashed()
+            self._break_off("internal", answer.internal_error())
         finally:
             self._running = False
-
-    def relay(self, attempt: Attempt, data: bytes) -> None:
-        """Answer bytes: to the client as they come, once the commit was performed."""
-        if attempt is not self._attempt or not self._committed:
-            return
-        if self._keeper is not None:
-            self._keeper.take(data)
-        self._sink.write(data)
 
     # from the sink
 
     def pause(self) -> None:
-        self._paused = True
-        if self._attempt is not None:
+        """Before the commit there is nothing to hold back, and the first token must come through."""
+        if not self._reply.paused:
+            self._reply.paused = True
+            self._clocks.set("client", PATIENCE, self._takes_nothing)
+        if self._committed and self._attempt is not None:
             self._attempt.pause()
 
     def resume(self) -> None:
-        self._paused = False
-        if self._attempt is not None:
+        self._reply.paused = False
+        self._clocks.stop("client")
+        if self._committed and self._attempt is not None:
             self._attempt.chunk_at = self._proxy.clock()  # the silence was the client's
             self._attempt.resume()
 
     def gone(self) -> None:
         self.feed(core.ClientLeft(self._proxy.clock()))
 
+    def _takes_nothing(self) -> None:
+        """A client that has stopped reading counts as gone: it would hold its host for ever."""
+        self._reply.sink.abort()
+        self.gone()
+
     # commands
 
     def _perform(self, commands: list[core.Command]) -> None:
-        last = commands[-1] if commands else None
-        ending = last if isinstance(last, _Ending) else None
+        ending: Any = commands[-1] if commands and type(commands[-1]) in _ENDINGS else None
         for command in commands:
-            match command:
-                case core.Send():
-                    self._send(command)
-                case core.SetClock():
-                    self._set_clock(command)
-                case core.Cancel():
-                    self._cancel()
-                case core.Commit():
-                    self._commit()
-                case core.KeepAlive():
-                    self._keep_alive()
-                case core.Book():
-                    self._book(command, self._status(ending))
-                case core.Probe():
-                    self._proxy.probe(self._fleet, command.choice)
-                case core.Complete():
-                    self._complete()
-                case core.Break():
-                    self._end_badly(answer.broke(self._endpoint(), command.failure))
-                case core.GiveUp():
-                    self._give_up(command)
-                case core.Abandon():
-                    pass
+            if isinstance(command, core.Book):
+                self._book(command, self._status(ending))
+            else:
+                _PERFORM[type(command)](self, command)
         if ending is not None:
             self._close()
 
     def _send(self, command: core.Send) -> None:
         proxy, request = self._proxy, self._request
         self._attempt = attempt = Attempt(self, command, request, proxy.clock, proxy.unix())
+        self._reply.attempts = command.attempt
         self._fleet.sent(command.tried, attempt.sent_at)
         address = proxy.addresses[command.choice.endpoint.id]
         attempt.begin(proxy.transport, address, request, self._plan.policy.timeouts.connect)
@@ -171,7 +157,7 @@ class Serving:
         attempt = self._attempt
         assert attempt is not None
         now = self._proxy.clock()
-        silent = 0.0 if self._paused else now - attempt.chunk_at
+        silent = 0.0 if self._reply.paused else now - attempt.chunk_at
         if silent < seconds:
             self._clocks.set("gap", seconds - silent, lambda: self._look(number, seconds))
             return
@@ -179,75 +165,76 @@ class Serving:
         finished = attempt.reader.finished  # only usage and [DONE] are missing
         self.feed(core.Finished(number, now) if finished else core.Expired("gap", number, now))
 
-    def _cancel(self) -> None:
+    def _cancel(self, _: core.Cancel) -> None:
         if self._attempt is not None:
             self._attempt.cancel()
 
-    def _commit(self) -> None:
+    def _commit(self, _: core.Commit) -> None:
         self._committed = True
         self._clocks.stop("first_token")
         self._clocks.stop("keepalive")
-        if not self._request.stream:
-            return
-        self._journal.first_at = self._proxy.clock()
-        if self._started:  # the headers left long ago: who answers goes in-band
-            self._sink.write(answer.comment(self._endpoint(), self._attempts()))
-        else:
-            self._start_stream()
+        attempt = self._attempt
+        assert attempt is not None
+        if self._request.stream:
+            self._journal.first_at = self._proxy.clock()
+        self._reply.commit(attempt.send.choice.endpoint.id)
+        write = self._reply.sink.write
+        attempt.relay = write if self._keeper is None else self._keeper.tee(write)
+        if self._reply.paused:
+            attempt.pause()
 
-    def _keep_alive(self) -> None:
-        if not self._started:
-            self._start_stream()
-        self._sink.write(answer.KEEP_ALIVE)
+    def _keep_alive(self, _: core.KeepAlive) -> None:
+        self._reply.keep_alive()
 
-    def _start_stream(self) -> None:
-        self._started = True
-        self._sink.start(200, answer.stream_head(self._about()))
+    def _probe(self, command: core.Probe) -> None:
+        self._proxy.probe(self._fleet, command.choice)
 
-    def _complete(self) -> None:
+    def _complete(self, _: core.Complete) -> None:
         attempt = self._attempt
         assert attempt is not None
         usage = usage_object(attempt.usage, attempt.cost)
         reader = attempt.reader
         if isinstance(reader, StreamReader):
             tail = reader.tail(usage, self._request.include_usage)
-            self._sink.write(tail)
-            self._sink.end()
+            self._reply.finish(tail)
             attempt.let_go(self._proxy.wheel)
             if self._keeper is not None:
-                self._keeper.stream(tail, self._endpoint(), self._proxy.unix())
+                self._keeper.stream(tail, self._reply.endpoint, self._proxy.unix())
         else:
             payload = shape.completion(reader.completion, usage)
-            answer.send_json(self._sink, 200, payload, self._about())
+            self._reply.whole(payload)
             if self._keeper is not None:
-                self._keeper.whole(payload, self._endpoint(), self._proxy.unix())
+                self._keeper.whole(payload, self._reply.endpoint, self._proxy.unix())
+
+    def _break(self, command: core.Break) -> None:
+        self._reply.fail(answer.broke(self._reply.endpoint, command.failure))
 
     def _give_up(self, command: core.GiveUp) -> None:
         error = answer.gave_up(self._plan, command.failures)
         if not command.failures:
             self._journal.unattempted("unrouted", error.status, self._proxy.clock(), self._proxy.unix())
-        self._end_badly(error)
+        self._reply.fail(error)
 
-    def _end_badly(self, error: ClientError) -> None:
-        if self._started:
-            self._sink.write(answer.error_event(self._request, error))
-            self._sink.end()
-        else:
-            answer.send_error(self._sink, error, self._about())
+    def _abandon(self, _: core.Abandon) -> None:
+        if self._attempt is None:
+            self._journal.unattempted("cancelled", CLIENT_LEFT, self._proxy.clock(), self._proxy.unix())
 
-    def _crashed(self) -> None:
-        """Ends an exchange that a fault of ours has broken off."""
+    def _break_off(self, outcome: OutcomeName, error: ClientError) -> None:
+        """Ends the exchange without asking the core: by a fault of ours, or because the gateway stops."""
         if self._over:
             return
-        error = answer.internal_error()
         self._core.phase = "over"
         self._events.clear()
-        self._cancel()
-        if self._attempt is None:
-            self._journal.unattempted("unrouted", error.status, self._proxy.clock(), self._proxy.unix())
-        elif self._attempt.ended_at is None:
-            self._book(core.Book(self._attempts(), cancelled=True), error.status)
-        self._end_badly(error)
+        if self._attempt is not None:
+            self._attempt.cancel()
+        try:
+            self._book_break(outcome, 200 if self._reply.started else error.status)
+        except Exception:  # the client is told all the same
+            _log.exception("exchange %s is not booked", self._request.id)
+        if self._proxy.closed and self._reply.paused:
+            self._reply.sink.abort()  # it takes nothing, and nobody can wait for it
+        else:
+            self._reply.fail(error)
         self._close()
 
     def _close(self) -> None:
@@ -259,14 +246,29 @@ class Serving:
     # bookkeeping
 
     def _book(self, command: core.Book, status: int | None) -> None:
-        """Settles the attempt, teaches the fleet and writes the row, before the client sees the end."""
+        """The attempt is over, as the core says."""
+        failure = command.failure
+        cut_off = command.cancelled or (failure is not None and failure.fault in CLOCKS)
+        outcome: OutcomeName = failure.fault if failure is not None else "cancelled" if command.cancelled else "ok"
+        self._settle(command, outcome, cut_off, status)
+
+    def _book_break(self, outcome: OutcomeName, status: int) -> None:
+        """Writes the closing row of an exchange that was broken off, unless it is written."""
+        attempt = self._attempt
+        if attempt is not None and attempt.ended_at is None:
+            self._settle(core.Book(attempt.send.attempt, cancelled=True), outcome, True, status)
+        elif not self._journal.closed:
+            self._journal.unattempted(outcome, status, self._proxy.clock(), self._proxy.unix())
+
+    def _settle(self, command: core.Book, outcome: OutcomeName, cut_off: bool, status: int | None) -> None:
+        """Fixes what the attempt cost, teaches the fleet and writes the row, before the client sees the end."""
         attempt, proxy = self._attempt, self._proxy
         assert attempt is not None
         now = proxy.clock()
         sent = proxy.unix() - (now - attempt.sent_at)
-        attempt.settle(self._request, sent, command.cancelled, self._plan.demand.output_tokens)
+        attempt.settle(self._request, sent, cut_off, self._plan.demand.output_tokens)
         self._learn(command, attempt, now)
-        self._journal.attempted(attempt, command, now, sent, status)
+        self._journal.attempted(attempt, outcome, command.failure, now, sent, status)
 
     def _learn(self, command: core.Book, attempt: Attempt, now: float) -> None:
         fleet, tried = self._fleet, attempt.send.tried
@@ -283,17 +285,20 @@ class Serving:
             return None
         if isinstance(ending, core.Abandon):
             return CLIENT_LEFT
-        if isinstance(ending, core.GiveUp) and not self._started:
+        if isinstance(ending, core.GiveUp) and not self._reply.started:
             return answer.gave_up(self._plan, ending.failures).status
         return 200
 
-    def _endpoint(self) -> str:
-        return self._attempt.send.choice.endpoint.id if self._attempt is not None else ""
 
-    def _attempts(self) -> int:
-        return self._attempt.send.attempt if self._attempt is not None else 0
-
-    def _about(self) -> Headers:
-        """Headers: which endpoint answers under which policy, after how many tries."""
-        endpoint = self._endpoint() if self._committed else ""
-        return answer.about(self._request, self._journal.cache, self._attempts(), endpoint)
+_PERFORM: dict[type[core.Command], Callable[[Serving, Any], None]] = {
+    core.Send: Serving._send,
+    core.SetClock: Serving._set_clock,
+    core.Cancel: Serving._cancel,
+    core.Commit: Serving._commit,
+    core.KeepAlive: Serving._keep_alive,
+    core.Probe: Serving._probe,
+    core.Complete: Serving._complete,
+    core.Break: Serving._break,
+    core.GiveUp: Serving._give_up,
+    core.Abandon: Serving._abandon,
+}

@@ -1,6 +1,6 @@
 """Where an answer goes. The ASGI sink serves every server; a sink in the HTTP connection itself may serve hot routes.
 
-Proxy ── start write end ──> Sink          Sink ── pause resume gone ──> Source
+Proxy ── start write end abort ──> Sink          Sink ── pause resume gone ──> Source
 """
 
 from typing import Protocol
@@ -21,10 +21,13 @@ class Source(Protocol):
 
 
 class Sink(Protocol):
-    """One response to one client. Calls never block and never raise; after `end` nothing follows."""
+    """One response to one client. Calls never block and never raise; after `end` or `abort` nothing follows."""
 
     def start(self, status: int, headers: Headers) -> None: ...
     def write(self, data: bytes) -> None: ...
     def end(self) -> None: ...
+    def abort(self) -> None:
+        """Closes the connection at once, without what still waits to be taken. The source hears nothing of it."""
+
     def attach(self, source: Source) -> None:
         """From here on the source hears of pause, resume and a client that leaves (at once, if it has left)."""

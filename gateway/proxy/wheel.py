@@ -1,4 +1,4 @@
-"""Timers in slots: setting and cancelling cost one list operation, and the loop holds one timer, not one per stream.
+"""Timers in slots: setting and cancelling cost one dict operation, and the loop holds one timer, not one per stream.
 
 A timer fires up to one slot (50 ms) late, never early. Clocks here are seconds long.
 """
@@ -7,18 +7,22 @@ import asyncio
 from collections.abc import Callable
 
 SLOT = 0.05
+Slot = dict["Timer", None]  # in the order in which they were set
 
 
 class Timer:
-    """One call to come. `cancel` drops what it holds at once."""
+    """One call to come. `cancel` drops what it holds, and the timer itself, at once."""
 
-    __slots__ = ("_call",)
+    __slots__ = ("_call", "_slot")
 
-    def __init__(self, call: Callable[[], None]) -> None:
+    def __init__(self, call: Callable[[], None], slot: Slot) -> None:
         self._call: Callable[[], None] | None = call
+        self._slot = slot
+        slot[self] = None
 
     def cancel(self) -> None:
         self._call = None
+        self._slot.pop(self, None)
 
     def fire(self) -> None:
         if self._call is not None:
@@ -31,26 +35,49 @@ class Wheel:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._slots: dict[int, list[Timer]] = {}
+        self._slots: dict[int, Slot] = {}
         self._turning: asyncio.TimerHandle | None = None
         self._done = 0  # the last slot that was fired
+
+    def __repr__(self) -> str:
+        return f"<Wheel {len(self)} timers>"
+
+    def __len__(self) -> int:
+        """Timers that are set."""
+        return sum(map(len, self._slots.values()))
 
     def after(self, seconds: float, call: Callable[[], None]) -> Timer:
         now = self._loop.time()
         if self._turning is None:
             self._done = int(now / SLOT)
             self._turning = self._loop.call_later(SLOT, self._turn)
-        slot = max(int((now + seconds) / SLOT) + 1, self._done + 1)
-        timer = Timer(call)
-        self._slots.setdefault(slot, []).append(timer)
-        return timer
+        number = max(int((now + seconds) / SLOT) + 1, self._done + 1)
+        slot = self._slots.get(number)
+        if slot is None:
+            slot = self._slots[number] = {}
+        return Timer(call, slot)
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Calls when the loop has done what is at hand."""
+        self._loop.call_soon(call)
+
+    def close(self) -> None:
+        """No timer goes off any more."""
+        self._slots.clear()
+        if self._turning is not None:
+            self._turning.cancel()
+            self._turning = None
 
     def _turn(self) -> None:
         self._turning = None
         now = int(self._loop.time() / SLOT)
         while self._done < now:
             self._done += 1
-            for timer in self._slots.pop(self._done, ()):
-                self._loop.call_soon(timer.fire)  # each on its own: one that raises does not hold up the others
+            slot = self._slots.pop(self._done, None)
+            if slot:
+                timers = list(slot)
+                slot.clear()  # timers and slot would hold each other
+                for timer in timers:
+                    self._loop.call_soon(timer.fire)  # on its own: one that raises does not hold up the others
         if self._slots:
             self._turning = self._loop.call_later(SLOT, self._turn)

@@ -11,14 +11,15 @@ fails; the next best is the other endpoint with the lowest `plain`. Prices are U
 
     EndpointState, Policy --terms--> Terms          whenever a figure changes
     Terms, Demand, matched --expect--> Parts        for every endpoint, in every decision
-    Parts, next best --score--> dollars             the same
+    all Parts --scores--> dollars                   once in every decision
 
 What is made in every decision is a named tuple, because a frozen dataclass takes three times as long to make; and what
-is made for every endpoint is made without the keywords of its constructor, which take half of the time again.
+is made for every endpoint is made without its constructor's handling of keywords, which is half of the rest.
 """
 
 from bisect import bisect_left
 from functools import partial
+from math import inf
 from typing import NamedTuple
 
 from gateway.route.endpoint import SIZES, EndpointState
@@ -112,15 +113,31 @@ def expect(offered: Terms, demand: Demand, matched: int) -> Parts:
     return _parts((input_usd, output_usd, hit, matched, uncached, size, ttft, seconds, fails, quality, plain))
 
 
-def fallback(next_best: Parts, policy: Policy) -> float:
-    """Dollars that follow a failure: its penalty, and what the next best costs in dollars and in seconds."""
-    weights = policy.score
-    return weights.failure_cost + next_best.usd + weights.value_of_time / HOUR * next_best.seconds
+def scores(expected: list[Parts], policy: Policy) -> list[float]:
+    """Dollars that each of these is expected to cost in all, with the best of the others to turn to when it fails.
+
+    That is `plain` and, with probability `q`, what a failure adds, less the time that its output would have taken:
+
+        score = plain + q [failure_cost + next best's usd + value_of_time x next best's seconds
+                           - value_of_time x (seconds - TTFT)]
+    """
+    best, second = _two_best(expected)
+    usd_per_second, failure_usd = policy.score.value_of_time / HOUR, policy.score.failure_cost
+    usually, after_best = (failure_usd + other.usd + usd_per_second * other.seconds for other in (best, second))
+    return [
+        one.plain + one.fails * ((after_best if one is best else usually) - usd_per_second * (one.seconds - one.ttft))
+        for one in expected
+    ]
 
 
-def score(parts: Parts, fallback_usd: float, usd_per_second: float) -> float:
-    """Dollars that this choice is expected to cost in all: with probability `q`, a fallback replaces its output's time."""
-    return parts.plain + parts.fails * (fallback_usd - usd_per_second * (parts.seconds - parts.ttft))
+def _two_best(expected: list[Parts]) -> tuple[Parts, Parts]:
+    """Those with the lowest `plain`, the first ones among equals; twice the same when there is one only."""
+    plain = [parts.plain for parts in expected]
+    first = plain.index(min(plain))
+    if len(plain) == 1:
+        return expected[0], expected[0]
+    plain[first] = inf
+    return expected[first], expected[plain.index(min(plain))]
 
 
 def _rates(price: Price, list_price: bool, prompt_tokens: int, hour: int) -> _Rates:

@@ -37,7 +37,7 @@ class EndpointState:
     """One endpoint's figures. Seconds, tokens per second, shares in [0, 1]; lists hold one figure per size class.
 
     `figures` has every measure that a policy can limit; None while there are fewer than `ENOUGH` samples. `revision`
-    grows whenever any figure may have changed, so that what was worked out from figures is known to hold.
+    grows with every refresh, so that whoever worked something out from figures knows whether it still holds.
     """
 
     __slots__ = (
@@ -92,7 +92,6 @@ class EndpointState:
 
     def configure(self, endpoint: Endpoint) -> None:
         """Takes a (changed) configuration; what was measured stays."""
-        self.revision += 1
         self.endpoint = endpoint
         self.concurrency = inf if endpoint.limits.concurrency is None else endpoint.limits.concurrency
         self.ttl = endpoint.cache.ttl or (0.0 if endpoint.cache.automatic is False else DEFAULT_TTL)

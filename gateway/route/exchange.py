@@ -164,24 +164,21 @@ class Exchange:
         """What to do about one event. Late events of attempts that are over are ignored."""
         if self.phase == "over":
             return []
-        match event:
-            case Started():
-                return self._started(event.now)
-            case ClientLeft():
-                return self._left()
-            case Expired(clock="keepalive"):
-                return self._waited_long()
+        if isinstance(event, Started):
+            return self._started(event.now)
+        if isinstance(event, ClientLeft):
+            return self._left()
+        if isinstance(event, Expired) and event.clock == "keepalive":
+            return self._waited_long()
         if event.attempt != self._attempt or self.phase == "new":
             return []
-        match event:
-            case FirstToken():
-                return self._first_token()
-            case Finished():
-                return self._finished()
-            case Failed():
-                return self._failed(event.failure, event.now)
-            case Expired():
-                return self._expired(event.clock, event.now)
+        if isinstance(event, FirstToken):
+            return self._first_token()
+        if isinstance(event, Finished):
+            return self._finished()
+        if isinstance(event, Failed):
+            return self._failed(event.failure, event.now)
+        return self._expired(event.clock, event.now)
 
     def _started(self, now: float) -> list[Command]:
         if self.phase != "new":

@@ -34,8 +34,8 @@ class State(IntEnum):
 class Breaker:
     """Whether an endpoint may be asked. `now` in seconds; `chance` is one draw in [0, 1).
 
-    `sent` gives a ticket, and each request reports with its ticket once: `succeeded`, `failed` or `released`. `until` is
-    when an open breaker turns half-open, None while it is closed; only the breaker sets it.
+    `sent` gives a ticket, and each request reports with its ticket once: `succeeded`, `failed` or `released`.
+    `until` is when an open breaker turns half-open, None while it is closed; only the breaker sets it.
     """
 
     __slots__ = (

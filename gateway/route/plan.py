@@ -1,6 +1,6 @@
 """A plan: the endpoints ranked for one request, every one kept or dropped with its reason and its parts in dollars.
 
-    every endpoint --Shortlist.sift--> candidates in tiers --cost.score--> ranked --pick--> Plan
+    every endpoint --Shortlist.sift--> candidates in tiers --cost.scores--> ranked --pick--> Plan
 
 A worse tier never comes before a better one. Within the best tier the picker decides who is first; the rest follow by
 score, for failover. Open breakers are used only when nothing else is left, as a panic threshold does.
@@ -9,11 +9,10 @@ score, for failover. Open breakers are used only when nothing else is left, as a
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from functools import partial
-from math import inf
 from operator import itemgetter
 from typing import NamedTuple
 
-from gateway.route.cost import Demand, Parts, expect, fallback, score
+from gateway.route.cost import Demand, Parts, expect, scores
 from gateway.route.endpoint import EndpointState
 from gateway.route.filters import Dropped, Reason, Tier
 from gateway.route.fleet import Fleet
@@ -74,26 +73,15 @@ def _scored(candidates: list[Candidate], demand: Demand, matches: Mapping[str, i
     """Scores each endpoint given the best of the others. Sorts by tier, then score, then id, as the candidates are."""
     if not candidates:
         return []
-    expected = [expect(one.terms, demand, matches.get(one.endpoint.id, 0)) for one in candidates]
-    best, second = _two_best(expected)
-    after_best, after_others = fallback(second, policy), fallback(best, policy)
-    usd_per_second = candidates[0].terms.usd_per_second
-    choices = []
-    for (state, endpoint, _, level, why), parts in zip(candidates, expected, strict=True):
-        total = score(parts, after_best if parts is best else after_others, usd_per_second)
-        choices.append(_choice((endpoint, state, total, parts, level, why)))
+    expected = [expect(terms, demand, matches.get(endpoint.id, 0)) for _, endpoint, terms, _, _ in candidates]
+    choices = [
+        _choice((endpoint, state, total, parts, level, why))
+        for (state, endpoint, _, level, why), parts, total in zip(
+            candidates, expected, scores(expected, policy), strict=True
+        )
+    ]
     choices.sort(key=_by_tier_and_score)
     return choices
-
-
-def _two_best(expected: list[Parts]) -> tuple[Parts, Parts]:
-    """Those with the lowest `plain`, the first ones among equals; twice the same when there is one only."""
-    plain = [parts.plain for parts in expected]
-    first = plain.index(min(plain))
-    if len(plain) == 1:
-        return expected[0], expected[0]
-    plain[first] = inf
-    return expected[first], expected[plain.index(min(plain))]
 
 
 def _without_open(choices: list[Choice], dropped: list[Dropped]) -> tuple[list[Choice], list[Dropped]]:

@@ -53,7 +53,7 @@ class Shortlist:
         self._states = states
         self._rows = [_row(state, policy, needs) for state in states]
         suited = [candidate.endpoint for candidate, unsuited_for, _ in self._rows if not unsuited_for]
-        self._context = min((one.context for one in suited), default=0)
+        self._context = min((one.context for one in suited), default=inf)
         self._input = min((one.max_input for one in suited if one.max_input is not None), default=inf)
         self._output = min((one.max_output for one in suited if one.max_output), default=inf)
         self._usual = self._sized(None)
@@ -94,9 +94,7 @@ class Shortlist:
         return f"<Shortlist {self.policy.name} of {len(self._rows)}>"
 
 
-def _row(
-    state: EndpointState, policy: Policy, needs: frozenset[str]
-) -> tuple[Candidate, Reason | None, Reason | None]:
+def _row(state: EndpointState, policy: Policy, needs: frozenset[str]) -> tuple[Candidate, Reason | None, Reason | None]:
     """An endpoint with the reason against it that comes before its size, and the one that comes after."""
     missed = over_limit(state, policy.prefer)
     level = Tier.MISSED_PREFERENCE if missed else Tier.GOOD

@@ -22,7 +22,7 @@ HIGH_WATER = 256 * 1024
 class AsgiSink:
     """Collects what the proxy says until the server takes it."""
 
-    __slots__ = ("_ended", "_head", "_left", "_pending", "_size", "_source", "_wake")
+    __slots__ = ("_aborted", "_ended", "_head", "_left", "_pending", "_size", "_source", "_task", "_wake")
 
     def __init__(self) -> None:
         self._head: tuple[int, Headers] | None = None
@@ -30,6 +30,8 @@ class AsgiSink:
         self._size = 0
         self._ended = False
         self._left = False
+        self._aborted = False
+        self._task: asyncio.Task[None] | None = None  # that sends
         self._source: Source | None = None
         self._wake = asyncio.Event()
 
@@ -47,6 +49,14 @@ class AsgiSink:
         self._ended = True
         self._source = None
         self._wake.set()
+
+    def abort(self) -> None:
+        """ASGI has no word for it: an app that returns in the middle of its answer makes the server close."""
+        self._aborted = True
+        self._source = None
+        self.left()
+        if self._task is not None:
+            self._task.cancel()  # it may be waiting for the client
 
     def attach(self, source: Source) -> None:
         if self._ended:
@@ -67,7 +77,16 @@ class AsgiSink:
             source.gone()
 
     async def drain(self, send: Send) -> None:
-        """Sends everything, until the end or until the client is gone."""
+        """Sends everything, until the end, until the client is gone, or until `abort`."""
+        self._task = task = asyncio.current_task()
+        try:
+            await self._send_all(send)
+        except asyncio.CancelledError:
+            if not self._aborted or task is None:
+                raise
+            task.uncancel()
+
+    async def _send_all(self, send: Send) -> None:
         while not self._left:
             await self._wake.wait()
             self._wake.clear()

@@ -21,9 +21,19 @@ HOT = "hot_routes"  # key of the lifespan's state: {path: handler}
 MAX_BODY = "max_body"
 LARGEST_HEAD = 64 * 1024  # bytes that may come before they must have made a head, or a piece of body
 UNREAD = 5.0  # seconds that a client has to finish sending a body that is refused
-HEAD_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-)
+HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+_openings: dict[int, tuple[Headers, bytes]] = {}  # status -> the default headers that it was made with, and the bytes
+
+
+def _opening(status: int, defaults: Headers) -> bytes:
+    """The status line and uvicorn's own headers. It makes a new list of them every second, for the date."""
+    kept = _openings.get(status)
+    if kept is None or kept[0] is not defaults:
+        lines = [b"%b: %b\r\n" % header for header in defaults]
+        kept = _openings[status] = (defaults, b"".join((STATUS_LINE[status], *lines)))
+    return kept[1]
 
 
 class _Nobody:
@@ -65,10 +75,8 @@ class DirectSink:
         self.response_complete = False
 
     def start(self, status: int, headers: Headers) -> None:
-        head = [STATUS_LINE[status]]
+        head = [_opening(status, self._protocol.server_state.default_headers)]
         self._chunked = True
-        for name, value in self._protocol.server_state.default_headers:
-            head += (name, b": ", value, b"\r\n")
         for name, value in headers:
             head += (name, b": ", value, b"\r\n")
             if name == b"content-length":
@@ -81,13 +89,13 @@ class DirectSink:
     def write(self, data: bytes) -> None:
         if self.disconnected or not data:
             return
-        parts = self._head or []
-        self._head = None
         if self._chunked:
-            parts += (b"%x\r\n" % len(data), data, b"\r\n")
-        else:
-            parts.append(data)
-        self._protocol.transport.write(b"".join(parts))
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if self._head is not None:
+            self._head.append(data)
+            data = b"".join(self._head)
+            self._head = None
+        self._protocol.transport.write(data)
 
     def end(self) -> None:
         self._source = None
@@ -101,6 +109,11 @@ class DirectSink:
             self._protocol.transport.write(b"".join(parts))
         self.response_complete = True
         self._protocol.answered(self)
+
+    def abort(self) -> None:
+        self._source = None
+        self.disconnected = True
+        self._protocol.transport.abort()
 
     def attach(self, source: Source) -> None:
         if self.response_complete:

@@ -4,22 +4,30 @@
 
 One worker runs in the supervisor's own process; several are processes of their own that share the listening socket.
 The embedded store starts first and from the main thread: it ends with the thread that started it.
+
+SIGINT, SIGTERM and SIGHUP (the terminal was closed) mean: drain, then end. A second SIGINT ends at once. Of several
+processes only the supervisor hears SIGINT and SIGHUP, which a terminal sends to all of them.
 """
 
+import errno
 import logging
 import os
+import signal
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing import resource_tracker
 from pathlib import Path
+from textwrap import shorten
 
 import uvicorn
 from starlette.applications import Starlette
 from uvicorn.supervisors import Multiprocess
 
 from gateway.app import build
-from gateway.config import Settings
+from gateway.config import Settings, usable
 from gateway.errors import ConfigError
 from gateway.server.protocol import HotProtocol
 from gateway.state.embedded import EmbeddedStore
@@ -30,12 +38,18 @@ from gateway.telemetry.metrics import forget_dead, prepare_folder
 DRAIN = 100  # seconds that open requests get when the gateway is told to end
 KEEP_ALIVE = 75  # seconds that an idle client connection is kept: longer than proxies in front usually do
 BACKLOG = 2048
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+WORKER_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
+LONGEST_LIST = 120  # characters of endpoint ids in one line of the log
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+OF_THE_TERMINAL = (signal.SIGINT, signal.SIGHUP)
 
 _log = logging.getLogger("gateway")
 
 
 def serve(settings: Settings) -> None:
-    """Serves until SIGINT or SIGTERM. Raises ConfigError when it cannot start."""
+    """Serves until a signal. Raises ConfigError when it cannot start, KeyboardInterrupt when it was not let drain."""
+    _log_to_stderr(FORMAT)
     folder = StateFolder(settings.state)
     with listening(settings.host, settings.port) as listener, _opened(folder), _store(settings, folder) as store_url:
         prepare_folder(folder.metrics)
@@ -47,6 +61,7 @@ def serve(settings: Settings) -> None:
             http=HotProtocol,
             ws="none",
             lifespan="on",
+            log_config=None,
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -57,30 +72,84 @@ def serve(settings: Settings) -> None:
             backlog=BACKLOG,
             workers=settings.workers,
         )
-        _say_where(settings, listener, store_url)
+        _say_how(settings, listener)
         if settings.workers == 1:
-            uvicorn.Server(config).run(sockets=[listener])
+            Server(config).run(sockets=[listener])
         else:
             Workers(config, [listener], folder.metrics).run()
+    _log.info("ended")
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, for which a signal is a way to end and no failure."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = {number: signal.getsignal(number) for number in ENDING}
+        for number in _heeded(before):
+            signal.signal(number, self.handle_exit)
+        try:
+            yield
+        finally:
+            for number in _heeded(before):
+                signal.signal(number, before[number])
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        super().run(sockets)
+        if self.force_exit:
+            raise KeyboardInterrupt
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        _say_draining()
+        await super().shutdown(sockets)
+        if self.force_exit:
+            logging.getLogger("uvicorn.error").disabled = True  # that what is cut off did not end well is no news
 
 
 class Workers(Multiprocess):
     """uvicorn's supervisor of processes, which replaces a worker that died; its gauges go with it."""
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], metrics: Path) -> None:
+        hangup = signal.getsignal(signal.SIGHUP)
         super().__init__(config, sockets)
+        if hangup is signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # started with nohup
         self._metrics = metrics
+
+    def init_processes(self) -> None:
+        resource_tracker.ensure_running()  # its start, which comes with the first worker's, would lift the mask
+        with _held_back():
+            super().init_processes()
 
     def keep_subprocess_alive(self) -> None:
         before = {process.pid for process in self.processes}
-        super().keep_subprocess_alive()
+        with _held_back():
+            super().keep_subprocess_alive()
         for pid in before.difference(process.pid for process in self.processes):
             forget_dead(self._metrics, pid or 0)
+
+    def join_all(self) -> None:
+        _say_draining()
+        for process in self.processes:
+            while process.process.is_alive():
+                process.process.join(0.1)
+                if signal.SIGINT in self.signal_queue:
+                    self._cut_off()
+
+    def handle_hup(self) -> None:
+        self.should_exit.set()
+
+    def _cut_off(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.join()
+        raise KeyboardInterrupt
 
 
 def _worker(settings: Settings, state: Path, store_url: str, supervisor: int) -> Starlette:
     """The app of one worker, whose process ends with the supervisor's."""
     if os.getpid() != supervisor:
+        _log_to_stderr(WORKER_FORMAT)
         tie_self(supervisor)
     return build(settings, state, store_url)
 
@@ -96,7 +165,8 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from None
+        other = "--port, or 0 for any free one" if error.errno == errno.EADDRINUSE else "--host or --port"
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}; choose another {other}") from None
     listener.set_inheritable(True)
     with listener:
         yield listener
@@ -124,7 +194,41 @@ def _store(settings: Settings, folder: StateFolder) -> Iterator[str]:
         store.stop()
 
 
-def _say_where(settings: Settings, listener: socket.socket, store_url: str) -> None:
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """A process that is started here never gets the terminal's signals; this one gets them afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_THE_TERMINAL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _heeded(handlers: Mapping[signal.Signals, object]) -> list[signal.Signals]:
+    """All but those that whoever started this wants ignored, as `nohup` does."""
+    return [number for number, handler in handlers.items() if handler is not signal.SIG_IGN]
+
+
+def _log_to_stderr(line: str) -> None:
+    logging.basicConfig(level=logging.INFO, format=line, stream=sys.stderr)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what became of a change is told by who reads it
+
+
+def _say_how(settings: Settings, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
-    store = "embedded, for this machine only" if store_url.startswith("unix://") else "Redis"
-    _log.info("listening on http://%s:%d, %d worker(s), store: %s", host, port, settings.workers, store)
+    page = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    _log.info("listening on %s, model page at %s/", _url(host, port), _url(page, port))
+    for model in settings.models:
+        names = [endpoint.id for endpoint in usable(model, settings.secrets)]
+        listed = shorten(", ".join(names), LONGEST_LIST, placeholder=" ...")
+        _log.info("%s: endpoints in use (%d): %s", model.id, len(names), listed)
+    store = "Redis" if settings.redis_url else "embedded, for this machine only"
+    _log.info("default policy %s, store %s, %d worker(s)", settings.default_policy, store, settings.workers)
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _say_draining() -> None:
+    _log.info("draining: answers under way get up to %d s, a second Ctrl-C cuts them off", DRAIN)

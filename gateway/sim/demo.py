@@ -27,6 +27,7 @@ from rich.console import Console
 from gateway.errors import GatewayError
 from gateway.policy.load import shipped_folder
 from gateway.sim.fleet import FLEET, gateway_config
+from gateway.sim.news import PolicyNews
 from gateway.sim.question import Reply, ask
 from gateway.sim.traffic import Summary, Traffic
 from gateway.sim.workload import read_trace
@@ -83,13 +84,15 @@ class Demo:
                 stack.callback(_ignore_signals)  # runs first of all: nothing may disturb the end
                 self._ask_twice()
                 if not once:
-                    self._say_more(folder / "policies", traffic)
+                    self._say_more(folder, traffic)
                     asyncio.run(self._stay(children, traffic))
         except KeyboardInterrupt:
-            return 0
+            pass
         except GatewayError as error:
             Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"gateway demo: {error}")
             return 1
+        with suppress(OSError):  # the terminal may be closed
+            self._print("\nEnded, files removed.")
         return 0
 
     def _start(self, stack: ExitStack, folder: Path) -> list[Child]:
@@ -144,19 +147,20 @@ class Demo:
 
         return show
 
-    def _say_more(self, policies: Path, traffic: bool) -> None:
+    def _say_more(self, folder: Path, traffic: bool) -> None:
         self._print("\nAsk it yourself", style="bold")
         self._print(CURL.format(url=self._url))
         self._print("\nThe same with openai-python", style="bold")
         self._print(PYTHON.format(url=self._url))
         self._print("\nWhere would a request go, and why?", style="bold")
         self._print(f"{_command()} explain \\\n  --url {self._url} --model deepseek-v3.2:nitro")
-        self._print("\nChange a policy: traffic follows as soon as the file is saved", style="bold")
-        self._print(f"$EDITOR {shlex.quote(str(policies / 'balanced.yaml'))}")
+        self._print("\nChange a policy in another terminal: traffic follows as soon as it is saved", style="bold")
+        self._print(f"$EDITOR {shlex.quote(str(folder / 'policies' / 'balanced.yaml'))}")
         self._print("\nLook", style="bold")
         self._print(f"{self._url}/               hosts, prices, the latest requests")
         self._print(f"{self._url}/metrics        for Prometheus")
         self._print(f"{self._url}/health/ready   for load balancers")
+        self._print(f"tail -f {shlex.quote(str(folder / 'gateway.log'))}")
         self._print("\nCtrl-C ends the demo and removes its files.")
         if traffic:
             self._print(f"\nSample traffic flows, and is counted every {COUNTED_EVERY:.0f} s:")
@@ -164,6 +168,7 @@ class Demo:
     async def _stay(self, children: Sequence[Child], traffic: bool) -> None:
         """Until a signal. Raises Failed when a child ends before."""
         stop = asyncio.Event()
+        news = PolicyNews(children[-1].log)
         for number in SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         source = Traffic(f"{self._url}/v1", None, read_trace())
@@ -174,6 +179,8 @@ class Demo:
             for child in children:
                 if not stop.is_set() and child.process.poll() is not None:
                     raise child.complaint("ended")
+            for line in news.read():
+                self._print(line)
             for task in flow:
                 if task.done():
                     task.result()

@@ -14,6 +14,7 @@ import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
 from gateway.errors import ConfigError
 from gateway.state.folder import StateFolder
@@ -59,7 +60,7 @@ class EmbeddedStore:
                 preexec_fn=tie(os.getpid()),
             )
         self._await_ready(self._process)
-        return f"unix://{self._socket}"
+        return f"unix://{quote(str(self._socket))}"
 
     def stop(self) -> None:
         """End the server: politely, so that it syncs its file, and by force when that takes too long."""

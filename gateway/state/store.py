@@ -6,7 +6,7 @@
               one timer: a get older than the budget is a miss
 
 Nothing here may hold up or fail a request. A get that is slow, refused or lost is a miss; a write that cannot be
-taken is dropped and counted. While the store is down, gets miss at once, and the task asks PING with growing pauses.
+taken is dropped and counted. While the store is down, gets miss at once, and the task tries again with growing pauses.
 Only commands that Redis 7.0 and Valkey share are used.
 """
 
@@ -15,27 +15,24 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from typing import Literal, NamedTuple
-from urllib.parse import urlsplit
 
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
+from hiredis import ReplyError
 
-from gateway.errors import ConfigError
+from gateway.state.address import Address
+from gateway.state.resp import Command, Connection
 
 MAX_GETS = 1000  # unanswered
 MAX_WRITES = 1000  # unsent
 MAX_WRITE_BYTES = 64 * 1024 * 1024
 BATCH = 128  # gets, and writes, in one round trip
 BATCH_BYTES = 1024 * 1024  # of writes: the gets of the next batch wait behind them
-ANSWER_WITHIN = 1.0  # seconds for one round trip, connecting included
+ANSWER_WITHIN = 1.0  # seconds to connect and log in, and for each round trip
 FLUSH_WITHIN = 1.0  # seconds for the last writes
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two attempts to reach the store
 
 Then = Callable[[bytes | None], None]
-Command = tuple[bytes | int, ...]
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +57,13 @@ class _Get:
 
 
 class Store:
-    """`url`: `redis://`, `rediss://` or `unix://`, passwords percent-encoded. `budget`: seconds a get may take.
+    """`url`: as `Address.parse` reads it. `budget`: seconds a get may take.
 
     All methods belong to the event loop's thread. ConfigError when the URL cannot be read.
     """
 
     def __init__(self, url: str, *, budget: float = 0.025) -> None:
-        self.where = _without_secrets(url)
-        self._connection = _connection(url, self.where)
+        self._address = Address.parse(url)
         self._budget = budget
         self._state: Literal["new", "up", "down", "closed"] = "new"
         self._gets: deque[_Get] = deque()  # not yet sent, oldest first
@@ -82,7 +78,7 @@ class Store:
         self._hits = self._misses = self._timeouts = self._errors = self._dropped = 0
 
     def __repr__(self) -> str:
-        return f"Store({self.where!r}, {self._state}, waiting={len(self._waiting)}, writes={len(self._writes)})"
+        return f"Store({str(self._address)!r}, {self._state}, waiting={len(self._waiting)}, writes={len(self._writes)})"
 
     @property
     def healthy(self) -> bool:
@@ -108,7 +104,6 @@ class Store:
         self._abandon()
         if self._timer is not None:
             self._timer.cancel()
-        await self._connection.disconnect()
 
     def get(self, key: bytes, then: Then) -> None:
         """Call `then` once, later, from the event loop: with the value, or with None for every kind of miss."""
@@ -144,51 +139,35 @@ class Store:
     async def _run(self) -> None:
         while self._state != "closed":
             try:
-                await self._connect()
-                await self._serve()
+                async with asyncio.timeout(ANSWER_WITHIN):
+                    connection = await Connection.open(self._address)
+                with closing(connection):
+                    await self._serve(connection)
             except Exception as error:
-                # Not only RedisError: a peer that speaks another protocol raises whatever the parser stumbles over.
+                # Not only OSError: the gateway goes on without its store, and this task without knowing why.
                 await self._went_down(error)
 
-    async def _connect(self) -> None:
-        async with asyncio.timeout(ANSWER_WITHIN):
-            await self._send([(b"PING",)])
-            answer = await self._connection.read_response(disable_decoding=True)
-        if answer != b"PONG":
-            raise ConnectionError("the answer to PING is not PONG")
+    async def _serve(self, connection: Connection) -> None:
         if self._state != "closed":
             self._state = "up"
-            log.info("store %s is up", self.where)
-
-    async def _serve(self) -> None:
+            log.info("store %s is up", self._address)
         while self._state == "up":
             await self._wake.wait()
             self._wake.clear()
             while self._gets or self._writes:
-                await self._exchange(self._next_gets(), self._next_writes())
+                await self._exchange(connection, self._next_gets(), self._next_writes())
                 self._pause = FIRST_PAUSE
 
-    async def _exchange(self, gets: list[_Get], writes: list[Command]) -> None:
+    async def _exchange(self, connection: Connection, gets: list[_Get], writes: list[Command]) -> None:
         """One round trip. Gets go first, so that their answers do not wait for the writes."""
         self._sent_writes = len(writes)
         async with asyncio.timeout(ANSWER_WITHIN):
-            await self._send([*((b"GET", get.key) for get in gets), *writes])
+            await connection.send([*((b"GET", get.key) for get in gets), *writes])
             for get in gets:
-                self._take(get, await self._answer())
+                self._take(get, await connection.receive())
             for _ in writes:
-                self._errors += isinstance(await self._answer(), ResponseError)
+                self._errors += isinstance(await connection.receive(), ReplyError)
                 self._sent_writes -= 1
-
-    async def _send(self, commands: list[Command]) -> None:
-        packed = self._connection.pack_commands(commands)
-        await self._connection.send_packed_command(packed, check_health=False)
-
-    async def _answer(self) -> object:
-        """One answer. A refusal (out of memory, wrong type) concerns its command only, so it is a value."""
-        try:
-            return await self._connection.read_response(disable_decoding=True)
-        except ResponseError as refusal:
-            return refusal
 
     def _take(self, get: _Get, answer: object) -> None:
         if get.then is None:
@@ -236,9 +215,8 @@ class Store:
         self._abandon()
         if self._state in ("new", "up"):
             reason = str(error) or f"no answer within {ANSWER_WITHIN:g} s"
-            log.warning("store %s is down, going on without it: %s", self.where, reason)
+            log.warning("store %s is down, going on without it: %s", self._address, reason)
             self._state = "down"
-        await self._connection.disconnect(nowait=True)  # else a late answer would be taken for another's
         await asyncio.sleep(self._pause * random.uniform(0.5, 1.0))
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
@@ -251,34 +229,3 @@ class Store:
         self._gets.clear()
         self._writes.clear()
         self._write_bytes = self._sent_writes = 0
-
-
-def _without_secrets(url: str) -> str:
-    """What logs and messages may show: never the user's part, never the query."""
-    try:
-        parts = urlsplit(url)
-        if parts.scheme == "unix":
-            return f"unix://{parts.path}"
-        if "@" in parts.path + parts.query + parts.fragment:
-            raise ValueError
-        return f"{parts.scheme}://{parts.hostname or 'localhost'}:{parts.port or 6379}{parts.path}"
-    except ValueError:
-        raise ConfigError(
-            "the store's URL cannot be read: write redis://user:password@host:port/0 with a percent-encoded password"
-        ) from None
-
-
-def _connection(url: str, where: str) -> AbstractConnection:
-    try:
-        pool = ConnectionPool.from_url(
-            url,
-            socket_timeout=ANSWER_WITHIN,
-            socket_connect_timeout=ANSWER_WITHIN,
-            retry=Retry(NoBackoff(), 0),
-            driver_info=None,  # CLIENT SETINFO is younger than Redis 7.0
-            protocol=2,
-        )
-        connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
-    except (TypeError, ValueError):
-        raise ConfigError(f"{where}: not a store's URL: use redis://, rediss:// or unix://") from None
-    return connection

@@ -256,7 +256,7 @@ class _Attempts:
         self._cost.add((endpoint,), row.cost / PICO)
         if row.ttft is not None:
             self._ttft.add((endpoint,), row.ttft)
-        if row.outcome == "ok" and row.completion_tokens > 0 and row.duration > 0:
+        if row.outcome == "ok" and not row.held and row.completion_tokens > 0 and row.duration > 0:
             self._throughput.add((endpoint,), row.completion_tokens / row.duration)
 
     def write(self) -> None:

@@ -16,14 +16,14 @@ import fcntl
 import logging
 import os
 from collections.abc import Callable
+from hashlib import sha1
 from pathlib import Path
 from time import time
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from hiredis import ReplyError
 
+from gateway.state.address import Address
+from gateway.state.resp import Connection, StoreError
 from gateway.telemetry import ledger
 from gateway.types import Row
 
@@ -32,6 +32,7 @@ STREAM_ROWS = 100_000
 RETENTION = 31 * 86_400  # seconds that a rollup is kept after its minute
 OFFSET_TTL = RETENTION + 86_400  # an offset outlives the rollups made from its rows, or they would be made again
 BATCH_BYTES = 64 * 1024  # about 100 rows: a millisecond here, and about two in Redis
+ANSWER_WITHIN = 5.0  # seconds for one answer, connecting included
 POLL = 1.0  # seconds
 LONGEST_WAIT = 30.0  # seconds between attempts while Redis is away
 
@@ -60,6 +61,7 @@ end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 return tonumber(ARGV[2])
 """
+_SCRIPT_ID = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 _log = logging.getLogger(__name__)
 
@@ -76,10 +78,8 @@ class Shipper:
         self, folder: Path, url: str, on_store: Callable[[bool], None], *, clock: Callable[[], float] = time
     ) -> None:
         self._folder = folder
-        self._redis = Redis.from_url(
-            url, socket_timeout=5, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0), decode_responses=False
-        )
-        self._script = self._redis.register_script(_SCRIPT)
+        self._address = Address.parse(url)
+        self._connection: Connection | None = None
         self._on_store = on_store
         self._clock = clock
         self._up: bool | None = None
@@ -99,18 +99,21 @@ class Shipper:
         """Ship everything there is; False when Redis could not be reached. Call it once more when draining."""
         try:
             await self._ship_segments()
-        except (RedisError, OSError) as error:
+        except OSError as error:
             self._done.clear()  # the store may come back older than it was
             self._report(False, error)
             return False
         self._report(True, None)
         return True
 
-    async def close(self) -> None:
-        await self._redis.aclose()
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     async def _ship_segments(self) -> None:
-        await self._redis.ping()
+        if await self._ask("PING") != b"PONG":
+            raise StoreError("the store refuses PING")
         paths = ledger.segments(self._folder)
         names = {path.name for path in paths}
         self._done = {name: offset for name, offset in self._done.items() if name in names}
@@ -130,7 +133,8 @@ class Shipper:
 
     async def _follow(self, name: str, fd: int) -> None:
         key = f"gw:shipped:{name}"
-        offset = int(await self._redis.get(key) or 0)
+        known = await self._ask("GET", key)
+        offset = 0 if known is None else _number(known)
         while lines := _whole_lines(fd, offset):
             offset = await self._send(key, offset, lines)
             self._done[name] = offset
@@ -138,7 +142,7 @@ class Shipper:
     async def _send(self, key: str, start: int, lines: bytes) -> int:
         """Hand one batch to the script. The offset to go on from: after the batch, or wherever Redis says."""
         batch = _Batch(lines, oldest=self._clock() - RETENTION)
-        arguments: list[bytes | int] = [
+        arguments: list[bytes | str | int] = [
             start,
             start + len(lines),
             OFFSET_TTL,
@@ -146,11 +150,29 @@ class Shipper:
             len(batch.rows),
             *batch.rows,
         ]
-        keys = [key, STREAM]
+        keys: list[bytes | str | int] = [key, STREAM]
         for (endpoint, minute), totals in batch.rollups.items():
             keys.append(rollup_key(endpoint, minute))
             arguments += [minute * 60 + RETENTION, *totals]
-        return int(await self._script(keys=keys, args=arguments))
+        return _number(await self._run_script(len(keys), *keys, *arguments))
+
+    async def _run_script(self, *arguments: bytes | str | int) -> object:
+        reply = await self._ask("EVALSHA", _SCRIPT_ID, *arguments)
+        if isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT"):
+            return await self._ask("EVAL", _SCRIPT, *arguments)  # the store knows it from here on
+        return reply
+
+    async def _ask(self, *command: bytes | str | int) -> object:
+        """What the store replies, refusals included. OSError when it cannot be reached."""
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                if self._connection is None:
+                    self._connection = await Connection.open(self._address)
+                await self._connection.send([command])
+                return await self._connection.receive()
+        except BaseException:  # cancelled, too: a reply that is still on its way would be taken for the next one's
+            self.close()
+            raise
 
     def _report(self, up: bool, error: Exception | None) -> None:
         if up == self._up:
@@ -207,3 +229,11 @@ def _whole_lines(fd: int, offset: int) -> bytes:
         if end:
             return chunk[:end]
     return b""
+
+
+def _number(reply: object) -> int:
+    if isinstance(reply, int):
+        return reply
+    if isinstance(reply, bytes) and reply.isdigit():
+        return int(reply)
+    raise StoreError(f"the store refuses: {reply}" if isinstance(reply, ReplyError) else "the reply is not a number")

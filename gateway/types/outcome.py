@@ -4,7 +4,7 @@ The row is the only source of tokens, money and success: metrics, rollups and pa
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Fault = Literal[
     "malformed",  # the request is wrong; the client's fault, returned at once
@@ -22,7 +22,7 @@ Fault = Literal[
     "unclean",  # ended without a finish reason, or with one that is not an end
     "empty",  # stop without any content
 ]
-OutcomeName = Literal["ok", "cancelled", "cached", "unrouted"] | Fault
+OutcomeName = Literal["ok", "cancelled", "cached", "unrouted", "internal"] | Fault
 CacheResult = Literal["off", "miss", "hit", "refresh"]  # what the response cache had to do with an exchange
 
 BLAMED: frozenset[str] = frozenset(
@@ -53,8 +53,7 @@ class Failure:
     retry_after: float | None = None  # seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens of one answer. `cached` is part of `prompt`, `reasoning` part of `completion`."""
 
     prompt: int = 0
@@ -66,9 +65,9 @@ class Usage:
 
 @dataclass(slots=True)
 class Row:
-    """One attempt (or, with `attempt` 0, an exchange that asked no endpoint). Times in seconds, money in 1e-12 USD.
+    """One attempt (or, with `attempt` 0, an exchange that no attempt has closed, mostly because no endpoint was asked).
 
-    `last` marks the row that closes its exchange; the `client_*` fields are filled on that row only.
+    Times in seconds, money in 1e-12 USD. `last` marks the row that closes its exchange; the `client_*` fields are filled on that row only.
     """
 
     id: str  # f"{exchange}-{attempt}"
@@ -94,6 +93,7 @@ class Row:
     reasoning_tokens: int = 0
     usage_source: str = "none"
     cost: int = 0
+    held: bool = False  # whether the client took the answer slower than the host gave it: its speed says nothing
     last: bool = False
     client_status: int = 0  # what the client got; 499 when it left
     client_ttft: float | None = None

@@ -8,11 +8,12 @@ the client's order: hosts cache prompts by prefix, and a moved key is another pr
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import orjson
+from orjson import Fragment
 
 from gateway import __version__
 from gateway.errors import BadRequest, ConfigError
@@ -100,7 +101,7 @@ def outgoing(request: Request, endpoint: Endpoint) -> bytes:
     body = {name: value for name, value in client.items() if name not in _NOT_FORWARDED}
     body["model"] = _model(request, endpoint)
     if "messages" in body:
-        body["messages"] = _messages(body["messages"])
+        body["messages"] = _messages(body["messages"], request.messages)
     if client.get("max_completion_tokens") is not None:  # only `max_tokens` is known to every host
         body["max_tokens"] = client["max_completion_tokens"]
     if request.stream:
@@ -203,12 +204,13 @@ def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value
 
 
-def _messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages as hosts take them: the client's own list where nothing has to change."""
-    if not any(_differs(message) for message in messages):
-        return messages
+def _messages(messages: list[dict[str, Any]], encoded: Sequence[bytes]) -> Sequence[Any]:
+    """The messages as hosts take them. What has not to change is the client's own, as JSON where it is `encoded`."""
+    same: Sequence[Any] = [Fragment(text) for text in encoded] or messages
+    if not any(map(_differs, messages)):
+        return same
     last_user = max((at for at, message in enumerate(messages) if message.get("role") == "user"), default=-1)
-    return [_message(message, at > last_user) if _differs(message) else message for at, message in enumerate(messages)]
+    return [_message(message, at > last_user) if _differs(message) else same[at] for at, message in enumerate(messages)]
 
 
 def _differs(message: dict[str, Any]) -> bool:

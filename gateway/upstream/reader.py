@@ -25,7 +25,12 @@ class Listener(Protocol):
     """Who wants to know. Each attempt ends in exactly one `on_finished` or `on_failed`."""
 
     def on_first_token(self) -> None: ...
-    def on_chunk(self, data: bytes) -> None: ...
+    def on_chunk(self, data: bytes) -> None:
+        """Whole events for the client, with something of the answer in them."""
+
+    def on_comment(self, data: bytes) -> None:
+        """Whole events for the client that bring the answer no further."""
+
     def on_finished(self) -> None: ...
     def on_failed(self, failure: Failure) -> None: ...
 

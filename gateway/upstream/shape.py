@@ -38,12 +38,15 @@ def is_sound(payload: dict[str, Any], part: str) -> bool:
     choices = payload.get("choices")
     if choices is None:
         return True
-    return isinstance(choices, list) and all(
-        isinstance(choice, dict)
-        and isinstance(choice.get(part), dict | None)
-        and isinstance(choice.get("index", 0), int)
-        for choice in choices
-    )
+    if not isinstance(choices, list):
+        return False
+    for choice in choices:
+        if not isinstance(choice, dict) or not isinstance(choice.get("index", 0), int):
+            return False
+        said = choice.get(part)
+        if said is not None and not isinstance(said, dict):
+            return False
+    return True
 
 
 def says_something(part: dict[str, Any] | None) -> bool:

@@ -46,6 +46,11 @@ class Splitter:
             self._keep(data[border:])
         return whole
 
+    @property
+    def partial(self) -> bool:
+        """Whether something of an event is kept."""
+        return self._size > 0
+
     def rest(self) -> bytes:
         """What came after the last border; a last event that the host did not end with a blank line."""
         return b"".join(self._rest)

@@ -19,7 +19,6 @@ from gateway.upstream.usage import read_usage
 from gateway.upstream.verdict import finish, in_band
 
 LARGEST_START = 1024 * 1024  # bytes of events before the first token
-_MARKS = (b'"finish_reason":"', b'"finish_reason": "', b'"error"', b"[DONE]")
 _DELTA = b'"delta"'  # once in a chunk of one choice; inside a JSON string its quotes would be escaped
 
 
@@ -64,6 +63,14 @@ class StreamReader(Reader):
             self._finish()  # what went wrong came after the answer
         else:
             super()._fail(failure)
+
+    def on_data(self, data: bytes) -> None:
+        """The usual read, while the answer flows, is whole events without a mark: a short way for them."""
+        flows = self._phase is StreamReader._flowing and not self._over and not self._splitter.partial
+        if flows and data.endswith(b"\n\n") and not _is_marked(data):
+            self._pass(data)
+        else:
+            super().on_data(data)
 
     def _take(self, data: bytes) -> None:
         try:
@@ -122,13 +129,18 @@ class StreamReader(Reader):
         self._phase(self, held + block)
 
     def _flowing(self, block: bytes) -> None:
-        for mark in _MARKS:
-            if mark in block:
-                self._phase = StreamReader._parsing
-                self._parsing(block)
-                return
-        self._events += block.count(_DELTA)
-        self._listener.on_chunk(block)
+        if _is_marked(block):
+            self._phase = StreamReader._parsing
+            self._parsing(block)
+        else:
+            self._pass(block)
+
+    def _pass(self, block: bytes) -> None:
+        if deltas := block.count(_DELTA):
+            self._events += deltas
+            self._listener.on_chunk(block)
+        else:
+            self._listener.on_comment(block)
 
     def _parsing(self, block: bytes) -> None:
         for raw, data in sse.events(block):
@@ -136,7 +148,7 @@ class StreamReader(Reader):
             if payload is not None:
                 self._event(raw, payload)
             elif not data:
-                self._listener.on_chunk(raw)
+                self._listener.on_comment(raw)
             if self._over:
                 return
         if not self._ends and not self._rewrite:
@@ -193,6 +205,11 @@ class StreamReader(Reader):
             self._fail(Failure("empty", "the host's stream ended without content"))
         else:
             self._fail(Failure("unclean", "the host's stream ended without a finish reason"))
+
+
+def _is_marked(block: bytes) -> bool:
+    """Whether there is something in it that could matter: an end or an error, or text that looks like one."""
+    return b'"finish_reason":"' in block or b"[DONE]" in block or b'"error"' in block or b'"finish_reason": "' in block
 
 
 def _ended(payload: dict[str, Any]) -> list[dict[str, Any]]:

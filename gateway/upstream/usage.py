@@ -13,6 +13,9 @@ from typing import Any
 from gateway.types import PICO, Price, Usage
 
 _BYTES_PER_TOKEN = 4
+_FINER = frozenset(
+    {"prompt_tokens_details", "cached_tokens", "prompt_cache_hit_tokens", "completion_tokens_details", "reasoning_tokens"}
+)
 MOST_TOKENS = 10**9  # a host that counts more has miscounted
 _PICO_PER_TOKEN = 1_000_000  # one USD per 1M tokens is 1e6 x 1e-12 USD per token
 
@@ -22,22 +25,17 @@ def read_usage(usage: Mapping[str, Any] | None) -> Usage:
 
     Always 0 <= cached <= prompt and 0 <= reasoning <= completion, whatever the host says.
     """
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict):
         return Usage()
     prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     if prompt is None and completion is None:
         return Usage()
     prompt, completion = prompt or 0, completion or 0
-    cached = _largest(
-        _detail(usage, "prompt_tokens_details", "cached_tokens"),
-        _count(usage, "prompt_cache_hit_tokens"),
-        _count(usage, "cached_tokens"),
-    )
-    reasoning = _largest(
-        _detail(usage, "completion_tokens_details", "reasoning_tokens"),
-        _count(usage, "reasoning_tokens"),
-    )
-    return Usage(prompt, min(cached, prompt), completion, min(reasoning, completion), source="host")
+    if _FINER.isdisjoint(usage):
+        return Usage(prompt, 0, completion, 0, "host")
+    cached = _largest(usage, "prompt_tokens_details", ("cached_tokens", "prompt_cache_hit_tokens"))
+    reasoning = _largest(usage, "completion_tokens_details", ("reasoning_tokens",))
+    return Usage(prompt, min(cached, prompt), completion, min(reasoning, completion), "host")
 
 
 def cost(usage: Usage, price: Price, hour: int) -> int:
@@ -79,11 +77,11 @@ def _count(fields: Mapping[str, Any], name: str) -> int | None:
     return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
 
 
-def _detail(usage: Mapping[str, Any], group: str, name: str) -> int | None:
+def _largest(usage: Mapping[str, Any], group: str, names: tuple[str, ...]) -> int:
+    """Hosts that fill one of several names, or the first of them in the group, leave the others at 0 or null."""
     details = usage.get(group)
-    return _count(details, name) if isinstance(details, Mapping) else None
-
-
-def _largest(*counts: int | None) -> int:
-    """Hosts that fill one of several names leave the others at 0 or null."""
-    return max(count or 0 for count in counts)
+    most = _count(details, names[0]) or 0 if isinstance(details, dict) else 0
+    for name in names:
+        if name in usage:
+            most = max(most, _count(usage, name) or 0)
+    return most

@@ -68,6 +68,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"max_completion_tokens": -1}, "max_completion_tokens"),
     ({"n": 0}, "n"),
     ({"n": "two"}, "n"),
+    ({"n": 17}, "n"),
     ({"reasoning": "high"}, "reasoning"),
     ({"reasoning_effort": 3}, "reasoning_effort"),
 ]
@@ -79,13 +80,18 @@ async def test_a_field_of_the_wrong_type_is_named(running: Running) -> None:
         assert (told["type"], told["param"]) == ("invalid_request_error", param), fields
 
 
-async def test_json_of_any_depth_is_answered(running: Running) -> None:
+@pytest.mark.parametrize("headers", [{}, {"x-gateway-cache": "on"}])
+async def test_json_of_any_depth_is_answered(headers: dict[str, str], running: Running) -> None:
     """Deeper than can be written again, so it cannot be sent on."""
     body = b'{"model":"deepseek-v3.2","messages":[{"role":"user","content":"Hi"%s}]%s}'
     deep = b',"extra":' + b"[" * 900 + b"]" * 900
-    told = error(await running.client.post(CHAT, content=body % (deep, b"")), 400)
-    assert told["param"] == "messages"
-    assert error(await running.client.post(CHAT, content=body % (b"", deep)), 500)["code"] == "internal_error"
+    for inside in ((deep, b""), (b"", deep), (b"", b',"tools":[' + b'[{"a":' * 300 + b"1" + b"}]" * 300 + b"]")):
+        told = error(await running.client.post(CHAT, content=body % inside, headers=headers), 400)
+        assert "200 levels" in told["message"]
+    wide = b',"extra":[' + b",".join([b'{"a":[]}'] * 900) + b"]"
+    near = b',"extra":' + b"[" * 190 + b"]" * 190
+    for inside in ((wide, wide), (near, near)):
+        assert (await running.client.post(CHAT, content=body % inside, headers=headers)).status_code == 200
     assert (await running.chat()).status_code == 200, "the gateway goes on"
     assert await running.metric("gateway_in_flight") == 0
 
@@ -135,6 +141,15 @@ async def test_a_wrong_method(running: Running) -> None:
         response = await running.client.request(method, path)
         assert error(response, 405)["type"] == "invalid_request_error"
         assert response.headers["allow"]
+
+
+async def test_a_path_that_lacks_v1_is_told_the_right_one(running: Running) -> None:
+    for path in ("/chat/completions", "/v1/v1/chat/completions"):
+        told = error(await running.client.post(path, json=GOOD), 404)
+        assert told["message"].endswith("did you mean /v1/chat/completions?")
+    told = error(await running.client.get("/models"), 404)
+    assert told["message"] == "GET /models: Not Found; did you mean /v1/models?"
+    assert "did you mean" not in error(await running.client.get("/v2/nothing"), 404)["message"]
 
 
 async def test_an_unknown_path(running: Running) -> None:

@@ -62,6 +62,15 @@ def test_the_image_is_debian_unprivileged_and_hashed() -> None:
     assert "/health/ready" in text
 
 
+def test_the_image_takes_nothing_that_no_lock_file_pins() -> None:
+    text = (ROOT / "deploy/Dockerfile").read_text().replace("\\\n", " ")
+    commands = re.findall(r"pip (?:install|wheel) .*?(?=&&|\n)", text)
+    assert len(commands) == 4
+    for command in commands:
+        offline = "--no-deps" in command and ("--no-build-isolation" in command or "--no-index" in command)
+        assert offline or "--require-hashes" in command, command
+
+
 def test_the_build_context_holds_what_the_image_copies_and_nothing_else() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = {line[1:] for line in lines if line.startswith("!")}

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from gateway.config import GatewayFile, Key, KeyEntry, load, wanted_variables
+from gateway.config import GatewayFile, Key, KeyEntry, hindrance, load, wanted_variables
 from gateway.policy.limits import MEASURES
 from gateway.policy.load import Policies
 from gateway.policy.schema import field_paths
@@ -62,6 +62,17 @@ def test_every_variable_is_documented() -> None:
     section = CONFIGURATION.split("\n## Environment\n")[1].split("\n## ")[0]
     documented = set(re.findall(r"^\| `([A-Z_]+)` \|", section, re.MULTILINE))
     assert documented == own | set(wanted_variables(load(None, {}).models))
+
+
+def test_what_a_key_brings_into_use_is_documented_and_what_else_that_needs() -> None:
+    models = load(None, {}).models
+    environ = dict.fromkeys(wanted_variables(models), "set")
+    cells = rows(CONFIGURATION, "Environment")
+    for endpoint in (one for model in models for one in model.endpoints if one.api_key_env in environ):
+        lacking = hindrance(endpoint, environ)
+        cell = cells[endpoint.api_key_env or ""].strip()
+        assert cell.startswith(f"`{endpoint.id}` ({lacking}" if lacking else f"`{endpoint.id}`"), cell
+        assert lacking or "(" not in cell, cell
 
 
 @pytest.mark.parametrize(

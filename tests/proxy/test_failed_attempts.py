@@ -3,6 +3,10 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from tests.proxy.routed import stalls
+from tests.proxy.world import GOOD, Make
 from tests.support.gateway import gateway, write_policy
 from tests.support.host import Out, Received, ScriptedHost, chunks, streams
 
@@ -24,3 +28,31 @@ async def test_a_host_that_goes_on_after_an_error_in_its_stream_is_hung_up_on(tm
             assert "Hello" in answer.text
             async with asyncio.timeout(10):
                 await hung_up.wait()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_that_took_too_long_is_paid(stream: bool, make: Make) -> None:
+    """The host was asked, and goes on: what it will bill is what it bills when a client leaves."""
+    async with ScriptedHost(stalls) as slow, ScriptedHost(GOOD) as good:
+        world = make(slow, good)
+        sink = world.send(stream)
+        await slow.until(lambda: len(slow.requests) == 1)
+        world.wheel.fire()
+        await sink.ended.wait()
+        late = world.rows()[0]
+        assert late.outcome == ("timeout_first_token" if stream else "timeout_total")
+        assert (late.usage_source, late.prompt_tokens, late.cost > 0) == ("estimated", 5, True)
+        assert (late.completion_tokens > 0) is not stream
+
+
+async def test_a_host_that_was_never_reached_is_not_paid(make: Make) -> None:
+    async with ScriptedHost(GOOD) as good:
+        gone = ScriptedHost(GOOD)
+        async with gone:
+            pass
+        world = make(gone, good)
+        await world.ask()
+        assert [(row.outcome, row.usage_source, row.cost > 0) for row in world.rows()] == [
+            ("refused", "none", False),
+            ("ok", "host", True),
+        ]

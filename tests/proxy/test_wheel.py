@@ -31,6 +31,27 @@ async def test_a_cancelled_timer_does_not_go_off() -> None:
     assert heard == ["kept"]
 
 
+async def test_a_cancelled_timer_is_dropped_at_once() -> None:
+    """Most timers are cancelled long before they are due."""
+    wheel = Wheel(asyncio.get_running_loop())
+    kept = wheel.after(60.0, lambda: None)
+    for _ in range(1_000):
+        wheel.after(60.0, lambda: None).cancel()
+    assert len(wheel) == 1
+    kept.cancel()
+    kept.cancel()
+    assert len(wheel) == 0
+
+
+async def test_a_wheel_that_is_closed_fires_nothing() -> None:
+    wheel = Wheel(asyncio.get_running_loop())
+    heard: list[str] = []
+    wheel.after(0.0, lambda: heard.append("late"))
+    wheel.close()
+    await asyncio.sleep(3 * SLOT)
+    assert heard == []
+
+
 async def test_a_timer_that_raises_does_not_hold_up_the_others() -> None:
     loop = asyncio.get_running_loop()
     wheel = Wheel(loop)

@@ -25,6 +25,18 @@ def test_quantiles_are_right_to_8_percent(values: list[float], share: float) -> 
     assert filled(values).quantiles([share]) == [pytest.approx(true, rel=0.08)]
 
 
+@given(samples, samples, shares, shares)
+def test_every_sample_counts_whatever_was_asked_before(
+    first: list[float], then: list[float], one: float, other: float
+) -> None:
+    asked = filled(first)
+    asked.quantiles([one])
+    for value in then:
+        asked.add(value, 0.0)
+    for share in (one, other, one):
+        assert asked.quantiles([share]) == filled(first + then).quantiles([share])
+
+
 @given(samples)
 def test_the_mean_is_right_to_8_percent(values: list[float]) -> None:
     assert filled(values).mean() == pytest.approx(sum(values) / len(values), rel=0.08)

@@ -131,6 +131,31 @@ async def test_a_source_is_held_back_while_too_much_waits() -> None:
     await call
 
 
+@pytest.mark.parametrize("busy", [True, False])
+async def test_an_abort_returns_in_the_middle_of_the_answer(busy: bool) -> None:
+    source, sinks = Source(), list[Sink]()
+
+    def handler(_: Inbound, sink: Sink) -> None:
+        sinks.append(sink)
+        sink.start(200, HEADERS)
+        sink.attach(source)
+        sink.write(b"a")
+
+    server = Server(*asked(b""))
+    call = asyncio.create_task(server.call(handler))
+    while not server.body:
+        await asyncio.sleep(0)
+    if busy:
+        server.taking.clear()
+        sinks[0].write(b"b")
+        await asyncio.sleep(0)
+    sinks[0].abort()
+    await call
+    assert server.body == b"a"
+    assert server.sent[-1]["more_body"], "the server sees that it is not whole, and closes"
+    assert source.heard == []
+
+
 async def test_a_source_that_attaches_late_is_held_back_as_well() -> None:
     source, sink = Source(), AsgiSink()
     sink.start(200, HEADERS)

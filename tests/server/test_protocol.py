@@ -2,15 +2,20 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.server.protocol import DirectSink, HotProtocol
+from tests.server.test_asgi import Source
 from tests.support.gateway import Running, gateway
 from tests.support.host import Out, Received, ScriptedHost, answers, chunks, completion, streams
 
@@ -254,3 +259,23 @@ async def test_any_split_is_the_same_request(connection: Connection, cuts: list[
     borders = pairwise([0, *sorted(cuts), len(REQUEST)])
     await connection.send(*(REQUEST[start:end] for start, end in borders))
     assert said((await connection.answer())[2]) == "hello"
+
+
+async def test_an_abort_closes_the_connection_and_tells_nobody() -> None:
+    reader, writer = await asyncio.open_connection(sock=(ends := socket.socketpair())[0])
+    transport = writer.transport
+    protocol = SimpleNamespace(
+        transport=transport,
+        server_state=SimpleNamespace(default_headers=[]),
+        flow=SimpleNamespace(write_paused=False),
+    )
+    sink, source = DirectSink(cast(HotProtocol, protocol), lambda _, __: None, keep_alive=True), Source()
+    sink.attach(source)
+    sink.start(200, [])
+    sink.write(b"x" * 10_000_000)  # more than the client takes
+    sink.abort()
+    sink.left()
+    assert source.heard == []
+    assert await reader.read() == b""
+    ends[1].close()
+    writer.close()

@@ -1,17 +1,24 @@
-"""The supervisor's processes: they end with it, also when it is killed."""
+"""The supervisor's processes end with it, also when it is killed; signals end it in order, and its log tells."""
 
+import asyncio
+import re
 import signal
 import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from gateway.errors import ConfigError
 from gateway.server.supervisor import listening
-from tests.support.gateway import gateway_command
+from tests.support.gateway import Running, gateway_command
+from tests.support.host import Out, Received, ScriptedHost
 from tests.support.processes import await_end, command_of, descendants
 
 HOSTS = {"own/host": "http://127.0.0.1:1"}
+Log = Callable[[], str]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
@@ -29,6 +36,103 @@ async def test_store_and_workers_end_with_it(tmp_path: Path, workers: int, numbe
         await_end(children)
 
 
+@asynccontextmanager
+async def served(folder: Path, *arguments: str, host: str = "http://127.0.0.1:1") -> AsyncIterator[tuple[Running, Log]]:
+    """A gateway, and what it has logged so far."""
+    log = folder / "log"
+    with log.open("wb") as stderr:
+        async with gateway_command(folder, {"own/host": host}, *arguments, stderr=stderr) as running:
+            yield running, log.read_text
+
+
+async def ended(running: Running, *numbers: signal.Signals) -> int:
+    """Sends signals, and returns the exit code."""
+    assert running.process is not None
+    for number in numbers:
+        running.process.send_signal(number)
+    return await asyncio.wait_for(running.process.wait(), 20)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_signal_ends_it_in_order(tmp_path: Path, workers: str, number: signal.Signals) -> None:
+    async with served(tmp_path, "--workers", workers) as (running, log):
+        assert await ended(running, number) == 0
+        assert [line.rpartition("gateway: ")[2].split(":")[0] for line in log().splitlines()[-2:]] == [
+            "draining",
+            "ended",
+        ]
+        assert "Traceback" not in log()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_an_answer_under_way_is_cut_off_by_a_second_ctrl_c(tmp_path: Path, workers: str) -> None:
+    asked, never = asyncio.Event(), asyncio.Event()
+
+    async def silent(_: Received, __: Out) -> None:
+        asked.set()
+        await never.wait()
+
+    async with (
+        ScriptedHost(silent) as host,
+        served(tmp_path, "--workers", workers, host=host.url) as (running, log),
+    ):
+        question = asyncio.create_task(running.chat())
+        await asked.wait()
+        assert running.process is not None
+        running.process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(20):
+            while "draining" not in log():
+                await asyncio.sleep(0.01)
+        assert not question.done()
+        assert await ended(running, signal.SIGINT) == 130
+        assert "Traceback" not in log()
+        with pytest.raises(httpx.TransportError):
+            await question
+
+
+async def test_the_terminals_signals_reach_no_worker(tmp_path: Path) -> None:
+    """A terminal sends them to every process: the supervisor alone decides what they mean."""
+    async with served(tmp_path, "--workers", "2") as (running, _):
+        assert running.process is not None
+        workers = [child for child in descendants(running.process.pid) if "spawn_main" in command_of(child)]
+        held = [int(re.findall(r"SigBlk:\s+(\w+)", Path(f"/proc/{one}/status").read_text())[0], 16) for one in workers]
+        assert [mask & 1 << number - 1 != 0 for mask in held for number in (signal.SIGINT, signal.SIGHUP)] == [True] * 4
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_hangup_that_is_ignored_stays_ignored(tmp_path: Path, workers: str) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does, for the process that is started next
+    try:
+        async with served(tmp_path, "--workers", workers) as (running, _):
+            assert running.process is not None
+            ignored = re.findall(r"SigIgn:\s+(\w+)", Path(f"/proc/{running.process.pid}/status").read_text())[0]
+            assert int(ignored, 16) & 1 << signal.SIGHUP - 1
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+async def test_the_log_tells_where_it_listens_and_what_it_uses(tmp_path: Path) -> None:
+    async with served(tmp_path) as (running, log):
+        said = [line.partition("INFO gateway: ")[2] for line in log().splitlines()[:3]]
+        assert said == [
+            f"listening on {running.url}, model page at {running.url}/",
+            "deepseek/deepseek-v3.2: endpoints in use (1): own/host",
+            "default policy balanced, store embedded, for this machine only, 1 worker(s)",
+        ]
+
+
+async def test_every_worker_logs_with_its_process(tmp_path: Path) -> None:
+    async with served(tmp_path, "--workers", "2") as (running, log):
+        assert running.process is not None
+        workers = {child for child in descendants(running.process.pid) if "spawn_main" in command_of(child)}
+        async with asyncio.timeout(20):
+            while {
+                int(pid) for pid in re.findall(r"INFO \[(\d+)\] gateway\.state\.store: store .* is up", log())
+            } != workers:
+                await asyncio.sleep(0.02)
+
+
 def test_the_kernel_picks_a_port_when_asked() -> None:
     with listening("127.0.0.1", 0) as listener:
         assert listener.getsockname()[1] > 0
@@ -40,6 +144,6 @@ def test_ipv6_is_told_by_the_address() -> None:
 
 
 def test_an_address_that_is_not_this_machines_is_refused() -> None:
-    refused = pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1:1: .*; choose another --port")
+    refused = pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1:1: .*; choose another --host or --port")
     with refused, listening("192.0.2.1", 1):
         pass

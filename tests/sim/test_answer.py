@@ -1,3 +1,4 @@
+from statistics import median
 from typing import Any
 
 import orjson
@@ -35,6 +36,11 @@ def test_max_tokens_is_the_length_and_a_longer_wish_is_cut_off() -> None:
     assert (exact.tokens, exact.finish) == (50, "stop")
     assert (wished.tokens, wished.finish) == (20, "stop")
     assert (cut.tokens, cut.finish) == (50, "length")
+
+
+def test_an_answer_is_short_when_nothing_says_how_long() -> None:
+    lengths = [compose(ask("hi", seed=seed), False).tokens for seed in range(200)]
+    assert 30 < median(lengths) < 50
 
 
 def test_thinking_comes_first_and_counts_against_max_tokens() -> None:

@@ -69,6 +69,7 @@ def test_once_asks_twice_and_ends(temporary: Path) -> None:
     assert re.search(r"sim-\S+: TTFT \d+\.\d\d s, \d+ tokens in, 40 out, \$0\.0000\d\d\n", out)
     assert re.search(r"from the response cache: \d+ ms, \$0\n", out)
     assert max(map(len, out.splitlines())) <= 80
+    assert out.endswith("\n\nEnded, files removed.\n")
     assert list(temporary.iterdir()) == []
 
 
@@ -78,17 +79,20 @@ def test_a_taken_port_is_told_in_one_line_before_anything_starts(temporary: Path
         with start(temporary, "--once", "--port", str(port)) as demo:
             out, errors = demo.communicate(timeout=GUARD)
     assert (demo.returncode, out) == (2, "")
-    assert errors == f"gateway: cannot listen on 127.0.0.1:{port}: Address already in use; choose another --port\n"
+    why = f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another --port, or 0 for any free one"
+    assert errors == f"gateway: {why}\n"
     assert list(temporary.iterdir()) == []
 
 
 def test_what_it_says_fits_80_columns_and_names_a_policy_that_can_be_edited(temporary: Path) -> None:
     with running(temporary) as (_, said, _):
-        own = ("$EDITOR", "  --url", str(Path(sys.executable).parent))  # as long as this machine's folders
+        own = ("$EDITOR", "tail -f", "  --url", str(Path(sys.executable).parent))  # as long as this machine's folders
         assert [line for line in said if len(line) > 80 and not line.startswith(own)] == []
         policy = Path(next(line for line in said if line.startswith("$EDITOR")).split()[1])
         assert policy.read_text().startswith("# yaml-language-server: $schema=./policy.schema.json\n")
         assert (policy.parent / "policy.schema.json").is_file()
+        log = Path(next(line for line in said if line.startswith("tail -f")).split()[2])
+        assert "listening on http://127.0.0.1:" in log.read_text()
         url = next(line.split()[0] for line in said if "/metrics" in line).removesuffix("/metrics")
         assert f'client = OpenAI(base_url="{url}/v1", api_key="none")' in said
         assert f"curl -N {url}/v1/chat/completions \\" in said
@@ -100,8 +104,20 @@ def test_a_signal_ends_it_and_leaves_nothing(temporary: Path, number: signal.Sig
         assert len(children) == 3  # the hosts, the gateway and its store
         demo.send_signal(number)
         assert demo.wait(GUARD) == 0
+        assert demo.stdout
+        assert demo.stdout.read() == "\nEnded, files removed.\n"
         await_end(children)
         assert list(temporary.iterdir()) == []
+
+
+def test_what_became_of_an_edited_policy_is_told(temporary: Path) -> None:
+    with running(temporary) as (demo, said, _):
+        policy = Path(next(line for line in said if line.startswith("$EDITOR")).split()[1])
+        text = policy.read_text()
+        policy.write_text(text + "wrong: 1\n")
+        assert read_until(demo, "balanced.yaml")[0] == "policies not reloaded, the old ones stay in force:"
+        policy.write_text(text)
+        assert read_until(demo, "policies reloaded: balanced, ")
 
 
 def test_traffic_flows_is_counted_and_ends_with_the_demo(temporary: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from gateway.errors import ConfigError
+from gateway.state.address import Address
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
 
@@ -171,3 +172,14 @@ def test_only_the_main_thread_may_start_it(server: EmbeddedStore) -> None:
 
 def test_repr_says_whether_it_runs(server: EmbeddedStore, folder: StateFolder) -> None:
     assert repr(server) == f"EmbeddedStore({str(folder.socket)!r}, stopped)"
+
+
+def test_its_url_leads_to_it_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path / "a b%20#?@é")
+    folder.open()
+    server = EmbeddedStore(folder)
+    try:
+        assert Address.parse(server.start()) == Address("unix", path=str(folder.socket))
+    finally:
+        server.stop()
+        folder.close()

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 import uvicorn
@@ -141,16 +141,17 @@ async def gateway_command(
     hosts: Mapping[str, str],
     *arguments: str,
     environ: Mapping[str, str] | None = None,
+    stderr: IO[bytes] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
-    """`gateway serve` as a process of its own, as users start it."""
+    """`gateway serve` as a process of its own, as users start it. Its log goes to `stderr`, else to ours."""
     policies = tmp / "policies"
     policies.mkdir(exist_ok=True)
     config = write_config(tmp, hosts, None, policies=str(policies), **settings)
     port = _free_port()
     command = (sys.executable, "-m", "gateway", "serve", "--config", str(config), "--state", str(tmp / "state"))
     process = await asyncio.create_subprocess_exec(
-        *command, "--port", str(port), *arguments, env={**os.environ, **(environ or {})}
+        *command, "--port", str(port), *arguments, env={**os.environ, **(environ or {})}, stderr=stderr
     )
     url = f"http://127.0.0.1:{port}"
     try:

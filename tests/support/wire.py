@@ -11,6 +11,7 @@ class Wire:
     def __init__(self) -> None:
         self.port = 0
         self.connections = 0
+        self.held = 0  # bytes that wait
         self._open = asyncio.Event()
         self._open.set()
         self._ended: list[asyncio.StreamWriter] = []
@@ -37,7 +38,9 @@ class Wire:
         try:
             while data := await reader.read(65536):
                 if not always:
+                    self.held = len(data)
                     await self._open.wait()
+                    self.held = 0
                 writer.write(data)
         except OSError:
             pass
@@ -74,7 +77,8 @@ async def talker(answer: Callable[[bytes], bytes]) -> AsyncIterator[str]:
                 writer.write(answer(said))
         except OSError:
             pass
-        writer.close()
+        finally:
+            writer.close()  # also when the test ends first
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     try:

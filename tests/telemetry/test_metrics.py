@@ -61,6 +61,14 @@ def test_a_failover_is_two_attempts_and_one_exchange(metrics: Metrics) -> None:
     assert value(text, "gateway_attempt_throughput_tokens_per_second_count", endpoint="a/fp8") is None
 
 
+def test_a_slow_client_says_nothing_about_the_speed_of_its_endpoint(metrics: Metrics) -> None:
+    metrics.record(row(endpoint="a/fp8", held=True))
+    metrics.flush()
+    text = metrics.exposition()
+    assert value(text, "gateway_attempt_throughput_tokens_per_second_count", endpoint="a/fp8") is None
+    assert value(text, "gateway_attempts_total", endpoint="a/fp8", outcome="ok") == 1
+
+
 def test_a_cache_hit_says_nothing_about_speed_use_or_endpoints(metrics: Metrics) -> None:
     metrics.record(cached_row())
     metrics.flush()

@@ -10,6 +10,8 @@ from redis.asyncio import Redis
 from gateway.telemetry.ledger import Ledger, segments
 from gateway.telemetry.shipper import BATCH_BYTES, FIELDS, RETENTION, STREAM, Shipper, rollup_key
 from tests.support.rows import cached_row, row
+from tests.support.valkey import until
+from tests.support.wire import talker, wire
 from tests.telemetry.conftest import Store
 
 AT = 4_000_000_000.0  # far ahead: the store's own clock expires what is old
@@ -33,7 +35,7 @@ class Ship:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.shipper.close()
+        self.shipper.close()
 
     async def __call__(self) -> bool:
         return await self.shipper.ship()
@@ -129,7 +131,7 @@ async def test_a_restarted_shipper_goes_on_where_the_last_one_was(tmp_path: Path
 
 
 class LostReplies:
-    """A relay to the store that passes everything on, but closes before the answer to an EVALSHA gets back."""
+    """A relay to the store that passes everything on, but closes before the answer to an EVAL or EVALSHA gets back."""
 
     def __init__(self, target: Path, socket: Path) -> None:
         self._target, self._socket = target, socket
@@ -148,7 +150,7 @@ class LostReplies:
         while request := await reader.read(2**20):
             to_store.write(request)
             reply = await upstream.read(2**16)
-            if b"EVALSHA" in request and b"NOSCRIPT" not in reply:
+            if b"EVAL" in request and b"NOSCRIPT" not in reply:
                 self.lost += 1
                 break
             writer.write(reply)
@@ -169,6 +171,34 @@ async def test_a_crash_after_the_write_counts_nothing_twice(tmp_path: Path, stor
         assert await ship()
     assert (await rollup(redis))["attempts"] == 50
     assert await redis.xlen(STREAM) == 50
+
+
+async def test_a_ship_that_was_cancelled_leaves_no_answer_for_the_next(
+    tmp_path: Path, store: Store, redis: Redis
+) -> None:
+    ledger = write(tmp_path, 3)
+    async with wire(store.url) as proxy, Ship(tmp_path, proxy.url) as ship:
+        assert await ship()
+        ledger.append(row(at=AT))
+        proxy.hold()
+        task = asyncio.create_task(ship())
+        await until(lambda: proxy.held > 0)
+        task.cancel()
+        await asyncio.wait({task})
+        proxy.release()
+        assert await ship()
+    assert (await rollup(redis))["attempts"] == 4
+
+
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 400\r\n", b"-NOAUTH no\r\n", b"+PONG\r\n", b"$1\r\nx\r\n", b"$-1\r\n", b"*0\r\n"]
+)
+async def test_a_peer_that_is_no_store_is_away(tmp_path: Path, answer: bytes) -> None:
+    """It may even say PONG: what follows is not a number."""
+    write(tmp_path, 1)
+    async with talker(lambda said: b"+PONG\r\n" if b"PING" in said else answer) as url, Ship(tmp_path, url) as ship:
+        assert not await ship()
+        assert ship.reports == [False]
 
 
 async def test_two_shippers_at_once_count_once(tmp_path: Path, store: Store, redis: Redis) -> None:
@@ -240,5 +270,5 @@ async def test_run_ships_until_cancelled(tmp_path: Path, store: Store, redis: Re
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await shipper.close()
+    shipper.close()
     assert (await rollup(redis))["attempts"] == 3

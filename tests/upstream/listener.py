@@ -33,6 +33,9 @@ class Listener:
         assert not self.ended, "a first token after the end"
         self.first_after = self.fed
 
+    def on_comment(self, data: bytes) -> None:
+        self.on_chunk(data)
+
     def on_chunk(self, data: bytes) -> None:
         assert self.first_after is not None, "a chunk before the first token"
         assert not self.ended, "a chunk after the end"

@@ -1,0 +1,70 @@
+"""What a request's body comes to: how long its prompt is, and that hosts are sent what the client said."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.api.auth import Keys
+from gateway.api.names import Names
+from gateway.api.parse import Intake
+from gateway.config import load
+from gateway.policy.load import Policies
+from gateway.proxy.inbound import Inbound
+from gateway.types import Endpoint, Request
+from gateway.upstream.dialects import outgoing
+from tests.support.gateway import write_config
+
+RUSSIAN = "Привет, мир! " * 1000
+
+
+@pytest.fixture
+def intake(tmp_path: Path) -> Intake:
+    settings = load(write_config(tmp_path, {"a/fp8": "http://127.0.0.1:1"}), {})
+    return Intake(Keys(()), Names(settings.models), Policies(settings.policies), settings.default_policy)
+
+
+def read(intake: Intake, body: Any, *, escaped: bool = True) -> Request:
+    data = json.dumps({"model": "deepseek-v3.2", **body}, ensure_ascii=escaped).encode()
+    return intake.read(Inbound({}, data, 0.0))[0]
+
+
+def asks(text: str, **fields: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}], **fields}
+
+
+def test_a_prompt_is_as_long_as_its_text_however_it_is_written(intake: Intake) -> None:
+    escaped, plain = read(intake, asks(RUSSIAN)), read(intake, asks(RUSSIAN), escaped=False)
+    assert escaped.prompt_tokens == plain.prompt_tokens
+    assert escaped.prompt_tokens == pytest.approx(len(RUSSIAN.encode()) / 4, rel=0.01)
+    assert escaped.prefix == plain.prefix
+
+
+def test_what_is_no_prompt_does_not_count(intake: Intake) -> None:
+    plain = read(intake, asks("Hi"))
+    assert read(intake, asks("Hi", metadata={"note": "x" * 10_000})).prompt_tokens == plain.prompt_tokens
+    tools = [{"type": "function", "function": {"name": "f", "description": "x" * 4_000}}]
+    assert read(intake, asks("Hi", tools=tools)).prompt_tokens > plain.prompt_tokens + 1_000
+
+
+def test_a_long_conversation_counts_to_its_end(intake: Intake) -> None:
+    turns = [{"role": "user", "content": "x" * 400} for _ in range(1_000)]
+    request = read(intake, {"messages": turns})
+    assert len(request.prefix) == 512
+    assert request.prompt_tokens > 100_000
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "content": 'line\n "quoted" \\ \u00e9 \U0001f600 \u2028'}],
+        [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+        [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "x", "reasoning": "y"}] * 3,
+    ],
+)
+def test_hosts_are_sent_what_they_would_be_sent_of_the_parsed_body(intake: Intake, messages: Any) -> None:
+    endpoint = Endpoint("a", "a", "http://127.0.0.1:1/v1", "m")
+    request = read(intake, {"messages": messages})
+    bare = Request(id=request.id, body=request.body, model=request.model, policy=request.policy)
+    assert outgoing(request, endpoint) == outgoing(bare, endpoint)

@@ -1,0 +1,34 @@
+"""What is kept of a stream is put together after its client has the end."""
+
+import json
+from collections.abc import Callable
+
+from gateway.cache.responses import Answer
+from gateway.proxy import keeper
+from gateway.proxy.keeper import Keeper
+from tests.support.host import chunks
+
+
+def test_a_stream_is_put_together_later() -> None:
+    saved: list[Answer] = []
+    later: list[Callable[[], None]] = []
+    sent: list[bytes] = []
+    kept = Keeper(saved.append, later.append)
+    both = kept.tee(sent.append)
+    *events, tail = [f"data: {json.dumps(one)}\n\n".encode() for one in chunks("Hello there")]
+    for event in events:
+        both(event)
+    assert sent == events
+    kept.stream(tail, "a/fp8", 5.0)
+    assert not saved
+    later.pop()()
+    assert saved[0].completion["choices"][0]["message"]["content"] == "Hello there"
+    assert (saved[0].endpoint, saved[0].at) == ("a/fp8", 5.0)
+
+
+def test_what_is_too_large_is_not_kept() -> None:
+    later: list[Callable[[], None]] = []
+    kept = Keeper(lambda _: None, later.append)
+    kept.take(b": " + b"x" * keeper.LARGEST_KEPT + b"\n\n")
+    kept.stream(b"data: [DONE]\n\n", "a/fp8", 5.0)
+    assert not later

@@ -1,0 +1,139 @@
+"""The proxy without a server: a clock that jumps, timers that go off when told, a sink that writes down."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from gateway.cache.responses import ResponseCache
+from gateway.proxy.books import Books
+from gateway.proxy.proxy import Proxy
+from gateway.proxy.recent import Recent
+from gateway.proxy.sink import Headers, Source
+from gateway.proxy.wheel import Timer, Wheel
+from gateway.route.fleet import Fleet
+from gateway.state.store import Store
+from gateway.telemetry.ledger import Ledger, read
+from gateway.telemetry.metrics import Metrics, prepare_folder
+from gateway.types import CacheMode, Endpoint, Pick, Policy, Price, Request, Row
+from gateway.upstream.dialects import Address
+from gateway.upstream.transport import Transport
+from tests.support.gateway import NO_STORE
+from tests.support.host import ScriptedHost, answers, completion
+
+MODEL = "deepseek/deepseek-v3.2"
+GOOD = answers(200, completion("Hello"))
+BAD = answers(500, {})
+POLICY = Policy("test", pick=Pick(how="best", explore=0.0))
+
+
+class Written:
+    """A sink that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: Headers = []
+        self.body = b""
+        self.ended = asyncio.Event()
+        self.aborted = False
+        self.gone = False  # whether the client has left
+        self.source: Source | None = None
+
+    def start(self, status: int, headers: Headers) -> None:
+        assert not self.status, "two heads"
+        self.status, self.headers = status, headers
+
+    def write(self, data: bytes) -> None:
+        assert self.status, "a body before its head"
+        assert not self.ended.is_set(), "a body after the end"
+        self.body += data
+
+    def end(self) -> None:
+        assert not self.ended.is_set(), "two ends"
+        self.ended.set()
+        self.source = None
+
+    def abort(self) -> None:
+        self.aborted = True
+        self.end()
+
+    def attach(self, source: Source) -> None:
+        self.source = source
+        if self.gone:
+            source.gone()
+            self.ended.set()
+
+
+class LateWheel(Wheel):
+    """A wheel whose timers go off when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__(asyncio.get_running_loop())
+        self.timers: list[Timer] = []
+
+    def after(self, seconds: float, call: Callable[[], None]) -> Timer:
+        self.timers.append(Timer(call, {}))
+        return self.timers[-1]
+
+    def fire(self) -> None:
+        timers, self.timers = self.timers, []
+        for timer in timers:
+            timer.fire()
+
+
+class World:
+    """One proxy over these hosts, `a`, `b`, ..., on a clock that can be put forward."""
+
+    def __init__(self, folder: Path, *hosts: ScriptedHost) -> None:
+        self.ahead = 0.0
+        price = Price(input=0.25, output=0.5)
+        endpoints = [
+            Endpoint(name, name, f"{host.url}/v1", "m", price=price, api_key_env="SHARED")
+            for name, host in zip("abc", hosts, strict=False)
+        ]
+        self.fleet = Fleet(endpoints)
+        self.transport = Transport()
+        self.wheel = LateWheel()
+        self.in_flight = 0
+        self.ledger = folder / "ledger"
+        prepare_folder(folder / "metrics")
+        self.proxy = Proxy(
+            fleets={MODEL: self.fleet},
+            addresses={one.id: Address(one, None) for one in endpoints},
+            transport=self.transport,
+            wheel=self.wheel,
+            cache=ResponseCache(Store(NO_STORE)),
+            books=Books(Ledger(self.ledger), Metrics(folder / "metrics"), Recent()),
+            in_flight=self._count,
+            clock=lambda: time.monotonic() + self.ahead,
+            chance=lambda: 0.5,
+        )
+        self._asked = 0
+
+    def _count(self, change: int) -> None:
+        self.in_flight += change
+
+    def rows(self) -> list[Row]:
+        return list(read(self.ledger))
+
+    def send(self, stream: bool = False, cache: CacheMode = "default") -> Written:
+        self._asked += 1
+        body = {"messages": [{"role": "user", "content": "Hi"}], "stream": stream}
+        request = Request(f"gen-{self._asked}", body, MODEL, POLICY.name, stream=stream, prompt_tokens=5, cache=cache)
+        sink = Written()
+        self.proxy.serve(request, POLICY, sink, self.proxy.clock())
+        return sink
+
+    async def ask(self, stream: bool = False, cache: CacheMode = "default") -> Written:
+        sink = self.send(stream, cache)
+        async with asyncio.timeout(10):
+            await sink.ended.wait()
+        return sink
+
+    def is_at_rest(self) -> bool:
+        """Whether nothing of any exchange is left."""
+        used = sum(state.in_flight for state in self.fleet.states.values())
+        return not self.proxy.live and self.in_flight == 0 and used == 0
+
+
+Make = Callable[..., World]

@@ -1,0 +1,251 @@
+"""A plan made with a shortlist is the plan that asking every rule every time would make, whatever happens between."""
+
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.route.fleet import SHORTLISTS, Fleet, Try
+from gateway.route.plan import Plan, make_plan
+from gateway.types import (
+    DataFacts,
+    Limit,
+    Limits,
+    Pick,
+    Policy,
+    Price,
+    Priors,
+    PromptCache,
+    Request,
+    Require,
+    Score,
+    Tier,
+    Usage,
+    Window,
+)
+from tests.route import reference
+from tests.route.world import BEST, HOUR, NOW, attempt, endpoint, fail, plan, request, succeed
+
+# --- what is kept, and how long ---------------------------------------------------------------------------------
+
+
+def test_requests_of_one_kind_share_a_shortlist_until_a_figure_changes() -> None:
+    fleet = Fleet([endpoint("a"), endpoint("b")])
+    first = fleet.shortlist(BEST, frozenset(), NOW)
+    assert fleet.shortlist(BEST, frozenset(), NOW) is first
+    assert fleet.shortlist(BEST, frozenset({"tools"}), NOW) is not first
+    assert fleet.shortlist(Policy("other"), frozenset(), NOW) is not first
+    fleet.states["b"].refresh(NOW)
+    second = fleet.shortlist(BEST, frozenset(), NOW)
+    assert second is not first
+    fleet.states["b"].configure(endpoint("b", context=500))
+    assert fleet.shortlist(BEST, frozenset(), NOW) is not second
+
+
+def test_what_is_shared_is_not_changed_by_what_one_request_finds() -> None:
+    fleet = Fleet([endpoint("a"), endpoint("b", context=500)])
+    shared = fleet.shortlist(BEST, frozenset(), NOW)
+    small, large = request(prompt_tokens=100), request(prompt_tokens=1_000, body={"seed": 1})
+    before = [list(part) for part in shared.sift(small, NOW)]
+    fail(fleet, attempt(fleet, "a", large), "rejected", NOW, param="seed")
+    assert [len(part) for part in shared.sift(large, NOW)] == [0, 2]
+    assert [list(part) for part in shared.sift(small, NOW)] == before
+
+
+def test_there_are_never_more_than_so_many() -> None:
+    fleet = Fleet([endpoint("a")])
+    policies = [Policy(f"p{number}") for number in range(SHORTLISTS + 1)]
+    first = fleet.shortlist(policies[0], frozenset(), NOW)
+    for policy in policies:
+        fleet.shortlist(policy, frozenset(), NOW)
+    assert fleet.shortlist(policies[0], frozenset(), NOW) is not first, "all were forgotten to make room"
+
+
+def test_a_changed_endpoint_is_judged_anew() -> None:
+    fleet = Fleet([endpoint("a"), endpoint("b")])
+    assert len(plan(fleet).ranked) == 2
+    fleet.configure([endpoint("a", context=500), endpoint("b"), endpoint("c", supports=())])
+    assert [choice.endpoint.id for choice in plan(fleet, request(needs=frozenset({"tools"}))).ranked] == ["b"]
+
+
+def test_a_replaced_endpoint_is_not_taken_for_the_one_before() -> None:
+    fleet = Fleet([endpoint("a")])
+    plan(fleet)
+    fleet.configure([endpoint("b")])  # with as many refreshes
+    assert [choice.endpoint.id for choice in plan(fleet).ranked] == ["b"]
+
+
+def test_size_is_told_before_what_a_policy_requires() -> None:
+    policy = Policy("p", require=Require(zdr=True))
+    made = [plan(Fleet([endpoint(context=500)]), request(prompt_tokens=size), policy) for size in (100, 1_000)]
+    assert [one.dropped[0].reason.rule for one in made] == ["require.zdr", "context"]
+
+
+# --- the same as without one ------------------------------------------------------------------------------------
+
+amounts = st.floats(0.01, 5.0)
+endpoints = st.builds(
+    dict,
+    price=st.builds(
+        lambda price, cached, tiers, hours: Price(price, 2 * price, cached, tiers=tiers, hours=hours),
+        amounts,
+        st.one_of(st.none(), amounts),
+        st.sampled_from([(), (), (Tier(5_000, 4.0, 8.0, 1.0),)]),
+        st.sampled_from([(), (), (Window(HOUR, HOUR + 1, 0.05, 0.1),)]),
+    ),
+    quantization=st.sampled_from(["fp8", "fp8", "unknown"]),
+    context=st.sampled_from([4_096, 163_840]),
+    max_input=st.sampled_from([None, None, 3_000]),
+    max_output=st.sampled_from([None, 2_000]),
+    supports=st.sampled_from([(), ("tools",), ("tools", "seed")]),
+    limits=st.builds(Limits, concurrency=st.sampled_from([None, None, 1, 2])),
+    data=st.builds(DataFacts, zdr=st.sampled_from(["yes", "unknown"]), region=st.sampled_from(["eu", "unknown"])),
+    cache=st.builds(PromptCache, ttl=st.sampled_from([None, 2.0])),
+    priors=st.builds(
+        Priors,
+        st.sampled_from([None, 0.5, 3.0]),
+        st.sampled_from([None, 10.0, 90.0]),
+        st.sampled_from([None, 0.5]),
+        st.sampled_from([None, 0.8, 1.0]),
+    ),
+    api_key_env=st.sampled_from([None, "KEY"]),
+)
+facts = st.lists(endpoints, max_size=6)
+limits = st.builds(
+    Limit,
+    st.sampled_from(
+        ["price.input", "price.cached_input", "context", "max_output", "ttft_p50", "uptime_5m", "tools_ok"]
+    ),
+    st.sampled_from(["<=", ">="]),
+    st.sampled_from([0.5, 0.9, 2.0, 100_000.0]),
+)
+many_limits = st.lists(limits, max_size=2).map(tuple)
+policies = st.builds(
+    Policy,
+    st.just("p"),
+    require=st.builds(
+        Require,
+        only=st.sampled_from([(), (), ("a", "b/x")]),
+        ignore=st.sampled_from([(), (), ("c",)]),
+        quantization=st.sampled_from([(), (), ("fp8",)]),
+        region=st.sampled_from([(), (), ("eu",)]),
+        zdr=st.sampled_from([False, False, True]),
+        limits=st.one_of(st.just(()), many_limits),
+    ),
+    prefer=many_limits,
+    score=st.builds(
+        Score,
+        st.sampled_from(["effective", "list"]),
+        st.sampled_from([0.0, 0.5, 100.0]),
+        st.sampled_from([0.0, 0.002]),
+        st.sampled_from([0.0, 0.05]),
+    ),
+    pick=st.one_of(
+        st.builds(Pick, st.sampled_from(["sample", "best"]), st.floats(0.0, 1.0), st.sampled_from([0.0, 0.5])),
+        st.just(Pick("fixed", endpoint="b/x")),
+    ),
+    affinity=st.sampled_from(["prefix", "prefix", "none"]),
+)
+prefixes = st.lists(st.integers(0, 1), max_size=4).map(
+    lambda path: tuple((hash(tuple(path[: end + 1])), 400 * (end + 1)) for end in range(len(path)))
+)
+requests = st.builds(
+    lambda tokens, most, prefix, needs, seed, stream: request(
+        prompt_tokens=tokens,
+        max_tokens=most,
+        prefix=prefix,
+        needs=frozenset(needs),
+        body={"messages": [], "seed": seed},
+        stream=stream,
+    ),
+    st.one_of(st.integers(0, 10_000), st.sampled_from([2_000, 3_000, 4_095, 4_096])),
+    st.sampled_from([None, None, 100, 2_000, 4_000]),
+    prefixes,
+    st.sampled_from([(), (), ("tools",), ("tools", "seed")]),
+    st.sampled_from([None, 1]),
+    st.booleans(),
+)
+happenings = ["ok", "slow", "ok x 25", "server", "server x 5", "rate_limited", "rejected", "runs", "left", "distrust"]
+steps = st.lists(
+    st.tuples(
+        st.integers(0, 5),  # which endpoint
+        st.sampled_from([*happenings, "configure"]),
+        st.integers(0, 2),  # which request
+        st.sampled_from([0.0, 0.05, 0.2, 3.0, 15.0]),  # seconds since the step before
+    ),
+    max_size=12,
+)
+
+
+def live(fleet: Fleet, number: int, what: Any, asked: Request, now: float) -> None:
+    """Something happens to an endpoint."""
+    names = sorted(fleet.states)
+    if number < len(names):
+        name = names[number]
+        what, _, times = what.partition(" x ")
+        for _ in range(int(times or 1)):
+            if what == "distrust":
+                fleet.distrust(name, "account 402", now, 0.0)
+            else:
+                end(fleet, attempt(fleet, name, asked, now, matched=200), what, now)
+
+
+def end(fleet: Fleet, tried: Try, how: Any, now: float) -> None:
+    prompt = tried.request.prompt_tokens
+    if how in ("ok", "slow"):
+        succeed(fleet, tried, now, 0.7 if how == "ok" else 9.0, Usage(prompt, prompt // 2, 700, 0, "host"))
+    elif how == "left":
+        fleet.released(tried, None, now + 5)
+    elif how != "runs":
+        fail(fleet, tried, how, now, param="seed" if how == "rejected" else None)
+
+
+def close(value: float) -> Any:
+    return pytest.approx(value, rel=1e-12, abs=1e-15)
+
+
+def assert_same(made: Plan, plain: reference.Plan) -> None:
+    assert made.picked == plain.picked
+    assert {one.endpoint.id: tuple(one.reason) for one in made.dropped} == plain.dropped
+    assert len(made.dropped) == len(plain.dropped)
+    assert [choice.endpoint.id for choice in made.ranked] == [one.id for one in plain.ranked]
+    for choice, one in zip(made.ranked, plain.ranked, strict=True):
+        parts = choice.parts
+        assert (choice.tier, choice.why) == (one.tier, one.why)
+        assert choice.score == close(one.score)
+        assert (parts.usd, parts.quality_usd) == (close(one.usd), close(one.quality))
+        assert (parts.hit, parts.uncached) == (close(one.hit), close(one.uncached))
+        assert (parts.ttft, parts.seconds, parts.fails) == (one.ttft, close(one.seconds), one.fails)
+
+
+@settings(max_examples=300)
+@given(
+    facts,
+    st.lists(policies, min_size=2, max_size=2),
+    st.lists(requests, min_size=3, max_size=3),
+    steps,
+    st.integers(0, 99),
+)
+def test_a_shortlist_changes_nothing(
+    found: list[dict[str, Any]], chosen: list[Policy], asked: list[Request], history: list[Any], seed: int
+) -> None:
+    all_of_them = [endpoint(f"{'bacdfe'[number]}/x", **about) for number, about in enumerate(found)]
+    fleet, now = Fleet(all_of_them), NOW
+
+    def compare() -> None:
+        for policy in chosen:
+            for one in asked:
+                made = make_plan(one, policy, fleet, now, HOUR, Random(seed).random)
+                assert_same(made, reference.make_plan(one, policy, fleet, now, HOUR, Random(seed).random))
+
+    compare()
+    for number, what, which, pause in history:
+        now += pause
+        if what == "configure":
+            fleet.configure([replace(one, context=4_096) for one in all_of_them[number:]])
+        else:
+            live(fleet, number, what, asked[which], now)
+        compare()
