@@ -100,10 +100,9 @@ class Policies:
                 policies |= load_folder(folder)
             except ConfigError as error:
                 problems.extend(error.problems)
-        problems += [
-            f"policy `{name}` is not there, and gateway.yaml names it as a default; put {name}.yaml back"
-            for name in sorted(self._needed - policies.keys())
-        ]
+        if not problems:  # a broken file explains itself
+            missing = sorted(self._needed - policies.keys())
+            problems = [f"policy `{name}` is a default in gateway.yaml; put {name}.yaml back" for name in missing]
         if problems:
             raise ConfigError(*problems)
         return MappingProxyType(policies)

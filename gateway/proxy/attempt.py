@@ -43,8 +43,8 @@ class Attempt:
         "cost",
         "ended_at",
         "first_at",
-        "held",
         "heard_at",
+        "held",
         "reader",
         "relay",
         "send",
@@ -170,7 +170,7 @@ class Attempt:
         return Usage(request.prompt_tokens, cached, produced, 0, source="estimated")
 
     def _bills_the_rest(self, request: Request) -> bool:
-        """Whether an answer that was cut off is paid in full. One that is not streamed is, unless the host says otherwise."""
+        """Whether an answer that was cut off is paid in full. A whole one is, unless the host says otherwise."""
         habit = self.send.choice.endpoint.cancel
         return habit == "bills" or (habit == "unknown" and not request.stream)
 

@@ -11,8 +11,8 @@ from gateway.types import CacheResult, Request
 class Reply:
     """What the client of an exchange has been told so far, and who tells it.
 
-    `started` says whether the head of a stream has left, `paused` whether the client is slower than the host. `attempts`
-    are the tries so far; `endpoint` is empty until the answer is somebody's.
+    `started` says whether the head of a stream has left, `paused` whether the client is slower than the host.
+    `attempts` are the tries so far; `endpoint` is empty until the commit, as the answer is nobody's yet.
     """
 
     __slots__ = ("_cache", "_request", "attempts", "endpoint", "paused", "sink", "started")

@@ -41,13 +41,11 @@ class Serving:
     __slots__ = (
         "_attempt",
         "_clocks",
-        "_committed",
         "_core",
         "_events",
         "_fleet",
         "_journal",
         "_keeper",
-        "_over",
         "_plan",
         "_proxy",
         "_reply",
@@ -70,8 +68,6 @@ class Serving:
         self._events: list[core.Event] = []  # rarely more than one
         self._attempt: Attempt | None = None  # the one that runs, or ran last
         self._running = False  # whether commands are being performed
-        self._committed = False  # whether the answer is `_attempt`'s
-        self._over = False
 
     def __repr__(self) -> str:
         return f"<Serving {self._request.id} {self._core.phase} {self._attempt!r}>"
@@ -106,13 +102,13 @@ class Serving:
         if not self._reply.paused:
             self._reply.paused = True
             self._clocks.set("client", PATIENCE, self._takes_nothing)
-        if self._committed and self._attempt is not None:
+        if self._reply.endpoint and self._attempt is not None:
             self._attempt.pause()
 
     def resume(self) -> None:
         self._reply.paused = False
         self._clocks.stop("client")
-        if self._committed and self._attempt is not None:
+        if self._reply.endpoint and self._attempt is not None:
             self._attempt.chunk_at = self._proxy.clock()  # the silence was the client's
             self._attempt.resume()
 
@@ -170,7 +166,6 @@ class Serving:
             self._attempt.cancel()
 
     def _commit(self, _: core.Commit) -> None:
-        self._committed = True
         self._clocks.stop("first_token")
         self._clocks.stop("keepalive")
         attempt = self._attempt
@@ -221,7 +216,7 @@ class Serving:
 
     def _break_off(self, outcome: OutcomeName, error: ClientError) -> None:
         """Ends the exchange without asking the core: by a fault of ours, or because the gateway stops."""
-        if self._over:
+        if self not in self._proxy.live:
             return
         self._core.phase = "over"
         self._events.clear()
@@ -238,7 +233,6 @@ class Serving:
         self._close()
 
     def _close(self) -> None:
-        self._over = True
         self._attempt = None  # it refers back
         self._clocks.close()
         self._proxy.ended(self)

@@ -178,7 +178,8 @@ class Shipper:
         if up == self._up:
             return
         if not up:
-            _log.warning("shipper: the store cannot be reached, ledger rows wait on disk: %s", error)
+            reason = str(error) or f"no answer within {ANSWER_WITHIN:g} s"
+            _log.warning("shipper: the store cannot be reached, ledger rows wait on disk: %s", reason)
         elif self._up is not None:
             _log.warning("shipper: the store is back")
         self._up = up

@@ -67,7 +67,8 @@ class Usage(NamedTuple):
 class Row:
     """One attempt (or, with `attempt` 0, an exchange that no attempt has closed, mostly because no endpoint was asked).
 
-    Times in seconds, money in 1e-12 USD. `last` marks the row that closes its exchange; the `client_*` fields are filled on that row only.
+    Times in seconds, money in 1e-12 USD. `last` marks the row that closes its exchange; the `client_*` fields are
+    filled on that row only.
     """
 
     id: str  # f"{exchange}-{attempt}"

@@ -13,8 +13,14 @@ from typing import Any
 from gateway.types import PICO, Price, Usage
 
 _BYTES_PER_TOKEN = 4
-_FINER = frozenset(
-    {"prompt_tokens_details", "cached_tokens", "prompt_cache_hit_tokens", "completion_tokens_details", "reasoning_tokens"}
+_FINER = frozenset(  # where hosts say more than two numbers
+    {
+        "prompt_tokens_details",
+        "cached_tokens",
+        "prompt_cache_hit_tokens",
+        "completion_tokens_details",
+        "reasoning_tokens",
+    }
 )
 MOST_TOKENS = 10**9  # a host that counts more has miscounted
 _PICO_PER_TOKEN = 1_000_000  # one USD per 1M tokens is 1e6 x 1e-12 USD per token

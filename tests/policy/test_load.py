@@ -163,5 +163,5 @@ def test_a_default_that_is_removed_stays_in_force(tmp_path: Path) -> None:
 
 
 def test_a_default_that_never_was_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="policy `mine` is not there"):
+    with pytest.raises(ConfigError, match="policy `mine` is a default"):
         Policies(tmp_path, ["mine"])

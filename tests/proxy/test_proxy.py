@@ -1,6 +1,5 @@
 """The proxy without a server: breakers and probes on a clock that jumps, faults of our own, what is left behind."""
 
-import asyncio
 import gc
 import json
 import time

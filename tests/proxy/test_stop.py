@@ -79,6 +79,7 @@ async def test_a_worker_ends_its_exchanges_before_its_connections(tmp_path: Path
         sink = Written()
         body = json.dumps({"model": "deepseek-v3.2", "messages": [{"role": "user", "content": "Hi"}]}).encode()
         async with app.router.lifespan_context(app) as state:
+            assert state is not None
             state[HOT][b"/v1/chat/completions"](Inbound({}, body, 0.0), sink)
             await first.until(lambda: len(first.requests) + len(second.requests) == 1)
         assert json.loads(sink.body)["error"]["code"] == "shutting_down"
