@@ -87,7 +87,7 @@ def _json_object(raw: bytes) -> dict[str, Any]:
         raise BadRequest(f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object")
-    if raw.count(b"[") + raw.count(b"{") > DEEPEST and _is_deep(body):
+    if _is_deep(body):
         raise BadRequest(f"the body is nested deeper than {DEEPEST} levels")
     return body
 
@@ -95,10 +95,13 @@ def _json_object(raw: bytes) -> dict[str, Any]:
 def _is_deep(body: dict[str, Any]) -> bool:
     level: list[Any] = [body]
     for _ in range(DEEPEST):
-        parts = [part for one in level for part in (one.values() if isinstance(one, dict) else one)]
-        level = [part for part in parts if isinstance(part, dict | list)]
-        if not level:
+        inner: list[Any] = []
+        for one in level:
+            parts = one.values() if type(one) is dict else one
+            inner += [part for part in parts if type(part) is dict or type(part) is list]
+        if not inner:
             return False
+        level = inner
     return True
 
 

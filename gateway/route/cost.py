@@ -123,7 +123,8 @@ def scores(expected: list[Parts], policy: Policy) -> list[float]:
     """
     best, second = _two_best(expected)
     usd_per_second, failure_usd = policy.score.value_of_time / HOUR, policy.score.failure_cost
-    usually, after_best = (failure_usd + other.usd + usd_per_second * other.seconds for other in (best, second))
+    usually = failure_usd + best.usd + usd_per_second * best.seconds
+    after_best = failure_usd + second.usd + usd_per_second * second.seconds
     return [
         one.plain + one.fails * ((after_best if one is best else usually) - usd_per_second * (one.seconds - one.ttft))
         for one in expected

@@ -99,14 +99,16 @@ def tier(state: EndpointState, policy: Policy, now: float) -> tuple[Tier, Reason
     return Tier.MISSED_PREFERENCE if missed else Tier.GOOD, missed
 
 
-def hindered(states: Iterable[EndpointState], now: float) -> bool:
-    """Whether anything but figures may be against one of these. If not, `tier` and refusals need not be asked."""
-    for state in states:
-        if state.not_before > now or state.in_flight >= state.concurrency:
-            return True
-        if state.breaker.until is not None or state.refusals.seen:
-            return True
-    return False
+def hindered(states: Iterable[EndpointState], now: float) -> list[EndpointState]:
+    """Those that anything but figures may be against. `tier` and `refused_before` say nothing new about the others."""
+    return [
+        state
+        for state in states
+        if state.not_before > now
+        or state.in_flight >= state.concurrency
+        or state.breaker.until is not None
+        or state.refusals.seen
+    ]
 
 
 def _opened(state: EndpointState, now: float) -> Reason:

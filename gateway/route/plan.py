@@ -85,12 +85,11 @@ def _scored(candidates: list[Candidate], demand: Demand, matches: Mapping[str, i
 
 
 def _without_open(choices: list[Choice], dropped: list[Dropped]) -> tuple[list[Choice], list[Dropped]]:
-    """Drops open breakers, unless nothing else is left."""
-    usable = [choice for choice in choices if choice.tier is not Tier.BREAKER_OPEN]
-    if not usable:
+    """Drops open breakers, which come last, unless nothing else is left."""
+    opened = [choice for choice in choices if choice.tier is Tier.BREAKER_OPEN]
+    if len(opened) == len(choices):
         return choices, dropped
-    opened = [Dropped(choice.endpoint, choice.why) for choice in choices[len(usable) :] if choice.why]
-    return usable, dropped + opened
+    return choices[: -len(opened)], dropped + [Dropped(one.endpoint, one.why) for one in opened if one.why]
 
 
 def _pick(choices: list[Choice], policy: Policy, new: bool, chance: Callable[[], float]) -> tuple[list[Choice], str]:

@@ -63,7 +63,8 @@ class Shortlist:
         prompt, answer = request.prompt_tokens, request.max_tokens or 0
         fits = prompt + (answer or ANSWER_ROOM) <= self._context and prompt <= self._input and answer <= self._output
         sifted = self._usual if fits else self._sized(request)
-        return self._hindered(sifted, request, now) if hindered(self._states, now) else sifted
+        suspects = hindered(self._states, now)
+        return self._examined(sifted, suspects, request, now) if suspects else sifted
 
     def _sized(self, request: Request | None) -> Sifted:
         """By size as well, unless the request is known to fit (None)."""
@@ -77,17 +78,17 @@ class Shortlist:
                 kept.append(candidate)
         return kept, dropped
 
-    def _hindered(self, sifted: Sifted, request: Request, now: float) -> Sifted:
-        """By what happened lately as well: refusals, rate limits, breakers."""
+    def _examined(self, sifted: Sifted, suspects: list[EndpointState], request: Request, now: float) -> Sifted:
+        """By what happened to the suspects lately as well: refusals, rate limits, breakers."""
         kept, dropped = [], list(sifted[1])
         for candidate in sifted[0]:
-            if not hindered((candidate.state,), now):
+            state = candidate.state
+            if state not in suspects:
                 kept.append(candidate)
-            elif reason := refused_before(candidate.state, request, now):
+            elif reason := refused_before(state, request, now):
                 dropped.append(Dropped(candidate.endpoint, reason))
             else:
-                level, why = tier(candidate.state, self.policy, now)
-                kept.append(candidate._replace(tier=level, why=why))
+                kept.append(Candidate(state, candidate.endpoint, candidate.terms, *tier(state, self.policy, now)))
         return kept, dropped
 
     def __repr__(self) -> str:
