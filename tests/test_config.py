@@ -206,6 +206,8 @@ def test_a_model_can_be_added(folder: Path) -> None:
         ("{id: novita/fp8, api_key: hunter2}", "unknown key `api_key`; did you mean `api_key_env`?"),
         ("{id: novita/fp8, price: {hours: [{from_hour: 1, to_hour: 25, input: 1, output: 1}]}}", "an hour is past 24"),
         ("{id: novita/fp9}", "`provider` is missing; add `provider: ...`"),
+        ('{id: "x\\r\\ny: z", provider: x, base_url: "http://x", model: x}', "id: must be printable ASCII"),
+        ('{id: "größe", provider: x, base_url: "http://x", model: x}', "id: must be printable ASCII"),
     ],
 )
 def test_an_endpoint_that_cannot_be_is_refused(folder: Path, line: str, problem: str) -> None:

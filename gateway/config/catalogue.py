@@ -12,6 +12,7 @@ from gateway.document import INVALID, Entry, Items, Node, Reader, Table, merge, 
 from gateway.types import Endpoint, Model
 
 CATALOG = Path(__file__).parents[1] / "catalog" / "deepseek-v3.2.yaml"
+_ID = re.compile(r"[!-~]+")
 _PLACEHOLDER = re.compile(r"\{[^}]*\}")
 
 
@@ -115,6 +116,8 @@ def read_endpoint(reader: Reader, node: Node) -> Any:
     endpoint = reader.record(node, Endpoint)
     if endpoint is INVALID or not names_variable(reader, place_at(node, "api_key_env"), endpoint.api_key_env):
         return INVALID
+    if not _ID.fullmatch(endpoint.id):  # it goes into headers and metric labels
+        return reader.problem(place_at(node, "id"), "id: must be printable ASCII without spaces, as in `novita/fp8`")
     price = endpoint.price
     if price and endpoint.status != "self_hosted" and not (price.input and price.output):
         text = f"{endpoint.id}: a price of 0 would draw all traffic; give the price, or `status: self_hosted`"
