@@ -1,4 +1,4 @@
-"""One tree of errors. Each leaf knows its status, its code, and whether asking again may help.
+"""One tree of errors. Each leaf knows its status, its type and its code.
 
     GatewayError
     ├── ConfigError              a file or setting is wrong: what, where, what would be right (never reaches a client)
@@ -35,7 +35,6 @@ class ClientError(GatewayError):
     status = 500
     type = "api_error"
     code: str | None = None
-    retryable = False
 
     def __init__(
         self,
@@ -92,10 +91,8 @@ class TooLarge(ClientError):
 class NoEndpoint(ClientError):
     status = 503
     code = "no_endpoint"
-    retryable = True
 
 
 class UpstreamError(ClientError):
     status = 502
     type = "upstream_error"
-    retryable = True

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from gateway.errors import BadRequest, NotFound
 from gateway.policy.load import PolicySet
+from gateway.policy.schema import RESERVED
 from gateway.types import Model, Policy
 
-RESERVED = {"free", "batch", "thinking"}  # OpenRouter's own suffixes
 REASONER = "deepseek-reasoner"
 
 
