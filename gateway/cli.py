@@ -1,4 +1,7 @@
-"""The command line. Exit codes: 0 done, 1 a check found problems, 2 wrong usage or configuration, 130 interrupted."""
+"""The command line. Exit codes: 0 done, 1 a check found problems, 2 wrong usage or configuration, 130 interrupted.
+
+What only one command needs is imported by that command: a server starts without what draws tables.
+"""
 
 import json
 import os
@@ -6,95 +9,66 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from gateway import __version__
 from gateway.config import Settings, load, sufficient_variables, usable
 from gateway.errors import ConfigError
 
-app = typer.Typer(
-    name="gateway",
-    help="Routes DeepSeek-V3.2 requests over many hosts by the price and latency really paid.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-)
-
-ConfigOption = Annotated[Path | None, typer.Option("--config", help="gateway.yaml; default: ./gateway.yaml if there.")]
-PoliciesOption = Annotated[Path | None, typer.Option("--policies", help="Folder of policies, over the shipped ones.")]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+PATH = click.Path(path_type=Path)
+PORT = click.IntRange(0, 65535)
+COUNT = click.IntRange(1)
+config_option = click.option("--config", type=PATH, help="gateway.yaml; default: ./gateway.yaml if there.")
+policies_option = click.option("--policies", type=PATH, help="Folder of policies, over the shipped ones.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line; a wrong configuration is told in one line for each problem, without a traceback."""
     try:
-        app(arguments)
+        sys.exit(app(arguments, prog_name="gateway", standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except ConfigError as error:
         _tell(error)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except click.Abort:  # what click makes of Ctrl-C
         sys.exit(130)
 
 
-def _tell(error: ConfigError) -> None:
-    for problem in error.problems:
-        typer.echo(f"gateway: {problem}", err=True)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"gateway {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    del version
+@click.group(context_settings={"show_default": True})
+@click.version_option(__version__, message="gateway %(version)s")
+def app() -> None:
+    """Routes DeepSeek-V3.2 requests over many hosts by the price and latency really paid."""
 
 
 @app.command()
-def serve(
-    config: ConfigOption = None,
-    policies: PoliciesOption = None,
-    redis: Annotated[str | None, typer.Option(help="redis:// URL; default: GATEWAY_REDIS_URL, else embedded.")] = None,
-    state: Annotated[
-        Path | None,
-        typer.Option(help="State folder; default: GATEWAY_STATE, else ~/.local/state/llm-routing-gateway."),
-    ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes.")] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on; default 127.0.0.1.")] = None,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port to listen on; default 8080; 0 takes any free one.")
-    ] = None,
-    no_auth: Annotated[
-        bool,
-        typer.Option(
-            "--no-auth", help="Listen beyond loopback without keys: everyone who can reach it spends your money."
-        ),
-    ] = False,
-) -> None:
-    """Serve. Every host's API key that is set in the environment brings its endpoint into use.
+@config_option
+@policies_option
+@click.option("--redis", metavar="URL", help="redis:// URL; default: GATEWAY_REDIS_URL, else embedded.")
+@click.option(
+    "--state", type=PATH, help="State folder; default: GATEWAY_STATE, else ~/.local/state/llm-routing-gateway."
+)
+@click.option("--workers", type=COUNT, metavar="N", help="Worker processes.")
+@click.option("--host", metavar="ADDRESS", help="Address to listen on; default 127.0.0.1.")
+@click.option("--port", type=PORT, metavar="N", help="Port to listen on; default 8080; 0 takes any free one.")
+@click.option(
+    "--no-auth",
+    is_flag=True,
+    help="Listen beyond loopback without keys: everyone who can reach it spends your money.",
+)
+def serve(config: Path | None, redis: str | None, no_auth: bool, **given: Any) -> None:
+    """Serve with every host whose API key is set in the environment.
 
-    Example: `NOVITA_API_KEY=... gateway serve --port 8080`
+    Example: NOVITA_API_KEY=... gateway serve --port 8080
     """
     from gateway.audit import unknown_policies
     from gateway.policy.load import Policies
-    from gateway.server.supervisor import serve as run  # the server is loaded only where it is needed
+    from gateway.server.supervisor import serve as run
 
-    given: dict[str, Any] = {
-        "policies": policies,
-        "state": state,
-        "workers": workers,
-        "host": host,
-        "port": port,
-    }
     settings = replace(_settings(config, redis), **{name: value for name, value in given.items() if value is not None})
     _refuse_open_door(settings, no_auth)
     _refuse_no_endpoint(settings)
@@ -104,72 +78,88 @@ def serve(
 
 
 @app.command()
-def demo(
-    once: Annotated[bool, typer.Option("--once", help="End after the two questions.")] = False,
-    traffic: Annotated[bool, typer.Option("--traffic", help="Keep sample traffic flowing until Ctrl-C.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 takes any free one.")] = 8080,
-    host_speed: Annotated[
-        float, typer.Option(min=0, help="How much faster than real the hosts are; 0 answers at once.")
-    ] = 1.0,
-) -> None:
-    """Try it: a gateway before simulated hosts, on this machine alone, without any key.
+@click.option("--once", is_flag=True, help="End after the two questions.")
+@click.option("--traffic", is_flag=True, help="Keep sample traffic flowing until Ctrl-C.")
+@click.option("--port", type=PORT, metavar="N", default=8080, help="Port on 127.0.0.1; 0 takes any free one.")
+@click.option(
+    "--host-speed",
+    type=click.FloatRange(0),
+    metavar="X",
+    default=1.0,
+    help="How much faster than real the hosts are; 0 answers at once.",
+)
+def demo(once: bool, traffic: bool, port: int, host_speed: float) -> int:
+    """Try it: a gateway before simulated hosts, without any key.
 
-    Example: `gateway demo --traffic`
+    Everything stays on this machine.
+
+    Example: gateway demo --traffic
     """
     from gateway.server.supervisor import listening
     from gateway.sim.demo import Demo
 
     if once and traffic:
-        raise typer.BadParameter("--once ends before any traffic could flow; choose one of the two")
+        raise click.UsageError("--once ends before any traffic could flow; choose one of the two")
     with listening("127.0.0.1", port) as listener:  # before anything is started
         free = listener.getsockname()[1]
-    raise typer.Exit(Demo(free, host_speed).run(once, traffic))
+    return Demo(free, host_speed).run(once, traffic)
 
 
 @app.command()
-def check(config: ConfigOption = None, policies: PoliciesOption = None) -> None:
-    """Check gateway.yaml, the catalogue and the policies, without sending anything.
+@config_option
+@policies_option
+def check(config: Path | None, policies: Path | None) -> int:
+    """Check gateway.yaml, the catalogue and the policies.
 
-    Example: `gateway check --config gateway.yaml --policies policies/`
+    Nothing is sent.
+
+    Example: gateway check --config gateway.yaml --policies policies/
     """
     from gateway.report import checked
 
     try:
         settings = _settings(config)
-        typer.echo(checked(replace(settings, policies=policies) if policies else settings), nl=False)
+        click.echo(checked(replace(settings, policies=policies) if policies else settings), nl=False)
     except ConfigError as error:
         _tell(error)
-        raise typer.Exit(1) from None
+        return 1
+    return 0
 
 
 @app.command()
+@click.option("--model", default="deepseek-v3.2", help="Model, with a policy as suffix: deepseek-v3.2:nitro.")
+@click.option("--prompt-tokens", type=COUNT, metavar="N", default=1000, help="Length of the prompt.")
+@click.option("--max-tokens", type=COUNT, metavar="N", help="Longest answer.")
+@click.option("--tools", is_flag=True, help="The request uses tools.")
+@click.option("--thinking", is_flag=True, help="The request asks for thinking.")
+@click.option("--request", type=PATH, help="A request body as JSON, instead of the above; - is stdin.")
+@config_option
+@policies_option
+@click.option("--url", metavar="URL", help="Ask this running gateway, which knows live figures.")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def explain(
-    model: Annotated[str, typer.Option(help="Model, with a policy as suffix: deepseek-v3.2:nitro.")] = "deepseek-v3.2",
-    prompt_tokens: Annotated[int, typer.Option(min=1, help="Length of the prompt.")] = 1000,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer.")] = None,
-    tools: Annotated[bool, typer.Option("--tools", help="The request uses tools.")] = False,
-    thinking: Annotated[bool, typer.Option("--thinking", help="The request asks for thinking.")] = False,
-    request: Annotated[
-        Path | None, typer.Option(help="A request body as JSON, instead of the above; - is stdin.")
-    ] = None,
-    config: ConfigOption = None,
-    policies: PoliciesOption = None,
-    url: Annotated[str | None, typer.Option(help="Ask this running gateway, which knows live figures.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    request: Path | None, config: Path | None, policies: Path | None, url: str | None, as_json: bool, **shape: Any
 ) -> None:
-    """Show where a request would go, and why: every endpoint kept or dropped, in dollars and seconds.
+    """Show where a request would go, and why.
 
-    Example: `gateway explain --model deepseek-v3.2:floor --prompt-tokens 12000`
+    Every endpoint is listed, kept or dropped, in dollars and seconds.
+
+    Example: gateway explain --model deepseek-v3.2:floor --prompt-tokens 12000
     """
     from gateway.report import asked, explained, planned
 
-    body = _body(request) if request else _sample(model, prompt_tokens, max_tokens, tools, thinking)
+    body = _body(request) if request else _sample(**shape)
     if url is None:
         settings = _settings(config)
         plan = planned(replace(settings, policies=policies) if policies else settings, body)
     else:
         plan = asked(url, body, os.environ.get("GATEWAY_API_KEY"))
-    typer.echo(json.dumps(plan, indent=2) + "\n" if as_json else explained(plan, live=url is not None), nl=False)
+    click.echo(json.dumps(plan, indent=2) + "\n" if as_json else explained(plan, live=url is not None), nl=False)
+
+
+def _tell(error: ConfigError) -> None:
+    for problem in error.problems:
+        click.echo(f"gateway: {problem}", err=True)
 
 
 def _settings(config: Path | None, redis: str | None = None) -> Settings:

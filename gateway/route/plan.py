@@ -8,9 +8,9 @@ score, for failover. Open breakers are used only when nothing else is left, as a
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from functools import partial
-from operator import itemgetter
-from typing import NamedTuple
+from operator import attrgetter
+
+import msgspec
 
 from gateway.route.cost import Demand, Parts, expect, scores
 from gateway.route.endpoint import EndpointState
@@ -23,7 +23,7 @@ EXPLORE_EXTRA_USD = 0.002  # the most that trying another endpoint may cost beyo
 TINY = 1e-12
 
 
-class Choice(NamedTuple):
+class Choice(msgspec.Struct, frozen=True, gc=False):
     """One endpoint that may serve the request. `score` in dollars; `why` says what keeps it behind, if anything."""
 
     endpoint: Endpoint
@@ -34,7 +34,7 @@ class Choice(NamedTuple):
     why: Reason | None
 
 
-class Plan(NamedTuple):
+class Plan(msgspec.Struct, frozen=True, gc=False):
     """`ranked` in the order of trying. `picked` says how the first was chosen: best, sample, explore, fixed, only."""
 
     policy: Policy
@@ -65,8 +65,7 @@ def make_plan(
     return Plan(policy, tuple(ranked), tuple(dropped), picked, demand)
 
 
-_choice = partial(tuple.__new__, Choice)
-_by_tier_and_score = itemgetter(Choice._fields.index("tier"), Choice._fields.index("score"))
+_by_tier_and_score = attrgetter("tier", "score")
 
 
 def _scored(candidates: list[Candidate], demand: Demand, matches: Mapping[str, int], policy: Policy) -> list[Choice]:
@@ -75,7 +74,7 @@ def _scored(candidates: list[Candidate], demand: Demand, matches: Mapping[str, i
         return []
     expected = [expect(terms, demand, matches.get(endpoint.id, 0)) for _, endpoint, terms, _, _ in candidates]
     choices = [
-        _choice((endpoint, state, total, parts, level, why))
+        Choice(endpoint, state, total, parts, level, why)
         for (state, endpoint, _, level, why), parts, total in zip(
             candidates, expected, scores(expected, policy), strict=True
         )

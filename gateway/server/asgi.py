@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.errors import ClientError, TooLarge
 from gateway.proxy.answer import send_error
-from gateway.proxy.inbound import Handler, Inbound
+from gateway.proxy.inbound import Handler, Inbound, promised
 from gateway.proxy.sink import Headers, Source
 
 HIGH_WATER = 256 * 1024
@@ -119,6 +119,8 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sink = AsgiSink()
         try:
+            if promised(scope["headers"]) > self._max_body:
+                raise TooLarge(self._max_body)
             body = await _read(receive, self._max_body)
         except ClientError as error:
             send_error(sink, error, [])
@@ -146,7 +148,7 @@ async def _read(receive: Receive, limit: int) -> bytes | None:
         part = message.get("body", b"")
         size += len(part)
         if size > limit:
-            raise TooLarge(f"the request body is larger than {limit} bytes")
+            raise TooLarge(limit)
         parts.append(part)
         if not message.get("more_body"):
             return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.errors import TooLarge
 from gateway.proxy.answer import send_error
-from gateway.proxy.inbound import Handler, Inbound
+from gateway.proxy.inbound import Handler, Inbound, promised
 from gateway.proxy.sink import Headers, Source
 
 HOT = "hot_routes"  # key of the lifespan's state: {path: handler}
@@ -177,7 +177,7 @@ class HotProtocol(HttpToolsProtocol):
         self._sink = sink = DirectSink(self, handler, self.parser.should_keep_alive())
         self.cycle = cast(RequestResponseCycle, sink)
         self._reading = True
-        if self._promised() > self._max_body:
+        if promised(self.headers) > self._max_body:
             self._refuse(sink)
 
     def on_body(self, body: bytes) -> None:
@@ -252,15 +252,8 @@ class HotProtocol(HttpToolsProtocol):
         self.headers.extend(headers)
         super().on_headers_complete()
 
-    def _promised(self) -> int:
-        """The length of the body, where the client tells it."""
-        for name, value in self.headers:
-            if name == b"content-length":
-                return int(value)  # the parser has checked it
-        return 0
-
     def _refuse(self, sink: DirectSink) -> None:
         """The body is too large: answered at once, and what still comes of it is thrown away."""
         sink.keep_alive = False
         sink.body = []
-        send_error(sink, TooLarge(f"the request body is larger than {self._max_body} bytes"), [])
+        send_error(sink, TooLarge(self._max_body), [])

@@ -3,7 +3,8 @@
     serve(settings): lock folder ─> embedded store (no Redis URL) ─> clear metrics ─> worker(s) ─> stop, in reverse
 
 One worker runs in the supervisor's own process; several are processes of their own that share the listening socket.
-The embedded store starts first and from the main thread: it ends with the thread that started it.
+The embedded store starts first and from the main thread: it ends with the thread that started it. Only a process that
+serves loads the app; that of one worker does so while the store starts.
 
 SIGINT, SIGTERM and SIGHUP (the terminal was closed) mean: drain, then end. A second SIGINT ends at once. Of several
 processes only the supervisor hears SIGINT and SIGHUP, which a terminal sends to all of them.
@@ -18,22 +19,24 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from multiprocessing import resource_tracker
 from pathlib import Path
 from textwrap import shorten
+from typing import TYPE_CHECKING
 
 import uvicorn
-from starlette.applications import Starlette
 from uvicorn.supervisors import Multiprocess
 
-from gateway.app import build
 from gateway.config import Settings, usable
 from gateway.errors import ConfigError
-from gateway.server.protocol import HotProtocol
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
 from gateway.state.lifeline import tie_self
 from gateway.telemetry.metrics import forget_dead, prepare_folder
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
 
 DRAIN = 100  # seconds that open requests get when the gateway is told to end
 KEEP_ALIVE = 75  # seconds that an idle client connection is kept: longer than proxies in front usually do
@@ -58,7 +61,7 @@ def serve(settings: Settings) -> None:
             app,
             factory=True,
             loop="uvloop",
-            http=HotProtocol,
+            http="gateway.server.protocol:HotProtocol",
             ws="none",
             lifespan="on",
             log_config=None,
@@ -146,8 +149,10 @@ class Workers(Multiprocess):
         raise KeyboardInterrupt
 
 
-def _worker(settings: Settings, state: Path, store_url: str, supervisor: int) -> Starlette:
+def _worker(settings: Settings, state: Path, store_url: str, supervisor: int) -> "Starlette":
     """The app of one worker, whose process ends with the supervisor's."""
+    from gateway.app import build
+
     if os.getpid() != supervisor:
         _log_to_stderr(WORKER_FORMAT)
         tie_self(supervisor)
@@ -158,7 +163,8 @@ def _worker(settings: Settings, state: Path, store_url: str, supervisor: int) ->
 def listening(host: str, port: int) -> Iterator[socket.socket]:
     """A socket that listens there. Raises ConfigError when the port is taken or the address is not this machine's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sets TCP_NODELAY only on sockets that name their protocol; uvloop sets it on all
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
@@ -189,7 +195,7 @@ def _store(settings: Settings, folder: StateFolder) -> Iterator[str]:
         return
     store = EmbeddedStore(folder)
     try:
-        yield store.start()
+        yield store.start(partial(import_module, "gateway.app") if settings.workers == 1 else None)
     finally:
         store.stop()
 
@@ -211,7 +217,6 @@ def _heeded(handlers: Mapping[signal.Signals, object]) -> list[signal.Signals]:
 
 def _log_to_stderr(line: str) -> None:
     logging.basicConfig(level=logging.INFO, format=line, stream=sys.stderr)
-    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what became of a change is told by who reads it
 
 
 def _say_how(settings: Settings, listener: socket.socket) -> None:

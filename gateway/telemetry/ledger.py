@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
-import orjson
 
 from gateway.types import Row
 
@@ -29,6 +28,7 @@ SEGMENTS_KEPT = 8
 SMALLEST_CHARGE = 2**20  # a closed segment counts as at least 1 MB: this bounds the number of files as well
 
 _log = logging.getLogger(__name__)
+_encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Row)
 
 
@@ -59,8 +59,8 @@ class Ledger:
     def append(self, row: Row) -> None:
         """Write one row. On a full or broken disk the row is lost, counted, and logged the first time."""
         try:
-            self._write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-        except (OSError, orjson.JSONEncodeError) as error:
+            self._write(_encoder.encode(row) + b"\n")
+        except (OSError, msgspec.MsgspecError, UnicodeEncodeError) as error:
             self.errors += 1
             self._on_error()
             if self.errors == 1:

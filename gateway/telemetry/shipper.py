@@ -20,15 +20,15 @@ from hashlib import sha1
 from pathlib import Path
 from time import time
 
+import msgspec
 from hiredis import ReplyError
 
 from gateway.state.address import Address
 from gateway.state.resp import Connection, StoreError
 from gateway.telemetry import ledger
-from gateway.types import Row
 
 STREAM = "gw:rows"
-STREAM_ROWS = 100_000
+STREAM_BYTES = 64 * 2**20  # of rows, about: so many batches are kept as have room, if all were like the last
 RETENTION = 31 * 86_400  # seconds that a rollup is kept after its minute
 OFFSET_TTL = RETENTION + 86_400  # an offset outlives the rollups made from its rows, or they would be made again
 BATCH_BYTES = 64 * 1024  # about 100 rows: a millisecond here, and about two in Redis
@@ -39,17 +39,17 @@ LONGEST_WAIT = 30.0  # seconds between attempts while Redis is away
 FIELDS = ("attempts", "ok", "prompt", "cached", "completion", "reasoning", "cost")  # of a rollup; cost in 1e-12 USD
 
 # KEYS: offset, stream, one per rollup.
-# ARGV: start, end, offset ttl, stream length, number of rows, the rows, then per rollup its expiry and its 7 additions.
-# Amounts stay strings, because Lua's numbers are doubles. Only commands that Redis 7.0 and Valkey share.
+# ARGV: start, end, offset ttl, stream length, the rows (JSON lines; one entry for all of them, because an entry costs
+# Redis more than a row), then per rollup its expiry and its 7 additions. Amounts stay strings, because Lua's numbers
+# are doubles. Only commands that Redis 7.0 and Valkey share.
 _SCRIPT = """
 local known = redis.call('GET', KEYS[1])
 if known and tonumber(known) ~= tonumber(ARGV[1]) then return tonumber(known) end
 if not known and tonumber(ARGV[1]) ~= 0 then return 0 end
-local rows = tonumber(ARGV[5])
-for i = 6, 5 + rows do
-  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'row', ARGV[i])
+if ARGV[5] ~= '' then
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'rows', ARGV[5])
 end
-local at = 6 + rows
+local at = 6
 local fields = {'attempts', 'ok', 'prompt', 'cached', 'completion', 'reasoning', 'cost'}
 for k = 3, #KEYS do
   for f, field in ipairs(fields) do
@@ -146,9 +146,8 @@ class Shipper:
             start,
             start + len(lines),
             OFFSET_TTL,
-            STREAM_ROWS,
-            len(batch.rows),
-            *batch.rows,
+            max(1, STREAM_BYTES // len(lines)),
+            b"\n".join(batch.rows),
         ]
         keys: list[bytes | str | int] = [key, STREAM]
         for (endpoint, minute), totals in batch.rollups.items():
@@ -186,6 +185,22 @@ class Shipper:
         self._on_store(up)
 
 
+class _Summed(msgspec.Struct):
+    """What a rollup needs of a row; the rest of a line is not looked at."""
+
+    at: float
+    endpoint: str
+    outcome: str
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    cost: int
+
+
+_decoder = msgspec.json.Decoder(_Summed)
+
+
 class _Batch:
     """Rows as they go into the stream, and their sums per endpoint and minute."""
 
@@ -193,22 +208,32 @@ class _Batch:
         self.rows: list[bytes] = []
         self.rollups: dict[tuple[str, int], list[int]] = {}
         for line in lines.splitlines():
-            row = ledger.parse(line)
+            row = _read(line)
             if row is None or row.at < oldest:
                 continue
             self.rows.append(line)
             if row.endpoint:
                 self._add(row)
 
-    def _add(self, row: Row) -> None:
-        amounts = (
-            *(1, int(row.outcome == "ok")),
-            *(row.prompt_tokens, row.cached_tokens, row.completion_tokens, row.reasoning_tokens),
-            row.cost,
-        )
-        totals = self.rollups.setdefault((row.endpoint, int(row.at // 60)), [0] * len(FIELDS))
-        for index, amount in enumerate(amounts):
-            totals[index] += amount
+    def _add(self, row: _Summed) -> None:
+        key = (row.endpoint, int(row.at // 60))
+        totals = self.rollups.get(key)
+        if totals is None:
+            totals = self.rollups[key] = [0] * len(FIELDS)
+        totals[0] += 1
+        totals[1] += row.outcome == "ok"
+        totals[2] += row.prompt_tokens
+        totals[3] += row.cached_tokens
+        totals[4] += row.completion_tokens
+        totals[5] += row.reasoning_tokens
+        totals[6] += row.cost
+
+
+def _read(line: bytes) -> _Summed | None:
+    try:
+        return _decoder.decode(line)
+    except msgspec.MsgspecError:
+        return None  # torn by a crash, or blank
 
 
 def _may_ship(path: Path, fd: int) -> bool:

@@ -1,10 +1,14 @@
 """How an attempt ended, what it used, and the row that remembers it.
 
 The row is the only source of tokens, money and success: metrics, rollups and pages are made from it.
+
+What is made for every request is a msgspec.Struct: it takes a quarter of a dataclass's time to make.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
+
+import msgspec
 
 Fault = Literal[
     "malformed",  # the request is wrong; the client's fault, returned at once
@@ -53,7 +57,7 @@ class Failure:
     retry_after: float | None = None  # seconds
 
 
-class Usage(NamedTuple):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one answer. `cached` is part of `prompt`, `reasoning` part of `completion`."""
 
     prompt: int = 0
@@ -63,8 +67,7 @@ class Usage(NamedTuple):
     source: Literal["host", "estimated", "none"] = "none"
 
 
-@dataclass(slots=True)
-class Row:
+class Row(msgspec.Struct, gc=False):
     """One attempt (or, with `attempt` 0, an exchange that no attempt has closed, mostly because no endpoint was asked).
 
     Times in seconds, money in 1e-12 USD. `last` marks the row that closes its exchange; the `client_*` fields are

@@ -1,21 +1,20 @@
 """A client's request, parsed once, in the terms that routing needs."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import msgspec
 
 Surface = Literal["openai", "openrouter"]  # whose wire shape the client expects
 CacheMode = Literal["default", "on", "no-store", "refresh"]
 
 
-@dataclass(slots=True)
-class Request:
+class Request(msgspec.Struct, gc=False):
     """One chat completion as asked for.
 
-    `body` is the parsed JSON and is never changed; `prompt_tokens` is an estimate; `prefix` holds one cumulative hash
-    per message boundary with the estimated tokens up to it, shortest first; `messages` is each message of the body as
-    JSON, or empty where nobody has encoded them yet; `needs` are the capabilities without
-    which the answer would be wrong (`tools`, `json_schema`, ...).
+    `body` is the parsed JSON and is never changed, `raw` the bytes that it was parsed from (empty where there are
+    none); `prompt_tokens` is an estimate; `prefix` holds one cumulative hash per message boundary with the estimated
+    tokens up to it, shortest first; `needs` are the capabilities without which the answer would be wrong (`tools`,
+    `json_schema`, ...).
     """
 
     id: str  # gen-...: the exchange's name in headers, ledger and logs
@@ -31,6 +30,6 @@ class Request:
     max_tokens: int | None = None
     prompt_tokens: int = 0
     prefix: tuple[tuple[int, int], ...] = ()
-    messages: Sequence[bytes] = ()
-    needs: frozenset[str] = field(default_factory=frozenset)
+    needs: frozenset[str] = frozenset()
     cache: CacheMode = "default"
+    raw: bytes = b""

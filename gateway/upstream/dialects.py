@@ -3,23 +3,23 @@
     client's body ──gateway and thinking fields out──> host's model id ──> replay rule ──> thinking switch ──> JSON
 
 What differs between hosts is data (`types.Dialect`); this module is the only reader of it. The client's body is never
-changed, and what is not touched is shared with it, so a long conversation costs one pass over its messages. Keys keep
-the client's order: hosts cache prompts by prefix, and a moved key is another prefix.
+changed, and where nothing but the model and added fields differ its bytes go out as they came. Keys keep the client's
+order: hosts cache prompts by prefix, and a moved key is another prefix.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import orjson
-from orjson import Fragment
 
 from gateway import __version__
 from gateway.errors import BadRequest, ConfigError
 from gateway.types import Endpoint, Request
 from gateway.types.endpoint import ThinkingSwitch
 from gateway.upstream.pool import PORTS, Origin
+from gateway.upstream.splice import spliced
 
 _DEFAULT_EFFORT = "medium"
 _THINKING_FIELDS = frozenset({"enable_thinking", "include_reasoning", "reasoning", "reasoning_effort", "thinking"})
@@ -28,7 +28,10 @@ _TEMPLATE_SWITCHES = frozenset({"thinking", "enable_thinking"})  # inside chat_t
 _GATEWAY_FIELDS = frozenset(
     {"metadata", "models", "plugins", "preset", "provider", "route", "session_id", "trace", "transforms", "usage"}
 )
-_NOT_FORWARDED = _THINKING_FIELDS | _GATEWAY_FIELDS | {"max_completion_tokens", "stream", "stream_options"}
+_STREAMED = frozenset({"stream", "stream_options"})
+_NOT_AS_SENT = _ASKS_THINKING | _GATEWAY_FIELDS | {"max_completion_tokens"}
+_NOT_FORWARDED = _THINKING_FIELDS | _GATEWAY_FIELDS | _STREAMED | {"max_completion_tokens"}
+_WITH_USAGE = {"include_usage": True}
 _REASONING_FIELDS = frozenset({"reasoning", "reasoning_content", "reasoning_details"})  # inside a message
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
@@ -97,16 +100,37 @@ class Address:
 
 def outgoing(request: Request, endpoint: Endpoint) -> bytes:
     """The JSON body of `request` as `endpoint` takes it. Its `messages` are a list of objects, already checked."""
+    return _as_sent(request, endpoint) or _rebuilt(request, endpoint)
+
+
+def _as_sent(request: Request, endpoint: Endpoint) -> bytes | None:
+    """The client's own bytes where only the model and added fields differ, which is the usual request."""
+    body, dialect = request.body, endpoint.dialect
+    if request.thinking or not _NOT_AS_SENT.isdisjoint(body) or not body.keys().isdisjoint(dialect.drop):
+        return None
+    added: Mapping[str, Any] = {} if dialect.thinking_default == "off" else PATCHES[dialect.thinking].off
+    if request.stream:
+        if body.get("stream") is not True or body.get("stream_options", _WITH_USAGE) != _WITH_USAGE:
+            return None
+        added = {**added, "stream_options": _WITH_USAGE} if "stream_options" not in body else added
+    elif not _STREAMED.isdisjoint(body):
+        return None
+    if not body.keys().isdisjoint(added) or any(map(_differs, body.get("messages", ()))):
+        return None
+    return spliced(request.raw, body, _model(request, endpoint), added)
+
+
+def _rebuilt(request: Request, endpoint: Endpoint) -> bytes:
     client, dialect = request.body, endpoint.dialect
     body = {name: value for name, value in client.items() if name not in _NOT_FORWARDED}
     body["model"] = _model(request, endpoint)
     if "messages" in body:
-        body["messages"] = _messages(body["messages"], request.messages)
+        body["messages"] = _messages(body["messages"])
     if client.get("max_completion_tokens") is not None:  # only `max_tokens` is known to every host
         body["max_tokens"] = client["max_completion_tokens"]
     if request.stream:
         body["stream"] = True
-        body["stream_options"] = {"include_usage": True}
+        body["stream_options"] = _WITH_USAGE
     _switch_thinking(body, request, endpoint)
     for name in dialect.drop:
         body.pop(name, None)
@@ -204,13 +228,12 @@ def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value
 
 
-def _messages(messages: list[dict[str, Any]], encoded: Sequence[bytes]) -> Sequence[Any]:
-    """The messages as hosts take them. What has not to change is the client's own, as JSON where it is `encoded`."""
-    same: Sequence[Any] = [Fragment(text) for text in encoded] or messages
+def _messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages as hosts take them. What has not to change is the client's own."""
     if not any(map(_differs, messages)):
-        return same
+        return messages
     last_user = max((at for at, message in enumerate(messages) if message.get("role") == "user"), default=-1)
-    return [_message(message, at > last_user) if _differs(message) else same[at] for at, message in enumerate(messages)]
+    return [_message(one, at > last_user) if _differs(one) else one for at, one in enumerate(messages)]
 
 
 def _differs(message: dict[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from gateway.upstream.connection import Call, Connection
+from gateway.upstream.tls import Trust
 
 PORTS = {"http": 80, "https": 443}
 
@@ -49,10 +50,10 @@ class Keep:
 class Pool:
     """`idle` is in order of release, so the oldest is on the left."""
 
-    def __init__(self, origin: Origin, keep: Keep, context: ssl.SSLContext) -> None:
+    def __init__(self, origin: Origin, keep: Keep, trust: Trust) -> None:
         self._origin = origin
         self._keep = keep
-        self._context = context if origin.scheme == "https" else None
+        self._trust = trust if origin.scheme == "https" else None
         self._loop = asyncio.get_running_loop()
         self._idle: deque[Connection] = deque()
         self._busy: set[Connection] = set()
@@ -87,6 +88,8 @@ class Pool:
 
     def release(self, connection: Connection) -> None:
         self._busy.discard(connection)
+        if self._trust is not None and connection.since == 0.0:
+            self._trust.remember(self._origin.host, connection.transport.get_extra_info("ssl_object").session)
         connection.since = self._loop.time()
         if self._closed or not self._keep.most or connection.since - connection.born >= self._keep.lifetime:
             connection.close()
@@ -144,7 +147,7 @@ class Pool:
             raise ConnectionAbortedError("the gateway closes its connections")
         host, port = self._origin.host, self._origin.port
         async with asyncio.timeout(call.connect_timeout):
-            make = self._loop.create_connection(lambda: Connection(self), host, port, ssl=self._context)
+            make = self._loop.create_connection(lambda: Connection(self), host, port, ssl=self._trust)
             return (await make)[1]
 
     def _hand_over(self, connection: Connection, call: Call) -> None:

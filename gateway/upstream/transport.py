@@ -8,10 +8,9 @@ thing that it repeats is a request on a kept connection that the host had closed
 Requests with HEAD or CONNECT are not supported, as their answers are framed differently. No redirect is followed.
 """
 
-import ssl
-
 from gateway.upstream.connection import Call, Receiver
 from gateway.upstream.pool import Keep, Origin, Pool
+from gateway.upstream.tls import Trust
 
 __all__ = ["Call", "Origin", "Receiver", "Transport"]
 
@@ -23,7 +22,7 @@ class Transport:
         idle: seconds that an unused connection is kept.
         lifetime: seconds after which a connection is not used again, so that DNS changes are followed.
         max_idle: unused connections kept per origin.
-        ssl_context: what to trust; the system's certificates by default.
+        trust: whose certificates are good; the system's by default.
     """
 
     def __init__(
@@ -32,10 +31,10 @@ class Transport:
         idle: float = 30.0,
         lifetime: float = 600.0,
         max_idle: int = 64,
-        ssl_context: ssl.SSLContext | None = None,
+        trust: Trust | None = None,
     ) -> None:
         self._keep = Keep(idle, lifetime, max_idle)
-        self._context = ssl_context or ssl.create_default_context()
+        self._trust = trust or Trust()
         self._pools: dict[Origin, Pool] = {}
         self._closed = False
 
@@ -67,7 +66,7 @@ class Transport:
     def _add(self, origin: Origin) -> Pool:
         """A pool for a new origin, in place of those that nobody uses any more."""
         self._pools = {other: pool for other, pool in self._pools.items() if not pool.empty}
-        pool = self._pools[origin] = Pool(origin, self._keep, self._context)
+        pool = self._pools[origin] = Pool(origin, self._keep, self._trust)
         if self._closed:
             pool.close()
         return pool

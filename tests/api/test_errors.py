@@ -2,13 +2,12 @@
 
 import logging
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.gateway import Running, gateway
+from tests.support.gateway import Gateway, Running
 from tests.support.host import Script, ScriptedHost, answers, completion, streams
 
 KEY = "sk-client-0123456789abcdefghij"
@@ -19,10 +18,10 @@ GOOD: dict[str, Any] = {"model": "deepseek-v3.2", "messages": MESSAGES}
 
 
 @pytest.fixture
-async def running(tmp_path: Path) -> AsyncIterator[Running]:
+async def running(gateway: Gateway) -> AsyncIterator[Running]:
     async with (
         ScriptedHost(answers(200, completion("Hello"))) as host,
-        gateway(tmp_path, {"a/fp8": host.url}, max_body="64KiB") as running,
+        gateway({"a/fp8": host.url}, max_body="64KiB") as running,
     ):
         yield running
 
@@ -124,12 +123,11 @@ async def test_an_unknown_cache_mode(running: Running) -> None:
     assert "refresh" in told["message"]
 
 
-@pytest.mark.parametrize("sink", ["direct", "asgi"])
-async def test_a_body_that_is_too_large(sink: str, tmp_path: Path) -> None:
+async def test_a_body_that_is_too_large(gateway: Gateway) -> None:
     big = GOOD | {"messages": [{"role": "user", "content": "x" * 100_000}]}
     async with (
         ScriptedHost(answers(200, completion("Hello"))) as host,
-        gateway(tmp_path, {"a/fp8": host.url}, max_body="64KiB", sink=sink) as running,
+        gateway({"a/fp8": host.url}, max_body="64KiB") as running,
     ):
         told = error(await running.client.post(CHAT, json=big), 413)
         assert (told["type"], told["code"]) == ("invalid_request_error", "request_too_large")
@@ -180,7 +178,7 @@ ECHOES = [
 
 
 @pytest.mark.parametrize("script", ECHOES)
-async def test_no_key_is_ever_told(script: Script, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_key_is_ever_told(script: Script, gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
     """Not in errors, logs, rows or metrics: neither a client's, nor a host's, even if the host repeats it."""
     caplog.set_level(logging.DEBUG, "gateway")
     environ = {"GATEWAY_API_KEYS": f"team:{KEY}", "HOST_API_KEY": HOST_KEY}
@@ -188,7 +186,7 @@ async def test_no_key_is_ever_told(script: Script, tmp_path: Path, caplog: pytes
     said = []
     async with (
         ScriptedHost(script) as host,
-        gateway(tmp_path, {"a/fp8": host.url}, environ=environ, endpoint={"api_key_env": "HOST_API_KEY"}) as running,
+        gateway({"a/fp8": host.url}, environ=environ, endpoint={"api_key_env": "HOST_API_KEY"}) as running,
     ):
         for headers in ({}, {"authorization": f"Bearer {KEY}x"}, {"authorization": KEY}, {"x-api-key": KEY[:-1]}):
             response = await running.chat(headers=headers)
@@ -208,8 +206,8 @@ async def test_no_key_is_ever_told(script: Script, tmp_path: Path, caplog: pytes
     assert HOST_KEY not in everything
 
 
-async def test_metrics_and_health_need_no_key(tmp_path: Path) -> None:
-    async with gateway(tmp_path, {}, environ={"GATEWAY_API_KEYS": f"team:{KEY}"}) as running:
+async def test_metrics_and_health_need_no_key(gateway: Gateway) -> None:
+    async with gateway({}, environ={"GATEWAY_API_KEYS": f"team:{KEY}"}) as running:
         assert (await running.client.get("/metrics")).status_code == 200
         assert (await running.client.get("/health/live")).status_code == 200
         assert error(await running.client.get("/v1/models"), 401)["code"] == "missing_api_key"

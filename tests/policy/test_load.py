@@ -153,6 +153,35 @@ async def test_saving_a_file_switches_and_breaking_it_does_not(folder: Path) -> 
         await watching
 
 
+class WrittenInSteps(Policies):
+    """Somebody writes a file of the folder in several steps, one before each look."""
+
+    def __init__(self, folder: Path) -> None:
+        self.steps: list[str] = []
+        super().__init__(folder)
+        self.folder = folder
+
+    def _look(self) -> frozenset[tuple[str, int, int]]:
+        if self.steps:
+            write(self.folder, "mine", self.steps.pop(0))
+        return super()._look()
+
+
+async def test_a_file_is_read_when_it_is_written_to_its_end(folder: Path) -> None:
+    policies = WrittenInSteps(folder)
+    policies.steps = ["name: mine\nabout: [", "name: mine\nabout: [half of", "name: mine\nabout: the whole\n"]
+    results: asyncio.Queue[bool] = asyncio.Queue()
+    watching = asyncio.create_task(policies.watch(results.put_nowait))
+
+    assert await asyncio.wait_for(results.get(), 60) is True
+    assert policies.current["mine"].about == "the whole"
+    assert results.empty()
+
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+
+
 def test_a_default_that_is_removed_stays_in_force(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("name: mine\n")
     policies = Policies(tmp_path, ["mine"])

@@ -1,4 +1,4 @@
-"""Worlds that are at rest when their test is done."""
+"""Gateways over scripted hosts, and worlds that are at rest when their test is done."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.proxy.routed import routed
 from tests.proxy.world import Make, World
 from tests.support.host import ScriptedHost
+
+__all__ = ["make", "routed"]
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A gateway over scripted hosts, asked in a fixed order, whose books are checked when a test is done.
 
-    async with routed(tmp_path, first, second, timeouts={"gap": "300ms"}) as running: ...
+    async def test(routed: Routed) -> None:
+        async with routed(first, second, timeouts={"gap": "300ms"}) as running: ...
 
 Endpoints are `a/fp8`, `b/fp8`, ... in the order of the hosts, and are tried in it.
 """
@@ -10,33 +11,47 @@ import json
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 import gateway as package
 from gateway.telemetry.ledger import read
 from gateway.types import PICO, Row
-from tests.support.gateway import NO_STORE, Running, gateway, total, write_policy
+from tests.support.gateway import NO_STORE, Gateway, Running, total, write_policy
 from tests.support.host import Out, Received, Script, ScriptedHost
 
 PACKAGE = Path(package.__file__).parent
 Json = dict[str, Any]
+Routed = Callable[..., AbstractAsyncContextManager[Running]]
 FIXED: Json = {"pick": {"how": "best", "explore": "0%"}}
 
 
+@pytest.fixture
+def routed(gateway: Gateway, tmp_path: Path) -> Routed:
+    """Starts the gateway under the policy `test`: over each sink, as `gateway` does."""
+    return partial(_routed, gateway, tmp_path / "policies")
+
+
 @asynccontextmanager
-async def routed(
-    tmp: Path, *hosts: ScriptedHost | str, store: str = NO_STORE, settings: Json | None = None, **policy: Any
+async def _routed(
+    gateway: Gateway,
+    policies: Path,
+    *hosts: ScriptedHost | str,
+    store: str = NO_STORE,
+    settings: Json | None = None,
+    **policy: Any,
 ) -> AsyncIterator[Running]:
-    """The gateway under the policy `test`; `policy` adds fields to it, `settings` to gateway.yaml."""
-    write_policy(tmp / "policies", "test", **(FIXED | policy))
+    """`policy` adds fields to the policy, `settings` to gateway.yaml."""
+    write_policy(policies, "test", **(FIXED | policy))
     urls = {
         f"{name}/fp8": host if isinstance(host, str) else host.url for name, host in zip("abcdef", hosts, strict=False)
     }
-    async with gateway(tmp, urls, store=store, default_policy="test", **(settings or {})) as running:
+    async with gateway(urls, store=store, default_policy="test", **(settings or {})) as running:
         yield running
         await until(lambda: closed(running))
         await check_books(running)

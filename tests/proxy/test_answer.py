@@ -1,7 +1,6 @@
 """What a client gets: bytes as the host sent them, usage with its cost, headers, comments while it waits."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,13 +11,13 @@ from tests.proxy.routed import (
     ROLE,
     STOP,
     WORD,
+    Routed,
     broken,
     chunk,
     content,
     data,
     outcomes,
     payloads,
-    routed,
     rows,
     says,
 )
@@ -44,23 +43,23 @@ VLLM = {"endpoint": {"dialect": {"reasoning_field": "reasoning", "thinking": "ch
 # --- usage
 
 
-async def test_usage_is_on_the_finish_chunk(tmp_path: Path) -> None:
-    async with ScriptedHost(streams(chunks("Hello", used=USED))) as host, routed(tmp_path, host) as running:
+async def test_usage_is_on_the_finish_chunk(routed: Routed) -> None:
+    async with ScriptedHost(streams(chunks("Hello", used=USED))) as host, routed(host) as running:
         found = payloads((await running.chat(stream=True)).text)
         assert [one.get("usage") for one in found] == [None, None, SEEN]
         assert found[-1]["choices"][0]["finish_reason"] == "stop"
 
 
-async def test_usage_is_in_a_chunk_of_its_own_where_it_is_asked_for(tmp_path: Path) -> None:
-    async with ScriptedHost(streams(chunks("Hello", used=USED))) as host, routed(tmp_path, host) as running:
+async def test_usage_is_in_a_chunk_of_its_own_where_it_is_asked_for(routed: Routed) -> None:
+    async with ScriptedHost(streams(chunks("Hello", used=USED))) as host, routed(host) as running:
         found = payloads((await running.chat(stream=True, stream_options={"include_usage": True})).text)
         assert [one.get("usage") for one in found] == [None, None, None, SEEN]
         assert found[-1]["choices"] == []
         assert {"id", "object", "created", "model"} <= found[-1].keys()
 
 
-async def test_usage_of_a_whole_answer(tmp_path: Path) -> None:
-    async with ScriptedHost(answers(200, completion("Hi", used=USED))) as host, routed(tmp_path, host) as running:
+async def test_usage_of_a_whole_answer(routed: Routed) -> None:
+    async with ScriptedHost(answers(200, completion("Hi", used=USED))) as host, routed(host) as running:
         payload = (await running.chat()).json()
         assert payload["usage"] == SEEN
         assert "system_fingerprint" in payload
@@ -68,9 +67,9 @@ async def test_usage_of_a_whole_answer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_the_ledger_and_the_client_agree_to_the_last_digit(stream: bool, tmp_path: Path) -> None:
+async def test_the_ledger_and_the_client_agree_to_the_last_digit(stream: bool, routed: Routed) -> None:
     script = streams(chunks("Hello", used=USED)) if stream else answers(200, completion("Hello", used=USED))
-    async with ScriptedHost(script) as host, routed(tmp_path, host) as running:
+    async with ScriptedHost(script) as host, routed(host) as running:
         response = await running.chat(stream=stream)
         paid = (payloads(response.text)[-1] if stream else response.json())["usage"]["cost"]
         (row,) = rows(running)
@@ -85,10 +84,10 @@ async def test_the_ledger_and_the_client_agree_to_the_last_digit(stream: bool, t
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_host_that_counts_nothing_is_estimated_and_said_so(stream: bool, tmp_path: Path) -> None:
+async def test_a_host_that_counts_nothing_is_estimated_and_said_so(stream: bool, routed: Routed) -> None:
     whole = {**completion("Hello " * 100), "usage": None}
     script = says(ROLE, *[WORD] * 10, STOP, DONE) if stream else answers(200, whole)
-    async with ScriptedHost(script) as host, routed(tmp_path, host) as running:
+    async with ScriptedHost(script) as host, routed(host) as running:
         response = await running.chat("Hi " * 1000, stream=stream)
         seen = (payloads(response.text)[-1] if stream else response.json())["usage"]
         (row,) = rows(running)
@@ -99,9 +98,9 @@ async def test_a_host_that_counts_nothing_is_estimated_and_said_so(stream: bool,
         assert seen["cost"] == row.cost / PICO > 0
 
 
-async def test_an_answer_that_is_all_in_its_finish_chunk(tmp_path: Path) -> None:
+async def test_an_answer_that_is_all_in_its_finish_chunk(routed: Routed) -> None:
     script = says(chunk({"role": "assistant", "content": "Hello"}, "stop", usage=USED), DONE)
-    async with ScriptedHost(script) as host, routed(tmp_path, host) as running:
+    async with ScriptedHost(script) as host, routed(host) as running:
         response = await running.chat(stream=True)
         assert content(response.text) == "Hello"
         (row,) = rows(running)
@@ -112,39 +111,39 @@ async def test_an_answer_that_is_all_in_its_finish_chunk(tmp_path: Path) -> None
 # --- bytes
 
 
-async def test_bytes_pass_untouched_to_the_finish_chunk(tmp_path: Path) -> None:
+async def test_bytes_pass_untouched_to_the_finish_chunk(routed: Routed) -> None:
     odd = b'data:  {"choices" : [{"index":0, "delta":{"content":"a\\u00e9 \xc3\xa9"},"finish_reason":null }] }\r\n\r\n'
-    async with ScriptedHost(says(ROLE, odd, b": comment\n\n", WORD, STOP, DONE)) as host, routed(tmp_path, host) as run:
+    async with ScriptedHost(says(ROLE, odd, b": comment\n\n", WORD, STOP, DONE)) as host, routed(host) as run:
         response = await run.chat(stream=True)
         assert response.content.startswith(ROLE + odd + b": comment\n\n" + WORD)
 
 
-async def test_chunks_are_rewritten_where_the_hosts_shape_is_not_the_clients(tmp_path: Path) -> None:
+async def test_chunks_are_rewritten_where_the_hosts_shape_is_not_the_clients(routed: Routed) -> None:
     both = {"content": None, "reasoning_content": "Hm"}
     script = says(chunk(both, usage=None, system_fingerprint=None), WORD, chunk({}, "stop", usage=USED), DONE)
-    async with ScriptedHost(script) as host, routed(tmp_path, host, settings=NULL_USAGE) as running:
+    async with ScriptedHost(script) as host, routed(host, settings=NULL_USAGE) as running:
         first, *_, last = payloads((await running.chat(stream=True)).text)
         assert first["choices"][0]["delta"] == both
         assert {"usage", "system_fingerprint"}.isdisjoint(first)
         assert last["usage"] == SEEN
 
 
-async def test_reasoning_has_the_name_that_clients_read(tmp_path: Path) -> None:
+async def test_reasoning_has_the_name_that_clients_read(routed: Routed) -> None:
     script = says(ROLE, chunk({"reasoning": "Hm"}), WORD, STOP, DONE)
-    async with ScriptedHost(script) as host, routed(tmp_path, host, settings=VLLM) as running:
+    async with ScriptedHost(script) as host, routed(host, settings=VLLM) as running:
         response = await running.chat(stream=True, model="deepseek-reasoner")
         deltas = [one["choices"][0]["delta"] for one in payloads(response.text)]
         assert {"reasoning_content": "Hm"} in deltas
         assert b'"reasoning"' not in response.content
 
 
-async def test_every_choice_is_whole(tmp_path: Path) -> None:
+async def test_every_choice_is_whole(routed: Routed) -> None:
     def said(index: int, delta: dict[str, Any], finish: str | None = None) -> bytes:
         return data({"choices": [{"index": index, "delta": delta, "finish_reason": finish}]})
 
     parts = [said(0, {"content": "a"}), said(1, {"content": "b"}), said(0, {}, "stop"), said(1, {"content": "c"})]
     whole, half = says(*parts, said(1, {}, "length"), DONE), says(*parts, then="cut")
-    async with ScriptedHost([whole, half]) as host, routed(tmp_path, host) as running:
+    async with ScriptedHost([whole, half]) as host, routed(host) as running:
         text = (await running.chat(stream=True, n=2)).text
         assert content(text) == "abc"
         reasons = [one["choices"][0]["finish_reason"] for one in payloads(text)]
@@ -156,9 +155,9 @@ async def test_every_choice_is_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_headers_say_who_answered_and_why(stream: bool, tmp_path: Path) -> None:
+async def test_headers_say_who_answered_and_why(stream: bool, routed: Routed) -> None:
     script = streams(chunks("Hello")) if stream else answers(200, completion("Hello"))
-    async with ScriptedHost(script) as host, routed(tmp_path, host) as running:
+    async with ScriptedHost(script) as host, routed(host) as running:
         headers = (await running.chat(stream=stream)).headers
         assert headers["x-generation-id"] == rows(running)[0].exchange
         assert headers["x-generation-id"].startswith("gen-")
@@ -169,8 +168,8 @@ async def test_headers_say_who_answered_and_why(stream: bool, tmp_path: Path) ->
         assert headers["content-type"].startswith("text/event-stream" if stream else "application/json")
 
 
-async def test_a_request_that_no_endpoint_can_serve_says_what_removed_each(tmp_path: Path) -> None:
-    async with ScriptedHost([]) as host, routed(tmp_path, host, require={"quantization": ["bf16"]}) as running:
+async def test_a_request_that_no_endpoint_can_serve_says_what_removed_each(routed: Routed) -> None:
+    async with ScriptedHost([]) as host, routed(host, require={"quantization": ["bf16"]}) as running:
         response = await running.chat()
         assert response.status_code == 404
         told = response.json()["error"]
@@ -213,9 +212,9 @@ async def waited(running: Running, comments: int, *silent: Silent) -> str:
     return text
 
 
-async def test_comments_flow_while_the_host_is_silent_and_then_the_answer(tmp_path: Path) -> None:
+async def test_comments_flow_while_the_host_is_silent_and_then_the_answer(routed: Routed) -> None:
     silent = Silent(streams(chunks("Hello")))
-    async with ScriptedHost(silent) as host, routed(tmp_path, host, keepalive="100ms") as running:
+    async with ScriptedHost(silent) as host, routed(host, keepalive="100ms") as running:
         text = await waited(running, 3, silent)
         before, after = text.split(": endpoint a/fp8, attempts 1\n\n")
         assert before == ": keep-alive\n\n" * 3
@@ -224,12 +223,12 @@ async def test_comments_flow_while_the_host_is_silent_and_then_the_answer(tmp_pa
         assert rows(running)[0].client_status == 200
 
 
-async def test_after_comments_the_next_endpoint_still_answers(tmp_path: Path) -> None:
+async def test_after_comments_the_next_endpoint_still_answers(routed: Routed) -> None:
     silent = Silent(answers(500, {}))
     async with (
         ScriptedHost(silent) as first,
         ScriptedHost(streams(chunks("Hello"))) as second,
-        routed(tmp_path, first, second, keepalive="100ms") as running,
+        routed(first, second, keepalive="100ms") as running,
     ):
         text = await waited(running, 1, silent)
         assert ": endpoint b/fp8, attempts 2\n\n" in text
@@ -237,9 +236,9 @@ async def test_after_comments_the_next_endpoint_still_answers(tmp_path: Path) ->
         assert outcomes(running) == [("a/fp8", "server"), ("b/fp8", "ok")]
 
 
-async def test_after_comments_an_error_is_in_the_stream(tmp_path: Path) -> None:
+async def test_after_comments_an_error_is_in_the_stream(routed: Routed) -> None:
     silent = Silent(answers(503, {"error": {"message": "overloaded"}}))
-    async with ScriptedHost(silent) as host, routed(tmp_path, host, keepalive="100ms") as running:
+    async with ScriptedHost(silent) as host, routed(host, keepalive="100ms") as running:
         text = await waited(running, 2, silent)
         told = broken(text)
         assert (told["code"], told["error_code"]) == (503, "server")
@@ -248,9 +247,9 @@ async def test_after_comments_an_error_is_in_the_stream(tmp_path: Path) -> None:
         assert (row.outcome, row.client_status) == ("server", 200)
 
 
-async def test_whole_answers_get_no_padding(tmp_path: Path) -> None:
+async def test_whole_answers_get_no_padding(routed: Routed) -> None:
     silent = Silent(answers(503, {"error": {"message": "overloaded"}}))
-    async with ScriptedHost(silent) as host, routed(tmp_path, host, keepalive="50ms") as running:
+    async with ScriptedHost(silent) as host, routed(host, keepalive="50ms") as running:
         asked = asyncio.create_task(running.chat())
         asyncio.get_running_loop().call_later(0.2, silent.go.set)  # longer than the keep-alive
         assert (await asked).status_code == 503

@@ -1,12 +1,11 @@
 """Whose fault an error is decides who hears of it: the client, the next endpoint, the account, the breaker."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.proxy.routed import content, error, outcomes, routed, rows, until
+from tests.proxy.routed import Routed, content, error, outcomes, rows, until
 from tests.support.gateway import Running
 from tests.support.host import Out, Received, Script, ScriptedHost, answers, chunks, completion, streams
 
@@ -22,11 +21,11 @@ def probed(request: Received) -> bool:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_malformed_request_returns_at_once_in_the_hosts_words(stream: bool, tmp_path: Path) -> None:
+async def test_a_malformed_request_returns_at_once_in_the_hosts_words(stream: bool, routed: Routed) -> None:
     async with (
         ScriptedHost(answers(422, MALFORMED)) as first,
         ScriptedHost(GOOD) as second,
-        routed(tmp_path, first, second) as running,
+        routed(first, second) as running,
     ):
         response = await running.chat(stream=stream)
         assert response.status_code == 422
@@ -38,11 +37,11 @@ async def test_a_malformed_request_returns_at_once_in_the_hosts_words(stream: bo
 
 
 @pytest.mark.parametrize("refusal", [CONTEXT, UNSUPPORTED])
-async def test_what_one_host_rejects_another_may_take(refusal: Any, tmp_path: Path) -> None:
+async def test_what_one_host_rejects_another_may_take(refusal: Any, routed: Routed) -> None:
     async with (
         ScriptedHost(answers(400, refusal)) as first,
         ScriptedHost(GOOD) as second,
-        routed(tmp_path, first, second) as running,
+        routed(first, second) as running,
     ):
         response = await running.chat(stream=True, seed=7)
         assert content(response.text) == "Hello"
@@ -56,13 +55,13 @@ async def test_what_one_host_rejects_another_may_take(refusal: Any, tmp_path: Pa
     [(CONTEXT, "context_length_exceeded", None), (UNSUPPORTED, None, "seed")],
 )
 async def test_the_same_rejection_twice_returns_both_reasons(
-    refusal: Any, code: str | None, param: str | None, tmp_path: Path
+    refusal: Any, code: str | None, param: str | None, routed: Routed
 ) -> None:
     async with (
         ScriptedHost(answers(400, refusal)) as first,
         ScriptedHost(answers(400, refusal)) as second,
         ScriptedHost(GOOD) as third,
-        routed(tmp_path, first, second, third) as running,
+        routed(first, second, third) as running,
     ):
         response = await running.chat(stream=True, seed=7)
         assert response.status_code == 400
@@ -75,12 +74,12 @@ async def test_the_same_rejection_twice_returns_both_reasons(
         assert rows(running)[-1].client_status == 400
 
 
-async def test_a_host_that_asked_to_wait_is_tried_last(tmp_path: Path) -> None:
+async def test_a_host_that_asked_to_wait_is_tried_last(routed: Routed) -> None:
     busy = answers(429, {"error": {"message": "slow down"}}, {"retry-after": "60"})
     async with (
         ScriptedHost([busy, GOOD]) as first,
         ScriptedHost([GOOD, GOOD, answers(500, {})]) as second,
-        routed(tmp_path, first, second) as running,
+        routed(first, second) as running,
     ):
         for _ in range(3):
             assert content((await running.chat(stream=True)).text) == "Hello"
@@ -91,11 +90,11 @@ async def test_a_host_that_asked_to_wait_is_tried_last(tmp_path: Path) -> None:
         ]
 
 
-async def test_a_refused_key_is_probed_and_its_endpoints_are_left_alone(tmp_path: Path) -> None:
+async def test_a_refused_key_is_probed_and_its_endpoints_are_left_alone(routed: Routed) -> None:
     async with (
         ScriptedHost(answers(401, BAD_KEY)) as first,
         ScriptedHost(GOOD) as second,
-        routed(tmp_path, first, second) as running,
+        routed(first, second) as running,
     ):
         assert content((await running.chat(stream=True)).text) == "Hello"
         await until(lambda: len(first.requests) == 2)
@@ -107,12 +106,12 @@ async def test_a_refused_key_is_probed_and_its_endpoints_are_left_alone(tmp_path
         assert len(first.requests) == 2
 
 
-async def test_a_key_that_the_probe_finds_good_stays_in_use(tmp_path: Path) -> None:
+async def test_a_key_that_the_probe_finds_good_stays_in_use(routed: Routed) -> None:
     scripts: list[Script] = [answers(403, {"error": {"message": "no access"}}), answers(200, completion("Hi")), GOOD]
     async with (
         ScriptedHost(scripts) as first,
         ScriptedHost(GOOD) as second,
-        routed(tmp_path, first, second) as running,
+        routed(first, second) as running,
     ):
         await running.chat(stream=True)
         await until(lambda: len(first.requests) == 2)
@@ -120,7 +119,7 @@ async def test_a_key_that_the_probe_finds_good_stays_in_use(tmp_path: Path) -> N
         assert outcomes(running) == [("a/fp8", "account"), ("b/fp8", "ok"), ("a/fp8", "ok")]
 
 
-async def test_one_probe_at_a_time(tmp_path: Path) -> None:
+async def test_one_probe_at_a_time(routed: Routed) -> None:
     probes = 0
 
     async def script(request: Received, out: Out) -> None:
@@ -130,19 +129,19 @@ async def test_one_probe_at_a_time(tmp_path: Path) -> None:
             await out.stall()
         await answers(401, BAD_KEY)(request, out)
 
-    async with ScriptedHost(script) as first, ScriptedHost(GOOD) as second, routed(tmp_path, first, second) as running:
+    async with ScriptedHost(script) as first, ScriptedHost(GOOD) as second, routed(first, second) as running:
         for _ in range(3):
             await running.chat(stream=True)
         await until(lambda: probes > 0)
         assert probes == 1
 
 
-async def test_repeated_faults_open_the_breaker(tmp_path: Path) -> None:
+async def test_repeated_faults_open_the_breaker(routed: Routed) -> None:
     async def script(request: Received, out: Out) -> None:
         await first.until(lambda: len(first.requests) == 5)  # all were planned before one has failed
         await answers(500, {})(request, out)
 
-    async with ScriptedHost(script) as first, ScriptedHost(GOOD) as second, routed(tmp_path, first, second) as running:
+    async with ScriptedHost(script) as first, ScriptedHost(GOOD) as second, routed(first, second) as running:
         responses = await asyncio.gather(*(running.chat(stream=True) for _ in range(5)))
         assert [content(response.text) for response in responses] == ["Hello"] * 5
         await opened(running, "a/fp8")
@@ -150,19 +149,19 @@ async def test_repeated_faults_open_the_breaker(tmp_path: Path) -> None:
         assert len(first.requests) == 5, "an open breaker is not asked"
 
 
-async def test_when_every_breaker_is_open_they_are_asked_anyway(tmp_path: Path) -> None:
-    async with ScriptedHost([*[answers(500, {})] * 5, GOOD]) as only, routed(tmp_path, only) as running:
+async def test_when_every_breaker_is_open_they_are_asked_anyway(routed: Routed) -> None:
+    async with ScriptedHost([*[answers(500, {})] * 5, GOOD]) as only, routed(only) as running:
         for _ in range(5):
             assert (await running.chat(stream=True)).status_code == 503
         await opened(running, "a/fp8")
         assert content((await running.chat(stream=True)).text) == "Hello"
 
 
-async def test_the_request_is_sent_on_as_it_came(tmp_path: Path) -> None:
+async def test_the_request_is_sent_on_as_it_came(routed: Routed) -> None:
     async with (
         ScriptedHost(answers(500, {})) as first,
         ScriptedHost(GOOD) as second,
-        routed(tmp_path, first, second) as running,
+        routed(first, second) as running,
     ):
         await running.chat("Say it", stream=True, temperature=0.5, seed=7, unknown={"a": [1]})
         bodies = [host.requests[0].json() for host in (first, second)]

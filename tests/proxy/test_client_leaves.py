@@ -3,21 +3,18 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from tests.proxy.routed import ROLE, STOP, WORD, chunk, outcomes, payloads, routed, rows, stalls, until
+from tests.proxy.routed import ROLE, STOP, WORD, Routed, chunk, outcomes, payloads, rows, stalls, until
 from tests.support.gateway import Running
 from tests.support.host import Out, Received, ScriptedHost, answers, chunks, streams
 
 BODY = {"model": "deepseek-v3.2", "messages": [{"role": "user", "content": "Hi " * 100}]}
 PIECE = chunk({"content": "x" * 65_536})
 MANY = 800  # pieces: 50 MB
-
-pytestmark = pytest.mark.parametrize("sink", ["direct", "asgi"])
 
 
 async def leaves_after(running: Running, host: ScriptedHost, stream: bool) -> None:
@@ -29,8 +26,8 @@ async def leaves_after(running: Running, host: ScriptedHost, stream: bool) -> No
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_while_waiting(stream: bool, sink: str, tmp_path: Path) -> None:
-    async with ScriptedHost(stalls) as host, routed(tmp_path, host, settings={"sink": sink}) as running:
+async def test_while_waiting(stream: bool, routed: Routed) -> None:
+    async with ScriptedHost(stalls) as host, routed(host) as running:
         await leaves_after(running, host, stream)
         await host.until(lambda: host.gone == 1)
         await until(lambda: bool(rows(running)))
@@ -41,11 +38,9 @@ async def test_while_waiting(stream: bool, sink: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("habit", "completion_tokens"), [("stops", 0), ("bills", 20)])
-async def test_what_a_host_is_known_to_bill_is_booked(
-    habit: str, completion_tokens: int, sink: str, tmp_path: Path
-) -> None:
-    settings = {"sink": sink, "endpoint": {"cancel": habit}}
-    async with ScriptedHost(stalls) as host, routed(tmp_path, host, settings=settings) as running:
+async def test_what_a_host_is_known_to_bill_is_booked(habit: str, completion_tokens: int, routed: Routed) -> None:
+    settings = {"endpoint": {"cancel": habit}}
+    async with ScriptedHost(stalls) as host, routed(host, settings=settings) as running:
         asked = asyncio.create_task(running.chat(stream=True, max_tokens=20))
         await until(lambda: len(host.requests) == 1)
         asked.cancel()
@@ -53,7 +48,7 @@ async def test_what_a_host_is_known_to_bill_is_booked(
         assert rows(running)[0].completion_tokens == completion_tokens
 
 
-async def test_before_a_connection_was_made_nothing_is_billed(sink: str, tmp_path: Path) -> None:
+async def test_before_a_connection_was_made_nothing_is_billed(routed: Routed) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -62,7 +57,7 @@ async def test_before_a_connection_was_made_nothing_is_billed(sink: str, tmp_pat
             one.setblocking(False)
             one.connect_ex(listener.getsockname())
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        async with routed(tmp_path, url, settings={"sink": sink}, timeouts={"connect": "10s"}) as running:
+        async with routed(url, timeouts={"connect": "10s"}) as running:
             asked = asyncio.create_task(running.chat(stream=True))
             while not await running.metric("gateway_in_flight"):
                 pass
@@ -73,13 +68,13 @@ async def test_before_a_connection_was_made_nothing_is_billed(sink: str, tmp_pat
             one.close()
 
 
-async def test_while_streaming(sink: str, tmp_path: Path) -> None:
+async def test_while_streaming(routed: Routed) -> None:
     async def script(_: Received, out: Out) -> None:
         await out.head(200)
         await out.send(ROLE + WORD + WORD)
         await out.stall()
 
-    async with ScriptedHost(script) as host, routed(tmp_path, host, settings={"sink": sink}) as running:
+    async with ScriptedHost(script) as host, routed(host) as running:
         async with running.client.stream("POST", "/v1/chat/completions", json={**BODY, "stream": True}) as response:
             assert b"Hello" in await anext(response.aiter_raw())
         await host.until(lambda: host.gone == 1)
@@ -92,11 +87,11 @@ async def test_while_streaming(sink: str, tmp_path: Path) -> None:
         assert row.prompt_tokens > 50
 
 
-async def test_between_two_attempts(sink: str, tmp_path: Path) -> None:
+async def test_between_two_attempts(routed: Routed) -> None:
     async with (
         ScriptedHost(answers(500, {})) as first,
         ScriptedHost(stalls) as second,
-        routed(tmp_path, first, second, settings={"sink": sink}) as running,
+        routed(first, second) as running,
     ):
         await leaves_after(running, second, stream=True)
         await second.until(lambda: second.gone == 1)
@@ -104,10 +99,10 @@ async def test_between_two_attempts(sink: str, tmp_path: Path) -> None:
         assert outcomes(running) == [("a/fp8", "server"), ("b/fp8", "cancelled")]
 
 
-async def test_after_the_end_it_is_no_cancel(sink: str, tmp_path: Path) -> None:
+async def test_after_the_end_it_is_no_cancel(routed: Routed) -> None:
     async with (
         ScriptedHost(streams(chunks("Hello"))) as host,
-        routed(tmp_path, host, settings={"sink": sink}) as running,
+        routed(host) as running,
     ):
         async with running.client.stream("POST", "/v1/chat/completions", json={**BODY, "stream": True}) as response:
             async for part in response.aiter_raw():
@@ -117,7 +112,7 @@ async def test_after_the_end_it_is_no_cancel(sink: str, tmp_path: Path) -> None:
         assert outcomes(running) == [("a/fp8", "ok")]
 
 
-async def test_a_slow_client_holds_its_host_back(sink: str, tmp_path: Path) -> None:
+async def test_a_slow_client_holds_its_host_back(routed: Routed) -> None:
     sent = 0
 
     async def script(_: Received, out: Out) -> None:
@@ -130,7 +125,7 @@ async def test_a_slow_client_holds_its_host_back(sink: str, tmp_path: Path) -> N
         await out.send(STOP + b"data: [DONE]\n\n")
         await out.end()
 
-    async with ScriptedHost(script) as host, routed(tmp_path, host, settings={"sink": sink}) as running:
+    async with ScriptedHost(script) as host, routed(host) as running:
         async with Slow(running) as response:
             await still(lambda: sent)
             assert sent < MANY / 4, "the host was not held back"
@@ -140,7 +135,7 @@ async def test_a_slow_client_holds_its_host_back(sink: str, tmp_path: Path) -> N
         assert outcomes(running) == [("a/fp8", "ok")]
 
 
-async def test_a_slow_client_is_no_silence_of_the_host(sink: str, tmp_path: Path) -> None:
+async def test_a_slow_client_is_no_silence_of_the_host(routed: Routed) -> None:
     """A client that takes nothing for longer than the gap still gets the whole answer."""
     held = asyncio.Event()
 
@@ -154,7 +149,7 @@ async def test_a_slow_client_is_no_silence_of_the_host(sink: str, tmp_path: Path
 
     async with (
         ScriptedHost(script) as host,
-        routed(tmp_path, host, settings={"sink": sink}, timeouts={"gap": "200ms"}) as running,
+        routed(host, timeouts={"gap": "200ms"}) as running,
     ):
         async with Slow(running) as response:
             asyncio.get_running_loop().call_later(0.5, held.set)  # longer than the gap
@@ -164,7 +159,7 @@ async def test_a_slow_client_is_no_silence_of_the_host(sink: str, tmp_path: Path
         assert outcomes(running) == [("a/fp8", "ok")]
 
 
-async def test_a_slow_client_that_leaves(sink: str, tmp_path: Path) -> None:
+async def test_a_slow_client_that_leaves(routed: Routed) -> None:
     sent = 0
 
     async def script(_: Received, out: Out) -> None:
@@ -175,7 +170,7 @@ async def test_a_slow_client_that_leaves(sink: str, tmp_path: Path) -> None:
             await out.send(PIECE)
             sent += 1
 
-    async with ScriptedHost(script) as host, routed(tmp_path, host, settings={"sink": sink}) as running:
+    async with ScriptedHost(script) as host, routed(host) as running:
         async with Slow(running):
             await still(lambda: sent)
         await host.until(lambda: host.gone == 1)
@@ -183,7 +178,7 @@ async def test_a_slow_client_that_leaves(sink: str, tmp_path: Path) -> None:
         assert outcomes(running) == [("a/fp8", "cancelled")]
 
 
-async def test_many_streams_at_once_do_not_mix(sink: str, tmp_path: Path) -> None:
+async def test_many_streams_at_once_do_not_mix(routed: Routed) -> None:
     async def script(request: Received, out: Out) -> None:
         word = request.json()["messages"][0]["content"]
         answer = [word] * 20
@@ -194,7 +189,7 @@ async def test_many_streams_at_once_do_not_mix(sink: str, tmp_path: Path) -> Non
         said = "".join(one["choices"][0]["delta"].get("content", "") for one in payloads(response.text))
         assert said == " ".join([f"w{number}"] * 20)
 
-    async with ScriptedHost(script) as host, routed(tmp_path, host, settings={"sink": sink}) as running:
+    async with ScriptedHost(script) as host, routed(host) as running:
         await asyncio.gather(*(ask(running, number) for number in range(50)))
         assert len(rows(running)) == 50
 

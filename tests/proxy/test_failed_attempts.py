@@ -7,11 +7,11 @@ import pytest
 
 from tests.proxy.routed import stalls
 from tests.proxy.world import GOOD, Make
-from tests.support.gateway import gateway, write_policy
+from tests.support.gateway import Gateway, write_policy
 from tests.support.host import Out, Received, ScriptedHost, chunks, streams
 
 
-async def test_a_host_that_goes_on_after_an_error_in_its_stream_is_hung_up_on(tmp_path: Path) -> None:
+async def test_a_host_that_goes_on_after_an_error_in_its_stream_is_hung_up_on(gateway: Gateway, tmp_path: Path) -> None:
     hung_up = asyncio.Event()
 
     async def errs_and_stays(_: Received, out: Out) -> None:
@@ -22,7 +22,7 @@ async def test_a_host_that_goes_on_after_an_error_in_its_stream_is_hung_up_on(tm
 
     async with ScriptedHost(errs_and_stays) as bad, ScriptedHost(streams(chunks("Hello"))) as good:
         write_policy(tmp_path / "policies", "in-order", prefer={}, pick={"how": "best", "explore": "0%"})
-        async with gateway(tmp_path, {"a": bad.url, "b": good.url}, default_policy="in-order") as running:
+        async with gateway({"a": bad.url, "b": good.url}, default_policy="in-order") as running:
             answer = await running.chat(stream=True)
             assert answer.headers["x-gateway-endpoint"] == "b"
             assert "Hello" in answer.text

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from tests.proxy.routed import (
     ROLE,
     STOP,
     WORD,
+    Routed,
     broken,
     chunk,
     content,
@@ -21,7 +21,6 @@ from tests.proxy.routed import (
     nobody,
     outcomes,
     payloads,
-    routed,
     rows,
     says,
     stalls,
@@ -76,12 +75,12 @@ BEFORE_THE_FIRST_TOKEN: dict[str, tuple[Script, str]] = {
 
 
 @pytest.mark.parametrize("case", BEFORE_THE_FIRST_TOKEN)
-async def test_the_next_endpoint_answers_and_nobody_notices(case: str, tmp_path: Path) -> None:
+async def test_the_next_endpoint_answers_and_nobody_notices(case: str, routed: Routed) -> None:
     script, fault = BEFORE_THE_FIRST_TOKEN[case]
     async with (
         ScriptedHost(script) as bad,
         ScriptedHost(GOOD) as good,
-        routed(tmp_path, bad, good, **QUICK) as running,
+        routed(bad, good, **QUICK) as running,
     ):
         response = await running.chat(stream=True)
         assert outcomes(running) == [("a/fp8", fault), ("b/fp8", "ok")]
@@ -95,11 +94,11 @@ async def test_the_next_endpoint_answers_and_nobody_notices(case: str, tmp_path:
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("unreachable", [nobody, full])
 async def test_a_host_that_cannot_be_reached(
-    unreachable: Callable[[], AbstractContextManager[str]], stream: bool, tmp_path: Path
+    unreachable: Callable[[], AbstractContextManager[str]], stream: bool, routed: Routed
 ) -> None:
     script = GOOD if stream else answers(200, completion("Hello world"))
     with unreachable() as url:
-        async with ScriptedHost(script) as good, routed(tmp_path, url, good, **QUICK) as running:
+        async with ScriptedHost(script) as good, routed(url, good, **QUICK) as running:
             response = await running.chat(stream=stream)
             assert response.status_code == 200
             assert outcomes(running) == [("a/fp8", "refused"), ("b/fp8", "ok")]
@@ -120,12 +119,12 @@ WHOLE_FAULTS: dict[str, tuple[Script, str]] = {
 
 
 @pytest.mark.parametrize("case", WHOLE_FAULTS)
-async def test_whole_answers_fail_over_too(case: str, tmp_path: Path) -> None:
+async def test_whole_answers_fail_over_too(case: str, routed: Routed) -> None:
     script, fault = WHOLE_FAULTS[case]
     async with (
         ScriptedHost(script) as bad,
         ScriptedHost(answers(200, completion("Hello world"))) as good,
-        routed(tmp_path, bad, good) as running,
+        routed(bad, good) as running,
     ):
         response = await running.chat()
         assert outcomes(running) == [("a/fp8", fault), ("b/fp8", "ok")]
@@ -148,12 +147,12 @@ AFTER_THE_FIRST_TOKEN: dict[str, tuple[Script, str]] = {
 
 
 @pytest.mark.parametrize("case", AFTER_THE_FIRST_TOKEN)
-async def test_after_the_first_token_a_fault_is_a_loud_end(case: str, tmp_path: Path) -> None:
+async def test_after_the_first_token_a_fault_is_a_loud_end(case: str, routed: Routed) -> None:
     script, fault = AFTER_THE_FIRST_TOKEN[case]
     async with (
         ScriptedHost(script) as bad,
         ScriptedHost(GOOD) as other,
-        routed(tmp_path, bad, other, **QUICK) as running,
+        routed(bad, other, **QUICK) as running,
     ):
         response = await running.chat(stream=True)
         assert response.status_code == 200
@@ -170,30 +169,30 @@ async def test_after_the_first_token_a_fault_is_a_loud_end(case: str, tmp_path: 
 
 @pytest.mark.parametrize("part", [b"data: {nonsense\n\n", data(OVERLOADED)])
 @pytest.mark.parametrize("start", [ROLE, ROLE + WORD])
-async def test_a_host_whose_answer_is_of_no_use_is_closed(part: bytes, start: bytes, tmp_path: Path) -> None:
+async def test_a_host_whose_answer_is_of_no_use_is_closed(part: bytes, start: bytes, routed: Routed) -> None:
     rewriting = {"endpoint": {"dialect": {"null_usage": True}}}
     async with (
         ScriptedHost(says(start, part, then="stall")) as bad,
-        routed(tmp_path, bad, settings=rewriting) as running,
+        routed(bad, settings=rewriting) as running,
     ):
         await running.chat(stream=True)
         await bad.until(lambda: bad.gone == 1)
 
 
-async def test_a_host_that_sends_comments_for_ever_after_its_first_token_has_stalled(tmp_path: Path) -> None:
+async def test_a_host_that_sends_comments_for_ever_after_its_first_token_has_stalled(routed: Routed) -> None:
     async def script(_: Received, out: Out) -> None:
         await out.head(200)
         await out.send(ROLE + WORD)
         while True:
             await out.send(b": keep-alive\n\n")
 
-    async with ScriptedHost(script) as bad, routed(tmp_path, bad, **QUICK) as running:
+    async with ScriptedHost(script) as bad, routed(bad, **QUICK) as running:
         response = await running.chat(stream=True)
         assert broken(response.text)["error_code"] == "timeout_gap"
 
 
-async def test_the_finish_chunk_and_then_a_cut_is_a_good_end(tmp_path: Path) -> None:
-    async with ScriptedHost(says(ROLE, WORD, STOP, then="cut")) as host, routed(tmp_path, host) as running:
+async def test_the_finish_chunk_and_then_a_cut_is_a_good_end(routed: Routed) -> None:
+    async with ScriptedHost(says(ROLE, WORD, STOP, then="cut")) as host, routed(host) as running:
         response = await running.chat(stream=True)
         assert response.text.endswith("data: [DONE]\n\n")
         assert payloads(response.text)[-1]["choices"][0]["finish_reason"] == "stop"
@@ -201,23 +200,23 @@ async def test_the_finish_chunk_and_then_a_cut_is_a_good_end(tmp_path: Path) -> 
         assert (row.outcome, row.usage_source) == ("ok", "estimated")
 
 
-async def test_the_finish_chunk_and_then_silence_is_a_good_end(tmp_path: Path) -> None:
-    async with ScriptedHost(says(ROLE, WORD, STOP, then="stall")) as host, routed(tmp_path, host, **QUICK) as running:
+async def test_the_finish_chunk_and_then_silence_is_a_good_end(routed: Routed) -> None:
+    async with ScriptedHost(says(ROLE, WORD, STOP, then="stall")) as host, routed(host, **QUICK) as running:
         response = await running.chat(stream=True)
         assert response.text.endswith("data: [DONE]\n\n")
         assert outcomes(running) == [("a/fp8", "ok")]
         await host.until(lambda: host.gone == 1)  # the connection is not left open
 
 
-async def test_a_host_that_never_ends_after_done_is_closed(tmp_path: Path) -> None:
-    async with ScriptedHost(says(ROLE, WORD, STOP, DONE, then="stall")) as host, routed(tmp_path, host) as running:
+async def test_a_host_that_never_ends_after_done_is_closed(routed: Routed) -> None:
+    async with ScriptedHost(says(ROLE, WORD, STOP, DONE, then="stall")) as host, routed(host) as running:
         response = await running.chat(stream=True)
         assert response.text.endswith("data: [DONE]\n\n")
         await host.until(lambda: host.gone == 1)
 
 
-async def test_a_host_that_closes_right_after_done(tmp_path: Path) -> None:
-    async with ScriptedHost(says(ROLE, WORD, STOP, DONE, then="cut")) as host, routed(tmp_path, host) as running:
+async def test_a_host_that_closes_right_after_done(routed: Routed) -> None:
+    async with ScriptedHost(says(ROLE, WORD, STOP, DONE, then="cut")) as host, routed(host) as running:
         for _ in range(3):
             response = await running.chat(stream=True)
             assert response.text.endswith("data: [DONE]\n\n")
@@ -225,26 +224,26 @@ async def test_a_host_that_closes_right_after_done(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_connections_to_hosts_are_kept(stream: bool, tmp_path: Path) -> None:
+async def test_connections_to_hosts_are_kept(stream: bool, routed: Routed) -> None:
     script = GOOD if stream else answers(200, completion("Hello"))
-    async with ScriptedHost(script) as host, routed(tmp_path, host) as running:
+    async with ScriptedHost(script) as host, routed(host) as running:
         for _ in range(5):
             await running.chat(stream=stream)
         assert host.accepted == 1
 
 
-async def test_connections_are_kept_after_errors_that_end_well(tmp_path: Path) -> None:
+async def test_connections_are_kept_after_errors_that_end_well(routed: Routed) -> None:
     scripts = [answers(429, {}), answers(500, {}), answers(400, {}), GOOD]
-    async with ScriptedHost(scripts) as host, routed(tmp_path, host) as running:
+    async with ScriptedHost(scripts) as host, routed(host) as running:
         for _ in scripts:
             await running.chat(stream=True)
         assert host.accepted == 1
 
 
-async def test_a_whole_answer_has_its_own_time(tmp_path: Path) -> None:
+async def test_a_whole_answer_has_its_own_time(routed: Routed) -> None:
     async with (
         ScriptedHost(says(b"\n\n", then="stall")) as bad,
-        routed(tmp_path, bad, timeouts={"total": "300ms"}) as running,
+        routed(bad, timeouts={"total": "300ms"}) as running,
     ):
         response = await running.chat()
         assert response.status_code == 504
@@ -267,7 +266,7 @@ async def test_a_whole_answer_has_its_own_time(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("stream", [True, False])
 async def test_when_all_fail_the_client_hears_why(
-    scripts: list[Script], status: int, code: str, stream: bool, tmp_path: Path
+    scripts: list[Script], status: int, code: str, stream: bool, routed: Routed
 ) -> None:
     policy: dict[str, Any] = {
         "attempts": {"max": 4, "within": "1s"},
@@ -276,7 +275,7 @@ async def test_when_all_fail_the_client_hears_why(
     async with (
         ScriptedHost(scripts[0]) as first,
         ScriptedHost(scripts[1]) as second,
-        routed(tmp_path, first, second, **policy) as running,
+        routed(first, second, **policy) as running,
     ):
         response = await running.chat(stream=stream)
         assert response.status_code == status
@@ -293,12 +292,12 @@ async def test_when_all_fail_the_client_hears_why(
         assert (last.last, last.client_status, last.client_ttft) == (True, status, None)
 
 
-async def test_attempts_are_bounded(tmp_path: Path) -> None:
+async def test_attempts_are_bounded(routed: Routed) -> None:
     async with (
         ScriptedHost(answers(500, {})) as one,
         ScriptedHost(answers(500, {})) as two,
         ScriptedHost(GOOD) as three,
-        routed(tmp_path, one, two, three, attempts={"max": 2}) as running,
+        routed(one, two, three, attempts={"max": 2}) as running,
     ):
         response = await running.chat(stream=True)
         assert response.status_code == 503
@@ -306,12 +305,12 @@ async def test_attempts_are_bounded(tmp_path: Path) -> None:
         assert not three.requests
 
 
-async def test_attempts_share_their_time(tmp_path: Path) -> None:
+async def test_attempts_share_their_time(routed: Routed) -> None:
     budget = {"attempts": {"max": 4, "within": "300ms"}, "timeouts": {"first_token_per_10k": "0s"}}
     async with (
         ScriptedHost(stalls) as one,
         ScriptedHost(GOOD) as two,
-        routed(tmp_path, one, two, **budget) as running,
+        routed(one, two, **budget) as running,
     ):
         response = await running.chat(stream=True)
         assert response.status_code == 504

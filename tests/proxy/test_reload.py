@@ -1,11 +1,10 @@
 """Saving a policy switches traffic; a broken file changes nothing and is counted."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
-from tests.proxy.routed import FIXED, error, routed
+from tests.proxy.routed import FIXED, Routed, error
 from tests.support.gateway import Running, write_policy
 from tests.support.host import ScriptedHost, answers, completion
 
@@ -22,8 +21,8 @@ async def served_by(running: Running, policy: str = "test") -> str:
     return (await running.chat(model=f"deepseek-v3.2:{policy}")).headers["x-gateway-endpoint"]
 
 
-async def test_an_edit_takes_effect_and_a_broken_one_does_not(tmp_path: Path) -> None:
-    async with ScriptedHost(ANSWER) as a, ScriptedHost(ANSWER) as b, routed(tmp_path, a, b) as running:
+async def test_an_edit_takes_effect_and_a_broken_one_does_not(routed: Routed) -> None:
+    async with ScriptedHost(ANSWER) as a, ScriptedHost(ANSWER) as b, routed(a, b) as running:
         assert await served_by(running) == "a/fp8"
         write_policy(running.policies, "test", **FIXED, require={"only": ["b/fp8"]})
         await reloads(running, "ok", 1)
@@ -42,8 +41,8 @@ async def test_an_edit_takes_effect_and_a_broken_one_does_not(tmp_path: Path) ->
         assert (await running.client.get("/health/ready")).json()["policy_problems"] == []
 
 
-async def test_a_new_policy_can_be_asked_for_and_a_removed_one_cannot(tmp_path: Path) -> None:
-    async with ScriptedHost(ANSWER) as a, ScriptedHost(ANSWER) as b, routed(tmp_path, a, b) as running:
+async def test_a_new_policy_can_be_asked_for_and_a_removed_one_cannot(routed: Routed) -> None:
+    async with ScriptedHost(ANSWER) as a, ScriptedHost(ANSWER) as b, routed(a, b) as running:
         assert (await running.chat(model="deepseek-v3.2:mine")).status_code == 404
         write_policy(running.policies, "mine", require={"only": ["b/fp8"]})
         await reloads(running, "ok", 1)
@@ -55,9 +54,9 @@ async def test_a_new_policy_can_be_asked_for_and_a_removed_one_cannot(tmp_path: 
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_request_under_way_keeps_its_policy(stream: bool, tmp_path: Path) -> None:
+async def test_a_request_under_way_keeps_its_policy(stream: bool, routed: Routed) -> None:
     """A policy that is removed while its request fails over still says where to go next."""
-    async with ScriptedHost(answers(500, {})) as a, ScriptedHost(ANSWER) as b, routed(tmp_path, a, b) as running:
+    async with ScriptedHost(answers(500, {})) as a, ScriptedHost(ANSWER) as b, routed(a, b) as running:
         asked = asyncio.create_task(running.chat(stream=stream))
         await a.until(lambda: bool(a.requests))
         (running.policies / "test.yaml").unlink()

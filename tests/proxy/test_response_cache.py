@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from gateway.cache.key import PREFIX
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
-from tests.proxy.routed import DONE, ROLE, WORD, chunk, content, data, payloads, routed, rows, says, until
+from tests.proxy.routed import DONE, ROLE, WORD, Routed, chunk, content, data, payloads, rows, says, until
 from tests.support.gateway import Running, write_policy
 from tests.support.host import ScriptedHost, answers, chunks, completion, streams, usage
 from tests.support.valkey import running as valkey_running
@@ -53,9 +53,9 @@ def text_of(response: httpx.Response, stream: bool) -> str:
 
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("second", [True, False])
-async def test_an_answer_is_given_again_in_either_mode(first: bool, second: bool, store: str, tmp_path: Path) -> None:
+async def test_an_answer_is_given_again_in_either_mode(first: bool, second: bool, store: str, routed: Routed) -> None:
     script = streams(chunks("Hello world", used=USED)) if first else answers(200, completion("Hello world", used=USED))
-    async with ScriptedHost([script]) as host, routed(tmp_path, host, store=store) as running:
+    async with ScriptedHost([script]) as host, routed(host, store=store) as running:
         await connected(running)
         miss = await running.chat(stream=first, headers=ON)
         assert miss.headers["x-gateway-cache"] == "miss"
@@ -78,9 +78,9 @@ async def test_an_answer_is_given_again_in_either_mode(first: bool, second: bool
         assert len(host.requests) == 1
 
 
-async def test_the_policy_may_cache_and_the_header_may_not(store: str, tmp_path: Path) -> None:
+async def test_the_policy_may_cache_and_the_header_may_not(store: str, routed: Routed) -> None:
     scripts = [answers(200, completion(text)) for text in ("one", "two", "three")]
-    async with ScriptedHost(scripts) as host, routed(tmp_path, host, store=store, cache={"ttl": "5m"}) as running:
+    async with ScriptedHost(scripts) as host, routed(host, store=store, cache={"ttl": "5m"}) as running:
         await connected(running)
         await running.chat()
         await stored(store)
@@ -94,11 +94,11 @@ async def test_the_policy_may_cache_and_the_header_may_not(store: str, tmp_path:
                 pass
 
 
-async def test_tenants_do_not_share(store: str, tmp_path: Path) -> None:
+async def test_tenants_do_not_share(store: str, routed: Routed) -> None:
     keys = {"GATEWAY_API_KEYS": "one:sk-one-0123456789abcdef,two:sk-two-0123456789abcdef"}
     async with (
         ScriptedHost([answers(200, completion("for one")), answers(200, completion("for two"))]) as host,
-        routed(tmp_path, host, store=store, settings={"environ": keys}) as running,
+        routed(host, store=store, settings={"environ": keys}) as running,
     ):
         await connected(running)
         one = {"authorization": "Bearer sk-one-0123456789abcdef", **ON}
@@ -109,14 +109,14 @@ async def test_tenants_do_not_share(store: str, tmp_path: Path) -> None:
         assert text_of(await running.chat(headers=one), False) == "for one"
 
 
-async def test_a_policy_that_constrains_endpoints_does_not_share(store: str, tmp_path: Path) -> None:
+async def test_a_policy_that_constrains_endpoints_does_not_share(store: str, routed: Routed, tmp_path: Path) -> None:
     policies = tmp_path / "policies"
     write_policy(policies, "only-a", require={"only": ["a/fp8"]}, cache={"ttl": "5m"})
     write_policy(policies, "only-b", require={"only": ["b/fp8"]}, cache={"ttl": "5m"})
     async with (
         ScriptedHost(answers(200, completion("from a"))) as a,
         ScriptedHost(answers(200, completion("from b"))) as b,
-        routed(tmp_path, a, b, store=store) as running,
+        routed(a, b, store=store) as running,
     ):
         await connected(running)
         assert text_of(await running.chat(model="deepseek-v3.2:only-a"), False) == "from a"
@@ -136,9 +136,9 @@ UNCLEAN = {
 
 
 @pytest.mark.parametrize("case", UNCLEAN)
-async def test_what_did_not_end_well_is_not_given_again(case: str, store: str, tmp_path: Path) -> None:
+async def test_what_did_not_end_well_is_not_given_again(case: str, store: str, routed: Routed) -> None:
     good = streams(chunks("Hello"))
-    async with ScriptedHost([UNCLEAN[case], good, good]) as host, routed(tmp_path, host, store=store) as running:
+    async with ScriptedHost([UNCLEAN[case], good, good]) as host, routed(host, store=store) as running:
         await connected(running)
         await running.chat(stream=True, headers=ON)
         again = await running.chat(stream=True, headers=ON)
@@ -147,7 +147,7 @@ async def test_what_did_not_end_well_is_not_given_again(case: str, store: str, t
         assert (await running.chat(stream=True, headers=ON)).headers["x-gateway-cache"] == "hit"
 
 
-async def test_tool_calls_are_given_again_whole(store: str, tmp_path: Path) -> None:
+async def test_tool_calls_are_given_again_whole(store: str, routed: Routed) -> None:
     parts = [
         chunk({"role": "assistant", "content": None}),
         chunk(
@@ -158,7 +158,7 @@ async def test_tool_calls_are_given_again_whole(store: str, tmp_path: Path) -> N
     ]
     async with (
         ScriptedHost([says(*parts, chunk({}, "tool_calls"), DONE)]) as host,
-        routed(tmp_path, host, store=store) as running,
+        routed(host, store=store) as running,
     ):
         await connected(running)
         await running.chat(stream=True, headers=ON)
@@ -171,19 +171,19 @@ async def test_tool_calls_are_given_again_whole(store: str, tmp_path: Path) -> N
 # --- a store in trouble: always the host's answer, never an error
 
 
-async def test_a_store_that_is_down(tmp_path: Path) -> None:
-    async with ScriptedHost(answers(200, completion("Hello"))) as host, routed(tmp_path, host) as running:
+async def test_a_store_that_is_down(routed: Routed) -> None:
+    async with ScriptedHost(answers(200, completion("Hello"))) as host, routed(host) as running:
         for _ in range(2):
             response = await running.chat(headers=ON)
             assert (response.headers["x-gateway-cache"], text_of(response, False)) == ("miss", "Hello")
 
 
-async def test_a_store_that_ends_and_comes_back(tmp_path: Path) -> None:
+async def test_a_store_that_ends_and_comes_back(routed: Routed, tmp_path: Path) -> None:
     folder = StateFolder(tmp_path / "valkey")
     folder.open()
     server = EmbeddedStore(folder)
     url = server.start()
-    async with ScriptedHost(answers(200, completion("Hello"))) as host, routed(tmp_path, host, store=url) as running:
+    async with ScriptedHost(answers(200, completion("Hello"))) as host, routed(host, store=url) as running:
         await connected(running)
         await running.chat(headers=ON)
         await stored(url)
@@ -203,10 +203,10 @@ async def held(store: str) -> AsyncIterator[Any]:
         yield between
 
 
-async def test_a_store_that_does_not_answer_is_not_waited_for(held: Any, tmp_path: Path) -> None:
+async def test_a_store_that_does_not_answer_is_not_waited_for(held: Any, routed: Routed) -> None:
     async with (
         ScriptedHost(answers(200, completion("Hello"))) as host,
-        routed(tmp_path, host, store=held.url) as running,
+        routed(host, store=held.url) as running,
     ):
         await connected(running)
         held.hold()
@@ -215,10 +215,10 @@ async def test_a_store_that_does_not_answer_is_not_waited_for(held: Any, tmp_pat
         held.release()
 
 
-async def test_a_client_that_leaves_while_the_store_is_asked(held: Any, tmp_path: Path) -> None:
+async def test_a_client_that_leaves_while_the_store_is_asked(held: Any, routed: Routed) -> None:
     async with (
         ScriptedHost(answers(200, completion("Hello"))) as host,
-        routed(tmp_path, host, store=held.url) as running,
+        routed(host, store=held.url) as running,
     ):
         await connected(running)
         held.hold()

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as changed
 
 from gateway.route.cost import HOUR, Demand, Parts, expect, scores, terms
 from gateway.route.endpoint import EndpointState
@@ -27,8 +28,8 @@ def expected(of: EndpointState, demand: Demand = DEMAND, matched: int = 0, polic
 
 
 def parts(policy: Policy = FREE_TIME, **changes: Any) -> Parts:
-    made = expected(state())._replace(**changes)
-    return made._replace(plain=made.usd + policy.score.value_of_time / HOUR * made.seconds)
+    made = changed(expected(state()), **changes)
+    return changed(made, plain=made.usd + policy.score.value_of_time / HOUR * made.seconds)
 
 
 def test_without_a_match_everything_is_paid_in_full() -> None:

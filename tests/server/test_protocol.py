@@ -1,11 +1,10 @@
-"""The short way for hot routes: what it takes, what it hands to uvicorn, and how connections live on."""
+"""Hot routes over a connection: which requests are taken, however they are cut, and how connections live on."""
 
 import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
 from itertools import pairwise
-from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 from urllib.parse import urlsplit
@@ -16,61 +15,28 @@ from hypothesis import strategies as st
 
 from gateway.server.protocol import DirectSink, HotProtocol
 from tests.server.test_asgi import Source
-from tests.support.gateway import Running, gateway
+from tests.support.client import CHAT, Connection, connected, question, request
+from tests.support.gateway import DIRECT_ONLY, Gateway, Running
 from tests.support.host import Out, Received, ScriptedHost, answers, chunks, completion, streams
+from tests.upstream.recorder import BOTH_LOOPS
 
-BODY = json.dumps({"model": "deepseek-v3.2", "messages": [{"role": "user", "content": "Hi"}]}).encode()
-HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\n"
-REQUEST = HEAD + b"content-length: %d\r\n\r\n" % len(BODY) + BODY
-
-
-class Connection:
-    """A client's connection, byte by byte."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    async def send(self, *pieces: bytes) -> None:
-        for piece in pieces:
-            self.writer.write(piece)
-            await self.writer.drain()
-            await asyncio.sleep(0)
-
-    async def answer(self) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of the next response."""
-        async with asyncio.timeout(10):
-            head = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-            headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
-            if "content-length" in headers:
-                return int(head[0].split()[1]), headers, await self.reader.readexactly(int(headers["content-length"]))
-            body = b""
-            while size := int(await self.reader.readline(), 16):
-                body += await self.reader.readexactly(size)
-                await self.reader.readexactly(2)
-            await self.reader.readexactly(2)
-            return int(head[0].split()[1]), headers, body
-
-    async def closed(self) -> bool:
-        async with asyncio.timeout(10):
-            return await self.reader.read(1) == b""
+BODY = question()
+REQUEST = request(BODY)
 
 
 @pytest.fixture
-async def running(tmp_path: Path) -> AsyncIterator[Running]:
+async def running(gateway: Gateway) -> AsyncIterator[Running]:
     async with (
         ScriptedHost(answers(200, completion("hello"))) as host,
-        gateway(tmp_path, {"a/fp8": host.url}) as running,
+        gateway({"a/fp8": host.url}) as running,
     ):
         yield running
 
 
 @pytest.fixture
 async def connection(running: Running) -> AsyncIterator[Connection]:
-    address = urlsplit(running.url)
-    reader, writer = await asyncio.open_connection(address.hostname, address.port)
-    yield Connection(reader, writer)
-    writer.close()
-    await writer.wait_closed()
+    async with connected(running) as connection:
+        yield connection
 
 
 def said(body: bytes) -> str:
@@ -93,7 +59,7 @@ async def test_a_request_cut_anywhere_is_the_same_request(connection: Connection
 
 async def test_a_chunked_request_body(connection: Connection) -> None:
     chunked = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (BODY[:10], BODY[10:])) + b"0\r\n\r\n"
-    await connection.send(HEAD + b"transfer-encoding: chunked\r\n\r\n", chunked)
+    await connection.send(CHAT + b"transfer-encoding: chunked\r\n\r\n", chunked)
     assert said((await connection.answer())[2]) == "hello"
 
 
@@ -106,14 +72,14 @@ async def test_pipelined_requests_are_answered_in_order(connection: Connection) 
 
 
 async def test_close_is_honoured(connection: Connection) -> None:
-    await connection.send(HEAD + b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(BODY) + BODY)
+    await connection.send(request(BODY, b"connection: close"))
     status, headers, _ = await connection.answer()
     assert (status, headers["connection"]) == (200, "close")
     assert await connection.closed()
 
 
 async def test_expect_continue_goes_the_long_way(connection: Connection) -> None:
-    await connection.send(HEAD + b"expect: 100-continue\r\ncontent-length: %d\r\n\r\n" % len(BODY))
+    await connection.send(CHAT + b"expect: 100-continue\r\ncontent-length: %d\r\n\r\n" % len(BODY))
     async with asyncio.timeout(10):
         assert b"100 Continue" in await connection.reader.readuntil(b"\r\n\r\n")
     await connection.send(BODY)
@@ -127,8 +93,7 @@ async def test_http_1_0_gets_an_answer_and_a_close(connection: Connection) -> No
 
 
 async def test_an_upgrade_is_not_taken(connection: Connection) -> None:
-    upgrade = HEAD + b"connection: upgrade\r\nupgrade: h2c\r\ncontent-length: %d\r\n\r\n" % len(BODY)
-    await connection.send(upgrade + BODY)
+    await connection.send(request(BODY, b"connection: upgrade", b"upgrade: h2c"))
     assert (await connection.answer())[0] in (200, 400)
 
 
@@ -150,54 +115,57 @@ async def test_the_wrong_method_is_told_so(connection: Connection) -> None:
     assert json.loads(body)["error"]["message"]
 
 
-async def test_a_body_over_the_limit_is_refused_before_it_is_read(tmp_path: Path) -> None:
-    async with (
-        ScriptedHost(answers(200, completion("hello"))) as host,
-        gateway(tmp_path, {"a/fp8": host.url}, max_body="1KiB") as running,
-    ):
-        address = urlsplit(running.url)
-        reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        connection = Connection(reader, writer)
-        await connection.send(HEAD + b"content-length: 100000\r\n\r\n" + b"x" * 4000)
-        status, headers, body = await connection.answer()
+@DIRECT_ONLY
+@pytest.mark.parametrize("sent", [0, 500, 4000, 100_000])
+async def test_a_refused_body_ends_its_connection(sent: int, gateway: Gateway) -> None:
+    """Only this connection closes: uvicorn's own goes on reading, and throws it away."""
+    async with gateway({}, max_body="1KiB") as running, connected(running) as connection:
+        await connection.send(CHAT + b"content-length: 100000\r\n\r\n" + b"x" * sent)
+        status, headers, _ = await connection.answer()
         assert (status, headers["connection"]) == (413, "close")
-        assert json.loads(body)["error"]["code"] == "request_too_large"
+        await connection.send(b"x" * (100_000 - sent))
         assert await connection.closed()
-        assert host.requests == []
-        writer.close()
 
 
-async def test_a_promised_body_over_the_limit_is_not_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lines", [b"", b"expect: 100-continue\r\n"])
+async def test_a_promised_body_over_the_limit_is_not_waited_for(lines: bytes, gateway: Gateway) -> None:
+    async with gateway({}, max_body="1KiB") as running, connected(running) as connection:
+        await connection.send(CHAT + lines + b"content-length: 3000\r\n\r\n")
+        status, _, body = await connection.answer()
+        assert (status, json.loads(body)["error"]["code"]) == (413, "request_too_large")
+
+
+async def test_a_large_body_in_many_writes_arrives_whole(gateway: Gateway) -> None:
+    body = question(messages=[{"role": "user", "content": "0123456789" * 30_000}])
+    whole = request(body)
     async with (
         ScriptedHost(answers(200, completion("hello"))) as host,
-        gateway(tmp_path, {"a/fp8": host.url}, max_body="1KiB") as running,
+        gateway({"a/fp8": host.url}) as running,
+        connected(running) as connection,
     ):
-        address = urlsplit(running.url)
-        reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        connection = Connection(reader, writer)
-        await connection.send(HEAD + b"content-length: 3000\r\n\r\n")
-        assert (await connection.answer())[0] == 413
-        await connection.send(b"x" * 3000)
-        assert await connection.closed()
-        writer.close()
+        await connection.send(*(whole[start : start + 1000] for start in range(0, len(whole), 1000)))
+        assert said((await connection.answer())[2]) == "hello"
+        assert host.requests[0].json()["messages"] == json.loads(body)["messages"]
 
 
+@DIRECT_ONLY
 async def test_a_head_without_end_is_refused(connection: Connection) -> None:
+    """Other servers have limits of their own."""
     line = b"x-filler: " + b"x" * 1000 + b"\r\n"
-    connection.writer.write(HEAD + line * 80)
+    connection.writer.write(CHAT + line * 80)
     async with asyncio.timeout(10):
         assert (await connection.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 431 ")
     assert await connection.closed()
 
 
 async def test_what_is_pipelined_behind_a_close_is_not_sent_to_a_host(connection: Connection) -> None:
-    refused = HEAD + b"connection: close\r\ncontent-length: 2\r\n\r\n{}"
+    refused = CHAT + b"connection: close\r\ncontent-length: 2\r\n\r\n{}"
     await connection.send(refused + REQUEST)
     assert (await connection.answer())[0] == 400
     assert await connection.closed()
 
 
-async def test_a_client_that_reads_nothing_holds_up_the_next_answer_too(tmp_path: Path) -> None:
+async def test_a_client_that_reads_nothing_holds_up_the_next_answer_too(gateway: Gateway) -> None:
     """The connection is full when the second request comes: its host is paused from the start."""
     long = "x" * 4_000_000
     sent = 0
@@ -217,14 +185,13 @@ async def test_a_client_that_reads_nothing_holds_up_the_next_answer_too(tmp_path
 
     async with (
         ScriptedHost([answers(200, completion(long)), endless]) as host,
-        gateway(tmp_path, {"a/fp8": host.url}) as running,
+        gateway({"a/fp8": host.url}) as running,
     ):
         address = urlsplit(running.url)
         _, writer = await asyncio.open_connection(address.hostname, address.port, limit=1024)
-        stream = BODY[:-1] + b', "stream": true}'
         writer.write(REQUEST)
         await host.until(lambda: len(host.requests) == 1)
-        writer.write(HEAD + b"content-length: %d\r\n\r\n" % len(stream) + stream)
+        writer.write(request(question(stream=True)))
         await host.until(lambda: len(host.requests) == 2)
         before = -1
         while before != sent:  # until the host is held up
@@ -235,22 +202,50 @@ async def test_a_client_that_reads_nothing_holds_up_the_next_answer_too(tmp_path
         await host.until(lambda: host.gone == 1)
 
 
-async def test_a_stream_keeps_its_connection(tmp_path: Path) -> None:
+async def test_a_stream_keeps_its_connection(gateway: Gateway) -> None:
     async with (
         ScriptedHost(streams(chunks("hello"))) as host,
-        gateway(tmp_path, {"a/fp8": host.url}) as running,
+        gateway({"a/fp8": host.url}) as running,
+        connected(running) as connection,
     ):
-        address = urlsplit(running.url)
-        reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        connection = Connection(reader, writer)
-        body = BODY[:-1] + b', "stream": true}'
         for _ in range(2):
-            await connection.send(HEAD + b"content-length: %d\r\n\r\n" % len(body) + body)
+            await connection.send(request(question(stream=True)))
             status, headers, answer = await connection.answer()
             assert (status, headers["transfer-encoding"]) == (200, "chunked")
             assert answer.endswith(b"data: [DONE]\n\n")
         assert host.accepted == 1
-        writer.close()
+
+
+async def test_each_event_arrives_before_the_next_is_sent(gateway: Gateway) -> None:
+    heard = asyncio.Semaphore(0)
+    async with (
+        ScriptedHost(streams(chunks("one two three four"), pause=heard.acquire)) as host,
+        gateway({"a/fp8": host.url}) as running,
+        connected(running) as connection,
+    ):
+        await connection.send(request(question(stream=True)))
+        heard.release()  # the role alone is no token
+        await connection.head()
+        for word in (b"one", b"two", b"three", b"four"):
+            assert word in await connection.chunk()
+            heard.release()
+
+
+@pytest.mark.parametrize("loop", BOTH_LOOPS)
+def test_small_writes_to_clients_are_not_delayed(loop: str, gateway: Gateway) -> None:
+    """TCP_NODELAY is the loop's doing."""
+
+    async def asked() -> None:
+        async with gateway({}) as running, connected(running) as connection:
+            await connection.send(request(b"{"))
+            await connection.answer()
+            assert running.server is not None
+            (protocol,) = running.server.server_state.connections
+            sock = protocol.transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    with asyncio.Runner(loop_factory=BOTH_LOOPS[loop]) as runner:
+        runner.run(asked())
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -76,6 +76,13 @@ def test_it_answers_on_a_socket_for_this_user_alone(server: EmbeddedStore, folde
         assert client.config_get("port")["port"] == "0"
 
 
+def test_something_else_can_be_done_while_it_starts(server: EmbeddedStore) -> None:
+    seen: list[str] = []
+    with redis.Redis.from_url(server.start(lambda: seen.append(repr(server)))) as client:
+        assert client.ping()
+    assert [one.endswith("running)") for one in seen] == [True]
+
+
 def test_it_may_evict_only_keys_with_a_lifetime(server: EmbeddedStore) -> None:
     with redis.Redis.from_url(server.start()) as client:
         assert client.config_get("maxmemory-policy")["maxmemory-policy"] == "volatile-lru"

@@ -1,6 +1,10 @@
 """A real gateway for tests: uvicorn in this process on a port of the kernel's choice, or the command as users start it.
 
-async with gateway(tmp_path, {"a/fp8": host.url}) as running: await running.client.post("/v1/chat/completions", ...)
+    async def test(gateway: Gateway) -> None:
+        async with gateway({"a/fp8": host.url}) as running: await running.chat(...)
+
+This is a pytest plugin. Whoever takes the fixture `gateway` runs once over each sink: `direct` is uvicorn with the
+connection that `gateway serve` uses, `asgi` is uvicorn as it comes, as any other server would be.
 """
 
 import asyncio
@@ -8,24 +12,28 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import httpx
+import pytest
 import uvicorn
 import yaml
 
 from gateway.app import build
 from gateway.config import load
 from gateway.server.protocol import HotProtocol
+from gateway.server.supervisor import listening
 from gateway.state.folder import StateFolder
 from gateway.telemetry.metrics import prepare_folder
 
 NO_STORE = "unix:///nonexistent/store.sock"  # a store that is down: the gateway serves without it
 SINKS: dict[str, Any] = {"direct": HotProtocol, "asgi": "httptools"}  # uvicorn's protocol for each sink
+DIRECT_ONLY = pytest.mark.parametrize("sink", ["direct"])  # where the other sink could show nothing: the test says why
 GUARD = 20.0  # seconds after which a start or a stop is a failure
 
 
@@ -38,6 +46,7 @@ class Running:
     folder: Path
     policies: Path
     process: asyncio.subprocess.Process | None = None
+    server: uvicorn.Server | None = None
 
     async def chat(self, content: str = "Hi", **fields: Any) -> httpx.Response:
         """One chat completion; `headers` go as headers, the rest into the body."""
@@ -83,36 +92,50 @@ def write_policy(folder: Path, name: str, **fields: Any) -> None:
     (folder / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, **fields}))
 
 
+Gateway = Callable[..., AbstractAsyncContextManager[Running]]
+
+
+@pytest.fixture(params=SINKS)
+def sink(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, sink: str) -> Gateway:
+    """Starts the gateway in this process and loop, with `tmp_path/policies` over the shipped policies."""
+    return partial(in_process, tmp_path, sink)
+
+
 @asynccontextmanager
-async def gateway(
+async def in_process(
     tmp: Path,
+    sink: str,
     hosts: Mapping[str, str],
     *,
     store: str = NO_STORE,
     environ: Mapping[str, str] | None = None,
     endpoint: Mapping[str, Any] | None = None,
-    sink: str = "direct",
     **settings: Any,
 ) -> AsyncIterator[Running]:
-    """The gateway in this process and loop, with `tmp/policies` over the shipped policies."""
+    """The gateway over one sink; for tests that compare the two. `settings` go to gateway.yaml, `endpoint` to each."""
     policies = tmp / "policies"
     policies.mkdir(exist_ok=True)
     config = write_config(tmp, hosts, endpoint, policies=str(policies), **settings)
     folder = StateFolder(tmp / "state")
     prepare_folder(folder.metrics)
     app = build(load(config, environ or {}), folder.path, store)
-    listener = socket.create_server(("127.0.0.1", 0))
-    http = SINKS[sink]
-    options = uvicorn.Config(app, http=http, ws="none", lifespan="on", log_level="warning", access_log=False)
-    server = await _started(options, listener)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    try:
-        # no certificates are needed, and loading them is slow
-        async with httpx.AsyncClient(base_url=url, timeout=GUARD, trust_env=False, verify=False) as client:
-            yield Running(url, client, folder.path, policies)
-    finally:
-        async with asyncio.timeout(GUARD):
-            await _stopped(server)
+    options = uvicorn.Config(app, http=SINKS[sink], ws="none", lifespan="on", log_level="warning", access_log=False)
+    with listening("127.0.0.1", 0) as listener:
+        server = await _started(options, listener)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        try:
+            # no certificates are needed, and loading them is slow
+            async with httpx.AsyncClient(base_url=url, timeout=GUARD, trust_env=False, verify=False) as client:
+                yield Running(url, client, folder.path, policies, server=server)
+        finally:
+            async with asyncio.timeout(GUARD):
+                await _stopped(server)
 
 
 async def _started(options: uvicorn.Config, listener: socket.socket) -> uvicorn.Server:
@@ -126,8 +149,8 @@ async def _started(options: uvicorn.Config, listener: socket.socket) -> uvicorn.
 
 
 async def _stopped(server: uvicorn.Server) -> None:
-    for listening in server.servers:
-        listening.close()
+    for listener in server.servers:
+        listener.close()
     for connection in list(server.server_state.connections):
         connection.shutdown()
     while server.server_state.connections or server.server_state.tasks:

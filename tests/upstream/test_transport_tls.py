@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.upstream.pool import Origin
+from gateway.upstream.tls import Trust
 from gateway.upstream.transport import Transport
 from tests.support.host import Out, Received, ScriptedHost, answers
 from tests.support.programs import needs
@@ -44,7 +45,7 @@ class TestTls:
             names.append(name)
 
         server.sni_callback = note
-        via = Transport(ssl_context=ssl.create_default_context(cafile=certificate))
+        via = Transport(trust=Trust(certificate))
         async with ScriptedHost(HELLO, tls=server) as host:
             for _ in range(3):
                 answer = await send(host, via=via)[0].ended()
@@ -52,11 +53,41 @@ class TestTls:
             assert (names, host.accepted) == (["localhost"], 1)
             via.close()
 
+    @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+    async def test_a_later_connection_takes_the_session_up_again(
+        self, send: Send, server: ssl.SSLContext, certificate: Path, version: ssl.TLSVersion
+    ) -> None:
+        server.maximum_version = version
+        via = Transport(trust=Trust(certificate))
+        async with ScriptedHost(HELLO, tls=server) as host:
+            await send(host, via=via)[0].ended()
+            for receiver in [send(host, via=via)[0] for _ in range(2)]:  # one is kept, one must be made
+                assert (await receiver.ended()).body == b"hello"
+            shaken = [one.transport.get_extra_info("ssl_object").session_reused for one in host.connections]
+            assert shaken == [False, True]
+            via.close()
+
+    async def test_a_host_that_forgot_the_session_shakes_hands_in_full(
+        self, send: Send, server: ssl.SSLContext, certificate: Path
+    ) -> None:
+        trust = Trust(certificate)
+        async with ScriptedHost(HELLO, tls=server) as host:
+            before = Transport(trust=trust)
+            await send(host, via=before)[0].ended()
+            before.close()
+        other = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        other.load_cert_chain(certificate)
+        async with ScriptedHost(HELLO, tls=other) as host:
+            after = Transport(trust=trust)
+            assert (await send(host, via=after)[0].ended()).body == b"hello"
+            assert not host.connections[0].transport.get_extra_info("ssl_object").session_reused
+            after.close()
+
     async def test_cancel_is_seen_by_the_host(self, send: Send, server: ssl.SSLContext, certificate: Path) -> None:
         async def script(_: Received, out: Out) -> None:
             await out.stall()
 
-        via = Transport(ssl_context=ssl.create_default_context(cafile=certificate))
+        via = Transport(trust=Trust(certificate))
         async with ScriptedHost(script, tls=server) as host:
             receiver, call = send(host, via=via)
             await host.until(lambda: bool(host.requests))

@@ -1,0 +1,3 @@
+from tests.support.valkey import valkey
+
+__all__ = ["valkey"]
