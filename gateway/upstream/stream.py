@@ -19,6 +19,7 @@ from gateway.upstream.usage import read_usage
 from gateway.upstream.verdict import finish, in_band
 
 LARGEST_START = 1024 * 1024  # bytes of events before the first token
+_MARKS = (b'"finish_reason":"', b"[DONE]", b'"error"', b'"finish_reason": "')
 _DELTA = b'"delta"'  # once in a chunk of one choice; inside a JSON string its quotes would be escaped
 
 
@@ -129,11 +130,15 @@ class StreamReader(Reader):
         self._phase(self, held + block)
 
     def _flowing(self, block: bytes) -> None:
-        if _is_marked(block):
-            self._phase = StreamReader._parsing
-            self._parsing(block)
-        else:
+        if not _is_marked(block):
             self._pass(block)
+            return
+        event = block.rfind(b"\n\n", 0, _first_mark(block)) + 2  # where the marked one starts
+        if event > 1:
+            self._pass(block[:event])
+            block = block[event:]
+        self._phase = StreamReader._parsing
+        self._parsing(block)
 
     def _pass(self, block: bytes) -> None:
         if deltas := block.count(_DELTA):
@@ -210,6 +215,10 @@ class StreamReader(Reader):
 def _is_marked(block: bytes) -> bool:
     """Whether there is something in it that could matter: an end or an error, or text that looks like one."""
     return b'"finish_reason":"' in block or b"[DONE]" in block or b'"error"' in block or b'"finish_reason": "' in block
+
+
+def _first_mark(block: bytes) -> int:
+    return min(place for mark in _MARKS if (place := block.find(mark)) >= 0)
 
 
 def _ended(payload: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,16 +1,14 @@
 """What a request may not cost, counted: no task over the direct sink, no JSON parsed between first token and end."""
 
 import asyncio
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
-import orjson
 import pytest
 
 from tests.support.client import connected, question, request
+from tests.support.counted import counted_parses
 from tests.support.gateway import Gateway
 from tests.support.host import ScriptedHost, answers, chunks, completion, streams
 
@@ -34,23 +32,6 @@ def counted_tasks() -> Iterator[list[str]]:
         yield made
     finally:
         loop.set_task_factory(before)
-
-
-@contextmanager
-def counted_parses() -> Iterator[list[str]]:
-    """The function that asked, for every JSON text that the gateway parses meanwhile."""
-    made: list[str] = []
-
-    def note(frame: FrameType, event: str, called: Callable[..., Any]) -> None:
-        if event == "c_call" and called is orjson.loads and frame.f_globals["__name__"].startswith("gateway."):
-            made.append(frame.f_code.co_qualname)
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        yield made
-    finally:
-        sys.setprofile(before)
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gateway.types import Usage
 from gateway.upstream import sse
 from gateway.upstream.stream import LARGEST_START, StreamReader
+from tests.support.counted import counted_parses
 from tests.upstream.listener import Listener, cut, feed
 from tests.upstream.recordings import (
     ALL_AT_ONCE,
@@ -74,6 +75,15 @@ def test_the_first_token_comes_with_the_byte_that_completes_its_event(one: Recor
     assert listener.first_after is not None
     assert sum(map(len, pieces[: listener.first_after])) >= complete
     assert sum(map(len, pieces[: listener.first_after - 1])) < complete
+
+
+@pytest.mark.parametrize("words", [5, 60])
+def test_a_burst_is_parsed_at_its_ends_only(words: int) -> None:
+    stream = b"".join((*OPENAI.start, OPENAI.body[0] * words, *OPENAI.end))
+    with counted_parses() as made:
+        listener, _ = read([stream])
+    assert listener.failure is None
+    assert len(made) == len(OPENAI.start) + 1 + len(OPENAI.end) - 1, made  # [DONE] is no JSON
 
 
 @given(st.sampled_from([one for one in RECORDINGS if one.relays and one.choices == 1]), splits)
