@@ -23,6 +23,7 @@ from bench.mock import MODEL, TOKEN
 
 TURN = 4096  # a long prompt is a conversation of messages of this many bytes
 WORDS = "Weigh the price of each host against the time it takes, and say what you would do. "
+MARK = "#" * 16
 GRACE = 10.0  # seconds that open requests get after the run's own end
 MANY_ERRORS = 100  # after which a run is given up
 DONE = b"data: [DONE]\n\n"
@@ -38,10 +39,9 @@ class Call:
     stream: bool = False
     unique: bool = True
 
-    def payload(self) -> tuple[bytes, bytes]:
-        """The request before and after the 16 characters that make it unique."""
-        mark = "#" * 16
-        text = (mark + WORDS * (self.size // len(WORDS) + 1))[: self.size]
+    def body(self) -> bytes:
+        """What is asked, with `MARK` where prompts differ."""
+        text = (MARK + WORDS * (self.size // len(WORDS) + 1))[: self.size]
         parts = [text[at : at + TURN] for at in range(0, len(text), TURN)]
         said = [{"role": ("user", "assistant")[at % 2], "content": part} for at, part in enumerate(parts)]
         if said[-1]["role"] == "assistant":
@@ -49,11 +49,15 @@ class Call:
         body: dict[str, Any] = {"model": MODEL, "messages": said, "temperature": 0.7, "max_tokens": 256}
         if self.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
-        data = json.dumps(body, separators=(",", ":")).encode()
+        return json.dumps(body, separators=(",", ":")).encode()
+
+    def payload(self) -> tuple[bytes, bytes]:
+        """The request before and after the 16 characters that make it unique."""
+        data = self.body()
         headers = {"host": f"127.0.0.1:{self.port}", "content-type": "application/json", "user-agent": "bench"}
         headers |= {**self.headers, "content-length": str(len(data))}
         head = "POST /v1/chat/completions HTTP/1.1\r\n" + "".join(f"{key}: {it}\r\n" for key, it in headers.items())
-        before, _, after = data.partition(mark.encode())
+        before, _, after = data.partition(MARK.encode())
         return f"{head}\r\n".encode() + before, after
 
 

@@ -87,13 +87,13 @@ def _json_object(raw: bytes) -> dict[str, Any]:
         raise BadRequest(f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object")
-    if raw.count(b"{") + raw.count(b"[") > DEEPEST and _is_deep(body):
-        raise BadRequest(f"the body is nested deeper than {DEEPEST} levels")
     return body
 
 
 def _is_deep(body: dict[str, Any]) -> bool:
-    level: list[Any] = [body]
+    """Whether anything is nested too deeply. Messages that are mere texts, the usual ones, need no look inside."""
+    level: list[Any] = [part for name, part in body.items() if name != "messages" and type(part) in (dict, list)]
+    level += [message for message in body["messages"] if len(message) > 2 or type(message.get("content")) is not str]
     for _ in range(DEEPEST):
         inner: list[Any] = []
         for one in level:
@@ -124,6 +124,8 @@ def _check(body: dict[str, Any]) -> None:
             raise BadRequest(f"`{name}` must be {wanted}", param=name)
     if (body.get("n") or 1) > MOST_CHOICES:
         raise BadRequest(f"`n` must be {_EXPECTED['n'][1]}", param="n")
+    if _is_deep(body):
+        raise BadRequest(f"the body is nested deeper than {DEEPEST} levels")
 
 
 def _is_no_count(value: object) -> bool:

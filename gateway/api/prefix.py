@@ -4,10 +4,11 @@ Hosts cache prompts from their first token on, so each hash covers everything be
 model's template renders them in front, then whether it thinks, then the messages.
 """
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
-import xxhash
+from xxhash import xxh3_64_intdigest
 
 from gateway.upstream.usage import estimate_tokens
 
@@ -20,11 +21,11 @@ _PLAIN = 2  # fields of a message that has a role and a content only
 class Prompt(NamedTuple):
     """What the model reads: the tools as JSON (empty without any), and each message as (role, text).
 
-    All of it is UTF-8, whichever way the client wrote it; `size` is in bytes.
+    The texts are UTF-8, whichever way the client wrote it; `size` is in bytes.
     """
 
     tools: bytes
-    messages: list[tuple[bytes, bytes]]
+    messages: list[tuple[str, bytes]]
     size: int
 
     @property
@@ -37,7 +38,7 @@ def read_prompt(body: dict[str, Any]) -> Prompt:
     """The prompt of a request whose `messages` are objects with a role."""
     tools = body.get("tools")
     rendered = orjson.dumps(tools) if tools else b""
-    messages = [(message["role"].encode(), _text(message)) for message in body["messages"]]
+    messages = [(message["role"], _text(message)) for message in body["messages"]]
     size = len(rendered) + sum([len(text) for _, text in messages]) + AROUND * len(messages)
     return Prompt(rendered, messages, size)
 
@@ -45,19 +46,23 @@ def read_prompt(body: dict[str, Any]) -> Prompt:
 def prefix_chain(prompt: Prompt, thinking: bool) -> tuple[tuple[int, int], ...]:
     """(cumulative hash, estimated tokens up to there), shortest first."""
     chain: list[tuple[int, int]] = []
-    digest = xxhash.xxh3_64(b"1" if thinking else b"0")
-    digest.update(prompt.tools)
+    digest = xxh3_64_intdigest(prompt.tools, thinking)
     size = len(prompt.tools)
     for role, text in prompt.messages:
-        digest.update(role)
+        digest ^= _of_role(role)
         size += AROUND
         for piece in (text,) if len(text) <= PIECE else _pieces(text):
-            digest.update(piece)
+            digest = xxh3_64_intdigest(piece, digest)  # seeded with all that came before
             size += len(piece)
-            chain.append((digest.intdigest(), estimate_tokens(size)))
+            chain.append((digest, estimate_tokens(size)))
         if len(chain) >= LONGEST_CHAIN:
             break
     return tuple(chain[:LONGEST_CHAIN])
+
+
+@lru_cache(maxsize=64)
+def _of_role(role: str) -> int:
+    return xxh3_64_intdigest(role.encode())
 
 
 def _text(message: dict[str, Any]) -> bytes:
