@@ -83,7 +83,8 @@ class Result:
             record["rate"] = len(self.latencies) / self.wall
         if self.ttfts:
             record |= {"ttft_p50_s": quantile(self.ttfts, 0.5), "ttft_p99_s": quantile(self.ttfts, 0.99)}
-            record |= {"gap_p50_s": quantile(self.gaps, 0.5), "gap_max_s": max(self.gaps), "events": self.events}
+            record |= {"gap_p50_s": quantile(self.gaps, 0.5), "gap_p99_s": quantile(self.gaps, 0.99)}
+            record |= {"gap_max_s": max(self.gaps), "events": self.events}
         return record
 
 

@@ -94,6 +94,7 @@ TIME = (
     Column("added TTFT p50, µs", _added("stream-c1", "ttft_p50_s", 1e6)),
     Column("added TTFT p50, paced, µs", _added("paced", "ttft_p50_s", 1e6)),
     Column("largest gap added, ms", _added("paced", "gap_max_s", 1e3), 1),
+    Column("2,000 streams: gap added p99, ms", _added("crowd", "gap_p99_s", 1e3), 1),
     Column("cancel seen after, ms", _of("cancel", "cancel_s", 1e3), 2),
     Column("cancel unseen", _of("cancel", "unseen")),
 )

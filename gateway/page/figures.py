@@ -5,7 +5,7 @@ A share, quantile or price is None until there is something to make it of. Secon
 
 from dataclasses import dataclass
 
-from gateway.telemetry.metrics import NOBODYS_FAULT
+from gateway.telemetry.attempts import NOBODYS_FAULT
 from gateway.telemetry.samples import Samples
 from gateway.types import Price
 

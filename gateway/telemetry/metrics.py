@@ -1,5 +1,8 @@
 """Prometheus metrics, all of them made from ledger rows. `docs/metrics.md` explains each one.
 
+Rows are counted in batches, off the request's path: in multiprocess mode every `inc` of prometheus-client takes a lock
+and writes to a mapped file, which would be some 50 us for each exchange.
+
     worker 1: record(row) -> list -> flush() -> <folder>/counter_4711.db ...  ─┐
     worker 2: record(row) -> list -> flush() -> <folder>/counter_4712.db ...  ─┴─> exposition() in any worker
 
@@ -11,14 +14,15 @@ Label values come from configuration and from closed sets in `types`: never a ke
 
 import os
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest, multiprocess, values
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from gateway.telemetry.instruments import Distribution, Tally
+from gateway.telemetry.attempts import NOT_ATTEMPTS, Attempts
+from gateway.telemetry.exchanges import Exchanges
 from gateway.telemetry.samples import Samples
-from gateway.types import PICO, OutcomeName, Row
+from gateway.types import Row
 
 CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
 CLOSED: Final = 0
@@ -27,24 +31,6 @@ OPEN: Final = 2
 State = Literal[0, 1, 2]
 
 BATCH_ROWS = 500
-OUTCOMES: tuple[str, ...] = tuple(name for part in get_args(OutcomeName) for name in get_args(part))
-NOT_ATTEMPTS = frozenset({"cached", "unrouted"})  # how an exchange ends that asked no endpoint
-NOBODYS_FAULT = frozenset({"cancelled", "malformed", "rejected"})  # say nothing about who served: in no success rate
-TOKEN_KINDS = ("prompt", "cached", "completion", "reasoning")
-
-# The buckets that OpenTelemetry's GenAI conventions advise; first tokens of a queueing host go on to 60 s.
-TTFT_BUCKETS = (
-    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75),
-    *(1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0),
-)
-TPOT_BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
-DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
-TOKEN_BUCKETS = tuple(float(4**power) for power in range(14))
-THROUGHPUT_BUCKETS = (*(1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0), *(60.0, 80.0, 100.0, 150.0, 200.0, 400.0))
-OVERHEAD_BUCKETS = (
-    *(0.00005, 0.0001, 0.00015, 0.0002, 0.0003, 0.0004, 0.0005, 0.00075),
-    *(0.001, 0.0015, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
-)
 
 
 class Metrics:
@@ -56,8 +42,8 @@ class Metrics:
         self._folder = folder
         self._rows: list[Row] = []
         self._in_flight = 0
-        self._exchanges = _Exchanges(registry)
-        self._attempts = _Attempts(registry)
+        self._exchanges = Exchanges(registry)
+        self._attempts = Attempts(registry)
         self._in_flight_gauge = Gauge(
             "gateway_in_flight", "Exchanges under way.", registry=registry, multiprocess_mode="livesum"
         )
@@ -106,13 +92,8 @@ class Metrics:
     def flush(self) -> None:
         """Make everything recorded visible. Call it about once a second: any worker may answer the scrape."""
         rows, self._rows = self._rows, []
-        for row in rows:
-            if row.endpoint and row.outcome not in NOT_ATTEMPTS:
-                self._attempts.add(row)
-            if row.last:
-                self._exchanges.add(row)
-        self._attempts.write()
-        self._exchanges.write()
+        self._attempts.count([row for row in rows if row.endpoint and row.outcome not in NOT_ATTEMPTS])
+        self._exchanges.count([row for row in rows if row.last])
         self._in_flight_gauge.set(self._in_flight)
 
     def endpoint_state(self, endpoint: str, state: State) -> None:
@@ -143,125 +124,6 @@ class Metrics:
         """
         collector = multiprocess.MultiProcessCollector(None, path=str(self._folder))  # type: ignore[no-untyped-call]
         return Samples.of(collector.collect())  # type: ignore[no-untyped-call]
-
-
-class _Exchanges:
-    """What clients saw: one sample per exchange, from the row that closes it."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._ttft = Distribution(
-            registry,
-            "gen_ai_server_time_to_first_token_seconds",
-            "From the client's request to its first token.",
-            TTFT_BUCKETS,
-            *("model", "policy"),
-        )
-        self._tpot = Distribution(
-            registry,
-            "gen_ai_server_time_per_output_token_seconds",
-            "Mean time per output token after the first, of streams that ended well.",
-            TPOT_BUCKETS,
-            *("model", "policy"),
-        )
-        self._duration = Distribution(
-            registry,
-            "gen_ai_server_request_duration_seconds",
-            "From the client's request to the end of its answer.",
-            DURATION_BUCKETS,
-            *("model", "policy", "stream"),
-        )
-        self._tokens = Distribution(
-            registry,
-            "gen_ai_client_token_usage",
-            "Tokens of one answer.",
-            TOKEN_BUCKETS,
-            *("model", "policy", "gen_ai_token_type"),
-        )
-        self._overhead = Distribution(
-            registry, "gateway_overhead_seconds", "Time in the gateway while waiting for no endpoint.", OVERHEAD_BUCKETS
-        )
-        self._requests = Tally(
-            registry,
-            "gateway_requests_total",
-            "Exchanges, by how they ended for the client.",
-            *("model", "policy", "outcome", "stream", "code"),
-        )
-        self._cache = Tally(
-            registry, "gateway_cache_requests_total", "Exchanges that asked the response cache.", "result"
-        )
-        for result in ("hit", "miss", "refresh"):
-            self._cache.prepare(result)
-
-    def add(self, row: Row) -> None:
-        model, policy = row.model, row.policy
-        stream = "true" if row.stream else "false"
-        self._requests.add((model, policy, row.outcome, stream, f"{row.client_status // 100}xx"))
-        self._duration.add((model, policy, stream), row.client_duration)
-        self._overhead.add((), row.overhead)
-        if row.cache != "off":
-            self._cache.add((row.cache,))
-        if row.cache == "hit":
-            return  # nobody generated these tokens: they say nothing about speed or use
-        if row.client_ttft is not None:
-            self._ttft.add((model, policy), row.client_ttft)
-            if row.stream and row.outcome == "ok" and row.completion_tokens > 1:
-                after = max(0.0, row.client_duration - row.client_ttft)
-                self._tpot.add((model, policy), after / (row.completion_tokens - 1))
-        if row.usage_source != "none":
-            self._tokens.add((model, policy, "input"), row.prompt_tokens)
-            self._tokens.add((model, policy, "output"), row.completion_tokens)
-
-    def write(self) -> None:
-        for instrument in (self._ttft, self._tpot, self._duration, self._tokens, self._overhead):
-            instrument.write()
-        self._requests.write()
-        self._cache.write()
-
-
-class _Attempts:
-    """What endpoints did: one sample per attempt."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._attempts = Tally(
-            registry, "gateway_attempts_total", "Attempts, by how they ended.", "endpoint", "outcome"
-        )
-        self._tokens = Tally(registry, "gateway_tokens_total", "Tokens; cached is part of prompt.", "endpoint", "kind")
-        self._cost = Tally(registry, "gateway_cost_usd_total", "Dollars spent.", "endpoint")
-        self._ttft = Distribution(
-            registry, "gateway_attempt_ttft_seconds", "From send to first token.", TTFT_BUCKETS, "endpoint"
-        )
-        self._throughput = Distribution(
-            registry,
-            "gateway_attempt_throughput_tokens_per_second",
-            "Output tokens per second from send to last token, of attempts that ended well.",
-            THROUGHPUT_BUCKETS,
-            "endpoint",
-        )
-
-    def prepare(self, endpoint: str) -> None:
-        for outcome in OUTCOMES:
-            if outcome not in NOT_ATTEMPTS:
-                self._attempts.prepare(endpoint, outcome)
-        for kind in TOKEN_KINDS:
-            self._tokens.prepare(endpoint, kind)
-        self._cost.prepare(endpoint)
-
-    def add(self, row: Row) -> None:
-        endpoint = row.endpoint
-        self._attempts.add((endpoint, row.outcome))
-        self._tokens.add((endpoint, "prompt"), row.prompt_tokens)
-        self._tokens.add((endpoint, "cached"), row.cached_tokens)
-        self._tokens.add((endpoint, "completion"), row.completion_tokens)
-        self._tokens.add((endpoint, "reasoning"), row.reasoning_tokens)
-        self._cost.add((endpoint,), row.cost / PICO)
-        if row.ttft is not None:
-            self._ttft.add((endpoint,), row.ttft)
-        if row.outcome == "ok" and not row.held and row.completion_tokens > 0 and row.duration > 0:
-            self._throughput.add((endpoint,), row.completion_tokens / row.duration)
-
-    def write(self) -> None:
-        for instrument in (self._attempts, self._tokens, self._cost, self._ttft, self._throughput):
-            instrument.write()
 
 
 def prepare_folder(folder: Path) -> None:

@@ -1,0 +1,75 @@
+"""What endpoints did: one sample for each attempt."""
+
+from collections import Counter as Multiset
+from operator import attrgetter
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, Counter
+
+from gateway.telemetry.exchanges import TTFT_BUCKETS
+from gateway.telemetry.instruments import BatchHistogram, grouped, observe
+from gateway.types import PICO, OutcomeName, Row
+
+OUTCOMES: tuple[str, ...] = tuple(name for part in get_args(OutcomeName) for name in get_args(part))
+NOT_ATTEMPTS = frozenset({"cached", "unrouted"})  # how an exchange ends that asked no endpoint
+NOBODYS_FAULT = frozenset({"cancelled", "malformed", "rejected"})  # say nothing about who served: in no success rate
+THROUGHPUT_BUCKETS = (*(1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0), *(60.0, 80.0, 100.0, 150.0, 200.0, 400.0))
+KINDS = {
+    "prompt": attrgetter("prompt_tokens"),
+    "cached": attrgetter("cached_tokens"),
+    "completion": attrgetter("completion_tokens"),
+    "reasoning": attrgetter("reasoning_tokens"),
+}
+_endpoint = attrgetter("endpoint")
+
+
+class Attempts:
+    """The metrics of attempts. `count` takes rows that have an endpoint."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._attempts = Counter(
+            "gateway_attempts_total", "Attempts, by how they ended.", ("endpoint", "outcome"), registry=registry
+        )
+        self._tokens = Counter(
+            "gateway_tokens_total", "Tokens; cached is part of prompt.", ("endpoint", "kind"), registry=registry
+        )
+        self._cost = Counter("gateway_cost_usd_total", "Dollars spent.", ("endpoint",), registry=registry)
+        self._ttft = BatchHistogram(
+            "gateway_attempt_ttft_seconds",
+            "From send to first token.",
+            ("endpoint",),
+            buckets=TTFT_BUCKETS,
+            registry=registry,
+        )
+        self._throughput = BatchHistogram(
+            "gateway_attempt_throughput_tokens_per_second",
+            "Output tokens per second from send to last token, of attempts that ended well.",
+            ("endpoint",),
+            buckets=THROUGHPUT_BUCKETS,
+            registry=registry,
+        )
+
+    def prepare(self, endpoint: str) -> None:
+        for outcome in OUTCOMES:
+            if outcome not in NOT_ATTEMPTS:
+                self._attempts.labels(endpoint, outcome)
+        for kind in KINDS:
+            self._tokens.labels(endpoint, kind)
+        self._cost.labels(endpoint)
+
+    def count(self, rows: list[Row]) -> None:
+        for endpoint, own in grouped(rows, _endpoint).items():
+            self._count(endpoint, own)
+
+    def _count(self, endpoint: str, rows: list[Row]) -> None:
+        for outcome, number in Multiset([row.outcome for row in rows]).items():
+            self._attempts.labels(endpoint, outcome).inc(number)
+        for kind, tokens in KINDS.items():
+            self._tokens.labels(endpoint, kind).inc(sum(map(tokens, rows)))
+        self._cost.labels(endpoint).inc(sum([row.cost for row in rows]) / PICO)
+        observe(self._ttft, (endpoint,), [row.ttft for row in rows if row.ttft is not None])
+        observe(self._throughput, (endpoint,), [row.completion_tokens / row.duration for row in rows if _timed(row)])
+
+
+def _timed(row: Row) -> bool:
+    return row.outcome == "ok" and not row.held and row.completion_tokens > 0 and row.duration > 0

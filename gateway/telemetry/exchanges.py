@@ -1,0 +1,108 @@
+"""What clients saw: one sample for each exchange, from the row that closes it."""
+
+from collections import Counter as Multiset
+from operator import attrgetter
+
+from prometheus_client import CollectorRegistry, Counter
+
+from gateway.telemetry.instruments import BatchHistogram, grouped, observe
+from gateway.types import Row
+
+# The buckets that OpenTelemetry's GenAI conventions advise; first tokens of a queueing host go on to 60 s.
+TTFT_BUCKETS = (
+    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75),
+    *(1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0),
+)
+TPOT_BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+DURATION_BUCKETS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+TOKEN_BUCKETS = tuple(float(4**power) for power in range(14))
+OVERHEAD_BUCKETS = (
+    *(0.00005, 0.0001, 0.00015, 0.0002, 0.0003, 0.0004, 0.0005, 0.00075),
+    *(0.001, 0.0015, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
+)
+_kind = attrgetter("model", "policy", "stream")
+
+
+class Exchanges:
+    """The metrics of exchanges. `count` takes closing rows only."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._ttft = BatchHistogram(
+            "gen_ai_server_time_to_first_token_seconds",
+            "From the client's request to its first token.",
+            ("model", "policy"),
+            buckets=TTFT_BUCKETS,
+            registry=registry,
+        )
+        self._tpot = BatchHistogram(
+            "gen_ai_server_time_per_output_token_seconds",
+            "Mean time per output token after the first, of streams that ended well.",
+            ("model", "policy"),
+            buckets=TPOT_BUCKETS,
+            registry=registry,
+        )
+        self._duration = BatchHistogram(
+            "gen_ai_server_request_duration_seconds",
+            "From the client's request to the end of its answer.",
+            ("model", "policy", "stream"),
+            buckets=DURATION_BUCKETS,
+            registry=registry,
+        )
+        self._tokens = BatchHistogram(
+            "gen_ai_client_token_usage",
+            "Tokens of one answer.",
+            ("model", "policy", "gen_ai_token_type"),
+            buckets=TOKEN_BUCKETS,
+            registry=registry,
+        )
+        self._overhead = BatchHistogram(
+            "gateway_overhead_seconds",
+            "Time in the gateway while waiting for no endpoint.",
+            buckets=OVERHEAD_BUCKETS,
+            registry=registry,
+        )
+        self._requests = Counter(
+            "gateway_requests_total",
+            "Exchanges, by how they ended for the client.",
+            ("model", "policy", "outcome", "stream", "code"),
+            registry=registry,
+        )
+        self._cache = Counter(
+            "gateway_cache_requests_total",
+            "Exchanges that asked the response cache.",
+            ("result",),
+            registry=registry,
+        )
+        for result in ("hit", "miss", "refresh"):
+            self._cache.labels(result)
+
+    def count(self, rows: list[Row]) -> None:
+        if not rows:
+            return
+        self._overhead.observe_many([row.overhead for row in rows])
+        for result, number in Multiset([row.cache for row in rows]).items():
+            if result != "off":
+                self._cache.labels(result).inc(number)
+        for (model, policy, stream), own in grouped(rows, _kind).items():
+            self._count(model, policy, "true" if stream else "false", own)
+
+    def _count(self, model: str, policy: str, stream: str, rows: list[Row]) -> None:
+        endings = Multiset([(row.outcome, row.client_status // 100) for row in rows])
+        for (outcome, status), number in endings.items():
+            self._requests.labels(model, policy, outcome, stream, f"{status}xx").inc(number)
+        observe(self._duration, (model, policy, stream), [row.client_duration for row in rows])
+        made = [row for row in rows if row.cache != "hit"]  # nobody generated the others' tokens
+        timed = [row for row in made if row.client_ttft is not None]
+        observe(self._ttft, (model, policy), [row.client_ttft or 0.0 for row in timed])
+        observe(self._tpot, (model, policy), [_per_token(row) for row in timed if _tells_speed(row)])
+        counted = [row for row in made if row.usage_source != "none"]
+        observe(self._tokens, (model, policy, "input"), [row.prompt_tokens for row in counted])
+        observe(self._tokens, (model, policy, "output"), [row.completion_tokens for row in counted])
+
+
+def _tells_speed(row: Row) -> bool:
+    return row.stream and row.outcome == "ok" and row.completion_tokens > 1
+
+
+def _per_token(row: Row) -> float:
+    return max(0.0, row.client_duration - (row.client_ttft or 0.0)) / (row.completion_tokens - 1)
