@@ -22,6 +22,7 @@ from gateway.sim.workload import TraceRow, read_trace
 from gateway.types import Delay, Pick, Policy
 
 CAP = 0.3
+STEADY_SEEDS = 3  # at most, where hosts never fail: what differs from seed to seed is small
 HOUR, FIVE_MINUTES = 3600.0, 300.0
 LIAR = "streamlake/fp8"  # the cheapest: the one that would draw most traffic with a discount that it does not give
 BASELINES = ("random", "1/price^2", "cheapest", "openrouter", "sticky", "sticky-cost")
@@ -31,10 +32,12 @@ Section = Callable[["Bench"], Iterator[str]]
 
 
 class Bench:
-    """What is replayed, and how often. `parts` and `baselines` are those of the table of prices."""
+    """What is replayed, and how often. `parts` and `baselines` are those of the table of prices; `short` is the trace
+    whose first tokens do not wait for long prompts to be read."""
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.rows: Sequence[TraceRow] = read_trace(given.trace)
+        self.short: Sequence[TraceRow] = read_trace(given.short or given.trace)
         self.hosts: Sequence[SimHost] = read_fleet(given.fleet)
         self.seeds = 1 if given.quick else given.seeds
         self.parts = given.parts.split(",")
@@ -44,7 +47,8 @@ class Bench:
         self.nitro = shipped["nitro"]
 
     def replay(self, policies: Sequence[Policy], baselines: Sequence[str] = (), **changes: object) -> Report:
-        setup = replace(Setup(self.rows, self.hosts, seeds=self.seeds), **changes)  # type: ignore[arg-type]
+        seeds = min(self.seeds, STEADY_SEEDS)
+        setup = replace(Setup(self.rows, self.hosts, seeds=seeds), **changes)  # type: ignore[arg-type]
         return whatif(setup, policies, baselines, _progress)
 
     def __repr__(self) -> str:
@@ -60,13 +64,13 @@ def price(bench: Bench) -> Iterator[str]:
         for part in bench.parts
         for ttl in (HOUR, FIVE_MINUTES)
     }
-    yield f"### Blended price, $ per 1M tokens, cap {CAP:.0%} (cache hits)\n"
+    yield f"### Blended price, $ per 1M tokens, cap {CAP:.0%} (cache hits, busiest host)\n"
     yield from _table(["", *reports])
     for place, first in enumerate(next(iter(reports.values())).outcomes):
         yield _row([first.name, *(_priced(report.outcomes[place]) for report in reports.values())])
     yield _row(
         [
-            "floor of any policy",
+            "(oracle floor)",
             *(f"{one.floor.blended_price:.4f} ({one.floor.cache_hit:.1%})" for one in reports.values()),
         ]
     )
@@ -97,7 +101,7 @@ def honesty(bench: Bench) -> Iterator[str]:
 
 def success(bench: Bench) -> Iterator[str]:
     """With failures, beside each host alone."""
-    report = bench.replay([*bench.policies, bench.nitro, *map(_only, bench.hosts)])
+    report = bench.replay([*bench.policies, bench.nitro, *map(_only, bench.hosts)], rows=bench.short, seeds=bench.seeds)
     yield f"\n### Success, {bench.seeds} seeds, hosts at their measured uptimes with outages\n"
     yield from _table(["", "first token came", "cut later", "TTFT p99, s", "busiest host"])
     for outcome in report.outcomes:
@@ -114,7 +118,7 @@ def tail(bench: Bench) -> Iterator[str]:
     yield from _table(["", "p50, s", "p95, s", "p99, s", "hedged requests", "spent on losers", "$/1M"])
     for cap in (1.0, CAP):
         alone = [_only(host) for host in hosts] if cap == 1 else []
-        report = bench.replay([bench.nitro, plain, *alone], hosts=hosts, cap=cap)
+        report = bench.replay([bench.nitro, plain, *alone], rows=bench.short, hosts=hosts, cap=cap)
         for outcome in report.outcomes:
             figures = outcome.figures
             waits = [_plain(figures[name], 2) for name in ("ttft_p50", "ttft_p95", "ttft_p99")]
@@ -153,7 +157,8 @@ def _mean(outcome: Outcome, figure: str) -> float:
 
 
 def _priced(outcome: Outcome) -> str:
-    return f"{_plain(outcome.figures['blended_price'], 4)} ({_mean(outcome, 'cache_hit'):.1%})"
+    share = f"{_mean(outcome, 'cache_hit'):.1%}, {_mean(outcome, 'busiest'):.0%}"
+    return f"{_plain(outcome.figures['blended_price'], 4)} ({share})"
 
 
 def _plain(figure: Interval | None, digits: int) -> str:
@@ -174,11 +179,14 @@ def _progress(share: float) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.routing", description=__doc__.partition("\n")[0])
     parser.add_argument("trace", type=Path, help="JSON Lines, gzip where its name ends in .gz")
+    parser.add_argument("--short", type=Path, metavar="TRACE", help="for success and tail; default: the same trace")
     parser.add_argument("--fleet", default="real", help="a shipped fleet or a fleet file; default: real")
     parser.add_argument(
         "--policies", default="floor,balanced", help="shipped policies, with commas; default: floor,balanced"
     )
-    parser.add_argument("--seeds", type=int, default=20, help="default: 20")
+    parser.add_argument(
+        "--seeds", type=int, default=20, help="of the table of success; the others take at most 3; default: 20"
+    )
     parser.add_argument("--sections", default=",".join(SECTIONS), help=f"of {', '.join(SECTIONS)}; default: all")
     parser.add_argument("--parts", default=",".join(PARTS), help="of the trace, for prices: full, first, second half")
     parser.add_argument("--folder", type=Path, help="policies, over the shipped ones")

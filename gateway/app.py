@@ -20,13 +20,16 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from gateway.api.anthropic import CountTokens, Messages
 from gateway.api.auth import Keys
+from gateway.api.completions import Completions
 from gateway.api.explain import Explain
 from gateway.api.health import Health
 from gateway.api.names import Names
 from gateway.api.openai import Chat, ModelList
 from gateway.api.parse import Intake
 from gateway.api.refuse import refusing
+from gateway.api.responses import Responses
 from gateway.cache.responses import ResponseCache
 from gateway.config import Settings, usable
 from gateway.errors import BadRequest, ClientError, NotFound
@@ -46,6 +49,7 @@ from gateway.state.folder import StateFolder
 from gateway.state.store import Store
 from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
+from gateway.telemetry.recorder import Recorder
 from gateway.telemetry.shipper import Shipper
 from gateway.upstream.dialects import Address
 from gateway.upstream.transport import Transport
@@ -62,13 +66,15 @@ class Worker:
 
     def __init__(self, settings: Settings, folder: StateFolder, store_url: str) -> None:
         self.settings = settings
-        defaults = (settings.default_policy, *(key.policy for key in settings.keys if key.policy))
+        by_rule = (rule.policy for rule in settings.rules)
+        defaults = (settings.default_policy, *by_rule, *(key.policy for key in settings.keys if key.policy))
         self.policies = Policies(settings.policies, defaults)
-        self.fleets = {model.id: Fleet(usable(model, settings.secrets)) for model in settings.models}
+        self.fleets = {model.id: Fleet(usable(model, settings.secrets), settings.workers) for model in settings.models}
         self.store = Store(store_url)
         self.metrics = Metrics(folder.metrics)
         self.ledger = Ledger(folder.ledger, self.metrics.ledger_error)
         self.shipper = Shipper(folder.ledger, store_url, self.metrics.store_up)
+        self.recorder = Recorder(settings.record) if settings.record else None
         self.transport = Transport()
         self.health = Health(self.fleets, self.store, self.policies)
         self.hot: dict[bytes, Handler] = {}  # routes that the HTTP connection itself may serve
@@ -85,18 +91,26 @@ class Worker:
             transport=self.transport,
             wheel=Wheel(loop),
             cache=ResponseCache(self.store),
-            books=Books(self.ledger, self.metrics, recent),
+            books=Books(self.ledger, self.metrics, recent, self.recorder),
             in_flight=self.metrics.in_flight,
             clock=monotonic,
         )
         keys = Keys(settings.keys)
-        intake = Intake(keys, Names(settings.models), self.policies, settings.default_policy)
+        intake = Intake(keys, Names(settings.models), self.policies, settings.default_policy, settings.rules)
         models = ModelList(settings.models, keys)
         chat = refusing(Chat(proxy, intake))
         self.hot[b"/v1/chat/completions"] = chat
+        self.hot[b"/v1/completions"] = completions = refusing(Completions(proxy, intake))
+        self.hot[b"/v1/responses"] = responses = refusing(Responses(proxy, intake))
+        messages = Messages(proxy, intake)
+        self.hot[b"/v1/messages"] = self.hot[b"/v1/messages?beta=true"] = messages  # the latter from Claude Code
         explain = AsgiEndpoint(refusing(Explain(proxy, intake)), settings.max_body)
         return [
             Route("/v1/chat/completions", AsgiEndpoint(chat, settings.max_body), methods=["POST"]),
+            Route("/v1/completions", AsgiEndpoint(completions, settings.max_body), methods=["POST"]),
+            Route("/v1/responses", AsgiEndpoint(responses, settings.max_body), methods=["POST"]),
+            Route("/v1/messages", AsgiEndpoint(messages, settings.max_body), methods=["POST"]),
+            Route("/v1/messages/count_tokens", AsgiEndpoint(CountTokens(intake), settings.max_body), methods=["POST"]),
             Route("/v1/explain", explain, methods=["POST"]),
             Route("/v1/models", models.list, methods=["GET"]),
             Route("/v1/models/{name:path}", models.one, methods=["GET"]),
@@ -113,6 +127,8 @@ class Worker:
         self._keep_doing(self.policies.watch(self.metrics.policy_reload))
         self._keep_doing(self._flush())
         self._keep_doing(self.shipper.run())
+        if self.recorder is not None:
+            self._keep_doing(self.recorder.run())
         gc.collect()
         gc.freeze()  # what lives now lives as long as the worker: no need to look at it again
 
@@ -125,6 +141,8 @@ class Worker:
         self.transport.close()
         self.metrics.flush()
         self.ledger.close()
+        if self.recorder is not None:
+            await self.recorder.flush()
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_SHIPMENT):
                 await self.shipper.ship()

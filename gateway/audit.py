@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.api.auth import LOCAL
 from gateway.config import Settings, hindrance, sufficient_variables, usable
 from gateway.document import nearest
 from gateway.policy.load import PolicySet, shipped_folder
@@ -25,7 +26,7 @@ class Audit:
 
 def audit(settings: Settings, policies: PolicySet) -> Audit:
     """Looks at all of it, and sends nothing."""
-    problems = unknown_policies(settings, policies)
+    problems = [*unknown_policies(settings, policies), *_unknown_keys(settings)]
     warnings = [*_out_of_use(settings, policies)]
     for policy in policies.values():
         path = _file(settings, policy)
@@ -38,12 +39,21 @@ def audit(settings: Settings, policies: PolicySet) -> Audit:
 def unknown_policies(settings: Settings, policies: PolicySet) -> list[str]:
     """A line for each policy that gateway.yaml names and that is not there."""
     wanted = {"default_policy": settings.default_policy}
+    wanted |= {f"rules[{place}]": rule.policy for place, rule in enumerate(settings.rules)}
     wanted |= {f"keys: tenant `{key.tenant}`": key.policy for key in settings.keys if key.policy}
     return [
         f"{where}: there is no policy `{name}`; {nearest(name, policies.keys())}"
         for where, name in wanted.items()
         if name not in policies
     ]
+
+
+def _unknown_keys(settings: Settings) -> Iterator[str]:
+    """A line for each rule about a key that is not there."""
+    tenants = {key.tenant for key in settings.keys} or {LOCAL.tenant}
+    for place, rule in enumerate(settings.rules):
+        if rule.when.key is not None and rule.when.key not in tenants:
+            yield f"rules[{place}]: there is no key of `{rule.when.key}`; {nearest(rule.when.key, tenants)}"
 
 
 def idle_keys(models: tuple[Model, ...], environ: Mapping[str, str]) -> list[str]:
@@ -64,6 +74,7 @@ def _unknown_names(settings: Settings, policy: Policy) -> Iterator[str]:
     named = {
         "require.only": policy.require.only,
         "require.ignore": policy.require.ignore,
+        "pick.order": policy.pick.order,
         "pick.endpoint": (policy.pick.endpoint,) if policy.pick.endpoint else (),
     }
     for field, names in named.items():

@@ -6,7 +6,8 @@ What only one command needs is imported by that command: a server starts without
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import click
 
 from gateway import __version__
 from gateway.config import Settings, load, sufficient_variables, usable
+from gateway.document import quantity
 from gateway.errors import ConfigError
+from gateway.types.units import SHARE
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PATH = click.Path(path_type=Path)
@@ -23,6 +26,18 @@ PORT = click.IntRange(0, 65535)
 COUNT = click.IntRange(1)
 config_option = click.option("--config", type=PATH, help="gateway.yaml; default: ./gateway.yaml if there.")
 policies_option = click.option("--policies", type=PATH, help="Folder of policies, over the shipped ones.")
+
+
+class Share(click.ParamType[float]):
+    """A share of a whole as an operator writes it, `30%`: 0.3."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        share = quantity(value, SHARE) if isinstance(value, str) else float(value)
+        if share is None or not 0 < share <= 1:
+            self.fail(f"`{value}` is no share; write it as in `30%`", param, ctx)
+        return share
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -60,7 +75,8 @@ def app() -> None:
     is_flag=True,
     help="Listen beyond loopback without keys: everyone who can reach it spends your money.",
 )
-def serve(config: Path | None, redis: str | None, no_auth: bool, **given: Any) -> None:
+@click.option("--record", type=PATH, metavar="FILE", help="Write a trace of lengths, times and salted prefix hashes.")
+def serve(config: Path | None, redis: str | None, no_auth: bool, record: Path | None, **given: Any) -> None:
     """Serve with every host whose API key is set in the environment.
 
     Example: NOVITA_API_KEY=... gateway serve --port 8080
@@ -68,13 +84,14 @@ def serve(config: Path | None, redis: str | None, no_auth: bool, **given: Any) -
     from gateway.audit import unknown_policies
     from gateway.policy.load import Policies
     from gateway.server.supervisor import serve as run
+    from gateway.telemetry.recorder import begin
 
     settings = replace(_settings(config, redis), **{name: value for name, value in given.items() if value is not None})
     _refuse_open_door(settings, no_auth)
     _refuse_no_endpoint(settings)
     if mistakes := unknown_policies(settings, Policies(settings.policies).current):
         raise ConfigError(*mistakes)
-    run(settings)
+    run(replace(settings, record=begin(record)) if record else settings)
 
 
 @app.command()
@@ -155,6 +172,71 @@ def explain(
     else:
         plan = asked(url, body, os.environ.get("GATEWAY_API_KEY"))
     click.echo(json.dumps(plan, indent=2) + "\n" if as_json else explained(plan, live=url is not None), nl=False)
+
+
+@app.command()
+@click.option("--trace", type=PATH, metavar="FILE", help="JSON Lines, may be gzip; default: a sample of real traffic.")
+@click.option("--policy", "given", multiple=True, metavar="NAME", help="Policy or its file; may be given again.")
+@click.option("--fleet", metavar="NAME", help="real, wide, or a fleet file; default: as this gateway measured it.")
+@click.option("--cap", type=Share(), metavar="SHARE", default="100%", help="Most tokens for one host, as in 30%.")
+@click.option("--seeds", type=COUNT, metavar="N", default=5, help="Replays of each, for confidence intervals.")
+@click.option("--limit", type=COUNT, metavar="N", default=20_000, help="Requests, from the trace's first on.")
+@click.option(
+    "--time-scale", type=click.FloatRange(0, min_open=True), metavar="X", default=1.0, help="Arrive so much faster."
+)
+@config_option
+@policies_option
+@click.option("--state", type=PATH, help="State folder whose ledger tells how hosts behave; default as for serve.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--svg", type=PATH, metavar="FILE", help="Draw price against time to first token as well.")
+def whatif(
+    trace: Path | None,
+    given: tuple[str, ...],
+    fleet: str | None,
+    limit: int,
+    config: Path | None,
+    policies: Path | None,
+    state: Path | None,
+    as_json: bool,
+    svg: Path | None,
+    **setup: Any,
+) -> None:
+    """Show what policies would have done with a trace of requests.
+
+    Nothing is sent: time is virtual, and other routers are replayed beside.
+
+    Example: gateway whatif --fleet real --cap 30% --policy floor --policy nitro
+    """
+    from gateway.report import replayed
+    from gateway.sim.baselines import RULES
+    from gateway.sim.chosen import chosen_fleet, chosen_policies
+    from gateway.sim.picture import picture
+    from gateway.sim.whatif import Setup, whatif
+    from gateway.sim.workload import SAMPLE, read_trace
+
+    settings = _settings(config)
+    settings = replace(settings, policies=policies or settings.policies, state=state or settings.state)
+    rows = read_trace(trace or SAMPLE, limit)
+    if not rows:
+        raise ConfigError(f"{trace}: has no requests; record some with `gateway serve --record FILE`")
+    chosen, hosts = chosen_policies(given, settings), chosen_fleet(fleet, settings)
+    with _progress() as progress:
+        report = whatif(Setup(rows, hosts, **setup), chosen, list(RULES), progress)
+    click.echo(json.dumps(report.as_json(), indent=2) + "\n" if as_json else replayed(report), nl=False)
+    if svg:
+        svg.write_text(picture(report), encoding="utf-8")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[float], None]]:
+    """A bar on standard error while something takes its time, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("replaying", total=1.0)
+        yield lambda share: bar.update(task, completed=share)
 
 
 def _tell(error: ConfigError) -> None:

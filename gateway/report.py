@@ -1,4 +1,4 @@
-"""What `gateway check` and `gateway explain` print: tables for a terminal of 80 columns."""
+"""What `gateway check`, `gateway explain` and `gateway whatif` print: tables for a terminal of 80 columns."""
 
 import io
 from collections import defaultdict
@@ -25,10 +25,12 @@ from gateway.proxy.inbound import Inbound
 from gateway.route.fleet import Fleet
 from gateway.route.plan import make_plan
 from gateway.route.told import told
+from gateway.sim.whatif import Interval, Outcome, Report
 from gateway.types import Endpoint, Model
 
 WIDTH = 80
 TIMEOUT = 10.0  # seconds
+SHOWN_SHARE = 0.005  # of all tokens, from which a host is named
 
 
 def checked(settings: Settings) -> str:
@@ -78,7 +80,7 @@ def planned(settings: Settings, body: dict[str, Any]) -> dict[str, Any]:
     """The plan for a request from published figures alone, as if every host's key were set."""
     keys = defaultdict(lambda: "set", dict.fromkeys(wanted_variables(settings.models), "set"))
     policies = Policies(settings.policies)
-    intake = Intake(Keys(()), Names(settings.models), policies, settings.default_policy)
+    intake = Intake(Keys(()), Names(settings.models), policies, settings.default_policy, settings.rules)
     try:
         request, policy = intake.read(Inbound({}, orjson.dumps(body), 0.0))
     except ClientError as error:
@@ -149,6 +151,81 @@ def _print_reasons(out: Console, plan: dict[str, Any]) -> None:
         out.print(f"  dropped: {one['endpoint']}: {one['rule']}: {one['detail']}")
     if plan["relaxed"]:
         out.print(f"  relaxed: {plan['relaxed']}, because nothing better was left")
+
+
+def replayed(report: Report) -> str:
+    """A what-if report: what each policy and baseline paid, how long it took, and where its tokens went."""
+    out = _console()
+    cap = f", cap {report.cap:.0%}" if report.cap < 1 else ""
+    out.print(f"{report.requests:,} requests, {report.tokens:,} tokens, {len(report.hosts)} hosts{cap}; ± is 95 %\n")
+    out.print(_prices_paid(report))
+    out.print()
+    out.print(_waits(report))
+    out.print()
+    out.print(_shares(report))
+    return _text(out)
+
+
+def _prices_paid(report: Report) -> Table:
+    table = _figures_table(
+        f"paid, USD per 1M tokens ({report.seeds} seeds)", "input", "blended", "cached", "busiest", "hedged", "lost $"
+    )
+    for outcome in report.outcomes:
+        figures = outcome.figures
+        prices = [_figure(figures[name], 4) for name in ("effective_input_price", "blended_price")]
+        shares = [_percent(figures[name], 0) for name in ("cache_hit", "busiest")]
+        hedges = [_percent(figures[name], 1) for name in ("hedges", "hedge_spend")]
+        table.add_row(_subject(outcome), *prices, *shares, *hedges)
+    floor = report.floor
+    table.add_row("(oracle floor)", "", f"{floor.blended_price:.4f}", f"{floor.cache_hit:.0%}")
+    return table
+
+
+def _waits(report: Report) -> Table:
+    table = _figures_table("time to first token, s", "p50", "p95", "p99", "came, %", "cut later")
+    for outcome in report.outcomes:
+        figures = outcome.figures
+        waits = [_figure(figures[name], 2) for name in ("ttft_p50", "ttft_p95", "ttft_p99")]
+        came = _figure(_times(figures["success"], 100), 3)
+        table.add_row(_subject(outcome), *waits, came, _percent(figures["cut_later"], 2))
+    return table
+
+
+def _shares(report: Report) -> Table:
+    table = _table("share of all tokens", "")
+    table.add_column("")
+    for outcome in report.outcomes:
+        most_first = sorted(outcome.shares.items(), key=lambda item: -item[1].mean)
+        shares = (f"{host} {share.mean:.0%}" for host, share in most_first if share.mean >= SHOWN_SHARE)
+        table.add_row(_subject(outcome), ", ".join(shares) or "none")
+    table.show_header = False
+    return table
+
+
+def _figures_table(title: str, *columns: str) -> Table:
+    table = _table(title, "")
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _subject(outcome: Outcome) -> str:
+    return outcome.name if outcome.kind == "policy" else f"· {outcome.name}"
+
+
+def _figure(figure: Interval | None, digits: int) -> str:
+    if figure is None:
+        return "-"
+    half = "" if figure.half is None else f"±{figure.half:.{digits}f}".replace("±0.", "±.")
+    return f"{figure.mean:.{digits}f}{half}"
+
+
+def _percent(figure: Interval | None, digits: int) -> str:
+    return "-" if figure is None else f"{figure.mean:.{digits}%}"
+
+
+def _times(figure: Interval | None, factor: float) -> Interval | None:
+    return figure and Interval(figure.mean * factor, None if figure.half is None else figure.half * factor)
 
 
 def _console() -> Console:

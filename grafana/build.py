@@ -144,6 +144,22 @@ def routing() -> list[Json]:
     ]
 
 
+def decisions() -> list[Json]:
+    hedges = "sum by (result) (rate(gateway_hedges_total[$__rate_interval]))"
+    regret = "3600 * sum by (reason) (rate(gateway_regret_usd_total[$__rate_interval]))"
+    tools = total("gateway_tool_calls_total", ENDPOINT, "result")
+    cost, duration = (quantiles(f"gateway_{of}_actual_to_predicted_ratio", ENDPOINT) for of in ("cost", "duration"))
+    return [
+        graph("Hedges", [(hedges, "{{result}}")], "reqps", "Second attempts, by how the race went.", stack=True),
+        graph("Regret per hour", [(regret, "{{reason}}")], "currencyUSD", "Score above the best eligible.", stack=True),
+        graph(
+            "Answers that called tools", [(tools, "{{result}}")], "reqps", "By the worst of their calls.", stack=True
+        ),
+        graph("Cost, actual to predicted", cost, "short", "1 is as predicted, 2 twice as dear."),
+        graph("Duration, actual to predicted", duration, "short", "1 is as predicted, 2 twice as long."),
+    ]
+
+
 def gateway() -> list[Json]:
     overhead = [(quantile(q, "gateway_overhead_seconds"), f"p{round(q * 100)}") for q in (0.5, 0.99)]
     cache = "sum by (result) (rate(gateway_cache_requests_total[$__rate_interval]))"
@@ -165,6 +181,7 @@ def dashboard() -> Json:
         ("Success and faults per endpoint", faults(), 8, 8),
         ("Cost and prompt cache", cost(), 8, 8),
         ("Routing", routing(), 12, 8),
+        ("Decisions", decisions(), 8, 8),
         ("Gateway", gateway(), 12, 8),
     ]
     return {

@@ -48,11 +48,21 @@ def test_a_keys_policy_that_is_not_there(tmp_path: Path) -> None:
     assert problems == ("keys: tenant `web`: there is no policy `flor`; did you mean `floor`?",)
 
 
+def test_a_rules_policy_and_key_that_are_not_there(tmp_path: Path) -> None:
+    rules = [{"when": {"tools": True}, "policy": "exakto"}, {"when": {"key": "wep"}, "policy": "floor"}]
+    problems = audited(tmp_path, rules=rules, keys=[{"tenant": "web", "key": "a-secret"}]).problems
+    assert problems == (
+        "rules[0]: there is no policy `exakto`; did you mean `exacto`?",
+        "rules[1]: there is no key of `wep`; did you mean `web`?",
+    )
+
+
 @pytest.mark.parametrize(
     ("field", "policy"),
     [
         ("require.only", {"require": {"only": ["rack/on", "rack"]}}),
         ("require.ignore", {"require": {"ignore": ["rack/on"]}}),
+        ("pick.order", {"pick": {"how": "order", "order": ["rack/two", "rack/on"]}}),
         ("pick.endpoint", {"pick": {"how": "fixed", "endpoint": "rack/on"}}),
     ],
 )

@@ -325,3 +325,51 @@ class TestDemo:
         ended = run("demo", *wrong)
         assert (ended.code, ended.out) == (2, "")
         assert f"Invalid value for '{wrong[0]}': " in ended.errors
+
+
+class TestWhatif:
+    FEW = ("whatif", "--limit", "40", "--seeds", "2")
+
+    def test_a_table_within_80_columns(self, run: Run) -> None:
+        ended = run(*self.FEW, "--fleet", "wide", "--policy", "floor", "--policy", "nitro", "--cap", "30%")
+        assert (ended.code, ended.errors) == (0, "")
+        assert max(map(len, ended.out.splitlines())) <= 80
+        assert ended.out.startswith("40 requests, ")
+        assert re.search(r"^floor +0\.\d{4}±\.\d{4} +0\.\d{4}±\.\d{4} ", ended.out, re.MULTILINE)
+        for name in ("nitro", "· random", "· openrouter", "· litellm-latency", "(oracle floor)"):
+            assert re.search(rf"^{re.escape(name)} ", ended.out, re.MULTILINE)
+
+    def test_json_and_a_picture(self, run: Run, tmp_path: Path) -> None:
+        ended = run(*self.FEW, "--fleet", "real", "--json", "--svg", "out.svg")
+        report = json.loads(ended.out)
+        assert [one["name"] for one in report["outcomes"] if one["kind"] == "policy"] == ["balanced"]
+        assert (tmp_path / "out.svg").read_text().startswith("<svg ")
+
+    def test_the_same_seeds_tell_the_same(self, run: Run) -> None:
+        assert run(*self.FEW, "--fleet", "real") == run(*self.FEW, "--fleet", "real")
+
+    def test_a_file_of_ones_own(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "trace.jsonl").write_text('{"t": 0, "input_tokens": 9, "output_tokens": 9, "prefix_hashes": []}\n')
+        write_policy(tmp_path, "mine", pick={"how": "best"})
+        ended = run("whatif", "--trace", "trace.jsonl", "--policy", "mine.yaml", "--fleet", "real", "--seeds", "1")
+        assert ended.out.startswith("1 requests, 18 tokens, 6 hosts")
+
+    @pytest.mark.parametrize(
+        ("arguments", "mistake"),
+        [
+            ((), "no endpoint has 20 streamed answers in the ledger yet"),
+            (("--fleet", "real", "--policy", "flor"), "did you mean `floor`?"),
+            (("--fleet", "reel"), "did you mean `real`?"),
+            (("--fleet", "real", "--trace", "none.jsonl"), "none.jsonl: cannot be read"),
+            (("--fleet", "real", "--cap", "0.3"), "`0.3` is no share; write it as in `30%`"),
+        ],
+    )
+    def test_a_mistake_is_one_line(self, run: Run, arguments: tuple[str, ...], mistake: str) -> None:
+        ended = run("whatif", *arguments)
+        assert (ended.code, ended.out) == (2, "")
+        assert mistake in ended.errors
+        assert "Traceback" not in ended.errors
+
+    def test_a_trace_without_requests(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "empty.jsonl").touch()
+        assert "empty.jsonl: has no requests" in run("whatif", "--fleet", "real", "--trace", "empty.jsonl").errors

@@ -6,7 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Key, Secrets, Settings, load, usable, wanted_variables
+from gateway.config import (
+    Bound,
+    Facts,
+    Key,
+    Rule,
+    Secrets,
+    Settings,
+    When,
+    load,
+    usable,
+    wanted_variables,
+)
 from gateway.errors import ConfigError
 from gateway.types import Endpoint
 
@@ -273,3 +284,48 @@ def test_secrets_are_a_mapping() -> None:
     secrets = Secrets({"A": "1"})
     assert (dict(secrets), len(secrets), secrets.get("B")) == ({"A": "1"}, 1, None)
     assert repr(secrets) == "Secrets(A=***)"
+
+
+# --- rules ------------------------------------------------------------------------------------------------------
+
+
+def test_rules_are_read_in_their_order(folder: Path) -> None:
+    found = settings(
+        folder,
+        """
+        rules:
+          - {when: {app: bot, tools: true}, policy: exacto}
+          - {when: {key: local, prompt_tokens: "> 32000", stream: false}, policy: floor}
+        """,
+    )
+    assert found.rules == (
+        Rule(When(app="bot", tools=True), "exacto"),
+        Rule(When(key="local", prompt_tokens=Bound(">", 32_000), stream=False), "floor"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("rules: [{policy: floor}]", "gateway.yaml:1:9: `when` is missing"),
+        ("rules: [{when: {tools: true}}]", "gateway.yaml:1:9: `policy` is missing"),
+        ("rules:\n- {when: {}, policy: floor}", "gateway.yaml:2:10: when: matches every request; give a condition"),
+        ("rules:\n- {when: {tool: true}, policy: x}", "gateway.yaml:2:11: unknown key; did you mean `tools`?"),
+        ("rules:\n- {when: {stream: maybe}, policy: x}", "gateway.yaml:2:19: stream: `maybe` is text"),
+        (
+            "rules:\n- {when: {prompt_tokens: 32k}, policy: x}",
+            'gateway.yaml:2:26: expected a comparison of tokens; write it as in `"> 32000"`',
+        ),
+    ],
+)
+def test_a_mistake_in_a_rule_has_its_place(folder: Path, text: str, problem: str) -> None:
+    assert problem in problems(folder, text)
+
+
+@pytest.mark.parametrize(
+    ("bound", "holds"), [("> 5", [6]), (">= 5", [5, 6]), ("< 5", [4]), ("<= 5", [4, 5]), (">5", [6])]
+)
+def test_bounds(folder: Path, bound: str, holds: list[int]) -> None:
+    (rule,) = settings(folder, f"rules: [{{when: {{prompt_tokens: '{bound}'}}, policy: x}}]").rules
+    facts = Facts("", "local", False, 0, False)
+    assert [size for size in (4, 5, 6) if rule.when.holds(facts._replace(prompt_tokens=size))] == holds

@@ -41,9 +41,9 @@ class Names:
         return named._replace(suffix=suffix)
 
 
-def choose_policy(suffix: str, header: str, key_default: str | None, default: str, policies: PolicySet) -> Policy:
-    """The suffix wins over the header, the header over the key's own, that over the default. Raises NotFound."""
-    name = suffix or header or key_default or default
+def choose_policy(suffix: str, header: str, otherwise: str, policies: PolicySet) -> Policy:
+    """The suffix wins over the header, and that over whatever holds where the client names none. Raises NotFound."""
+    name = suffix or header or otherwise
     policy = policies.get(name)
     if policy is not None:
         return policy

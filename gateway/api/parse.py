@@ -1,7 +1,7 @@
 """A chat completion request, parsed once. What routing relies on is checked here; hosts check the rest."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, cast
 
@@ -10,6 +10,8 @@ import orjson
 from gateway.api.auth import Keys
 from gateway.api.names import Names, choose_policy
 from gateway.api.prefix import prefix_chain, read_prompt
+from gateway.api.provider import Preferences, sent_parameters
+from gateway.config import Facts, Key, Rule, policy_by_rule
 from gateway.errors import BadRequest
 from gateway.policy.load import Policies
 from gateway.proxy.inbound import Inbound
@@ -31,48 +33,69 @@ _NO_NEEDS: frozenset[str] = frozenset()
 _NEEDY = frozenset({"tools", "logprobs", "response_format"})
 LONGEST_APP = 200  # characters of an app's name
 _random = Random()
+Translate = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Intake:
     """Turns inbound requests into the gateway's terms."""
 
-    __slots__ = ("_default", "_keys", "_names", "_policies")
+    __slots__ = ("_default", "_keys", "_names", "_policies", "_preferences", "_rules")
 
-    def __init__(self, keys: Keys, names: Names, policies: Policies, default_policy: str) -> None:
+    def __init__(
+        self, keys: Keys, names: Names, policies: Policies, default_policy: str, rules: tuple[Rule, ...] = ()
+    ) -> None:
         self._keys = keys
         self._names = names
         self._policies = policies
         self._default = default_policy
+        self._rules = rules
+        self._preferences = Preferences()
 
-    def read(self, inbound: Inbound) -> tuple[Request, Policy]:
-        """The request, and the policy that it runs under. Raises ClientError."""
+    def read(self, inbound: Inbound, translate: Translate | None = None) -> tuple[Request, Policy]:
+        """The request, and the policy that it runs under; `translate` makes a chat completion's body of another API's.
+
+        Raises ClientError.
+        """
         headers = inbound.headers
         key = self._keys.of(headers)
         body = _json_object(inbound.body)
+        if translate is not None:
+            body = translate(body)
         named = self._names.model(body.get("model"))
-        header = _text(headers, b"x-gateway-policy")
-        policy = choose_policy(named.suffix, header, key.policy, self._default, self._policies.current)
         _check(body)
         thinking = named.thinking or thinking_asked(body)
         prompt = read_prompt(body)
+        app = (_text(headers, b"x-title") or _text(headers, b"http-referer"))[:LONGEST_APP]
+        needs = _needs(body)
+        facts = Facts(app, key.tenant, "tools" in needs, prompt.tokens, bool(body.get("stream")))
+        header = _text(headers, b"x-gateway-policy")
+        policy = choose_policy(named.suffix, header, self._unnamed(key, facts), self._policies.current)
+        if (provider := body.get("provider")) is not None:
+            policy = self._preferences.applied(policy, provider, named.model.endpoints, self._policies.current)
+            needs = needs | sent_parameters(body) if provider.get("require_parameters") else needs
         request = Request(
             id=new_id(),
             body=body,
             model=named.model.id,
             policy=policy.name,
             tenant=key.tenant,
-            app=(_text(headers, b"x-title") or _text(headers, b"http-referer"))[:LONGEST_APP],
-            stream=bool(body.get("stream")),
+            app=app,
+            stream=facts.stream,
             include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
             thinking=thinking,
             max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
             prompt_tokens=prompt.tokens,
             prefix=prefix_chain(prompt, thinking) if policy.affinity == "prefix" else (),
-            needs=_needs(body),
+            needs=needs,
             cache=_cache_mode(headers),
-            raw=inbound.body,
+            explain=_explains(headers),
+            raw=inbound.body if translate is None else b"",
         )
         return request, policy
+
+    def _unnamed(self, key: Key, facts: Facts) -> str:
+        """The policy of a request that names none: by rule, by key, or the default."""
+        return (self._rules and policy_by_rule(self._rules, facts)) or key.policy or self._default
 
 
 def new_id() -> str:
@@ -155,3 +178,10 @@ def _cache_mode(headers: Mapping[bytes, bytes]) -> CacheMode:
     if text not in _CACHE_MODES:
         raise BadRequest("x-gateway-cache must be on, no-store or refresh", param="x-gateway-cache")
     return cast(CacheMode, text)
+
+
+def _explains(headers: Mapping[bytes, bytes]) -> bool:
+    text = _text(headers, b"x-gateway-explain").lower()
+    if text not in ("", "on"):
+        raise BadRequest("x-gateway-explain must be on, or absent", param="x-gateway-explain")
+    return bool(text)

@@ -15,9 +15,10 @@ from typing import Any
 
 from gateway.config.catalogue import read_endpoint, read_models, wanted_variables, with_catalogue
 from gateway.config.keys import VARIABLE, Key, Secrets, keys_from_environ, read_key
+from gateway.config.rules import Bound, Rule, When, read_bound, read_when
 from gateway.document import INVALID, Hook, Node, Place, Reader, Table, decode, place_at, read
 from gateway.errors import ConfigError
-from gateway.types import Endpoint, Model
+from gateway.types import Endpoint, Model, Recording
 from gateway.types.units import Bytes
 
 _REFERENCE = re.compile(rf"\$\{{({VARIABLE.pattern})\}}")
@@ -35,10 +36,12 @@ class Settings:
     keys: tuple[Key, ...] = ()
     policies: Path | None = None
     default_policy: str = "balanced"
+    rules: tuple[Rule, ...] = ()
     state: Path | None = None
     max_body: int = 16 << 20
     models: tuple[Model, ...] = ()
     secrets: Secrets = field(default_factory=lambda: Secrets({}))
+    record: Recording | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class GatewayFile:
     keys: tuple[Key, ...] = ()
     policies: str | None = None
     default_policy: str = "balanced"
+    rules: tuple[Rule, ...] = ()
     state: str | None = None
     max_body: Bytes = 16 << 20
     catalogue: bool = True  # whether the shipped models and endpoints are there
@@ -93,6 +97,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         keys=keys,
         policies=_path(file.policies, folder),
         default_policy=file.default_policy,
+        rules=file.rules,
         state=Path(state) if state else _path(file.state, folder),
         max_body=file.max_body,
         models=file.models,
@@ -114,6 +119,8 @@ def _hooks(environ: Mapping[str, str]) -> dict[Any, Hook]:
         GatewayFile: _gateway_file,
         Key: lambda reader, node: read_key(reader, node, environ),
         RedisEntry: lambda reader, node: _redis(reader, node, environ),
+        When: read_when,
+        Bound: read_bound,
         Endpoint: read_endpoint,
         tuple[Model, ...]: read_models,
     }

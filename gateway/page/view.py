@@ -99,7 +99,7 @@ def _endpoint(state: EndpointState, samples: Samples, attempts: float, now: floa
         "state": breaker.state(now).name.lower().replace("_", "-"),
         "why": breaker.why,
         "opens_in_s": max(0.0, breaker.opens_until() - now),
-        "rate_limited_s": max(0.0, state.not_before - now),
+        "rate_limited_s": max(0.0, state.rate_limit.until - now),
         "in_flight": state.in_flight,
         "price": _list_price(endpoint.price),
         **asdict(served(samples, endpoint.price, attempts)),

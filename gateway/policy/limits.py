@@ -14,9 +14,14 @@ UNITS: dict[Measure, Unit | None] = {
     "context": None,
     "max_output": None,
     "ttft_p50": DURATION,
+    "ttft_p75": DURATION,
+    "ttft_p90": DURATION,
     "ttft_p95": DURATION,
     "ttft_p99": DURATION,
     "throughput_p50": None,
+    "throughput_p75": None,
+    "throughput_p90": None,
+    "throughput_p99": None,
     "uptime_5m": SHARE,
     "uptime_1h": SHARE,
     "tools_ok": SHARE,
@@ -31,7 +36,7 @@ def example(measure: Measure) -> str:
     """A limit in this measure's unit, for messages and editors."""
     unit = UNITS[measure]
     operator = "<=" if measure.startswith(("price", "ttft")) else ">="
-    plain = "20" if measure == "throughput_p50" else "100000"
+    plain = "20" if measure.startswith("throughput") else "100000"
     return f"{operator} {unit.example if unit else plain}"
 
 

@@ -9,15 +9,16 @@ from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from gateway.document import INVALID, Entry, Hook, Node, Reader, Table, decode, place_at, text_at
+from gateway.document import INVALID, Entry, Hook, Node, Reader, Scalar, Table, decode, place_at, quantity, text_at
 from gateway.policy.describe import FIELDS, LIMITS
 from gateway.policy.limits import MEASURES, example, pattern, read_limits
-from gateway.types import Limit, Pick, Policy, Require, Timeouts
+from gateway.types import Cap, Delay, Hedge, Limit, Pick, Policy, Require, Timeouts
 from gateway.types.endpoint import Quantization
-from gateway.types.units import Unit
+from gateway.types.units import DURATION, Unit
 
 RESERVED = frozenset({"free", "batch", "thinking"})  # model suffixes with a meaning of their own at OpenRouter
 NAME = r"^[a-z0-9][a-z0-9-]{0,47}$"
+QUANTILE = r"p[5-9][0-9]"
 
 _DECLARED = [name for name in Require.__dataclass_fields__ if name != "limits"]
 
@@ -29,6 +30,9 @@ def read_policy(node: Node, stem: str) -> Policy:
         Require: _require,
         Pick: _pick,
         Timeouts: _timeouts,
+        Delay: _delay,
+        Hedge: _hedge,
+        Cap: _cap,
         tuple[Limit, ...]: read_limits,
     }
     return decode(node, Policy, hooks)
@@ -75,6 +79,10 @@ def _pick(reader: Reader, node: Node) -> Any:
         return reader.problem(
             node.place, "pick: `how: fixed` and `endpoint` go together; write both, as in `endpoint: novita/fp8`"
         )
+    if (pick.how == "order") != bool(pick.order):
+        return reader.problem(
+            node.place, "pick: `how: order` and `order` go together; write both, as in `order: [novita, baidu/fp8]`"
+        )
     if pick.explore > 1:
         return reader.problem(place_at(node, "explore"), "pick: `explore` is a share of requests; write at most `100%`")
     return pick
@@ -88,6 +96,40 @@ def _timeouts(reader: Reader, node: Node) -> Any:
         if not getattr(timeouts, name):
             reader.problem(place_at(node, name), f"timeouts: `{name}: 0s` fails every request; write a longer time")
     return timeouts
+
+
+def _delay(reader: Reader, node: Node) -> Any:
+    text = node.text if isinstance(node, Scalar) else ""
+    if text == "off":
+        return Delay()
+    if re.fullmatch(QUANTILE, text):
+        return Delay(quantile=int(text[1:]) / 100)
+    if seconds := quantity(text, DURATION):
+        return Delay(seconds=seconds)
+    shown = f"`{text[:60]}`" if text else "this"
+    right = "write a time as in `800ms`, `p50` to `p99`, or `off`"
+    return reader.problem(node.place, f"after: {shown} is no delay; {right}")
+
+
+def _hedge(reader: Reader, node: Node) -> Any:
+    hedge = reader.record(node, Hedge)
+    if hedge is INVALID:
+        return INVALID
+    for name in ("max_share", "max_spend"):
+        if getattr(hedge, name) > 1:
+            reader.problem(place_at(node, name), f"hedge: `{name}` is a share of the whole; write at most `100%`")
+    return hedge
+
+
+def _cap(reader: Reader, node: Node) -> Any:
+    cap = reader.record(node, Cap)
+    if cap is INVALID:
+        return INVALID
+    if not 0 < cap.share <= 1:
+        reader.problem(place_at(node, "share"), "cap: `share` is a part of the whole; write more than `0%`, up to `100%`")
+    if not cap.window:
+        reader.problem(place_at(node, "window"), "cap: `window: 0s` counts nothing; write a time, as in `10m`")
+    return cap
 
 
 def field_paths(cls: Any = Policy, above: str = "") -> Iterator[tuple[str, Any, "Field[Any]"]]:
@@ -139,6 +181,8 @@ def _value_schema(path: str, hint: Any) -> dict[str, Any]:
         return {"type": "object", "additionalProperties": False, "properties": _limits_schema()}
     if path == "require.quantization":
         return {"type": "array", "items": {"enum": list(get_args(Quantization))}}
+    if hint is Delay:
+        return _delay_schema()
     if is_dataclass(hint):
         return _record_schema(hint, f"{path}.")
     if origin is tuple:
@@ -155,6 +199,12 @@ def _value_schema(path: str, hint: Any) -> dict[str, Any]:
 
 def _unit_schema(unit: Unit) -> dict[str, Any]:
     return {"type": "string", "pattern": unit.pattern, "examples": [unit.example]}
+
+
+def _delay_schema() -> dict[str, Any]:
+    """Some editors take a bare `off` for false."""
+    text = {"type": "string", "pattern": f"^(off|{QUANTILE}|{DURATION.pattern.strip('^$')})$", "examples": ["p97"]}
+    return {"anyOf": [text, {"const": False}]}
 
 
 def _limits_schema() -> dict[str, Any]:

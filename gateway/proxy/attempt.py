@@ -4,15 +4,18 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.proxy.wheel import Timer, Wheel
-from gateway.route.exchange import Event, Failed, Finished, FirstToken, Send
-from gateway.types import Failure, Fault, OutcomeName, Request, Row, Usage
+from gateway.route.signals import Event, Failed, Finished, FirstToken, Send
+from gateway.types import PICO, Failure, Fault, OutcomeName, Request, Row, ToolResult, Usage
 from gateway.upstream.dialects import Address, outgoing, relays
+from gateway.upstream.mending import mender
 from gateway.upstream.reader import WholeReader
 from gateway.upstream.stream import StreamReader
+from gateway.upstream.toolcalls import ToolCalls
 from gateway.upstream.transport import Call, Transport
 from gateway.upstream.usage import cost
 
 SAYS_SPEED = 16  # output tokens from which the speed of an answer means something
+SAYS_TOOLS = frozenset({"stop", "tool_calls"})  # an answer that was cut short may have cut off arguments
 LINGER = 1.0  # seconds that a host has after its answer to end it properly, so that the connection can be kept
 
 
@@ -49,6 +52,7 @@ class Attempt:
         "relay",
         "send",
         "sent_at",
+        "tools",
         "usage",
     )
 
@@ -65,13 +69,17 @@ class Attempt:
         self.held = False  # whether the client was slower than the host
         self.usage = Usage()
         self.cost = 0  # 1e-12 USD
+        self.tools: ToolResult = ""
+        calls = ToolCalls() if "tools" in request.needs else None
+        mends = mender(request.body)
         self.relay: Callable[[bytes], object] = _nowhere
         self.reader: StreamReader | WholeReader
         if request.stream:
             rewrite = not relays(send.choice.endpoint, request)
-            self.reader = StreamReader(self, unix, rewrite=rewrite, choices=request.body.get("n") or 1)
+            choices = request.body.get("n") or 1
+            self.reader = StreamReader(self, unix, rewrite=rewrite, choices=choices, calls=calls, mender=mends)
         else:
-            self.reader = WholeReader(self, unix)
+            self.reader = WholeReader(self, unix, calls, mends)
 
     def __repr__(self) -> str:
         return f"<Attempt {self.send.attempt} at {self.send.choice.endpoint.id}>"
@@ -154,6 +162,8 @@ class Attempt:
         whether it was this side that ended it."""
         self.ended_at = self._clock()
         self.usage = self._used(request, cut_off, likely_output)
+        if self.reader.calls is not None and self.reader.finish_reason in SAYS_TOOLS:
+            self.tools = self.reader.calls.judge(request.body.get("tools"))
         price = self.send.choice.endpoint.price
         self.cost = cost(self.usage, price, int(unix // 3600) % 24) if price else 0
 
@@ -182,7 +192,8 @@ class Attempt:
 
     def row(self, request: Request, outcome: OutcomeName, unix: float) -> Row:
         """The ledger's row of a settled attempt. `unix` is when it was sent."""
-        endpoint, usage = self.send.choice.endpoint, self.usage
+        choice, usage = self.send.choice, self.usage
+        endpoint, parts = choice.endpoint, choice.parts
         return Row(
             id=f"{request.id}-{self.send.attempt}",
             exchange=request.id,
@@ -206,5 +217,8 @@ class Attempt:
             reasoning_tokens=usage.reasoning,
             usage_source=usage.source,
             cost=self.cost,
+            predicted_usd=round(parts.usd * PICO),
+            predicted_s=parts.seconds,
+            tools=self.tools,
             held=self.held,
         )

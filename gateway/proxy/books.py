@@ -1,24 +1,31 @@
-"""Where rows go: ledger, metrics, recent exchanges. One row, written once, before the client sees the end."""
+"""Where rows go: ledger, metrics, recent exchanges, and a recording where one is made.
+
+One row, written once, before the client sees the end.
+"""
 
 from gateway.proxy.recent import Recent
 from gateway.route.plan import Plan
 from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.metrics import Metrics
-from gateway.types import Row
+from gateway.telemetry.recorder import Recorder
+from gateway.types import Request, Row
 
 
 class Books:
     """The only writer of rows."""
 
-    __slots__ = ("_ledger", "_metrics", "_recent")
+    __slots__ = ("_ledger", "_metrics", "_recent", "_recorder")
 
-    def __init__(self, ledger: Ledger, metrics: Metrics, recent: Recent) -> None:
+    def __init__(self, ledger: Ledger, metrics: Metrics, recent: Recent, recorder: Recorder | None = None) -> None:
         self._ledger = ledger
         self._metrics = metrics
         self._recent = recent
+        self._recorder = recorder
 
-    def write(self, row: Row, plan: Plan | None) -> None:
+    def write(self, row: Row, plan: Plan | None, request: Request) -> None:
         """`plan` is the one that the row's exchange follows; None when the response cache answered."""
         self._ledger.append(row)
         self._metrics.record(row)
         self._recent.add(row, plan)
+        if self._recorder is not None and row.last and row.outcome == "ok":
+            self._recorder.answered(request, row)

@@ -1,4 +1,4 @@
-"""The clocks of one exchange, by name: first token, gap, keep-alive."""
+"""The clocks of one exchange: one for each attempt, by its number, and its own by name."""
 
 from collections.abc import Callable
 
@@ -12,13 +12,13 @@ class Clocks:
 
     def __init__(self, wheel: Wheel) -> None:
         self._wheel = wheel
-        self._timers: dict[str, Timer] = {}
+        self._timers: dict[int | str, Timer] = {}
 
-    def set(self, name: str, seconds: float, call: Callable[[], None]) -> None:
+    def set(self, name: int | str, seconds: float, call: Callable[[], None]) -> None:
         self.stop(name)
         self._timers[name] = self._wheel.after(seconds, call)
 
-    def stop(self, name: str) -> None:
+    def stop(self, name: int | str) -> None:
         if (timer := self._timers.pop(name, None)) is not None:
             timer.cancel()
 

@@ -1,56 +1,75 @@
-"""One exchange's rows: one for each attempt, of which the last also says what the client saw."""
+"""One exchange's books: what each attempt cost, what the fleet learns from its end, and its row.
+
+Book ──> attempted: settle, learn, row ──> ledger, metrics, recent exchanges        the last row closes the exchange
+"""
+
+from typing import TYPE_CHECKING
 
 from gateway.proxy.attempt import Attempt
-from gateway.proxy.books import Books
+from gateway.route.learn import Heard, learn
 from gateway.route.plan import Plan
-from gateway.types import CacheResult, Failure, OutcomeName, Request, Row
+from gateway.route.regret import regret
+from gateway.route.signals import Book
+from gateway.types import PICO, CacheResult, OutcomeName, Request, Row
+
+if TYPE_CHECKING:
+    from gateway.proxy.proxy import Proxy
+
+CLOCKS = frozenset({"timeout_first_token", "timeout_gap", "timeout_total"})  # faults by which this side ends an attempt
 
 
 class Journal:
-    """Times are on the loop's clock, in seconds, except `unix`.
+    """Times are on the loop's clock, in seconds.
 
     `received` is when the request's last byte came, `first_at` when the client was sent the first token. `closed` says
     whether the last row is written.
     """
 
-    __slots__ = ("_books", "_plan", "_received", "_request", "_waited", "cache", "closed", "first_at")
+    __slots__ = ("_plan", "_proxy", "_received", "_request", "_since", "_waited", "cache", "closed", "first_at")
 
-    def __init__(self, books: Books, request: Request, plan: Plan | None, received: float, cache: CacheResult) -> None:
-        self._books = books
+    def __init__(
+        self, proxy: "Proxy", request: Request, plan: Plan | None, received: float, cache: CacheResult
+    ) -> None:
+        self._proxy = proxy
         self._request = request
         self._plan = plan
         self._received = received
         self._waited = 0.0  # seconds during which an endpoint was being waited for
+        self._since: float | None = None  # from when that is not yet counted, because another attempt goes on
         self.cache = cache
         self.closed = False
         self.first_at: float | None = None
 
-    def attempted(
-        self,
-        attempt: Attempt,
-        outcome: OutcomeName,
-        failure: Failure | None,
-        now: float,
-        unix: float,
-        status: int | None,
-    ) -> None:
-        """An attempt, sent at `unix`, is over. `status` is what the client gets where that ends the exchange."""
-        until = now if attempt.first_at is None or failure is not None else attempt.heard_at
-        self._waited += until - attempt.sent_at
-        row = attempt.row(self._request, outcome, unix)
-        if failure is not None:
-            row.error = failure.message
+    def attempted(self, attempt: Attempt, book: Book, outcome: OutcomeName, status: int | None, alone: bool) -> None:
+        """An attempt is over. `status` is what the client gets where that ends the exchange; `alone` says that no other
+        attempt goes on. Written before the client sees the end."""
+        proxy, plan = self._proxy, self._plan
+        assert plan is not None
+        now = proxy.clock()
+        sent = proxy.unix() - (now - attempt.sent_at)
+        cut_off = book.cancelled or (book.failure is not None and book.failure.fault in CLOCKS)
+        attempt.settle(self._request, sent, cut_off, plan.demand.output_tokens)
+        self._learn(attempt, book, now)
+        self._wait(attempt, attempt.first_at is None or book.failure is not None, now, alone)
+        row = attempt.row(self._request, outcome, sent)
+        row.hedge = book.hedge
+        if row.attempt == 1:
+            usd, row.regret_reason = regret(plan)
+            row.regret = round(usd * PICO)
+            row.relaxed = plan.relaxed or ""
+        if book.failure is not None:
+            row.error = book.failure.message
         if status is not None:
             self._close(row, status, now)
-        self._books.write(row, self._plan)
+        proxy.books.write(row, plan, self._request)
 
-    def unattempted(self, outcome: OutcomeName, status: int, now: float, unix: float) -> None:
+    def unattempted(self, outcome: OutcomeName, status: int) -> None:
         """The exchange is over, and no attempt's row has closed it: mostly because no endpoint was asked."""
-        request = self._request
+        request, proxy = self._request, self._proxy
         row = Row(
             id=f"{request.id}-0",
             exchange=request.id,
-            at=unix,
+            at=proxy.unix(),
             tenant=request.tenant,
             app=request.app,
             model=request.model,
@@ -61,8 +80,20 @@ class Journal:
             attempt=0,
             outcome=outcome,
         )
-        self._close(row, status, now)
-        self._books.write(row, self._plan)
+        self._close(row, status, proxy.clock())
+        proxy.books.write(row, self._plan, request)
+
+    def _learn(self, attempt: Attempt, book: Book, now: float) -> None:
+        tools = attempt.tools == "ok" if attempt.tools else None
+        heard = Heard(attempt.usage, attempt.ttft, attempt.speed(), tools)
+        learn(self._proxy.fleets[self._request.model], attempt.send.tried, book, heard, now, self._proxy.chance)
+
+    def _wait(self, attempt: Attempt, to_the_end: bool, now: float, alone: bool) -> None:
+        """Counts the time for which a host was waited for; where two were, once."""
+        since = attempt.sent_at if self._since is None else min(self._since, attempt.sent_at)
+        if alone:
+            self._waited += (now if to_the_end else attempt.heard_at) - since
+        self._since = None if alone else since
 
     def _close(self, row: Row, status: int, now: float) -> None:
         self.closed = True
@@ -72,3 +103,10 @@ class Journal:
         row.client_duration = now - self._received
         row.client_ttft = None if self.first_at is None else self.first_at - self._received
         row.overhead = max(0.0, row.client_duration - self._waited)
+
+
+def outcome_of(book: Book) -> OutcomeName:
+    """How a booked attempt ended."""
+    if book.failure is not None:
+        return book.failure.fault
+    return "cancelled" if book.cancelled else "ok"

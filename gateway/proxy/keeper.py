@@ -12,13 +12,19 @@ LARGEST_KEPT = 1024 * 1024  # bytes of a streamed answer
 class Keeper:
     """Hands the answer to `save` when it is whole; one that is too large, or cannot be put together, is not kept.
 
-    A stream is put together by `later`: its client must have its end first."""
+    A stream is put together by `later`: its client must have its end first. `unix` is the clock of the wall."""
 
-    __slots__ = ("_later", "_parts", "_save", "_size")
+    __slots__ = ("_later", "_parts", "_save", "_size", "_unix")
 
-    def __init__(self, save: Callable[[Answer], object], later: Callable[[Callable[[], None]], None]) -> None:
+    def __init__(
+        self,
+        save: Callable[[Answer], object],
+        later: Callable[[Callable[[], None]], None],
+        unix: Callable[[], float],
+    ) -> None:
         self._save = save
         self._later = later
+        self._unix = unix
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -39,10 +45,11 @@ class Keeper:
         else:
             self._parts.clear()
 
-    def stream(self, tail: bytes, endpoint: str, unix: float) -> None:
+    def stream(self, tail: bytes, endpoint: str) -> None:
         """The stream has ended well, with `tail`."""
         self.take(tail)
         if self._parts:
+            unix = self._unix()
             self._later(lambda: self._assemble(endpoint, unix))
 
     def _assemble(self, endpoint: str, unix: float) -> None:
@@ -50,5 +57,5 @@ class Keeper:
         if completion is not None:
             self._save(Answer(completion, endpoint, unix))
 
-    def whole(self, completion: dict[str, Any], endpoint: str, unix: float) -> None:
-        self._save(Answer(completion, endpoint, unix))
+    def whole(self, completion: dict[str, Any], endpoint: str) -> None:
+        self._save(Answer(completion, endpoint, self._unix()))

@@ -12,10 +12,12 @@ from gateway.proxy.books import Books
 from gateway.proxy.journal import Journal
 from gateway.proxy.keeper import Keeper
 from gateway.proxy.probe import Probe
+from gateway.proxy.reply import Reply
 from gateway.proxy.serving import Serving
 from gateway.proxy.sink import Sink
 from gateway.proxy.wheel import Wheel
 from gateway.route.fleet import Fleet
+from gateway.route.hedge import Budgets
 from gateway.route.plan import Choice, Plan, make_plan
 from gateway.types import CacheResult, Failure, Policy, Request
 from gateway.upstream.dialects import Address
@@ -47,6 +49,7 @@ class Proxy:
         self.wheel = wheel
         self.cache = cache
         self.books = books
+        self.budgets = Budgets()
         self.clock = clock
         self._in_flight = in_flight
         self.unix = time.time
@@ -69,7 +72,7 @@ class Proxy:
             self._exchange(request, policy, sink, received, "off", None)
             return
         key = cache_key(request, policy)
-        keeper = Keeper(lambda one: self.cache.save(key, one, ttl), self.wheel.soon)
+        keeper = Keeper(lambda one: self.cache.save(key, one, ttl), self.wheel.soon, self.unix)
         if request.cache == "refresh":
             self._exchange(request, policy, sink, received, "refresh", keeper)
             return
@@ -123,8 +126,8 @@ class Proxy:
         keeper: Keeper | None,
     ) -> None:
         plan = self.plan(request, policy)
-        journal = Journal(self.books, request, plan, received, cache)
-        serving = Serving(self, request, plan, sink, journal, keeper)
+        journal = Journal(self, request, plan, received, cache)
+        serving = Serving(self, request, plan, Reply(request, sink, plan, cache, keeper), journal)
         self.live.add(serving)
         self._in_flight(1)
         sink.attach(serving)  # first: a client that has left by now is no reason to ask a paid host
@@ -138,7 +141,7 @@ class Proxy:
         whole = fresh(hit, request.id, int(self.unix()))
         stream = b"".join(replay(whole, request.include_usage)) if request.stream else b""
         head = answer.about(request, "hit", 0, hit.endpoint)
-        Journal(self.books, request, None, received, "hit").unattempted("cached", 200, self.clock(), self.unix())
+        Journal(self, request, None, received, "hit").unattempted("cached", 200)
         if request.stream:
             sink.start(200, answer.stream_head(head))
             sink.write(stream)

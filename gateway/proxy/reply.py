@@ -1,10 +1,14 @@
 """The answer to one client, on its way into the sink: its head once, then bytes, then an end, good or loud."""
 
+from collections.abc import Callable
 from typing import Any
 
 from gateway.errors import ClientError
 from gateway.proxy import answer
+from gateway.proxy.keeper import Keeper
 from gateway.proxy.sink import Headers, Sink
+from gateway.route.plan import Plan
+from gateway.route.told import briefly
 from gateway.types import CacheResult, Request
 
 
@@ -12,14 +16,17 @@ class Reply:
     """What the client of an exchange has been told so far, and who tells it.
 
     `started` says whether the head of a stream has left, `paused` whether the client is slower than the host.
-    `attempts` are the tries so far; `endpoint` is empty until the commit, as the answer is nobody's yet.
+    `attempts` are the tries so far; `endpoint` is empty until the commit, as the answer is nobody's yet. The keeper, if
+    there is one, gets what the client gets.
     """
 
-    __slots__ = ("_cache", "_request", "attempts", "endpoint", "paused", "sink", "started")
+    __slots__ = ("_cache", "_keeper", "_plan", "_request", "attempts", "endpoint", "paused", "sink", "started")
 
-    def __init__(self, request: Request, sink: Sink, cache: CacheResult) -> None:
+    def __init__(self, request: Request, sink: Sink, plan: Plan, cache: CacheResult, keeper: Keeper | None) -> None:
         self._request = request
+        self._plan = plan
         self._cache = cache
+        self._keeper = keeper
         self.sink = sink
         self.attempts = 0
         self.endpoint = ""
@@ -31,23 +38,26 @@ class Reply:
             self._start()
         self.sink.write(answer.KEEP_ALIVE)
 
-    def commit(self, endpoint: str) -> None:
-        """The answer is this endpoint's. A whole answer has its head when it is complete."""
+    def commit(self, endpoint: str) -> Callable[[bytes], None]:
+        """The answer is this endpoint's. Returns who takes its bytes. A whole one has its head at its end."""
         self.endpoint = endpoint
-        if not self._request.stream:
-            return
         if self.started:  # the headers left long ago: who answers goes in-band
             self.sink.write(answer.comment(endpoint, self.attempts))
-        else:
+        elif self._request.stream:
             self._start()
+        return self.sink.write if self._keeper is None else self._keeper.tee(self.sink.write)
 
     def finish(self, tail: bytes) -> None:
         """The stream has ended well."""
         self.sink.write(tail)
         self.sink.end()
+        if self._keeper is not None:
+            self._keeper.stream(tail, self.endpoint)
 
     def whole(self, payload: dict[str, Any]) -> None:
         answer.send_json(self.sink, 200, payload, self._about())
+        if self._keeper is not None:
+            self._keeper.whole(payload, self.endpoint)
 
     def fail(self, error: ClientError) -> None:
         """An error: as a response, or as an event once a stream has begun."""
@@ -62,4 +72,7 @@ class Reply:
         self.sink.start(200, answer.stream_head(self._about()))
 
     def _about(self) -> Headers:
-        return answer.about(self._request, self._cache, self.attempts, self.endpoint)
+        head = answer.about(self._request, self._cache, self.attempts, self.endpoint)
+        if self._request.explain:
+            head.append((b"x-gateway-plan", briefly(self._plan)))
+        return head

@@ -13,13 +13,12 @@ from gateway.errors import ClientError
 from gateway.proxy import answer
 from gateway.proxy.attempt import Attempt
 from gateway.proxy.clocks import Clocks
-from gateway.proxy.journal import Journal
-from gateway.proxy.keeper import Keeper
+from gateway.proxy.journal import Journal, outcome_of
 from gateway.proxy.reply import Reply
-from gateway.proxy.sink import Sink
-from gateway.route import exchange as core
+from gateway.route import signals as core
+from gateway.route.exchange import Exchange
 from gateway.route.plan import Plan
-from gateway.types import OutcomeName, Request
+from gateway.types import PICO, HedgeResult, OutcomeName, Request
 from gateway.upstream import shape
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.usage import usage_object
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from gateway.proxy.proxy import Proxy
 
 CLIENT_LEFT = 499
-CLOCKS = frozenset({"timeout_first_token", "timeout_gap", "timeout_total"})  # faults by which this side ends an attempt
 PATIENCE = 60.0  # seconds for which a client may take nothing of what waits for it
 _log = logging.getLogger(__name__)
 _Ending = core.Complete | core.Break | core.GiveUp | core.Abandon
@@ -39,38 +37,36 @@ class Serving:
     """Performs the commands of one exchange. It is the sink's source and the attempts' owner."""
 
     __slots__ = (
-        "_attempt",
+        "_answering",
+        "_attempts",
         "_clocks",
         "_core",
         "_events",
         "_fleet",
         "_journal",
-        "_keeper",
         "_plan",
         "_proxy",
         "_reply",
         "_request",
-        "_running",
+        "_working",
     )
 
-    def __init__(
-        self, proxy: "Proxy", request: Request, plan: Plan, sink: Sink, journal: Journal, keeper: Keeper | None
-    ) -> None:
+    def __init__(self, proxy: "Proxy", request: Request, plan: Plan, reply: Reply, journal: Journal) -> None:
         self._proxy = proxy
         self._request = request
         self._plan = plan
         self._fleet = proxy.fleets[request.model]
-        self._reply = Reply(request, sink, journal.cache)
+        self._reply = reply
         self._journal = journal
-        self._keeper = keeper
-        self._core = core.Exchange(request, plan)
+        self._core = Exchange(request, plan, proxy.budgets.of(plan.policy))
         self._clocks = Clocks(proxy.wheel)
         self._events: list[core.Event] = []  # rarely more than one
-        self._attempt: Attempt | None = None  # the one that runs, or ran last
-        self._running = False  # whether commands are being performed
+        self._attempts: tuple[Attempt, ...] = ()  # those that run: two at most
+        self._answering: Attempt | None = None  # the one that the answer comes from, since the commit
+        self._working = False  # whether commands are being performed
 
     def __repr__(self) -> str:
-        return f"<Serving {self._request.id} {self._core.phase} {self._attempt!r}>"
+        return f"<Serving {self._request.id} {self._core.phase} {self._attempts}>"
 
     def begin(self) -> None:
         self.feed(core.Started(self._proxy.clock()))
@@ -83,9 +79,9 @@ class Serving:
 
     def feed(self, event: core.Event) -> None:
         self._events.append(event)
-        if self._running:
+        if self._working:
             return
-        self._running = True
+        self._working = True
         try:
             while self._events:
                 self._perform(self._core.on(self._events.pop(0)))
@@ -93,7 +89,7 @@ class Serving:
             _log.exception("exchange %s failed inside the gateway", self._request.id)
             self._break_off("internal", answer.internal_error())
         finally:
-            self._running = False
+            self._working = False
 
     # from the sink
 
@@ -102,15 +98,15 @@ class Serving:
         if not self._reply.paused:
             self._reply.paused = True
             self._clocks.set("client", PATIENCE, self._takes_nothing)
-        if self._reply.endpoint and self._attempt is not None:
-            self._attempt.pause()
+        if self._answering is not None:
+            self._answering.pause()
 
     def resume(self) -> None:
         self._reply.paused = False
         self._clocks.stop("client")
-        if self._reply.endpoint and self._attempt is not None:
-            self._attempt.chunk_at = self._proxy.clock()  # the silence was the client's
-            self._attempt.resume()
+        if self._answering is not None:
+            self._answering.chunk_at = self._proxy.clock()  # the silence was the client's
+            self._answering.resume()
 
     def gone(self) -> None:
         self.feed(core.ClientLeft(self._proxy.clock()))
@@ -124,9 +120,10 @@ class Serving:
 
     def _perform(self, commands: list[core.Command]) -> None:
         ending: Any = commands[-1] if commands and type(commands[-1]) in _ENDINGS else None
+        closing = None if ending is None else _last_book(commands)
         for command in commands:
             if isinstance(command, core.Book):
-                self._book(command, self._status(ending))
+                self._book(command, self._status(ending) if command is closing else None)
             else:
                 _PERFORM[type(command)](self, command)
         if ending is not None:
@@ -134,7 +131,8 @@ class Serving:
 
     def _send(self, command: core.Send) -> None:
         proxy, request = self._proxy, self._request
-        self._attempt = attempt = Attempt(self, command, request, proxy.clock, proxy.unix())
+        attempt = Attempt(self, command, request, proxy.clock, proxy.unix())
+        self._attempts += (attempt,)
         self._reply.attempts = command.attempt
         self._fleet.sent(command.tried, attempt.sent_at)
         address = proxy.addresses[command.choice.endpoint.id]
@@ -143,38 +141,34 @@ class Serving:
     def _set_clock(self, command: core.SetClock) -> None:
         clock, number, seconds = command.clock, command.attempt, command.seconds
         if clock == "gap":
-            self._clocks.set(clock, seconds, lambda: self._look(number, seconds))
+            self._clocks.set(number, seconds, lambda: self._look(number, seconds))
         else:
             expired = core.Expired
-            self._clocks.set(clock, seconds, lambda: self.feed(expired(clock, number, self._proxy.clock())))
+            self._clocks.set(number or clock, seconds, lambda: self.feed(expired(clock, number, self._proxy.clock())))
 
     def _look(self, number: int, seconds: float) -> None:
         """Whether the host has been silent too long; if not, looks again when it could have been."""
-        attempt = self._attempt
+        attempt = self._answering
         assert attempt is not None
         now = self._proxy.clock()
         silent = 0.0 if self._reply.paused else now - attempt.chunk_at
         if silent < seconds:
-            self._clocks.set("gap", seconds - silent, lambda: self._look(number, seconds))
+            self._clocks.set(number, seconds - silent, lambda: self._look(number, seconds))
             return
         attempt.heard_at = now  # all this time the host was waited for
         finished = attempt.reader.finished  # only usage and [DONE] are missing
         self.feed(core.Finished(number, now) if finished else core.Expired("gap", number, now))
 
-    def _cancel(self, _: core.Cancel) -> None:
-        if self._attempt is not None:
-            self._attempt.cancel()
+    def _cancel(self, command: core.Cancel) -> None:
+        self._clocks.stop(command.attempt)
+        self._of(command.attempt).cancel()
 
-    def _commit(self, _: core.Commit) -> None:
-        self._clocks.stop("first_token")
+    def _commit(self, command: core.Commit) -> None:
         self._clocks.stop("keepalive")
-        attempt = self._attempt
-        assert attempt is not None
+        self._answering = attempt = self._of(command.attempt)
         if self._request.stream:
             self._journal.first_at = self._proxy.clock()
-        self._reply.commit(attempt.send.choice.endpoint.id)
-        write = self._reply.sink.write
-        attempt.relay = write if self._keeper is None else self._keeper.tee(write)
+        attempt.relay = self._reply.commit(attempt.send.choice.endpoint.id)
         if self._reply.paused:
             attempt.pause()
 
@@ -185,21 +179,15 @@ class Serving:
         self._proxy.probe(self._fleet, command.choice)
 
     def _complete(self, _: core.Complete) -> None:
-        attempt = self._attempt
+        attempt = self._answering
         assert attempt is not None
         usage = usage_object(attempt.usage, attempt.cost)
         reader = attempt.reader
         if isinstance(reader, StreamReader):
-            tail = reader.tail(usage, self._request.include_usage)
-            self._reply.finish(tail)
+            self._reply.finish(reader.tail(usage, self._request.include_usage))
             attempt.let_go(self._proxy.wheel)
-            if self._keeper is not None:
-                self._keeper.stream(tail, self._reply.endpoint, self._proxy.unix())
         else:
-            payload = shape.completion(reader.completion, usage)
-            self._reply.whole(payload)
-            if self._keeper is not None:
-                self._keeper.whole(payload, self._reply.endpoint, self._proxy.unix())
+            self._reply.whole(shape.completion(reader.completion, usage))
 
     def _break(self, command: core.Break) -> None:
         self._reply.fail(answer.broke(self._reply.endpoint, command.failure))
@@ -207,12 +195,12 @@ class Serving:
     def _give_up(self, command: core.GiveUp) -> None:
         error = answer.gave_up(self._plan, command.failures)
         if not command.failures:
-            self._journal.unattempted("unrouted", error.status, self._proxy.clock(), self._proxy.unix())
+            self._journal.unattempted("unrouted", error.status)
         self._reply.fail(error)
 
     def _abandon(self, _: core.Abandon) -> None:
-        if self._attempt is None:
-            self._journal.unattempted("cancelled", CLIENT_LEFT, self._proxy.clock(), self._proxy.unix())
+        if not self._reply.attempts:
+            self._journal.unattempted("cancelled", CLIENT_LEFT)
 
     def _break_off(self, outcome: OutcomeName, error: ClientError) -> None:
         """Ends the exchange without asking the core: by a fault of ours, or because the gateway stops."""
@@ -220,8 +208,8 @@ class Serving:
             return
         self._core.phase = "over"
         self._events.clear()
-        if self._attempt is not None:
-            self._attempt.cancel()
+        for attempt in self._attempts:
+            attempt.cancel()
         try:
             self._book_break(outcome, 200 if self._reply.started else error.status)
         except Exception:  # the client is told all the same
@@ -233,45 +221,38 @@ class Serving:
         self._close()
 
     def _close(self) -> None:
-        self._attempt = None  # it refers back
+        self._attempts, self._answering = (), None  # they refer back
         self._clocks.close()
         self._proxy.ended(self)
 
     # bookkeeping
 
+    def _of(self, number: int) -> Attempt:
+        for attempt in self._attempts:
+            if attempt.send.attempt == number:
+                return attempt
+        raise LookupError(f"attempt {number} of {self!r} does not run")
+
     def _book(self, command: core.Book, status: int | None) -> None:
         """The attempt is over, as the core says."""
-        failure = command.failure
-        cut_off = command.cancelled or (failure is not None and failure.fault in CLOCKS)
-        outcome: OutcomeName = failure.fault if failure is not None else "cancelled" if command.cancelled else "ok"
-        self._settle(command, outcome, cut_off, status)
+        attempt = self._of(command.attempt)
+        self._settle(attempt, command, outcome_of(command), status)
 
-    def _book_break(self, outcome: OutcomeName, status: int) -> None:
-        """Writes the closing row of an exchange that was broken off, unless it is written."""
-        attempt = self._attempt
-        if attempt is not None and attempt.ended_at is None:
-            self._settle(core.Book(attempt.send.attempt, cancelled=True), outcome, True, status)
-        elif not self._journal.closed:
-            self._journal.unattempted(outcome, status, self._proxy.clock(), self._proxy.unix())
+    def _book_break(self, ended: OutcomeName, status: int) -> None:
+        """Writes what is still to be written of an exchange that was broken off."""
+        for attempt in self._attempts:
+            if attempt.ended_at is None:
+                race: HedgeResult = "won" if attempt is self._answering else "cancelled"
+                book = core.Book(attempt.send.attempt, cancelled=True, hedge=race if attempt.send.hedge else "")
+                self._settle(attempt, book, ended, status if attempt is self._attempts[-1] else None)
+        if not self._journal.closed:
+            self._journal.unattempted(ended, status)
 
-    def _settle(self, command: core.Book, outcome: OutcomeName, cut_off: bool, status: int | None) -> None:
-        """Fixes what the attempt cost, teaches the fleet and writes the row, before the client sees the end."""
-        attempt, proxy = self._attempt, self._proxy
-        assert attempt is not None
-        now = proxy.clock()
-        sent = proxy.unix() - (now - attempt.sent_at)
-        attempt.settle(self._request, sent, cut_off, self._plan.demand.output_tokens)
-        self._learn(command, attempt, now)
-        self._journal.attempted(attempt, outcome, command.failure, now, sent, status)
-
-    def _learn(self, command: core.Book, attempt: Attempt, now: float) -> None:
-        fleet, tried = self._fleet, attempt.send.tried
-        if command.cancelled:
-            fleet.released(tried, attempt.ttft, now)
-        elif command.failure is not None:
-            fleet.failed(tried, command.failure, now, self._proxy.chance())
-        else:
-            fleet.succeeded(tried, attempt.usage, attempt.ttft, attempt.speed(), now)
+    def _settle(self, attempt: Attempt, book: core.Book, ended: OutcomeName, status: int | None) -> None:
+        others = tuple(other for other in self._attempts if other is not attempt)
+        self._journal.attempted(attempt, book, ended, status, not others)
+        self._core.paid(book, attempt.cost / PICO)
+        self._attempts = others
 
     def _status(self, ending: _Ending | None) -> int | None:
         """What the client gets when the exchange ends in this way; None while it goes on."""
@@ -282,6 +263,14 @@ class Serving:
         if isinstance(ending, core.GiveUp) and not self._reply.started:
             return answer.gave_up(self._plan, ending.failures).status
         return 200
+
+
+def _last_book(commands: list[core.Command]) -> core.Book | None:
+    """The one that closes the exchange which these commands end."""
+    for command in reversed(commands):
+        if isinstance(command, core.Book):
+            return command
+    return None
 
 
 _PERFORM: dict[type[core.Command], Callable[[Serving, Any], None]] = {

@@ -1,13 +1,18 @@
 """What one request is expected to cost at one endpoint, in dollars and in seconds.
 
     usd     = input x [(1-h) p_in + h p_cached] + E[output] x p_out
-    seconds = TTFT + output / speed
-    plain   = usd + value_of_time x seconds + quality               if all goes well
-    score   = usd + value_of_time x [(1-q) seconds + q (TTFT + next best's seconds)]
-                  + q (failure_cost + next best's usd) + quality
+    seconds = (TTFT + output / speed) x crowded
+    reread  = re-reads x input x [(1-c) p_in + c p_cached]
+    plain   = usd + value_of_time x seconds + quality + reread + toll           if all goes well
+    score   = plain + q (failure_cost + next best's usd + value_of_time x [TTFT + next best's seconds - seconds])
 
-`h` is the share of the prompt that the endpoint probably holds in its cache, `q` the probability that the attempt
-fails; the next best is the other endpoint with the lowest `plain`. Prices are USD per 1M tokens.
+`h` is the share of the prompt that the endpoint probably holds in its cache: what it was sent before, times `c`, how
+much of that its usage confirms. `q` is the probability that the attempt fails; the next best is the other endpoint with
+the lowest `plain`. Prices are USD per 1M tokens.
+
+`reread` is what the next turns will probably pay to read this prompt where it is placed: so a prompt that is new to all
+goes where it will be cheap to return to, and one that has a home leaves it only for more than the way back costs.
+`toll` is what a policy's cap asks of an endpoint that is above its share (`toll.py`).
 
     EndpointState, Policy --terms--> Terms          whenever a figure changes
     Terms, Demand, matched --expect--> Parts        for every endpoint, in every decision
@@ -24,21 +29,34 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.route.endpoint import SIZES, EndpointState
+from gateway.route.toll import Toll
 from gateway.types import Policy, Price
 
 MILLION = 1e6
 HOUR = 3600.0
-_Rates = tuple[float, float, float]  # input, cached input, output
+_Rates = tuple[float, float, float]  # input, what is saved on input that was sent before, output
 
 
 class Demand(NamedTuple):
-    """What is asked of any endpoint: tokens in, usual and longest tokens out, the hour (UTC), tools or not."""
+    """What is asked of any endpoint: tokens in, usual and longest tokens out, the hour (UTC), tools or not.
+
+    `known` is how much of the prompt some endpoint has in its cache, None where nobody looked; `rereads` how often the
+    prompt will probably be read again, 0 where that does not matter; `toll` is where its policy books its shares.
+    """
 
     prompt_tokens: int
     output_tokens: float
     longest_output: float
     hour: int
     tools: bool
+    known: int | None = None
+    rereads: float = 0.0
+    toll: Toll | None = None
+
+    @property
+    def tokens(self) -> float:
+        """In and out."""
+        return self.prompt_tokens + self.output_tokens
 
 
 class Terms(NamedTuple):
@@ -47,7 +65,7 @@ class Terms(NamedTuple):
     rates: _Rates | None  # None where they depend on the hour or on the prompt's size
     price: Price
     list_price: bool  # whether the policy ignores what caching saves
-    confirm: float
+    confirm: float  # 0 where there is no cache
     ttft_p50: tuple[float, ...]  # by size class
     speed: float
     fails: float
@@ -68,6 +86,8 @@ class Parts(msgspec.Struct, frozen=True, gc=False):
     seconds: float  # to the last token, if it goes well
     fails: float  # q
     quality_usd: float
+    reread_usd: float
+    toll_usd: float
     plain: float
 
     @property
@@ -78,11 +98,13 @@ class Parts(msgspec.Struct, frozen=True, gc=False):
 def terms(state: EndpointState, policy: Policy) -> Terms:
     """Everything about a cost that does not depend on the request."""
     weights, price = policy.score, state.price
+    list_price = weights.price == "list"
+    confirm = state.confirm if state.ttl else 0.0
     return Terms(
-        rates=None if price.tiers or price.hours else _rates(price, weights.price == "list", 0, 0),
+        rates=None if price.tiers or price.hours else _rates(price, list_price, confirm, 0, 0),
         price=price,
-        list_price=weights.price == "list",
-        confirm=state.confirm,
+        list_price=list_price,
+        confirm=confirm,
         ttft_p50=tuple(state.ttft_p50),
         speed=state.speed_p50,
         fails=state.fails,
@@ -91,24 +113,33 @@ def terms(state: EndpointState, policy: Policy) -> Terms:
     )
 
 
-def expect(offered: Terms, demand: Demand, matched: int) -> Parts:
-    """The parts of the score that depend on this endpoint alone. `matched` tokens of the prompt were sent to it."""
+def expect(offered: Terms, demand: Demand, matched: int, crowded: float = 1.0, toll: float = 0.0) -> Parts:
+    """The parts of the score that depend on this endpoint alone.
+
+    `matched` tokens of the prompt were sent to it; everything takes it `crowded` times as long as usual; its toll is in
+    USD per token.
+    """
     rates, price, list_price, confirm, ttft_p50, speed, fails, bad_tools_usd, usd_per_second = offered
-    prompt, output, _, hour, tools = demand
-    p_in, p_cached, p_out = rates or _rates(price, list_price, prompt, hour)
+    prompt, output, _, hour, tools, _, rereads, _ = demand
+    p_in, p_saved, p_out = rates or _rates(price, list_price, confirm, prompt, hour)
     if matched and prompt:
-        hit = min(1.0, matched / prompt) * confirm
+        share = matched / prompt if matched < prompt else 1.0
+        hit = share * confirm
         uncached = prompt * (1 - hit)
-        input_usd = (uncached * p_in + prompt * hit * p_cached) / MILLION
+        input_usd = prompt * (p_in - share * p_saved) / MILLION
     else:
         hit, uncached, input_usd = 0.0, prompt, prompt * p_in / MILLION
     output_usd = output * p_out / MILLION
     size = bisect_left(SIZES, uncached)
-    ttft = ttft_p50[size]
-    seconds = ttft + output / speed
+    ttft = ttft_p50[size] * crowded
+    seconds = ttft + output / speed * crowded
     quality = bad_tools_usd if tools else 0.0
-    plain = input_usd + output_usd + usd_per_second * seconds + quality
-    return Parts(input_usd, output_usd, hit, matched, uncached, size, ttft, seconds, fails, quality, plain)
+    reread = rereads * prompt * (p_in - p_saved) / MILLION
+    tolled = toll * (prompt + output)
+    plain = input_usd + output_usd + usd_per_second * seconds + quality + reread + tolled
+    return Parts(
+        input_usd, output_usd, hit, matched, uncached, size, ttft, seconds, fails, quality, reread, tolled, plain
+    )
 
 
 def scores(expected: list[Parts], policy: Policy) -> list[float]:
@@ -139,6 +170,6 @@ def _two_best(expected: list[Parts]) -> tuple[Parts, Parts]:
     return expected[first], expected[plain.index(min(plain))]
 
 
-def _rates(price: Price, list_price: bool, prompt_tokens: int, hour: int) -> _Rates:
+def _rates(price: Price, list_price: bool, confirm: float, prompt_tokens: int, hour: int) -> _Rates:
     p_in, p_cached, p_out = price.rates(prompt_tokens, hour)
-    return p_in, p_in if list_price else p_cached, p_out
+    return p_in, 0.0 if list_price else confirm * (p_in - p_cached), p_out

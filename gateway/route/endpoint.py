@@ -1,15 +1,21 @@
-"""What is known about one endpoint: measured on own traffic, published figures until then.
+"""What is known about one endpoint: measured on own traffic; until then published, or else usual among its peers.
 
     attempts' ends ──answered, ended, confirmed, ...──> sketches ──refresh──> figures <── decisions
+                                                      peers ────────┘
 
 Learning only adds samples. What a decision reads are plain attributes, computed from the samples when they are due:
 soon after something was learned, rarely when only time has passed.
 """
 
 from bisect import bisect_left
-from math import inf
+from math import ceil, inf
 
+from gateway.route.crowd import Crowd
 from gateway.route.health import Breaker
+from gateway.route.outliers import Standing
+from gateway.route.peers import Peers
+from gateway.route.ramp import Ramp
+from gateway.route.ratelimit import RateLimit
 from gateway.route.refusals import Refusals
 from gateway.route.sketch import Rate, Sketch
 from gateway.types import Endpoint, Measure, Price
@@ -18,14 +24,23 @@ SIZES = (2_000, 8_000, 32_000)  # uncached prompt tokens: TTFT is learned apart 
 ENOUGH = 20.0  # samples before a measured figure binds
 PRIOR_SAMPLES = 3.0  # samples that a published figure counts for
 PREFILL = 8_000.0  # tokens a second, for sizes not yet seen
-DEFAULT_TTFT = 1.5
+STEPS = tuple((size - smaller) / PREFILL for smaller, size in zip((0, *SIZES), SIZES, strict=False))  # seconds
+DEFAULT_TTFT = 1.5  # this and what follows, where nothing is published, and nothing known of any peer
 DEFAULT_SPEED = 30.0
 DEFAULT_UPTIME = 0.99
 DEFAULT_TOOLS = 0.9
 DEFAULT_TTL = 300.0
+HITS = 0.9  # of a match that is billed as cached: a host is taken at its word until its usage speaks
+HITS_SAMPLES = 2.0
 LEARNED_WITHIN = 0.1  # seconds until figures show what was learned
 FADED_WITHIN = 10.0  # seconds until they show that old samples have faded
+NO_PEERS = Peers((None,) * (len(SIZES) + 1))
 _FREE = Price(0.0, 0.0)
+_TTFTS = (0.5, 0.75, 0.9, 0.95, 0.99)
+_TTFT_MEASURES: tuple[Measure, ...] = ("ttft_p50", "ttft_p75", "ttft_p90", "ttft_p95", "ttft_p99")
+_SPEEDS = (0.1, 0.5, 0.25, 0.01)  # the speed that 90 % of answers reach is the slowest tenth's best
+_SPEED_MEASURES: tuple[Measure, ...] = ("throughput_p90", "throughput_p50", "throughput_p75", "throughput_p99")
+_UNKNOWN = (None,) * len(_TTFTS)
 
 
 def size_class(uncached: float) -> int:
@@ -37,13 +52,19 @@ class EndpointState:
     """One endpoint's figures. Seconds, tokens per second, shares in [0, 1]; lists hold one figure per size class.
 
     `figures` has every measure that a policy can limit; None while there are fewer than `ENOUGH` samples. `revision`
-    grows with every refresh, so that whoever worked something out from figures knows whether it still holds.
+    grows with every refresh, so that whoever worked something out from figures knows whether it still holds. What
+    changes with every request stands apart from them: `in_flight` and how `crowded` that makes the endpoint, a factor
+    on its seconds; `concurrency`, how many it may have in flight; `held_until`, the end of all that sets it back.
     """
 
     __slots__ = (
         "_hits",
         "_hour",
         "_minutes",
+        "_most_at_once",
+        "_peers",
+        "_quantiles",
+        "_ramp",
         "_speed",
         "_tools",
         "_ttft",
@@ -51,17 +72,21 @@ class EndpointState:
         "breaker",
         "concurrency",
         "confirm",
+        "crowd",
+        "crowded",
         "due",
         "endpoint",
         "fails",
         "figures",
+        "held_until",
         "in_flight",
-        "not_before",
         "price",
+        "rate_limit",
         "refusals",
         "revision",
         "speed_p10",
         "speed_p50",
+        "standing",
         "tools_ok",
         "ttft_p50",
         "ttft_p95",
@@ -69,12 +94,19 @@ class EndpointState:
         "ttl",
     )
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, workers: int = 1) -> None:
+        """`workers` is how many of this gateway share what the endpoint allows."""
         self.breaker = Breaker()
         self.refusals = Refusals()
+        self.rate_limit = RateLimit()
+        self.standing = Standing()
+        self.crowd = Crowd()
         self.revision = 0
         self.in_flight = 0
-        self.not_before = 0.0  # a 429 asked to wait until then
+        self.crowded = 1.0
+        self.held_until = 0.0
+        self._ramp = Ramp()
+        self._peers = NO_PEERS
         self._ttft = tuple(Sketch() for _ in range(len(SIZES) + 1))
         self._ttft_all = Sketch()
         self._speed = Sketch()
@@ -82,18 +114,22 @@ class EndpointState:
         self._hour = Rate(half_life=1_800.0)
         self._tools = Rate(half_life=86_400.0)
         self._hits = Rate(half_life=3_600.0)
+        self._quantiles: dict[tuple[float, int], float] = {}  # of `_ttft`, as far as they were asked for
         self.figures: dict[Measure, float | None] = {}
         self.ttft_p50 = [0.0] * len(self._ttft)
         self.ttft_p95 = [0.0] * len(self._ttft)
         self.ttft_p99 = [0.0] * len(self._ttft)  # 0 while unknown
-        self.configure(endpoint)
+        self.configure(endpoint, workers)
         self.refresh(0.0)
         self.due = 0.0
 
-    def configure(self, endpoint: Endpoint) -> None:
+    def configure(self, endpoint: Endpoint, workers: int = 1) -> None:
         """Takes a (changed) configuration; what was measured stays."""
         self.endpoint = endpoint
-        self.concurrency = inf if endpoint.limits.concurrency is None else endpoint.limits.concurrency
+        self.rate_limit.publish(endpoint.limits, 1 / workers)
+        most = endpoint.limits.concurrency
+        self._most_at_once = inf if most is None else ceil(most / workers)
+        self.concurrency = min(self._most_at_once, self._ramp.window)
         self.ttl = endpoint.cache.ttl or (0.0 if endpoint.cache.automatic is False else DEFAULT_TTL)
         self.due = 0.0
         self.price = price = endpoint.price or _FREE
@@ -107,26 +143,58 @@ class EndpointState:
 
     # what attempts tell
 
-    def answered(self, ttft: float, uncached: float, speed: float | None, now: float) -> None:
-        """A good answer: time to first token at this prompt size, and output speed if it says something."""
-        self._ttft[size_class(uncached)].add(ttft, now)
-        self._ttft_all.add(ttft, now)
+    def sent(self, tokens: float, now: float) -> None:
+        """A request with so many tokens, its expected answer included, goes out."""
+        self.in_flight += 1
+        self._crowd()
+        self.rate_limit.sent(tokens, now)
+        self.hold()
+
+    def done(self) -> None:
+        """A request that went out is over, however it ended."""
+        self.in_flight -= 1
+        self._crowd()
+
+    def answered(self, ttft: float, uncached: float, speed: float | None, in_flight: int, now: float) -> None:
+        """A good answer to a request that was one of `in_flight` when it was sent.
+
+        `ttft` is its time to first token, at this prompt size; `speed` its output speed, if that says something.
+        """
+        size = size_class(uncached)
+        self.crowd.answered(in_flight, ttft / self.ttft_p50[size] if self.ttft_p99[size] else None, now)
+        self._crowd()
+        self._timed(ttft, size, now)
         if speed:
             self._speed.add(speed, now)
-        self._learned(now)
 
     def waited(self, seconds: float, size: int, now: float) -> None:
         """No first token came in that time. A wait longer than usual counts as a slow one, or slow ones stay unseen."""
         if seconds > self.ttft_p50[size]:
-            self._ttft[size].add(seconds, now)
-            self._ttft_all.add(seconds, now)
-            self._learned(now)
+            self._timed(seconds, size, now)
 
     def ended(self, good: bool, now: float) -> None:
         """An attempt succeeded or failed."""
         self._minutes.add(good, now)
         self._hour.add(good, now)
+        self.standing.ended(good, now)
+        if self._ramp.window != inf:
+            self._ramp.ended(good)
+            self.concurrency = min(self._most_at_once, self._ramp.window)
         self._learned(now)
+
+    def refused(self, sent_at: float, wait: float | None, now: float) -> None:
+        """A request of that time was answered 429, which may have said how many seconds to wait."""
+        self.rate_limit.refused(sent_at, wait, now)
+        self.hold()
+
+    def starts_slowly(self) -> None:
+        """It came into use, or back: it is trusted with few requests at first."""
+        self._ramp.begin()
+        self.concurrency = min(self._most_at_once, self._ramp.window)
+
+    def hold(self) -> None:
+        """Its rate limit or its standing may have changed."""
+        self.held_until = max(self.rate_limit.until, self.standing.until)
 
     def confirmed(self, share: float, now: float) -> None:
         """Of a prefix that was sent before, this share was billed as cached."""
@@ -138,46 +206,83 @@ class EndpointState:
         self._tools.add(well_formed, now)
         self._learned(now)
 
+    def _timed(self, ttft: float, size: int, now: float) -> None:
+        self._ttft[size].add(ttft, now)
+        self._ttft_all.add(ttft, now)
+        usual = self._peers.ttft[size]
+        if usual:
+            self.standing.waited(ttft / usual, now)
+        self._learned(now)
+
+    def _crowd(self) -> None:
+        self.crowded = self.crowd.factor(self.in_flight + 1)  # with one more: the one that a decision is about
+
     def _learned(self, now: float) -> None:
         if now + LEARNED_WITHIN < self.due:
             self.due = now + LEARNED_WITHIN
 
     # what decisions read
 
-    def refresh(self, now: float) -> None:
+    def refresh(self, now: float, peers: Peers = NO_PEERS) -> None:
         """Computes the figures from the samples; whoever reads them calls this when `due` is past."""
         self.revision += 1
         self.due = now + FADED_WITHIN
+        self._quantiles.clear()
+        self._peers = peers
+        self._refresh_ttft(now, peers)
         priors = self.endpoint.priors
-        base = priors.ttft_p50 or DEFAULT_TTFT
-        for index, smallest in enumerate((0, *SIZES)):
-            self._refresh_ttft(index, base + smallest / PREFILL, now)
         count = self._speed.count(now)
-        p10, p50 = self._speed.quantiles((0.1, 0.5))
-        usual = priors.throughput_p50 or DEFAULT_SPEED
+        p10, p50 = self._speed.quantiles(_SPEEDS)[:2]
+        usual = priors.throughput_p50 or peers.speed or DEFAULT_SPEED
         self.speed_p50 = _blend(p50, count, usual)
         self.speed_p10 = _blend(p10, count, usual / 2)
-        self.fails = 1 - self._minutes.share(now, priors.uptime or DEFAULT_UPTIME, 10.0)
-        self.tools_ok = self._tools.share(now, priors.tools_ok or DEFAULT_TOOLS, 20.0)
-        self.confirm = self._hits.share(now, 0.5, 2.0)  # how much of a match the host's usage usually confirms
+        self.fails = 1 - self._minutes.share(now, priors.uptime or peers.uptime or DEFAULT_UPTIME, 10.0)
+        self.tools_ok = self._tools.share(now, priors.tools_ok or peers.tools_ok or DEFAULT_TOOLS, 20.0)
+        self.confirm = self._hits.share(now, HITS, HITS_SAMPLES)  # how much of a match the host's usage usually confirms
         self._refresh_measures(now)
 
-    def _refresh_ttft(self, index: int, prior: float, now: float) -> None:
-        sketch = self._ttft[index]
-        count = sketch.count(now)
-        p50, p95, p99 = sketch.quantiles((0.5, 0.95, 0.99))
-        self.ttft_p50[index] = _blend(p50, count, prior)
-        self.ttft_p95[index] = _blend(p95, count, 2.5 * prior)
-        self.ttft_p99[index] = p99 if count >= ENOUGH else 0.0
+    @property
+    def known(self) -> Peers:
+        """What its peers may go by: figures that were published for it or measured, as of the last refresh."""
+        priors, figures = self.endpoint.priors, self.figures
+        times = [p50 if p99 else None for p50, p99 in zip(self.ttft_p50, self.ttft_p99, strict=True)]
+        if priors.ttft_p50:
+            times[0] = self.ttft_p50[0]
+        return Peers(
+            tuple(times),
+            self.speed_p50 if priors.throughput_p50 or figures["throughput_p50"] is not None else None,
+            1 - self.fails if priors.uptime or figures["uptime_1h"] is not None else None,
+            self.tools_ok if priors.tools_ok else None,
+        )
+
+    def ttft_at(self, share: float, size: int) -> float:
+        """The time to first token that this share of its answers at this prompt size keep to; 0 while unknown."""
+        if not self.ttft_p99[size]:
+            return 0.0
+        known = self._quantiles.get((share, size))
+        if known is None:
+            known = self._quantiles[share, size] = self._ttft[size].quantiles((share,))[0]
+        return known
+
+    def _refresh_ttft(self, now: float, peers: Peers) -> None:
+        """By size class, each with the one below as its starting point."""
+        prior = self.endpoint.priors.ttft_p50 or peers.ttft[0] or DEFAULT_TTFT
+        for index, sketch in enumerate(self._ttft):
+            if index:
+                prior = self.ttft_p50[index - 1] + _step(peers, index)
+            count = sketch.count(now)
+            p50, p95, p99 = sketch.quantiles((0.5, 0.95, 0.99))
+            self.ttft_p50[index] = _blend(p50, count, prior)
+            self.ttft_p95[index] = _blend(p95, count, 2.5 * prior)
+            self.ttft_p99[index] = p99 if count >= ENOUGH else 0.0
 
     def _refresh_measures(self, now: float) -> None:
-        p50, p95, p99 = self._ttft_all.quantiles((0.5, 0.95, 0.99))
         timed = self._ttft_all.count(now) >= ENOUGH
+        spoke = self._speed.count(now) >= ENOUGH
+        self.figures |= zip(_TTFT_MEASURES, self._ttft_all.quantiles(_TTFTS) if timed else _UNKNOWN, strict=False)
+        self.figures |= zip(_SPEED_MEASURES, self._speed.quantiles(_SPEEDS) if spoke else _UNKNOWN, strict=False)
         self.figures |= {
-            "ttft_p50": p50 if timed else None,
-            "ttft_p95": p95 if timed else None,
-            "ttft_p99": p99 if timed else None,
-            "throughput_p50": self.speed_p50 if self._speed.count(now) >= ENOUGH else None,
+            "throughput_p50": self.speed_p50 if spoke else None,
             "uptime_5m": self._minutes.share(now, 1.0, 0.01) if self._minutes.count(now) >= ENOUGH else None,
             "uptime_1h": self._hour.share(now, 1.0, 0.01) if self._hour.count(now) >= ENOUGH else None,
             "tools_ok": self.tools_ok,
@@ -189,3 +294,9 @@ class EndpointState:
 
 def _blend(measured: float, count: float, prior: float) -> float:
     return (measured * count + prior * PRIOR_SAMPLES) / (count + PRIOR_SAMPLES)
+
+
+def _step(peers: Peers, index: int) -> float:
+    """Seconds that prompts of this size class wait longer than those of the one below."""
+    below, here = peers.ttft[index - 1], peers.ttft[index]
+    return here - below if here and below and here > below else STEPS[index - 1]

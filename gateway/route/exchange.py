@@ -1,8 +1,9 @@
 """One exchange as a state machine: events come in, commands go out.
 
     Started ─> Send ─> FirstToken ─> Commit ......... Finished ─> Complete          the answer is this endpoint's
-                 │          ╲                └ Failed ─> Break                      after the commit: a loud end
-                 └ Failed ───╳─> Send (next endpoint) or GiveUp                      before it: nobody notices
+                 │ │        ╲                └ Failed ─> Break                      after the commit: a loud end
+                 │ └ Failed ─╳─> Send (next endpoint) or GiveUp                     before it: nobody notices
+                 └ late ──> Send (hedge) ─> FirstToken of either ─> Commit          the other is cancelled
 
 Two commits: the *answer commit* is the first token, until then anything may be tried again; the *wire commit* comes
 with it, or earlier by `KeepAlive` when a streamed client has waited long. The core sees first token, end, failure,
@@ -12,155 +13,76 @@ Every attempt ends in exactly one `Book`, and every exchange in exactly one of C
 attempt that does not finish is cancelled, because its host may go on sending, and billing.
 """
 
+from math import inf
 from typing import Literal
 
-import msgspec
-
 from gateway.route.fleet import Try
+from gateway.route.hedge import Budget, at_stake, delay, rival
 from gateway.route.plan import Choice, Plan
-from gateway.types import Failure, Request
+from gateway.route.signals import (
+    Abandon,
+    Book,
+    Break,
+    Cancel,
+    ClientLeft,
+    Clock,
+    Command,
+    Commit,
+    Complete,
+    Event,
+    Expired,
+    Failed,
+    Finished,
+    FirstToken,
+    GiveUp,
+    KeepAlive,
+    Probe,
+    Send,
+    SetClock,
+    Started,
+)
+from gateway.types import Failure, HedgeResult, Request
 
 WHOLE_BASE = 30.0  # seconds that a whole answer may take before its length counts
-
-Clock = Literal["first_token", "gap", "keepalive"]
-
-
-# --- events -----------------------------------------------------------------------------------------------------
-
-
-class Started(msgspec.Struct, frozen=True, gc=False):
-    now: float
-
-
-class FirstToken(msgspec.Struct, frozen=True, gc=False):
-    """Non-empty content, reasoning, refusal or tool call arrived from attempt `attempt`."""
-
-    attempt: int
-    now: float
-
-
-class Finished(msgspec.Struct, frozen=True, gc=False):
-    """The attempt's answer ended with a finish reason."""
-
-    attempt: int
-    now: float
-
-
-class Failed(msgspec.Struct, frozen=True, gc=False):
-    attempt: int
-    failure: Failure
-    now: float
-
-
-class Expired(msgspec.Struct, frozen=True, gc=False):
-    """A clock that was set ran out."""
-
-    clock: Clock
-    attempt: int
-    now: float
-
-
-class ClientLeft(msgspec.Struct, frozen=True, gc=False):
-    now: float
-
-
-Event = Started | FirstToken | Finished | Failed | Expired | ClientLeft
-
-
-# --- commands ---------------------------------------------------------------------------------------------------
-
-
-class Send(msgspec.Struct, frozen=True, gc=False):
-    """Ask this endpoint; it has `tried.deadline` seconds to its first token (or whole answer, not streamed)."""
-
-    attempt: int
-    choice: Choice
-    tried: Try
-
-
-class SetClock(msgspec.Struct, frozen=True, gc=False):
-    clock: Clock
-    attempt: int
-    seconds: float
-
-
-class Cancel(msgspec.Struct, frozen=True, gc=False):
-    """Close the attempt's connection; nothing more may come from it."""
-
-    attempt: int
-
-
-class Commit(msgspec.Struct, frozen=True, gc=False):
-    """The answer is this attempt's: status and headers leave if they have not, and its bytes flow."""
-
-    attempt: int
-
-
-class KeepAlive(msgspec.Struct, frozen=True, gc=False):
-    """The client has waited long: status and headers leave, and a comment."""
-
-
-class Probe(msgspec.Struct, frozen=True, gc=False):
-    """What looks like the account's fault is confirmed by one minimal request, apart from this exchange."""
-
-    choice: Choice
-    failure: Failure
-
-
-class Book(msgspec.Struct, frozen=True, gc=False):
-    """The attempt is over: write it down and learn from it. `failure` None and `cancelled` False is success."""
-
-    attempt: int
-    failure: Failure | None = None
-    cancelled: bool = False
-
-
-class Complete(msgspec.Struct, frozen=True, gc=False):
-    """The client has everything."""
-
-    attempt: int
-
-
-class Break(msgspec.Struct, frozen=True, gc=False):
-    """The answer ended badly after its commit: a machine-readable error event, never a clean end."""
-
-    attempt: int
-    failure: Failure
-
-
-class GiveUp(msgspec.Struct, frozen=True, gc=False):
-    """No endpoint answered: every failure in order, (endpoint id, failure)."""
-
-    failures: tuple[tuple[str, Failure], ...]
-
-
-class Abandon(msgspec.Struct, frozen=True, gc=False):
-    """The client is gone."""
-
-
-Command = Send | SetClock | Cancel | Commit | KeepAlive | Probe | Book | Complete | Break | GiveUp | Abandon
-
-
-# --- the machine ------------------------------------------------------------------------------------------------
 
 
 class Exchange:
     """Drives one request along its plan. Feed every event to `on`, perform what it returns, in order.
 
-    Attempts count from 1; attempt n asks the n-th endpoint of the plan.
+    Attempts count from 1, in the order in which they are sent; at most two run at once, and only until the first
+    token. With a `budget`, one late attempt of a streamed request may get a second one beside it.
     """
 
-    __slots__ = ("_attempt", "_budget_ends", "_deadline", "_failures", "_most", "phase", "plan", "request")
+    __slots__ = (
+        "_at_stake",
+        "_budget",
+        "_delay",
+        "_failures",
+        "_hedged",
+        "_most",
+        "_running",
+        "_sent",
+        "_time_ends",
+        "_untried",
+        "phase",
+        "plan",
+        "request",
+    )
 
-    def __init__(self, request: Request, plan: Plan) -> None:
+    def __init__(self, request: Request, plan: Plan, budget: Budget | None = None) -> None:
         self.request = request
         self.plan = plan
         self.phase: Literal["new", "waiting", "answering", "over"] = "new"
-        self._attempt = 0  # the one that is running
+        self._running: tuple[Send, ...] = ()
+        self._untried = plan.ranked
+        self._sent = 0  # attempts
         self._most = min(plan.policy.attempts.max, len(plan.ranked))  # attempts
-        self._budget_ends = 0.0
-        self._deadline = 0.0  # seconds that the running attempt was given
+        self._time_ends = 0.0
         self._failures: list[tuple[str, Failure]] = []
+        self._budget = budget if request.stream else None
+        self._delay = inf  # seconds after which the attempt that was sent last is late; inf when it is of no interest
+        self._hedged = False  # whether a second attempt was sent
+        self._at_stake = 0.0  # dollars, set aside for the loser's bill
 
     def on(self, event: Event) -> list[Command]:
         """What to do about one event. Late events of attempts that are over are ignored."""
@@ -172,78 +94,132 @@ class Exchange:
             return self._left()
         if isinstance(event, Expired) and event.clock == "keepalive":
             return self._waited_long()
-        if event.attempt != self._attempt or self.phase == "new":
-            return []
+        for send in self._running:
+            if send.attempt == event.attempt:
+                return self._heard(send, event)
+        return []
+
+    def paid(self, book: Book, usd: float) -> None:
+        """What a booked attempt has cost, in dollars. To be told after each Book, because hedging has a budget."""
+        if self._budget is None:
+            return
+        self._budget.spent(usd)
+        if book.hedge:
+            self._budget.settled(self._at_stake, 0.0 if book.hedge == "won" else usd)
+            self._at_stake = 0.0
+
+    def _heard(self, send: Send, event: FirstToken | Finished | Failed | Expired) -> list[Command]:
         if isinstance(event, FirstToken):
-            return self._first_token()
+            return self._first_token(send)
         if isinstance(event, Finished):
-            return self._finished()
-        if isinstance(event, Failed):
-            return self._failed(event.failure, event.now)
-        return self._expired(event.clock, event.now)
+            return self._finished(send)
+        if isinstance(event, Expired):
+            return self._expired(send, event.clock, event.now)
+        return self._failed(send, event.failure, event.now)
 
     def _started(self, now: float) -> list[Command]:
         if self.phase != "new":
             return []
         self.phase = "waiting"
-        self._budget_ends = now + self._budget()
+        self._time_ends = now + self._time()
+        if self._budget is not None:
+            self._budget.asked()
         commands = self._try_next(now)
-        if self.request.stream and self._attempt:
+        if self.request.stream and self._running:
             commands.append(SetClock("keepalive", 0, self.plan.policy.keepalive))
         return commands
 
     def _left(self) -> list[Command]:
-        running = self.phase != "new"
+        commands = self._cancel(self._running)
         self.phase = "over"
-        if not running:
-            return [Abandon()]
-        return [Cancel(self._attempt), Book(self._attempt, cancelled=True), Abandon()]
+        return [*commands, Abandon()]
 
     def _waited_long(self) -> list[Command]:
         if self.phase != "waiting" or not self.request.stream:
             return []
         return [KeepAlive(), SetClock("keepalive", 0, self.plan.policy.keepalive)]
 
-    def _first_token(self) -> list[Command]:
+    def _first_token(self, send: Send) -> list[Command]:
         if self.phase != "waiting":
             return []
         self.phase = "answering"
-        return [Commit(self._attempt), SetClock("gap", self._attempt, self.plan.policy.timeouts.gap)]
+        gap = SetClock("gap", send.attempt, self.plan.policy.timeouts.gap)
+        if len(self._running) == 1:
+            return [Commit(send.attempt), gap]
+        return [Commit(send.attempt), *self._beat(send), gap]
 
-    def _finished(self) -> list[Command]:
-        attempt, committed = self._attempt, self.phase == "answering"
+    def _finished(self, send: Send) -> list[Command]:
+        committed = self.phase == "answering"
         self.phase = "over"
-        end: list[Command] = [Book(attempt), Complete(attempt)]
-        return end if committed else [Commit(attempt), *end]
+        end: list[Command] = [Book(send.attempt, None, False, "won" if send.hedge else ""), Complete(send.attempt)]
+        if committed:
+            return end
+        if len(self._running) == 1:
+            return [Commit(send.attempt), *end]
+        return [Commit(send.attempt), *self._beat(send), *end]
 
-    def _expired(self, clock: Clock, now: float) -> list[Command]:
+    def _beat(self, winner: Send) -> list[Command]:
+        """The attempt that ran beside the winner is over."""
+        (loser,) = (send for send in self._running if send is not winner)
+        self._running = (winner,)
+        return _cancelled(loser, "lost" if loser.hedge else "beaten")
+
+    def _expired(self, send: Send, clock: Clock, now: float) -> list[Command]:
         if (clock == "gap") != (self.phase == "answering"):
             return []
-        return self._failed(self._timeout(clock), now)
+        if clock == "hedge":
+            return self._late(send, now)
+        return self._failed(send, self._timeout(send, clock), now)
 
-    def _failed(self, failure: Failure, now: float) -> list[Command]:
-        choice = self.plan.ranked[self._attempt - 1]
-        self._failures.append((choice.endpoint.id, failure))
-        commands: list[Command] = [Cancel(self._attempt), Book(self._attempt, failure)]
+    def _failed(self, send: Send, failure: Failure, now: float) -> list[Command]:
+        """Before the first token the next endpoint is asked, unless one runs already or the request is at fault."""
+        self._running = tuple(other for other in self._running if other is not send)
+        self._failures.append((send.choice.endpoint.id, failure))
+        book = Book(send.attempt, failure, hedge=self._result(send, "failed"))
+        commands: list[Command] = [Cancel(send.attempt), book]
         if self.phase == "answering":
             self.phase = "over"
-            return [*commands, Break(self._attempt, failure)]
+            return [*commands, Break(send.attempt, failure)]
         if failure.fault == "account":
-            commands.append(Probe(choice, failure))
+            commands.append(Probe(send.choice, failure))
         if failure.fault == "malformed" or self._rejections() == 2:
-            return [*commands, self._give_up()]
-        return commands + self._try_next(now)
+            return [*commands, *self._cancel(self._running), self._give_up()]
+        return commands if self._running else commands + self._try_next(now)
 
     def _try_next(self, now: float) -> list[Command]:
         """Sends to the next endpoint of the plan, within the attempt and the time budget."""
-        remaining = self._budget_ends - now
-        if self._attempt >= self._most or remaining <= 0:
+        remaining = self._time_ends - now
+        if self._sent >= self._most or remaining <= 0:
             return [self._give_up()]
-        choice = self.plan.ranked[self._attempt]
-        self._attempt += 1
-        self._deadline = self._time_for(choice, remaining)
-        tried = Try(choice.state, self.request, self.plan.demand, choice.parts, self._deadline)
-        return [Send(self._attempt, choice, tried), SetClock("first_token", self._attempt, self._deadline)]
+        choice = self._next(now) if self._sent else self._untried[0]
+        send = self._send(choice, remaining, False)
+        if self._budget is not None and self._is_late_after(choice) < send.tried.deadline:
+            return [send, SetClock("hedge", send.attempt, self._delay)]
+        return [send, SetClock("first_token", send.attempt, send.tried.deadline)]
+
+    def _next(self, now: float) -> Choice:
+        """The best one left, without those whose breaker has opened since the plan was made, if any other is left."""
+        return next((one for one in self._untried if one.state.breaker.allows(now)), self._untried[0])
+
+    def _send(self, choice: Choice, remaining: float, hedge: bool) -> Send:
+        self._sent += 1
+        untried = self._untried
+        self._untried = untried[1:] if choice is untried[0] else tuple([one for one in untried if one is not choice])
+        deadline = self._time_for(choice, remaining)
+        tried = Try(choice.state, self.request, self.plan.demand, choice.parts, deadline)
+        send = Send(self._sent, choice, tried, hedge)
+        self._running += (send,)
+        return send
+
+    def _cancel(self, sends: tuple[Send, ...]) -> list[Command]:
+        """Ends attempts that have neither answered nor failed."""
+        return [command for send in sends for command in _cancelled(send, self._result(send, "cancelled"))]
+
+    def _result(self, send: Send, otherwise: HedgeResult) -> HedgeResult:
+        """How the race went for a second attempt that ends."""
+        if not send.hedge:
+            return ""
+        return "won" if self.phase == "answering" else otherwise
 
     def _rejections(self) -> int:
         return sum(failure.fault == "rejected" for _, failure in self._failures)
@@ -252,9 +228,35 @@ class Exchange:
         self.phase = "over"
         return GiveUp(tuple(self._failures))
 
+    # hedging
+
+    def _is_late_after(self, choice: Choice) -> float:
+        """Seconds until a second attempt may be sent beside the one to this endpoint; inf for never."""
+        budgeted = self._budget is not None and not self._hedged and self._sent < self._most
+        self._delay = delay(self.plan.policy.hedge, choice) if budgeted else inf
+        return self._delay
+
+    def _late(self, send: Send, now: float) -> list[Command]:
+        """The first token is late: its last clock is set, and another endpoint asked if one may be."""
+        if self._budget is None or self._delay == inf:
+            return []
+        self._budget.late()
+        commands: list[Command] = [SetClock("first_token", send.attempt, send.tried.deadline - self._delay)]
+        self._delay = inf
+        remaining = self._time_ends - now
+        choice = rival(self._untried, send.choice, self.plan.policy, self._budget, now) if remaining > 0 else None
+        return commands if choice is None else commands + self._hedge(send.choice, choice, self._budget, remaining)
+
+    def _hedge(self, late: Choice, choice: Choice, budget: Budget, remaining: float) -> list[Command]:
+        self._hedged = True
+        self._at_stake = max(at_stake(late), at_stake(choice))
+        budget.sent(self._at_stake)
+        send = self._send(choice, remaining, True)
+        return [send, SetClock("first_token", send.attempt, send.tried.deadline)]
+
     # clocks
 
-    def _budget(self) -> float:
+    def _time(self) -> float:
         """Seconds that all attempts share, scaled like the clocks of the first."""
         if not self.plan.ranked:
             return 0.0
@@ -265,7 +267,7 @@ class Exchange:
         """Seconds that an attempt gets; the last one gets what remains. `total` binds whole answers only."""
         if not self.request.stream:
             remaining = min(remaining, self.plan.policy.timeouts.total)
-        return remaining if self._attempt >= self._most else min(remaining, self._clock(choice))
+        return remaining if self._sent >= self._most else min(remaining, self._clock(choice))
 
     def _clock(self, choice: Choice) -> float:
         """Seconds until the first token, or until the whole answer when it is not streamed."""
@@ -281,12 +283,16 @@ class Exchange:
         """Seconds in which the endpoint, at its slow speed, writes the longest likely answer; 0 when it is streamed."""
         return 0.0 if self.request.stream else self.plan.demand.longest_output / choice.state.speed_p10
 
-    def _timeout(self, clock: Clock) -> Failure:
+    def _timeout(self, send: Send, clock: Clock) -> Failure:
         if clock == "gap":
             return Failure("timeout_gap", f"no data for {self.plan.policy.timeouts.gap:g} s")
         if self.request.stream:
-            return Failure("timeout_first_token", f"no first token in {self._deadline:.3g} s")
-        return Failure("timeout_total", f"no answer in {self._deadline:.3g} s")
+            return Failure("timeout_first_token", f"no first token in {send.tried.deadline:.3g} s")
+        return Failure("timeout_total", f"no answer in {send.tried.deadline:.3g} s")
 
     def __repr__(self) -> str:
-        return f"<Exchange {self.request.id} {self.phase} attempt={self._attempt}>"
+        return f"<Exchange {self.request.id} {self.phase} running={[send.attempt for send in self._running]}>"
+
+
+def _cancelled(send: Send, result: HedgeResult) -> list[Command]:
+    return [Cancel(send.attempt), Book(send.attempt, cancelled=True, hedge=result)]

@@ -1,8 +1,9 @@
 """Why an endpoint cannot, or should not yet, serve a request.
 
 Hard reasons drop it: what the policy requires, what the request needs, what the host declares. Soft reasons only put
-it behind the others: a missed preference, a 429 that asked to wait, an open breaker. Measured limits pass while there
-are too few samples; declared ones fail when unknown.
+it behind the others: a missed preference or objective, a cap that is reached, being an outlier or busy, an open
+breaker; in that order they are given up when nothing better is left. Measured limits pass while there are too few
+samples; declared ones fail when unknown.
 """
 
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 from gateway.route.endpoint import EndpointState
 from gateway.route.health import State
+from gateway.route.toll import Toll
 from gateway.types import Endpoint, Limit, Policy, Request, Require
 
 ANSWER_ROOM = 1  # tokens that must be left for an answer when the client sets no limit
@@ -35,8 +37,16 @@ class Tier(IntEnum):
 
     GOOD = 0
     MISSED_PREFERENCE = 1
-    BUSY = 2  # a 429 asked to wait, or its concurrency limit is reached
-    BREAKER_OPEN = 3
+    MISSED_SLO = 2
+    OVER_CAP = 3  # above its share of the policy's tokens
+    OUTLIER = 4  # far worse than its peers lately
+    BUSY = 5  # a 429 asked to wait, its rate limit is reached, or as much is in flight as may be
+    BREAKER_OPEN = 6
+
+    @property
+    def words(self) -> str:
+        """Its name, for people and labels."""
+        return self.name.lower().replace("_", " ")
 
 
 def forbidden(state: EndpointState, request: Request, policy: Policy, now: float) -> Reason | None:
@@ -91,12 +101,37 @@ def tier(state: EndpointState, policy: Policy, now: float) -> tuple[Tier, Reason
     """How willingly this endpoint is used, and why not more so."""
     if not state.breaker.allows(now):
         return Tier.BREAKER_OPEN, _opened(state, now)
-    if state.not_before > now:
-        return Tier.BUSY, Reason("rate limit", f"asked to wait another {state.not_before - now:.0f} s")
+    if state.rate_limit.until > now:
+        return Tier.BUSY, _waiting("rate limit", state.rate_limit.why, state.rate_limit.until - now)
     if state.in_flight >= state.concurrency:
-        return Tier.BUSY, Reason("limits.concurrency", f"{state.in_flight} of {state.concurrency} in use")
+        return Tier.BUSY, _full(state)
+    if state.standing.until > now:
+        return Tier.OUTLIER, _waiting("outlier", state.standing.why, state.standing.until - now)
+    return usual_tier(state, policy)
+
+
+def usual_tier(state: EndpointState, policy: Policy) -> tuple[Tier, Reason | None]:
+    """The same by figures alone, which hold for many requests."""
+    if missed := over_limit(state, policy.slo):
+        return Tier.MISSED_SLO, missed
     missed = over_limit(state, policy.prefer)
     return Tier.MISSED_PREFERENCE if missed else Tier.GOOD, missed
+
+
+def over_cap(toll: Toll, endpoint: str) -> Reason:
+    """What a cap says against an endpoint that has reached it."""
+    return Reason("cap.share", f"has {toll.share(endpoint):.0%} of the policy's tokens, may have {toll.rule.share:.0%}")
+
+
+def _waiting(rule: str, why: str, seconds: float) -> Reason:
+    return Reason(rule, f"{why}; for another {seconds:.0f} s")
+
+
+def _full(state: EndpointState) -> Reason:
+    most = state.endpoint.limits.concurrency
+    if most is not None and state.concurrency >= most:
+        return Reason("limits.concurrency", f"{state.in_flight} of {most} in use")
+    return Reason("slow start", f"{state.in_flight} of {state.concurrency:.0f} at once, until it has proved itself")
 
 
 def hindered(states: Iterable[EndpointState], now: float) -> list[EndpointState]:
@@ -104,7 +139,7 @@ def hindered(states: Iterable[EndpointState], now: float) -> list[EndpointState]
     return [
         state
         for state in states
-        if state.not_before > now
+        if state.held_until > now
         or state.in_flight >= state.concurrency
         or state.breaker.until is not None
         or state.refusals.seen

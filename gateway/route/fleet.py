@@ -16,19 +16,22 @@ from gateway.route.affinity import PrefixIndex
 from gateway.route.cost import Demand, Parts
 from gateway.route.endpoint import EndpointState
 from gateway.route.lengths import Lengths
+from gateway.route.outliers import JUDGE_EVERY, judge
+from gateway.route.peers import usual
+from gateway.route.reread import Rereads
 from gateway.route.shortlist import Shortlist
+from gateway.route.toll import Tolls
 from gateway.types import BLAMED, Endpoint, Failure, Policy, Request, Usage
 
 SHORTLISTS = 256  # kept at most; there is one for every policy and set of needs
-DEFAULT_WAIT = 1.0  # seconds that a 429 without Retry-After shifts load
 TIMEOUTS = frozenset({"timeout_first_token", "timeout_total"})
 
 
 class Try(msgspec.Struct, gc=False):
     """One attempt as the fleet follows it: what is asked of which endpoint, and what is expected of it.
 
-    `deadline` is the first-token clock in seconds, or that of the whole answer when it is not streamed. `sent_at` and
-    `ticket` are filled in by `Fleet.sent`.
+    `deadline` is the first-token clock in seconds, or that of the whole answer when it is not streamed. `sent_at`,
+    `ticket` and `in_flight`, how many the endpoint then had in flight, are filled in by `Fleet.sent`.
     """
 
     state: EndpointState
@@ -38,45 +41,55 @@ class Try(msgspec.Struct, gc=False):
     deadline: float
     sent_at: float = 0.0
     ticket: int = 0
+    in_flight: int = 0
 
 
 class Fleet:
-    """The only writer of endpoint states."""
+    """The only writer of endpoint states. It is one of `workers`, which share what endpoints allow."""
 
-    __slots__ = ("_lengths", "_shortlists", "prefixes", "states", "ttls")
+    __slots__ = ("_judge_at", "_lengths", "_rereads", "_shortlists", "_tolls", "_workers", "prefixes", "states", "ttls")
 
-    def __init__(self, endpoints: Iterable[Endpoint] = ()) -> None:
+    def __init__(self, endpoints: Iterable[Endpoint] = (), workers: int = 1) -> None:
+        self._workers = workers
+        self._judge_at = 0.0
         self.states: dict[str, EndpointState] = {}
         self.ttls: dict[str, float] = {}
         self.prefixes = PrefixIndex()
         self._shortlists: dict[tuple[int, frozenset[str]], Shortlist] = {}
-        self._lengths = {(thinking, tools): Lengths() for thinking in (False, True) for tools in (False, True)}
+        kinds = [(thinking, tools) for thinking in (False, True) for tools in (False, True)]
+        self._lengths = {kind: Lengths() for kind in kinds}
+        self._rereads = {kind: Rereads() for kind in kinds}
+        self._tolls = Tolls()
         self.configure(endpoints)
 
     def configure(self, endpoints: Iterable[Endpoint]) -> None:
         """Takes the endpoints in use. Those that stay keep what was learned about them."""
         before, self.states = self.states, {}
         for endpoint in endpoints:
-            state = before.get(endpoint.id) or EndpointState(endpoint)
+            state = before.get(endpoint.id) or EndpointState(endpoint, self._workers)
             if state.endpoint != endpoint:
-                state.configure(endpoint)
+                state.configure(endpoint, self._workers)
+            if before and endpoint.id not in before:
+                state.starts_slowly()
             self.states[endpoint.id] = state
         self.ttls = {name: state.ttl for name, state in self.states.items()}
         self._shortlists = {}
 
-    def demand(self, request: Request, now: float, hour: int) -> Demand:
-        """What a request asks of any endpoint. `hour` of the day in UTC."""
+    def demand(self, request: Request, policy: Policy, known: int | None, now: float, hour: int) -> Demand:
+        """What a request asks of any endpoint. `hour` of the day in UTC.
+
+        `known` tokens of its prompt are in the cache of some endpoint; None says that caches do not matter.
+        """
         tools = "tools" in request.needs
-        usual, longest = self._lengths[request.thinking, tools].expected(request.max_tokens, now)
-        return Demand(request.prompt_tokens, usual, longest, hour, tools)
+        kind = request.thinking, tools
+        usual, longest = self._lengths[kind].expected(request.max_tokens, now)
+        counts = known is not None and policy.score.price == "effective"
+        rereads = self._rereads[kind].usual if counts else 0.0
+        return Demand(request.prompt_tokens, usual, longest, hour, tools, known, rereads, self._tolls.of(policy))
 
     def shortlist(self, policy: Policy, needs: frozenset[str], now: float) -> Shortlist:
         """What this policy says about every endpoint, with the figures of this moment."""
-        revision = 0
-        for state in self.states.values():
-            if now >= state.due:
-                state.refresh(now)
-            revision += state.revision  # they only grow, so the sum tells whether any of them did
+        revision = self.refresh(now)
         key = (id(policy), needs)  # the shortlist holds on to its policy, so that its id is not used again
         found = self._shortlists.get(key)
         if found is None or found.revision != revision:
@@ -86,30 +99,66 @@ class Fleet:
             found = self._shortlists[key] = Shortlist(policy, needs, by_id, revision)
         return found
 
+    def refresh(self, now: float) -> int:
+        """Brings figures that are due up to date; judges all endpoints when that is due. Returns the revision."""
+        revision, due = 0, False
+        for state in self.states.values():
+            due = due or now >= state.due
+            revision += state.revision  # they only grow, so the sum tells whether any of them did
+        if not due:
+            return revision
+        states = self.states.values()
+        peers = usual([state.known for state in states])
+        for state in states:
+            if now >= state.due:
+                state.refresh(now, peers)
+                revision += 1
+        if now >= self._judge_at:
+            self._judge_at = now + JUDGE_EVERY
+            judge(states, now)
+            for state in states:
+                state.hold()
+        return revision
+
     def sent(self, attempt: Try, now: float) -> None:
         """An attempt goes out."""
-        state = attempt.state
-        state.in_flight += 1
+        state, demand, request = attempt.state, attempt.demand, attempt.request
+        state.sent(demand.tokens, now)
         attempt.sent_at = now
+        attempt.in_flight = state.in_flight
         attempt.ticket = state.breaker.sent(now)
-        self.prefixes.sent(attempt.request.prefix, state.endpoint.id, now)
+        if demand.known is not None:
+            self._rereads[request.thinking, demand.tools].add(demand.prompt_tokens, demand.known, now)
+        if demand.toll is not None:
+            usd = attempt.parts.plain - attempt.parts.toll_usd
+            demand.toll.sent(state.endpoint.id, demand.tokens, usd, now)
+        self.prefixes.sent(request.prefix, state.endpoint.id, now)
 
     def succeeded(self, attempt: Try, usage: Usage, ttft: float | None, speed: float | None, now: float) -> None:
         """An attempt ended well. `ttft` (s) and `speed` (output tokens/s) are None where they say nothing."""
         state, request = attempt.state, attempt.request
-        state.in_flight -= 1
-        state.breaker.succeeded(attempt.ticket, now)
+        state.done()
+        if state.breaker.succeeded(attempt.ticket, now):
+            state.starts_slowly()
         state.ended(True, now)
         if ttft is not None:
-            state.answered(ttft, (usage.prompt or request.prompt_tokens) - usage.cached, speed, now)
+            uncached = (usage.prompt or request.prompt_tokens) - usage.cached
+            state.answered(ttft, uncached, speed, attempt.in_flight, now)
+        if attempt.demand.toll is not None and usage.source != "none":
+            more = usage.prompt + usage.completion - attempt.demand.tokens
+            attempt.demand.toll.corrected(state.endpoint.id, more, attempt.sent_at)
         if usage.source == "host":
             self._lengths[request.thinking, attempt.demand.tools].add(usage.completion, now)
             self._compare_cached(attempt, usage, now)
 
+    def called_tools(self, attempt: Try, well_formed: bool, now: float) -> None:
+        """An answer called tools."""
+        attempt.state.called_tools(well_formed, now)
+
     def failed(self, attempt: Try, failure: Failure, now: float, chance: float) -> None:
         """An attempt failed. `chance` is one draw in [0, 1)."""
         state, fault = attempt.state, failure.fault
-        state.in_flight -= 1
+        state.done()
         if fault in TIMEOUTS and attempt.request.stream:
             state.waited(now - attempt.sent_at, attempt.parts.size, now)
         if fault in BLAMED and self._blames(attempt, fault):
@@ -119,14 +168,14 @@ class Fleet:
         state.breaker.released(attempt.ticket)
         if fault == "rate_limited":
             state.ended(False, now)
-            state.not_before = max(state.not_before, now + (failure.retry_after or DEFAULT_WAIT))
+            state.refused(attempt.sent_at, failure.retry_after, now)
         elif fault == "rejected" and failure.param is not None:
             state.refusals.remember(failure.param, attempt.request, now)
 
     def released(self, attempt: Try, ttft: float | None, now: float) -> None:
         """The client left: that says nothing about health, but a wait in vain (`ttft` None) about speed."""
         state = attempt.state
-        state.in_flight -= 1
+        state.done()
         state.breaker.released(attempt.ticket)
         if ttft is None and attempt.request.stream:
             state.waited(now - attempt.sent_at, attempt.parts.size, now)

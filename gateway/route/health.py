@@ -4,7 +4,8 @@
                                                             ^------------- any fault -------------'
 
 An open breaker waits 5 s, then twice as long each time it trips again, at most 5 min, spread by up to 20 % so that
-replicas do not probe together. Half-open lets one request through at a time, the probe. A probe that never reports
+replicas do not probe together. It starts over once it has been closed for 5 min: what fails, recovers and fails again
+is not asked every few seconds. Half-open lets one request through at a time, the probe. A probe that never reports
 loses its place after a minute, so a breaker never stays open for good.
 
 Requests that were sent before the breaker opened tell about that time: their ends no longer move it.
@@ -20,6 +21,7 @@ FAULT_SHARE_OVER = 20.0  # requests, faded
 FADES = 60.0  # seconds until a request counts half
 FIRST_BACKOFF = 5.0
 LONGEST_BACKOFF = 300.0
+STEADY = 300.0  # seconds closed after which the waits start over
 SPREAD = 0.2
 PROBE_PATIENCE = 60.0
 SUCCESSES_TO_CLOSE = 2
@@ -40,6 +42,7 @@ class Breaker:
 
     __slots__ = (
         "_backoff",
+        "_closed_at",
         "_in_a_row",
         "_old",
         "_probe",
@@ -53,7 +56,8 @@ class Breaker:
 
     def __init__(self) -> None:
         self.why = ""  # the fault that opened it
-        self._backoff = FIRST_BACKOFF
+        self._backoff = 0.0  # seconds; 0 until it first opens
+        self._closed_at = 0.0
         self._sent = 0  # tickets given
         self._old = 0  # tickets up to this one were given before it opened
         self._probe = 0  # the probe's ticket; 0 when there is none
@@ -90,17 +94,19 @@ class Breaker:
         if ticket == self._probe:
             self._probe = 0
 
-    def succeeded(self, ticket: int, now: float) -> None:
-        """A request ended well."""
+    def succeeded(self, ticket: int, now: float) -> bool:
+        """A request ended well. Whether that closed the breaker."""
         self.released(ticket)
         self._recent.add(True, now)
         self._in_a_row = 0
         if self.until is None or ticket <= self._old:
-            return
+            return False
         self._successes += 1
-        if self._successes >= SUCCESSES_TO_CLOSE:
-            self.until, self._backoff, self.why = None, FIRST_BACKOFF, ""
-            self._in_a_row, self._recent = 0, Rate(half_life=FADES)
+        if self._successes < SUCCESSES_TO_CLOSE:
+            return False
+        self.until, self._closed_at, self.why = None, now, ""
+        self._recent = Rate(half_life=FADES)
+        return True
 
     def failed(self, ticket: int, now: float, chance: float, why: str) -> None:
         """A request ended by the endpoint's fault."""
@@ -114,8 +120,8 @@ class Breaker:
         """Opens, or opens again for longer. While it is open this changes nothing."""
         if self.state(now) is State.OPEN:
             return
-        if self.until is not None:
-            self._backoff = min(LONGEST_BACKOFF, self._backoff * 2)
+        steady = self.until is None and now - self._closed_at >= STEADY
+        self._backoff = FIRST_BACKOFF if steady else min(LONGEST_BACKOFF, self._backoff * 2) or FIRST_BACKOFF
         self.until = now + self._backoff * (1 + SPREAD * chance)
         self._old, self._probe, self._successes = self._sent, 0, 0
         self.why = why

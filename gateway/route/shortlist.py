@@ -20,21 +20,23 @@ from gateway.route.filters import (
     Tier,
     hindered,
     outlawed,
-    over_limit,
     refused_before,
     tier,
     too_small,
     unsuited,
+    usual_tier,
 )
+from gateway.route.order import rank
 from gateway.types import Endpoint, Policy, Request
 
 
 class Candidate(NamedTuple):
-    """One endpoint that may serve the request, how willingly, and what keeps it behind the others, if anything."""
+    """One endpoint that may serve the request, its place, and what keeps it behind the others, if anything."""
 
     state: EndpointState
     endpoint: Endpoint
     terms: Terms
+    rank: float  # the lower, the sooner, whatever the score; equal where the policy leaves it to the score
     tier: Tier
     why: Reason | None
 
@@ -88,7 +90,7 @@ class Shortlist:
             elif reason := refused_before(state, request, now):
                 dropped.append(Dropped(candidate.endpoint, reason))
             else:
-                kept.append(Candidate(state, candidate.endpoint, candidate.terms, *tier(state, self.policy, now)))
+                kept.append(Candidate(*candidate[:4], *tier(state, self.policy, now)))
         return kept, dropped
 
     def __repr__(self) -> str:
@@ -97,7 +99,6 @@ class Shortlist:
 
 def _row(state: EndpointState, policy: Policy, needs: frozenset[str]) -> tuple[Candidate, Reason | None, Reason | None]:
     """An endpoint with the reason against it that comes before its size, and the one that comes after."""
-    missed = over_limit(state, policy.prefer)
-    level = Tier.MISSED_PREFERENCE if missed else Tier.GOOD
-    candidate = Candidate(state, state.endpoint, terms(state, policy), level, missed)
+    place = rank(state, policy.pick)
+    candidate = Candidate(state, state.endpoint, terms(state, policy), place, *usual_tier(state, policy))
     return candidate, unsuited(state.endpoint, policy, needs), outlawed(state, policy.require)

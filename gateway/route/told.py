@@ -4,6 +4,9 @@ from typing import Any
 
 from gateway.route.plan import Choice, Plan
 
+LISTED = 10  # endpoints of a kind in one line
+LONGEST_LINE = 1_000  # bytes: proxies on the way take a header of that size
+
 
 def told(plan: Plan, model: str) -> dict[str, Any]:
     """A plan for a request to `model`, as JSON. Dollars are for this request, seconds to its last token."""
@@ -12,6 +15,7 @@ def told(plan: Plan, model: str) -> dict[str, Any]:
         "policy": plan.policy.name,
         "prompt_tokens": plan.demand.prompt_tokens,
         "expected_output_tokens": round(plan.demand.output_tokens),
+        "expected_rereads": plan.demand.rereads,
         "picked_by": plan.picked,
         "relaxed": plan.relaxed,
         "ranked": [_choice(choice) for choice in plan.ranked],
@@ -19,6 +23,26 @@ def told(plan: Plan, model: str) -> dict[str, Any]:
             {"endpoint": one.endpoint.id, "rule": one.reason.rule, "detail": one.reason.detail} for one in plan.dropped
         ],
     }
+
+
+def briefly(plan: Plan) -> bytes:
+    """The same in one line of at most `LONGEST_LINE` ASCII bytes, for a header: how the first was picked, then each
+    endpoint with its expected dollars, seconds and cached share, then those that are out, with the rule.
+
+        sample; novita/fp8 $0.000212 2.1s 80%; baidu/fp8 $0.000240 1.9s 0%; not chutes (require.zdr)
+    """
+    parts = [f"{plan.picked}, relaxed: {plan.relaxed}" if plan.relaxed else plan.picked]
+    parts += [_figures(choice) for choice in plan.ranked[:LISTED]]
+    if plan.dropped:
+        out = ", ".join(f"{one.endpoint.id} ({one.reason.rule})" for one in plan.dropped[:LISTED])
+        parts.append(f"not {out}")
+    line = "; ".join(parts).encode("ascii", "replace")
+    return line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 3] + b"..."
+
+
+def _figures(choice: Choice) -> str:
+    parts = choice.parts
+    return f"{choice.endpoint.id} ${parts.usd:.6f} {parts.seconds:.1f}s {parts.hit:.0%}"
 
 
 def _choice(choice: Choice) -> dict[str, Any]:
@@ -34,5 +58,7 @@ def _choice(choice: Choice) -> dict[str, Any]:
         "expected_s": parts.seconds,
         "failure_probability": parts.fails,
         "quality_usd": parts.quality_usd,
+        "reread_usd": parts.reread_usd,
+        "toll_usd": parts.toll_usd,
         "behind_because": f"{choice.why.rule}: {choice.why.detail}" if choice.why else None,
     }

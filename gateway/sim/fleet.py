@@ -9,13 +9,15 @@ Pure: chance comes in as a `random.Random`, so the servers (`host.py`) and virtu
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 import yaml
 
 from gateway.types import Dialect, Price
+from gateway.types.endpoint import Quantization
+from gateway.types.units import Seconds, Share
 
 MODEL = "deepseek/deepseek-v3.2"
 Z90 = 1.2816  # the normal distribution's p90, in standard deviations
@@ -51,26 +53,46 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait(Spread):
+    """Measured percentiles of a time."""
+
+    p50: Seconds
+    p90: Seconds
+    p99: Seconds | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Incidents:
+    """How often a host has an outage, and the median length of one. Most are partial."""
+
+    every: Seconds
+    median: Seconds
+
+
+@dataclass(frozen=True, slots=True)
 class SimHost:
     """One simulated host. Times in seconds, throughput in output tokens/s, prefill in prompt tokens/s.
 
-    `hit_efficiency` is how often a prefix that the host does hold is honoured; `usage_chunk` says that usage comes in
-    an extra chunk (`choices: []`) when asked for, instead of always on the finish chunk.
+    `hit_efficiency` is how often a prefix that the host does hold is honoured: 0 is a host that advertises a discount
+    and never gives it. `uptime` and `rates` are what happens every day; `incidents` come on top. `usage_chunk` says
+    that usage comes in an extra chunk (`choices: []`) when asked for, instead of always on the finish chunk.
     """
 
     id: str
     name: str
     price: Price
-    ttft: Spread
+    ttft: Wait
     throughput: Spread
-    uptime: float
+    uptime: Share
     rates: Rates
-    dialect: Dialect
-    hit_efficiency: float
-    cache_ttl: float = 300.0
+    dialect: Dialect = field(default_factory=Dialect)
+    hit_efficiency: Share = 1.0
+    cache_ttl: Seconds = 300.0
+    incidents: Incidents | None = None
     usage_chunk: bool = True
     context: int = 163_840
-    quantization: str = "fp8"
+    quantization: Quantization = "fp8"
+    tools_ok: Share | None = None
     prefill: float = 8_000.0
     supports: tuple[str, ...] = ("tools", "tool_choice", "json_object", "json_schema", "seed", "logprobs")
 
@@ -83,7 +105,7 @@ def _price(input_: float, cached: float, output: float) -> Price:
     return Price(input=input_, cached_input=cached, output=output, as_of=MEASURED)
 
 
-def _rates(uptime: float, rate_limited: float = 0.005) -> Rates:
+def split_failures(uptime: float, rate_limited: float = 0.005) -> Rates:
     """Split what `uptime` leaves over into errors and cuts. 429s are no part of uptime, so they come on top."""
     failures = 1 - uptime
     return Rates(rate_limited, failures * (1 - CUT_SHARE), failures * CUT_SHARE)
@@ -96,10 +118,10 @@ FLEET: tuple[SimHost, ...] = (
         id="sim-novita/fp8",
         name="NovitaAI (simulated)",
         price=_price(0.269, 0.1345, 0.40),
-        ttft=Spread(1.23, 2.23, 5.8),
+        ttft=Wait(1.23, 2.23, 5.8),
         throughput=Spread(26, 41),
         uptime=0.9993,
-        rates=_rates(0.9993),
+        rates=split_failures(0.9993),
         dialect=Dialect(thinking="chat_template_kwargs.thinking", thinking_default="off"),
         hit_efficiency=0.40 / BEST_HIT,
     ),
@@ -107,10 +129,10 @@ FLEET: tuple[SimHost, ...] = (
         id="sim-streamlake/fp8",
         name="StreamLake (simulated)",
         price=_price(0.2145, 0.0215, 0.3218),
-        ttft=Spread(1.35, 2.71, 9.4),
+        ttft=Wait(1.35, 2.71, 9.4),
         throughput=Spread(24, 34),
         uptime=0.9923,
-        rates=_rates(0.9923),
+        rates=split_failures(0.9923),
         dialect=Dialect(thinking="thinking.type", thinking_default="off", null_usage=True),
         hit_efficiency=1.0,
         cache_ttl=3600.0,
@@ -121,10 +143,10 @@ FLEET: tuple[SimHost, ...] = (
         id="sim-atlas-cloud/fp8",
         name="AtlasCloud (simulated)",
         price=_price(0.26, 0.13, 0.38),
-        ttft=Spread(1.57, 2.43, 5.1),
+        ttft=Wait(1.57, 2.43, 5.1),
         throughput=Spread(9, 31),
         uptime=0.9990,
-        rates=_rates(0.9990),
+        rates=split_failures(0.9990),
         dialect=Dialect(thinking="enable_thinking|reasoning_effort", thinking_default="off"),
         hit_efficiency=0.515 / BEST_HIT,
     ),
@@ -132,10 +154,10 @@ FLEET: tuple[SimHost, ...] = (
         id="sim-baidu/fp8",
         name="Baidu Qianfan (simulated)",
         price=_price(0.28, 0.028, 0.42),
-        ttft=Spread(1.01, 1.48, 3.0),
+        ttft=Wait(1.01, 1.48, 3.0),
         throughput=Spread(38, 56),
         uptime=0.9999,
-        rates=_rates(0.9999),
+        rates=split_failures(0.9999),
         dialect=Dialect(thinking="thinking.type", thinking_default="off", null_usage=True),
         hit_efficiency=0.56 / BEST_HIT,
         cache_ttl=3600.0,
@@ -146,10 +168,10 @@ FLEET: tuple[SimHost, ...] = (
         id="sim-friendli",
         name="Friendli (simulated)",
         price=_price(0.50, 0.25, 1.50),
-        ttft=Spread(0.42, 2.80, 6.7),
+        ttft=Wait(0.42, 2.80, 6.7),
         throughput=Spread(41, 80),
         uptime=0.9997,
-        rates=_rates(0.9997, rate_limited=0.02),
+        rates=split_failures(0.9997, rate_limited=0.02),
         dialect=Dialect(thinking="chat_template_kwargs.enable_thinking", thinking_default="off"),
         hit_efficiency=0.52 / BEST_HIT,
         quantization="unknown",
@@ -159,10 +181,10 @@ FLEET: tuple[SimHost, ...] = (
         id="sim-siliconflow/fp8",
         name="SiliconFlow (simulated)",
         price=_price(0.259, 0.135, 0.42),
-        ttft=Spread(1.99, 3.39, 8.0),
+        ttft=Wait(1.99, 3.39, 8.0),
         throughput=Spread(26, 32),
         uptime=0.9905,
-        rates=_rates(0.9905),
+        rates=split_failures(0.9905),
         dialect=Dialect(thinking="enable_thinking", thinking_default="on"),
         hit_efficiency=0.45 / BEST_HIT,
         supports=NO_SCHEMA,
@@ -171,10 +193,10 @@ FLEET: tuple[SimHost, ...] = (
         id="sim-gmicloud/fp8",
         name="GMICloud (simulated)",
         price=_price(0.2088, 0.0216, 0.3096),
-        ttft=Spread(2.16, 4.37, 13.3),
+        ttft=Wait(2.16, 4.37, 13.3),
         throughput=Spread(22, 45),
         uptime=0.9712,
-        rates=_rates(0.9712),
+        rates=split_failures(0.9712),
         dialect=Dialect(thinking="unknown", thinking_default="off"),
         hit_efficiency=0.50 / BEST_HIT,
         supports=NO_SCHEMA,
@@ -183,10 +205,10 @@ FLEET: tuple[SimHost, ...] = (
         id="sim-deepinfra/fp4",
         name="DeepInfra (simulated)",
         price=_price(0.26, 0.13, 0.38),
-        ttft=Spread(0.86, 2.41, 7.7),
+        ttft=Wait(0.86, 2.41, 7.7),
         throughput=Spread(26, 44),
         uptime=0.9955,
-        rates=_rates(0.9955, rate_limited=0.02),
+        rates=split_failures(0.9955, rate_limited=0.02),
         dialect=Dialect(thinking="reasoning_effort", thinking_default="off"),
         hit_efficiency=0.245 / BEST_HIT,
         quantization="fp4",
@@ -195,10 +217,10 @@ FLEET: tuple[SimHost, ...] = (
         id="sim-alibaba",
         name="Alibaba Int. (simulated)",
         price=_price(0.3705, 0.0741, 1.1115),
-        ttft=Spread(0.85, 1.91, 10.9),
+        ttft=Wait(0.85, 1.91, 10.9),
         throughput=Spread(38, 52),
         uptime=0.9923,
-        rates=_rates(0.9923),
+        rates=split_failures(0.9923),
         dialect=Dialect(thinking="enable_thinking", thinking_default="off"),
         hit_efficiency=0.415 / BEST_HIT,
         context=131_072,
@@ -208,10 +230,10 @@ FLEET: tuple[SimHost, ...] = (
         id="sim-digitalocean",
         name="DigitalOcean (simulated)",
         price=_price(0.25, 0.075, 0.80),
-        ttft=Spread(0.97, 4.31, 12.0),
+        ttft=Wait(0.97, 4.31, 12.0),
         throughput=Spread(22, 68),
         uptime=0.9676,
-        rates=_rates(0.9676),
+        rates=split_failures(0.9676),
         dialect=Dialect(thinking="reasoning_effort", thinking_default="off", reasoning_field="reasoning"),
         hit_efficiency=0.515 / BEST_HIT,
         quantization="unknown",

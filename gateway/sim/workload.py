@@ -10,7 +10,9 @@ messages as their rows share leading hashes: prompt caches and prefix affinity s
 import gzip
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from io import BufferedReader
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -48,17 +50,23 @@ class Scale:
 
 
 def read_trace(path: Path = SAMPLE, limit: int = MOST_ROWS) -> list[TraceRow]:
-    """The first `limit` rows of a gzip JSON Lines trace, at most `MOST_ROWS`. ConfigError names a line that is none."""
+    """The first `limit` rows of a JSON Lines trace, at most `MOST_ROWS`; gzip where its name ends in `.gz`.
+
+    ConfigError names a line that is no row, or a file that cannot be read.
+    """
     rows: list[TraceRow] = []
-    with gzip.open(path, "rb") as lines:
-        for number, line in enumerate(_bounded(lines), start=1):
-            if number > min(limit, MOST_ROWS):
-                break
-            rows.append(_row(line, f"{path}:{number}"))
-    return rows
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
+            for number, line in enumerate(_bounded(lines), start=1):
+                if number > min(limit, MOST_ROWS):
+                    break
+                rows.append(_row(line, f"{path}:{number}"))
+    except (OSError, EOFError) as problem:
+        raise ConfigError(f"{path}: cannot be read ({problem}); give a trace in JSON Lines, or gzip of it") from None
+    return sorted(rows, key=attrgetter("t"))  # a recording has them as their answers ended
 
 
-def _bounded(lines: gzip.GzipFile) -> Iterator[bytes]:
+def _bounded(lines: gzip.GzipFile | BufferedReader) -> Iterator[bytes]:
     while line := lines.readline(LONGEST_LINE):
         yield line
 
@@ -76,14 +84,17 @@ def _row(line: bytes, place: str) -> TraceRow:
 
 
 def spread(rows: Sequence[TraceRow], seed: int = 0) -> list[TraceRow]:
-    """The rows, which stand on ticks, spread over the time until the next tick in their order."""
+    """The rows, of which several stand on one tick, spread over the time until the next tick in their order.
+
+    A row that stands alone stays where it is: its time is its own.
+    """
     rng = Random(seed)
     ticks = [list(group) for _, group in groupby(rows, key=lambda row: row.t)]
     starts = [group[0].t for group in ticks]
     ends = [*starts[1:], starts[-1] + TICK] if ticks else []
     placed: list[TraceRow] = []
     for group, start, end in zip(ticks, starts, ends, strict=True):
-        offsets = sorted(rng.uniform(0, min(TICK, end - start)) for _ in group)
+        offsets = sorted(rng.uniform(0, min(TICK, end - start)) for _ in group) if len(group) > 1 else [0.0]
         placed += [replace(row, t=start + offset) for row, offset in zip(group, offsets, strict=True)]
     return placed
 

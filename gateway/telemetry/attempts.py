@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from gateway.telemetry.exchanges import TTFT_BUCKETS
 from gateway.telemetry.instruments import BatchHistogram, grouped, observe
-from gateway.types import PICO, OutcomeName, Row
+from gateway.types import PICO, OutcomeName, Row, ToolResult
 
 OUTCOMES: tuple[str, ...] = tuple(name for part in get_args(OutcomeName) for name in get_args(part))
 NOT_ATTEMPTS = frozenset({"cached", "unrouted"})  # how an exchange ends that asked no endpoint
@@ -49,12 +49,21 @@ class Attempts:
             registry=registry,
         )
 
+        self._tools = Counter(
+            "gateway_tool_calls_total",
+            "Answers that called tools, by the worst of their calls.",
+            ("endpoint", "result"),
+            registry=registry,
+        )
+
     def prepare(self, endpoint: str) -> None:
         for outcome in OUTCOMES:
             if outcome not in NOT_ATTEMPTS:
                 self._attempts.labels(endpoint, outcome)
         for kind in KINDS:
             self._tokens.labels(endpoint, kind)
+        for result in filter(None, get_args(ToolResult)):
+            self._tools.labels(endpoint, result)
         self._cost.labels(endpoint)
 
     def count(self, rows: list[Row]) -> None:
@@ -66,6 +75,8 @@ class Attempts:
             self._attempts.labels(endpoint, outcome).inc(number)
         for kind, tokens in KINDS.items():
             self._tokens.labels(endpoint, kind).inc(sum(map(tokens, rows)))
+        for result, number in Multiset([row.tools for row in rows if row.tools]).items():
+            self._tools.labels(endpoint, result).inc(number)
         self._cost.labels(endpoint).inc(sum([row.cost for row in rows]) / PICO)
         observe(self._ttft, (endpoint,), [row.ttft for row in rows if row.ttft is not None])
         observe(self._throughput, (endpoint,), [row.completion_tokens / row.duration for row in rows if _timed(row)])

@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from gateway.telemetry.attempts import NOT_ATTEMPTS, Attempts
+from gateway.telemetry.decisions import Decisions
 from gateway.telemetry.exchanges import Exchanges
 from gateway.telemetry.samples import Samples
 from gateway.types import Row
@@ -44,6 +45,7 @@ class Metrics:
         self._in_flight = 0
         self._exchanges = Exchanges(registry)
         self._attempts = Attempts(registry)
+        self._decisions = Decisions(registry)
         self._in_flight_gauge = Gauge(
             "gateway_in_flight", "Exchanges under way.", registry=registry, multiprocess_mode="livesum"
         )
@@ -92,7 +94,9 @@ class Metrics:
     def flush(self) -> None:
         """Make everything recorded visible. Call it about once a second: any worker may answer the scrape."""
         rows, self._rows = self._rows, []
-        self._attempts.count([row for row in rows if row.endpoint and row.outcome not in NOT_ATTEMPTS])
+        attempts = [row for row in rows if row.endpoint and row.outcome not in NOT_ATTEMPTS]
+        self._attempts.count(attempts)
+        self._decisions.count(attempts)
         self._exchanges.count([row for row in rows if row.last])
         self._in_flight_gauge.set(self._in_flight)
 

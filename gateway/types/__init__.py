@@ -12,10 +12,25 @@ from gateway.types.endpoint import (
     Tier,
     Window,
 )
-from gateway.types.outcome import BLAMED, CacheResult, Failure, Fault, OutcomeName, Row, Usage
+from gateway.types.outcome import (
+    BLAMED,
+    CacheResult,
+    Failure,
+    Fault,
+    HedgeResult,
+    OutcomeName,
+    RegretReason,
+    Row,
+    ToolResult,
+    Usage,
+)
 from gateway.types.policy import (
+    NEVER,
     Attempts,
     CacheRule,
+    Cap,
+    Delay,
+    Hedge,
     Limit,
     Measure,
     Operator,
@@ -25,21 +40,27 @@ from gateway.types.policy import (
     Score,
     Timeouts,
 )
+from gateway.types.recording import Recording
 from gateway.types.request import CacheMode, Request, Surface
 from gateway.types.units import PICO, Seconds, Share, Unit, Usd, UsdPerHour
 
 __all__ = [
     "BLAMED",
+    "NEVER",
     "PICO",
     "Attempts",
     "CacheMode",
     "CacheResult",
     "CacheRule",
+    "Cap",
     "DataFacts",
+    "Delay",
     "Dialect",
     "Endpoint",
     "Failure",
     "Fault",
+    "Hedge",
+    "HedgeResult",
     "Limit",
     "Limits",
     "Measure",
@@ -51,6 +72,8 @@ __all__ = [
     "Price",
     "Priors",
     "PromptCache",
+    "Recording",
+    "RegretReason",
     "Request",
     "Require",
     "Row",
@@ -60,6 +83,7 @@ __all__ = [
     "Surface",
     "Tier",
     "Timeouts",
+    "ToolResult",
     "Unit",
     "Usage",
     "Usd",

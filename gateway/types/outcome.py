@@ -27,6 +27,22 @@ Fault = Literal[
     "empty",  # stop without any content
 ]
 OutcomeName = Literal["ok", "cancelled", "cached", "unrouted", "internal"] | Fault
+HedgeResult = Literal[
+    "",  # this attempt was neither a second one nor beaten by one
+    "won",  # a second attempt whose first token came first
+    "lost",  # a second attempt, cancelled because the first one's token came first
+    "failed",  # a second attempt that failed before any token
+    "cancelled",  # a second attempt whose exchange ended before any token, mostly because the client left
+    "beaten",  # a first attempt, cancelled because the second one's token came first
+]
+RegretReason = Literal["", "sample", "explore", "cap"]  # why an endpoint without the best score was chosen
+ToolResult = Literal[
+    "",  # no tool was called, or nothing can be said
+    "ok",
+    "unknown_name",  # a function that the request did not offer
+    "not_json",  # arguments that are not a JSON object
+    "misfit",  # arguments without a required key, or with a value of another type
+]
 CacheResult = Literal["off", "miss", "hit", "refresh"]  # what the response cache had to do with an exchange
 
 BLAMED: frozenset[str] = frozenset(
@@ -97,6 +113,13 @@ class Row(msgspec.Struct, gc=False):
     reasoning_tokens: int = 0
     usage_source: str = "none"
     cost: int = 0
+    hedge: HedgeResult = ""
+    predicted_usd: int = 0  # 1e-12 USD
+    predicted_s: float = 0.0  # to the last token
+    regret: int = 0  # 1e-12 USD, of the decision; on the first attempt's row only
+    regret_reason: RegretReason = ""
+    relaxed: str = ""  # what the decision gave up, as in "missed slo"; on the first attempt's row only
+    tools: ToolResult = ""
     held: bool = False  # whether the client took the answer slower than the host gave it: its speed says nothing
     last: bool = False
     client_status: int = 0  # what the client got; 499 when it left

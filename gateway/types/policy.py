@@ -5,7 +5,7 @@ field has a default, so the shortest policy is a name.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gateway.types.units import Seconds, Share, Usd, UsdPerHour
 
@@ -17,9 +17,14 @@ Measure = Literal[
     "context",  # tokens
     "max_output",  # tokens
     "ttft_p50",  # seconds
+    "ttft_p75",
+    "ttft_p90",
     "ttft_p95",
     "ttft_p99",
-    "throughput_p50",  # output tokens per second
+    "throughput_p50",  # output tokens per second that half of the answers reach
+    "throughput_p75",  # that 75 % of the answers reach, and so on: the slow end
+    "throughput_p90",
+    "throughput_p99",
     "uptime_5m",  # share of attempts that succeeded
     "uptime_1h",
     "tools_ok",  # share of tool calls that were well formed
@@ -63,12 +68,17 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """`sample` among those within `edge` of the best score, weighted 1/score^2; `best`; or `fixed`: one endpoint."""
+    """`sample` among those within `edge` of the best score, weighted 1/score^2; `best`; or `fixed`: one endpoint.
 
-    how: Literal["sample", "best", "fixed"] = "sample"
+    `order` goes by a list of endpoint ids and providers, `latency` by the time to first token and `throughput` by the
+    output speed; the score decides among equals, and among those that are not listed.
+    """
+
+    how: Literal["sample", "best", "fixed", "order", "latency", "throughput"] = "sample"
     edge: Share = 0.10
     explore: Share = 0.02
     endpoint: str | None = None
+    order: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +100,37 @@ class Timeouts:
     total: Seconds = 600.0
 
 
+class Delay(NamedTuple):
+    """How long to wait: a time in seconds, or as long as this share of the endpoint's own answers takes to begin.
+
+    Neither means never.
+    """
+
+    seconds: float | None = None
+    quantile: float | None = None  # 0.97 for p97
+
+
+NEVER = Delay()
+
+
+@dataclass(frozen=True, slots=True)
+class Hedge:
+    """A second endpoint for a streamed request whose first token is late, as far as both shares allow."""
+
+    after: Delay = NEVER
+    max_share: Share = 0.03
+    max_spend: Share = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """The most of a policy's tokens, in and out, that one endpoint may have; 1 is off. `window` is how long they count:
+    a token in full when it is sent, by e^-1 a window later."""
+
+    share: Share = 1.0
+    window: Seconds = 600.0
+
+
 @dataclass(frozen=True, slots=True)
 class CacheRule:
     """The response cache: `ttl: 0s` is off unless a request asks for it."""
@@ -103,12 +144,15 @@ class Policy:
     about: str = ""
     require: Require = field(default_factory=Require)
     prefer: tuple[Limit, ...] = ()
+    slo: tuple[Limit, ...] = ()
     score: Score = field(default_factory=Score)
     pick: Pick = field(default_factory=Pick)
     affinity: Literal["prefix", "none"] = "prefix"
     attempts: Attempts = field(default_factory=Attempts)
     timeouts: Timeouts = field(default_factory=Timeouts)
     keepalive: Seconds = 10.0
+    hedge: Hedge = field(default_factory=Hedge)
+    cap: Cap = field(default_factory=Cap)
     cache: CacheRule = field(default_factory=CacheRule)
 
     @property

@@ -32,4 +32,5 @@ class Request(msgspec.Struct, gc=False):
     prefix: tuple[tuple[int, int], ...] = ()
     needs: frozenset[str] = frozenset()
     cache: CacheMode = "default"
+    explain: bool = False  # whether the answer's headers say why it went where it went
     raw: bytes = b""

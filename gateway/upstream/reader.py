@@ -11,6 +11,8 @@ import orjson
 
 from gateway.types import Failure, Fault, Usage
 from gateway.upstream import shape
+from gateway.upstream.mending import Mender, Repairs
+from gateway.upstream.toolcalls import ToolCalls
 from gateway.upstream.usage import read_usage
 from gateway.upstream.verdict import finish, in_band, judge, shown
 
@@ -38,9 +40,27 @@ class Listener(Protocol):
 class Reader:
     """What both kinds of answer share: the head, errors, and how the connection ended."""
 
-    __slots__ = ("_body", "_headers", "_listener", "_now", "_over", "_size", "finish_reason", "status", "usage")
+    __slots__ = (
+        "_body",
+        "_headers",
+        "_listener",
+        "_mender",
+        "_now",
+        "_over",
+        "_size",
+        "calls",
+        "finish_reason",
+        "status",
+        "usage",
+    )
 
-    def __init__(self, listener: Listener, now: float) -> None:
+    def __init__(
+        self, listener: Listener, now: float, calls: ToolCalls | None = None, mender: Mender | None = None
+    ) -> None:
+        """`now` in unix time; `calls` takes the host's tool calls as they came, where somebody wants to know, before
+        the `mender` mends them."""
+        self.calls = calls
+        self._mender = mender
         self._listener = listener
         self._now = now  # unix time, for Retry-After as a date
         self._over = False
@@ -55,6 +75,11 @@ class Reader:
     def finished(self) -> bool:
         """Whether everything but usage and `[DONE]` has come."""
         return False
+
+    @property
+    def repairs(self) -> Repairs:
+        """What was mended in the answer."""
+        return Repairs() if self._mender is None else self._mender.repairs
 
     def on_response(self, status: int, headers: Headers) -> None:
         self.status = status
@@ -120,8 +145,10 @@ class WholeReader(Reader):
 
     __slots__ = ("completion",)
 
-    def __init__(self, listener: Listener, now: float) -> None:
-        super().__init__(listener, now)
+    def __init__(
+        self, listener: Listener, now: float, calls: ToolCalls | None = None, mender: Mender | None = None
+    ) -> None:
+        super().__init__(listener, now, calls, mender)
         self.completion: dict[str, Any] = {}
 
     def estimated_output(self) -> int:
@@ -150,6 +177,10 @@ class WholeReader(Reader):
         if not choices:
             self._fail(Failure("unclean", "the host's answer has no choices"))
             return
+        if self.calls is not None:
+            self.calls.take(payload, "message")
+        if self._mender is not None:
+            self._mender.whole(payload)
         for choice in choices:
             reason = self._clean(choice.get("finish_reason"))
             if reason is None:

@@ -14,7 +14,10 @@ import orjson
 
 from gateway.types import Failure
 from gateway.upstream import shape, sse
+from gateway.upstream.dsml import is_suspect
+from gateway.upstream.mending import Mender, has_calls
 from gateway.upstream.reader import Listener, Reader, parsed
+from gateway.upstream.toolcalls import ToolCalls
 from gateway.upstream.usage import read_usage
 from gateway.upstream.verdict import finish, in_band
 
@@ -26,13 +29,23 @@ _DELTA = b'"delta"'  # once in a chunk of one choice; inside a JSON string its q
 class StreamReader(Reader):
     """A streamed answer of `choices` choices (`n`), which has ended well when each of them has.
 
-    With `rewrite`, every event is brought to the clients' shape; else bytes flow untouched up to the finish chunk.
+    With `rewrite`, every event is brought to the clients' shape; else bytes flow untouched up to the finish chunk, and
+    with a `mender` they do between tool calls.
     """
 
     __slots__ = ("_choices", "_ended_choices", "_ends", "_events", "_held", "_phase", "_rewrite", "_splitter")
 
-    def __init__(self, listener: Listener, now: float, *, rewrite: bool, choices: int = 1) -> None:
-        super().__init__(listener, now)
+    def __init__(
+        self,
+        listener: Listener,
+        now: float,
+        *,
+        rewrite: bool,
+        choices: int = 1,
+        calls: ToolCalls | None = None,
+        mender: Mender | None = None,
+    ) -> None:
+        super().__init__(listener, now, calls, mender)
         self._rewrite = rewrite
         self._choices = choices
         self._splitter = sse.Splitter()
@@ -126,8 +139,19 @@ class StreamReader(Reader):
         self._listener.on_first_token()
         held = b"".join(self._held)
         self._held.clear()
-        self._phase = StreamReader._parsing if self._rewrite else StreamReader._flowing
+        self._phase = StreamReader._parsing if self._rewrite else self._relaying()
         self._phase(self, held + block)
+
+    def _relaying(self) -> "Callable[[StreamReader, bytes], None]":
+        return StreamReader._flowing if self._mender is None else StreamReader._watching
+
+    def _watching(self, block: bytes) -> None:
+        """Flows as long as nothing comes that the mender must see."""
+        if is_suspect(block) or has_calls(block):
+            self._phase = StreamReader._parsing
+            self._parsing(block)
+        else:
+            self._flowing(block)
 
     def _flowing(self, block: bytes) -> None:
         if not _is_marked(block):
@@ -141,6 +165,8 @@ class StreamReader(Reader):
         self._parsing(block)
 
     def _pass(self, block: bytes) -> None:
+        if self.calls is not None:
+            self.calls.scan(block)
         if deltas := block.count(_DELTA):
             self._events += deltas
             self._listener.on_chunk(block)
@@ -156,18 +182,32 @@ class StreamReader(Reader):
                 self._listener.on_comment(raw)
             if self._over:
                 return
-        if not self._ends and not self._rewrite:
-            self._phase = StreamReader._flowing  # a mark inside text: nothing has ended
+        if not self._ends and not self._rewrite and (self._mender is None or self._mender.idle):
+            self._phase = self._relaying()  # a mark inside text: nothing has ended
 
     def _event(self, raw: bytes, payload: dict[str, Any]) -> None:
         used = read_usage(payload.get("usage"))
+        if self.calls is not None:
+            self.calls.take(payload, "delta")
+        mended = self._mender is not None and self._mender.chunk(payload)
         if ended := _ended(payload):
+            if mended:
+                self._say_before(payload)
             self._take_ends(payload, ended)
         elif payload.get("choices") or not self._ends:
             self._events += raw.count(_DELTA)
-            self._listener.on_chunk(sse.event(orjson.dumps(shape.chunk(payload))) if self._rewrite else raw)
+            self._listener.on_chunk(sse.event(orjson.dumps(shape.chunk(payload))) if self._rewrite or mended else raw)
         if self._ends and used.source == "host":  # before the end it would be a running count
             self.usage = used
+
+    def _say_before(self, payload: dict[str, Any]) -> None:
+        """What a mended finish chunk says goes out in a chunk of its own: it is held, and some clients read its end
+        only."""
+        said = {**payload, "choices": [{**choice, "finish_reason": None} for choice in payload["choices"]]}
+        said.pop("usage", None)
+        self._listener.on_chunk(sse.event(orjson.dumps(shape.chunk(said))))
+        for choice in payload["choices"]:
+            choice["delta"] = {}
 
     def _take_ends(self, payload: dict[str, Any], ended: list[dict[str, Any]]) -> None:
         """Keeps a finish chunk. Some hosts repeat it with the usage."""

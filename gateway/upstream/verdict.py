@@ -107,10 +107,12 @@ def judge(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, now:
 
 
 def in_band(payload: dict[str, Any]) -> Failure | None:
-    """The error inside a 200's payload, `{"error": ...}` or `{"object": "error", ...}`; None when there is none."""
-    if not payload.get("error") and payload.get("object") != "error":
+    """The error inside a 200's payload, `{"error": ...}` or `{"object": "error", ...}`, or in one of its choices; None
+    when there is none."""
+    failed = _failed(payload)
+    if failed is None:
         return None
-    said = _read(payload, _DEPTH)
+    said = _read(failed, _DEPTH)
     fault, param = _classify_in_band(said)
     message = shown(said.message) or "an error without a message"
     return Failure(fault, message, status=200, code=said.code, param=param)
@@ -119,6 +121,17 @@ def in_band(payload: dict[str, Any]) -> Failure | None:
 def finish(reason: object) -> str | None:
     """The canonical name of a clean end: stop, length, tool_calls or content_filter. None for anything else."""
     return _CLEAN.get(reason) if isinstance(reason, str) else None
+
+
+def _failed(payload: dict[str, Any]) -> dict[str, Any] | None:
+    """What holds the error: the payload itself, or a choice of it, as aggregators write it."""
+    if payload.get("error") or payload.get("object") == "error":
+        return payload
+    choices = payload.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and choice.get("error"):
+            return choice
+    return None
 
 
 def _classify_in_band(said: _Said) -> tuple[Fault, str | None]:

@@ -87,6 +87,85 @@ const wanted = {
       if (first) return { first }; // leaving the loop aborts the request
     }
   },
+  async respond() {
+    const answer = await client.responses.create({ model, input: 'Say hello', instructions: 'Be brief' });
+    return {
+      content: answer.output_text,
+      status: answer.status,
+      total_tokens: answer.usage.total_tokens,
+      cached_tokens: answer.usage.input_tokens_details.cached_tokens,
+      cost: answer.usage.cost,
+    };
+  },
+  async respond_streamed() {
+    const stream = client.responses.stream({ model, input: 'Say hello', instructions: 'Be brief' });
+    const kinds = [];
+    let content = '';
+    for await (const event of stream) {
+      kinds.push(event.type);
+      if (event.type === 'response.output_text.delta') content += event.delta;
+    }
+    const final = await stream.finalResponse();
+    return { content, final: final.output_text, kinds, cost: final.usage.cost };
+  },
+  // Thinks and calls a tool, twice, and answers. What the model said goes back as it came.
+  async respond_tools() {
+    const tools = [{ type: 'function', ...weather.function, strict: true }];
+    const input = [user('Use get_weather for Paris')];
+    const calls = [];
+    const thoughts = [];
+    for (let turn = 0; turn < 2; turn++) {
+      const final = await client.responses
+        .stream({ model, input, tools, tool_choice: 'required', reasoning: { effort: 'high' }, store: false })
+        .finalResponse();
+      for (const { parsed_arguments: parsed, ...item } of final.output) {
+        input.push(item);
+        if (item.type === 'reasoning') thoughts.push(item.content[0].text);
+        if (item.type === 'function_call') calls.push([item.name, parsed]);
+      }
+      for (const item of final.output.filter(({ type }) => type === 'function_call')) {
+        input.push({ type: 'function_call_output', call_id: item.call_id, output: 'sunny, 21 degrees' });
+      }
+    }
+    const last = await client.responses.create({ model, input, tools, tool_choice: 'none' });
+    return { calls, thoughts, content: last.output_text };
+  },
+  async respond_parsed() {
+    const schema = {
+      type: 'object',
+      properties: { name: { type: 'string' }, people: { type: 'integer' } },
+      required: ['name', 'people'],
+      additionalProperties: false,
+    };
+    const format = { type: 'json_schema', name: 'City', schema, strict: true };
+    const answer = await client.responses.parse({ model, input: 'Which city?', text: { format } });
+    return JSON.parse(answer.output_text);
+  },
+  async respond_errors() {
+    const create = (more) => client.responses.create({ model, input: 'Hi', ...more });
+    return {
+      400: await errorOf(() => create({ previous_response_id: 'resp_1' })),
+      404: await errorOf(() => create({ model: 'no-such-model' })),
+    };
+  },
+  async broken() {
+    try {
+      const stream = await client.responses.create({ model, input: 'Tell me about 300 words', stream: true });
+      for await (const _ of stream);
+    } catch (error) {
+      return error.message;
+    }
+    return null;
+  },
+  async complete() {
+    const asked = { model, prompt: 'Once upon a time' };
+    const whole = await client.completions.create(asked);
+    let streamed = '';
+    for await (const chunk of await client.completions.create({ ...asked, stream: true })) {
+      streamed += chunk.choices.map(({ text }) => text).join('');
+    }
+    return { content: whole.choices[0].text, streamed, total_tokens: whole.usage.total_tokens };
+  },
 };
 
 const seen = {};

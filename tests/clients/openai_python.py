@@ -7,6 +7,7 @@ import json
 import sys
 
 import openai
+import pydantic
 
 base_url, key = sys.argv[1:3]
 client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=30)
@@ -77,6 +78,82 @@ def json_mode():
     return json.loads(answer.choices[0].message.content)
 
 
+def respond():
+    answer = client.responses.create(model=MODEL, input="Say hello", instructions="Be brief")
+    details = answer.usage.input_tokens_details
+    return {
+        "content": answer.output_text,
+        "status": answer.status,
+        "total_tokens": answer.usage.total_tokens,
+        "cached_tokens": details.cached_tokens,
+        "cost": answer.usage.model_extra["cost"],
+    }
+
+
+def respond_streamed():
+    text, kinds = "", []
+    with client.responses.stream(model=MODEL, input="Say hello", instructions="Be brief") as stream:
+        for event in stream:
+            kinds.append(event.type)
+            text += event.delta if event.type == "response.output_text.delta" else ""
+        final = stream.get_final_response()
+    return {"content": text, "final": final.output_text, "kinds": kinds, "cost": final.usage.model_extra["cost"]}
+
+
+def respond_tools():
+    """Thinks and calls a tool, twice, and answers. What the model said goes back as it came."""
+    tool = {"type": "function", **WEATHER["function"], "strict": True}
+    said = [{"role": "user", "content": "Use get_weather for Paris"}]
+    calls, thoughts = [], []
+    for _ in range(2):
+        with client.responses.stream(
+            model=MODEL, input=said, tools=[tool], tool_choice="required", reasoning={"effort": "high"}, store=False
+        ) as stream:
+            final = stream.get_final_response()
+        said += [item.model_dump(exclude_none=True, exclude={"parsed_arguments"}) for item in final.output]
+        thoughts += [item.content[0].text for item in final.output if item.type == "reasoning"]
+        for call in final.output:
+            if call.type == "function_call":
+                calls.append([call.name, call.parsed_arguments])
+                said.append({"type": "function_call_output", "call_id": call.call_id, "output": "sunny, 21 degrees"})
+    last = client.responses.create(model=MODEL, input=said, tools=[tool], tool_choice="none")
+    return {"calls": calls, "thoughts": thoughts, "content": last.output_text}
+
+
+class City(pydantic.BaseModel):
+    name: str
+    people: int
+
+
+def respond_parsed():
+    answer = client.responses.parse(model=MODEL, input="Which city?", text_format=City)
+    return answer.output_parsed.model_dump()
+
+
+def respond_errors():
+    return {
+        "400": error_of(lambda: client.responses.create(model=MODEL, input="Hi", previous_response_id="resp_1")),
+        "404": error_of(lambda: client.responses.create(model="no-such-model", input="Hi")),
+    }
+
+
+def broken():
+    """A host that breaks off in the middle: an exception, and not a short answer."""
+    try:
+        for _ in client.responses.create(model=MODEL, input="Tell me about 300 words", stream=True):
+            pass
+    except openai.APIError as error:
+        return str(error)
+    return None
+
+
+def complete():
+    whole = client.completions.create(model=MODEL, prompt="Once upon a time")
+    chunks = client.completions.create(model=MODEL, prompt="Once upon a time", stream=True)
+    streamed = "".join(choice.text for chunk in chunks for choice in chunk.choices)
+    return {"content": whole.choices[0].text, "streamed": streamed, "total_tokens": whole.usage.total_tokens}
+
+
 def error_of(call):
     try:
         call()
@@ -121,5 +198,12 @@ wanted = {
     "errors": errors,
     "rate_limited": rate_limited,
     "disconnect": disconnect,
+    "respond": respond,
+    "respond_streamed": respond_streamed,
+    "respond_tools": respond_tools,
+    "respond_parsed": respond_parsed,
+    "respond_errors": respond_errors,
+    "broken": broken,
+    "complete": complete,
 }
 print(json.dumps({name: wanted[name]() for name in sys.argv[3:]}))

@@ -133,3 +133,50 @@ async def test_thinking_comes_as_reasoning_content(gateway: Gateway) -> None:
             seen = await app.does("thinking")
     assert seen["reasoning"]
     assert seen["content"]
+
+
+async def test_a_response_with_usage_and_cost(app: App) -> None:
+    seen = await app.does("respond")
+    assert seen["content"]
+    assert seen["status"] == "completed"
+    assert seen["total_tokens"] > 0
+    assert seen["cost"] > 0
+
+
+async def test_a_streamed_response_is_the_whole_one(app: App) -> None:
+    whole, streamed = await app.does("respond"), await app.does("respond_streamed")
+    assert streamed["content"] == streamed["final"] == whole["content"]
+    assert streamed["kinds"][0] == "response.created"
+    assert streamed["kinds"][-1] == "response.completed"
+    assert streamed["cost"] > 0
+
+
+async def test_a_response_calls_tools_over_two_turns_and_thinks(app: App) -> None:
+    seen = await app.does("respond_tools")
+    assert [name for name, _ in seen["calls"]] == ["get_weather", "get_weather"]
+    assert all(isinstance(arguments["city"], str) for _, arguments in seen["calls"])
+    assert len(seen["thoughts"]) == 2
+    assert all(seen["thoughts"])
+    assert seen["content"]
+
+
+async def test_a_response_is_parsed_by_its_schema(app: App) -> None:
+    seen = await app.does("respond_parsed")
+    assert isinstance(seen["name"], str)
+    assert isinstance(seen["people"], int)
+
+
+async def test_errors_of_responses_are_the_sdks_own_classes(app: App) -> None:
+    assert await app.does("respond_errors") == {"400": ["BadRequestError", 400], "404": ["NotFoundError", 404]}
+
+
+async def test_a_response_that_breaks_off_is_an_exception(app: App) -> None:
+    await app.steer(next=["cut"])
+    assert "broke off" in (await app.does("broken") or "nothing was raised")
+
+
+async def test_text_completions_whole_and_streamed(app: App) -> None:
+    seen = await app.does("complete")
+    assert seen["content"]
+    assert seen["streamed"] == seen["content"]
+    assert seen["total_tokens"] > 0

@@ -77,6 +77,7 @@ def test_every_panel_has_a_unit_and_rows_are_complete() -> None:
         "Success and faults per endpoint",
         "Cost and prompt cache",
         "Routing",
+        "Decisions",
         "Gateway",
     ]
     known = {"s", "percentunit", "currencyUSD", "short", "reqps"}

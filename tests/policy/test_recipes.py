@@ -4,7 +4,7 @@ import pytest
 
 from gateway.config import load
 from gateway.policy.load import Policies
-from gateway.types import Limit, Policy
+from gateway.types import Delay, Hedge, Limit, Policy
 
 POLICIES = Policies().current
 DEFAULT = Policy("default")
@@ -18,8 +18,14 @@ def test_a_recipe_says_what_it_is_for(name: str) -> None:
 def test_balanced_writes_out_the_defaults() -> None:
     balanced = POLICIES["balanced"]
     assert balanced.prefer == (Limit("uptime_5m", ">=", 0.8), Limit("ttft_p95", "<=", 4.0))
-    for name in Policy.__dataclass_fields__.keys() - {"name", "about", "prefer"}:
+    assert balanced.hedge == Hedge(Delay(quantile=0.97), 0.03, 0.01)
+    for name in Policy.__dataclass_fields__.keys() - {"name", "about", "prefer", "hedge"}:
         assert getattr(balanced, name) == getattr(DEFAULT, name), name
+
+
+def test_who_waits_for_tokens_may_hedge() -> None:
+    hedging = {name for name, policy in POLICIES.items() if policy.hedge.after != Delay()}
+    assert hedging == {"balanced", "nitro", "interactive"}
 
 
 def test_floor_and_nitro_are_the_ends_of_the_dial() -> None:
@@ -30,9 +36,22 @@ def test_floor_and_nitro_are_the_ends_of_the_dial() -> None:
 
 def test_exacto_ranks_by_tool_calls() -> None:
     exacto = POLICIES["exacto"]
-    assert [limit.measure for limit in exacto.require.limits] == ["tools_ok"]
+    assert [limit.measure for limit in exacto.slo] == ["tools_ok"]
+    assert not exacto.constrains_endpoints, "it sorts, and fails nothing"
     assert exacto.score.quality_cost > 0
     assert exacto.pick.how == "best"
+
+
+def test_slo_minimises_cost_alone_within_its_objectives() -> None:
+    slo = POLICIES["slo"]
+    assert slo.slo == (Limit("ttft_p95", "<=", 2.0), Limit("throughput_p50", ">=", 30.0))
+    assert (slo.score.value_of_time, slo.pick.how) == (0.0, "best")
+
+
+def test_only_spread_has_a_cap_and_is_a_floor_otherwise() -> None:
+    assert [name for name, policy in POLICIES.items() if policy.cap.share < 1] == ["spread"]
+    same = {"score", "pick", "attempts", "timeouts", "prefer", "require"}
+    assert all(getattr(POLICIES["spread"], name) == getattr(POLICIES["floor"], name) for name in same)
 
 
 def test_only_cached_caches() -> None:

@@ -18,6 +18,8 @@ from gateway.policy.schema import field_paths, json_schema, read_policy, schema_
 from gateway.types import (
     Attempts,
     CacheRule,
+    Delay,
+    Hedge,
     Limit,
     Measure,
     Pick,
@@ -71,6 +73,7 @@ def test_every_field_is_read() -> None:
     attempts: {max: 1, within: 500ms}
     timeouts: {connect: 1s, first_token: 2s, first_token_per_10k: 0s, gap: 4s, total: 1h}
     keepalive: 5s
+    hedge: {after: p97, max_share: 2%, max_spend: 0.5%}
     cache: {ttl: 7d}
     """
     assert policy(text) == Policy(
@@ -100,9 +103,20 @@ def test_every_field_is_read() -> None:
         attempts=Attempts(1, 0.5),
         timeouts=Timeouts(1.0, 2.0, 0.0, 4.0, 3600.0),
         keepalive=5.0,
+        hedge=Hedge(Delay(quantile=0.97), 0.02, 0.005),
         cache=CacheRule(604_800.0),
     )
     assert accepted_by_editor(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "delay"),
+    [("off", Delay()), ("800ms", Delay(seconds=0.8)), ("p50", Delay(quantile=0.5)), ("p99", Delay(quantile=0.99))],
+)
+def test_a_hedge_waits_for_a_time_or_a_quantile_or_for_ever(text: str, delay: Delay) -> None:
+    written = f"{{name: mine, hedge: {{after: {text}}}}}"
+    assert policy(written).hedge.after == delay
+    assert accepted_by_editor(written)
 
 
 @pytest.mark.parametrize(
@@ -129,8 +143,16 @@ def test_every_field_is_read() -> None:
         ("name: mine\nprefer: {context: ['>= 1']}", "context: expected a comparison"),
         ("name: mine\npick: {how: fixed}", "mine.yaml:2:7: pick: `how: fixed` and `endpoint` go together"),
         ("name: mine\npick: {endpoint: a}", "mine.yaml:2:7: pick: `how: fixed` and `endpoint` go together"),
+        ("name: mine\npick: {how: order}", "mine.yaml:2:7: pick: `how: order` and `order` go together"),
+        ("name: mine\npick: {order: [a]}", "mine.yaml:2:7: pick: `how: order` and `order` go together"),
+        ("name: mine\nslo: {ttft_p95: 2s}", 'ttft_p95: `2s` is no comparison; write it as in `ttft_p95: "<= 30s"`'),
         ("name: mine\npick: {explore: 101%}", "mine.yaml:2:17: pick: `explore` is a share of requests"),
         ("name: mine\nattempts: {max: 0}", "mine.yaml:2:11: attempts: none could start"),
+        ("name: mine\nhedge: {after: 3}", "mine.yaml:2:16: after: `3` is no delay; write a time as in `800ms`"),
+        ("name: mine\nhedge: {after: p100}", "mine.yaml:2:16: after: `p100` is no delay"),
+        ("name: mine\nhedge: {after: 0s}", "mine.yaml:2:16: after: `0s` is no delay"),
+        ("name: mine\nhedge: {after: [p97]}", "mine.yaml:2:16: after: this is no delay"),
+        ("name: mine\nhedge: {max_share: 101%}", "mine.yaml:2:20: hedge: `max_share` is a share of the whole"),
         ("name: mine\nkeepalive: 0s", "mine.yaml:2:12: keepalive: `0s` leaves no pause"),
     ],
 )
@@ -208,6 +230,8 @@ def test_a_shipped_policy_suits_editors(path: Path) -> None:
         "{name: mine, prefer: {zdr: true}}",
         "{name: mine, prefer: {ttft_p95: '<= 4'}}",
         "{name: mine, attempts: {max: '4'}}",
+        "{name: mine, hedge: {after: p100}}",
+        "{name: mine, hedge: {after: true}}",
     ],
 )
 def test_editors_refuse_what_the_gateway_refuses(text: str) -> None:
@@ -225,4 +249,4 @@ def test_descriptions_reach_the_editor() -> None:
     def described(schema: dict[str, Any]) -> int:
         return sum(("description" in value) + described(value) for value in schema.get("properties", {}).values())
 
-    assert described(json_schema()) == len(FIELDS) + 2 * len(LIMITS)
+    assert described(json_schema()) == len(FIELDS) + 3 * len(LIMITS)

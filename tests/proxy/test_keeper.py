@@ -13,13 +13,13 @@ def test_a_stream_is_put_together_later() -> None:
     saved: list[Answer] = []
     later: list[Callable[[], None]] = []
     sent: list[bytes] = []
-    kept = Keeper(saved.append, later.append)
+    kept = Keeper(saved.append, later.append, lambda: 5.0)
     both = kept.tee(sent.append)
     *events, tail = [f"data: {json.dumps(one)}\n\n".encode() for one in chunks("Hello there")]
     for event in events:
         both(event)
     assert sent == events
-    kept.stream(tail, "a/fp8", 5.0)
+    kept.stream(tail, "a/fp8")
     assert not saved
     later.pop()()
     assert saved[0].completion["choices"][0]["message"]["content"] == "Hello there"
@@ -28,7 +28,7 @@ def test_a_stream_is_put_together_later() -> None:
 
 def test_what_is_too_large_is_not_kept() -> None:
     later: list[Callable[[], None]] = []
-    kept = Keeper(lambda _: None, later.append)
+    kept = Keeper(lambda _: None, later.append, lambda: 5.0)
     kept.take(b": " + b"x" * keeper.LARGEST_KEPT + b"\n\n")
-    kept.stream(b"data: [DONE]\n\n", "a/fp8", 5.0)
+    kept.stream(b"data: [DONE]\n\n", "a/fp8")
     assert not later

@@ -67,8 +67,8 @@ async def test_one_that_was_slow_before_the_first_token_still_gets_it(make: Make
         await until(lambda: b"Hello" in sink.body)
         (state,) = world.fleet.states.values()
         (serving,) = world.proxy.live
-        assert serving._attempt is not None
-        assert serving._attempt.held, "from the commit on the host is held back"
+        assert serving._answering is not None
+        assert serving._answering.held, "from the commit on the host is held back"
         assert state.in_flight == 1
         sink.source.gone()
 

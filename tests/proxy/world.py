@@ -86,6 +86,7 @@ class World:
 
     def __init__(self, folder: Path, *hosts: ScriptedHost) -> None:
         self.ahead = 0.0
+        self.policy = POLICY
         price = Price(input=0.25, output=0.5)
         endpoints = [
             Endpoint(name, name, f"{host.url}/v1", "m", price=price, api_key_env="SHARED")
@@ -119,9 +120,11 @@ class World:
     def send(self, stream: bool = False, cache: CacheMode = "default") -> Written:
         self._asked += 1
         body = {"messages": [{"role": "user", "content": "Hi"}], "stream": stream}
-        request = Request(f"gen-{self._asked}", body, MODEL, POLICY.name, stream=stream, prompt_tokens=5, cache=cache)
+        request = Request(
+            f"gen-{self._asked}", body, MODEL, self.policy.name, stream=stream, prompt_tokens=5, cache=cache
+        )
         sink = Written()
-        self.proxy.serve(request, POLICY, sink, self.proxy.clock())
+        self.proxy.serve(request, self.policy, sink, self.proxy.clock())
         return sink
 
     async def ask(self, stream: bool = False, cache: CacheMode = "default") -> Written:

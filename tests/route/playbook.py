@@ -13,7 +13,10 @@ A command that was not expected fails the script, at the next event or at its en
 
 from typing import Any
 
-from gateway.route.exchange import (
+from gateway.route.exchange import Exchange
+from gateway.route.fleet import Fleet
+from gateway.route.hedge import Budget
+from gateway.route.signals import (
     Abandon,
     Book,
     Break,
@@ -22,14 +25,12 @@ from gateway.route.exchange import (
     Commit,
     Complete,
     Event,
-    Exchange,
     GiveUp,
     KeepAlive,
     Probe,
     Send,
     SetClock,
 )
-from gateway.route.fleet import Fleet
 from gateway.types import Pick, Policy, Price, Score
 from tests.route.world import endpoint, plan, request
 
@@ -39,10 +40,10 @@ IN_ORDER = Policy("p", score=Score(value_of_time=0.0), pick=Pick("best", explore
 class Playbook:
     """An exchange over these endpoints, tried in this order. `asked` changes what is usual about the request."""
 
-    def __init__(self, *names: str, policy: Policy = IN_ORDER, **asked: Any) -> None:
+    def __init__(self, *names: str, policy: Policy = IN_ORDER, budget: Budget | None = None, **asked: Any) -> None:
         fleet = Fleet(endpoint(name, price=Price(place, place)) for place, name in enumerate(names, 1))
         wanted = request(**({"prompt_tokens": 0} | asked))
-        self.exchange = Exchange(wanted, plan(fleet, wanted, policy))
+        self.exchange = Exchange(wanted, plan(fleet, wanted, policy), budget)
         self._commands: list[str] = []
 
     def __rshift__(self, event: Event) -> "Playbook":
@@ -75,8 +76,9 @@ def told(command: Command) -> str:
             return "keep alive"
         case Probe(choice):
             return f"probe {choice.endpoint.id}"
-        case Book(attempt, failure, cancelled):
-            return f"book {attempt} {failure.fault if failure else 'cancelled' if cancelled else 'ok'}"
+        case Book(attempt, failure, cancelled, hedge):
+            ended = failure.fault if failure else "cancelled" if cancelled else "ok"
+            return f"book {attempt} {ended}" + (f" ({hedge})" if hedge else "")
         case Complete(attempt):
             return f"complete {attempt}"
         case Break(attempt, failure):

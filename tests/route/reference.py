@@ -1,7 +1,8 @@
 """A plan made plainly: every rule asked for every endpoint, every time, nothing kept from one request to the next.
 
 It shares with the real one what was learned (the states and the prefix index) and nothing of the deciding. Reasons are
-(rule, detail), tiers are numbers: 0 good, 1 missed preference, 2 busy, 3 breaker open.
+(rule, detail), tiers are numbers: 0 good, 1 missed preference, 2 missed objective, 3 over the cap, 4 outlier, 5 busy,
+6 breaker open.
 """
 
 from collections.abc import Callable
@@ -30,6 +31,8 @@ class Ranked:
     seconds: float
     fails: float
     quality: float
+    reread: float
+    toll: float
     score: float = 0.0
 
     @property
@@ -37,7 +40,7 @@ class Ranked:
         return self.input_usd + self.output_usd
 
     def plain(self, policy: Policy) -> float:
-        return self.usd + policy.score.value_of_time / 3600 * self.seconds + self.quality
+        return self.usd + policy.score.value_of_time / 3600 * self.seconds + self.quality + self.reread + self.toll
 
 
 @dataclass
@@ -50,24 +53,30 @@ class Plan:
 def make_plan(
     request: Request, policy: Policy, fleet: Fleet, now: float, hour: int, chance: Callable[[], float]
 ) -> Plan:
-    demand = fleet.demand(request, now, hour)
-    matches = fleet.prefixes.matches(request.prefix, fleet.ttls, now) if policy.affinity == "prefix" else {}
+    looks = policy.affinity == "prefix" and bool(request.prefix)
+    matches = fleet.prefixes.matches(request.prefix, fleet.ttls, now) if looks else {}
+    known = max([0, *matches.values()])
+    demand = fleet.demand(request, policy, known if looks else None, now, hour)
     ranked, dropped = [], {}
+    fleet.refresh(now)
     for name, state in fleet.states.items():
-        if now >= state.due:
-            state.refresh(now)
         if reason := forbidden(state, request, policy, now):
             dropped[name] = reason
         else:
-            ranked.append(expected(state, demand, matches.get(name, 0), policy, *tier(state, policy, now)))
+            level, why = tier(state, policy, now)
+            if level < 3 and (too_much := over_cap(name, demand, matches.get(name, 0), now)):
+                level, why = 3, too_much
+            ranked.append(expected(state, demand, matches.get(name, 0), policy, level, why))
     for one in ranked:
         others = [other for other in ranked if other is not one] or [one]
         one.score = score(one, min(others, key=lambda other: (other.plain(policy), other.id)), policy)
-    ranked.sort(key=lambda one: (one.tier, one.score, one.id))
-    if ranked and ranked[0].tier < 3:
-        dropped |= {one.id: one.why for one in ranked if one.tier == 3 and one.why}
-        ranked = [one for one in ranked if one.tier < 3]
-    first, picked = pick(ranked, policy, not matches, chance)
+    ranked.sort(key=lambda one: (one.tier, place(fleet.states[one.id], policy), one.score, one.id))
+    if ranked and ranked[0].tier < 6:
+        dropped |= {one.id: one.why for one in ranked if one.tier == 6 and one.why}
+        ranked = [one for one in ranked if one.tier < 6]
+    new = known < request.prompt_tokens / 2
+    unknown = {name for name, state in fleet.states.items() if state.figures["uptime_1h"] is None}
+    first, picked = pick(ranked, policy, unknown if new else set(), chance)
     if first is not None:
         ranked = [first, *(one for one in ranked if one is not first)]
     return Plan(ranked, dropped, picked)
@@ -142,16 +151,22 @@ def refused(state: EndpointState, request: Request, now: float) -> Reason | None
 
 
 def tier(state: EndpointState, policy: Policy, now: float) -> tuple[int, Reason | None]:
-    breaker, most = state.breaker, state.endpoint.limits.concurrency
+    breaker, most, rates, standing = state.breaker, state.endpoint.limits.concurrency, state.rate_limit, state.standing
     if not breaker.allows(now):
         wait = breaker.opens_until() - now
         if wait > 0:
-            return 3, ("breaker", f"open after {breaker.why}, next probe in {wait:.0f} s")
-        return 3, ("breaker", f"half-open after {breaker.why}, its probe is under way")
-    if state.not_before > now:
-        return 2, ("rate limit", f"asked to wait another {state.not_before - now:.0f} s")
-    if most is not None and state.in_flight >= most:
-        return 2, ("limits.concurrency", f"{state.in_flight} of {most} in use")
+            return 6, ("breaker", f"open after {breaker.why}, next probe in {wait:.0f} s")
+        return 6, ("breaker", f"half-open after {breaker.why}, its probe is under way")
+    if rates.until > now:
+        return 5, ("rate limit", f"{rates.why}; for another {rates.until - now:.0f} s")
+    if most is not None and state.in_flight >= most == state.concurrency:
+        return 5, ("limits.concurrency", f"{state.in_flight} of {most} in use")
+    if state.in_flight >= state.concurrency:
+        return 5, ("slow start", f"{state.in_flight} of {state.concurrency:.0f} at once, until it has proved itself")
+    if standing.until > now:
+        return 4, ("outlier", f"{standing.why}; for another {standing.until - now:.0f} s")
+    if missed := over_limit(state, policy.slo):
+        return 2, missed
     missed = over_limit(state, policy.prefer)
     return (1, missed) if missed else (0, None)
 
@@ -168,7 +183,8 @@ def expected(
     p_in, p_cached, p_out = state.price.rates(prompt, demand.hour)
     if policy.score.price == "list":
         p_cached = p_in
-    ttft = state.ttft_p50[sum(uncached > size for size in SIZES)]
+    crowded = state.crowd.factor(state.in_flight + 1)
+    ttft = state.ttft_p50[sum(uncached > size for size in SIZES)] * crowded
     return Ranked(
         id=state.endpoint.id,
         tier=level,
@@ -178,9 +194,11 @@ def expected(
         hit=hit,
         uncached=uncached,
         ttft=ttft,
-        seconds=ttft + output / state.speed_p50,
+        seconds=ttft + output / state.speed_p50 * crowded,
         fails=state.fails,
         quality=(1 - state.tools_ok) * policy.score.quality_cost if demand.tools else 0.0,
+        reread=demand.rereads * prompt * (p_in - (state.confirm if state.ttl else 0.0) * (p_in - p_cached)) / 1e6,
+        toll=demand.toll.rates.get(state.endpoint.id, 0.0) * (prompt + output) if demand.toll else 0.0,
     )
 
 
@@ -188,21 +206,41 @@ def score(one: Ranked, next_best: Ranked, policy: Policy) -> float:
     weights, q = policy.score, one.fails
     seconds = (1 - q) * one.seconds + q * (one.ttft + next_best.seconds)
     failing = q * (weights.failure_cost + next_best.usd)
-    return one.usd + weights.value_of_time / 3600 * seconds + failing + one.quality
+    return one.usd + weights.value_of_time / 3600 * seconds + failing + one.quality + one.reread + one.toll
+
+
+def over_cap(name: str, demand: Demand, matched: int, now: float) -> Reason | None:
+    toll = demand.toll
+    if toll is None:
+        return None
+    known = demand.prompt_tokens <= 2 * matched
+    if name not in toll.full(demand.prompt_tokens + demand.output_tokens, now, 1.0 if known else 0.8):
+        return None
+    return "cap.share", f"has {toll.share(name):.0%} of the policy's tokens, may have {toll.rule.share:.0%}"
+
+
+def place(state: EndpointState, policy: Policy) -> float:
+    """Before the score."""
+    pick, names = policy.pick, (state.endpoint.id, state.endpoint.provider)
+    if pick.how == "order":
+        return min([index for index, name in enumerate(pick.order) if name in names], default=len(pick.order))
+    return {"latency": state.ttft_p50[0], "throughput": -state.speed_p50}.get(pick.how, 0)
 
 
 # --- the pick ---------------------------------------------------------------------------------------------------
 
 
-def pick(ranked: list[Ranked], policy: Policy, new: bool, chance: Callable[[], float]) -> tuple[Ranked | None, str]:
+def pick(
+    ranked: list[Ranked], policy: Policy, unknown: set[str], chance: Callable[[], float]
+) -> tuple[Ranked | None, str]:
     how, explore, edge = policy.pick.how, policy.pick.explore, policy.pick.edge
-    if not ranked or how == "fixed":
+    if not ranked or how not in ("sample", "best"):
         return None, how if ranked else "none"
     top = [one for one in ranked if one.tier == ranked[0].tier]
     if len(top) == 1:
         return None, "only"
-    if new and explore and chance() < explore:
-        affordable = [one for one in top if one.usd <= top[0].usd + 0.002]
+    affordable = [one for one in top if one.id in unknown and one.score <= top[0].score + 0.0005]
+    if explore and affordable and chance() < explore:
         return affordable[int(chance() * len(affordable))], "explore"
     if how == "best":
         return None, "best"

@@ -8,7 +8,7 @@ from msgspec.structs import replace as changed
 
 from gateway.route.cost import HOUR, Demand, Parts, expect, scores, terms
 from gateway.route.endpoint import EndpointState
-from gateway.types import Policy, Price, Priors, Score, Tier, Window
+from gateway.types import Policy, Price, Priors, PromptCache, Score, Tier, Window
 from tests.route.world import NOW, endpoint, fresh
 
 DEMAND = Demand(prompt_tokens=10_000, output_tokens=500, longest_output=5_000, hour=12, tools=False)
@@ -48,6 +48,25 @@ def test_a_match_is_paid_at_the_cached_price_as_far_as_it_is_confirmed() -> None
 def test_a_list_price_policy_ignores_what_caching_saves() -> None:
     policy = replace(FREE_TIME, score=Score(price="list"))
     assert expected(state(), matched=8_000, policy=policy).input_usd == pytest.approx(0.003)
+
+
+def test_the_next_turns_will_pay_for_this_prompt_at_the_cached_price_as_far_as_it_is_confirmed() -> None:
+    read_again = DEMAND._replace(rereads=2.0)
+    found = expected(state(confirm=0.5), read_again, matched=8_000)
+    assert found.reread_usd == pytest.approx(2 * 10_000 * (0.5 * 0.30 + 0.5 * 0.10) / 1e6)
+    assert found.plain == pytest.approx(found.usd + found.reread_usd)
+    assert expected(state(), read_again).reread_usd == pytest.approx(2 * 10_000 * 0.10 / 1e6)
+
+
+def test_where_there_is_no_cache_they_will_pay_in_full() -> None:
+    uncached = EndpointState(endpoint(price=PRICE, cache=PromptCache(automatic=False)))
+    assert expected(uncached, DEMAND._replace(rereads=1.0)).reread_usd == pytest.approx(0.003)
+
+
+def test_a_toll_is_paid_for_every_token() -> None:
+    found = expect(terms(state(), FREE_TIME), DEMAND, 0, toll=1e-7)
+    assert found.toll_usd == pytest.approx(0.00105)
+    assert found.plain == pytest.approx(found.usd + found.toll_usd)
 
 
 def test_a_match_is_never_more_than_the_prompt() -> None:

@@ -12,7 +12,7 @@ from tests.route.world import NOW, endpoint, fresh
 def answered(count: int, ttft: float = 1.0, uncached: float = 100, speed: float | None = None) -> EndpointState:
     state = EndpointState(endpoint())
     for _ in range(count):
-        state.answered(ttft, uncached, speed, NOW)
+        state.answered(ttft, uncached, speed, 1, NOW)
     return fresh(state, NOW)
 
 
@@ -90,7 +90,7 @@ def test_old_trouble_fades_without_new_traffic() -> None:
 def test_figures_are_due_soon_after_learning_and_rarely_without() -> None:
     state = answered(1)
     assert state.due == NOW + 10
-    state.answered(1.0, 100, None, NOW + 1)
+    state.answered(1.0, 100, None, 1, NOW + 1)
     assert state.due == pytest.approx(NOW + 1.1)
 
 

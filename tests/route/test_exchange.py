@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.route.exchange import (
+from gateway.route.exchange import Exchange
+from gateway.route.fleet import Fleet
+from gateway.route.signals import (
     Abandon,
     Book,
     Break,
@@ -18,7 +20,6 @@ from gateway.route.exchange import (
     Commit,
     Complete,
     Event,
-    Exchange,
     Expired,
     Failed,
     Finished,
@@ -27,7 +28,6 @@ from gateway.route.exchange import (
     Send,
     Started,
 )
-from gateway.route.fleet import Fleet
 from gateway.types import BLAMED, Attempts, Failure, Fault, Priors, Request, Timeouts
 from tests.route.playbook import IN_ORDER, Playbook
 from tests.route.world import NOW, endpoint, fresh, plan, request, teach
@@ -70,6 +70,32 @@ def test_a_whole_answer() -> None:
         >> Finished(1, 3.0)
         << "commit 1, book 1 ok, complete 1"
     )
+
+
+# --- what happened since the plan was made ----------------------------------------------------------------------
+
+
+def tripped(script: Playbook, *names: str) -> Playbook:
+    """The breakers of these endpoints open while the first attempt is under way."""
+    for choice in script.exchange.plan.ranked:
+        if choice.endpoint.id in names:
+            choice.state.breaker.trip(0.5, 0.0, "server")
+    return script
+
+
+def test_an_endpoint_whose_breaker_has_opened_is_passed_over() -> None:
+    assert (
+        tripped(started("a", "b", "c"), "b")
+        >> failed(1, "server")
+        << "cancel 1, book 1 server, send 2 to c, clock first_token 10"
+        >> failed(2, "server")
+        << "cancel 2, book 2 server, send 3 to b, clock first_token 59"
+    )
+
+
+def test_where_all_that_are_left_have_opened_they_are_tried_in_order() -> None:
+    expected = "cancel 1, book 1 server, send 2 to b, clock first_token 10"
+    assert tripped(started("a", "b", "c"), "b", "c") >> failed(1, "server") << expected
 
 
 # --- whose fault ------------------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ def test_a_measured_limit_binds_from_twenty_samples() -> None:
     state, policy = EndpointState(endpoint()), limited("ttft_p95", "<=", 2.0)
     for number in range(20):
         assert forbidden(fresh(state, NOW), request(), policy, NOW) is None, f"after {number} samples"
-        state.answered(5.0, 100, None, NOW)
+        state.answered(5.0, 100, None, 1, NOW)
     found = forbidden(fresh(state, NOW), request(), policy, NOW)
     assert found is not None
     assert found.rule == "ttft_p95"
@@ -144,8 +144,8 @@ def test_a_missed_preference() -> None:
 
 def test_a_rate_limit_holds_until_its_time_is_over() -> None:
     state = EndpointState(endpoint())
-    state.not_before = NOW + 5
-    assert tier_of(state) == (Tier.BUSY, "rate limit: asked to wait another 5 s")
+    state.refused(NOW, 5.0, NOW)
+    assert tier_of(state) == (Tier.BUSY, "rate limit: a 429 asked to wait; for another 5 s")
     assert tier_of(state, now=NOW + 5) == (Tier.GOOD, "")
 
 

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.route.endpoint import EndpointState
+from gateway.route.endpoint import HITS, EndpointState
 from gateway.route.fleet import Fleet
 from gateway.route.health import FAULTS_IN_A_ROW, State
-from gateway.types import BLAMED, Endpoint, Fault, Usage
-from tests.route.world import HOUR, NOW, attempt, endpoint, fail, fresh, request, succeed, teach
+from gateway.types import BLAMED, Endpoint, Fault, Policy, Score, Usage
+from tests.route.world import BEST, HOUR, NOW, attempt, endpoint, fail, fresh, request, succeed, teach
 
 TURN = ((1, 400), (2, 900))
 
@@ -82,15 +82,15 @@ def test_a_timeout_shows_in_the_endpoints_own_times() -> None:
 def test_a_rate_limit_shifts_load_for_as_long_as_the_host_says() -> None:
     fleet = fleet_of("a")
     fail(fleet, attempt(fleet, "a"), "rate_limited", NOW, retry_after=7.0)
-    assert fleet.states["a"].not_before == NOW + 7
+    assert fleet.states["a"].rate_limit.until == NOW + 7
     fail(fleet, attempt(fleet, "a"), "rate_limited", NOW, retry_after=2.0)
-    assert fleet.states["a"].not_before == NOW + 7, "the longer wait holds"
+    assert fleet.states["a"].rate_limit.until == NOW + 7, "the longer wait holds"
 
 
 def test_a_rate_limit_without_a_time_shifts_load_for_a_second() -> None:
     fleet = fleet_of("a")
     fail(fleet, attempt(fleet, "a"), "rate_limited", NOW)
-    assert fleet.states["a"].not_before == NOW + 1
+    assert fleet.states["a"].rate_limit.until == NOW + 1
 
 
 def test_rate_limits_count_as_failures_in_the_score() -> None:
@@ -165,8 +165,8 @@ def test_output_lengths_are_learned_by_kind_from_what_hosts_count() -> None:
     for _ in range(100):
         succeed(fleet, attempt(fleet, "a", request(thinking=True)), NOW, usage=Usage(1_000, 0, 4_000, 0, "host"))
         succeed(fleet, attempt(fleet, "a"), NOW, usage=Usage(1_000, 0, 9, 0, "estimated"))
-    assert fleet.demand(request(thinking=True), NOW + 1, HOUR).output_tokens == pytest.approx(3_700, rel=0.1)
-    assert fleet.demand(request(), NOW + 1, HOUR).output_tokens == 350
+    assert fleet.demand(request(thinking=True), BEST, None, NOW + 1, HOUR).output_tokens == pytest.approx(3_700, rel=0.1)
+    assert fleet.demand(request(), BEST, None, NOW + 1, HOUR).output_tokens == 350
 
 
 def test_cached_shares_are_compared_not_tokens() -> None:
@@ -180,7 +180,24 @@ def test_cached_shares_are_compared_not_tokens() -> None:
 def test_without_an_expected_match_a_hit_says_nothing() -> None:
     fleet = fleet_of("a")
     succeed(fleet, attempt(fleet, "a", matched=0), NOW, usage=Usage(1_000, 900, 10, 0, "host"))
-    assert fresh(fleet.states["a"], NOW).confirm == 0.5
+    assert fresh(fleet.states["a"], NOW).confirm == HITS
+
+
+def test_a_host_that_never_gives_what_it_advertises_loses_it() -> None:
+    fleet = fleet_of("a")
+    assert fresh(fleet.states["a"], NOW).confirm == HITS
+    for _ in range(20):
+        succeed(fleet, attempt(fleet, "a", matched=900), NOW, usage=Usage(1_000, 0, 10, 0, "host"))
+    assert fresh(fleet.states["a"], NOW).confirm < 0.1
+
+
+def test_rereads_are_learned_by_kind() -> None:
+    fleet, tools = fleet_of("a"), request(prompt_tokens=1_000_000, needs=frozenset({"tools"}))
+    attempt(fleet, "a", tools)
+    assert fleet.demand(tools, BEST, 0, NOW, HOUR).rereads == pytest.approx(0.5)
+    assert fleet.demand(request(), BEST, 0, NOW, HOUR).rereads == 1.0
+    assert fleet.demand(request(), BEST, None, NOW, HOUR).rereads == 0.0, "where caches do not matter"
+    assert fleet.demand(request(), Policy("p", score=Score("list")), 0, NOW, HOUR).rereads == 0.0
 
 
 def test_what_was_sent_is_found_again() -> None:

@@ -9,6 +9,7 @@ from gateway.route.health import (
     LONGEST_BACKOFF,
     PROBE_PATIENCE,
     SPREAD,
+    STEADY,
     SUCCESSES_TO_CLOSE,
     Breaker,
     State,
@@ -87,14 +88,37 @@ def test_chance_spreads_the_wait_so_that_replicas_do_not_probe_together() -> Non
     assert breaker.opens_until() == FIRST_BACKOFF * (1 + SPREAD / 2)
 
 
-def test_after_closing_it_starts_over() -> None:
+def closed_again() -> tuple[Breaker, float]:
+    """A breaker that opened four times, the last time for 40 s, and closed at this moment."""
     breaker, now = tripped(4)
     for _ in range(SUCCESSES_TO_CLOSE):
         breaker.succeeded(breaker.sent(now), now)
+    return breaker, now
+
+
+def test_after_closing_one_fault_does_not_open_it() -> None:
+    breaker, now = closed_again()
     breaker.failed(breaker.sent(now), now, 0.0, "server")
     assert breaker.state(now) is State.CLOSED
-    breaker.trip(now, 0.0, "account")
-    assert breaker.opens_until() == now + FIRST_BACKOFF
+
+
+def test_what_fails_again_soon_waits_longer_still() -> None:
+    breaker, now = closed_again()
+    later = now + STEADY - 1
+    breaker.trip(later, 0.0, "account")
+    assert breaker.opens_until() == later + 80
+
+
+def test_what_held_for_five_minutes_starts_over() -> None:
+    breaker, now = closed_again()
+    later = now + STEADY
+    breaker.trip(later, 0.0, "account")
+    assert breaker.opens_until() == later + FIRST_BACKOFF
+
+
+def test_a_success_tells_whether_it_closed_the_breaker() -> None:
+    breaker, now = tripped()
+    assert [breaker.succeeded(breaker.sent(now), now) for _ in range(3)] == [False, True, False]
 
 
 def test_a_cancelled_probe_gives_its_place_back() -> None:
@@ -143,6 +167,7 @@ class BreakerMachine(RuleBasedStateMachine):
         self.out: list[int] = []
         self.probes: dict[int, float] = {}  # ticket -> sent at; gone when it reported
         self.last_wait = 0.0
+        self.closed_at = -STEADY
 
     @rule(pause=pauses)
     def time_passes(self, pause: float) -> None:
@@ -165,7 +190,11 @@ class BreakerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.out)
     @rule(data=st.data())
     def succeeds(self, data: st.DataObject) -> None:
-        self.breaker.succeeded(self.take(data), self.now)
+        before = self.breaker.state(self.now)
+        closed = self.breaker.succeeded(self.take(data), self.now)
+        assert closed == (before is not State.CLOSED and self.breaker.state(self.now) is State.CLOSED)
+        if closed:
+            self.closed_at = self.now
 
     @precondition(lambda self: self.out)
     @rule(data=st.data(), draw=draws)
@@ -200,9 +229,10 @@ class BreakerMachine(RuleBasedStateMachine):
         if self.breaker.opens_until() == was:
             return
         wait = self.breaker.opens_until() - self.now
-        low = FIRST_BACKOFF if before is State.CLOSED else min(LONGEST_BACKOFF, self.last_wait * 2 / (1 + SPREAD))
+        starts_over = before is State.CLOSED and self.now - self.closed_at >= STEADY
+        low = FIRST_BACKOFF if starts_over else min(LONGEST_BACKOFF, self.last_wait * 2 / (1 + SPREAD))
         assert low - 1e-6 <= wait <= LONGEST_BACKOFF * (1 + SPREAD) + 1e-6
-        assert before is not State.CLOSED or wait <= FIRST_BACKOFF * (1 + SPREAD) + 1e-6
+        assert not starts_over or wait <= FIRST_BACKOFF * (1 + SPREAD) + 1e-6
         self.last_wait = wait
         self.probes.clear()
 

@@ -13,7 +13,7 @@ from gateway.route.filters import Tier, forbidden
 from gateway.route.fleet import Fleet
 from gateway.route.plan import EXPLORE_EXTRA_USD, Plan, make_plan
 from gateway.types import DataFacts, Endpoint, Limit, Limits, Pick, Policy, Price, Priors, Request, Require, Score
-from tests.route.world import HOUR, NOW, attempt, endpoint, fail, plan, request
+from tests.route.world import HOUR, NOW, attempt, endpoint, fail, plan, request, teach
 
 CHEAPEST = Policy("cheapest", score=Score(value_of_time=0.0), pick=Pick("best", explore=0.0))
 
@@ -55,14 +55,22 @@ def test_the_dial_turns_from_cheap_to_fast() -> None:
 
 
 def test_a_conversation_returns_to_where_its_prefix_is() -> None:
-    fleet = priced(a=0.20, b=0.21)
-    fleet.states["b"].configure(endpoint("b", price=Price(0.21, 0.21, cached_input=0.02)))
+    fleet = Fleet(endpoint(name, price=Price(price, price, price / 4)) for name, price in (("a", 0.20), ("b", 0.21)))
     turn = request(prefix=((1, 500), (2, 950)))
     assert ids(plan(fleet, turn, CHEAPEST)) == ["a", "b"]
     attempt(fleet, "b", turn)
     assert ids(plan(fleet, turn, CHEAPEST)) == ["b", "a"]
     assert ids(plan(fleet, turn, replace(CHEAPEST, affinity="none"))) == ["a", "b"]
     assert ids(plan(fleet, turn, CHEAPEST, now=NOW + 300)) == ["a", "b"], "the cache has forgotten it"
+
+
+def test_a_new_prompt_goes_where_it_will_be_cheap_to_return_to() -> None:
+    flat, cached = endpoint("flat", price=Price(0.20, 0.20)), endpoint("cached", price=Price(0.21, 0.21, 0.02))
+    fleet, turn = Fleet([flat, cached]), request(prefix=((1, 950),))
+    assert ids(plan(fleet, turn, CHEAPEST)) == ["cached", "flat"]
+    assert ids(plan(fleet, request(), CHEAPEST)) == ["flat", "cached"], "nothing can be known of it later"
+    assert ids(plan(fleet, turn, replace(CHEAPEST, affinity="none"))) == ["flat", "cached"]
+    assert ids(plan(fleet, turn, replace(CHEAPEST, score=Score("list", 0.0)))) == ["flat", "cached"]
 
 
 def test_tool_calls_decide_where_they_cost() -> None:
@@ -174,13 +182,29 @@ def test_a_conversation_that_has_a_home_is_not_explored_with() -> None:
     assert plan(fleet, turn, policy, chance=never).picked == "best"
 
 
-def test_exploring_costs_a_fifth_of_a_cent_at_most() -> None:
-    fleet, draw = priced(a=0.1, b=1.0, dear=100.0), Random(1).random
+def test_exploring_costs_a_twentieth_of_a_cent_at_most() -> None:
+    fleet, draw = priced(a=0.1, b=0.3, dear=100.0), Random(1).random
     policy = replace(CHEAPEST, pick=Pick("best", explore=1.0))
     plans = [plan(fleet, policy=policy, chance=draw) for _ in range(200)]
     assert {ids(made)[0] for made in plans} == {"a", "b"}
-    cheapest = min(choice.parts.usd for choice in plans[0].ranked)
-    assert all(made.ranked[0].parts.usd <= cheapest + EXPLORE_EXTRA_USD for made in plans)
+    cheapest = min(choice.score for choice in plans[0].ranked)
+    assert all(made.ranked[0].score <= cheapest + EXPLORE_EXTRA_USD for made in plans)
+
+
+def test_what_is_known_well_is_not_explored() -> None:
+    fleet = priced(a=0.1, b=0.2)
+    policy = replace(CHEAPEST, pick=Pick("best", explore=1.0))
+    teach(fleet, "b", [1.0] * 25)
+    assert ids(plan(fleet, policy=policy)) == ["a", "b"]
+    teach(fleet, "a", [1.0] * 25)
+    assert plan(fleet, policy=policy, now=NOW + 1, chance=never).picked == "best"
+
+
+def test_a_prompt_that_shares_its_beginning_only_is_new() -> None:
+    fleet = priced(a=0.1, b=0.2)
+    attempt(fleet, "a", request(prefix=((1, 400),)))
+    policy = replace(CHEAPEST, pick=Pick("best", explore=1.0))
+    assert plan(fleet, request(prefix=((1, 400), (2, 900))), policy).picked == "explore"
 
 
 # --- for any fleet, policy, request -----------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.route.fleet import SHORTLISTS, Fleet, Try
 from gateway.route.plan import Plan, make_plan
 from gateway.types import (
+    Cap,
     DataFacts,
     Limit,
     Limits,
@@ -101,7 +102,9 @@ endpoints = st.builds(
     max_input=st.sampled_from([None, None, 3_000]),
     max_output=st.sampled_from([None, 2_000]),
     supports=st.sampled_from([(), ("tools",), ("tools", "seed")]),
-    limits=st.builds(Limits, concurrency=st.sampled_from([None, None, 1, 2])),
+    limits=st.builds(
+        Limits, st.sampled_from([None, 8]), st.sampled_from([None, 20_000]), st.sampled_from([None, None, 1, 2])
+    ),
     data=st.builds(DataFacts, zdr=st.sampled_from(["yes", "unknown"]), region=st.sampled_from(["eu", "unknown"])),
     cache=st.builds(PromptCache, ttl=st.sampled_from([None, 2.0])),
     priors=st.builds(
@@ -136,6 +139,7 @@ policies = st.builds(
         limits=st.one_of(st.just(()), many_limits),
     ),
     prefer=many_limits,
+    slo=st.one_of(st.just(()), many_limits),
     score=st.builds(
         Score,
         st.sampled_from(["effective", "list"]),
@@ -146,8 +150,10 @@ policies = st.builds(
     pick=st.one_of(
         st.builds(Pick, st.sampled_from(["sample", "best"]), st.floats(0.0, 1.0), st.sampled_from([0.0, 0.5])),
         st.just(Pick("fixed", endpoint="b/x")),
+        st.sampled_from([Pick("order", order=("c", "b/x")), Pick("latency"), Pick("throughput")]),
     ),
     affinity=st.sampled_from(["prefix", "prefix", "none"]),
+    cap=st.sampled_from([Cap(), Cap(), Cap(0.1), Cap(0.4, 10.0)]),
 )
 prefixes = st.lists(st.integers(0, 1), max_size=4).map(
     lambda path: tuple((hash(tuple(path[: end + 1])), 400 * (end + 1)) for end in range(len(path)))
@@ -168,7 +174,7 @@ requests = st.builds(
     st.sampled_from([None, 1]),
     st.booleans(),
 )
-happenings = ["ok", "slow", "ok x 25", "server", "server x 5", "rate_limited", "rejected", "runs", "left", "distrust"]
+happenings = ["ok", "slow", "ok x 25", "ok x 90", "server", "server x 5", "rate_limited", "rejected", "runs", "left", "distrust"]
 steps = st.lists(
     st.tuples(
         st.integers(0, 5),  # which endpoint
@@ -180,7 +186,7 @@ steps = st.lists(
 )
 
 
-def live(fleet: Fleet, number: int, what: Any, asked: Request, now: float) -> None:
+def live(fleet: Fleet, number: int, what: Any, asked: Request, policy: Policy, now: float) -> None:
     """Something happens to an endpoint."""
     names = sorted(fleet.states)
     if number < len(names):
@@ -190,7 +196,7 @@ def live(fleet: Fleet, number: int, what: Any, asked: Request, now: float) -> No
             if what == "distrust":
                 fleet.distrust(name, "account 402", now, 0.0)
             else:
-                end(fleet, attempt(fleet, name, asked, now, matched=200), what, now)
+                end(fleet, attempt(fleet, name, asked, now, matched=200, policy=policy), what, now)
 
 
 def end(fleet: Fleet, tried: Try, how: Any, now: float) -> None:
@@ -217,6 +223,7 @@ def assert_same(made: Plan, plain: reference.Plan) -> None:
         assert (choice.tier, choice.why) == (one.tier, one.why)
         assert choice.score == close(one.score)
         assert (parts.usd, parts.quality_usd) == (close(one.usd), close(one.quality))
+        assert (parts.reread_usd, parts.toll_usd) == (close(one.reread), close(one.toll))
         assert (parts.hit, parts.uncached) == (close(one.hit), close(one.uncached))
         assert (parts.ttft, parts.seconds, parts.fails) == (one.ttft, close(one.seconds), one.fails)
 
@@ -247,5 +254,5 @@ def test_a_shortlist_changes_nothing(
         if what == "configure":
             fleet.configure([replace(one, context=4_096) for one in all_of_them[number:]])
         else:
-            live(fleet, number, what, asked[which], now)
+            live(fleet, number, what, asked[which], chosen[0], now)
         compare()

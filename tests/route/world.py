@@ -46,15 +46,21 @@ def plan(
 
 
 def attempt(
-    fleet: Fleet, name: str, asked: Request | None = None, now: float = NOW, deadline: float = 10.0, matched: int = 0
+    fleet: Fleet,
+    name: str,
+    asked: Request | None = None,
+    now: float = NOW,
+    deadline: float = 10.0,
+    matched: int = 0,
+    policy: Policy = BEST,
 ) -> Try:
     """One attempt at this endpoint, sent."""
     asked = asked or request()
     state = fleet.states[name]
     if now >= state.due:
         state.refresh(now)
-    demand = fleet.demand(asked, now, HOUR)
-    tried = Try(state, asked, demand, expect(terms(state, BEST), demand, matched), deadline)
+    demand = fleet.demand(asked, policy, 0, now, HOUR)
+    tried = Try(state, asked, demand, expect(terms(state, policy), demand, matched), deadline)
     fleet.sent(tried, now)
     return tried
 

@@ -35,6 +35,8 @@ def serve_everything(metrics: Metrics) -> None:
     metrics.record(row(outcome="server", status=500, ttft=None, usage_source="none", cost=0, last=False))
     metrics.record(row(attempt=2, endpoint=ENDPOINTS[1], client_ttft=3.0, client_duration=6.0))
     metrics.record(row(outcome="cut", client_status=200))
+    metrics.record(row(outcome="cancelled", hedge="beaten", regret=1_000_000, regret_reason="sample", last=False))
+    metrics.record(row(attempt=2, endpoint=ENDPOINTS[1], hedge="won", tools="not_json"))
     metrics.record(row(outcome="cancelled", client_status=499))
     metrics.record(row(endpoint="", attempt=0, outcome="unrouted", client_status=503, usage_source="none", ttft=None))
     metrics.record(cached_row())

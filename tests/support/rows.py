@@ -34,6 +34,8 @@ def row(**changes: Any) -> Row:
         "reasoning_tokens": 20,
         "usage_source": "host",
         "cost": 250_000_000,
+        "predicted_usd": 200_000_000,
+        "predicted_s": 4.0,
         "last": True,
         "client_status": 200,
         "client_ttft": 0.6,

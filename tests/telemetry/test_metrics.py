@@ -110,6 +110,68 @@ def test_prepared_endpoints_show_every_fault_at_zero(metrics: Metrics) -> None:
     assert value(text, "gateway_cost_usd_total", **NOVITA) == 0
 
 
+def test_predictions_stand_beside_what_came(metrics: Metrics) -> None:
+    metrics.record(row())
+    metrics.flush()
+    text = metrics.exposition()
+    assert value(text, "gateway_cost_actual_to_predicted_ratio_sum", **NOVITA) == 1.25
+    assert value(text, "gateway_duration_actual_to_predicted_ratio_sum", **NOVITA) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "silent"),
+    [
+        ({"outcome": "cut"}, b"actual_to_predicted"),
+        ({"predicted_usd": 0, "predicted_s": 0.0}, b"actual_to_predicted"),
+        ({"usage_source": "estimated"}, b"cost_actual"),
+        ({"held": True}, b"duration_actual"),
+    ],
+    ids=["not ended well", "a free host", "tokens estimated", "held by its client"],
+)
+def test_what_says_nothing_about_a_prediction(metrics: Metrics, changes: dict[str, object], silent: bytes) -> None:
+    metrics.record(row(**changes))
+    metrics.flush()
+    assert silent not in metrics.exposition()
+
+
+def test_a_race_is_counted_once_by_its_second_attempt(metrics: Metrics) -> None:
+    for hedge, outcome in (("beaten", "cancelled"), ("won", "ok"), ("lost", "cancelled"), ("failed", "server")):
+        metrics.record(row(hedge=hedge, outcome=outcome, last=False))
+    metrics.flush()
+    text = metrics.exposition()
+    results = {"won": 1, "lost": 1, "failed": 1, "cancelled": 0}
+    assert {result: value(text, "gateway_hedges_total", result=result) for result in results} == results
+    assert value(text, "gateway_hedges_total", result="beaten") is None
+
+
+def test_regret_is_summed_by_its_reason(metrics: Metrics) -> None:
+    for _ in range(2):
+        metrics.record(row(regret=500_000_000, regret_reason="explore"))
+    metrics.flush()
+    text = metrics.exposition()
+    assert value(text, "gateway_regret_usd_total", reason="explore") == 0.001
+    assert value(text, "gateway_regret_usd_total", reason="cap") == 0
+
+
+def test_what_decisions_gave_up_is_counted(metrics: Metrics) -> None:
+    metrics.record(row(relaxed="missed slo"))
+    metrics.record(row())
+    metrics.flush()
+    text = metrics.exposition()
+    assert value(text, "gateway_relaxed_total", what="missed slo") == 1
+    assert value(text, "gateway_relaxed_total", what="breaker open") == 0
+
+
+def test_answers_that_called_tools_are_counted_by_endpoint(metrics: Metrics) -> None:
+    metrics.prepare(("novita/fp8",))
+    metrics.record(row(tools="ok"))
+    metrics.record(row())
+    metrics.flush()
+    text = metrics.exposition()
+    assert value(text, "gateway_tool_calls_total", **NOVITA, result="ok") == 1
+    assert value(text, "gateway_tool_calls_total", **NOVITA, result="misfit") == 0
+
+
 def test_rows_wait_in_a_bounded_list(metrics: Metrics) -> None:
     for _ in range(BATCH_ROWS + 1):
         metrics.record(row())

@@ -296,6 +296,14 @@ IN_BAND: dict[str, tuple[dict[str, Any], Failure | None]] = {
         {"error": {"code": 502, "message": "lost"}, "choices": [{"finish_reason": "error"}]},
         Failure("in_band", "lost", status=200, code="502"),
     ),
+    "in a choice": (
+        {"choices": [{"index": 0, "delta": {}, "error": {"code": 502, "message": "lost"}, "finish_reason": "error"}]},
+        Failure("in_band", "lost", status=200, code="502"),
+    ),
+    "in the second choice, as text": (
+        {"choices": [{"error": None}, {"message": {}, "error": "out of memory"}]},
+        Failure("in_band", "out of memory", status=200),
+    ),
     "sglang text": ({"error": "out of memory"}, Failure("in_band", "out of memory", status=200)),
     "vllm": (
         {"object": "error", "message": "aborted", "code": 500},

@@ -1,0 +1,65 @@
+"""Anthropic's surface: `POST /v1/messages`, `POST /v1/messages/count_tokens`.
+
+body ──> anthropic_request ──> chat completion ──> proxy ──> anthropic_answer ──> message, events, errors
+"""
+
+from gateway.api.anthropic_answer import Answer
+from gateway.api.anthropic_request import chat_body
+from gateway.api.parse import Intake
+from gateway.api.refuse import refusing
+from gateway.api.translated import TranslatedSink
+from gateway.proxy.answer import send_json
+from gateway.proxy.inbound import Inbound
+from gateway.proxy.proxy import Proxy
+from gateway.proxy.sink import Headers, Sink
+
+
+class MessageSink(TranslatedSink):
+    """Anthropic's SDKs read the request's name in a header of their own."""
+
+    __slots__ = ("_answer",)
+
+    def __init__(self, sink: Sink, answer: Answer) -> None:
+        super().__init__(sink, answer)
+        self._answer = answer
+
+    def start(self, status: int, headers: Headers) -> None:
+        if (name := self._answer.request_id) is not None:
+            headers = [*headers, (b"request-id", name.encode())]
+        super().start(status, headers)
+
+
+class Messages:
+    """Handles messages over any sink. What it refuses is told in Anthropic's words: it raises nothing."""
+
+    __slots__ = ("_intake", "_proxy")
+
+    def __init__(self, proxy: Proxy, intake: Intake) -> None:
+        self._proxy = proxy
+        self._intake = intake
+
+    def __call__(self, inbound: Inbound, sink: Sink) -> None:
+        answer = Answer()
+
+        def ask(inbound: Inbound, sink: Sink) -> None:
+            request, policy = self._intake.read(inbound, chat_body)
+            answer.to(request)
+            self._proxy.serve(request, policy, sink, inbound.received)
+
+        refusing(ask)(inbound, MessageSink(sink, answer))
+
+
+class CountTokens:
+    """How long a prompt is, by the gateway's own estimate: no host is asked. It raises nothing."""
+
+    __slots__ = ("_intake",)
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+
+    def __call__(self, inbound: Inbound, sink: Sink) -> None:
+        def count(inbound: Inbound, _: Sink) -> None:
+            request, _policy = self._intake.read(inbound, chat_body)
+            send_json(sink, 200, {"input_tokens": request.prompt_tokens}, [])
+
+        refusing(count)(inbound, MessageSink(sink, Answer()))

@@ -1,0 +1,167 @@
+"""A chat completion as an Anthropic message, whole or streamed; its errors as Anthropic's.
+
+chunk, chunk, ..., [DONE]  ──>  message_start, blocks, message_delta, message_stop
+a chunk with `error`       ──>  error, and nothing after it
+a comment                  ──>  ping
+"""
+
+from typing import Any
+
+import orjson
+
+from gateway.api.anthropic_blocks import Blocks, Json, event
+from gateway.types import Request
+from gateway.upstream import shape
+from gateway.upstream.usage import read_usage
+
+_STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
+_STOPPED_BY = ("stop_reason", "matched_stop")  # where vLLM and SGLang tell the stop sequence that they met
+_ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+_PING = event("ping")
+
+
+class Answer:
+    """A `Translation`. Until `to` has said which request it is for, it can only tell errors."""
+
+    __slots__ = ("_blocks", "_finish", "_input_tokens", "_model", "_name", "_started", "_stops", "_usage", "request_id")
+
+    def __init__(self) -> None:
+        self.request_id: str | None = None
+        self._started = False
+        self._finish: Json = {}  # the choice that told why it ended
+        self._usage: Json | None = None
+
+    def to(self, request: Request) -> None:
+        self.request_id = request.id
+        self._name = f"msg_{request.id.removeprefix('gen-')}"
+        self._model = request.body["model"]  # as the client calls it
+        self._stops = request.body.get("stop") or ()
+        self._input_tokens = request.prompt_tokens  # an estimate: a stream tells it before any host has counted
+        self._blocks = Blocks(self._name)
+
+    def whole(self, completion: Json) -> Json:
+        choice = completion["choices"][0]
+        content = _content(choice.get("message") or {}, self._name)
+        called = any(block["type"] == "tool_use" for block in content)
+        message = self._message(content, _usage(completion.get("usage")))
+        return message | self._stop(choice, called)
+
+    def error(self, status: int, error: Json) -> Json:
+        return {"type": "error", "error": _error(status, error["error"]), "request_id": self.request_id}
+
+    def chunk(self, chunk: Json) -> bytes:
+        """Raises ValueError for a chunk that is none."""
+        if error := chunk.get("error"):
+            status = error.get("code")
+            said = _error(status if isinstance(status, int) else 500, error)
+            return event("error", error=said, request_id=self.request_id)
+        if not shape.is_sound(chunk, "delta"):
+            raise ValueError("an event whose choices are not a chunk's")
+        self._usage = chunk.get("usage") or self._usage
+        choice = next((one for one in chunk.get("choices") or () if one.get("index", 0) == 0), None)
+        if choice is None:
+            return b""
+        if choice.get("finish_reason"):
+            self._finish = choice
+        return self._start() + self._said(choice.get("delta") or {})
+
+    def waiting(self) -> bytes:
+        return self._start() + _PING
+
+    def done(self) -> bytes:
+        start, closed = self._start(), self._blocks.close()
+        stop = self._stop(self._finish, self._blocks.called)
+        return start + closed + event("message_delta", delta=stop, usage=_usage(self._usage)) + event("message_stop")
+
+    def _said(self, delta: Json) -> bytes:
+        out = b""
+        if thought := _reasoning(delta):
+            out += self._blocks.thought(thought)
+        if text := _words(delta):
+            out += self._blocks.text(text)
+        for piece in delta.get("tool_calls") or ():
+            out += self._blocks.call(piece)
+        return out
+
+    def _start(self) -> bytes:
+        if self._started:
+            return b""
+        self._started = True
+        empty = self._message([], _usage({"prompt_tokens": self._input_tokens}))
+        return event("message_start", message=empty | {"stop_reason": None, "stop_sequence": None})
+
+    def _message(self, content: list[Json], usage: Json) -> Json:
+        about = {"id": self._name, "type": "message", "role": "assistant", "model": self._model}
+        return {**about, "content": content, "usage": usage}
+
+    def _stop(self, choice: Json, called: bool) -> Json:
+        met = next((text for key in _STOPPED_BY if isinstance(text := choice.get(key), str)), None)
+        if met in self._stops:
+            return {"stop_reason": "stop_sequence", "stop_sequence": met}
+        reason = _STOP_REASONS.get(choice.get("finish_reason", ""), "end_turn")
+        return {"stop_reason": "tool_use" if called and reason == "end_turn" else reason, "stop_sequence": None}
+
+
+def _content(message: Json, name: str) -> list[Json]:
+    content: list[Json] = []
+    if thought := _reasoning(message):
+        content.append({"type": "thinking", "thinking": thought, "signature": name})
+    if (text := _words(message)).strip():
+        content.append({"type": "text", "text": text})
+    for call in message.get("tool_calls") or ():
+        function = call["function"]
+        identity = call.get("id") or f"{name}_{len(content)}"
+        said = {"id": identity, "name": function["name"], "input": _input(function.get("arguments"))}
+        content.append({"type": "tool_use", **said})
+    return content
+
+
+def _reasoning(said: Json) -> str:
+    text = said.get("reasoning_content") or said.get("reasoning")
+    return text if isinstance(text, str) else ""
+
+
+def _words(said: Json) -> str:
+    text = said.get("content") or said.get("refusal")
+    return text if isinstance(text, str) else ""
+
+
+def _input(arguments: Any) -> Json:
+    """The arguments as an object. What is none reaches the client's own check under a name that no schema has."""
+    try:
+        parsed = orjson.loads(arguments or "{}")
+    except ValueError:
+        parsed = None
+    return parsed if isinstance(parsed, dict) else {"unparsed_arguments": arguments}
+
+
+def _usage(said: Json | None) -> Json:
+    used = read_usage(said)
+    usage: Json = {
+        "input_tokens": used.prompt - used.cached,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": used.cached,
+        "output_tokens": used.completion,
+        "output_tokens_details": {"thinking_tokens": used.reasoning},
+    }
+    return usage | {"cost": said["cost"]} if said and "cost" in said else usage
+
+
+def _error(status: int, said: Json) -> Json:
+    """Agents shorten their conversation when they read that the prompt is too long, in these words."""
+    message = str(said.get("message"))
+    if "context_length_exceeded" in (said.get("code"), said.get("error_code")):
+        message = f"prompt is too long: {message}"
+    kind = _ERROR_TYPES.get(status) or ("invalid_request_error" if status < 500 else "api_error")
+    error: Json = {"type": kind, "message": message}
+    return error | {"metadata": said["metadata"]} if said.get("metadata") else error

@@ -1,0 +1,83 @@
+"""Match rules: which policy a request runs under when its client names none.
+
+    request ──first rule whose every condition holds──> policy
+            └─none holds──> the key's own policy, or the default
+"""
+
+import re
+from dataclasses import dataclass
+from operator import ge, gt, le, lt
+from typing import Any, NamedTuple
+
+from gateway.document import Node, Reader, Scalar, Table
+
+_BOUND = re.compile(r"(<=|>=|<|>) *([0-9]+)")
+_COMPARE = {"<=": le, ">=": ge, "<": lt, ">": gt}
+
+
+class Bound(NamedTuple):
+    """One comparison, as in `"> 32000"`."""
+
+    operator: str
+    value: int
+
+    def holds(self, number: int) -> bool:
+        return bool(_COMPARE[self.operator](number, self.value))
+
+
+class Facts(NamedTuple):
+    """What rules can tell requests apart by. `prompt_tokens` is an estimate, `key` the tenant of the client's key."""
+
+    app: str
+    key: str
+    tools: bool
+    prompt_tokens: int
+    stream: bool
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """Conditions on a request; None is met by all. An app's name is compared without regard to case."""
+
+    app: str | None = None
+    key: str | None = None
+    tools: bool | None = None
+    prompt_tokens: Bound | None = None
+    stream: bool | None = None
+
+    def holds(self, facts: Facts) -> bool:
+        return (
+            (self.tools is None or self.tools == facts.tools)
+            and (self.stream is None or self.stream == facts.stream)
+            and (self.prompt_tokens is None or self.prompt_tokens.holds(facts.prompt_tokens))
+            and (self.key is None or self.key == facts.key)
+            and (self.app is None or self.app.casefold() == facts.app.casefold())
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A policy for the requests that meet all conditions."""
+
+    when: When
+    policy: str
+
+
+def policy_by_rule(rules: tuple[Rule, ...], facts: Facts) -> str | None:
+    """The policy of the first rule that this request meets."""
+    return next((rule.policy for rule in rules if rule.when.holds(facts)), None)
+
+
+def read_when(reader: Reader, node: Node) -> Any:
+    """The conditions of one rule; there must be one."""
+    if isinstance(node, Table) and not node.entries:
+        return reader.problem(node.place, "when: matches every request; give a condition, or use `default_policy`")
+    return reader.record(node, When)
+
+
+def read_bound(reader: Reader, node: Node) -> Any:
+    """A comparison of a number of tokens."""
+    match = _BOUND.fullmatch(node.text) if isinstance(node, Scalar) else None
+    if match is None:
+        return reader.problem(node.place, 'expected a comparison of tokens; write it as in `"> 32000"`')
+    return Bound(match[1], int(match[2]))

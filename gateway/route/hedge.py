@@ -1,0 +1,129 @@
+"""What hedging may cost, and which endpoint it asks.
+
+    each streamed request   saves max_share             a hedge takes 1
+    each attempt's cost     saves max_spend of it       a hedge takes what is at stake, until the loser's bill is known
+
+Savings never go below what a hedge takes, so its shares of requests and of spend are kept at every moment, not only on
+average. They fade as new ones come, so that a quiet day does not pay for a storm. Where a large part of all requests is
+late the hosts are saturated, and more load would only slow them further: then nothing is hedged at all.
+"""
+
+from gateway.route.filters import Tier, tier
+from gateway.route.plan import Choice
+from gateway.types import NEVER, Hedge, Policy
+
+KEPT = 20.0  # hedges, or times the usual cost of an attempt, that savings are worth at most
+LATE_OVER = 100.0  # requests over which the share of late ones is taken
+LATE_SHARE = 0.25  # late requests from which hosts count as saturated
+MOST_FAILS = 0.2  # an endpoint that fails more often than that is not asked
+MOST_BUDGETS = 256
+
+
+class Budget:
+    """What one policy has saved for hedges: a number of them, and dollars."""
+
+    __slots__ = ("_hedges", "_late", "_late_share", "_usd", "rule")
+
+    def __init__(self, rule: Hedge) -> None:
+        self.configure(rule)
+        self._hedges = 0.0
+        self._usd = 0.0  # below 0 when a loser has billed more than was at stake
+        self._late = 0.0
+
+    def configure(self, rule: Hedge) -> None:
+        """Takes a (changed) rule; what was saved under the other one stays."""
+        self.rule = rule
+        expected = 1 - (rule.after.quantile or 1.0)
+        self._late_share = max(LATE_SHARE, 2 * expected)
+
+    def asked(self) -> None:
+        """A streamed request begins."""
+        self._hedges += self.rule.max_share * (1 - self._hedges / KEPT)
+        self._late -= self._late / LATE_OVER
+
+    def late(self) -> None:
+        """A request's first token has not come after the policy's delay."""
+        self._late += 1 / LATE_OVER
+
+    def allows(self) -> bool:
+        """Whether another hedge keeps to the share of requests, and hosts are not saturated."""
+        return self._hedges >= 1 and self._late <= self._late_share
+
+    def affords(self, usd: float) -> bool:
+        return usd <= self._usd or not usd
+
+    def sent(self, at_stake: float) -> None:
+        """A hedge was sent, whose loser will probably bill so many dollars."""
+        self._hedges -= 1
+        self._usd -= at_stake
+
+    def settled(self, at_stake: float, usd: float) -> None:
+        """The loser has billed `usd`; `at_stake` was set aside for it."""
+        self._usd += at_stake - usd
+
+    def spent(self, usd: float) -> None:
+        """An attempt of whatever kind has cost so much."""
+        saved = self.rule.max_spend
+        self._usd += saved * (usd - max(0.0, self._usd) / KEPT)
+
+    def __repr__(self) -> str:
+        return f"<Budget {self._hedges:.2f} hedges, ${self._usd:.6f}, {self._late:.0%} late>"
+
+
+class Budgets:
+    """The budget of every policy that hedges, by the policy's name: it outlives a reload of the file."""
+
+    __slots__ = ("_budgets",)
+
+    def __init__(self) -> None:
+        self._budgets: dict[str, Budget] = {}
+
+    def of(self, policy: Policy) -> Budget | None:
+        """The policy's budget; None where it does not hedge."""
+        rule = policy.hedge
+        if rule.after == NEVER:
+            return None
+        budget = self._budgets.get(policy.name)
+        if budget is None:
+            if len(self._budgets) >= MOST_BUDGETS:
+                self._budgets.clear()
+            budget = self._budgets[policy.name] = Budget(rule)
+        elif budget.rule is not rule:
+            budget.configure(rule)
+        return budget
+
+    def __repr__(self) -> str:
+        return f"<Budgets {self._budgets}>"
+
+
+def delay(rule: Hedge, choice: Choice) -> float:
+    """Seconds after which this endpoint's first token is late; its expected p95 while its own quantile is unknown."""
+    seconds, share = rule.after
+    if share is None:
+        return seconds or 0.0
+    return choice.state.ttft_at(share, choice.parts.size) or choice.state.ttft_p95[choice.parts.size]
+
+
+def at_stake(choice: Choice) -> float:
+    """Dollars that a host is expected to bill for an attempt that is cancelled before its first token."""
+    parts = choice.parts
+    return parts.usd if choice.endpoint.cancel == "bills" else parts.input_usd
+
+
+def rival(untried: tuple[Choice, ...], late: Choice, policy: Policy, budget: Budget, now: float) -> Choice | None:
+    """Who is asked beside the late one, if the budget allows it: the soonest to begin of the best tier, among those
+    that are free, mostly succeed, and can be paid."""
+    if not budget.allows():
+        return None
+    risk = at_stake(late)
+    free = [one for one in untried if _is_free(one, policy, now) and budget.affords(max(risk, at_stake(one)))]
+    return min(free, key=_soonest, default=None)
+
+
+def _is_free(choice: Choice, policy: Policy, now: float) -> bool:
+    worst = max(choice.tier, tier(choice.state, policy, now)[0])  # it may have become busy since it was planned
+    return worst < Tier.OVER_CAP and choice.parts.fails <= MOST_FAILS
+
+
+def _soonest(choice: Choice) -> tuple[Tier, float]:
+    return choice.tier, choice.parts.ttft

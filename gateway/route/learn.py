@@ -1,0 +1,30 @@
+"""What the fleet learns when an attempt is booked: the same for the live proxy and for a replay."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from gateway.route.fleet import Fleet, Try
+from gateway.route.signals import Book
+from gateway.types import Usage
+
+
+class Heard(NamedTuple):
+    """What an attempt told by its end: tokens, seconds to the first one, tokens a second, whether its tool calls were
+    well formed; None where nothing was."""
+
+    usage: Usage
+    ttft: float | None
+    speed: float | None
+    tools: bool | None = None
+
+
+def learn(fleet: Fleet, tried: Try, book: Book, heard: Heard, now: float, chance: Callable[[], float]) -> None:
+    """Tells the fleet how an attempt ended. `now` in seconds, `chance` draws from [0, 1)."""
+    if book.cancelled:
+        fleet.released(tried, heard.ttft, now)
+    elif book.failure is not None:
+        fleet.failed(tried, book.failure, now, chance())
+    else:
+        fleet.succeeded(tried, heard.usage, heard.ttft, heard.speed, now)
+        if heard.tools is not None:
+            fleet.called_tools(tried, heard.tools, now)

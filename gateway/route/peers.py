@@ -1,0 +1,32 @@
+"""What is usual among the endpoints of one model: the best guess about one of which nothing is known.
+
+    what is known of each endpoint, published or measured ──medians──> what is usual ──> the others' starting point
+"""
+
+from collections.abc import Collection, Iterable
+from statistics import median
+from typing import NamedTuple
+
+
+class Peers(NamedTuple):
+    """Median seconds to the first token by size class, output tokens per second, shares; None where not known."""
+
+    ttft: tuple[float | None, ...]
+    speed: float | None = None
+    uptime: float | None = None
+    tools_ok: float | None = None
+
+
+def usual(known: Collection[Peers]) -> Peers:
+    """The medians of what is known of each; at least one."""
+    return Peers(
+        tuple(_median(times) for times in zip(*(one.ttft for one in known), strict=True)),
+        _median(one.speed for one in known),
+        _median(one.uptime for one in known),
+        _median(one.tools_ok for one in known),
+    )
+
+
+def _median(figures: Iterable[float | None]) -> float | None:
+    known = [figure for figure in figures if figure is not None]
+    return median(known) if known else None

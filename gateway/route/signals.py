@@ -1,0 +1,139 @@
+"""What passes between an exchange and its shell: events in, commands out.
+
+Each attempt has one clock at a time, by which it is late (`hedge`), too late (`first_token`) or silent (`gap`): setting
+one replaces the one before. `keepalive` is the exchange's own, as attempt 0.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from gateway.route.fleet import Try
+from gateway.route.plan import Choice
+from gateway.types import Failure, HedgeResult
+
+Clock = Literal["hedge", "first_token", "gap", "keepalive"]
+
+
+# --- events -----------------------------------------------------------------------------------------------------
+
+
+class Started(msgspec.Struct, frozen=True, gc=False):
+    now: float
+
+
+class FirstToken(msgspec.Struct, frozen=True, gc=False):
+    """Non-empty content, reasoning, refusal or tool call arrived from attempt `attempt`."""
+
+    attempt: int
+    now: float
+
+
+class Finished(msgspec.Struct, frozen=True, gc=False):
+    """The attempt's answer ended with a finish reason."""
+
+    attempt: int
+    now: float
+
+
+class Failed(msgspec.Struct, frozen=True, gc=False):
+    attempt: int
+    failure: Failure
+    now: float
+
+
+class Expired(msgspec.Struct, frozen=True, gc=False):
+    """A clock that was set ran out."""
+
+    clock: Clock
+    attempt: int
+    now: float
+
+
+class ClientLeft(msgspec.Struct, frozen=True, gc=False):
+    now: float
+
+
+Event = Started | FirstToken | Finished | Failed | Expired | ClientLeft
+
+
+# --- commands ---------------------------------------------------------------------------------------------------
+
+
+class Send(msgspec.Struct, frozen=True, gc=False):
+    """Ask this endpoint; it has `tried.deadline` seconds to its first token (or whole answer, not streamed).
+
+    `hedge`: beside another attempt, which is late.
+    """
+
+    attempt: int
+    choice: Choice
+    tried: Try
+    hedge: bool = False
+
+
+class SetClock(msgspec.Struct, frozen=True, gc=False):
+    clock: Clock
+    attempt: int
+    seconds: float
+
+
+class Cancel(msgspec.Struct, frozen=True, gc=False):
+    """Close the attempt's connection and stop its clock; nothing more may come from it."""
+
+    attempt: int
+
+
+class Commit(msgspec.Struct, frozen=True, gc=False):
+    """The answer is this attempt's: status and headers leave if they have not, and its bytes flow."""
+
+    attempt: int
+
+
+class KeepAlive(msgspec.Struct, frozen=True, gc=False):
+    """The client has waited long: status and headers leave, and a comment."""
+
+
+class Probe(msgspec.Struct, frozen=True, gc=False):
+    """What looks like the account's fault is confirmed by one minimal request, apart from this exchange."""
+
+    choice: Choice
+    failure: Failure
+
+
+class Book(msgspec.Struct, frozen=True, gc=False):
+    """The attempt is over: write it down, learn from it, and tell the exchange what it cost (`Exchange.paid`).
+
+    `failure` None and `cancelled` False is success.
+    """
+
+    attempt: int
+    failure: Failure | None = None
+    cancelled: bool = False
+    hedge: HedgeResult = ""
+
+
+class Complete(msgspec.Struct, frozen=True, gc=False):
+    """The client has everything."""
+
+    attempt: int
+
+
+class Break(msgspec.Struct, frozen=True, gc=False):
+    """The answer ended badly after its commit: a machine-readable error event, never a clean end."""
+
+    attempt: int
+    failure: Failure
+
+
+class GiveUp(msgspec.Struct, frozen=True, gc=False):
+    """No endpoint answered: every failure in order, (endpoint id, failure)."""
+
+    failures: tuple[tuple[str, Failure], ...]
+
+
+class Abandon(msgspec.Struct, frozen=True, gc=False):
+    """The client is gone."""
+
+
+Command = Send | SetClock | Cancel | Commit | KeepAlive | Probe | Book | Complete | Break | GiveUp | Abandon

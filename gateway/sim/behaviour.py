@@ -1,0 +1,119 @@
+"""What simulated hosts do to the requests of a replay, in virtual time.
+
+    (seed, request, host) ──draws──> luck ──outages, prompt cache, measured spreads──> Course of one attempt
+
+Luck depends on the request and the host alone, not on who was asked before: two policies replayed with one seed meet
+the same slow answers and the same errors, so that their difference is their own.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import inf
+from random import Random
+
+import msgspec
+
+from gateway.sim.blocks import BlockCache
+from gateway.sim.fleet import SimHost, draw_speed, draw_ttft
+from gateway.sim.outages import Outage, draw_outages
+from gateway.sim.workload import TraceRow
+from gateway.types import Failure, Usage
+
+REFUSED_AFTER = 0.05  # seconds until a connection is refused or an error status comes
+RETRY_AFTER = 1.0
+_LUCKS = 64  # hosts that the key of a draw leaves room for
+
+_REFUSED = Failure("refused", "connection refused")
+_SERVER = Failure("server", "Service overloaded, try again", status=503)
+_LIMITED = Failure("rate_limited", "Model busy, retry later", status=429, retry_after=RETRY_AFTER)
+_CUT = Failure("cut", "the connection closed before the answer's end")
+
+
+class Course(msgspec.Struct, frozen=True, gc=False):
+    """What will become of one attempt. `first` and `last` are seconds from the send to the first and last token, `inf`
+    where none comes; with a `failure`, `last` is when it shows. `usage` is what the whole answer bills."""
+
+    first: float
+    last: float
+    usage: Usage
+    failure: Failure | None = None
+
+    @property
+    def speed(self) -> float | None:
+        """Output tokens a second after the first."""
+        return (self.usage.completion - 1) / (self.last - self.first) if self.last > self.first else None
+
+    def billed(self, elapsed: float) -> Usage:
+        """What is billed when the client leaves after so many seconds: the prompt, and what was written by then."""
+        whole = self.usage
+        if elapsed >= self.last or not whole.prompt:
+            return whole
+        written = (elapsed - self.first) / (self.last - self.first) if elapsed > self.first else 0.0
+        return Usage(whole.prompt, whole.cached, int(whole.completion * written), 0, "host")
+
+
+class Behaviour:
+    """All hosts of one replay of `span` seconds, into which incidents of `days` days are pressed."""
+
+    def __init__(self, hosts: Sequence[SimHost], seed: int, span: float, days: float) -> None:
+        self.hosts: Mapping[str, SimHost] = {host.id: host for host in hosts}
+        self._seed = seed
+        self._rng = Random()
+        self._places = {host.id: place for place, host in enumerate(hosts)}
+        self._caches = {host.id: BlockCache(host.cache_ttl) for host in hosts}
+        self._outages = {host.id: _outages(host, seed, span, days) for host in hosts}
+
+    def cached(self, name: str, row: TraceRow, now: float) -> float:
+        """Tokens of this prompt that a host bills as cached on average. No gateway can know; some baselines do."""
+        held = self._caches[name].cached(row.prefix_hashes, row.input_tokens, now)
+        return held * self.hosts[name].hit_efficiency
+
+    def ask(self, name: str, number: int, row: TraceRow, now: float) -> Course:
+        """A host is asked request `number`. What it reads of the prompt is cached from here on."""
+        host, rng = self.hosts[name], self._rng
+        rng.seed((self._seed << 40) + number * _LUCKS + self._places[name])
+        roll, cut_at, honoured, hit = rng.random(), rng.random(), rng.random(), rng.random()
+        refusal = self._in_outage(name, now, honoured) or _refusal(host, roll)
+        if refusal is not None:
+            return refusal
+        cache = self._caches[name]
+        cached = cache.cached(row.prefix_hashes, row.input_tokens, now) if hit < host.hit_efficiency else 0
+        cache.read(row.prefix_hashes, now)
+        speed = draw_speed(rng, host)
+        first = draw_ttft(rng, host, row.input_tokens - cached)
+        output = row.output_tokens
+        failure = None
+        if roll > 1 - host.rates.cut:
+            failure, output = _CUT, int(output * cut_at)
+        return Course(first, first + output / speed, Usage(row.input_tokens, cached, output, 0, "host"), failure)
+
+    def _in_outage(self, name: str, now: float, roll: float) -> Course | None:
+        for outage in self._outages[name]:
+            if outage.start <= now < outage.end and roll < outage.depth:
+                return _OUTAGES[outage.how]
+        return None
+
+    def __repr__(self) -> str:
+        return f"<Behaviour of {list(self.hosts)}, seed {self._seed}>"
+
+
+def _outages(host: SimHost, seed: int, span: float, days: float) -> list[Outage]:
+    if host.incidents is None or not span:
+        return []
+    return draw_outages(Random(f"{seed}/{host.id}"), host.incidents, span, days * 86_400 / span)
+
+
+def _refusal(host: SimHost, roll: float) -> Course | None:
+    """A 429 or an error status, as often as the host is known for."""
+    rates = host.rates
+    if roll < rates.rate_limited:
+        return _RATE_LIMITED
+    return _ERROR if roll < rates.rate_limited + rates.server_error else None
+
+
+_RATE_LIMITED = Course(inf, REFUSED_AFTER, Usage(), _LIMITED)
+_ERROR = Course(inf, REFUSED_AFTER, Usage(), _SERVER)
+_OUTAGES = {
+    "server": _ERROR,
+    "refused": Course(inf, REFUSED_AFTER, Usage(), _REFUSED),
+    "silent": Course(inf, inf, Usage()),
+}

@@ -1,0 +1,208 @@
+"""The exchange machine in virtual time: the core that serves live traffic, with a heap where the sockets were.
+
+    trace ──arrivals──> heap ──events──> route.exchange ──commands──> Behaviour, Router, Tally
+                         ^────── first token, end, failure, timers ──────┘
+
+Nothing waits: time jumps from one event to the next. What becomes of an attempt is known when it is sent, and its
+events lie on the heap until they are due; those of an attempt that was cancelled find it over.
+"""
+
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+from typing import Any
+
+from gateway.route import signals
+from gateway.route.exchange import Exchange
+from gateway.route.fleet import Try
+from gateway.route.learn import Heard
+from gateway.sim.behaviour import Behaviour, Course
+from gateway.sim.blocks import BLOCK
+from gateway.sim.router import Router
+from gateway.sim.tally import Tally
+from gateway.sim.workload import TraceRow
+from gateway.types import PICO, Request
+
+SAYS_SPEED = 16  # output tokens from which the speed of an answer means something
+PROGRESS_EVERY = 500  # requests
+_Call = Callable[..., None]
+
+
+def requests(rows: Sequence[TraceRow], model: str) -> list[Request]:
+    """The rows as the core sees them: lengths and prefixes. They serve any number of replays."""
+    return [
+        Request(
+            id=str(number),
+            body={},
+            model=model,
+            policy="",
+            stream=True,
+            prompt_tokens=row.input_tokens,
+            prefix=tuple(
+                (name, min(BLOCK * place, row.input_tokens)) for place, name in enumerate(row.prefix_hashes, start=1)
+            ),
+        )
+        for number, row in enumerate(rows)
+    ]
+
+
+class Engine:
+    """One replay of a trace by one router. `requests` are the rows', in their order."""
+
+    def __init__(
+        self, rows: Sequence[TraceRow], requests: Sequence[Request], router: Router, behaviour: Behaviour
+    ) -> None:
+        self.rows = rows
+        self.requests = requests
+        self.router = router
+        self.behaviour = behaviour
+        self.tally = Tally(list(behaviour.hosts.values()))
+        self._heap: list[tuple[float, int, _Call, tuple[Any, ...]]] = []
+        self._order = count()  # among events of one moment
+        self._progress: Callable[[float], None] = lambda _: None
+
+    def run(self, progress: Callable[[float], None] = lambda _: None) -> Tally:
+        """Replays everything, and returns what came of it. `progress` is told the share of requests that started."""
+        self._progress = progress
+        if self.rows:
+            self.at(self.rows[0].t, self._arrive, 0)
+        heap = self._heap
+        while heap:
+            now, _, call, arguments = heappop(heap)
+            call(now, *arguments)
+        progress(1.0)
+        return self.tally
+
+    def at(self, when: float, call: _Call, *arguments: Any) -> None:
+        """`call(now, *arguments)` at that time."""
+        heappush(self._heap, (when, next(self._order), call, arguments))
+
+    def _arrive(self, now: float, number: int) -> None:
+        if number + 1 < len(self.rows):
+            self.at(self.rows[number + 1].t, self._arrive, number + 1)
+        if number % PROGRESS_EVERY == 0:
+            self._progress(number / len(self.rows))
+        Replayed(self, number, now).begin(now)
+
+    def __repr__(self) -> str:
+        return f"<Engine {self.router.name} over {len(self.rows)} requests>"
+
+
+class Attempt:
+    """One try at one host, and what will become of it."""
+
+    __slots__ = ("course", "over", "sent_at", "tried")
+
+    def __init__(self, tried: Try, course: Course, sent_at: float) -> None:
+        self.tried = tried
+        self.course = course
+        self.sent_at = sent_at
+        self.over = False
+
+    def __repr__(self) -> str:
+        return f"<Attempt at {self.tried.state.endpoint.id}>"
+
+
+class Replayed:
+    """One exchange: feeds the core, performs its commands."""
+
+    __slots__ = ("_arrived", "_attempts", "_core", "_engine", "_hour", "_number", "_row")
+
+    def __init__(self, engine: Engine, number: int, now: float) -> None:
+        self._engine = engine
+        self._number = number
+        self._row = row = engine.rows[number]
+        self._arrived = now
+        self._hour = int(now // 3600) % 24
+        request = engine.requests[number]
+        self._core = Exchange(request, engine.router.plan(request, row, now, self._hour), engine.router.budget)
+        self._attempts: dict[int, Attempt] = {}
+
+    def begin(self, now: float) -> None:
+        self._feed(now, signals.Started(now))
+
+    def _feed(self, now: float, event: signals.Event) -> None:
+        for command in self._core.on(event):
+            perform = _PERFORM.get(type(command))
+            if perform is not None:
+                perform(self, command, now)
+
+    # what was on the heap
+
+    def _due(self, now: float, attempt: int, make: Callable[[int, float], signals.Event]) -> None:
+        if not self._attempts[attempt].over:
+            self._feed(now, make(attempt, now))
+
+    def _fails(self, now: float, attempt: int) -> None:
+        one = self._attempts[attempt]
+        if not one.over and one.course.failure is not None:
+            self._feed(now, signals.Failed(attempt, one.course.failure, now))
+
+    def _expires(self, now: float, clock: signals.Clock, attempt: int) -> None:
+        self._feed(now, signals.Expired(clock, attempt, now))
+
+    # commands
+
+    def _send(self, command: signals.Send, now: float) -> None:
+        engine, number = self._engine, command.attempt
+        tried = command.tried
+        engine.router.sent(tried, self._row, now)
+        course = engine.behaviour.ask(tried.state.endpoint.id, self._number, self._row, now)
+        engine.tally.hedges += command.hedge
+        self._attempts[number] = Attempt(tried, course, now)
+        if course.first < inf:
+            engine.at(now + course.first, self._due, number, signals.FirstToken)
+        if course.failure is not None:
+            engine.at(now + course.last, self._fails, number)
+        elif course.last < inf:
+            engine.at(now + course.last, self._due, number, signals.Finished)
+
+    def _set_clock(self, command: signals.SetClock, now: float) -> None:
+        if command.clock != "gap":  # hosts of a replay fall silent before their first token or not at all
+            self._engine.at(now + command.seconds, self._expires, command.clock, command.attempt)
+
+    def _cancel(self, command: signals.Cancel, now: float) -> None:
+        self._attempts[command.attempt].over = True
+
+    def _commit(self, command: signals.Commit, now: float) -> None:
+        self._engine.tally.answered(now - self._arrived)
+
+    def _book(self, command: signals.Book, now: float) -> None:
+        """Bills the attempt and teaches the router, as the live shell does."""
+        one, router = self._attempts[command.attempt], self._engine.router
+        one.over = True
+        course, elapsed = one.course, now - one.sent_at
+        ended = not command.cancelled and (command.failure is None or command.failure is course.failure)
+        usage = course.usage if ended else course.billed(elapsed)
+        begun = elapsed >= course.first
+        speed = course.speed if begun and usage.completion >= SAYS_SPEED else None
+        router.ended(one.tried, command, Heard(usage, course.first if begun else None, speed), now)
+        good = ended and command.failure is None
+        lost = bool(command.hedge) and command.hedge != "won"
+        spent = self._engine.tally.attempted(one.tried.state.endpoint.id, usage, self._hour, good, lost)
+        self._core.paid(command, spent / PICO)
+
+    def _complete(self, _: signals.Complete, now: float) -> None:
+        self._engine.tally.completed += 1
+
+    def _break(self, _: signals.Break, now: float) -> None:
+        self._engine.tally.broken += 1
+
+    def _give_up(self, _: signals.GiveUp, now: float) -> None:
+        self._engine.tally.given_up += 1
+
+    def __repr__(self) -> str:
+        return f"<Replayed {self._number} {self._core!r}>"
+
+
+_PERFORM: dict[type[signals.Command], Callable[[Replayed, Any, float], None]] = {
+    signals.Send: Replayed._send,
+    signals.SetClock: Replayed._set_clock,
+    signals.Cancel: Replayed._cancel,
+    signals.Commit: Replayed._commit,
+    signals.Book: Replayed._book,
+    signals.Complete: Replayed._complete,
+    signals.Break: Replayed._break,
+    signals.GiveUp: Replayed._give_up,
+}

@@ -1,0 +1,104 @@
+"""Simulated hosts fitted from the gateway's own ledger: what each endpoint did to real requests.
+
+    rows of the ledger ──by endpoint──> waits, speeds, ends, cached tokens ──quantiles, shares──> SimHost
+
+What a ledger cannot tell is assumed: which prefixes a host could have had in its cache is not in it, so the endpoint
+with the highest cached share is taken to honour every prefix, and the others as much less often as their share is
+lower. Outages are part of the measured failures, not extra.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
+
+from gateway.errors import ConfigError
+from gateway.sim.fleet import TYPICAL_UNCACHED, Rates, SimHost, Spread, Wait
+from gateway.types import BLAMED, Endpoint, Price, Row
+
+ENOUGH = 20  # answers without which an endpoint is left out
+KEPT = 20_000  # last answers of an endpoint that are looked at
+PREFILL = 8_000.0  # tokens a second
+LEAST_WAIT = 0.05  # seconds
+SAYS_SPEED = 16  # output tokens from which the speed of an answer means something
+DEFAULT_TTL = 300.0
+
+
+class Sample:
+    """What the ledger has of one endpoint."""
+
+    def __init__(self) -> None:
+        self.waits: deque[float] = deque(maxlen=KEPT)  # seconds, as if each prompt had been of the typical size
+        self.speeds: deque[float] = deque(maxlen=KEPT)
+        self.asked = self.limited = self.refused = self.cut = 0
+        self.prompt = self.cached = 0
+
+    def add(self, row: Row) -> None:
+        """Counts one attempt. Those that say nothing about the host (the client's fault, cancelled) do not count."""
+        if row.outcome != "ok" and row.outcome != "rate_limited" and row.outcome not in BLAMED:
+            return
+        self.asked += 1
+        self.limited += row.outcome == "rate_limited"
+        if row.outcome in BLAMED:
+            self.refused += row.ttft is None
+            self.cut += row.ttft is not None
+        if row.outcome == "ok":
+            self._add_answer(row)
+
+    def _add_answer(self, row: Row) -> None:
+        self.prompt += row.prompt_tokens
+        self.cached += row.cached_tokens
+        if row.ttft is None:
+            return  # not streamed
+        read = row.prompt_tokens - row.cached_tokens - TYPICAL_UNCACHED
+        self.waits.append(max(LEAST_WAIT, row.ttft - read / PREFILL))
+        if row.completion_tokens >= SAYS_SPEED and row.duration > row.ttft and not row.held:
+            self.speeds.append((row.completion_tokens - 1) / (row.duration - row.ttft))
+
+    @property
+    def hit(self) -> float:
+        """Cached share of all prompt tokens."""
+        return self.cached / self.prompt if self.prompt else 0.0
+
+    def __repr__(self) -> str:
+        return f"<Sample of {self.asked} attempts>"
+
+
+def fit(rows: Iterable[Row], endpoints: Mapping[str, Endpoint]) -> tuple[SimHost, ...]:
+    """One host for each endpoint of which the rows tell enough. ConfigError when there is none."""
+    samples = {name: Sample() for name in endpoints}
+    for row in rows:
+        if row.endpoint in samples:
+            samples[row.endpoint].add(row)
+    known = {name: one for name, one in samples.items() if min(len(one.waits), len(one.speeds)) >= ENOUGH}
+    if not known:
+        raise ConfigError(
+            f"no endpoint has {ENOUGH} streamed answers in the ledger yet: serve some traffic, or name a fleet, as in "
+            "`--fleet real`"
+        )
+    best = max(one.hit for one in known.values())
+    return tuple(_host(endpoints[name], one, best) for name, one in known.items())
+
+
+def _host(endpoint: Endpoint, sample: Sample, best_hit: float) -> SimHost:
+    rates = Rates(*(count / sample.asked for count in (sample.limited, sample.refused, sample.cut)))
+    return SimHost(
+        id=endpoint.id,
+        name=endpoint.name,
+        price=endpoint.price or Price(0.0, 0.0),
+        ttft=Wait(*_quantiles(sample.waits, (0.5, 0.9, 0.99))),
+        throughput=Spread(*_quantiles(sample.speeds, (0.5, 0.9))),
+        uptime=1 - rates.server_error - rates.cut,
+        rates=rates,
+        hit_efficiency=sample.hit / best_hit if best_hit else 0.0,
+        cache_ttl=endpoint.cache.ttl or DEFAULT_TTL,
+        context=endpoint.context,
+        quantization=endpoint.quantization,
+        tools_ok=endpoint.priors.tools_ok,
+        prefill=PREFILL,
+        supports=endpoint.supports,
+    )
+
+
+def _quantiles(values: Iterable[float], shares: Sequence[float]) -> list[float]:
+    ordered = sorted(values)
+    return [ordered[ceil(len(ordered) * share) - 1] for share in shares]

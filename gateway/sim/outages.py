@@ -1,0 +1,38 @@
+"""Outages of simulated hosts: when, how long, and what share of requests they hit.
+
+Public status pages of hosted LLM APIs tell of one incident per 3 to 5 days, log-normal in length, most of them partial.
+A replay of one hour would hardly ever meet one, so days are pressed into it: `pressed` times as many, each as many
+times shorter. The share of time in outage stays what it is; the changes, which are what a gateway must notice, come
+closer together.
+"""
+
+from math import log
+from random import Random
+from typing import Literal, NamedTuple
+
+from gateway.sim.fleet import Incidents
+
+SIGMA = 1.2  # of the log of a length: p90 is 4.7 times the median
+DEPTHS = (0.2, 1.0)  # share of requests that an outage hits, uniform in between
+HOW: dict[Literal["server", "refused", "silent"], int] = {"server": 6, "refused": 2, "silent": 2}  # weights
+
+
+class Outage(NamedTuple):
+    """Seconds of the replay from `start` to `end`, in which a share `depth` of requests ends as `how` says."""
+
+    start: float
+    end: float
+    depth: float
+    how: Literal["server", "refused", "silent"]
+
+
+def draw_outages(rng: Random, incidents: Incidents, span: float, pressed: float) -> list[Outage]:
+    """One host's outages within `span` seconds of a replay, in order; they may overlap."""
+    outages: list[Outage] = []
+    start = rng.expovariate(pressed / incidents.every)
+    while start < span:
+        length = rng.lognormvariate(log(incidents.median), SIGMA) / pressed
+        (how,) = rng.choices(list(HOW), weights=list(HOW.values()))
+        outages.append(Outage(start, start + length, rng.uniform(*DEPTHS), how))
+        start += rng.expovariate(pressed / incidents.every)
+    return outages

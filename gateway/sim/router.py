@@ -1,0 +1,42 @@
+"""Who decides in a replay: the gateway's own core under a policy, or a baseline that stands in its place.
+
+Engine ──plan, sent, ended──> Router ──> route.plan, route.fleet, route.learn
+                                └── Baseline (baselines.py): the same core's health, another order
+"""
+
+from collections.abc import Callable
+from random import Random
+
+from gateway.route.fleet import Fleet, Try
+from gateway.route.hedge import Budgets
+from gateway.route.learn import Heard, learn
+from gateway.route.plan import Plan, make_plan
+from gateway.route.signals import Book
+from gateway.sim.workload import TraceRow
+from gateway.types import Endpoint, Policy, Request
+
+
+class Router:
+    """The gateway's decision for one policy, with a fleet that knows nothing but what is published."""
+
+    def __init__(self, name: str, policy: Policy, endpoints: list[Endpoint], seed: int) -> None:
+        self.name = name
+        self.policy = policy
+        self.fleet = Fleet(endpoints)
+        self.budget = Budgets().of(policy)  # for hedges
+        self.chance: Callable[[], float] = Random(seed).random
+
+    def plan(self, request: Request, row: TraceRow, now: float, hour: int) -> Plan:
+        """Where one request goes. `row` is what it will turn out to be, which a policy never looks at."""
+        return make_plan(request, self.policy, self.fleet, now, hour, self.chance)
+
+    def sent(self, tried: Try, row: TraceRow, now: float) -> None:
+        """An attempt goes out."""
+        self.fleet.sent(tried, now)
+
+    def ended(self, tried: Try, book: Book, heard: Heard, now: float) -> None:
+        """An attempt is booked."""
+        learn(self.fleet, tried, book, heard, now, self.chance)
+
+    def __repr__(self) -> str:
+        return f"<Router {self.name}>"

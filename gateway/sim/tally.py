@@ -1,0 +1,105 @@
+"""What one replay came to: counted while it runs, told as figures at its end.
+
+`effective input price` is what a million input tokens cost after prompt caching; `blended price` is what a million
+tokens cost, input and output together. Both divide all dollars, those of failed and lost attempts included, by the
+tokens of whole answers.
+"""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from gateway.sim.fleet import SimHost
+from gateway.types import PICO, Usage
+from gateway.upstream.usage import cost
+
+PER = 1_000_000  # tokens that a price is for
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One replay. Prices in USD per 1M tokens, times in seconds, everything else a share; None where nothing was."""
+
+    effective_input_price: float | None
+    blended_price: float | None
+    cache_hit: float | None  # of the input tokens of whole answers
+    ttft_p50: float | None
+    ttft_p95: float | None
+    ttft_p99: float | None
+    success: float | None  # of requests, up to the first token
+    cut_later: float | None  # of answers that had begun
+    hedges: float | None  # second attempts, of requests
+    hedge_spend: float | None  # dollars of attempts beside which another was first, of all dollars
+    busiest: float | None  # share of all tokens that the busiest host took
+
+
+class Tally:
+    """Counts of one replay. Money in 1e-12 USD."""
+
+    def __init__(self, hosts: Sequence[SimHost]) -> None:
+        self._prices = {host.id: host.price for host in hosts}
+        self._waits = array("d")
+        self.completed = 0
+        self.broken = 0  # after their first token
+        self.given_up = 0
+        self.hedges = 0
+        self._input_spent = self._spent = self._lost = 0
+        self._prompt = self._cached = self._completion = 0  # tokens of whole answers
+        self._tokens = dict.fromkeys(self._prices, 0)  # billed, by host
+
+    def answered(self, ttft: float) -> None:
+        """A client got its first token."""
+        self._waits.append(ttft)
+
+    def attempted(self, host: str, usage: Usage, hour: int, good: bool, lost: bool) -> int:
+        """An attempt is over; `lost`: another one beside it was first. Returns what it cost."""
+        if not usage.prompt:
+            return 0
+        price = self._prices[host]
+        spent = cost(usage, price, hour)
+        self._spent += spent
+        self._input_spent += cost(Usage(usage.prompt, usage.cached), price, hour)
+        self._lost += spent * lost
+        self._tokens[host] += usage.prompt + usage.completion
+        if good:
+            self._prompt += usage.prompt
+            self._cached += usage.cached
+            self._completion += usage.completion
+        return spent
+
+    def figures(self) -> Figures:
+        begun = len(self._waits)
+        total = begun + self.given_up
+        waits = sorted(self._waits)
+        all_tokens = sum(self._tokens.values())
+        return Figures(
+            effective_input_price=_share(self._input_spent * PER / PICO, self._prompt),
+            blended_price=_share(self._spent * PER / PICO, self._prompt + self._completion),
+            cache_hit=_share(self._cached, self._prompt),
+            ttft_p50=_quantile(waits, 0.5),
+            ttft_p95=_quantile(waits, 0.95),
+            ttft_p99=_quantile(waits, 0.99),
+            success=_share(begun, total),
+            cut_later=_share(self.broken, begun),
+            hedges=_share(self.hedges, total),
+            hedge_spend=_share(self._lost, self._spent),
+            busiest=_share(max(self._tokens.values(), default=0), all_tokens),
+        )
+
+    def shares(self) -> dict[str, float]:
+        """Of all tokens, those of each host."""
+        total = sum(self._tokens.values()) or 1
+        return {host: tokens / total for host, tokens in self._tokens.items()}
+
+    def __repr__(self) -> str:
+        return f"<Tally completed={self.completed} broken={self.broken} given_up={self.given_up}>"
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float | None:
+    """The least value that at least this share does not exceed."""
+    return ordered[ceil(len(ordered) * share) - 1] if ordered else None

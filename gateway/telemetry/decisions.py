@@ -1,0 +1,71 @@
+"""How decisions turned out: hedges, regret, what was given up, and what was predicted beside what came."""
+
+from collections import Counter as Multiset
+from operator import attrgetter
+
+from prometheus_client import CollectorRegistry, Counter
+
+from gateway.route.filters import Tier
+from gateway.telemetry.instruments import BatchHistogram, grouped, observe
+from gateway.types import PICO, Row
+
+HEDGES = ("won", "lost", "failed", "cancelled")  # of a second attempt
+REASONS = ("sample", "explore", "cap")
+RATIO_BUCKETS = (0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
+_endpoint = attrgetter("endpoint")
+
+
+class Decisions:
+    """The metrics of decisions. `count` takes rows that have an endpoint."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._hedges = Counter(
+            "gateway_hedges_total", "Second attempts, by how the race went.", ("result",), registry=registry
+        )
+        self._regret = Counter(
+            "gateway_regret_usd_total",
+            "Expected dollars above the best eligible score.",
+            ("reason",),
+            registry=registry,
+        )
+        self._dollars = BatchHistogram(
+            "gateway_cost_actual_to_predicted_ratio",
+            "Dollars that an answer cost, over those that were expected.",
+            ("endpoint",),
+            buckets=RATIO_BUCKETS,
+            registry=registry,
+        )
+        self._seconds = BatchHistogram(
+            "gateway_duration_actual_to_predicted_ratio",
+            "Seconds that an answer took, over those that were expected.",
+            ("endpoint",),
+            buckets=RATIO_BUCKETS,
+            registry=registry,
+        )
+        self._relaxed = Counter(
+            "gateway_relaxed_total",
+            "Decisions without an endpoint that keeps everything, by the least that had to be given up.",
+            ("what",),
+            registry=registry,
+        )
+        for tier in (one for one in Tier if one is not Tier.GOOD):
+            self._relaxed.labels(tier.words)
+        for result in HEDGES:
+            self._hedges.labels(result)
+        for reason in REASONS:
+            self._regret.labels(reason)
+
+    def count(self, rows: list[Row]) -> None:
+        for result, number in Multiset([row.hedge for row in rows]).items():
+            if result in HEDGES:
+                self._hedges.labels(result).inc(number)
+        for row in rows:
+            if row.relaxed:
+                self._relaxed.labels(row.relaxed).inc()
+            if row.regret:
+                self._regret.labels(row.regret_reason).inc(row.regret / PICO)
+        for endpoint, own in grouped([row for row in rows if row.outcome == "ok"], _endpoint).items():
+            costs = [row.cost / row.predicted_usd for row in own if row.predicted_usd and row.usage_source == "host"]
+            times = [row.duration / row.predicted_s for row in own if row.predicted_s and not row.held]
+            observe(self._dollars, (endpoint,), costs)
+            observe(self._seconds, (endpoint,), times)

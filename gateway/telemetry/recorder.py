@@ -1,0 +1,124 @@
+"""`gateway serve --record FILE`: live traffic as a trace that `gateway whatif` replays.
+
+    {"t": 12.345, "input_tokens": 2290, "output_tokens": 316, "prefix_hashes": [81125..., 42771...]}
+
+Times, lengths and prefixes, never text. The gateway knows a prompt as one hash for each message border; a trace has one
+name for each block of 512 tokens. A block is named after the first border at or behind its end, so that two requests
+share a block exactly when both have all of it in messages that they share:
+
+    borders      a(300)      b(1100)           c(1500)
+    blocks      |-- 512: b --|-- 1024: b --|-- 1500: c --|
+
+Names are keyed hashes (BLAKE2b). The key is drawn when a recording begins and never written, so nobody can tell whether
+a prompt that he knows is in the file. Input lengths are the gateway's own estimate, because the borders are.
+
+A worker keeps what is to be written and appends it once a second, off the request path. In a `.gz` file each batch is a
+gzip member of its own, which readers join.
+"""
+
+import asyncio
+import gzip
+import hashlib
+import logging
+import os
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+
+from gateway.errors import ConfigError
+from gateway.types import Recording, Request, Row
+
+BLOCK = 512  # tokens
+NAME_BYTES = 7  # of a block's name: it stays within 64 bits
+EVERY = 1.0  # seconds
+MOST_WAITING = 10_000  # requests that a disk may be behind
+
+_log = logging.getLogger(__name__)
+_Prefix = Sequence[tuple[int, int]]
+_Note = tuple[float, int, int, _Prefix]
+
+
+def begin(path: Path) -> Recording:
+    """A new recording in a file of its own. ConfigError when the file is there already, or cannot be made."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except OSError as error:
+        raise ConfigError(f"--record {path}: {error.strerror}; name a new file in a folder that is there") from None
+    return Recording(path.absolute(), time.time(), secrets.token_bytes(32))
+
+
+def block_names(prefix: _Prefix, tokens: int, salt: bytes) -> list[int]:
+    """One name for each block of a prompt of so many tokens, as far as its prefix is known."""
+    names: list[int] = []
+    borders = iter(prefix)
+    digest, reach = next(borders, (0, 0))
+    for number, end in enumerate(range(BLOCK, tokens + BLOCK, BLOCK)):
+        while reach < min(end, tokens):
+            digest, reach = next(borders, (0, -1))
+            if reach < 0:
+                return names
+        named = digest.to_bytes(8, "big") + number.to_bytes(4, "big")
+        names.append(int.from_bytes(hashlib.blake2b(named, digest_size=NAME_BYTES, key=salt).digest(), "big"))
+    return names
+
+
+class Recorder:
+    """One worker's part of a recording."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._waiting: list[_Note] = []
+        self.lost = 0
+
+    def answered(self, request: Request, row: Row) -> None:
+        """A host has answered a request; `row` closes the exchange."""
+        if len(self._waiting) >= MOST_WAITING:
+            self._lose(1, "the disk is too slow")
+            return
+        arrived = row.at + row.duration - row.client_duration - self._recording.began
+        self._waiting.append((max(0.0, arrived), request.prompt_tokens, row.completion_tokens, request.prefix))
+
+    async def run(self) -> None:
+        """Writes once a second, until cancelled."""
+        while True:
+            await asyncio.sleep(EVERY)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Writes what waits."""
+        batch, self._waiting = self._waiting, []
+        if batch:
+            await asyncio.to_thread(self._write, batch)
+
+    def _write(self, batch: list[_Note]) -> None:
+        data = b"".join(self._line(*note) for note in batch)
+        if self._recording.path.suffix == ".gz":
+            data = gzip.compress(data)
+        try:
+            fd = os.open(self._recording.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            try:
+                os.write(fd, data)  # one write: batches of several workers never mix
+            finally:
+                os.close(fd)
+        except OSError as error:
+            self._lose(len(batch), error.strerror or "cannot be written")
+
+    def _line(self, arrived: float, prompt: int, completion: int, prefix: _Prefix) -> bytes:
+        row = {
+            "t": round(arrived, 3),
+            "input_tokens": prompt,
+            "output_tokens": completion,
+            "prefix_hashes": block_names(prefix, prompt, self._recording.salt),
+        }
+        return orjson.dumps(row) + b"\n"
+
+    def _lose(self, count: int, why: str) -> None:
+        if not self.lost:
+            _log.error("recording %s: requests are being lost: %s", self._recording.path, why)
+        self.lost += count
+
+    def __repr__(self) -> str:
+        return f"<Recorder {self._recording.path}: {len(self._waiting)} waiting, {self.lost} lost>"

@@ -1,0 +1,117 @@
+"""Broken JSON that can only have meant one thing, and what it meant.
+
+    ```json {"a": 1}```      a code fence around it
+    {"a": 1}{"a": 1}         the same twice
+    {"a": [1, 2,],}          commas before a closing bracket
+    {"a": {"b": "c"          brackets that are missing at the end of a finished answer
+
+What could have meant something else stays as it is: half a string, a number that may lack digits, two different values.
+"""
+
+import re
+from typing import Any
+
+import orjson
+
+_TOKEN = re.compile(r'["\\{}\[\]]')
+_CLOSES = {"{": "}", "[": "]"}
+_FENCED = re.compile(r"\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
+_STRING_OR_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
+_ENDS_VALUE = re.compile(r'(?:["}\]]|true|false|null)\s*\Z')
+
+
+class Brackets:
+    """Which brackets are open after so much of a JSON text, whose pieces may end anywhere."""
+
+    __slots__ = ("_in_string", "_open", "_skips", "broken", "whole")
+
+    def __init__(self) -> None:
+        self._open: list[str] = []  # what closes them
+        self._in_string = False
+        self._skips = False  # the next character is escaped
+        self.broken = False  # a bracket closes what is not open
+        self.whole = False  # the first object or list is complete
+
+    @property
+    def missing(self) -> str:
+        """The brackets that would close it; empty inside a string, because that may lack more."""
+        return "" if self._in_string or self.broken else "".join(reversed(self._open))
+
+    def feed(self, text: str) -> int:
+        """Where in `text` the first object or list ends; its length where that is still to come."""
+        at = 1 if self._skips and text else 0
+        self._skips = self._skips and not text
+        while not self.whole and (token := _TOKEN.search(text, at)) is not None:
+            at = token.end()
+            if token[0] == "\\":
+                self._skips = at == len(text)
+                at += 1
+            elif token[0] == '"':
+                self._in_string = not self._in_string
+            elif not self._in_string:
+                self._bracket(token[0])
+        return at if self.whole else len(text)
+
+    def _bracket(self, token: str) -> None:
+        if token in _CLOSES:
+            self._open.append(_CLOSES[token])
+        elif self._open and self._open[-1] == token:
+            self._open.pop()
+            self.whole = not self._open and not self.broken
+        else:
+            self.broken = True
+
+
+def healed(text: str, finished: bool) -> str | None:
+    """The JSON object or list that `text` must have meant; None where it is fine, or where that is not certain.
+
+    `finished` says that the answer was not cut off: only then a missing bracket is all that can be missing.
+    """
+    if _is_structure(text):
+        return None
+    inner = fenced[1] if (fenced := _FENCED.fullmatch(text)) else text
+    for candidate in (inner, _once(inner), _without_commas(inner), closed(inner) if finished else None):
+        if candidate is not None and _is_structure(candidate):
+            return candidate
+    return None
+
+
+def is_copy(first: str, rest: str) -> bool:
+    """Whether `rest` says the same as `first` once more, to its end or up to where it was cut."""
+    again = rest.strip()
+    return bool(again) and (first.strip().startswith(again) or _same(first, again))
+
+
+def closed(text: str) -> str | None:
+    """`text` with the brackets that it lacks; None where it may lack more than these."""
+    brackets = Brackets()
+    brackets.feed(text)
+    if not brackets.missing or not _ENDS_VALUE.search(text):
+        return None
+    whole = text + brackets.missing
+    return whole if _is_structure(whole) else None
+
+
+def _once(text: str) -> str | None:
+    end = Brackets().feed(text)
+    return text[:end] if is_copy(text[:end], text[end:]) else None
+
+
+def _without_commas(text: str) -> str:
+    return _STRING_OR_COMMA.sub(lambda found: found[1] or "", text)
+
+
+def _same(first: str, second: str) -> bool:
+    one: Any = _parsed(first)
+    return one is not None and one == _parsed(second)
+
+
+def _is_structure(text: str) -> bool:
+    return isinstance(_parsed(text), (dict, list))
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None

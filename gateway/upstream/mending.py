@@ -1,0 +1,267 @@
+"""Mends the tool calls of one answer on their way to the client, streamed or whole.
+
+    delta ──its texts──> Leak ────> text without markup        what is held back is decided where the choice ends:
+          ──its calls──> Stated ──> arguments, said once       a call that is not there yet, markup of one that is,
+                                                               brackets that are missing, or text after all
+
+Only the answer to a request with tools is followed, and JSON is healed in whole answers only, where the client asked
+for it. Whatever is changed is counted.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from gateway.upstream.dsml import Call, Leak
+from gateway.upstream.healing import healed
+from gateway.upstream.stated import Stated
+from gateway.upstream.verdict import finish
+
+HEALING = "response-healing"  # OpenRouter's name for the plugin that heals JSON
+MOST_CALLS = 256  # of one choice that are followed
+_CALLS = (b'"tool_calls":[', b'"tool_calls": [')  # inside a JSON string their quotes would be escaped
+_JSON_FORMATS = frozenset({"json_object", "json_schema"})
+_REASONING = ("reasoning_content", "reasoning", "reasoning_details")
+_WHOLE_ENDS = frozenset({"stop", "tool_calls"})
+
+
+class Repairs(msgspec.Struct, gc=False):
+    """How often something was mended in one answer, by kind."""
+
+    call: int = 0  # calls that the host had left in the text as markup
+    markup: int = 0  # markup removed beside the call that it was
+    arguments: int = 0  # calls whose JSON was completed, or said twice
+    content: int = 0  # answers in JSON taken out of a code fence, or completed
+
+
+class Mender:
+    """Follows one answer. `tools` are the names that may be called; of `choices` (`n`) so many are followed."""
+
+    __slots__ = ("_choices", "_heals", "_most", "_tools", "repairs")
+
+    def __init__(self, tools: frozenset[str], choices: int = 1, heals_json: bool = False) -> None:
+        self._tools = tools
+        self._most = choices
+        self._heals = heals_json
+        self._choices: dict[int, _Choice] = {}
+        self.repairs = Repairs()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is held back, so that events that hold no mark and no call may pass unread."""
+        return not any(choice.holds for choice in self._choices.values())
+
+    def chunk(self, payload: dict[str, Any]) -> bool:
+        """Mends one chunk of a stream in place; whether anything in it was changed."""
+        changed = False
+        for choice in payload.get("choices") or ():
+            followed = self._followed(choice)
+            if followed is None:
+                continue
+            delta = choice.get("delta") or {}
+            changed |= followed.take(delta)
+            if choice.get("finish_reason"):
+                changed |= followed.end(choice, delta)
+            choice["delta"] = delta
+        return changed
+
+    def whole(self, payload: dict[str, Any]) -> None:
+        """Mends a whole answer in place."""
+        for choice in payload["choices"]:
+            message = choice.get("message")
+            if not message:
+                continue
+            finished = finish(choice.get("finish_reason")) in _WHOLE_ENDS
+            followed = self._followed(choice)
+            if followed is not None:
+                for function in map(_function, _calls(message)):
+                    self.repairs.arguments += _heal(function, "arguments", finished)
+                followed.state(message)
+                followed.take_texts(message)
+                followed.end(choice, message)
+            if self._heals:
+                self.repairs.content += _heal(message, "content", finished)
+
+    def _followed(self, choice: dict[str, Any]) -> "_Choice | None":
+        index = choice.get("index", 0)
+        followed = self._choices.get(index)
+        if followed is None and self._tools and len(self._choices) < self._most:
+            followed = self._choices[index] = _Choice(self._tools, self.repairs)
+        return followed
+
+
+def mender(body: Mapping[str, Any]) -> Mender | None:
+    """The mender for the answer to this request, whose `tools` are a list; None where there is nothing to mend."""
+    tools = frozenset(_names(body)) if body.get("tools") and body.get("tool_choice") != "none" else frozenset()
+    heals = "plugins" in body and _wants_json(body)
+    return Mender(tools, body.get("n") or 1, heals) if tools or heals else None
+
+
+def has_calls(block: bytes) -> bool:
+    """Whether there is a structured call in a host's JSON."""
+    return _CALLS[0] in block or _CALLS[1] in block
+
+
+class _Choice:
+    """One choice of the answer."""
+
+    __slots__ = ("_at", "_content", "_field", "_over", "_reasoning", "_repairs", "_said", "_stated")
+
+    def __init__(self, tools: frozenset[str], repairs: Repairs) -> None:
+        self._repairs = repairs
+        self._content = Leak(tools)
+        self._reasoning = Leak(tools)
+        self._field = "reasoning_content"  # in which the host writes its reasoning
+        self._said = False  # whether there was content
+        self._stated: list[Stated] = []
+        self._at: dict[int, Stated] = {}  # the last one at each index
+        self._over = False
+
+    @property
+    def holds(self) -> bool:
+        return self._content.holds or self._reasoning.holds
+
+    def state(self, message: dict[str, Any]) -> None:
+        """The calls of a whole message."""
+        for function in map(_function, _calls(message)[:MOST_CALLS]):
+            self._stated.append(Stated.of(Call(str(function.get("name")), str(function.get("arguments")))))
+
+    def take(self, delta: dict[str, Any]) -> bool:
+        """Mends one delta in place; whether anything was changed."""
+        if self._over:
+            return False
+        changed = self.take_texts(delta)
+        for place, call in enumerate(_calls(delta)):
+            changed |= self._take_call(call, place)
+        return changed
+
+    def take_texts(self, delta: dict[str, Any]) -> bool:
+        """Mends the texts of a delta, or of a message, in place; whether anything was changed."""
+        changed = self._take_reasoning(delta)
+        content = delta.get("content")
+        if isinstance(content, str) and content:
+            delta["content"] = free = self._content.feed(content)
+            changed |= free != content
+            if free.strip():
+                self._said = True
+                changed |= self._reasoning.holds
+                self._think(delta, self._reasoning.end().text)  # what it thought of, it then did not do
+        return changed
+
+    def end(self, choice: dict[str, Any], delta: dict[str, Any]) -> bool:
+        """Decides on what was held back, and puts it into the last delta; whether anything was changed."""
+        if self._over:
+            return False
+        self._over = True
+        clean = finish(choice["finish_reason"]) in _WHOLE_ENDS
+        changed = self._end_arguments(delta, clean)
+        changed |= self.holds
+        stated = len(self._stated)
+        if text := self._settled(self._content, clean):
+            delta["content"] = (delta.get("content") or "") + text
+        self._think(delta, self._settled(self._reasoning, clean, self._said))
+        if len(self._stated) > stated:
+            delta["tool_calls"] = [*_calls(delta), *map(Stated.delta, self._stated[stated:], count(stated))]
+            choice["finish_reason"] = "tool_calls"
+        return changed
+
+    def _take_reasoning(self, delta: dict[str, Any]) -> bool:
+        field = next((name for name in _REASONING[:2] if delta.get(name)), None)
+        if field is None or not isinstance(text := delta[field], str):
+            return False
+        self._field = field
+        free = self._reasoning.feed(text)
+        if free == text:
+            return False
+        for name in _REASONING:  # the same text under its other names
+            delta.pop(name, None)
+        delta[field] = free
+        return True
+
+    def _think(self, delta: dict[str, Any], text: str) -> None:
+        if text:
+            delta[self._field] = (delta.get(self._field) or "") + text
+
+    def _settled(self, leak: Leak, clean: bool, was_thought: bool = False) -> str:
+        """What was held of a text that is over, where it is text; else it is among the calls.
+
+        A call that was only thought of, before an answer in words, is none.
+        """
+        held = leak.end()
+        if clean and held.calls and not was_thought:
+            missing = [call for call in held.calls if not any(stated.is_same(call) for stated in self._stated)]
+            self._stated += map(Stated.of, missing)
+            self._repairs.call += len(missing)
+            self._repairs.markup += len(missing) < len(held.calls)
+            return ""
+        if clean and held.markup and self._stated:
+            self._repairs.markup += 1
+            return ""
+        return held.text
+
+    def _take_call(self, call: dict[str, Any], place: int) -> bool:
+        function = _function(call)
+        name, piece, index = function.get("name"), function.get("arguments"), call.get("index")
+        index = index if isinstance(index, int) else place
+        stated = self._at.get(index)
+        if stated is None or (name and call.get("id") and call["id"] != stated.id):  # some hosts count all of them 0
+            if len(self._stated) == MOST_CALLS:
+                return False
+            stated = self._at[index] = Stated(str(call.get("id") or ""), str(name or ""))
+            self._stated.append(stated)
+        if not isinstance(piece, str):
+            return False
+        function["arguments"] = taken = stated.take(piece)
+        return taken != piece
+
+    def _end_arguments(self, delta: dict[str, Any], clean: bool) -> bool:
+        rests = []
+        changed = False
+        for index, stated in self._at.items():
+            rest, mended = stated.end(clean)
+            self._repairs.arguments += mended
+            changed |= mended
+            if rest:
+                rests.append({"index": index, "function": {"arguments": rest}})
+        if rests:
+            delta["tool_calls"] = [*_calls(delta), *rests]
+        return changed or bool(rests)
+
+
+def _calls(delta: dict[str, Any]) -> list[dict[str, Any]]:
+    calls = delta.get("tool_calls")
+    return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+
+
+def _function(call: dict[str, Any]) -> dict[str, Any]:
+    function = call.get("function")
+    return function if isinstance(function, dict) else {}
+
+
+def _heal(fields: dict[str, Any], name: str, finished: bool) -> bool:
+    text = fields.get(name)
+    mended = healed(text, finished) if isinstance(text, str) else None
+    if mended is not None:
+        fields[name] = mended
+    return mended is not None
+
+
+def _names(body: Mapping[str, Any]) -> Iterator[str]:
+    for tool in body["tools"]:
+        function = tool.get("function") if isinstance(tool, dict) else None
+        name = function.get("name") if isinstance(function, dict) else None
+        if isinstance(name, str):
+            yield name
+
+
+def _wants_json(body: Mapping[str, Any]) -> bool:
+    """Whether the client asked for JSON, not streamed, and for it to be healed."""
+    plugins, wanted = body.get("plugins"), body.get("response_format")
+    if body.get("stream") or not isinstance(plugins, list) or not isinstance(wanted, dict):
+        return False
+    asked = any(
+        isinstance(one, dict) and one.get("id") == HEALING and one.get("enabled") is not False for one in plugins
+    )
+    return asked and wanted.get("type") in _JSON_FORMATS

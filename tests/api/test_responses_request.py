@@ -1,0 +1,204 @@
+"""Responses requests as chat completions: what goes on, what is turned, what is refused and why."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.api.responses_request import IGNORED, REFUSED, TRANSLATED, chat_request
+from gateway.errors import BadRequest
+
+WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}}
+
+
+def request(**fields: Any) -> dict[str, Any]:
+    return chat_request({"model": "deepseek-v3.2", "input": "Hi", **fields})
+
+
+def conversation(*items: Any) -> list[dict[str, Any]]:
+    messages: list[dict[str, Any]] = request(input=list(items))["messages"]
+    return messages
+
+
+def reasoning(text: str, place: str = "content") -> dict[str, Any]:
+    other = {"summary": []} if place == "content" else {}
+    return {"type": "reasoning", "id": "rs_1", **other, place: [{"type": f"{place}_text", "text": text}]}
+
+
+def call(number: int) -> dict[str, Any]:
+    own = {"call_id": f"call_{number}", "name": "get_weather", "arguments": f'{{"day":{number}}}'}
+    return {"type": "function_call", "id": f"fc_{number}", "status": "completed", **own}
+
+
+def output(number: int, said: Any = "sunny") -> dict[str, Any]:
+    return {"type": "function_call_output", "call_id": f"call_{number}", "output": said}
+
+
+def said(text: str, role: str = "assistant") -> dict[str, Any]:
+    kind = "output_text" if role == "assistant" else "input_text"
+    return {"type": "message", "role": role, "content": [{"type": kind, "text": text}]}
+
+
+def chat_call(number: int) -> dict[str, Any]:
+    function = {"name": "get_weather", "arguments": f'{{"day":{number}}}'}
+    return {"id": f"call_{number}", "type": "function", "function": function}
+
+
+# --- fields
+
+
+def test_a_text_is_one_user_message() -> None:
+    assert request() == {"model": "deepseek-v3.2", "messages": [{"role": "user", "content": "Hi"}]}
+
+
+def test_instructions_come_first() -> None:
+    assert request(instructions="Be brief.")["messages"][0] == {"role": "system", "content": "Be brief."}
+
+
+def test_fields_that_both_have_go_on_as_they_are() -> None:
+    both = {"stream": True, "temperature": 0.5, "top_p": 0.9, "user": "u", "metadata": {"a": "b"}}
+    own = {"provider": {"order": ["a"]}, "session_id": "s", "top_k": 40}
+    assert request(**both, **own).items() >= (both | own).items()
+
+
+def test_fields_that_steer_openais_service_go_nowhere() -> None:
+    assert request(**dict.fromkeys(IGNORED, "x")) == request()
+
+
+def test_null_means_not_given() -> None:
+    names = ("instructions", "max_output_tokens", "reasoning", "temperature", "text", "tool_choice", "tools")
+    assert request(**dict.fromkeys((*names, *REFUSED))) == request()
+
+
+def test_the_limit_has_another_name() -> None:
+    assert request(max_output_tokens=7)["max_tokens"] == 7
+
+
+def test_reasoning_goes_on_without_what_is_about_the_answer() -> None:
+    assert request(reasoning={"effort": "high", "summary": "auto"})["reasoning"] == {"effort": "high"}
+    assert request(reasoning={"max_tokens": 9, "effort": None})["reasoning"] == {"max_tokens": 9}
+    assert "reasoning" not in request(reasoning={"summary": "auto"})
+
+
+def test_tools_are_nested() -> None:
+    flat = {"type": "function", "name": "f", "description": None, "parameters": WEATHER, "strict": True}
+    made = request(tools=[flat], tool_choice={"type": "function", "name": "f"}, parallel_tool_calls=False)
+    assert made["tools"] == [{"type": "function", "function": {"name": "f", "parameters": WEATHER, "strict": True}}]
+    assert made["tool_choice"] == {"type": "function", "function": {"name": "f"}}
+    assert made["parallel_tool_calls"] is False
+
+
+def test_without_tools_nothing_is_said_about_them() -> None:
+    assert request(tools=[], tool_choice="auto", parallel_tool_calls=True) == request()
+
+
+def test_the_format_of_the_text_is_the_response_format() -> None:
+    schema = {"type": "json_schema", "name": "city", "schema": WEATHER, "strict": True}
+    nested = {"name": "city", "schema": WEATHER, "strict": True}
+    assert request(text={"format": schema})["response_format"] == {"type": "json_schema", "json_schema": nested}
+    assert request(text={"format": {"type": "json_object"}})["response_format"] == {"type": "json_object"}
+    assert request(text={"format": {"type": "text"}, "verbosity": "low"}) == request()
+
+
+# --- conversations
+
+
+def test_a_tool_turn_keeps_its_reasoning_beside_its_calls() -> None:
+    made = conversation(said("Weather?", "user"), reasoning("Two days."), said("Let me see."), call(1), call(2))
+    assert made[1] == {
+        "role": "assistant",
+        "content": "Let me see.",
+        "reasoning_content": "Two days.",
+        "tool_calls": [chat_call(1), chat_call(2)],
+    }
+
+
+def test_what_a_tool_said_ends_the_turn() -> None:
+    made = conversation(reasoning("a"), call(1), output(1), reasoning("b"), call(2), output(2), said("Sunny."))
+    assert [message["role"] for message in made] == ["assistant", "tool", "assistant", "tool", "assistant"]
+    assert [message.get("reasoning_content") for message in made] == ["a", None, "b", None, None]
+    assert made[1] == {"role": "tool", "tool_call_id": "call_1", "content": "sunny"}
+
+
+def test_reasoning_is_read_from_the_summary_too() -> None:
+    assert conversation(reasoning("a", "summary"), call(1))[0]["reasoning_content"] == "a"
+
+
+def test_empty_reasoning_counts_and_sealed_reasoning_does_not() -> None:
+    empty: dict[str, Any] = {"type": "reasoning", "summary": []}
+    assert conversation(empty, call(1))[0]["reasoning_content"] == ""
+    assert "reasoning_content" not in conversation({**empty, "encrypted_content": "gAAAA"}, call(1))[0]
+
+
+def test_reasoning_that_nothing_came_of_is_left_out() -> None:
+    assert conversation(reasoning("a"), said("Hi", "user")) == [{"role": "user", "content": "Hi"}]
+
+
+def test_messages_need_no_type_and_may_hold_plain_text() -> None:
+    made = conversation({"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Hi"})
+    assert made == [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+
+
+def test_parts_of_a_question_stay_apart_and_those_of_an_answer_do_not() -> None:
+    parts = [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": "b"}]
+    answer = [{"type": "output_text", "text": "c"}, {"type": "refusal", "refusal": "d"}]
+    made = conversation({"role": "user", "content": parts}, {"role": "assistant", "content": answer}, output(1, parts))
+    assert made[0]["content"] == [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    assert made[1]["content"] == "cd"
+    assert made[2]["content"] == "a\nb"
+
+
+# --- refusals
+
+WRONG: list[tuple[dict[str, Any], str, str]] = [
+    *(({name: {"id": "x"}}, name, REFUSED[name]) for name in REFUSED),
+    ({"input": None}, "input", "a text, or a list"),
+    ({"input": []}, "input", "at least one item"),
+    ({"input": 7}, "input", "a text, or a list"),
+    ({"input": [reasoning("a")]}, "input", "no message"),
+    ({"input": ["Hi"]}, "input[0]", "an object"),
+    ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type", "`store: false`"),
+    ({"input": [{"type": "web_search_call"}]}, "input[0].type", "'web_search_call'; it must be one of message,"),
+    ({"input": [{"type": ["message"]}]}, "input[0].type", "one of message"),
+    ({"input": [{"type": "message", "role": "tool", "content": "x"}]}, "input[0].role", "developer"),
+    ({"input": [{"role": "user"}]}, "input[0].content", "a list of parts"),
+    (
+        {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
+        "input[0].content[0].type",
+        "reads text only",
+    ),
+    ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input[0].content[0].text", "a string"),
+    ({"input": [{"type": "reasoning"}]}, "input[0]", "`summary`"),
+    ({"input": [{"type": "reasoning", "summary": ["x"]}]}, "input[0]", "a list of texts"),
+    ({"input": [{**call(1), "arguments": {}}]}, "input[0].arguments", "a string"),
+    ({"input": [{**output(1), "call_id": None}]}, "input[0].call_id", "a string"),
+    ({"instructions": []}, "instructions", "a text"),
+    ({"max_output_tokens": 0}, "max_output_tokens", "positive"),
+    ({"max_output_tokens": True}, "max_output_tokens", "positive"),
+    ({"reasoning": "high"}, "reasoning", "an object"),
+    ({"text": "json"}, "text", "an object"),
+    ({"text": {"format": {"type": "xml"}}}, "text.format", "json_object"),
+    ({"text": {"format": {"type": "json_schema", "name": "a"}}}, "text.format", "`schema`"),
+    ({"text": {"format": []}}, "text.format", "json_object"),
+    ({"tools": {"a": 1}}, "tools", "a list"),
+    ({"tools": ["f"]}, "tools[0]", "functions of your own"),
+    ({"tools": [{"type": "web_search"}]}, "tools[0]", "'web_search'; there are no tools but functions"),
+    ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools[0].name", "not inside `function`"),
+    ({"tools": [{"type": "function", "name": "f"}], "tool_choice": {"type": "mcp"}}, "tool_choice", '"required"'),
+    ({"tools": [{"type": "function", "name": "f"}], "tool_choice": []}, "tool_choice", '"required"'),
+]
+
+
+@pytest.mark.parametrize(("fields", "param", "told"), WRONG)
+def test_what_is_wrong_is_named_with_what_would_be_right(fields: dict[str, Any], param: str, told: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        request(**fields)
+    assert caught.value.param == param
+    assert told in caught.value.message
+
+
+def test_the_documentation_names_every_field_that_is_not_taken() -> None:
+    chapter = (Path(__file__).parents[2] / "docs" / "api.md").read_text().partition("## OpenAI's Responses")[2]
+    told = set(re.findall(r"`([a-z_]+)`", chapter.partition("\n## ")[0]))
+    assert sorted((REFUSED.keys() | IGNORED | TRANSLATED) - told) == ["text"]  # told as `text.format`

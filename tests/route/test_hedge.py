@@ -1,0 +1,264 @@
+"""What hedging may cost, and whom it asks."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.route.fleet import Fleet
+from gateway.route.hedge import KEPT, LATE_OVER, Budget, Budgets, at_stake, delay, rival
+from gateway.route.plan import Choice
+from gateway.types import Delay, Hedge, Limits, Policy, Price, Priors
+from tests.route.playbook import IN_ORDER
+from tests.route.world import NOW, attempt, endpoint, fail, fresh, plan, request, teach
+
+HEDGE = Hedge(Delay(seconds=1.0), 0.03, 0.01)
+GENEROUS = Hedge(Delay(seconds=1.0), 1.0, 1.0)
+
+
+def rich(rule: Hedge = GENEROUS) -> Budget:
+    """A budget that has saved a dollar and a few hedges."""
+    budget = Budget(rule)
+    for _ in range(5):
+        budget.asked()
+        budget.spent(1.0)
+    return budget
+
+
+def requests_until_allowed(budget: Budget) -> int:
+    for number in range(1, 1_000):
+        budget.asked()
+        if budget.allows():
+            return number
+    raise AssertionError("never")
+
+
+# --- the shares -------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.floats(0.001, 1.0),
+    st.floats(0.001, 1.0),
+    st.lists(st.tuples(st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.floats(0.0, 1.0)), max_size=200),
+)
+def test_neither_share_is_ever_exceeded(share: float, spend: float, story: list[tuple[float, float, float]]) -> None:
+    """Requests of any cost, each hedged if it may be, and losers that bill at most what was at stake."""
+    budget = Budget(Hedge(Delay(seconds=1.0), share, spend))
+    hedges = 0
+    spent = lost = 0.0
+    for asked, (cost, stake, billed) in enumerate(story, 1):
+        budget.asked()
+        if budget.allows() and budget.affords(stake):
+            budget.sent(stake)
+            hedges += 1
+            budget.spent(stake * billed)
+            budget.settled(stake, stake * billed)
+            spent += stake * billed
+            lost += stake * billed
+        budget.spent(cost)
+        spent += cost
+        assert hedges <= share * asked + 1e-9
+        assert lost <= spend * spent + 1e-9
+
+
+@pytest.mark.parametrize(("share", "first"), [(1.0, 1), (0.03, 35), (0.01, 103)])
+def test_a_share_is_saved_up_before_it_is_used(share: float, first: int) -> None:
+    assert requests_until_allowed(Budget(Hedge(Delay(seconds=1.0), share, 1.0))) == first
+
+
+def test_a_small_share_is_saved_up_too() -> None:
+    assert 900 < requests_until_allowed(Budget(Hedge(Delay(seconds=1.0), 0.0011, 1.0))) < 1_000
+
+
+def test_no_share_allows_nothing() -> None:
+    budget = Budget(Hedge(Delay(seconds=1.0), 0.0, 0.0))
+    for _ in range(100):
+        budget.asked()
+        budget.spent(1.0)
+    assert not budget.allows()
+    assert not budget.affords(1e-9)
+    assert budget.affords(0.0), "what costs nothing is no spend"
+
+
+def test_savings_are_worth_a_few_hedges_at_most() -> None:
+    budget = Budget(HEDGE)
+    for _ in range(10_000):
+        budget.asked()
+        budget.spent(0.001)
+    sent = 0
+    while budget.allows():
+        budget.sent(0.0)
+        sent += 1
+    assert sent <= KEPT
+    assert not budget.affords(0.001 * KEPT * 1.01)
+    assert budget.affords(0.001 * KEPT * 0.9)
+
+
+def test_what_is_at_stake_is_set_aside_until_the_bill_is_known() -> None:
+    budget = rich()
+    before = 1.0
+    assert budget.affords(before)
+    while budget.affords(before):
+        budget.sent(before)
+    budget.settled(before, 0.0)
+    assert budget.affords(before)
+
+
+def test_a_loser_that_billed_more_is_paid_off_before_the_next_hedge() -> None:
+    budget = Budget(GENEROUS)
+    budget.spent(1.0)
+    budget.sent(1.0)
+    budget.settled(1.0, 3.0)
+    budget.spent(2.0)
+    assert not budget.affords(0.01)
+    budget.spent(0.1)
+    assert budget.affords(0.01)
+
+
+def test_nothing_is_hedged_while_a_large_part_is_late() -> None:
+    budget = Budget(GENEROUS)
+    for _ in range(round(LATE_OVER)):
+        budget.asked()
+        budget.late()
+    assert not budget.allows()
+    for _ in range(round(LATE_OVER)):
+        budget.asked()
+        budget.asked()
+    assert budget.allows()
+
+
+def test_a_low_quantile_expects_many_to_be_late() -> None:
+    budget = Budget(replace(GENEROUS, after=Delay(quantile=0.5)))
+    for number in range(round(10 * LATE_OVER)):
+        budget.asked()
+        if number % 2:
+            budget.late()
+    assert budget.allows()
+
+
+# --- whose budget -----------------------------------------------------------------------------------------------
+
+
+def test_a_policy_that_does_not_hedge_has_no_budget() -> None:
+    assert Budgets().of(Policy("p")) is None
+
+
+def test_a_budget_outlives_a_reload_of_its_policy() -> None:
+    budgets = Budgets()
+    policy = Policy("p", hedge=HEDGE)
+    budget = budgets.of(policy)
+    assert budget is not None
+    assert budgets.of(policy) is budget
+    changed = replace(policy, hedge=replace(HEDGE, max_share=0.5))
+    assert budgets.of(changed) is budget
+    assert budget.rule.max_share == 0.5
+    assert budgets.of(replace(policy, name="other")) is not budget
+
+
+# --- when -------------------------------------------------------------------------------------------------------
+
+
+def only(fleet: Fleet, **asked: int) -> Choice:
+    return plan(fleet, request(**asked), IN_ORDER).ranked[0]
+
+
+def test_a_time_is_a_time() -> None:
+    assert delay(HEDGE, only(Fleet([endpoint()]))) == 1.0
+
+
+def test_a_quantile_is_the_endpoints_own_at_that_size() -> None:
+    fleet = Fleet([endpoint()])
+    teach(fleet, "a/fp8", [1.0] * 90 + [4.0] * 10)
+    teach(fleet, "a/fp8", [9.0] * 100, prompt_tokens=20_000)
+    fresh(fleet.states["a/fp8"], NOW)
+    p97, p80 = Hedge(Delay(quantile=0.97)), Hedge(Delay(quantile=0.80))
+    assert delay(p97, only(fleet)) == pytest.approx(4.0, rel=0.1)
+    assert delay(p80, only(fleet)) == pytest.approx(1.0, rel=0.1)
+    assert delay(p97, only(fleet, prompt_tokens=20_000)) == pytest.approx(9.0, rel=0.1)
+
+
+def test_a_quantile_follows_what_is_learned() -> None:
+    fleet = Fleet([endpoint()])
+    state = fleet.states["a/fp8"]
+    teach(fleet, "a/fp8", [1.0] * 30)
+    fresh(state, NOW)
+    rule = Hedge(Delay(quantile=0.9))
+    assert delay(rule, only(fleet)) == pytest.approx(1.0, rel=0.1)
+    teach(fleet, "a/fp8", [5.0] * 300)
+    fresh(state, NOW + 1)
+    assert delay(rule, only(fleet)) == pytest.approx(5.0, rel=0.1)
+
+
+def test_an_unknown_quantile_is_the_expected_95th() -> None:
+    choice = only(Fleet([endpoint(priors=Priors(ttft_p50=2.0))]))
+    assert delay(Hedge(Delay(quantile=0.97)), choice) == choice.state.ttft_p95[choice.parts.size] > 2.0
+
+
+# --- who --------------------------------------------------------------------------------------------------------
+
+
+def beside(fleet: Fleet, budget: Budget | None = None) -> str | None:
+    """Who is asked beside the first."""
+    first, *others = plan(fleet, request(), IN_ORDER).ranked
+    choice = rival(tuple(others), first, IN_ORDER, budget or rich(), NOW)
+    return None if choice is None else choice.endpoint.id
+
+
+def named(name: str, ttft: float, price: float = 1.0, **about: object) -> object:
+    return endpoint(name, price=Price(price, price), priors=Priors(ttft_p50=ttft), **about)
+
+
+def fleet_of(*endpoints: object) -> Fleet:
+    return Fleet(endpoints)  # type: ignore[arg-type]
+
+
+def test_the_soonest_to_begin_is_asked_not_the_next_cheapest() -> None:
+    assert beside(fleet_of(named("a", 1.0), named("b", 9.0, 2.0), named("c", 0.5, 3.0))) == "c"
+
+
+def test_one_that_the_budget_cannot_pay_is_not_asked() -> None:
+    fleet = fleet_of(named("a", 1.0), named("b", 9.0, 2.0), named("c", 0.5, 30_000.0))
+    assert beside(fleet) == "b"
+    assert beside(fleet, Budget(GENEROUS)) is None, "nothing was saved"
+
+
+def test_what_the_late_one_may_bill_counts_as_well() -> None:
+    fleet = fleet_of(named("a", 1.0, 10.0), named("b", 1.0, 20.0))
+    poor = Budget(GENEROUS)
+    poor.asked()
+    poor.spent(0.015)  # 1,000 tokens cost 0.01 at the one, 0.02 at the other
+    assert beside(fleet, poor) is None
+    poor.spent(0.01)
+    assert beside(fleet, poor) == "b"
+
+
+def test_a_host_that_bills_cancelled_answers_puts_the_whole_answer_at_stake() -> None:
+    stops, bills = (
+        plan(Fleet([endpoint(cancel=habit)]), request(), IN_ORDER).ranked[0] for habit in ("stops", "bills")
+    )
+    assert at_stake(stops) == stops.parts.input_usd
+    assert at_stake(bills) == bills.parts.usd > at_stake(stops)
+
+
+def test_a_rate_limited_endpoint_is_not_asked() -> None:
+    fleet = fleet_of(named("a", 1.0), named("b", 1.0, 2.0))
+    fail(fleet, attempt(fleet, "b"), "rate_limited", NOW, retry_after=30.0)
+    assert beside(fleet) is None
+
+
+def test_one_at_its_concurrency_is_not_asked() -> None:
+    fleet = fleet_of(named("a", 1.0), named("b", 1.0, 2.0, limits=Limits(concurrency=1)))
+    assert beside(fleet) == "b"
+    first, *others = plan(fleet, request(), IN_ORDER).ranked
+    attempt(fleet, "b")
+    assert rival(tuple(others), first, IN_ORDER, rich(), NOW) is None, "it has become busy since it was planned"
+
+
+def test_one_that_often_fails_is_not_asked() -> None:
+    fleet = fleet_of(named("a", 1.0), named("b", 1.0, 2.0))
+    assert beside(fleet) == "b"
+    for _ in range(4):
+        fail(fleet, attempt(fleet, "b"), "server", NOW)
+    fresh(fleet.states["b"], NOW)
+    assert beside(fleet) is None

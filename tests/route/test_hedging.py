@@ -1,0 +1,390 @@
+"""A second attempt beside a late one: exchanges as scripts, then any events at all against the budget."""
+
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.route.exchange import Exchange
+from gateway.route.fleet import Fleet
+from gateway.route.hedge import Budget
+from gateway.route.signals import (
+    Abandon,
+    Book,
+    Break,
+    Cancel,
+    ClientLeft,
+    Clock,
+    Command,
+    Commit,
+    Complete,
+    Event,
+    Expired,
+    Failed,
+    Finished,
+    FirstToken,
+    GiveUp,
+    Send,
+    SetClock,
+    Started,
+)
+from gateway.types import Attempts, Delay, Failure, Fault, Hedge, Policy, Price
+from tests.route.playbook import IN_ORDER, Playbook
+from tests.route.world import endpoint, plan, request
+
+RULE = Hedge(Delay(seconds=2.0), 1.0, 1.0)
+POLICY = replace(IN_ORDER, hedge=RULE)
+ONCE = replace(POLICY, attempts=Attempts(max=1))
+
+
+def saved(rule: Hedge = RULE) -> Budget:
+    budget = Budget(rule)
+    budget.asked()
+    budget.spent(1.0)
+    return budget
+
+
+def failed(attempt: int, fault: Fault, now: float = 4.0) -> Failed:
+    return Failed(attempt, Failure(fault, "no"), now)
+
+
+def late(*names: str, policy: Policy = POLICY) -> Playbook:
+    """A streamed exchange whose first attempt has just become late."""
+    return (
+        Playbook(*names, policy=policy, budget=saved(policy.hedge))
+        >> Started(0.0)
+        << "send 1 to a, clock hedge 2, clock keepalive 10"
+        >> Expired("hedge", 1, 2.0)
+    )
+
+
+def hedged(*names: str, policy: Policy = POLICY) -> Playbook:
+    """One whose second attempt runs beside the first."""
+    return late(*names, policy=policy) << "clock first_token 8, send 2 to b, clock first_token 10"
+
+
+# --- the race ---------------------------------------------------------------------------------------------------
+
+
+def test_the_second_wins() -> None:
+    assert (
+        hedged("a", "b", "c")
+        >> FirstToken(2, 3.0)
+        << "commit 2, cancel 1, book 1 cancelled (beaten), clock gap 30"
+        >> Finished(2, 4.0)
+        << "book 2 ok (won), complete 2"
+    )
+
+
+def test_the_first_wins_after_all() -> None:
+    assert (
+        hedged("a", "b", "c")
+        >> FirstToken(1, 3.0)
+        << "commit 1, cancel 2, book 2 cancelled (lost), clock gap 30"
+        >> FirstToken(2, 3.1)
+        >> Finished(2, 3.2)
+        >> Finished(1, 4.0)
+        << "book 1 ok, complete 1"
+    )
+
+
+def test_the_second_wins_and_breaks() -> None:
+    assert (
+        hedged("a", "b", "c")
+        >> FirstToken(2, 3.0)
+        << "commit 2, cancel 1, book 1 cancelled (beaten), clock gap 30"
+        >> failed(2, "cut")
+        << "cancel 2, book 2 cut (won), break 2 cut"
+    )
+
+
+def test_one_that_ends_without_a_first_token_is_first_as_well() -> None:
+    assert (
+        hedged("a", "b", "c")
+        >> Finished(1, 3.0)
+        << "commit 1, cancel 2, book 2 cancelled (lost), book 1 ok, complete 1"
+    )
+
+
+# --- failures ---------------------------------------------------------------------------------------------------
+
+
+def test_a_second_that_fails_leaves_the_first() -> None:
+    assert (
+        hedged("a", "b", "c")
+        >> failed(2, "server")
+        << "cancel 2, book 2 server (failed)"
+        >> FirstToken(1, 5.0)
+        << "commit 1, clock gap 30"
+    )
+
+
+def test_a_first_that_fails_leaves_the_second() -> None:
+    assert (
+        hedged("a", "b", "c")
+        >> failed(1, "server")
+        << "cancel 1, book 1 server"
+        >> FirstToken(2, 5.0)
+        << "commit 2, clock gap 30"
+        >> Finished(2, 6.0)
+        << "book 2 ok (won), complete 2"
+    )
+
+
+def test_when_both_have_failed_the_next_is_tried_and_not_hedged_again() -> None:
+    assert (
+        hedged("a", "b", "c", "d")
+        >> failed(1, "server")
+        << "cancel 1, book 1 server"
+        >> failed(2, "server")
+        << "cancel 2, book 2 server (failed), send 3 to c, clock first_token 10"
+    )
+
+
+def test_when_both_have_failed_and_nothing_is_left_it_gives_up() -> None:
+    assert (
+        late("a", "b")
+        << "clock first_token 8, send 2 to b, clock first_token 58"
+        >> failed(2, "server")
+        << "cancel 2, book 2 server (failed)"
+        >> Expired("first_token", 1, 10.0)
+        << "cancel 1, book 1 timeout_first_token, give up b:server a:timeout_first_token"
+    )
+
+
+def test_a_first_without_a_token_in_time_leaves_the_second() -> None:
+    assert (
+        hedged("a", "b", "c")
+        >> Expired("first_token", 1, 10.0)
+        << "cancel 1, book 1 timeout_first_token"
+        >> Expired("first_token", 2, 12.0)
+        << "cancel 2, book 2 timeout_first_token (failed), send 3 to c, clock first_token 48"
+    )
+
+
+@pytest.mark.parametrize(
+    ("attempt", "other"), [(1, "cancel 2, book 2 cancelled (cancelled)"), (2, "cancel 1, book 1 cancelled")]
+)
+def test_a_malformed_request_ends_both(attempt: int, other: str) -> None:
+    name = "ab"[attempt - 1]
+    result = " (failed)" if attempt == 2 else ""
+    assert (
+        hedged("a", "b", "c")
+        >> failed(attempt, "malformed")
+        << f"cancel {attempt}, book {attempt} malformed{result}, {other}, give up {name}:malformed"
+    )
+
+
+def test_two_rejections_are_the_answer() -> None:
+    assert (
+        hedged("a", "b", "c")
+        >> failed(2, "rejected")
+        << "cancel 2, book 2 rejected (failed)"
+        >> failed(1, "rejected")
+        << "cancel 1, book 1 rejected, give up b:rejected a:rejected"
+    )
+
+
+# --- the client -------------------------------------------------------------------------------------------------
+
+
+def test_the_client_leaves_while_both_run() -> None:
+    assert (
+        hedged("a", "b", "c")
+        >> ClientLeft(3.0)
+        << "cancel 1, book 1 cancelled, cancel 2, book 2 cancelled (cancelled), abandon"
+    )
+
+
+def test_the_client_leaves_after_the_second_has_won() -> None:
+    assert (
+        hedged("a", "b", "c")
+        >> FirstToken(2, 3.0)
+        << "commit 2, cancel 1, book 1 cancelled (beaten), clock gap 30"
+        >> ClientLeft(3.5)
+        << "cancel 2, book 2 cancelled (won), abandon"
+    )
+
+
+def test_the_client_is_kept_alive_while_both_run() -> None:
+    assert hedged("a", "b", "c") >> Expired("keepalive", 0, 10.0) << "keep alive, clock keepalive 10"
+
+
+# --- where there is none ----------------------------------------------------------------------------------------
+
+
+def test_a_policy_without_a_budget_waits() -> None:
+    assert Playbook("a", "b") >> Started(0.0) << "send 1 to a, clock first_token 10, clock keepalive 10"
+
+
+def test_a_whole_answer_is_never_hedged() -> None:
+    script = Playbook("a", "b", policy=POLICY, budget=saved(), stream=False, max_tokens=150)
+    assert script >> Started(0.0) << "send 1 to a, clock first_token 40"
+
+
+def test_a_policy_of_one_attempt_never_hedges() -> None:
+    script = Playbook("a", "b", policy=ONCE, budget=saved())
+    assert script >> Started(0.0) << "send 1 to a, clock first_token 60, clock keepalive 10"
+
+
+def test_the_last_endpoint_is_not_hedged() -> None:
+    script = Playbook("a", policy=POLICY, budget=saved())
+    assert script >> Started(0.0) << "send 1 to a, clock first_token 60, clock keepalive 10"
+
+
+def test_a_delay_beyond_the_first_token_clock_is_none() -> None:
+    patient = replace(POLICY, hedge=replace(RULE, after=Delay(seconds=10.0)))
+    script = Playbook("a", "b", policy=patient, budget=saved(patient.hedge))
+    assert script >> Started(0.0) << "send 1 to a, clock first_token 10, clock keepalive 10"
+
+
+def test_an_empty_budget_only_waits_on() -> None:
+    assert (
+        Playbook("a", "b", policy=POLICY, budget=Budget(replace(RULE, max_share=0.0)))
+        >> Started(0.0)
+        << "send 1 to a, clock hedge 2, clock keepalive 10"
+        >> Expired("hedge", 1, 2.0)
+        << "clock first_token 8"
+        >> Expired("hedge", 1, 2.0)
+        >> Expired("first_token", 1, 10.0)
+        << "cancel 1, book 1 timeout_first_token, send 2 to b, clock first_token 50"
+    )
+
+
+def test_a_late_second_try_may_be_hedged_where_the_first_failed_at_once() -> None:
+    assert (
+        Playbook("a", "b", "c", policy=POLICY, budget=saved())
+        >> Started(0.0)
+        << "send 1 to a, clock hedge 2, clock keepalive 10"
+        >> failed(1, "refused", 0.1)
+        << "cancel 1, book 1 refused, send 2 to b, clock hedge 2"
+        >> Expired("hedge", 1, 2.0)
+        >> Expired("hedge", 2, 2.1)
+        << "clock first_token 8, send 3 to c, clock first_token 57.9"
+    )
+
+
+# --- any events, many exchanges, one budget ---------------------------------------------------------------------
+
+moments = st.floats(0.0, 30.0)
+numbers = st.integers(0, 5)
+faults = st.sampled_from(sorted(get_args(Fault)))
+events = st.one_of(
+    st.builds(FirstToken, numbers, moments),
+    st.builds(Finished, numbers, moments),
+    st.builds(lambda attempt, fault, now: Failed(attempt, Failure(fault, "no"), now), numbers, faults, moments),
+    st.builds(Expired, st.sampled_from(get_args(Clock)), numbers, moments),
+    st.builds(ClientLeft, moments),
+)
+LATE = Expired("hedge", 1, 2.0)
+
+
+@dataclass
+class Total:
+    """What all exchanges of one policy came to."""
+
+    asked: int = 0
+    hedges: int = 0
+    spent: float = 0.0
+    lost: float = 0.0
+
+    def check(self, rule: Hedge) -> None:
+        assert self.hedges <= rule.max_share * self.asked + 1e-9
+        assert self.lost <= rule.max_spend * self.spent + 1e-9
+
+
+@dataclass
+class Watched:
+    """One exchange, its commands checked as they come. A cancelled attempt bills its share of what was at stake."""
+
+    exchange: Exchange
+    total: Total
+    billed: float
+    running: dict[int, Send] = field(default_factory=dict)
+    clocks: dict[int, Clock] = field(default_factory=dict)
+    sent: int = 0
+    commits: int = 0
+    ends: int = 0
+
+    def feed(self, event: Event) -> None:
+        for command in self.exchange.on(event):
+            assert not self.ends, f"{command} after the end"
+            self.take(command)
+        assert len(self.running) <= 2
+        assert self.running.keys() == self.clocks.keys(), "each that runs has one clock"
+        assert not self.ends or not self.running, "every Send has its Book"
+        assert self.ends or self.exchange.phase == "new" or self.running, "nothing runs, and nothing ended"
+        self.total.check(RULE_OF_SHARES)
+
+    def take(self, command: Command) -> None:
+        match command:
+            case Send(attempt, _, tried, hedge):
+                self.sent += 1
+                assert attempt == self.sent <= self.exchange.plan.policy.attempts.max
+                assert hedge == bool(self.running)
+                assert tried.deadline > 0
+                assert not self.commits
+                self.running[attempt] = command
+                self.total.hedges += hedge
+            case SetClock(clock, attempt, seconds):
+                assert seconds > 0
+                if attempt:
+                    self.clocks[attempt] = clock
+            case Cancel(attempt):
+                del self.clocks[attempt]
+            case Book(attempt, failure, cancelled, result):
+                self.book(command, self.running.pop(attempt))
+                self.clocks.pop(attempt, None)
+                assert failure is None or not cancelled
+                assert result != "beaten" or (cancelled and not failure)
+            case Commit(attempt):
+                self.commits += 1
+                assert self.commits == 1
+                assert attempt in self.running
+            case Complete() | Break() | GiveUp() | Abandon():
+                self.ends += 1
+                assert not isinstance(command, Complete | Break) or self.commits
+                assert not isinstance(command, GiveUp) or not self.commits
+
+    def book(self, book: Book, send: Send) -> None:
+        assert send.hedge == (book.hedge in ("won", "lost", "failed", "cancelled"))
+        whole = send.choice.parts.input_usd
+        cost = whole * self.billed if book.cancelled else 0.0 if book.failure else whole
+        self.total.spent += cost
+        self.total.lost += cost if book.hedge not in ("", "won") else 0.0
+        self.exchange.paid(book, cost)
+
+
+RULE_OF_SHARES = Hedge(Delay(seconds=2.0), 0.5, 0.3)
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.floats(0.0, 1.0), st.lists(events, max_size=8)), max_size=25),
+    st.randoms(use_true_random=False),
+)
+def test_any_events_keep_the_budget_and_end_every_attempt_once(
+    stories: list[tuple[int, float, list[Event]]], order: Random
+) -> None:
+    budget, total = Budget(RULE_OF_SHARES), Total(asked=10, spent=0.1)
+    for _ in range(total.asked):
+        budget.asked()
+        budget.spent(total.spent / total.asked)
+    policy = replace(IN_ORDER, hedge=RULE_OF_SHARES)
+    fleet = Fleet(endpoint(name, price=Price(place, place)) for place, name in enumerate("abcd", 1))
+    asked = request()
+    under_way: list[Watched] = []
+    for most, billed, noise in stories:
+        limited = replace(policy, attempts=Attempts(max=most))
+        watched = Watched(Exchange(asked, plan(fleet, asked, limited), budget), total, billed)
+        total.asked += 1
+        under_way.append(watched)
+        for event in (Started(0.0), LATE, *noise):
+            watched.feed(event)
+            order.choice(under_way).feed(order.choice([*noise, LATE]))
+    for watched in under_way:
+        watched.feed(ClientLeft(100.0))
+        assert watched.ends == 1

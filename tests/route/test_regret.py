@@ -1,0 +1,120 @@
+"""What a choice is expected to cost above the best one, and to what that is due."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.route.fleet import Fleet, Try
+from gateway.route.regret import regret
+from gateway.route.told import LONGEST_LINE, briefly
+from gateway.types import Cap, Limits, Pick, Policy, Price, Require, Score
+from tests.route.world import attempt, endpoint, fail, plan, request
+
+CHEAP = Score(value_of_time=0.0)
+SAMPLE = Policy("p", score=CHEAP, pick=Pick("sample", edge=1.0, explore=0.0))
+
+
+def fleet(*prices: float) -> Fleet:
+    return Fleet(endpoint(name, price=Price(price, price)) for name, price in zip("abcdef", prices, strict=False))
+
+
+def test_the_best_is_not_regretted() -> None:
+    assert regret(plan(fleet(1.0, 1.5), policy=SAMPLE, chance=lambda: 0.0)) == (0.0, "")
+
+
+def test_a_draw_costs_the_difference_of_the_scores() -> None:
+    drawn = plan(fleet(1.0, 1.5), policy=SAMPLE, chance=lambda: 0.999)
+    first, second = drawn.ranked
+    assert (first.endpoint.id, second.endpoint.id) == ("b", "a")
+    assert regret(drawn) == (first.score - second.score, "sample")
+
+
+def test_trying_another_costs_too() -> None:
+    policy = replace(SAMPLE, pick=Pick("best", explore=1.0))
+    tried = plan(fleet(1.0, 1.1), policy=policy, chance=lambda: 0.999)
+    usd, reason = regret(tried)
+    assert tried.picked == reason == "explore"
+    assert usd == tried.ranked[0].score - tried.ranked[1].score > 0
+
+
+def test_a_worse_tier_is_not_eligible() -> None:
+    """The cheaper endpoint asked to wait: nothing was given up that could be had."""
+    two = fleet(1.0, 1.5)
+    fail(two, attempt(two, "a"), "rate_limited", 1_000.0, retry_after=30.0)
+    busy = plan(two, policy=SAMPLE)
+    assert busy.ranked[0].endpoint.id == "b"
+    assert regret(busy) == (0.0, "")
+
+
+def test_an_order_is_not_a_choice_by_score() -> None:
+    policy = replace(SAMPLE, pick=Pick("order", order=("b",)))
+    assert regret(plan(fleet(1.0, 1.5), policy=policy)) == (0.0, "")
+
+
+def test_nothing_left_is_nothing_regretted() -> None:
+    assert regret(plan(Fleet(), policy=SAMPLE)) == (0.0, "")
+
+
+def test_one_that_is_above_its_share_is_the_caps_regret() -> None:
+    capped = Policy("p", score=CHEAP, pick=Pick("best", explore=0.0), cap=Cap(share=0.5))
+    two = fleet(1.0, 1.5)
+    for _ in range(200):
+        asked = request(prompt_tokens=100_000)
+        decided = plan(two, asked, capped)
+        chosen = decided.ranked[0]
+        if chosen.endpoint.id == "b":
+            break
+        two.sent(Try(chosen.state, asked, decided.demand, chosen.parts, 10.0), 1_000.0)
+    usd, reason = regret(decided)
+    assert reason == "cap"
+    assert usd == pytest.approx(0.05, rel=0.2), "100,000 tokens at half a dollar more"
+
+
+@given(
+    st.lists(st.floats(0.1, 10.0), min_size=1, max_size=6),
+    st.sampled_from(["sample", "best"]),
+    st.floats(0.0, 1.0),
+    st.floats(0.0, 0.999),
+    st.booleans(),
+)
+def test_regret_is_never_negative_and_has_a_reason(
+    prices: list[float], how: str, explore: float, chance: float, cap: bool
+) -> None:
+    policy = Policy("p", pick=Pick(how, 1.0, explore), cap=Cap(share=0.4 if cap else 1.0))  # type: ignore[arg-type]
+    usd, reason = regret(plan(fleet(*prices), policy=policy, chance=lambda: chance))
+    assert usd >= 0
+    assert bool(usd) == bool(reason)
+
+
+# --- in one line ------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_in_one_line() -> None:
+    two = Fleet([endpoint("a/fp8"), endpoint("b/fp8", limits=Limits(concurrency=0)), endpoint("c", context=10)])
+    line = briefly(plan(two, policy=SAMPLE)).decode("ascii")
+    picked, first, second, out = line.split("; ")
+    assert picked == "only"
+    assert first.startswith("a/fp8 $0.000")
+    assert first.endswith("s 0%")
+    assert second.startswith("b/fp8 ")
+    assert out == "not c (context)"
+
+
+def test_what_was_given_up_is_said() -> None:
+    busy = Fleet([endpoint("a", limits=Limits(concurrency=0))])
+    assert briefly(plan(busy, policy=SAMPLE)).startswith(b"only, relaxed: ")
+
+
+def test_nothing_left_in_one_line() -> None:
+    nobody = plan(fleet(1.0), policy=replace(SAMPLE, require=Require(only=("z",))))
+    assert briefly(nobody) == b"none; not a (require.only)"
+
+
+@given(st.lists(st.text("abcé/", min_size=1, max_size=200), unique=True, max_size=30))
+def test_the_line_is_short_whatever_the_names(names: list[str]) -> None:
+    line = briefly(plan(Fleet(endpoint(name) for name in names), policy=SAMPLE))
+    assert len(line) <= LONGEST_LINE
+    assert line.isascii()
+    assert b"\n" not in line

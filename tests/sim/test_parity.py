@@ -1,0 +1,154 @@
+"""One core, two shells: the live proxy before hosts on sockets decides and books as the simulator does.
+
+    rows ──> Engine ── Router ── Behaviour                     virtual time
+         └─> Proxy ── transport ══ HTTP ══ hosts ── Behaviour  a clock that stands at each row's time
+
+Hosts answer in no time at all in both, so that the times on which decisions rest agree.
+"""
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import msgspec
+import pytest
+
+from gateway.route.fleet import Fleet, Try
+from gateway.sim.behaviour import Behaviour, Course
+from gateway.sim.engine import Engine, requests
+from gateway.sim.fleet import Rates, SimHost, Spread, Wait
+from gateway.sim.router import Router
+from gateway.sim.workload import TraceRow, read_trace, spread
+from gateway.types import Cap, Endpoint, Pick, Policy, Price, PromptCache, Request, Row, Score
+from gateway.upstream.dialects import Address
+from tests.proxy.world import MODEL, World, Written
+from tests.support.host import Out, Received, Script, ScriptedHost, answers, chunks, streams, usage
+
+SEED = 7
+ROWS = 120
+POLICIES = [
+    Policy("sampled", pick=Pick(how="sample", edge=0.5, explore=0.1)),
+    Policy("floor", score=Score(value_of_time=0.0), pick=Pick(how="best", explore=0.0)),
+    Policy("capped", score=Score(value_of_time=0.0), pick=Pick(how="best", explore=0.0), cap=Cap(share=0.4)),
+]
+
+
+class Went(NamedTuple):
+    """One attempt."""
+
+    request: str
+    endpoint: str
+    ok: bool
+    cached: int
+    cost: int
+
+
+class Instant(Behaviour):
+    """Hosts whose answers, and refusals, take no time."""
+
+    def ask(self, name: str, number: int, row: TraceRow, now: float) -> Course:
+        course = super().ask(name, number, row, now)
+        first = 0.0 if course.failure is None else course.first
+        return msgspec.structs.replace(course, first=first, last=0.0)
+
+
+def host(name: str, price: float, cached: float, errors: float = 0.1) -> SimHost:
+    none = Rates(rate_limited=0.0, server_error=errors, cut=0.0)
+    return SimHost(name, name, Price(price, 0.4, cached), Wait(1.0, 1.5), Spread(30, 40), 0.99, none, cache_ttl=60.0)
+
+
+HOSTS = [host("a", 0.25, 0.05), host("b", 0.22, 0.22), host("c", 0.28, 0.03), host("d", 0.2, 0.1, errors=0.6)]
+
+
+def endpoint(one: SimHost, url: str = "http://127.0.0.1:1") -> Endpoint:
+    return Endpoint(one.id, one.id, f"{url}/v1", "m", price=one.price, cache=PromptCache(True, one.cache_ttl))
+
+
+def workload() -> list[TraceRow]:
+    return spread(read_trace(limit=ROWS), SEED)
+
+
+def behaviour() -> Behaviour:
+    return Instant(HOSTS, SEED, 0.0, 0.0)
+
+
+def simulated(policy: Policy, rows: Sequence[TraceRow]) -> tuple[list[tuple[str, str]], Engine]:
+    """(request, endpoint) of every attempt, and the replay."""
+    sent: list[tuple[str, str]] = []
+
+    class Noted(Router):
+        def sent(self, tried: Try, row: TraceRow, now: float) -> None:
+            sent.append((tried.request.id, tried.state.endpoint.id))
+            super().sent(tried, row, now)
+
+    engine = Engine(rows, requests(rows, MODEL), Noted("core", policy, list(map(endpoint, HOSTS)), SEED), behaviour())
+    engine.run()
+    return sent, engine
+
+
+class Live:
+    """The live proxy on a clock that stands where the test puts it."""
+
+    def __init__(self, folder: Path, policy: Policy, rows: Sequence[TraceRow]) -> None:
+        self.rows = rows
+        self.now = 0.0
+        self.behaviour = behaviour()
+        self.world = World(folder)
+        self.world.policy = policy
+        self.world.proxy.clock = lambda: self.now
+        self.world.proxy.chance = Random(SEED).random
+
+    def script(self, name: str) -> Script:
+        """What a host answers over HTTP: the course that its behaviour has for this request."""
+
+        async def answer(received: Received, out: Out) -> None:
+            number = int(received.json()["user"])
+            row = self.rows[number]
+            course = self.behaviour.ask(name, number, row, row.t)
+            if course.failure is not None:
+                await answers(503, {"error": {"message": "overloaded"}})(received, out)
+                return
+            used = usage(course.usage.prompt, course.usage.completion, course.usage.cached)
+            await streams(chunks("Hi", used=used))(received, out)
+
+        return answer
+
+    async def run(self, hosts: dict[str, ScriptedHost]) -> list[Row]:
+        endpoints = [endpoint(one, hosts[one.id].url) for one in HOSTS]
+        self.world.proxy.fleets = {MODEL: Fleet(endpoints)}
+        self.world.proxy.addresses = {one.id: Address(one, None) for one in endpoints}
+        for request, row in zip(requests(self.rows, MODEL), self.rows, strict=True):
+            self.now = row.t
+            await self.ask(request)
+        self.world.transport.close()
+        return self.world.rows()
+
+    async def ask(self, request: Request) -> None:
+        said = [{"role": "user", "content": "Hi"}]
+        body = {"model": MODEL, "messages": said, "user": request.id, "stream": True}
+        sink = Written()
+        policy = self.world.policy
+        asked = msgspec.structs.replace(request, body=body, policy=policy.name)
+        self.world.proxy.serve(asked, policy, sink, self.now)
+        await sink.ended.wait()
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
+async def test_both_shells_decide_and_book_alike(tmp_path: Path, policy: Policy) -> None:
+    rows = workload()
+    sent, engine = simulated(policy, rows)
+    live = Live(tmp_path, policy, rows)
+    async with AsyncExitStack() as stack:
+        hosts = {one.id: await stack.enter_async_context(ScriptedHost(live.script(one.id))) for one in HOSTS}
+        booked = await live.run(hosts)
+    assert [(row.exchange, row.endpoint) for row in booked] == sent
+    figures = engine.tally.figures()
+    good = [row for row in booked if row.outcome == "ok"]
+    tokens = sum(row.prompt_tokens + row.completion_tokens for row in good)
+    assert len(sent) > len(rows), "no host failed"
+    assert len({name for _, name in sent}) > 1
+    assert figures.success == len(good) / len(rows)
+    assert figures.cache_hit == sum(row.cached_tokens for row in good) / sum(row.prompt_tokens for row in good)
+    assert figures.blended_price == pytest.approx(sum(row.cost for row in booked) / 1e6 / tokens, rel=1e-12)

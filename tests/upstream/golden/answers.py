@@ -1,0 +1,75 @@
+"""Answers as hosts send them, and what the gateway makes of them for a client of `/v1` that thinks and has tools.
+
+`<endpoint>.<case>.sse` is a stream, `<endpoint>.<case>.json` a whole answer; the endpoint's `/` is a `-`. They are
+written by hand after recordings and reports; only what they come to is generated.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from gateway.types import Endpoint
+from gateway.upstream import shape, sse
+from gateway.upstream.dialects import relays
+from gateway.upstream.mending import mender
+from gateway.upstream.reader import WholeReader
+from gateway.upstream.stream import StreamReader
+from gateway.upstream.usage import usage_object
+from tests.upstream.golden.requests import INPUTS, asked, hosts
+from tests.upstream.listener import Listener, feed
+
+FOLDER = Path(__file__).parent / "answers"
+_NEW_ID = re.compile(r'"call_[0-9a-f]{24}"')  # the gateway's own
+
+
+def cases() -> tuple[Path, ...]:
+    found = (*FOLDER.glob("*.sse"), *(one for one in FOLDER.glob("*.json") if not one.name.endswith(".told.json")))
+    return tuple(sorted(found))
+
+
+def told(case: Path, pieces: list[bytes] | None = None) -> str:
+    """What the answer comes to; `pieces` are its bytes as they arrive, by default all at once."""
+    pieces = [case.read_bytes()] if pieces is None else pieces
+    result = _streamed(_host(case), pieces) if case.suffix == ".sse" else _whole(pieces)
+    return _NEW_ID.sub('"call_NEW"', json.dumps(result, indent=1, ensure_ascii=False)) + "\n"
+
+
+def file(case: Path) -> Path:
+    return case.with_suffix(".told.json")
+
+
+def _host(case: Path) -> Endpoint:
+    name = case.name.split(".")[0]
+    return next(one for one in hosts() if one.id.replace("/", "-") == name)
+
+
+def _streamed(host: Endpoint, pieces: list[bytes]) -> dict[str, Any]:
+    listener = Listener()
+    mends = mender(INPUTS["tools"])
+    reader = StreamReader(listener, 0.0, rewrite=not relays(host, asked("thinking")), mender=mends)
+    feed(reader, listener, pieces)
+    ended = reader.tail(usage_object(reader.usage, 0), include_usage=False) if listener.failure is None else b""
+    text = listener.text
+    return {
+        "first_token": listener.first_after is not None,
+        **_end(listener, reader),
+        "events": list(sse.payloads(text)),
+        "tail": list(sse.payloads(ended)),
+    }
+
+
+def _whole(pieces: list[bytes]) -> dict[str, Any]:
+    listener = Listener()
+    reader = WholeReader(listener, 0.0, mender=mender(INPUTS["tools"]))
+    feed(reader, listener, pieces)
+    answer = shape.completion(reader.completion, usage_object(reader.usage, 0)) if listener.failure is None else None
+    return {**_end(listener, reader), "answer": answer}
+
+
+def _end(listener: Listener, reader: StreamReader | WholeReader) -> dict[str, Any]:
+    failure, repairs = listener.failure, reader.repairs
+    mended = {name: count for name in repairs.__struct_fields__ if (count := getattr(repairs, name))}
+    if failure is None:
+        return {"finish_reason": reader.finish_reason, "repairs": mended}
+    return {"fault": failure.fault, "message": failure.message, "code": failure.code}
