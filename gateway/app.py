@@ -1,7 +1,7 @@
 """One worker: the one place that wires everything. Start, drain and stop are named steps.
 
 build(settings, state folder, store url) -> Starlette
-    start: store, policies' watch, books' flush, shipper      drain: no new work      stop: in reverse
+    start: store, policies' watch, books' flush, shipper, gossip      drain: no new work      stop: in reverse
 """
 
 import asyncio
@@ -46,6 +46,7 @@ from gateway.route.health import Breaker, State
 from gateway.server.asgi import Endpoint as AsgiEndpoint
 from gateway.server.protocol import HOT, MAX_BODY
 from gateway.state.folder import StateFolder
+from gateway.state.gossip import Gossip
 from gateway.state.store import Store
 from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
@@ -74,6 +75,7 @@ class Worker:
         self.metrics = Metrics(folder.metrics)
         self.ledger = Ledger(folder.ledger, self.metrics.ledger_error)
         self.shipper = Shipper(folder.ledger, store_url, self.metrics.store_up)
+        self.gossip = Gossip(self.fleets, store_url, monotonic)
         self.recorder = Recorder(settings.record) if settings.record else None
         self.transport = Transport()
         self.health = Health(self.fleets, self.store, self.policies)
@@ -127,6 +129,7 @@ class Worker:
         self._keep_doing(self.policies.watch(self.metrics.policy_reload))
         self._keep_doing(self._flush())
         self._keep_doing(self.shipper.run())
+        self._keep_doing(self.gossip.run())
         if self.recorder is not None:
             self._keep_doing(self.recorder.run())
         gc.collect()
@@ -147,6 +150,7 @@ class Worker:
             async with asyncio.timeout(LAST_SHIPMENT):
                 await self.shipper.ship()
         self.shipper.close()
+        self.gossip.close()
         await self.store.close()
 
     def _addresses(self) -> dict[str, Address]:

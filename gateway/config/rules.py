@@ -1,7 +1,7 @@
 """Match rules: which policy a request runs under when its client names none.
 
-    request ──first rule whose every condition holds──> policy
-            └─none holds──> the key's own policy, or the default
+request ──first rule whose every condition holds──> policy
+        └─none holds──> the key's own policy, or the default
 """
 
 import re

@@ -126,7 +126,7 @@ def _cap(reader: Reader, node: Node) -> Any:
     if cap is INVALID:
         return INVALID
     if not 0 < cap.share <= 1:
-        reader.problem(place_at(node, "share"), "cap: `share` is a part of the whole; write more than `0%`, up to `100%`")
+        reader.problem(place_at(node, "share"), "cap: `share` is a part of the whole; write over `0%`, up to `100%`")
     if not cap.window:
         reader.problem(place_at(node, "window"), "cap: `window: 0s` counts nothing; write a time, as in `10m`")
     return cap

@@ -16,7 +16,7 @@ each stretch of a prompt, and the index takes about 100 bytes a hash:
 from collections.abc import Mapping, Sequence
 
 Prefix = Sequence[tuple[int, int]]
-_Holders = tuple[tuple[str, float], ...]  # (endpoint, time of the last send), the latest first
+_Holders = tuple[tuple[str, float], ...]  # (endpoint, time of the last send), the last told first
 
 
 class PrefixIndex:
@@ -30,7 +30,7 @@ class PrefixIndex:
         self._old: dict[int, _Holders] = {}
 
     def sent(self, prefix: Prefix, endpoint: str, now: float) -> None:
-        """Remembers that `endpoint` was sent this prompt."""
+        """Remembers that `endpoint` was sent this prompt. Others' news may be older than what is known."""
         alone: _Holders = ((endpoint, now),)
         before, after = None, alone
         young, old = self._young, self._old
@@ -41,7 +41,7 @@ class PrefixIndex:
             holders = young.get(digest) or old.get(digest)
             if holders is not before:
                 before = holders
-                after = alone + tuple([one for one in holders if one[0] != endpoint]) if holders else alone
+                after = _joined(alone[0], holders) if holders else alone
             young[digest] = after
 
     def matches(self, prefix: Prefix, ttls: Mapping[str, float], now: float) -> dict[str, int]:
@@ -66,6 +66,17 @@ class PrefixIndex:
 
     def __repr__(self) -> str:
         return f"<PrefixIndex {len(self)}/{2 * self._half}>"
+
+
+def _joined(last: tuple[str, float], holders: _Holders) -> _Holders:
+    """`holders` and the endpoint that was told last, at the latest time that is known of it."""
+    others: list[tuple[str, float]] = []
+    for one in holders:
+        if one[0] != last[0]:
+            others.append(one)
+        elif one[1] > last[1]:
+            last = one
+    return (last, *others)
 
 
 def _reached(found: dict[str, int], holders: _Holders, tokens: int, ttls: Mapping[str, float], now: float) -> None:

@@ -1,17 +1,19 @@
 """What is known about one endpoint: measured on own traffic; until then published, or else usual among its peers.
 
     attempts' ends ──answered, ended, confirmed, ...──> sketches ──refresh──> figures <── decisions
-                                                      peers ────────┘
+    other workers ──────────────────heard──────────────────┘  peers ── ┘
 
 Learning only adds samples. What a decision reads are plain attributes, computed from the samples when they are due:
 soon after something was learned, rarely when only time has passed.
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from math import ceil, inf
 
 from gateway.route.crowd import Crowd
 from gateway.route.health import Breaker
+from gateway.route.measured import Measured
 from gateway.route.outliers import Standing
 from gateway.route.peers import Peers
 from gateway.route.ramp import Ramp
@@ -30,7 +32,7 @@ DEFAULT_SPEED = 30.0
 DEFAULT_UPTIME = 0.99
 DEFAULT_TOOLS = 0.9
 DEFAULT_TTL = 300.0
-HITS = 0.9  # of a match that is billed as cached: a host is taken at its word until its usage speaks
+HITS = 0.9  # of a match that was probably cached: a host is taken at its word until its usage speaks
 HITS_SAMPLES = 2.0
 LEARNED_WITHIN = 0.1  # seconds until figures show what was learned
 FADED_WITHIN = 10.0  # seconds until they show that old samples have faded
@@ -206,6 +208,28 @@ class EndpointState:
         self._tools.add(well_formed, now)
         self._learned(now)
 
+    # what other workers tell
+
+    def measured(self, now: float) -> Measured:
+        """Its own samples, for other workers."""
+        return Measured([one.own(now) for one in self._sketches], [one.own(now) for one in self._rates])
+
+    def heard(self, others: Sequence[tuple[Measured, float]], now: float) -> None:
+        """Takes what each other worker measured, and how many seconds ago, in place of what was heard before."""
+        for place, sketch in enumerate(self._sketches):
+            sketch.hear([(one.sketches[place], age) for one, age in others], now)
+        for place, rate in enumerate(self._rates):
+            rate.hear([(one.rates[place], age) for one, age in others], now)
+        self._learned(now)
+
+    @property
+    def _sketches(self) -> tuple[Sketch, ...]:
+        return *self._ttft, self._ttft_all, self._speed
+
+    @property
+    def _rates(self) -> tuple[Rate, ...]:
+        return self._minutes, self._hour, self._tools, self._hits
+
     def _timed(self, ttft: float, size: int, now: float) -> None:
         self._ttft[size].add(ttft, now)
         self._ttft_all.add(ttft, now)
@@ -238,7 +262,7 @@ class EndpointState:
         self.speed_p10 = _blend(p10, count, usual / 2)
         self.fails = 1 - self._minutes.share(now, priors.uptime or peers.uptime or DEFAULT_UPTIME, 10.0)
         self.tools_ok = self._tools.share(now, priors.tools_ok or peers.tools_ok or DEFAULT_TOOLS, 20.0)
-        self.confirm = self._hits.share(now, HITS, HITS_SAMPLES)  # how much of a match the host's usage usually confirms
+        self.confirm = self._hits.share(now, HITS, HITS_SAMPLES)  # how much of a match its usage usually confirms
         self._refresh_measures(now)
 
     @property

@@ -8,11 +8,12 @@ States are keyed by endpoint id and outlive a reload of the configuration. An at
 that its end is booked where its start was, even when the endpoint was taken out of use meanwhile.
 """
 
+from collections import deque
 from collections.abc import Iterable
 
 import msgspec
 
-from gateway.route.affinity import PrefixIndex
+from gateway.route.affinity import Prefix, PrefixIndex
 from gateway.route.cost import Demand, Parts
 from gateway.route.endpoint import EndpointState
 from gateway.route.lengths import Lengths
@@ -22,6 +23,8 @@ from gateway.route.reread import Rereads
 from gateway.route.shortlist import Shortlist
 from gateway.route.toll import Tolls
 from gateway.types import BLAMED, Endpoint, Failure, Policy, Request, Usage
+
+Note = tuple[Prefix, str, float]  # what prompt was sent to which endpoint, and when
 
 SHORTLISTS = 256  # kept at most; there is one for every policy and set of needs
 TIMEOUTS = frozenset({"timeout_first_token", "timeout_total"})
@@ -47,7 +50,18 @@ class Try(msgspec.Struct, gc=False):
 class Fleet:
     """The only writer of endpoint states. It is one of `workers`, which share what endpoints allow."""
 
-    __slots__ = ("_judge_at", "_lengths", "_rereads", "_shortlists", "_tolls", "_workers", "prefixes", "states", "ttls")
+    __slots__ = (
+        "_judge_at",
+        "_lengths",
+        "_rereads",
+        "_shortlists",
+        "_tolls",
+        "_workers",
+        "notes",
+        "prefixes",
+        "states",
+        "ttls",
+    )
 
     def __init__(self, endpoints: Iterable[Endpoint] = (), workers: int = 1) -> None:
         self._workers = workers
@@ -55,6 +69,7 @@ class Fleet:
         self.states: dict[str, EndpointState] = {}
         self.ttls: dict[str, float] = {}
         self.prefixes = PrefixIndex()
+        self.notes: deque[Note] | None = None  # for other workers, where somebody passes them on
         self._shortlists: dict[tuple[int, frozenset[str]], Shortlist] = {}
         kinds = [(thinking, tools) for thinking in (False, True) for tools in (False, True)]
         self._lengths = {kind: Lengths() for kind in kinds}
@@ -133,6 +148,8 @@ class Fleet:
             usd = attempt.parts.plain - attempt.parts.toll_usd
             demand.toll.sent(state.endpoint.id, demand.tokens, usd, now)
         self.prefixes.sent(request.prefix, state.endpoint.id, now)
+        if self.notes is not None and request.prefix:
+            self.notes.append((request.prefix, state.endpoint.id, now))
 
     def succeeded(self, attempt: Try, usage: Usage, ttft: float | None, speed: float | None, now: float) -> None:
         """An attempt ended well. `ttft` (s) and `speed` (output tokens/s) are None where they say nothing."""

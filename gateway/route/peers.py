@@ -1,6 +1,6 @@
 """What is usual among the endpoints of one model: the best guess about one of which nothing is known.
 
-    what is known of each endpoint, published or measured ──medians──> what is usual ──> the others' starting point
+what is known of each endpoint, published or measured ──medians──> what is usual ──> the others' starting point
 """
 
 from collections.abc import Collection, Iterable

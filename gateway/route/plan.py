@@ -41,7 +41,7 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
-    """`ranked` in the order of trying. `picked` says how the first was chosen: only, explore, or the policy's picker."""
+    """`ranked` in the order of trying. `picked` says how the first was chosen: only, explore or the policy's picker."""
 
     policy: Policy
     ranked: tuple[Choice, ...]
@@ -134,7 +134,7 @@ def _pick(choices: list[Choice], policy: Policy, new: bool, chance: Callable[[],
     top = choices if choices[-1].tier is best else [choice for choice in choices if choice.tier is best]
     if len(top) == 1:
         return choices, "only"
-    if new and pick.explore and (unknown := _unknown(top)) and chance() < pick.explore:
+    if new and pick.explore and chance() < pick.explore and (unknown := _unknown(top)):
         return _first(choices, unknown[int(chance() * len(unknown))]), "explore"
     if pick.how == "sample":
         return _first(choices, _sampled(top, pick.edge, chance)), "sample"
@@ -145,9 +145,7 @@ def _unknown(top: list[Choice]) -> list[int]:
     """The places of those about which little is known, and which do not cost much more than the best."""
     limit = top[0].score + EXPLORE_EXTRA_USD
     return [
-        place
-        for place, choice in enumerate(top)
-        if choice.score <= limit and choice.state.figures["uptime_1h"] is None
+        place for place, choice in enumerate(top) if choice.score <= limit and choice.state.figures["uptime_1h"] is None
     ]
 
 

@@ -3,32 +3,36 @@
 Buckets grow by 15 % from `LOWEST`, so a quantile is right to about 7 %. Instead of ageing every bucket, each sample
 weighs more than the one before (forward decay); all weights are divided when they have grown large. Times are
 seconds on one clock that never goes back.
+
+Each holds its own samples and, apart from them, those of other workers: whoever reads sees both, but only its own are
+passed on, so that none is counted twice. The others' are replaced as a whole whenever they are heard.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from math import exp, exp2, log
-from operator import mul
+from operator import add, mul
 
 LOWEST = 0.001
 _GROWTH = log(1.15)
-_BUCKETS = 140  # 1 ms .. 3 days, or up to 250,000 tokens
-_EDGES = [LOWEST * exp(_GROWTH * index) for index in range(_BUCKETS - 1)]  # each bucket's highest, except the last's
-_MIDDLES = [LOWEST, *(LOWEST * exp(_GROWTH * (index - 0.5)) for index in range(1, _BUCKETS))]
+BUCKETS = 140  # 1 ms .. 3 days, or up to 250,000 tokens
+_EDGES = [LOWEST * exp(_GROWTH * index) for index in range(BUCKETS - 1)]  # each bucket's highest, except the last's
+_MIDDLES = [LOWEST, *(LOWEST * exp(_GROWTH * (index - 0.5)) for index in range(1, BUCKETS))]
 _MOST_HALVINGS = 40.0  # of a sample's weight, before all weights are divided
 
 
 class Sketch:
     """A decayed histogram of a positive quantity. `half_life` in seconds: after that long a sample counts half."""
 
-    __slots__ = ("_asked", "_base", "_half_life", "_told", "_total", "_weights")
+    __slots__ = ("_asked", "_base", "_half_life", "_others", "_told", "_total", "_weights")
 
     def __init__(self, half_life: float = 600.0) -> None:
         self._half_life = half_life
         self._base = 0.0  # when a sample weighs 1
-        self._total = 0.0
-        self._weights = [0.0] * _BUCKETS
+        self._total = 0.0  # of all weights, the others' included
+        self._weights = [0.0] * BUCKETS
+        self._others: list[float] = []  # their weights; empty when there are none
         self._asked: Sequence[float] = ()  # of which quantiles `_told` are, until the next sample
         self._told: list[float] = []
 
@@ -49,14 +53,35 @@ class Sketch:
         if not self._total:
             return [0.0] * len(shares)
         if shares != self._asked:
-            seen = list(accumulate(self._weights))
+            seen = list(accumulate(self._all()))
             self._told = [_MIDDLES[bisect_left(seen, share * seen[-1])] for share in shares]
             self._asked = tuple(shares)
         return self._told
 
     def mean(self) -> float:
         """The mean of the samples; 0 when there are none."""
-        return sum(map(mul, self._weights, _MIDDLES)) / self._total if self._total else 0.0
+        return sum(map(mul, self._all(), _MIDDLES)) / self._total if self._total else 0.0
+
+    def own(self, now: float) -> dict[int, int]:
+        """Its own samples, faded by their age: hundredths of a sample by bucket."""
+        unit = self._weight(now) / 100  # first, as above
+        counts = ((bucket, round(weight / unit)) for bucket, weight in enumerate(self._weights))
+        return {bucket: count for bucket, count in counts if count}
+
+    def hear(self, others: Iterable[tuple[Mapping[int, int], float]], now: float) -> None:
+        """Takes what `own` of each other worker was, and how many seconds ago, in place of what was heard before."""
+        unit = self._weight(now) / 100  # first, as above
+        heard = [0.0] * BUCKETS
+        for counts, age in others:
+            faded = unit * exp2(-age / self._half_life)
+            for bucket, count in counts.items():
+                heard[bucket] += count * faded
+        self._others = heard if any(heard) else []
+        self._total = sum(self._all())
+        self._asked = ()
+
+    def _all(self) -> Iterable[float]:
+        return map(add, self._weights, self._others) if self._others else self._weights
 
     def _weight(self, now: float) -> float:
         """What a sample of this moment weighs."""
@@ -65,7 +90,8 @@ class Sketch:
             return exp2(halvings)
         keep = exp2(-halvings)  # 0 after a very long silence
         self._weights = [weight * keep for weight in self._weights]
-        self._total = sum(self._weights)
+        self._others = [weight * keep for weight in self._others]
+        self._total = sum(self._all())
         self._base = now
         self._asked = ()
         return 1.0
@@ -78,11 +104,12 @@ class Sketch:
 class Rate:
     """A decayed count of good and bad: the share of good ones, starting from a prior."""
 
-    __slots__ = ("_at", "_bad", "_good", "_half_life")
+    __slots__ = ("_at", "_bad", "_good", "_half_life", "_others_bad", "_others_good")
 
     def __init__(self, half_life: float) -> None:
         self._half_life = half_life
         self._good = self._bad = self._at = 0.0
+        self._others_good = self._others_bad = 0.0
 
     def add(self, good: float, now: float) -> None:
         """Counts one: good (1, True), bad (0, False) or good in part."""
@@ -93,18 +120,34 @@ class Rate:
     def count(self, now: float) -> float:
         """How many there are, each faded by its age."""
         self._fade(now)
-        return self._good + self._bad
+        return self._good + self._bad + self._others_good + self._others_bad
 
     def share(self, now: float, prior: float, strength: float) -> float:
         """Share of good ones in [0, 1], as if `strength` samples with a share of `prior` had been seen first."""
+        count = self.count(now)
+        return (self._good + self._others_good + prior * strength) / (count + strength)
+
+    def own(self, now: float) -> tuple[int, int]:
+        """Its own good and bad ones, each faded by its age, in hundredths."""
         self._fade(now)
-        return (self._good + prior * strength) / (self._good + self._bad + strength)
+        return round(100 * self._good), round(100 * self._bad)
+
+    def hear(self, others: Iterable[tuple[tuple[int, int], float]], now: float) -> None:
+        """Takes what `own` of each other worker was, and how many seconds ago, in place of what was heard before."""
+        self._fade(now)
+        self._others_good = self._others_bad = 0.0
+        for (good, bad), age in others:
+            faded = exp2(-age / self._half_life) / 100
+            self._others_good += good * faded
+            self._others_bad += bad * faded
 
     def _fade(self, now: float) -> None:
         if now > self._at:
             keep = exp2((self._at - now) / self._half_life)
             self._good *= keep
             self._bad *= keep
+            self._others_good *= keep
+            self._others_bad *= keep
             self._at = now
 
     def __repr__(self) -> str:

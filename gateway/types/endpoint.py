@@ -84,8 +84,8 @@ class Dialect:
     """How a host's wire differs from OpenAI's: data, so that a new host needs no code.
 
     `thinking` names the request field that switches thinking on and off (`upstream/dialects.py` holds the table);
-    `thinking_default` is what the host does when nothing is sent; `null_usage` says that chunks carry
-    `"usage": null` or `"tool_calls": null`; `drop` lists request parameters this host refuses although it need not see them.
+    `thinking_default` is what the host does when nothing is sent; `null_usage` says that chunks carry `"usage": null`
+    or `"tool_calls": null`; `drop` lists request parameters this host refuses although it need not see them.
     """
 
     thinking: ThinkingSwitch = "unknown"

@@ -14,9 +14,7 @@ from tests.route.world import attempt, endpoint, fail, plan, request
 
 POLICIES = Policies().current
 HERE = (
-    replace(
-        endpoint("novita/fp8", price=Price(0.3, 0.4), priors=Priors(1.0, 20.0, tools_ok=0.95)), name="NovitaAI"
-    ),
+    replace(endpoint("novita/fp8", price=Price(0.3, 0.4), priors=Priors(1.0, 20.0, tools_ok=0.95)), name="NovitaAI"),
     endpoint("deepinfra/fp4", quantization="fp4", price=Price(0.2, 0.5), priors=Priors(0.5, 30.0, tools_ok=0.5)),
     endpoint("baidu/fp8", price=Price(0.1, 0.2), priors=Priors(3.0, 90.0, tools_ok=0.9)),
     endpoint("baidu/nvfp4", quantization="nvfp4", data=DataFacts("no", "yes"), priors=Priors(4.0, 10.0, tools_ok=0.8)),
@@ -95,7 +93,9 @@ def test_they_only_narrow_what_the_policy_requires() -> None:
     assert derived({"only": ["baidu/fp8", "deepinfra"]}, policy).require.only == ("baidu/fp8",)
     assert derived({"ignore": ["deepinfra"]}, policy).require.ignore == ("novita", "deepinfra")
     assert derived({"quantizations": ["fp4"]}, policy).require.quantization == ("nvfp4",)
-    assert derived({"zdr": False, "data_collection": "allow"}, POLICIES["private"]).require == POLICIES["private"].require
+    assert (
+        derived({"zdr": False, "data_collection": "allow"}, POLICIES["private"]).require == POLICIES["private"].require
+    )
 
 
 @pytest.mark.parametrize(

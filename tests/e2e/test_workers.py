@@ -1,4 +1,4 @@
-"""Two workers and one store, as users start them: counts add up to the hosts' own, a policy edit reaches both."""
+"""Two workers and one store, as users start them: counts add up to the hosts' own, what one learns reaches both."""
 
 import asyncio
 from pathlib import Path
@@ -83,3 +83,22 @@ async def test_an_answer_cached_by_one_worker_is_served_by_both(tmp_path: Path) 
         again = [await _fresh_chat(running, model="deepseek-v3.2:cached") for _ in range(20)]
         assert {response.headers["x-gateway-cache"] for response in again} == {"hit"}
         assert len(host.requests) == asked
+
+
+async def test_where_one_worker_sent_a_prompt_is_known_to_both(tmp_path: Path) -> None:
+    async with (
+        ScriptedHost(answers(200, completion("hello"))) as host,
+        gateway_command(tmp_path, {"one/fp8": host.url}, "--workers", "2") as running,
+    ):
+        await _fresh_chat(running)
+        async with asyncio.timeout(20):  # twenty fresh connections reach both workers
+            while 0.0 in {await _hit(running) for _ in range(20)}:
+                await asyncio.sleep(0.1)
+
+
+async def _hit(running: Running) -> float:
+    """The share of the prompt that a worker expects to be cached."""
+    async with httpx.AsyncClient(base_url=running.url, timeout=20) as client:
+        body = {"model": "deepseek-v3.2", "messages": [{"role": "user", "content": "Hi"}]}
+        told = (await client.post("/v1/explain", json=body)).json()
+    return float(told["ranked"][0]["expected_cached_share"])

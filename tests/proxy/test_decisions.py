@@ -24,7 +24,7 @@ async def test_who_asks_is_told_why(stream: bool, routed: Routed) -> None:
     async with ScriptedHost(script) as first, ScriptedHost(script) as second, routed(first, second) as running:
         response = await running.chat("the secret of the prompt", stream=stream, headers=WHY)
         told = response.headers["x-gateway-plan"]
-        assert told.startswith("best; a/fp8 $0.000")
+        assert told.startswith("order; a/fp8 $0.000")
         assert "; b/fp8 $0.000" in told
         assert len(told) <= 1_000
         assert "secret" not in told
@@ -118,12 +118,12 @@ async def test_tool_calls_are_judged(stream: bool, arguments: str, result: str, 
 async def test_what_was_judged_counts_in_the_next_decision(routed: Routed) -> None:
     """`exacto` and its like rank by it."""
     settings = {"endpoint": {"supports": ["tools"]}}
-    score = {"quality_cost": "$0.05"}
+    policy = {"score": {"quality_cost": "$0.05"}, "pick": {"how": "best", "explore": "0%"}}
     body = {"model": "deepseek-v3.2", "messages": [{"role": "user", "content": "Hi"}], "tools": TOOLS}
     async with (
         ScriptedHost(whole(BROKEN)) as first,
         ScriptedHost(whole(FITS)) as second,
-        routed(first, second, settings=settings, score=score) as running,
+        routed(first, second, settings=settings, **policy) as running,
     ):
         assert (await running.chat(tools=TOOLS)).headers["x-gateway-endpoint"] == "a/fp8"
         async with asyncio.timeout(10):

@@ -76,7 +76,7 @@ def make_plan(
         ranked = [one for one in ranked if one.tier < 6]
     new = known < request.prompt_tokens / 2
     unknown = {name for name, state in fleet.states.items() if state.figures["uptime_1h"] is None}
-    first, picked = pick(ranked, policy, unknown if new else set(), chance)
+    first, picked = pick(ranked, policy, unknown if new else None, chance)
     if first is not None:
         ranked = [first, *(one for one in ranked if one is not first)]
     return Plan(ranked, dropped, picked)
@@ -231,7 +231,7 @@ def place(state: EndpointState, policy: Policy) -> float:
 
 
 def pick(
-    ranked: list[Ranked], policy: Policy, unknown: set[str], chance: Callable[[], float]
+    ranked: list[Ranked], policy: Policy, unknown: set[str] | None, chance: Callable[[], float]
 ) -> tuple[Ranked | None, str]:
     how, explore, edge = policy.pick.how, policy.pick.explore, policy.pick.edge
     if not ranked or how not in ("sample", "best"):
@@ -239,8 +239,8 @@ def pick(
     top = [one for one in ranked if one.tier == ranked[0].tier]
     if len(top) == 1:
         return None, "only"
-    affordable = [one for one in top if one.id in unknown and one.score <= top[0].score + 0.0005]
-    if explore and affordable and chance() < explore:
+    affordable = [one for one in top if one.id in (unknown or ()) and one.score <= top[0].score + 0.0005]
+    if unknown is not None and explore and chance() < explore and affordable:
         return affordable[int(chance() * len(affordable))], "explore"
     if how == "best":
         return None, "best"

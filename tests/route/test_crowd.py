@@ -70,16 +70,14 @@ def test_what_was_usual_long_ago_is_forgotten() -> None:
     st.integers(1, 1_000),
     st.integers(1, 1_000),
 )
-def test_more_in_flight_is_never_expected_to_be_faster(
-    history: list[tuple[int, float]], one: int, other: int
-) -> None:
+def test_more_in_flight_is_never_expected_to_be_faster(history: list[tuple[int, float]], one: int, other: int) -> None:
     made = crowd(history)
     fewer, more = sorted((one, other))
     assert 1 <= made.factor(fewer) <= made.factor(more) <= (1 + more / ROOM) ** STEEPEST
 
 
 def spread(policy: Policy, count: int) -> Counter[str]:
-    """Where a burst goes whose requests are all sent before any is answered; `a` is a little cheaper than the others."""
+    """Where a burst goes that is sent before any of it is answered; `a` is a little cheaper than the others."""
     fleet = Fleet(endpoint(name, price=Price(0.19 if name == "a" else 0.2, 0.4)) for name in "abcd")
     sent = Counter[str]()
     for _ in range(count):

@@ -22,6 +22,12 @@ def send(rates: RateLimit, count: int, now: float = NOW, tokens: float = 100.0) 
         rates.sent(tokens, now)
 
 
+def refuse(rates: RateLimit, count: int, now: float = NOW) -> None:
+    """The host's limit is reached: so many of the minute's requests come back."""
+    for _ in range(count):
+        rates.refused(now, None, now)
+
+
 def test_without_a_limit_anything_goes() -> None:
     rates = limited()
     send(rates, 1_000)
@@ -64,10 +70,10 @@ def test_a_429_without_a_time_is_waited_out_for_a_second() -> None:
     assert rates.until == NOW + 1
 
 
-def test_a_429_teaches_the_rate_at_which_it_came() -> None:
+def test_429s_teach_the_rate_at_which_they_came() -> None:
     rates = limited()
     send(rates, 50)
-    rates.refused(NOW, None, NOW)
+    refuse(rates, 5)
     assert rates.limit(0, NOW) == AFTER_429 * 50
     assert rates.limit(1, NOW) == AFTER_429 * 5_000
     assert rates.until >= NOW + 60, "it is above that rate"
@@ -76,7 +82,7 @@ def test_a_429_teaches_the_rate_at_which_it_came() -> None:
 def test_what_was_learned_keeps_it_from_the_next_429() -> None:
     rates = limited()
     send(rates, 50)
-    rates.refused(NOW, None, NOW)
+    refuse(rates, 5)
     later = NOW + 70
     send(rates, 43, later)
     assert rates.until < later
@@ -92,17 +98,27 @@ def test_429s_of_one_burst_teach_once() -> None:
     assert rates.limit(0, NOW + 1) == AFTER_429 * 50
 
 
-def test_a_429_to_almost_no_traffic_is_not_about_rates() -> None:
+@pytest.mark.parametrize(("sent", "refused"), [(FEWEST - 1, FEWEST - 1), (100, 9), (1_000, 1)])
+def test_few_429s_are_not_about_rates(sent: int, refused: int) -> None:
     rates = limited()
-    send(rates, FEWEST - 1)
-    rates.refused(NOW, None, NOW)
+    send(rates, sent)
+    refuse(rates, refused)
+    assert rates.limit(0, NOW) == inf
+    assert rates.until == NOW + 1, "they are waited out"
+
+
+def test_429s_of_a_minute_ago_are_forgotten() -> None:
+    rates = limited()
+    for minute in range(5):
+        send(rates, 4, NOW + 70 * minute)
+        refuse(rates, 1, NOW + 70 * minute)
     assert rates.limit(0, NOW) == inf
 
 
 def test_what_was_learned_grows_by_a_tenth_a_minute() -> None:
     rates = limited(rpm=100)
     send(rates, 50)
-    rates.refused(NOW, None, NOW)
+    refuse(rates, 5)
     assert rates.limit(0, NOW + 60) == pytest.approx(44)
     assert rates.limit(0, NOW + 600) == pytest.approx(80)
     assert rates.limit(0, NOW + 86_400) == 100, "never above what is published"
@@ -111,10 +127,10 @@ def test_what_was_learned_grows_by_a_tenth_a_minute() -> None:
 def test_a_second_429_lowers_what_has_grown() -> None:
     rates = limited()
     send(rates, 50)
-    rates.refused(NOW, None, NOW)
+    refuse(rates, 5)
     later = NOW + 60
-    send(rates, 200, later)  # no other endpoint was left
-    rates.refused(later, None, later)
+    send(rates, 100, later)  # no other endpoint was left
+    refuse(rates, 10, later)
     assert rates.limit(0, later) == pytest.approx(AFTER_429 * 44)
 
 
@@ -123,9 +139,7 @@ def test_a_second_429_lowers_what_has_grown() -> None:
     st.integers(1, 12),
     st.integers(1, 2_000),
 )
-def test_who_waits_never_sends_more_than_a_minute_may_hold(
-    sends: list[tuple[float, int]], rpm: int, tpm: int
-) -> None:
+def test_who_waits_never_sends_more_than_a_minute_may_hold(sends: list[tuple[float, int]], rpm: int, tpm: int) -> None:
     rates, now = limited(rpm, tpm), NOW
     sent: list[tuple[float, int]] = []
     for pause, tokens in sends:

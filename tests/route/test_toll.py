@@ -140,7 +140,7 @@ def test_whoever_keeps_away_from_the_full_never_passes_the_cap(
         assert loads[name] <= share * total + max(SLACK_TOKENS, SLACK_REQUESTS * 200_000) + 1
         if max(one[1] for one in history) <= SLACK_TOKENS / SLACK_REQUESTS:
             assert loads[name] <= share * total + SLACK_TOKENS + 1
-        assert all(0 <= rate for rate in toll.rates.values())
+        assert all(rate >= 0 for rate in toll.rates.values())
 
 
 # --- by policy --------------------------------------------------------------------------------------------------
