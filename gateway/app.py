@@ -1,7 +1,7 @@
 """One worker: the one place that wires everything. Start, drain and stop are named steps.
 
 build(settings, state folder, store url) -> Starlette
-    start: store, policies' watch, books' flush, shipper, gossip      drain: no new work      stop: in reverse
+    start: store, policies' watch, books' flush, shipper, gossip   drain: no new work   stop: in reverse
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """What is known about one endpoint: measured on own traffic; until then published, or else usual among its peers.
 
     attempts' ends ──answered, ended, confirmed, ...──> sketches ──refresh──> figures <── decisions
-    other workers ──────────────────heard──────────────────┘  peers ── ┘
+    other workers ──────────────────heard──────────────────┘ peers ──┘
 
 Learning only adds samples. What a decision reads are plain attributes, computed from the samples when they are due:
 soon after something was learned, rarely when only time has passed.

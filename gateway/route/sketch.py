@@ -65,7 +65,7 @@ class Sketch:
     def own(self, now: float) -> dict[int, int]:
         """Its own samples, faded by their age: hundredths of a sample by bucket."""
         unit = self._weight(now) / 100  # first, as above
-        counts = ((bucket, round(weight / unit)) for bucket, weight in enumerate(self._weights))
+        counts = ((bucket, round(weight / unit)) for bucket, weight in enumerate(self._weights) if weight)
         return {bucket: count for bucket, count in counts if count}
 
     def hear(self, others: Iterable[tuple[Mapping[int, int], float]], now: float) -> None:

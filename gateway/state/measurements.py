@@ -8,16 +8,14 @@ it is read. A worker that writes no more is forgotten after a minute.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 
 import msgspec
 
 from gateway.route.fleet import Fleet
 from gateway.route.measured import Measured
-from gateway.state.resp import StoreError
-
-Ask = Callable[..., Awaitable[object]]  # a command's parts -> the store's reply, never a refusal; OSError
+from gateway.state.resp import Ask, StoreError
 
 KEY = "gw:measured"
 EVERY = 5.0  # seconds
@@ -40,7 +38,7 @@ class Measurements:
         """Tell and take in, when that is due. `at` is the store's time in seconds. OSError as `ask` raises it."""
         if self._clock() < self._due:
             return
-        await ask("HSET", KEY, self._me, b"%d " % at + self._measured())
+        await ask("HSET", KEY, self._me, b"%d " % at + await self._measured())
         await ask("EXPIRE", KEY, KEPT)
         fresh, stale = _sorted(await ask("HGETALL", KEY), at)
         fresh.pop(self._me, None)
@@ -49,14 +47,14 @@ class Measurements:
             await ask("HDEL", KEY, *stale)
         self._due = self._clock() + EVERY
 
-    def _measured(self) -> bytes:
-        now = self._clock()
-        return msgspec.msgpack.encode(
-            {
-                model: {name: state.measured(now) for name, state in fleet.states.items()}
-                for model, fleet in self._fleets.items()
-            }
-        )
+    async def _measured(self) -> bytes:
+        told: _Told = {}
+        for model, fleet in self._fleets.items():
+            told[model] = {}
+            for name, state in fleet.states.items():
+                told[model][name] = state.measured(self._clock())
+                await asyncio.sleep(0)  # requests go first
+        return msgspec.msgpack.encode(told)
 
     async def _hear(self, told: list[tuple[bytes, int]]) -> None:
         """Take in each other worker's samples, with how many seconds ago they were written."""
@@ -66,7 +64,7 @@ class Measurements:
                 others.append((_decoder.decode(samples), age))
             except msgspec.MsgspecError:
                 continue  # of another version
-            await asyncio.sleep(0)  # requests go first
+            await asyncio.sleep(0)
         for model, fleet in self._fleets.items():
             for name, state in fleet.states.items():
                 all_of_it = [(told[model][name], age) for told, age in others if name in told.get(model, ())]

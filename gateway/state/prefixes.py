@@ -9,14 +9,12 @@ An entry holds how long ago each prompt was sent; its id says when the store too
 import asyncio
 import struct
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
 from gateway.route.fleet import Fleet, Note
-from gateway.state.resp import StoreError
-
-Ask = Callable[..., Awaitable[object]]  # a command's parts -> the store's reply, never a refusal; OSError
+from gateway.state.resp import Ask, StoreError
 
 STREAM = "gw:prefixes"
 STREAM_BYTES = 64 * 2**20  # about: so many entries are kept as have room, if all were like the last

@@ -9,7 +9,7 @@ Whatever goes wrong is an OSError, and the connection is then to be closed: a la
 
 import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 import hiredis
 
@@ -19,6 +19,7 @@ READ_BYTES = 64 * 1024
 MAX_REPLY = 64 * 1024 * 1024  # bytes; far above what is ever stored in one key
 
 Command = tuple[bytes | str | int, ...]
+Ask = Callable[..., Awaitable[object]]  # a command's parts -> the reply, never a refusal. Raises OSError
 
 _MORE = object()  # hiredis: the reply is not whole yet
 

@@ -52,6 +52,14 @@ def test_sending_again_starts_the_ttl_again() -> None:
     assert index.matches(TURN, TTLS, 400.0) == {"a": 200}
 
 
+def test_older_news_do_not_shorten_the_ttl() -> None:
+    index = PrefixIndex()
+    index.sent(TURN, "a", 200.0)
+    index.sent((*TURN, (4, 400)), "a", 0.0)
+    assert index.matches((*TURN, (4, 400)), TTLS, 299.0) == {"a": 400}
+    assert index.matches((*TURN, (4, 400)), TTLS, 301.0) == {"a": 300}
+
+
 def test_an_endpoint_without_a_cache_or_out_of_use_never_matches() -> None:
     index = PrefixIndex()
     index.sent(TURN, "none", 0.0)

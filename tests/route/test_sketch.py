@@ -104,3 +104,48 @@ def test_a_share_is_a_share(ends: list[tuple[bool, float]], prior: float) -> Non
         now += pause
         rate.add(good, now)
         assert 0.0 <= rate.share(now, prior, 1.0) <= 1.0
+
+
+@given(st.lists(samples, min_size=1, max_size=4), st.floats(0.0, 1e4), st.floats(0.0, 600.0))
+def test_what_is_heard_counts_like_what_is_seen(all_values: list[list[float]], later: float, age: float) -> None:
+    """However the samples are spread over workers, whose clocks differ by `later`."""
+    seen, mine = filled([value for values in all_values for value in values]), filled(all_values[0], later)
+    told = [filled(values).own(0.0) for values in all_values[1:]]
+    mine.hear([(counts, 0.0) for counts in told], later)
+    assert mine.count(later + age) == pytest.approx(seen.count(age), rel=1e-6)
+    assert mine.quantiles([0.4877, 0.9531]) == seen.quantiles([0.4877, 0.9531])  # no sample is exactly there
+    assert mine.mean() == pytest.approx(seen.mean(), rel=1e-6)
+
+
+def test_what_is_heard_fades_from_when_it_was_told() -> None:
+    sketch = Sketch(half_life=600.0)
+    sketch.hear([(filled([1.0] * 8).own(0.0), 600.0)], 0.0)
+    assert sketch.count(0.0) == pytest.approx(4.0)
+    assert sketch.count(600.0) == pytest.approx(2.0)
+    assert sketch.count(100_000.0) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_what_is_heard_is_replaced_and_never_told_again() -> None:
+    sketch, told = filled([1.0] * 4), filled([2.0] * 8).own(0.0)
+    before = sketch.own(0.0)
+    for _ in range(3):
+        sketch.hear([(told, 0.0)], 0.0)
+    assert sketch.count(0.0) == pytest.approx(12.0)
+    assert sketch.own(0.0) == before
+    sketch.hear([], 0.0)
+    assert sketch.count(0.0) == pytest.approx(4.0)
+
+
+def test_a_rate_hears_too() -> None:
+    rate, other = Rate(half_life=60.0), Rate(half_life=60.0)
+    rate.add(True, 0.0)
+    for _ in range(4):
+        other.add(False, 0.0)
+    for _ in range(3):
+        rate.hear([(other.own(0.0), 60.0), (other.own(0.0), 0.0)], 0.0)
+    assert rate.own(0.0) == (100, 0)
+    assert rate.count(0.0) == pytest.approx(7.0)
+    assert rate.share(0.0, 1.0, 0.0) == pytest.approx(1 / 7)
+    assert rate.count(60.0) == pytest.approx(3.5)
+    rate.hear([], 60.0)
+    assert rate.count(60.0) == pytest.approx(0.5)

@@ -13,7 +13,7 @@ import redis
 from gateway.route.fleet import Fleet
 from gateway.state.gossip import Gossip
 from gateway.state.prefixes import ENTRY_BYTES, NOTES, STREAM, TELL_BYTES, Sent
-from tests.route.world import attempt, endpoint, request
+from tests.route.world import attempt, endpoint, request, teach
 from tests.support.valkey import running
 from tests.support.wire import talker, wire
 
@@ -62,6 +62,15 @@ async def test_each_learns_what_the_others_sent(engine: str, client: redis.Redis
         assert await two.gossip.share()
         assert await one.gossip.share()
         assert one.matches() == two.matches() == {"a": 300, "b": 200}
+
+
+async def test_each_learns_what_the_others_measured(engine: str, client: redis.Redis) -> None:
+    async with peers(engine, engine) as (one, two):
+        teach(one.fleet, "a", [3.0] * 30, one.now)
+        await one.gossip.share()
+        await two.gossip.share()
+        two.fleet.refresh(two.now + 1.0)
+        assert two.fleet.states["a"].figures["ttft_p50"] == pytest.approx(3.0, rel=0.08)
 
 
 async def test_a_newcomer_learns_what_was_sent_before_it_came(engine: str, client: redis.Redis) -> None:
