@@ -21,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NoReturn
 
+import click
 import orjson
 from rich.console import Console
 
@@ -39,6 +40,7 @@ ENDED_WITHIN = 3.0  # seconds, before it is asked less politely
 COUNTED_EVERY = 10.0  # seconds between two lines about traffic
 LOOK_EVERY = 0.5  # seconds
 LOG_TAIL = 3  # lines
+LOOKUPS = 5  # of the response cache, for the second answer
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WIDTH = 80
 INDENT = "   "
@@ -92,7 +94,7 @@ class Demo:
             Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"gateway demo: {error}")
             return 1
         with suppress(OSError):  # the terminal may be closed
-            self._print("\nEnded, files removed.")
+            click.echo("\nEnded, files removed.")  # rich would repeat what a signal interrupted
         return 0
 
     def _start(self, stack: ExitStack, folder: Path) -> list[Child]:
@@ -128,10 +130,16 @@ class Demo:
         reply = ask(self._port, QUESTION, self._stream())
         self._print(f"\n\n{INDENT}{_served(reply)}", style="green")
         self._print("\nQ  The same question again.")
-        again = ask(self._port, QUESTION, lambda _: None)
-        if again.cache != "hit":
-            raise Failed(f"the second answer did not come from the response cache, but from {again.endpoint}")
+        again = self._again()
         self._print(f"\nA  The same answer, from the response cache: {again.seconds * 1000:.0f} ms, ${again.usd:g}")
+
+    def _again(self) -> Reply:
+        """The answer out of the response cache. A lookup that takes over 25 ms is a miss: a busy machine gets a few."""
+        for _ in range(LOOKUPS):
+            again = ask(self._port, QUESTION, lambda _: None)
+            if again.cache == "hit":
+                return again
+        raise Failed(f"the second answer did not come from the response cache, but from {again.endpoint}")
 
     def _stream(self) -> Callable[[str], None]:
         """Prints pieces of text as they come; a line ends before the word that would not fit."""
