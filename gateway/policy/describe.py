@@ -37,7 +37,7 @@ FIELDS: dict[str, str] = {
     "timeouts.total": "Longest time of a request that is not streamed. Default 10m.",
     "keepalive": "Streamed only: without a first token for this long, comments keep the connection. Default 10s.",
     "hedge": "A second endpoint for a streamed request whose first token is late; the first to answer is taken.",
-    "hedge.after": "When it is asked: a time (800ms), the endpoint's own quantile (p97), or off. Default off.",
+    "hedge.after": "When it is asked: a time (800ms), a quantile of the policy's own waits (p97), or off. Default off.",
     "hedge.max_share": "Most second attempts, as a share of this policy's streamed requests. Default 3%.",
     "hedge.max_spend": "Most that attempts beaten or in vain may cost, as a share of this policy's spend. Default 1%.",
     "cap": "The most that one endpoint may have of this policy's traffic.",

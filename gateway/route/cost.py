@@ -1,7 +1,7 @@
 """What one request is expected to cost at one endpoint, in dollars and in seconds.
 
     usd     = input x [(1-h) p_in + h p_cached] + E[output] x p_out
-    seconds = (TTFT + output / speed) x crowded
+    seconds = (TTFT + output x seconds per token) x crowded                     both means
     reread  = re-reads x input x [(1-c) p_in + c p_cached]
     plain   = usd + value_of_time x seconds + quality + reread + toll           if all goes well
     score   = plain + q (failure_cost + next best's usd + value_of_time x [TTFT + next best's seconds - seconds])
@@ -66,8 +66,8 @@ class Terms(NamedTuple):
     price: Price
     list_price: bool  # whether the policy ignores what caching saves
     confirm: float  # 0 where there is no cache
-    ttft_p50: tuple[float, ...]  # by size class
-    speed: float
+    ttft: tuple[float, ...]  # by size class
+    token_s: float  # seconds per output token
     fails: float
     bad_tools_usd: float  # what its bad tool calls cost where tools are asked for
     usd_per_second: float
@@ -105,8 +105,8 @@ def terms(state: EndpointState, policy: Policy) -> Terms:
         price=price,
         list_price=list_price,
         confirm=confirm,
-        ttft_p50=tuple(state.ttft_p50),
-        speed=state.speed_p50,
+        ttft=tuple(state.ttft_mean),
+        token_s=state.token_mean,
         fails=state.fails,
         bad_tools_usd=(1 - state.tools_ok) * weights.quality_cost,
         usd_per_second=weights.value_of_time / HOUR,
@@ -119,7 +119,7 @@ def expect(offered: Terms, demand: Demand, matched: int, crowded: float = 1.0, t
     `matched` tokens of the prompt were sent to it; everything takes it `crowded` times as long as usual; its toll is in
     USD per token.
     """
-    rates, price, list_price, confirm, ttft_p50, speed, fails, bad_tools_usd, usd_per_second = offered
+    rates, price, list_price, confirm, ttfts, token_s, fails, bad_tools_usd, usd_per_second = offered
     prompt, output, _, hour, tools, _, rereads, _ = demand
     p_in, p_saved, p_out = rates or _rates(price, list_price, confirm, prompt, hour)
     if matched and prompt:
@@ -131,8 +131,8 @@ def expect(offered: Terms, demand: Demand, matched: int, crowded: float = 1.0, t
         hit, uncached, input_usd = 0.0, prompt, prompt * p_in / MILLION
     output_usd = output * p_out / MILLION
     size = bisect_left(SIZES, uncached)
-    ttft = ttft_p50[size] * crowded
-    seconds = ttft + output / speed * crowded
+    ttft = ttfts[size] * crowded
+    seconds = ttft + output * token_s * crowded
     quality = bad_tools_usd if tools else 0.0
     reread = rereads * prompt * (p_in - p_saved) / MILLION
     tolled = toll * (prompt + output)

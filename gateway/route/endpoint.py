@@ -9,7 +9,7 @@ soon after something was learned, rarely when only time has passed.
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from math import ceil, inf
+from math import ceil, exp, inf, log
 
 from gateway.route.crowd import Crowd
 from gateway.route.health import Breaker
@@ -20,7 +20,7 @@ from gateway.route.ramp import Ramp
 from gateway.route.ratelimit import RateLimit
 from gateway.route.refusals import Refusals
 from gateway.route.sketch import Rate, Sketch
-from gateway.types import Endpoint, Measure, Price
+from gateway.types import Endpoint, Measure, Price, Priors
 
 SIZES = (2_000, 8_000, 32_000)  # uncached prompt tokens: TTFT is learned apart for each class
 ENOUGH = 20.0  # samples before a measured figure binds
@@ -29,6 +29,8 @@ PREFILL = 8_000.0  # tokens a second, for sizes not yet seen
 STEPS = tuple((size - smaller) / PREFILL for smaller, size in zip((0, *SIZES), SIZES, strict=False))  # seconds
 DEFAULT_TTFT = 1.5  # this and what follows, where nothing is published, and nothing known of any peer
 DEFAULT_SPEED = 30.0
+SPREAD_TTFT = 0.557  # of its logarithm, where no p90 is published: the p95 is 2.5 times the median
+MEAN_TOKEN = 1.15  # times the median of seconds per token, where the slowest tenth has half the usual speed
 DEFAULT_UPTIME = 0.99
 DEFAULT_TOOLS = 0.9
 DEFAULT_TTL = 300.0
@@ -53,6 +55,9 @@ def size_class(uncached: float) -> int:
 class EndpointState:
     """One endpoint's figures. Seconds, tokens per second, shares in [0, 1]; lists hold one figure per size class.
 
+    What an answer is expected to take is told by means, `ttft_mean` and `token_mean` (seconds per output token): a host
+    whose median is good and whose tail is long takes longer than one that is steady.
+
     `figures` has every measure that a policy can limit; None while there are fewer than `ENOUGH` samples. `revision`
     grows with every refresh, so that whoever worked something out from figures knows whether it still holds. What
     changes with every request stands apart from them: `in_flight` and how `crowded` that makes the endpoint, a factor
@@ -65,9 +70,9 @@ class EndpointState:
         "_minutes",
         "_most_at_once",
         "_peers",
-        "_quantiles",
         "_ramp",
         "_speed",
+        "_spread",
         "_tools",
         "_ttft",
         "_ttft_all",
@@ -89,7 +94,9 @@ class EndpointState:
         "speed_p10",
         "speed_p50",
         "standing",
+        "token_mean",
         "tools_ok",
+        "ttft_mean",
         "ttft_p50",
         "ttft_p95",
         "ttft_p99",
@@ -116,8 +123,8 @@ class EndpointState:
         self._hour = Rate(half_life=1_800.0)
         self._tools = Rate(half_life=86_400.0)
         self._hits = Rate(half_life=3_600.0)
-        self._quantiles: dict[tuple[float, int], float] = {}  # of `_ttft`, as far as they were asked for
         self.figures: dict[Measure, float | None] = {}
+        self.ttft_mean = [0.0] * len(self._ttft)
         self.ttft_p50 = [0.0] * len(self._ttft)
         self.ttft_p95 = [0.0] * len(self._ttft)
         self.ttft_p99 = [0.0] * len(self._ttft)  # 0 while unknown
@@ -133,6 +140,7 @@ class EndpointState:
         self._most_at_once = inf if most is None else ceil(most / workers)
         self.concurrency = min(self._most_at_once, self._ramp.window)
         self.ttl = endpoint.cache.ttl or (0.0 if endpoint.cache.automatic is False else DEFAULT_TTL)
+        self._spread = _spread(endpoint.priors)
         self.due = 0.0
         self.price = price = endpoint.price or _FREE
         self.figures |= {
@@ -170,9 +178,12 @@ class EndpointState:
             self._speed.add(speed, now)
 
     def waited(self, seconds: float, size: int, now: float) -> None:
-        """No first token came in that time. A wait longer than usual counts as a slow one, or slow ones stay unseen."""
-        if seconds > self.ttft_p50[size]:
-            self._timed(seconds, size, now)
+        """No first token came in that time, and then nobody waited any more.
+
+        It counts as what those take that take longer: left out, or taken for the whole, slow answers would stay unseen.
+        """
+        mean, count = self._ttft[size].beyond(seconds, now)
+        self._timed(_blend(mean, count, max(seconds, self.ttft_p95[size])), size, now)
 
     def ended(self, good: bool, now: float) -> None:
         """An attempt succeeded or failed."""
@@ -251,7 +262,6 @@ class EndpointState:
         """Computes the figures from the samples; whoever reads them calls this when `due` is past."""
         self.revision += 1
         self.due = now + FADED_WITHIN
-        self._quantiles.clear()
         self._peers = peers
         self._refresh_ttft(now, peers)
         priors = self.endpoint.priors
@@ -260,6 +270,7 @@ class EndpointState:
         usual = priors.throughput_p50 or peers.speed or DEFAULT_SPEED
         self.speed_p50 = _blend(p50, count, usual)
         self.speed_p10 = _blend(p10, count, usual / 2)
+        self.token_mean = _blend(self._speed.mean_inverse(), count, MEAN_TOKEN / usual)
         self.fails = 1 - self._minutes.share(now, priors.uptime or peers.uptime or DEFAULT_UPTIME, 10.0)
         self.tools_ok = self._tools.share(now, priors.tools_ok or peers.tools_ok or DEFAULT_TOOLS, 20.0)
         self.confirm = self._hits.share(now, HITS, HITS_SAMPLES)  # how much of a match its usage usually confirms
@@ -279,25 +290,21 @@ class EndpointState:
             self.tools_ok if priors.tools_ok else None,
         )
 
-    def ttft_at(self, share: float, size: int) -> float:
-        """The time to first token that this share of its answers at this prompt size keep to; 0 while unknown."""
-        if not self.ttft_p99[size]:
-            return 0.0
-        known = self._quantiles.get((share, size))
-        if known is None:
-            known = self._quantiles[share, size] = self._ttft[size].quantiles((share,))[0]
-        return known
-
     def _refresh_ttft(self, now: float, peers: Peers) -> None:
         """By size class, each with the one below as its starting point."""
         prior = self.endpoint.priors.ttft_p50 or peers.ttft[0] or DEFAULT_TTFT
+        slow = exp(1.645 * self._spread)  # p95 over p50 of a log-normal
+        mean = prior * exp(self._spread**2 / 2)
         for index, sketch in enumerate(self._ttft):
             if index:
-                prior = self.ttft_p50[index - 1] + _step(peers, index)
+                step = _step(peers, index)
+                prior = self.ttft_p50[index - 1] + step
+                mean = self.ttft_mean[index - 1] + step
             count = sketch.count(now)
             p50, p95, p99 = sketch.quantiles((0.5, 0.95, 0.99))
             self.ttft_p50[index] = _blend(p50, count, prior)
-            self.ttft_p95[index] = _blend(p95, count, 2.5 * prior)
+            self.ttft_mean[index] = _blend(sketch.mean(), count, mean)
+            self.ttft_p95[index] = _blend(p95, count, slow * prior)
             self.ttft_p99[index] = p99 if count >= ENOUGH else 0.0
 
     def _refresh_measures(self, now: float) -> None:
@@ -314,6 +321,13 @@ class EndpointState:
 
     def __repr__(self) -> str:
         return f"<EndpointState {self.endpoint.id} in_flight={self.in_flight} {self.breaker!r}>"
+
+
+def _spread(priors: Priors) -> float:
+    """The standard deviation of the logarithm of times to first token, as published."""
+    if not priors.ttft_p50 or not priors.ttft_p90:
+        return SPREAD_TTFT
+    return log(max(1.0, priors.ttft_p90 / priors.ttft_p50)) / 1.2816
 
 
 def _blend(measured: float, count: float, prior: float) -> float:

@@ -17,7 +17,7 @@ from math import inf
 from typing import Literal
 
 from gateway.route.fleet import Try
-from gateway.route.hedge import Budget, at_stake, delay, rival
+from gateway.route.hedge import Budget, at_stake, rival
 from gateway.route.plan import Choice, Plan
 from gateway.route.signals import (
     Abandon,
@@ -110,7 +110,7 @@ class Exchange:
 
     def _heard(self, send: Send, event: FirstToken | Finished | Failed | Expired) -> list[Command]:
         if isinstance(event, FirstToken):
-            return self._first_token(send)
+            return self._first_token(send, event.now)
         if isinstance(event, Finished):
             return self._finished(send)
         if isinstance(event, Expired):
@@ -139,9 +139,10 @@ class Exchange:
             return []
         return [KeepAlive(), SetClock("keepalive", 0, self.plan.policy.keepalive)]
 
-    def _first_token(self, send: Send) -> list[Command]:
+    def _first_token(self, send: Send, now: float) -> list[Command]:
         if self.phase != "waiting":
             return []
+        self._waited(now)
         self.phase = "answering"
         gap = SetClock("gap", send.attempt, self.plan.policy.timeouts.gap)
         if len(self._running) == 1:
@@ -232,9 +233,16 @@ class Exchange:
 
     def _is_late_after(self, choice: Choice) -> float:
         """Seconds until a second attempt may be sent beside the one to this endpoint; inf for never."""
-        budgeted = self._budget is not None and not self._hedged and self._sent < self._most
-        self._delay = delay(self.plan.policy.hedge, choice) if budgeted else inf
+        self._delay = inf
+        if self._budget is not None and not self._hedged and self._sent < self._most:
+            self._delay = self._budget.late_after(choice)
         return self._delay
+
+    def _waited(self, now: float) -> None:
+        """Those that run have waited so long for their first tokens."""
+        if self._budget is not None:
+            for send in self._running:
+                self._budget.waited(now - send.tried.sent_at, send.choice.parts.size, now)
 
     def _late(self, send: Send, now: float) -> list[Command]:
         """The first token is late: its last clock is set, and another endpoint asked if one may be."""

@@ -189,12 +189,12 @@ class Fleet:
         elif fault == "rejected" and failure.param is not None:
             state.refusals.remember(failure.param, attempt.request, now)
 
-    def released(self, attempt: Try, ttft: float | None, now: float) -> None:
-        """The client left: that says nothing about health, but a wait in vain (`ttft` None) about speed."""
+    def released(self, attempt: Try, in_vain: bool, now: float) -> None:
+        """The client left: that says nothing about health, but a wait in vain says something about speed."""
         state = attempt.state
         state.done()
         state.breaker.released(attempt.ticket)
-        if ttft is None and attempt.request.stream:
+        if in_vain and attempt.request.stream:
             state.waited(now - attempt.sent_at, attempt.parts.size, now)
 
     def distrust(self, endpoint: str, why: str, now: float, chance: float, *, alone: bool = False) -> None:

@@ -3,12 +3,16 @@
     each streamed request   saves max_share             a hedge takes 1
     each attempt's cost     saves max_spend of it       a hedge takes what is at stake, until the loser's bill is known
 
+A request is late after the policy's time, or when it waits longer than a share of the policy's requests do. Where the
+spend is scarcer than that share, fewer are late: what can be paid goes to those that wait longest.
+
 Savings never go below what a hedge takes, so its shares of requests and of spend are kept at every moment, not only on
 average. They fade as new ones come, so that a quiet day does not pay for a storm. Where a large part of all requests is
 late the hosts are saturated, and more load would only slow them further: then nothing is hedged at all.
 """
 
 from gateway.route.filters import Tier, tier
+from gateway.route.late import Lateness
 from gateway.route.plan import Choice
 from gateway.types import NEVER, Hedge, Policy
 
@@ -17,18 +21,22 @@ LATE_OVER = 100.0  # requests over which the share of late ones is taken
 LATE_SHARE = 0.25  # late requests from which hosts count as saturated
 MOST_FAILS = 0.2  # an endpoint that fails more often than that is not asked
 MOST_BUDGETS = 256
+USUAL_OVER = 50.0  # hedges, or requests, that count for what they usually cost
 
 
 class Budget:
     """What one policy has saved for hedges: a number of them, and dollars."""
 
-    __slots__ = ("_hedges", "_late", "_late_share", "_usd", "rule")
+    __slots__ = ("_bill", "_cost", "_hedges", "_late", "_late_share", "_lateness", "_usd", "rule")
 
     def __init__(self, rule: Hedge) -> None:
         self.configure(rule)
         self._hedges = 0.0
         self._usd = 0.0  # below 0 when a loser has billed more than was at stake
         self._late = 0.0
+        self._lateness = Lateness()
+        self._cost = 0.0  # dollars that an attempt usually costs
+        self._bill = 0.0  # and that a hedge adds
 
     def configure(self, rule: Hedge) -> None:
         """Takes a (changed) rule; what was saved under the other one stays."""
@@ -45,6 +53,19 @@ class Budget:
         """A request's first token has not come after the policy's delay."""
         self._late += 1 / LATE_OVER
 
+    def late_after(self, choice: Choice) -> float:
+        """Seconds after which this endpoint's first token is late; its expected p95 while too little is known."""
+        seconds, share = self.rule.after
+        if share is None:
+            return seconds or 0.0
+        size = choice.parts.size
+        return self._lateness.after(max(share, 1 - self._payable()), size) or choice.state.ttft_p95[size]
+
+    def waited(self, seconds: float, size: int, now: float) -> None:
+        """A first token came after so many seconds, or had not come by then."""
+        if self.rule.after.quantile is not None:
+            self._lateness.waited(seconds, size, now)
+
     def allows(self) -> bool:
         """Whether another hedge keeps to the share of requests, and hosts are not saturated."""
         return self._hedges >= 1 and self._late <= self._late_share
@@ -60,11 +81,17 @@ class Budget:
     def settled(self, at_stake: float, usd: float) -> None:
         """The loser has billed `usd`; `at_stake` was set aside for it."""
         self._usd += at_stake - usd
+        self._bill += (usd - self._bill) / USUAL_OVER
 
     def spent(self, usd: float) -> None:
         """An attempt of whatever kind has cost so much."""
         saved = self.rule.max_spend
+        self._cost += (usd - self._cost) / USUAL_OVER
         self._usd += saved * (usd - max(0.0, self._usd) / KEPT)
+
+    def _payable(self) -> float:
+        """The share of requests that may be late, for what hedges usually cost."""
+        return self.rule.max_spend * self._cost / self._bill if self._bill else 1.0
 
     def __repr__(self) -> str:
         return f"<Budget {self._hedges:.2f} hedges, ${self._usd:.6f}, {self._late:.0%} late>"
@@ -96,14 +123,6 @@ class Budgets:
         return f"<Budgets {self._budgets}>"
 
 
-def delay(rule: Hedge, choice: Choice) -> float:
-    """Seconds after which this endpoint's first token is late; its expected p95 while its own quantile is unknown."""
-    seconds, share = rule.after
-    if share is None:
-        return seconds or 0.0
-    return choice.state.ttft_at(share, choice.parts.size) or choice.state.ttft_p95[choice.parts.size]
-
-
 def at_stake(choice: Choice) -> float:
     """Dollars that a host is expected to bill for an attempt that is cancelled before its first token."""
     parts = choice.parts
@@ -126,4 +145,5 @@ def _is_free(choice: Choice, policy: Policy, now: float) -> bool:
 
 
 def _soonest(choice: Choice) -> tuple[Tier, float]:
-    return choice.tier, choice.parts.ttft
+    """By the median: a race is won by who is mostly soon, however long the others of its answers take."""
+    return choice.tier, choice.state.ttft_p50[choice.parts.size] * choice.state.crowded

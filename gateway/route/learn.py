@@ -19,12 +19,17 @@ class Heard(NamedTuple):
 
 
 def learn(fleet: Fleet, tried: Try, book: Book, heard: Heard, now: float, chance: Callable[[], float]) -> None:
-    """Tells the fleet how an attempt ended. `now` in seconds, `chance` draws from [0, 1)."""
+    """Tells the fleet how an attempt ended. `now` in seconds, `chance` draws from [0, 1).
+
+    A hedge says nothing about the time to first token: it is heard to its end only where it was quick.
+    """
+    hedge = book.hedge not in ("", "beaten")
+    ttft = None if hedge else heard.ttft
     if book.cancelled:
-        fleet.released(tried, heard.ttft, now)
+        fleet.released(tried, ttft is None and not hedge, now)
     elif book.failure is not None:
         fleet.failed(tried, book.failure, now, chance())
     else:
-        fleet.succeeded(tried, heard.usage, heard.ttft, heard.speed, now)
+        fleet.succeeded(tried, heard.usage, ttft, heard.speed, now)
         if heard.tools is not None:
             fleet.called_tools(tried, heard.tools, now)

@@ -19,13 +19,14 @@ _GROWTH = log(1.15)
 BUCKETS = 140  # 1 ms .. 3 days, or up to 250,000 tokens
 _EDGES = [LOWEST * exp(_GROWTH * index) for index in range(BUCKETS - 1)]  # each bucket's highest, except the last's
 _MIDDLES = [LOWEST, *(LOWEST * exp(_GROWTH * (index - 0.5)) for index in range(1, BUCKETS))]
+_INVERSES = [1 / middle for middle in _MIDDLES]
 _MOST_HALVINGS = 40.0  # of a sample's weight, before all weights are divided
 
 
 class Sketch:
     """A decayed histogram of a positive quantity. `half_life` in seconds: after that long a sample counts half."""
 
-    __slots__ = ("_asked", "_base", "_half_life", "_others", "_told", "_total", "_weights")
+    __slots__ = ("_asked", "_base", "_half_life", "_means", "_others", "_told", "_total", "_weights")
 
     def __init__(self, half_life: float = 600.0) -> None:
         self._half_life = half_life
@@ -35,13 +36,14 @@ class Sketch:
         self._others: list[float] = []  # their weights; empty when there are none
         self._asked: Sequence[float] = ()  # of which quantiles `_told` are, until the next sample
         self._told: list[float] = []
+        self._means: tuple[float, float] | None = None  # likewise
 
     def add(self, value: float, now: float) -> None:
         """Counts one sample. Values under `LOWEST` count as `LOWEST`."""
         weight = self._weight(now)  # first, because it may replace the weights
         self._weights[bisect_left(_EDGES, value)] += weight
         self._total += weight
-        self._asked = ()
+        self._changed()
 
     def count(self, now: float) -> float:
         """How many samples there are, each faded by its age."""
@@ -60,7 +62,18 @@ class Sketch:
 
     def mean(self) -> float:
         """The mean of the samples; 0 when there are none."""
-        return sum(map(mul, self._all(), _MIDDLES)) / self._total if self._total else 0.0
+        return self._both_means()[0]
+
+    def mean_inverse(self) -> float:
+        """The mean of 1/sample, as in seconds per token of tokens per second; 0 when there are none."""
+        return self._both_means()[1]
+
+    def beyond(self, value: float, now: float) -> tuple[float, float]:
+        """(mean, count) of the samples that are larger, as far as buckets tell."""
+        first = bisect_left(_EDGES, value) + 1
+        weights = list(self._all())[first:]
+        total = sum(weights)
+        return (sum(map(mul, weights, _MIDDLES[first:])) / total, total / self._weight(now)) if total else (0.0, 0.0)
 
     def own(self, now: float) -> dict[int, int]:
         """Its own samples, faded by their age: hundredths of a sample by bucket."""
@@ -78,7 +91,18 @@ class Sketch:
                 heard[bucket] += count * faded
         self._others = heard if any(heard) else []
         self._total = sum(self._all())
+        self._changed()
+
+    def _both_means(self) -> tuple[float, float]:
+        if self._means is None:
+            weights = list(self._all())
+            total = self._total or 1.0
+            self._means = sum(map(mul, weights, _MIDDLES)) / total, sum(map(mul, weights, _INVERSES)) / total
+        return self._means
+
+    def _changed(self) -> None:
         self._asked = ()
+        self._means = None
 
     def _all(self) -> Iterable[float]:
         return map(add, self._weights, self._others) if self._others else self._weights
@@ -93,7 +117,7 @@ class Sketch:
         self._others = [weight * keep for weight in self._others]
         self._total = sum(self._all())
         self._base = now
-        self._asked = ()
+        self._changed()
         return 1.0
 
     def __repr__(self) -> str:

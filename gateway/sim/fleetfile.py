@@ -11,8 +11,8 @@
         cache_ttl: 1h
         incidents: {every: 4d, median: 60m}
 
-What the gateway is told about a host is what a catalogue would say: price, context, cache lifetime, and the medians as
-published figures. Hits, errors and tails it must find out.
+What the gateway is told about a host is what a catalogue would say: price, context, cache lifetime, the medians, and the
+p90 of the time to first token, as published figures. Hits, errors and tails it must find out.
 """
 
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ def endpoint(host: SimHost) -> Endpoint:
         supports=host.supports,
         cache=PromptCache(True, host.cache_ttl),
         cancel="stops",
-        priors=Priors(host.ttft.p50, host.throughput.p50, host.tools_ok, host.uptime),
+        priors=Priors(host.ttft.p50, host.ttft.p90, host.throughput.p50, host.tools_ok, host.uptime),
     )
 
 

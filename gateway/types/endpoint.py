@@ -127,6 +127,7 @@ class Priors:
     """What was published about the host's behaviour, used until own traffic has been seen."""
 
     ttft_p50: Seconds | None = None
+    ttft_p90: Seconds | None = None
     throughput_p50: float | None = None  # output tokens per second
     tools_ok: Share | None = None
     uptime: Share | None = None

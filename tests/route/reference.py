@@ -184,7 +184,7 @@ def expected(
     if policy.score.price == "list":
         p_cached = p_in
     crowded = state.crowd.factor(state.in_flight + 1)
-    ttft = state.ttft_p50[sum(uncached > size for size in SIZES)] * crowded
+    ttft = state.ttft_mean[sum(uncached > size for size in SIZES)] * crowded
     return Ranked(
         id=state.endpoint.id,
         tier=level,
@@ -194,7 +194,7 @@ def expected(
         hit=hit,
         uncached=uncached,
         ttft=ttft,
-        seconds=ttft + output / state.speed_p50 * crowded,
+        seconds=ttft + output * state.token_mean * crowded,
         fails=state.fails,
         quality=(1 - state.tools_ok) * policy.score.quality_cost if demand.tools else 0.0,
         reread=demand.rereads * prompt * (p_in - (state.confirm if state.ttl else 0.0) * (p_in - p_cached)) / 1e6,

@@ -169,6 +169,6 @@ def live(fleet: Fleet, made: Plan, asked: Request, what: str, now: float) -> Non
         usage = Usage(expected.prompt_tokens, 0, round(expected.output_tokens), 0, "estimated")
         fleet.succeeded(tried, usage, 1.0, 30.0, now)
     elif what == "left":
-        fleet.released(tried, None, now)
+        fleet.released(tried, True, now)
     else:
         fail(fleet, tried, what, now)  # type: ignore[arg-type]

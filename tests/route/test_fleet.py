@@ -137,7 +137,7 @@ def test_a_cancelled_probe_gives_its_place_back() -> None:
     breaker, later = fleet.states["a"].breaker, NOW + 6
     tried = attempt(fleet, "a", now=later)
     assert not breaker.allows(later)
-    fleet.released(tried, None, later)
+    fleet.released(tried, True, later)
     assert breaker.allows(later)
 
 
@@ -145,7 +145,7 @@ def test_clients_who_leave_a_slow_endpoint_make_its_slowness_known() -> None:
     fleet = fleet_of("a")
     teach(fleet, "a", [1.0] * 20)
     for _ in range(40):
-        fleet.released(attempt(fleet, "a", now=NOW), None, NOW + 8)
+        fleet.released(attempt(fleet, "a", now=NOW), True, NOW + 8)
     assert fresh(fleet.states["a"], NOW + 8).ttft_p50[0] == pytest.approx(8.0, rel=0.1)
 
 
@@ -153,7 +153,7 @@ def test_clients_who_leave_after_the_first_token_say_nothing_about_speed() -> No
     fleet = fleet_of("a")
     teach(fleet, "a", [1.0] * 20)
     for _ in range(40):
-        fleet.released(attempt(fleet, "a", now=NOW), 1.0, NOW + 60)
+        fleet.released(attempt(fleet, "a", now=NOW), False, NOW + 60)
     assert fresh(fleet.states["a"], NOW).ttft_p95[0] < 2
 
 
@@ -228,7 +228,7 @@ def test_an_attempt_ends_where_it_began_when_its_endpoint_left_and_came_back() -
     fleet.configure([endpoint("a"), endpoint("b")])
     succeed(fleet, running[1], NOW)
     fail(fleet, running[2], "cut", NOW)
-    fleet.released(running[3], None, NOW)
+    fleet.released(running[3], True, NOW)
     assert (before.in_flight, fleet.states["a"].in_flight) == (0, 0)
 
 
@@ -260,7 +260,7 @@ def test_in_flight_is_what_was_sent_and_has_not_ended(history: list[tuple[str, o
             elif act == "fail":
                 fail(fleet, tried, "server", NOW)
             else:
-                fleet.released(tried, None, NOW)
+                fleet.released(tried, True, NOW)
         for state in seen.values():
             assert state.in_flight == sum(tried.state is state for tried in running)
 

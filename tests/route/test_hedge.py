@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.route.fleet import Fleet
-from gateway.route.hedge import KEPT, LATE_OVER, Budget, Budgets, at_stake, delay, rival
+from gateway.route.hedge import KEPT, LATE_OVER, Budget, Budgets, at_stake, rival
 from gateway.route.plan import Choice
 from gateway.types import Delay, Hedge, Limits, Policy, Price, Priors
 from tests.route.playbook import IN_ORDER
-from tests.route.world import NOW, attempt, endpoint, fail, fresh, plan, request, teach
+from tests.route.world import NOW, attempt, endpoint, fail, fresh, plan, request
 
 HEDGE = Hedge(Delay(seconds=1.0), 0.03, 0.01)
 GENEROUS = Hedge(Delay(seconds=1.0), 1.0, 1.0)
@@ -163,36 +163,52 @@ def only(fleet: Fleet, **asked: int) -> Choice:
     return plan(fleet, request(**asked), IN_ORDER).ranked[0]
 
 
+def waits(budget: Budget, seconds: list[float], size: int = 0, now: float = NOW) -> Budget:
+    for one in seconds:
+        budget.waited(one, size, now)
+    return budget
+
+
 def test_a_time_is_a_time() -> None:
-    assert delay(HEDGE, only(Fleet([endpoint()]))) == 1.0
+    budget = waits(Budget(HEDGE), [5.0] * 100)
+    assert budget.late_after(only(Fleet([endpoint()]))) == 1.0
 
 
-def test_a_quantile_is_the_endpoints_own_at_that_size() -> None:
-    fleet = Fleet([endpoint()])
-    teach(fleet, "a/fp8", [1.0] * 90 + [4.0] * 10)
-    teach(fleet, "a/fp8", [9.0] * 100, prompt_tokens=20_000)
-    fresh(fleet.states["a/fp8"], NOW)
-    p97, p80 = Hedge(Delay(quantile=0.97)), Hedge(Delay(quantile=0.80))
-    assert delay(p97, only(fleet)) == pytest.approx(4.0, rel=0.1)
-    assert delay(p80, only(fleet)) == pytest.approx(1.0, rel=0.1)
-    assert delay(p97, only(fleet, prompt_tokens=20_000)) == pytest.approx(9.0, rel=0.1)
+def test_a_quantile_is_that_of_all_requests_of_the_policy_at_that_size() -> None:
+    """Whichever endpoint they went to."""
+    choice, long = only(Fleet([endpoint()])), only(Fleet([endpoint()]), prompt_tokens=20_000)
+    for share, seconds in ((0.97, 4.0), (0.80, 1.0)):
+        budget = Budget(Hedge(Delay(quantile=share)))
+        budget.late_after(choice)
+        waits(waits(budget, [1.0] * 9 + [4.0]), [1.0] * 63 + [4.0] * 7)
+        assert budget.late_after(choice) == pytest.approx(seconds, rel=0.1)
+        assert budget.late_after(long) == long.state.ttft_p95[long.parts.size], "nothing is known of long prompts"
 
 
 def test_a_quantile_follows_what_is_learned() -> None:
-    fleet = Fleet([endpoint()])
-    state = fleet.states["a/fp8"]
-    teach(fleet, "a/fp8", [1.0] * 30)
-    fresh(state, NOW)
-    rule = Hedge(Delay(quantile=0.9))
-    assert delay(rule, only(fleet)) == pytest.approx(1.0, rel=0.1)
-    teach(fleet, "a/fp8", [5.0] * 300)
-    fresh(state, NOW + 1)
-    assert delay(rule, only(fleet)) == pytest.approx(5.0, rel=0.1)
+    choice, budget = only(Fleet([endpoint()])), Budget(Hedge(Delay(quantile=0.9)))
+    budget.late_after(choice)
+    assert waits(budget, [1.0] * 32).late_after(choice) == pytest.approx(1.0, rel=0.1)
+    assert waits(budget, [5.0] * 320).late_after(choice) == pytest.approx(5.0, rel=0.1)
 
 
 def test_an_unknown_quantile_is_the_expected_95th() -> None:
     choice = only(Fleet([endpoint(priors=Priors(ttft_p50=2.0))]))
-    assert delay(Hedge(Delay(quantile=0.97)), choice) == choice.state.ttft_p95[choice.parts.size] > 2.0
+    assert Budget(Hedge(Delay(quantile=0.97))).late_after(choice) == choice.state.ttft_p95[choice.parts.size] > 2.0
+
+
+def test_fewer_are_late_where_hedges_are_dear() -> None:
+    """A hedge that adds a whole request's cost, for 1 % of the spend: what can be paid goes to the slowest."""
+    choice, waited = only(Fleet([endpoint()])), [1.0] * 95 + [2.0] * 4 + [8.0]
+    dear, cheap = (Budget(Hedge(Delay(quantile=0.95), 0.05, 0.01)) for _ in range(2))
+    for budget, bill in ((dear, 0.01), (cheap, 0.0001)):
+        for _ in range(200):
+            budget.spent(0.01)
+            budget.settled(0.0, bill)
+        budget.late_after(choice)
+        waits(budget, waited * 8)
+    assert cheap.late_after(choice) == pytest.approx(1.0, rel=0.1)
+    assert dear.late_after(choice) == pytest.approx(2.0, rel=0.1)
 
 
 # --- who --------------------------------------------------------------------------------------------------------

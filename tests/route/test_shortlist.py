@@ -205,7 +205,7 @@ def end(fleet: Fleet, tried: Try, how: Any, now: float) -> None:
     if how in ("ok", "slow"):
         succeed(fleet, tried, now, 0.7 if how == "ok" else 9.0, Usage(prompt, prompt // 2, 700, 0, "host"))
     elif how == "left":
-        fleet.released(tried, None, now + 5)
+        fleet.released(tried, True, now + 5)
     elif how != "runs":
         fail(fleet, tried, how, now, param="seed" if how == "rejected" else None)
 

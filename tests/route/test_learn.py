@@ -1,0 +1,60 @@
+"""What an attempt's end teaches about the time to first token."""
+
+import pytest
+
+from gateway.route.fleet import Fleet, Try
+from gateway.route.learn import Heard, learn
+from gateway.route.signals import Book
+from gateway.types import HedgeResult, Usage
+from tests.route.world import NOW, attempt, endpoint, fresh
+
+NOTHING = Usage()
+
+
+def ended(fleet: Fleet, cancelled: bool, hedge: HedgeResult, ttft: float | None, after: float) -> Try:
+    tried = attempt(fleet, "a/fp8")
+    learn(fleet, tried, Book(1, None, cancelled, hedge), Heard(NOTHING, ttft, None), NOW + after, lambda: 0.5)
+    return tried
+
+
+def samples(fleet: Fleet) -> float:
+    return fleet.states["a/fp8"]._ttft[0].count(NOW)
+
+
+@pytest.mark.parametrize(
+    ("cancelled", "hedge", "ttft", "counted"),
+    [
+        (False, "", 1.0, 1),  # an answer
+        (True, "", 1.0, 0),  # the client left an answer that had begun
+        (True, "", None, 1),  # the client left before the first token
+        (True, "beaten", None, 1),  # the second attempt was first
+        (False, "won", 0.1, 0),  # heard because it was quick
+        (True, "lost", None, 0),  # not heard to its end
+        (True, "cancelled", None, 0),
+    ],
+)
+def test_a_hedge_says_nothing_about_the_time_to_first_token(
+    cancelled: bool, hedge: HedgeResult, ttft: float | None, counted: int
+) -> None:
+    """Only quick ones are heard: counted, they would make an endpoint look quicker than it is."""
+    fleet = Fleet([endpoint()])
+    ended(fleet, cancelled, hedge, ttft, after=2.0)
+    assert samples(fleet) == pytest.approx(counted, abs=0.01)
+
+
+def test_a_wait_that_was_broken_off_counts_as_what_takes_longer() -> None:
+    fleet = Fleet([endpoint()])
+    for _ in range(50):
+        ended(fleet, False, "", 1.0, after=1.0)
+        ended(fleet, False, "", 9.0, after=9.0)
+    for _ in range(50):
+        ended(fleet, True, "beaten", None, after=2.0)
+    state = fresh(fleet.states["a/fp8"], NOW + 9)
+    assert state.ttft_mean[0] == pytest.approx((50 * 1.0 + 100 * 9.0) / 150, rel=0.1)
+
+
+def test_a_wait_longer_than_any_known_counts_in_full() -> None:
+    fleet = Fleet([endpoint()])
+    for _ in range(30):
+        ended(fleet, True, "", None, after=40.0)
+    assert fresh(fleet.states["a/fp8"], NOW + 40).ttft_p50[0] == pytest.approx(40.0, rel=0.15)
