@@ -52,7 +52,7 @@ def endpoint(host: SimHost) -> Endpoint:
     """What the gateway is told about a host."""
     return Endpoint(
         id=host.id,
-        provider=host.id.partition("/")[0],
+        provider=host.provider,
         base_url=None,
         model=None,
         name=host.name,

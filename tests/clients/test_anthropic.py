@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.sim.fleet import FLEET, Rates
+from gateway.sim.demofleet import FLEET
+from gateway.sim.fleet import Rates
 from gateway.sim.host import serving
 from tests.clients.environments import python_with
 from tests.support.gateway import Gateway, Running

@@ -59,7 +59,7 @@ def test_who_is_not(fleet: list[One]) -> None:
 
 
 def times_set_back(judged_on_return: bool) -> list[float]:
-    """How long one that always fails is set back, twelve times over; at its return it is judged on nothing, or not yet."""
+    """How long one that always fails is set back, each of twelve times; its return is judged on nothing, or not."""
     bad, others = One(failed=40), [One(), One(), One()]
     now, times = NOW, []
     for _ in range(12):
@@ -82,7 +82,8 @@ def test_the_time_grows_and_is_judged_on_what_came_after() -> None:
 
 
 def test_who_fails_on_at_once_is_set_back_for_longer() -> None:
-    assert times_set_back(judged_on_return=False) == [min(LONGEST_TIME, FIRST_TIME * (number + 1)) for number in range(12)]
+    times = times_set_back(judged_on_return=False)
+    assert times == [min(LONGEST_TIME, FIRST_TIME * (number + 1)) for number in range(12)]
 
 
 @given(st.lists(st.builds(One, st.integers(0, 40), st.sampled_from([0.5, 1.0, 5.0, 40.0]), st.integers(0, 40))))

@@ -7,7 +7,8 @@ import orjson
 import pytest
 
 from gateway.sim.connection import LARGEST_BODY, Connection
-from gateway.sim.fleet import FLEET, Rates
+from gateway.sim.demofleet import FLEET
+from gateway.sim.fleet import Rates
 from gateway.sim.machine import Machine
 
 HOST = replace(FLEET[0], rates=Rates(0, 0, 0))

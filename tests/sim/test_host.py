@@ -16,7 +16,8 @@ import httpx
 import orjson
 import pytest
 
-from gateway.sim.fleet import FLEET, MODEL, Rates, SimHost
+from gateway.sim.demofleet import FLEET
+from gateway.sim.fleet import MODEL, Rates, SimHost
 from gateway.sim.host import serving
 
 CALM = Rates(0, 0, 0)

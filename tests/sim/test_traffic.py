@@ -6,7 +6,8 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from gateway.sim.fleet import FLEET, Rates
+from gateway.sim.demofleet import FLEET
+from gateway.sim.fleet import Rates
 from gateway.sim.host import serving
 from gateway.sim.traffic import CONCURRENCY, Mix, Summary, Traffic
 from gateway.sim.workload import Scale, TraceRow, read_trace
