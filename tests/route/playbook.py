@@ -15,19 +15,16 @@ from typing import Any
 
 from gateway.route import signals as core
 from gateway.route.exchange import Exchange
-from gateway.route.fleet import Fleet
 from gateway.route.hedge import Budget
-from gateway.types import Failure, Fault, Pick, Policy, Price, Score
-from tests.route.world import endpoint, plan, request
-
-IN_ORDER = Policy("p", score=Score(value_of_time=0.0), pick=Pick("best", explore=0.0))
+from gateway.types import Failure, Fault, Policy
+from tests.route.world import CHEAPEST, plan, priced, request
 
 
 class Playbook:
     """An exchange over these endpoints, tried in this order. `asked` changes what is usual about the request."""
 
-    def __init__(self, *names: str, policy: Policy = IN_ORDER, budget: Budget | None = None, **asked: Any) -> None:
-        fleet = Fleet(endpoint(name, price=Price(place, place)) for place, name in enumerate(names, 1))
+    def __init__(self, *names: str, policy: Policy = CHEAPEST, budget: Budget | None = None, **asked: Any) -> None:
+        fleet = priced(**{name: float(place) for place, name in enumerate(names, 1)})
         wanted = request(**({"prompt_tokens": 0} | asked))
         self.exchange = Exchange(wanted, plan(fleet, wanted, policy), budget)
         self._commands: list[str] = []

@@ -12,11 +12,11 @@ from gateway.route.exchange import Exchange
 from gateway.route.fleet import Fleet
 from gateway.route.signals import ClientLeft, Event, Expired, Failed, Finished, FirstToken, GiveUp, Send, Started
 from gateway.types import BLAMED, Attempts, Failure, Fault, Priors, Request, Timeouts
-from tests.route.playbook import IN_ORDER, Playbook, failed
+from tests.route.playbook import Playbook, failed
 from tests.route.watched import Watched, happenings, moments
-from tests.route.world import NOW, endpoint, fresh, plan, request, teach
+from tests.route.world import CHEAPEST, NOW, endpoint, fresh, plan, request, teach
 
-ONCE = replace(IN_ORDER, attempts=Attempts(max=1))
+ONCE = replace(CHEAPEST, attempts=Attempts(max=1))
 
 
 def started(*names: str, **about: Any) -> Playbook:
@@ -222,7 +222,7 @@ def test_the_clock_is_never_under_the_slowest_of_the_endpoints_own_answers() -> 
     teach(fleet, "slow", [25.0] * 30)
     fresh(fleet.states["slow"], NOW)
     fleet.configure([endpoint("slow"), endpoint("z", priors=Priors(uptime=0.5))])
-    (send, clock, _) = Exchange(request(), plan(fleet, request(), IN_ORDER)).on(Started(0.0))
+    (send, clock, _) = Exchange(request(), plan(fleet, request(), CHEAPEST)).on(Started(0.0))
     assert isinstance(send, Send)
     assert send.choice.endpoint.id == "slow"
     assert send.tried.deadline == pytest.approx(25.0, rel=0.08)
@@ -257,7 +257,7 @@ def test_the_budget_grows_like_the_clocks() -> None:
 
 def test_no_attempt_gets_more_than_what_remains() -> None:
     assert (
-        started("a", "b", "c", policy=replace(IN_ORDER, attempts=Attempts(within=12.0)))
+        started("a", "b", "c", policy=replace(CHEAPEST, attempts=Attempts(within=12.0)))
         >> Expired("first_token", 1, 10.0)
         << "cancel 1, book 1 timeout_first_token, send 2 to b, clock first_token 2"
     )
@@ -279,7 +279,7 @@ def test_a_whole_answer_has_time_to_be_written_at_the_endpoints_slow_speed() -> 
 
 def test_a_whole_answer_has_at_most_its_total() -> None:
     assert (
-        Playbook("a", stream=False, policy=replace(IN_ORDER, timeouts=Timeouts(total=45.0)))
+        Playbook("a", stream=False, policy=replace(CHEAPEST, timeouts=Timeouts(total=45.0)))
         >> Started(0.0)
         << "send 1 to a, clock first_token 45"
     )
@@ -372,7 +372,7 @@ def test_any_events_end_in_one_ending(
     hosts: int, most: int, within: float, stream: bool, noise: list[Event], failures: list[Failure], order: Random
 ) -> None:
     fleet = Fleet(endpoint(name) for name in "abcde"[:hosts])
-    policy = replace(IN_ORDER, attempts=Attempts(most, within))
+    policy = replace(CHEAPEST, attempts=Attempts(most, within))
     asked: Request = request(stream=stream)
     watched = Watched(Exchange(asked, plan(fleet, asked, policy)), at_once=1)
     story: list[Event] = [Started(0.0), *(Failed(n, failure, 1.0) for n, failure in enumerate(failures, 1))]

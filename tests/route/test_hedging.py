@@ -8,16 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.route.exchange import Exchange
-from gateway.route.fleet import Fleet
 from gateway.route.hedge import Budget
 from gateway.route.signals import Book, ClientLeft, Event, Expired, Finished, FirstToken, Send, Started
-from gateway.types import Attempts, Delay, Hedge, Policy, Price
-from tests.route.playbook import IN_ORDER, Playbook, failed
+from gateway.types import Attempts, Delay, Hedge, Policy
+from tests.route.playbook import Playbook, failed
 from tests.route.watched import Watched, happenings
-from tests.route.world import endpoint, plan, request
+from tests.route.world import CHEAPEST, plan, priced, request
 
 RULE = Hedge(Delay(seconds=2.0), 1.0, 1.0)
-POLICY = replace(IN_ORDER, hedge=RULE)
+POLICY = replace(CHEAPEST, hedge=RULE)
 ONCE = replace(POLICY, attempts=Attempts(max=1))
 
 
@@ -304,8 +303,8 @@ def test_any_events_keep_the_budget_and_end_every_attempt_once(
     for _ in range(total.asked):
         budget.asked()
         budget.spent(total.spent / total.asked)
-    policy = replace(IN_ORDER, hedge=RULE_OF_SHARES)
-    fleet = Fleet(endpoint(name, price=Price(place, place)) for place, name in enumerate("abcd", 1))
+    policy = replace(CHEAPEST, hedge=RULE_OF_SHARES)
+    fleet = priced(a=1.0, b=2.0, c=3.0, d=4.0)
     asked = request()
     under_way: list[Billed] = []
     for most, billed, noise in stories:
