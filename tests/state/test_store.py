@@ -57,14 +57,6 @@ def server(tmp_path: Path) -> Iterator[EmbeddedStore]:
     folder.close()
 
 
-@pytest.fixture
-def client(engine: str) -> Iterator[redis.Redis]:
-    """Another client of the same server, to see what is really there."""
-    with redis.Redis.from_url(engine) as client:
-        client.flushdb()
-        yield client
-
-
 class TestAskingAndTelling:
     async def test_what_is_put_can_be_got(self, engine: str, client: redis.Redis) -> None:
         async with opened(engine) as store:
