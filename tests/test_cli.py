@@ -18,7 +18,7 @@ import pytest
 from gateway import __version__
 from gateway.cli import app, main
 from gateway.config import load, sufficient_variables
-from gateway.sim.fleet import FLEET, gateway_config
+from gateway.sim.demofleet import FLEET, gateway_config
 from tests.support.gateway import DIRECT_ONLY, Gateway, gateway_command, write_policy
 from tests.support.host import ScriptedHost, answers, completion
 

@@ -1,6 +1,6 @@
 """Endpoints that do far worse than their peers, before anything about them is broken enough for a breaker.
 
-    attempts' ends ──> Standing of each endpoint ──every 10 s: Outliers.judge──> set back for 30 s, 60 s, ... 5 min
+    attempts' ends ──> Standing of each endpoint ──every 10 s: judge──> set back for 30 s, 60 s, ... 5 min
 
 Far worse is a failure share 20 points above the median of the others, or a usual time to first token 4 times theirs
 at the same prompt sizes, with enough samples on both sides. Who is set back is used after the others, and judged

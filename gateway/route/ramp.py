@@ -24,7 +24,7 @@ class Ramp:
         self.window = FIRST
 
     def ended(self, good: bool) -> None:
-        """One request succeeded or failed."""
+        """One request succeeded or failed, while there is a limit."""
         if not good:
             self.window = max(FIRST, self.window // 2)
         elif self.window < ENOUGH_AT_ONCE - 1:

@@ -27,7 +27,7 @@ from rich.console import Console
 
 from gateway.errors import GatewayError
 from gateway.policy.load import shipped_folder
-from gateway.sim.fleet import FLEET, gateway_config
+from gateway.sim.demofleet import FLEET, gateway_config
 from gateway.sim.news import PolicyNews
 from gateway.sim.question import Reply, ask
 from gateway.sim.traffic import Summary, Traffic

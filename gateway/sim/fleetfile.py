@@ -11,8 +11,8 @@
         cache_ttl: 1h
         incidents: {every: 4d, median: 60m}
 
-What the gateway is told about a host is what a catalogue would say: price, context, cache lifetime, the medians, and the
-p90 of the time to first token, as published figures. Hits, errors and tails it must find out.
+What the gateway is told about a host is what a catalogue would say: price, context, cache lifetime, the medians, and
+the p90 of the time to first token, as published figures. Hits, errors and tails it must find out.
 """
 
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ def endpoint(host: SimHost) -> Endpoint:
     """What the gateway is told about a host."""
     return Endpoint(
         id=host.id,
-        provider=host.id.partition("/")[0],
+        provider=host.provider,
         base_url=None,
         model=None,
         name=host.name,

@@ -23,7 +23,8 @@ from pathlib import Path
 import orjson
 
 from gateway.sim.connection import Connection
-from gateway.sim.fleet import FLEET, SimHost
+from gateway.sim.demofleet import FLEET
+from gateway.sim.fleet import SimHost
 from gateway.sim.machine import Machine
 from gateway.state.lifeline import tie_self
 

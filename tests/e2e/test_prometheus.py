@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gateway.sim.fleet import FLEET
+from gateway.sim.demofleet import FLEET
 from gateway.sim.host import serving
 from gateway.sim.traffic import Traffic
 from gateway.sim.workload import read_trace

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.proxy.routed import ROLE, STOP, WORD, Routed, chunk, outcomes, payloads, rows, stalls, until
+from tests.proxy.routed import ROLE, STOP, WORD, Routed, chunk, full, outcomes, payloads, rows, stalls, until
 from tests.support.gateway import Running
 from tests.support.host import Out, Received, ScriptedHost, answers, chunks, streams
 
@@ -49,14 +49,7 @@ async def test_what_a_host_is_known_to_bill_is_booked(habit: str, completion_tok
 
 
 async def test_before_a_connection_was_made_nothing_is_billed(routed: Routed) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(listener.getsockname())
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    with full() as url:
         async with routed(url, timeouts={"connect": "10s"}) as running:
             asked = asyncio.create_task(running.chat(stream=True))
             while not await running.metric("gateway_in_flight"):
@@ -64,8 +57,6 @@ async def test_before_a_connection_was_made_nothing_is_billed(routed: Routed) ->
             asked.cancel()
             await until(lambda: bool(rows(running)))
             assert (rows(running)[0].outcome, rows(running)[0].usage_source) == ("cancelled", "none")
-        for one in waiting:
-            one.close()
 
 
 async def test_while_streaming(routed: Routed) -> None:

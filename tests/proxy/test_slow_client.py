@@ -12,11 +12,9 @@ from tests.support.host import Out, Received, ScriptedHost, usage
 async def test_one_that_stops_reading_counts_as_gone(make: Make) -> None:
     async with ScriptedHost(says(ROLE, WORD, then="stall")) as host:
         world = make(host)
-        sink = world.send(stream=True)
-        await until(lambda: b"Hello" in sink.body)
-        assert sink.source is not None
-        sink.source.pause()
-        sink.source.pause()  # sinks may say it more than once
+        sink, source = await world.streaming()
+        source.pause()
+        source.pause()  # sinks may say it more than once
         world.wheel.fire()
         assert sink.aborted
         await host.until(lambda: host.gone == 1)
@@ -35,11 +33,9 @@ async def test_one_that_reads_on_in_time_stays(make: Make) -> None:
 
     async with ScriptedHost(script) as host:
         world = make(host)
-        sink = world.send(stream=True)
-        await until(lambda: b"Hello" in sink.body)
-        assert sink.source is not None
-        sink.source.pause()
-        sink.source.resume()
+        sink, source = await world.streaming()
+        source.pause()
+        source.resume()
         world.wheel.fire()
         assert not sink.aborted
         go.set()
@@ -87,12 +83,10 @@ async def test_the_speed_of_a_held_host_says_nothing(slow: bool, make: Make) -> 
 
     async with ScriptedHost(script) as host:
         world = make(host)
-        sink = world.send(stream=True)
-        await until(lambda: b"Hello" in sink.body)
-        assert sink.source is not None
+        sink, source = await world.streaming()
         if slow:
-            sink.source.pause()
-            sink.source.resume()
+            source.pause()
+            source.resume()
         go.set()
         await sink.ended.wait()
         (row,) = world.rows()

@@ -12,7 +12,7 @@ from gateway.server.protocol import HOT
 from gateway.state.folder import StateFolder
 from gateway.telemetry.ledger import read
 from gateway.telemetry.metrics import prepare_folder
-from tests.proxy.routed import ROLE, WORD, says, stalls, until
+from tests.proxy.routed import ROLE, WORD, says, stalls
 from tests.proxy.world import GOOD, Make, Written
 from tests.support.gateway import NO_STORE, write_config
 from tests.support.host import ScriptedHost
@@ -38,8 +38,7 @@ async def test_a_client_that_waits_is_told(stream: bool, make: Make) -> None:
 async def test_a_stream_ends_loudly(make: Make) -> None:
     async with ScriptedHost(says(ROLE, WORD, then="stall")) as host:
         world = make(host)
-        sink = world.send(stream=True)
-        await until(lambda: b"Hello" in sink.body)
+        sink, _ = await world.streaming()
         world.proxy.close()
         assert b"the gateway is shutting down" in sink.body
         assert b'"finish_reason":"error"' in sink.body
@@ -50,10 +49,8 @@ async def test_a_stream_ends_loudly(make: Make) -> None:
 async def test_a_client_that_takes_nothing_is_cut_off(make: Make) -> None:
     async with ScriptedHost(says(ROLE, WORD, then="stall")) as host:
         world = make(host)
-        sink = world.send(stream=True)
-        await until(lambda: b"Hello" in sink.body)
-        assert sink.source is not None
-        sink.source.pause()
+        sink, source = await world.streaming()
+        source.pause()
         world.proxy.close()
         assert sink.aborted
         assert b"shutting down" not in sink.body

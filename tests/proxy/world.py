@@ -18,6 +18,7 @@ from gateway.telemetry.metrics import Metrics, prepare_folder
 from gateway.types import CacheMode, Endpoint, Pick, Policy, Price, Request, Row
 from gateway.upstream.dialects import Address
 from gateway.upstream.transport import Transport
+from tests.proxy.routed import until
 from tests.support.gateway import NO_STORE
 from tests.support.host import ScriptedHost, answers, completion
 
@@ -132,6 +133,13 @@ class World:
         async with asyncio.timeout(10):
             await sink.ended.wait()
         return sink
+
+    async def streaming(self) -> tuple[Written, Source]:
+        """A streamed request whose first word has come: what its client has, and what holds its host back."""
+        sink = self.send(stream=True)
+        await until(lambda: b"Hello" in sink.body)
+        assert sink.source is not None
+        return sink, sink.source
 
     def is_at_rest(self) -> bool:
         """Whether nothing of any exchange is left."""

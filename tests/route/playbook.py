@@ -13,40 +13,23 @@ A command that was not expected fails the script, at the next event or at its en
 
 from typing import Any
 
+from gateway.route import signals as core
 from gateway.route.exchange import Exchange
-from gateway.route.fleet import Fleet
 from gateway.route.hedge import Budget
-from gateway.route.signals import (
-    Abandon,
-    Book,
-    Break,
-    Cancel,
-    Command,
-    Commit,
-    Complete,
-    Event,
-    GiveUp,
-    KeepAlive,
-    Probe,
-    Send,
-    SetClock,
-)
-from gateway.types import Pick, Policy, Price, Score
-from tests.route.world import endpoint, plan, request
-
-IN_ORDER = Policy("p", score=Score(value_of_time=0.0), pick=Pick("best", explore=0.0))
+from gateway.types import Failure, Fault, Policy
+from tests.route.world import CHEAPEST, plan, priced, request
 
 
 class Playbook:
     """An exchange over these endpoints, tried in this order. `asked` changes what is usual about the request."""
 
-    def __init__(self, *names: str, policy: Policy = IN_ORDER, budget: Budget | None = None, **asked: Any) -> None:
-        fleet = Fleet(endpoint(name, price=Price(place, place)) for place, name in enumerate(names, 1))
+    def __init__(self, *names: str, policy: Policy = CHEAPEST, budget: Budget | None = None, **asked: Any) -> None:
+        fleet = priced(**{name: float(place) for place, name in enumerate(names, 1)})
         wanted = request(**({"prompt_tokens": 0} | asked))
         self.exchange = Exchange(wanted, plan(fleet, wanted, policy), budget)
         self._commands: list[str] = []
 
-    def __rshift__(self, event: Event) -> "Playbook":
+    def __rshift__(self, event: core.Event) -> "Playbook":
         assert not self._commands, f"before {event}, nobody expected: {self._commands}"
         self._commands = [told(command) for command in self.exchange.on(event)]
         return self
@@ -62,28 +45,32 @@ class Playbook:
         return True
 
 
-def told(command: Command) -> str:
+def failed(attempt: int, fault: Fault, now: float = 1.0) -> core.Failed:
+    return core.Failed(attempt, Failure(fault, "no"), now)
+
+
+def told(command: core.Command) -> str:
     match command:
-        case Send(attempt, choice):
+        case core.Send(attempt, choice):
             return f"send {attempt} to {choice.endpoint.id}"
-        case SetClock(clock, _, seconds):
+        case core.SetClock(clock, _, seconds):
             return f"clock {clock} {seconds:g}"
-        case Cancel(attempt):
+        case core.Cancel(attempt):
             return f"cancel {attempt}"
-        case Commit(attempt):
+        case core.Commit(attempt):
             return f"commit {attempt}"
-        case KeepAlive():
+        case core.KeepAlive():
             return "keep alive"
-        case Probe(choice):
+        case core.Probe(choice):
             return f"probe {choice.endpoint.id}"
-        case Book(attempt, failure, cancelled, hedge):
+        case core.Book(attempt, failure, cancelled, hedge):
             ended = failure.fault if failure else "cancelled" if cancelled else "ok"
             return f"book {attempt} {ended}" + (f" ({hedge})" if hedge else "")
-        case Complete(attempt):
+        case core.Complete(attempt):
             return f"complete {attempt}"
-        case Break(attempt, failure):
+        case core.Break(attempt, failure):
             return f"break {attempt} {failure.fault}"
-        case GiveUp(failures):
+        case core.GiveUp(failures):
             return " ".join(["give up", *(f"{name}:{failure.fault}" for name, failure in failures)])
-        case Abandon():
+        case core.Abandon():
             return "abandon"

@@ -8,41 +8,36 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.route.filters import Tier
-from gateway.route.fleet import Fleet, Try
+from gateway.route.fleet import Fleet
 from gateway.route.plan import Plan
 from gateway.route.toll import FOR_NEW, SLACK_REQUESTS, SLACK_TOKENS
-from gateway.types import Cap, Pick, Policy, Price, Request, Score, Usage
-from tests.route.world import NOW, endpoint, fail, plan, request
+from gateway.types import Cap, Pick, Price, Request, Usage
+from tests.route.world import CHEAPEST, NOW, endpoint, fail, plan, priced, request, try_of
 
 LONG = 1e9  # a window in which everything so far counts
-CAPPED = Policy("p", score=Score(value_of_time=0.0), pick=Pick("best", explore=0.0), cap=Cap(0.4, LONG))
+CAPPED = replace(CHEAPEST, cap=Cap(0.4, LONG))
 LARGE = request(prompt_tokens=20_000)
-
-
-def fleet(*prices: float) -> Fleet:
-    return Fleet(endpoint(name, price=Price(price, price)) for name, price in zip("abcdef", prices, strict=False))
 
 
 def send(fleet: Fleet, name: str = "") -> Plan:
     """Plans, and sends to this endpoint or else the first of the plan, which answers as is expected."""
     made = plan(fleet, LARGE, CAPPED)
-    choice = next(one for one in made.ranked if name in ("", one.endpoint.id))
-    tried = Try(choice.state, LARGE, made.demand, choice.parts, 10.0)
+    tried = try_of(made, LARGE, name)
     fleet.sent(tried, NOW)
     fleet.succeeded(tried, Usage(20_000, 0, 350, 0, "estimated"), 1.0, 30.0, NOW)
     return made
 
 
-def filled(*prices: float, up_to: float) -> Fleet:
+def filled(up_to: float, **prices: float) -> Fleet:
     """A fleet whose first endpoint was sent nearly so many tokens beyond its share of all."""
-    made = fleet(*prices)
+    made = priced(**prices)
     for _ in range(int(up_to / 0.6 / 20_350)):
         send(made, "a")
     return made
 
 
 def test_the_toll_sends_requests_elsewhere_before_the_limit_does() -> None:
-    two = fleet(0.20, 0.21)
+    two = priced(a=0.20, b=0.21)
     firsts = []
     for _ in range(30):
         made = send(two)
@@ -54,7 +49,7 @@ def test_the_toll_sends_requests_elsewhere_before_the_limit_does() -> None:
 
 
 def test_the_toll_is_part_of_the_score() -> None:
-    two = fleet(0.20, 0.40)
+    two = priced(a=0.20, b=0.40)
     send(two)
     choice = plan(two, LARGE, CAPPED).ranked[0]
     assert choice.endpoint.id == "a"
@@ -63,7 +58,7 @@ def test_the_toll_is_part_of_the_score() -> None:
 
 
 def test_an_endpoint_above_its_share_comes_last_of_the_healthy_ones_with_its_reason() -> None:
-    two = filled(0.1, 9.0, up_to=SLACK_TOKENS)
+    two = filled(a=0.1, b=9.0, up_to=SLACK_TOKENS)
     made = plan(two, LARGE, CAPPED)
     assert [choice.endpoint.id for choice in made.ranked] == ["b", "a"]
     assert made.ranked[1].tier is Tier.OVER_CAP
@@ -72,24 +67,22 @@ def test_an_endpoint_above_its_share_comes_last_of_the_healthy_ones_with_its_rea
 
 
 def test_a_cap_yields_before_availability() -> None:
-    two = filled(0.1, 9.0, up_to=SLACK_TOKENS)
+    two = filled(a=0.1, b=9.0, up_to=SLACK_TOKENS)
     two.distrust("b", "account 402", NOW, 0.0)
     made = plan(two, LARGE, CAPPED)
     assert ([choice.endpoint.id for choice in made.ranked], made.relaxed) == (["a"], "over cap")
 
 
 def test_a_cap_yields_to_a_rate_limit_too() -> None:
-    two = filled(0.1, 9.0, up_to=SLACK_TOKENS)
-    made = plan(two, LARGE, CAPPED)
-    choice = made.ranked[0]
-    tried = Try(choice.state, LARGE, made.demand, choice.parts, 10.0)
+    two = filled(a=0.1, b=9.0, up_to=SLACK_TOKENS)
+    tried = try_of(plan(two, LARGE, CAPPED), LARGE)
     two.sent(tried, NOW)
     fail(two, tried, "rate_limited", NOW, retry_after=30.0)
     assert [choice.endpoint.id for choice in plan(two, LARGE, CAPPED).ranked] == ["a", "b"]
 
 
 def test_the_last_of_the_slack_is_for_prompts_that_return() -> None:
-    two = filled(0.1, 9.0, up_to=FOR_NEW * SLACK_TOKENS)
+    two = filled(a=0.1, b=9.0, up_to=FOR_NEW * SLACK_TOKENS)
     turn = request(prompt_tokens=20_000, prefix=((7, 20_000),))
     two.prefixes.sent(turn.prefix, "a", NOW)
     assert plan(two, LARGE, CAPPED).ranked[0].endpoint.id == "b"
@@ -97,16 +90,15 @@ def test_the_last_of_the_slack_is_for_prompts_that_return() -> None:
 
 
 def test_other_policies_are_not_concerned() -> None:
-    two = filled(0.1, 9.0, up_to=SLACK_TOKENS)
+    two = filled(a=0.1, b=9.0, up_to=SLACK_TOKENS)
     other = replace(CAPPED, name="other")
     uncapped = replace(CAPPED, cap=Cap())
     assert [plan(two, LARGE, policy).ranked[0].endpoint.id for policy in (other, uncapped)] == ["a", "a"]
 
 
 def test_answers_that_are_longer_than_expected_count() -> None:
-    two = fleet(0.1, 9.0)
-    made = plan(two, LARGE, CAPPED)
-    tried = Try(made.ranked[0].state, LARGE, made.demand, made.ranked[0].parts, 10.0)
+    two = priced(a=0.1, b=9.0)
+    tried = try_of(plan(two, LARGE, CAPPED), LARGE)
     two.sent(tried, NOW)
     two.succeeded(tried, Usage(20_000, 0, 1_000_000, 0, "host"), 1.0, 30.0, NOW)
     assert plan(two, LARGE, CAPPED).ranked[0].endpoint.id == "b"
@@ -161,8 +153,7 @@ def test_never_more_than_the_cap_while_anything_else_is_left(
 
 
 def live(fleet: Fleet, made: Plan, asked: Request, what: str, now: float) -> None:
-    first = made.ranked[0]
-    tried = Try(first.state, asked, made.demand, first.parts, 10.0)
+    tried = try_of(made, asked)
     fleet.sent(tried, now)
     if what == "ok":
         expected = tried.demand

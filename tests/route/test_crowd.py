@@ -1,6 +1,7 @@
 """What being one of many costs: nothing where the host does not notice, more and more where it does."""
 
 from collections import Counter
+from dataclasses import replace
 from math import exp
 
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.route.crowd import LIKELY, ROOM, STEEPEST, Crowd
 from gateway.route.fleet import Fleet
-from gateway.types import Pick, Policy, Price, Score
-from tests.route.world import NOW, attempt, endpoint, plan
+from gateway.types import Policy, Price, Score
+from tests.route.world import CHEAPEST, NOW, attempt, endpoint, plan
 
 
 def crowd(history: list[tuple[int, float]]) -> Crowd:
@@ -88,10 +89,10 @@ def spread(policy: Policy, count: int) -> Counter[str]:
 
 
 def test_a_burst_spreads_where_time_has_a_value() -> None:
-    sent = spread(Policy("p", score=Score(value_of_time=1.0), pick=Pick("best", explore=0.0)), 40)
+    sent = spread(replace(CHEAPEST, score=Score(value_of_time=1.0)), 40)
     assert max(sent.values()) <= 13
     assert sent["a"] == max(sent.values())
 
 
 def test_a_burst_stays_on_the_cheapest_where_it_has_none() -> None:
-    assert spread(Policy("p", score=Score(value_of_time=0.0), pick=Pick("best", explore=0.0)), 40) == {"a": 40}
+    assert spread(CHEAPEST, 40) == {"a": 40}

@@ -1,6 +1,6 @@
 """Exchanges as scripts, then any events at all on any plan."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from typing import Any, get_args
 
@@ -10,33 +10,13 @@ from hypothesis import strategies as st
 
 from gateway.route.exchange import Exchange
 from gateway.route.fleet import Fleet
-from gateway.route.signals import (
-    Abandon,
-    Book,
-    Break,
-    ClientLeft,
-    Clock,
-    Command,
-    Commit,
-    Complete,
-    Event,
-    Expired,
-    Failed,
-    Finished,
-    FirstToken,
-    GiveUp,
-    Send,
-    Started,
-)
+from gateway.route.signals import ClientLeft, Event, Expired, Failed, Finished, FirstToken, GiveUp, Send, Started
 from gateway.types import BLAMED, Attempts, Failure, Fault, Priors, Request, Timeouts
-from tests.route.playbook import IN_ORDER, Playbook
-from tests.route.world import NOW, endpoint, fresh, plan, request, teach
+from tests.route.playbook import Playbook, failed
+from tests.route.watched import Watched, happenings, moments
+from tests.route.world import CHEAPEST, NOW, endpoint, fresh, plan, request, teach
 
-ONCE = replace(IN_ORDER, attempts=Attempts(max=1))
-
-
-def failed(attempt: int, fault: Fault, now: float = 1.0) -> Failed:
-    return Failed(attempt, Failure(fault, "no"), now)
+ONCE = replace(CHEAPEST, attempts=Attempts(max=1))
 
 
 def started(*names: str, **about: Any) -> Playbook:
@@ -242,7 +222,7 @@ def test_the_clock_is_never_under_the_slowest_of_the_endpoints_own_answers() -> 
     teach(fleet, "slow", [25.0] * 30)
     fresh(fleet.states["slow"], NOW)
     fleet.configure([endpoint("slow"), endpoint("z", priors=Priors(uptime=0.5))])
-    (send, clock, _) = Exchange(request(), plan(fleet, request(), IN_ORDER)).on(Started(0.0))
+    (send, clock, _) = Exchange(request(), plan(fleet, request(), CHEAPEST)).on(Started(0.0))
     assert isinstance(send, Send)
     assert send.choice.endpoint.id == "slow"
     assert send.tried.deadline == pytest.approx(25.0, rel=0.08)
@@ -277,7 +257,7 @@ def test_the_budget_grows_like_the_clocks() -> None:
 
 def test_no_attempt_gets_more_than_what_remains() -> None:
     assert (
-        started("a", "b", "c", policy=replace(IN_ORDER, attempts=Attempts(within=12.0)))
+        started("a", "b", "c", policy=replace(CHEAPEST, attempts=Attempts(within=12.0)))
         >> Expired("first_token", 1, 10.0)
         << "cancel 1, book 1 timeout_first_token, send 2 to b, clock first_token 2"
     )
@@ -299,7 +279,7 @@ def test_a_whole_answer_has_time_to_be_written_at_the_endpoints_slow_speed() -> 
 
 def test_a_whole_answer_has_at_most_its_total() -> None:
     assert (
-        Playbook("a", stream=False, policy=replace(IN_ORDER, timeouts=Timeouts(total=45.0)))
+        Playbook("a", stream=False, policy=replace(CHEAPEST, timeouts=Timeouts(total=45.0)))
         >> Started(0.0)
         << "send 1 to a, clock first_token 45"
     )
@@ -371,62 +351,11 @@ def test_the_words_of_a_timeout_say_how_long_was_waited() -> None:
 
 # --- any events on any plan -------------------------------------------------------------------------------------
 
-ENDINGS = (Complete, Break, GiveUp, Abandon)
-moments = st.floats(0.0, 30.0)
-numbers = st.integers(0, 6)
-faults = st.sampled_from(sorted(get_args(Fault)))
-events = st.one_of(
-    st.builds(Started, moments),
-    st.builds(FirstToken, numbers, moments),
-    st.builds(Finished, numbers, moments),
-    st.builds(lambda attempt, fault, now: Failed(attempt, Failure(fault, "no"), now), numbers, faults, moments),
-    st.builds(Expired, st.sampled_from(get_args(Clock)), numbers, moments),
-    st.builds(ClientLeft, moments),
-)
+events = st.one_of(st.builds(Started, moments), happenings)
 follow = st.builds(
     lambda fault: Failure(fault, "no"),
     st.sampled_from(["server", "server", "rate_limited", "account", "timeout_first_token", "rejected"]),
 )
-
-
-@dataclass
-class Seen:
-    """Everything that one exchange commanded, checked as it comes."""
-
-    exchange: Exchange
-    most: int
-    ends: int = 0
-    sends: int = 0
-    commits: int = 0
-    booked: int = 0
-
-    def feed(self, event: Event) -> None:
-        for command in self.exchange.on(event):
-            assert not self.ends, f"{command} after the end"
-            self.take(command)
-        assert self.sends <= self.most
-        assert self.sends - self.booked in (0, 1)
-        assert not self.ends or self.booked == self.sends, "every Send has its Book"
-
-    def take(self, command: Command) -> None:
-        match command:
-            case Send(attempt):
-                assert self.sends == self.booked, "one attempt at a time"
-                self.sends += 1
-                assert attempt == self.sends
-                assert command.tried.deadline > 0
-                assert not self.commits, "nothing is tried after the commit"
-            case Book(attempt):
-                self.booked += 1
-                assert attempt == self.booked == self.sends
-            case Commit(attempt):
-                self.commits += 1
-                assert self.commits == 1
-                assert attempt == self.sends
-            case Complete() | Break() | GiveUp() | Abandon():
-                self.ends += 1
-                assert not isinstance(command, Complete | Break) or self.commits
-                assert not isinstance(command, GiveUp) or not self.commits
 
 
 @settings(max_examples=300)
@@ -443,14 +372,14 @@ def test_any_events_end_in_one_ending(
     hosts: int, most: int, within: float, stream: bool, noise: list[Event], failures: list[Failure], order: Random
 ) -> None:
     fleet = Fleet(endpoint(name) for name in "abcde"[:hosts])
-    policy = replace(IN_ORDER, attempts=Attempts(most, within))
+    policy = replace(CHEAPEST, attempts=Attempts(most, within))
     asked: Request = request(stream=stream)
-    seen = Seen(Exchange(asked, plan(fleet, asked, policy)), min(most, hosts))
+    watched = Watched(Exchange(asked, plan(fleet, asked, policy)), at_once=1)
     story: list[Event] = [Started(0.0), *(Failed(n, failure, 1.0) for n, failure in enumerate(failures, 1))]
     for event in noise:  # mixed in at any place, so that attempts fail in order between odd events
         story.insert(order.randint(0, len(story)), event)
     for event in story:
-        seen.feed(event)
-    seen.feed(ClientLeft(100.0))
-    assert seen.ends == 1
-    assert seen.exchange.phase == "over"
+        watched.feed(event)
+    watched.feed(ClientLeft(100.0))
+    assert watched.ends == 1
+    assert watched.exchange.phase == "over"

@@ -10,8 +10,7 @@ from gateway.route.fleet import Fleet
 from gateway.route.hedge import KEPT, LATE_OVER, Budget, Budgets, at_stake, rival
 from gateway.route.plan import Choice
 from gateway.types import Delay, Hedge, Limits, Policy, Price, Priors
-from tests.route.playbook import IN_ORDER
-from tests.route.world import NOW, attempt, endpoint, fail, fresh, plan, request
+from tests.route.world import CHEAPEST, NOW, attempt, endpoint, fail, fresh, plan, request
 
 HEDGE = Hedge(Delay(seconds=1.0), 0.03, 0.01)
 GENEROUS = Hedge(Delay(seconds=1.0), 1.0, 1.0)
@@ -160,7 +159,7 @@ def test_a_budget_outlives_a_reload_of_its_policy() -> None:
 
 
 def only(fleet: Fleet, **asked: int) -> Choice:
-    return plan(fleet, request(**asked), IN_ORDER).ranked[0]
+    return plan(fleet, request(**asked), CHEAPEST).ranked[0]
 
 
 def waits(budget: Budget, seconds: list[float], size: int = 0, now: float = NOW) -> Budget:
@@ -216,8 +215,8 @@ def test_fewer_are_late_where_hedges_are_dear() -> None:
 
 def beside(fleet: Fleet, budget: Budget | None = None) -> str | None:
     """Who is asked beside the first."""
-    first, *others = plan(fleet, request(), IN_ORDER).ranked
-    choice = rival(tuple(others), first, IN_ORDER, budget or rich(), NOW)
+    first, *others = plan(fleet, request(), CHEAPEST).ranked
+    choice = rival(tuple(others), first, CHEAPEST, budget or rich(), NOW)
     return None if choice is None else choice.endpoint.id
 
 
@@ -251,7 +250,7 @@ def test_what_the_late_one_may_bill_counts_as_well() -> None:
 
 def test_a_host_that_bills_cancelled_answers_puts_the_whole_answer_at_stake() -> None:
     stops, bills = (
-        plan(Fleet([endpoint(cancel=habit)]), request(), IN_ORDER).ranked[0] for habit in ("stops", "bills")
+        plan(Fleet([endpoint(cancel=habit)]), request(), CHEAPEST).ranked[0] for habit in ("stops", "bills")
     )
     assert at_stake(stops) == stops.parts.input_usd
     assert at_stake(bills) == bills.parts.usd > at_stake(stops)
@@ -266,9 +265,9 @@ def test_a_rate_limited_endpoint_is_not_asked() -> None:
 def test_one_at_its_concurrency_is_not_asked() -> None:
     fleet = fleet_of(named("a", 1.0), named("b", 1.0, 2.0, limits=Limits(concurrency=1)))
     assert beside(fleet) == "b"
-    first, *others = plan(fleet, request(), IN_ORDER).ranked
+    first, *others = plan(fleet, request(), CHEAPEST).ranked
     attempt(fleet, "b")
-    assert rival(tuple(others), first, IN_ORDER, rich(), NOW) is None, "it has become busy since it was planned"
+    assert rival(tuple(others), first, CHEAPEST, rich(), NOW) is None, "it has become busy since it was planned"
 
 
 def test_one_that_often_fails_is_not_asked() -> None:

@@ -2,41 +2,21 @@
 
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.route.exchange import Exchange
-from gateway.route.fleet import Fleet
 from gateway.route.hedge import Budget
-from gateway.route.signals import (
-    Abandon,
-    Book,
-    Break,
-    Cancel,
-    ClientLeft,
-    Clock,
-    Command,
-    Commit,
-    Complete,
-    Event,
-    Expired,
-    Failed,
-    Finished,
-    FirstToken,
-    GiveUp,
-    Send,
-    SetClock,
-    Started,
-)
-from gateway.types import Attempts, Delay, Failure, Fault, Hedge, Policy, Price
-from tests.route.playbook import IN_ORDER, Playbook
-from tests.route.world import endpoint, plan, request
+from gateway.route.signals import Book, ClientLeft, Event, Expired, Finished, FirstToken, Send, Started
+from gateway.types import Attempts, Delay, Hedge, Policy
+from tests.route.playbook import Playbook, failed
+from tests.route.watched import Watched, happenings
+from tests.route.world import CHEAPEST, plan, priced, request
 
 RULE = Hedge(Delay(seconds=2.0), 1.0, 1.0)
-POLICY = replace(IN_ORDER, hedge=RULE)
+POLICY = replace(CHEAPEST, hedge=RULE)
 ONCE = replace(POLICY, attempts=Attempts(max=1))
 
 
@@ -45,10 +25,6 @@ def saved(rule: Hedge = RULE) -> Budget:
     budget.asked()
     budget.spent(1.0)
     return budget
-
-
-def failed(attempt: int, fault: Fault, now: float = 4.0) -> Failed:
-    return Failed(attempt, Failure(fault, "no"), now)
 
 
 def late(*names: str, policy: Policy = POLICY) -> Playbook:
@@ -96,7 +72,7 @@ def test_the_second_wins_and_breaks() -> None:
         hedged("a", "b", "c")
         >> FirstToken(2, 3.0)
         << "commit 2, cancel 1, book 1 cancelled (beaten), clock gap 30"
-        >> failed(2, "cut")
+        >> failed(2, "cut", 4.0)
         << "cancel 2, book 2 cut (won), break 2 cut"
     )
 
@@ -115,7 +91,7 @@ def test_one_that_ends_without_a_first_token_is_first_as_well() -> None:
 def test_a_second_that_fails_leaves_the_first() -> None:
     assert (
         hedged("a", "b", "c")
-        >> failed(2, "server")
+        >> failed(2, "server", 4.0)
         << "cancel 2, book 2 server (failed)"
         >> FirstToken(1, 5.0)
         << "commit 1, clock gap 30"
@@ -125,7 +101,7 @@ def test_a_second_that_fails_leaves_the_first() -> None:
 def test_a_first_that_fails_leaves_the_second() -> None:
     assert (
         hedged("a", "b", "c")
-        >> failed(1, "server")
+        >> failed(1, "server", 4.0)
         << "cancel 1, book 1 server"
         >> FirstToken(2, 5.0)
         << "commit 2, clock gap 30"
@@ -137,9 +113,9 @@ def test_a_first_that_fails_leaves_the_second() -> None:
 def test_when_both_have_failed_the_next_is_tried_and_not_hedged_again() -> None:
     assert (
         hedged("a", "b", "c", "d")
-        >> failed(1, "server")
+        >> failed(1, "server", 4.0)
         << "cancel 1, book 1 server"
-        >> failed(2, "server")
+        >> failed(2, "server", 4.0)
         << "cancel 2, book 2 server (failed), send 3 to c, clock first_token 10"
     )
 
@@ -148,7 +124,7 @@ def test_when_both_have_failed_and_nothing_is_left_it_gives_up() -> None:
     assert (
         late("a", "b")
         << "clock first_token 8, send 2 to b, clock first_token 58"
-        >> failed(2, "server")
+        >> failed(2, "server", 4.0)
         << "cancel 2, book 2 server (failed)"
         >> Expired("first_token", 1, 10.0)
         << "cancel 1, book 1 timeout_first_token, give up b:server a:timeout_first_token"
@@ -173,7 +149,7 @@ def test_a_malformed_request_ends_both(attempt: int, other: str) -> None:
     result = " (failed)" if attempt == 2 else ""
     assert (
         hedged("a", "b", "c")
-        >> failed(attempt, "malformed")
+        >> failed(attempt, "malformed", 4.0)
         << f"cancel {attempt}, book {attempt} malformed{result}, {other}, give up {name}:malformed"
     )
 
@@ -181,9 +157,9 @@ def test_a_malformed_request_ends_both(attempt: int, other: str) -> None:
 def test_two_rejections_are_the_answer() -> None:
     assert (
         hedged("a", "b", "c")
-        >> failed(2, "rejected")
+        >> failed(2, "rejected", 4.0)
         << "cancel 2, book 2 rejected (failed)"
-        >> failed(1, "rejected")
+        >> failed(1, "rejected", 4.0)
         << "cancel 1, book 1 rejected, give up b:rejected a:rejected"
     )
 
@@ -269,16 +245,6 @@ def test_a_late_second_try_may_be_hedged_where_the_first_failed_at_once() -> Non
 
 # --- any events, many exchanges, one budget ---------------------------------------------------------------------
 
-moments = st.floats(0.0, 30.0)
-numbers = st.integers(0, 5)
-faults = st.sampled_from(sorted(get_args(Fault)))
-events = st.one_of(
-    st.builds(FirstToken, numbers, moments),
-    st.builds(Finished, numbers, moments),
-    st.builds(lambda attempt, fault, now: Failed(attempt, Failure(fault, "no"), now), numbers, faults, moments),
-    st.builds(Expired, st.sampled_from(get_args(Clock)), numbers, moments),
-    st.builds(ClientLeft, moments),
-)
 LATE = Expired("hedge", 1, 2.0)
 
 
@@ -297,59 +263,23 @@ class Total:
 
 
 @dataclass
-class Watched:
-    """One exchange, its commands checked as they come. A cancelled attempt bills its share of what was at stake."""
+class Billed(Watched):
+    """One whose cancelled attempts bill their share of what was at stake."""
 
-    exchange: Exchange
-    total: Total
-    billed: float
-    running: dict[int, Send] = field(default_factory=dict)
-    clocks: dict[int, Clock] = field(default_factory=dict)
-    sent: int = 0
-    commits: int = 0
-    ends: int = 0
+    total: Total = field(kw_only=True)
+    billed: float = field(kw_only=True)
 
     def feed(self, event: Event) -> None:
-        for command in self.exchange.on(event):
-            assert not self.ends, f"{command} after the end"
-            self.take(command)
-        assert len(self.running) <= 2
-        assert self.running.keys() == self.clocks.keys(), "each that runs has one clock"
-        assert not self.ends or not self.running, "every Send has its Book"
-        assert self.ends or self.exchange.phase == "new" or self.running, "nothing runs, and nothing ended"
+        super().feed(event)
         self.total.check(RULE_OF_SHARES)
 
-    def take(self, command: Command) -> None:
-        match command:
-            case Send(attempt, _, tried, hedge):
-                self.sent += 1
-                assert attempt == self.sent <= self.exchange.plan.policy.attempts.max
-                assert hedge == bool(self.running)
-                assert tried.deadline > 0
-                assert not self.commits
-                self.running[attempt] = command
-                self.total.hedges += hedge
-            case SetClock(clock, attempt, seconds):
-                assert seconds > 0
-                if attempt:
-                    self.clocks[attempt] = clock
-            case Cancel(attempt):
-                del self.clocks[attempt]
-            case Book(attempt, failure, cancelled, result):
-                self.book(command, self.running.pop(attempt))
-                self.clocks.pop(attempt, None)
-                assert failure is None or not cancelled
-                assert result != "beaten" or (cancelled and not failure)
-            case Commit(attempt):
-                self.commits += 1
-                assert self.commits == 1
-                assert attempt in self.running
-            case Complete() | Break() | GiveUp() | Abandon():
-                self.ends += 1
-                assert not isinstance(command, Complete | Break) or self.commits
-                assert not isinstance(command, GiveUp) or not self.commits
+    def send(self, send: Send) -> None:
+        super().send(send)
+        self.total.hedges += send.hedge
 
-    def book(self, book: Book, send: Send) -> None:
+    def book(self, book: Book) -> None:
+        send = self.running[book.attempt]
+        super().book(book)
         assert send.hedge == (book.hedge in ("won", "lost", "failed", "cancelled"))
         whole = send.choice.parts.input_usd
         cost = whole * self.billed if book.cancelled else 0.0 if book.failure else whole
@@ -363,7 +293,7 @@ RULE_OF_SHARES = Hedge(Delay(seconds=2.0), 0.5, 0.3)
 
 @settings(max_examples=200)
 @given(
-    st.lists(st.tuples(st.integers(1, 5), st.floats(0.0, 1.0), st.lists(events, max_size=8)), max_size=25),
+    st.lists(st.tuples(st.integers(1, 5), st.floats(0.0, 1.0), st.lists(happenings, max_size=8)), max_size=25),
     st.randoms(use_true_random=False),
 )
 def test_any_events_keep_the_budget_and_end_every_attempt_once(
@@ -373,13 +303,13 @@ def test_any_events_keep_the_budget_and_end_every_attempt_once(
     for _ in range(total.asked):
         budget.asked()
         budget.spent(total.spent / total.asked)
-    policy = replace(IN_ORDER, hedge=RULE_OF_SHARES)
-    fleet = Fleet(endpoint(name, price=Price(place, place)) for place, name in enumerate("abcd", 1))
+    policy = replace(CHEAPEST, hedge=RULE_OF_SHARES)
+    fleet = priced(a=1.0, b=2.0, c=3.0, d=4.0)
     asked = request()
-    under_way: list[Watched] = []
+    under_way: list[Billed] = []
     for most, billed, noise in stories:
         limited = replace(policy, attempts=Attempts(max=most))
-        watched = Watched(Exchange(asked, plan(fleet, asked, limited), budget), total, billed)
+        watched = Billed(Exchange(asked, plan(fleet, asked, limited), budget), at_once=2, total=total, billed=billed)
         total.asked += 1
         under_way.append(watched)
         for event in (Started(0.0), LATE, *noise):

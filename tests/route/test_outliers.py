@@ -58,7 +58,8 @@ def test_who_is_not(fleet: list[One]) -> None:
     assert [one.until for one in fleet] == [0] * len(fleet)
 
 
-def test_the_time_grows_and_is_judged_on_what_came_after() -> None:
+def times_set_back(judged_on_return: bool) -> list[float]:
+    """How long one that always fails is set back, each of twelve times; its return is judged on nothing, or not."""
     bad, others = One(failed=40), [One(), One(), One()]
     now, times = NOW, []
     for _ in range(12):
@@ -67,23 +68,21 @@ def test_the_time_grows_and_is_judged_on_what_came_after() -> None:
         judge([bad, *others], now)
         times.append(bad.until - now)
         now = bad.until
-        judge([bad, *others], now)
-        assert bad.until == now, "nothing new is known of it"
+        if judged_on_return:
+            judge([bad, *others], now)
+            assert bad.until == now, "nothing new is known of it"
         bad.lives(failed=40, now=now)
+    return times
+
+
+def test_the_time_grows_and_is_judged_on_what_came_after() -> None:
+    times = times_set_back(judged_on_return=True)
     assert times[:3] == [FIRST_TIME, FIRST_TIME, FIRST_TIME], "each return without a fault forgives one time"
     assert max(times) <= LONGEST_TIME
 
 
 def test_who_fails_on_at_once_is_set_back_for_longer() -> None:
-    bad, others = One(failed=40), [One(), One(), One()]
-    now, times = NOW, []
-    for _ in range(12):
-        for one in others:
-            one.lives(now=now)
-        judge([bad, *others], now)
-        times.append(bad.until - now)
-        now = bad.until
-        bad.lives(failed=40, now=now)
+    times = times_set_back(judged_on_return=False)
     assert times == [min(LONGEST_TIME, FIRST_TIME * (number + 1)) for number in range(12)]
 
 

@@ -13,13 +13,7 @@ from gateway.route.filters import Tier, forbidden
 from gateway.route.fleet import Fleet
 from gateway.route.plan import EXPLORE_EXTRA_USD, Plan, make_plan
 from gateway.types import DataFacts, Endpoint, Limit, Limits, Pick, Policy, Price, Priors, Request, Require, Score
-from tests.route.world import HOUR, NOW, attempt, endpoint, fail, plan, request, teach
-
-CHEAPEST = Policy("cheapest", score=Score(value_of_time=0.0), pick=Pick("best", explore=0.0))
-
-
-def priced(**prices: float) -> Fleet:
-    return Fleet(endpoint(name, price=Price(price, price)) for name, price in prices.items())
+from tests.route.world import CHEAPEST, HOUR, NOW, attempt, endpoint, fail, plan, priced, request, teach
 
 
 def ids(made: Plan) -> list[str]:

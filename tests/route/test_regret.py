@@ -6,26 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.route.fleet import Fleet, Try
+from gateway.route.fleet import Fleet
 from gateway.route.regret import regret
 from gateway.route.told import LONGEST_LINE, briefly
-from gateway.types import Cap, Limits, Pick, Policy, Price, Require, Score
-from tests.route.world import attempt, endpoint, fail, plan, request
+from gateway.types import Cap, Limits, Pick, Policy, Require, Score
+from tests.route.world import CHEAPEST, attempt, endpoint, fail, plan, priced, request, try_of
 
 CHEAP = Score(value_of_time=0.0)
-SAMPLE = Policy("p", score=CHEAP, pick=Pick("sample", edge=1.0, explore=0.0))
-
-
-def fleet(*prices: float) -> Fleet:
-    return Fleet(endpoint(name, price=Price(price, price)) for name, price in zip("abcdef", prices, strict=False))
+SAMPLE = replace(CHEAPEST, pick=Pick("sample", edge=1.0, explore=0.0))
 
 
 def test_the_best_is_not_regretted() -> None:
-    assert regret(plan(fleet(1.0, 1.5), policy=SAMPLE, chance=lambda: 0.0)) == (0.0, "")
+    assert regret(plan(priced(a=1.0, b=1.5), policy=SAMPLE, chance=lambda: 0.0)) == (0.0, "")
 
 
 def test_a_draw_costs_the_difference_of_the_scores() -> None:
-    drawn = plan(fleet(1.0, 1.5), policy=SAMPLE, chance=lambda: 0.999)
+    drawn = plan(priced(a=1.0, b=1.5), policy=SAMPLE, chance=lambda: 0.999)
     first, second = drawn.ranked
     assert (first.endpoint.id, second.endpoint.id) == ("b", "a")
     assert regret(drawn) == (first.score - second.score, "sample")
@@ -33,7 +29,7 @@ def test_a_draw_costs_the_difference_of_the_scores() -> None:
 
 def test_trying_another_costs_too() -> None:
     policy = replace(SAMPLE, pick=Pick("best", explore=1.0))
-    tried = plan(fleet(1.0, 1.1), policy=policy, chance=lambda: 0.999)
+    tried = plan(priced(a=1.0, b=1.1), policy=policy, chance=lambda: 0.999)
     usd, reason = regret(tried)
     assert tried.picked == reason == "explore"
     assert usd == tried.ranked[0].score - tried.ranked[1].score > 0
@@ -41,7 +37,7 @@ def test_trying_another_costs_too() -> None:
 
 def test_a_worse_tier_is_not_eligible() -> None:
     """The cheaper endpoint asked to wait: nothing was given up that could be had."""
-    two = fleet(1.0, 1.5)
+    two = priced(a=1.0, b=1.5)
     fail(two, attempt(two, "a"), "rate_limited", 1_000.0, retry_after=30.0)
     busy = plan(two, policy=SAMPLE)
     assert busy.ranked[0].endpoint.id == "b"
@@ -50,7 +46,7 @@ def test_a_worse_tier_is_not_eligible() -> None:
 
 def test_an_order_is_not_a_choice_by_score() -> None:
     policy = replace(SAMPLE, pick=Pick("order", order=("b",)))
-    assert regret(plan(fleet(1.0, 1.5), policy=policy)) == (0.0, "")
+    assert regret(plan(priced(a=1.0, b=1.5), policy=policy)) == (0.0, "")
 
 
 def test_nothing_left_is_nothing_regretted() -> None:
@@ -58,15 +54,14 @@ def test_nothing_left_is_nothing_regretted() -> None:
 
 
 def test_one_that_is_above_its_share_is_the_caps_regret() -> None:
-    capped = Policy("p", score=CHEAP, pick=Pick("best", explore=0.0), cap=Cap(share=0.5))
-    two = fleet(1.0, 1.5)
+    capped = replace(CHEAPEST, cap=Cap(share=0.5))
+    two = priced(a=1.0, b=1.5)
     for _ in range(200):
         asked = request(prompt_tokens=100_000)
         decided = plan(two, asked, capped)
-        chosen = decided.ranked[0]
-        if chosen.endpoint.id == "b":
+        if decided.ranked[0].endpoint.id == "b":
             break
-        two.sent(Try(chosen.state, asked, decided.demand, chosen.parts, 10.0), 1_000.0)
+        two.sent(try_of(decided, asked), 1_000.0)
     usd, reason = regret(decided)
     assert reason == "cap"
     assert usd == pytest.approx(0.05, rel=0.2), "100,000 tokens at half a dollar more"
@@ -83,7 +78,8 @@ def test_regret_is_never_negative_and_has_a_reason(
     prices: list[float], how: str, explore: float, chance: float, cap: bool
 ) -> None:
     policy = Policy("p", pick=Pick(how, 1.0, explore), cap=Cap(share=0.4 if cap else 1.0))  # type: ignore[arg-type]
-    usd, reason = regret(plan(fleet(*prices), policy=policy, chance=lambda: chance))
+    fleet = priced(**dict(zip("abcdef", prices, strict=False)))
+    usd, reason = regret(plan(fleet, policy=policy, chance=lambda: chance))
     assert usd >= 0
     assert bool(usd) == bool(reason)
 
@@ -108,7 +104,7 @@ def test_what_was_given_up_is_said() -> None:
 
 
 def test_nothing_left_in_one_line() -> None:
-    nobody = plan(fleet(1.0), policy=replace(SAMPLE, require=Require(only=("z",))))
+    nobody = plan(priced(a=1.0), policy=replace(SAMPLE, require=Require(only=("z",))))
     assert briefly(nobody) == b"none; not a (require.only)"
 
 

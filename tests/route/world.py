@@ -7,12 +7,13 @@ from gateway.route.cost import expect, terms
 from gateway.route.endpoint import EndpointState
 from gateway.route.fleet import Fleet, Try
 from gateway.route.plan import Plan, make_plan
-from gateway.types import Endpoint, Failure, Fault, Policy, Price, Request, Usage
+from gateway.types import Endpoint, Failure, Fault, Pick, Policy, Price, Request, Score, Usage
 
 NOW = 1_000.0
 HOUR = 12
 Chance = Callable[[], float]
 BEST = Policy("best")  # what `attempt` is expected under
+CHEAPEST = Policy("cheapest", score=Score(value_of_time=0.0), pick=Pick("best", explore=0.0))
 
 
 def endpoint(name: str = "a/fp8", **changes: Any) -> Endpoint:
@@ -39,10 +40,21 @@ def request(**changes: Any) -> Request:
     return Request(**(usual | changes))
 
 
+def priced(**prices: float) -> Fleet:
+    """Endpoints with these names, at these prices of a million tokens, input or output."""
+    return Fleet(endpoint(name, price=Price(price, price)) for name, price in prices.items())
+
+
 def plan(
     fleet: Fleet, asked: Request | None = None, policy: Policy = BEST, now: float = NOW, chance: Chance = lambda: 0.5
 ) -> Plan:
     return make_plan(asked or request(), policy, fleet, now, HOUR, chance)
+
+
+def try_of(made: Plan, asked: Request, name: str = "") -> Try:
+    """What is sent to this endpoint of the plan, or to its first."""
+    choice = next(one for one in made.ranked if name in ("", one.endpoint.id))
+    return Try(choice.state, asked, made.demand, choice.parts, 10.0)
 
 
 def attempt(

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from gateway.sim.behaviour import Behaviour, Course
 from gateway.sim.blocks import BLOCK
-from gateway.sim.fleet import FLEET, Incidents, Rates
+from gateway.sim.demofleet import FLEET
+from gateway.sim.fleet import Incidents, Rates
 from gateway.types import Usage
 from tests.sim.world import PROMPT, host, row
 

@@ -1,16 +1,13 @@
 """The HTTP side of a simulated host over a transport that a test controls."""
 
 import asyncio
-from dataclasses import replace
 
 import orjson
 import pytest
 
 from gateway.sim.connection import LARGEST_BODY, Connection
-from gateway.sim.fleet import FLEET, Rates
 from gateway.sim.machine import Machine
-
-HOST = replace(FLEET[0], rates=Rates(0, 0, 0))
+from tests.sim.world import STEADY
 
 
 class Transport(asyncio.Transport):
@@ -50,7 +47,7 @@ def post(path: bytes = b"/v1/chat/completions", **more: object) -> bytes:
 
 
 async def test_a_slow_reader_pauses_the_answer_and_then_gets_all_of_it() -> None:
-    machine, transport = Machine(HOST, speed=0), Transport(room=5_000)
+    machine, transport = Machine(STEADY, speed=0), Transport(room=5_000)
     connection = connect(transport, machine)
     connection.data_received(post(stream=True))
     assert len(transport.written) < 6_000
@@ -61,7 +58,7 @@ async def test_a_slow_reader_pauses_the_answer_and_then_gets_all_of_it() -> None
 
 
 async def test_requests_follow_each_other_on_one_connection() -> None:
-    machine, transport = Machine(HOST, speed=0), Transport()
+    machine, transport = Machine(STEADY, speed=0), Transport()
     connection = connect(transport, machine)
     for byte in post() + post():
         connection.data_received(bytes([byte]))
@@ -71,20 +68,20 @@ async def test_requests_follow_each_other_on_one_connection() -> None:
 
 async def test_a_second_request_before_the_first_answer_ends_the_connection() -> None:
     transport = Transport()
-    connect(transport, Machine(HOST)).data_received(post() + post())
+    connect(transport, Machine(STEADY)).data_received(post() + post())
     assert transport.closed
 
 
 @pytest.mark.parametrize("raw", [b"nonsense\r\n\r\n", post() + b"nonsense\r\n\r\n"])
 async def test_what_is_not_http_ends_the_connection(raw: bytes) -> None:
     transport = Transport()
-    connect(transport, Machine(HOST, speed=0)).data_received(raw)
+    connect(transport, Machine(STEADY, speed=0)).data_received(raw)
     assert transport.closed
 
 
 async def test_a_body_over_the_bound_ends_the_connection() -> None:
     transport = Transport()
-    machine = Machine(HOST, speed=0)
+    machine = Machine(STEADY, speed=0)
     head = b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % (LARGEST_BODY + 1)
     connect(transport, machine).data_received(head + b"x" * (LARGEST_BODY + 1))
     assert transport.closed
@@ -92,7 +89,7 @@ async def test_a_body_over_the_bound_ends_the_connection() -> None:
 
 
 async def test_a_client_that_leaves_early_pays_for_what_was_sent() -> None:
-    machine, transport = Machine(HOST, speed=0), Transport(room=5_000)
+    machine, transport = Machine(STEADY, speed=0), Transport(room=5_000)
     connection = connect(transport, machine)
     connection.data_received(post(stream=True))
     connection.connection_lost(None)

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from gateway.sim.demo import QUESTION
-from gateway.sim.fleet import FLEET
+from gateway.sim.demofleet import FLEET
 from gateway.sim.host import serving
 from tests.support.processes import await_end, command_of, descendants
 

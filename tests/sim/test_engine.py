@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.sim.demofleet import FLEET
 from gateway.sim.engine import requests
-from gateway.sim.fleet import FLEET, Incidents, Rates
+from gateway.sim.fleet import Incidents, Rates
 from gateway.types import Attempts, Delay, Hedge, Pick, Policy, Price, Score, Timeouts
 from tests.sim.world import CHEAPEST, PROMPT, host, replay, row
 

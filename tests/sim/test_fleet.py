@@ -2,9 +2,9 @@ from random import Random
 from statistics import quantiles
 
 import pytest
-import yaml
 
-from gateway.sim.fleet import FLEET, TYPICAL_UNCACHED, SimHost, draw_speed, draw_ttft, gateway_config
+from gateway.sim.demofleet import FLEET
+from gateway.sim.fleet import TYPICAL_UNCACHED, SimHost, draw_speed, draw_ttft
 
 each_host = pytest.mark.parametrize("host", FLEET, ids=lambda host: host.id)
 
@@ -41,15 +41,3 @@ def test_no_prompt_is_so_short_that_the_first_token_comes_before_the_request() -
 def test_failures_add_up_to_the_measured_uptime(host: SimHost) -> None:
     assert host.rates.server_error + host.rates.cut == pytest.approx(1 - host.uptime)
     assert 0 < host.hit_efficiency <= 1
-
-
-def test_config_lists_the_running_hosts_and_no_real_ones() -> None:
-    addresses = {host.id: f"http://127.0.0.1:{9000 + index}" for index, host in enumerate(FLEET[:3])}
-    config = yaml.safe_load(gateway_config(addresses))
-    endpoints = config["models"]["deepseek/deepseek-v3.2"]["endpoints"]
-    assert config["catalogue"] is False
-    assert [endpoint["id"] for endpoint in endpoints] == list(addresses)
-    assert endpoints[1]["base_url"] == "http://127.0.0.1:9001/v1"
-    assert endpoints[1]["price"]["cached_input"] == FLEET[1].price.cached_input
-    assert endpoints[1]["cache"] == {"automatic": True, "ttl": "3600s"}
-    assert all(endpoint["status"] == "self_hosted" for endpoint in endpoints)

@@ -16,10 +16,11 @@ import httpx
 import orjson
 import pytest
 
-from gateway.sim.fleet import FLEET, MODEL, Rates, SimHost
+from gateway.sim.demofleet import FLEET
+from gateway.sim.fleet import MODEL, Rates, SimHost
 from gateway.sim.host import serving
+from tests.sim.world import CALM
 
-CALM = Rates(0, 0, 0)
 NOVITA, STREAMLAKE = (replace(host, rates=CALM, hit_efficiency=1.0) for host in FLEET[:2])
 DIGITALOCEAN = replace(FLEET[-1], rates=CALM)
 

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.sim.question import Reply, Unanswered, ask
 from tests.support.host import Script, ScriptedHost, answers, chunks, streams, usage
+from tests.support.ports import free_port
 
 PRICED = usage(prompt=12, completion=3) | {"cost": 0.0000125}
 ABOUT = {"x-gateway-endpoint": "novita/fp8", "x-gateway-cache": "hit"}
@@ -60,6 +61,6 @@ async def test_what_is_no_whole_answer_is_told_in_words(script: Script, reason: 
         await asked(script)
 
 
-def test_nobody_listening_is_told_in_words(unused_port: int) -> None:
+def test_nobody_listening_is_told_in_words() -> None:
     with pytest.raises(Unanswered, match="Connection refused"):
-        ask(unused_port, "Why?", lambda _: None)
+        ask(free_port(), "Why?", lambda _: None)

@@ -1,17 +1,15 @@
 """Traffic against a simulated host that stands in for the gateway: both speak OpenAI's format."""
 
 import asyncio
-from dataclasses import replace
 
 import httpx
 import pytest
 
-from gateway.sim.fleet import FLEET, Rates
 from gateway.sim.host import serving
 from gateway.sim.traffic import CONCURRENCY, Mix, Summary, Traffic
 from gateway.sim.workload import Scale, TraceRow, read_trace
+from tests.sim.world import STEADY
 
-HOST = replace(FLEET[0], rates=Rates(0, 0, 0))
 FAST = Scale(time=1e6, chunk_words=2, output=0.05)
 
 
@@ -30,26 +28,27 @@ async def until(traffic: Traffic, done: int) -> Summary:
 
 async def test_the_sample_is_replayed_round_after_round() -> None:
     rows = read_trace(limit=40)
-    async with serving([HOST], speed=0) as addresses:
-        summary = await until(Traffic(f"{addresses[HOST.id]}/v1", "key", rows, scale=FAST), done=100)
+    async with serving([STEADY], speed=0) as addresses:
+        summary = await until(Traffic(f"{addresses[STEADY.id]}/v1", "key", rows, scale=FAST), done=100)
     assert summary.ok >= 100
     assert (summary.failed, summary.in_flight, summary.last_failure) == (0, 0, "")
 
 
 async def test_failures_are_counted_and_the_traffic_goes_on() -> None:
     mix = Mix(streamed=1.0)
-    async with serving([HOST], speed=0) as addresses:
-        async with httpx.AsyncClient(base_url=addresses[HOST.id]) as client:
+    async with serving([STEADY], speed=0) as addresses:
+        async with httpx.AsyncClient(base_url=addresses[STEADY.id]) as client:
             await client.post("/_sim", json={"next": ["429", "cut", "in_band", "drop"]})
-        summary = await until(Traffic(f"{addresses[HOST.id]}/v1", None, read_trace(limit=20), mix=mix, scale=FAST), 40)
+        traffic = Traffic(f"{addresses[STEADY.id]}/v1", None, read_trace(limit=20), mix=mix, scale=FAST)
+        summary = await until(traffic, 40)
     assert summary.failed == 4
     assert summary.ok >= 36
     assert summary.last_failure in {"429", "cut", "error in the answer", "IncompleteReadError"}
 
 
 async def test_a_gateway_that_is_not_there_is_a_failure_and_no_crash() -> None:
-    async with serving([HOST], speed=0) as addresses:
-        gone = addresses[HOST.id]
+    async with serving([STEADY], speed=0) as addresses:
+        gone = addresses[STEADY.id]
     summary = await until(Traffic(gone, None, read_trace(limit=5), scale=FAST), done=10)
     assert summary.ok == 0
     assert summary.last_failure == "ConnectionRefusedError"

@@ -1,9 +1,11 @@
 """Simulated hosts and traces for tests of replays: hosts without chance, unless a test wants some."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from gateway.sim.behaviour import Behaviour
+from gateway.sim.demofleet import FLEET
 from gateway.sim.engine import Engine, requests
 from gateway.sim.fleet import TYPICAL_UNCACHED, Rates, SimHost, Spread, Wait
 from gateway.sim.fleetfile import endpoint
@@ -12,6 +14,7 @@ from gateway.sim.workload import TraceRow
 from gateway.types import Dialect, Pick, Policy, Price, Score
 
 CALM = Rates(0.0, 0.0, 0.0)
+STEADY = replace(FLEET[0], rates=CALM)
 PROMPT = TYPICAL_UNCACHED  # tokens: a prompt of this size takes as long as the host's median says
 CHEAPEST = Policy(name="cheapest", score=Score(value_of_time=0.0), pick=Pick(how="best", explore=0.0))
 

@@ -1,3 +1,3 @@
-from tests.support.valkey import engine, valkey
+from tests.support.valkey import client, engine, valkey
 
-__all__ = ["engine", "valkey"]
+__all__ = ["client", "engine", "valkey"]

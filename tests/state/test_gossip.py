@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,14 +19,6 @@ from tests.support.wire import talker, wire
 
 MODEL = "m"
 TURN = ((1, 100), (2**64 - 1, 200), (3, 300))
-
-
-@pytest.fixture
-def client(engine: str) -> Iterator[redis.Redis]:
-    """Another client of the same server, to see what is really there."""
-    with redis.Redis.from_url(engine) as client:
-        client.flushdb()
-        yield client
 
 
 class Peer:

@@ -1,6 +1,6 @@
 """Workers take in what the others measured, through a real store, and pass on only what is their own."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -15,14 +15,6 @@ from tests.route.world import attempt, endpoint, fail, teach
 
 MODEL = "m"
 AT = 1_700_000_000  # the store's time, as the tests tell it
-
-
-@pytest.fixture
-def client(engine: str) -> Iterator[redis.Redis]:
-    """Another client of the same server, to see what is really there."""
-    with redis.Redis.from_url(engine) as client:
-        client.flushdb()
-        yield client
 
 
 class Peer:

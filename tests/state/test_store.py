@@ -2,7 +2,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from gateway.errors import ConfigError
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
 from gateway.state.store import MAX_GETS, MAX_WRITE_BYTES, MAX_WRITES, Store, StoreStats
+from tests.support.ports import free_port
 from tests.support.programs import needs
 from tests.support.valkey import ask, running, until
 from tests.support.wire import Wire, talker, wire
@@ -55,14 +55,6 @@ def server(tmp_path: Path) -> Iterator[EmbeddedStore]:
     yield server
     server.stop()
     folder.close()
-
-
-@pytest.fixture
-def client(engine: str) -> Iterator[redis.Redis]:
-    """Another client of the same server, to see what is really there."""
-    with redis.Redis.from_url(engine) as client:
-        client.flushdb()
-        yield client
 
 
 class TestAskingAndTelling:
@@ -378,9 +370,3 @@ async def test_tls_with_an_unknown_certificate_is_down(tls: tuple[int, Path], ca
     async with started(f"rediss://127.0.0.1:{tls[0]}") as store:
         await until(lambda: "CERTIFICATE_VERIFY_FAILED" in caplog.text)
         assert await ask(store, b"name") is None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

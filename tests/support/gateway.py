@@ -30,6 +30,7 @@ from gateway.server.protocol import HotProtocol
 from gateway.server.supervisor import listening
 from gateway.state.folder import StateFolder
 from gateway.telemetry.metrics import prepare_folder
+from tests.support.ports import free_port
 
 NO_STORE = "unix:///nonexistent/store.sock"  # a store that is down: the gateway serves without it
 SINKS: dict[str, Any] = {"direct": HotProtocol, "asgi": "httptools"}  # uvicorn's protocol for each sink
@@ -171,7 +172,7 @@ async def gateway_command(
     policies = tmp / "policies"
     policies.mkdir(exist_ok=True)
     config = write_config(tmp, hosts, None, policies=str(policies), **settings)
-    port = _free_port()
+    port = free_port()
     command = (sys.executable, "-m", "gateway", "serve", "--config", str(config), "--state", str(tmp / "state"))
     process = await asyncio.create_subprocess_exec(
         *command, "--port", str(port), *arguments, env={**os.environ, **(environ or {})}, stderr=stderr
@@ -196,9 +197,3 @@ async def _answers(client: httpx.AsyncClient, running: "asyncio.Future[Any]") ->
                 return
             except httpx.TransportError:
                 await asyncio.sleep(0.02)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

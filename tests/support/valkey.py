@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import redis
 
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
@@ -39,6 +40,14 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     binary = Path(needs("redis-server")) if request.param == "redis-server" else None
     with running(tmp_path_factory.mktemp(request.param), binary) as url:
         yield url
+
+
+@pytest.fixture
+def client(engine: str) -> Iterator[redis.Redis]:
+    """Another client of the same server, to see what is really there."""
+    with redis.Redis.from_url(engine) as client:
+        client.flushdb()
+        yield client
 
 
 async def until(condition: Callable[[], bool]) -> None:

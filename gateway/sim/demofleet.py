@@ -1,0 +1,123 @@
+"""The hosts of the demo: ten that were measured, each with a wire of its own.
+
+    fleet-wide.yaml ──price, TTFT, throughput, uptime──┐
+    this file ──dialect, cache hits, quirks────────────┴──> FLEET ──addresses──> gateway.yaml
+
+Cache hits are public measurements of 2026-08-25 to 2026-09-01. Assumed are cache lifetimes, prefill speed, and the
+dialects of hosts that document none. There are no outages: a demo is short.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import yaml
+
+from gateway.sim.fleet import MODEL, SimHost
+from gateway.sim.fleetfile import read_fleet
+from gateway.types import Dialect
+
+BEST_HIT = 0.62  # the best host's measured hit share: taken as all that the traffic allowed
+NO_SCHEMA = ("tools", "tool_choice", "json_object", "seed", "logprobs")
+_MEASURED = {host.id: host for host in read_fleet("wide")}
+
+
+def _simulated(measured: str, hit: float, dialect: Dialect, cache_ttl: float = 300.0, **quirks: Any) -> SimHost:
+    """A measured host under another name. `hit` is its measured share of cached prompt tokens."""
+    host = _MEASURED[measured]
+    return replace(
+        host,
+        id=f"sim-{host.id}",
+        name=f"{host.name} (simulated)",
+        dialect=dialect,
+        hit_efficiency=hit / BEST_HIT,
+        cache_ttl=cache_ttl,
+        incidents=None,
+        **quirks,
+    )
+
+
+FLEET: tuple[SimHost, ...] = (
+    _simulated("novita/fp8", 0.40, Dialect(thinking="chat_template_kwargs.thinking", thinking_default="off")),
+    _simulated(
+        "streamlake/fp8",
+        BEST_HIT,
+        Dialect(thinking="thinking.type", thinking_default="off", null_usage=True),
+        cache_ttl=3600.0,
+        usage_chunk=False,
+    ),
+    _simulated("atlas-cloud/fp8", 0.515, Dialect(thinking="enable_thinking|reasoning_effort", thinking_default="off")),
+    _simulated(
+        "baidu/fp8",
+        0.56,
+        Dialect(thinking="thinking.type", thinking_default="off", null_usage=True),
+        cache_ttl=3600.0,
+        usage_chunk=False,
+    ),
+    _simulated(
+        "friendli",
+        0.52,
+        Dialect(thinking="chat_template_kwargs.enable_thinking", thinking_default="off"),
+        prefill=16_000.0,
+    ),
+    _simulated("siliconflow/fp8", 0.45, Dialect(thinking="enable_thinking", thinking_default="on"), supports=NO_SCHEMA),
+    _simulated("gmicloud/fp8", 0.50, Dialect(thinking="unknown", thinking_default="off"), supports=NO_SCHEMA),
+    _simulated("deepinfra/fp4", 0.245, Dialect(thinking="reasoning_effort", thinking_default="off")),
+    _simulated("alibaba", 0.415, Dialect(thinking="enable_thinking", thinking_default="off"), quantization="unknown"),
+    _simulated(
+        "digitalocean", 0.515, Dialect(thinking="reasoning_effort", thinking_default="off", reasoning_field="reasoning")
+    ),
+)
+
+
+def gateway_config(addresses: Mapping[str, str]) -> str:
+    """The `gateway.yaml` that serves the model from simulated hosts alone.
+
+    `addresses` maps an endpoint id to the address of its server, `http://127.0.0.1:PORT`. `catalogue: false` keeps
+    the real hosts of the shipped catalogue out.
+    """
+    endpoints = [_endpoint(host, addresses[host.id]) for host in FLEET if host.id in addresses]
+    model = {
+        "name": "DeepSeek V3.2 (simulated hosts)",
+        "context": 163_840,
+        "created": 1764547200,
+        "aliases": ["deepseek-v3.2", "deepseek-chat", "deepseek-reasoner"],
+        "endpoints": endpoints,
+    }
+    return yaml.safe_dump({"catalogue": False, "models": {MODEL: model}}, sort_keys=False, width=120)
+
+
+def _endpoint(host: SimHost, address: str) -> dict[str, Any]:
+    price, dialect = host.price, host.dialect
+    return {
+        "id": host.id,
+        "provider": host.provider,
+        "name": host.name,
+        "status": "self_hosted",
+        "base_url": f"{address}/v1",
+        "model": MODEL,
+        "price": {
+            "input": price.input,
+            "cached_input": price.cached_input,
+            "output": price.output,
+            "as_of": price.as_of,
+        },
+        "context": host.context,
+        "max_output": 65_536,
+        "quantization": host.quantization,
+        "supports": list(host.supports),
+        "dialect": {
+            "thinking": dialect.thinking,
+            "thinking_default": dialect.thinking_default,
+            "reasoning_field": dialect.reasoning_field,
+            "null_usage": dialect.null_usage,
+        },
+        "cache": {"automatic": True, "ttl": f"{host.cache_ttl:g}s"},
+        "cancel": "stops",
+        "priors": {
+            "ttft_p50": f"{host.ttft.p50:g}s",
+            "throughput_p50": host.throughput.p50,
+            "uptime": f"{host.uptime * 100:.2f}%",
+            "as_of": host.price.as_of,
+        },
+    }

@@ -1,0 +1,79 @@
+"""An exchange under any events at all: whatever comes, what it commands makes sense and ends once."""
+
+from dataclasses import dataclass, field
+from typing import get_args
+
+from hypothesis import strategies as st
+
+from gateway.route import signals as core
+from gateway.route.exchange import Exchange
+from gateway.types import Failure, Fault
+
+moments = st.floats(0.0, 30.0)
+_numbers = st.integers(0, 6)
+_faults = st.sampled_from(sorted(get_args(Fault)))
+happenings = st.one_of(
+    st.builds(core.FirstToken, _numbers, moments),
+    st.builds(core.Finished, _numbers, moments),
+    st.builds(lambda attempt, fault, now: core.Failed(attempt, Failure(fault, "no"), now), _numbers, _faults, moments),
+    st.builds(core.Expired, st.sampled_from(get_args(core.Clock)), _numbers, moments),
+    st.builds(core.ClientLeft, moments),
+)
+
+
+@dataclass
+class Watched:
+    """One exchange, its commands checked as they come. `at_once`: how many of its attempts may run."""
+
+    exchange: Exchange
+    at_once: int
+    running: dict[int, core.Send] = field(default_factory=dict, init=False)
+    clocks: dict[int, core.Clock] = field(default_factory=dict, init=False)
+    sent: int = field(default=0, init=False)
+    commits: int = field(default=0, init=False)
+    ends: int = field(default=0, init=False)
+
+    def feed(self, event: core.Event) -> None:
+        for command in self.exchange.on(event):
+            assert not self.ends, f"{command} after the end"
+            self.take(command)
+        assert self.running.keys() == self.clocks.keys(), "each that runs has one clock"
+        assert not self.ends or not self.running, "every Send has its Book"
+        assert self.ends or self.exchange.phase == "new" or self.running, "nothing runs, and nothing ended"
+
+    def take(self, command: core.Command) -> None:
+        match command:
+            case core.Send():
+                self.send(command)
+            case core.SetClock(clock, attempt, seconds):
+                assert seconds > 0
+                if attempt:
+                    self.clocks[attempt] = clock
+            case core.Cancel(attempt):
+                del self.clocks[attempt]
+            case core.Book():
+                self.book(command)
+            case core.Commit(attempt):
+                self.commits += 1
+                assert self.commits == 1
+                assert attempt in self.running
+            case core.Complete() | core.Break() | core.GiveUp() | core.Abandon():
+                self.ends += 1
+                assert not isinstance(command, core.Complete | core.Break) or self.commits
+                assert not isinstance(command, core.GiveUp) or not self.commits
+
+    def send(self, send: core.Send) -> None:
+        plan = self.exchange.plan
+        self.sent += 1
+        assert send.attempt == self.sent <= min(plan.policy.attempts.max, len(plan.ranked))
+        assert send.hedge == bool(self.running)
+        assert send.tried.deadline > 0
+        assert not self.commits, "nothing is tried after the commit"
+        self.running[send.attempt] = send
+        assert len(self.running) <= self.at_once
+
+    def book(self, book: core.Book) -> None:
+        del self.running[book.attempt]
+        self.clocks.pop(book.attempt, None)
+        assert book.failure is None or not book.cancelled
+        assert book.hedge != "beaten" or (book.cancelled and not book.failure)
