@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.proxy.wheel import Timer, Wheel
+from gateway.route.learn import SAYS_SPEED
 from gateway.route.signals import Event, Failed, Finished, FirstToken, Send
 from gateway.types import PICO, Failure, Fault, OutcomeName, Request, Row, ToolResult, Usage
 from gateway.upstream.dialects import Address, outgoing, relays
@@ -14,7 +15,6 @@ from gateway.upstream.toolcalls import ToolCalls
 from gateway.upstream.transport import Call, Transport
 from gateway.upstream.usage import cost
 
-SAYS_SPEED = 16  # output tokens from which the speed of an answer means something
 SAYS_TOOLS = frozenset({"stop", "tool_calls"})  # an answer that was cut short may have cut off arguments
 LINGER = 1.0  # seconds that a host has after its answer to end it properly, so that the connection can be kept
 
