@@ -53,6 +53,7 @@ from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 from gateway.telemetry.recorder import Recorder
 from gateway.telemetry.shipper import Shipper
 from gateway.upstream.dialects import Address
+from gateway.upstream.hosts import Hosts
 from gateway.upstream.transport import Transport
 
 FLUSH_EVERY = 0.25  # seconds
@@ -89,8 +90,7 @@ class Worker:
         recent = Recent()
         self._proxy = proxy = Proxy(
             fleets=self.fleets,
-            addresses=self._addresses(),
-            transport=self.transport,
+            hosts=Hosts(self._addresses(), self.transport),
             wheel=Wheel(loop),
             cache=ResponseCache(self.store),
             books=Books(self.ledger, self.metrics, recent, self.recorder),

@@ -7,12 +7,13 @@ from gateway.proxy.wheel import Timer, Wheel
 from gateway.route.learn import SAYS_SPEED
 from gateway.route.signals import Event, Failed, Finished, FirstToken, Send
 from gateway.types import PICO, Failure, Fault, Request, Row, ToolResult, Usage
-from gateway.upstream.dialects import Address, outgoing, relays
+from gateway.upstream.dialects import relays
+from gateway.upstream.hosts import Hosts
 from gateway.upstream.mending import mender
 from gateway.upstream.reader import WholeReader
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.toolcalls import ToolCalls
-from gateway.upstream.transport import Call, Transport
+from gateway.upstream.transport import Call
 from gateway.upstream.usage import cost
 
 SAYS_TOOLS = frozenset({"stop", "tool_calls"})  # an answer that was cut short may have cut off arguments
@@ -84,9 +85,8 @@ class Attempt:
     def __repr__(self) -> str:
         return f"<Attempt {self.send.attempt} at {self.send.choice.endpoint.id}>"
 
-    def begin(self, transport: Transport, address: Address, request: Request, connect_timeout: float) -> None:
-        body = outgoing(request, self.send.choice.endpoint)
-        self._call = transport.send(address.origin, address.head(len(body)), body, self, connect_timeout)
+    def begin(self, hosts: Hosts, request: Request, connect_timeout: float) -> None:
+        self._call = hosts.send(request, self.send.choice.endpoint, self, connect_timeout)
 
     def cancel(self) -> None:
         if self._call is not None:
