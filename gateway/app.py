@@ -47,12 +47,13 @@ from gateway.server.asgi import Endpoint as AsgiEndpoint
 from gateway.server.protocol import HOT, MAX_BODY
 from gateway.state.folder import StateFolder
 from gateway.state.gossip import Gossip
-from gateway.state.store import Store
+from gateway.state.store import GET_WITHIN, Store
 from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 from gateway.telemetry.recorder import Recorder
 from gateway.telemetry.shipper import Shipper
 from gateway.upstream.dialects import Address
+from gateway.upstream.hosts import Hosts
 from gateway.upstream.transport import Transport
 
 FLUSH_EVERY = 0.25  # seconds
@@ -65,13 +66,13 @@ _log = logging.getLogger("gateway")
 class Worker:
     """Everything that one process serves with."""
 
-    def __init__(self, settings: Settings, folder: StateFolder, store_url: str) -> None:
+    def __init__(self, settings: Settings, folder: StateFolder, store_url: str, lookup: float = GET_WITHIN) -> None:
         self.settings = settings
         by_rule = (rule.policy for rule in settings.rules)
         defaults = (settings.default_policy, *by_rule, *(key.policy for key in settings.keys if key.policy))
         self.policies = Policies(settings.policies, defaults)
         self.fleets = {model.id: Fleet(usable(model, settings.secrets), settings.workers) for model in settings.models}
-        self.store = Store(store_url)
+        self.store = Store(store_url, budget=lookup)
         self.metrics = Metrics(folder.metrics)
         self.ledger = Ledger(folder.ledger, self.metrics.ledger_error)
         self.shipper = Shipper(folder.ledger, store_url, self.metrics.store_up)
@@ -89,8 +90,7 @@ class Worker:
         recent = Recent()
         self._proxy = proxy = Proxy(
             fleets=self.fleets,
-            addresses=self._addresses(),
-            transport=self.transport,
+            hosts=Hosts(self._addresses(), self.transport),
             wheel=Wheel(loop),
             cache=ResponseCache(self.store),
             books=Books(self.ledger, self.metrics, recent, self.recorder),
@@ -195,9 +195,12 @@ class Worker:
         return Response(text, headers={"content-type": CONTENT_TYPE})
 
 
-def build(settings: Settings, state: Path, store_url: str) -> Starlette:
-    """The ASGI app of one worker. Raises ConfigError when it cannot serve."""
-    worker = Worker(settings, StateFolder(state), store_url)
+def build(settings: Settings, state: Path, store_url: str, lookup: float = GET_WITHIN) -> Starlette:
+    """The ASGI app of one worker, in which the response cache has `lookup` seconds to answer.
+
+    Raises ConfigError when it cannot serve.
+    """
+    worker = Worker(settings, StateFolder(state), store_url, lookup)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:

@@ -7,10 +7,10 @@ from gateway.api.anthropic_answer import Answer
 from gateway.api.anthropic_request import chat_body
 from gateway.api.parse import Intake
 from gateway.api.refuse import refusing
+from gateway.api.surface import Surface
 from gateway.api.translated import TranslatedSink
 from gateway.proxy.answer import send_json
 from gateway.proxy.inbound import Inbound
-from gateway.proxy.proxy import Proxy
 from gateway.proxy.sink import Headers, Sink
 
 
@@ -29,14 +29,10 @@ class MessageSink(TranslatedSink):
         super().start(status, headers)
 
 
-class Messages:
+class Messages(Surface):
     """Handles messages over any sink. What it refuses is told in Anthropic's words: it raises nothing."""
 
-    __slots__ = ("_intake", "_proxy")
-
-    def __init__(self, proxy: Proxy, intake: Intake) -> None:
-        self._proxy = proxy
-        self._intake = intake
+    __slots__ = ()
 
     def __call__(self, inbound: Inbound, sink: Sink) -> None:
         answer = Answer()

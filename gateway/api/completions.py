@@ -11,12 +11,11 @@ from typing import Any
 
 import orjson
 
-from gateway.api.parse import Intake
+from gateway.api.surface import Surface
 from gateway.api.translated import TranslatedSink
 from gateway.errors import BadRequest
 from gateway.proxy.answer import KEEP_ALIVE
 from gateway.proxy.inbound import Inbound
-from gateway.proxy.proxy import Proxy
 from gateway.proxy.sink import Sink
 from gateway.upstream import sse
 
@@ -32,14 +31,10 @@ _HARMLESS = {"best_of": 1}
 _REASONING = ("reasoning", "reasoning_content")
 
 
-class Completions:
+class Completions(Surface):
     """Handles text completions over any sink. Raises ClientError, which has one shape in all of OpenAI's APIs."""
 
-    __slots__ = ("_intake", "_proxy")
-
-    def __init__(self, proxy: Proxy, intake: Intake) -> None:
-        self._proxy = proxy
-        self._intake = intake
+    __slots__ = ()
 
     def __call__(self, inbound: Inbound, sink: Sink) -> None:
         request, policy = self._intake.read(inbound, chat_request)

@@ -5,21 +5,16 @@ from starlette.responses import JSONResponse, Response
 
 from gateway.api.auth import Keys
 from gateway.api.names import Names
-from gateway.api.parse import Intake
+from gateway.api.surface import Surface
 from gateway.proxy.inbound import Inbound
-from gateway.proxy.proxy import Proxy
 from gateway.proxy.sink import Sink
 from gateway.types import Model
 
 
-class Chat:
+class Chat(Surface):
     """Handles chat completions over any sink. Raises ClientError for what cannot be routed."""
 
-    __slots__ = ("_intake", "_proxy")
-
-    def __init__(self, proxy: Proxy, intake: Intake) -> None:
-        self._proxy = proxy
-        self._intake = intake
+    __slots__ = ()
 
     def __call__(self, inbound: Inbound, sink: Sink) -> None:
         request, policy = self._intake.read(inbound)

@@ -6,23 +6,18 @@ body ──> responses_request ──> chat completion ──> proxy ──> res
 import time
 from typing import Any
 
-from gateway.api.parse import Intake
 from gateway.api.responses_answer import Answer
 from gateway.api.responses_request import chat_request
+from gateway.api.surface import Surface
 from gateway.api.translated import TranslatedSink
 from gateway.proxy.inbound import Inbound
-from gateway.proxy.proxy import Proxy
 from gateway.proxy.sink import Sink
 
 
-class Responses:
+class Responses(Surface):
     """Handles responses over any sink. Raises ClientError, which has one shape in all of OpenAI's APIs."""
 
-    __slots__ = ("_intake", "_proxy")
-
-    def __init__(self, proxy: Proxy, intake: Intake) -> None:
-        self._proxy = proxy
-        self._intake = intake
+    __slots__ = ()
 
     def __call__(self, inbound: Inbound, sink: Sink) -> None:
         asked: dict[str, Any] = {}

@@ -4,17 +4,18 @@ from collections.abc import Callable
 from typing import Protocol
 
 from gateway.proxy.wheel import Timer, Wheel
+from gateway.route.learn import SAYS_SPEED
 from gateway.route.signals import Event, Failed, Finished, FirstToken, Send
-from gateway.types import PICO, Failure, Fault, OutcomeName, Request, Row, ToolResult, Usage
-from gateway.upstream.dialects import Address, outgoing, relays
+from gateway.types import PICO, Failure, Fault, Request, Row, ToolResult, Usage
+from gateway.upstream.dialects import relays
+from gateway.upstream.hosts import Hosts
 from gateway.upstream.mending import mender
 from gateway.upstream.reader import WholeReader
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.toolcalls import ToolCalls
-from gateway.upstream.transport import Call, Transport
+from gateway.upstream.transport import Call
 from gateway.upstream.usage import cost
 
-SAYS_SPEED = 16  # output tokens from which the speed of an answer means something
 SAYS_TOOLS = frozenset({"stop", "tool_calls"})  # an answer that was cut short may have cut off arguments
 LINGER = 1.0  # seconds that a host has after its answer to end it properly, so that the connection can be kept
 
@@ -84,9 +85,8 @@ class Attempt:
     def __repr__(self) -> str:
         return f"<Attempt {self.send.attempt} at {self.send.choice.endpoint.id}>"
 
-    def begin(self, transport: Transport, address: Address, request: Request, connect_timeout: float) -> None:
-        body = outgoing(request, self.send.choice.endpoint)
-        self._call = transport.send(address.origin, address.head(len(body)), body, self, connect_timeout)
+    def begin(self, hosts: Hosts, request: Request, connect_timeout: float) -> None:
+        self._call = hosts.send(request, self.send.choice.endpoint, self, connect_timeout)
 
     def cancel(self) -> None:
         if self._call is not None:
@@ -190,35 +190,20 @@ class Attempt:
             return None
         return (self.usage.completion - 1) / (self.chunk_at - self.first_at)
 
-    def row(self, request: Request, outcome: OutcomeName, unix: float) -> Row:
-        """The ledger's row of a settled attempt. `unix` is when it was sent."""
-        choice, usage = self.send.choice, self.usage
-        endpoint, parts = choice.endpoint, choice.parts
-        return Row(
-            id=f"{request.id}-{self.send.attempt}",
-            exchange=request.id,
-            at=unix,
-            tenant=request.tenant,
-            app=request.app,
-            model=request.model,
-            policy=request.policy,
-            stream=request.stream,
-            endpoint=endpoint.id,
-            provider=endpoint.provider,
-            attempt=self.send.attempt,
-            outcome=outcome,
-            status=self.reader.status,
-            finish_reason=self.reader.finish_reason,
-            ttft=self.ttft,
-            duration=(self.ended_at or self.heard_at) - self.sent_at,
-            prompt_tokens=usage.prompt,
-            cached_tokens=usage.cached,
-            completion_tokens=usage.completion,
-            reasoning_tokens=usage.reasoning,
-            usage_source=usage.source,
-            cost=self.cost,
-            predicted_usd=round(parts.usd * PICO),
-            predicted_s=parts.seconds,
-            tools=self.tools,
-            held=self.held,
-        )
+    def fill(self, row: Row) -> None:
+        """Writes into its row what a settled attempt came to."""
+        parts, usage = self.send.choice.parts, self.usage
+        row.status = self.reader.status
+        row.finish_reason = self.reader.finish_reason
+        row.ttft = self.ttft
+        row.duration = (self.ended_at or self.heard_at) - self.sent_at
+        row.prompt_tokens = usage.prompt
+        row.cached_tokens = usage.cached
+        row.completion_tokens = usage.completion
+        row.reasoning_tokens = usage.reasoning
+        row.usage_source = usage.source
+        row.cost = self.cost
+        row.predicted_usd = round(parts.usd * PICO)
+        row.predicted_s = parts.seconds
+        row.tools = self.tools
+        row.held = self.held

@@ -51,7 +51,9 @@ class Journal:
         attempt.settle(self._request, sent, cut_off, plan.demand.output_tokens)
         self._learn(attempt, book, now)
         self._wait(attempt, attempt.first_at is None or book.failure is not None, now, alone)
-        row = attempt.row(self._request, outcome, sent)
+        endpoint = attempt.send.choice.endpoint
+        row = _row(self._request, attempt.send.attempt, sent, endpoint.id, endpoint.provider, outcome)
+        attempt.fill(row)
         row.hedge = book.hedge
         if row.attempt == 1:
             usd, row.regret_reason = regret(plan)
@@ -66,20 +68,7 @@ class Journal:
     def unattempted(self, outcome: OutcomeName, status: int) -> None:
         """The exchange is over, and no attempt's row has closed it: mostly because no endpoint was asked."""
         request, proxy = self._request, self._proxy
-        row = Row(
-            id=f"{request.id}-0",
-            exchange=request.id,
-            at=proxy.unix(),
-            tenant=request.tenant,
-            app=request.app,
-            model=request.model,
-            policy=request.policy,
-            stream=request.stream,
-            endpoint="",
-            provider="",
-            attempt=0,
-            outcome=outcome,
-        )
+        row = _row(request, 0, proxy.unix(), "", "", outcome)
         self._close(row, status, proxy.clock())
         proxy.books.write(row, self._plan, request)
 
@@ -103,6 +92,24 @@ class Journal:
         row.client_duration = now - self._received
         row.client_ttft = None if self.first_at is None else self.first_at - self._received
         row.overhead = max(0.0, row.client_duration - self._waited)
+
+
+def _row(request: Request, attempt: int, at: float, endpoint: str, provider: str, outcome: OutcomeName) -> Row:
+    """A row that says no more than which request it is about, and how it ended where. `at` in unix time."""
+    return Row(
+        id=f"{request.id}-{attempt}",
+        exchange=request.id,
+        at=at,
+        tenant=request.tenant,
+        app=request.app,
+        model=request.model,
+        policy=request.policy,
+        stream=request.stream,
+        endpoint=endpoint,
+        provider=provider,
+        attempt=attempt,
+        outcome=outcome,
+    )
 
 
 def outcome_of(book: Book) -> OutcomeName:

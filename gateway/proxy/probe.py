@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from gateway.proxy.wheel import Timer, Wheel
 from gateway.types import Endpoint, Failure, Request
-from gateway.upstream.dialects import Address, outgoing
+from gateway.upstream.hosts import Hosts
 from gateway.upstream.reader import WholeReader
-from gateway.upstream.transport import Call, Transport
+from gateway.upstream.transport import Call
 
 CONNECT_TIMEOUT = 3.0
 TIMEOUT = 30.0  # for the whole answer
@@ -23,11 +23,10 @@ class Probe:
         self._call: Call | None = None
         self._timer: Timer | None = None
 
-    def begin(self, transport: Transport, wheel: Wheel, address: Address, unix: float) -> None:
+    def begin(self, hosts: Hosts, wheel: Wheel, unix: float) -> None:
         body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
-        data = outgoing(Request(id="probe", body=body, model="", policy=""), self._endpoint)
-        reader = WholeReader(self, unix)
-        self._call = transport.send(address.origin, address.head(len(data)), data, reader, CONNECT_TIMEOUT)
+        request = Request(id="probe", body=body, model="", policy="")
+        self._call = hosts.send(request, self._endpoint, WholeReader(self, unix), CONNECT_TIMEOUT)
         self._timer = wheel.after(TIMEOUT, lambda: self._end(None))
 
     def on_first_token(self) -> None:

@@ -20,8 +20,7 @@ from gateway.route.fleet import Fleet
 from gateway.route.hedge import Budgets
 from gateway.route.plan import Choice, Plan, make_plan
 from gateway.types import CacheResult, Failure, Policy, Request
-from gateway.upstream.dialects import Address
-from gateway.upstream.transport import Transport
+from gateway.upstream.hosts import Hosts
 
 DEFAULT_TTL = 300.0  # seconds that an answer is kept when the request asks for caching and the policy does not
 OF_THE_CREDENTIAL = frozenset({401, 402})  # other refusals may concern one model only
@@ -34,8 +33,7 @@ class Proxy:
     def __init__(
         self,
         fleets: Mapping[str, Fleet],
-        addresses: Mapping[str, Address],
-        transport: Transport,
+        hosts: Hosts,
         wheel: Wheel,
         cache: ResponseCache,
         books: Books,
@@ -44,8 +42,7 @@ class Proxy:
         chance: Callable[[], float] | None = None,
     ) -> None:
         self.fleets = fleets
-        self.addresses = addresses
-        self.transport = transport
+        self.hosts = hosts
         self.wheel = wheel
         self.cache = cache
         self.books = books
@@ -114,7 +111,7 @@ class Proxy:
                 alone = failure.status not in OF_THE_CREDENTIAL
                 fleet.distrust(endpoint.id, why, self.clock(), self.chance(), alone=alone)
 
-        Probe(endpoint, told).begin(self.transport, self.wheel, self.addresses[endpoint.id], self.unix())
+        Probe(endpoint, told).begin(self.hosts, self.wheel, self.unix())
 
     def _exchange(
         self,

@@ -135,8 +135,7 @@ class Serving:
         self._attempts += (attempt,)
         self._reply.attempts = command.attempt
         self._fleet.sent(command.tried, attempt.sent_at)
-        address = proxy.addresses[command.choice.endpoint.id]
-        attempt.begin(proxy.transport, address, request, self._plan.policy.timeouts.connect)
+        attempt.begin(proxy.hosts, request, self._plan.policy.timeouts.connect)
 
     def _set_clock(self, command: core.SetClock) -> None:
         clock, number, seconds = command.clock, command.attempt, command.seconds

@@ -7,6 +7,8 @@ from gateway.route.fleet import Fleet, Try
 from gateway.route.signals import Book
 from gateway.types import Usage
 
+SAYS_SPEED = 16  # output tokens from which the speed of an answer means something
+
 
 class Heard(NamedTuple):
     """What an attempt told by its end: tokens, seconds to the first one, tokens a second, whether its tool calls were

@@ -16,7 +16,7 @@ from typing import Any
 from gateway.route import signals
 from gateway.route.exchange import Exchange
 from gateway.route.fleet import Try
-from gateway.route.learn import Heard
+from gateway.route.learn import SAYS_SPEED, Heard
 from gateway.sim.behaviour import Behaviour, Course
 from gateway.sim.blocks import BLOCK
 from gateway.sim.router import Router
@@ -24,7 +24,6 @@ from gateway.sim.tally import Tally
 from gateway.sim.workload import TraceRow
 from gateway.types import PICO, Request
 
-SAYS_SPEED = 16  # output tokens from which the speed of an answer means something
 PROGRESS_EVERY = 500  # requests
 _Call = Callable[..., None]
 

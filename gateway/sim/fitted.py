@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 
 from gateway.errors import ConfigError
+from gateway.route.learn import SAYS_SPEED
 from gateway.sim.fleet import TYPICAL_UNCACHED, Rates, SimHost, Spread, Wait
 from gateway.types import BLAMED, Endpoint, Price, Row
 
@@ -19,7 +20,6 @@ ENOUGH = 20  # answers without which an endpoint is left out
 KEPT = 20_000  # last answers of an endpoint that are looked at
 PREFILL = 8_000.0  # tokens a second
 LEAST_WAIT = 0.05  # seconds
-SAYS_SPEED = 16  # output tokens from which the speed of an answer means something
 DEFAULT_TTL = 300.0
 
 

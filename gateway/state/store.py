@@ -28,6 +28,7 @@ MAX_WRITES = 1000  # unsent
 MAX_WRITE_BYTES = 64 * 1024 * 1024
 BATCH = 128  # gets, and writes, in one round trip
 BATCH_BYTES = 1024 * 1024  # of writes: the gets of the next batch wait behind them
+GET_WITHIN = 0.025  # seconds; a request waits for it
 ANSWER_WITHIN = 1.0  # seconds to connect and log in, and for each round trip
 FLUSH_WITHIN = 1.0  # seconds for the last writes
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two attempts to reach the store
@@ -62,7 +63,7 @@ class Store:
     All methods belong to the event loop's thread. ConfigError when the URL cannot be read.
     """
 
-    def __init__(self, url: str, *, budget: float = 0.025) -> None:
+    def __init__(self, url: str, *, budget: float = GET_WITHIN) -> None:
         self._address = Address.parse(url)
         self._budget = budget
         self._state: Literal["new", "up", "down", "closed"] = "new"

@@ -1,6 +1,7 @@
 """What endpoints did: one sample for each attempt."""
 
 from collections import Counter as Multiset
+from functools import partial
 from operator import attrgetter
 from typing import get_args
 
@@ -27,33 +28,24 @@ class Attempts:
     """The metrics of attempts. `count` takes rows that have an endpoint."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._attempts = Counter(
-            "gateway_attempts_total", "Attempts, by how they ended.", ("endpoint", "outcome"), registry=registry
+        counter = partial(Counter, registry=registry)
+        histogram = partial(BatchHistogram, registry=registry)
+        self._attempts = counter("gateway_attempts_total", "Attempts, by how they ended.", ("endpoint", "outcome"))
+        self._tokens = counter("gateway_tokens_total", "Tokens; cached is part of prompt.", ("endpoint", "kind"))
+        self._cost = counter("gateway_cost_usd_total", "Dollars spent.", ("endpoint",))
+        self._ttft = histogram(
+            "gateway_attempt_ttft_seconds", "From send to first token.", ("endpoint",), buckets=TTFT_BUCKETS
         )
-        self._tokens = Counter(
-            "gateway_tokens_total", "Tokens; cached is part of prompt.", ("endpoint", "kind"), registry=registry
-        )
-        self._cost = Counter("gateway_cost_usd_total", "Dollars spent.", ("endpoint",), registry=registry)
-        self._ttft = BatchHistogram(
-            "gateway_attempt_ttft_seconds",
-            "From send to first token.",
-            ("endpoint",),
-            buckets=TTFT_BUCKETS,
-            registry=registry,
-        )
-        self._throughput = BatchHistogram(
+        self._throughput = histogram(
             "gateway_attempt_throughput_tokens_per_second",
             "Output tokens per second from send to last token, of attempts that ended well.",
             ("endpoint",),
             buckets=THROUGHPUT_BUCKETS,
-            registry=registry,
         )
-
-        self._tools = Counter(
+        self._tools = counter(
             "gateway_tool_calls_total",
             "Answers that called tools, by the worst of their calls.",
             ("endpoint", "result"),
-            registry=registry,
         )
 
     def prepare(self, endpoint: str) -> None:

@@ -1,6 +1,7 @@
 """How decisions turned out: hedges, regret, what was given up, and what was predicted beside what came."""
 
 from collections import Counter as Multiset
+from functools import partial
 from operator import attrgetter
 
 from prometheus_client import CollectorRegistry, Counter
@@ -19,34 +20,26 @@ class Decisions:
     """The metrics of decisions. `count` takes rows that have an endpoint."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._hedges = Counter(
-            "gateway_hedges_total", "Second attempts, by how the race went.", ("result",), registry=registry
+        counter = partial(Counter, registry=registry)
+        ratio = partial(BatchHistogram, buckets=RATIO_BUCKETS, registry=registry)
+        self._hedges = counter("gateway_hedges_total", "Second attempts, by how the race went.", ("result",))
+        self._regret = counter(
+            "gateway_regret_usd_total", "Expected dollars above the best eligible score.", ("reason",)
         )
-        self._regret = Counter(
-            "gateway_regret_usd_total",
-            "Expected dollars above the best eligible score.",
-            ("reason",),
-            registry=registry,
-        )
-        self._dollars = BatchHistogram(
+        self._dollars = ratio(
             "gateway_cost_actual_to_predicted_ratio",
             "Dollars that an answer cost, over those that were expected.",
             ("endpoint",),
-            buckets=RATIO_BUCKETS,
-            registry=registry,
         )
-        self._seconds = BatchHistogram(
+        self._seconds = ratio(
             "gateway_duration_actual_to_predicted_ratio",
             "Seconds that an answer took, over those that were expected.",
             ("endpoint",),
-            buckets=RATIO_BUCKETS,
-            registry=registry,
         )
-        self._relaxed = Counter(
+        self._relaxed = counter(
             "gateway_relaxed_total",
             "Decisions without an endpoint that keeps everything, by the least that had to be given up.",
             ("what",),
-            registry=registry,
         )
         for tier in (one for one in Tier if one is not Tier.GOOD):
             self._relaxed.labels(tier.words)

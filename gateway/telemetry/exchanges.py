@@ -1,6 +1,7 @@
 """What clients saw: one sample for each exchange, from the row that closes it."""
 
 from collections import Counter as Multiset
+from functools import partial
 from operator import attrgetter
 
 from prometheus_client import CollectorRegistry, Counter
@@ -20,6 +21,7 @@ OVERHEAD_BUCKETS = (
     *(0.00005, 0.0001, 0.00015, 0.0002, 0.0003, 0.0004, 0.0005, 0.00075),
     *(0.001, 0.0015, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
 )
+_WHERE = ("model", "policy")
 _kind = attrgetter("model", "policy", "stream")
 
 
@@ -27,52 +29,38 @@ class Exchanges:
     """The metrics of exchanges. `count` takes closing rows only."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._ttft = BatchHistogram(
+        counter = partial(Counter, registry=registry)
+        histogram = partial(BatchHistogram, registry=registry)
+        self._ttft = histogram(
             "gen_ai_server_time_to_first_token_seconds",
             "From the client's request to its first token.",
-            ("model", "policy"),
+            _WHERE,
             buckets=TTFT_BUCKETS,
-            registry=registry,
         )
-        self._tpot = BatchHistogram(
+        self._tpot = histogram(
             "gen_ai_server_time_per_output_token_seconds",
             "Mean time per output token after the first, of streams that ended well.",
-            ("model", "policy"),
+            _WHERE,
             buckets=TPOT_BUCKETS,
-            registry=registry,
         )
-        self._duration = BatchHistogram(
+        self._duration = histogram(
             "gen_ai_server_request_duration_seconds",
             "From the client's request to the end of its answer.",
-            ("model", "policy", "stream"),
+            (*_WHERE, "stream"),
             buckets=DURATION_BUCKETS,
-            registry=registry,
         )
-        self._tokens = BatchHistogram(
-            "gen_ai_client_token_usage",
-            "Tokens of one answer.",
-            ("model", "policy", "gen_ai_token_type"),
-            buckets=TOKEN_BUCKETS,
-            registry=registry,
+        self._tokens = histogram(
+            "gen_ai_client_token_usage", "Tokens of one answer.", (*_WHERE, "gen_ai_token_type"), buckets=TOKEN_BUCKETS
         )
-        self._overhead = BatchHistogram(
-            "gateway_overhead_seconds",
-            "Time in the gateway while waiting for no endpoint.",
-            buckets=OVERHEAD_BUCKETS,
-            registry=registry,
+        self._overhead = histogram(
+            "gateway_overhead_seconds", "Time in the gateway while waiting for no endpoint.", buckets=OVERHEAD_BUCKETS
         )
-        self._requests = Counter(
+        self._requests = counter(
             "gateway_requests_total",
             "Exchanges, by how they ended for the client.",
-            ("model", "policy", "outcome", "stream", "code"),
-            registry=registry,
+            (*_WHERE, "outcome", "stream", "code"),
         )
-        self._cache = Counter(
-            "gateway_cache_requests_total",
-            "Exchanges that asked the response cache.",
-            ("result",),
-            registry=registry,
-        )
+        self._cache = counter("gateway_cache_requests_total", "Exchanges that asked the response cache.", ("result",))
         for result in ("hit", "miss", "refresh"):
             self._cache.labels(result)
 

@@ -11,9 +11,7 @@ is counted twice, and a store that comes back older or empty is filled again fro
 While Redis is away rows wait on disk, in the ledger's own bounded space; memory holds one batch at a time.
 """
 
-import asyncio
 import fcntl
-import logging
 import os
 from collections.abc import Callable
 from hashlib import sha1
@@ -23,8 +21,8 @@ from time import time
 import msgspec
 from hiredis import ReplyError
 
-from gateway.state.address import Address
-from gateway.state.resp import Connection, StoreError
+from gateway.state.link import Link, repeat
+from gateway.state.resp import StoreError
 from gateway.telemetry import ledger
 
 STREAM = "gw:rows"
@@ -32,8 +30,6 @@ STREAM_BYTES = 64 * 2**20  # of rows, about: so many batches are kept as have ro
 RETENTION = 31 * 86_400  # seconds that a rollup is kept after its minute
 OFFSET_TTL = RETENTION + 86_400  # an offset outlives the rollups made from its rows, or they would be made again
 BATCH_BYTES = 64 * 1024  # about 100 rows: a millisecond here, and about two in Redis
-ANSWER_WITHIN = 5.0  # seconds for one answer, connecting included
-POLL = 1.0  # seconds
 LONGEST_WAIT = 30.0  # seconds between attempts while Redis is away
 
 FIELDS = ("attempts", "ok", "prompt", "cached", "completion", "reasoning", "cost")  # of a rollup; cost in 1e-12 USD
@@ -63,8 +59,6 @@ return tonumber(ARGV[2])
 """
 _SCRIPT_ID = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
-_log = logging.getLogger(__name__)
-
 
 def rollup_key(endpoint: str, minute: int) -> str:
     """Where the totals of one endpoint in one UTC minute (unix time // 60) are: a hash of `FIELDS`."""
@@ -78,41 +72,33 @@ class Shipper:
         self, folder: Path, url: str, on_store: Callable[[bool], None], *, clock: Callable[[], float] = time
     ) -> None:
         self._folder = folder
-        self._address = Address.parse(url)
-        self._connection: Connection | None = None
+        self._link = Link(url, "shipper", "the store cannot be reached, ledger rows wait on disk")
         self._on_store = on_store
         self._clock = clock
-        self._up: bool | None = None
         self._done: dict[str, int] = {}  # segment -> offset known to be shipped; only segments that exist
 
     def __repr__(self) -> str:
-        return f"<Shipper {self._folder}: store {'up' if self._up else 'not reached'}, {len(self._done)} segments>"
+        return f"<Shipper {self._folder}: {self._link!r}, {len(self._done)} segments>"
 
     async def run(self) -> None:
-        """Ship until cancelled. While Redis is away, try again after 1 s, 2 s, ... 30 s."""
-        wait = POLL
-        while True:
-            wait = POLL if await self.ship() else min(2 * wait, LONGEST_WAIT)
-            await asyncio.sleep(wait)
+        """Ship until cancelled. While Redis is away, try again after 2 s, 4 s, ... 30 s."""
+        await repeat(self.ship, LONGEST_WAIT)
 
     async def ship(self) -> bool:
         """Ship everything there is; False when Redis could not be reached. Call it once more when draining."""
-        try:
-            await self._ship_segments()
-        except OSError as error:
+        before = self._link.up
+        up = await self._link.attempt(self._ship_segments)
+        if not up:
             self._done.clear()  # the store may come back older than it was
-            self._report(False, error)
-            return False
-        self._report(True, None)
-        return True
+        if up != before:
+            self._on_store(up)
+        return up
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._link.close()
 
     async def _ship_segments(self) -> None:
-        if await self._ask("PING") != b"PONG":
+        if await self._link.ask("PING") != b"PONG":
             raise StoreError("the store refuses PING")
         paths = ledger.segments(self._folder)
         names = {path.name for path in paths}
@@ -133,7 +119,7 @@ class Shipper:
 
     async def _follow(self, name: str, fd: int) -> None:
         key = f"gw:shipped:{name}"
-        known = await self._ask("GET", key)
+        known = await self._link.ask("GET", key)
         offset = 0 if known is None else _number(known)
         while lines := _whole_lines(fd, offset):
             offset = await self._send(key, offset, lines)
@@ -156,33 +142,10 @@ class Shipper:
         return _number(await self._run_script(len(keys), *keys, *arguments))
 
     async def _run_script(self, *arguments: bytes | str | int) -> object:
-        reply = await self._ask("EVALSHA", _SCRIPT_ID, *arguments)
+        reply = await self._link.ask("EVALSHA", _SCRIPT_ID, *arguments)
         if isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT"):
-            return await self._ask("EVAL", _SCRIPT, *arguments)  # the store knows it from here on
+            return await self._link.ask("EVAL", _SCRIPT, *arguments)  # the store knows it from here on
         return reply
-
-    async def _ask(self, *command: bytes | str | int) -> object:
-        """What the store replies, refusals included. OSError when it cannot be reached."""
-        try:
-            async with asyncio.timeout(ANSWER_WITHIN):
-                if self._connection is None:
-                    self._connection = await Connection.open(self._address)
-                await self._connection.send([command])
-                return await self._connection.receive()
-        except BaseException:  # cancelled, too: a reply that is still on its way would be taken for the next one's
-            self.close()
-            raise
-
-    def _report(self, up: bool, error: Exception | None) -> None:
-        if up == self._up:
-            return
-        if not up:
-            reason = str(error) or f"no answer within {ANSWER_WITHIN:g} s"
-            _log.warning("shipper: the store cannot be reached, ledger rows wait on disk: %s", reason)
-        elif self._up is not None:
-            _log.warning("shipper: the store is back")
-        self._up = up
-        self._on_store(up)
 
 
 class _Summed(msgspec.Struct):

@@ -253,7 +253,8 @@ class StreamReader(Reader):
 
 
 def _is_marked(block: bytes) -> bool:
-    """Whether there is something in it that could matter: an end or an error, or text that looks like one."""
+    """Whether one of `_MARKS` is in it: an end or an error, or text that looks like one. Without a loop: every read
+    asks."""
     return b'"finish_reason":"' in block or b"[DONE]" in block or b'"error"' in block or b'"finish_reason": "' in block
 
 

@@ -22,7 +22,7 @@ import pytest
 import gateway as package
 from gateway.telemetry.ledger import read
 from gateway.types import PICO, Row
-from tests.support.gateway import NO_STORE, Gateway, Running, total, write_policy
+from tests.support.gateway import GUARD, NO_STORE, Gateway, Running, total, write_policy
 from tests.support.host import Out, Received, Script, ScriptedHost
 
 PACKAGE = Path(package.__file__).parent
@@ -43,15 +43,16 @@ async def _routed(
     policies: Path,
     *hosts: ScriptedHost | str,
     store: str = NO_STORE,
+    lookup: float = GUARD,
     settings: Json | None = None,
     **policy: Any,
 ) -> AsyncIterator[Running]:
-    """`policy` adds fields to the policy, `settings` to gateway.yaml."""
+    """`policy` adds fields to the policy, `settings` to gateway.yaml; `lookup` as in `in_process`."""
     write_policy(policies, "test", **(FIXED | policy))
     urls = {
         f"{name}/fp8": host if isinstance(host, str) else host.url for name, host in zip("abcdef", hosts, strict=False)
     }
-    async with gateway(urls, store=store, default_policy="test", **(settings or {})) as running:
+    async with gateway(urls, store=store, lookup=lookup, default_policy="test", **(settings or {})) as running:
         yield running
         await until(lambda: closed(running))
         await check_books(running)

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from gateway.cache.key import PREFIX
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
+from gateway.state.store import GET_WITHIN
 from tests.proxy.routed import DONE, ROLE, WORD, Routed, chunk, content, data, payloads, rows, says, until
 from tests.support.gateway import Running, write_policy
 from tests.support.host import ScriptedHost, answers, chunks, completion, streams, usage
@@ -208,7 +209,7 @@ async def held(store: str) -> AsyncIterator[Any]:
 async def test_a_store_that_does_not_answer_is_not_waited_for(held: Any, routed: Routed) -> None:
     async with (
         ScriptedHost(answers(200, completion("Hello"))) as host,
-        routed(host, store=held.url) as running,
+        routed(host, store=held.url, lookup=GET_WITHIN) as running,
     ):
         await connected(running)
         held.hold()
@@ -220,7 +221,7 @@ async def test_a_store_that_does_not_answer_is_not_waited_for(held: Any, routed:
 async def test_a_client_that_leaves_while_the_store_is_asked(held: Any, routed: Routed) -> None:
     async with (
         ScriptedHost(answers(200, completion("Hello"))) as host,
-        routed(host, store=held.url) as running,
+        routed(host, store=held.url, lookup=GET_WITHIN) as running,
     ):
         await connected(running)
         held.hold()

@@ -17,6 +17,7 @@ from gateway.telemetry.ledger import Ledger, read
 from gateway.telemetry.metrics import Metrics, prepare_folder
 from gateway.types import CacheMode, Endpoint, Pick, Policy, Price, Request, Row
 from gateway.upstream.dialects import Address
+from gateway.upstream.hosts import Hosts
 from gateway.upstream.transport import Transport
 from tests.proxy.routed import until
 from tests.support.gateway import NO_STORE
@@ -101,8 +102,7 @@ class World:
         prepare_folder(folder / "metrics")
         self.proxy = Proxy(
             fleets={MODEL: self.fleet},
-            addresses={one.id: Address(one, None) for one in endpoints},
-            transport=self.transport,
+            hosts=Hosts({one.id: Address(one, None) for one in endpoints}, self.transport),
             wheel=self.wheel,
             cache=ResponseCache(Store(NO_STORE)),
             books=Books(Ledger(self.ledger), Metrics(folder / "metrics"), Recent()),

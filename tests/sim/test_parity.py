@@ -23,6 +23,7 @@ from gateway.sim.router import Router
 from gateway.sim.workload import TraceRow, read_trace, spread
 from gateway.types import Cap, Endpoint, Pick, Policy, Price, PromptCache, Request, Row, Score
 from gateway.upstream.dialects import Address
+from gateway.upstream.hosts import Hosts
 from tests.proxy.world import MODEL, World, Written
 from tests.support.host import Out, Received, Script, ScriptedHost, answers, chunks, streams, usage
 
@@ -118,7 +119,8 @@ class Live:
     async def run(self, hosts: dict[str, ScriptedHost]) -> list[Row]:
         endpoints = [endpoint(one, hosts[one.id].url) for one in HOSTS]
         self.world.proxy.fleets = {MODEL: Fleet(endpoints)}
-        self.world.proxy.addresses = {one.id: Address(one, None) for one in endpoints}
+        addresses = {one.id: Address(one, None) for one in endpoints}
+        self.world.proxy.hosts = Hosts(addresses, self.world.transport)
         for request, row in zip(requests(self.rows, MODEL), self.rows, strict=True):
             self.now = row.t
             await self.ask(request)

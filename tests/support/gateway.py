@@ -115,17 +115,21 @@ async def in_process(
     hosts: Mapping[str, str],
     *,
     store: str = NO_STORE,
+    lookup: float = GUARD,
     environ: Mapping[str, str] | None = None,
     endpoint: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
-    """The gateway over one sink; for tests that compare the two. `settings` go to gateway.yaml, `endpoint` to each."""
+    """The gateway over one sink; for tests that compare the two. `settings` go to gateway.yaml, `endpoint` to each.
+
+    The response cache has `lookup` seconds to answer: many, so that a busy machine changes no result.
+    """
     policies = tmp / "policies"
     policies.mkdir(exist_ok=True)
     config = write_config(tmp, hosts, endpoint, policies=str(policies), **settings)
     folder = StateFolder(tmp / "state")
     prepare_folder(folder.metrics)
-    app = build(load(config, environ or {}), folder.path, store)
+    app = build(load(config, environ or {}), folder.path, store, lookup)
     options = uvicorn.Config(app, http=SINKS[sink], ws="none", lifespan="on", log_level="warning", access_log=False)
     with listening("127.0.0.1", 0) as listener:
         server = await _started(options, listener)

@@ -1,0 +1,75 @@
+"""A way to the store for what no request waits for: one connection, kept open, that asks one thing at a time.
+
+repeat(work) ──> attempt(step) ──> ask(command) ──> Connection
+                     └── fails: closed, told once; the next attempt connects again
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from gateway.state.address import Address
+from gateway.state.resp import Connection
+
+ANSWER_WITHIN = 5.0  # seconds for one answer, connecting included
+POLL = 1.0  # seconds
+
+_log = logging.getLogger(__name__)
+
+
+class Link:
+    """`failing` is what the log says when the store fails, `name` who says it. ConfigError for a `url` that is none."""
+
+    def __init__(self, url: str, name: str, failing: str) -> None:
+        self._address = Address.parse(url)
+        self._name = name
+        self._failing = failing
+        self._connection: Connection | None = None
+        self.up: bool | None = None  # whether the last attempt reached the store; None before the first
+
+    def __repr__(self) -> str:
+        return f"<Link {self._name}: store {'up' if self.up else 'not reached'}>"
+
+    async def attempt(self, step: Callable[[], Awaitable[None]]) -> bool:
+        """Do this once; False when an OSError ended it. What changed since the last time is logged."""
+        try:
+            await step()
+        except OSError as error:
+            if self.up is not False:
+                reason = str(error) or f"no answer within {ANSWER_WITHIN:g} s"
+                _log.warning("%s: %s: %s", self._name, self._failing, reason)
+            self.up = False
+        else:
+            if self.up is False:
+                _log.warning("%s: the store is back", self._name)
+            self.up = True
+        return self.up
+
+    async def ask(self, *command: bytes | str | int) -> object:
+        """What the store replies, refusals included. OSError when it cannot be reached."""
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                if self._connection is None:
+                    self._connection = await Connection.open(self._address)
+                await self._connection.send([command])
+                return await self._connection.receive()
+        except BaseException:  # cancelled, too: a reply that is still on its way would be taken for the next one's
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+async def repeat(
+    work: Callable[[], Awaitable[bool]],
+    longest: float,
+    pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> None:
+    """Work once a second until cancelled; while it fails, after 2 s, 4 s, ... up to `longest` seconds."""
+    wait = POLL
+    while True:
+        wait = POLL if await work() else min(2 * wait, longest)
+        await pause(wait)
