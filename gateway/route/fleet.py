@@ -161,12 +161,16 @@ class Fleet:
         if ttft is not None:
             uncached = (usage.prompt or request.prompt_tokens) - usage.cached
             state.answered(ttft, uncached, speed, attempt.in_flight, now)
-        if attempt.demand.toll is not None and usage.source != "none":
-            more = usage.prompt + usage.completion - attempt.demand.tokens
-            attempt.demand.toll.corrected(state.endpoint.id, more, attempt.sent_at)
         if usage.source == "host":
             self._lengths[request.thinking, attempt.demand.tools].add(usage.completion, now)
             self._compare_cached(attempt, usage, now)
+
+    def billed(self, attempt: Try, usage: Usage) -> None:
+        """What an attempt has really taken of its endpoint's share, however it ended."""
+        toll = attempt.demand.toll
+        if toll is not None:
+            more = usage.prompt + usage.completion - attempt.demand.tokens
+            toll.corrected(attempt.state.endpoint.id, more, attempt.sent_at)
 
     def called_tools(self, attempt: Try, well_formed: bool, now: float) -> None:
         """An answer called tools."""

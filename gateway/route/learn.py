@@ -25,6 +25,7 @@ def learn(fleet: Fleet, tried: Try, book: Book, heard: Heard, now: float, chance
 
     A hedge says nothing about the time to first token: it is heard to its end only where it was quick.
     """
+    fleet.billed(tried, heard.usage)
     hedge = book.hedge not in ("", "beaten")
     ttft = None if hedge else heard.ttft
     if book.cancelled:

@@ -25,6 +25,8 @@ class Ramp:
 
     def ended(self, good: bool) -> None:
         """One request succeeded or failed, while there is a limit."""
+        if self.window == inf:
+            return
         if not good:
             self.window = max(FIRST, self.window // 2)
         elif self.window < ENOUGH_AT_ONCE - 1:

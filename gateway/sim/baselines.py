@@ -23,13 +23,13 @@ from gateway.route.fleet import TIMEOUTS, Try
 from gateway.route.learn import Heard
 from gateway.route.plan import Choice, Plan
 from gateway.route.signals import Book
+from gateway.route.toll import SLACK_TOKENS
 from gateway.sim.behaviour import Behaviour
 from gateway.sim.blocks import BLOCK
 from gateway.sim.router import Router
 from gateway.sim.workload import TraceRow
 from gateway.types import Endpoint, Pick, Policy, Request, Score
 
-SLACK = 500_000  # tokens that an endpoint may take before the cap counts
 RESERVE = 0.9  # part of the cap that is open to new prefixes in `sticky-cost`, so that returning ones keep their host
 STICK = 2 * BLOCK  # tokens; a shorter match is a shared system prompt, not a conversation
 IDLE = 600.0  # seconds until OpenRouter forgets where a conversation was
@@ -75,7 +75,7 @@ class Baseline(Router):
         """Those that took no more than this part of the cap."""
         if self._cap >= 1:
             return choices
-        limit = sum(self.load.values()) * part * self._cap + SLACK
+        limit = sum(self.load.values()) * part * self._cap + SLACK_TOKENS
         return [choice for choice in choices if self.load[choice.endpoint.id] <= limit]
 
     def sent(self, tried: Try, row: TraceRow, now: float) -> None:
@@ -91,7 +91,7 @@ class Baseline(Router):
         if book.failure is not None:
             if book.failure.fault in TIMEOUTS:
                 self.waits[endpoint].append(TIMED_OUT)
-        elif heard.ttft is not None:
+        elif heard.ttft is not None and not book.cancelled:
             self.waits[endpoint].append(heard.ttft)
             self._stay(tried, heard.usage.cached > 0, now)
 

@@ -20,8 +20,6 @@ from gateway.types import Failure, Usage
 
 REFUSED_AFTER = 0.05  # seconds until a connection is refused or an error status comes
 RETRY_AFTER = 1.0
-_LUCKS = 64  # hosts that the key of a draw leaves room for
-
 _REFUSED = Failure("refused", "connection refused")
 _SERVER = Failure("server", "Service overloaded, try again", status=503)
 _LIMITED = Failure("rate_limited", "Model busy, retry later", status=429, retry_after=RETRY_AFTER)
@@ -58,6 +56,7 @@ class Behaviour:
         self.hosts: Mapping[str, SimHost] = {host.id: host for host in hosts}
         self._seed = seed
         self._rng = Random()
+        self._each = max(64, len(hosts))  # draws' keys for each request
         self._places = {host.id: place for place, host in enumerate(hosts)}
         self._caches = {host.id: BlockCache(host.cache_ttl) for host in hosts}
         self._outages = {host.id: _outages(host, seed, span, days) for host in hosts}
@@ -70,7 +69,7 @@ class Behaviour:
     def ask(self, name: str, number: int, row: TraceRow, now: float) -> Course:
         """A host is asked request `number`. What it reads of the prompt is cached from here on."""
         host, rng = self.hosts[name], self._rng
-        rng.seed((self._seed << 40) + number * _LUCKS + self._places[name])
+        rng.seed((self._seed << 40) + number * self._each + self._places[name])
         roll, cut_at, honoured, hit = rng.random(), rng.random(), rng.random(), rng.random()
         refusal = self._in_outage(name, now, honoured) or _refusal(host, roll)
         if refusal is not None:

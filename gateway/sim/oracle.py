@@ -10,7 +10,8 @@ choice of tolls per token, so the best of some steps of ascent is a floor, and n
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gateway.sim.baselines import MILLION, SLACK
+from gateway.route.toll import SLACK_TOKENS
+from gateway.sim.baselines import MILLION
 from gateway.sim.blocks import BlockCache
 from gateway.sim.fleet import SimHost
 from gateway.sim.workload import TraceRow
@@ -34,7 +35,7 @@ def floor(rows: Sequence[TraceRow], hosts: Sequence[SimHost], cap: float = 1.0) 
         hits += hit
         bills.append((row.input_tokens + row.output_tokens, [_dollars(host, row, hit) for host in hosts]))
     total = sum(tokens for tokens, _ in bills)
-    share = 1.0 if cap >= 1 else min(1.0, cap + SLACK / total)
+    share = 1.0 if cap >= 1 else min(1.0, cap + SLACK_TOKENS / total)
     return Floor(_ascend(bills, total, share) / total * MILLION, hits / sum(row.input_tokens for row in rows))
 
 

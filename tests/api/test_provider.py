@@ -14,10 +14,14 @@ from tests.route.world import attempt, endpoint, fail, plan, request
 
 POLICIES = Policies().current
 HERE = (
-    replace(endpoint("novita/fp8", price=Price(0.3, 0.4), priors=Priors(1.0, None, 20.0, tools_ok=0.95)), name="NovitaAI"),
+    replace(
+        endpoint("novita/fp8", price=Price(0.3, 0.4), priors=Priors(1.0, None, 20.0, tools_ok=0.95)), name="NovitaAI"
+    ),
     endpoint("deepinfra/fp4", quantization="fp4", price=Price(0.2, 0.5), priors=Priors(0.5, None, 30.0, tools_ok=0.5)),
     endpoint("baidu/fp8", price=Price(0.1, 0.2), priors=Priors(3.0, None, 90.0, tools_ok=0.9)),
-    endpoint("baidu/nvfp4", quantization="nvfp4", data=DataFacts("no", "yes"), priors=Priors(4.0, None, 10.0, tools_ok=0.8)),
+    endpoint(
+        "baidu/nvfp4", quantization="nvfp4", data=DataFacts("no", "yes"), priors=Priors(4.0, None, 10.0, tools_ok=0.8)
+    ),
 )
 PLAIN = Policy("plain", prefer=(Limit("uptime_5m", ">=", 0.8),), slo=(Limit("ttft_p95", "<=", 2.0),))
 

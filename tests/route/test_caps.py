@@ -100,8 +100,20 @@ def test_answers_that_are_longer_than_expected_count() -> None:
     two = priced(a=0.1, b=9.0)
     tried = try_of(plan(two, LARGE, CAPPED), LARGE)
     two.sent(tried, NOW)
-    two.succeeded(tried, Usage(20_000, 0, 1_000_000, 0, "host"), 1.0, 30.0, NOW)
+    two.billed(tried, Usage(20_000, 0, 1_000_000, 0, "host"))
     assert plan(two, LARGE, CAPPED).ranked[0].endpoint.id == "b"
+
+
+def test_what_was_not_billed_does_not_count() -> None:
+    """A request that was refused, or left before its host began."""
+    two = priced(a=0.1, b=9.0)
+    for _ in range(200):
+        tried = try_of(plan(two, LARGE, CAPPED), LARGE)
+        two.sent(tried, NOW)
+        two.billed(tried, Usage())
+    toll = tried.demand.toll
+    assert toll is not None
+    assert toll.share("a") == 0.0
 
 
 # --- whatever happens -------------------------------------------------------------------------------------------

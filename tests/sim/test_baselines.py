@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.sim.baselines import RULES, SLACK, Baseline
+from gateway.route.toll import SLACK_TOKENS
+from gateway.sim.baselines import RULES, Baseline
 from gateway.sim.behaviour import Behaviour
 from gateway.sim.engine import Engine, requests
 from gateway.sim.fleet import Rates, SimHost
@@ -79,7 +80,7 @@ def test_a_cap_holds_but_for_its_slack_and_a_request(name: str) -> None:
     rows = [row(float(t), 1, 2, 3, tokens=60_000) for t in range(200)]
     engine = replayed(name, rows, hosts, cap=0.3)
     total = sum(one.input_tokens + one.output_tokens for one in rows)
-    most = 0.3 + (SLACK + 60_100) / total
+    most = 0.3 + (SLACK_TOKENS + 60_100) / total
     assert max(engine.tally.shares().values()) <= most
 
 

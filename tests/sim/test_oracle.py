@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.sim.baselines import RULES, SLACK
+from gateway.route.toll import SLACK_TOKENS
+from gateway.sim.baselines import RULES
 from gateway.sim.oracle import floor
 from gateway.types import Price
 from tests.sim.test_baselines import replayed
@@ -23,7 +24,7 @@ def test_without_a_cap_it_is_the_cheapest_host_with_every_hit() -> None:
 
 def test_a_cap_sends_the_rest_elsewhere() -> None:
     rows = [row(float(t), tokens=100_000, output=0) for t in range(100)]
-    share = 0.5 + SLACK / 10_000_000
+    share = 0.5 + SLACK_TOKENS / 10_000_000
     least = share * 0.1 + (1 - share) * 0.3
     assert 0.97 * least < floor(rows, [CHEAP, DEAR], cap=0.5).blended_price <= least
 
