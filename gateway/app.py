@@ -98,7 +98,9 @@ class Worker:
             clock=monotonic,
         )
         keys = Keys(settings.keys)
-        intake = Intake(keys, Names(settings.models), self.policies, settings.default_policy, settings.rules)
+        intake = Intake(
+            keys, Names(settings.models), self.policies, self.fleets, settings.default_policy, settings.rules
+        )
         models = ModelList(settings.models, keys)
         chat = refusing(Chat(proxy, intake))
         self.hot[b"/v1/chat/completions"] = chat

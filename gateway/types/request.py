@@ -12,9 +12,9 @@ class Request(msgspec.Struct, gc=False):
     """One chat completion as asked for.
 
     `body` is the parsed JSON and is never changed, `raw` the bytes that it was parsed from (empty where there are
-    none); `prompt_size` is in bytes, and `prompt_tokens` estimated from it; `prefix` holds one cumulative hash per message boundary with the estimated
-    tokens up to it, shortest first; `needs` are the capabilities without which the answer would be wrong (`tools`,
-    `json_schema`, ...); `compress` lets a prompt that fits nowhere be shortened in its
+    none); `prompt_size` is in bytes, and `prompt_tokens` estimated from it; `prefix` holds one cumulative hash per
+    message boundary with the estimated tokens up to it, shortest first; `needs` are the capabilities without which the
+    answer would be wrong (`tools`, `json_schema`, ...); `compress` lets a prompt that fits nowhere be shortened in its
     middle.
     """
 
