@@ -8,6 +8,7 @@ from typing import Any, cast
 import orjson
 
 from gateway.api.auth import Keys
+from gateway.api.compression import compressed
 from gateway.api.names import Names, choose_policy
 from gateway.api.prefix import prefix_chain, read_prompt
 from gateway.api.provider import Preferences, sent_parameters
@@ -102,6 +103,8 @@ class Intake:
             explain=_explains(headers),
             raw=inbound.body if translate is None else b"",
         )
+        if request.compress:
+            request = compressed(request, policy, self._fleets[request.model])
         return request, policy
 
     def _unnamed(self, key: Key, facts: Facts) -> str:

@@ -54,6 +54,11 @@ def prefix_chain(prompt: Prompt, thinking: bool, bytes_per_token: float) -> tupl
     return tuple(chain[:LONGEST_CHAIN])
 
 
+def message_size(message: dict[str, Any]) -> int:
+    """What a message counts for in a prompt's size, in bytes."""
+    return len(_text(message)) + AROUND
+
+
 @lru_cache(maxsize=64)
 def _of_role(role: str) -> int:
     return xxh3_64_intdigest(role.encode())
