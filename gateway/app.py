@@ -30,6 +30,7 @@ from gateway.api.openai import Chat, ModelList
 from gateway.api.parse import Intake
 from gateway.api.refuse import refusing
 from gateway.api.responses import Responses
+from gateway.cache.reasoning import ReasoningVault
 from gateway.cache.responses import ResponseCache
 from gateway.config import Settings, usable
 from gateway.errors import BadRequest, ClientError, NotFound
@@ -96,6 +97,7 @@ class Worker:
             books=Books(self.ledger, self.metrics, recent, self.recorder),
             in_flight=self.metrics.in_flight,
             clock=monotonic,
+            vault=ReasoningVault(self.store) if settings.keep_reasoning else None,
         )
         keys = Keys(settings.keys)
         intake = Intake(
