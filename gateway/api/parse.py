@@ -81,6 +81,8 @@ class Intake:
         facts = Facts(app, key.tenant, tools, prompt_tokens, bool(body.get("stream")))
         header = _text(headers, b"x-gateway-policy")
         policy = choose_policy(named.suffix, header, self._unnamed(key, facts), self._policies.current)
+        if body["messages"][-1].get("prefix"):
+            needs = needs | _continues(body["messages"][-1])
         if (provider := body.get("provider")) is not None:
             policy = self._preferences.applied(policy, provider, named.model.endpoints, self._policies.current)
             needs = needs | sent_parameters(body) if provider.get("require_parameters") else needs
@@ -183,6 +185,13 @@ def _needs(body: dict[str, Any]) -> frozenset[str]:
     if isinstance(response_format, dict) and response_format.get("type") in ("json_object", "json_schema"):
         needs.add(response_format["type"])
     return frozenset(needs)
+
+
+def _continues(last: dict[str, Any]) -> frozenset[str]:
+    """What continuing a last message that has a `prefix` needs: DeepSeek's prefix completion."""
+    if last["prefix"] is not True or last["role"] != "assistant":
+        raise BadRequest("`prefix` must be true, on a last message from the assistant", param="messages")
+    return frozenset({"prefix"})
 
 
 def _cache_mode(headers: Mapping[bytes, bytes]) -> CacheMode:

@@ -66,8 +66,9 @@ class ReasoningVault:
         for choice in completion["choices"]:
             message = choice.get("message") or {}
             text = message.get("reasoning_content") or message.get("reasoning")
-            key = _key(request, message) if isinstance(text, str) and text else None
-            if key is not None and len(value := text.encode()) <= LARGEST:
+            value = text.encode() if isinstance(text, str) else b""
+            key = _key(request, message) if 0 < len(value) <= LARGEST else None
+            if key is not None:
                 self._store.put(key, value, TTL)
 
     def restore(self, request: Request, missing: Sequence[Gap], then: Callable[[Request], None]) -> None:
@@ -107,7 +108,7 @@ def _key(request: Request, message: Json) -> bytes | None:
     calls = message.get("tool_calls")
     call = calls[0] if isinstance(calls, list) and calls else None
     function = call.get("function") if isinstance(call, dict) else None
-    if not isinstance(function, dict):
+    if not isinstance(call, dict) or not isinstance(function, dict):
         return None
     known = [request.tenant, request.model, call.get("id"), function.get("name")]
     asked = orjson.dumps([*known, _arguments(function.get("arguments"))])

@@ -16,6 +16,7 @@ from gateway.route.toll import Toll
 from gateway.types import Endpoint, Limit, Policy, Request, Require
 
 CONTEXT = "context"  # the rule that an endpoint is too small; asked last, so that a shorter prompt could go there
+JSON_FORMATS = frozenset({"json_object", "json_schema"})
 ANSWER_ROOM = 1  # tokens that must be left for an answer when the client sets no limit
 
 
@@ -177,9 +178,11 @@ def _named(endpoint: Endpoint, names: tuple[str, ...]) -> bool:
 
 def _incapable(endpoint: Endpoint, needs: frozenset[str]) -> Reason | None:
     missing = needs.difference(endpoint.supports)
-    if not missing:
-        return None
-    return Reason("capability", f"does not support {', '.join(sorted(missing))}")
+    if missing:
+        return Reason("capability", f"does not support {', '.join(sorted(missing))}")
+    if endpoint.dialect.tools_or_format and "tools" in needs and not needs.isdisjoint(JSON_FORMATS):
+        return Reason("capability", "refuses tools together with response_format")
+    return None
 
 
 def _undeclared(endpoint: Endpoint, require: Require) -> Reason | None:

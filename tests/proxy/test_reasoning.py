@@ -41,9 +41,9 @@ async def store(tmp_path: Path) -> AsyncIterator[str]:
         yield url
 
 
-async def ask(running: Running, messages: list[Json], key: str = "w", **fields: Any) -> str:
+async def ask(running: Running, messages: list[Json], key: str = "w", cache: str = "", **fields: Any) -> str:
     body = {"model": "deepseek-v3.2", "messages": messages, "tools": TOOLS, "thinking": {"type": "enabled"}}
-    headers = {"authorization": f"Bearer {key}"}
+    headers = {"authorization": f"Bearer {key}"} | ({"x-gateway-cache": cache} if cache else {})
     response = await running.client.post("/v1/chat/completions", json=body | fields, headers=headers)
     assert response.status_code == 200
     return response.text
@@ -88,6 +88,30 @@ async def test_it_comes_back_through_another_gateway(stream: bool, sink: str, st
         assert read_again(host) is None
 
 
+async def test_the_response_cache_keeps_the_same_answer_beside_it(sink: str, store: str, tmp_path: Path) -> None:
+    script = [thinks_and_calls(True), answers(200, completion("Yes."))]
+    async with AsyncExitStack() as stack:
+        host = await stack.enter_async_context(ScriptedHost(script))
+        running = await start(stack, tmp_path / "one", sink, host, store)
+        first = await ask(running, [USER], stream=True, cache="on")
+        await until_kept(store)
+        await until_kept(store, b"gw:cache:*")
+        again = await ask(running, [USER], stream=True, cache="on")
+        assert thought(again) == thought(first) == THOUGHT
+        await ask(running, TURN)
+        assert read_again(host) == THOUGHT
+
+
+async def test_an_answer_that_must_not_be_stored_is_not(sink: str, store: str, tmp_path: Path) -> None:
+    script = [thinks_and_calls(True), answers(200, completion("Yes."))]
+    async with AsyncExitStack() as stack:
+        host = await stack.enter_async_context(ScriptedHost(script))
+        running = await start(stack, tmp_path / "one", sink, host, store)
+        await ask(running, [USER], stream=True, cache="no-store")
+        await ask(running, TURN)
+        assert read_again(host) is None
+
+
 async def test_one_setting_switches_it_off(sink: str, store: str, tmp_path: Path) -> None:
     script = [thinks_and_calls(True), answers(200, completion("Yes."))]
     async with AsyncExitStack() as stack:
@@ -117,16 +141,21 @@ async def test_an_answer_without_calls_is_not_put_together(sink: str, store: str
         assert await keys(store) == []
 
 
-async def until_kept(store: str) -> None:
+def thought(text: str) -> str:
+    deltas = [choice["delta"] for payload in payloads(text) for choice in payload["choices"]]
+    return "".join(delta.get("reasoning_content") or "" for delta in deltas)
+
+
+async def until_kept(store: str, pattern: bytes = b"gw:think:*") -> None:
     found: list[Any] = []
     async with asyncio.timeout(10):
         while not found:
-            found = await keys(store)
+            found = await keys(store, pattern)
 
 
-async def keys(store: str) -> list[Any]:
+async def keys(store: str, pattern: bytes = b"gw:think:*") -> list[Any]:
     client = Redis.from_url(store)
     try:
-        return list(await client.keys(b"gw:think:*"))
+        return list(await client.keys(pattern))
     finally:
         await client.aclose()
