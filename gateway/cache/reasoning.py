@@ -92,7 +92,7 @@ class ReasoningVault:
 
 
 def _restored(request: Request, texts: list[tuple[int, bytes]]) -> Request:
-    """The request with these texts in its messages: a longer prompt, which must still fit where it goes."""
+    """The request with these texts in its messages, and as much longer."""
     messages = list(request.body["messages"])
     for place, text in texts:
         kept = {name: value for name, value in messages[place].items() if name not in _FIELDS}

@@ -76,7 +76,8 @@ class Proxy:
 
         def restored(whole: Request) -> None:
             with _telling(request, sink):
-                self._serve(whole, policy, sink, received)
+                fits = self.plan(whole, policy).ranked  # it is longer than what the client sent
+                self._serve(whole if fits else request, policy, sink, received)
 
         self.vault.restore(request, missing, restored)
 

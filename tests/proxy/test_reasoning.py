@@ -51,12 +51,20 @@ async def ask(running: Running, messages: list[Json], key: str = "w", cache: str
 
 async def start(stack: AsyncExitStack, folder: Path, sink: str, host: ScriptedHost, store: str, **more: Any) -> Running:
     folder.mkdir()
-    started = in_process(folder, sink, {"a/fp8": host.url}, store=store, endpoint=THINKS, keys=KEYS, **more)
+    more = {"endpoint": THINKS, "keys": KEYS, **more}
+    started = in_process(folder, sink, {"a/fp8": host.url}, store=store, **more)
     running = await stack.enter_async_context(started)
     async with asyncio.timeout(10):
         while (await running.client.get("/health/ready")).json()["store"] != "up":
             pass
     return running
+
+
+async def explained(running: Running, messages: list[Json]) -> Json:
+    body = {"model": "deepseek-v3.2", "messages": messages, "tools": TOOLS}
+    response = await running.client.post("/v1/explain", json=body, headers={"authorization": "Bearer w"})
+    plan: Json = response.json()
+    return plan
 
 
 def read_again(host: ScriptedHost) -> object:
@@ -109,6 +117,21 @@ async def test_an_answer_that_must_not_be_stored_is_not(sink: str, store: str, t
         running = await start(stack, tmp_path / "one", sink, host, store)
         await ask(running, [USER], stream=True, cache="no-store")
         await ask(running, TURN)
+        assert read_again(host) is None
+
+
+async def test_a_prompt_that_would_not_fit_with_it_goes_as_it_came(sink: str, store: str, tmp_path: Path) -> None:
+    long = "word" * 800
+    script = [thinks_and_calls(True), answers(200, completion("Yes."))]
+    async with AsyncExitStack() as stack:
+        host = await stack.enter_async_context(ScriptedHost(script))
+        running = await start(stack, tmp_path / "one", sink, host, store, endpoint=THINKS | {"context": 1_000})
+        await ask(running, [USER], stream=True)
+        await until_kept(store)
+        turn = [{"role": "user", "content": long}, *TURN[1:]]
+        room = 999 - (await explained(running, turn))["prompt_tokens"]
+        turn[0] = {"role": "user", "content": long + "word" * (room - 2)}
+        await ask(running, turn)
         assert read_again(host) is None
 
 
