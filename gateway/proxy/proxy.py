@@ -69,8 +69,9 @@ class Proxy:
 
         Raises only what has not been told to the client.
         """
-        missing = gaps(request) if request.thinking and self.vault is not None else None
-        if not missing or self.vault is None:
+        vault = self.vault
+        missing = gaps(request) if vault is not None else []
+        if vault is None or not missing:
             self._serve(request, policy, sink, received)
             return
 
@@ -79,7 +80,7 @@ class Proxy:
                 fits = self.plan(whole, policy).ranked  # it is longer than what the client sent
                 self._serve(whole if fits else request, policy, sink, received)
 
-        self.vault.restore(request, missing, restored)
+        vault.restore(request, missing, restored)
 
     def _serve(self, request: Request, policy: Policy, sink: Sink, received: float) -> None:
         ttl = _cache_ttl(request, policy)
