@@ -142,5 +142,5 @@ def test_words_without_one_certain_object_stay(said: str) -> None:
 def test_whatever_stands_around_it_an_answer_is_json_or_untouched(
     before: str, value: Any, after: str, finished: bool
 ) -> None:
-    mended = healed_content(before + json.dumps(value).decode() + after, finished)
+    mended = healed_content(before + json.dumps(value, ensure_ascii=False) + after, finished)
     assert mended is None or isinstance(json.loads(mended), (dict, list))
