@@ -30,6 +30,7 @@ from gateway.api.openai import Chat, ModelList
 from gateway.api.parse import Intake
 from gateway.api.refuse import refusing
 from gateway.api.responses import Responses
+from gateway.cache.reasoning import ReasoningVault
 from gateway.cache.responses import ResponseCache
 from gateway.config import Settings, usable
 from gateway.errors import BadRequest, ClientError, NotFound
@@ -57,6 +58,7 @@ from gateway.upstream.hosts import Hosts
 from gateway.upstream.transport import Transport
 
 FLUSH_EVERY = 0.25  # seconds
+DEEPSEEK_CHAT = ("/chat/completions", "/beta/chat/completions")  # its base URL has no version
 LAST_SHIPMENT = 5.0  # seconds; rows that are not shipped by then wait on disk
 ALIKE = 0.75  # how much of an unknown path a known one must share to be suggested
 
@@ -96,12 +98,16 @@ class Worker:
             books=Books(self.ledger, self.metrics, recent, self.recorder),
             in_flight=self.metrics.in_flight,
             clock=monotonic,
+            vault=ReasoningVault(self.store) if settings.keep_reasoning else None,
         )
         keys = Keys(settings.keys)
-        intake = Intake(keys, Names(settings.models), self.policies, settings.default_policy, settings.rules)
+        intake = Intake(
+            keys, Names(settings.models), self.policies, self.fleets, settings.default_policy, settings.rules
+        )
         models = ModelList(settings.models, keys)
         chat = refusing(Chat(proxy, intake))
         self.hot[b"/v1/chat/completions"] = chat
+        self.hot |= dict.fromkeys(map(str.encode, DEEPSEEK_CHAT), chat)
         self.hot[b"/v1/completions"] = completions = refusing(Completions(proxy, intake))
         self.hot[b"/v1/responses"] = responses = refusing(Responses(proxy, intake))
         messages = Messages(proxy, intake)
@@ -109,12 +115,14 @@ class Worker:
         explain = AsgiEndpoint(refusing(Explain(proxy, intake)), settings.max_body)
         return [
             Route("/v1/chat/completions", AsgiEndpoint(chat, settings.max_body), methods=["POST"]),
+            *(Route(path, AsgiEndpoint(chat, settings.max_body), methods=["POST"]) for path in DEEPSEEK_CHAT),
             Route("/v1/completions", AsgiEndpoint(completions, settings.max_body), methods=["POST"]),
             Route("/v1/responses", AsgiEndpoint(responses, settings.max_body), methods=["POST"]),
             Route("/v1/messages", AsgiEndpoint(messages, settings.max_body), methods=["POST"]),
             Route("/v1/messages/count_tokens", AsgiEndpoint(CountTokens(intake), settings.max_body), methods=["POST"]),
             Route("/v1/explain", explain, methods=["POST"]),
             Route("/v1/models", models.list, methods=["GET"]),
+            Route("/models", models.list, methods=["GET"]),
             Route("/v1/models/{name:path}", models.one, methods=["GET"]),
             Route("/health/live", self.health.live, methods=["GET"]),
             Route("/health/ready", self.health.ready, methods=["GET"]),

@@ -80,14 +80,14 @@ def planned(settings: Settings, body: dict[str, Any]) -> dict[str, Any]:
     """The plan for a request from published figures alone, as if every host's key were set."""
     keys = defaultdict(lambda: "set", dict.fromkeys(wanted_variables(settings.models), "set"))
     policies = Policies(settings.policies)
-    intake = Intake(Keys(()), Names(settings.models), policies, settings.default_policy, settings.rules)
+    fleets = {model.id: Fleet(usable(model, keys)) for model in settings.models}
+    intake = Intake(Keys(()), Names(settings.models), policies, fleets, settings.default_policy, settings.rules)
     try:
         request, policy = intake.read(Inbound({}, orjson.dumps(body), 0.0))
     except ClientError as error:
         raise ConfigError(error.message) from None
-    model = next(model for model in settings.models if model.id == request.model)
-    fleet = Fleet(usable(model, keys))
-    return told(make_plan(request, policy, fleet, monotonic(), gmtime().tm_hour, lambda: 0.5), request.model)
+    plan = make_plan(request, policy, fleets[request.model], monotonic(), gmtime().tm_hour, lambda: 0.5)
+    return told(plan, request.model)
 
 
 def asked(url: str, body: dict[str, Any], key: str | None) -> dict[str, Any]:

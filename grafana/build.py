@@ -148,6 +148,7 @@ def decisions() -> list[Json]:
     hedges = "sum by (result) (rate(gateway_hedges_total[$__rate_interval]))"
     regret = "3600 * sum by (reason) (rate(gateway_regret_usd_total[$__rate_interval]))"
     tools = total("gateway_tool_calls_total", ENDPOINT, "result")
+    repairs = total("gateway_repairs_total", ENDPOINT, "endpoint, kind")
     cost, duration = (quantiles(f"gateway_{of}_actual_to_predicted_ratio", ENDPOINT) for of in ("cost", "duration"))
     return [
         graph("Hedges", [(hedges, "{{result}}")], "reqps", "Second attempts, by how the race went.", stack=True),
@@ -155,6 +156,7 @@ def decisions() -> list[Json]:
         graph(
             "Answers that called tools", [(tools, "{{result}}")], "reqps", "By the worst of their calls.", stack=True
         ),
+        graph("Answers mended", [(repairs, "{{endpoint}} {{kind}}")], "reqps", "Leaked calls, broken arguments."),
         graph("Cost, actual to predicted", cost, "short", "1 is as predicted, 2 twice as dear."),
         graph("Duration, actual to predicted", duration, "short", "1 is as predicted, 2 twice as long."),
     ]

@@ -18,6 +18,7 @@ CAPABILITIES = {
     "logit_bias",
     "tools_with_response_format",
     "prefix",
+    "strict_tools",
 }
 RETIRED = {"deepseek", "google-vertex", "nebius", "baseten"}
 LISTED_ONLY = {"streamlake/fp8", "azure", "amazon-bedrock", "phala", "parasail"}

@@ -8,6 +8,7 @@ from typing import Any, cast
 import orjson
 
 from gateway.api.auth import Keys
+from gateway.api.compression import compressed
 from gateway.api.names import Names, choose_policy
 from gateway.api.prefix import prefix_chain, read_prompt
 from gateway.api.provider import Preferences, sent_parameters
@@ -15,6 +16,7 @@ from gateway.config import Facts, Key, Rule, policy_by_rule
 from gateway.errors import BadRequest
 from gateway.policy.load import Policies
 from gateway.proxy.inbound import Inbound
+from gateway.route.fleet import Fleet
 from gateway.types import CacheMode, Policy, Request
 from gateway.upstream.dialects import thinking_asked
 
@@ -39,14 +41,21 @@ Translate = Callable[[dict[str, Any]], dict[str, Any]]
 class Intake:
     """Turns inbound requests into the gateway's terms."""
 
-    __slots__ = ("_default", "_keys", "_names", "_policies", "_preferences", "_rules")
+    __slots__ = ("_default", "_fleets", "_keys", "_names", "_policies", "_preferences", "_rules")
 
     def __init__(
-        self, keys: Keys, names: Names, policies: Policies, default_policy: str, rules: tuple[Rule, ...] = ()
+        self,
+        keys: Keys,
+        names: Names,
+        policies: Policies,
+        fleets: Mapping[str, Fleet],
+        default_policy: str,
+        rules: tuple[Rule, ...] = (),
     ) -> None:
         self._keys = keys
         self._names = names
         self._policies = policies
+        self._fleets = fleets
         self._default = default_policy
         self._rules = rules
         self._preferences = Preferences()
@@ -67,9 +76,13 @@ class Intake:
         prompt = read_prompt(body)
         app = (_text(headers, b"x-title") or _text(headers, b"http-referer"))[:LONGEST_APP]
         needs = _needs(body)
-        facts = Facts(app, key.tenant, "tools" in needs, prompt.tokens, bool(body.get("stream")))
+        tools, tokens = "tools" in needs, self._fleets[named.model.id].tokens
+        prompt_tokens = tokens.count(prompt.size, tools)
+        facts = Facts(app, key.tenant, tools, prompt_tokens, bool(body.get("stream")))
         header = _text(headers, b"x-gateway-policy")
         policy = choose_policy(named.suffix, header, self._unnamed(key, facts), self._policies.current)
+        if body["messages"][-1].get("prefix"):
+            needs = needs | _continues(body["messages"][-1])
         if (provider := body.get("provider")) is not None:
             policy = self._preferences.applied(policy, provider, named.model.endpoints, self._policies.current)
             needs = needs | sent_parameters(body) if provider.get("require_parameters") else needs
@@ -84,13 +97,16 @@ class Intake:
             include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
             thinking=thinking,
             max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
-            prompt_tokens=prompt.tokens,
-            prefix=prefix_chain(prompt, thinking) if policy.affinity == "prefix" else (),
+            prompt_tokens=prompt_tokens,
+            prompt_size=prompt.size,
+            prefix=prefix_chain(prompt, thinking, tokens.bytes_per_token[tools]) if policy.affinity == "prefix" else (),
             needs=needs,
             cache=_cache_mode(headers),
             explain=_explains(headers),
             raw=inbound.body if translate is None else b"",
         )
+        if request.compress:
+            request = compressed(request, policy, self._fleets[request.model])
         return request, policy
 
     def _unnamed(self, key: Key, facts: Facts) -> str:
@@ -169,6 +185,13 @@ def _needs(body: dict[str, Any]) -> frozenset[str]:
     if isinstance(response_format, dict) and response_format.get("type") in ("json_object", "json_schema"):
         needs.add(response_format["type"])
     return frozenset(needs)
+
+
+def _continues(last: dict[str, Any]) -> frozenset[str]:
+    """What continuing a last message that has a `prefix` needs: DeepSeek's prefix completion."""
+    if last["prefix"] is not True or last["role"] != "assistant":
+        raise BadRequest("`prefix` must be true, on a last message from the assistant", param="messages")
+    return frozenset({"prefix"})
 
 
 def _cache_mode(headers: Mapping[bytes, bytes]) -> CacheMode:

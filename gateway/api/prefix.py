@@ -5,12 +5,11 @@ model's template renders them in front, then whether it thinks, then the message
 """
 
 from functools import lru_cache
+from math import ceil
 from typing import Any, NamedTuple
 
 import orjson
 from xxhash import xxh3_64_intdigest
-
-from gateway.upstream.usage import estimate_tokens
 
 PIECE = 16 * 1024  # bytes
 LONGEST_CHAIN = 512  # hashes kept of one prompt
@@ -28,11 +27,6 @@ class Prompt(NamedTuple):
     messages: list[tuple[str, bytes]]
     size: int
 
-    @property
-    def tokens(self) -> int:
-        """An estimate."""
-        return estimate_tokens(self.size)
-
 
 def read_prompt(body: dict[str, Any]) -> Prompt:
     """The prompt of a request whose `messages` are objects with a role."""
@@ -43,7 +37,7 @@ def read_prompt(body: dict[str, Any]) -> Prompt:
     return Prompt(rendered, messages, size)
 
 
-def prefix_chain(prompt: Prompt, thinking: bool) -> tuple[tuple[int, int], ...]:
+def prefix_chain(prompt: Prompt, thinking: bool, bytes_per_token: float) -> tuple[tuple[int, int], ...]:
     """(cumulative hash, estimated tokens up to there), shortest first."""
     chain: list[tuple[int, int]] = []
     digest = xxh3_64_intdigest(prompt.tools, thinking)
@@ -54,10 +48,15 @@ def prefix_chain(prompt: Prompt, thinking: bool) -> tuple[tuple[int, int], ...]:
         for piece in (text,) if len(text) <= PIECE else _pieces(text):
             digest = xxh3_64_intdigest(piece, digest)  # seeded with all that came before
             size += len(piece)
-            chain.append((digest, estimate_tokens(size)))
+            chain.append((digest, ceil(size / bytes_per_token)))
         if len(chain) >= LONGEST_CHAIN:
             break
     return tuple(chain[:LONGEST_CHAIN])
+
+
+def message_size(message: dict[str, Any]) -> int:
+    """What a message counts for in a prompt's size, in bytes."""
+    return len(_text(message)) + AROUND
 
 
 @lru_cache(maxsize=64)

@@ -48,7 +48,17 @@ _PARAMETERS = {
 
 def sent_parameters(body: dict[str, Any]) -> frozenset[str]:
     """The capabilities that all parameters of this request need, as `require_parameters` asks."""
-    return frozenset(need for name, need in _PARAMETERS.items() if body.get(name) is not None)
+    needs = {need for name, need in _PARAMETERS.items() if body.get(name) is not None}
+    if any(map(_is_strict, body.get("tools") or ())):
+        needs.add("strict_tools")
+    if body.get("tools") and body.get("response_format"):
+        needs.add("tools_with_response_format")
+    return frozenset(needs)
+
+
+def _is_strict(tool: object) -> bool:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    return isinstance(function, dict) and function.get("strict") is True
 
 
 class Preferences:

@@ -39,6 +39,7 @@ class Settings:
     rules: tuple[Rule, ...] = ()
     state: Path | None = None
     max_body: int = 16 << 20
+    keep_reasoning: bool = True
     models: tuple[Model, ...] = ()
     secrets: Secrets = field(default_factory=lambda: Secrets({}))
     record: Recording | None = None
@@ -63,6 +64,7 @@ class GatewayFile:
     rules: tuple[Rule, ...] = ()
     state: str | None = None
     max_body: Bytes = 16 << 20
+    keep_reasoning: bool = True  # so that it can be put back where a client drops it
     catalogue: bool = True  # whether the shipped models and endpoints are there
     models: tuple[Model, ...] = ()
 
@@ -100,6 +102,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         rules=file.rules,
         state=Path(state) if state else _path(file.state, folder),
         max_body=file.max_body,
+        keep_reasoning=file.keep_reasoning,
         models=file.models,
         secrets=_secrets(file.models, environ),
     )

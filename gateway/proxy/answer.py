@@ -8,8 +8,9 @@ import orjson
 
 from gateway.errors import BadRequest, ClientError, ContextTooLong, NoEndpoint, UpstreamError
 from gateway.proxy.sink import Headers, Sink
+from gateway.route.filters import CONTEXT, room
 from gateway.route.plan import Plan
-from gateway.types import Failure, Request
+from gateway.types import Endpoint, Failure, Request
 from gateway.upstream import sse
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -87,10 +88,10 @@ def shutting_down() -> ClientError:
     return ClientError("the gateway is shutting down", status=503, code="shutting_down", retry_after=WITHOUT_HINT)
 
 
-def gave_up(plan: Plan, failures: Sequence[tuple[str, Failure]]) -> ClientError:
+def gave_up(request: Request, plan: Plan, failures: Sequence[tuple[str, Failure]]) -> ClientError:
     """The error for an exchange that no endpoint answered."""
     if not failures:
-        return _nothing_left(plan)
+        return _nothing_left(request, plan)
     endpoint, last = failures[-1]
     if last.fault in ("malformed", "rejected"):
         return _clients_own(failures)
@@ -127,7 +128,7 @@ def _clients_own(failures: Sequence[tuple[str, Failure]]) -> ClientError:
     return BadRequest(message, status=last.status, param=last.param, code=last.code)
 
 
-def _nothing_left(plan: Plan) -> ClientError:
+def _nothing_left(request: Request, plan: Plan) -> ClientError:
     """Which constraint removed which endpoint."""
     removed = [
         {"endpoint": one.endpoint.id, "constraint": one.reason.rule, "detail": one.reason.detail}
@@ -135,9 +136,28 @@ def _nothing_left(plan: Plan) -> ClientError:
     ]
     told = "; ".join(f"{one['endpoint']}: {one['constraint']} ({one['detail']})" for one in removed)
     message = f"no endpoint can serve this request under policy {plan.policy.name}: {told or 'none is configured'}"
-    if removed and all(one["constraint"] == "context" for one in removed):
-        return ContextTooLong(message, metadata={"removed": removed})
+    dropped = [one.endpoint for one in plan.dropped if one.reason.rule == CONTEXT]
+    too_small = [endpoint for endpoint in dropped if request.prompt_tokens > room(endpoint, request)]
+    if too_small:
+        return _too_long(request, max(too_small, key=lambda endpoint: room(endpoint, request)), removed)
     return NoEndpoint(message, status=404 if removed else 503, metadata={"removed": removed})
+
+
+def _too_long(request: Request, largest: Endpoint, removed: list[dict[str, str]]) -> ClientError:
+    """By how much the request is too long, at the endpoint where most would fit of those that it could go to."""
+    prompt, answer = request.prompt_tokens, request.max_tokens or 0
+    over = prompt - room(largest, request)
+    bound_by_input = largest.max_input is not None and room(largest, request) == largest.max_input
+    most = largest.max_input if bound_by_input else largest.context
+    needed = prompt if bound_by_input else prompt + answer
+    asked = f"about {prompt:,} in the prompt" + (f" and {answer:,} for the answer" if answer else "")
+    message = (
+        f"the maximum context length for this request is {most:,} tokens{' of prompt' if bound_by_input else ''}, at"
+        f" {largest.id}; it needs {needed:,} ({asked}): over by {over:,}"
+    )
+    figures = {"needed_tokens": needed, "largest_context": most, "over_by": over}
+    sizes = {"endpoint": largest.id, "prompt_tokens": prompt, "max_tokens": request.max_tokens}
+    return ContextTooLong(message, metadata={**figures, **sizes, "removed": removed}, param="messages")
 
 
 def _status(failures: list[Failure]) -> int:

@@ -17,6 +17,7 @@ from gateway.upstream.transport import Call
 from gateway.upstream.usage import cost
 
 SAYS_TOOLS = frozenset({"stop", "tool_calls"})  # an answer that was cut short may have cut off arguments
+LEAKS = frozenset({"call", "markup"})  # what was mended of a call that the host had left in the text
 LINGER = 1.0  # seconds that a host has after its answer to end it properly, so that the connection can be kept
 
 
@@ -163,7 +164,7 @@ class Attempt:
         self.ended_at = self._clock()
         self.usage = self._used(request, cut_off, likely_output)
         if self.reader.calls is not None and self.reader.finish_reason in SAYS_TOOLS:
-            self.tools = self.reader.calls.judge(request.body.get("tools"))
+            self.tools = self._judged(self.reader.calls, request)
         price = self.send.choice.endpoint.price
         self.cost = cost(self.usage, price, int(unix // 3600) % 24) if price else 0
 
@@ -178,6 +179,11 @@ class Attempt:
             produced = max(produced, round(likely_output))
         cached = int(self.send.choice.parts.hit * request.prompt_tokens)
         return Usage(request.prompt_tokens, cached, produced, 0, source="estimated")
+
+    def _judged(self, calls: ToolCalls, request: Request) -> ToolResult:
+        """What the host's own calls are like, before they were mended."""
+        result = calls.judge(request.body.get("tools"))
+        return "leaked" if result in ("", "ok") and not LEAKS.isdisjoint(self.reader.repaired) else result
 
     def _bills_the_rest(self, request: Request) -> bool:
         """Whether an answer that was cut off is paid in full. A whole one is, unless the host says otherwise."""
@@ -206,4 +212,5 @@ class Attempt:
         row.predicted_usd = round(parts.usd * PICO)
         row.predicted_s = parts.seconds
         row.tools = self.tools
+        row.repairs = self.reader.repaired
         row.held = self.held

@@ -1,4 +1,4 @@
-"""Gathers one answer for the response cache, exactly as its client was sent it."""
+"""Gathers one answer to be kept, exactly as its client was sent it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,25 +6,28 @@ from typing import Any
 from gateway.cache.responses import Answer, assemble
 from gateway.upstream import sse
 
-LARGEST_KEPT = 1024 * 1024  # bytes of a streamed answer
+LARGEST_KEPT = 2 * 1024 * 1024  # bytes of a streamed answer; put together they are a tenth of that
 
 
 class Keeper:
     """Hands the answer to `save` when it is whole; one that is too large, or cannot be put together, is not kept.
 
-    A stream is put together by `later`: its client must have its end first. `unix` is the clock of the wall."""
+    A stream is put together by `later`: its client must have its end first. One whose end lacks `mark` is let go.
+    `unix` is the clock of the wall."""
 
-    __slots__ = ("_later", "_parts", "_save", "_size", "_unix")
+    __slots__ = ("_later", "_mark", "_parts", "_save", "_size", "_unix")
 
     def __init__(
         self,
         save: Callable[[Answer], object],
         later: Callable[[Callable[[], None]], None],
         unix: Callable[[], float],
+        mark: bytes = b"",
     ) -> None:
         self._save = save
         self._later = later
         self._unix = unix
+        self._mark = mark
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -48,7 +51,7 @@ class Keeper:
     def stream(self, tail: bytes, endpoint: str) -> None:
         """The stream has ended well, with `tail`."""
         self.take(tail)
-        if self._parts:
+        if self._parts and self._mark in tail:
             unix = self._unix()
             self._later(lambda: self._assemble(endpoint, unix))
 

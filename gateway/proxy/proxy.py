@@ -2,10 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from random import Random
 
 from gateway.cache.key import cache_key
+from gateway.cache.reasoning import ReasoningVault, gaps
 from gateway.cache.responses import Answer, ResponseCache, fresh, replay
 from gateway.proxy import answer
 from gateway.proxy.books import Books
@@ -23,6 +25,7 @@ from gateway.types import CacheResult, Failure, Policy, Request
 from gateway.upstream.hosts import Hosts
 
 DEFAULT_TTL = 300.0  # seconds that an answer is kept when the request asks for caching and the policy does not
+CALLS = b'"finish_reason":"tool_calls"'  # in the end of a stream that called tools
 OF_THE_CREDENTIAL = frozenset({401, 402})  # other refusals may concern one model only
 _log = logging.getLogger(__name__)
 
@@ -40,11 +43,13 @@ class Proxy:
         in_flight: Callable[[int], None],
         clock: Callable[[], float],
         chance: Callable[[], float] | None = None,
+        vault: ReasoningVault | None = None,
     ) -> None:
         self.fleets = fleets
         self.hosts = hosts
         self.wheel = wheel
         self.cache = cache
+        self.vault = vault
         self.books = books
         self.budgets = Budgets()
         self.clock = clock
@@ -64,25 +69,36 @@ class Proxy:
 
         Raises only what has not been told to the client.
         """
+        vault = self.vault
+        missing = gaps(request) if vault is not None else []
+        if vault is None or not missing:
+            self._serve(request, policy, sink, received)
+            return
+
+        def restored(whole: Request) -> None:
+            with _telling(request, sink):
+                fits = self.plan(whole, policy).ranked  # it is longer than what the client sent
+                self._serve(whole if fits else request, policy, sink, received)
+
+        vault.restore(request, missing, restored)
+
+    def _serve(self, request: Request, policy: Policy, sink: Sink, received: float) -> None:
         ttl = _cache_ttl(request, policy)
         if not ttl:
-            self._exchange(request, policy, sink, received, "off", None)
+            self._exchange(request, policy, sink, received, "off", self._keeper(request, None))
             return
         key = cache_key(request, policy)
-        keeper = Keeper(lambda one: self.cache.save(key, one, ttl), self.wheel.soon, self.unix)
+        keeper = self._keeper(request, lambda one: self.cache.save(key, one, ttl))
         if request.cache == "refresh":
             self._exchange(request, policy, sink, received, "refresh", keeper)
             return
 
         def found(hit: Answer | None) -> None:
-            try:
+            with _telling(request, sink):
                 if hit is None:
                     self._exchange(request, policy, sink, received, "miss", keeper)
                 else:
                     self._replay(request, sink, received, hit)
-            except Exception:  # the event loop called: nobody else would tell the client
-                _log.exception("request %s failed inside the gateway", request.id)
-                answer.send_error(sink, answer.internal_error(), [])
 
         self.cache.lookup(key, found)
 
@@ -112,6 +128,19 @@ class Proxy:
                 fleet.distrust(endpoint.id, why, self.clock(), self.chance(), alone=alone)
 
         Probe(endpoint, told).begin(self.hosts, self.wheel, self.unix())
+
+    def _keeper(self, request: Request, save: Callable[[Answer], object] | None) -> Keeper | None:
+        """What gathers the answer, for the response cache (`save`), the vault or both; None where nobody wants it."""
+        vault = self.vault
+        if vault is None or not request.thinking or "tools" not in request.needs or request.cache == "no-store":
+            return None if save is None else Keeper(save, self.wheel.soon, self.unix)
+
+        def both(one: Answer) -> None:
+            vault.keep(request, one.completion)
+            if save is not None:
+                save(one)
+
+        return Keeper(both, self.wheel.soon, self.unix, CALLS if save is None else b"")
 
     def _exchange(
         self,
@@ -145,6 +174,16 @@ class Proxy:
             sink.end()
         else:
             answer.send_json(sink, 200, whole, head)
+
+
+@contextmanager
+def _telling(request: Request, sink: Sink) -> Iterator[None]:
+    """For what the event loop calls: nobody else would tell the client what is raised."""
+    try:
+        yield
+    except Exception:
+        _log.exception("request %s failed inside the gateway", request.id)
+        answer.send_error(sink, answer.internal_error(), [])
 
 
 def _cache_ttl(request: Request, policy: Policy) -> float:

@@ -192,7 +192,7 @@ class Serving:
         self._reply.fail(answer.broke(self._reply.endpoint, command.failure))
 
     def _give_up(self, command: core.GiveUp) -> None:
-        error = answer.gave_up(self._plan, command.failures)
+        error = answer.gave_up(self._request, self._plan, command.failures)
         if not command.failures:
             self._journal.unattempted("unrouted", error.status)
         self._reply.fail(error)
@@ -260,7 +260,7 @@ class Serving:
         if isinstance(ending, core.Abandon):
             return CLIENT_LEFT
         if isinstance(ending, core.GiveUp) and not self._reply.started:
-            return answer.gave_up(self._plan, ending.failures).status
+            return answer.gave_up(self._request, self._plan, ending.failures).status
         return 200
 
 

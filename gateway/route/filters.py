@@ -15,6 +15,8 @@ from gateway.route.health import State
 from gateway.route.toll import Toll
 from gateway.types import Endpoint, Limit, Policy, Request, Require
 
+CONTEXT = "context"  # the rule that an endpoint is too small; asked last, so that a shorter prompt could go there
+JSON_FORMATS = frozenset({"json_object", "json_schema"})
 ANSWER_ROOM = 1  # tokens that must be left for an answer when the client sets no limit
 
 
@@ -53,8 +55,8 @@ def forbidden(state: EndpointState, request: Request, policy: Policy, now: float
     """The hard rule that keeps this endpoint from this request, if any."""
     return (
         unsuited(state.endpoint, policy, request.needs)
-        or too_small(state.endpoint, request)
         or outlawed(state, policy.require)
+        or too_small(state.endpoint, request)
         or refused_before(state, request, now)
     )
 
@@ -66,13 +68,18 @@ def unsuited(endpoint: Endpoint, policy: Policy, needs: frozenset[str]) -> Reaso
 
 def too_small(endpoint: Endpoint, request: Request) -> Reason | None:
     """Why this endpoint cannot take so many tokens, or give them."""
-    room = endpoint.context - (request.max_tokens or ANSWER_ROOM)
-    limit = room if endpoint.max_input is None else min(room, endpoint.max_input)
-    if request.prompt_tokens > limit:
-        return Reason("context", f"about {request.prompt_tokens:,} prompt tokens, takes {max(0, limit):,}")
+    most = room(endpoint, request)
+    if request.prompt_tokens > most:
+        return Reason(CONTEXT, f"about {request.prompt_tokens:,} prompt tokens, takes {max(0, most):,}")
     if request.max_tokens and endpoint.max_output and request.max_tokens > endpoint.max_output:
         return Reason("max_output", f"{request.max_tokens:,} tokens asked for, gives {endpoint.max_output:,}")
     return None
+
+
+def room(endpoint: Endpoint, request: Request) -> int:
+    """The longest prompt that this endpoint takes beside the answer that is asked for; below 0 where none would do."""
+    left = endpoint.context - (request.max_tokens or ANSWER_ROOM)
+    return left if endpoint.max_input is None else min(left, endpoint.max_input)
 
 
 def outlawed(state: EndpointState, require: Require) -> Reason | None:
@@ -171,9 +178,11 @@ def _named(endpoint: Endpoint, names: tuple[str, ...]) -> bool:
 
 def _incapable(endpoint: Endpoint, needs: frozenset[str]) -> Reason | None:
     missing = needs.difference(endpoint.supports)
-    if not missing:
-        return None
-    return Reason("capability", f"does not support {', '.join(sorted(missing))}")
+    if missing:
+        return Reason("capability", f"does not support {', '.join(sorted(missing))}")
+    if endpoint.dialect.tools_or_format and "tools" in needs and not needs.isdisjoint(JSON_FORMATS):
+        return Reason("capability", "refuses tools together with response_format")
+    return None
 
 
 def _undeclared(endpoint: Endpoint, require: Require) -> Reason | None:

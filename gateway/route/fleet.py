@@ -1,6 +1,6 @@
 """All endpoints in use, what each was sent, and what is learned when an attempt ends.
 
-    sent ─┬─> succeeded    figures, prompt cache, answer lengths, breaker
+    sent ─┬─> succeeded    figures, prompt cache, answer lengths, prompt tokens, breaker
           ├─> failed       by whose fault it was: breaker, rate limit, refusals, or nobody
           └─> released     the client left: nobody's fault
 
@@ -21,6 +21,7 @@ from gateway.route.outliers import JUDGE_EVERY, judge
 from gateway.route.peers import usual
 from gateway.route.reread import Rereads
 from gateway.route.shortlist import Shortlist
+from gateway.route.tokens import Tokens
 from gateway.route.toll import Tolls
 from gateway.types import BLAMED, Endpoint, Failure, Policy, Request, Usage
 
@@ -60,6 +61,7 @@ class Fleet:
         "notes",
         "prefixes",
         "states",
+        "tokens",
         "ttls",
     )
 
@@ -69,6 +71,7 @@ class Fleet:
         self.states: dict[str, EndpointState] = {}
         self.ttls: dict[str, float] = {}
         self.prefixes = PrefixIndex()
+        self.tokens = Tokens()
         self.notes: deque[Note] | None = None  # for other workers, where somebody passes them on
         self._shortlists: dict[tuple[int, frozenset[str]], Shortlist] = {}
         kinds = [(thinking, tools) for thinking in (False, True) for tools in (False, True)]
@@ -163,6 +166,7 @@ class Fleet:
             state.answered(ttft, uncached, speed, attempt.in_flight, now)
         if usage.source == "host":
             self._lengths[request.thinking, attempt.demand.tools].add(usage.completion, now)
+            self.tokens.learn(request.prompt_size, usage.prompt, attempt.demand.tools, now)
             self._compare_cached(attempt, usage, now)
 
     def billed(self, attempt: Try, usage: Usage) -> None:

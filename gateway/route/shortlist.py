@@ -54,7 +54,7 @@ class Shortlist:
         self.revision = revision
         self._states = states
         self._rows = [_row(state, policy, needs) for state in states]
-        suited = [candidate.endpoint for candidate, unsuited_for, _ in self._rows if not unsuited_for]
+        suited = [candidate.endpoint for candidate, barred in self._rows if not barred]
         self._context = min((one.context for one in suited), default=inf)
         self._input = min((one.max_input for one in suited if one.max_input is not None), default=inf)
         self._output = min((one.max_output for one in suited if one.max_output), default=inf)
@@ -71,9 +71,9 @@ class Shortlist:
     def _sized(self, request: Request | None) -> Sifted:
         """By size as well, unless the request is known to fit (None)."""
         kept, dropped = [], []
-        for candidate, unsuited_for, outlawed_for in self._rows:
+        for candidate, barred in self._rows:
             endpoint = candidate.endpoint
-            reason = unsuited_for or (too_small(endpoint, request) if request else None) or outlawed_for
+            reason = barred or (too_small(endpoint, request) if request else None)
             if reason:
                 dropped.append(Dropped(endpoint, reason))
             else:
@@ -97,8 +97,8 @@ class Shortlist:
         return f"<Shortlist {self.policy.name} of {len(self._rows)}>"
 
 
-def _row(state: EndpointState, policy: Policy, needs: frozenset[str]) -> tuple[Candidate, Reason | None, Reason | None]:
-    """An endpoint with the reason against it that comes before its size, and the one that comes after."""
+def _row(state: EndpointState, policy: Policy, needs: frozenset[str]) -> tuple[Candidate, Reason | None]:
+    """An endpoint with the reason against it that has nothing to do with the request's size."""
     place = rank(state, policy.pick)
     candidate = Candidate(state, state.endpoint, terms(state, policy), place, *usual_tier(state, policy))
-    return candidate, unsuited(state.endpoint, policy, needs), outlawed(state, policy.require)
+    return candidate, unsuited(state.endpoint, policy, needs) or outlawed(state, policy.require)

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from gateway.telemetry.exchanges import TTFT_BUCKETS
 from gateway.telemetry.instruments import BatchHistogram, grouped, observe
-from gateway.types import PICO, OutcomeName, Row, ToolResult
+from gateway.types import PICO, OutcomeName, RepairKind, Row, ToolResult
 
 OUTCOMES: tuple[str, ...] = tuple(name for part in get_args(OutcomeName) for name in get_args(part))
 NOT_ATTEMPTS = frozenset({"cached", "unrouted"})  # how an exchange ends that asked no endpoint
@@ -47,6 +47,7 @@ class Attempts:
             "Answers that called tools, by the worst of their calls.",
             ("endpoint", "result"),
         )
+        self._repairs = counter("gateway_repairs_total", "Answers that were mended, by what.", ("endpoint", "kind"))
 
     def prepare(self, endpoint: str) -> None:
         for outcome in OUTCOMES:
@@ -56,6 +57,8 @@ class Attempts:
             self._tokens.labels(endpoint, kind)
         for result in filter(None, get_args(ToolResult)):
             self._tools.labels(endpoint, result)
+        for kind in get_args(RepairKind):
+            self._repairs.labels(endpoint, kind)
         self._cost.labels(endpoint)
 
     def count(self, rows: list[Row]) -> None:
@@ -69,6 +72,8 @@ class Attempts:
             self._tokens.labels(endpoint, kind).inc(sum(map(tokens, rows)))
         for result, number in Multiset([row.tools for row in rows if row.tools]).items():
             self._tools.labels(endpoint, result).inc(number)
+        for kind, number in Multiset([kind for row in rows for kind in row.repairs]).items():
+            self._repairs.labels(endpoint, kind).inc(number)
         self._cost.labels(endpoint).inc(sum([row.cost for row in rows]) / PICO)
         observe(self._ttft, (endpoint,), [row.ttft for row in rows if row.ttft is not None])
         observe(self._throughput, (endpoint,), [row.completion_tokens / row.duration for row in rows if _timed(row)])

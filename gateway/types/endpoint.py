@@ -85,7 +85,8 @@ class Dialect:
 
     `thinking` names the request field that switches thinking on and off (`upstream/dialects.py` holds the table);
     `thinking_default` is what the host does when nothing is sent; `null_usage` says that chunks carry `"usage": null`
-    or `"tool_calls": null`; `drop` lists request parameters this host refuses although it need not see them.
+    or `"tool_calls": null`; `drop` lists request parameters this host refuses although it need not see them;
+    `tools_or_format` says that it refuses tools together with a JSON `response_format`.
     """
 
     thinking: ThinkingSwitch = "unknown"
@@ -94,6 +95,7 @@ class Dialect:
     reasoning_field: Literal["reasoning_content", "reasoning", "unknown"] = "reasoning_content"
     null_usage: bool = False
     drop: tuple[str, ...] = ()
+    tools_or_format: bool = False
 
 
 @dataclass(frozen=True, slots=True)

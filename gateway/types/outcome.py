@@ -42,6 +42,13 @@ ToolResult = Literal[
     "unknown_name",  # a function that the request did not offer
     "not_json",  # arguments that are not a JSON object
     "misfit",  # arguments without a required key, or with a value of another type
+    "leaked",  # markup of a call in the text, in place of the call or beside it
+]
+RepairKind = Literal[
+    "call",  # a call that the host had left in the text as markup
+    "markup",  # markup removed beside the call that it was
+    "arguments",  # a call's JSON completed, or said once in place of twice
+    "content",  # an answer in JSON taken out of what was around it, or completed
 ]
 CacheResult = Literal["off", "miss", "hit", "refresh"]  # what the response cache had to do with an exchange
 
@@ -120,6 +127,7 @@ class Row(msgspec.Struct, gc=False):
     regret_reason: RegretReason = ""
     relaxed: str = ""  # what the decision gave up, as in "missed slo"; on the first attempt's row only
     tools: ToolResult = ""
+    repairs: tuple[RepairKind, ...] = ()  # what was mended in the answer, each kind once
     held: bool = False  # whether the client took the answer slower than the host gave it: its speed says nothing
     last: bool = False
     client_status: int = 0  # what the client got; 499 when it left

@@ -12,9 +12,10 @@ class Request(msgspec.Struct, gc=False):
     """One chat completion as asked for.
 
     `body` is the parsed JSON and is never changed, `raw` the bytes that it was parsed from (empty where there are
-    none); `prompt_tokens` is an estimate; `prefix` holds one cumulative hash per message boundary with the estimated
-    tokens up to it, shortest first; `needs` are the capabilities without which the answer would be wrong (`tools`,
-    `json_schema`, ...).
+    none); `prompt_size` is in bytes, and `prompt_tokens` estimated from it; `prefix` holds one cumulative hash per
+    message boundary with the estimated tokens up to it, shortest first; `needs` are the capabilities without which the
+    answer would be wrong (`tools`, `json_schema`, ...); `compress` lets a prompt that fits nowhere be shortened in its
+    middle.
     """
 
     id: str  # gen-...: the exchange's name in headers, ledger and logs
@@ -29,8 +30,10 @@ class Request(msgspec.Struct, gc=False):
     thinking: bool = False
     max_tokens: int | None = None
     prompt_tokens: int = 0
+    prompt_size: int = 0
     prefix: tuple[tuple[int, int], ...] = ()
     needs: frozenset[str] = frozenset()
     cache: CacheMode = "default"
     explain: bool = False  # whether the answer's headers say why it went where it went
     raw: bytes = b""
+    compress: bool = False

@@ -5,6 +5,7 @@
     {"a": [1, 2,],}          commas before a closing bracket
     {"a": {"b": "c"          brackets that are missing at the end of a finished answer
 
+In an answer that was to be JSON, words around the JSON are left out as well, where there is one object only.
 What could have meant something else stays as it is: half a string, a number that may lack digits, two different values.
 """
 
@@ -16,6 +17,7 @@ import orjson
 _TOKEN = re.compile(r'["\\{}\[\]]')
 _CLOSES = {"{": "}", "[": "]"}
 _FENCED = re.compile(r"\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
+_ANY_FENCE = re.compile(r"^```[\w-]*[ \t]*\n(.*?)\n?^```[ \t]*$", re.DOTALL | re.MULTILINE)
 _STRING_OR_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
 _ENDS_VALUE = re.compile(r'(?:["}\]]|true|false|null)\s*\Z')
 
@@ -76,6 +78,21 @@ def healed(text: str, finished: bool) -> str | None:
     return None
 
 
+def healed_content(text: str, finished: bool) -> str | None:
+    """The same for an answer that was to be JSON: what stands around it are the model's own words."""
+    whole = healed(text, finished)
+    if whole is not None or _is_structure(text):
+        return whole
+    fences = _ANY_FENCE.findall(text)
+    if fences:
+        return _structure_of(fences[0], finished) if len(fences) == 1 else None
+    start = text.find("{")  # a list would be taken for a reference, as in [1]
+    if start < 0:
+        return None
+    end = start + Brackets().feed(text[start:])
+    return None if "{" in text[end:] else _structure_of(text[start:end], finished)
+
+
 def is_copy(first: str, rest: str) -> bool:
     """Whether `rest` says the same as `first` once more, to its end or up to where it was cut."""
     again = rest.strip()
@@ -90,6 +107,10 @@ def closed(text: str) -> str | None:
         return None
     whole = text + brackets.missing
     return whole if _is_structure(whole) else None
+
+
+def _structure_of(text: str, finished: bool) -> str | None:
+    return text if _is_structure(text) else healed(text, finished)
 
 
 def _once(text: str) -> str | None:

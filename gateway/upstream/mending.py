@@ -8,14 +8,15 @@ Only the answer to a request with tools is followed, and JSON is healed in whole
 for it. Whatever is changed is counted.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
+from gateway.types import RepairKind
 from gateway.upstream.dsml import Call, Leak
-from gateway.upstream.healing import healed
+from gateway.upstream.healing import healed, healed_content
 from gateway.upstream.stated import Stated
 from gateway.upstream.verdict import finish
 
@@ -33,7 +34,12 @@ class Repairs(msgspec.Struct, gc=False):
     call: int = 0  # calls that the host had left in the text as markup
     markup: int = 0  # markup removed beside the call that it was
     arguments: int = 0  # calls whose JSON was completed, or said twice
-    content: int = 0  # answers in JSON taken out of a code fence, or completed
+    content: int = 0  # answers in JSON taken out of what was around it, or completed
+
+    @property
+    def kinds(self) -> tuple[RepairKind, ...]:
+        """What was mended at all."""
+        return tuple(kind for kind in get_args(RepairKind) if getattr(self, kind))
 
 
 class Mender:
@@ -77,12 +83,12 @@ class Mender:
             followed = self._followed(choice)
             if followed is not None:
                 for function in map(_function, _calls(message)):
-                    self.repairs.arguments += _heal(function, "arguments", finished)
+                    self.repairs.arguments += _heal(function, "arguments", healed, finished)
                 followed.state(message)
                 followed.take_texts(message)
                 followed.end(choice, message)
             if self._heals:
-                self.repairs.content += _heal(message, "content", finished)
+                self.repairs.content += _heal(message, "content", healed_content, finished)
 
     def _followed(self, choice: dict[str, Any]) -> "_Choice | None":
         index = choice.get("index", 0)
@@ -240,9 +246,9 @@ def _function(call: dict[str, Any]) -> dict[str, Any]:
     return function if isinstance(function, dict) else {}
 
 
-def _heal(fields: dict[str, Any], name: str, finished: bool) -> bool:
+def _heal(fields: dict[str, Any], name: str, heal: Callable[[str, bool], str | None], finished: bool) -> bool:
     text = fields.get(name)
-    mended = healed(text, finished) if isinstance(text, str) else None
+    mended = heal(text, finished) if isinstance(text, str) else None
     if mended is not None:
         fields[name] = mended
     return mended is not None

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from gateway.types import Failure, Fault, Usage
+from gateway.types import Failure, Fault, RepairKind, Usage
 from gateway.upstream import shape
 from gateway.upstream.mending import Mender, Repairs
 from gateway.upstream.toolcalls import ToolCalls
@@ -80,6 +80,11 @@ class Reader:
     def repairs(self) -> Repairs:
         """What was mended in the answer."""
         return Repairs() if self._mender is None else self._mender.repairs
+
+    @property
+    def repaired(self) -> tuple[RepairKind, ...]:
+        """The same by kind, each once."""
+        return () if self._mender is None else self._mender.repairs.kinds
 
     def on_response(self, status: int, headers: Headers) -> None:
         self.status = status

@@ -12,7 +12,6 @@ from typing import Any
 
 from gateway.types import PICO, Price, Usage
 
-_BYTES_PER_TOKEN = 4
 _FINER = frozenset(  # where hosts say more than two numbers
     {
         "prompt_tokens_details",
@@ -66,15 +65,6 @@ def usage_object(usage: Usage, cost: int) -> dict[str, Any]:
         "prompt_cache_hit_tokens": usage.cached,
         "prompt_cache_miss_tokens": usage.prompt - usage.cached,
     }
-
-
-def estimate_tokens(text_bytes: int) -> int:
-    """Tokens in so many bytes of UTF-8 prompt text, at four bytes a token, rounded up.
-
-    Good enough to choose clocks, tiers and context limits before a host has counted. English prose has a few more
-    bytes per token, JSON and code a few less. It needs no tokenizer, hence no second pass over the prompt.
-    """
-    return -(-text_bytes // _BYTES_PER_TOKEN)
 
 
 def _count(fields: Mapping[str, Any], name: str) -> int | None:

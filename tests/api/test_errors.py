@@ -142,11 +142,9 @@ async def test_a_wrong_method(running: Running) -> None:
 
 
 async def test_a_path_that_lacks_v1_is_told_the_right_one(running: Running) -> None:
-    for path in ("/chat/completions", "/v1/v1/chat/completions"):
+    for path, known in (("/v1/v1/chat/completions", "/v1/chat/completions"), ("/responses", "/v1/responses")):
         told = error(await running.client.post(path, json=GOOD), 404)
-        assert told["message"].endswith("did you mean /v1/chat/completions?")
-    told = error(await running.client.get("/models"), 404)
-    assert told["message"] == "GET /models: Not Found; did you mean /v1/models?"
+        assert told["message"] == f"POST {path}: Not Found; did you mean {known}?"
     assert "did you mean" not in error(await running.client.get("/v2/nothing"), 404)["message"]
 
 

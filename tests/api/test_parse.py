@@ -13,6 +13,7 @@ from gateway.api.parse import Intake
 from gateway.config import load
 from gateway.policy.load import Policies
 from gateway.proxy.inbound import Inbound
+from gateway.route.fleet import Fleet
 from gateway.types import Endpoint, Request
 from gateway.upstream.dialects import outgoing
 from tests.support.gateway import write_config
@@ -23,7 +24,8 @@ RUSSIAN = "Привет, мир! " * 1000
 @pytest.fixture
 def intake(tmp_path: Path) -> Intake:
     settings = load(write_config(tmp_path, {"a/fp8": "http://127.0.0.1:1"}), {})
-    return Intake(Keys(()), Names(settings.models), Policies(settings.policies), settings.default_policy)
+    fleets = {model.id: Fleet(model.endpoints) for model in settings.models}
+    return Intake(Keys(()), Names(settings.models), Policies(settings.policies), fleets, settings.default_policy)
 
 
 def read(intake: Intake, body: Any, *, escaped: bool = True) -> Request:

@@ -137,6 +137,22 @@ def test_all_parameters_that_were_sent() -> None:
     assert sent_parameters(body) == {"seed", "tool_choice", "logprobs"}
 
 
+@pytest.mark.parametrize(
+    ("body", "needs"),
+    [
+        ({"tools": [{"function": {"name": "f", "strict": True}}]}, {"tools", "strict_tools"}),
+        ({"tools": [{"function": {"name": "f", "strict": False}}, {"function": None}, 3]}, {"tools"}),
+        (
+            {"tools": [{"function": {"name": "f"}}], "response_format": {"type": "json_object"}},
+            {"tools", "tools_with_response_format"},
+        ),
+        ({"response_format": {"type": "json_object"}}, set()),
+    ],
+)
+def test_parameters_that_are_more_than_their_names(body: dict[str, Any], needs: set[str]) -> None:
+    assert sent_parameters({"messages": [], **body}) == needs
+
+
 # --- sorting and preferences ------------------------------------------------------------------------------------
 
 

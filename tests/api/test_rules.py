@@ -12,6 +12,7 @@ from gateway.api.parse import Intake
 from gateway.config import load
 from gateway.policy.load import Policies
 from gateway.proxy.inbound import Inbound
+from gateway.route.fleet import Fleet
 from gateway.types import Policy
 from tests.support.gateway import write_config
 
@@ -29,7 +30,8 @@ KEYS = [{"tenant": "web", "key": "w"}, {"tenant": "batch", "key": "b", "policy":
 def intake(tmp_path: Path) -> Intake:
     settings = load(write_config(tmp_path, {"a/fp8": "http://127.0.0.1:1"}, rules=RULES, keys=KEYS), {})
     names, policies = Names(settings.models), Policies(settings.policies)
-    return Intake(Keys(settings.keys), names, policies, settings.default_policy, settings.rules)
+    fleets = {model.id: Fleet(model.endpoints) for model in settings.models}
+    return Intake(Keys(settings.keys), names, policies, fleets, settings.default_policy, settings.rules)
 
 
 def chosen(intake: Intake, key: str = "w", model: str = "deepseek-v3.2", text: str = "Hi", **about: Any) -> Policy:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.proxy.routed import Routed, payloads
+from tests.proxy.routed import Routed, payloads, rows
 from tests.support.host import ScriptedHost, answers, chunks, completion, streams
 from tests.upstream.markup import WEATHER, WEATHER_ARGUMENTS
 
@@ -32,6 +32,28 @@ async def test_a_whole_leak_is_a_call(routed: Routed) -> None:
         (call,) = choice["message"]["tool_calls"]
         assert call["function"] == {"name": "weather", "arguments": WEATHER_ARGUMENTS}
         assert choice["finish_reason"] == "tool_calls"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_leak_is_counted_and_held_against_the_endpoint(stream: bool, routed: Routed) -> None:
+    script = streams(chunks(WEATHER)) if stream else answers(200, completion(WEATHER))
+    async with ScriptedHost(script) as host, routed(host, settings=CAN) as running:
+        await running.chat(stream=stream, tools=TOOLS)
+        (row,) = rows(running)
+        assert (row.tools, row.repairs, row.finish_reason) == ("leaked", ("call",), "tool_calls")
+        assert await running.metric("gateway_repairs_total", endpoint="a/fp8", kind="call") == 1
+        assert await running.metric("gateway_tool_calls_total", endpoint="a/fp8", result="leaked") == 1
+
+
+async def test_arguments_said_twice_are_counted_and_held_against_the_endpoint(routed: Routed) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"a":1}{"a":1}'}}
+    whole = completion("", finish="tool_calls")
+    whole["choices"][0]["message"]["tool_calls"] = [call]
+    async with ScriptedHost(answers(200, whole)) as host, routed(host, settings=CAN) as running:
+        (choice,) = (await running.chat(tools=TOOLS)).json()["choices"]
+        assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"a":1}'
+        (row,) = rows(running)
+        assert (row.tools, row.repairs) == ("not_json", ("arguments",))
 
 
 @pytest.mark.parametrize("stream", [True, False])

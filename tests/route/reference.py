@@ -90,9 +90,9 @@ def forbidden(state: EndpointState, request: Request, policy: Policy, now: float
     rules = (
         not_chosen(endpoint, policy),
         incapable(endpoint, request),
-        too_small(endpoint, request),
         undeclared(endpoint, policy),
         over_limit(state, require.limits),
+        too_small(endpoint, request),
         refused(state, request, now),
     )
     return next((reason for reason in rules if reason), None)

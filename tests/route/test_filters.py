@@ -6,7 +6,7 @@ import pytest
 
 from gateway.route.endpoint import EndpointState
 from gateway.route.filters import Tier, forbidden, tier
-from gateway.types import DataFacts, Endpoint, Limit, Limits, Pick, Policy, Price, Request, Require
+from gateway.types import DataFacts, Dialect, Endpoint, Limit, Limits, Pick, Policy, Price, Request, Require
 from tests.route.world import NOW, endpoint, fresh, request
 
 ANY = Policy("any")
@@ -48,6 +48,22 @@ def limited(measure: Any, operator: Any, value: float) -> Policy:
 )
 def test_what_a_policy_forbids(one: Endpoint, policy: Policy, expected: str) -> None:
     assert reason(one, policy) == expected
+
+
+@pytest.mark.parametrize(
+    ("needs", "expected"),
+    [
+        ({"tools"}, None),
+        ({"json_schema"}, None),
+        ({"tools", "json_schema"}, "capability: refuses tools together with response_format"),
+        ({"tools", "json_object"}, "capability: refuses tools together with response_format"),
+    ],
+)
+def test_a_host_may_take_tools_or_a_format_but_not_both(needs: set[str], expected: str | None) -> None:
+    able = ("tools", "json_object", "json_schema")
+    one = endpoint(supports=able, dialect=Dialect(tools_or_format=True))
+    assert reason(one, asked=request(needs=frozenset(needs))) == expected
+    assert reason(endpoint(supports=able), asked=request(needs=frozenset(needs))) is None
 
 
 @pytest.mark.parametrize(

@@ -79,9 +79,10 @@ def test_a_replaced_endpoint_is_not_taken_for_the_one_before() -> None:
     assert [choice.endpoint.id for choice in plan(fleet).ranked] == ["b"]
 
 
-def test_size_is_told_before_what_a_policy_requires() -> None:
+def test_size_is_told_last_so_that_a_shorter_prompt_would_do() -> None:
     policy = Policy("p", require=Require(zdr=True))
-    made = [plan(Fleet([endpoint(context=500)]), request(prompt_tokens=size), policy) for size in (100, 1_000)]
+    small = Fleet([endpoint(context=500)])
+    made = [plan(small, request(prompt_tokens=1_000), one) for one in (policy, Policy("q"))]
     assert [one.dropped[0].reason.rule for one in made] == ["require.zdr", "context"]
 
 

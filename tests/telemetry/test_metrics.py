@@ -172,6 +172,16 @@ def test_answers_that_called_tools_are_counted_by_endpoint(metrics: Metrics) -> 
     assert value(text, "gateway_tool_calls_total", **NOVITA, result="misfit") == 0
 
 
+def test_what_was_mended_is_counted_by_endpoint_and_kind(metrics: Metrics) -> None:
+    metrics.prepare(("novita/fp8",))
+    metrics.record(row(repairs=("call", "arguments")))
+    metrics.record(row(repairs=("call",)))
+    metrics.flush()
+    text = metrics.exposition()
+    counts = {"call": 2, "markup": 0, "arguments": 1, "content": 0}
+    assert {kind: value(text, "gateway_repairs_total", **NOVITA, kind=kind) for kind in counts} == counts
+
+
 def test_rows_wait_in_a_bounded_list(metrics: Metrics) -> None:
     for _ in range(BATCH_ROWS + 1):
         metrics.record(row())

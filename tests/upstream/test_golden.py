@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.types import Endpoint
 from tests.upstream.golden import answers, requests
-from tests.upstream.golden.page import PAGE, with_table
+from tests.upstream.golden.page import PAGE, with_tables
 from tests.upstream.listener import cut
 
 HOSTS = requests.hosts()
@@ -40,4 +40,4 @@ def test_there_is_no_file_too_many() -> None:
 
 def test_the_page_tells_of_every_host_whether_it_is_relayed_and_why() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert with_table(page) == page
+    assert with_tables(page) == page

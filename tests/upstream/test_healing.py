@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.upstream.healing import Brackets, closed, healed, is_copy
+from gateway.upstream.healing import Brackets, closed, healed, healed_content, is_copy
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(),
@@ -105,4 +105,42 @@ def test_a_copy_may_be_written_otherwise_or_cut() -> None:
 @given(st.text(alphabet='{}[]",:\\ an1`\n'), st.booleans())
 def test_random_text_never_raises_and_mends_to_json_only(text: str, finished: bool) -> None:
     mended = healed(text, finished)
+    assert mended is None or isinstance(json.loads(mended), (dict, list))
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ('Here it is:\n\n```json\n{"a": 1}\n```\n\nAnything else?', '{"a": 1}'),
+        ('Sure! {"a": {"b": [1]}} That is all [1].', '{"a": {"b": [1]}}'),
+        ('The JSON: {"a": 1,}', '{"a": 1}'),
+        ("```\n[1, 2,]\n```", "[1, 2]"),
+        ('Done.\n```json\n{"a": ["b"\n```', '{"a": ["b"]}'),
+    ],
+)
+def test_an_answer_in_json_is_taken_out_of_the_words_around_it(said: str, meant: str) -> None:
+    assert healed_content(said, True) == meant
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"a": 1}',
+        "I cannot do that, see [1].",
+        'Either {"a": 1} or {"a": 2}.',
+        "Use {name} as the name.",
+        '```json\n{"a": 1}\n```\nor\n```json\n{"a": 2}\n```',
+        'So: {"a": "b',
+        "",
+    ],
+)
+def test_words_without_one_certain_object_stay(said: str) -> None:
+    assert healed_content(said, True) is None
+
+
+@given(st.text(), st.dictionaries(st.text(), st.integers() | st.text()), st.text(), st.booleans())
+def test_whatever_stands_around_it_an_answer_is_json_or_untouched(
+    before: str, value: Any, after: str, finished: bool
+) -> None:
+    mended = healed_content(before + json.dumps(value, ensure_ascii=False) + after, finished)
     assert mended is None or isinstance(json.loads(mended), (dict, list))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.types import Price, Tier, Usage, Window
-from gateway.upstream.usage import cost, estimate_tokens, read_usage, usage_object
+from gateway.upstream.usage import cost, read_usage, usage_object
 
 NOVITA = Price(input=0.269, cached_input=0.1345, output=0.40)
 
@@ -138,11 +138,6 @@ def test_what_clients_get_reads_back_as_the_same_usage(
 ) -> None:
     usage = Usage(prompt, min(cached, prompt), completion, min(reasoning, completion), "host")
     assert read_usage(usage_object(usage, cost=0)) == usage
-
-
-@pytest.mark.parametrize(("text_bytes", "tokens"), [(0, 0), (1, 1), (4, 1), (5, 2), (4000, 1000)])
-def test_four_bytes_are_a_token(text_bytes: int, tokens: int) -> None:
-    assert estimate_tokens(text_bytes) == tokens
 
 
 def test_an_absurd_count_is_none() -> None:

@@ -1,7 +1,7 @@
-"""Writes the golden files and the table in docs/hosts.md anew: `python -m tests.upstream.golden`."""
+"""Writes the golden files and the tables in docs/hosts.md anew: `python -m tests.upstream.golden`."""
 
 from tests.upstream.golden import answers, requests
-from tests.upstream.golden.page import PAGE, with_table
+from tests.upstream.golden.page import PAGE, with_tables
 
 for old in (*requests.FOLDER.glob("*.json"), *answers.FOLDER.glob("*.told.json")):
     old.unlink()
@@ -9,4 +9,4 @@ for endpoint in requests.hosts():
     requests.file(endpoint).write_text(requests.sent(endpoint), encoding="utf-8")
 for case in answers.cases():
     answers.file(case).write_text(answers.told(case), encoding="utf-8")
-PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,14 +1,20 @@
-"""The table of hosts in docs/hosts.md."""
+"""The tables of hosts in docs/hosts.md."""
 
 from pathlib import Path
 
-from tests.upstream.golden.requests import relay_table
+from tests.upstream.golden.requests import relay_table, support_table
 
 PAGE = Path(__file__).parents[3] / "docs" / "hosts.md"
-_START, _END = "<!-- relay or rewrite: generated -->\n", "<!-- end -->\n"
+_TABLES = {
+    "<!-- relay or rewrite: generated -->\n": relay_table,
+    "<!-- what each host takes: generated -->\n": support_table,
+}
+_END = "<!-- end -->\n"
 
 
-def with_table(page: str) -> str:
-    """The page with the table as the code would have it."""
-    before, rest = page.split(_START)
-    return before + _START + relay_table() + _END + rest.split(_END, 1)[1]
+def with_tables(page: str) -> str:
+    """The page with the tables as the code would have them."""
+    for start, table in _TABLES.items():
+        before, rest = page.split(start)
+        page = before + start + table() + _END + rest.split(_END, 1)[1]
+    return page

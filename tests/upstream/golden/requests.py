@@ -103,6 +103,31 @@ def relay_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def support_table() -> str:
+    """The table in docs/hosts.md: what each host is sent for thinking, and what it takes."""
+    lines = ["| endpoint | thinking on | thinking off | dropped | JSON | more |", "|---|---|---|---|---|---|"]
+    for endpoint in hosts():
+        dialect = endpoint.dialect
+        on, off = (_fields(endpoint, thinking) for thinking in (True, False))
+        dropped = ", ".join(f"`{name}`" for name in dialect.drop) or "-"
+        modes = ", ".join(mode for mode in ("json_object", "json_schema") if mode in endpoint.supports) or "-"
+        more = [one for one in endpoint.supports if one not in ("tools", "json_object", "json_schema")]
+        more += ["not tools with JSON"] if dialect.tools_or_format else []
+        lines.append(f"| `{endpoint.id}` | {on} | {off} | {dropped} | {modes} | {', '.join(more) or '-'} |")
+    return "\n".join(lines) + "\n"
+
+
+def _fields(endpoint: Endpoint, thinking: bool) -> str:
+    """What the switch adds to a plain request."""
+    plain = {"model": "m", "messages": []}
+    asked = Request("gen-1", plain, "m", "p", thinking=thinking, raw=orjson.dumps(plain))
+    body = json.loads(outgoing(asked, endpoint))
+    added = {name: value for name, value in body.items() if name not in plain}
+    if body["model"] != endpoint.model:
+        added = {"model": body["model"], **added}
+    return f"`{json.dumps(added)[1:-1]}`" if added else "-"
+
+
 def _way(endpoint: Endpoint, name: str) -> str:
     return "relay" if relays(endpoint, asked(name)) else "rewrite"
 

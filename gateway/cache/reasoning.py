@@ -1,0 +1,125 @@
+"""Reasoning that a client drops from a tool turn, kept so that the model reads its own thoughts again.
+
+    answer with tool calls and reasoning ──keep──> store: (tenant, model, call) -> the text      for an hour
+    request whose tool turn lacks it ─────gaps──> restore: one round trip ──> the request with the text put back
+
+DeepSeek's template shows the model what it thought between a tool call and the next user message. Many clients never
+send that back; a strict host then refuses the request, the others answer worse. Nothing here fails a request: a store
+that is away, slow or empty leaves it as it came. Requests that lack nothing never ask the store.
+
+A call is known by its id, its function and its arguments: some hosts count their ids from 0 in every answer. The hash
+of a prompt's prefix stays that of the client's own words, which are the same in every turn and on every replica.
+"""
+
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import msgspec
+import orjson
+
+from gateway.state.store import Store
+from gateway.types import Request
+
+PREFIX = b"gw:think:"
+TTL = 3_600.0  # seconds
+LARGEST = 256 * 1024  # bytes of one text; a part of it would not be what the model thought
+MOST = 64  # messages of a request that are looked up, the last ones
+_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
+Json = dict[str, Any]
+
+
+class Gap(NamedTuple):
+    """A message whose reasoning is missing: its place, and the key under which that may be kept."""
+
+    place: int
+    key: bytes
+
+
+def gaps(request: Request) -> list[Gap]:
+    """Tool calls since the last user message that came back without what the model thought, the last ones first."""
+    found: list[Gap] = []
+    if not request.thinking:
+        return found
+    messages = request.body["messages"]
+    for place in range(len(messages) - 1, -1, -1):
+        message = messages[place]
+        if message["role"] == "user" or len(found) == MOST:
+            break
+        if message.get("tool_calls") and not any(map(message.get, _FIELDS)):
+            key = _key(request, message)
+            if key is not None:
+                found.append(Gap(place, key))
+    return found
+
+
+class ReasoningVault:
+    """Texts of reasoning by tenant and tool call, in a store that replicas share."""
+
+    __slots__ = ("_store",)
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def keep(self, request: Request, completion: Json) -> None:
+        """Keeps the reasoning of an answer (a whole `chat.completion`) that calls tools; soon, and silently."""
+        for choice in completion["choices"]:
+            message = choice.get("message") or {}
+            text = message.get("reasoning_content") or message.get("reasoning")
+            value = text.encode() if isinstance(text, str) else b""
+            key = _key(request, message) if 0 < len(value) <= LARGEST else None
+            if key is not None:
+                self._store.put(key, value, TTL)
+
+    def restore(self, request: Request, missing: Sequence[Gap], then: Callable[[Request], None]) -> None:
+        """Calls `then` once, later, from the event loop, with the request as far as its gaps could be filled."""
+        texts: list[tuple[int, bytes]] = []
+        open_gaps = len(missing)
+
+        def answered(place: int, value: bytes | None) -> None:
+            nonlocal open_gaps
+            open_gaps -= 1
+            if value is not None:
+                texts.append((place, value))
+            if not open_gaps:
+                then(_restored(request, texts) if texts else request)
+
+        for gap in missing:
+            self._store.get(gap.key, lambda value, place=gap.place: answered(place, value))  # type: ignore[misc]
+
+    def __repr__(self) -> str:
+        return f"<ReasoningVault in {self._store!r}>"
+
+
+def _restored(request: Request, texts: list[tuple[int, bytes]]) -> Request:
+    """The request with these texts in its messages, and as much longer."""
+    messages = list(request.body["messages"])
+    for place, text in texts:
+        kept = {name: value for name, value in messages[place].items() if name not in _FIELDS}
+        messages[place] = {**kept, "reasoning_content": text.decode(errors="replace")}
+    size = request.prompt_size + sum(len(text) for _, text in texts)
+    tokens = round(request.prompt_tokens * size / request.prompt_size)
+    body = {**request.body, "messages": messages}
+    return msgspec.structs.replace(request, body=body, raw=b"", prompt_size=size, prompt_tokens=tokens)
+
+
+def _key(request: Request, message: Json) -> bytes | None:
+    """The key of a message's reasoning, by the first of its calls; None where that has no shape of a call."""
+    calls = message.get("tool_calls")
+    call = calls[0] if isinstance(calls, list) and calls else None
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(call, dict) or not isinstance(function, dict):
+        return None
+    known = [request.tenant, request.model, call.get("id"), function.get("name")]
+    asked = orjson.dumps([*known, _arguments(function.get("arguments"))])
+    return PREFIX + sha256(asked).hexdigest().encode()
+
+
+def _arguments(text: object) -> object:
+    """Arguments as they are meant: clients write them anew."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS).decode()
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # no JSON, or too deep to be written again
+        return text

@@ -1,0 +1,46 @@
+"""How many bytes of a prompt make a token: learned from what hosts count, apart for prompts with tools and without.
+
+    size of a prompt ──count──> estimated tokens        before a host has counted: context limits, tiers, clocks, costs
+    usage.prompt_tokens ──learn──> bytes per token      after one has
+
+Tools are JSON, which has fewer bytes a token than prose. Scripts matter less: a Chinese character is three bytes of
+UTF-8 and more than half a token. The same for every endpoint, because the tokenizer is the model's.
+"""
+
+from math import ceil
+
+from gateway.route.sketch import Rate
+
+USUAL = 4.0  # bytes a token
+FEWEST, MOST = 1.0, 16.0  # what says otherwise has counted something else
+SMALLEST = 400  # bytes: in a shorter prompt the template's own tokens tell more than the text
+HALF_LIFE = 3_600.0  # seconds
+PRIOR_SAMPLES = 10.0  # prompts that the usual figure counts for
+LEARNED_WITHIN = 1.0  # seconds until the figure shows what was learned
+
+
+class Tokens:
+    """Bytes per token of one model's prompts."""
+
+    __slots__ = ("_due", "_per_byte", "bytes_per_token")
+
+    def __init__(self) -> None:
+        self._per_byte = Rate(HALF_LIFE), Rate(HALF_LIFE)  # tokens, without tools and with
+        self._due = 0.0
+        self.bytes_per_token = [USUAL, USUAL]  # without tools and with
+
+    def count(self, size: int, tools: bool) -> int:
+        """Tokens in a prompt of `size` bytes, rounded up."""
+        return ceil(size / self.bytes_per_token[tools])
+
+    def learn(self, size: int, counted: int, tools: bool, now: float) -> None:
+        """A host counted so many tokens in a prompt of `size` bytes."""
+        if size < SMALLEST or not FEWEST <= size / max(1, counted) <= MOST:
+            return
+        self._per_byte[tools].add(counted / size, now)
+        if now >= self._due:
+            self._due = now + LEARNED_WITHIN
+            self.bytes_per_token = [1 / rate.share(now, 1 / USUAL, PRIOR_SAMPLES) for rate in self._per_byte]
+
+    def __repr__(self) -> str:
+        return "<Tokens {:.2f} bytes each, {:.2f} with tools>".format(*self.bytes_per_token)

@@ -1,0 +1,54 @@
+"""Bytes per token, learned from what hosts count."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.route.tokens import FEWEST, MOST, PRIOR_SAMPLES, USUAL, Tokens
+
+
+def taught(size: int, counted: int, times: int = 200, tools: bool = False) -> Tokens:
+    tokens = Tokens()
+    for at in range(times):
+        tokens.learn(size, counted, tools, float(at))
+    return tokens
+
+
+def test_until_a_host_has_counted_a_token_has_four_bytes() -> None:
+    assert Tokens().count(4_000, False) == 1_000
+    assert Tokens().count(4_001, True) == 1_001
+    assert Tokens().count(0, False) == 0
+
+
+def test_it_comes_to_what_hosts_count() -> None:
+    assert taught(9_000, 3_000).count(90_000, False) == pytest.approx(30_000, rel=0.02)
+
+
+def test_one_prompt_moves_it_little() -> None:
+    assert taught(9_000, 3_000, times=1).count(40_000, False) < 40_000 / USUAL * (1 + 1 / PRIOR_SAMPLES)
+
+
+def test_prompts_with_tools_are_learned_apart() -> None:
+    tokens = taught(9_000, 3_000, tools=True)
+    assert tokens.count(9_000, True) > tokens.count(9_000, False) == 2_250
+
+
+@pytest.mark.parametrize(("size", "counted"), [(300, 100), (9_000, 0), (9_000, 20_000), (9_000, 100), (0, 0)])
+def test_what_says_nothing_is_not_learned(size: int, counted: int) -> None:
+    assert taught(size, counted).count(4_000, False) == 1_000
+
+
+def test_what_was_learned_fades() -> None:
+    tokens = taught(9_000, 3_000)
+    for hour in range(1, 30):
+        tokens.learn(10_000, 2_000, False, hour * 3_600.0)
+    assert tokens.bytes_per_token[0] > 4
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**7), st.integers(0, 10**7), st.booleans(), st.floats(0, 1e6))))
+def test_whatever_hosts_count_it_stays_plausible(heard: list[tuple[int, int, bool, float]]) -> None:
+    tokens = Tokens()
+    for size, counted, tools, now in heard:
+        tokens.learn(size, counted, tools, now)
+    assert all(FEWEST <= one <= MOST for one in tokens.bytes_per_token)
+    assert tokens.count(1_000, False) <= tokens.count(1_001, False)
