@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from gateway.config.adapters import adapter_problem
 from gateway.config.keys import names_variable
 from gateway.document import INVALID, Entry, Items, Node, Reader, Table, merge, place_at, read, text_at
 from gateway.types import Endpoint, Model
@@ -124,6 +125,8 @@ def read_endpoint(reader: Reader, node: Node) -> Any:
         return reader.problem(place_at(node, "price"), text)
     if price and any(max(window.from_hour, window.to_hour) > 24 for window in price.hours):
         reader.problem(place_at(node, "price"), f"{endpoint.id}: an hour is past 24; write hours of the day in UTC")
+    if problem := adapter_problem(endpoint):
+        return reader.problem(place_at(node, "adapter"), f"{endpoint.id}: {problem}")
     if endpoint.base_url is None:
         return endpoint
     problem = _address_problem(endpoint.base_url)
