@@ -125,6 +125,9 @@ class Worker:
         ]
 
     async def start(self) -> None:
+        for destination in self._destinations.values():
+            if isinstance(destination, Adapted):
+                await destination.rehearse()
         self.store.start()
         endpoints = tuple(name for fleet in self.fleets.values() for name in fleet.states)
         self.metrics.prepare(endpoints)

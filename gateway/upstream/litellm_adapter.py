@@ -12,6 +12,7 @@ starts; `litellm_library.py` is the only module that does.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -52,6 +53,9 @@ FORWARDED = frozenset(
         "user",
     }
 )
+REHEARSAL = 10.0  # seconds that a worker's start waits for credentials
+_TOOL = {"type": "function", "function": {"name": "none", "parameters": {"type": "object", "properties": {}}}}
+_REHEARSED = {"messages": [{"role": "user", "content": "Hi"}], "tools": [_TOOL], "stream": True}
 _OURS = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})  # headers
 
 
@@ -116,6 +120,14 @@ class Adapted:
 
     def __repr__(self) -> str:
         return f"<Adapted {self._name} at {self.origin}>"
+
+    async def rehearse(self) -> None:
+        """Makes litellm load what its first question needs, so that no client waits for that. The host is not asked;
+        who gives credentials may be."""
+        with suppress(Exception):
+            async with asyncio.timeout(REHEARSAL):
+                async for _ in self._translate(_REHEARSED, _ask_nobody):
+                    pass
 
     def send(self, transport: Transport, body: bytes, receiver: Receiver, connect_timeout: float) -> "AdaptedCall":
         """Ask for a completion; `body` is its JSON. As `Transport.send`."""
@@ -342,6 +354,10 @@ def _checked(body: dict[str, Any]) -> dict[str, Any]:
         if isinstance(parts, list) and any(not isinstance(one, dict) or one.get("type") != "text" for one in parts):
             raise Refused("unsupported content: text only", "messages")  # litellm would fetch an image's address
     return body
+
+
+async def _ask_nobody(_: Question) -> Answered:
+    raise Refused("a rehearsal")
 
 
 def _head(question: Question, origin: Origin) -> bytes:
