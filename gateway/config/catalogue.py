@@ -40,7 +40,7 @@ def hindrance(endpoint: Endpoint, secrets: Mapping[str, str]) -> str | None:
     if endpoint.price is None or not endpoint.model or not endpoint.base_url:
         missing = [name for name in ("base_url", "model", "price") if not getattr(endpoint, name)]
         return f"lacks {', '.join(missing)}"
-    if placeholder := _PLACEHOLDER.search(endpoint.base_url):
+    if placeholder := _PLACEHOLDER.search(f"{endpoint.base_url} {endpoint.adapter_options.project}"):
         return f"fill in {placeholder[0]}"
     if endpoint.api_key_env and not secrets.get(endpoint.api_key_env):
         return f"set {endpoint.api_key_env}"
