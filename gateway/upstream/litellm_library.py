@@ -5,6 +5,7 @@ Importing this module imports litellm, so only `litellm_adapter.load` does.
 
 import logging
 import os
+import warnings
 from collections.abc import AsyncIterator, Mapping
 from contextvars import ContextVar
 from typing import Any
@@ -14,6 +15,7 @@ os.environ |= {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
     "LITELLM_MODE": "PRODUCTION",
+    "LITELLM_RUST": "False",  # its engine in Rust would open connections of its own
 }
 
 import httpx
@@ -35,6 +37,8 @@ litellm.disable_streaming_logging = True
 litellm.callbacks = litellm.success_callback = litellm.failure_callback = []
 litellm.num_retries = 0
 litellm.drop_params = False  # what a host refuses is for its dialect to say
+# A call that is cancelled while litellm prepares it in a thread.
+warnings.filterwarnings("ignore", r"coroutine '\w+\.a\w+' was never awaited", RuntimeWarning)
 logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)  # what fails is told by the gateway
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.types import Endpoint
+from gateway.upstream.address import Address
+from gateway.upstream.hosts import Hosts
 from gateway.upstream.litellm_adapter import Adapted, Ask, Question
 from tests.proxy.world import Make, World
 from tests.support.host import Out, Received, ScriptedHost, answers, completion
@@ -29,7 +31,9 @@ def adapt(world: World, host: ScriptedHost) -> None:
             yield {"id": "x", "choices": [{**choice, "finish_reason": "stop"}], "usage": used}
 
     endpoint = Endpoint("a", "a", host.url, "bedrock/m", adapter="litellm")
-    world.proxy.destinations = {**world.proxy.destinations, "a": Adapted(endpoint, None, lambda _, __: translate)}
+    adapted = Adapted(endpoint, None, lambda _, __: translate)
+    others = {one.endpoint.id: Address(one.endpoint, None) for one in world.fleet.states.values()}
+    world.proxy.hosts = Hosts({**others, "a": adapted}, world.transport)
 
 
 @pytest.mark.parametrize("stream", [True, False])
