@@ -47,6 +47,7 @@ docs: $(VENV)/.development
 
 lock:
 	$(COMPILE) pyproject.toml --output-file requirements.lock
+	$(COMPILE) pyproject.toml --extra litellm --output-file requirements-litellm.lock
 	$(COMPILE) pyproject.toml --extra dev --output-file requirements-dev.lock
 	$(COMPILE) --group build --output-file requirements-build.lock
 

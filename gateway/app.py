@@ -53,8 +53,9 @@ from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 from gateway.telemetry.recorder import Recorder
 from gateway.telemetry.shipper import Shipper
-from gateway.upstream.dialects import Address
+from gateway.upstream.address import Address, Destination
 from gateway.upstream.hosts import Hosts
+from gateway.upstream.litellm_adapter import Adapted, load
 from gateway.upstream.transport import Transport
 
 FLUSH_EVERY = 0.25  # seconds
@@ -82,6 +83,7 @@ class Worker:
         self.recorder = Recorder(settings.record) if settings.record else None
         self.transport = Transport()
         self.health = Health(self.fleets, self.store, self.policies)
+        self._destinations = self._located()
         self.hot: dict[bytes, Handler] = {}  # routes that the HTTP connection itself may serve
         self._tasks: set[asyncio.Task[None]] = set()
         self._avoided: set[str] = set()  # endpoints whose breaker is not closed, as far as the log has told
@@ -92,7 +94,7 @@ class Worker:
         recent = Recent()
         self._proxy = proxy = Proxy(
             fleets=self.fleets,
-            hosts=Hosts(self._addresses(), self.transport),
+            hosts=Hosts(self._destinations, self.transport),
             wheel=Wheel(loop),
             cache=ResponseCache(self.store),
             books=Books(self.ledger, self.metrics, recent, self.recorder),
@@ -131,6 +133,9 @@ class Worker:
         ]
 
     async def start(self) -> None:
+        for destination in self._destinations.values():
+            if isinstance(destination, Adapted):
+                await destination.rehearse()
         self.store.start()
         endpoints = tuple(name for fleet in self.fleets.values() for name in fleet.states)
         self.metrics.prepare(endpoints)
@@ -161,13 +166,16 @@ class Worker:
         self.gossip.close()
         await self.store.close()
 
-    def _addresses(self) -> dict[str, Address]:
+    def _located(self) -> dict[str, Destination]:
+        """Where each endpoint is asked. Imports litellm, which takes seconds, where one needs it."""
         secrets = self.settings.secrets
-        return {
-            name: Address(state.endpoint, secrets.get(state.endpoint.api_key_env or ""))
-            for fleet in self.fleets.values()
-            for name, state in fleet.states.items()
-        }
+        found: dict[str, Destination] = {}
+        for fleet in self.fleets.values():
+            for name, state in fleet.states.items():
+                endpoint, key = state.endpoint, secrets.get(state.endpoint.api_key_env or "")
+                adapted = endpoint.adapter == "litellm"
+                found[name] = Adapted(endpoint, key, load(endpoint)) if adapted else Address(endpoint, key)
+        return found
 
     def _keep_doing(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -14,6 +14,7 @@ from gateway.policy.load import PolicySet, shipped_folder
 from gateway.route.filters import forbidden
 from gateway.route.fleet import Fleet
 from gateway.types import Model, Policy, Request
+from gateway.upstream.litellm_adapter import lacking
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Audit:
 
 def audit(settings: Settings, policies: PolicySet) -> Audit:
     """Looks at all of it, and sends nothing."""
-    problems = [*unknown_policies(settings, policies), *_unknown_keys(settings)]
+    problems = [*unknown_policies(settings, policies), *_unknown_keys(settings), *lacking_packages(settings)]
     warnings = [*_out_of_use(settings, policies)]
     for policy in policies.values():
         path = _file(settings, policy)
@@ -46,6 +47,12 @@ def unknown_policies(settings: Settings, policies: PolicySet) -> list[str]:
         for where, name in wanted.items()
         if name not in policies
     ]
+
+
+def lacking_packages(settings: Settings) -> list[str]:
+    """A line for each endpoint in use that needs a package which is not installed."""
+    in_use = [endpoint for model in settings.models for endpoint in usable(model, settings.secrets)]
+    return [problem for endpoint in in_use if (problem := lacking(endpoint))]
 
 
 def _unknown_keys(settings: Settings) -> Iterator[str]:

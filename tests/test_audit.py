@@ -1,6 +1,8 @@
 """Names that are looked up across gateway.yaml, the catalogue and the policies; and what cannot serve as things are."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,22 @@ def test_a_policy_that_no_endpoint_in_use_meets_is_a_warning(tmp_path: Path) -> 
     path = tmp_path / "policies" / "strict.yaml"
     warning = f"{path}: no endpoint of deepseek/deepseek-v3.2 in use meets its require.region"
     assert warning in audited(tmp_path).warnings
+
+
+@pytest.mark.skipif(find_spec("litellm") is not None, reason="litellm is installed here")
+def test_an_endpoint_in_use_whose_package_is_missing_is_named() -> None:
+    environ = {"AWS_BEARER_TOKEN_BEDROCK": "set", "NOVITA_API_KEY": "set"}
+    settings = load(None, environ)
+    assert audit(settings, Policies().current).problems == (), "without an address it is not in use"
+    (model,) = settings.models
+    filled = tuple(
+        replace(one, base_url="http://127.0.0.1:1") if one.adapter != "none" else one for one in model.endpoints
+    )
+    (problem,) = audit(replace(settings, models=(replace(model, endpoints=filled),)), Policies().current).problems
+    assert problem == (
+        "endpoint amazon-bedrock: `adapter: litellm` needs a package that is not here; "
+        "install llm-routing-gateway[litellm]"
+    )
 
 
 def test_a_model_without_an_endpoint_in_use_names_the_variables_that_would_help() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 
@@ -123,6 +124,15 @@ class TestServe:
             "gateway: BASETEN_API_KEY is set, but baseten cannot be used: retired",
         ]
         assert SECRET not in ended.errors
+
+    @pytest.mark.skipif(find_spec("litellm") is not None, reason="litellm is installed here")
+    def test_a_package_that_an_endpoint_needs_is_named_before_anything_starts(self, run: Run, tmp_path: Path) -> None:
+        endpoint = {"id": "amazon-bedrock", "base_url": "http://127.0.0.1:1"}
+        models = {"deepseek/deepseek-v3.2": {"endpoints": [endpoint]}}
+        (tmp_path / "gateway.yaml").write_text(json.dumps({"models": models}))
+        ended = run("serve", AWS_BEARER_TOKEN_BEDROCK=SECRET)
+        assert ended == Ended(2, "", ended.errors)
+        assert "install llm-routing-gateway[litellm]" in ended.errors
 
     def test_beyond_loopback_it_wants_keys(self, run: Run) -> None:
         ended = run("serve", "--host", "0.0.0.0", NOVITA_API_KEY=SECRET)

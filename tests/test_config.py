@@ -205,6 +205,12 @@ def test_a_model_can_be_added(folder: Path) -> None:
     assert [model.id for model in settings(folder, text).models] == [V32, "me/mine"]
 
 
+def adapted(model: str, options: str = "") -> str:
+    """An endpoint that litellm translates for."""
+    told = f", adapter_options: {{{options}}}" if options else ""
+    return f"{{id: x, provider: x, base_url: 'http://x', model: {model}, adapter: litellm{told}}}"
+
+
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
@@ -219,6 +225,18 @@ def test_a_model_can_be_added(folder: Path) -> None:
         ("{id: novita/fp9}", "`provider` is missing; add `provider: ...`"),
         ('{id: "x\\r\\ny: z", provider: x, base_url: "http://x", model: x}', "id: must be printable ASCII"),
         ('{id: "größe", provider: x, base_url: "http://x", model: x}', "id: must be printable ASCII"),
+        (adapted("m"), "x: with `adapter: litellm`, model starts with who translates: `bedrock/converse/...`"),
+        (adapted("bedrock/m"), "x: bedrock needs `adapter_options: {region: ...}`"),
+        (adapted("azure/m"), "x: azure needs `adapter_options: {api_version: ...}`"),
+        (adapted("vertex_ai/m", "location: global"), "x: vertex_ai needs `adapter_options: {project: ...}`"),
+        (adapted("azure/m", "api_version: 1, region: us"), "api_version: `1` is a number"),
+        (
+            adapted("azure/m", "api_version: a, region: us"),
+            "adapter_options: azure takes no `region`; it takes",
+        ),
+        (adapted("azure/m", "key: hunter2"), "unknown key"),
+        ("{id: novita/fp8, adapter_options: {region: us}}", "adapter_options say nothing without an adapter"),
+        ("{id: novita/fp8, adapter: lightllm}", "adapter: unknown value `lightllm`; did you mean `litellm`?"),
     ],
 )
 def test_an_endpoint_that_cannot_be_is_refused(folder: Path, line: str, problem: str) -> None:
@@ -226,6 +244,17 @@ def test_an_endpoint_that_cannot_be_is_refused(folder: Path, line: str, problem:
     assert problem in found
     assert "gateway.yaml:4:" in found
     assert "hunter2" not in found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{id: x, provider: x, base_url: 'http://x', model: bedrock/m, adapter: litellm, api_key_env: K}",
+        "{id: x, provider: x, base_url: null, model: null, adapter: litellm}",
+    ],
+)
+def test_an_adapters_options_are_due_where_they_are_needed(folder: Path, line: str) -> None:
+    assert endpoint(settings(folder, endpoints(line)), "x").adapter == "litellm"
 
 
 def test_an_id_may_stand_once(folder: Path) -> None:
@@ -245,6 +274,8 @@ def test_usable_needs_status_address_model_price_and_key(folder: Path) -> None:
         "{id: retired, provider: p, base_url: http://h, model: m, price: {input: 1, output: 1}, status: retired}",
         "{id: no-address, provider: p, base_url: null, model: m, price: {input: 1, output: 1}}",
         "{id: placeholder, provider: p, base_url: 'http://{REGION}.h', model: m, price: {input: 1, output: 1}}",
+        "{id: project, provider: p, base_url: 'http://h', model: vertex_ai/m, price: {input: 1, output: 1},"
+        " adapter: litellm, adapter_options: {project: '{PROJECT}', location: global}}",
         "{id: no-model, provider: p, base_url: http://h, model: null, price: {input: 1, output: 1}}",
         "{id: no-price, provider: p, base_url: http://h, model: m}",
         "{id: no-key, provider: p, base_url: http://h, model: m, price: {input: 1, output: 1}, api_key_env: P_KEY}",

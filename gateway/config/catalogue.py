@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from gateway.config.adapters import adapter_problem
 from gateway.config.keys import names_variable
 from gateway.document import INVALID, Entry, Items, Node, Reader, Table, merge, place_at, read, text_at
 from gateway.types import Endpoint, Model
@@ -39,7 +40,7 @@ def hindrance(endpoint: Endpoint, secrets: Mapping[str, str]) -> str | None:
     if endpoint.price is None or not endpoint.model or not endpoint.base_url:
         missing = [name for name in ("base_url", "model", "price") if not getattr(endpoint, name)]
         return f"lacks {', '.join(missing)}"
-    if placeholder := _PLACEHOLDER.search(endpoint.base_url):
+    if placeholder := _PLACEHOLDER.search(f"{endpoint.base_url} {endpoint.adapter_options.project}"):
         return f"fill in {placeholder[0]}"
     if endpoint.api_key_env and not secrets.get(endpoint.api_key_env):
         return f"set {endpoint.api_key_env}"
@@ -124,6 +125,8 @@ def read_endpoint(reader: Reader, node: Node) -> Any:
         return reader.problem(place_at(node, "price"), text)
     if price and any(max(window.from_hour, window.to_hour) > 24 for window in price.hours):
         reader.problem(place_at(node, "price"), f"{endpoint.id}: an hour is past 24; write hours of the day in UTC")
+    if problem := adapter_problem(endpoint):
+        return reader.problem(place_at(node, "adapter"), f"{endpoint.id}: {problem}")
     if endpoint.base_url is None:
         return endpoint
     problem = _address_problem(endpoint.base_url)

@@ -7,13 +7,13 @@ from gateway.proxy.wheel import Timer, Wheel
 from gateway.route.learn import SAYS_SPEED
 from gateway.route.signals import Event, Failed, Finished, FirstToken, Send
 from gateway.types import PICO, Failure, Fault, Request, Row, ToolResult, Usage
+from gateway.upstream.connection import Sent
 from gateway.upstream.dialects import relays
 from gateway.upstream.hosts import Hosts
 from gateway.upstream.mending import mender
 from gateway.upstream.reader import WholeReader
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.toolcalls import ToolCalls
-from gateway.upstream.transport import Call
 from gateway.upstream.usage import cost
 
 SAYS_TOOLS = frozenset({"stop", "tool_calls"})  # an answer that was cut short may have cut off arguments
@@ -61,7 +61,7 @@ class Attempt:
     def __init__(self, owner: Owner, send: Send, request: Request, clock: Callable[[], float], unix: float) -> None:
         self._owner = owner
         self._clock = clock
-        self._call: Call | None = None
+        self._call: Sent | None = None
         self._linger: Timer | None = None
         self.send = send
         self.sent_at = self.heard_at = self.chunk_at = clock()
@@ -91,7 +91,7 @@ class Attempt:
 
     def cancel(self) -> None:
         if self._call is not None:
-            self.asked = self.asked or self._call.connection is not None
+            self.asked = self.asked or self._call.asked
             self._call.cancel()
             self._call = None
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from gateway.proxy.wheel import Timer, Wheel
 from gateway.types import Endpoint, Failure, Request
+from gateway.upstream.connection import Sent
 from gateway.upstream.hosts import Hosts
 from gateway.upstream.reader import WholeReader
-from gateway.upstream.transport import Call
 
 CONNECT_TIMEOUT = 3.0
 TIMEOUT = 30.0  # for the whole answer
@@ -20,7 +20,7 @@ class Probe:
     def __init__(self, endpoint: Endpoint, told: Callable[[Failure | None], None]) -> None:
         self._endpoint = endpoint
         self._told = told
-        self._call: Call | None = None
+        self._call: Sent | None = None
         self._timer: Timer | None = None
 
     def begin(self, hosts: Hosts, wheel: Wheel, unix: float) -> None:

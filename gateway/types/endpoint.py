@@ -27,6 +27,7 @@ ThinkingSwitch = Literal[
     "thinking.type",
     "unknown",
 ]
+Adapter = Literal["none", "litellm"]  # who translates for a host that speaks no OpenAI dialect
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,16 @@ class Dialect:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterOptions:
+    """What an adapter must know besides address, model and key; nothing of it is secret."""
+
+    region: str | None = None  # Bedrock: of the signature
+    api_version: str | None = None  # Azure
+    project: str | None = None  # Vertex
+    location: str | None = None  # Vertex
+
+
+@dataclass(frozen=True, slots=True)
 class PromptCache:
     """The host's own prompt cache: whether it works by itself, and how long a prefix lives after its last use."""
 
@@ -149,6 +160,8 @@ class Endpoint:
     retires: str | None = None
     note: str = ""
     api_key_env: str | None = None
+    adapter: Adapter = "none"
+    adapter_options: AdapterOptions = field(default_factory=AdapterOptions)
     price: Price | None = None
     context: int = 163_840
     max_input: int | None = None

@@ -34,6 +34,18 @@ class Receiver(Protocol):
         """The answer will not be whole: `refused`, `cut` or `garbage`, and why."""
 
 
+class Sent(Protocol):
+    """A request under way, as its sender sees it."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether it was written to the host."""
+
+    def cancel(self) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
 class Owner(Protocol):
     """Who opens connections and keeps them between calls."""
 
@@ -60,6 +72,11 @@ class Call:
     def __repr__(self) -> str:
         state = "ended" if self.receiver is None else "asked" if self.connection else "connecting"
         return f"<Call {state}{' paused' if self.paused else ''}>"
+
+    @property
+    def asked(self) -> bool:
+        """Whether the request was written to a host."""
+        return self.connection is not None
 
     def cancel(self) -> None:
         """Close the connection, or stop making it. No callback comes afterwards."""

@@ -1,4 +1,4 @@
-"""How one request is said to one host: its body and its HTTP head.
+"""How one request is said to one host: its body. Where it goes is told by `address.py`.
 
     client's body ──gateway and thinking fields out──> host's model id ──> replay rule ──> thinking switch ──> JSON
 
@@ -7,18 +7,14 @@ changed, and where nothing but the model and added fields differ its bytes go ou
 order: hosts cache prompts by prefix, and a moved key is another prefix.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import orjson
 
-from gateway import __version__
-from gateway.errors import BadRequest, ConfigError
+from gateway.errors import BadRequest
 from gateway.types import Endpoint, Request
 from gateway.types.endpoint import ThinkingSwitch
-from gateway.upstream.pool import PORTS, Origin
 from gateway.upstream.splice import spliced
 
 _DEFAULT_EFFORT = "medium"
@@ -33,7 +29,6 @@ _NOT_AS_SENT = _ASKS_THINKING | _GATEWAY_FIELDS | {"max_completion_tokens"}
 _NOT_FORWARDED = _THINKING_FIELDS | _GATEWAY_FIELDS | _STREAMED | {"max_completion_tokens"}
 _WITH_USAGE = {"include_usage": True}
 _REASONING_FIELDS = frozenset({"reasoning", "reasoning_content", "reasoning_details"})  # inside a message
-_PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
 
 class Patch(NamedTuple):
@@ -64,38 +59,6 @@ PATCHES: Mapping[ThinkingSwitch, Patch] = {
     "thinking.type": Patch({"thinking": {"type": "enabled"}}, {"thinking": {"type": "disabled"}}),
     "unknown": Patch({}, {}),
 }
-
-
-class Address:
-    """Where an endpoint's chat completions are, and the request head that goes there. Made once per endpoint.
-
-    Raises ConfigError when the endpoint's URL is no http(s) URL, or when the key cannot stand in a header.
-    """
-
-    __slots__ = ("_start", "_url", "origin")
-
-    def __init__(self, endpoint: Endpoint, api_key: str | None) -> None:
-        self.origin, target = _locate(endpoint)
-        self._url = f"{self.origin.scheme}://{_authority(self.origin)}{target}"
-        lines = [
-            f"POST {target} HTTP/1.1",
-            f"Host: {_authority(self.origin)}",
-            f"User-Agent: llm-routing-gateway/{__version__}",
-            "Accept: application/json, text/event-stream",
-            "Accept-Encoding: identity",
-            "Content-Type: application/json",
-        ]
-        if api_key is not None:
-            lines.append(f"Authorization: Bearer {_header_safe(api_key, endpoint)}")
-        self._start = "\r\n".join([*lines, "Content-Length: "]).encode("ascii")
-
-    def head(self, length: int) -> bytes:
-        """The request head for a body of `length` bytes, with the blank line that ends it."""
-        return self._start + b"%d\r\n\r\n" % length
-
-    def __repr__(self) -> str:
-        key = "***" if b"\r\nAuthorization: " in self._start else None
-        return f"Address({self._url!r}, api_key={key})"
 
 
 def outgoing(request: Request, endpoint: Endpoint) -> bytes:
@@ -265,32 +228,3 @@ def _reasoning_text(message: dict[str, Any]) -> str | None:
 
 def _text(detail: object) -> object:
     return detail.get("text") if isinstance(detail, dict) else None
-
-
-def _locate(endpoint: Endpoint) -> tuple[Origin, str]:
-    """The endpoint's origin, and the path and query of its chat completions."""
-    url = endpoint.base_url or ""
-    try:
-        origin, parts = Origin.from_url(url), urlsplit(url)
-    except ValueError:
-        raise _bad_url(endpoint) from None
-    if parts.username is not None or not _PRINTABLE.fullmatch(url):
-        raise _bad_url(endpoint)
-    return origin, parts.path.rstrip("/") + "/chat/completions" + (f"?{parts.query}" if parts.query else "")
-
-
-def _bad_url(endpoint: Endpoint) -> ConfigError:
-    """The URL itself is not repeated, because it may hold a password."""
-    return ConfigError(f"endpoint {endpoint.id}: base_url must look like https://host[:port]/path, without credentials")
-
-
-def _authority(origin: Origin) -> str:
-    host = f"[{origin.host}]" if ":" in origin.host else origin.host
-    return host if origin.port == PORTS[origin.scheme] else f"{host}:{origin.port}"
-
-
-def _header_safe(api_key: str, endpoint: Endpoint) -> str:
-    if not _PRINTABLE.fullmatch(api_key):
-        where = endpoint.api_key_env or "its API key"
-        raise ConfigError(f"endpoint {endpoint.id}: {where} must be printable ASCII without spaces or line breaks")
-    return api_key

@@ -3,24 +3,26 @@
 from collections.abc import Mapping
 
 from gateway.types import Endpoint, Request
-from gateway.upstream.connection import Receiver
-from gateway.upstream.dialects import Address, outgoing
-from gateway.upstream.transport import Call, Transport
+from gateway.upstream.address import Destination
+from gateway.upstream.connection import Receiver, Sent
+from gateway.upstream.dialects import outgoing
+from gateway.upstream.transport import Transport
 
 
 class Hosts:
-    """`addresses` by endpoint id. The transport stays its owner's to close."""
+    """`destinations` by endpoint id. The transport stays its owner's to close."""
 
-    __slots__ = ("_addresses", "_transport")
+    __slots__ = ("_destinations", "_transport")
 
-    def __init__(self, addresses: Mapping[str, Address], transport: Transport) -> None:
-        self._addresses = addresses
+    def __init__(self, destinations: Mapping[str, Destination], transport: Transport) -> None:
+        self._destinations = destinations
         self._transport = transport
 
     def __repr__(self) -> str:
-        return f"<Hosts of {len(self._addresses)} endpoints>"
+        return f"<Hosts of {len(self._destinations)} endpoints>"
 
-    def send(self, request: Request, endpoint: Endpoint, receiver: Receiver, connect_timeout: float) -> Call:
-        """Sends it, as `Transport.send` does. KeyError for an endpoint without an address."""
-        address, body = self._addresses[endpoint.id], outgoing(request, endpoint)
-        return self._transport.send(address.origin, address.head(len(body)), body, receiver, connect_timeout)
+    def send(self, request: Request, endpoint: Endpoint, receiver: Receiver, connect_timeout: float) -> Sent:
+        """Sends it, as `Transport.send` does. KeyError for an endpoint without a destination."""
+        return self._destinations[endpoint.id].send(
+            self._transport, outgoing(request, endpoint), receiver, connect_timeout
+        )

@@ -31,6 +31,9 @@ _CLEAN = {
     "end_turn": "stop",
     "function_call": "tool_calls",
     "max_tokens": "length",
+    "tool_use": "tool_calls",
+    "content_filtered": "content_filter",
+    "guardrail_intervened": "content_filter",
 }
 _MESSAGE_CHARS = 500
 _READ_CHARS = 8192  # how much of a host's text is looked at

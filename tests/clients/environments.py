@@ -4,6 +4,7 @@ Their dependencies disagree with each other and with ours. A lock keeps parallel
 """
 
 import fcntl
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -20,13 +21,17 @@ def python_with(name: str, *requirements: str) -> Path:
     with _making(name, requirements) as (folder, ready):
         python = folder / "bin" / "python"
         if not ready:
-            wheels = ("--only-binary=:all:", *requirements)
-            if uv := shutil.which("uv"):
-                _run(uv, "venv", "--quiet", "--python", sys.executable, str(folder))
-                _run(uv, "pip", "install", "--quiet", "--python", str(python), *wheels)
-            else:
-                _run(sys.executable, "-m", "venv", str(folder))
-                _run(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wheels)
+            _install(folder, ("--only-binary=:all:", *requirements))
+        return python
+
+
+def python_locked(name: str, lock: Path) -> Path:
+    """The interpreter of an environment that holds what a lock file with hashes says."""
+    pins = hashlib.sha256(lock.read_bytes()).hexdigest()
+    with _making(name, (pins,)) as (folder, ready):
+        python = folder / "bin" / "python"
+        if not ready:
+            _install(folder, ("--only-binary=:all:", "--require-hashes", "-r", str(lock)))
         return python
 
 
@@ -55,6 +60,16 @@ def _making(name: str, contents: tuple[str, ...]) -> Iterator[tuple[Path, bool]]
             shutil.rmtree(folder, ignore_errors=True)
         yield folder, ready
         mark.write_text(wanted)
+
+
+def _install(folder: Path, wheels: tuple[str, ...]) -> None:
+    python = str(folder / "bin" / "python")
+    if uv := shutil.which("uv"):
+        _run(uv, "venv", "--quiet", "--python", sys.executable, str(folder))
+        _run(uv, "pip", "install", "--quiet", "--python", python, *wheels)
+    else:
+        _run(sys.executable, "-m", "venv", str(folder))
+        _run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wheels)
 
 
 def _run(*command: str, cwd: Path | None = None) -> None:

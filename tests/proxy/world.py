@@ -16,7 +16,7 @@ from gateway.state.store import Store
 from gateway.telemetry.ledger import Ledger, read
 from gateway.telemetry.metrics import Metrics, prepare_folder
 from gateway.types import CacheMode, Endpoint, Pick, Policy, Price, Request, Row
-from gateway.upstream.dialects import Address
+from gateway.upstream.address import Address
 from gateway.upstream.hosts import Hosts
 from gateway.upstream.transport import Transport
 from tests.proxy.routed import until

@@ -22,7 +22,7 @@ from gateway.sim.fleet import Rates, SimHost, Spread, Wait
 from gateway.sim.router import Router
 from gateway.sim.workload import TraceRow, read_trace, spread
 from gateway.types import Cap, Endpoint, Pick, Policy, Price, PromptCache, Request, Row, Score
-from gateway.upstream.dialects import Address
+from gateway.upstream.address import Address
 from gateway.upstream.hosts import Hosts
 from tests.proxy.world import MODEL, World, Written
 from tests.support.host import Out, Received, Script, ScriptedHost, answers, chunks, streams, usage

@@ -168,23 +168,28 @@ async def gateway_command(
     tmp: Path,
     hosts: Mapping[str, str],
     *arguments: str,
+    python: Path | str = sys.executable,
+    within: float = GUARD,
     environ: Mapping[str, str] | None = None,
     stderr: IO[bytes] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
-    """`gateway serve` as a process of its own, as users start it. Its log goes to `stderr`, else to ours."""
+    """`gateway serve` as a process of its own, as users start it. Its log goes to `stderr`, else to ours.
+
+    `python` is the interpreter of an environment with other packages; `within` are the seconds that a start may take.
+    """
     policies = tmp / "policies"
     policies.mkdir(exist_ok=True)
     config = write_config(tmp, hosts, None, policies=str(policies), **settings)
     port = free_port()
-    command = (sys.executable, "-m", "gateway", "serve", "--config", str(config), "--state", str(tmp / "state"))
+    command = (str(python), "-m", "gateway", "serve", "--config", str(config), "--state", str(tmp / "state"))
     process = await asyncio.create_subprocess_exec(
         *command, "--port", str(port), *arguments, env={**os.environ, **(environ or {})}, stderr=stderr
     )
     url = f"http://127.0.0.1:{port}"
     try:
         async with httpx.AsyncClient(base_url=url, timeout=GUARD, trust_env=False) as client:
-            await _answers(client, asyncio.ensure_future(process.wait()))
+            await _answers(client, asyncio.ensure_future(process.wait()), within)
             yield Running(url, client, tmp / "state", policies, process)
     finally:
         if process.returncode is None:
@@ -192,8 +197,8 @@ async def gateway_command(
             await asyncio.wait_for(process.wait(), GUARD)
 
 
-async def _answers(client: httpx.AsyncClient, running: "asyncio.Future[Any]") -> None:
-    async with asyncio.timeout(GUARD):
+async def _answers(client: httpx.AsyncClient, running: "asyncio.Future[Any]", within: float) -> None:
+    async with asyncio.timeout(within):
         while True:
             assert not running.done(), "the gateway ended before it answered"
             try:

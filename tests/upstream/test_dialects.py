@@ -9,12 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import __version__
-from gateway.errors import BadRequest, ConfigError
+from gateway.errors import BadRequest
 from gateway.types import Dialect, Endpoint, Request
 from gateway.types.endpoint import ThinkingSwitch
-from gateway.upstream.dialects import PATCHES, Address, outgoing, relays, thinking_asked
-from gateway.upstream.pool import Origin
+from gateway.upstream.dialects import PATCHES, outgoing, relays, thinking_asked
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -346,78 +344,3 @@ def test_bytes_pass_unchanged_only_in_the_clients_shape(
     fields: dict[str, Any], dialect: dict[str, Any], expected: bool
 ) -> None:
     assert relays(endpoint(**dialect), request(**fields)) is expected
-
-
-def at(base_url: str | None, env: str | None = "HOST_KEY") -> Endpoint:
-    return Endpoint(id="host/fp8", provider="host", base_url=base_url, model="m", api_key_env=env)
-
-
-def test_the_head_of_a_request() -> None:
-    assert Address(at("https://api.host.ai/openai/v1/"), "sk-123").head(42) == (
-        b"POST /openai/v1/chat/completions HTTP/1.1\r\n"
-        b"Host: api.host.ai\r\n"
-        b"User-Agent: llm-routing-gateway/" + __version__.encode() + b"\r\n"
-        b"Accept: application/json, text/event-stream\r\n"
-        b"Accept-Encoding: identity\r\n"
-        b"Content-Type: application/json\r\n"
-        b"Authorization: Bearer sk-123\r\n"
-        b"Content-Length: 42\r\n\r\n"
-    )
-
-
-def test_a_host_without_a_key_gets_no_authorization() -> None:
-    assert b"Authorization" not in Address(at("http://127.0.0.1:8000/v1"), None).head(1)
-
-
-PLACES = {
-    "https://api.host.ai/v1": (Origin("https", "api.host.ai", 443), b"/v1/chat/completions", b"api.host.ai"),
-    "http://127.0.0.1:8000": (Origin("http", "127.0.0.1", 8000), b"/chat/completions", b"127.0.0.1:8000"),
-    "http://host:80/v1": (Origin("http", "host", 80), b"/v1/chat/completions", b"host"),
-    "http://[::1]:8000/v1": (Origin("http", "::1", 8000), b"/v1/chat/completions", b"[::1]:8000"),
-    "https://r.azure.com/v1?api-version=1": (
-        Origin("https", "r.azure.com", 443),
-        b"/v1/chat/completions?api-version=1",
-        b"r.azure.com",
-    ),
-}
-
-
-@pytest.mark.parametrize("url", PLACES)
-def test_where_a_request_goes(url: str) -> None:
-    origin, target, host = PLACES[url]
-    address = Address(at(url), None)
-    assert address.origin == origin
-    assert address.head(0).startswith(b"POST " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\n")
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        None,
-        "",
-        "api.host.ai/v1",
-        "ftp://host/v1",
-        "https:///v1",
-        "https://u:secret@host/v1",
-        "https://host:99999/v1",
-        "https://host/v1\r\nX-Evil: 1",
-        "https://[::1/v1",
-        "https://höst/v1",
-    ],
-)
-def test_a_bad_url_is_a_config_error_that_shows_no_password(url: str | None) -> None:
-    with pytest.raises(ConfigError, match="endpoint host/fp8: base_url") as caught:
-        Address(at(url), None)
-    assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize("key", ["", "secret\r\nX-Evil: 1", "secret\n", "secret key", "sécret"])
-def test_a_key_that_cannot_stand_in_a_header_is_named_and_not_shown(key: str) -> None:
-    with pytest.raises(ConfigError, match="HOST_KEY must be printable") as caught:
-        Address(at("https://host/v1"), key)
-    assert "cret" not in str(caught.value)
-
-
-def test_an_address_hides_its_key() -> None:
-    assert repr(Address(at("https://host/v1"), "sk-1")) == "Address('https://host/v1/chat/completions', api_key=***)"
-    assert repr(Address(at("http://host:8/v1"), None)) == "Address('http://host:8/v1/chat/completions', api_key=None)"

@@ -80,8 +80,9 @@ def blocked(host: ScriptedHost) -> bool:
     """Whether the kernel takes no more from the host. Its transport's own buffer would also be filled for a moment."""
     if not host.connections:
         return False
-    writable = select.select([], [host.connections[0].transport.get_extra_info("socket")], [], 0)[1]
-    return not writable
+    poll = select.poll()  # unlike select(), for any number of open files
+    poll.register(host.connections[0].transport.get_extra_info("socket"), select.POLLOUT)
+    return not poll.poll(0)
 
 
 class Flood:

@@ -134,6 +134,8 @@ def _way(endpoint: Endpoint, name: str) -> str:
 
 def _why(endpoint: Endpoint) -> str:
     dialect = endpoint.dialect
+    if endpoint.adapter == "litellm":
+        return "its chunks are made by the adapter"
     if dialect.null_usage:
         return '`"usage": null` in every chunk, which strict clients refuse'
     if dialect.reasoning_field == "unknown":
