@@ -1,8 +1,11 @@
 """What holds for all tests."""
 
 import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
+from prometheus_client.values import close_all_multiprocess_files
 
 pytest_plugins = ["tests.support.gateway", "tests.support.programs"]
 
@@ -11,3 +14,10 @@ settings.load_profile("repeatable")
 
 # A shell starts what runs in the background deaf to Ctrl-C, and children inherit that: tests send it to them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def closed_metrics() -> Iterator[None]:
+    """A process keeps its metrics' files open to its end: with a gateway for each test, too many of them."""
+    yield
+    close_all_multiprocess_files()
