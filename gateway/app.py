@@ -7,7 +7,7 @@ build(settings, state folder, store url) -> Starlette
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -36,7 +36,7 @@ from gateway.config import Settings, usable
 from gateway.errors import BadRequest, ClientError, NotFound
 from gateway.page.page import Page
 from gateway.policy.load import Policies
-from gateway.proxy.answer import internal_error
+from gateway.proxy.answer import error_body, internal_error, surface_of
 from gateway.proxy.books import Books
 from gateway.proxy.inbound import Handler
 from gateway.proxy.proxy import Proxy
@@ -107,22 +107,22 @@ class Worker:
             keys, Names(settings.models), self.policies, self.fleets, settings.default_policy, settings.rules
         )
         models = ModelList(settings.models, keys)
-        chat = refusing(Chat(proxy, intake))
-        self.hot[b"/v1/chat/completions"] = chat
-        self.hot |= dict.fromkeys(map(str.encode, DEEPSEEK_CHAT), chat)
-        self.hot[b"/v1/completions"] = completions = refusing(Completions(proxy, intake))
-        self.hot[b"/v1/responses"] = responses = refusing(Responses(proxy, intake))
-        messages = Messages(proxy, intake)
-        self.hot[b"/v1/messages"] = self.hot[b"/v1/messages?beta=true"] = messages  # the latter from Claude Code
-        explain = AsgiEndpoint(refusing(Explain(proxy, intake)), settings.max_body)
+        messages, count = Messages(proxy, intake), CountTokens(intake)
+        cold: dict[str, Handler] = {"/v1/explain": refusing(Explain(proxy, intake))}
+        for start, own in (("/v1", intake), ("/api/v1", intake.of("openrouter"))):
+            self.hot[f"{start}/chat/completions".encode()] = refusing(Chat(proxy, own), own.surface)
+            self.hot[f"{start}/completions".encode()] = refusing(Completions(proxy, own), own.surface)
+            self.hot[f"{start}/responses".encode()] = refusing(Responses(proxy, own), own.surface)
+            self.hot[f"{start}/messages".encode()] = messages  # Anthropic's words on either
+            cold[f"{start}/messages/count_tokens"] = count
+        self.hot |= dict.fromkeys(map(str.encode, DEEPSEEK_CHAT), self.hot[b"/v1/chat/completions"])
+        posted = cold | {path.decode(): handler for path, handler in self.hot.items()}
+        self.hot |= {path + b"?beta=true": messages for path in self.hot if path.endswith(b"/messages")}  # Claude Code
         return [
-            Route("/v1/chat/completions", AsgiEndpoint(chat, settings.max_body), methods=["POST"]),
-            *(Route(path, AsgiEndpoint(chat, settings.max_body), methods=["POST"]) for path in DEEPSEEK_CHAT),
-            Route("/v1/completions", AsgiEndpoint(completions, settings.max_body), methods=["POST"]),
-            Route("/v1/responses", AsgiEndpoint(responses, settings.max_body), methods=["POST"]),
-            Route("/v1/messages", AsgiEndpoint(messages, settings.max_body), methods=["POST"]),
-            Route("/v1/messages/count_tokens", AsgiEndpoint(CountTokens(intake), settings.max_body), methods=["POST"]),
-            Route("/v1/explain", explain, methods=["POST"]),
+            *(
+                Route(path, AsgiEndpoint(handler, settings.max_body), methods=["POST"])
+                for path, handler in posted.items()
+            ),
             Route("/v1/models", models.list, methods=["GET"]),
             Route("/models", models.list, methods=["GET"]),
             Route("/v1/models/{name:path}", models.one, methods=["GET"]),
@@ -234,9 +234,9 @@ def _complain(task: "asyncio.Task[None]") -> None:
         _log.error("a background task ended: %r", error)
 
 
-async def _client_error(_: HttpRequest, error: Exception) -> Response:
+async def _client_error(request: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, ClientError)
-    return JSONResponse(error.body(), error.status)
+    return _told(request, error)
 
 
 async def _http_error(request: HttpRequest, error: Exception) -> Response:
@@ -244,7 +244,7 @@ async def _http_error(request: HttpRequest, error: Exception) -> Response:
     kind = NotFound if error.status_code == 404 else BadRequest
     hint = _nearest_path(request) if error.status_code == 404 else ""
     told = kind(f"{request.method} {request.url.path}: {error.detail}{hint}", status=error.status_code)
-    return JSONResponse(told.body(), error.status_code, error.headers)
+    return _told(request, told, error.headers)
 
 
 def _nearest_path(request: HttpRequest) -> str:
@@ -254,6 +254,9 @@ def _nearest_path(request: HttpRequest) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-async def _internal_error(_: HttpRequest, __: Exception) -> Response:
-    error = internal_error()  # the server logs what was raised
-    return JSONResponse(error.body(), error.status)
+async def _internal_error(request: HttpRequest, _: Exception) -> Response:
+    return _told(request, internal_error())  # the server logs what was raised
+
+
+def _told(request: HttpRequest, error: ClientError, headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse(error_body(error, surface_of(request.url.path)), error.status, headers)

@@ -93,4 +93,6 @@ def _choice(choice: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
         "logprobs": None,
         "finish_reason": choice.get("finish_reason"),
     }
+    if "native_finish_reason" in choice:
+        told["native_finish_reason"] = choice["native_finish_reason"]
     return told | {name: said[name] for name in _REASONING if said.get(name)}

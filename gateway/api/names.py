@@ -1,6 +1,6 @@
 """Which model and policy a request means: `deepseek/deepseek-v3.2:nitro`, `deepseek-reasoner`, `x-gateway-policy`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gateway.errors import BadRequest, NotFound
@@ -40,14 +40,47 @@ class Names:
             raise NotFound(f"there is no model `{base}`; there is {known}", param="model", code="model_not_found")
         return named._replace(suffix=suffix)
 
+    def known(self, names: Sequence[object]) -> list[Named]:
+        """Those of these names that are a model's. Raises what is wrong with the first where none is."""
+        found: list[Named] = []
+        refusal: NotFound | None = None
+        for name in names:
+            try:
+                found.append(self.model(name))
+            except NotFound as error:
+                refusal = refusal or error
+        if not found and refusal is not None:
+            raise refusal
+        return found
+
+
+def served(models: Sequence[Named], header: str, otherwise: str, policies: PolicySet) -> list[tuple[Named, Policy]]:
+    """These models with their policies, each once, without those whose policy is unknown. Raises what is wrong with the
+    first where all are."""
+    found: list[tuple[Named, Policy]] = []
+    refusal: NotFound | None = None
+    for named in models:
+        try:
+            policy = choose_policy(named.suffix, header, otherwise, policies)
+        except NotFound as error:
+            refusal = refusal or error
+            continue
+        if all(named.model is not other.model or policy is not its for other, its in found):
+            found.append((named, policy))
+    if not found and refusal is not None:
+        raise refusal
+    return found
+
 
 def choose_policy(suffix: str, header: str, otherwise: str, policies: PolicySet) -> Policy:
-    """The suffix wins over the header, and that over whatever holds where the client names none. Raises NotFound."""
-    name = suffix or header or otherwise
-    policy = policies.get(name)
-    if policy is not None:
-        return policy
-    known = ", ".join(sorted(policies))
-    param = "model" if suffix else "x-gateway-policy"
-    hint = " (a variant that OpenRouter sells; not served here)" if name in RESERVED else ""
-    raise NotFound(f"there is no policy `{name}`{hint}; there are {known}", param=param, code="policy_not_found")
+    """The suffix wins over the header, and that over whatever holds where the client names none; of several suffixes
+    (`nitro:floor`) the last. Raises NotFound."""
+    names = suffix.split(":") if suffix else [header or otherwise]
+    for name in names:
+        if name not in policies:
+            known = ", ".join(sorted(policies))
+            param = "model" if suffix else "x-gateway-policy"
+            hint = " (a variant that OpenRouter sells; not served here)" if name in RESERVED else ""
+            message = f"there is no policy `{name}`{hint}; there are {known}"
+            raise NotFound(message, param=param, code="policy_not_found")
+    return policies[names[-1]]

@@ -1,10 +1,14 @@
 """OpenAI's surface: `POST /v1/chat/completions`, `GET /v1/models`."""
 
+from functools import partial
+
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from gateway.api.auth import Keys
+from gateway.api.fallback import OtherModels
 from gateway.api.names import Names
+from gateway.api.refuse import refusing
 from gateway.api.surface import Surface
 from gateway.proxy.inbound import Inbound
 from gateway.proxy.sink import Sink
@@ -18,7 +22,18 @@ class Chat(Surface):
 
     def __call__(self, inbound: Inbound, sink: Sink) -> None:
         request, policy = self._intake.read(inbound)
+        if request.other_models:
+            sink = OtherModels(sink, request.other_models, partial(self._ask, inbound))
         self._proxy.serve(request, policy, sink, inbound.received)
+
+    def _ask(self, inbound: Inbound, place: int, sink: Sink) -> None:
+        """Another model of the request's."""
+
+        def ask(inbound: Inbound, sink: Sink) -> None:
+            request, policy = self._intake.read(inbound, place=place)
+            self._proxy.serve(request, policy, sink, inbound.received)
+
+        refusing(ask, self._intake.surface)(inbound, sink)
 
 
 class ModelList:

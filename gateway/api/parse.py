@@ -1,15 +1,23 @@
 """A chat completion request, parsed once. What routing relies on is checked here; hosts check the rest."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
 from gateway.api.auth import Keys
 from gateway.api.compression import compressed
-from gateway.api.names import Names, choose_policy
+from gateway.api.names import Named, Names, served
+from gateway.api.options import (
+    asked_models,
+    read_cache_options,
+    read_options,
+    refuse_server_tools,
+    text,
+    wants_routing,
+)
 from gateway.api.prefix import prefix_chain, read_prompt
 from gateway.api.provider import Preferences, sent_parameters
 from gateway.config import Facts, Key, Rule, policy_by_rule
@@ -17,10 +25,10 @@ from gateway.errors import BadRequest
 from gateway.policy.load import Policies
 from gateway.proxy.inbound import Inbound
 from gateway.route.fleet import Fleet
-from gateway.types import CacheMode, Policy, Request
+from gateway.route.tokens import Tokens
+from gateway.types import Policy, Request, Surface
 from gateway.upstream.dialects import thinking_asked
 
-_CACHE_MODES = frozenset({"on", "no-store", "refresh"})
 MOST_CHOICES = 16  # `n`: each of them is held in memory, and paid
 _EXPECTED: dict[str, tuple[type, str]] = {  # what routing relies on
     "stream": (bool, "true or false"),
@@ -41,7 +49,7 @@ Translate = Callable[[dict[str, Any]], dict[str, Any]]
 class Intake:
     """Turns inbound requests into the gateway's terms."""
 
-    __slots__ = ("_default", "_fleets", "_keys", "_names", "_policies", "_preferences", "_rules")
+    __slots__ = ("_default", "_fleets", "_keys", "_names", "_policies", "_preferences", "_rules", "surface")
 
     def __init__(
         self,
@@ -51,7 +59,9 @@ class Intake:
         fleets: Mapping[str, Fleet],
         default_policy: str,
         rules: tuple[Rule, ...] = (),
+        surface: Surface = "openai",
     ) -> None:
+        """`surface` is whose wire shape the clients expect."""
         self._keys = keys
         self._names = names
         self._policies = policies
@@ -59,9 +69,15 @@ class Intake:
         self._default = default_policy
         self._rules = rules
         self._preferences = Preferences()
+        self.surface = surface
 
-    def read(self, inbound: Inbound, translate: Translate | None = None) -> tuple[Request, Policy]:
+    def of(self, surface: Surface) -> "Intake":
+        """The same for another surface's clients."""
+        return Intake(self._keys, self._names, self._policies, self._fleets, self._default, self._rules, surface)
+
+    def read(self, inbound: Inbound, translate: Translate | None = None, place: int = 0) -> tuple[Request, Policy]:
         """The request, and the policy that it runs under; `translate` makes a chat completion's body of another API's.
+        Where the client names several models that are served here, `place` is which of them: up to `other_models`.
 
         Raises ClientError.
         """
@@ -70,53 +86,72 @@ class Intake:
         body = _json_object(inbound.body)
         if translate is not None:
             body = translate(body)
-        named = self._names.model(body.get("model"))
         _check(body)
-        thinking = named.thinking or thinking_asked(body)
+        options = read_options(body, headers)
         prompt = read_prompt(body)
-        app = (_text(headers, b"x-title") or _text(headers, b"http-referer"))[:LONGEST_APP]
+        app = _app(headers)[:LONGEST_APP]
         needs = _needs(body)
-        tools, tokens = "tools" in needs, self._fleets[named.model.id].tokens
-        prompt_tokens = tokens.count(prompt.size, tools)
-        facts = Facts(app, key.tenant, tools, prompt_tokens, bool(body.get("stream")))
-        header = _text(headers, b"x-gateway-policy")
-        policy = choose_policy(named.suffix, header, self._unnamed(key, facts), self._policies.current)
+        tools, stream = "tools" in needs, bool(body.get("stream"))
+        models = self._names.known(asked_models(body))
+        facts = Facts(app, key.tenant, tools, self._tokens(models[0]).count(prompt.size, tools), stream)
+        choices = self._served(models, key, facts, headers)
+        named, policy = choices[place]
+        tokens = self._tokens(named)
+        thinking = named.thinking or thinking_asked(body)
+        cache, created = read_cache_options(headers), int(time.time())
         if body["messages"][-1].get("prefix"):
             needs = needs | _continues(body["messages"][-1])
         if (provider := body.get("provider")) is not None:
             policy = self._preferences.applied(policy, provider, named.model.endpoints, self._policies.current)
-            needs = needs | sent_parameters(body) if provider.get("require_parameters") else needs
+            needs |= sent_parameters(body) if provider.get("require_parameters") else _NO_NEEDS
         request = Request(
-            id=new_id(),
+            id=new_id(created),
             body=body,
             model=named.model.id,
             policy=policy.name,
             tenant=key.tenant,
             app=app,
-            stream=facts.stream,
-            include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
+            stream=stream,
+            surface=self.surface,
+            include_usage=self.surface == "openrouter" or bool((body.get("stream_options") or {}).get("include_usage")),
             thinking=thinking,
             max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
-            prompt_tokens=prompt_tokens,
+            prompt_tokens=tokens.count(prompt.size, tools),
             prompt_size=prompt.size,
             prefix=prefix_chain(prompt, thinking, tokens.bytes_per_token[tools]) if policy.affinity == "prefix" else (),
             needs=needs,
-            cache=_cache_mode(headers),
+            cache=cache.mode,
             explain=_explains(headers),
             raw=inbound.body if translate is None else b"",
+            created=created,
+            session=options.session,
+            compress=options.compress,
+            hides_reasoning=options.hides_reasoning,
+            cache_ttl=cache.ttl,
+            tells_routing=wants_routing(headers),
+            other_models=len(choices) - 1,
         )
         if request.compress:
             request = compressed(request, policy, self._fleets[request.model])
         return request, policy
+
+    def _served(
+        self, models: Sequence[Named], key: Key, facts: Facts, headers: Mapping[bytes, bytes]
+    ) -> list[tuple[Named, Policy]]:
+        header = text(headers, b"x-gateway-policy")
+        return served(models, header, self._unnamed(key, facts), self._policies.current)
+
+    def _tokens(self, named: Named) -> Tokens:
+        return self._fleets[named.model.id].tokens
 
     def _unnamed(self, key: Key, facts: Facts) -> str:
         """The policy of a request that names none: by rule, by key, or the default."""
         return (self._rules and policy_by_rule(self._rules, facts)) or key.policy or self._default
 
 
-def new_id() -> str:
+def new_id(created: int) -> str:
     """`gen-<unix time>-<20 hex digits>`, as OpenRouter's clients know it."""
-    return f"gen-{int(time.time())}-{_random.getrandbits(80):020x}"
+    return f"gen-{created}-{_random.getrandbits(80):020x}"
 
 
 def _json_object(raw: bytes) -> dict[str, Any]:
@@ -144,9 +179,9 @@ def _is_deep(body: dict[str, Any]) -> bool:
     return True
 
 
-def _text(headers: Mapping[bytes, bytes], name: bytes) -> str:
-    value = headers.get(name)
-    return value.decode("latin-1").strip() if value else ""
+def _app(headers: Mapping[bytes, bytes]) -> str:
+    """By the name that the app gives itself, else by its address."""
+    return text(headers, b"x-openrouter-title") or text(headers, b"x-title") or text(headers, b"http-referer")
 
 
 def _check(body: dict[str, Any]) -> None:
@@ -178,6 +213,7 @@ def _needs(body: dict[str, Any]) -> frozenset[str]:
         return _NO_NEEDS
     needs = set()
     if body.get("tools"):
+        refuse_server_tools(body["tools"])
         needs.add("tools")
     if body.get("logprobs"):
         needs.add("logprobs")
@@ -194,17 +230,8 @@ def _continues(last: dict[str, Any]) -> frozenset[str]:
     return frozenset({"prefix"})
 
 
-def _cache_mode(headers: Mapping[bytes, bytes]) -> CacheMode:
-    text = _text(headers, b"x-gateway-cache").lower()
-    if not text:
-        return "default"
-    if text not in _CACHE_MODES:
-        raise BadRequest("x-gateway-cache must be on, no-store or refresh", param="x-gateway-cache")
-    return cast(CacheMode, text)
-
-
 def _explains(headers: Mapping[bytes, bytes]) -> bool:
-    text = _text(headers, b"x-gateway-explain").lower()
-    if text not in ("", "on"):
+    said = text(headers, b"x-gateway-explain").lower()
+    if said not in ("", "on"):
         raise BadRequest("x-gateway-explain must be on, or absent", param="x-gateway-explain")
-    return bool(text)
+    return bool(said)

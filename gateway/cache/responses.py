@@ -57,15 +57,25 @@ class ResponseCache:
         return True
 
 
-def fresh(answer: Answer, new_id: str, created: int) -> Json:
-    """The answer as given again: a new id and time, the same token counts, and every cost 0, as nothing was bought."""
+def fresh(answer: Answer, new_id: str, created: int, *, counted: bool = True) -> Json:
+    """The answer as given again: a new id and time, and every cost 0, as nothing was bought; token counts are the same,
+    or, not `counted`, 0 as well."""
     completion = {**answer.completion, "id": new_id, "created": created}
+    completion.pop("openrouter_metadata", None)  # it was about the first time
     usage = completion.get("usage")
-    if usage is not None:
+    if usage is not None and not counted:
+        completion["usage"] = _zero(usage)
+    elif usage is not None:
         costs = {name: value for name, value in usage.items() if "cost" in name and value is not None}
         free = {name: dict.fromkeys(value, 0) if isinstance(value, dict) else 0 for name, value in costs.items()}
         completion["usage"] = {**usage, **free, "cost": 0}
     return completion
+
+
+def _zero(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _zero(part) for name, part in value.items()}
+    return 0 if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def assemble(events: Iterable[Json]) -> Json | None:
@@ -226,19 +236,25 @@ def _add_detail(details: list[Json], found: Json) -> None:
 
 
 def _parts(choice: Json) -> list[Json]:
-    """One choice as the choices of its chunks: role, everything but text, text in pieces, tool calls, end."""
+    """One choice as the choices of its chunks: role, everything but text, text in pieces, tool calls, end.
+
+    In OpenRouter's shape, which a choice's `native_finish_reason` gives away, each of them says all of that.
+    """
     index, message = choice["index"], choice["message"]
     content = message.get("content")
     other: Json = {}
     _keep(other, message, but=("role", "content", "tool_calls"))
-    deltas: list[Json] = [{"role": message.get("role", "assistant"), "content": None if content is None else ""}]
+    first: Json = {"role": message.get("role", "assistant"), "content": None if content is None else ""}
+    each, unended = (first, {"native_finish_reason": None}) if "native_finish_reason" in choice else ({}, {})
+    deltas = [first]
     deltas += [other] if other else []
     deltas += [{"content": piece} for piece in _pieces(content or "")]
     for number, call in enumerate(message.get("tool_calls") or ()):
         deltas += _call_deltas(number, call)
-    end: Json = {"index": index, "delta": {}}
+    end: Json = {"index": index, "delta": each}
     _keep(end, choice, but=("index", "message"))
-    return [{"index": index, "delta": delta, "finish_reason": None} for delta in deltas] + [end]
+    said = [{"index": index, "delta": {**each, **delta}, "finish_reason": None, **unended} for delta in deltas]
+    return [*said, end]
 
 
 def _pieces(text: str) -> list[str]:

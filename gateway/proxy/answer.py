@@ -7,13 +7,15 @@ from typing import Any
 import orjson
 
 from gateway.errors import BadRequest, ClientError, ContextTooLong, NoEndpoint, UpstreamError
+from gateway.proxy import openrouter
 from gateway.proxy.sink import Headers, Sink
 from gateway.route.filters import CONTEXT, room
 from gateway.route.plan import Plan
-from gateway.types import Endpoint, Failure, Request
+from gateway.types import Endpoint, Failure, Request, Surface
 from gateway.upstream import sse
 
 KEEP_ALIVE = b": keep-alive\n\n"
+WAITING: dict[Surface, bytes] = {"openai": KEEP_ALIVE, "openrouter": b": OPENROUTER PROCESSING\n\n"}
 WITHOUT_HINT = 1.0  # seconds to wait after a 429 that does not say how long
 _JSON = (b"content-type", b"application/json")
 _STREAM_HEAD: Headers = [
@@ -28,14 +30,16 @@ def about(request: Request, cache: str, attempts: int, endpoint: str) -> Headers
     return [
         (b"x-generation-id", request.id.encode()),
         (b"x-gateway-attempts", b"%d" % attempts),
-        *_routed(request.policy, cache, endpoint),
+        *_routed(request.policy, cache, endpoint, request.surface),
     ]
 
 
 @lru_cache(maxsize=4096)
-def _routed(policy: str, cache: str, endpoint: str) -> Headers:
+def _routed(policy: str, cache: str, endpoint: str, surface: Surface) -> Headers:
     """All of them are names from configuration."""
     head = [(b"x-gateway-policy", policy.encode()), (b"x-gateway-cache", cache.encode())]
+    if surface == "openrouter" and cache != "off":
+        head.append((b"x-openrouter-cache-status", b"HIT" if cache == "hit" else b"MISS"))
     return [*head, (b"x-gateway-endpoint", endpoint.encode())] if endpoint else head
 
 
@@ -57,19 +61,33 @@ def send_json(sink: Sink, status: int, payload: Any, headers: Headers) -> None:
     sink.end()
 
 
-def send_error(sink: Sink, error: ClientError, headers: Headers) -> None:
-    """An error as a whole response, with Retry-After where waiting helps."""
+def surface_of(path: str) -> Surface:
+    """Whose words the clients of this path read."""
+    return "openrouter" if path.startswith("/api/") else "openai"
+
+
+def error_body(
+    error: ClientError, surface: Surface, request: Request | None = None, plan: Plan | None = None
+) -> dict[str, Any]:
+    return error.body() if surface == "openai" else openrouter.error_body(error, request, plan)
+
+
+def send_error(sink: Sink, error: ClientError, headers: Headers, body: dict[str, Any] | None = None) -> None:
+    """An error as a whole response, with Retry-After where waiting helps; in OpenAI's words without a `body`."""
     if error.retry_after is not None:
         headers = [*headers, (b"retry-after", b"%d" % max(1, round(error.retry_after)))]
-    send_json(sink, error.status, error.body(), headers)
+    send_json(sink, error.status, error.body() if body is None else body, headers)
 
 
-def error_event(request: Request, error: ClientError) -> bytes:
-    """An error after the wire commit: a chunk that SDKs raise on, and never [DONE] after it."""
+def error_event(request: Request, error: ClientError, plan: Plan, endpoint: str) -> bytes:
+    """An error after the wire commit: a chunk that SDKs raise on, and never [DONE] after it. `endpoint` is whose the
+    answer was, if anybody's."""
+    if request.surface == "openrouter":
+        return sse.event(orjson.dumps(openrouter.error_chunk(request, error, plan, endpoint)))
     chunk = {
         "id": request.id,
         "object": "chat.completion.chunk",
-        "created": 0,
+        "created": request.created,
         "model": request.model,
         **error.body(),
         "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
@@ -123,9 +141,10 @@ def _clients_own(failures: Sequence[tuple[str, Failure]]) -> ClientError:
     refusals = [(name, failure) for name, failure in failures if failure.fault in ("malformed", "rejected")]
     message = "; ".join(f"{name}: {failure.message}" for name, failure in refusals)
     last = refusals[-1][1]
+    metadata = {"attempts": [_told(endpoint, failure) for endpoint, failure in failures]}
     if last.param == "context":
-        return ContextTooLong(message)
-    return BadRequest(message, status=last.status, param=last.param, code=last.code)
+        return ContextTooLong(message, metadata=metadata)
+    return BadRequest(message, status=last.status, param=last.param, code=last.code, metadata=metadata)
 
 
 def _nothing_left(request: Request, plan: Plan) -> ClientError:

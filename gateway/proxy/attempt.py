@@ -11,6 +11,7 @@ from gateway.upstream.connection import Sent
 from gateway.upstream.dialects import relays
 from gateway.upstream.hosts import Hosts
 from gateway.upstream.mending import mender
+from gateway.upstream.openrouter import shape_of
 from gateway.upstream.reader import WholeReader
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.toolcalls import ToolCalls
@@ -54,6 +55,7 @@ class Attempt:
         "relay",
         "send",
         "sent_at",
+        "shape",
         "tools",
         "usage",
     )
@@ -72,6 +74,7 @@ class Attempt:
         self.usage = Usage()
         self.cost = 0  # 1e-12 USD
         self.tools: ToolResult = ""
+        self.shape = shape = shape_of(request, send.choice.endpoint, unix)
         calls = ToolCalls() if "tools" in request.needs else None
         mends = mender(request.body)
         self.relay: Callable[[bytes], object] = _nowhere
@@ -79,9 +82,11 @@ class Attempt:
         if request.stream:
             rewrite = not relays(send.choice.endpoint, request)
             choices = request.body.get("n") or 1
-            self.reader = StreamReader(self, unix, rewrite=rewrite, choices=choices, calls=calls, mender=mends)
+            self.reader = StreamReader(
+                self, unix, rewrite=rewrite, choices=choices, shape=shape, calls=calls, mender=mends
+            )
         else:
-            self.reader = WholeReader(self, unix, calls, mends)
+            self.reader = WholeReader(self, unix, shape, calls, mends)
 
     def __repr__(self) -> str:
         return f"<Attempt {self.send.attempt} at {self.send.choice.endpoint.id}>"

@@ -164,9 +164,12 @@ class Proxy:
 
     def _replay(self, request: Request, sink: Sink, received: float, hit: Answer) -> None:
         """Answers from the response cache: a new id, cost 0, in the mode that was asked for."""
-        whole = fresh(hit, request.id, int(self.unix()))
+        openai = request.surface == "openai"
+        whole = fresh(hit, request.id, int(self.unix()), counted=openai)
         stream = b"".join(replay(whole, request.include_usage)) if request.stream else b""
         head = answer.about(request, "hit", 0, hit.endpoint)
+        if not openai:
+            head.append((b"x-openrouter-cache-age", b"%d" % max(0, int(self.unix() - hit.at))))
         Journal(self, request, None, received, "hit").unattempted("cached", 200)
         if request.stream:
             sink.start(200, answer.stream_head(head))
@@ -183,7 +186,8 @@ def _telling(request: Request, sink: Sink) -> Iterator[None]:
         yield
     except Exception:
         _log.exception("request %s failed inside the gateway", request.id)
-        answer.send_error(sink, answer.internal_error(), [])
+        error = answer.internal_error()
+        answer.send_error(sink, error, [], answer.error_body(error, request.surface, request))
 
 
 def _cache_ttl(request: Request, policy: Policy) -> float:
@@ -191,5 +195,5 @@ def _cache_ttl(request: Request, policy: Policy) -> float:
     if request.cache == "no-store":
         return 0.0
     if request.cache in ("on", "refresh"):
-        return policy.cache.ttl or DEFAULT_TTL
-    return policy.cache.ttl
+        return request.cache_ttl or policy.cache.ttl or DEFAULT_TTL
+    return policy.cache.ttl and (request.cache_ttl or policy.cache.ttl)

@@ -1,15 +1,16 @@
 """The answer to one client, on its way into the sink: its head once, then bytes, then an end, good or loud."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.errors import ClientError
-from gateway.proxy import answer
+from gateway.proxy import answer, openrouter
 from gateway.proxy.keeper import Keeper
 from gateway.proxy.sink import Headers, Sink
 from gateway.route.plan import Plan
 from gateway.route.told import briefly
 from gateway.types import CacheResult, Request
+from gateway.upstream.stream import NOTHING
 
 
 class Reply:
@@ -36,7 +37,7 @@ class Reply:
     def keep_alive(self) -> None:
         if not self.started:
             self._start()
-        self.sink.write(answer.KEEP_ALIVE)
+        self.sink.write(answer.WAITING[self._request.surface])
 
     def commit(self, endpoint: str) -> Callable[[bytes], None]:
         """The answer is this endpoint's. Returns who takes its bytes. A whole one has its head at its end."""
@@ -55,17 +56,24 @@ class Reply:
             self._keeper.stream(tail, self.endpoint)
 
     def whole(self, payload: dict[str, Any]) -> None:
-        answer.send_json(self.sink, 200, payload, self._about())
+        answer.send_json(self.sink, 200, {**payload, **self.routing()}, self._about())
         if self._keeper is not None:
             self._keeper.whole(payload, self.endpoint)
+
+    def routing(self) -> Mapping[str, Any]:
+        """What the answer says about where it went, if the client wants to know."""
+        if not self._request.tells_routing:
+            return NOTHING
+        return {"openrouter_metadata": openrouter.routing(self._request, self._plan, self.endpoint, self.attempts)}
 
     def fail(self, error: ClientError) -> None:
         """An error: as a response, or as an event once a stream has begun."""
         if self.started:
-            self.sink.write(answer.error_event(self._request, error))
+            self.sink.write(answer.error_event(self._request, error, self._plan, self.endpoint))
             self.sink.end()
         else:
-            answer.send_error(self.sink, error, self._about())
+            body = answer.error_body(error, self._request.surface, self._request, self._plan)
+            answer.send_error(self.sink, error, self._about(), body)
 
     def _start(self) -> None:
         self.started = True

@@ -19,9 +19,7 @@ from gateway.route import signals as core
 from gateway.route.exchange import Exchange
 from gateway.route.plan import Plan
 from gateway.types import PICO, HedgeResult, OutcomeName, Request
-from gateway.upstream import shape
 from gateway.upstream.stream import StreamReader
-from gateway.upstream.usage import usage_object
 
 if TYPE_CHECKING:
     from gateway.proxy.proxy import Proxy
@@ -180,13 +178,13 @@ class Serving:
     def _complete(self, _: core.Complete) -> None:
         attempt = self._answering
         assert attempt is not None
-        usage = usage_object(attempt.usage, attempt.cost)
+        usage = attempt.shape.usage(attempt.usage, attempt.cost)
         reader = attempt.reader
         if isinstance(reader, StreamReader):
-            self._reply.finish(reader.tail(usage, self._request.include_usage))
+            self._reply.finish(reader.tail(usage, self._request.include_usage, self._reply.routing()))
             attempt.let_go(self._proxy.wheel)
         else:
-            self._reply.whole(shape.completion(reader.completion, usage))
+            self._reply.whole(attempt.shape.completion(reader.completion, usage))
 
     def _break(self, command: core.Break) -> None:
         self._reply.fail(answer.broke(self._reply.endpoint, command.failure))

@@ -13,7 +13,7 @@ from typing import Any, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway.errors import TooLarge
-from gateway.proxy.answer import send_error
+from gateway.proxy.answer import error_body, send_error, surface_of
 from gateway.proxy.inbound import Handler, Inbound, promised
 from gateway.proxy.sink import Headers, Source
 
@@ -256,4 +256,5 @@ class HotProtocol(HttpToolsProtocol):
         """The body is too large: answered at once, and what still comes of it is thrown away."""
         sink.keep_alive = False
         sink.body = []
-        send_error(sink, TooLarge(self._max_body), [])
+        error = TooLarge(self._max_body)
+        send_error(sink, error, [], error_body(error, surface_of(self.url.decode("latin-1"))))

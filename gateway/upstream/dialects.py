@@ -18,11 +18,13 @@ from gateway.types.endpoint import ThinkingSwitch
 from gateway.upstream.splice import spliced
 
 _DEFAULT_EFFORT = "medium"
+_NEAREST = {"max": "high", "xhigh": "high", "minimal": "low"}  # efforts that hosts of this model do not know
 _THINKING_FIELDS = frozenset({"enable_thinking", "include_reasoning", "reasoning", "reasoning_effort", "thinking"})
 _ASKS_THINKING = _THINKING_FIELDS | {"chat_template_kwargs"}
 _TEMPLATE_SWITCHES = frozenset({"thinking", "enable_thinking"})  # inside chat_template_kwargs
 _GATEWAY_FIELDS = frozenset(
     {"metadata", "models", "plugins", "preset", "provider", "route", "session_id", "trace", "transforms", "usage"}
+    | {"debug", "service_tier"}
 )
 _STREAMED = frozenset({"stream", "stream_options"})
 _NOT_AS_SENT = _ASKS_THINKING | _GATEWAY_FIELDS | {"max_completion_tokens"}
@@ -121,7 +123,7 @@ def relays(endpoint: Endpoint, request: Request) -> bool:
     """Whether the host's streamed chunks already are what this client expects, so that bytes may pass unchanged."""
     dialect = endpoint.dialect
     readable = not request.thinking or dialect.reasoning_field == "reasoning_content"
-    return request.surface == "openai" and readable and not dialect.null_usage
+    return request.surface == "openai" and readable and not dialect.null_usage and not request.hides_reasoning
 
 
 def _model(request: Request, endpoint: Endpoint) -> str | None:
@@ -146,6 +148,7 @@ def _switch_thinking(body: dict[str, Any], request: Request, endpoint: Endpoint)
 
 def _on_patch(switch: ThinkingSwitch, body: Mapping[str, Any]) -> Mapping[str, Any]:
     effort = _effort(body)
+    effort = _NEAREST.get(effort or "", effort)
     if effort in (None, "none"):
         return PATCHES[switch].on
     if switch == "reasoning_effort":

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import orjson
 
 from gateway.types import Failure, Fault, RepairKind, Usage
-from gateway.upstream import shape
 from gateway.upstream.mending import Mender, Repairs
+from gateway.upstream.shape import OPENAI, Shape, is_sound, says_something
 from gateway.upstream.toolcalls import ToolCalls
 from gateway.upstream.usage import read_usage
 from gateway.upstream.verdict import finish, in_band, judge, shown
@@ -47,6 +47,7 @@ class Reader:
         "_mender",
         "_now",
         "_over",
+        "_shape",
         "_size",
         "calls",
         "finish_reason",
@@ -55,10 +56,16 @@ class Reader:
     )
 
     def __init__(
-        self, listener: Listener, now: float, calls: ToolCalls | None = None, mender: Mender | None = None
+        self,
+        listener: Listener,
+        now: float,
+        shape: Shape = OPENAI,
+        calls: ToolCalls | None = None,
+        mender: Mender | None = None,
     ) -> None:
-        """`now` in unix time; `calls` takes the host's tool calls as they came, where somebody wants to know, before
-        the `mender` mends them."""
+        """`now` in unix time; `shape` is the clients'; `calls` takes the host's tool calls as they came, where somebody
+        wants to know, before the `mender` mends them."""
+        self._shape = shape
         self.calls = calls
         self._mender = mender
         self._listener = listener
@@ -151,9 +158,14 @@ class WholeReader(Reader):
     __slots__ = ("completion",)
 
     def __init__(
-        self, listener: Listener, now: float, calls: ToolCalls | None = None, mender: Mender | None = None
+        self,
+        listener: Listener,
+        now: float,
+        shape: Shape = OPENAI,
+        calls: ToolCalls | None = None,
+        mender: Mender | None = None,
     ) -> None:
-        super().__init__(listener, now, calls, mender)
+        super().__init__(listener, now, shape, calls, mender)
         self.completion: dict[str, Any] = {}
 
     def estimated_output(self) -> int:
@@ -172,7 +184,7 @@ class WholeReader(Reader):
             self._fail(Failure("garbage", "the host's answer is not a JSON object"))
         elif failure := in_band(payload):
             self._fail(failure)
-        elif not shape.is_sound(payload, "message"):
+        elif not is_sound(payload, "message"):
             self._fail(Failure("garbage", "the host's answer has choices that are not a completion's"))
         else:
             self._check(payload)
@@ -190,8 +202,9 @@ class WholeReader(Reader):
             reason = self._clean(choice.get("finish_reason"))
             if reason is None:
                 return
-            choice["finish_reason"] = self.finish_reason = reason
-        if self.finish_reason == "stop" and not any(shape.says_something(choice.get("message")) for choice in choices):
+            self._shape.end(choice, reason)
+            self.finish_reason = reason
+        if self.finish_reason == "stop" and not any(says_something(choice.get("message")) for choice in choices):
             self._fail(Failure("empty", "the host's answer is empty"))
             return
         self.completion = payload

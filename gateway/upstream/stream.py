@@ -7,20 +7,22 @@ the host's shape is not the clients'. The finish chunk is held until usage is kn
 failure may come in any phase; whether it can be hidden is for the exchange to decide.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 
 from gateway.types import Failure
-from gateway.upstream import shape, sse
+from gateway.upstream import sse
 from gateway.upstream.dsml import is_suspect
 from gateway.upstream.mending import Mender, has_calls
 from gateway.upstream.reader import Listener, Reader, parsed
+from gateway.upstream.shape import OPENAI, Shape, is_sound, says_something
 from gateway.upstream.toolcalls import ToolCalls
 from gateway.upstream.usage import read_usage
 from gateway.upstream.verdict import finish, in_band
 
+NOTHING: Mapping[str, Any] = {}
 LARGEST_START = 1024 * 1024  # bytes of events before the first token
 _MARKS = (b'"finish_reason":"', b"[DONE]", b'"error"', b'"finish_reason": "')
 _DELTA = b'"delta"'  # once in a chunk of one choice; inside a JSON string its quotes would be escaped
@@ -42,10 +44,11 @@ class StreamReader(Reader):
         *,
         rewrite: bool,
         choices: int = 1,
+        shape: Shape = OPENAI,
         calls: ToolCalls | None = None,
         mender: Mender | None = None,
     ) -> None:
-        super().__init__(listener, now, calls, mender)
+        super().__init__(listener, now, shape, calls, mender)
         self._rewrite = rewrite
         self._choices = choices
         self._splitter = sse.Splitter()
@@ -59,14 +62,15 @@ class StreamReader(Reader):
     def finished(self) -> bool:
         return len(self._ended_choices) >= self._choices
 
-    def tail(self, usage: dict[str, Any], include_usage: bool) -> bytes:
-        """The end of the stream for the client: finish chunks with usage (or a chunk of its own for it), and [DONE]."""
+    def tail(self, usage: dict[str, Any], include_usage: bool, more: Mapping[str, Any] = NOTHING) -> bytes:
+        """The end of the stream for the client: finish chunks with usage (or a chunk of its own for it), and [DONE];
+        `more` is added to the last chunk."""
         out = self._ends[:-1]
         last = self._ends[-1]
         if include_usage:
-            out += [last, {**last, "choices": [], "usage": usage}]
+            out += [last, {**last, "choices": [], "usage": usage, **more}]
         else:
-            out.append({**last, "usage": usage})
+            out.append({**last, "usage": usage, **more})
         return b"".join(map(sse.event, (*map(orjson.dumps, out), sse.DONE)))
 
     def estimated_output(self) -> int:
@@ -196,16 +200,21 @@ class StreamReader(Reader):
             self._take_ends(payload, ended)
         elif payload.get("choices") or not self._ends:
             self._events += raw.count(_DELTA)
-            self._listener.on_chunk(sse.event(orjson.dumps(shape.chunk(payload))) if self._rewrite or mended else raw)
+            self._listener.on_chunk(
+                sse.event(orjson.dumps(self._shape.chunk(payload))) if self._rewrite or mended else raw
+            )
         if self._ends and used.source == "host":  # before the end it would be a running count
             self.usage = used
+
+    def _shaped(self, payload: dict[str, Any]) -> bytes:
+        return sse.event(orjson.dumps(self._shape.chunk(payload)))
 
     def _say_before(self, payload: dict[str, Any]) -> None:
         """What a mended finish chunk says goes out in a chunk of its own: it is held, and some clients read its end
         only."""
         said = {**payload, "choices": [{**choice, "finish_reason": None} for choice in payload["choices"]]}
         said.pop("usage", None)
-        self._listener.on_chunk(sse.event(orjson.dumps(shape.chunk(said))))
+        self._listener.on_chunk(self._shaped(said))
         for choice in payload["choices"]:
             choice["delta"] = {}
 
@@ -215,12 +224,13 @@ class StreamReader(Reader):
             reason = self._clean(choice["finish_reason"])
             if reason is None:
                 return
-            choice["finish_reason"] = self.finish_reason = reason
+            self._shape.end(choice, reason)
+            self.finish_reason = reason
         indexes = {choice.get("index", 0) for choice in ended}
         if not indexes <= self._ended_choices:
             self._ended_choices |= indexes
             payload.pop("usage", None)
-            self._ends.append(shape.chunk(payload))
+            self._ends.append(self._shape.chunk(payload))
 
     def _payload(self, data: bytes) -> dict[str, Any] | None:
         """The event's JSON; None when the stream is over, by [DONE] or by a failure."""
@@ -232,7 +242,7 @@ class StreamReader(Reader):
             self._fail(Failure("garbage", "an event of the host's stream is not a JSON object"))
         elif failure := in_band(payload):
             self._fail(failure)
-        elif not shape.is_sound(payload, "delta"):
+        elif not is_sound(payload, "delta"):
             self._fail(Failure("garbage", "an event of the host's stream has choices that are not a chunk's"))
         else:
             return payload
@@ -269,6 +279,6 @@ def _ended(payload: dict[str, Any]) -> list[dict[str, Any]]:
 def _is_answer(payload: dict[str, Any]) -> bool:
     """Whether an event holds the first token, or an end that needs none (`length`, `content_filter`)."""
     return any(
-        shape.says_something(choice.get("delta")) or finish(choice.get("finish_reason")) not in (None, "stop")
+        says_something(choice.get("delta")) or finish(choice.get("finish_reason")) not in (None, "stop")
         for choice in payload.get("choices") or ()
     )

@@ -15,6 +15,7 @@ from gateway.cache.key import PREFIX
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
 from gateway.state.store import GET_WITHIN
+from tests.api.openrouter import ask, chunks_of, whole
 from tests.proxy.routed import DONE, ROLE, WORD, Routed, chunk, content, data, payloads, rows, says, until
 from tests.support.gateway import Running, write_policy
 from tests.support.host import ScriptedHost, answers, chunks, completion, streams, usage
@@ -235,3 +236,35 @@ async def test_a_client_that_leaves_while_the_store_is_asked(held: Any, routed: 
         await until(lambda: len(rows(running)) == 1)
         assert (rows(running)[0].outcome, rows(running)[0].cache) == ("cancelled", "miss")
         held.release()
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("second", [True, False])
+async def test_openrouters_clients_get_it_again_in_their_shape(
+    first: bool, second: bool, store: str, routed: Routed
+) -> None:
+    said = {"reasoning": "Hm", "used": USED}
+    script = streams(chunks("Hello world", **said)) if first else answers(200, completion("Hello world", **said))
+    on = {"x-openrouter-cache": "true", "x-openrouter-cache-ttl": "60", "x-openrouter-metadata": "enabled"}
+    async with ScriptedHost([script, answers(200, completion("Other"))]) as host, routed(host, store=store) as running:
+        await connected(running)
+        miss = await ask(running, stream=first, headers=on)
+        assert miss.headers["x-openrouter-cache-status"] == "MISS"
+        assert "openrouter_metadata" in miss.text
+        await stored(store)
+        hit = await ask(running, stream=second, headers=on)
+        assert hit.headers["x-openrouter-cache-status"] == "HIT"
+        assert int(hit.headers["x-openrouter-cache-age"]) >= 0
+        assert "openrouter_metadata" not in hit.text
+        found = chunks_of(hit) if second else [whole(hit)]
+        used = found[-1]["usage"]
+        assert {used["prompt_tokens"], used["total_tokens"], used["cost"], *used["cost_details"].values()} == {0}
+        assert {one["provider"] for one in found} == {"vLLM"}
+        assert text_of(hit, second) == "Hello world"
+        (end,) = [one for part in found for one in part["choices"] if one["finish_reason"]]
+        assert (end["finish_reason"], end["native_finish_reason"]) == ("stop", "stop")
+        reasons = [choice.get("delta", choice.get("message")) for part in found for choice in part["choices"]]
+        assert [one["reasoning"] for one in reasons if one.get("reasoning")] == ["Hm"]
+        assert [one["reasoning_details"][0]["text"] for one in reasons if one.get("reasoning_details")] == ["Hm"]
+        other = await running.chat(headers=ON, reasoning=None)
+        assert other.headers["x-gateway-cache"] == "miss", "another surface's answer has another shape"

@@ -55,7 +55,11 @@ class Server:
         return b"".join(message.get("body", b"") for message in self.sent)
 
     async def call(self, handler: Callable[[Inbound, Sink], None], max_body: int = 100) -> None:
-        scope: dict[str, Any] = {"type": "http", "headers": [(b"a", b"1"), (b"a", b"2")]}
+        scope: dict[str, Any] = {
+            "type": "http",
+            "path": "/v1/chat/completions",
+            "headers": [(b"a", b"1"), (b"a", b"2")],
+        }
         async with asyncio.timeout(10):
             await Endpoint(handler, max_body)(scope, self.receive, self.send)
 

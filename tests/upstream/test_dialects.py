@@ -152,6 +152,14 @@ def test_contradictions_and_wrong_types_are_the_clients_fault(body: dict[str, An
     assert caught.value.param == param
 
 
+@pytest.mark.parametrize(
+    ("asked_for", "sent_on"), [("max", "high"), ("xhigh", "high"), ("minimal", "low"), ("low", "low")]
+)
+def test_an_effort_that_hosts_do_not_know_is_the_nearest_one(asked_for: str, sent_on: str) -> None:
+    asked = request({"reasoning_effort": asked_for}, thinking=True)
+    assert extras(asked, endpoint("reasoning_effort")) == {"reasoning_effort": sent_on}
+
+
 @pytest.mark.parametrize("body", [{"reasoning": {"effort": "high"}}, {"reasoning_effort": "high"}], ids=str)
 def test_effort_is_kept_where_the_switch_has_one(body: dict[str, Any]) -> None:
     asked = request(body, thinking=True)

@@ -5,41 +5,42 @@ from typing import Any
 import pytest
 
 from gateway.upstream import shape
+from gateway.upstream.shape import OPENAI
 
 
 def test_reasoning_gets_the_name_that_clients_read() -> None:
-    assert shape.chunk({"choices": [{"delta": {"reasoning": "Hm"}}]}) == {
+    assert OPENAI.chunk({"choices": [{"delta": {"reasoning": "Hm"}}]}) == {
         "choices": [{"delta": {"reasoning_content": "Hm"}}]
     }
 
 
 def test_reasoning_under_both_names_is_kept_once() -> None:
     delta = {"reasoning": "Hm", "reasoning_content": "Hm"}
-    assert shape.chunk({"choices": [{"delta": delta}]})["choices"][0]["delta"] == {"reasoning_content": "Hm"}
+    assert OPENAI.chunk({"choices": [{"delta": delta}]})["choices"][0]["delta"] == {"reasoning_content": "Hm"}
 
 
 @pytest.mark.parametrize("key", ["tool_calls", "audio", "function_call", "annotations", "reasoning_details"])
 @pytest.mark.parametrize("nothing", [None, []])
 def test_keys_that_clients_refuse_as_null_are_absent(key: str, nothing: Any) -> None:
-    assert shape.chunk({"choices": [{"delta": {"content": "a", key: nothing}}]}) == {
+    assert OPENAI.chunk({"choices": [{"delta": {"content": "a", key: nothing}}]}) == {
         "choices": [{"delta": {"content": "a"}}]
     }
 
 
 def test_null_usage_and_fingerprint_leave_a_chunk() -> None:
-    assert shape.chunk({"choices": [], "usage": None, "system_fingerprint": None}) == {"choices": []}
-    assert shape.chunk({"choices": [], "system_fingerprint": "fp"}) == {"choices": [], "system_fingerprint": "fp"}
+    assert OPENAI.chunk({"choices": [], "usage": None, "system_fingerprint": None}) == {"choices": []}
+    assert OPENAI.chunk({"choices": [], "system_fingerprint": "fp"}) == {"choices": [], "system_fingerprint": "fp"}
 
 
 def test_unknown_fields_stay() -> None:
     payload = {"choices": [{"delta": {"content": "a"}, "matched_stop": 1}], "prompt_logprobs": None}
-    assert shape.chunk(dict(payload)) == payload
+    assert OPENAI.chunk(dict(payload)) == payload
 
 
 def test_a_whole_answer_has_a_fingerprint_key_and_our_usage() -> None:
     message = {"role": "assistant", "content": "a", "audio": None, "tool_calls": None, "reasoning": None}
     payload = {"choices": [{"message": message}], "usage": None}
-    assert shape.completion(payload, {"cost": 0.5}) == {
+    assert OPENAI.completion(payload, {"cost": 0.5}) == {
         "choices": [{"message": {"role": "assistant", "content": "a", "reasoning_content": None}}],
         "usage": {"cost": 0.5},
         "system_fingerprint": None,

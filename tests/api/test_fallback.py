@@ -1,0 +1,84 @@
+"""`models`: where a model's answer is an error, the next one is asked."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.api.openrouter import CHAT, ask, broken, chunks_of, told, whole
+from tests.proxy.routed import ROLE, WORD, Routed, outcomes, rows, says, stalls
+from tests.support.gateway import write_policy
+from tests.support.host import Out, Received, ScriptedHost, answers, chunks, completion, streams
+
+PATHS = pytest.mark.parametrize("path", [CHAT, "/v1/chat/completions"])
+STREAM = pytest.mark.parametrize("stream", [True, False])
+MODELS = ["deepseek-v3.2:first", "deepseek-v3.2:second"]
+
+
+@pytest.fixture(autouse=True)
+def policies(tmp_path: Path) -> None:
+    write_policy(tmp_path / "policies", "first", require={"only": ["a/fp8"]})
+    write_policy(tmp_path / "policies", "second", require={"only": ["b/fp8"]}, keepalive="50ms")
+
+
+@PATHS
+@STREAM
+@pytest.mark.parametrize("failing", [answers(503, {}), answers(400, {"error": {"message": "messages: wrong"}})])
+async def test_any_error_asks_the_next_model(failing: Any, stream: bool, path: str, routed: Routed) -> None:
+    good = streams(chunks("Hello")) if stream else answers(200, completion("Hello"))
+    async with ScriptedHost(failing) as first, ScriptedHost(good) as second, routed(first, second) as running:
+        response = await ask(running, path, stream=stream, model=None, models=MODELS)
+        assert response.status_code == 200
+        assert response.headers["x-gateway-policy"] == "second"
+        assert "Hello" in response.text
+        assert [endpoint for endpoint, _ in outcomes(running)] == ["a/fp8", "b/fp8"]
+        assert response.headers["x-generation-id"] == rows(running)[-1].exchange
+
+
+async def test_the_last_models_error_is_told(routed: Routed) -> None:
+    slow, down = answers(429, {"error": {"message": "slow"}}), answers(503, {"error": {"message": "down"}})
+    async with ScriptedHost(slow) as first, ScriptedHost(down) as second, routed(first, second) as running:
+        error = told(await ask(running, model=MODELS[0], models=[MODELS[1], MODELS[0], "gpt-4"]), 503)
+        assert error["metadata"]["raw"] == "down"
+        assert error["availability"]["requested_models"] == [MODELS[0], MODELS[1], MODELS[0], "gpt-4"]
+        assert (len(first.requests), len(second.requests)) == (1, 1), "each is asked once"
+
+
+async def test_a_model_without_an_endpoint_is_passed_over(routed: Routed) -> None:
+    async with (
+        ScriptedHost([]) as first,
+        ScriptedHost(answers(200, completion("Hello"))) as second,
+        routed(first, second) as running,
+    ):
+        assert whole(await ask(running, model=None, models=MODELS, provider={"ignore": ["a/fp8"]}))
+
+
+async def test_a_model_that_answers_is_the_only_one(routed: Routed) -> None:
+    async with (
+        ScriptedHost(streams(chunks("Hello"))) as first,
+        ScriptedHost([]) as second,
+        routed(first, second) as run,
+    ):
+        chunks_of(await ask(run, stream=True, model=None, models=MODELS))
+
+
+async def test_a_stream_that_has_begun_stays_with_its_model(routed: Routed) -> None:
+    cut = says(ROLE, WORD, then="cut")
+    async with ScriptedHost(cut) as first, ScriptedHost([]) as second, routed(first, second) as running:
+        broken(await ask(running, stream=True, model=None, models=MODELS))
+
+
+async def test_a_client_that_leaves_ends_the_last_one(routed: Routed) -> None:
+    asked = asyncio.Event()
+
+    async def silent(request: Received, out: Out) -> None:
+        asked.set()
+        await stalls(request, out)
+
+    async with ScriptedHost(answers(503, {})) as first, ScriptedHost(silent) as second, routed(first, second) as run:
+        waiting = asyncio.create_task(ask(run, model=None, models=MODELS))
+        await asked.wait()
+        waiting.cancel()
+        await second.until(lambda: second.gone == 1)
+        await second.until(lambda: [outcome for _, outcome in outcomes(run)] == ["server", "cancelled"])
