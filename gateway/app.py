@@ -20,13 +20,18 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from gateway.api.account import Account
 from gateway.api.anthropic import CountTokens, Messages
 from gateway.api.auth import Keys
 from gateway.api.completions import Completions
 from gateway.api.explain import Explain
+from gateway.api.generation import Generations
 from gateway.api.health import Health
+from gateway.api.listing import Listing
+from gateway.api.models import VERSION, ModelList
 from gateway.api.names import Names
-from gateway.api.openai import Chat, ModelList
+from gateway.api.openai import DEEPSEEK_CHAT, Chat
+from gateway.api.openapi import Document
 from gateway.api.parse import Intake
 from gateway.api.refuse import refusing
 from gateway.api.responses import Responses
@@ -36,7 +41,7 @@ from gateway.config import Settings, usable
 from gateway.errors import BadRequest, ClientError, NotFound
 from gateway.page.page import Page
 from gateway.policy.load import Policies
-from gateway.proxy.answer import error_body, internal_error, surface_of
+from gateway.proxy.answer import internal_error, refusal
 from gateway.proxy.books import Books
 from gateway.proxy.inbound import Handler
 from gateway.proxy.proxy import Proxy
@@ -49,6 +54,7 @@ from gateway.server.protocol import HOT, MAX_BODY
 from gateway.state.folder import StateFolder
 from gateway.state.gossip import Gossip
 from gateway.state.store import GET_WITHIN, Store
+from gateway.telemetry.archive import Archive
 from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 from gateway.telemetry.recorder import Recorder
@@ -59,7 +65,6 @@ from gateway.upstream.litellm_adapter import Adapted, load
 from gateway.upstream.transport import Transport
 
 FLUSH_EVERY = 0.25  # seconds
-DEEPSEEK_CHAT = ("/chat/completions", "/beta/chat/completions")  # its base URL has no version
 LAST_SHIPMENT = 5.0  # seconds; rows that are not shipped by then wait on disk
 ALIKE = 0.75  # how much of an unknown path a known one must share to be suggested
 
@@ -79,6 +84,8 @@ class Worker:
         self.metrics = Metrics(folder.metrics)
         self.ledger = Ledger(folder.ledger, self.metrics.ledger_error)
         self.shipper = Shipper(folder.ledger, store_url, self.metrics.store_up)
+        self.ledger_folder = folder.ledger
+        self.archive = Archive(store_url)
         self.gossip = Gossip(self.fleets, store_url, monotonic)
         self.recorder = Recorder(settings.record) if settings.record else None
         self.transport = Transport()
@@ -106,7 +113,6 @@ class Worker:
         intake = Intake(
             keys, Names(settings.models), self.policies, self.fleets, settings.default_policy, settings.rules
         )
-        models = ModelList(settings.models, keys)
         messages, count = Messages(proxy, intake), CountTokens(intake)
         cold: dict[str, Handler] = {"/v1/explain": refusing(Explain(proxy, intake))}
         for start, own in (("/v1", intake), ("/api/v1", intake.of("openrouter"))):
@@ -123,9 +129,11 @@ class Worker:
                 Route(path, AsgiEndpoint(handler, settings.max_body), methods=["POST"])
                 for path, handler in posted.items()
             ),
-            Route("/v1/models", models.list, methods=["GET"]),
-            Route("/models", models.list, methods=["GET"]),
-            Route("/v1/models/{name:path}", models.one, methods=["GET"]),
+            *ModelList(settings.models, keys).routes(),
+            *Document(settings.models).routes(),
+            *Listing(settings.models, self.fleets, keys, self.archive).routes(),
+            *Generations(settings.models, self.ledger_folder, self.archive, keys).routes(),
+            *Account(settings.models, self.archive, keys).routes(),
             Route("/health/live", self.health.live, methods=["GET"]),
             Route("/health/ready", self.health.ready, methods=["GET"]),
             Route("/metrics", self._exposition, methods=["GET"]),
@@ -164,6 +172,7 @@ class Worker:
                 await self.shipper.ship()
         self.shipper.close()
         self.gossip.close()
+        self.archive.close()
         await self.store.close()
 
     def _located(self) -> dict[str, Destination]:
@@ -259,4 +268,5 @@ async def _internal_error(request: HttpRequest, _: Exception) -> Response:
 
 
 def _told(request: HttpRequest, error: ClientError, headers: Mapping[str, str] | None = None) -> Response:
-    return JSONResponse(error_body(error, surface_of(request.url.path)), error.status, headers)
+    body = refusal(error, request.url.path, to_anthropic=VERSION in request.headers)
+    return JSONResponse(body, error.status, headers)

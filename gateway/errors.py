@@ -9,6 +9,7 @@
         ├── NotFound          404  not_found_error: route, model or policy
         ├── TooLarge          413  request body over the limit
         ├── NoEndpoint        404 | 503  nothing is left after the filters
+        ├── StoreAway         503  only the store knows the answer, and it cannot be reached
         └── UpstreamError     429 | 502 | 503 | 504 | the host's own status: every attempt failed
 
 Faults of one attempt are values (`types.Failure`), not exceptions: the core decides on them.
@@ -94,6 +95,14 @@ class TooLarge(ClientError):
 class NoEndpoint(ClientError):
     status = 503
     code = "no_endpoint"
+
+
+class StoreAway(ClientError):
+    status = 503
+    code = "store_away"
+
+    def __init__(self, consequence: str) -> None:
+        super().__init__(f"{consequence}: the gateway's store cannot be reached")
 
 
 class UpstreamError(ClientError):

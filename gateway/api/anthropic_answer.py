@@ -10,23 +10,13 @@ from typing import Any
 import orjson
 
 from gateway.api.anthropic_blocks import Blocks, Json, event
+from gateway.proxy import anthropic
 from gateway.types import Request
 from gateway.upstream import shape
 from gateway.upstream.usage import read_usage
 
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 _STOPPED_BY = ("stop_reason", "matched_stop")  # where vLLM and SGLang tell the stop sequence that they met
-_ERROR_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    503: "overloaded_error",
-    504: "timeout_error",
-}
 _PING = event("ping")
 
 
@@ -57,13 +47,13 @@ class Answer:
         return message | self._stop(choice, called)
 
     def error(self, status: int, error: Json) -> Json:
-        return {"type": "error", "error": _error(status, error["error"]), "request_id": self.request_id}
+        return anthropic.error_body(status, error["error"], self.request_id)
 
     def chunk(self, chunk: Json) -> bytes:
         """Raises ValueError for a chunk that is none."""
         if error := chunk.get("error"):
             status = error.get("code")
-            said = _error(status if isinstance(status, int) else 500, error)
+            said = anthropic.error(status if isinstance(status, int) else 500, error)
             return event("error", error=said, request_id=self.request_id)
         if not shape.is_sound(chunk, "delta"):
             raise ValueError("an event whose choices are not a chunk's")
@@ -155,13 +145,3 @@ def _usage(said: Json | None) -> Json:
         "output_tokens_details": {"thinking_tokens": used.reasoning},
     }
     return usage | {"cost": said["cost"]} if said and "cost" in said else usage
-
-
-def _error(status: int, said: Json) -> Json:
-    """Agents shorten their conversation when they read that the prompt is too long, in these words."""
-    message = str(said.get("message"))
-    if "context_length_exceeded" in (said.get("code"), said.get("error_code")):
-        message = f"prompt is too long: {message}"
-    kind = _ERROR_TYPES.get(status) or ("invalid_request_error" if status < 500 else "api_error")
-    error: Json = {"type": kind, "message": message}
-    return error | {"metadata": said["metadata"]} if said.get("metadata") else error

@@ -1,18 +1,14 @@
-"""OpenAI's surface: `POST /v1/chat/completions`, `GET /v1/models`."""
+"""OpenAI's surface: `POST /v1/chat/completions`, and the same where DeepSeek's clients look for it."""
 
 from functools import partial
 
-from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse, Response
-
-from gateway.api.auth import Keys
 from gateway.api.fallback import OtherModels
-from gateway.api.names import Names
 from gateway.api.refuse import refusing
 from gateway.api.surface import Surface
 from gateway.proxy.inbound import Inbound
 from gateway.proxy.sink import Sink
-from gateway.types import Model
+
+DEEPSEEK_CHAT = ("/chat/completions", "/beta/chat/completions")  # DeepSeek's base URL has no version
 
 
 class Chat(Surface):
@@ -34,32 +30,3 @@ class Chat(Surface):
             self._proxy.serve(request, policy, sink, inbound.received)
 
         refusing(ask, self._intake.surface)(inbound, sink)
-
-
-class ModelList:
-    """The models, as OpenAI's clients list them."""
-
-    def __init__(self, models: tuple[Model, ...], keys: Keys) -> None:
-        self._models = models
-        self._keys = keys
-        self._names = Names(models)
-
-    async def list(self, request: HttpRequest) -> Response:
-        self._keys.of(dict(request.headers.raw))
-        return JSONResponse({"object": "list", "data": [_model(model) for model in self._models]})
-
-    async def one(self, request: HttpRequest) -> Response:
-        self._keys.of(dict(request.headers.raw))
-        named = self._names.model(request.path_params["name"])
-        return JSONResponse(_model(named.model))
-
-
-def _model(model: Model) -> dict[str, object]:
-    return {
-        "id": model.id,
-        "object": "model",
-        "created": model.created,
-        "owned_by": model.id.partition("/")[0],
-        "name": model.name,
-        "context_length": model.context,
-    }

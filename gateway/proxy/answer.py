@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from gateway.errors import BadRequest, ClientError, ContextTooLong, NoEndpoint, UpstreamError
-from gateway.proxy import openrouter
+from gateway.proxy import anthropic, openrouter
 from gateway.proxy.sink import Headers, Sink
 from gateway.route.filters import CONTEXT, room
 from gateway.route.plan import Plan
@@ -70,6 +70,13 @@ def error_body(
     error: ClientError, surface: Surface, request: Request | None = None, plan: Plan | None = None
 ) -> dict[str, Any]:
     return error.body() if surface == "openai" else openrouter.error_body(error, request, plan)
+
+
+def refusal(error: ClientError, path: str, *, to_anthropic: bool = False) -> dict[str, Any]:
+    """The whole body of an error that no handler tells, because none was asked: in the words of this path's clients."""
+    if to_anthropic or path.startswith(anthropic.PATHS):
+        return anthropic.error_body(error.status, error.body()["error"])
+    return error_body(error, surface_of(path))
 
 
 def send_error(sink: Sink, error: ClientError, headers: Headers, body: dict[str, Any] | None = None) -> None:

@@ -12,7 +12,7 @@ from time import monotonic
 from starlette.types import Receive, Scope, Send
 
 from gateway.errors import ClientError, TooLarge
-from gateway.proxy.answer import error_body, send_error, surface_of
+from gateway.proxy.answer import refusal, send_error
 from gateway.proxy.inbound import Handler, Inbound, promised
 from gateway.proxy.sink import Headers, Source
 
@@ -123,7 +123,7 @@ class Endpoint:
                 raise TooLarge(self._max_body)
             body = await _read(receive, self._max_body)
         except ClientError as error:
-            send_error(sink, error, [], error_body(error, surface_of(scope["path"])))
+            send_error(sink, error, [], refusal(error, scope["path"]))
             await sink.drain(send)
             return
         if body is None:

@@ -13,7 +13,7 @@ from typing import Any, cast
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway.errors import TooLarge
-from gateway.proxy.answer import error_body, send_error, surface_of
+from gateway.proxy.answer import refusal, send_error
 from gateway.proxy.inbound import Handler, Inbound, promised
 from gateway.proxy.sink import Headers, Source
 
@@ -257,4 +257,4 @@ class HotProtocol(HttpToolsProtocol):
         sink.keep_alive = False
         sink.body = []
         error = TooLarge(self._max_body)
-        send_error(sink, error, [], error_body(error, surface_of(self.url.decode("latin-1"))))
+        send_error(sink, error, [], refusal(error, self.url.decode("latin-1")))

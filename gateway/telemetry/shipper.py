@@ -1,7 +1,7 @@
 """Moves ledger rows into Redis, each exactly once.
 
     <state>/ledger/*.jsonl ── batch of whole lines ──> one Lua script ──┬─> gw:rows                        stream
-                                                                        ├─> gw:minute:ENDPOINT:MINUTE      rollup
+                                                                        ├─> gw:minute:..., gw:day:...      sums
                                                                         └─> gw:shipped:SEGMENT             offset
 
 The offset up to which a segment was shipped lives in Redis, and the script that adds the rows moves it: both happen
@@ -24,20 +24,18 @@ from hiredis import ReplyError
 from gateway.state.link import Link, repeat
 from gateway.state.resp import StoreError
 from gateway.telemetry import ledger
+from gateway.telemetry.rollups import RETENTION, Summed, sums
 
 STREAM = "gw:rows"
 STREAM_BYTES = 64 * 2**20  # of rows, about: so many batches are kept as have room, if all were like the last
-RETENTION = 31 * 86_400  # seconds that a rollup is kept after its minute
-OFFSET_TTL = RETENTION + 86_400  # an offset outlives the rollups made from its rows, or they would be made again
+OFFSET_TTL = RETENTION + 86_400  # an offset outlives the time in which its rows are summed, or they would be again
 BATCH_BYTES = 64 * 1024  # about 100 rows: a millisecond here, and about two in Redis
 LONGEST_WAIT = 30.0  # seconds between attempts while Redis is away
 
-FIELDS = ("attempts", "ok", "prompt", "cached", "completion", "reasoning", "cost")  # of a rollup; cost in 1e-12 USD
-
-# KEYS: offset, stream, one per rollup.
+# KEYS: offset, stream, one per sum.
 # ARGV: start, end, offset ttl, stream length, the rows (JSON lines; one entry for all of them, because an entry costs
-# Redis more than a row), then per rollup its expiry and its 7 additions. Amounts stay strings, because Lua's numbers
-# are doubles. Only commands that Redis 7.0 and Valkey share.
+# Redis more than a row), then per sum its end, its number of fields, and each of them with what is added. Amounts stay
+# strings, because Lua's numbers are doubles. Only commands that Redis 7.0 and Valkey share.
 _SCRIPT = """
 local known = redis.call('GET', KEYS[1])
 if known and tonumber(known) ~= tonumber(ARGV[1]) then return tonumber(known) end
@@ -46,23 +44,21 @@ if ARGV[5] ~= '' then
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'rows', ARGV[5])
 end
 local at = 6
-local fields = {'attempts', 'ok', 'prompt', 'cached', 'completion', 'reasoning', 'cost'}
 for k = 3, #KEYS do
-  for f, field in ipairs(fields) do
-    redis.call('HINCRBY', KEYS[k], field, ARGV[at + f])
+  local expires, fields = ARGV[at], tonumber(ARGV[at + 1])
+  at = at + 2
+  for _ = 1, fields do
+    redis.call('HINCRBY', KEYS[k], ARGV[at], ARGV[at + 1])
+    at = at + 2
   end
-  redis.call('EXPIREAT', KEYS[k], ARGV[at])
-  at = at + 8
+  redis.call('EXPIREAT', KEYS[k], expires)
 end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 return tonumber(ARGV[2])
 """
 _SCRIPT_ID = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
-
-def rollup_key(endpoint: str, minute: int) -> str:
-    """Where the totals of one endpoint in one UTC minute (unix time // 60) are: a hash of `FIELDS`."""
-    return f"gw:minute:{endpoint}:{minute}"
+_decoder = msgspec.json.Decoder(Summed)
 
 
 class Shipper:
@@ -127,18 +123,21 @@ class Shipper:
 
     async def _send(self, key: str, start: int, lines: bytes) -> int:
         """Hand one batch to the script. The offset to go on from: after the batch, or wherever Redis says."""
-        batch = _Batch(lines, oldest=self._clock() - RETENTION)
+        now = self._clock()
+        rows = [(line, row) for line in lines.splitlines() if (row := _read(line)) and row.at >= now - RETENTION]
         arguments: list[bytes | str | int] = [
             start,
             start + len(lines),
             OFFSET_TTL,
             max(1, STREAM_BYTES // len(lines)),
-            b"\n".join(batch.rows),
+            b"\n".join([line for line, _ in rows]),
         ]
         keys: list[bytes | str | int] = [key, STREAM]
-        for (endpoint, minute), totals in batch.rollups.items():
-            keys.append(rollup_key(endpoint, minute))
-            arguments += [minute * 60 + RETENTION, *totals]
+        for name, (expires, fields) in sums([row for _, row in rows], now).items():
+            keys.append(name)
+            arguments += [expires, len(fields)]
+            for field in fields.items():
+                arguments += field
         return _number(await self._run_script(len(keys), *keys, *arguments))
 
     async def _run_script(self, *arguments: bytes | str | int) -> object:
@@ -148,51 +147,7 @@ class Shipper:
         return reply
 
 
-class _Summed(msgspec.Struct):
-    """What a rollup needs of a row; the rest of a line is not looked at."""
-
-    at: float
-    endpoint: str
-    outcome: str
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
-    reasoning_tokens: int
-    cost: int
-
-
-_decoder = msgspec.json.Decoder(_Summed)
-
-
-class _Batch:
-    """Rows as they go into the stream, and their sums per endpoint and minute."""
-
-    def __init__(self, lines: bytes, oldest: float) -> None:
-        self.rows: list[bytes] = []
-        self.rollups: dict[tuple[str, int], list[int]] = {}
-        for line in lines.splitlines():
-            row = _read(line)
-            if row is None or row.at < oldest:
-                continue
-            self.rows.append(line)
-            if row.endpoint:
-                self._add(row)
-
-    def _add(self, row: _Summed) -> None:
-        key = (row.endpoint, int(row.at // 60))
-        totals = self.rollups.get(key)
-        if totals is None:
-            totals = self.rollups[key] = [0] * len(FIELDS)
-        totals[0] += 1
-        totals[1] += row.outcome == "ok"
-        totals[2] += row.prompt_tokens
-        totals[3] += row.cached_tokens
-        totals[4] += row.completion_tokens
-        totals[5] += row.reasoning_tokens
-        totals[6] += row.cost
-
-
-def _read(line: bytes) -> _Summed | None:
+def _read(line: bytes) -> Summed | None:
     try:
         return _decoder.decode(line)
     except msgspec.MsgspecError:

@@ -219,3 +219,24 @@ async def test_a_client_that_waits_is_pinged(gateway: Gateway, tmp_path: Path) -
         assert kinds[:2] == ["message_start", "ping"]
         assert kinds[-1] == "message_stop"
         assert kinds.count("message_start") == 1
+
+
+async def test_what_no_handler_was_asked_for_is_told_in_its_words(gateway: Gateway) -> None:
+    """Bodies over the limit, unknown routes, and models that are asked for by Anthropic's clients."""
+    async with gateway({"own/fp8": "http://127.0.0.1:1"}, max_body="1KiB") as running:
+        client, big = running.client, b"x" * 2_000
+        for start in ("/v1", "/api/v1"):
+            for path in ("messages", "messages?beta=true", "messages/count_tokens"):
+                answer = await client.post(f"{start}/{path}", content=big)
+                assert (answer.status_code, *refused(answer)) == (413, "request_too_large")
+            answer = await client.get(f"{start}/messages/batches")
+            assert (answer.status_code, *refused(answer)) == (404, "not_found_error")
+        answer = await client.get("/v1/models/claude", headers={"anthropic-version": "2023-06-01"})
+        assert (answer.status_code, *refused(answer)) == (404, "not_found_error")
+        assert "type" not in (await client.get("/v1/models/claude")).json()
+
+
+def refused(answer: Any) -> tuple[str]:
+    told = answer.json()
+    assert (told.keys(), told["type"]) == ({"type", "error", "request_id"}, "error")
+    return (told["error"]["type"],)

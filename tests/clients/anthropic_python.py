@@ -108,8 +108,16 @@ def broken():
     return {"heard": heard}
 
 
+def models():
+    listed = [(model.id, model.display_name) for model in client.models.list()]
+    one = client.models.retrieve(MODEL)
+    missing = error_of(lambda: client.models.retrieve("claude-opus-5"))
+    return {"listed": listed, "one": [one.id, one.created_at.year], "missing": missing}
+
+
 wanted = {
     "whole": whole,
+    "models": models,
     "streamed": streamed,
     "thinking": lambda: streamed(thinking=THINKING),
     "tools": tools,

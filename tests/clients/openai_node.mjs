@@ -157,6 +157,12 @@ const wanted = {
     }
     return null;
   },
+  async models() {
+    const listed = [];
+    for await (const one of client.models.list()) listed.push(one.id);
+    const missing = await errorOf(() => client.models.retrieve('no-such-model'));
+    return { listed, one: (await client.models.retrieve(model)).id, missing };
+  },
   async complete() {
     const asked = { model, prompt: 'Once upon a time' };
     const whole = await client.completions.create(asked);

@@ -189,8 +189,15 @@ def disconnect():
     return {"first": first.choices[0].delta.content}
 
 
+def models():
+    listed = [model.id for model in client.models.list()]
+    missing = error_of(lambda: client.models.retrieve("no-such-model"))
+    return {"listed": listed, "one": client.models.retrieve(MODEL).id, "missing": missing}
+
+
 wanted = {
     "whole": whole,
+    "models": models,
     "streamed": streamed,
     "thinking": lambda: streamed(reasoning_effort="high"),
     "tools": tools,

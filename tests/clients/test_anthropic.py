@@ -79,3 +79,10 @@ async def test_an_answer_that_breaks_off_is_an_error(app: App) -> None:
     assert "message_stop" not in seen["heard"]
     assert seen["error"] == "api_error"
     assert "broke off" in seen["message"]
+
+
+async def test_the_models(app: App) -> None:
+    seen = await app.does("models")
+    assert seen["listed"] == [["deepseek/deepseek-v3.2", "DeepSeek V3.2"]]
+    assert seen["one"] == ["deepseek/deepseek-v3.2", 2025]
+    assert seen["missing"][:2] == ["NotFoundError", 404]

@@ -136,3 +136,8 @@ async def test_text_completions_whole_and_streamed(app: App) -> None:
     assert seen["content"]
     assert seen["streamed"] == seen["content"]
     assert seen["total_tokens"] > 0
+
+
+async def test_the_models(app: App) -> None:
+    name = "deepseek/deepseek-v3.2"
+    assert await app.does("models") == {"listed": [name], "one": name, "missing": ["NotFoundError", 404]}

@@ -10,7 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.telemetry.ledger import Ledger, segments
-from gateway.telemetry.shipper import BATCH_BYTES, FIELDS, RETENTION, STREAM, Shipper, rollup_key
+from gateway.telemetry.rollups import FIELDS, RETENTION, minute_key
+from gateway.telemetry.shipper import BATCH_BYTES, STREAM, Shipper
 from tests.support.rows import cached_row, row
 from tests.support.valkey import until
 from tests.support.wire import talker, wire
@@ -44,7 +45,7 @@ class Ship:
 
 
 async def rollup(redis: Redis, endpoint: str = "novita/fp8", minute: int = MINUTE) -> dict[str, int]:
-    return {field: int(amount) for field, amount in (await redis.hgetall(rollup_key(endpoint, minute))).items()}
+    return {field: int(amount) for field, amount in (await redis.hgetall(minute_key(endpoint, minute))).items()}
 
 
 def write(folder: Path, count: int, **changes: object) -> Ledger:
@@ -83,7 +84,7 @@ async def test_rollups_expire_31_days_after_their_minute(tmp_path: Path, store: 
     async with Ship(tmp_path, store.url, now=now) as ship:
         await ship()
     minute = now // 60
-    assert await redis.expiretime(rollup_key("novita/fp8", minute)) == minute * 60 + RETENTION
+    assert await redis.expiretime(minute_key("novita/fp8", minute)) == minute * 60 + RETENTION
 
 
 async def _now(redis: Redis) -> int:

@@ -1,0 +1,143 @@
+"""What a key has spent: `GET /api/v1/key`, `/api/v1/credits`, `/api/v1/activity`.
+
+A key is a tenant, and sees only itself. The sums are the store's, and a second or two behind. Days, weeks (from Monday)
+and months are UTC's. Without a store there is a 503: a zero would be a lie.
+"""
+
+import time
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from gateway.api.auth import Keys
+from gateway.api.described import canonical_slug, provider_names
+from gateway.errors import BadRequest, StoreAway
+from gateway.telemetry.archive import Archive, Spent
+from gateway.types import PICO, Model
+
+ACTIVITY_DAYS = 31  # the last 30 whole days, and today
+_EPOCH = date(1970, 1, 1)
+_UNLIMITED = {
+    "limit": None,
+    "limit_remaining": None,
+    "limit_reset": None,
+    "include_byok_in_limit": False,
+    "byok_usage": 0,
+    "byok_usage_daily": 0,
+    "byok_usage_weekly": 0,
+    "byok_usage_monthly": 0,
+    "is_free_tier": False,
+    "is_management_key": False,
+    "is_provisioning_key": False,
+    "expires_at": None,
+    "creator_user_id": None,
+    "organization_id": None,
+    "workspace_id": None,
+    "allowed_data_regions": ["global"],
+    "budgets": [],
+    "effective_budget": None,
+    "free_model_daily_requests": {"limit": 0, "used": 0, "remaining": 0},
+    "rate_limit": {"requests": -1, "interval": "10s", "note": "the gateway sets no limit; hosts have theirs"},
+}  # of every key: the gateway counts, and limits nobody
+
+
+class Account:
+    """Answers are `{"data": ...}`, money in USD."""
+
+    def __init__(self, models: tuple[Model, ...], archive: Archive, keys: Keys) -> None:
+        self._slugs = {model.id: canonical_slug(model) for model in models}
+        self._providers = provider_names(models)
+        self._archive = archive
+        self._keys = keys
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/api/v1/key", self._key, methods=["GET"]),
+            Route("/api/v1/credits", self._credits, methods=["GET"]),
+            Route("/api/v1/activity", self._activity, methods=["GET"]),
+        ]
+
+    async def _key(self, request: Request) -> Response:
+        tenant = self._keys.of(dict(request.headers.raw)).tenant
+        today = _today()
+        month = _number(today.replace(day=1))
+        monday = _number(today - timedelta(days=today.weekday()))
+        now = _number(today)
+        spent = await self._spent(tenant, range(min(month, monday), now + 1))
+        data = {
+            "label": tenant,
+            "usage": await self._ever(tenant),
+            "usage_daily": _usd(one for one in spent if one.day == now),
+            "usage_weekly": _usd(one for one in spent if one.day >= monday),
+            "usage_monthly": _usd(one for one in spent if one.day >= month),
+            **_UNLIMITED,
+        }
+        return JSONResponse({"data": data})
+
+    async def _credits(self, request: Request) -> Response:
+        """Nobody buys credits here: as many were granted as have been used."""
+        used = await self._ever(self._keys.of(dict(request.headers.raw)).tenant)
+        return JSONResponse({"data": {"total_credits": used, "total_usage": used}})
+
+    async def _activity(self, request: Request) -> Response:
+        tenant = self._keys.of(dict(request.headers.raw)).tenant
+        newest = _number(_today())
+        days: Iterable[int] = range(newest, newest - ACTIVITY_DAYS, -1)
+        if said := request.query_params.get("date"):
+            wanted = _day(said)
+            days = [day for day in days if day == wanted]
+        return JSONResponse({"data": [self._line(one) for one in await self._spent(tenant, days)]})
+
+    def _line(self, spent: Spent) -> dict[str, Any]:
+        counts = spent.counts
+        return {
+            "date": (_EPOCH + timedelta(days=spent.day)).isoformat(),
+            "model": spent.model,
+            "model_permaslug": self._slugs.get(spent.model, spent.model),
+            "endpoint_id": spent.endpoint,
+            "provider_name": self._providers.get(spent.endpoint, spent.endpoint),
+            "usage": counts.get("cost", 0) / PICO,
+            "byok_usage_inference": 0,
+            "requests": counts.get("requests", 0),
+            "prompt_tokens": counts.get("prompt", 0),
+            "cached_tokens": counts.get("cached", 0),
+            "completion_tokens": counts.get("completion", 0),
+            "reasoning_tokens": counts.get("reasoning", 0),
+        }
+
+    async def _spent(self, tenant: str, days: Iterable[int]) -> list[Spent]:
+        try:
+            return await self._archive.spent(tenant, days)
+        except OSError:
+            raise StoreAway("what was spent is not known") from None
+
+    async def _ever(self, tenant: str) -> float:
+        try:
+            return await self._archive.spent_ever(tenant) / PICO
+        except OSError:
+            raise StoreAway("what was spent is not known") from None
+
+
+def _today() -> date:
+    return datetime.fromtimestamp(time.time(), UTC).date()
+
+
+def _number(day: date) -> int:
+    """Days since 1970."""
+    return (day - _EPOCH).days
+
+
+def _day(said: str) -> int:
+    """Raises BadRequest."""
+    try:
+        return _number(date.fromisoformat(said))
+    except ValueError:
+        raise BadRequest("`date` must be a day in UTC, as in 2026-11-21", param="date") from None
+
+
+def _usd(spent: Iterable[Spent]) -> float:
+    return sum(one.counts.get("cost", 0) for one in spent) / PICO

@@ -1,0 +1,184 @@
+"""Models and endpoints in the words of OpenRouter's clients.
+
+Prices are texts, in USD per token; times are milliseconds, uptimes percent. What is not known is null.
+"""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from gateway.route.endpoint import EndpointState
+from gateway.telemetry.archive import Uptime
+from gateway.types import Endpoint, Measure, Model, Price
+from gateway.types.endpoint import Tier, Window
+from gateway.upstream.openrouter import provider_name
+
+Json = dict[str, Any]
+
+OK, SET_BACK = 0, -5  # `status` of an endpoint
+UNPRICED = "-1"
+_EVERY_HOST = (
+    *("frequency_penalty", "max_completion_tokens", "max_tokens", "presence_penalty", "stop", "temperature", "top_p"),
+)
+_BY_SUPPORT = {
+    "tools": ("tools",),
+    "tool_choice": ("tool_choice",),
+    "parallel_tools": ("parallel_tool_calls",),
+    "json_object": ("response_format",),
+    "json_schema": ("response_format", "structured_outputs"),
+    "logprobs": ("logprobs", "top_logprobs"),
+    "logit_bias": ("logit_bias",),
+    "seed": ("seed",),
+}
+_REASONING = ("include_reasoning", "reasoning", "reasoning_effort")
+_LATENCY: dict[str, Measure] = {"p50": "ttft_p50", "p75": "ttft_p75", "p90": "ttft_p90", "p99": "ttft_p99"}
+_THROUGHPUT: dict[str, Measure] = {
+    "p50": "throughput_p50",
+    "p75": "throughput_p75",
+    "p90": "throughput_p90",
+    "p99": "throughput_p99",
+}
+
+
+def described_model(model: Model, used: Sequence[Endpoint]) -> Json:
+    """One row of the list; `used` are the endpoints that the gateway has keys for."""
+    served_by = used or [one for one in model.endpoints if one.status != "retired"]
+    priced = [one for one in served_by if one.price is not None]
+    cheapest = min(priced, key=_list_price, default=None)
+    return {
+        "id": model.id,
+        "canonical_slug": canonical_slug(model),
+        "name": model.name,
+        "created": model.created,
+        "context_length": model.context,
+        "architecture": architecture(model),
+        "pricing": _pricing(cheapest.price if cheapest else None),
+        "top_provider": {
+            "context_length": cheapest.context if cheapest else None,
+            "max_completion_tokens": cheapest.max_output if cheapest else None,
+            "is_moderated": False,
+        },
+        "per_request_limits": None,
+        "supported_parameters": model_parameters(served_by),
+        "default_parameters": None,
+        "supported_voices": None,
+        "reasoning": {"mandatory": False, "default_enabled": False},
+        "links": {"details": f"/api/v1/models/{model.id}/endpoints"},
+    }
+
+
+def described_endpoint(model: Model, state: EndpointState, uptime: Uptime, now: float) -> Json:
+    """One endpoint, with what was measured here. `now` is on the clock of its breaker, in seconds."""
+    endpoint, supports = state.endpoint, state.endpoint.supports
+    healthy = state.breaker.state(now).value == 0 and state.held_until <= now
+    return {
+        "name": f"{provider_name(endpoint)} | {canonical_slug(model)}",
+        "model_id": model.id,
+        "model_name": model.name,
+        "provider_name": provider_name(endpoint),
+        "tag": endpoint.id,
+        "quantization": endpoint.quantization,
+        "context_length": endpoint.context,
+        "max_prompt_tokens": endpoint.max_input,
+        "max_completion_tokens": endpoint.max_output,
+        "pricing": _pricing(endpoint.price),
+        "supported_parameters": list(parameters(endpoint)),
+        "supports_implicit_caching": endpoint.cache.automatic is True,
+        "supports_tool_choice": {
+            "auto": "tools" in supports,
+            "none": "tools" in supports,
+            "required": "tool_choice" in supports,
+            "function": "tool_choice" in supports,
+        },
+        "supports_diarization": False,
+        "native_tools": {},
+        "service_tier": None,
+        "status": OK if healthy else SET_BACK,
+        "latency_last_30m": _percentiles(state, _LATENCY, 1_000),
+        "throughput_last_30m": _percentiles(state, _THROUGHPUT, 1),
+        "uptime_last_5m": uptime.last_5m,
+        "uptime_last_30m": uptime.last_30m,
+        "uptime_last_1d": uptime.last_1d,
+    }
+
+
+def described_provider(endpoint: Endpoint) -> Json:
+    return {
+        "name": provider_name(endpoint),
+        "slug": endpoint.provider,
+        "privacy_policy_url": None,
+        "terms_of_service_url": None,
+        "status_page_url": None,
+        "headquarters": None,
+        "datacenters": None,
+    }
+
+
+def architecture(model: Model) -> Json:
+    return {
+        "modality": "text->text",
+        "input_modalities": ["text"],
+        "output_modalities": ["text"],
+        "tokenizer": "DeepSeek" if model.id.startswith("deepseek/") else "Other",
+        "instruct_type": None,
+    }
+
+
+def canonical_slug(model: Model) -> str:
+    """The model's dated name, where it has one."""
+    return next((alias for alias in model.aliases if alias.startswith(f"{model.id}-")), model.id)
+
+
+def provider_names(models: Iterable[Model]) -> dict[str, str]:
+    """By endpoint."""
+    return {one.id: provider_name(one) for model in models for one in model.endpoints}
+
+
+def parameters(endpoint: Endpoint) -> list[str]:
+    """The request parameters that have an effect there."""
+    found = {name for support in endpoint.supports for name in _BY_SUPPORT.get(support, ())}
+    found.update(_EVERY_HOST)
+    if endpoint.dialect.thinking != "unknown":
+        found.update(_REASONING)
+    return sorted(found - set(endpoint.dialect.drop))
+
+
+def model_parameters(endpoints: Iterable[Endpoint]) -> list[str]:
+    """Those that have an effect at one of these at least."""
+    return sorted({name for endpoint in endpoints for name in parameters(endpoint)})
+
+
+def _list_price(endpoint: Endpoint) -> float:
+    assert endpoint.price is not None
+    return endpoint.price.input + endpoint.price.output
+
+
+def _pricing(price: Price | None) -> Json:
+    if price is None:
+        return {"prompt": UNPRICED, "completion": UNPRICED}
+    told: Json = {**_rates(price), "discount": 0}
+    if price.cache_write is not None:
+        told["input_cache_write"] = _per_token(price.cache_write)
+    by_hour: list[Json] = [
+        {"utc_start": 100 * one.from_hour, "utc_end": 100 * one.to_hour, **_rates(one)} for one in price.hours
+    ]
+    by_length: list[Json] = [{"min_prompt_tokens": one.over_prompt_tokens, **_rates(one)} for one in price.tiers]
+    if overrides := by_hour + by_length:  # as clients read them, the last that applies wins
+        told["overrides"] = overrides
+    return told
+
+
+def _rates(price: Price | Tier | Window) -> Json:
+    told = {"prompt": _per_token(price.input), "completion": _per_token(price.output)}
+    if price.cached_input is not None:
+        told["input_cache_read"] = _per_token(price.cached_input)
+    return told
+
+
+def _per_token(per_million: float) -> str:
+    return f"{(Decimal(str(per_million)) / 1_000_000).normalize():f}"
+
+
+def _percentiles(state: EndpointState, measures: dict[str, Measure], unit: float) -> Json | None:
+    found = {name: state.figures.get(measure) for name, measure in measures.items()}
+    return {name: value * unit for name, value in found.items() if value is not None} or None

@@ -1,0 +1,147 @@
+"""What OpenRouter's clients list: models, endpoints with what was measured of them, providers.
+
+settings, endpoints in use ──┐
+figures of this worker ──────┼──> GET /api/v1/models, .../endpoints, /api/v1/providers, ...
+uptime in the store ─────────┘
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from math import inf
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from gateway.api import described
+from gateway.api.auth import Keys
+from gateway.api.names import Names
+from gateway.errors import BadRequest
+from gateway.route.endpoint import EndpointState
+from gateway.route.fleet import Fleet
+from gateway.telemetry.archive import Archive, Uptime
+from gateway.types import Model
+
+MOST_ROWS = 1_000
+LONGEST_NUMBER = 9  # digits
+FRESH = 5.0  # seconds that uptimes are told again
+_log = logging.getLogger(__name__)
+
+
+class Listing:
+    """One worker's lists. Every answer is `{"data": ...}`."""
+
+    def __init__(self, models: tuple[Model, ...], fleets: Mapping[str, Fleet], keys: Keys, archive: Archive) -> None:
+        self._models = models
+        self._fleets = fleets
+        self._keys = keys
+        self._names = Names(models)
+        self._archive = archive
+        self._uptimes: dict[str, Uptime] = {}
+        self._asked_at = -inf
+
+    def routes(self) -> list[Route]:
+        get = ["GET"]
+        return [
+            Route("/api/v1/models", self._list, methods=get),
+            Route("/api/v1/models/count", self._count, methods=get),
+            Route("/api/v1/model/{author}/{slug}", self._one, methods=get),
+            Route("/api/v1/models/{author}/{slug}/endpoints", self._endpoints, methods=get),
+            Route("/api/v1/endpoints/zdr", self._without_retention, methods=get),
+            Route("/api/v1/providers", self._providers, methods=get),
+        ]
+
+    async def _list(self, request: Request) -> Response:
+        self._keys.of(dict(request.headers.raw))
+        found = self._matching(request)
+        offset, limit = _count(request, "offset", 0, 0), _count(request, "limit", MOST_ROWS, 1)
+        more = offset + limit < len(found)
+        return JSONResponse(
+            {
+                "data": [self._described(model) for model in found[offset : offset + limit]],
+                "total_count": len(found),
+                "links": {"next": str(request.url.include_query_params(offset=offset + limit)) if more else None},
+            }
+        )
+
+    async def _count(self, request: Request) -> Response:
+        self._keys.of(dict(request.headers.raw))
+        return JSONResponse({"data": {"count": len(self._models)}})
+
+    async def _one(self, request: Request) -> Response:
+        return JSONResponse({"data": self._described(self._named(request))})
+
+    async def _endpoints(self, request: Request) -> Response:
+        model = self._named(request)
+        data = {
+            "id": model.id,
+            "name": model.name,
+            "created": model.created,
+            "description": "",
+            "architecture": described.architecture(model),
+            "endpoints": await self._of(model),
+        }
+        return JSONResponse({"data": data})
+
+    async def _without_retention(self, request: Request) -> Response:
+        self._keys.of(dict(request.headers.raw))
+        return JSONResponse({"data": [one for model in self._models for one in await self._of(model, zdr=True)]})
+
+    async def _providers(self, request: Request) -> Response:
+        self._keys.of(dict(request.headers.raw))
+        by_slug = {state.endpoint.provider: state.endpoint for state in self._states()}
+        return JSONResponse({"data": [described.described_provider(one) for _, one in sorted(by_slug.items())]})
+
+    def _named(self, request: Request) -> Model:
+        """The model of the path. Raises Unauthorized, NotFound."""
+        self._keys.of(dict(request.headers.raw))
+        return self._names.model("{author}/{slug}".format(**request.path_params)).model
+
+    def _matching(self, request: Request) -> list[Model]:
+        text = request.query_params.get("q", "").lower()
+        wanted = {name for name in request.query_params.get("supported_parameters", "").split(",") if name}
+        named = (model for model in self._models if any(text in name.lower() for name in (model.id, model.name)))
+        return [model for model in named if wanted.issubset(self._described(model)["supported_parameters"])]
+
+    def _described(self, model: Model) -> described.Json:
+        used = [state.endpoint for state in self._fleets[model.id].states.values()]
+        return described.described_model(model, used)
+
+    def _states(self) -> list[EndpointState]:
+        return [state for fleet in self._fleets.values() for state in fleet.states.values()]
+
+    async def _of(self, model: Model, *, zdr: bool = False) -> list[described.Json]:
+        """The endpoints of a model that are in use; all, or those that declare zero data retention."""
+        await self._ask_uptimes()
+        now = time.monotonic()
+        fleet = self._fleets[model.id]
+        fleet.refresh(now)
+        return [
+            described.described_endpoint(model, state, self._uptimes.get(name, Uptime()), now)
+            for name, state in fleet.states.items()
+            if not zdr or state.endpoint.data.zdr == "yes"
+        ]
+
+    async def _ask_uptimes(self) -> None:
+        """Uptimes as of the last seconds; none while the store is away."""
+        now = time.monotonic()
+        if now < self._asked_at + FRESH:
+            return
+        self._asked_at = now
+        try:
+            self._uptimes = await self._archive.uptimes(time.time())
+        except OSError as error:
+            self._uptimes = {}
+            _log.info("uptimes are not known, the store fails: %s", error)
+
+
+def _count(request: Request, name: str, otherwise: int, least: int) -> int:
+    """A whole number of the query. Raises BadRequest."""
+    said = request.query_params.get(name)
+    if not said:
+        return otherwise
+    number = int(said) if said.isascii() and said.isdecimal() and len(said) <= LONGEST_NUMBER else -1
+    if not least <= number <= MOST_ROWS:
+        raise BadRequest(f"`{name}` must be a whole number from {least} to {MOST_ROWS}", param=name)
+    return number

@@ -1,0 +1,130 @@
+"""What the store remembers of all workers' and replicas' rows: spending, uptime, the rows of one exchange.
+
+    gw:day:TENANT:DAY ──> Spent, one for each endpoint and model      gw:slot:SLOT ──> Uptime of each endpoint
+    gw:spent ──> a tenant's total                                     gw:rows ──> the rows of an exchange
+
+It is up to date but for what the shippers have not sent yet, a second or so. Every question is one round trip, or a
+bounded number of them. All of them raise OSError when the store cannot be reached.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from typing import NamedTuple, cast
+
+from hiredis import ReplyError
+
+from gateway.state.link import Link
+from gateway.state.resp import StoreError
+from gateway.telemetry.rollups import DAY, SLOT, SPENT_KEY, day_key, slot_key
+from gateway.telemetry.search import LONGEST, SLACK, began, rows_in, whole
+from gateway.telemetry.shipper import STREAM
+from gateway.types import Row
+
+PAGE = 16  # entries of the stream in one reply: a megabyte
+MOST_BYTES = 32 * 2**20  # of the stream, for one exchange
+_WINDOWS = (300, 1_800, DAY)  # seconds of uptime that are told
+_HASHES = "local all = {} for i, key in ipairs(KEYS) do all[i] = redis.call('HGETALL', key) end return all"
+
+_Hash = dict[str, int]
+
+
+class Spent(NamedTuple):
+    """What a tenant used of one endpoint and model on one day (unix time // 86,400); `counts` by `rollups.SPENT`."""
+
+    day: int
+    endpoint: str
+    model: str
+    counts: _Hash
+
+
+class Uptime(NamedTuple):
+    """Percent of the attempts that an endpoint answered well, of those that ended well or by its fault; or None."""
+
+    last_5m: float | None = None
+    last_30m: float | None = None
+    last_1d: float | None = None
+
+
+class Archive:
+    """Asks over a connection of its own, one question at a time."""
+
+    def __init__(self, url: str) -> None:
+        self._link = Link(url, "archive", "accounts and uptime cannot be told")
+        self._turn = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Archive {self._link!r}>"
+
+    def close(self) -> None:
+        self._link.close()
+
+    async def spent(self, tenant: str, days: Iterable[int]) -> list[Spent]:
+        """What a tenant used on these days, in their order."""
+        asked = list(days)
+        hashes = await self._hashes([day_key(tenant, day) for day in asked])
+        return [one for day, fields in zip(asked, hashes, strict=True) for one in _spent(day, fields)]
+
+    async def spent_ever(self, tenant: str) -> int:
+        """What a tenant has cost, in 1e-12 USD."""
+        amount = await self._ask("HGET", SPENT_KEY, tenant)
+        return int(amount) if isinstance(amount, bytes) else 0
+
+    async def uptimes(self, now: float) -> dict[str, Uptime]:
+        """By endpoint, as of the unix time `now`. A window reaches back to the border of its first five minutes."""
+        newest = int(now // SLOT)
+        hashes = await self._hashes([slot_key(newest - age) for age in range(DAY // SLOT + 1)])
+        told = [_shares(hashes[: window // SLOT + 1]) for window in _WINDOWS]
+        return {endpoint: Uptime(*(shares.get(endpoint) for shares in told)) for endpoint in told[-1]}
+
+    async def exchange(self, exchange: str) -> list[Row]:
+        """All rows of an exchange, by attempt; empty when the one that closes it is not there, or not any more."""
+        since = began(exchange)
+        if since is None:
+            return []
+        rows: list[Row] = []
+        first: str | bytes = str(int(max(0.0, since - SLACK) * 1000))
+        last = int((since + 2 * LONGEST) * 1000)
+        left = MOST_BYTES
+        while left > 0:
+            entries = cast(list[list[object]], await self._ask("XRANGE", STREAM, first, last, "COUNT", PAGE))
+            for _, fields in cast(list[tuple[bytes, list[bytes]]], entries):
+                rows += rows_in(fields[1], exchange)
+                left -= len(fields[1])
+            if len(entries) < PAGE or any(row.last for row in rows):
+                break
+            first = b"(" + cast(bytes, entries[-1][0])
+        return whole(rows)
+
+    async def _hashes(self, keys: list[str]) -> list[_Hash]:
+        reply = await self._ask("EVAL", _HASHES, len(keys), *keys)
+        return [_hash(cast(list[bytes], parts)) for parts in cast(list[object], reply)]
+
+    async def _ask(self, *command: bytes | str | int) -> object:
+        async with self._turn:
+            reply = await self._link.ask(*command)
+        if isinstance(reply, ReplyError):
+            raise StoreError(f"the store refuses {command[0]!s}: {reply}")
+        return reply
+
+
+def _hash(parts: list[bytes]) -> _Hash:
+    return {name.decode(): int(amount) for name, amount in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def _spent(day: int, fields: _Hash) -> list[Spent]:
+    """One for each endpoint and model, in order of their names."""
+    found: dict[tuple[str, str], _Hash] = {}
+    for name, amount in fields.items():
+        what, endpoint, model = name.split(" ", 2)
+        found.setdefault((endpoint, model), {})[what] = amount
+    return [Spent(day, endpoint, model, counts) for (endpoint, model), counts in sorted(found.items())]
+
+
+def _shares(slots: Iterable[_Hash]) -> dict[str, float]:
+    """Percent of the judged attempts that were good, of each endpoint that has any."""
+    counts: _Hash = {}
+    for slot in slots:
+        for name, amount in slot.items():
+            counts[name] = counts.get(name, 0) + amount
+    judged = {name.partition(" ")[2]: amount for name, amount in counts.items() if name.startswith("judged ")}
+    return {endpoint: 100 * counts.get(f"ok {endpoint}", 0) / amount for endpoint, amount in judged.items()}

@@ -1,0 +1,104 @@
+"""What keys have spent, over a real store. These routes are Starlette's over either sink, so one of them is enough."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.gateway import DIRECT_ONLY, Gateway, Running
+from tests.support.host import ScriptedHost, answers, completion, usage
+from tests.support.valkey import running as valkey_running
+
+pytestmark = DIRECT_ONLY
+KEYS = {"GATEWAY_API_KEYS": "team:secret-of-the-team,other:secret-of-others"}
+TEAM = {"authorization": "Bearer secret-of-the-team"}
+OTHERS = {"authorization": "Bearer secret-of-others"}
+USED = usage(1_000_000, 100_000, cached=200_000)  # 0.2 + 0.01 + 0.05 dollars
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Any:
+    """A store of its own: another test's spending would be counted."""
+    with valkey_running(tmp_path / "valkey") as url:
+        yield url
+
+
+@pytest.fixture
+async def running(gateway: Gateway, store: str) -> AsyncIterator[Running]:
+    host = answers(200, completion("Hello", used=USED))
+    async with ScriptedHost(host) as one, gateway({"own/fp8": one.url}, store=store, environ=KEYS) as running:
+        yield running
+
+
+async def told(running: Running, path: str, key: dict[str, str] = TEAM) -> Any:
+    answer = await running.client.get(f"/api/v1/{path}", headers=key)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["data"]
+
+
+async def spent(running: Running, dollars: float) -> dict[str, Any]:
+    """What the team's key tells, once its rows are shipped."""
+    async with asyncio.timeout(10):
+        while (told_key := await told(running, "key"))["usage"] < dollars - 1e-9:
+            await asyncio.sleep(0.05)
+    found: dict[str, Any] = told_key
+    return found
+
+
+async def test_a_key_tells_what_it_has_spent(running: Running) -> None:
+    for _ in range(2):
+        await running.chat(headers=TEAM)
+    key = await spent(running, 0.52)
+    assert key["label"] == "team"
+    assert key["limit"] is key["limit_remaining"] is None
+    for window in ("usage", "usage_daily", "usage_weekly", "usage_monthly"):
+        assert key[window] == pytest.approx(0.52)
+    assert await told(running, "credits") == {"total_credits": key["usage"], "total_usage": key["usage"]}
+    assert (await told(running, "key", OTHERS))["usage"] == 0
+    assert await told(running, "activity", OTHERS) == []
+
+
+async def test_activity_by_day_endpoint_and_model(running: Running) -> None:
+    await running.chat(headers=TEAM)
+    await spent(running, 0.26)
+    today = datetime.now(UTC).date()
+    (line,) = await told(running, "activity")
+    assert line["date"] in (today.isoformat(), (today - timedelta(days=1)).isoformat())  # midnight may just have been
+    assert line == {
+        "date": line["date"],
+        "model": "deepseek/deepseek-v3.2",
+        "model_permaslug": "deepseek/deepseek-v3.2",
+        "endpoint_id": "own/fp8",
+        "provider_name": "vLLM",
+        "usage": pytest.approx(0.26),
+        "byok_usage_inference": 0,
+        "requests": 1,
+        "prompt_tokens": 1_000_000,
+        "cached_tokens": 200_000,
+        "completion_tokens": 100_000,
+        "reasoning_tokens": 0,
+    }
+    assert await told(running, f"activity?date={line['date']}") == [line]
+    assert await told(running, "activity?date=2020-01-01") == []
+
+
+async def test_a_date_that_is_none(running: Running) -> None:
+    answer = await running.client.get("/api/v1/activity?date=yesterday", headers=TEAM)
+    assert answer.status_code == 400
+    assert "must be a day" in answer.text
+
+
+@pytest.mark.parametrize("path", ["key", "credits", "activity"])
+async def test_who_has_no_key_is_told_nothing(running: Running, path: str) -> None:
+    assert (await running.client.get(f"/api/v1/{path}")).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["key", "credits", "activity"])
+async def test_without_a_store_nothing_is_made_up(gateway: Gateway, path: str) -> None:
+    async with gateway({"own/fp8": "http://127.0.0.1:1"}) as running:
+        answer = await running.client.get(f"/api/v1/{path}")
+    assert answer.status_code == 503
+    assert "store cannot be reached" in answer.json()["error"]["message"]

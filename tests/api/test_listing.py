@@ -1,0 +1,128 @@
+"""OpenRouter's lists. These routes are Starlette's over either sink, so one of them is enough."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.support.gateway import DIRECT_ONLY, Gateway, Running
+from tests.support.host import ScriptedHost, answers, chunks, streams
+
+pytestmark = DIRECT_ONLY
+HOSTS = {"own/fp8": "http://127.0.0.1:1", "other/fp4": "http://127.0.0.1:1"}
+ENDPOINT = {
+    "name": "Own",
+    "supports": ["tools", "json_schema", "seed"],
+    "max_output": 8_000,
+    "data": {"zdr": "yes"},
+    "dialect": {"thinking": "thinking.type", "drop": ["stop"]},
+}
+
+
+async def told(running: Running, path: str, status: int = 200, **query: Any) -> Any:
+    answer = await running.client.get(f"/api/v1/{path}", params=query)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+async def test_the_models(gateway: Gateway) -> None:
+    async with gateway(HOSTS, endpoint=ENDPOINT) as running:
+        listed = await told(running, "models")
+        (model,) = listed["data"]
+        one = await told(running, "model/deepseek/deepseek-v3.2")
+        count = await told(running, "models/count")
+    assert (listed["total_count"], listed["links"]) == (1, {"next": None})
+    assert one == {"data": model}
+    assert count == {"data": {"count": 1}}
+    assert model["pricing"] == {
+        "prompt": "0.00000025",
+        "completion": "0.0000005",
+        "input_cache_read": "0.00000005",
+        "discount": 0,
+    }
+    assert model["top_provider"] == {"context_length": 163_840, "max_completion_tokens": 8_000, "is_moderated": False}
+    assert {"tools", "structured_outputs", "reasoning", "temperature"} <= set(model["supported_parameters"])
+    assert "stop" not in model["supported_parameters"]
+    assert model["links"]["details"] == "/api/v1/models/deepseek/deepseek-v3.2/endpoints"
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"q": "SEEK"}, 1),
+        ({"q": "llama"}, 0),
+        ({"supported_parameters": "tools,seed"}, 1),
+        ({"supported_parameters": "tools,top_a"}, 0),
+        ({"limit": "1"}, 1),
+        ({"offset": "1"}, 0),
+    ],
+)
+async def test_filters(gateway: Gateway, query: dict[str, str], found: int) -> None:
+    async with gateway(HOSTS, endpoint=ENDPOINT) as running:
+        assert len((await told(running, "models", **query))["data"]) == found
+
+
+@pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "x"}, {"offset": "-1"}, {"offset": "9" * 5_000}])
+async def test_pages_that_are_none(gateway: Gateway, query: dict[str, str]) -> None:
+    async with gateway(HOSTS) as running:
+        error = await told(running, "models", 400, **query)
+    assert "must be a whole number" in error["error"]["message"]
+
+
+async def test_a_name_with_a_policy_is_the_model(gateway: Gateway) -> None:
+    async with gateway(HOSTS) as running:
+        assert (await told(running, "model/deepseek/deepseek-v3.2:nitro"))["data"]["id"] == "deepseek/deepseek-v3.2"
+        assert "there is no model" in str(await told(running, "model/deepseek/v9", 404))
+        assert "there is no model" in str(await told(running, "models/deepseek/v9/endpoints", 404))
+
+
+async def test_endpoints_before_any_traffic(gateway: Gateway) -> None:
+    async with gateway(HOSTS, endpoint=ENDPOINT) as running:
+        data = (await told(running, "models/deepseek/deepseek-v3.2/endpoints"))["data"]
+        retained = await told(running, "endpoints/zdr")
+    assert [one["tag"] for one in data["endpoints"]] == ["own/fp8", "other/fp4"]
+    assert retained["data"] == data["endpoints"]
+    endpoint = data["endpoints"][0]
+    assert endpoint["name"] == "Own | deepseek/deepseek-v3.2"
+    assert endpoint["supports_tool_choice"] == {"auto": True, "none": True, "required": False, "function": False}
+    assert endpoint["status"] == 0
+    for figure in ("latency_last_30m", "throughput_last_30m", "uptime_last_5m", "uptime_last_30m", "uptime_last_1d"):
+        assert endpoint[figure] is None
+
+
+async def test_endpoints_tell_what_was_measured(gateway: Gateway, valkey: str) -> None:
+    async with (
+        ScriptedHost(streams(chunks("a good answer"))) as good,
+        ScriptedHost(answers(500, {})) as bad,
+        gateway({"good/fp8": good.url, "bad/fp8": bad.url}, store=valkey) as running,
+    ):
+        for _ in range(30):
+            assert (await running.chat(stream=True)).status_code == 200
+        async with asyncio.timeout(20):  # until the rows are shipped, and then until uptimes are asked for again
+            while (endpoints := await measured(running))["good/fp8"]["uptime_last_1d"] is None:
+                await asyncio.sleep(0.1)
+    assert endpoints["good/fp8"]["uptime_last_5m"] == endpoints["good/fp8"]["uptime_last_30m"] == 100
+    assert set(endpoints["good/fp8"]["latency_last_30m"]) == {"p50", "p75", "p90", "p99"}
+    assert endpoints["bad/fp8"]["uptime_last_5m"] in (0, None)  # it may never have been asked
+    assert endpoints["bad/fp8"]["latency_last_30m"] is None
+
+
+async def measured(running: Running) -> dict[str, Any]:
+    data = (await told(running, "models/deepseek/deepseek-v3.2/endpoints"))["data"]
+    return {one["tag"]: one for one in data["endpoints"]}
+
+
+async def test_providers(gateway: Gateway) -> None:
+    async with gateway(HOSTS, endpoint=ENDPOINT) as running:
+        (provider,) = (await told(running, "providers"))["data"]
+    assert (provider["name"], provider["slug"]) == ("Own", "vllm")
+
+
+@pytest.mark.parametrize(
+    "path", ["models", "models/count", "model/a/b", "models/a/b/endpoints", "providers", "endpoints/zdr"]
+)
+async def test_a_key_is_needed_where_there_are_keys(gateway: Gateway, path: str) -> None:
+    async with gateway(HOSTS, environ={"GATEWAY_API_KEYS": "team:secret-of-the-team"}) as running:
+        await told(running, path, 401)
+        key = {"authorization": "Bearer secret-of-the-team"}
+        assert (await running.client.get(f"/api/v1/{path}", headers=key)).status_code in (200, 404)
