@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.api.prefix import message_size, prefix_chain, read_prompt
+from gateway.api.prefix import known_by, message_size, read_prompt
 from gateway.route.filters import outlawed, room, unsuited
 from gateway.route.fleet import Fleet
 from gateway.types import Policy, Request
@@ -48,7 +48,7 @@ def compressed(request: Request, policy: Policy, fleet: Fleet) -> Request:
         raw=b"",
         prompt_size=prompt.size,
         prompt_tokens=fleet.tokens.count(prompt.size, "tools" in request.needs),
-        prefix=prefix_chain(prompt, request.thinking, bytes_per_token) if request.prefix else (),
+        prefix=known_by(policy, request.tenant, request.session, prompt, request.thinking, bytes_per_token),
     )
 
 

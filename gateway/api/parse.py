@@ -18,7 +18,7 @@ from gateway.api.options import (
     text,
     wants_routing,
 )
-from gateway.api.prefix import prefix_chain, read_prompt
+from gateway.api.prefix import known_by, read_prompt
 from gateway.api.provider import Preferences, sent_parameters
 from gateway.config import Facts, Key, Rule, policy_by_rule
 from gateway.errors import BadRequest
@@ -118,7 +118,7 @@ class Intake:
             max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
             prompt_tokens=tokens.count(prompt.size, tools),
             prompt_size=prompt.size,
-            prefix=prefix_chain(prompt, thinking, tokens.bytes_per_token[tools]) if policy.affinity == "prefix" else (),
+            prefix=known_by(policy, key.tenant, options.session, prompt, thinking, tokens.bytes_per_token[tools]),
             needs=needs,
             cache=cache.mode,
             explain=_explains(headers),

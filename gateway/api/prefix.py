@@ -1,4 +1,4 @@
-"""A prompt as a chain of hashes, one for each message border and each 16 KB of a long message.
+"""A prompt as a chain of hashes, one for each message border and each 16 KB of a long message; or its session's hash.
 
 Hosts cache prompts from their first token on, so each hash covers everything before it: tools first, because the
 model's template renders them in front, then whether it thinks, then the messages.
@@ -11,9 +11,12 @@ from typing import Any, NamedTuple
 import orjson
 from xxhash import xxh3_64_intdigest
 
+from gateway.types import Policy
+
 PIECE = 16 * 1024  # bytes
 LONGEST_CHAIN = 512  # hashes kept of one prompt
 AROUND = 8  # bytes that the template's marks around a message count for
+Chain = tuple[tuple[int, int], ...]  # (hash, estimated tokens up to there), shortest first
 _PLAIN = 2  # fields of a message that has a role and a content only
 
 
@@ -37,8 +40,8 @@ def read_prompt(body: dict[str, Any]) -> Prompt:
     return Prompt(rendered, messages, size)
 
 
-def prefix_chain(prompt: Prompt, thinking: bool, bytes_per_token: float) -> tuple[tuple[int, int], ...]:
-    """(cumulative hash, estimated tokens up to there), shortest first."""
+def prefix_chain(prompt: Prompt, thinking: bool, bytes_per_token: float) -> Chain:
+    """A cumulative hash for each border."""
     chain: list[tuple[int, int]] = []
     digest = xxh3_64_intdigest(prompt.tools, thinking)
     size = len(prompt.tools)
@@ -52,6 +55,24 @@ def prefix_chain(prompt: Prompt, thinking: bool, bytes_per_token: float) -> tupl
         if len(chain) >= LONGEST_CHAIN:
             break
     return tuple(chain[:LONGEST_CHAIN])
+
+
+def session_chain(prompt: Prompt, tenant: str, session: str, bytes_per_token: float) -> Chain:
+    """One hash, the session's, for all but the last message: what its earlier turns have probably sent."""
+    digest = xxh3_64_intdigest(session.encode(errors="replace"), xxh3_64_intdigest(tenant.encode()))
+    earlier = prompt.size - AROUND - len(prompt.messages[-1][1])
+    return ((digest, ceil(earlier / bytes_per_token)),)
+
+
+def known_by(
+    policy: Policy, tenant: str, session: str, prompt: Prompt, thinking: bool, bytes_per_token: float
+) -> Chain:
+    """What tells where a prompt was before, as the policy goes by it."""
+    if policy.affinity == "none":
+        return ()
+    if policy.affinity == "session" and session:
+        return session_chain(prompt, tenant, session, bytes_per_token)
+    return prefix_chain(prompt, thinking, bytes_per_token)
 
 
 def message_size(message: dict[str, Any]) -> int:

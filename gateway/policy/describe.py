@@ -25,7 +25,8 @@ FIELDS: dict[str, str] = {
     "pick.explore": "Share of new conversations that try an endpoint about which little is known. Default 2%.",
     "pick.endpoint": "The endpoint id of `how: fixed`.",
     "pick.order": "Who is tried first with `how: order`, before all others. Endpoint ids (novita/fp8) or providers.",
-    "affinity": "`prefix` prefers the endpoint that holds the prompt's beginning in its cache; `none` ignores caches.",
+    "affinity": "`prefix` prefers the endpoint that holds the prompt's beginning in its cache; `session` goes by the "
+    "session that the client names, where it names one; `none` ignores caches.",
     "attempts": "How often another endpoint may be tried before the first token.",
     "attempts.max": "Most attempts of one request, the first included.",
     "attempts.within": "Time that all attempts share before the first token. Default 60s.",

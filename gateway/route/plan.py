@@ -62,7 +62,7 @@ def make_plan(
 ) -> Plan:
     """Ranks all endpoints for one request. `now` in seconds, `hour` of the day in UTC, `chance` draws from [0, 1)."""
     matches, known = NOTHING, None
-    if policy.affinity == "prefix" and request.prefix:
+    if policy.affinity != "none" and request.prefix:
         matches = fleet.prefixes.matches(request.prefix, fleet.ttls, now)
         known = max(matches.values(), default=0)
     demand = fleet.demand(request, policy, known, now, hour)

@@ -147,7 +147,7 @@ class Policy:
     slo: tuple[Limit, ...] = ()
     score: Score = field(default_factory=Score)
     pick: Pick = field(default_factory=Pick)
-    affinity: Literal["prefix", "none"] = "prefix"
+    affinity: Literal["prefix", "session", "none"] = "prefix"
     attempts: Attempts = field(default_factory=Attempts)
     timeouts: Timeouts = field(default_factory=Timeouts)
     keepalive: Seconds = 10.0

@@ -224,7 +224,7 @@ def test_a_shipped_policy_suits_editors(path: Path) -> None:
         "{name: mine, nope: 1}",
         "{name: mine, timeouts: {gap: 30}}",
         "{name: mine, timeouts: {gap: 30x}}",
-        "{name: mine, affinity: session}",
+        "{name: mine, affinity: sticky}",
         "{name: mine, require: {quantization: [fp9]}}",
         "{name: mine, require: {limits: []}}",
         "{name: mine, prefer: {zdr: true}}",

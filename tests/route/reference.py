@@ -53,7 +53,7 @@ class Plan:
 def make_plan(
     request: Request, policy: Policy, fleet: Fleet, now: float, hour: int, chance: Callable[[], float]
 ) -> Plan:
-    looks = policy.affinity == "prefix" and bool(request.prefix)
+    looks = policy.affinity != "none" and bool(request.prefix)
     matches = fleet.prefixes.matches(request.prefix, fleet.ttls, now) if looks else {}
     known = max([0, *matches.values()])
     demand = fleet.demand(request, policy, known if looks else None, now, hour)

@@ -153,7 +153,7 @@ policies = st.builds(
         st.just(Pick("fixed", endpoint="b/x")),
         st.sampled_from([Pick("order", order=("c", "b/x")), Pick("latency"), Pick("throughput")]),
     ),
-    affinity=st.sampled_from(["prefix", "prefix", "none"]),
+    affinity=st.sampled_from(["prefix", "session", "none"]),
     cap=st.sampled_from([Cap(), Cap(), Cap(0.1), Cap(0.4, 10.0)]),
 )
 prefixes = st.lists(st.integers(0, 1), max_size=4).map(
