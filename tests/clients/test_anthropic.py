@@ -1,21 +1,17 @@
 """Anthropic's SDK against the gateway and a real HTTP host: base URL swapped, nothing else."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from tests.clients.app import DIALECT, App, app_of
-from tests.clients.environments import python_with
+from tests.clients.sdks import command_of
 from tests.support.gateway import Gateway
-
-SCRIPT = Path(__file__).parent / "anthropic_python.py"
 
 
 @pytest.fixture
 async def app(gateway: Gateway) -> AsyncIterator[App]:
-    python = python_with("anthropic", "anthropic==2.12.0")
-    async with app_of(gateway, [str(python), str(SCRIPT)], endpoint=DIALECT) as app:
+    async with app_of(gateway, command_of("anthropic", "anthropic_python.py"), endpoint=DIALECT) as app:
         yield app
 
 

@@ -1,0 +1,157 @@
+"""Real clients against the gateway: each streams, thinks and calls a tool twice in its own loop, reads usage and cost,
+and raises its own exceptions. Its base URL is swapped, nothing else.
+
+Each client's script runs once, over the sink of `gateway serve`, because a start of some takes seconds. That both sinks
+say the same is shown elsewhere.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.app import DIALECT, KEY
+from tests.clients.sdks import command_of
+from tests.clients.weather import ANSWER, CITIES, USED, WHOLE, WHOLE_USED, Weather, thought
+from tests.support.gateway import in_process
+from tests.support.host import Json
+from tests.support.valkey import running as valkey_running
+
+ENDS_WITHIN = 60
+OPENAI = {
+    "401": ["AuthenticationError", 401],
+    "404": ["NotFoundError", 404],
+    "429": ["RateLimitError", 429],
+    "5xx": ["InternalServerError", 503],
+}
+OPENROUTER = {
+    "401": ["UnauthorizedResponseError", 401],
+    "404": ["NotFoundResponseError", 404],
+    "429": ["TooManyRequestsResponseError", 429],
+    "5xx": ["ServiceUnavailableResponseError", 503],
+}
+AI_SDK = {name: ["APICallError", status] for name, (_, status) in OPENAI.items()}  # it tells them apart by status
+LANGCHAIN = {
+    "401": ["OpenAIAuthenticationError", 401],
+    "404": ["OpenAIModelNotFoundError", 404],
+    "429": ["OpenAIRateLimitError", 429],
+    "5xx": ["OpenAIAPIError", 503],
+}
+PYDANTIC_AI = {
+    "401": ["ModelAuthenticationError", 401],
+    "404": ["ModelNotFoundError", 404],
+    "429": ["ModelRateLimitError", 429],
+    "5xx": ["ModelUnavailableError", 503],
+}
+THOUGHTS = tuple(map(thought, CITIES))
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What is asked of a client: what it can show of what the gateway says is its own matter."""
+
+    sdk: str
+    script: str
+    surface: str
+    errors: Json
+    thoughts: tuple[str, ...] = THOUGHTS
+    broken: str = "broke off"  # what it tells of a stream that breaks off
+    costs: tuple[bool, bool] = (True, True)  # whether it tells the cost of a whole answer, of a streamed one
+
+
+CLIENTS = [
+    Client("openai-python", "openai_python.py", "/v1", OPENAI),
+    Client("openai-node", "openai_node.mjs", "/v1", OPENAI, thoughts=("due", "due")),  # its helper keeps the last piece
+    Client("openrouter", "openrouter_python.py", "/api/v1", OPENROUTER, broken="error"),
+    Client("openrouter-node", "openrouter_node.mjs", "/api/v1", OPENROUTER, broken="error"),
+    Client("ai-sdk", "ai_sdk_node.mjs", "/api/v1", AI_SDK),
+    Client("langchain", "langchain_python.py", "/v1", LANGCHAIN, thoughts=(), costs=(True, False)),
+    Client("langchain", "langchain_python.py", "/api/v1", LANGCHAIN, thoughts=(), costs=(True, False)),
+    Client("pydantic-ai", "pydantic_ai_python.py", "/v1", PYDANTIC_AI, costs=(False, False)),
+    Client("pydantic-ai", "pydantic_ai_python.py", "/api/v1", PYDANTIC_AI),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a client's script saw, and the requests that its loop became at the host."""
+
+    client: Client
+    seen: Json
+    asked: list[Json]
+
+
+@pytest.fixture(scope="module", params=CLIENTS, ids=lambda client: f"{client.sdk} at {client.surface}")
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    client: Client = request.param
+    folder = tmp_path_factory.mktemp("loops")
+    command = command_of(client.sdk, client.script)
+    with valkey_running(folder / "valkey") as store:
+        yield asyncio.run(_run(client, command, folder, store))
+
+
+async def _run(client: Client, command: list[str], folder: Path, store: str) -> Run:
+    environ = {"GATEWAY_API_KEYS": f"app:{KEY}"}
+    async with (
+        Weather() as host,
+        in_process(folder, "direct", {"own/fp8": host.url}, store=store, environ=environ, endpoint=DIALECT) as gateway,
+    ):
+        process = await asyncio.create_subprocess_exec(
+            *(*command, f"{gateway.url}{client.surface}", KEY, "whole", "loop", "broken", "failures"),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await asyncio.wait_for(process.communicate(), ENDS_WITHIN)
+        assert process.returncode == 0, err.decode()
+        bodies = [received.json() for received in host.requests]
+        return Run(client, json.loads(out), [body for body in bodies if body.get("tools")])
+
+
+def test_a_streamed_answer_comes_in_pieces(run: Run) -> None:
+    pieces = [piece for piece in run.seen["loop"]["pieces"] if piece]
+    assert len(pieces) > 1
+    assert "".join(pieces) == ANSWER
+
+
+def test_a_tool_is_called_twice_with_thinking_on(run: Run) -> None:
+    assert run.seen["loop"]["calls"] == list(CITIES)
+    assert run.seen["loop"]["thoughts"] == list(run.client.thoughts)
+    assert [body["chat_template_kwargs"] for body in run.asked] == [{"thinking": True}] * 3
+    *_, last = run.asked
+    results = [message for message in last["messages"] if message["role"] == "tool"]
+    assert [message["tool_call_id"] for message in results] == [f"call_{city}" for city in CITIES]
+
+
+def test_the_model_reads_its_thoughts_again_whatever_the_client_sends(run: Run) -> None:
+    told = [[message.get("reasoning_content") for message in assistants(body)] for body in run.asked]
+    assert told == [[], list(THOUGHTS[:1]), list(THOUGHTS)]
+
+
+def assistants(body: Json) -> list[Json]:
+    return [message for message in body["messages"] if message["role"] == "assistant"]
+
+
+def test_usage_and_cost_are_read(run: Run) -> None:
+    assert run.seen["whole"]["content"] == WHOLE
+    whole, streamed = run.client.costs
+    assert run.seen["whole"]["usage"] == bill(WHOLE_USED, 4.75e-06 if whole else None)
+    assert run.seen["loop"]["usage"] == bill(USED, 3e-05 if streamed else None)
+
+
+def bill(usage: Json, cost: float | None) -> Json:
+    counted: dict[str, Any] = {"prompt": usage["prompt_tokens"], "completion": usage["completion_tokens"]}
+    details = usage["prompt_tokens_details"] | usage["completion_tokens_details"]
+    return {**counted, "cached": details["cached_tokens"], "reasoning": details["reasoning_tokens"], "cost": cost}
+
+
+def test_errors_are_the_clients_own_exceptions(run: Run) -> None:
+    failures = run.seen["failures"]
+    assert {name: failures[name] for name in run.client.errors} == run.client.errors
+
+
+def test_a_stream_that_breaks_off_is_no_short_answer(run: Run) -> None:
+    assert run.client.broken in (run.seen["broken"] or "")
