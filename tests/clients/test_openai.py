@@ -19,7 +19,7 @@ async def app(request: pytest.FixtureRequest, gateway: Gateway) -> AsyncIterator
 
 
 async def test_streamed_answer_is_the_whole_one(app: App) -> None:
-    whole, streamed = await app.does("whole"), await app.does("streamed")
+    whole, streamed = (await app.does("whole", "streamed")).values()
     assert streamed["content"] == whole["content"]
     assert streamed["finish_reason"] == "stop"
     assert streamed["cost"] > 0
@@ -47,7 +47,7 @@ async def test_a_response_with_usage_and_cost(app: App) -> None:
 
 
 async def test_a_streamed_response_is_the_whole_one(app: App) -> None:
-    whole, streamed = await app.does("respond"), await app.does("respond_streamed")
+    whole, streamed = (await app.does("respond", "respond_streamed")).values()
     assert streamed["content"] == streamed["final"] == whole["content"]
     assert streamed["kinds"][0] == "response.created"
     assert streamed["kinds"][-1] == "response.completed"
