@@ -13,7 +13,18 @@ from tests.sim.world import STEADY
 from tests.support.gateway import Gateway
 
 KEY = "test-key-of-the-app"
+ENDS_WITHIN = 60
 DIALECT = {"dialect": {"thinking": "chat_template_kwargs.thinking", "thinking_default": "off"}}
+
+
+async def told(*command: str) -> Any:
+    """What a script prints as JSON."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await asyncio.wait_for(process.communicate(), ENDS_WITHIN)
+    assert process.returncode == 0, err.decode()
+    return json.loads(out)
 
 
 class App:
@@ -24,12 +35,7 @@ class App:
 
     async def does(self, *names: str) -> Any:
         """What the script saw: of one thing, or of each of several, which spares starting the SDK for each."""
-        process = await asyncio.create_subprocess_exec(
-            *self._command, *names, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
-        out, err = await asyncio.wait_for(process.communicate(), 60)
-        assert process.returncode == 0, err.decode()
-        seen = json.loads(out)
+        seen = await told(*self._command, *names)
         return seen[names[0]] if len(names) == 1 else seen
 
     async def steer(self, **state: Any) -> None:

@@ -6,21 +6,19 @@ say the same is shown elsewhere.
 """
 
 import asyncio
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.clients.app import DIALECT, KEY
+from tests.clients.app import DIALECT, KEY, told
 from tests.clients.sdks import command_of
 from tests.clients.weather import ANSWER, CITIES, USED, WHOLE, WHOLE_USED, Weather, thought
 from tests.support.gateway import in_process
 from tests.support.host import Json
 from tests.support.valkey import running as valkey_running
 
-ENDS_WITHIN = 60
 OPENAI = {
     "400": ["BadRequestError", 400],
     "401": ["AuthenticationError", 401],
@@ -109,15 +107,9 @@ async def _run(client: Client, command: list[str], folder: Path, store: str) -> 
         Weather() as host,
         in_process(folder, "direct", {"own/fp8": host.url}, store=store, environ=environ, endpoint=DIALECT) as gateway,
     ):
-        process = await asyncio.create_subprocess_exec(
-            *(*command, f"{gateway.url}{client.surface}", KEY, "whole", "loop", "broken", "failures"),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await asyncio.wait_for(process.communicate(), ENDS_WITHIN)
-        assert process.returncode == 0, err.decode()
+        seen = await told(*command, f"{gateway.url}{client.surface}", KEY, "whole", "loop", "broken", "failures")
         bodies = [received.json() for received in host.requests]
-        return Run(client, json.loads(out), [body for body in bodies if body.get("tools")])
+        return Run(client, seen, [body for body in bodies if body.get("tools")])
 
 
 def test_a_streamed_answer_comes_in_pieces(run: Run) -> None:
