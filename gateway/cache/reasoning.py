@@ -7,6 +7,9 @@ DeepSeek's template shows the model what it thought between a tool call and the 
 send that back; a strict host then refuses the request, the others answer worse. Nothing here fails a request: a store
 that is away, slow or empty leaves it as it came. Requests that lack nothing never ask the store.
 
+OpenAI's helper for streams in Node keeps only the last piece of a field that it does not know, and sends that back. A
+few characters may so be the end of a thought: they yield to a kept text that ends with them.
+
 A call is known by its id, its function and its arguments: some hosts count their ids from 0 in every answer. The hash
 of a prompt's prefix stays that of the client's own words, which are the same in every turn and on every replica.
 """
@@ -25,15 +28,17 @@ PREFIX = b"gw:think:"
 TTL = 3_600.0  # seconds
 LARGEST = 256 * 1024  # bytes of one text; a part of it would not be what the model thought
 MOST = 64  # messages of a request that are looked up, the last ones
+SCRAP = 64  # characters: what is shorter may be the last piece of a stream
 _FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
 Json = dict[str, Any]
 
 
 class Gap(NamedTuple):
-    """A message whose reasoning is missing: its place, and the key under which that may be kept."""
+    """A message whose reasoning is missing: its place, the key under which that may be kept, what there is of it."""
 
     place: int
     key: bytes
+    end: bytes
 
 
 def gaps(request: Request) -> list[Gap]:
@@ -46,10 +51,10 @@ def gaps(request: Request) -> list[Gap]:
         message = messages[place]
         if message["role"] == "user" or len(found) == MOST:
             break
-        if message.get("tool_calls") and not any(map(message.get, _FIELDS)):
-            key = _key(request, message)
-            if key is not None:
-                found.append(Gap(place, key))
+        end = _end(message) if message.get("tool_calls") else None
+        key = _key(request, message) if end is not None else None
+        if end is not None and key is not None:
+            found.append(Gap(place, key, end))
     return found
 
 
@@ -76,19 +81,27 @@ class ReasoningVault:
         texts: list[tuple[int, bytes]] = []
         open_gaps = len(missing)
 
-        def answered(place: int, value: bytes | None) -> None:
+        def answered(gap: Gap, value: bytes | None) -> None:
             nonlocal open_gaps
             open_gaps -= 1
-            if value is not None:
-                texts.append((place, value))
+            if value is not None and value != gap.end and value.endswith(gap.end):
+                texts.append((gap.place, value))
             if not open_gaps:
                 then(_restored(request, texts) if texts else request)
 
         for gap in missing:
-            self._store.get(gap.key, lambda value, place=gap.place: answered(place, value))  # type: ignore[misc]
+            self._store.get(gap.key, lambda value, gap=gap: answered(gap, value))  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return f"<ReasoningVault in {self._store!r}>"
+
+
+def _end(message: Json) -> bytes | None:
+    """What a message has of its reasoning, if that may be no more than the end; None where it is whole."""
+    texts = [message[name] for name in _FIELDS if message.get(name)]
+    if not texts:
+        return b""
+    return texts[0].encode(errors="replace") if isinstance(texts[0], str) and len(texts[0]) < SCRAP else None
 
 
 def _restored(request: Request, texts: list[tuple[int, bytes]]) -> Request:

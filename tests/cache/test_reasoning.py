@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.cache.reasoning import LARGEST, MOST, ReasoningVault, gaps
+from gateway.cache.reasoning import LARGEST, MOST, SCRAP, ReasoningVault, gaps
 from gateway.state.store import Store
 from gateway.types import Request
 from tests.support.gateway import NO_STORE
@@ -91,8 +91,10 @@ async def test_what_was_dropped_comes_back_on_another_replica(stores: tuple[Stor
         said(call(), reasoning_content=None, reasoning=""),
         said(call(), reasoning_details=[]),
         said(call(), call("call_2")),
+        said(call(), reasoning_content="天气."),
+        said(call(), reasoning="天气.", reasoning_details=[{"text": "天气."}]),
     ],
-    ids=["arguments written anew", "empty fields", "empty details", "another call"],
+    ids=["arguments written anew", "empty fields", "empty details", "another call", "its end", "its end, twice"],
 )
 async def test_a_call_is_known_however_it_comes_back(returned: Json, stores: tuple[Store, Store]) -> None:
     await kept(stores[0], asked(tenant="two"), ANSWER)
@@ -115,6 +117,13 @@ async def test_nobody_gets_the_thoughts_of_another_call(
 ) -> None:
     await kept(stores[0], asked(tenant="three"), ANSWER)
     request = asked(returned, result(), tenant=tenant)
+    assert await restored(stores[0], request) is request
+
+
+@pytest.mark.parametrize("text", ["Something else.", THOUGHT])
+async def test_a_short_thought_that_is_no_end_stays(text: str, stores: tuple[Store, Store]) -> None:
+    await kept(stores[0], asked(tenant="short"), ANSWER)
+    request = asked(said(call(), reasoning_content=text), result(), tenant="short")
     assert await restored(stores[0], request) is request
 
 
@@ -170,8 +179,8 @@ def test_arguments_may_be_anything() -> None:
     "request_",
     [
         asked(),
-        asked(said(call(), reasoning_content="here"), result()),
-        asked(said(call(), reasoning="here"), result()),
+        asked(said(call(), reasoning_content="h" * SCRAP), result()),
+        asked(said(call(), reasoning="h" * SCRAP), result()),
         asked(said(call(), reasoning_details=[{"text": "here"}]), result()),
         asked(said(call()), result(), {"role": "user", "content": "And tomorrow?"}),
         asked(said(call()), result(), thinking=False),

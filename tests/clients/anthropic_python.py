@@ -1,6 +1,6 @@
 """What an agent does with Anthropic's Python SDK, pointed at the gateway. Prints what it saw as one JSON object.
 
-Run by test_anthropic.py with the interpreter of the SDK's own environment: BASE_URL KEY NAME...
+Run by test_anthropic.py and test_loops.py with the interpreter of the SDK's own environment: BASE_URL KEY NAME...
 """
 
 import json
@@ -24,14 +24,22 @@ def ask(content="Say hello", by=client, **more):
     return by.messages.create(**fields)
 
 
+def bill(usage):
+    return {
+        "prompt": usage.input_tokens + usage.cache_read_input_tokens,
+        "cached": usage.cache_read_input_tokens,
+        "completion": usage.output_tokens,
+        "reasoning": None,
+        "cost": usage.model_extra.get("cost"),
+    }
+
+
 def seen(message):
-    usage = message.usage
     return {
         "blocks": [block.type for block in message.content],
-        "text": "".join(block.text for block in message.content if block.type == "text"),
+        "content": "".join(block.text for block in message.content if block.type == "text"),
         "stop_reason": message.stop_reason,
-        "usage": [usage.input_tokens, usage.cache_read_input_tokens, usage.output_tokens],
-        "cost": usage.model_extra.get("cost"),
+        "usage": bill(message.usage),
         "named": message.id.removeprefix("msg_"),
     }
 
@@ -49,27 +57,25 @@ def streamed(**more):
         return {**seen(stream.get_final_message()), "heard": heard}
 
 
-def tools():
+def loop():
     """The model thinks and calls a tool twice, the app answers, the model goes on. All of it streamed."""
-    messages = [{"role": "user", "content": "Use get_weather for Paris"}]
-    turns = []
-    for choice in ("any", "any", "none"):
+    messages = [{"role": "user", "content": "How is the weather?"}]
+    calls, thoughts = [], []
+    while True:
         with client.messages.stream(
-            model=MODEL,
-            max_tokens=2000,
-            messages=messages,
-            tools=[WEATHER],
-            tool_choice={"type": choice},
-            thinking=THINKING,
+            model=MODEL, max_tokens=2000, messages=messages, tools=[WEATHER], thinking=THINKING
         ) as stream:
+            events = list(stream)
             message = stream.get_final_message()
-        calls = [block for block in message.content if block.type == "tool_use"]
-        signed = all(block.signature and block.thinking for block in message.content if block.type == "thinking")
-        turns.append({**seen(message), "calls": [[call.name, call.input] for call in calls], "signed": signed})
-        messages.append({"role": "assistant", "content": message.content})
-        results = [{"type": "tool_result", "tool_use_id": call.id, "content": "sunny"} for call in calls]
-        messages.append({"role": "user", "content": results})
-    return turns
+        thoughts += [block.thinking for block in message.content if block.type == "thinking" and block.signature]
+        asked = [block for block in message.content if block.type == "tool_use"]
+        if not asked:
+            pieces = [event.text for event in events if event.type == "text"]
+            (end,) = [event for event in events if event.type == "message_delta"]
+            return {"calls": calls, "thoughts": thoughts, "pieces": pieces, "usage": bill(end.usage)}
+        calls += [call.input["city"] for call in asked]
+        results = [{"type": "tool_result", "tool_use_id": call.id, "content": "sunny"} for call in asked]
+        messages += [{"role": "assistant", "content": message.content}, {"role": "user", "content": results}]
 
 
 def count():
@@ -85,27 +91,25 @@ def error_of(call):
     return None
 
 
-def errors():
+def failures():
     stranger = anthropic.Anthropic(base_url=base_url, api_key="wrong", max_retries=0)
     return {
         "400": error_of(lambda: ask(messages=[])),
         "401": error_of(lambda: ask(by=stranger)),
         "404": error_of(lambda: ask(model="claude-opus-5")),
+        "429": error_of(lambda: ask("Fail with 429")),
+        "5xx": error_of(lambda: ask("Fail with 500", stream=True)),
     }
-
-
-def failed():
-    return [error_of(ask), error_of(streamed)]
 
 
 def broken():
     """An error in the stream, after its first words."""
-    heard = []
     try:
-        heard.extend(event.type for event in ask("Tell me about 300 words", stream=True))
+        for _ in ask("Break off", stream=True):
+            pass
     except anthropic.APIStatusError as error:
-        return {"heard": heard, "error": error.type, "message": error.api_message}
-    return {"heard": heard}
+        return f"{error.type}: {error.api_message}"
+    return None
 
 
 def models():
@@ -120,10 +124,9 @@ wanted = {
     "models": models,
     "streamed": streamed,
     "thinking": lambda: streamed(thinking=THINKING),
-    "tools": tools,
+    "loop": loop,
     "count": count,
-    "errors": errors,
-    "failed": failed,
+    "failures": failures,
     "broken": broken,
 }
 print(json.dumps({name: wanted[name]() for name in sys.argv[3:]}))

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,23 +13,29 @@ from tests.sim.world import STEADY
 from tests.support.gateway import Gateway
 
 KEY = "test-key-of-the-app"
+ENDS_WITHIN = 60
 DIALECT = {"dialect": {"thinking": "chat_template_kwargs.thinking", "thinking_default": "off"}}
+
+
+async def told(*command: str) -> Any:
+    """What a script prints as JSON."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await asyncio.wait_for(process.communicate(), ENDS_WITHIN)
+    assert process.returncode == 0, err.decode()
+    return json.loads(out)
 
 
 class App:
     """`command` starts the script; the names of what it is to do come after it."""
 
-    def __init__(self, command: Sequence[str], cwd: Path | None, host: str) -> None:
-        self._command, self._cwd, self._host = command, cwd, host
+    def __init__(self, command: Sequence[str], host: str) -> None:
+        self._command, self._host = command, host
 
     async def does(self, *names: str) -> Any:
         """What the script saw: of one thing, or of each of several, which spares starting the SDK for each."""
-        process = await asyncio.create_subprocess_exec(
-            *self._command, *names, cwd=self._cwd, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
-        out, err = await asyncio.wait_for(process.communicate(), 60)
-        assert process.returncode == 0, err.decode()
-        seen = json.loads(out)
+        seen = await told(*self._command, *names)
         return seen[names[0]] if len(names) == 1 else seen
 
     async def steer(self, **state: Any) -> None:
@@ -43,12 +48,10 @@ class App:
 
 
 @asynccontextmanager
-async def app_of(
-    gateway: Gateway, command: Sequence[str], path: str = "", cwd: Path | None = None, **settings: Any
-) -> AsyncIterator[App]:
+async def app_of(gateway: Gateway, command: Sequence[str], path: str = "", **settings: Any) -> AsyncIterator[App]:
     """`command` gets the gateway's URL with this path and the key; `settings` are the gateway's."""
     async with serving([STEADY], speed=0) as addresses:
         host = addresses[STEADY.id]
         environ = {"GATEWAY_API_KEYS": f"app:{KEY}"}
         async with gateway({STEADY.id: host}, environ=environ, **settings) as running:
-            yield App([*command, f"{running.url}{path}", KEY], cwd, host)
+            yield App([*command, f"{running.url}{path}", KEY], host)

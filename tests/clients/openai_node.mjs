@@ -1,5 +1,5 @@
 // What an app does with OpenAI's Node SDK, pointed at the gateway. Prints what it saw as one JSON object.
-// Run by test_openai.py inside the SDK's own environment: BASE_URL KEY NAME...
+// Run by test_openai.py and test_loops.py inside the SDK's own environment: BASE_URL KEY NAME...
 import OpenAI from 'openai';
 
 const [baseURL, apiKey, ...names] = process.argv.slice(2);
@@ -24,19 +24,31 @@ async function errorOf(call) {
   return null;
 }
 
-const ask = (by = client, name = model) => by.chat.completions.create({ model: name, messages: [user('Hi')] });
+const ask = (content, { by = client, ...more } = {}) =>
+  by.chat.completions.create({ model, messages: [user(content)], ...more });
+
+const bill = (usage) => ({
+  prompt: usage.prompt_tokens,
+  cached: usage.prompt_tokens_details.cached_tokens,
+  completion: usage.completion_tokens,
+  reasoning: usage.completion_tokens_details.reasoning_tokens,
+  cost: usage.cost,
+});
+
+// A host that breaks off in the middle: an exception, and not a short answer.
+async function endOf(asked) {
+  try {
+    for await (const _ of await asked);
+  } catch (error) {
+    return error.message;
+  }
+  return null;
+}
 
 const wanted = {
   async whole() {
-    const answer = await client.chat.completions.create({ model, messages: [user('Say hello')] });
-    return {
-      content: answer.choices[0].message.content,
-      finish_reason: answer.choices[0].finish_reason,
-      total_tokens: answer.usage.total_tokens,
-      cached_tokens: answer.usage.prompt_tokens_details.cached_tokens,
-      reasoning_tokens: answer.usage.completion_tokens_details.reasoning_tokens,
-      cost: answer.usage.cost,
-    };
+    const answer = await ask('Say hello');
+    return { content: answer.choices[0].message.content, usage: bill(answer.usage) };
   },
   async streamed() {
     const stream = client.chat.completions.stream({
@@ -49,40 +61,45 @@ const wanted = {
       cost: final.usage.cost,
     };
   },
-  async tools() {
-    const messages = [user('Use get_weather for Paris')];
+  // Thinks and calls a tool, twice, and answers. What the model said goes back as it came, its thoughts with it.
+  async loop() {
+    const messages = [user('How is the weather?')];
     const calls = [];
-    for (let turn = 0; turn < 2; turn++) {
-      const stream = client.chat.completions.stream({ model, messages, tools: [weather], tool_choice: 'required' });
-      const { message } = (await stream.finalChatCompletion()).choices[0];
-      const [call] = message.tool_calls;
-      calls.push([call.function.name, JSON.parse(call.function.arguments)]);
-      messages.push({ role: 'assistant', content: message.content, tool_calls: message.tool_calls });
-      messages.push({ role: 'tool', tool_call_id: call.id, content: 'sunny, 21 degrees' });
+    const thoughts = [];
+    for (;;) {
+      const pieces = [];
+      const stream = client.chat.completions.stream({
+        model, messages, tools: [weather], reasoning_effort: 'high', stream_options: { include_usage: true },
+      });
+      stream.on('content', (piece) => pieces.push(piece));
+      const final = await stream.finalChatCompletion();
+      const [{ message }] = final.choices;
+      if (message.reasoning_content) thoughts.push(message.reasoning_content);
+      if (!message.tool_calls) return { calls, thoughts, pieces, usage: bill(final.usage) };
+      const { parsed, ...said } = message;
+      messages.push(said);
+      for (const call of message.tool_calls) {
+        calls.push(JSON.parse(call.function.arguments).city);
+        messages.push({ role: 'tool', tool_call_id: call.id, content: 'sunny' });
+      }
     }
-    const last = await client.chat.completions.create({ model, messages });
-    return { calls, content: last.choices[0].message.content };
   },
+  broken: () => endOf(ask('Break off', { stream: true })),
   async json_mode() {
     const answer = await client.chat.completions.create({
       model, messages: [user('Answer as json')], response_format: { type: 'json_object' },
     });
     return JSON.parse(answer.choices[0].message.content);
   },
-  async errors() {
-    const stranger = new OpenAI({ baseURL, apiKey: 'wrong', maxRetries: 0 });
-    return {
-      400: await errorOf(() => client.chat.completions.create({ model, messages: [] })),
-      401: await errorOf(() => ask(stranger)),
-      404: await errorOf(() => ask(client, 'no-such-model')),
-    };
-  },
-  rate_limited: () => errorOf(ask),
+  failures: async () => ({
+    400: await errorOf(() => client.chat.completions.create({ model, messages: [] })),
+    401: await errorOf(() => ask('Hi', { by: new OpenAI({ baseURL, apiKey: 'wrong', maxRetries: 0 }) })),
+    404: await errorOf(() => ask('Hi', { model: 'no/such-model' })),
+    429: await errorOf(() => ask('Fail with 429')),
+    '5xx': await errorOf(() => ask('Fail with 500')),
+  }),
   async disconnect() {
-    const stream = await client.chat.completions.create({
-      model, messages: [user('Tell me about 900 words')], stream: true,
-    });
-    for await (const chunk of stream) {
+    for await (const chunk of await ask('Tell me about 900 words', { stream: true })) {
       const first = chunk.choices[0]?.delta?.content;
       if (first) return { first }; // leaving the loop aborts the request
     }
@@ -148,15 +165,7 @@ const wanted = {
       404: await errorOf(() => create({ model: 'no-such-model' })),
     };
   },
-  async broken() {
-    try {
-      const stream = await client.responses.create({ model, input: 'Tell me about 300 words', stream: true });
-      for await (const _ of stream);
-    } catch (error) {
-      return error.message;
-    }
-    return null;
-  },
+  respond_broken: () => endOf(client.responses.create({ model, input: 'Tell me about 300 words', stream: true })),
   async models() {
     const listed = [];
     for await (const one of client.models.list()) listed.push(one.id);

@@ -1,6 +1,6 @@
 """What an app does with OpenAI's Python SDK, pointed at the gateway. Prints what it saw as one JSON object.
 
-Run by test_openai.py with the interpreter of the SDK's own environment: BASE_URL KEY.
+Run by test_openai.py and test_loops.py with the interpreter of the SDK's own environment: BASE_URL KEY NAME...
 """
 
 import json
@@ -27,46 +27,53 @@ WEATHER = {
 }
 
 
-def whole():
-    answer = client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "Say hello"}])
-    usage = answer.usage
+def ask(content, by=client, model=MODEL, **more):
+    return by.chat.completions.create(model=model, messages=[{"role": "user", "content": content}], **more)
+
+
+def bill(usage):
     return {
-        "content": answer.choices[0].message.content,
-        "finish_reason": answer.choices[0].finish_reason,
-        "total_tokens": usage.total_tokens,
-        "cached_tokens": usage.prompt_tokens_details.cached_tokens,
-        "reasoning_tokens": usage.completion_tokens_details.reasoning_tokens,
+        "prompt": usage.prompt_tokens,
+        "cached": usage.prompt_tokens_details.cached_tokens,
+        "completion": usage.completion_tokens,
+        "reasoning": usage.completion_tokens_details.reasoning_tokens,
         "cost": usage.model_extra["cost"],
     }
 
 
-def streamed(**more):
-    text, reasoning, usage, finish = "", "", None, None
-    messages = [{"role": "user", "content": "Say hello"}]
-    for chunk in client.chat.completions.create(model=MODEL, messages=messages, stream=True, **more):
+def whole():
+    answer = ask("Say hello")
+    return {"content": answer.choices[0].message.content, "usage": bill(answer.usage)}
+
+
+def streamed():
+    text, usage, finish = "", None, None
+    for chunk in ask("Say hello", stream=True):
         usage = chunk.usage or usage
         for choice in chunk.choices:
             text += choice.delta.content or ""
-            reasoning += (choice.delta.model_extra or {}).get("reasoning_content") or ""
             finish = choice.finish_reason or finish
-    return {"content": text, "reasoning": reasoning, "finish_reason": finish, "cost": usage.model_extra["cost"]}
+    return {"content": text, "finish_reason": finish, "cost": usage.model_extra["cost"]}
 
 
-def tools():
-    """Two turns: the model calls a tool, the app answers, the model goes on. Streamed, through the SDK's own helper."""
-    messages = [{"role": "user", "content": "Use get_weather for Paris"}]
-    calls = []
-    for _ in range(2):
+def loop():
+    """Thinks and calls a tool, twice, and answers. What the model said goes back as it came, its thoughts with it."""
+    messages = [{"role": "user", "content": "How is the weather?"}]
+    calls, thoughts = [], []
+    while True:
         with client.chat.completions.stream(
-            model=MODEL, messages=messages, tools=[WEATHER], tool_choice="required"
+            model=MODEL, messages=messages, tools=[WEATHER], reasoning_effort="high"
         ) as stream:
-            message = stream.get_final_completion().choices[0].message
-        call = message.tool_calls[0]
-        calls.append([call.function.name, json.loads(call.function.arguments)])
+            pieces = [event.delta for event in stream if event.type == "content.delta"]
+            final = stream.get_final_completion()
+        message = final.choices[0].message
+        thoughts += [text] if (text := (message.model_extra or {}).get("reasoning_content")) else []
+        if not message.tool_calls:
+            return {"calls": calls, "thoughts": thoughts, "pieces": pieces, "usage": bill(final.usage)}
         messages.append(message.model_dump(exclude_none=True, exclude={"parsed"}))
-        messages.append({"role": "tool", "tool_call_id": call.id, "content": "sunny, 21 degrees"})
-    last = client.chat.completions.create(model=MODEL, messages=messages)
-    return {"calls": calls, "content": last.choices[0].message.content}
+        for call in message.tool_calls:
+            calls.append(json.loads(call.function.arguments)["city"])
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": "sunny"})
 
 
 def json_mode():
@@ -137,14 +144,18 @@ def respond_errors():
     }
 
 
-def broken():
+def end_of(stream):
     """A host that breaks off in the middle: an exception, and not a short answer."""
     try:
-        for _ in client.responses.create(model=MODEL, input="Tell me about 300 words", stream=True):
+        for _ in stream:
             pass
     except openai.APIError as error:
         return str(error)
     return None
+
+
+def respond_broken():
+    return end_of(client.responses.create(model=MODEL, input="Tell me about 300 words", stream=True))
 
 
 def complete():
@@ -162,28 +173,20 @@ def error_of(call):
     return None
 
 
-def ask(model=MODEL, messages=None, by=client):
-    return by.chat.completions.create(model=model, messages=messages or [{"role": "user", "content": "Hi"}])
-
-
-def errors():
+def failures():
     stranger = openai.OpenAI(base_url=base_url, api_key="wrong", max_retries=0)
     return {
         "400": error_of(lambda: client.chat.completions.create(model=MODEL, messages=[])),
-        "401": error_of(lambda: ask(by=stranger)),
-        "404": error_of(lambda: ask(model="no-such-model")),
+        "401": error_of(lambda: ask("Hi", stranger)),
+        "404": error_of(lambda: ask("Hi", model="no/such-model")),
+        "429": error_of(lambda: ask("Fail with 429")),
+        "5xx": error_of(lambda: ask("Fail with 500")),
     }
-
-
-def rate_limited():
-    return error_of(ask)
 
 
 def disconnect():
     """Takes one piece of a long answer and leaves."""
-    stream = client.chat.completions.create(
-        model=MODEL, messages=[{"role": "user", "content": "Tell me about 900 words"}], stream=True
-    )
+    stream = ask("Tell me about 900 words", stream=True)
     first = next(chunk for chunk in stream if chunk.choices and chunk.choices[0].delta.content)
     stream.close()
     return {"first": first.choices[0].delta.content}
@@ -199,18 +202,17 @@ wanted = {
     "whole": whole,
     "models": models,
     "streamed": streamed,
-    "thinking": lambda: streamed(reasoning_effort="high"),
-    "tools": tools,
+    "loop": loop,
+    "broken": lambda: end_of(ask("Break off", stream=True)),
+    "failures": failures,
     "json_mode": json_mode,
-    "errors": errors,
-    "rate_limited": rate_limited,
     "disconnect": disconnect,
     "respond": respond,
     "respond_streamed": respond_streamed,
     "respond_tools": respond_tools,
     "respond_parsed": respond_parsed,
     "respond_errors": respond_errors,
-    "broken": broken,
+    "respond_broken": respond_broken,
     "complete": complete,
 }
 print(json.dumps({name: wanted[name]() for name in sys.argv[3:]}))

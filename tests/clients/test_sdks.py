@@ -1,0 +1,37 @@
+"""The table of clients in docs/api.md says what is pinned and tested."""
+
+import re
+from pathlib import Path
+
+from tests.clients.sdks import PINS
+from tests.clients.test_loops import CLIENTS
+
+DOCS = Path(__file__).parents[2] / "docs" / "api.md"
+_PIN = re.compile(r"(.+?)(?:==|(?<!^)@)(.+)")
+
+
+def rows() -> list[list[str]]:
+    section = DOCS.read_text().partition("## Clients")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def pinned(row: list[str]) -> tuple[str, ...]:
+    """A row's packages with their versions, as pins without their sign."""
+    return tuple(" ".join(pair) for pair in zip(re.findall("`(.+?)`", row[0]), row[1].split(", "), strict=True))
+
+
+def without_sign(pins: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(" ".join(found.groups()) for pin in pins if (found := _PIN.fullmatch(pin)))
+
+
+def test_every_client_is_in_the_table_with_its_version() -> None:
+    assert sorted(map(pinned, rows())) == sorted(map(without_sign, PINS.values()))
+
+
+def test_the_table_tells_base_urls_and_exceptions() -> None:
+    told = {pinned(row): row for row in rows()}
+    for client in CLIENTS:
+        row = told[without_sign(PINS[client.sdk])]
+        assert f"`{client.surface or '/'}`" in row[2]
+        assert all(f"`{client.errors[status][0]}`" in row[3] for status in ("401", "404", "429", "5xx"))
