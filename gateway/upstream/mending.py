@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from gateway.types import RepairKind
+from gateway.types import REASONING_FIELDS, RepairKind
 from gateway.upstream.dsml import Call, Leak
 from gateway.upstream.healing import healed, healed_content
 from gateway.upstream.stated import Stated
@@ -24,7 +24,6 @@ HEALING = "response-healing"  # OpenRouter's name for the plugin that heals JSON
 MOST_CALLS = 256  # of one choice that are followed
 _CALLS = (b'"tool_calls":[', b'"tool_calls": [')  # inside a JSON string their quotes would be escaped
 _JSON_FORMATS = frozenset({"json_object", "json_schema"})
-_REASONING = ("reasoning_content", "reasoning", "reasoning_details")
 _WHOLE_ENDS = frozenset({"stop", "tool_calls"})
 
 
@@ -174,14 +173,14 @@ class _Choice:
         return changed
 
     def _take_reasoning(self, delta: dict[str, Any]) -> bool:
-        field = next((name for name in _REASONING[:2] if delta.get(name)), None)
+        field = next((name for name in REASONING_FIELDS[:2] if delta.get(name)), None)
         if field is None or not isinstance(text := delta[field], str):
             return False
         self._field = field
         free = self._reasoning.feed(text)
         if free == text:
             return False
-        for name in _REASONING:  # the same text under its other names
+        for name in REASONING_FIELDS:  # the same text under its other names
             delta.pop(name, None)
         delta[field] = free
         return True

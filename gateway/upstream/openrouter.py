@@ -7,7 +7,7 @@ What strict clients refuse as null is absent. Fields of the host that OpenRouter
 
 from typing import Any
 
-from gateway.types import PICO, Endpoint, Request, Usage
+from gateway.types import PICO, Endpoint, Request, Usage, reasoning_text
 from gateway.upstream.shape import OPENAI, OPENAI_HIDING, Shape
 from gateway.upstream.usage import cost as price_of
 from gateway.upstream.usage import usage_object
@@ -99,7 +99,7 @@ class OpenRouter:
         if content is None and not (calls or whole):
             content = ""
         told: Json = {"role": "assistant", "content": content}
-        if not self._hides and (text := _reasoning(said)):
+        if not self._hides and (text := reasoning_text(said)):
             told.update(reasoning=text, reasoning_content=text, reasoning_details=_details(said, text))
         if calls:
             told["tool_calls"] = calls
@@ -110,17 +110,6 @@ class OpenRouter:
 
 def _with_logprobs(told: Json, choice: Json) -> Json:
     return told if choice.get("logprobs") is None else {**told, "logprobs": choice["logprobs"]}
-
-
-def _reasoning(said: Json) -> str:
-    """The text, in whichever field the host writes it."""
-    for name in ("reasoning_content", "reasoning"):
-        text = said.get(name)
-        if text and isinstance(text, str):
-            return text
-    details = said.get("reasoning_details")
-    texts = [one.get("text") for one in details if isinstance(one, dict)] if isinstance(details, list) else []
-    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _details(said: Json, text: str) -> list[Json]:

@@ -6,11 +6,10 @@ mid-stream) are absent; whole answers have a `system_fingerprint` key. Everythin
 
 from typing import Any, Protocol
 
-from gateway.types import Usage
+from gateway.types import REASONING_FIELDS, Usage
 from gateway.upstream.usage import usage_object
 
 NOT_NULL = ("tool_calls", "audio", "annotations", "function_call", "reasoning_details")
-REASONING = ("reasoning", "reasoning_content", "reasoning_details")
 
 
 class Shape(Protocol):
@@ -64,7 +63,7 @@ class OpenAI:
 
     def _message(self, message: dict[str, Any]) -> None:
         if self._hides:
-            for key in REASONING:
+            for key in REASONING_FIELDS:
                 message.pop(key, None)
         elif "reasoning" in message:
             text = message.pop("reasoning")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.types import PICO, Endpoint, Price, Request, Usage, Window
+from gateway.types import PICO, REASONING_FIELDS, Endpoint, Price, Request, Usage, Window
 from gateway.upstream.openrouter import OpenRouter, provider_name, shape_of
-from gateway.upstream.shape import OPENAI, OPENAI_HIDING, REASONING, is_sound
+from gateway.upstream.shape import OPENAI, OPENAI_HIDING, is_sound
 from gateway.upstream.usage import cost
 
 PRICE = Price(0.2, 0.4, 0.1, hours=(Window(0, 12, 0.1, 0.2),))
@@ -82,9 +82,9 @@ def test_reasoning_is_under_each_of_its_names(said: dict[str, Any]) -> None:
 def test_hidden_reasoning_is_under_none(shape: Any) -> None:
     said = {"content": "Hi", "reasoning": "Hm", "reasoning_content": "Hm", "reasoning_details": [{"text": "Hm"}]}
     told = shape.chunk({"choices": [{"index": 0, "delta": dict(said)}]})["choices"][0]["delta"]
-    assert not told.keys() & set(REASONING)
+    assert not told.keys() & set(REASONING_FIELDS)
     told = shape.completion({"choices": [{"index": 0, "message": dict(said)}]}, {})["choices"][0]["message"]
-    assert not any(told.get(name) for name in REASONING)
+    assert not any(told.get(name) for name in REASONING_FIELDS)
     assert told["content"] == "Hi"
 
 
@@ -121,7 +121,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=5,
 )
-KEYS = ("content", "role", "tool_calls", "refusal", "logprobs", *REASONING)
+KEYS = ("content", "role", "tool_calls", "refusal", "logprobs", *REASONING_FIELDS)
 CALLS = st.lists(
     st.fixed_dictionaries({}, optional={"id": JSON, "index": JSON, "type": JSON, "function": JSON}), max_size=2
 )
