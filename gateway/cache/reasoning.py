@@ -14,7 +14,7 @@ A call is known by its id, its function and its arguments: some hosts count thei
 of a prompt's prefix stays that of the client's own words, which are the same in every turn and on every replica.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -65,11 +65,15 @@ class ReasoningVault:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def keep(self, request: Request, completion: Json) -> None:
-        """Keeps the reasoning of an answer (a whole `chat.completion`) that calls tools; soon, and silently."""
+    def keep(self, request: Request, completion: Json, hidden: Mapping[int, str]) -> None:
+        """Keeps the reasoning of an answer (a whole `chat.completion`) that calls tools; soon, and silently.
+
+        `hidden` is the reasoning that the client was not told, by choice.
+        """
         for choice in completion["choices"]:
             message = choice.get("message") or {}
-            value = (reasoning_text(message) or "").encode()
+            text = hidden.get(choice.get("index", 0)) or reasoning_text(message) or ""
+            value = text.encode()
             key = _key(request, message) if 0 < len(value) <= LARGEST else None
             if key is not None:
                 self._store.put(key, value, TTL)
