@@ -8,7 +8,7 @@ Only the answer to a request with tools is followed, and JSON is healed in whole
 for it. Whatever is changed is counted.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any, get_args
 
@@ -18,10 +18,10 @@ from gateway.types import REASONING_FIELDS, RepairKind
 from gateway.upstream.dsml import Call, Leak
 from gateway.upstream.healing import healed, healed_content
 from gateway.upstream.stated import Stated
+from gateway.upstream.toolcalls import MOST_CALLS, offered_functions
 from gateway.upstream.verdict import finish
 
 HEALING = "response-healing"  # OpenRouter's name for the plugin that heals JSON
-MOST_CALLS = 256  # of one choice that are followed
 _CALLS = (b'"tool_calls":[', b'"tool_calls": [')  # inside a JSON string their quotes would be escaped
 _JSON_FORMATS = frozenset({"json_object", "json_schema"})
 _WHOLE_ENDS = frozenset({"stop", "tool_calls"})
@@ -98,8 +98,9 @@ class Mender:
 
 
 def mender(body: Mapping[str, Any]) -> Mender | None:
-    """The mender for the answer to this request, whose `tools` are a list; None where there is nothing to mend."""
-    tools = frozenset(_names(body)) if body.get("tools") and body.get("tool_choice") != "none" else frozenset()
+    """The mender for the answer to this request; None where there is nothing to mend."""
+    calls = body.get("tools") and body.get("tool_choice") != "none"
+    tools = frozenset(offered_functions(body["tools"])) if calls else frozenset()
     heals = "plugins" in body and _wants_json(body)
     return Mender(tools, body.get("n") or 1, heals) if tools or heals else None
 
@@ -251,14 +252,6 @@ def _heal(fields: dict[str, Any], name: str, heal: Callable[[str, bool], str | N
     if mended is not None:
         fields[name] = mended
     return mended is not None
-
-
-def _names(body: Mapping[str, Any]) -> Iterator[str]:
-    for tool in body["tools"]:
-        function = tool.get("function") if isinstance(tool, dict) else None
-        name = function.get("name") if isinstance(function, dict) else None
-        if isinstance(name, str):
-            yield name
 
 
 def _wants_json(body: Mapping[str, Any]) -> bool:
