@@ -125,13 +125,12 @@ class Intake:
             raw=inbound.body if translate is None else b"",
             created=created,
             session=options.session,
-            compress=options.compress,
             hides_reasoning=options.hides_reasoning,
             cache_ttl=cache.ttl,
             tells_routing=wants_routing(headers),
             other_models=len(choices) - 1,
         )
-        if request.compress:
+        if options.compress:
             request = compressed(request, policy, self._fleets[request.model])
         return request, policy
 
