@@ -24,6 +24,7 @@ from gateway.config import Facts, Key, Rule, policy_by_rule
 from gateway.errors import BadRequest
 from gateway.policy.load import Policies
 from gateway.proxy.inbound import Inbound
+from gateway.route.filters import JSON_FORMATS
 from gateway.route.fleet import Fleet
 from gateway.types import Policy, Request, Surface
 from gateway.upstream.dialects import thinking_asked
@@ -208,7 +209,7 @@ def _needs(body: dict[str, Any]) -> frozenset[str]:
     if body.get("logprobs"):
         needs.add("logprobs")
     response_format = body.get("response_format")
-    if isinstance(response_format, dict) and response_format.get("type") in ("json_object", "json_schema"):
+    if isinstance(response_format, dict) and response_format.get("type") in JSON_FORMATS:
         needs.add(response_format["type"])
     return frozenset(needs)
 

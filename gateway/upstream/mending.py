@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from gateway.route.filters import JSON_FORMATS
 from gateway.types import REASONING_FIELDS, RepairKind
 from gateway.upstream.dsml import Call, Leak
 from gateway.upstream.healing import healed, healed_content
@@ -23,7 +24,6 @@ from gateway.upstream.verdict import finish
 
 HEALING = "response-healing"  # OpenRouter's name for the plugin that heals JSON
 _CALLS = (b'"tool_calls":[', b'"tool_calls": [')  # inside a JSON string their quotes would be escaped
-_JSON_FORMATS = frozenset({"json_object", "json_schema"})
 _WHOLE_ENDS = frozenset({"stop", "tool_calls"})
 
 
@@ -262,4 +262,4 @@ def _wants_json(body: Mapping[str, Any]) -> bool:
     asked = any(
         isinstance(one, dict) and one.get("id") == HEALING and one.get("enabled") is not False for one in plugins
     )
-    return asked and wanted.get("type") in _JSON_FORMATS
+    return asked and wanted.get("type") in JSON_FORMATS

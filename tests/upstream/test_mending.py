@@ -315,6 +315,7 @@ def test_json_that_is_sound_or_beyond_repair_stays() -> None:
         {"plugins": [{"id": "response-healing", "enabled": False}]},
         {"response_format": {"type": "text"}},
         {"response_format": None},
+        {"response_format": {"type": []}},
         {"stream": True},
     ],
 )
