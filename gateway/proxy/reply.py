@@ -56,8 +56,8 @@ class Reply:
             self._keeper.stream(tail, self.endpoint, hidden)
 
     def whole(self, payload: dict[str, Any], hidden: Hidden) -> None:
-        told = {**payload, **self.routing()} if self._request.tells_routing else payload
-        answer.send_json(self.sink, 200, told, self._about())
+        routing = self.routing()
+        answer.send_json(self.sink, 200, {**payload, **routing} if routing else payload, self._about())
         if self._keeper is not None:
             self._keeper.whole(payload, self.endpoint, hidden)
 
