@@ -62,7 +62,7 @@ class Account:
         ]
 
     async def _key(self, request: Request) -> Response:
-        tenant = self._keys.of(dict(request.headers.raw)).tenant
+        tenant = self._keys.caller(request).tenant
         today = _today()
         month = _number(today.replace(day=1))
         monday = _number(today - timedelta(days=today.weekday()))
@@ -80,11 +80,11 @@ class Account:
 
     async def _credits(self, request: Request) -> Response:
         """Nobody buys credits here: as many were granted as have been used."""
-        used = await self._ever(self._keys.of(dict(request.headers.raw)).tenant)
+        used = await self._ever(self._keys.caller(request).tenant)
         return JSONResponse({"data": {"total_credits": used, "total_usage": used}})
 
     async def _activity(self, request: Request) -> Response:
-        tenant = self._keys.of(dict(request.headers.raw)).tenant
+        tenant = self._keys.caller(request).tenant
         newest = _number(_today())
         days: Iterable[int] = range(newest, newest - ACTIVITY_DAYS, -1)
         if said := request.query_params.get("date"):

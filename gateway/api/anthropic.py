@@ -5,9 +5,9 @@ body ──> anthropic_request ──> chat completion ──> proxy ──> ant
 
 from gateway.api.anthropic_answer import Answer
 from gateway.api.anthropic_request import chat_body
+from gateway.api.entrance import Entrance
 from gateway.api.parse import Intake
 from gateway.api.refuse import refusing
-from gateway.api.surface import Surface
 from gateway.api.translated import TranslatedSink
 from gateway.proxy.answer import send_json
 from gateway.proxy.inbound import Inbound
@@ -29,7 +29,7 @@ class MessageSink(TranslatedSink):
         super().start(status, headers)
 
 
-class Messages(Surface):
+class Messages(Entrance):
     """Handles messages over any sink. What it refuses is told in Anthropic's words: it raises nothing."""
 
     __slots__ = ()

@@ -11,7 +11,7 @@ import orjson
 
 from gateway.api.anthropic_blocks import Blocks, Json, event
 from gateway.proxy import anthropic
-from gateway.types import Request
+from gateway.types import Request, reasoning_text
 from gateway.upstream import shape
 from gateway.upstream.usage import read_usage
 
@@ -75,7 +75,7 @@ class Answer:
 
     def _said(self, delta: Json) -> bytes:
         out = b""
-        if thought := _reasoning(delta):
+        if thought := reasoning_text(delta):
             out += self._blocks.thought(thought)
         if text := _words(delta):
             out += self._blocks.text(text)
@@ -104,7 +104,7 @@ class Answer:
 
 def _content(message: Json, name: str) -> list[Json]:
     content: list[Json] = []
-    if thought := _reasoning(message):
+    if thought := reasoning_text(message):
         content.append({"type": "thinking", "thinking": thought, "signature": name})
     if (text := _words(message)).strip():
         content.append({"type": "text", "text": text})
@@ -114,11 +114,6 @@ def _content(message: Json, name: str) -> list[Json]:
         said = {"id": identity, "name": function["name"], "input": _input(function.get("arguments"))}
         content.append({"type": "tool_use", **said})
     return content
-
-
-def _reasoning(said: Json) -> str:
-    text = said.get("reasoning_content") or said.get("reasoning")
-    return text if isinstance(text, str) else ""
 
 
 def _words(said: Json) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from hashlib import sha256
 
+from starlette.requests import Request
+
 from gateway.config import Key
 from gateway.errors import Unauthorized
 
@@ -28,6 +30,10 @@ class Keys:
         if key is None:
             raise Unauthorized("the API key is not one of this gateway's")
         return key
+
+    def caller(self, request: Request) -> Key:
+        """The same for a request that Starlette has read."""
+        return self.of(dict(request.headers.raw))
 
 
 def _secret(headers: Mapping[bytes, bytes]) -> bytes:

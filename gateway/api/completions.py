@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from gateway.api.surface import Surface
+from gateway.api.entrance import Entrance
 from gateway.api.translated import TranslatedSink
 from gateway.errors import BadRequest
 from gateway.proxy.answer import KEEP_ALIVE
@@ -31,7 +31,7 @@ _HARMLESS = {"best_of": 1}
 _REASONING = ("reasoning", "reasoning_content")
 
 
-class Completions(Surface):
+class Completions(Entrance):
     """Handles text completions over any sink. Raises ClientError, which has one shape in all of OpenAI's APIs."""
 
     __slots__ = ()

@@ -17,8 +17,8 @@ Json = dict[str, Any]
 
 OK, SET_BACK = 0, -5  # `status` of an endpoint
 UNPRICED = "-1"
-_EVERY_HOST = (
-    *("frequency_penalty", "max_completion_tokens", "max_tokens", "presence_penalty", "stop", "temperature", "top_p"),
+_EVERY_HOST = frozenset(
+    {"frequency_penalty", "max_completion_tokens", "max_tokens", "presence_penalty", "stop", "temperature", "top_p"}
 )
 _BY_SUPPORT = {
     "tools": ("tools",),

@@ -1,13 +1,13 @@
 """The plan for a request, in words and figures, without sending anything."""
 
-from gateway.api.surface import Surface
+from gateway.api.entrance import Entrance
 from gateway.proxy.answer import send_json
 from gateway.proxy.inbound import Inbound
 from gateway.proxy.sink import Sink
 from gateway.route.told import told
 
 
-class Explain(Surface):
+class Explain(Entrance):
     """`POST /v1/explain`: the same body as a chat completion; the answer is the plan. Raises ClientError."""
 
     __slots__ = ()

@@ -40,7 +40,7 @@ class Generations:
 
     async def _one(self, request: Request) -> Response:
         """Only who made a generation may see it; to others there is none."""
-        tenant = self._keys.of(dict(request.headers.raw)).tenant
+        tenant = self._keys.caller(request).tenant
         name = request.query_params.get("id", "")
         if not name:
             raise BadRequest("`id` must be a generation's, as in x-generation-id", param="id")

@@ -53,7 +53,7 @@ class Listing:
         ]
 
     async def _list(self, request: Request) -> Response:
-        self._keys.of(dict(request.headers.raw))
+        self._keys.caller(request)
         found = self._matching(request)
         offset, limit = _count(request, "offset", 0, 0), _count(request, "limit", MOST_ROWS, 1)
         more = offset + limit < len(found)
@@ -66,7 +66,7 @@ class Listing:
         )
 
     async def _count(self, request: Request) -> Response:
-        self._keys.of(dict(request.headers.raw))
+        self._keys.caller(request)
         return JSONResponse({"data": {"count": len(self._models)}})
 
     async def _one(self, request: Request) -> Response:
@@ -85,17 +85,17 @@ class Listing:
         return JSONResponse({"data": data})
 
     async def _without_retention(self, request: Request) -> Response:
-        self._keys.of(dict(request.headers.raw))
+        self._keys.caller(request)
         return JSONResponse({"data": [one for model in self._models for one in await self._of(model, zdr=True)]})
 
     async def _providers(self, request: Request) -> Response:
-        self._keys.of(dict(request.headers.raw))
+        self._keys.caller(request)
         by_slug = {state.endpoint.provider: state.endpoint for state in self._states()}
         return JSONResponse({"data": [described.described_provider(one) for _, one in sorted(by_slug.items())]})
 
     def _named(self, request: Request) -> Model:
         """The model of the path. Raises Unauthorized, NotFound."""
-        self._keys.of(dict(request.headers.raw))
+        self._keys.caller(request)
         return self._names.model("{author}/{slug}".format(**request.path_params)).model
 
     def _matching(self, request: Request) -> list[Model]:

@@ -33,7 +33,7 @@ class ModelList:
         ]
 
     async def _list(self, request: Request) -> Response:
-        self._keys.of(dict(request.headers.raw))
+        self._keys.caller(request)
         if VERSION not in request.headers:
             return JSONResponse({"object": "list", "data": [_openai(model) for model in self._models]})
         data = [_anthropic(model) for model in self._models]
@@ -42,7 +42,7 @@ class ModelList:
 
     async def _one(self, request: Request) -> Response:
         """Raises Unauthorized, NotFound."""
-        self._keys.of(dict(request.headers.raw))
+        self._keys.caller(request)
         model = self._names.model(request.path_params["name"]).model
         return JSONResponse(_anthropic(model) if VERSION in request.headers else _openai(model))
 

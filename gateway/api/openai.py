@@ -2,16 +2,16 @@
 
 from functools import partial
 
+from gateway.api.entrance import Entrance
 from gateway.api.fallback import OtherModels
 from gateway.api.refuse import refusing
-from gateway.api.surface import Surface
 from gateway.proxy.inbound import Inbound
 from gateway.proxy.sink import Sink
 
 DEEPSEEK_CHAT = ("/chat/completions", "/beta/chat/completions")  # DeepSeek's base URL has no version
 
 
-class Chat(Surface):
+class Chat(Entrance):
     """Handles chat completions over any sink. Raises ClientError for what cannot be routed."""
 
     __slots__ = ()

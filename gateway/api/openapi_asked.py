@@ -37,7 +37,9 @@ _PROVIDER = record(
 _SAMPLING = of_each(("temperature", "top_p", "frequency_penalty", "presence_penalty"), maybe(NUMBER))
 _ROUTING: dict[str, Schema] = {
     "provider": about("narrows the policy for this request", maybe(named("Provider"))),
-    "models": about("tried where `model` is not served", maybe(several(TEXT) | {"maxItems": MOST_MODELS})),
+    "models": about(
+        "asked after `model`, in this order, until one answers", maybe(several(TEXT) | {"maxItems": MOST_MODELS})
+    ),
     "route": about("without effect", maybe(one_of("fallback", "sort"))),
     "plugins": maybe(several(record({"id": one_of(*sorted(PLUGINS))}, {"enabled": FLAG}))),
     "transforms": maybe(several(one_of(MIDDLE_OUT))),

@@ -1,7 +1,7 @@
 """A chat completion request, parsed once. What routing relies on is checked here; hosts check the rest."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -9,7 +9,7 @@ import orjson
 
 from gateway.api.auth import Keys
 from gateway.api.compression import compressed
-from gateway.api.names import Named, Names, served
+from gateway.api.names import Names, served
 from gateway.api.options import (
     asked_models,
     read_cache_options,
@@ -24,8 +24,8 @@ from gateway.config import Facts, Key, Rule, policy_by_rule
 from gateway.errors import BadRequest
 from gateway.policy.load import Policies
 from gateway.proxy.inbound import Inbound
+from gateway.route.filters import JSON_FORMATS
 from gateway.route.fleet import Fleet
-from gateway.route.tokens import Tokens
 from gateway.types import Policy, Request, Surface
 from gateway.upstream.dialects import thinking_asked
 
@@ -93,10 +93,11 @@ class Intake:
         needs = _needs(body)
         tools, stream = "tools" in needs, bool(body.get("stream"))
         models = self._names.known(asked_models(body))
-        facts = Facts(app, key.tenant, tools, self._tokens(models[0]).count(prompt.size, tools), stream)
-        choices = self._served(models, key, facts, headers)
+        first = self._fleets[models[0].model.id].tokens
+        unnamed = self._unnamed(key, Facts(app, key.tenant, tools, first.count(prompt.size, tools), stream))
+        choices = served(models, text(headers, b"x-gateway-policy"), unnamed, self._policies.current)
         named, policy = choices[place]
-        tokens = self._tokens(named)
+        tokens = self._fleets[named.model.id].tokens
         thinking = named.thinking or thinking_asked(body)
         cache, created = read_cache_options(headers), int(time.time())
         if body["messages"][-1].get("prefix"):
@@ -125,24 +126,14 @@ class Intake:
             raw=inbound.body if translate is None else b"",
             created=created,
             session=options.session,
-            compress=options.compress,
             hides_reasoning=options.hides_reasoning,
             cache_ttl=cache.ttl,
             tells_routing=wants_routing(headers),
             other_models=len(choices) - 1,
         )
-        if request.compress:
+        if options.compress:
             request = compressed(request, policy, self._fleets[request.model])
         return request, policy
-
-    def _served(
-        self, models: Sequence[Named], key: Key, facts: Facts, headers: Mapping[bytes, bytes]
-    ) -> list[tuple[Named, Policy]]:
-        header = text(headers, b"x-gateway-policy")
-        return served(models, header, self._unnamed(key, facts), self._policies.current)
-
-    def _tokens(self, named: Named) -> Tokens:
-        return self._fleets[named.model.id].tokens
 
     def _unnamed(self, key: Key, facts: Facts) -> str:
         """The policy of a request that names none: by rule, by key, or the default."""
@@ -218,7 +209,7 @@ def _needs(body: dict[str, Any]) -> frozenset[str]:
     if body.get("logprobs"):
         needs.add("logprobs")
     response_format = body.get("response_format")
-    if isinstance(response_format, dict) and response_format.get("type") in ("json_object", "json_schema"):
+    if isinstance(response_format, dict) and response_format.get("type") in JSON_FORMATS:
         needs.add(response_format["type"])
     return frozenset(needs)
 

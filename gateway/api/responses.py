@@ -6,15 +6,15 @@ body ──> responses_request ──> chat completion ──> proxy ──> res
 import time
 from typing import Any
 
+from gateway.api.entrance import Entrance
 from gateway.api.responses_answer import Answer
 from gateway.api.responses_request import chat_request
-from gateway.api.surface import Surface
 from gateway.api.translated import TranslatedSink
 from gateway.proxy.inbound import Inbound
 from gateway.proxy.sink import Sink
 
 
-class Responses(Surface):
+class Responses(Entrance):
     """Handles responses over any sink. Raises ClientError, which has one shape in all of OpenAI's APIs."""
 
     __slots__ = ()

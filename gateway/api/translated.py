@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import orjson
 
 from gateway.errors import UpstreamError
+from gateway.proxy.answer import streamed_error
 from gateway.proxy.sink import Headers, Sink, Source
 from gateway.upstream import sse
 
@@ -105,5 +106,4 @@ class TranslatedSink:
 
 def _unreadable(error: Exception) -> dict[str, Any]:
     """An error for an answer, or a chunk of one, that is no chat completion's."""
-    told = UpstreamError(f"the host's answer cannot be read: {error}", code="garbage").body()
-    return {"error": {**told["error"], "code": UpstreamError.status, "error_code": "garbage"}}
+    return streamed_error(UpstreamError(f"the host's answer cannot be read: {error}", code="garbage"))

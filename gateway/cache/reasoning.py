@@ -14,7 +14,7 @@ A call is known by its id, its function and its arguments: some hosts count thei
 of a prompt's prefix stays that of the client's own words, which are the same in every turn and on every replica.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -22,14 +22,13 @@ import msgspec
 import orjson
 
 from gateway.state.store import Store
-from gateway.types import Request
+from gateway.types import REASONING_FIELDS, Request, reasoning_text
 
 PREFIX = b"gw:think:"
 TTL = 3_600.0  # seconds
 LARGEST = 256 * 1024  # bytes of one text; a part of it would not be what the model thought
 MOST = 64  # messages of a request that are looked up, the last ones
 SCRAP = 64  # characters: what is shorter may be the last piece of a stream
-_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
 Json = dict[str, Any]
 
 
@@ -66,12 +65,15 @@ class ReasoningVault:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def keep(self, request: Request, completion: Json) -> None:
-        """Keeps the reasoning of an answer (a whole `chat.completion`) that calls tools; soon, and silently."""
+    def keep(self, request: Request, completion: Json, hidden: Mapping[int, str]) -> None:
+        """Keeps the reasoning of an answer (a whole `chat.completion`) that calls tools; soon, and silently.
+
+        `hidden` is the reasoning that the client was not told, by choice.
+        """
         for choice in completion["choices"]:
             message = choice.get("message") or {}
-            text = message.get("reasoning_content") or message.get("reasoning")
-            value = text.encode() if isinstance(text, str) else b""
+            text = hidden.get(choice.get("index", 0)) or reasoning_text(message) or ""
+            value = text.encode()
             key = _key(request, message) if 0 < len(value) <= LARGEST else None
             if key is not None:
                 self._store.put(key, value, TTL)
@@ -98,7 +100,7 @@ class ReasoningVault:
 
 def _end(message: Json) -> bytes | None:
     """What a message has of its reasoning, if that may be no more than the end; None where it is whole."""
-    texts = [message[name] for name in _FIELDS if message.get(name)]
+    texts = [message[name] for name in REASONING_FIELDS if message.get(name)]
     if not texts:
         return b""
     return texts[0].encode(errors="replace") if isinstance(texts[0], str) and len(texts[0]) < SCRAP else None
@@ -108,7 +110,7 @@ def _restored(request: Request, texts: list[tuple[int, bytes]]) -> Request:
     """The request with these texts in its messages, and as much longer."""
     messages = list(request.body["messages"])
     for place, text in texts:
-        kept = {name: value for name, value in messages[place].items() if name not in _FIELDS}
+        kept = {name: value for name, value in messages[place].items() if name not in REASONING_FIELDS}
         messages[place] = {**kept, "reasoning_content": text.decode(errors="replace")}
     size = request.prompt_size + sum(len(text) for _, text in texts)
     tokens = round(request.prompt_tokens * size / request.prompt_size)

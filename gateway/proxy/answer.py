@@ -79,11 +79,16 @@ def refusal(error: ClientError, path: str, *, to_anthropic: bool = False) -> dic
     return error_body(error, surface_of(path))
 
 
-def send_error(sink: Sink, error: ClientError, headers: Headers, body: dict[str, Any] | None = None) -> None:
-    """An error as a whole response, with Retry-After where waiting helps; in OpenAI's words without a `body`."""
+def send_error(sink: Sink, error: ClientError, headers: Headers, body: dict[str, Any]) -> None:
+    """An error as a whole response, told by `body`, with Retry-After where waiting helps."""
     if error.retry_after is not None:
         headers = [*headers, (b"retry-after", b"%d" % max(1, round(error.retry_after)))]
-    send_json(sink, error.status, error.body() if body is None else body, headers)
+    send_json(sink, error.status, body, headers)
+
+
+def streamed_error(error: ClientError) -> dict[str, Any]:
+    """An error inside a stream, in OpenAI's words: its `code` is what would have been the status."""
+    return {"error": {**error.body()["error"], "code": error.status, "error_code": error.code}}
 
 
 def error_event(request: Request, error: ClientError, plan: Plan, endpoint: str) -> bytes:
@@ -96,10 +101,9 @@ def error_event(request: Request, error: ClientError, plan: Plan, endpoint: str)
         "object": "chat.completion.chunk",
         "created": request.created,
         "model": request.model,
-        **error.body(),
+        **streamed_error(error),
         "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
     }
-    chunk["error"] = {**error.body()["error"], "code": error.status, "error_code": error.code}
     return sse.event(orjson.dumps(chunk))
 
 

@@ -188,7 +188,7 @@ class Attempt:
     def _judged(self, calls: ToolCalls, request: Request) -> ToolResult:
         """What the host's own calls are like, before they were mended."""
         result = calls.judge(request.body.get("tools"))
-        return "leaked" if result in ("", "ok") and not LEAKS.isdisjoint(self.reader.repaired) else result
+        return "leaked" if result in ("", "ok") and not LEAKS.isdisjoint(self.reader.repairs) else result
 
     def _bills_the_rest(self, request: Request) -> bool:
         """Whether an answer that was cut off is paid in full. A whole one is, unless the host says otherwise."""
@@ -217,5 +217,5 @@ class Attempt:
         row.predicted_usd = round(parts.usd * PICO)
         row.predicted_s = parts.seconds
         row.tools = self.tools
-        row.repairs = self.reader.repaired
+        row.repairs = self.reader.repairs
         row.held = self.held

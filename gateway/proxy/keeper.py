@@ -1,17 +1,19 @@
 """Gathers one answer to be kept, exactly as its client was sent it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.cache.responses import Answer, assemble
 from gateway.upstream import sse
 
 LARGEST_KEPT = 2 * 1024 * 1024  # bytes of a streamed answer; put together they are a tenth of that
+Hidden = Mapping[int, str]  # what the model thought and the client was not told, by choice
 
 
 class Keeper:
-    """Hands the answer to `save` when it is whole; one that is too large, or cannot be put together, is not kept.
+    """Hands the answer to `save` when it is whole, with what was hidden from its client.
 
+    One that is too large, or cannot be put together, is not kept.
     A stream is put together by `later`: its client must have its end first. One whose end lacks `mark` is let go.
     `unix` is the clock of the wall."""
 
@@ -19,7 +21,7 @@ class Keeper:
 
     def __init__(
         self,
-        save: Callable[[Answer], object],
+        save: Callable[[Answer, Hidden], object],
         later: Callable[[Callable[[], None]], None],
         unix: Callable[[], float],
         mark: bytes = b"",
@@ -48,17 +50,17 @@ class Keeper:
         else:
             self._parts.clear()
 
-    def stream(self, tail: bytes, endpoint: str) -> None:
+    def stream(self, tail: bytes, endpoint: str, hidden: Hidden) -> None:
         """The stream has ended well, with `tail`."""
         self.take(tail)
         if self._parts and self._mark in tail:
             unix = self._unix()
-            self._later(lambda: self._assemble(endpoint, unix))
+            self._later(lambda: self._assemble(endpoint, unix, hidden))
 
-    def _assemble(self, endpoint: str, unix: float) -> None:
+    def _assemble(self, endpoint: str, unix: float, hidden: Hidden) -> None:
         completion = assemble(sse.payloads(b"".join(self._parts)))
         if completion is not None:
-            self._save(Answer(completion, endpoint, unix))
+            self._save(Answer(completion, endpoint, unix), hidden)
 
-    def whole(self, completion: dict[str, Any], endpoint: str) -> None:
-        self._save(Answer(completion, endpoint, self._unix()))
+    def whole(self, completion: dict[str, Any], endpoint: str, hidden: Hidden) -> None:
+        self._save(Answer(completion, endpoint, self._unix()), hidden)

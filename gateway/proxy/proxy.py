@@ -12,7 +12,7 @@ from gateway.cache.responses import Answer, ResponseCache, fresh, replay
 from gateway.proxy import answer
 from gateway.proxy.books import Books
 from gateway.proxy.journal import Journal
-from gateway.proxy.keeper import Keeper
+from gateway.proxy.keeper import Hidden, Keeper
 from gateway.proxy.probe import Probe
 from gateway.proxy.reply import Reply
 from gateway.proxy.serving import Serving
@@ -133,10 +133,10 @@ class Proxy:
         """What gathers the answer, for the response cache (`save`), the vault or both; None where nobody wants it."""
         vault = self.vault
         if vault is None or not request.thinking or "tools" not in request.needs or request.cache == "no-store":
-            return None if save is None else Keeper(save, self.wheel.soon, self.unix)
+            return None if save is None else Keeper(lambda one, _: save(one), self.wheel.soon, self.unix)
 
-        def both(one: Answer) -> None:
-            vault.keep(request, one.completion)
+        def both(one: Answer, hidden: Hidden) -> None:
+            vault.keep(request, one.completion, hidden)
             if save is not None:
                 save(one)
 

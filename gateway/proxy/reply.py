@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.errors import ClientError
 from gateway.proxy import answer, openrouter
-from gateway.proxy.keeper import Keeper
+from gateway.proxy.keeper import Hidden, Keeper
 from gateway.proxy.sink import Headers, Sink
 from gateway.route.plan import Plan
 from gateway.route.told import briefly
@@ -18,7 +18,7 @@ class Reply:
 
     `started` says whether the head of a stream has left, `paused` whether the client is slower than the host.
     `attempts` are the tries so far; `endpoint` is empty until the commit, as the answer is nobody's yet. The keeper, if
-    there is one, gets what the client gets.
+    there is one, gets what the client gets, and what was hidden from it.
     """
 
     __slots__ = ("_cache", "_keeper", "_plan", "_request", "attempts", "endpoint", "paused", "sink", "started")
@@ -48,17 +48,18 @@ class Reply:
             self._start()
         return self.sink.write if self._keeper is None else self._keeper.tee(self.sink.write)
 
-    def finish(self, tail: bytes) -> None:
+    def finish(self, tail: bytes, hidden: Hidden) -> None:
         """The stream has ended well."""
         self.sink.write(tail)
         self.sink.end()
         if self._keeper is not None:
-            self._keeper.stream(tail, self.endpoint)
+            self._keeper.stream(tail, self.endpoint, hidden)
 
-    def whole(self, payload: dict[str, Any]) -> None:
-        answer.send_json(self.sink, 200, {**payload, **self.routing()}, self._about())
+    def whole(self, payload: dict[str, Any], hidden: Hidden) -> None:
+        routing = self.routing()
+        answer.send_json(self.sink, 200, {**payload, **routing} if routing else payload, self._about())
         if self._keeper is not None:
-            self._keeper.whole(payload, self.endpoint)
+            self._keeper.whole(payload, self.endpoint, hidden)
 
     def routing(self) -> Mapping[str, Any]:
         """What the answer says about where it went, if the client wants to know."""

@@ -181,10 +181,12 @@ class Serving:
         usage = attempt.shape.usage(attempt.usage, attempt.cost)
         reader = attempt.reader
         if isinstance(reader, StreamReader):
-            self._reply.finish(reader.tail(usage, self._request.include_usage, self._reply.routing()))
+            tail = reader.tail(usage, self._request.include_usage, self._reply.routing())
+            self._reply.finish(tail, attempt.shape.hidden)
             attempt.let_go(self._proxy.wheel)
         else:
-            self._reply.whole(attempt.shape.completion(reader.completion, usage))
+            whole = attempt.shape.completion(reader.completion, usage)
+            self._reply.whole(whole, attempt.shape.hidden)
 
     def _break(self, command: core.Break) -> None:
         self._reply.fail(answer.broke(self._reply.endpoint, command.failure))

@@ -16,7 +16,7 @@ from gateway.route.toll import Toll
 from gateway.types import Endpoint, Limit, Policy, Request, Require
 
 CONTEXT = "context"  # the rule that an endpoint is too small; asked last, so that a shorter prompt could go there
-JSON_FORMATS = frozenset({"json_object", "json_schema"})
+JSON_FORMATS = ("json_object", "json_schema")  # types of `response_format`, and what endpoints call their support
 ANSWER_ROOM = 1  # tokens that must be left for an answer when the client sets no limit
 
 

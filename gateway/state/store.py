@@ -122,19 +122,12 @@ class Store:
 
     def put(self, key: bytes, value: bytes, ttl: float) -> None:
         """Set a key that lives for `ttl` seconds, soon and silently. A get of the same moment may still miss it."""
-        self._write(len(value), (b"SET", key, value, b"PX", max(1, int(ttl * 1000))))
-
-    def delete(self, key: bytes) -> None:
-        """Remove a key, soon and silently."""
-        self._write(0, (b"DEL", key))
-
-    def _write(self, size: int, command: Command) -> None:
-        full = len(self._writes) >= MAX_WRITES or self._write_bytes + size > MAX_WRITE_BYTES
+        full = len(self._writes) >= MAX_WRITES or self._write_bytes + len(value) > MAX_WRITE_BYTES
         if self._state != "up" or full:
             self._dropped += 1
             return
-        self._writes.append((size, command))
-        self._write_bytes += size
+        self._writes.append((len(value), (b"SET", key, value, b"PX", max(1, int(ttl * 1000)))))
+        self._write_bytes += len(value)
         self._wake.set()
 
     async def _run(self) -> None:

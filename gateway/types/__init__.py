@@ -41,6 +41,7 @@ from gateway.types.policy import (
     Score,
     Timeouts,
 )
+from gateway.types.reasoning import REASONING_FIELDS, reasoning_text
 from gateway.types.recording import Recording
 from gateway.types.request import CacheMode, Request, Surface
 from gateway.types.units import PICO, Seconds, Share, Unit, Usd, UsdPerHour
@@ -49,6 +50,7 @@ __all__ = [
     "BLAMED",
     "NEVER",
     "PICO",
+    "REASONING_FIELDS",
     "Attempts",
     "CacheMode",
     "CacheResult",
@@ -91,4 +93,5 @@ __all__ = [
     "Usd",
     "UsdPerHour",
     "Window",
+    "reasoning_text",
 ]

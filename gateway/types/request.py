@@ -14,8 +14,7 @@ class Request(msgspec.Struct, gc=False):
     `body` is the parsed JSON and is never changed, `raw` the bytes that it was parsed from (empty where there are
     none); `prompt_size` is in bytes, and `prompt_tokens` estimated from it; `prefix` holds one cumulative hash per
     message boundary with the estimated tokens up to it, shortest first; `needs` are the capabilities without which the
-    answer would be wrong (`tools`, `json_schema`, ...); `session` names the conversation, where the client says so;
-    `compress` lets a prompt that fits nowhere be shortened in its middle.
+    answer would be wrong (`tools`, `json_schema`, ...); `session` names the conversation, where the client says so.
     """
 
     id: str  # gen-...: the exchange's name in headers, ledger and logs
@@ -38,7 +37,6 @@ class Request(msgspec.Struct, gc=False):
     raw: bytes = b""
     created: int = 0  # unix time
     session: str = ""
-    compress: bool = False
     hides_reasoning: bool = False  # whether the model may think, but not be heard
     cache_ttl: float = 0.0  # seconds to keep the answer; 0 leaves it to the policy
     other_models: int = 0  # how many more of `models` may be asked where this one's answer is an error

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.errors import BadRequest
-from gateway.types import Endpoint, Request
+from gateway.types import REASONING_FIELDS, Endpoint, Request, reasoning_text
 from gateway.types.endpoint import ThinkingSwitch
 from gateway.upstream.splice import spliced
 
@@ -30,7 +30,7 @@ _STREAMED = frozenset({"stream", "stream_options"})
 _NOT_AS_SENT = _ASKS_THINKING | _GATEWAY_FIELDS | {"max_completion_tokens"}
 _NOT_FORWARDED = _THINKING_FIELDS | _GATEWAY_FIELDS | _STREAMED | {"max_completion_tokens"}
 _WITH_USAGE = {"include_usage": True}
-_REASONING_FIELDS = frozenset({"reasoning", "reasoning_content", "reasoning_details"})  # inside a message
+_REASONING_FIELDS = frozenset(REASONING_FIELDS)
 
 
 class Patch(NamedTuple):
@@ -214,20 +214,7 @@ def _message(message: dict[str, Any], in_turn: bool) -> dict[str, Any]:
     said = {name: value for name, value in message.items() if name not in _REASONING_FIELDS}
     if said.get("role") == "developer":  # OpenAI's name; the hosts know `system` only
         said["role"] = "system"
-    text = _reasoning_text(message) if in_turn and said.get("tool_calls") else None
-    if text is not None:
+    text = reasoning_text(message) if in_turn and said.get("tool_calls") else None
+    if text is not None:  # empty reasoning counts: a strict host wants the field
         said["reasoning_content"] = text
     return said
-
-
-def _reasoning_text(message: dict[str, Any]) -> str | None:
-    """The reasoning in whichever field the client kept it. Empty reasoning counts: a strict host wants the field."""
-    texts = [text for name in ("reasoning_content", "reasoning") if isinstance(text := message.get(name), str)]
-    details = message.get("reasoning_details")
-    if isinstance(details, list):
-        texts.append("".join(text for part in details if isinstance(text := _text(part), str)))
-    return next((text for text in texts if text), texts[0] if texts else None)
-
-
-def _text(detail: object) -> object:
-    return detail.get("text") if isinstance(detail, dict) else None

@@ -19,7 +19,8 @@ from gateway.errors import ConfigError
 from gateway.types import Endpoint
 from gateway.upstream.address import locate
 from gateway.upstream.connection import Receiver
-from gateway.upstream.litellm_call import AdaptedCall, Answered, Question, Refused, Translate
+from gateway.upstream.litellm_call import AdaptedCall, Answered, Translate
+from gateway.upstream.litellm_question import Question, Refused
 from gateway.upstream.transport import Transport
 
 EXTRA = "llm-routing-gateway[litellm]"

@@ -11,47 +11,12 @@ import orjson
 
 from gateway.types import Fault
 from gateway.upstream import sse
-from gateway.upstream.address import authority
 from gateway.upstream.connection import Call, Receiver
 from gateway.upstream.litellm_answer import Body, Words, chunk, completion
+from gateway.upstream.litellm_question import Question, Refused, checked, request_head
 from gateway.upstream.pool import Origin
 from gateway.upstream.reader import LARGEST_ANSWER, parsed
 from gateway.upstream.transport import Transport
-
-# What a client may say. litellm takes keys, addresses and callbacks from the same arguments, so nothing else passes.
-FORWARDED = frozenset(
-    {
-        "frequency_penalty",
-        "logit_bias",
-        "logprobs",
-        "max_tokens",
-        "messages",
-        "parallel_tool_calls",
-        "presence_penalty",
-        "reasoning_effort",
-        "response_format",
-        "seed",
-        "stop",
-        "stream",
-        "stream_options",
-        "temperature",
-        "tool_choice",
-        "tools",
-        "top_logprobs",
-        "top_p",
-        "user",
-    }
-)
-_OURS = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})  # headers
-
-
-class Question(NamedTuple):
-    """One request as litellm wants it sent."""
-
-    method: str
-    url: str
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
 
 
 class Answered(NamedTuple):
@@ -63,16 +28,6 @@ class Answered(NamedTuple):
 
 Ask = Callable[[Question], Awaitable[Answered]]
 Translate = Callable[[Mapping[str, Any], Ask], AsyncIterator[dict[str, Any]]]
-
-
-class Refused(Exception):
-    """The question cannot be asked; `param` names what is in the way."""
-
-    status_code = 400
-
-    def __init__(self, message: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.param = param
 
 
 class AdaptedCall:
@@ -152,7 +107,7 @@ class AdaptedCall:
             raise Refused("litellm wants to ask another host than base_url names")
         if self._call is not None or self._status:
             raise Refused("litellm wants to ask twice")
-        head = _head(question, self._origin)
+        head = request_head(question, self._origin)
         self._call = self._transport.send(self._origin, head, question.body, self, self._connect_timeout)
         if self._paused:
             self._call.pause()
@@ -210,7 +165,7 @@ class AdaptedCall:
 
     async def _run(self, translate: Translate, body: bytes) -> None:
         try:
-            question = _checked(orjson.loads(body))
+            question = checked(orjson.loads(body))
             self._stream = self._words.streamed = bool(question.get("stream"))
             async for payload in translate(question, self._ask):
                 self._tell(payload)
@@ -281,30 +236,6 @@ class AdaptedCall:
         if asyncio.current_task() is not self._task:
             self._task.cancel()
         return receiver
-
-
-def _checked(body: dict[str, Any]) -> dict[str, Any]:
-    """A body of which every part is for the host. Raises Refused."""
-    body.pop("model", None)
-    if body.get("n") == 1:
-        del body["n"]  # litellm reads one choice of a stream
-    for name in body.keys() - FORWARDED:
-        raise Refused(f"unsupported parameter: {name!r}", name)
-    for message in body.get("messages", ()):
-        parts = message.get("content")
-        if isinstance(parts, list) and any(not isinstance(one, dict) or one.get("type") != "text" for one in parts):
-            raise Refused("unsupported content: text only", "messages")  # litellm would fetch an image's address
-    return body
-
-
-def _head(question: Question, origin: Origin) -> bytes:
-    path = question.url.split("/", 3)[3] if question.url.count("/") > 2 else ""
-    lines = [f"{question.method} /{path} HTTP/1.1".encode("ascii"), b"Host: " + authority(origin).encode("ascii")]
-    lines += [name + b": " + value for name, value in question.headers if name.decode("latin-1").lower() not in _OURS]
-    lines += [b"Accept-Encoding: identity", b"Content-Length: %d" % len(question.body)]
-    if any(b"\r" in line or b"\n" in line for line in lines):
-        raise Refused("a line break in a request's head")
-    return b"\r\n".join([*lines, b"\r\n"])
 
 
 def _said(error: Exception, problem: tuple[str, str] | None) -> dict[str, Any]:

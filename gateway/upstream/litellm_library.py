@@ -26,7 +26,8 @@ from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 from gateway import __version__
 from gateway.types import Endpoint
 from gateway.upstream.litellm_answer import Body
-from gateway.upstream.litellm_call import Ask, Question, Translate
+from gateway.upstream.litellm_call import Ask, Translate
+from gateway.upstream.litellm_question import Question
 
 FOREVER = 86_400.0  # seconds; the exchange's own clocks end a call
 _asks: ContextVar[Ask] = ContextVar("_asks")

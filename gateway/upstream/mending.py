@@ -8,23 +8,22 @@ Only the answer to a request with tools is followed, and JSON is healed in whole
 for it. Whatever is changed is counted.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any, get_args
 
 import msgspec
 
-from gateway.types import RepairKind
+from gateway.route.filters import JSON_FORMATS
+from gateway.types import REASONING_FIELDS, RepairKind
 from gateway.upstream.dsml import Call, Leak
 from gateway.upstream.healing import healed, healed_content
 from gateway.upstream.stated import Stated
+from gateway.upstream.toolcalls import MOST_CALLS, offered_functions
 from gateway.upstream.verdict import finish
 
 HEALING = "response-healing"  # OpenRouter's name for the plugin that heals JSON
-MOST_CALLS = 256  # of one choice that are followed
 _CALLS = (b'"tool_calls":[', b'"tool_calls": [')  # inside a JSON string their quotes would be escaped
-_JSON_FORMATS = frozenset({"json_object", "json_schema"})
-_REASONING = ("reasoning_content", "reasoning", "reasoning_details")
 _WHOLE_ENDS = frozenset({"stop", "tool_calls"})
 
 
@@ -99,8 +98,9 @@ class Mender:
 
 
 def mender(body: Mapping[str, Any]) -> Mender | None:
-    """The mender for the answer to this request, whose `tools` are a list; None where there is nothing to mend."""
-    tools = frozenset(_names(body)) if body.get("tools") and body.get("tool_choice") != "none" else frozenset()
+    """The mender for the answer to this request; None where there is nothing to mend."""
+    calls = body.get("tools") and body.get("tool_choice") != "none"
+    tools = frozenset(offered_functions(body["tools"])) if calls else frozenset()
     heals = "plugins" in body and _wants_json(body)
     return Mender(tools, body.get("n") or 1, heals) if tools or heals else None
 
@@ -174,14 +174,14 @@ class _Choice:
         return changed
 
     def _take_reasoning(self, delta: dict[str, Any]) -> bool:
-        field = next((name for name in _REASONING[:2] if delta.get(name)), None)
+        field = next((name for name in REASONING_FIELDS[:2] if delta.get(name)), None)
         if field is None or not isinstance(text := delta[field], str):
             return False
         self._field = field
         free = self._reasoning.feed(text)
         if free == text:
             return False
-        for name in _REASONING:  # the same text under its other names
+        for name in REASONING_FIELDS:  # the same text under its other names
             delta.pop(name, None)
         delta[field] = free
         return True
@@ -254,14 +254,6 @@ def _heal(fields: dict[str, Any], name: str, heal: Callable[[str, bool], str | N
     return mended is not None
 
 
-def _names(body: Mapping[str, Any]) -> Iterator[str]:
-    for tool in body["tools"]:
-        function = tool.get("function") if isinstance(tool, dict) else None
-        name = function.get("name") if isinstance(function, dict) else None
-        if isinstance(name, str):
-            yield name
-
-
 def _wants_json(body: Mapping[str, Any]) -> bool:
     """Whether the client asked for JSON, not streamed, and for it to be healed."""
     plugins, wanted = body.get("plugins"), body.get("response_format")
@@ -270,4 +262,4 @@ def _wants_json(body: Mapping[str, Any]) -> bool:
     asked = any(
         isinstance(one, dict) and one.get("id") == HEALING and one.get("enabled") is not False for one in plugins
     )
-    return asked and wanted.get("type") in _JSON_FORMATS
+    return asked and wanted.get("type") in JSON_FORMATS

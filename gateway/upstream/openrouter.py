@@ -7,8 +7,8 @@ What strict clients refuse as null is absent. Fields of the host that OpenRouter
 
 from typing import Any
 
-from gateway.types import PICO, Endpoint, Request, Usage
-from gateway.upstream.shape import OPENAI, OPENAI_HIDING, Shape
+from gateway.types import PICO, Endpoint, Request, Usage, reasoning_text
+from gateway.upstream.shape import OPENAI, Hiding, Shape
 from gateway.upstream.usage import cost as price_of
 from gateway.upstream.usage import usage_object
 
@@ -18,9 +18,8 @@ CHUNK = "chat.completion.chunk"
 
 def shape_of(request: Request, endpoint: Endpoint, unix: float) -> Shape:
     """The shape of this endpoint's answer to `request`; `unix` is when it is sent."""
-    if request.surface == "openrouter":
-        return OpenRouter(request, endpoint, unix)
-    return OPENAI_HIDING if request.hides_reasoning else OPENAI
+    shape = OpenRouter(request, endpoint, unix) if request.surface == "openrouter" else OPENAI
+    return Hiding(shape) if request.hides_reasoning else shape
 
 
 def provider_name(endpoint: Endpoint) -> str:
@@ -31,7 +30,8 @@ def provider_name(endpoint: Endpoint) -> str:
 class OpenRouter:
     """The `Shape` of one attempt's answer."""
 
-    __slots__ = ("_head", "_hides", "_hour", "_price")
+    __slots__ = ("_head", "_hour", "_price")
+    hidden = OPENAI.hidden
 
     def __init__(self, request: Request, endpoint: Endpoint, unix: float) -> None:
         self._head = {
@@ -41,7 +41,6 @@ class OpenRouter:
             "model": request.model,
             "provider": provider_name(endpoint),
         }
-        self._hides = request.hides_reasoning
         self._price = endpoint.price
         self._hour = int(unix // 3600) % 24
 
@@ -99,7 +98,7 @@ class OpenRouter:
         if content is None and not (calls or whole):
             content = ""
         told: Json = {"role": "assistant", "content": content}
-        if not self._hides and (text := _reasoning(said)):
+        if text := reasoning_text(said):
             told.update(reasoning=text, reasoning_content=text, reasoning_details=_details(said, text))
         if calls:
             told["tool_calls"] = calls
@@ -110,17 +109,6 @@ class OpenRouter:
 
 def _with_logprobs(told: Json, choice: Json) -> Json:
     return told if choice.get("logprobs") is None else {**told, "logprobs": choice["logprobs"]}
-
-
-def _reasoning(said: Json) -> str:
-    """The text, in whichever field the host writes it."""
-    for name in ("reasoning_content", "reasoning"):
-        text = said.get(name)
-        if text and isinstance(text, str):
-            return text
-    details = said.get("reasoning_details")
-    texts = [one.get("text") for one in details if isinstance(one, dict)] if isinstance(details, list) else []
-    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _details(said: Json, text: str) -> list[Json]:

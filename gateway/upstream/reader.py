@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import orjson
 
 from gateway.types import Failure, Fault, RepairKind, Usage
-from gateway.upstream.mending import Mender, Repairs
+from gateway.upstream.mending import Mender
 from gateway.upstream.shape import OPENAI, Shape, is_sound, says_something
 from gateway.upstream.toolcalls import ToolCalls
 from gateway.upstream.usage import read_usage
@@ -84,13 +84,8 @@ class Reader:
         return False
 
     @property
-    def repairs(self) -> Repairs:
-        """What was mended in the answer."""
-        return Repairs() if self._mender is None else self._mender.repairs
-
-    @property
-    def repaired(self) -> tuple[RepairKind, ...]:
-        """The same by kind, each once."""
+    def repairs(self) -> tuple[RepairKind, ...]:
+        """What was mended in the answer, each kind once."""
         return () if self._mender is None else self._mender.repairs.kinds
 
     def on_response(self, status: int, headers: Headers) -> None:

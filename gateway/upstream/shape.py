@@ -1,20 +1,28 @@
 """Bringing a host's JSON to the shape that a surface's clients read. Here is that of `/v1`: OpenAI's and DeepSeek's.
 
+    host's JSON ──> Hiding, where the client does not want to hear what the model thought ──> OpenAI | OpenRouter
+
 Reasoning text is `reasoning_content`; keys that strict clients refuse as null (`tool_calls`, `audio`, `usage` in
 mid-stream) are absent; whole answers have a `system_fingerprint` key. Everything else stays as the host said it.
 """
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from gateway.types import Usage
+from gateway.types import REASONING_FIELDS, Usage, reasoning_text
 from gateway.upstream.usage import usage_object
 
 NOT_NULL = ("tool_calls", "audio", "annotations", "function_call", "reasoning_details")
-REASONING = ("reasoning", "reasoning_content", "reasoning_details")
+MOST_HIDDEN = 1024 * 1024  # characters of one answer that are kept
+_NOTHING: Mapping[int, str] = {}
 
 
 class Shape(Protocol):
     """One surface's JSON for one answer. Payloads are a host's, sound (`is_sound`), and may be changed in place."""
+
+    @property
+    def hidden(self) -> Mapping[int, str]:
+        """What the model thought and the client was not told, by choice."""
 
     def chunk(self, payload: dict[str, Any]) -> dict[str, Any]:
         """One stream chunk."""
@@ -30,18 +38,16 @@ class Shape(Protocol):
 
 
 class OpenAI:
-    """The `Shape` of `/v1`; with `hides_reasoning`, without what the model thought."""
+    """The `Shape` of `/v1`."""
 
-    __slots__ = ("_hides",)
-
-    def __init__(self, *, hides_reasoning: bool = False) -> None:
-        self._hides = hides_reasoning
+    __slots__ = ()
+    hidden = _NOTHING
 
     def chunk(self, payload: dict[str, Any]) -> dict[str, Any]:
         for choice in payload.get("choices") or ():
             delta = choice.get("delta")
             if isinstance(delta, dict):
-                self._message(delta)
+                _openai(delta)
         for key in ("usage", "system_fingerprint"):
             if key in payload and payload[key] is None:
                 del payload[key]
@@ -54,7 +60,7 @@ class OpenAI:
         for choice in payload.get("choices") or ():
             message = choice.get("message")
             if isinstance(message, dict):
-                self._message(message)
+                _openai(message)
         payload.setdefault("system_fingerprint", None)
         payload["usage"] = usage
         return payload
@@ -62,21 +68,65 @@ class OpenAI:
     def usage(self, usage: Usage, cost: int) -> dict[str, Any]:
         return usage_object(usage, cost)
 
-    def _message(self, message: dict[str, Any]) -> None:
-        if self._hides:
-            for key in REASONING:
-                message.pop(key, None)
-        elif "reasoning" in message:
-            text = message.pop("reasoning")
-            if not message.get("reasoning_content"):
-                message["reasoning_content"] = text
-        for key in NOT_NULL:
-            if key in message and not message[key]:
-                del message[key]
-
 
 OPENAI = OpenAI()
-OPENAI_HIDING = OpenAI(hides_reasoning=True)
+
+
+class Hiding:
+    """A surface's `Shape` without what the model thought. That is kept: in a tool turn the model must read it again."""
+
+    __slots__ = ("_room", "_shape", "_thoughts")
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+        self._thoughts: dict[int, list[str]] = {}  # by choice
+        self._room = MOST_HIDDEN
+
+    def __repr__(self) -> str:
+        return f"<Hiding {self._shape!r}>"
+
+    @property
+    def hidden(self) -> Mapping[int, str]:
+        return {choice: "".join(texts) for choice, texts in self._thoughts.items()}
+
+    def chunk(self, payload: dict[str, Any]) -> dict[str, Any]:
+        self._hide(payload, "delta")
+        return self._shape.chunk(payload)
+
+    def end(self, choice: dict[str, Any], reason: str) -> None:
+        self._shape.end(choice, reason)
+
+    def completion(self, payload: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:
+        self._hide(payload, "message")
+        return self._shape.completion(payload, usage)
+
+    def usage(self, usage: Usage, cost: int) -> dict[str, Any]:
+        return self._shape.usage(usage, cost)
+
+    def _hide(self, payload: dict[str, Any], part: str) -> None:
+        for choice in payload.get("choices") or ():
+            if said := choice.get(part):
+                self._keep(choice.get("index", 0), reasoning_text(said) or "")
+                for name in REASONING_FIELDS:
+                    said.pop(name, None)
+
+    def _keep(self, choice: int, text: str) -> None:
+        self._room -= len(text)
+        if self._room < 0:  # a part of it would not be what the model thought
+            self._thoughts.clear()
+        elif text:
+            self._thoughts.setdefault(choice, []).append(text)
+
+
+def _openai(message: dict[str, Any]) -> None:
+    """A delta or a message, in place."""
+    if "reasoning" in message:
+        text = message.pop("reasoning")
+        if not message.get("reasoning_content"):
+            message["reasoning_content"] = text
+    for key in NOT_NULL:
+        if key in message and not message[key]:
+            del message[key]
 
 
 def is_sound(payload: dict[str, Any], part: str) -> bool:

@@ -200,9 +200,7 @@ class StreamReader(Reader):
             self._take_ends(payload, ended)
         elif payload.get("choices") or not self._ends:
             self._events += raw.count(_DELTA)
-            self._listener.on_chunk(
-                sse.event(orjson.dumps(self._shape.chunk(payload))) if self._rewrite or mended else raw
-            )
+            self._listener.on_chunk(self._shaped(payload) if self._rewrite or mended else raw)
         if self._ends and used.source == "host":  # before the end it would be a running count
             self.usage = used
 

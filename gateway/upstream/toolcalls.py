@@ -15,7 +15,7 @@ from gateway.types import ToolResult
 from gateway.upstream import sse
 
 MARK = b'"tool_calls"'  # in a chunk that holds some; inside a JSON string its quotes would be escaped
-MOST_CALLS = 128
+MOST_CALLS = 256  # of one answer that are followed
 MOST_TEXT = 1024 * 1024  # characters of arguments
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -73,7 +73,7 @@ class ToolCalls:
 
     def judge(self, tools: object) -> ToolResult:
         """What the worst of the calls is like; empty where nothing can be said."""
-        offered = _offered(tools)
+        offered = offered_functions(tools)
         if not self._calls or not offered or self._room < 0 or len(self._calls) > MOST_CALLS:
             return ""
         results = [_judge(call, offered) for call in self._calls.values()]
@@ -96,8 +96,8 @@ class ToolCalls:
         return f"<ToolCalls {len(self._calls)}>"
 
 
-def _offered(tools: object) -> dict[str, Any]:
-    """The request's functions: name -> parameters."""
+def offered_functions(tools: object) -> dict[str, Any]:
+    """The functions of a request's `tools`, which may be anything: name -> parameters."""
     functions = [tool.get("function") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
     named = (one for one in functions if isinstance(one, dict) and isinstance(one.get("name"), str))
     return {one["name"]: one.get("parameters") for one in named}

@@ -18,10 +18,7 @@ import orjson
 
 from gateway.types import Failure, Fault
 
-# Ends that other gateways have taken for `stop`; each is a failed attempt.
-UNCLEAN = frozenset({"insufficient_system_resource", "error", "abort", "cancelled", "network_error", "repetition"})
-
-_CLEAN = {
+_CLEAN = {  # whatever else a host says is no end: `abort`, `insufficient_system_resource`, `repetition`, ...
     "stop": "stop",
     "length": "length",
     "tool_calls": "tool_calls",

@@ -130,7 +130,6 @@ def asked(messages: list[Json], **fields: Any) -> Request:
         "prompt_size": prompt.size,
         "prefix": prefix,
         "raw": b"{}",
-        "compress": True,
     }
     return Request("gen-1", body, "m", "p", **given | fields)
 

@@ -64,9 +64,9 @@ def test_a_session_is_at_most_256_characters_long() -> None:
 
 def test_the_request_carries_what_was_read(intake: Intake) -> None:
     asked, _ = read(intake, HEADER, plugins=[{"id": "context-compression"}], reasoning={"exclude": True})
-    assert (asked.session, asked.compress, asked.hides_reasoning) == ("from the header", True, True)
+    assert (asked.session, asked.hides_reasoning) == ("from the header", True)
     asked, _ = read(intake)
-    assert (asked.session, asked.compress, asked.hides_reasoning, asked.tells_routing) == ("", False, False, False)
+    assert (asked.session, asked.hides_reasoning, asked.tells_routing) == ("", False, False)
 
 
 # --- compression, reasoning

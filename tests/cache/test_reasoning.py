@@ -1,7 +1,7 @@
 """Reasoning that a client drops comes back: for the same tenant, the same call, from a store that may be away."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from tests.support.valkey import until
 
 Json = dict[str, Any]
 THOUGHT = "The weather decides. Also: Übermut, 天气."
+NOTHING: Mapping[int, str] = {}
 
 
 def call(name: str = "call_1", arguments: str = '{"city": "Oslo", "unit": "C"}', function: str = "weather") -> Json:
@@ -62,9 +63,9 @@ async def restored(store: Store, request: Request) -> Request:
         return await answered
 
 
-async def kept(store: Store, request: Request, completion: Json) -> None:
+async def kept(store: Store, request: Request, completion: Json, hidden: Mapping[int, str] = NOTHING) -> None:
     """A later get of the same connection comes after the write."""
-    ReasoningVault(store).keep(request, completion)
+    ReasoningVault(store).keep(request, completion, hidden)
     done = asyncio.Event()
     store.get(b"gw:none", lambda _: done.set())
     await done.wait()
@@ -137,6 +138,12 @@ async def test_the_reasoning_of_each_call_of_a_long_turn_comes_back(stores: tupl
     assert found == [None, *(f"about {name}" for name in names[1:])]
 
 
+async def test_what_the_client_was_not_told_comes_back_too(stores: tuple[Store, Store]) -> None:
+    await kept(stores[0], asked(tenant="five"), answer(call()), {0: THOUGHT, 1: "of another choice"})
+    after = await restored(stores[1], asked(said(call()), result(), tenant="five"))
+    assert after.body["messages"][1]["reasoning_content"] == THOUGHT
+
+
 async def test_a_text_that_is_too_long_is_not_kept(stores: tuple[Store, Store]) -> None:
     await kept(stores[0], asked(tenant="four"), answer(call(), reasoning_content="x" * (LARGEST + 1)))
     request = asked(said(call()), result(), tenant="four")
@@ -145,7 +152,7 @@ async def test_a_text_that_is_too_long_is_not_kept(stores: tuple[Store, Store]) 
 
 async def test_without_the_store_a_request_goes_on_as_it_came() -> None:
     store = Store(NO_STORE)
-    ReasoningVault(store).keep(asked(), ANSWER)
+    ReasoningVault(store).keep(asked(), ANSWER, NOTHING)
     request = asked(said(call()), result())
     assert await restored(store, request) is request
 
@@ -163,7 +170,7 @@ async def test_without_the_store_a_request_goes_on_as_it_came() -> None:
 )
 async def test_what_has_no_thought_or_no_call_is_not_kept(completion: Json) -> None:
     store = Store(NO_STORE)
-    ReasoningVault(store).keep(asked(), completion)
+    ReasoningVault(store).keep(asked(), completion, NOTHING)
     assert store.stats.dropped == 0
 
 

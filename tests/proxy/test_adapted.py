@@ -10,7 +10,8 @@ from gateway.types import Endpoint
 from gateway.upstream.address import Address
 from gateway.upstream.hosts import Hosts
 from gateway.upstream.litellm_adapter import Adapted
-from gateway.upstream.litellm_call import Ask, Question
+from gateway.upstream.litellm_call import Ask
+from gateway.upstream.litellm_question import Question
 from tests.proxy.world import Make, World
 from tests.support.host import Out, Received, ScriptedHost, answers, completion
 

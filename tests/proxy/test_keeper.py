@@ -5,30 +5,31 @@ from collections.abc import Callable
 
 from gateway.cache.responses import Answer
 from gateway.proxy import keeper
-from gateway.proxy.keeper import Keeper
+from gateway.proxy.keeper import Hidden, Keeper
 from tests.support.host import chunks
 
 
 def test_a_stream_is_put_together_later() -> None:
-    saved: list[Answer] = []
+    saved: list[tuple[Answer, Hidden]] = []
     later: list[Callable[[], None]] = []
     sent: list[bytes] = []
-    kept = Keeper(saved.append, later.append, lambda: 5.0)
+    kept = Keeper(lambda *one: saved.append(one), later.append, lambda: 5.0)
     both = kept.tee(sent.append)
     *events, tail = [f"data: {json.dumps(one)}\n\n".encode() for one in chunks("Hello there")]
     for event in events:
         both(event)
     assert sent == events
-    kept.stream(tail, "a/fp8")
+    kept.stream(tail, "a/fp8", {0: "Hm"})
     assert not saved
     later.pop()()
-    assert saved[0].completion["choices"][0]["message"]["content"] == "Hello there"
-    assert (saved[0].endpoint, saved[0].at) == ("a/fp8", 5.0)
+    answer, hidden = saved[0]
+    assert answer.completion["choices"][0]["message"]["content"] == "Hello there"
+    assert (answer.endpoint, answer.at, hidden) == ("a/fp8", 5.0, {0: "Hm"})
 
 
 def test_what_is_too_large_is_not_kept() -> None:
     later: list[Callable[[], None]] = []
-    kept = Keeper(lambda _: None, later.append, lambda: 5.0)
+    kept = Keeper(lambda *_: None, later.append, lambda: 5.0)
     kept.take(b": " + b"x" * keeper.LARGEST_KEPT + b"\n\n")
-    kept.stream(b"data: [DONE]\n\n", "a/fp8")
+    kept.stream(b"data: [DONE]\n\n", "a/fp8", {})
     assert not later

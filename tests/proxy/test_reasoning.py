@@ -96,6 +96,21 @@ async def test_it_comes_back_through_another_gateway(stream: bool, sink: str, st
         assert read_again(host) is None
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_the_client_does_not_want_to_hear_comes_back(
+    stream: bool, sink: str, store: str, tmp_path: Path
+) -> None:
+    script = [thinks_and_calls(stream), answers(200, completion("Yes."))]
+    async with AsyncExitStack() as stack:
+        host = await stack.enter_async_context(ScriptedHost(script))
+        running = await start(stack, tmp_path / "one", sink, host, store)
+        quiet = {"reasoning": {"enabled": True, "exclude": True}}
+        assert THOUGHT.split()[0] not in await ask(running, [USER], stream=stream, **quiet)
+        await until_kept(store)
+        await ask(running, TURN, **quiet)
+        assert read_again(host) == THOUGHT
+
+
 async def test_the_response_cache_keeps_the_same_answer_beside_it(sink: str, store: str, tmp_path: Path) -> None:
     script = [thinks_and_calls(True), answers(200, completion("Yes."))]
     async with AsyncExitStack() as stack:

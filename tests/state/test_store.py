@@ -74,12 +74,6 @@ class TestAskingAndTelling:
             assert 0 < client.pttl("long") <= 1500
             await until(lambda: not client.exists("short"))
 
-    async def test_delete_removes(self, engine: str, client: redis.Redis) -> None:
-        client.set("name", "value")
-        async with opened(engine) as store:
-            store.delete(b"name")
-            await until(lambda: not client.exists("name"))
-
     async def test_gets_are_answered_in_order_and_never_before_the_call_returns(
         self, engine: str, client: redis.Redis
     ) -> None:

@@ -27,13 +27,13 @@ Json = dict[str, Any]
 class Said:
     """What a client has understood of an answer."""
 
-    def __init__(self, reader: StreamReader | WholeReader) -> None:
+    def __init__(self, mends: Mender | None) -> None:
         self.content = ""
         self.reasoning = ""
         self.calls: list[tuple[str, str]] = []
         self.ids: list[str] = []
         self.finish = ""
-        self.repairs = reader.repairs
+        self.repairs = Repairs() if mends is None else mends.repairs
 
     def take(self, choice: Json, part: str) -> None:
         said = choice.get(part) or {}
@@ -54,10 +54,11 @@ class Said:
 
 def stream(pieces: list[bytes], rewrite: bool = False, tools: Any = TOOLS) -> tuple[Said, Listener]:
     listener = Listener()
-    reader = StreamReader(listener, 0.0, rewrite=rewrite, mender=mender({"tools": tools}))
+    mends = mender({"tools": tools})
+    reader = StreamReader(listener, 0.0, rewrite=rewrite, mender=mends)
     feed(reader, listener, pieces)
     assert listener.failure is None
-    said = Said(reader)
+    said = Said(mends)
     for payload in sse.payloads(listener.text + reader.tail({}, include_usage=False)):
         assert len(payload["choices"]) == 1
         said.take(payload["choices"][0], "delta")
@@ -66,11 +67,12 @@ def stream(pieces: list[bytes], rewrite: bool = False, tools: Any = TOOLS) -> tu
 
 def whole(message: Json, finish: str = "stop", **body: Any) -> Said:
     listener = Listener()
-    reader = WholeReader(listener, 0.0, mender=mender({"tools": TOOLS, **body}))
+    mends = mender({"tools": TOOLS, **body})
+    reader = WholeReader(listener, 0.0, mender=mends)
     payload = {"choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": USED}
     feed(reader, listener, [json.dumps(payload).encode()])
     assert listener.failure is None
-    said = Said(reader)
+    said = Said(mends)
     said.take(reader.completion["choices"][0], "message")
     return said
 
@@ -313,6 +315,7 @@ def test_json_that_is_sound_or_beyond_repair_stays() -> None:
         {"plugins": [{"id": "response-healing", "enabled": False}]},
         {"response_format": {"type": "text"}},
         {"response_format": None},
+        {"response_format": {"type": []}},
         {"stream": True},
     ],
 )

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.types import PICO, Endpoint, Price, Request, Usage, Window
+from gateway.types import PICO, REASONING_FIELDS, Endpoint, Price, Request, Usage, Window
 from gateway.upstream.openrouter import OpenRouter, provider_name, shape_of
-from gateway.upstream.shape import OPENAI, OPENAI_HIDING, REASONING, is_sound
+from gateway.upstream.shape import MOST_HIDDEN, OPENAI, Hiding, Shape, is_sound
 from gateway.upstream.usage import cost
 
 PRICE = Price(0.2, 0.4, 0.1, hours=(Window(0, 12, 0.1, 0.2),))
@@ -33,7 +33,7 @@ def delta(**said: Any) -> dict[str, Any]:
 
 def test_each_surface_has_its_shape() -> None:
     assert shape_of(Request("gen-1", {}, "m", "p"), ENDPOINT, 0.0) is OPENAI
-    assert shape_of(Request("gen-1", {}, "m", "p", hides_reasoning=True), ENDPOINT, 0.0) is OPENAI_HIDING
+    assert isinstance(shape_of(Request("gen-1", {}, "m", "p", hides_reasoning=True), ENDPOINT, 0.0), Hiding)
     assert repr(shape_of(REQUEST, ENDPOINT, 0.0)) == "<OpenRouter gen-1 Novita>"
     assert provider_name(Endpoint("a/fp8", "a", None, None)) == "a"
 
@@ -76,16 +76,26 @@ def test_reasoning_is_under_each_of_its_names(said: dict[str, Any]) -> None:
     assert found["reasoning_details"][0]["text"] == "Hm"
 
 
-@pytest.mark.parametrize(
-    "shape", [OpenRouter(Request("g", {}, "m", "p", hides_reasoning=True), ENDPOINT, 0.0), OPENAI_HIDING]
-)
-def test_hidden_reasoning_is_under_none(shape: Any) -> None:
+@pytest.mark.parametrize("surface", [SHAPE, OPENAI])
+def test_hidden_reasoning_is_under_none(surface: Shape) -> None:
+    shape = Hiding(surface)
     said = {"content": "Hi", "reasoning": "Hm", "reasoning_content": "Hm", "reasoning_details": [{"text": "Hm"}]}
     told = shape.chunk({"choices": [{"index": 0, "delta": dict(said)}]})["choices"][0]["delta"]
-    assert not told.keys() & set(REASONING)
+    assert not told.keys() & set(REASONING_FIELDS)
     told = shape.completion({"choices": [{"index": 0, "message": dict(said)}]}, {})["choices"][0]["message"]
-    assert not any(told.get(name) for name in REASONING)
+    assert not any(told.get(name) for name in REASONING_FIELDS)
     assert told["content"] == "Hi"
+    assert (shape.hidden, surface.hidden) == ({0: "HmHm"}, {})
+
+
+def test_what_is_hidden_is_kept_by_choice_and_never_in_part() -> None:
+    shape = Hiding(OPENAI)
+    for index, text in ((0, "It "), (1, "Or "), (0, "depends."), (1, "not.")):
+        shape.chunk({"choices": [{"index": index, "delta": {"reasoning": text}}, {"index": 2, "delta": None}]})
+    assert shape.hidden == {0: "It depends.", 1: "Or not."}
+    for text in ("x" * MOST_HIDDEN, "more"):
+        shape.chunk({"choices": [{"index": 0, "delta": {"reasoning": text}}]})
+    assert shape.hidden == {}
 
 
 def test_the_hosts_reason_is_kept_and_an_aggregators_is_the_hosts() -> None:
@@ -121,7 +131,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=5,
 )
-KEYS = ("content", "role", "tool_calls", "refusal", "logprobs", *REASONING)
+KEYS = ("content", "role", "tool_calls", "refusal", "logprobs", *REASONING_FIELDS)
 CALLS = st.lists(
     st.fixed_dictionaries({}, optional={"id": JSON, "index": JSON, "type": JSON, "function": JSON}), max_size=2
 )

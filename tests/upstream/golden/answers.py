@@ -15,7 +15,7 @@ from msgspec import structs
 from gateway.types import Endpoint, Request, Surface
 from gateway.upstream import sse
 from gateway.upstream.dialects import relays
-from gateway.upstream.mending import mender
+from gateway.upstream.mending import Mender, mender
 from gateway.upstream.openrouter import shape_of
 from gateway.upstream.reader import WholeReader
 from gateway.upstream.stream import StreamReader
@@ -53,6 +53,7 @@ def _host(case: Path) -> Endpoint:
 def _streamed(host: Endpoint, request: Request, pieces: list[bytes]) -> dict[str, Any]:
     listener = Listener()
     shape, mends = shape_of(request, host, 0.0), mender(INPUTS["tools"])
+    assert mends is not None
     reader = StreamReader(listener, 0.0, rewrite=not relays(host, request), shape=shape, mender=mends)
     feed(reader, listener, pieces)
     separate = request.surface == "openrouter"
@@ -60,7 +61,7 @@ def _streamed(host: Endpoint, request: Request, pieces: list[bytes]) -> dict[str
     text = listener.text
     return {
         "first_token": listener.first_after is not None,
-        **_end(listener, reader),
+        **_end(listener, reader, mends),
         "events": list(sse.payloads(text)),
         "tail": list(sse.payloads(ended)),
     }
@@ -68,15 +69,16 @@ def _streamed(host: Endpoint, request: Request, pieces: list[bytes]) -> dict[str
 
 def _whole(host: Endpoint, request: Request, pieces: list[bytes]) -> dict[str, Any]:
     listener = Listener()
-    shape = shape_of(request, host, 0.0)
-    reader = WholeReader(listener, 0.0, shape, mender=mender(INPUTS["tools"]))
+    shape, mends = shape_of(request, host, 0.0), mender(INPUTS["tools"])
+    assert mends is not None
+    reader = WholeReader(listener, 0.0, shape, mender=mends)
     feed(reader, listener, pieces)
     answer = shape.completion(reader.completion, shape.usage(reader.usage, 0)) if listener.failure is None else None
-    return {**_end(listener, reader), "answer": answer}
+    return {**_end(listener, reader, mends), "answer": answer}
 
 
-def _end(listener: Listener, reader: StreamReader | WholeReader) -> dict[str, Any]:
-    failure, repairs = listener.failure, reader.repairs
+def _end(listener: Listener, reader: StreamReader | WholeReader, mends: Mender) -> dict[str, Any]:
+    failure, repairs = listener.failure, mends.repairs
     mended = {name: count for name in repairs.__struct_fields__ if (count := getattr(repairs, name))}
     if failure is None:
         return {"finish_reason": reader.finish_reason, "repairs": mended}

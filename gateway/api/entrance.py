@@ -4,8 +4,8 @@ from gateway.api.parse import Intake
 from gateway.proxy.proxy import Proxy
 
 
-class Surface:
-    """A handler of requests: `_intake` reads them, `_proxy` plans and serves them."""
+class Entrance:
+    """A way in: `_intake` reads requests, `_proxy` plans and serves them."""
 
     __slots__ = ("_intake", "_proxy")
 
