@@ -42,6 +42,8 @@ class Names:
 
     def known(self, names: Sequence[object]) -> list[Named]:
         """Those of these names that are a model's. Raises what is wrong with the first where none is."""
+        if len(names) == 1:
+            return [self.model(names[0])]
         found: list[Named] = []
         refusal: NotFound | None = None
         for name in names:
@@ -57,6 +59,8 @@ class Names:
 def served(models: Sequence[Named], header: str, otherwise: str, policies: PolicySet) -> list[tuple[Named, Policy]]:
     """These models with their policies, each once, without those whose policy is unknown. Raises what is wrong with the
     first where all are."""
+    if len(models) == 1:
+        return [(models[0], choose_policy(models[0].suffix, header, otherwise, policies))]
     found: list[tuple[Named, Policy]] = []
     refusal: NotFound | None = None
     for named in models:

@@ -96,7 +96,7 @@ class Intake:
         first = self._fleets[models[0].model.id].tokens
         unnamed = self._unnamed(key, Facts(app, key.tenant, tools, first.count(prompt.size, tools), stream))
         choices = served(models, text(headers, b"x-gateway-policy"), unnamed, self._policies.current)
-        named, policy = choices[place]
+        named, policy = choices[min(place, len(choices) - 1)]  # policies may have changed since the first was asked
         tokens = self._fleets[named.model.id].tokens
         thinking = named.thinking or thinking_asked(body)
         cache, created = read_cache_options(headers), int(time.time())

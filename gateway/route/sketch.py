@@ -43,7 +43,8 @@ class Sketch:
         weight = self._weight(now)  # first, because it may replace the weights
         self._weights[bisect_left(_EDGES, value)] += weight
         self._total += weight
-        self._changed()
+        self._asked = ()  # as `_changed` does; here it is for every answer
+        self._means = None
 
     def count(self, now: float) -> float:
         """How many samples there are, each faded by its age."""
