@@ -19,7 +19,7 @@ from gateway.upstream.usage import cost
 
 SAYS_TOOLS = frozenset({"stop", "tool_calls"})  # an answer that was cut short may have cut off arguments
 LEAKS = frozenset({"call", "markup"})  # what was mended of a call that the host had left in the text
-CONTEXTS = 2  # times an endpoint's context: a host that counts more tokens than that has miscounted
+CONTEXTS = 8  # times the context that an endpoint declares: a host that counts more tokens has miscounted
 LINGER = 1.0  # seconds that a host has after its answer to end it properly, so that the connection can be kept
 
 

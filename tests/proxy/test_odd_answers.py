@@ -61,7 +61,7 @@ async def test_what_cannot_be_kept_ends_well_for_its_client(stream: bool, valkey
             assert response.headers["x-gateway-cache"] == "miss"
 
 
-@pytest.mark.parametrize(("prompt", "output"), [(10**9, 5), (10, 10**9), (327_681, 5)])
+@pytest.mark.parametrize(("prompt", "output"), [(10**9, 5), (10, 10**9), (2_000_000, 5)])
 @pytest.mark.parametrize("stream", [True, False])
 async def test_more_tokens_than_fit_were_not_counted_well(
     prompt: int, output: int, stream: bool, routed: Routed
