@@ -38,9 +38,9 @@ def test_what_is_too_large_is_not_kept() -> None:
 def test_a_whole_answer_is_kept_later_too() -> None:
     """What goes wrong with keeping it is nothing to its client, who has the end by then."""
     later: list[Callable[[], None]] = []
-    saved: list[Answer] = []
-    kept = Keeper(saved.append, later.append, lambda: 5.0)
-    kept.whole({"choices": []}, "a/fp8")
+    saved: list[tuple[Answer, Hidden]] = []
+    kept = Keeper(lambda *one: saved.append(one), later.append, lambda: 5.0)
+    kept.whole({"choices": []}, "a/fp8", {0: "Hm"})
     assert not saved
     later.pop()()
-    assert saved == [Answer({"choices": []}, "a/fp8", 5.0)]
+    assert saved == [(Answer({"choices": []}, "a/fp8", 5.0), {0: "Hm"})]
