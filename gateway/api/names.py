@@ -9,6 +9,7 @@ from gateway.policy.schema import RESERVED
 from gateway.types import Model, Policy
 
 REASONER = "deepseek-reasoner"
+LONGEST = 256  # characters of a model's name with its suffixes
 
 
 class Named(NamedTuple):
@@ -29,8 +30,8 @@ class Names:
 
     def model(self, name: object) -> Named:
         """Splits a name into model and suffix. Raises BadRequest or NotFound, which lists what there is."""
-        if not isinstance(name, str) or not name:
-            raise BadRequest("`model` must be the name of a model", param="model")
+        if not isinstance(name, str) or not 0 < len(name) <= LONGEST:
+            raise BadRequest(f"`model` must be the name of a model, at most {LONGEST} characters", param="model")
         if (plain := self._models.get(name)) is not None:
             return plain
         base, _, suffix = name.partition(":")
@@ -85,6 +86,6 @@ def choose_policy(suffix: str, header: str, otherwise: str, policies: PolicySet)
             known = ", ".join(sorted(policies))
             param = "model" if suffix else "x-gateway-policy"
             hint = " (a variant that OpenRouter sells; not served here)" if name in RESERVED else ""
-            message = f"there is no policy `{name}`{hint}; there are {known}"
+            message = f"there is no policy `{name[:LONGEST]}`{hint}; there are {known}"
             raise NotFound(message, param=param, code="policy_not_found")
     return policies[names[-1]]

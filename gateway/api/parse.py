@@ -21,6 +21,7 @@ from gateway.api.options import (
 from gateway.api.prefix import known_by, read_prompt
 from gateway.api.provider import Preferences, sent_parameters
 from gateway.config import Facts, Key, Rule, policy_by_rule
+from gateway.document.nesting import DEEPEST, is_deeper
 from gateway.errors import BadRequest
 from gateway.policy.load import Policies
 from gateway.proxy.inbound import Inbound
@@ -29,6 +30,8 @@ from gateway.route.fleet import Fleet
 from gateway.types import Policy, Request, Surface
 from gateway.upstream.dialects import thinking_asked
 
+LARGEST_COUNT = 2**53  # sums of larger ones could not be written as JSON
+LONGEST_ROLE = 64  # characters
 MOST_CHOICES = 16  # `n`: each of them is held in memory, and paid
 _EXPECTED: dict[str, tuple[type, str]] = {  # what routing relies on
     "stream": (bool, "true or false"),
@@ -38,7 +41,6 @@ _EXPECTED: dict[str, tuple[type, str]] = {  # what routing relies on
     "max_completion_tokens": (int, "a positive whole number"),
     "n": (int, f"a whole number from 1 to {MOST_CHOICES}"),
 }
-DEEPEST = 200  # levels of nesting in a body; what is deeper can be read, but not always be written again
 _NO_NEEDS: frozenset[str] = frozenset()
 _NEEDY = frozenset({"tools", "logprobs", "response_format"})
 LONGEST_APP = 200  # characters of an app's name
@@ -157,17 +159,9 @@ def _json_object(raw: bytes) -> dict[str, Any]:
 
 def _is_deep(body: dict[str, Any]) -> bool:
     """Whether anything is nested too deeply. Messages that are mere texts, the usual ones, need no look inside."""
-    level: list[Any] = [part for name, part in body.items() if name != "messages" and type(part) in (dict, list)]
-    level += [message for message in body["messages"] if len(message) > 2 or type(message.get("content")) is not str]
-    for _ in range(DEEPEST):
-        inner: list[Any] = []
-        for one in level:
-            parts = one.values() if type(one) is dict else one
-            inner += [part for part in parts if type(part) is dict or type(part) is list]
-        if not inner:
-            return False
-        level = inner
-    return True
+    parts = [part for name, part in body.items() if name != "messages"]
+    parts += [message for message in body["messages"] if len(message) > 2 or type(message.get("content")) is not str]
+    return is_deeper(parts)
 
 
 def _app(headers: Mapping[bytes, bytes]) -> str:
@@ -180,7 +174,7 @@ def _check(body: dict[str, Any]) -> None:
     if not isinstance(messages, list) or not messages:
         raise BadRequest("`messages` must be a list of at least one message", param="messages")
     for index, message in enumerate(messages):
-        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        if not isinstance(message, dict) or not _is_role(message.get("role")):
             raise BadRequest(f"`messages[{index}]` must be an object with a `role`", param=f"messages[{index}]")
     for name in _EXPECTED.keys() & body.keys():
         kind, wanted = _EXPECTED[name]
@@ -193,9 +187,13 @@ def _check(body: dict[str, Any]) -> None:
         raise BadRequest(f"the body is nested deeper than {DEEPEST} levels")
 
 
+def _is_role(role: object) -> bool:
+    return isinstance(role, str) and len(role) <= LONGEST_ROLE
+
+
 def _is_no_count(value: object) -> bool:
     """JSON's true is an int to Python."""
-    return isinstance(value, bool) or (isinstance(value, int) and value < 1)
+    return isinstance(value, bool) or (isinstance(value, int) and not 1 <= value <= LARGEST_COUNT)
 
 
 def _needs(body: dict[str, Any]) -> frozenset[str]:

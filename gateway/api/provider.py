@@ -8,6 +8,7 @@ It can only narrow what the policy requires, and change the order of trying. Fie
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any, get_args
 
 import orjson
@@ -73,7 +74,7 @@ class Preferences:
         """`policy` with the request's `provider` object over it. Raises BadRequest, NoEndpoint."""
         if not isinstance(provider, dict):
             raise BadRequest("`provider` must be an object", param="provider")
-        key = id(policy), orjson.dumps(provider, option=orjson.OPT_SORT_KEYS)
+        key = id(policy), sha256(orjson.dumps(provider, option=orjson.OPT_SORT_KEYS)).digest()
         found = self._derived.get(key)
         if found is not None:
             self._derived.move_to_end(key)

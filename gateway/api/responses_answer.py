@@ -14,7 +14,6 @@ from typing import Any
 
 import orjson
 
-from gateway.api.parse import DEEPEST
 from gateway.api.responses_items import (
     COMPLETED,
     IN_PROGRESS,
@@ -28,6 +27,7 @@ from gateway.api.responses_items import (
     Kind,
     TextItem,
 )
+from gateway.document.nesting import DEEPEST
 from gateway.errors import BadRequest
 from gateway.proxy.answer import KEEP_ALIVE
 from gateway.upstream import shape

@@ -61,7 +61,7 @@ class _Conversation:
         kind = item.get("type") or ("message" if "role" in item else None)
         take = _TAKE.get(kind) if isinstance(kind, str) else None
         if take is None:
-            raise BadRequest(f"`{where}.type` is {kind!r}; {_instead(kind)}", param=f"{where}.type")
+            raise BadRequest(f"`{where}.type` is {repr(kind)[:60]}; {_instead(kind)}", param=f"{where}.type")
         take(self, item, where)
 
     def hear(self, message: dict[str, Any]) -> None:
@@ -79,7 +79,7 @@ class _Conversation:
         role, texts = item.get("role"), _texts(item.get("content"), f"{where}.content")
         if role == "assistant":
             self._texts.append("".join(texts))
-        elif role in _SAID_TO_IT:
+        elif isinstance(role, str) and role in _SAID_TO_IT:
             parts = [{"type": "text", "text": text} for text in texts]
             self.hear({"role": role, "content": parts if len(parts) > 1 else "".join(texts)})
         else:

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from gateway.document.nesting import is_deeper
 from gateway.state.store import Store
 
 VERSION = 1  # of the envelope: another one is a miss
@@ -21,6 +22,7 @@ CLEAN = frozenset({"stop", "tool_calls"})
 MAX_BYTES = 1_000_000  # of the envelope
 MAX_PIECES = 20  # of a replayed text
 MIN_PIECE = 16  # characters
+ASIDE = 16  # reasoning details that a host may write side by side
 HEAD = ("id", "created", "model", "system_fingerprint", "provider")  # on every replayed chunk, where present
 
 Json = dict[str, Any]
@@ -85,9 +87,10 @@ def assemble(events: Iterable[Json]) -> Json | None:
     last value that is not null counts.
     """
     try:
-        return _assembled(events)
+        whole = _assembled(events)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         return None  # the host's chunks do not have the shape of chunks, or, when read lazily, are not JSON
+    return None if is_deeper((whole,)) else whole
 
 
 def replay(completion: Json, include_usage: bool) -> list[bytes]:
@@ -222,8 +225,8 @@ def _add_call(calls: list[Json], found: Json) -> None:
 
 
 def _add_detail(details: list[Json], found: Json) -> None:
-    same = (one for one in details if "index" in found and one.get("index") == found["index"])
-    detail = next(same, None)
+    near = details[-ASIDE:] if "index" in found else ()
+    detail = next((one for one in near if one.get("index") == found["index"]), None)
     if detail is None:
         detail = {}
         details.append(detail)

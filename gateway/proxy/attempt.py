@@ -19,6 +19,7 @@ from gateway.upstream.usage import cost
 
 SAYS_TOOLS = frozenset({"stop", "tool_calls"})  # an answer that was cut short may have cut off arguments
 LEAKS = frozenset({"call", "markup"})  # what was mended of a call that the host had left in the text
+CONTEXTS = 8  # times the context that an endpoint declares: a host that counts more tokens has miscounted
 LINGER = 1.0  # seconds that a host has after its answer to end it properly, so that the connection can be kept
 
 
@@ -175,8 +176,9 @@ class Attempt:
 
     def _used(self, request: Request, cut_off: bool, likely_output: float) -> Usage:
         """What the host counted, or an estimate of what it will bill for an answer that never told."""
-        if self.reader.usage.source == "host":
-            return self.reader.usage
+        counted = self.reader.usage
+        if counted.source == "host" and self._is_possible(counted, request):
+            return counted
         produced = self.reader.estimated_output()
         if not produced and self.first_at is None and not (cut_off and self.asked):
             return Usage()
@@ -184,6 +186,11 @@ class Attempt:
             produced = max(produced, round(likely_output))
         cached = int(self.send.choice.parts.hit * request.prompt_tokens)
         return Usage(request.prompt_tokens, cached, produced, 0, source="estimated")
+
+    def _is_possible(self, counted: Usage, request: Request) -> bool:
+        """A wrong count would teach everybody wrong costs, lengths and speeds."""
+        most = CONTEXTS * self.send.choice.endpoint.context
+        return counted.prompt <= most and counted.completion <= most * (request.body.get("n") or 1)
 
     def _judged(self, calls: ToolCalls, request: Request) -> ToolResult:
         """What the host's own calls are like, before they were mended."""

@@ -14,7 +14,8 @@ class Keeper:
     """Hands the answer to `save` when it is whole, with what was hidden from its client.
 
     One that is too large, or cannot be put together, is not kept.
-    A stream is put together by `later`: its client must have its end first. One whose end lacks `mark` is let go.
+    All of it is done by `later`: the client must have its end first, whatever comes of this. A stream whose end lacks
+    `mark` is let go.
     `unix` is the clock of the wall."""
 
     __slots__ = ("_later", "_mark", "_parts", "_save", "_size", "_unix")
@@ -63,4 +64,9 @@ class Keeper:
             self._save(Answer(completion, endpoint, unix), hidden)
 
     def whole(self, completion: dict[str, Any], endpoint: str, hidden: Hidden) -> None:
-        self._save(Answer(completion, endpoint, self._unix()), hidden)
+        one = Answer(completion, endpoint, self._unix())
+
+        def save() -> None:
+            self._save(one, hidden)
+
+        self._later(save)

@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 
 from hiredis import ReplyError
 
-from gateway.state.link import Link
+from gateway.state.link import ANSWER_WITHIN, Link
 from gateway.state.resp import StoreError
 from gateway.telemetry.rollups import DAY, SLOT, SPENT_KEY, day_key, slot_key
 from gateway.telemetry.search import LONGEST, SLACK, began, rows_in, whole
@@ -46,11 +46,12 @@ class Uptime(NamedTuple):
 
 
 class Archive:
-    """Asks over a connection of its own, one question at a time."""
+    """Asks over a connection of its own, one question at a time; `within` seconds each, its turn included."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, within: float = ANSWER_WITHIN) -> None:
         self._link = Link(url, "archive", "accounts and uptime cannot be told")
         self._turn = asyncio.Lock()
+        self._within = within
 
     def __repr__(self) -> str:
         return f"<Archive {self._link!r}>"
@@ -100,7 +101,7 @@ class Archive:
         return [_hash(cast(list[bytes], parts)) for parts in cast(list[object], reply)]
 
     async def _ask(self, *command: bytes | str | int) -> object:
-        async with self._turn:
+        async with asyncio.timeout(self._within), self._turn:  # a store that hangs keeps nobody longer who waits behind
             reply = await self._link.ask(*command)
         if isinstance(reply, ReplyError):
             raise StoreError(f"the store refuses {command[0]!s}: {reply}")

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from gateway.document.nesting import DEEPEST, is_deeper
 from gateway.types import Failure, Fault, RepairKind, Usage
 from gateway.upstream.mending import Mender
 from gateway.upstream.shape import OPENAI, Shape, is_sound, says_something
@@ -208,9 +209,12 @@ class WholeReader(Reader):
 
 
 def parsed(data: bytes) -> dict[str, Any] | None:
-    """A JSON object, or None when it is none."""
+    """A JSON object, or None when it is none, or one that could not be written again."""
     try:
         payload = orjson.loads(data)
     except orjson.JSONDecodeError:
         return None
-    return payload if isinstance(payload, dict) else None
+    if not isinstance(payload, dict):
+        return None
+    nests = data.count(b"[") + data.count(b"{") > DEEPEST  # counting is quick, and mostly enough
+    return None if nests and is_deeper((payload,)) else payload

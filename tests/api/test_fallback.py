@@ -82,3 +82,27 @@ async def test_a_client_that_leaves_ends_the_last_one(routed: Routed) -> None:
         waiting.cancel()
         await second.until(lambda: second.gone == 1)
         await second.until(lambda: [outcome for _, outcome in outcomes(run)] == ["server", "cancelled"])
+
+
+async def test_a_policy_that_goes_away_while_the_first_model_is_asked(tmp_path: Path, routed: Routed) -> None:
+    """Then there is no second one: the first is asked again, and the client is answered."""
+    asked = asyncio.Event()
+    reloaded = asyncio.Event()
+
+    async def fails_late(request: Received, out: Out) -> None:
+        asked.set()
+        await reloaded.wait()
+        await answers(400, {"error": {"message": "messages: wrong"}})(request, out)
+
+    async with (
+        ScriptedHost([fails_late, answers(200, completion("Hello"))]) as first,
+        ScriptedHost(answers(200, completion("Hello"))) as second,
+        routed(first, second) as running,
+    ):
+        waiting = asyncio.create_task(ask(running, model=None, models=MODELS))
+        await asked.wait()
+        (tmp_path / "policies" / "second.yaml").unlink()
+        while (await ask(running, model=MODELS[1])).status_code != 404:
+            await asyncio.sleep(0.01)
+        reloaded.set()
+        assert "Hello" in (await waiting).text

@@ -114,6 +114,18 @@ class TestAssemble:
         message = self.message(detail(0, "a"), detail(0, "b"), detail(1, "c"))
         assert [one["text"] for one in message["reasoning_details"]] == ["ab", "c"]
 
+    def test_many_reasoning_details_take_no_longer_each(self) -> None:
+        """Compared with all that came before, these would take minutes."""
+        kinds: list[Json] = [{"type": "reasoning.text", "text": "a"}, {"type": "reasoning.text", "text": "a"}]
+        pieces: list[Json] = [{"reasoning_details": [kinds[0], {**kinds[1], "index": at}]} for at in range(50_000)]
+        assert len(self.message(*pieces)["reasoning_details"]) == 100_000
+
+    def test_what_is_nested_too_deeply_is_not_put_together(self) -> None:
+        deep: Any = "deep"
+        for _ in range(230):
+            deep = [deep]
+        assert assemble([chunk({"content": "a"}), chunk({"audio": deep}, "stop")]) is None
+
     def test_logprobs_add_up(self) -> None:
         tokens = [[{"token": "a"}], [{"token": "b"}]]
         events = [chunk({"content": "x"}) for _ in tokens]

@@ -33,3 +33,14 @@ def test_what_is_too_large_is_not_kept() -> None:
     kept.take(b": " + b"x" * keeper.LARGEST_KEPT + b"\n\n")
     kept.stream(b"data: [DONE]\n\n", "a/fp8", {})
     assert not later
+
+
+def test_a_whole_answer_is_kept_later_too() -> None:
+    """What goes wrong with keeping it is nothing to its client, who has the end by then."""
+    later: list[Callable[[], None]] = []
+    saved: list[tuple[Answer, Hidden]] = []
+    kept = Keeper(lambda *one: saved.append(one), later.append, lambda: 5.0)
+    kept.whole({"choices": []}, "a/fp8", {0: "Hm"})
+    assert not saved
+    later.pop()()
+    assert saved == [(Answer({"choices": []}, "a/fp8", 5.0), {0: "Hm"})]

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
@@ -95,4 +96,19 @@ async def test_a_store_that_refuses() -> None:
         archive = Archive(url)
         with pytest.raises(OSError, match="refuses"):
             await archive.spent_ever("team")
+        archive.close()
+
+
+async def test_many_questions_to_a_store_that_hangs_wait_no_longer_than_one() -> None:
+    """One after the other, they would take longer than the guard."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    async with server, asyncio.timeout(20):
+        archive = Archive(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", within=0.2)
+        failed = await asyncio.gather(*(archive.spent_ever("team") for _ in range(200)), return_exceptions=True)
+        assert all(isinstance(one, OSError) for one in failed)
         archive.close()
