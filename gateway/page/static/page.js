@@ -129,7 +129,7 @@ function showTotals(totals) {
     [seconds(totals.ttft_p95), "1 in 20 is slower"],
     [compact.format(tokens), `${compact.format(totals.prompt_tokens)} in, ${compact.format(totals.completion_tokens)} out`],
     [usd(totals.cost_usd), "spent at hosts"],
-    [usd(totals.usd_per_million), cached === null ? "per 1M tokens" : `per 1M, ${percent(cached)} cached`],
+    [usd(totals.usd_per_million), cached === null ? "per 1M tokens" : `${percent(cached)} cached`],
     [count(totals.cache_hits), `of ${count(totals.cache_asked)} lookups`],
   ];
   [...byId("totals").children].forEach((tile, index) => {
