@@ -101,7 +101,7 @@ class Worker:
         recent = Recent()
         self._proxy = proxy = Proxy(
             fleets=self.fleets,
-            hosts=Hosts(self._destinations, self.transport),
+            hosts=Hosts(self._destinations, self.transport, settings.secrets.values()),
             wheel=Wheel(loop),
             cache=ResponseCache(self.store),
             books=Books(self.ledger, self.metrics, recent, self.recorder),

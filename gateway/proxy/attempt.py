@@ -43,6 +43,7 @@ class Attempt:
     __slots__ = (
         "_call",
         "_clock",
+        "_hosts",
         "_linger",
         "_owner",
         "asked",
@@ -93,6 +94,7 @@ class Attempt:
         return f"<Attempt {self.send.attempt} at {self.send.choice.endpoint.id}>"
 
     def begin(self, hosts: Hosts, request: Request, connect_timeout: float) -> None:
+        self._hosts = hosts
         self._call = hosts.send(request, self.send.choice.endpoint, self, connect_timeout)
 
     def cancel(self) -> None:
@@ -156,7 +158,7 @@ class Attempt:
         self._owner.feed(Finished(self.send.attempt, self._clock()))
 
     def on_failed(self, failure: Failure) -> None:
-        self._owner.feed(Failed(self.send.attempt, failure, self._clock()))
+        self._owner.feed(Failed(self.send.attempt, self._hosts.concealed(failure), self._clock()))
 
     # what it came to
 

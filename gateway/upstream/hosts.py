@@ -1,22 +1,28 @@
 """The way out: a request to an endpoint, in its host's dialect, to its address, over the one transport."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from gateway.types import Endpoint, Request
+from gateway.types import Endpoint, Failure, Request
 from gateway.upstream.address import Destination
 from gateway.upstream.connection import Receiver, Sent
 from gateway.upstream.dialects import outgoing
 from gateway.upstream.transport import Transport
 
+SHORTEST_SECRET = 8  # characters; what is shorter protects nothing, and may be a word
+
 
 class Hosts:
-    """`destinations` by endpoint id. The transport stays its owner's to close."""
+    """`destinations` by endpoint id. The transport stays its owner's to close. `secrets` are what hosts are given."""
 
-    __slots__ = ("_destinations", "_transport")
+    __slots__ = ("_destinations", "_secrets", "_transport")
 
-    def __init__(self, destinations: Mapping[str, Destination], transport: Transport) -> None:
+    def __init__(
+        self, destinations: Mapping[str, Destination], transport: Transport, secrets: Iterable[str] = ()
+    ) -> None:
         self._destinations = destinations
         self._transport = transport
+        self._secrets = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
 
     def __repr__(self) -> str:
         return f"<Hosts of {len(self._destinations)} endpoints>"
@@ -26,3 +32,13 @@ class Hosts:
         return self._destinations[endpoint.id].send(
             self._transport, outgoing(request, endpoint), receiver, connect_timeout
         )
+
+    def concealed(self, failure: Failure) -> Failure:
+        """A host's words without our secrets: some hosts repeat the key that they refuse."""
+        message, code = failure.message, failure.code
+        for secret in self._secrets:
+            message = message.replace(secret, "[redacted]")
+            code = code and code.replace(secret, "[redacted]")
+        if message == failure.message and code == failure.code:
+            return failure
+        return replace(failure, message=message, code=code)
