@@ -220,7 +220,7 @@ def whatif(
     rows = read_trace(trace or SAMPLE, limit)
     if not rows:
         raise ConfigError(f"{trace}: has no requests; record some with `gateway serve --record FILE`")
-    chosen, hosts = chosen_policies(given, settings), chosen_fleet(fleet, settings)
+    chosen, hosts = chosen_policies(given, settings), chosen_fleet(fleet, settings, _warn)
     with _progress() as progress:
         report = whatif(Setup(rows, hosts, **setup), chosen, list(RULES), progress)
     click.echo(json.dumps(report.as_json(), indent=2) + "\n" if as_json else replayed(report), nl=False)
@@ -238,6 +238,10 @@ def _progress() -> Iterator[Callable[[float], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("replaying", total=1.0)
         yield lambda share: bar.update(task, completed=share)
+
+
+def _warn(words: str) -> None:
+    click.echo(f"gateway: warning: {words}", err=True)
 
 
 def _tell(error: ConfigError) -> None:

@@ -170,7 +170,8 @@ def replayed(report: Report) -> str:
     """A what-if report: what each policy and baseline paid, how long it took, and where its tokens went."""
     out = _console()
     cap = f", cap {report.cap:.0%}" if report.cap < 1 else ""
-    out.print(f"{report.requests:,} requests, {report.tokens:,} tokens, {len(report.hosts)} hosts{cap}; ± is 95 %\n")
+    hosts = f"{len(report.hosts)} {'host' if len(report.hosts) == 1 else 'hosts'}"
+    out.print(f"{report.requests:,} requests, {report.tokens:,} tokens, {hosts}{cap}; ± is 95 %\n")
     out.print(_prices_paid(report))
     out.print()
     out.print(_waits(report))

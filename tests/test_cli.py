@@ -20,6 +20,9 @@ from gateway import __version__
 from gateway.cli import app, main
 from gateway.config import load, sufficient_variables
 from gateway.sim.demofleet import FLEET, gateway_config
+from gateway.state.folder import StateFolder
+from gateway.telemetry.ledger import Ledger
+from tests.sim.test_fitted import attempt
 from tests.support.gateway import DIRECT_ONLY, Gateway, gateway_command, write_policy
 from tests.support.host import ScriptedHost, answers, completion
 
@@ -390,10 +393,19 @@ class TestWhatif:
         ended = run("whatif", "--trace", "trace.jsonl", "--policy", "mine.yaml", "--fleet", "real", "--seeds", "1")
         assert ended.out.startswith("1 requests, 18 tokens, 6 hosts")
 
+    def test_a_ledger_that_knows_one_host_only(self, run: Run, tmp_path: Path) -> None:
+        ledger = Ledger(StateFolder(tmp_path).ledger)
+        for _ in range(20):
+            ledger.append(attempt("novita/fp8"))
+        ledger.close()
+        ended = run(*self.FEW, "--state", str(tmp_path))
+        assert re.match(r"40 requests, [\d,]+ tokens, 1 host; ", ended.out)
+        assert re.fullmatch(r"gateway: warning: 1 of 1 endpoints .* has 20 .* use `--fleet real`\n", ended.errors)
+
     @pytest.mark.parametrize(
         ("arguments", "mistake"),
         [
-            ((), "no endpoint has 20 streamed answers in the ledger yet"),
+            ((), "/.local/state/llm-routing-gateway yet; give `--state` or `--fleet real`"),
             (("--fleet", "real", "--policy", "flor"), "did you mean `floor`?"),
             (("--fleet", "reel"), "did you mean `real`?"),
             (("--fleet", "real", "--trace", "none.jsonl"), "none.jsonl: cannot be read"),
