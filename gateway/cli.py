@@ -1,4 +1,4 @@
-"""The command line. Exit codes: 0 done, 1 a check found problems, 2 wrong usage or configuration, 130 interrupted.
+"""The command line. Exit codes: 0 done, 1 the answer is no, 2 wrong usage or configuration, 130 interrupted.
 
 What only one command needs is imported by that command: a server starts without what draws tables.
 """
@@ -156,7 +156,7 @@ def check(config: Path | None, policies: Path | None) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def explain(
     request: Path | None, config: Path | None, policies: Path | None, url: str | None, as_json: bool, **shape: Any
-) -> None:
+) -> int:
     """Show where a request would go, and why.
 
     Every endpoint is listed, kept or dropped, in dollars and seconds.
@@ -172,6 +172,7 @@ def explain(
     else:
         plan = asked(url, body, os.environ.get("GATEWAY_API_KEY"))
     click.echo(json.dumps(plan, indent=2) + "\n" if as_json else explained(plan, live=url is not None), nl=False)
+    return 0 if plan["ranked"] else 1
 
 
 @app.command()
@@ -219,7 +220,7 @@ def whatif(
     rows = read_trace(trace or SAMPLE, limit)
     if not rows:
         raise ConfigError(f"{trace}: has no requests; record some with `gateway serve --record FILE`")
-    chosen, hosts = chosen_policies(given, settings), chosen_fleet(fleet, settings)
+    chosen, hosts = chosen_policies(given, settings), chosen_fleet(fleet, settings, _warn)
     with _progress() as progress:
         report = whatif(Setup(rows, hosts, **setup), chosen, list(RULES), progress)
     click.echo(json.dumps(report.as_json(), indent=2) + "\n" if as_json else replayed(report), nl=False)
@@ -237,6 +238,10 @@ def _progress() -> Iterator[Callable[[float], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("replaying", total=1.0)
         yield lambda share: bar.update(task, completed=share)
+
+
+def _warn(words: str) -> None:
+    click.echo(f"gateway: warning: {words}", err=True)
 
 
 def _tell(error: ConfigError) -> None:

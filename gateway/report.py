@@ -30,6 +30,7 @@ from gateway.types import Endpoint, Model
 
 WIDTH = 80
 TIMEOUT = 10.0  # seconds
+SCORE = "score = in + out + later (re-reads, toll, bad tool calls) + time + failures"
 SHOWN_SHARE = 0.005  # of all tokens, from which a host is named
 
 
@@ -95,7 +96,8 @@ def asked(url: str, body: dict[str, Any], key: str | None) -> dict[str, Any]:
     where = f"--url {urlsplit(url).netloc.rpartition('@')[2] or url}"
     headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
     try:
-        request = HttpRequest(f"{url.rstrip('/')}/v1/explain", orjson.dumps(body), headers)
+        root = url.rstrip("/").removesuffix("/api/v1").removesuffix("/v1")  # a client's base URL will do
+        request = HttpRequest(f"{root}/v1/explain", orjson.dumps(body), headers)
         with urlopen(request, timeout=TIMEOUT) as response:
             plan: dict[str, Any] = orjson.loads(response.read())
     except HTTPError as error:
@@ -124,23 +126,34 @@ def explained(plan: dict[str, Any], live: bool) -> str:
         f"{plan['model']}, policy {plan['policy']}: about {plan['prompt_tokens']:,} tokens in, "
         f"{plan['expected_output_tokens']:,} out"
     )
+    if plan["ranked"]:
+        out.print(_ranked(plan))
+        out.print(f"\n{SCORE}")
+    else:
+        out.print("no endpoint can serve this request:" if plan["dropped"] else "no endpoint is in use")
+    _print_reasons(out, plan)
+    if not live:
+        out.print("\nFrom published figures only; ask a running gateway (--url) for measured ones.")
+    return _text(out)
+
+
+def _ranked(plan: dict[str, Any]) -> Table:
     table = _table(f"best first; the first was picked by: {plan['picked_by']}", "endpoint")
-    for name in ("score $", "in $", "out $", "cached", "TTFT s", "all s", "fails"):
+    table.padding = (0, 0)  # of nine columns, in 80
+    for name in ("score $", "in $", "out $", "later $", "cached", "TTFT s", "all s", "fails"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in plan["ranked"]:
+        later = one["reread_usd"] + one["toll_usd"] + one["quality_usd"]
+        dollars = (one["score_usd"], one["input_usd"], one["output_usd"], later)
         table.add_row(
             one["endpoint"],
-            *(f"{one[name]:.6f}" for name in ("score_usd", "input_usd", "output_usd")),
+            *(f"{usd:.6f}".removeprefix("0") for usd in dollars),
             f"{one['expected_cached_share']:.0%}",
             f"{one['expected_ttft_s']:.2f}",
             f"{one['expected_s']:.1f}",
             f"{one['failure_probability']:.1%}",
         )
-    out.print(table)
-    _print_reasons(out, plan)
-    if not live:
-        out.print("\nFrom published figures only; ask a running gateway (--url) for measured ones.")
-    return _text(out)
+    return table
 
 
 def _print_reasons(out: Console, plan: dict[str, Any]) -> None:
@@ -157,7 +170,8 @@ def replayed(report: Report) -> str:
     """A what-if report: what each policy and baseline paid, how long it took, and where its tokens went."""
     out = _console()
     cap = f", cap {report.cap:.0%}" if report.cap < 1 else ""
-    out.print(f"{report.requests:,} requests, {report.tokens:,} tokens, {len(report.hosts)} hosts{cap}; ± is 95 %\n")
+    hosts = f"{len(report.hosts)} {'host' if len(report.hosts) == 1 else 'hosts'}"
+    out.print(f"{report.requests:,} requests, {report.tokens:,} tokens, {hosts}{cap}; ± is 95 %\n")
     out.print(_prices_paid(report))
     out.print()
     out.print(_waits(report))

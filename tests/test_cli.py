@@ -20,6 +20,9 @@ from gateway import __version__
 from gateway.cli import app, main
 from gateway.config import load, sufficient_variables
 from gateway.sim.demofleet import FLEET, gateway_config
+from gateway.state.folder import StateFolder
+from gateway.telemetry.ledger import Ledger
+from tests.sim.test_fitted import attempt
 from tests.support.gateway import DIRECT_ONLY, Gateway, gateway_command, write_policy
 from tests.support.host import ScriptedHost, answers, completion
 
@@ -193,7 +196,7 @@ class TestCheck:
 
     def test_nothing_is_cut_in_80_columns(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "gateway.yaml").write_text(gateway_config({host.id: "http://127.0.0.1:1" for host in FLEET}))
-        for ended in (run("check"), run("check", "--config", "/dev/null"), run("explain")):
+        for ended in (run("check"), run("check", "--config", "/dev/null"), run("explain", "--prompt-tokens", "90000")):
             assert "…" not in ended.out
             assert max(map(len, ended.out.splitlines())) <= 80
 
@@ -236,6 +239,27 @@ class TestExplainOffline:
         assert (ended.code, ended.errors) == (0, "")
         assert ended.out.startswith("deepseek/deepseek-v3.2, policy floor: about 12,0")
         assert "ask a running gateway (--url)" in ended.out
+
+    def test_what_it_ranks_by_is_in_the_table(self, run: Run) -> None:
+        """Two endpoints of nearly the same price are told apart by what their re-reads will cost."""
+        asked = ("explain", "--model", "deepseek-v3.2:floor", "--prompt-tokens", "12000")
+        table, plan = run(*asked).out, json.loads(run(*asked, "--json").out)
+        later = {one["endpoint"]: one["reread_usd"] + one["toll_usd"] + one["quality_usd"] for one in plan["ranked"]}
+        assert len(set(later.values())) > 1
+        for endpoint, usd in later.items():
+            row = re.search(rf"^{endpoint} .*", table, re.MULTILINE)
+            assert row
+            assert float(row[0].split()[4]) == pytest.approx(usd, abs=1e-6)
+        assert "\nscore = in + out + later (re-reads, toll, bad tool calls) + time + failures\n" in table
+
+    def test_when_nobody_can_serve_it_the_reasons_are_told(self, run: Run) -> None:
+        asked = ("explain", "--prompt-tokens", "1000000")
+        ended, as_json = run(*asked), run(*asked, "--json")
+        assert (ended.code, ended.errors, as_json.code) == (1, "", 1)
+        assert ended.out.splitlines()[1] == "no endpoint can serve this request:"
+        assert "\n  dropped: baidu/fp8: context: " in ended.out
+        assert "best first" not in ended.out
+        assert json.loads(as_json.out)["ranked"] == []
 
     def test_every_dropped_endpoint_has_its_rule(self, run: Run) -> None:
         out = run("explain", "--model", "deepseek-v3.2:pinned").out
@@ -291,7 +315,12 @@ class TestExplainLive:
         ):
             asked = await self.explained("--url", running.url, "--json", GATEWAY_API_KEY=SECRET)
             refused = await self.explained("--url", running.url, GATEWAY_API_KEY="")
+            bases = [
+                (await self.explained("--url", running.url + base, GATEWAY_API_KEY=SECRET)).code
+                for base in ("/", "/v1", "/api/v1/")
+            ]
         assert asked.code == 0
+        assert bases == [0, 0, 0]  # whatever clients have as their base URL
         assert [one["endpoint"] for one in json.loads(asked.out)["ranked"]] == ["own/host"]
         assert refused.code == 2
         assert re.fullmatch(r"gateway: --url 127.0.0.1:\d+: 401 .*; set GATEWAY_API_KEY .*\n", refused.errors)
@@ -364,10 +393,19 @@ class TestWhatif:
         ended = run("whatif", "--trace", "trace.jsonl", "--policy", "mine.yaml", "--fleet", "real", "--seeds", "1")
         assert ended.out.startswith("1 requests, 18 tokens, 6 hosts")
 
+    def test_a_ledger_that_knows_one_host_only(self, run: Run, tmp_path: Path) -> None:
+        ledger = Ledger(StateFolder(tmp_path).ledger)
+        for _ in range(20):
+            ledger.append(attempt("novita/fp8"))
+        ledger.close()
+        ended = run(*self.FEW, "--state", str(tmp_path))
+        assert re.match(r"40 requests, [\d,]+ tokens, 1 host; ", ended.out)
+        assert re.fullmatch(r"gateway: warning: 1 of 1 endpoints .* has 20 .* use `--fleet real`\n", ended.errors)
+
     @pytest.mark.parametrize(
         ("arguments", "mistake"),
         [
-            ((), "no endpoint has 20 streamed answers in the ledger yet"),
+            ((), "/.local/state/llm-routing-gateway yet; give `--state` or `--fleet real`"),
             (("--fleet", "real", "--policy", "flor"), "did you mean `floor`?"),
             (("--fleet", "reel"), "did you mean `real`?"),
             (("--fleet", "real", "--trace", "none.jsonl"), "none.jsonl: cannot be read"),

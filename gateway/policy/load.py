@@ -65,6 +65,7 @@ class Policies:
     def reload(self) -> bool:
         """Reads the folders again. False keeps the old set in force and says why in `problems`."""
         self._stamp = self._look()
+        before = self.current
         try:
             self.current = self._load()
         except ConfigError as error:
@@ -73,7 +74,7 @@ class Policies:
             self.problems = error.problems
             return False
         self.problems = ()
-        _log.info("policies reloaded: %s", ", ".join(self.current))
+        _log.info("policies in force: %s", _changes(before, self.current))
         return True
 
     async def watch(self, on_result: Callable[[bool], None]) -> None:
@@ -108,6 +109,13 @@ class Policies:
         """What the folders hold, by name, size and time of change."""
         paths = [path for folder in self._folders for path in folder.glob("*.y*ml")]
         return frozenset(stamp for path in paths if (stamp := _stamp(path)))
+
+
+def _changes(before: PolicySet, after: PolicySet) -> str:
+    """What a reload came to, in words."""
+    told = [f"{name} {'changed' if name in before else 'added'}" for name in after if before.get(name) != after[name]]
+    told += [f"{name} removed" for name in before if name not in after]
+    return ", ".join(told) or "as before"
 
 
 def _stamp(path: Path) -> tuple[str, int, int] | None:

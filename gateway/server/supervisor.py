@@ -16,13 +16,13 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
+from itertools import accumulate
 from multiprocessing import resource_tracker
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -225,10 +225,17 @@ def _say_how(settings: Settings, listener: socket.socket) -> None:
     _log.info("listening on %s, model page at %s/", _url(host, port), _url(page, port))
     for model in settings.models:
         names = [endpoint.id for endpoint in usable(model, settings.secrets)]
-        listed = shorten(", ".join(names), LONGEST_LIST, placeholder=" ...")
-        _log.info("%s: endpoints in use (%d): %s", model.id, len(names), listed)
+        _log.info("%s: endpoints in use (%d): %s", model.id, len(names), _listed(names))
     store = "Redis" if settings.redis_url else "embedded, for this machine only"
     _log.info("default policy %s, store %s, %d worker(s)", settings.default_policy, store, settings.workers)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """As many names as one line takes, and how many there are beside."""
+    reaches = accumulate(len(name) + len(", ") for name in names)
+    fits = sum(reach <= LONGEST_LIST for reach in reaches)
+    more = f" and {len(names) - fits} more" if fits < len(names) else ""
+    return f"{', '.join(names[:fits])}{more}"
 
 
 def _url(host: str, port: int) -> str:

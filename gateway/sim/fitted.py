@@ -10,8 +10,8 @@ lower. Outages are part of the measured failures, not extra.
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
+from typing import NamedTuple
 
-from gateway.errors import ConfigError
 from gateway.route.learn import SAYS_SPEED
 from gateway.sim.fleet import TYPICAL_UNCACHED, Rates, SimHost, Spread, Wait
 from gateway.types import BLAMED, Endpoint, Price, Row
@@ -63,20 +63,23 @@ class Sample:
         return f"<Sample of {self.asked} attempts>"
 
 
-def fit(rows: Iterable[Row], endpoints: Mapping[str, Endpoint]) -> tuple[SimHost, ...]:
-    """One host for each endpoint of which the rows tell enough. ConfigError when there is none."""
+class Fitted(NamedTuple):
+    """The hosts that are known well enough, and the ids of those that were asked, but answered too seldom."""
+
+    hosts: tuple[SimHost, ...]
+    left_out: tuple[str, ...]
+
+
+def fit(rows: Iterable[Row], endpoints: Mapping[str, Endpoint]) -> Fitted:
+    """One host for each endpoint of which the rows tell enough; none is no error."""
     samples = {name: Sample() for name in endpoints}
     for row in rows:
         if row.endpoint in samples:
             samples[row.endpoint].add(row)
     known = {name: one for name, one in samples.items() if min(len(one.waits), len(one.speeds)) >= ENOUGH}
-    if not known:
-        raise ConfigError(
-            f"no endpoint has {ENOUGH} streamed answers in the ledger yet: serve some traffic, or name a fleet, as in "
-            "`--fleet real`"
-        )
-    best = max(one.hit for one in known.values())
-    return tuple(_host(endpoints[name], one, best) for name, one in known.items())
+    best = max((one.hit for one in known.values()), default=0.0)
+    left_out = tuple(name for name, one in samples.items() if one.asked and name not in known)
+    return Fitted(tuple(_host(endpoints[name], one, best) for name, one in known.items()), left_out)
 
 
 def _host(endpoint: Endpoint, sample: Sample, best_hit: float) -> SimHost:

@@ -1,6 +1,6 @@
 """`gateway serve --record FILE`: live traffic as a trace that `gateway whatif` replays.
 
-    {"t": 12.345, "input_tokens": 2290, "output_tokens": 316, "prefix_hashes": [81125..., 42771...]}
+    {"t": 12.345, "input_tokens": 2290, "output_tokens": 316, "prefix_hashes": [61204..., 94751..., ...]}
 
 Times, lengths and prefixes, never text. The gateway knows a prompt as one hash for each message border; a trace has one
 name for each block of 512 tokens. A block is named after the first border at or behind its end, so that two requests

@@ -43,6 +43,18 @@ async def test_it_is_there_when_the_answer_is_and_has_every_attempt(gateway: Gat
 
 
 @DIRECT_ONLY
+async def test_one_that_was_not_streamed_has_no_first_token(gateway: Gateway) -> None:
+    async with (
+        ScriptedHost(answers(200, completion("Hello"))) as host,
+        gateway({"own/fp8": host.url}) as running,
+    ):
+        answer = await running.chat()
+        told = (await generation(running, answer.headers["x-generation-id"]))["data"]
+    assert (told["streamed"], told["latency"]) == (False, None)
+    assert told["generation_time"] is not None
+
+
+@DIRECT_ONLY
 async def test_one_that_no_host_could_answer(gateway: Gateway) -> None:
     async with (
         ScriptedHost(answers(500, {"error": {"message": "sorry"}})) as host,

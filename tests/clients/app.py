@@ -19,12 +19,17 @@ DIALECT = {"dialect": {"thinking": "chat_template_kwargs.thinking", "thinking_de
 
 async def told(*command: str) -> Any:
     """What a script prints as JSON."""
+    return json.loads(await printed(*command))
+
+
+async def printed(*command: str) -> str:
+    """What a script prints."""
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     out, err = await asyncio.wait_for(process.communicate(), ENDS_WITHIN)
     assert process.returncode == 0, err.decode()
-    return json.loads(out)
+    return out.decode()
 
 
 class App:

@@ -48,6 +48,13 @@ def test_every_shipped_policy_is_documented() -> None:
     assert rows(POLICIES, "Shipped policies").keys() == Policies().current.keys()
 
 
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md"])
+def test_lists_of_shipped_policies_are_whole(name: str) -> None:
+    text = (DOCS.parent / name).read_text(encoding="utf-8")
+    listed = re.split(r"\.\s", text.partition("Shipped: ")[2])[0]
+    assert set(re.findall(r"[a-z][a-z0-9-]+", listed.replace("(default)", ""))) == set(Policies().current)
+
+
 def test_every_field_of_gateway_yaml_is_documented() -> None:
     assert rows(CONFIGURATION, "gateway.yaml").keys() == {path for path, _ in paths(GatewayFile)}
 

@@ -117,6 +117,21 @@ def test_a_removed_folder_changes_nothing(folder: Path) -> None:
     assert "mine" in policies.current
 
 
+def test_a_reload_tells_what_it_changed(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(folder, "old", "name: old")
+    policies = Policies(folder)
+    with caplog.at_level(logging.INFO):
+        write(folder, "mine", "name: mine\nabout: second\n")
+        write(folder, "other", "name: other")
+        (folder / "old.yaml").unlink()
+        policies.reload()
+        policies.reload()
+    assert [record.message for record in caplog.records] == [
+        "policies in force: mine changed, other added, old removed",
+        "policies in force: as before",
+    ]
+
+
 def test_the_same_mistake_is_logged_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     policies = Policies(folder)
     write(folder, "mine", "name: [")

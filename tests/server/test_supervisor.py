@@ -123,6 +123,15 @@ async def test_the_log_tells_where_it_listens_and_what_it_uses(tmp_path: Path) -
         ]
 
 
+async def test_a_long_list_of_endpoints_is_cut_between_two(tmp_path: Path) -> None:
+    hosts = {f"a-long-name/of-host-{number:02}": "http://127.0.0.1:1" for number in range(9)}
+    with (tmp_path / "log").open("wb") as stderr:
+        async with gateway_command(tmp_path, hosts, stderr=stderr):
+            listed = re.search(r"endpoints in use \(9\): (.*) and (\d+) more\n", (tmp_path / "log").read_text())
+    assert listed
+    assert listed[1].split(", ") == list(hosts)[: 9 - int(listed[2])]
+
+
 async def test_every_worker_logs_with_its_process(tmp_path: Path) -> None:
     async with served(tmp_path, "--workers", "2") as (running, log):
         assert running.process is not None

@@ -33,11 +33,36 @@ def test_an_unknown_policy_names_the_nearest() -> None:
         chosen_policies(["flor"], SETTINGS)
 
 
-def test_the_fleet_is_what_the_ledger_says_unless_one_is_named(tmp_path: Path) -> None:
-    settings = replace(SETTINGS, state=tmp_path)
-    ledger = Ledger(StateFolder(tmp_path).ledger)
-    for _ in range(30):
-        ledger.append(attempt("a", ttft=2.0))
+def write_ledger(state: Path, **answers: int) -> Settings:
+    """A ledger with so many answers of each endpoint."""
+    ledger = Ledger(StateFolder(state).ledger)
+    for name, count in answers.items():
+        for _ in range(count):
+            ledger.append(attempt(name, ttft=2.0))
     ledger.close()
-    assert [(host.id, host.ttft.p50) for host in chosen_fleet(None, settings)] == [("a", 2.0)]
-    assert len(chosen_fleet("real", settings)) == 6
+    return replace(SETTINGS, state=state)
+
+
+def test_the_fleet_is_what_the_ledger_says_unless_one_is_named(tmp_path: Path) -> None:
+    settings, warnings = write_ledger(tmp_path, a=30, b=20), list[str]()
+    hosts = chosen_fleet(None, settings, warnings.append)
+    assert [(host.id, host.ttft.p50) for host in hosts] == [("a", 2.0), ("b", 2.0)]
+    assert len(chosen_fleet("real", settings, warnings.append)) == 6
+    assert warnings == []
+
+
+def test_endpoints_with_too_few_answers_are_named(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    assert [host.id for host in chosen_fleet(None, write_ledger(tmp_path, a=30, b=3), warnings.append)] == ["a"]
+    assert warnings == [
+        "1 of 2 endpoints in the ledger has 20 streamed answers; left out: b; "
+        "with one host every policy does the same; for more hosts use `--fleet real`"
+    ]
+
+
+def test_a_ledger_that_knows_nobody_is_named(tmp_path: Path) -> None:
+    settings = write_ledger(tmp_path, a=3)
+    with pytest.raises(ConfigError) as refused:
+        chosen_fleet(None, settings, pytest.fail)
+    why = f"no endpoint has 20 streamed answers in {tmp_path} yet; give `--state` or `--fleet real`"
+    assert refused.value.problems == (why,)

@@ -11,7 +11,7 @@ BROKEN = (
     "policies/mine.yaml:3:3: unknown key `hwo`; did you mean `how`?\n"
 )
 OTHER = "2026-11-01 10:00:01,000 WARNING gateway: a/b is avoided\nTraceback\n"
-GOOD = "2026-11-01 10:00:02,000 INFO gateway.policy.load: policies reloaded: balanced\n"
+GOOD = "2026-11-01 10:00:02,000 INFO gateway.policy.load: policies in force: balanced changed\n"
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_records_about_policies_are_told_with_the_lines_that_continue_them(log: 
     assert news.read() == [
         "policies not reloaded, the old ones stay in force:",
         "   policies/mine.yaml:3:3: unknown key `hwo`; did you mean `how`?",
-        "policies reloaded: balanced",
+        "policies in force: balanced changed",
     ]
     assert news.read() == []
 
@@ -42,4 +42,4 @@ def test_a_line_is_told_when_it_is_whole(log: Path) -> None:
     write(log, GOOD[:70])
     assert news.read() == []
     write(log, GOOD[70:])
-    assert news.read() == ["policies reloaded: balanced"]
+    assert news.read() == ["policies in force: balanced changed"]

@@ -1,6 +1,7 @@
 """A recording holds lengths, times and salted names; it can be replayed, and nothing can be read from it."""
 
 import logging
+import re
 import stat
 from itertools import takewhile
 from pathlib import Path
@@ -13,13 +14,14 @@ from hypothesis import strategies as st
 from gateway.api.prefix import prefix_chain, read_prompt
 from gateway.errors import ConfigError
 from gateway.sim.workload import read_trace
-from gateway.telemetry.recorder import MOST_WAITING, Recorder, begin, block_names
+from gateway.telemetry.recorder import BLOCK, MOST_WAITING, NAME_BYTES, Recorder, begin, block_names
 from gateway.types import Recording, Request
 from tests.support.gateway import gateway_command
 from tests.support.host import ScriptedHost, answers, completion
 from tests.support.rows import row
 
 SALT = bytes(32)
+DOCS = Path(__file__).parents[2] / "docs" / "routing.md"
 texts = st.lists(st.text("ab", min_size=1, max_size=9_000), min_size=1, max_size=4)
 
 
@@ -37,6 +39,12 @@ def shared(one: list[int], other: list[int]) -> int:
 
 
 class TestNames:
+    def test_the_documented_row_is_one_that_a_recording_may_hold(self) -> None:
+        (sample,) = re.findall(r"^\{\"t\".*", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+        told = orjson.loads(sample)
+        assert len(told["prefix_hashes"]) == -(-told["input_tokens"] // BLOCK)
+        assert 2**53 < max(told["prefix_hashes"]) < 2 ** (8 * NAME_BYTES)
+
     def test_there_is_one_for_each_block(self) -> None:
         request = asked("system " * 500, "question " * 500)
         assert len(names(request)) == -(-request.prompt_tokens // 512)
