@@ -28,13 +28,23 @@ class Audit:
 def audit(settings: Settings, policies: PolicySet) -> Audit:
     """Looks at all of it, and sends nothing."""
     problems = [*unknown_policies(settings, policies), *_unknown_keys(settings), *lacking_packages(settings)]
-    warnings = [*_out_of_use(settings, policies)]
+    warnings = [*_out_of_use(settings), *_unmet(settings, policies)]
     for policy in policies.values():
         path = _file(settings, policy)
         found = [f"{path}: {mistake}" for mistake in _unknown_names(settings, policy)]
         # Shipped policies know the shipped catalogue alone, which `catalogue: false` leaves out.
         (warnings if path.parent == shipped_folder() else problems).extend(found)
     return Audit(tuple(problems), tuple(warnings))
+
+
+def doubts(settings: Settings, policies: PolicySet) -> list[str]:
+    """A line for each of these policies that can serve nobody as things are, or names whom no model has."""
+    unknown = [
+        f"{_file(settings, policy)}: {mistake}"
+        for policy in policies.values()
+        for mistake in _unknown_names(settings, policy)
+    ]
+    return [*unknown, *_unmet(settings, policies)]
 
 
 def unknown_policies(settings: Settings, policies: PolicySet) -> list[str]:
@@ -90,13 +100,19 @@ def _unknown_names(settings: Settings, policy: Policy) -> Iterator[str]:
                 yield f"{field}: there is no endpoint or provider `{name}`; {nearest(name, ids)}"
 
 
-def _out_of_use(settings: Settings, policies: PolicySet) -> Iterator[str]:
-    """What cannot serve as things are: a model without an endpoint in use, a policy that none of them meets."""
+def _out_of_use(settings: Settings) -> Iterator[str]:
+    """A line for each model without an endpoint in use."""
+    for model in settings.models:
+        if not usable(model, settings.secrets):
+            variables = ", ".join(sufficient_variables((model,)))
+            yield f"{model.id}: no endpoint is in use" + (f"; set at least one of {variables}" if variables else "")
+
+
+def _unmet(settings: Settings, policies: PolicySet) -> Iterator[str]:
+    """A line for each policy that none of a model's endpoints in use meets."""
     for model in settings.models:
         fleet = Fleet(usable(model, settings.secrets))
         if not fleet.states:
-            variables = ", ".join(sufficient_variables((model,)))
-            yield f"{model.id}: no endpoint is in use" + (f"; set at least one of {variables}" if variables else "")
             continue
         for policy in policies.values():
             request = Request(id="", body={}, model=model.id, policy=policy.name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.audit import Audit, audit
+from gateway.audit import Audit, audit, doubts
 from gateway.config import load
 from gateway.policy.load import Policies, shipped_folder
 from tests.support.gateway import write_config, write_policy
@@ -88,6 +88,21 @@ def test_a_policy_that_no_endpoint_in_use_meets_is_a_warning(tmp_path: Path) -> 
     path = tmp_path / "policies" / "strict.yaml"
     warning = f"{path}: no endpoint of deepseek/deepseek-v3.2 in use meets its require.region"
     assert warning in audited(tmp_path).warnings
+
+
+def test_doubts_are_the_same_lines_about_these_policies_alone(tmp_path: Path) -> None:
+    write_policy(tmp_path / "policies", "mine", pick={"how": "fixed", "endpoint": "rack/on"})
+    path = tmp_path / "policies" / "mine.yaml"
+    found = audited(tmp_path)
+    settings = load(tmp_path / "gateway.yaml", {})
+    mine = {"mine": Policies(settings.policies).current["mine"]}
+    lines = doubts(settings, mine)
+    assert lines == [line for line in (*found.problems, *found.warnings) if line.startswith(f"{path}: ")]
+    assert [line.removeprefix(f"{path}: ")[:22] for line in lines] == [
+        "pick.endpoint: there i",
+        "no endpoint of deepsee",
+    ]
+    assert doubts(settings, {}) == []
 
 
 @pytest.mark.skipif(find_spec("litellm") is not None, reason="litellm is installed here")
