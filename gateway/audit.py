@@ -50,7 +50,7 @@ def doubts(settings: Settings, policies: PolicySet) -> list[str]:
 def unknown_policies(settings: Settings, policies: PolicySet) -> list[str]:
     """A line for each policy that gateway.yaml names and that is not there."""
     wanted = {"default_policy": settings.default_policy}
-    wanted |= {f"rules[{place}]": rule.policy for place, rule in enumerate(settings.rules)}
+    wanted |= {f"{rule.place}: rules[{number}]": rule.policy for number, rule in enumerate(settings.rules)}
     wanted |= {f"keys: tenant `{key.tenant}`": key.policy for key in settings.keys if key.policy}
     return [
         f"{where}: there is no policy `{name}`; {nearest(name, policies.keys())}"
@@ -68,9 +68,10 @@ def lacking_packages(settings: Settings) -> list[str]:
 def _unknown_keys(settings: Settings) -> Iterator[str]:
     """A line for each rule about a key that is not there."""
     tenants = {key.tenant for key in settings.keys} or {LOCAL.tenant}
-    for place, rule in enumerate(settings.rules):
+    for number, rule in enumerate(settings.rules):
         if rule.when.key is not None and rule.when.key not in tenants:
-            yield f"rules[{place}]: there is no key of `{rule.when.key}`; {nearest(rule.when.key, tenants)}"
+            unknown = f"there is no key of `{rule.when.key}`; {nearest(rule.when.key, tenants)}"
+            yield f"{rule.place}: rules[{number}]: {unknown}"
 
 
 def idle_keys(models: tuple[Model, ...], environ: Mapping[str, str]) -> list[str]:

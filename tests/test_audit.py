@@ -53,9 +53,12 @@ def test_a_keys_policy_that_is_not_there(tmp_path: Path) -> None:
 def test_a_rules_policy_and_key_that_are_not_there(tmp_path: Path) -> None:
     rules = [{"when": {"tools": True}, "policy": "exakto"}, {"when": {"key": "wep"}, "policy": "floor"}]
     problems = audited(tmp_path, rules=rules, keys=[{"tenant": "web", "key": "a-secret"}]).problems
+    file = tmp_path / "gateway.yaml"
+    lines = file.read_text().splitlines()
+    first, second = lines.index("- policy: exakto") + 1, lines.index("- policy: floor") + 1
     assert problems == (
-        "rules[0]: there is no policy `exakto`; did you mean `exacto`?",
-        "rules[1]: there is no key of `wep`; did you mean `web`?",
+        f"{file}:{first}:3: rules[0]: there is no policy `exakto`; did you mean `exacto`?",
+        f"{file}:{second}:3: rules[1]: there is no key of `wep`; did you mean `web`?",
     )
 
 
