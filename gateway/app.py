@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -35,6 +36,7 @@ from gateway.api.openapi import Document
 from gateway.api.parse import Intake
 from gateway.api.refuse import refusing
 from gateway.api.responses import Responses
+from gateway.audit import doubts
 from gateway.cache.reasoning import ReasoningVault
 from gateway.cache.responses import ResponseCache
 from gateway.config import Settings, usable
@@ -78,7 +80,7 @@ class Worker:
         self.settings = settings
         by_rule = (rule.policy for rule in settings.rules)
         defaults = (settings.default_policy, *by_rule, *(key.policy for key in settings.keys if key.policy))
-        self.policies = Policies(settings.policies, defaults)
+        self.policies = Policies(settings.policies, defaults, partial(doubts, settings))
         self.fleets = {model.id: Fleet(usable(model, settings.secrets), settings.workers) for model in settings.models}
         self.store = Store(store_url, budget=lookup)
         self.metrics = Metrics(folder.metrics)

@@ -28,7 +28,7 @@ class Audit:
 def audit(settings: Settings, policies: PolicySet) -> Audit:
     """Looks at all of it, and sends nothing."""
     problems = [*unknown_policies(settings, policies), *_unknown_keys(settings), *lacking_packages(settings)]
-    warnings = [*_out_of_use(settings, policies)]
+    warnings = [*_out_of_use(settings), *_unmet(settings, policies)]
     for policy in policies.values():
         path = _file(settings, policy)
         found = [f"{path}: {mistake}" for mistake in _unknown_names(settings, policy)]
@@ -37,10 +37,20 @@ def audit(settings: Settings, policies: PolicySet) -> Audit:
     return Audit(tuple(problems), tuple(warnings))
 
 
+def doubts(settings: Settings, policies: PolicySet) -> list[str]:
+    """A line for each of these policies that can serve nobody as things are, or names whom no model has."""
+    unknown = [
+        f"{_file(settings, policy)}: {mistake}"
+        for policy in policies.values()
+        for mistake in _unknown_names(settings, policy)
+    ]
+    return [*unknown, *_unmet(settings, policies)]
+
+
 def unknown_policies(settings: Settings, policies: PolicySet) -> list[str]:
     """A line for each policy that gateway.yaml names and that is not there."""
     wanted = {"default_policy": settings.default_policy}
-    wanted |= {f"rules[{place}]": rule.policy for place, rule in enumerate(settings.rules)}
+    wanted |= {f"{rule.place}: rules[{number}]": rule.policy for number, rule in enumerate(settings.rules)}
     wanted |= {f"keys: tenant `{key.tenant}`": key.policy for key in settings.keys if key.policy}
     return [
         f"{where}: there is no policy `{name}`; {nearest(name, policies.keys())}"
@@ -58,9 +68,10 @@ def lacking_packages(settings: Settings) -> list[str]:
 def _unknown_keys(settings: Settings) -> Iterator[str]:
     """A line for each rule about a key that is not there."""
     tenants = {key.tenant for key in settings.keys} or {LOCAL.tenant}
-    for place, rule in enumerate(settings.rules):
+    for number, rule in enumerate(settings.rules):
         if rule.when.key is not None and rule.when.key not in tenants:
-            yield f"rules[{place}]: there is no key of `{rule.when.key}`; {nearest(rule.when.key, tenants)}"
+            unknown = f"there is no key of `{rule.when.key}`; {nearest(rule.when.key, tenants)}"
+            yield f"{rule.place}: rules[{number}]: {unknown}"
 
 
 def idle_keys(models: tuple[Model, ...], environ: Mapping[str, str]) -> list[str]:
@@ -90,13 +101,19 @@ def _unknown_names(settings: Settings, policy: Policy) -> Iterator[str]:
                 yield f"{field}: there is no endpoint or provider `{name}`; {nearest(name, ids)}"
 
 
-def _out_of_use(settings: Settings, policies: PolicySet) -> Iterator[str]:
-    """What cannot serve as things are: a model without an endpoint in use, a policy that none of them meets."""
+def _out_of_use(settings: Settings) -> Iterator[str]:
+    """A line for each model without an endpoint in use."""
+    for model in settings.models:
+        if not usable(model, settings.secrets):
+            variables = ", ".join(sufficient_variables((model,)))
+            yield f"{model.id}: no endpoint is in use" + (f"; set at least one of {variables}" if variables else "")
+
+
+def _unmet(settings: Settings, policies: PolicySet) -> Iterator[str]:
+    """A line for each policy that none of a model's endpoints in use meets."""
     for model in settings.models:
         fleet = Fleet(usable(model, settings.secrets))
         if not fleet.states:
-            variables = ", ".join(sufficient_variables((model,)))
-            yield f"{model.id}: no endpoint is in use" + (f"; set at least one of {variables}" if variables else "")
             continue
         for policy in policies.values():
             request = Request(id="", body={}, model=model.id, policy=policy.name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.audit import Audit, audit
+from gateway.audit import Audit, audit, doubts
 from gateway.config import load
 from gateway.policy.load import Policies, shipped_folder
 from tests.support.gateway import write_config, write_policy
@@ -53,9 +53,12 @@ def test_a_keys_policy_that_is_not_there(tmp_path: Path) -> None:
 def test_a_rules_policy_and_key_that_are_not_there(tmp_path: Path) -> None:
     rules = [{"when": {"tools": True}, "policy": "exakto"}, {"when": {"key": "wep"}, "policy": "floor"}]
     problems = audited(tmp_path, rules=rules, keys=[{"tenant": "web", "key": "a-secret"}]).problems
+    file = tmp_path / "gateway.yaml"
+    lines = file.read_text().splitlines()
+    first, second = lines.index("- policy: exakto") + 1, lines.index("- policy: floor") + 1
     assert problems == (
-        "rules[0]: there is no policy `exakto`; did you mean `exacto`?",
-        "rules[1]: there is no key of `wep`; did you mean `web`?",
+        f"{file}:{first}:3: rules[0]: there is no policy `exakto`; did you mean `exacto`?",
+        f"{file}:{second}:3: rules[1]: there is no key of `wep`; did you mean `web`?",
     )
 
 
@@ -88,6 +91,21 @@ def test_a_policy_that_no_endpoint_in_use_meets_is_a_warning(tmp_path: Path) -> 
     path = tmp_path / "policies" / "strict.yaml"
     warning = f"{path}: no endpoint of deepseek/deepseek-v3.2 in use meets its require.region"
     assert warning in audited(tmp_path).warnings
+
+
+def test_doubts_are_the_same_lines_about_these_policies_alone(tmp_path: Path) -> None:
+    write_policy(tmp_path / "policies", "mine", pick={"how": "fixed", "endpoint": "rack/on"})
+    path = tmp_path / "policies" / "mine.yaml"
+    found = audited(tmp_path)
+    settings = load(tmp_path / "gateway.yaml", {})
+    mine = {"mine": Policies(settings.policies).current["mine"]}
+    lines = doubts(settings, mine)
+    assert lines == [line for line in (*found.problems, *found.warnings) if line.startswith(f"{path}: ")]
+    assert [line.removeprefix(f"{path}: ")[:22] for line in lines] == [
+        "pick.endpoint: there i",
+        "no endpoint of deepsee",
+    ]
+    assert doubts(settings, {}) == []
 
 
 @pytest.mark.skipif(find_spec("litellm") is not None, reason="litellm is installed here")

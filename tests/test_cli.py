@@ -205,7 +205,7 @@ class TestCheck:
         ended = run("check", "--policies", "policies")
         assert (ended.code, ended.out) == (1, "")
         place = f"{tmp_path}/policies/mine.yaml:3:18"
-        assert ended.errors == f"gateway: {place}: value_of_time: `3` needs a unit, as in `$0.50/h`\n"
+        assert ended.errors == f"gateway: {place}: value_of_time: `3` needs a unit, as in `$3/h`\n"
 
     def test_every_problem_has_a_line(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "gateway.yaml").write_text("prot: 1\nworkers: many\n")

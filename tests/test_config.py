@@ -341,7 +341,7 @@ def test_rules_are_read_in_their_order(folder: Path) -> None:
         ("rules: [{policy: floor}]", "gateway.yaml:1:9: `when` is missing"),
         ("rules: [{when: {tools: true}}]", "gateway.yaml:1:9: `policy` is missing"),
         ("rules:\n- {when: {}, policy: floor}", "gateway.yaml:2:10: when: matches every request; give a condition"),
-        ("rules:\n- {when: {tool: true}, policy: x}", "gateway.yaml:2:11: unknown key; did you mean `tools`?"),
+        ("rules:\n- {when: {tool: true}, policy: x}", "gateway.yaml:2:11: unknown key `tool`; did you mean `tools`?"),
         ("rules:\n- {when: {stream: maybe}, policy: x}", "gateway.yaml:2:19: stream: `maybe` is text"),
         (
             "rules:\n- {when: {prompt_tokens: 32k}, policy: x}",

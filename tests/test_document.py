@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.document import decode, merge, parse, quantity, read
+from gateway.document import decode, in_unit, merge, parse, quantity, read
 from gateway.errors import ConfigError
 from gateway.types.units import BYTES, DURATION, SHARE, USD, USD_PER_HOUR, Bytes, Seconds, Share, Unit, Usd
 
@@ -98,11 +98,30 @@ def test_null_is_none_only_where_a_value_may_be_missing() -> None:
 def test_all_problems_are_collected_with_their_places() -> None:
     assert problems("nme: a\ncount: many\nclock:\n  gpa: 3s\n  gap: 30\n") == (
         "s.yaml:1:1: unknown key `nme`; did you mean `name`?",
+        "s.yaml:1:1: `name` is missing; add `name: ...`",
         "s.yaml:2:8: count: `many` is text; write a whole number, 0 or more, without quotes",
         "s.yaml:4:3: unknown key `gpa`; did you mean `gap`?",
         "s.yaml:5:8: gap: `30` needs a unit, as in `30s`",
-        "s.yaml:1:1: `name` is missing; add `name: ...`",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "written"),
+    [
+        ("0.60", USD, "$0.60"),
+        ("3", USD_PER_HOUR, "$3/h"),
+        ("0.3", SHARE, "30%"),
+        ("99.5", SHARE, "99.5%"),
+        (".125", SHARE, "12.5%"),
+        ("4.", DURATION, "4s"),
+        ("16", BYTES, BYTES.example),
+        ("1e999999", SHARE, SHARE.example),
+        ("four", DURATION, DURATION.example),
+    ],
+)
+def test_a_bare_number_is_shown_with_its_unit(text: str, unit: Unit, written: str) -> None:
+    assert in_unit(text, unit) == written
+    assert quantity(written, unit) is not None
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,8 @@ class Intake:
         if body["messages"][-1].get("prefix"):
             needs = needs | _continues(body["messages"][-1])
         if (provider := body.get("provider")) is not None:
-            policy = self._preferences.applied(policy, provider, named.model.endpoints, self._policies.current)
+            in_use = self._fleets[named.model.id].states
+            policy = self._preferences.applied(policy, provider, named.model, in_use, self._policies.current)
             needs |= sent_parameters(body) if provider.get("require_parameters") else _NO_NEEDS
         request = Request(
             id=new_id(created),

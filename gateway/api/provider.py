@@ -6,17 +6,18 @@ It can only narrow what the policy requires, and change the order of trying. Fie
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any, get_args
 
 import orjson
 
+from gateway.config import hindrance
 from gateway.document import nearest
 from gateway.errors import BadRequest, NoEndpoint
 from gateway.policy.load import PolicySet
-from gateway.types import Endpoint, Hedge, Limit, Measure, Operator, Pick, Policy, Require
+from gateway.types import Endpoint, Hedge, Limit, Measure, Model, Operator, Pick, Policy, Require
 from gateway.types.endpoint import Quantization
 
 REMEMBERED = 128  # derived policies: each brings a shortlist of its own
@@ -68,18 +69,21 @@ class Preferences:
     __slots__ = ("_derived",)
 
     def __init__(self) -> None:
-        self._derived: OrderedDict[tuple[int, bytes], tuple[Policy, Policy]] = OrderedDict()
+        self._derived: OrderedDict[tuple[int, str, bytes], tuple[Policy, Policy]] = OrderedDict()
 
-    def applied(self, policy: Policy, provider: object, endpoints: Iterable[Endpoint], policies: PolicySet) -> Policy:
-        """`policy` with the request's `provider` object over it. Raises BadRequest, NoEndpoint."""
+    def applied(
+        self, policy: Policy, provider: object, model: Model, in_use: Collection[str], policies: PolicySet
+    ) -> Policy:
+        """`policy` with the request's `provider` object over it; `in_use` are ids of the model's endpoints, always the
+        same. Raises BadRequest, NoEndpoint."""
         if not isinstance(provider, dict):
             raise BadRequest("`provider` must be an object", param="provider")
-        key = id(policy), sha256(orjson.dumps(provider, option=orjson.OPT_SORT_KEYS)).digest()
+        key = id(policy), model.id, sha256(orjson.dumps(provider, option=orjson.OPT_SORT_KEYS)).digest()
         found = self._derived.get(key)
         if found is not None:
             self._derived.move_to_end(key)
             return found[1]
-        derived = _Wishes(provider, tuple(endpoints)).over(policy, policies)
+        derived = _Wishes(provider, model.endpoints, in_use).over(policy, policies)
         self._derived[key] = policy, derived  # with the policy, so that its id is not used again
         if len(self._derived) > REMEMBERED:
             self._derived.popitem(last=False)
@@ -92,8 +96,9 @@ class Preferences:
 class _Wishes:
     """One `provider` object. Every read checks; BadRequest names the field."""
 
-    def __init__(self, provider: dict[str, Any], endpoints: tuple[Endpoint, ...]) -> None:
+    def __init__(self, provider: dict[str, Any], endpoints: tuple[Endpoint, ...], in_use: Collection[str]) -> None:
         self._endpoints = endpoints
+        self._in_use = in_use
         self._given = {name: value for name, value in provider.items() if value is not None}
         for name in self._given:
             if name not in _FIELDS:
@@ -104,6 +109,9 @@ class _Wishes:
             self._typed(name, kind, "true or false" if kind is bool else "an object")
         self._flag("require_parameters")
         order, alone = self._names("order"), self._flag("allow_fallbacks") is False
+        self._can_serve("only", self._names("only"))
+        if alone:
+            self._can_serve("order", order)
         derived = self._sorted(policy, policies)
         if order:
             derived = _picking(derived, Pick("order", explore=0.0, order=order))
@@ -222,9 +230,25 @@ class _Wishes:
         names = []
         for name in self._texts(field, "endpoints or providers"):
             if name.casefold() not in known:
-                raise _wrong(field, f"names `{name[:60]}`, which is not here; {nearest(name, sorted(known.values()))}")
+                raise _wrong(field, f"names `{name[:60]}`, which is not here; {nearest(name, self._names_in_use())}")
             names.append(known[name.casefold()])
         return tuple(dict.fromkeys(names))
+
+    def _names_in_use(self) -> set[str]:
+        used = [one for one in self._endpoints if one.id in self._in_use]
+        return {name for one in used for name in (one.id, one.provider)}
+
+    def _can_serve(self, field: str, names: tuple[str, ...]) -> None:
+        """Raises NoEndpoint where nobody of these is in use, and tells what would change that."""
+        if names and self._names_in_use().isdisjoint(names):
+            told = "; ".join(f"{name} is not in use: {self._hindrances(name)}" for name in names)
+            raise NoEndpoint(told, param=f"provider.{field}", status=404)
+
+    def _hindrances(self, name: str) -> str:
+        """What keeps the endpoints of this name out of use, each once."""
+        named = [one for one in self._endpoints if name in (one.id, one.provider)]
+        # No secret is needed to tell why: a key that is set is not what is missing.
+        return " or ".join(dict.fromkeys(why for one in named if (why := hindrance(one, {}))))
 
     def _texts(self, field: str, what: str) -> list[str]:
         given = self._given.get(field, [])

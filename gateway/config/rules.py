@@ -5,7 +5,7 @@ request ──first rule whose every condition holds──> policy
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import ge, gt, le, lt
 from typing import Any, NamedTuple
 
@@ -61,11 +61,17 @@ class Rule:
 
     when: When
     policy: str
+    place: str = field(default="", compare=False)  # `file:line:column`, for messages
 
 
 def policy_by_rule(rules: tuple[Rule, ...], facts: Facts) -> str | None:
     """The policy of the first rule that this request meets."""
     return next((rule.policy for rule in rules if rule.when.holds(facts)), None)
+
+
+def read_rule(reader: Reader, node: Node) -> Any:
+    """One item of `rules:`."""
+    return reader.record(node, Rule, given={"place": str(node.place)})
 
 
 def read_when(reader: Reader, node: Node) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 
 from gateway.config.catalogue import read_endpoint, read_models, wanted_variables, with_catalogue
 from gateway.config.keys import VARIABLE, Key, Secrets, keys_from_environ, read_key
-from gateway.config.rules import Bound, Rule, When, read_bound, read_when
+from gateway.config.rules import Bound, Rule, When, read_bound, read_rule, read_when
 from gateway.document import INVALID, Hook, Node, Place, Reader, Table, decode, place_at, read
 from gateway.errors import ConfigError
 from gateway.types import Endpoint, Model, Recording
@@ -122,6 +122,7 @@ def _hooks(environ: Mapping[str, str]) -> dict[Any, Hook]:
         GatewayFile: _gateway_file,
         Key: lambda reader, node: read_key(reader, node, environ),
         RedisEntry: lambda reader, node: _redis(reader, node, environ),
+        Rule: read_rule,
         When: read_when,
         Bound: read_bound,
         Endpoint: read_endpoint,

@@ -7,7 +7,7 @@ never part of it.
 """
 
 from gateway.document.node import Entry, Items, Node, Place, Scalar, Table, merge, parse, place_at, read, text_at
-from gateway.document.reader import INVALID, Hook, Reader, decode, nearest, quantity
+from gateway.document.reader import INVALID, Hook, Reader, decode, in_unit, nearest, quantity
 
 __all__ = [
     "INVALID",
@@ -20,6 +20,7 @@ __all__ = [
     "Scalar",
     "Table",
     "decode",
+    "in_unit",
     "merge",
     "nearest",
     "parse",

@@ -17,9 +17,9 @@ _TAG = "tag:yaml.org,2002:"
 _KINDS = {"str": "text", "timestamp": "text", "int": "number", "float": "number", "bool": "boolean", "null": "null"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where something stands; lines and columns count from 1."""
+    """Where something stands, in the order of reading; lines and columns count from 1."""
 
     source: str
     line: int

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import lru_cache
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_
 
 from gateway.document.node import Items, Node, Place, Scalar, Table
 from gateway.errors import ConfigError
-from gateway.types.units import Unit
+from gateway.types.units import DURATION, SHARE, USD, USD_PER_HOUR, Unit
 
 T = TypeVar("T")
 Hook = Callable[["Reader", Node], Any]
@@ -19,6 +19,7 @@ SECRET_FIELDS = frozenset({"key", "api_key", "password", "token"})
 INVALID: Any = object()  # what reading returns where a problem was noted
 
 _NUMBER = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_PLAIN = re.compile(r"[0-9]{1,15}(\.[0-9]{0,15})?|\.[0-9]{1,15}")
 _WHOLE = re.compile(r"0|[1-9][0-9]*")
 _QUANTITY = re.compile(r"\$?([0-9.]+)(.*)")
 _SCALE = {
@@ -40,8 +41,8 @@ def decode(node: Node, cls: type[T], hooks: Mapping[Any, Hook] | None = None) ->
     """
     reader = Reader(hooks or {})
     value = reader.read(node, cls)
-    if reader.problems:
-        raise ConfigError(*reader.problems)
+    if problems := reader.problems:
+        raise ConfigError(*problems)
     return cast(T, value)
 
 
@@ -49,6 +50,17 @@ def quantity(text: str, unit: Unit) -> float | None:
     """`text` in the base unit (seconds, a share of 1, USD, bytes), None when it is not written as `unit` asks."""
     match = _QUANTITY.fullmatch(text) if re.fullmatch(unit.pattern, text) else None
     return float(Decimal(match[1]) * _SCALE.get(match[2], Decimal(1))) if match else None
+
+
+def in_unit(text: str, unit: Unit) -> str:
+    """A bare number as `unit` would have it written; its example where `text` is no such number."""
+    if not _PLAIN.fullmatch(text):
+        return unit.example
+    number = Decimal(text)
+    share = number * 100 if number < 1 else number  # 0.3 and 30 both mean 30%
+    shown = f"{share.normalize() if unit is SHARE else number:f}"
+    written = {USD: f"${shown}", USD_PER_HOUR: f"${shown}/h", SHARE: f"{shown}%", DURATION: f"{shown}s"}
+    return written.get(unit, unit.example)
 
 
 def nearest(name: str, names: Collection[str]) -> str:
@@ -66,15 +78,20 @@ class Reader:
     """Reads nodes along type hints and notes every problem instead of stopping at the first."""
 
     def __init__(self, hooks: Mapping[Any, Hook]) -> None:
-        self.problems: list[str] = []
+        self._problems: list[tuple[Place, str]] = []
         self._hooks = hooks
 
     def __repr__(self) -> str:
-        return f"Reader({len(self.problems)} problems)"
+        return f"Reader({len(self._problems)} problems)"
+
+    @property
+    def problems(self) -> list[str]:
+        """One line each, in the order of their places."""
+        return [f"{place}: {text}" for place, text in sorted(self._problems, key=lambda problem: problem[0])]
 
     def problem(self, place: Place, text: str) -> Any:
         """Notes `place: text` and returns INVALID."""
-        self.problems.append(f"{place}: {text}")
+        self._problems.append((place, text))
         return INVALID
 
     def read(self, node: Node, hint: Any, name: str = "") -> Any:
@@ -113,7 +130,7 @@ class Reader:
             if name in hints:
                 values[name] = self.read(entry.node, hints[name], name)
             elif name not in skip:
-                shown = "" if SECRET_FIELDS & hints.keys() else f" `{name}`"
+                shown = "" if any(_holds_secret(field) for field in fields(cls)) else f" `{name}`"
                 self.problem(entry.place, f"unknown key{shown}; {nearest(name, [*hints, *skip])}")
         for field in fields(cls):
             if field.name not in values and field.default is MISSING and field.default_factory is MISSING:
@@ -144,7 +161,9 @@ class Reader:
         if value is not None:
             return base(value)
         if _NUMBER.fullmatch(node.text):
-            return self.problem(node.place, f"{_label(name)}`{node.text}` needs a unit, as in `{unit.example}`")
+            return self.problem(
+                node.place, f"{_label(name)}`{node.text}` needs a unit, as in `{in_unit(node.text, unit)}`"
+            )
         what = unit.name.replace("_", " ")
         return self.problem(
             node.place, f"{_label(name)}{_shown(node, name)} is no {what}; write it as in `{unit.example}`"
@@ -173,6 +192,11 @@ class Reader:
             float: "write a number, 0 or more, without quotes",
         }[hint]
         return self.problem(node.place, f"{_label(name)}{_shown(node, name)} is {_kind(node)}; {right}")
+
+
+def _holds_secret(field: "Field[Any]") -> bool:
+    """A name such as `key` may mean whose key it is: then it is shown in reprs, too."""
+    return field.name in SECRET_FIELDS and not field.repr
 
 
 def _label(name: str) -> str:

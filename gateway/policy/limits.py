@@ -3,7 +3,7 @@
 import re
 from typing import Any, get_args
 
-from gateway.document import INVALID, Node, Reader, Scalar, Table, nearest, quantity
+from gateway.document import INVALID, Node, Reader, Scalar, Table, in_unit, nearest, quantity
 from gateway.types import Limit, Measure
 from gateway.types.units import DURATION, SHARE, USD, Unit
 
@@ -70,6 +70,8 @@ def _read_limit(reader: Reader, node: Node, measure: Measure) -> Any:
     unit = UNITS[measure]
     value = _number(match[2]) if unit is None else quantity(match[2], unit)
     if value is None:
+        if unit is not None and _number(match[2]) is not None:
+            right = f'write it as in `{measure}: "{match[1]} {in_unit(match[2], unit)}"`'
         return reader.problem(node.place, f"{measure}: `{match[2][:60]}` has the wrong unit or none; {right}")
     return Limit(measure, "<=" if match[1] == "<=" else ">=", value)
 

@@ -6,7 +6,7 @@ user's folder -----+--overlay by name--> PolicySet --reload--> the next one, or 
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
@@ -19,6 +19,7 @@ from gateway.types import Policy
 
 PolicySet: TypeAlias = Mapping[str, Policy]  # by name; read-only
 
+MOST_DOUBTS = 10  # lines that one reload logs
 LOOK_EVERY = 0.25  # seconds; a look at the shipped folder takes 0.1 ms
 
 _log = logging.getLogger(__name__)
@@ -51,8 +52,15 @@ def load_folder(folder: Path) -> PolicySet:
 class Policies:
     """The policies in force. A reload takes the whole folder or nothing."""
 
-    def __init__(self, folder: Path | None = None, needed: Iterable[str] = ()) -> None:
-        """The shipped policies with those of `folder` over them; all of `needed` must be there. Raises ConfigError."""
+    def __init__(
+        self,
+        folder: Path | None = None,
+        needed: Iterable[str] = (),
+        doubts: Callable[[PolicySet], Sequence[str]] = lambda changed: (),
+    ) -> None:
+        """The shipped policies with those of `folder` over them; all of `needed` must be there. `doubts` tells what is
+        doubtful about policies that a reload has changed, one line each, for the log. Raises ConfigError."""
+        self._doubts = doubts
         self._needed = frozenset(needed)
         self._folders = tuple(dict.fromkeys(path.resolve() for path in (shipped_folder(), folder) if path))
         self._stamp = self._look()
@@ -75,7 +83,14 @@ class Policies:
             return False
         self.problems = ()
         _log.info("policies in force: %s", _changes(before, self.current))
+        self._tell_doubts({name: policy for name, policy in self.current.items() if before.get(name) != policy})
         return True
+
+    def _tell_doubts(self, changed: PolicySet) -> None:
+        doubts = self._doubts(changed)
+        if doubts:
+            more = [f"and {len(doubts) - MOST_DOUBTS} more; see `gateway check`"] if len(doubts) > MOST_DOUBTS else []
+            _log.warning("policies to look at:\n%s", "\n".join([*doubts[:MOST_DOUBTS], *more]))
 
     async def watch(self, on_result: Callable[[bool], None]) -> None:
         """Reloads after every change, until cancelled; `on_result` gets what each `reload` returned.

@@ -16,6 +16,7 @@ from gateway.upstream import sse
 
 KEEP_ALIVE = b": keep-alive\n\n"
 WAITING: dict[Surface, bytes] = {"openai": KEEP_ALIVE, "openrouter": b": OPENROUTER PROCESSING\n\n"}
+NAMED = 3  # endpoints that a message names where one reason removed them; `metadata` names all
 WITHOUT_HINT = 1.0  # seconds to wait after a 429 that does not say how long
 _JSON = (b"content-type", b"application/json")
 _STREAM_HEAD: Headers = [
@@ -164,13 +165,27 @@ def _nothing_left(request: Request, plan: Plan) -> ClientError:
         {"endpoint": one.endpoint.id, "constraint": one.reason.rule, "detail": one.reason.detail}
         for one in plan.dropped
     ]
-    told = "; ".join(f"{one['endpoint']}: {one['constraint']} ({one['detail']})" for one in removed)
-    message = f"no endpoint can serve this request under policy {plan.policy.name}: {told or 'none is configured'}"
+    told = _grouped(removed) or "none is configured"
+    message = f"no endpoint can serve this request under policy {plan.policy.name}: {told}"
     dropped = [one.endpoint for one in plan.dropped if one.reason.rule == CONTEXT]
     too_small = [endpoint for endpoint in dropped if request.prompt_tokens > room(endpoint, request)]
     if too_small:
         return _too_long(request, max(too_small, key=lambda endpoint: room(endpoint, request)), removed)
     return NoEndpoint(message, status=404 if removed else 503, metadata={"removed": removed})
+
+
+def _grouped(removed: list[dict[str, str]]) -> str:
+    """Each reason once, with whom it removed: names where they are few, else how many."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for one in removed:
+        groups.setdefault((one["constraint"], one["detail"]), []).append(one["endpoint"])
+    told = []
+    for (constraint, detail), names in groups.items():
+        who = ", ".join(names) if len(names) <= NAMED else f"{len(names)} endpoints"
+        if 1 < len(names) == len(removed):
+            who = f"all {len(names)}"
+        told.append(f"{who}: {constraint} ({detail})")
+    return "; ".join(told)
 
 
 def _too_long(request: Request, largest: Endpoint, removed: list[dict[str, str]]) -> ClientError:

@@ -26,8 +26,7 @@ import orjson
 from rich.console import Console
 
 from gateway.errors import GatewayError
-from gateway.policy.load import shipped_folder
-from gateway.sim.demofleet import FLEET, gateway_config
+from gateway.sim.demofleet import FLEET, gateway_config, seed_policies
 from gateway.sim.news import PolicyNews
 from gateway.sim.question import Reply, ask
 from gateway.sim.traffic import Summary, Traffic
@@ -105,7 +104,7 @@ class Demo:
         hosts = stack.enter_context(_running("simulated hosts", module, folder / "hosts.log"))
         _await(ports.exists, hosts)
         config.write_text(gateway_config(orjson.loads(ports.read_bytes())), encoding="utf-8")
-        shutil.copytree(shipped_folder(), policies)
+        seed_policies(policies)
         module = ["gateway", "serve", "--config", str(config), "--policies", str(policies)]
         module += ["--state", str(folder / "state"), "--host", "127.0.0.1", "--port", str(self._port)]
         gateway = stack.enter_context(_running("gateway", module, folder / "gateway.log"))

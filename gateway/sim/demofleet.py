@@ -7,18 +7,23 @@ Cache hits are public measurements of 2026-08-25 to 2026-09-01. Assumed are cach
 dialects of hosts that document none. There are no outages: a demo is short.
 """
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from gateway.policy.load import shipped_folder
 from gateway.sim.fleet import MODEL, SimHost
 from gateway.sim.fleetfile import read_fleet
 from gateway.types import Dialect
 
 BEST_HIT = 0.62  # the best host's measured hit share: taken as all that the traffic allowed
 NO_SCHEMA = ("tools", "tool_choice", "json_object", "seed", "logprobs")
+PINNED = "novita/fp8"  # what the shipped policy `pinned` names
+PRIVATE = "sim-friendli"  # the one that keeps no prompts: of a simulation that is true
 _MEASURED = {host.id: host for host in read_fleet("wide")}
 
 
@@ -70,6 +75,13 @@ FLEET: tuple[SimHost, ...] = (
 )
 
 
+def seed_policies(folder: Path) -> None:
+    """The shipped policies in a new folder, with `pinned` to a host that the demo has."""
+    shutil.copytree(shipped_folder(), folder)
+    pinned = folder / "pinned.yaml"
+    pinned.write_text(pinned.read_text(encoding="utf-8").replace(PINNED, f"sim-{PINNED}"), encoding="utf-8")
+
+
 def gateway_config(addresses: Mapping[str, str]) -> str:
     """The `gateway.yaml` that serves the model from simulated hosts alone.
 
@@ -91,7 +103,7 @@ def _endpoint(host: SimHost, address: str) -> dict[str, Any]:
     price, dialect = host.price, host.dialect
     return {
         "id": host.id,
-        "provider": host.provider,
+        "provider": host.provider.removeprefix("sim-"),  # so that requests name providers as they do elsewhere
         "name": host.name,
         "status": "self_hosted",
         "base_url": f"{address}/v1",
@@ -114,6 +126,7 @@ def _endpoint(host: SimHost, address: str) -> dict[str, Any]:
         },
         "cache": {"automatic": True, "ttl": f"{host.cache_ttl:g}s"},
         "cancel": "stops",
+        "data": {"zdr": "yes", "trains": "no"} if host.id == PRIVATE else {},
         "priors": {
             "ttft_p50": f"{host.ttft.p50:g}s",
             "throughput_p50": host.throughput.p50,

@@ -7,7 +7,7 @@ import pytest
 from gateway.api.names import LONGEST
 from gateway.api.parse import LARGEST_COUNT, LONGEST_ROLE
 from gateway.api.provider import REMEMBERED, Preferences
-from gateway.types import Policy
+from gateway.types import Model, Policy
 from tests.proxy.routed import Routed
 from tests.support.host import ScriptedHost
 
@@ -43,8 +43,9 @@ async def test_the_largest_answer_asked_for_is_too_long_by_so_much(routed: Route
 
 def test_wishes_are_remembered_by_less_than_their_text() -> None:
     preferences, policy = Preferences(), Policy("test")
+    model = Model("author/model", "Model", 1000, 0, (), ())
     for number in range(REMEMBERED + 9):
-        preferences.applied(policy, {"options": {"x": f"{number}" * 9_999}}, (), {})
-    kept = [key for _, key in preferences._derived]
+        preferences.applied(policy, {"options": {"x": f"{number}" * 9_999}}, model, (), {})
+    kept = [key for _, _, key in preferences._derived]
     assert len(kept) == REMEMBERED
     assert max(map(len, kept)) < 100

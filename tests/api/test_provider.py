@@ -1,5 +1,6 @@
 """OpenRouter's `provider` object: what each field does to the policy in force, and what is refused."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from gateway.api.provider import REMEMBERED, Preferences, sent_parameters
 from gateway.errors import BadRequest, NoEndpoint
 from gateway.policy.load import Policies
 from gateway.route.fleet import Fleet
-from gateway.types import DataFacts, Endpoint, Hedge, Limit, Pick, Policy, Price, Priors, Require
+from gateway.types import DataFacts, Endpoint, Hedge, Limit, Model, Pick, Policy, Price, Priors, Require
 from tests.route.world import attempt, endpoint, fail, plan, request
 
 POLICIES = Policies().current
@@ -23,11 +24,16 @@ HERE = (
         "baidu/nvfp4", quantization="nvfp4", data=DataFacts("no", "yes"), priors=Priors(4.0, None, 10.0, tools_ok=0.8)
     ),
 )
+IN_USE = {one.id for one in HERE}
 PLAIN = Policy("plain", prefer=(Limit("uptime_5m", ">=", 0.8),), slo=(Limit("ttft_p95", "<=", 2.0),))
 
 
 def derived(provider: Any, policy: Policy = PLAIN, endpoints: tuple[Endpoint, ...] = HERE) -> Policy:
-    return Preferences().applied(policy, provider, endpoints, POLICIES)
+    return Preferences().applied(policy, provider, model(endpoints), {one.id for one in endpoints}, POLICIES)
+
+
+def model(endpoints: tuple[Endpoint, ...], name: str = "author/model") -> Model:
+    return Model(name, "Model", 1000, 0, (), endpoints)
 
 
 def order_of_trying(provider: Any, policy: Policy = PLAIN, **asked: Any) -> list[str]:
@@ -236,6 +242,42 @@ def test_names_are_known_in_any_case_and_by_the_providers_display_name() -> None
     assert derived({"order": ["NovitaAI", "Baidu/FP8"]}).pick.order == ("novita", "baidu/fp8")
 
 
+def test_an_unknown_name_gets_those_in_use_each_once_and_sorted() -> None:
+    with pytest.raises(BadRequest) as caught:
+        derived({"only": ["zzz"]})
+    listed = "baidu, baidu/fp8, baidu/nvfp4, deepinfra, deepinfra/fp4, novita, novita/fp8"
+    assert caught.value.message == f"`provider.only` names `zzz`, which is not here; write one of {listed}"
+
+
+KEYLESS = (*HERE, replace(endpoint("chutes/fp8"), api_key_env="CHUTES_API_KEY"))
+
+
+def wanting(provider: Any) -> Policy:
+    """Where an endpoint of the catalogue has no key."""
+    return Preferences().applied(PLAIN, provider, model(KEYLESS), IN_USE, POLICIES)
+
+
+@pytest.mark.parametrize(
+    ("provider", "field"),
+    [
+        ({"only": ["chutes"]}, "only"),
+        ({"only": ["Chutes/fp8"]}, "only"),
+        ({"order": ["chutes"], "allow_fallbacks": False}, "order"),
+    ],
+)
+def test_a_name_that_is_not_in_use_is_told_what_would_bring_it_into_use(provider: Any, field: str) -> None:
+    with pytest.raises(NoEndpoint) as caught:
+        wanting(provider)
+    assert (caught.value.status, caught.value.param) == (404, f"provider.{field}")
+    assert re.fullmatch("chutes(/fp8)? is not in use: set CHUTES_API_KEY", caught.value.message)
+
+
+def test_a_name_that_is_not_in_use_does_no_harm_beside_one_that_is() -> None:
+    assert wanting({"order": ["chutes"]}).pick.order == ("chutes",)
+    assert wanting({"only": ["chutes", "novita"]}).require.only == ("chutes", "novita")
+    assert wanting({"ignore": ["chutes"]}).require.ignore == ("chutes",)
+
+
 # --- remembered -------------------------------------------------------------------------------------------------
 
 
@@ -243,7 +285,7 @@ def test_equal_wishes_share_a_policy() -> None:
     preferences = Preferences()
 
     def apply(provider: Any, policy: Policy = PLAIN) -> Policy:
-        return preferences.applied(policy, provider, HERE, POLICIES)
+        return preferences.applied(policy, provider, model(HERE), IN_USE, POLICIES)
 
     first = apply({"zdr": True, "only": ["novita"]})
     assert apply({"only": ["novita"], "zdr": True}) is first
@@ -251,10 +293,17 @@ def test_equal_wishes_share_a_policy() -> None:
     assert apply({"zdr": True, "only": ["novita"]}, Policy("other")) is not first
 
 
+def test_another_models_endpoints_are_not_what_was_remembered() -> None:
+    preferences = Preferences()
+    preferences.applied(PLAIN, {"only": ["novita"]}, model(HERE), IN_USE, POLICIES)
+    with pytest.raises(BadRequest):
+        preferences.applied(PLAIN, {"only": ["novita"]}, model(HERE[1:], "author/other"), IN_USE, POLICIES)
+
+
 def test_only_so_many_are_remembered() -> None:
     preferences = Preferences()
-    first = preferences.applied(PLAIN, {"max_price": {"prompt": 0}}, HERE, POLICIES)
+    first = preferences.applied(PLAIN, {"max_price": {"prompt": 0}}, model(HERE), IN_USE, POLICIES)
     for price in range(1, REMEMBERED + 1):
-        preferences.applied(PLAIN, {"max_price": {"prompt": price}}, HERE, POLICIES)
-    assert preferences.applied(PLAIN, {"max_price": {"prompt": 0}}, HERE, POLICIES) is not first
+        preferences.applied(PLAIN, {"max_price": {"prompt": price}}, model(HERE), IN_USE, POLICIES)
+    assert preferences.applied(PLAIN, {"max_price": {"prompt": 0}}, model(HERE), IN_USE, POLICIES) is not first
     assert repr(preferences) == f"<Preferences {REMEMBERED}/{REMEMBERED}>"

@@ -56,7 +56,8 @@ def test_lists_of_shipped_policies_are_whole(name: str) -> None:
 
 
 def test_every_field_of_gateway_yaml_is_documented() -> None:
-    assert rows(CONFIGURATION, "gateway.yaml").keys() == {path for path, _ in paths(GatewayFile)}
+    fields_of_the_file = {path for path, field in paths(GatewayFile) if field.compare}  # not where a rule stands
+    assert rows(CONFIGURATION, "gateway.yaml").keys() == fields_of_the_file
 
 
 def test_every_field_of_a_model_and_an_endpoint_is_documented() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ConfigError
-from gateway.policy.load import Policies, load_folder, shipped_folder
+from gateway.policy.load import MOST_DOUBTS, Policies, PolicySet, load_folder, shipped_folder
 from gateway.types import Policy
 
 SHIPPED = {path.stem for path in shipped_folder().glob("*.yaml")}
@@ -100,6 +100,32 @@ def test_a_corrected_file_takes_effect(folder: Path) -> None:
 
     assert policies.current["mine"].about == "second"
     assert policies.problems == ()
+
+
+def test_doubts_are_told_about_what_a_reload_changed_and_only_so_many(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[list[str]] = []
+
+    def doubts(changed: PolicySet) -> list[str]:
+        asked.append(list(changed))
+        return [f"{name}: doubtful" for name in changed]
+
+    policies = Policies(folder, doubts=doubts)
+    assert asked == [], "a start costs nothing"
+    policies.reload()
+    assert caplog.records == [], "nothing has changed"
+    write(folder, "mine", "name: mine\nabout: second\n")
+    policies.reload()
+    assert asked[1:] == [["mine"]]
+    (warned,) = caplog.records
+    assert warned.getMessage() == "policies to look at:\nmine: doubtful"
+
+    for number in range(MOST_DOUBTS + 2):
+        write(folder, f"p{number}", f"name: p{number}\n")
+    policies.reload()
+    lines = caplog.records[-1].getMessage().splitlines()
+    assert (len(lines), lines[-1]) == (MOST_DOUBTS + 2, "and 2 more; see `gateway check`")
 
 
 def test_a_removed_file_takes_its_policy_along(folder: Path) -> None:

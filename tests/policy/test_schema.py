@@ -136,9 +136,18 @@ def test_a_hedge_waits_for_a_time_or_a_quantile_or_for_ever(text: str, delay: De
         ("name: mine\nprefer: {zdr: true}", "mine.yaml:2:10: unknown measure `zdr`"),
         ("name: mine\nprefer: [x]", "mine.yaml:2:9: expected a table of limits"),
         ("name: mine\nprefer: {ttft_p95: 4s}", 'ttft_p95: `4s` is no comparison; write it as in `ttft_p95: "<= 30s"`'),
-        ("name: mine\nprefer: {ttft_p95: '<= 4'}", "ttft_p95: `4` has the wrong unit or none"),
-        ("name: mine\nprefer: {uptime_5m: '>= 0.8'}", "uptime_5m: `0.8` has the wrong unit or none"),
-        ("name: mine\nprefer: {price.input: '<= 0.3'}", "price.input: `0.3` has the wrong unit or none"),
+        (
+            "name: mine\nprefer: {ttft_p95: '<= 4'}",
+            'ttft_p95: `4` has the wrong unit or none; write it as in `ttft_p95: "<= 4s"`',
+        ),
+        (
+            "name: mine\nprefer: {uptime_5m: '>= 0.8'}",
+            'uptime_5m: `0.8` has the wrong unit or none; write it as in `uptime_5m: ">= 80%"`',
+        ),
+        (
+            "name: mine\nprefer: {price.input: '<= 0.3'}",
+            'price.input: `0.3` has the wrong unit or none; write it as in `price.input: "<= $0.3"`',
+        ),
         ("name: mine\nprefer: {context: '>= 100k'}", "context: `100k` has the wrong unit or none"),
         ("name: mine\nprefer: {context: ['>= 1']}", "context: expected a comparison"),
         ("name: mine\npick: {how: fixed}", "mine.yaml:2:7: pick: `how: fixed` and `endpoint` go together"),

@@ -181,6 +181,25 @@ async def test_a_request_that_no_endpoint_can_serve_says_what_removed_each(route
         assert (row.outcome, row.client_status, row.attempt, row.last) == ("unrouted", 404, 0, True)
 
 
+async def test_one_reason_that_removed_all_is_told_once(routed: Routed) -> None:
+    fixed = {"pick": {"how": "fixed", "endpoint": "z/fp8"}}
+    async with ScriptedHost([]) as host, routed(*[host] * 5, **fixed) as running:
+        told = (await running.chat()).json()["error"]
+        assert told["message"] == (
+            "no endpoint can serve this request under policy test: all 5: pick.endpoint (the policy is fixed on z/fp8)"
+        )
+        assert len(told["metadata"]["removed"]) == 5
+
+
+@pytest.mark.parametrize(("hosts", "others"), [(3, "b/fp8, c/fp8"), (5, "4 endpoints")])
+async def test_each_reason_names_whom_it_removed_while_they_are_few(hosts: int, others: str, routed: Routed) -> None:
+    only = {"require": {"only": ["a/fp8"], "quantization": ["bf16"]}}
+    async with ScriptedHost([]) as host, routed(*[host] * hosts, **only) as running:
+        message = (await running.chat()).json()["error"]["message"]
+        assert "a/fp8: require.quantization (" in message
+        assert f"; {others}: require.only (" in message
+
+
 # --- keep-alive
 
 

@@ -1,6 +1,33 @@
+"""The demo's gateway.yaml and its policies."""
+
+from pathlib import Path
+
 import yaml
 
-from gateway.sim.demofleet import FLEET, gateway_config
+from gateway.audit import audit
+from gateway.config import Settings, load
+from gateway.policy.load import Policies
+from gateway.sim.demofleet import FLEET, gateway_config, seed_policies
+
+
+def seeded(folder: Path) -> tuple[Settings, Policies]:
+    """What the demo's gateway reads."""
+    config = folder / "gateway.yaml"
+    config.write_text(gateway_config({host.id: "http://127.0.0.1:9000" for host in FLEET}))
+    seed_policies(folder / "policies")
+    return load(config, {}), Policies(folder / "policies")
+
+
+def test_every_shipped_policy_can_serve(tmp_path: Path) -> None:
+    settings, policies = seeded(tmp_path)
+    found = audit(settings, policies.current)
+    assert (found.problems, found.warnings) == ((), ())
+
+
+def test_ids_are_simulated_and_providers_named_as_elsewhere(tmp_path: Path) -> None:
+    (model,) = seeded(tmp_path)[0].models
+    assert all(one.id.startswith("sim-") and one.name.endswith(" (simulated)") for one in model.endpoints)
+    assert {"novita", "deepinfra"} < {one.provider for one in model.endpoints}
 
 
 def test_config_lists_the_running_hosts_and_no_real_ones() -> None:

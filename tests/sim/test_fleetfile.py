@@ -59,7 +59,7 @@ def test_shipped_fleets_can_be_read(name: str) -> None:
     ("text", "problem"),
     [
         (ONE.replace("uptime", "uptimes"), r"fleet\.yaml:8:5: unknown key `uptimes`"),
-        (ONE.replace("99%", "99"), r"fleet\.yaml:8:13: uptime: `99` needs a unit, as in `3%`"),
+        (ONE.replace("99%", "99"), r"fleet\.yaml:8:13: uptime: `99` needs a unit, as in `99%`"),
         (ONE.replace("99%", "101%"), r"fleet\.yaml:3:5: uptime and rate_limited are shares"),
         (ONE.replace("800ms", "0.8"), r"fleet\.yaml:6:17: p50: `0.8` needs a unit"),
         ("hosts: []", r"fleet\.yaml:1:8: hosts: none"),
