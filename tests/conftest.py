@@ -12,8 +12,10 @@ pytest_plugins = ["tests.support.gateway", "tests.support.programs"]
 settings.register_profile("repeatable", deadline=None, derandomize=True)  # no test fails by chance, or by the clock
 settings.load_profile("repeatable")
 
-# A shell starts what runs in the background deaf to Ctrl-C, and children inherit that: tests send it to them.
+# A shell starts what runs in the background deaf to Ctrl-C, and nohup to SIGHUP; children inherit that, unless there is
+# a handler, and tests send both to them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(autouse=True)
