@@ -49,6 +49,7 @@ def compressed(request: Request, policy: Policy, fleet: Fleet) -> Request:
         prompt_size=prompt.size,
         prompt_tokens=fleet.tokens.count(prompt.size, "tools" in request.needs),
         prefix=known_by(policy, request.tenant, request.session, prompt, request.thinking, bytes_per_token),
+        opening=fleet.tokens.count(prompt.opening, "tools" in request.needs),
     )
 
 

@@ -85,10 +85,7 @@ class Intake:
         """
         headers = inbound.headers
         key = self._keys.of(headers)
-        body = _json_object(inbound.body)
-        if translate is not None:
-            body = translate(body)
-        _check(body)
+        body = _read_body(inbound.body, translate)
         options = read_options(body, headers)
         prompt = read_prompt(body)
         app = _app(headers)[:LONGEST_APP]
@@ -123,6 +120,7 @@ class Intake:
             prompt_tokens=tokens.count(prompt.size, tools),
             prompt_size=prompt.size,
             prefix=known_by(policy, key.tenant, options.session, prompt, thinking, tokens.bytes_per_token[tools]),
+            opening=tokens.count(prompt.opening, tools),
             needs=needs,
             cache=cache.mode,
             explain=_explains(headers),
@@ -155,6 +153,15 @@ def _json_object(raw: bytes) -> dict[str, Any]:
         raise BadRequest(f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object")
+    return body
+
+
+def _read_body(raw: bytes, translate: Translate | None) -> dict[str, Any]:
+    """The body of a chat completion, checked."""
+    body = _json_object(raw)
+    if translate is not None:
+        body = translate(body)
+    _check(body)
     return body
 
 

@@ -23,12 +23,14 @@ _PLAIN = 2  # fields of a message that has a role and a content only
 class Prompt(NamedTuple):
     """What the model reads: the tools as JSON (empty without any), and each message as (role, text).
 
-    The texts are UTF-8, whichever way the client wrote it; `size` is in bytes.
+    The texts are UTF-8, whichever way the client wrote it; `size` is in bytes, `opening` the part of it up to the end
+    of the first user message.
     """
 
     tools: bytes
     messages: list[tuple[str, bytes]]
     size: int
+    opening: int
 
 
 def read_prompt(body: dict[str, Any]) -> Prompt:
@@ -37,7 +39,7 @@ def read_prompt(body: dict[str, Any]) -> Prompt:
     rendered = orjson.dumps(tools) if tools else b""
     messages = [(message["role"], _text(message)) for message in body["messages"]]
     size = len(rendered) + sum([len(text) for _, text in messages]) + AROUND * len(messages)
-    return Prompt(rendered, messages, size)
+    return Prompt(rendered, messages, size, len(rendered) + _opening(messages))
 
 
 def prefix_chain(prompt: Prompt, thinking: bool, bytes_per_token: float) -> Chain:
@@ -78,6 +80,16 @@ def known_by(
 def message_size(message: dict[str, Any]) -> int:
     """What a message counts for in a prompt's size, in bytes."""
     return len(_text(message)) + AROUND
+
+
+def _opening(messages: list[tuple[str, bytes]]) -> int:
+    """Bytes up to the end of the first user message; of all messages where there is none."""
+    size = 0
+    for role, text in messages:
+        size += AROUND + len(text)
+        if role == "user":
+            break
+    return size
 
 
 @lru_cache(maxsize=64)

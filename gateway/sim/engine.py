@@ -25,6 +25,7 @@ from gateway.sim.workload import TraceRow
 from gateway.types import PICO, Request
 
 PROGRESS_EVERY = 500  # requests
+OPENING = 2 * BLOCK  # tokens: two blocks of a trace tell conversations apart
 _Call = Callable[..., None]
 
 
@@ -41,6 +42,7 @@ def requests(rows: Sequence[TraceRow], model: str) -> list[Request]:
             prefix=tuple(
                 (name, min(BLOCK * place, row.input_tokens)) for place, name in enumerate(row.prefix_hashes, start=1)
             ),
+            opening=min(OPENING, row.input_tokens),
         )
         for number, row in enumerate(rows)
     ]

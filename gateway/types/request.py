@@ -13,8 +13,10 @@ class Request(msgspec.Struct, gc=False):
 
     `body` is the parsed JSON and is never changed, `raw` the bytes that it was parsed from (empty where there are
     none); `prompt_size` is in bytes, and `prompt_tokens` estimated from it; `prefix` holds one cumulative hash per
-    message boundary with the estimated tokens up to it, shortest first; `needs` are the capabilities without which the
-    answer would be wrong (`tools`, `json_schema`, ...); `session` names the conversation, where the client says so.
+    message boundary with the estimated tokens up to it, shortest first; `opening` is how many are estimated up to the
+    end of the first user message, tools included (what conversations with the same instructions may share); `needs` are
+    the capabilities without which the answer would be wrong (`tools`, `json_schema`, ...); `session` names the
+    conversation, where the client says so.
     """
 
     id: str  # gen-...: the exchange's name in headers, ledger and logs
@@ -31,6 +33,7 @@ class Request(msgspec.Struct, gc=False):
     prompt_tokens: int = 0
     prompt_size: int = 0
     prefix: tuple[tuple[int, int], ...] = ()
+    opening: int = 0
     needs: frozenset[str] = frozenset()
     cache: CacheMode = "default"
     explain: bool = False  # whether the answer's headers say why it went where it went

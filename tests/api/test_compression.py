@@ -149,6 +149,7 @@ def test_one_that_fits_nowhere_fits_the_largest() -> None:
     assert len(shorter.body["messages"]) < len(CHAT)
     assert shorter.prefix[0] == request.prefix[0]
     assert shorter.prefix[-1][1] == shorter.prompt_tokens
+    assert 0 < shorter.opening < shorter.prompt_tokens
     assert request.body["messages"] == CHAT
 
 

@@ -58,6 +58,25 @@ def test_a_long_conversation_counts_to_its_end(intake: Intake) -> None:
     assert request.prompt_tokens > 100_000
 
 
+def test_the_opening_ends_with_the_first_user_message(intake: Intake) -> None:
+    first = [{"role": "system", "content": "s" * 400}, {"role": "user", "content": "u" * 800}]
+    later = [*first, {"role": "assistant", "content": "a" * 4_000}, {"role": "user", "content": "u" * 40}]
+    tools = [{"type": "function", "function": {"name": "f", "description": "x" * 4_000}}]
+    opens, goes_on, with_tools = (
+        read(intake, {"messages": first}),
+        read(intake, {"messages": later}),
+        read(intake, {"messages": later, "tools": tools}),
+    )
+    assert opens.opening == opens.prompt_tokens == opens.prefix[1][1]
+    assert goes_on.opening == opens.opening
+    assert with_tools.opening == with_tools.prefix[1][1] > 1_000 + opens.opening
+
+
+def test_without_a_user_message_all_of_it_is_the_opening(intake: Intake) -> None:
+    request = read(intake, {"messages": [{"role": "system", "content": "s" * 400}]})
+    assert request.opening == request.prompt_tokens
+
+
 @pytest.mark.parametrize(
     "messages",
     [

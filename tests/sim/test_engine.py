@@ -20,6 +20,11 @@ def test_requests_are_the_rows_as_the_core_sees_them() -> None:
     assert (request.prompt_tokens, request.prefix, request.stream) == (700, ((7, 512), (8, 700)), True)
 
 
+def test_two_blocks_of_a_trace_are_the_opening_of_a_conversation() -> None:
+    short, long = requests([row(0.0, 7, 8, tokens=700), row(1.0, 7, 8, 9, tokens=1_400)], "m")
+    assert (short.opening, long.opening) == (700, 1_024)
+
+
 def test_a_replay_pays_what_the_host_bills() -> None:
     """The same prompt twice: the second time three of its blocks are cached."""
     figures = replay([row(0.0, 1, 2, 3), row(30.0, 1, 2, 3)], [host("a")]).tally.figures()
