@@ -1,9 +1,10 @@
 """What one request is expected to cost at one endpoint, in dollars and in seconds.
 
     usd     = input x [(1-h) p_in + h p_cached] + E[output] x p_out
-    seconds = (TTFT + output x seconds per token) x crowded                     both means
+    seconds = TTFT + output x seconds per token                                 both means, at the load of this moment
     reread  = re-reads x input x [(1-c) p_in + c p_cached]
-    plain   = usd + value_of_time x seconds + quality + reread + toll           if all goes well
+    miss    = miss_cost x seconds over preferred limits on latency
+    plain   = usd + value_of_time x seconds + quality + reread + miss + toll    if all goes well
     score   = plain + q (failure_cost + next best's usd + value_of_time x [TTFT + next best's seconds - seconds])
 
 `h` is the share of the prompt that the endpoint probably holds in its cache: what it was sent before, times `c`, how
@@ -12,6 +13,7 @@ the lowest `plain`. Prices are USD per 1M tokens.
 
 `reread` is what the next turns will probably pay to read this prompt where it is placed: so a prompt that is new to all
 goes where it will be cheap to return to, and one that has a home leaves it only for more than the way back costs.
+`miss` is the price of a missed preference, judged at what this prompt is expected to meet there (`latency.py`).
 `toll` is what a policy's cap asks of an endpoint that is above its share (`toll.py`).
 
     EndpointState, Policy --terms--> Terms          whenever a figure changes
@@ -28,8 +30,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.route.endpoint import SIZES, EndpointState
+from gateway.route.endpoint import EndpointState
+from gateway.route.latency import Preference, preferences, seconds_over
 from gateway.route.toll import Toll
+from gateway.route.waits import BASE, PREFILL, SIZES
 from gateway.types import Policy, Price
 
 MILLION = 1e6
@@ -66,11 +70,13 @@ class Terms(NamedTuple):
     price: Price
     list_price: bool  # whether the policy ignores what caching saves
     confirm: float  # 0 where there is no cache
-    ttft: tuple[float, ...]  # by size class
+    ttft: tuple[float, ...]  # mean ratios by size class
     token_s: float  # seconds per output token
     fails: float
     bad_tools_usd: float  # what its bad tool calls cost where tools are asked for
     usd_per_second: float
+    preferences: tuple[Preference, ...]  # limits on latency that the policy prefers to keep
+    miss_usd_per_second: float
 
 
 class Parts(msgspec.Struct, frozen=True, gc=False):
@@ -82,11 +88,13 @@ class Parts(msgspec.Struct, frozen=True, gc=False):
     matched_tokens: int  # tokens that the endpoint was sent before, within its cache's TTL
     uncached: float  # tokens that it has to read afresh
     size: int  # their size class
+    pace: float  # seconds to the first token that a ratio of 1 stands for, at the load of this moment
     ttft: float
     seconds: float  # to the last token, if it goes well
     fails: float  # q
     quality_usd: float
     reread_usd: float
+    miss_usd: float
     toll_usd: float
     plain: float
 
@@ -105,21 +113,37 @@ def terms(state: EndpointState, policy: Policy) -> Terms:
         price=price,
         list_price=list_price,
         confirm=confirm,
-        ttft=tuple(state.ttft_mean),
-        token_s=state.token_mean,
+        ttft=state.waits.mean,
+        token_s=state.speeds.token_s,
         fails=state.fails,
         bad_tools_usd=(1 - state.tools_ok) * weights.quality_cost,
         usd_per_second=weights.value_of_time / HOUR,
+        preferences=preferences(state, policy.prefer),
+        miss_usd_per_second=weights.usd_per_second_missed,
     )
 
 
-def expect(offered: Terms, demand: Demand, matched: int, crowded: float = 1.0, toll: float = 0.0) -> Parts:
+def expect(
+    offered: Terms, demand: Demand, matched: int, crowded: float = 1.0, slowed: float = 1.0, toll: float = 0.0
+) -> Parts:
     """The parts of the score that depend on this endpoint alone.
 
-    `matched` tokens of the prompt were sent to it; everything takes it `crowded` times as long as usual; its toll is in
-    USD per token.
+    `matched` tokens of the prompt were sent to it; the first token takes it `crowded` times as long as without load, and
+    writing `slowed` times; its toll is in USD per token.
     """
-    rates, price, list_price, confirm, ttfts, token_s, fails, bad_tools_usd, usd_per_second = offered
+    (
+        rates,
+        price,
+        list_price,
+        confirm,
+        ratios,
+        token_s,
+        fails,
+        bad_tools_usd,
+        usd_per_second,
+        preferred,
+        miss_usd_per_second,
+    ) = offered
     prompt, output, _, hour, tools, _, rereads, _ = demand
     p_in, p_saved, p_out = rates or _rates(price, list_price, confirm, prompt, hour)
     if matched and prompt:
@@ -131,14 +155,33 @@ def expect(offered: Terms, demand: Demand, matched: int, crowded: float = 1.0, t
         hit, uncached, input_usd = 0.0, prompt, prompt * p_in / MILLION
     output_usd = output * p_out / MILLION
     size = bisect_left(SIZES, uncached)
-    ttft = ttfts[size] * crowded
-    seconds = ttft + output * token_s * crowded
+    pace = (BASE + uncached / PREFILL) * crowded
+    ttft = ratios[size] * pace
+    seconds = ttft + output * token_s * slowed
     quality = bad_tools_usd if tools else 0.0
     reread = rereads * prompt * (p_in - p_saved) / MILLION
     tolled = toll * (prompt + output)
     plain = input_usd + output_usd + usd_per_second * seconds + quality + reread + tolled
+    missed = 0.0
+    if preferred:
+        missed = miss_usd_per_second * seconds_over(preferred, size, pace, slowed, output)
+        plain += missed
     return Parts(
-        input_usd, output_usd, hit, matched, uncached, size, ttft, seconds, fails, quality, reread, tolled, plain
+        input_usd=input_usd,
+        output_usd=output_usd,
+        hit=hit,
+        matched_tokens=matched,
+        uncached=uncached,
+        size=size,
+        pace=pace,
+        ttft=ttft,
+        seconds=seconds,
+        fails=fails,
+        quality_usd=quality,
+        reread_usd=reread,
+        miss_usd=missed,
+        toll_usd=tolled,
+        plain=plain,
     )
 
 

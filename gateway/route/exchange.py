@@ -60,6 +60,7 @@ class Exchange:
         "_failures",
         "_hedged",
         "_most",
+        "_read_twice",
         "_running",
         "_sent",
         "_time_ends",
@@ -83,6 +84,7 @@ class Exchange:
         self._delay = inf  # seconds after which the attempt that was sent last is late; inf when it is of no interest
         self._hedged = False  # whether a second attempt was sent
         self._at_stake = 0.0  # dollars, set aside for the loser's bill
+        self._read_twice = 0.0  # tokens
 
     def on(self, event: Event) -> list[Command]:
         """What to do about one event. Late events of attempts that are over are ignored."""
@@ -104,8 +106,11 @@ class Exchange:
         if self._budget is None:
             return
         self._budget.spent(usd)
+        if book.hedge == "won":
+            self._budget.released(self._at_stake)  # 0 unless the other attempt has failed
+        elif book.hedge:
+            self._budget.settled(self._at_stake, usd, self._read_twice)
         if book.hedge:
-            self._budget.settled(self._at_stake, 0.0 if book.hedge == "won" else usd)
             self._at_stake = 0.0
 
     def _heard(self, send: Send, event: FirstToken | Finished | Failed | Expired) -> list[Command]:
@@ -124,6 +129,8 @@ class Exchange:
         self._time_ends = now + self._time()
         if self._budget is not None:
             self._budget.asked()
+        if self.plan.explorer is not None:
+            self.plan.explorer.decided(self.plan.policy.pick.explore, self.plan.picked == "explore")
         commands = self._try_next(now)
         if self.request.stream and self._running:
             commands.append(SetClock("keepalive", 0, self.plan.policy.keepalive))
@@ -242,7 +249,8 @@ class Exchange:
         """Those that run have waited so long for their first tokens."""
         if self._budget is not None:
             for send in self._running:
-                self._budget.waited(now - send.tried.sent_at, send.choice.parts.size, now)
+                if not send.hedge:
+                    self._budget.waited(now - send.tried.sent_at, send.choice.parts.uncached)
 
     def _late(self, send: Send, now: float) -> list[Command]:
         """The first token is late: its last clock is set, and another endpoint asked if one may be."""
@@ -258,7 +266,8 @@ class Exchange:
     def _hedge(self, late: Choice, choice: Choice, budget: Budget, remaining: float) -> list[Command]:
         self._hedged = True
         self._at_stake = max(at_stake(late), at_stake(choice))
-        budget.sent(self._at_stake)
+        self._read_twice = late.parts.uncached
+        budget.sent(self._at_stake, choice)
         send = self._send(choice, remaining, True)
         return [send, SetClock("first_token", send.attempt, send.tried.deadline)]
 
@@ -281,7 +290,7 @@ class Exchange:
         """Seconds until the first token, or until the whole answer when it is not streamed."""
         clock = self._scaled(self.plan.policy.timeouts.first_token, choice)
         if self.request.stream:
-            return max(clock, choice.state.ttft_p99[choice.parts.size])
+            return max(clock, _p99(choice))
         return max(clock, WHOLE_BASE) + self._writing(choice)
 
     def _scaled(self, seconds: float, choice: Choice) -> float:
@@ -289,7 +298,7 @@ class Exchange:
 
     def _writing(self, choice: Choice) -> float:
         """Seconds in which the endpoint, at its slow speed, writes the longest likely answer; 0 when it is streamed."""
-        return 0.0 if self.request.stream else self.plan.demand.longest_output / choice.state.speed_p10
+        return 0.0 if self.request.stream else self.plan.demand.longest_output / choice.state.speeds.p10
 
     def _timeout(self, send: Send, clock: Clock) -> Failure:
         if clock == "gap":
@@ -300,6 +309,12 @@ class Exchange:
 
     def __repr__(self) -> str:
         return f"<Exchange {self.request.id} {self.phase} running={[send.attempt for send in self._running]}>"
+
+
+def _p99(choice: Choice) -> float:
+    """Seconds that 99 of 100 such prompts stay under at this endpoint; 0 where too few samples say so."""
+    waits, parts = choice.state.waits, choice.parts
+    return waits.p99[parts.size] * parts.pace if waits.known[parts.size] else 0.0
 
 
 def _cancelled(send: Send, result: HedgeResult) -> list[Command]:

@@ -1,9 +1,9 @@
 """Why an endpoint cannot, or should not yet, serve a request.
 
 Hard reasons drop it: what the policy requires, what the request needs, what the host declares. Soft reasons only put
-it behind the others: a missed preference or objective, a cap that is reached, being an outlier or busy, an open
-breaker; in that order they are given up when nothing better is left. Measured limits pass while there are too few
-samples; declared ones fail when unknown.
+it behind the others: a missed preference or objective, a cap that is reached, being an outlier, silent or busy, an open
+breaker; in that order they are given up when nothing better is left. Limits on latency are about one request
+(`late_for`), the other measured ones about the endpoint (`over_limit`); declared ones fail when unknown.
 """
 
 from collections.abc import Iterable
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from gateway.route.endpoint import EndpointState
 from gateway.route.health import State
+from gateway.route.latency import expected, is_latency
 from gateway.route.toll import Toll
 from gateway.types import Endpoint, Limit, Policy, Request, Require
 
@@ -41,7 +42,7 @@ class Tier(IntEnum):
     MISSED_PREFERENCE = 1
     MISSED_SLO = 2
     OVER_CAP = 3  # above its share of the policy's tokens
-    OUTLIER = 4  # far worse than its peers lately
+    OUTLIER = 4  # far worse than its peers lately, or silent
     BUSY = 5  # a 429 asked to wait, its rate limit is reached, or as much is in flight as may be
     BREAKER_OPEN = 6
 
@@ -52,7 +53,7 @@ class Tier(IntEnum):
 
 
 def forbidden(state: EndpointState, request: Request, policy: Policy, now: float) -> Reason | None:
-    """The hard rule that keeps this endpoint from this request, if any."""
+    """The hard rule that keeps this endpoint from this request, if any; but for limits on latency."""
     return (
         unsuited(state.endpoint, policy, request.needs)
         or outlawed(state, policy.require)
@@ -88,14 +89,25 @@ def outlawed(state: EndpointState, require: Require) -> Reason | None:
 
 
 def over_limit(state: EndpointState, limits: tuple[Limit, ...]) -> Reason | None:
-    """The first of these limits that the endpoint's figures miss."""
+    """The first of these limits that the endpoint's figures miss, those on latency left out."""
     for limit in limits:
-        value = state.figures[limit.measure]
-        if value is None:
-            continue
-        if value > limit.value if limit.operator == "<=" else value < limit.value:
+        value = None if is_latency(limit) else state.figures[limit.measure]
+        if value is not None and _misses(value, limit):
             return Reason(limit.measure, f"is {value:.4g}, needs {limit.operator} {limit.value:g}")
     return None
+
+
+def late_for(state: EndpointState, limits: tuple[Limit, ...], size: int, pace: float) -> Reason | None:
+    """The first of these limits, all on latency, that a request of this size class and pace is expected to miss."""
+    for limit in limits:
+        value = expected(state, limit.measure, size, pace)
+        if _misses(value, limit):
+            return Reason(limit.measure, f"is {value:.4g} for this prompt, needs {limit.operator} {limit.value:g}")
+    return None
+
+
+def _misses(value: float, limit: Limit) -> bool:
+    return value > limit.value if limit.operator == "<=" else value < limit.value
 
 
 def refused_before(state: EndpointState, request: Request, now: float) -> Reason | None:
@@ -114,6 +126,8 @@ def tier(state: EndpointState, policy: Policy, now: float) -> tuple[Tier, Reason
         return Tier.BUSY, _full(state)
     if state.standing.until > now:
         return Tier.OUTLIER, _waiting("outlier", state.standing.why, state.standing.until - now)
+    if state.silence.silent:
+        return Tier.OUTLIER, Reason("silent", state.silence.why)
     return usual_tier(state, policy)
 
 

@@ -16,6 +16,7 @@ import msgspec
 from gateway.route.affinity import Prefix, PrefixIndex
 from gateway.route.cost import Demand, Parts
 from gateway.route.endpoint import EndpointState
+from gateway.route.explore import Explorers
 from gateway.route.lengths import Lengths
 from gateway.route.outliers import JUDGE_EVERY, judge
 from gateway.route.peers import usual
@@ -23,6 +24,7 @@ from gateway.route.reread import Rereads
 from gateway.route.shortlist import Shortlist
 from gateway.route.tokens import Tokens
 from gateway.route.toll import Tolls
+from gateway.route.waits import scale
 from gateway.types import BLAMED, Endpoint, Failure, Policy, Request, Usage
 
 Note = tuple[Prefix, str, float]  # what prompt was sent to which endpoint, and when
@@ -35,7 +37,7 @@ class Try(msgspec.Struct, gc=False):
     """One attempt as the fleet follows it: what is asked of which endpoint, and what is expected of it.
 
     `deadline` is the first-token clock in seconds, or that of the whole answer when it is not streamed. `sent_at`,
-    `ticket` and `in_flight`, how many the endpoint then had in flight, are filled in by `Fleet.sent`.
+    `ticket` and `in_flight`, how many the endpoint then had in flight for all workers, are filled in by `Fleet.sent`.
     """
 
     state: EndpointState
@@ -45,7 +47,7 @@ class Try(msgspec.Struct, gc=False):
     deadline: float
     sent_at: float = 0.0
     ticket: int = 0
-    in_flight: int = 0
+    in_flight: float = 0
 
 
 class Fleet:
@@ -58,6 +60,7 @@ class Fleet:
         "_shortlists",
         "_tolls",
         "_workers",
+        "explorers",
         "notes",
         "prefixes",
         "states",
@@ -78,6 +81,7 @@ class Fleet:
         self._lengths = {kind: Lengths() for kind in kinds}
         self._rereads = {kind: Rereads() for kind in kinds}
         self._tolls = Tolls()
+        self.explorers = Explorers()
         self.configure(endpoints)
 
     def configure(self, endpoints: Iterable[Endpoint]) -> None:
@@ -135,7 +139,7 @@ class Fleet:
             self._judge_at = now + JUDGE_EVERY
             judge(states, now)
             for state in states:
-                state.hold()
+                state.hold(now)
         return revision
 
     def sent(self, attempt: Try, now: float) -> None:
@@ -143,8 +147,10 @@ class Fleet:
         state, demand, request = attempt.state, attempt.demand, attempt.request
         state.sent(demand.tokens, now)
         attempt.sent_at = now
-        attempt.in_flight = state.in_flight
+        attempt.in_flight = state.in_flight + state.elsewhere
         attempt.ticket = state.breaker.sent(now)
+        writing = 0.0 if request.stream else demand.longest_output / state.speeds.p10
+        state.waiting(attempt.ticket, attempt.parts.uncached, writing, now)
         if demand.known is not None:
             self._rereads[request.thinking, demand.tools].add(demand.prompt_tokens, demand.known, now)
         if demand.toll is not None:
@@ -154,10 +160,15 @@ class Fleet:
         if self.notes is not None and request.prefix:
             self.notes.append((request.prefix, state.endpoint.id, now))
 
+    def began(self, attempt: Try) -> None:
+        """An attempt's first token came."""
+        attempt.state.silence.began(attempt.ticket)
+
     def succeeded(self, attempt: Try, usage: Usage, ttft: float | None, speed: float | None, now: float) -> None:
         """An attempt ended well. `ttft` (s) and `speed` (output tokens/s) are None where they say nothing."""
         state, request = attempt.state, attempt.request
         state.done()
+        state.silence.began(attempt.ticket)
         if state.breaker.succeeded(attempt.ticket, now):
             state.starts_slowly()
         state.ended(True, now)
@@ -184,8 +195,9 @@ class Fleet:
         """An attempt failed. `chance` is one draw in [0, 1)."""
         state, fault = attempt.state, failure.fault
         state.done()
+        state.silence.ended(attempt.ticket)
         if fault in TIMEOUTS and attempt.request.stream:
-            state.waited(now - attempt.sent_at, attempt.parts.size, now)
+            state.waited(now - attempt.sent_at, attempt.parts.uncached, attempt.in_flight, now)
         if fault in BLAMED and self._blames(attempt, fault):
             state.ended(False, now)
             state.breaker.failed(attempt.ticket, now, chance, fault)
@@ -201,9 +213,10 @@ class Fleet:
         """The client left: that says nothing about health, but a wait in vain says something about speed."""
         state = attempt.state
         state.done()
+        state.silence.ended(attempt.ticket)
         state.breaker.released(attempt.ticket)
         if in_vain and attempt.request.stream:
-            state.waited(now - attempt.sent_at, attempt.parts.size, now)
+            state.waited(now - attempt.sent_at, attempt.parts.uncached, attempt.in_flight, now)
 
     def distrust(self, endpoint: str, why: str, now: float, chance: float, *, alone: bool = False) -> None:
         """The account's fault was confirmed: opens the breaker of every endpoint that uses the same credential.
@@ -235,7 +248,7 @@ class Fleet:
 
 
 def _meets(peer: EndpointState, attempt: Try) -> bool:
-    seconds = peer.ttft_p95[attempt.parts.size]
+    seconds = peer.waits.p95[attempt.parts.size] * scale(attempt.parts.uncached)
     if not attempt.request.stream:
-        seconds += attempt.demand.longest_output / peer.speed_p10
+        seconds += attempt.demand.longest_output / peer.speeds.p10
     return seconds <= attempt.deadline

@@ -3,13 +3,14 @@
     each streamed request   saves max_share             a hedge takes 1
     each attempt's cost     saves max_spend of it       a hedge takes what is at stake, until the loser's bill is known
 
-A request is late after the policy's time, or when it waits longer than a share of the policy's requests do. Where the
-spend is scarcer than that share, fewer are late: what can be paid goes to those that wait longest.
+A request is late after the policy's time, or after the delay that `late.py` finds for what both shares can pay.
 
 Savings never go below what a hedge takes, so its shares of requests and of spend are kept at every moment, not only on
-average. They fade as new ones come, so that a quiet day does not pay for a storm. Where a large part of all requests is
-late the hosts are saturated, and more load would only slow them further: then nothing is hedged at all.
+average. They are bounded, so that a quiet day does not pay for a storm. Where a large part of all requests is late the
+hosts are saturated, and more load would only slow them further: then nothing is hedged at all.
 """
+
+from math import inf
 
 from gateway.route.filters import Tier, tier
 from gateway.route.late import Lateness
@@ -22,12 +23,14 @@ LATE_SHARE = 0.25  # late requests from which hosts count as saturated
 MOST_FAILS = 0.2  # an endpoint that fails more often than that is not asked
 MOST_BUDGETS = 256
 USUAL_OVER = 50.0  # hedges, or requests, that count for what they usually cost
+USED = 0.9  # of what may be spent, that delays are planned for: late requests come in bursts
+QUICK = 0.5, 0.6  # seconds to a rival's first token, and the scatter of their logarithm, until hedges show it
 
 
 class Budget:
     """What one policy has saved for hedges: a number of them, and dollars."""
 
-    __slots__ = ("_bill", "_cost", "_hedges", "_late", "_late_share", "_lateness", "_usd", "rule")
+    __slots__ = ("_bill", "_cost", "_hedges", "_late", "_late_share", "_lateness", "_rival", "_usd", "rule")
 
     def __init__(self, rule: Hedge) -> None:
         self.configure(rule)
@@ -35,8 +38,9 @@ class Budget:
         self._usd = 0.0  # below 0 when a loser has billed more than was at stake
         self._late = 0.0
         self._lateness = Lateness()
-        self._cost = 0.0  # dollars that an attempt usually costs
-        self._bill = 0.0  # and that a hedge adds
+        self._cost = 0.0  # dollars that a request usually costs
+        self._bill = 0.0  # and that a hedge adds for each token that it reads
+        self._rival = QUICK
 
     def configure(self, rule: Hedge) -> None:
         """Takes a (changed) rule; what was saved under the other one stays."""
@@ -46,7 +50,7 @@ class Budget:
 
     def asked(self) -> None:
         """A streamed request begins."""
-        self._hedges += self.rule.max_share * (1 - self._hedges / KEPT)
+        self._hedges = min(KEPT, self._hedges + self.rule.max_share)
         self._late -= self._late / LATE_OVER
 
     def late(self) -> None:
@@ -54,17 +58,23 @@ class Budget:
         self._late += 1 / LATE_OVER
 
     def late_after(self, choice: Choice) -> float:
-        """Seconds after which this endpoint's first token is late; its expected p95 while too little is known."""
+        """Seconds after which a request to this endpoint is late; inf where its prompt is too large to be read twice.
+
+        While too little is known, the endpoint's expected p95.
+        """
         seconds, share = self.rule.after
         if share is None:
             return seconds or 0.0
-        size = choice.parts.size
-        return self._lateness.after(max(share, 1 - self._payable()), size) or choice.state.ttft_p95[size]
+        parts, lateness = choice.parts, self._lateness
+        if lateness.delay is None:
+            return choice.state.waits.p95[parts.size] * parts.pace
+        return lateness.delay if parts.uncached <= lateness.largest else inf
 
-    def waited(self, seconds: float, size: int, now: float) -> None:
+    def waited(self, seconds: float, uncached: float) -> None:
         """A first token came after so many seconds, or had not come by then."""
-        if self.rule.after.quantile is not None:
-            self._lateness.waited(seconds, size, now)
+        quantile = self.rule.after.quantile
+        if quantile is not None and self._lateness.waited(seconds, uncached):
+            self._lateness.plan(min(1 - quantile, self.rule.max_share), self._payable(), *self._rival)
 
     def allows(self) -> bool:
         """Whether another hedge keeps to the share of requests, and hosts are not saturated."""
@@ -73,25 +83,32 @@ class Budget:
     def affords(self, usd: float) -> bool:
         return usd <= self._usd or not usd
 
-    def sent(self, at_stake: float) -> None:
-        """A hedge was sent, whose loser will probably bill so many dollars."""
+    def sent(self, at_stake: float, rival: Choice) -> None:
+        """A hedge was sent to `rival`; the loser will bill so many dollars at most."""
         self._hedges -= 1
         self._usd -= at_stake
+        median, scatter = self._rival
+        median += (median_wait(rival) - median) / USUAL_OVER
+        self._rival = median, scatter + (rival.state.waits.scatter[rival.parts.size] - scatter) / USUAL_OVER
 
-    def settled(self, at_stake: float, usd: float) -> None:
-        """The loser has billed `usd`; `at_stake` was set aside for it."""
+    def released(self, at_stake: float) -> None:
+        """Nothing more than what was booked will be billed for the loser."""
+        self._usd += at_stake
+
+    def settled(self, at_stake: float, usd: float, uncached: float) -> None:
+        """The loser, which read so many tokens, has billed `usd`; `at_stake` was set aside for it."""
         self._usd += at_stake - usd
-        self._bill += (usd - self._bill) / USUAL_OVER
+        bill = usd / max(1.0, uncached)
+        self._bill += (bill - self._bill) / USUAL_OVER if self._bill else bill
 
     def spent(self, usd: float) -> None:
         """An attempt of whatever kind has cost so much."""
-        saved = self.rule.max_spend
         self._cost += (usd - self._cost) / USUAL_OVER
-        self._usd += saved * (usd - max(0.0, self._usd) / KEPT)
+        self._usd = min(max(self._usd, KEPT * self._cost), self._usd + self.rule.max_spend * usd)
 
     def _payable(self) -> float:
-        """The share of requests that may be late, for what hedges usually cost."""
-        return self.rule.max_spend * self._cost / self._bill if self._bill else 1.0
+        """Tokens a request that second readings may bill."""
+        return USED * self.rule.max_spend * self._cost / self._bill if self._bill else inf
 
     def __repr__(self) -> str:
         return f"<Budget {self._hedges:.2f} hedges, ${self._usd:.6f}, {self._late:.0%} late>"
@@ -144,6 +161,11 @@ def _is_free(choice: Choice, policy: Policy, now: float) -> bool:
     return worst < Tier.OVER_CAP and choice.parts.fails <= MOST_FAILS
 
 
+def median_wait(choice: Choice) -> float:
+    """Seconds to the first token of half of such prompts there: a race is won by who is mostly soon, however long the
+    others of its answers take."""
+    return choice.state.waits.p50[choice.parts.size] * choice.parts.pace
+
+
 def _soonest(choice: Choice) -> tuple[Tier, float]:
-    """By the median: a race is won by who is mostly soon, however long the others of its answers take."""
-    return choice.tier, choice.state.ttft_p50[choice.parts.size] * choice.state.crowded
+    return choice.tier, median_wait(choice)

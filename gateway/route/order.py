@@ -1,6 +1,7 @@
 """The place that a policy gives an endpoint before any score: for those who know what they want first."""
 
 from gateway.route.endpoint import EndpointState
+from gateway.route.waits import MIDDLES, scale
 from gateway.types import Pick
 
 
@@ -11,5 +12,5 @@ def rank(state: EndpointState, pick: Pick) -> float:
         named = (place for place, name in enumerate(pick.order) if name in (endpoint.id, endpoint.provider))
         return next(named, len(pick.order))
     if pick.how == "latency":
-        return state.ttft_p50[0]
-    return -state.speed_p50 if pick.how == "throughput" else 0.0
+        return state.waits.p50[0] * scale(MIDDLES[0])
+    return -state.speeds.p50 if pick.how == "throughput" else 0.0

@@ -9,12 +9,18 @@ from typing import NamedTuple
 
 
 class Peers(NamedTuple):
-    """Median seconds to the first token by size class, output tokens per second, shares; None where not known."""
+    """Median seconds to the first token of a usual prompt of each size class, output tokens per second, shares.
+
+    None where not known.
+    """
 
     ttft: tuple[float | None, ...]
     speed: float | None = None
     uptime: float | None = None
     tools_ok: float | None = None
+
+
+NO_PEERS = Peers((None,) * 4)
 
 
 def usual(known: Collection[Peers]) -> Peers:

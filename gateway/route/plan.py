@@ -5,6 +5,9 @@
 A worse tier never comes before a better one. Within the best tier the picker decides who is first; the rest follow by
 score, for failover. Open breakers are used only when nothing else is left, as a panic threshold does. An endpoint that
 is above its share under a policy with a cap comes after all that are not, if they are healthy and free.
+
+A draw belongs to a conversation. A prompt that continues one which an endpoint has in its cache goes to the best score,
+which counts what leaving would cost; only what is new to all is drawn, or explores.
 """
 
 from bisect import bisect_right
@@ -15,17 +18,18 @@ import msgspec
 
 from gateway.route.cost import Demand, Parts, expect, scores
 from gateway.route.endpoint import EndpointState
-from gateway.route.filters import Dropped, Reason, Tier, over_cap
+from gateway.route.explore import Explorer, unexplored
+from gateway.route.filters import Dropped, Reason, Tier, late_for, over_cap
 from gateway.route.fleet import Fleet
-from gateway.route.shortlist import Candidate
+from gateway.route.shortlist import Candidate, Shortlist
 from gateway.route.toll import FOR_NEW, Toll
 from gateway.types import Endpoint, Policy, Request
 
-EXPLORE_EXTRA_USD = 0.0005  # the most that trying another endpoint may cost beyond the best, re-reads included
 TINY = 1e-12
 BY_SCORE = frozenset({"sample", "best"})  # pickers that nothing but the score matters to
 NOTHING: Mapping[str, int] = {}
 NO_TOLLS: Mapping[str, float] = {}
+CERTAIN: Mapping[str, float] = {}
 
 
 class Choice(msgspec.Struct, frozen=True, gc=False):
@@ -39,15 +43,23 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
     tier: Tier
     why: Reason | None
 
+    @property
+    def recent(self) -> float:
+        """Answers of the last minutes, faded by their age."""
+        return self.state.recent
+
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
-    """`ranked` in the order of trying. `picked` says how the first was chosen: only, explore or the policy's picker."""
+    """`ranked` in the order of trying. `picked` says how the first was chosen: only, stays, explore or the policy's
+    picker; `odds` has the chance of each that might have been first, by id, and is empty where there was no draw."""
 
     policy: Policy
     ranked: tuple[Choice, ...]
     dropped: tuple[Dropped, ...]
     picked: str
     demand: Demand
+    odds: Mapping[str, float] = CERTAIN
+    explorer: Explorer | None = None
 
     @property
     def relaxed(self) -> str | None:
@@ -66,14 +78,18 @@ def make_plan(
         matches = fleet.prefixes.matches(request.prefix, fleet.ttls, now)
         known = max(matches.values(), default=0)
     demand = fleet.demand(request, policy, known, now, hour)
-    candidates, dropped = fleet.shortlist(policy, request.needs, now).sift(request, now)
+    shortlist = fleet.shortlist(policy, request.needs, now)
+    candidates, dropped = shortlist.sift(request, now)
     if demand.toll is not None:
         candidates = _capped(candidates, demand, demand.toll, matches, now)
-    choices = _scored(candidates, demand, matches, policy)
+    choices, late = _scored(candidates, demand, matches, shortlist)
+    if late:
+        dropped = dropped + late
     if choices and choices[-1].tier is Tier.BREAKER_OPEN:
         choices, dropped = _without_open(choices, dropped)
-    ranked, picked = _pick(choices, policy, 2 * (known or 0) < request.prompt_tokens, chance)
-    return Plan(policy, tuple(ranked), tuple(dropped), picked, demand)
+    explorer = fleet.explorers.of(policy)
+    ranked, picked, odds = _pick(choices, policy, _continues(request, known or 0), explorer, chance)
+    return Plan(policy, tuple(ranked), tuple(dropped), picked, demand, odds, explorer)
 
 
 _by_tier_rank_and_score = attrgetter("tier", "rank", "score")
@@ -96,23 +112,47 @@ def _capped(
     ]
 
 
-def _scored(candidates: list[Candidate], demand: Demand, matches: Mapping[str, int], policy: Policy) -> list[Choice]:
-    """Scores each endpoint given the best of the others. Sorts by tier, rank, score, then id, as the candidates are."""
-    if not candidates:
-        return []
+def _scored(
+    candidates: list[Candidate], demand: Demand, matches: Mapping[str, int], shortlist: Shortlist
+) -> tuple[list[Choice], list[Dropped]]:
+    """Scores each endpoint given the best of the others. Sorts by tier, rank, score, then id, as the candidates are.
+
+    Returns those that limits on latency drop as well.
+    """
     tolls = demand.toll.rates if demand.toll is not None else NO_TOLLS
     expected = [
-        expect(terms, demand, matches.get(endpoint.id, 0), state.crowded, tolls.get(endpoint.id, 0.0))
+        expect(terms, demand, matches.get(endpoint.id, 0), state.crowded, state.slowed, tolls.get(endpoint.id, 0.0))
         for state, endpoint, terms, _, _, _ in candidates
     ]
+    late: list[Dropped] = []
+    if shortlist.walls or shortlist.objectives:
+        candidates, expected, late = _judged(candidates, expected, shortlist)
+    if not candidates:
+        return [], late
     choices = [
         Choice(endpoint, state, total, parts, rank, level, why)
         for (state, endpoint, _, rank, level, why), parts, total in zip(
-            candidates, expected, scores(expected, policy), strict=True
+            candidates, expected, scores(expected, shortlist.policy), strict=True
         )
     ]
     choices.sort(key=_by_tier_rank_and_score)
-    return choices
+    return choices, late
+
+
+def _judged(
+    candidates: list[Candidate], expected: list[Parts], shortlist: Shortlist
+) -> tuple[list[Candidate], list[Parts], list[Dropped]]:
+    """By the limits on latency under `require` and `slo`: who is left, what is expected of them, and who is dropped."""
+    kept, parts_of_kept, late = [], [], []
+    for one, parts in zip(candidates, expected, strict=True):
+        if reason := late_for(one.state, shortlist.walls, parts.size, parts.pace):
+            late.append(Dropped(one.endpoint, reason))
+            continue
+        if one.tier < Tier.MISSED_SLO and (why := late_for(one.state, shortlist.objectives, parts.size, parts.pace)):
+            one = one._replace(tier=Tier.MISSED_SLO, why=why)
+        kept.append(one)
+        parts_of_kept.append(parts)
+    return kept, parts_of_kept, late
 
 
 def _without_open(choices: list[Choice], dropped: list[Dropped]) -> tuple[list[Choice], list[Dropped]]:
@@ -123,45 +163,53 @@ def _without_open(choices: list[Choice], dropped: list[Dropped]) -> tuple[list[C
     return choices[: -len(opened)], dropped + [Dropped(one.endpoint, one.why) for one in opened if one.why]
 
 
-def _pick(choices: list[Choice], policy: Policy, new: bool, chance: Callable[[], float]) -> tuple[list[Choice], str]:
-    """Decides which choice goes first, and says how."""
+def _continues(request: Request, known: int) -> bool:
+    """Whether some endpoint has more of the prompt in its cache than what conversations may share by chance."""
+    return known > 0 and known >= (request.opening or request.prompt_tokens / 2)
+
+
+def _pick(
+    choices: list[Choice], policy: Policy, continues: bool, explorer: Explorer | None, chance: Callable[[], float]
+) -> tuple[list[Choice], str, Mapping[str, float]]:
+    """Decides which choice goes first, and says how, and how likely each was where chance decided."""
     if not choices:
-        return choices, "none"
+        return choices, "none", CERTAIN
     pick = policy.pick
     if pick.how not in BY_SCORE:
-        return choices, pick.how
+        return choices, pick.how, CERTAIN
     best = choices[0].tier
     top = choices if choices[-1].tier is best else [choice for choice in choices if choice.tier is best]
     if len(top) == 1:
-        return choices, "only"
-    if new and pick.explore and chance() < pick.explore and (unknown := _unknown(top)):
-        return _first(choices, unknown[int(chance() * len(unknown))]), "explore"
-    if pick.how == "sample":
-        return _first(choices, _sampled(top, pick.edge, chance)), "sample"
-    return choices, "best"
+        return choices, "only", CERTAIN
+    if continues:
+        return choices, "stays", CERTAIN
+    if explorer is not None and explorer.ready and (weights := unexplored(top)):
+        how = "explore"
+    elif pick.how == "sample":
+        weights, how = _near(top, pick.edge), "sample"
+    else:
+        return choices, "best", CERTAIN
+    if len(weights) == 1:
+        return _first(choices, weights[0][0]), how, CERTAIN
+    total = sum(weight for _, weight in weights)
+    odds = {top[place].endpoint.id: weight / total for place, weight in weights}
+    return _first(choices, _drawn(weights, total * chance())), how, odds
 
 
-def _unknown(top: list[Choice]) -> list[int]:
-    """The places of those about which little is known, and which do not cost much more than the best."""
-    limit = top[0].score + EXPLORE_EXTRA_USD
-    return [
-        place for place, choice in enumerate(top) if choice.score <= limit and choice.state.figures["uptime_1h"] is None
-    ]
-
-
-def _sampled(top: list[Choice], edge: float, chance: Callable[[], float]) -> int:
-    """The place of one of those within `edge` of the best score, weighted 1/score^2."""
+def _near(top: list[Choice], edge: float) -> list[tuple[int, float]]:
+    """(place, weight) of those within `edge` of the best score, weighted 1/score^2."""
     scores = [choice.score for choice in top]
-    near = bisect_right(scores, scores[0] * (1 + edge))
-    if near <= 1:
-        return 0
-    weights = [(score if score > TINY else TINY) ** -2 for score in scores[:near]]
-    target = chance() * sum(weights)
-    for place, weight in enumerate(weights):
+    near = max(1, bisect_right(scores, scores[0] * (1 + edge)))
+    return [(place, max(score, TINY) ** -2) for place, score in enumerate(scores[:near])]
+
+
+def _drawn(weights: list[tuple[int, float]], target: float) -> int:
+    """The place at which this much of the weights, from the first on, is used up."""
+    for place, weight in weights:
         target -= weight
         if target < 0:
             return place
-    return near - 1
+    return weights[-1][0]
 
 
 def _first(choices: list[Choice], place: int) -> list[Choice]:

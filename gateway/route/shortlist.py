@@ -26,6 +26,7 @@ from gateway.route.filters import (
     unsuited,
     usual_tier,
 )
+from gateway.route.latency import is_latency
 from gateway.route.order import rank
 from gateway.types import Endpoint, Policy, Request
 
@@ -47,7 +48,18 @@ Sifted = tuple[list[Candidate], list[Dropped]]  # not to be changed: it may be t
 class Shortlist:
     """All endpoints under one policy and one set of needs, by id, as of `revision` (the sum of the states' own)."""
 
-    __slots__ = ("_context", "_input", "_output", "_rows", "_states", "_usual", "policy", "revision")
+    __slots__ = (
+        "_context",
+        "_input",
+        "_output",
+        "_rows",
+        "_states",
+        "_usual",
+        "objectives",
+        "policy",
+        "revision",
+        "walls",
+    )
 
     def __init__(self, policy: Policy, needs: frozenset[str], states: list[EndpointState], revision: int) -> None:
         self.policy = policy
@@ -59,6 +71,8 @@ class Shortlist:
         self._input = min((one.max_input for one in suited if one.max_input is not None), default=inf)
         self._output = min((one.max_output for one in suited if one.max_output), default=inf)
         self._usual = self._sized(None)
+        self.walls = tuple(limit for limit in policy.require.limits if is_latency(limit))
+        self.objectives = tuple(limit for limit in policy.slo if is_latency(limit))
 
     def sift(self, request: Request, now: float) -> Sifted:
         """Who may serve this request, and who may not."""

@@ -11,7 +11,7 @@ passed on, so that none is counted twice. The others' are replaced as a whole wh
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
-from math import exp, exp2, log
+from math import exp, exp2, inf, log
 from operator import add, mul
 
 LOWEST = 0.001
@@ -20,6 +20,8 @@ BUCKETS = 140  # 1 ms .. 3 days, or up to 250,000 tokens
 _EDGES = [LOWEST * exp(_GROWTH * index) for index in range(BUCKETS - 1)]  # each bucket's highest, except the last's
 _MIDDLES = [LOWEST, *(LOWEST * exp(_GROWTH * (index - 0.5)) for index in range(1, BUCKETS))]
 _INVERSES = [1 / middle for middle in _MIDDLES]
+_LOGS = [log(middle) for middle in _MIDDLES]
+_SQUARES = [one * one for one in _LOGS]
 _MOST_HALVINGS = 40.0  # of a sample's weight, before all weights are divided
 
 
@@ -36,7 +38,7 @@ class Sketch:
         self._others: list[float] = []  # their weights; empty when there are none
         self._asked: Sequence[float] = ()  # of which quantiles `_told` are, until the next sample
         self._told: list[float] = []
-        self._means: tuple[float, float] | None = None  # likewise
+        self._means: tuple[float, float, float, float] | None = None  # likewise
 
     def add(self, value: float, now: float) -> None:
         """Counts one sample. Values under `LOWEST` count as `LOWEST`."""
@@ -63,11 +65,16 @@ class Sketch:
 
     def mean(self) -> float:
         """The mean of the samples; 0 when there are none."""
-        return self._both_means()[0]
+        return self._all_means()[0]
 
     def mean_inverse(self) -> float:
         """The mean of 1/sample, as in seconds per token of tokens per second; 0 when there are none."""
-        return self._both_means()[1]
+        return self._all_means()[1]
+
+    def log_moments(self) -> tuple[float, float]:
+        """(mean, variance) of the samples' natural logarithms; zeros when there are none."""
+        _, _, mean, square = self._all_means()
+        return mean, max(0.0, square - mean * mean)
 
     def beyond(self, value: float, now: float) -> tuple[float, float]:
         """(mean, count) of the samples that are larger, as far as buckets tell."""
@@ -94,11 +101,17 @@ class Sketch:
         self._total = sum(self._all())
         self._changed()
 
-    def _both_means(self) -> tuple[float, float]:
+    def _all_means(self) -> tuple[float, float, float, float]:
+        """Of the samples, their inverses, their logarithms and the squares of these."""
         if self._means is None:
             weights = list(self._all())
             total = self._total or 1.0
-            self._means = sum(map(mul, weights, _MIDDLES)) / total, sum(map(mul, weights, _INVERSES)) / total
+            self._means = (
+                sum(map(mul, weights, _MIDDLES)) / total,
+                sum(map(mul, weights, _INVERSES)) / total,
+                sum(map(mul, weights, _LOGS)) / total,
+                sum(map(mul, weights, _SQUARES)) / total,
+            )
         return self._means
 
     def _changed(self) -> None:
@@ -127,53 +140,66 @@ class Sketch:
 
 
 class Rate:
-    """A decayed count of good and bad: the share of good ones, starting from a prior."""
+    """A decayed mean that starts from a prior: of a share (good 1, bad 0), or of any other figure.
 
-    __slots__ = ("_at", "_bad", "_good", "_half_life", "_others_bad", "_others_good")
+    `half_life` in seconds; `most` bounds the evidence: older samples fade faster where more come than that, so that a
+    busy endpoint is judged by its last `most` samples and not by its last minutes.
+    """
 
-    def __init__(self, half_life: float) -> None:
+    __slots__ = ("_at", "_count", "_half_life", "_most", "_others_count", "_others_sum", "_sum")
+
+    def __init__(self, half_life: float, most: float = inf) -> None:
         self._half_life = half_life
-        self._good = self._bad = self._at = 0.0
-        self._others_good = self._others_bad = 0.0
+        self._most = most
+        self._sum = self._count = self._at = 0.0
+        self._others_sum = self._others_count = 0.0
 
-    def add(self, good: float, now: float) -> None:
-        """Counts one: good (1, True), bad (0, False) or good in part."""
+    def add(self, value: float, now: float) -> None:
+        """Counts one sample: for a share good (1, True), bad (0, False) or good in part."""
         self._fade(now)
-        self._good += good
-        self._bad += 1 - good
+        if self._count > self._most - 1:
+            keep = (self._most - 1) / self._count
+            self._sum *= keep
+            self._count *= keep
+        self._sum += value
+        self._count += 1
 
     def count(self, now: float) -> float:
         """How many there are, each faded by its age."""
         self._fade(now)
-        return self._good + self._bad + self._others_good + self._others_bad
+        return self._count + self._others_count
+
+    def sum(self, now: float) -> float:
+        """Their sum, each faded by its age."""
+        self._fade(now)
+        return self._sum + self._others_sum
 
     def share(self, now: float, prior: float, strength: float) -> float:
-        """Share of good ones in [0, 1], as if `strength` samples with a share of `prior` had been seen first."""
-        count = self.count(now)
-        return (self._good + self._others_good + prior * strength) / (count + strength)
+        """The mean, as if `strength` samples of `prior` had been seen first."""
+        return (self.sum(now) + prior * strength) / (self._count + self._others_count + strength)
 
     def own(self, now: float) -> tuple[int, int]:
-        """Its own good and bad ones, each faded by its age, in hundredths."""
+        """Its own samples' sum and count, each faded by its age, in hundredths."""
         self._fade(now)
-        return round(100 * self._good), round(100 * self._bad)
+        return round(100 * self._sum), round(100 * self._count)
 
     def hear(self, others: Iterable[tuple[tuple[int, int], float]], now: float) -> None:
         """Takes what `own` of each other worker was, and how many seconds ago, in place of what was heard before."""
         self._fade(now)
-        self._others_good = self._others_bad = 0.0
-        for (good, bad), age in others:
+        self._others_sum = self._others_count = 0.0
+        for (total, count), age in others:
             faded = exp2(-age / self._half_life) / 100
-            self._others_good += good * faded
-            self._others_bad += bad * faded
+            self._others_sum += total * faded
+            self._others_count += count * faded
 
     def _fade(self, now: float) -> None:
         if now > self._at:
             keep = exp2((self._at - now) / self._half_life)
-            self._good *= keep
-            self._bad *= keep
-            self._others_good *= keep
-            self._others_bad *= keep
+            self._sum *= keep
+            self._count *= keep
+            self._others_sum *= keep
+            self._others_count *= keep
             self._at = now
 
     def __repr__(self) -> str:
-        return f"<Rate good={self._good:.1f} bad={self._bad:.1f}>"
+        return f"<Rate sum={self._sum:.1f} count={self._count:.1f}>"

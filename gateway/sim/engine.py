@@ -167,6 +167,7 @@ class Replayed:
         self._attempts[command.attempt].over = True
 
     def _commit(self, command: signals.Commit, now: float) -> None:
+        self._engine.router.began(self._attempts[command.attempt].tried)
         self._engine.tally.answered(now - self._arrived)
 
     def _book(self, command: signals.Book, now: float) -> None:

@@ -34,6 +34,10 @@ class Router:
         """An attempt goes out."""
         self.fleet.sent(tried, now)
 
+    def began(self, tried: Try) -> None:
+        """An attempt's first token came."""
+        self.fleet.began(tried)
+
     def ended(self, tried: Try, book: Book, heard: Heard, now: float) -> None:
         """An attempt is booked."""
         learn(self.fleet, tried, book, heard, now, self.chance)

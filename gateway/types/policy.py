@@ -58,12 +58,22 @@ class Require:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How dollars and seconds are traded. `price: list` ignores what prompt caching saves."""
+    """How dollars and seconds are traded. `price: list` ignores what prompt caching saves.
+
+    `miss_cost` is the price of each second over a preferred limit on latency; None derives it from `value_of_time`.
+    """
 
     price: Literal["effective", "list"] = "effective"
     value_of_time: UsdPerHour = 0.50
     failure_cost: Usd = 0.002
     quality_cost: Usd = 0.0  # what a bad tool call costs; ranks by tool-call success when it is large
+    miss_cost: UsdPerHour | None = None
+
+    @property
+    def usd_per_second_missed(self) -> float:
+        """Dollars for each second over a preferred limit: by default ten times what waiting costs, at least $1/h."""
+        per_hour = max(10 * self.value_of_time, 1.0) if self.miss_cost is None else self.miss_cost
+        return per_hour / 3600
 
 
 @dataclass(frozen=True, slots=True)

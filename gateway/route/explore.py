@@ -1,0 +1,77 @@
+"""Exploration: every endpoint keeps a small share, so that newcomers and those that have recovered are found.
+
+    each request of a policy   saves `pick.explore`          an exploration takes 1
+
+What is saved is spent as soon as a request allows it: one that begins a conversation, at an endpoint of the best tier
+with few recent answers that costs at most `BOUND` times the best score. A request whose prompt some endpoint has in its
+cache is never used, because reading it elsewhere is dear. Savings are bounded, so a quiet hour does not pay for a burst,
+and never negative, so explorations stay within their share at every moment.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gateway.types import Policy
+
+BOUND = 1.5  # times the best score
+FEW = 5.0  # recent answers
+KEPT = 2.0  # explorations that savings are worth at most
+MOST_POLICIES = 256
+
+
+class Scored(Protocol):
+    """An endpoint of a plan, as far as exploring it is concerned."""
+
+    @property
+    def score(self) -> float: ...
+    @property
+    def recent(self) -> float: ...
+
+
+class Explorer:
+    """What one policy has saved for explorations."""
+
+    __slots__ = ("saved",)
+
+    def __init__(self) -> None:
+        self.saved = 0.0
+
+    @property
+    def ready(self) -> bool:
+        return self.saved >= 1
+
+    def decided(self, share: float, explored: bool) -> None:
+        """A request went out under a policy with this share; whether it explored."""
+        self.saved = min(KEPT, self.saved + share) - explored
+
+    def __repr__(self) -> str:
+        return f"<Explorer {self.saved:.2f}>"
+
+
+def unexplored(top: Sequence[Scored]) -> list[tuple[int, float]]:
+    """(place, weight) of those that an exploration may go to; `top` is sorted by score, the best first."""
+    limit = top[0].score * BOUND
+    return [(place, 1 / (1 + one.recent)) for place, one in enumerate(top) if one.score <= limit and one.recent < FEW]
+
+
+class Explorers:
+    """The explorer of every policy, by the policy's name: it outlives a reload of the file."""
+
+    __slots__ = ("_explorers",)
+
+    def __init__(self) -> None:
+        self._explorers: dict[str, Explorer] = {}
+
+    def of(self, policy: Policy) -> Explorer | None:
+        """The policy's explorer; None where it does not explore."""
+        if not policy.pick.explore:
+            return None
+        found = self._explorers.get(policy.name)
+        if found is None:
+            if len(self._explorers) >= MOST_POLICIES:
+                self._explorers.clear()
+            found = self._explorers[policy.name] = Explorer()
+        return found
+
+    def __repr__(self) -> str:
+        return f"<Explorers {self._explorers}>"

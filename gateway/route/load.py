@@ -1,0 +1,89 @@
+"""How much slower an endpoint answers with what is in flight there, beyond what it was seen to carry.
+
+    factor = 1                                                    up to `carried` requests in flight
+           = 1 + steepness x (in flight - carried) / (carried + ROOM)          beyond
+
+Both are learned from the endpoint's own answers. `carried` is the most that was in flight without slower answers;
+`steepness` is what the answers beyond it have shown. A burst therefore spreads before any answer has told of it, and
+an endpoint that carries much is used for much.
+
+In flight counts the request itself, so it is at least 1.
+"""
+
+from bisect import bisect_left
+from math import expm1, sqrt
+
+from gateway.route.sketch import Rate
+
+EDGES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # the most in flight of each bucket but the last
+MIDDLES = (1.0, 2.0, 3.0, 4.0, 5.5, 7.5, 10.5, 14.5, 20.5, 28.5, 40.5, 56.5, 80.5, 112.5, 160.5, 224.5, 384.0)
+HALF_LIFE = 1_200.0  # seconds
+MOST = 200.0  # samples of a bucket
+FEWEST = 3.0  # samples without which a bucket says nothing
+SLOWER = 0.10  # of the logarithm: what is less is carried
+SCATTER = 0.6  # of a sample's logarithm
+ROOM = 4.0  # requests
+LIKELY = 0.5  # steepness before any answer
+FIRMNESS = 2.0  # how much that counts: like so many answers at twice what is carried
+STEEPEST = 4.0
+LARGEST_LOG = 1.5  # of a slowness: an answer that took 4.5 times as long says enough
+EVERY = 2.0  # seconds between two fits
+
+
+class Load:
+    """One endpoint's answers by what was in flight when their requests were sent."""
+
+    __slots__ = ("_buckets", "_due", "carried", "steepness")
+
+    def __init__(self) -> None:
+        self._buckets = [Rate(HALF_LIFE, MOST) for _ in MIDDLES]
+        self._due = 0.0
+        self.carried = 1.0
+        self.steepness = LIKELY
+
+    def add(self, in_flight: float, slowness: float, now: float) -> None:
+        """An answer came. `slowness` is the logarithm of its time over the usual time without load."""
+        self._buckets[bisect_left(EDGES, in_flight)].add(max(-LARGEST_LOG, min(LARGEST_LOG, slowness)), now)
+        if now >= self._due:
+            self._due = now + EVERY
+            self._fit(now)
+
+    def factor(self, in_flight: float) -> float:
+        """How many times as long as without load an answer is expected to take; never less than 1."""
+        beyond = in_flight - self.carried
+        return 1 + self.steepness * beyond / (self.carried + ROOM) if beyond > 0 else 1.0
+
+    @property
+    def rates(self) -> list[Rate]:
+        """Its samples, for whoever passes them on to other workers."""
+        return self._buckets
+
+    def _fit(self, now: float) -> None:
+        known = [
+            (middle, count, bucket.sum(now) / count)
+            for middle, bucket in zip(MIDDLES, self._buckets, strict=True)
+            if (count := bucket.count(now)) >= FEWEST
+        ]
+        self.carried = 1.0
+        weight = total = 0.0
+        beyond: list[tuple[float, float, float]] = []
+        for middle, count, slowness in known:
+            usual = total / weight if weight else slowness
+            if not beyond and slowness - usual <= SLOWER + SCATTER / sqrt(count):
+                self.carried = max(self.carried, middle)
+                weight += count
+                total += count * slowness
+            else:
+                beyond.append((middle, count, slowness - usual))
+        self.steepness = self._steepness(beyond)
+
+    def _steepness(self, beyond: list[tuple[float, float, float]]) -> float:
+        xx, xy = FIRMNESS, FIRMNESS * LIKELY
+        for middle, count, slowness in beyond:
+            x = (middle - self.carried) / (self.carried + ROOM)
+            xx += count * x * x
+            xy += count * x * expm1(slowness)
+        return max(0.0, min(STEEPEST, xy / xx))
+
+    def __repr__(self) -> str:
+        return f"<Load carried={self.carried:.1f} steepness={self.steepness:.2f}>"

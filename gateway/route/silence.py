@@ -1,0 +1,71 @@
+"""What waiting requests say before they end: silence is evidence.
+
+    sent ──> waiting ──┬─ began: a first token came, so the endpoint answers          nothing is held against it
+                       ├─ ended: booked as what it was
+                       └─ still waiting: the longer beyond the usual, the likelier it will never be answered
+
+Under what is usual the logarithm of a time to first token is about normal. A wait whose logarithm is `z` standard
+deviations above the usual has a probability below exp(-z^2 / 2), so z^2 / 2 is how much it speaks against the endpoint.
+Requests that were sent after the last one that began speak together: if they add up to `SILENT`, the endpoint is
+silent. Any single one that waits beyond `HUNG` deviations counts as failed, until it begins.
+"""
+
+from math import log
+
+SILENT = 12.0  # of the logarithm of a probability
+HUNG = 4.0  # standard deviations
+LOOKED_AT = 64  # of the oldest waiting requests
+LEAST_SCATTER = 0.45  # standard deviation of the logarithm: hosts have more tail than a few answers show
+
+
+class Silence:
+    """The requests of one endpoint that wait for their first token. `now` in seconds."""
+
+    __slots__ = ("_begun", "_waiting", "hung", "silent", "why")
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, tuple[float, float, float]] = {}  # ticket -> sent at, usual seconds, scatter
+        self._begun = -1.0  # when the latest request was sent that has begun
+        self.silent = False
+        self.hung = 0  # requests that count as failed
+        self.why = ""
+
+    def sent(self, ticket: int, usual: float, scatter: float, now: float) -> None:
+        """A request was sent, which usually takes so many seconds to its first token."""
+        self._waiting[ticket] = now, usual, scatter
+
+    def began(self, ticket: int) -> None:
+        """Its first token came."""
+        found = self._waiting.pop(ticket, None)
+        if found is not None and found[0] > self._begun:
+            self._begun = found[0]
+            self.silent = False
+
+    def ended(self, ticket: int) -> None:
+        """It is over without a first token."""
+        self._waiting.pop(ticket, None)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def judge(self, now: float) -> None:
+        """Weighs what waits."""
+        against, self.hung, together, longest = 0.0, 0, 0, 0.0
+        for place, (sent, usual, scatter) in enumerate(self._waiting.values()):
+            waited = now - sent
+            if place >= LOOKED_AT:
+                break
+            if waited <= usual:
+                continue
+            z = log(waited / usual) / max(scatter, LEAST_SCATTER)
+            self.hung += z >= HUNG
+            if sent > self._begun:
+                against += z * z / 2
+                together += 1
+                longest = max(longest, waited)
+        self.silent = against >= SILENT
+        if self.silent:
+            self.why = f"{together} request{'s' * (together > 1)} without a first token for up to {longest:.0f} s"
+
+    def __repr__(self) -> str:
+        return f"<Silence {len(self._waiting)} waiting, {self.hung} hung, silent={self.silent}>"

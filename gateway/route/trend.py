@@ -1,0 +1,70 @@
+"""One positive quantity of one endpoint in two memories: what is usual, and what it is now.
+
+    samples ─┬─> usual     a sketch over about an hour: every quantile, and enough tail for a p99
+             └─> recent    the logarithms of the last minute, and of at most `MOST_RECENT` samples
+
+    now = usual x level,   log level = mean of (recent - usual), as far as chance does not explain it
+
+A change shows within seconds of new samples. Without new samples the recent memory fades, and within minutes the
+quantity is again expected to be what is usual: an endpoint that was slow for a while is forgiven as fast as it was
+blamed. Samples that scatter within what is usual leave the level at 1, so that it adds no noise.
+"""
+
+from collections.abc import Iterable
+from math import exp, log, sqrt
+
+from gateway.route.sketch import LOWEST, Rate, Sketch
+
+USUAL = 1_800.0  # seconds until a sample of what is usual counts half
+RECENT = 60.0  # and one of what it is now
+MOST_RECENT = 40.0
+CHANCE = 2.0  # standard errors that are left to chance
+LEAST_VARIANCE = 0.01  # of a logarithm
+LEAST_EVIDENCE = 1e-3
+PRIOR_SAMPLES = 3.0  # samples that a published figure counts for
+
+
+class Trend:
+    """Samples of one quantity. `now` in seconds."""
+
+    __slots__ = ("recent", "usual")
+
+    def __init__(self) -> None:
+        self.usual = Sketch(USUAL)
+        self.recent = Rate(RECENT, MOST_RECENT)
+
+    def add(self, value: float, now: float) -> None:
+        self.usual.add(value, now)
+        self.recent.add(log(max(value, LOWEST)), now)
+
+    def logs(self, now: float, prior: float, variance: float) -> tuple[float, float]:
+        """(mean, variance) of the logarithm of what is usual, as if `PRIOR_SAMPLES` of the prior had been seen."""
+        count = self.usual.count(now)
+        mean, scatter = self.usual.log_moments()
+        return blend(mean, count, prior), blend(scatter, count, variance)
+
+    def __repr__(self) -> str:
+        return f"<Trend usual={self.usual!r} recent={self.recent!r}>"
+
+
+def level(trends: Iterable[tuple[Trend, float, float]], now: float) -> float:
+    """What recent samples of all these trends say about their common factor over what is usual.
+
+    Each trend comes with the mean and the variance of its usual logarithm.
+    """
+    above = evidence = 0.0
+    for trend, mean, variance in trends:
+        count = trend.recent.count(now)
+        precision = 1 / max(variance, LEAST_VARIANCE)
+        above += (trend.recent.sum(now) - count * mean) * precision
+        evidence += count * precision
+    if evidence < LEAST_EVIDENCE:
+        return 1.0
+    change = above / evidence
+    beyond_chance = max(0.0, abs(change) - CHANCE / sqrt(evidence))
+    return exp(beyond_chance if change > 0 else -beyond_chance)
+
+
+def blend(measured: float, count: float, prior: float) -> float:
+    """The measured figure, as if `PRIOR_SAMPLES` samples of the prior had been seen first."""
+    return (measured * count + prior * PRIOR_SAMPLES) / (count + PRIOR_SAMPLES)

@@ -1,0 +1,153 @@
+"""How long one endpoint takes to its first token, for any prompt and at any load.
+
+    seconds(uncached, in flight) = (BASE + uncached / PREFILL)  x  ratio of the size class  x  level  x  load
+                                          `scale`                   usual: a Trend each        now     `load.py`
+
+A time to first token is kept as a ratio to what a plain host would take for that many uncached tokens, so that every
+answer says something about prompts of every length, and a class of sizes is no staircase. The ratio differs by size
+class, because hosts differ in what they take to begin and what they take to read. The level is shared by all classes:
+a host that is three times slower is so for all.
+"""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from math import exp, log, sqrt
+
+from gateway.route.load import Load
+from gateway.route.peers import NO_PEERS, Peers
+from gateway.route.trend import Trend, blend, level
+from gateway.types import Priors
+
+SIZES = (2_000, 8_000, 32_000)  # uncached prompt tokens: ratios are learned apart for each class
+MIDDLES = (1_000.0, 4_000.0, 16_000.0, 64_000.0)  # a usual prompt of each class
+BASE = 1.0  # seconds
+PREFILL = 8_000.0  # tokens a second
+TYPICAL = 3_500.0  # uncached tokens of the mean prompt behind published figures
+LEAST = 0.3  # share of a published time that remains where nothing is to be read
+DEFAULT_TTFT = 1.5  # seconds, where nothing is published, and nothing known of any peer
+SPREAD = 0.557  # of the logarithm, where no p90 is published: the p95 is 2.5 times the median
+ENOUGH = 20.0  # samples before a p99 is known
+SHARES = (0.5, 0.75, 0.9, 0.95, 0.99)
+NORMAL = (0.0, 0.6745, 1.2816, 1.6449, 2.3263)  # the same of a normal distribution, in standard deviations
+_SCALES = tuple(BASE + middle / PREFILL for middle in MIDDLES)
+_CLASSES = range(len(MIDDLES))
+
+
+def size_class(uncached: float) -> int:
+    """Index of the class of prompt sizes that `uncached` tokens fall in, 0 to 3."""
+    return bisect_left(SIZES, uncached)
+
+
+def scale(uncached: float) -> float:
+    """Seconds that a ratio of 1 stands for with so many uncached tokens."""
+    return BASE + uncached / PREFILL
+
+
+class Waits:
+    """Times to first token of one endpoint. What decisions read are ratios by size class, as of the last `refresh`.
+
+    `quantiles` has one tuple for each of `SHARES`; `scatter` is the standard deviation of the logarithm; `known` says
+    which classes have `ENOUGH` samples.
+    """
+
+    __slots__ = ("_trends", "known", "level", "load", "mean", "quantiles", "samples", "scatter")
+
+    def __init__(self) -> None:
+        self._trends = tuple(Trend() for _ in _CLASSES)
+        self.load = Load()
+        self.level = 1.0
+        self.samples = 0.0  # recent ones
+        self.mean: tuple[float, ...] = ()
+        self.quantiles: tuple[tuple[float, ...], ...] = ()
+        self.scatter: tuple[float, ...] = ()
+        self.known: tuple[bool, ...] = (False,) * len(MIDDLES)
+
+    @property
+    def p50(self) -> tuple[float, ...]:
+        return self.quantiles[0]
+
+    @property
+    def p95(self) -> tuple[float, ...]:
+        return self.quantiles[3]
+
+    @property
+    def p99(self) -> tuple[float, ...]:
+        return self.quantiles[4]
+
+    @property
+    def trends(self) -> Sequence[Trend]:
+        """Its samples, by size class."""
+        return self._trends
+
+    def add(self, seconds: float, uncached: float, in_flight: float, now: float) -> None:
+        """A first token came after so many seconds; so many requests were in flight when this one was sent."""
+        size = size_class(uncached)
+        ratio = seconds / scale(uncached)
+        self.load.add(in_flight, log(max(ratio, 1e-3) / (self.quantiles[0][size])), now)
+        self._trends[size].add(ratio / self.load.factor(in_flight), now)
+
+    def censored(self, seconds: float, uncached: float, in_flight: float, now: float) -> None:
+        """No first token came in that time, and then it was waited for no more: a right-censored sample.
+
+        It counts as what those take that take longer: left out, or taken for the whole, slow answers would stay unseen.
+        """
+        size = size_class(uncached)
+        ratio = seconds / scale(uncached) / self.load.factor(in_flight)
+        mean, count = self._trends[size].usual.beyond(ratio, now)
+        self._trends[size].add(blend(mean, count, max(ratio, self.p95[size])), now)
+
+    def refresh(self, now: float, priors: Priors, peers: Peers = NO_PEERS) -> None:
+        """Computes the ratios from the samples."""
+        spread = _spread(priors)
+        first = _first(priors, peers) / _SCALES[0]
+        quantiles = tuple(first * exp(z * spread) for z in NORMAL)
+        mean = first * exp(spread**2 / 2)
+        by_class, means, logs, known = [], [], [], []
+        for size, trend in enumerate(self._trends):
+            if size:
+                step = _step(peers, size)
+                quantiles = tuple(_stepped(ratio, size, step) for ratio in quantiles)
+                mean = _stepped(mean, size, step)
+            count = trend.usual.count(now)
+            found = trend.usual.quantiles(SHARES)
+            logs.append((trend, *trend.logs(now, log(quantiles[0]), spread**2)))
+            quantiles = tuple(blend(one, count, prior) for one, prior in zip(found, quantiles, strict=True))
+            mean = blend(trend.usual.mean(), count, mean)
+            by_class.append(quantiles)
+            means.append(mean)
+            known.append(count >= ENOUGH)
+        self.level = level(logs, now)
+        self.samples = sum(trend.recent.count(now) for trend in self._trends)
+        self.mean = tuple(self.level * one for one in means)
+        self.quantiles = tuple(tuple(self.level * one for one in row) for row in zip(*by_class, strict=True))
+        self.scatter = tuple(sqrt(max(variance, 0.01)) for _, _, variance in logs)
+        self.known = tuple(known)
+
+    def __repr__(self) -> str:
+        return f"<Waits p50={self.p50[0]:.2f} level={self.level:.2f} {self.load!r}>"
+
+
+def _first(priors: Priors, peers: Peers) -> float:
+    """Seconds to the first token of a usual prompt of the smallest class, before any was measured."""
+    if not priors.ttft_p50 and peers.ttft[0]:
+        return peers.ttft[0]
+    published = priors.ttft_p50 or DEFAULT_TTFT
+    return max(LEAST * published, published + (MIDDLES[0] - TYPICAL) / PREFILL)
+
+
+def _stepped(ratio: float, size: int, step: float) -> float:
+    """The ratio of a size class, from that of the class below and the seconds that its prompts take longer."""
+    return (ratio * _SCALES[size - 1] + step) / _SCALES[size]
+
+
+def _step(peers: Peers, size: int) -> float:
+    """Seconds that a usual prompt of this size class waits longer than one of the class below."""
+    below, here = peers.ttft[size - 1], peers.ttft[size]
+    return here - below if here and below and here > below else (MIDDLES[size] - MIDDLES[size - 1]) / PREFILL
+
+
+def _spread(priors: Priors) -> float:
+    """The standard deviation of the logarithm of times to first token, as published."""
+    if not priors.ttft_p50 or not priors.ttft_p90:
+        return SPREAD
+    return log(max(1.0, priors.ttft_p90 / priors.ttft_p50)) / NORMAL[2]
