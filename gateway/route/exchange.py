@@ -129,8 +129,9 @@ class Exchange:
         self._time_ends = now + self._time()
         if self._budget is not None:
             self._budget.asked()
-        if self.plan.explorer is not None:
-            self.plan.explorer.decided(self.plan.policy.pick.explore, self.plan.picked == "explore")
+        if self.plan.explorer is not None and self.plan.ranked:
+            best, share = self.plan.ranked[0].score, self.plan.policy.pick.explore
+            self.plan.explorer.decided(share, best, self.plan.picked == "explore")
         commands = self._try_next(now)
         if self.request.stream and self._running:
             commands.append(SetClock("keepalive", 0, self.plan.policy.keepalive))

@@ -3,9 +3,10 @@
     each request of a policy   saves `pick.explore`          an exploration takes 1
 
 What is saved is spent as soon as a request allows it: one that begins a conversation, at an endpoint of the best tier
-with few recent answers that costs at most `BOUND` times the best score. A request whose prompt some endpoint has in its
-cache is never used, because reading it elsewhere is dear. Savings are bounded, so a quiet hour does not pay for a burst,
-and never negative, so explorations stay within their share at every moment.
+with few recent answers, whose score is at most `BOUND` times the best one and above it by at most `EXTRA` of what a
+request of this policy usually scores: so small requests explore, and large ones stay. A prompt that some endpoint has
+in its cache is never used, because reading it elsewhere is dear. Savings are bounded, so a quiet hour does not pay for a
+burst, and never negative, so explorations stay within their share at every moment.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,9 @@ from typing import Protocol
 from gateway.types import Policy
 
 BOUND = 1.5  # times the best score
+EXTRA = 0.2  # of the usual score
 FEW = 5.0  # recent answers
+USUAL_OVER = 100.0  # requests that count for what one usually scores
 KEPT = 2.0  # explorations that savings are worth at most
 MOST_POLICIES = 256
 
@@ -31,27 +34,29 @@ class Scored(Protocol):
 class Explorer:
     """What one policy has saved for explorations."""
 
-    __slots__ = ("saved",)
+    __slots__ = ("_usual", "saved")
 
     def __init__(self) -> None:
         self.saved = 0.0
+        self._usual = 0.0  # score, in dollars
 
-    @property
-    def ready(self) -> bool:
-        return self.saved >= 1
-
-    def decided(self, share: float, explored: bool) -> None:
-        """A request went out under a policy with this share; whether it explored."""
+    def decided(self, share: float, score: float, explored: bool) -> None:
+        """A request with this score went out under a policy with this share; whether it explored."""
         self.saved = min(KEPT, self.saved + share) - explored
+        self._usual += (score - self._usual) / USUAL_OVER
+
+    def places(self, top: Sequence[Scored]) -> list[tuple[int, float]]:
+        """(place, weight) of those that may be explored now; `top` is sorted by score, the best first."""
+        if self.saved < 1:
+            return []
+        best = top[0].score
+        limit = best + min((BOUND - 1) * best, EXTRA * self._usual)
+        return [
+            (place, 1 / (1 + one.recent)) for place, one in enumerate(top) if one.score <= limit and one.recent < FEW
+        ]
 
     def __repr__(self) -> str:
         return f"<Explorer {self.saved:.2f}>"
-
-
-def unexplored(top: Sequence[Scored]) -> list[tuple[int, float]]:
-    """(place, weight) of those that an exploration may go to; `top` is sorted by score, the best first."""
-    limit = top[0].score * BOUND
-    return [(place, 1 / (1 + one.recent)) for place, one in enumerate(top) if one.score <= limit and one.recent < FEW]
 
 
 class Explorers:

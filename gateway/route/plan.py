@@ -18,7 +18,7 @@ import msgspec
 
 from gateway.route.cost import Demand, Parts, expect, scores
 from gateway.route.endpoint import EndpointState
-from gateway.route.explore import Explorer, unexplored
+from gateway.route.explore import Explorer
 from gateway.route.filters import Dropped, Reason, Tier, late_for, over_cap
 from gateway.route.fleet import Fleet
 from gateway.route.shortlist import Candidate, Shortlist
@@ -183,7 +183,7 @@ def _pick(
         return choices, "only", CERTAIN
     if continues:
         return choices, "stays", CERTAIN
-    if explorer is not None and explorer.ready and (weights := unexplored(top)):
+    if explorer is not None and (weights := explorer.places(top)):
         how = "explore"
     elif pick.how == "sample":
         weights, how = _near(top, pick.edge), "sample"
