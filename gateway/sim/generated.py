@@ -26,7 +26,7 @@ from gateway.sim.workload import TraceRow
 HOUR = 3600.0
 CONVERSATIONS = 160
 BEGUN_WITHIN = 3 * HOUR  # seconds in which all of them begin
-SYSTEM_BLOCKS = 8  # of the prompt that all conversations share
+SYSTEM_BLOCKS = 1  # of the prompt that all conversations share, as in the recorded trace
 HEAD_BLOCKS = SYSTEM_BLOCKS + 1  # these and the conversation's task are never rewritten
 SMALLEST, LARGEST = 8_000, 126_000  # tokens of a prompt: the largest fits a context of 128,000 with its answer
 SHORT_RATE = 5.5  # requests a second
