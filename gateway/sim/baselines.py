@@ -9,6 +9,7 @@ given, an endpoint that took more than its share of all tokens so far is tried l
     openrouter        as 1/price^2; once a cache hit was seen, the conversation stays for 10 idle minutes
     sticky            where most of the prompt is cached, as if every host told; else as 1/price^2
     sticky-cost       as `sticky`, by what the request costs there, and its usual re-reads
+    least-in-flight   the fewest requests in flight
     litellm-latency   the lowest mean TTFT of the last ten; newcomers first
     litellm-cost      the lowest sum of input and output price
 """
@@ -151,6 +152,11 @@ def _sticky_cost(router: Baseline, row: TraceRow, free: list[Choice], now: float
     return min(fit or free, key=dollars)
 
 
+def _least_in_flight(router: Baseline, row: TraceRow, free: list[Choice], now: float) -> Choice:
+    least = min(choice.state.in_flight for choice in free)
+    return router.random.choice([choice for choice in free if choice.state.in_flight == least])
+
+
 def _lowest_latency(router: Baseline, row: TraceRow, free: list[Choice], now: float) -> Choice:
     means = [_mean(router.waits[choice.endpoint.id]) for choice in free]
     least = min(means)
@@ -172,6 +178,7 @@ RULES: dict[str, _Rule] = {
     "openrouter": _openrouter,
     "sticky": _sticky,
     "sticky-cost": _sticky_cost,
+    "least-in-flight": _least_in_flight,
     "litellm-latency": _lowest_latency,
     "litellm-cost": _lowest_cost,
 }

@@ -1,6 +1,6 @@
 """What simulated hosts do to the requests of a replay, in virtual time.
 
-    (seed, request, host) ──draws──> luck ──outages, prompt cache, measured spreads──> Course of one attempt
+    (seed, request, host) ──draws──> luck ──changes, outages, prompt cache, spreads, load──> Course of one attempt
 
 Luck depends on the request and the host alone, not on who was asked before: two policies replayed with one seed meet
 the same slow answers and the same errors, so that their difference is their own.
@@ -13,6 +13,7 @@ from random import Random
 import msgspec
 
 from gateway.sim.blocks import BlockCache
+from gateway.sim.changes import Change, Phase, Phases
 from gateway.sim.fleet import SimHost, draw_speed, draw_ttft
 from gateway.sim.outages import Outage, draw_outages
 from gateway.sim.workload import TraceRow
@@ -50,25 +51,43 @@ class Course(msgspec.Struct, frozen=True, gc=False):
 
 
 class Behaviour:
-    """All hosts of one replay of `span` seconds, into which incidents of `days` days are pressed."""
+    """All hosts of one replay of `span` seconds, into which incidents of `days` days are pressed.
 
-    def __init__(self, hosts: Sequence[SimHost], seed: int, span: float, days: float) -> None:
+    Every `ask` must be followed by one `over` when that attempt ends or is cancelled, because hosts may slow down with
+    what they have in flight. ValueError where a change is of no host.
+    """
+
+    def __init__(
+        self, hosts: Sequence[SimHost], seed: int, span: float, days: float, changes: Sequence[Change] = ()
+    ) -> None:
         self.hosts: Mapping[str, SimHost] = {host.id: host for host in hosts}
+        if unknown := {one.host for one in changes} - self.hosts.keys():
+            raise ValueError(f"changes of hosts that are not there: {', '.join(sorted(unknown))}")
+        self.changes = changes
         self._seed = seed
         self._rng = Random()
         self._each = max(64, len(hosts))  # draws' keys for each request
         self._places = {host.id: place for place, host in enumerate(hosts)}
         self._caches = {host.id: BlockCache(host.cache_ttl) for host in hosts}
         self._outages = {host.id: _outages(host, seed, span, days) for host in hosts}
+        self._phases = {host.id: Phases(host, changes) for host in hosts}
+        self._in_flight = dict.fromkeys(self.hosts, 0)
+
+    def phase(self, name: str, now: float) -> Phase:
+        """A host as it is at this time."""
+        return self._phases[name].at(now)
 
     def cached(self, name: str, row: TraceRow, now: float) -> float:
         """Tokens of this prompt that a host bills as cached on average. No gateway can know; some baselines do."""
         held = self._caches[name].cached(row.prefix_hashes, row.input_tokens, now)
-        return held * self.hosts[name].hit_efficiency
+        return held * self.phase(name, now).host.hit_efficiency
 
     def ask(self, name: str, number: int, row: TraceRow, now: float) -> Course:
         """A host is asked request `number`. What it reads of the prompt is cached from here on."""
-        host, rng = self.hosts[name], self._rng
+        self._in_flight[name] += 1
+        (host, silent, _), rng = self.phase(name, now), self._rng
+        if silent:
+            return _SILENT
         rng.seed((self._seed << 40) + number * self._each + self._places[name])
         roll, cut_at, honoured, hit = rng.random(), rng.random(), rng.random(), rng.random()
         refusal = self._in_outage(name, now, honoured) or _refusal(host, roll)
@@ -77,13 +96,18 @@ class Behaviour:
         cache = self._caches[name]
         cached = cache.cached(row.prefix_hashes, row.input_tokens, now) if hit < host.hit_efficiency else 0
         cache.read(row.prefix_hashes, now)
-        speed = draw_speed(rng, host)
-        first = draw_ttft(rng, host, row.input_tokens - cached)
+        slower = host.load.factor(self._in_flight[name]) if host.load else 1.0
+        speed = draw_speed(rng, host) / slower
+        first = draw_ttft(rng, host, row.input_tokens - cached) * slower
         output = row.output_tokens
         failure = None
         if roll > 1 - host.rates.cut:
             failure, output = _CUT, int(output * cut_at)
         return Course(first, first + output / speed, Usage(row.input_tokens, cached, output, 0, "host"), failure)
+
+    def over(self, name: str) -> None:
+        """An attempt at this host ended, or was cancelled."""
+        self._in_flight[name] -= 1
 
     def _in_outage(self, name: str, now: float, roll: float) -> Course | None:
         for outage in self._outages[name]:
@@ -111,8 +135,9 @@ def _refusal(host: SimHost, roll: float) -> Course | None:
 
 _RATE_LIMITED = Course(inf, REFUSED_AFTER, Usage(), _LIMITED)
 _ERROR = Course(inf, REFUSED_AFTER, Usage(), _SERVER)
+_SILENT = Course(inf, inf, Usage())
 _OUTAGES = {
     "server": _ERROR,
     "refused": Course(inf, REFUSED_AFTER, Usage(), _REFUSED),
-    "silent": Course(inf, inf, Usage()),
+    "silent": _SILENT,
 }

@@ -8,6 +8,7 @@ events lie on the heap until they are due; those of an attempt that was cancelle
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -19,10 +20,13 @@ from gateway.route.fleet import Try
 from gateway.route.learn import SAYS_SPEED, Heard
 from gateway.sim.behaviour import Behaviour, Course
 from gateway.sim.blocks import BLOCK
+from gateway.sim.changes import reconfigured
+from gateway.sim.fleet import SimHost
+from gateway.sim.log import Log
 from gateway.sim.router import Router
 from gateway.sim.tally import Tally
 from gateway.sim.workload import TraceRow
-from gateway.types import PICO, Request
+from gateway.types import PICO, Endpoint, Request
 
 PROGRESS_EVERY = 500  # requests
 OPENING = 2 * BLOCK  # tokens: two blocks of a trace tell conversations apart
@@ -49,15 +53,21 @@ def requests(rows: Sequence[TraceRow], model: str) -> list[Request]:
 
 
 class Engine:
-    """One replay of a trace by one router. `requests` are the rows', in their order."""
+    """One replay of a trace by one router. `requests` are the rows', in their order; a `log` is filled on the way."""
 
     def __init__(
-        self, rows: Sequence[TraceRow], requests: Sequence[Request], router: Router, behaviour: Behaviour
+        self,
+        rows: Sequence[TraceRow],
+        requests: Sequence[Request],
+        router: Router,
+        behaviour: Behaviour,
+        log: Log | None = None,
     ) -> None:
         self.rows = rows
         self.requests = requests
         self.router = router
         self.behaviour = behaviour
+        self.log = log
         self.tally = Tally(list(behaviour.hosts.values()))
         self._heap: list[tuple[float, int, _Call, tuple[Any, ...]]] = []
         self._order = count()  # among events of one moment
@@ -66,6 +76,9 @@ class Engine:
     def run(self, progress: Callable[[float], None] = lambda _: None) -> Tally:
         """Replays everything, and returns what came of it. `progress` is told the share of requests that started."""
         self._progress = progress
+        endpoints = [state.endpoint for state in self.router.fleet.states.values()]
+        for when in reconfigured(self.behaviour.changes):
+            self.at(when, self._configure, endpoints)
         if self.rows:
             self.at(self.rows[0].t, self._arrive, 0)
         heap = self._heap
@@ -78,6 +91,11 @@ class Engine:
     def at(self, when: float, call: _Call, *arguments: Any) -> None:
         """`call(now, *arguments)` at that time."""
         heappush(self._heap, (when, next(self._order), call, arguments))
+
+    def _configure(self, now: float, endpoints: Sequence[Endpoint]) -> None:
+        """The gateway's configuration is reloaded: it has those that are there, at their prices of the day."""
+        there = [(one, self.behaviour.phase(one.id, now)) for one in endpoints]
+        self.router.fleet.configure(replace(one, price=host.price) for one, (host, _, absent) in there if not absent)
 
     def _arrive(self, now: float, number: int) -> None:
         if number + 1 < len(self.rows):
@@ -93,16 +111,17 @@ class Engine:
 class Attempt:
     """One try at one host, and what will become of it."""
 
-    __slots__ = ("course", "over", "sent_at", "tried")
+    __slots__ = ("course", "host", "over", "sent_at", "tried")
 
-    def __init__(self, tried: Try, course: Course, sent_at: float) -> None:
+    def __init__(self, tried: Try, host: SimHost, course: Course, sent_at: float) -> None:
         self.tried = tried
+        self.host = host  # as it is when the attempt is sent
         self.course = course
         self.sent_at = sent_at
         self.over = False
 
     def __repr__(self) -> str:
-        return f"<Attempt at {self.tried.state.endpoint.id}>"
+        return f"<Attempt at {self.host.id}>"
 
 
 class Replayed:
@@ -117,6 +136,8 @@ class Replayed:
         self._arrived = now
         self._hour = int(now // 3600) % 24
         request = engine.requests[number]
+        if engine.log is not None:
+            engine.log.arrived.append(now)
         self._core = Exchange(request, engine.router.plan(request, row, now, self._hour), engine.router.budget)
         self._attempts: dict[int, Attempt] = {}
 
@@ -149,9 +170,13 @@ class Replayed:
         engine, number = self._engine, command.attempt
         tried = command.tried
         engine.router.sent(tried, self._row, now)
-        course = engine.behaviour.ask(tried.state.endpoint.id, self._number, self._row, now)
+        name = tried.state.endpoint.id
+        host = engine.behaviour.phase(name, now).host
+        course = engine.behaviour.ask(name, self._number, self._row, now)
         engine.tally.hedges += command.hedge
-        self._attempts[number] = Attempt(tried, course, now)
+        self._attempts[number] = Attempt(tried, host, course, now)
+        if engine.log is not None and number == 1:
+            engine.log.sent(self._number, name, tried.parts.usd, tried.parts.seconds)
         if course.first < inf:
             engine.at(now + course.first, self._due, number, signals.FirstToken)
         if course.failure is not None:
@@ -167,8 +192,11 @@ class Replayed:
         self._attempts[command.attempt].over = True
 
     def _commit(self, command: signals.Commit, now: float) -> None:
-        self._engine.router.began(self._attempts[command.attempt].tried)
-        self._engine.tally.answered(now - self._arrived)
+        engine, one, ttft = self._engine, self._attempts[command.attempt], now - self._arrived
+        engine.router.began(one.tried)
+        engine.tally.answered(ttft)
+        if engine.log is not None:
+            engine.log.answered(self._number, one.host.id, ttft)
 
     def _book(self, command: signals.Book, now: float) -> None:
         """Bills the attempt and teaches the router, as the live shell does."""
@@ -180,10 +208,15 @@ class Replayed:
         begun = elapsed >= course.first
         speed = course.speed if begun and usage.completion >= SAYS_SPEED else None
         router.ended(one.tried, command, Heard(usage, course.first if begun else None, speed), now)
+        self._engine.behaviour.over(one.host.id)
         good = ended and command.failure is None
         lost = bool(command.hedge) and command.hedge != "won"
-        spent = self._engine.tally.attempted(one.tried.state.endpoint.id, usage, self._hour, good, lost)
-        self._core.paid(command, spent / PICO)
+        usd = self._engine.tally.attempted(one.host, usage, self._hour, good, lost) / PICO
+        if good:
+            self._engine.tally.compared(one.tried.parts, usd, elapsed)
+        if self._engine.log is not None:
+            self._engine.log.booked(self._number, usd, elapsed, usage, good)
+        self._core.paid(command, usd)
 
     def _complete(self, _: signals.Complete, now: float) -> None:
         self._engine.tally.completed += 1

@@ -60,12 +60,25 @@ class Incidents:
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """A host that slows down: with `n` requests in flight, everything takes 1 + (n - free) / per times as long."""
+
+    free: int
+    per: float
+
+    def factor(self, in_flight: int) -> float:
+        return 1 + max(0, in_flight - self.free) / self.per
+
+
+@dataclass(frozen=True, slots=True)
 class SimHost:
     """One simulated host. Times in seconds, throughput in output tokens/s, prefill in prompt tokens/s.
 
     `hit_efficiency` is how often a prefix that the host does hold is honoured: 0 is a host that advertises a discount
-    and never gives it. `uptime` and `rates` are what happens every day; `incidents` come on top. `usage_chunk` says
-    that usage comes in an extra chunk (`choices: []`) when asked for, instead of always on the finish chunk.
+    and never gives it. `uptime` and `rates` are what happens every day; `incidents` come on top. Without `load` its
+    speed does not depend on what is in flight there. A host that is not `published` is one of which no figures are
+    known. `usage_chunk` says that usage comes in an extra chunk (`choices: []`) when asked for, instead of always on
+    the finish chunk.
     """
 
     id: str
@@ -79,6 +92,8 @@ class SimHost:
     hit_efficiency: Share = 1.0
     cache_ttl: Seconds = 300.0
     incidents: Incidents | None = None
+    load: Load | None = None
+    published: bool = True
     usage_chunk: bool = True
     context: int = 163_840
     quantization: Quantization = "fp8"

@@ -10,6 +10,8 @@
         hit_efficiency: 100%                      # 0%: advertises a cache discount and never gives it
         cache_ttl: 1h
         incidents: {every: 4d, median: 60m}
+        load: {free: 8, per: 16}                  # from the 9th request in flight on, each adds a 16th to all times
+        published: true                           # false: nothing but price, context and cache lifetime is known of it
 
 What the gateway is told about a host is what a catalogue would say: price, context, cache lifetime, the medians, and
 the p90 of the time to first token, as published figures. Hits, errors and tails it must find out.
@@ -62,8 +64,12 @@ def endpoint(host: SimHost) -> Endpoint:
         supports=host.supports,
         cache=PromptCache(True, host.cache_ttl),
         cancel="stops",
-        priors=Priors(host.ttft.p50, host.ttft.p90, host.throughput.p50, host.tools_ok, host.uptime),
+        priors=_priors(host) if host.published else Priors(),
     )
+
+
+def _priors(host: SimHost) -> Priors:
+    return Priors(host.ttft.p50, host.ttft.p90, host.throughput.p50, host.tools_ok, host.uptime)
 
 
 def _fleet(reader: Reader, node: Node) -> Any:

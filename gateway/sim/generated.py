@@ -26,7 +26,7 @@ from gateway.sim.workload import TraceRow
 HOUR = 3600.0
 CONVERSATIONS = 160
 BEGUN_WITHIN = 3 * HOUR  # seconds in which all of them begin
-SYSTEM_BLOCKS = 8  # of the prompt that all conversations share
+SYSTEM_BLOCKS = 1  # of the prompt that all conversations share, as in the recorded trace
 HEAD_BLOCKS = SYSTEM_BLOCKS + 1  # these and the conversation's task are never rewritten
 SMALLEST, LARGEST = 8_000, 126_000  # tokens of a prompt: the largest fits a context of 128,000 with its answer
 SHORT_RATE = 5.5  # requests a second
@@ -64,7 +64,20 @@ FIRST = Quantiles({0.01: SMALLEST, 0.1: 13_000, 0.5: 40_000, 0.9: 95_000, 0.99: 
 GROWTH = Quantiles({0.001: 40, 0.1: 177, 0.5: 632, 0.9: 3_591, 0.99: 12_000})
 REWRITTEN = Quantiles({0.01: 0.01, 0.5: 0.1, 0.9: 0.4, 0.99: 0.9})  # part of the context, where any is
 OUTPUT = Quantiles({0.001: 20, 0.1: 101, 0.5: 204, 0.9: 776, 0.99: 3_000})
-SHORT_INPUT = Quantiles({0.001: 8, 0.1: 207, 0.25: 396, 0.5: 1_020, 0.75: 1_189, 0.9: 2_735, 0.99: 4_142, 0.999: 6_212})
+SHORT_INPUT = Quantiles(
+    {
+        0.001: 8,
+        0.05: 181,
+        0.1: 207,
+        0.25: 396,
+        0.5: 1_020,
+        0.75: 1_189,
+        0.9: 2_735,
+        0.95: 4_083,
+        0.99: 4_142,
+        0.999: 6_212,
+    }
+)
 SHORT_OUTPUT = Quantiles({0.001: 12, 0.1: 54, 0.25: 85, 0.5: 129, 0.75: 395, 0.9: 424, 0.99: 601, 0.999: 954})
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from gateway.route.cost import Parts
 from gateway.sim.fleet import SimHost
 from gateway.types import PICO, Usage
 from gateway.upstream.usage import cost
@@ -32,13 +33,14 @@ class Figures:
     hedges: float | None  # second attempts, of requests
     hedge_spend: float | None  # dollars of attempts beside which another was first, of all dollars
     busiest: float | None  # share of all tokens that the busiest host took
+    predicted_usd_bias: float | None  # dollars expected of the attempts that ended well, over what they cost
+    predicted_seconds_bias: float | None  # the same with their seconds to the last token
 
 
 class Tally:
     """Counts of one replay. Money in 1e-12 USD."""
 
     def __init__(self, hosts: Sequence[SimHost]) -> None:
-        self._prices = {host.id: host.price for host in hosts}
         self._waits = array("d")
         self.completed = 0
         self.broken = 0  # after their first token
@@ -46,27 +48,36 @@ class Tally:
         self.hedges = 0
         self._input_spent = self._spent = self._lost = 0
         self._prompt = self._cached = self._completion = 0  # tokens of whole answers
-        self._tokens = dict.fromkeys(self._prices, 0)  # billed, by host
+        self._tokens = {host.id: 0 for host in hosts}  # billed, by host
+        self._expected_usd = self._usd = 0.0  # of attempts that ended well, as what follows
+        self._expected_seconds = self._seconds = 0.0
 
     def answered(self, ttft: float) -> None:
         """A client got its first token."""
         self._waits.append(ttft)
 
-    def attempted(self, host: str, usage: Usage, hour: int, good: bool, lost: bool) -> int:
-        """An attempt is over; `lost`: another one beside it was first. Returns what it cost."""
+    def attempted(self, host: SimHost, usage: Usage, hour: int, good: bool, lost: bool) -> int:
+        """An attempt is over. `host`: as it was when sent; `lost`: another beside it was first. Returns its cost."""
         if not usage.prompt:
             return 0
-        price = self._prices[host]
+        price = host.price
         spent = cost(usage, price, hour)
         self._spent += spent
         self._input_spent += cost(Usage(usage.prompt, usage.cached), price, hour)
         self._lost += spent * lost
-        self._tokens[host] += usage.prompt + usage.completion
+        self._tokens[host.id] += usage.prompt + usage.completion
         if good:
             self._prompt += usage.prompt
             self._cached += usage.cached
             self._completion += usage.completion
         return spent
+
+    def compared(self, parts: Parts, usd: float, seconds: float) -> None:
+        """What an attempt that ended well was expected to take, beside what it took."""
+        self._expected_usd += parts.usd
+        self._usd += usd
+        self._expected_seconds += parts.seconds
+        self._seconds += seconds
 
     def figures(self) -> Figures:
         begun = len(self._waits)
@@ -85,6 +96,8 @@ class Tally:
             hedges=_share(self.hedges, total),
             hedge_spend=_share(self._lost, self._spent),
             busiest=_share(max(self._tokens.values(), default=0), all_tokens),
+            predicted_usd_bias=_share(self._expected_usd, self._usd),
+            predicted_seconds_bias=_share(self._expected_seconds, self._seconds),
         )
 
     def shares(self) -> dict[str, float]:

@@ -14,7 +14,7 @@ def test_nothing_is_known_of_an_empty_replay() -> None:
 
 def test_two_prices_never_mixed() -> None:
     tally = Tally(HOSTS)
-    tally.attempted("a", Usage(1_000, 600, 500, 0, "host"), 0, good=True, lost=False)
+    tally.attempted(HOSTS[0], Usage(1_000, 600, 500, 0, "host"), 0, good=True, lost=False)
     figures = tally.figures()
     assert figures.effective_input_price == pytest.approx((400 * 1.0 + 600 * 0.5) / 1_000)
     assert figures.blended_price == pytest.approx((400 * 1.0 + 600 * 0.5 + 500 * 2.0) / 1_500)
@@ -23,8 +23,8 @@ def test_two_prices_never_mixed() -> None:
 
 def test_what_failed_is_paid_by_what_did_not() -> None:
     tally = Tally(HOSTS)
-    tally.attempted("a", Usage(1_000, 0, 0, 0, "host"), 0, good=True, lost=False)
-    assert tally.attempted("b", Usage(1_000, 0, 0, 0, "host"), 0, good=False, lost=True) == 3_000_000_000
+    tally.attempted(HOSTS[0], Usage(1_000, 0, 0, 0, "host"), 0, good=True, lost=False)
+    assert tally.attempted(HOSTS[1], Usage(1_000, 0, 0, 0, "host"), 0, good=False, lost=True) == 3_000_000_000
     figures = tally.figures()
     assert figures.blended_price == pytest.approx(1.0 + 3.0)
     assert figures.hedge_spend == pytest.approx(0.75)

@@ -1,0 +1,121 @@
+"""A replay request by request, for questions about a part of its time: who was asked, how long it took, what it cost.
+
+number     0     1     2     3   ...        one array for each column, in the order of arrival
+arrived    0.0   0.4   0.9   1.1
+sent_to    2     2     0     2              the host of the first attempt, by its place in `hosts`
+ttft       1.2   0.8   nan   1.0            nan: no first token came
+"""
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from math import ceil, nan
+
+from gateway.types import Usage
+
+WINDOW_REQUESTS, WINDOW_SECONDS = 30, 20.0  # a share is taken over at least so many requests and seconds
+
+
+class Log:
+    """Columns of one replay of `count` requests. Seconds and dollars; times are those of arrival.
+
+    `answered_by` is the host whose first token was first, -1 where none came. `usd` is everything that was spent on a
+    request. `predicted_usd` and `predicted_seconds` are what its first attempt was expected to take, `actual_usd` and
+    `actual_seconds` what the attempt took that ended well, nan where none did; `tokens` are its prompt and its answer.
+    """
+
+    __slots__ = (
+        "actual_seconds",
+        "actual_usd",
+        "answered_by",
+        "arrived",
+        "hosts",
+        "predicted_seconds",
+        "predicted_usd",
+        "sent_to",
+        "tokens",
+        "ttft",
+        "usd",
+    )
+
+    def __init__(self, count: int, hosts: Sequence[str]) -> None:
+        self.hosts = tuple(hosts)
+        self.arrived = array("d")
+        self.sent_to = array("h", [-1]) * count
+        self.answered_by = array("h", [-1]) * count
+        self.ttft = array("d", [nan]) * count
+        self.usd = array("d", [0.0]) * count
+        self.tokens = array("q", [0]) * count
+        self.predicted_usd = array("d", [nan]) * count
+        self.predicted_seconds = array("d", [nan]) * count
+        self.actual_usd = array("d", [nan]) * count
+        self.actual_seconds = array("d", [nan]) * count
+
+    # what the engine notes
+
+    def sent(self, number: int, host: str, usd: float, seconds: float) -> None:
+        """The first attempt goes out, with what it is expected to take."""
+        self.sent_to[number] = self.hosts.index(host)
+        self.predicted_usd[number] = usd
+        self.predicted_seconds[number] = seconds
+
+    def answered(self, number: int, host: str, ttft: float) -> None:
+        self.answered_by[number] = self.hosts.index(host)
+        self.ttft[number] = ttft
+
+    def booked(self, number: int, usd: float, seconds: float, usage: Usage, good: bool) -> None:
+        """An attempt is over, well or not, after so many seconds."""
+        self.usd[number] += usd
+        if good:
+            self.actual_usd[number] = usd
+            self.actual_seconds[number] = seconds
+            self.tokens[number] = usage.prompt + usage.completion
+
+    # what it says of the requests that arrived from `start` on and before `end`
+
+    def within(self, start: float, end: float) -> range:
+        return range(bisect_left(self.arrived, start), bisect_left(self.arrived, end))
+
+    def share(self, host: str, start: float, end: float) -> float:
+        """Share of requests that were sent to this host first; 0 where there are none."""
+        return self._share(self.hosts.index(host), self.within(start, end))
+
+    def quantile(self, share: float, start: float, end: float) -> float:
+        """Of the times to first token of requests that got one; nan where there are none."""
+        waits = sorted(ttft for ttft in (self.ttft[one] for one in self.within(start, end)) if ttft == ttft)
+        return waits[ceil(len(waits) * share) - 1] if waits else nan
+
+    def spent(self, start: float, end: float) -> float:
+        """Dollars."""
+        return sum(self.usd[one] for one in self.within(start, end))
+
+    def waited(self, seconds: float, start: float, end: float) -> int:
+        """Requests that had no first token after so many seconds."""
+        return sum(not self.ttft[one] <= seconds for one in self.within(start, end))
+
+    # since when
+
+    def until_below(self, host: str, share: float, start: float) -> float | None:
+        """Seconds from `start` until the host gets less than this share of requests; None where that never happens."""
+        return self._until(host, start, lambda found: found < share)
+
+    def until_above(self, host: str, share: float, start: float) -> float | None:
+        """Seconds from `start` until it gets more."""
+        return self._until(host, start, lambda found: found > share)
+
+    def _until(self, host: str, start: float, holds: Callable[[float], bool]) -> float | None:
+        """When the first window begins whose share is as wanted: the later of so many requests and so many seconds."""
+        place, arrived, count = self.hosts.index(host), self.arrived, len(self.arrived)
+        for first in range(bisect_left(arrived, start), count):
+            end = max(first + WINDOW_REQUESTS, bisect_left(arrived, arrived[first] + WINDOW_SECONDS))
+            if end > count:
+                return None
+            if holds(self._share(place, range(first, end))):
+                return arrived[first] - start
+        return None
+
+    def _share(self, place: int, numbers: range) -> float:
+        return sum(self.sent_to[one] == place for one in numbers) / len(numbers) if numbers else 0.0
+
+    def __repr__(self) -> str:
+        return f"<Log of {len(self.arrived)} requests>"
