@@ -163,7 +163,7 @@ class Serving:
     def _commit(self, command: core.Commit) -> None:
         self._clocks.stop("keepalive")
         self._answering = attempt = self._of(command.attempt)
-        self._fleet.began(attempt.send.tried)
+        self._fleet.began(attempt.send.tried, self._proxy.clock())
         if self._request.stream:
             self._journal.first_at = self._proxy.clock()
         attempt.relay = self._reply.commit(attempt.send.choice.endpoint.id)

@@ -153,6 +153,11 @@ class EndpointState:
         self.silence.sent(ticket, usual, self.waits.scatter[size], now)
         self.due = min(self.due, now + WAITED_WITHIN)
 
+    def began(self, ttft: float, uncached: float, in_flight: float, now: float) -> None:
+        """A first token came, `ttft` seconds after a request that was expected to have so many `uncached` tokens."""
+        self.waits.began(ttft, uncached, in_flight, now)
+        self._learned(now)
+
     def done(self) -> None:
         """A request that went out is over, however it ended."""
         self.in_flight -= 1
@@ -164,7 +169,7 @@ class EndpointState:
         `ttft` is its time to first token, with so many `uncached` prompt tokens; `speed` its output speed, if that says
         something.
         """
-        self.waits.add(ttft, uncached, in_flight, now)
+        self.waits.ended(ttft, uncached, in_flight, now)
         self._timed(ttft, uncached, now)
         if speed:
             self.speeds.add(speed, in_flight, now)

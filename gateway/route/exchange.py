@@ -215,7 +215,7 @@ class Exchange:
         untried = self._untried
         self._untried = untried[1:] if choice is untried[0] else tuple([one for one in untried if one is not choice])
         deadline = self._time_for(choice, remaining)
-        tried = Try(choice.state, self.request, self.plan.demand, choice.parts, deadline)
+        tried = Try(choice.state, self.request, self.plan.demand, choice.parts, deadline, hedge)
         send = Send(self._sent, choice, tried, hedge)
         self._running += (send,)
         return send

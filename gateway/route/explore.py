@@ -15,8 +15,10 @@ from typing import Protocol
 from gateway.types import Policy
 
 BOUND = 1.5  # times the best score
-EXTRA = 0.2  # of the usual score
-FEW = 5.0  # recent answers
+EXTRA = 0.5  # of the usual score
+FEW = 5.0  # recent answers of one that is near the best score, or little known
+NEAR = 1.2  # times the best score
+FEW_OF_FAR = 0.25  # of one that is known to be far: one answer in two minutes
 USUAL_OVER = 100.0  # requests that count for what one usually scores
 KEPT = 2.0  # explorations that savings are worth at most
 MOST_POLICIES = 256
@@ -29,6 +31,8 @@ class Scored(Protocol):
     def score(self) -> float: ...
     @property
     def recent(self) -> float: ...
+    @property
+    def familiar(self) -> bool: ...
 
 
 class Explorer:
@@ -52,7 +56,9 @@ class Explorer:
         best = top[0].score
         limit = best + min((BOUND - 1) * best, EXTRA * self._usual)
         return [
-            (place, 1 / (1 + one.recent)) for place, one in enumerate(top) if one.score <= limit and one.recent < FEW
+            (place, 1 / (1 + one.recent))
+            for place, one in enumerate(top)
+            if one.score <= limit and one.recent < (FEW_OF_FAR if one.familiar and one.score > NEAR * best else FEW)
         ]
 
     def __repr__(self) -> str:

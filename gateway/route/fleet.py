@@ -45,6 +45,7 @@ class Try(msgspec.Struct, gc=False):
     demand: Demand
     parts: Parts
     deadline: float
+    hedge: bool = False
     sent_at: float = 0.0
     ticket: int = 0
     in_flight: float = 0
@@ -160,9 +161,12 @@ class Fleet:
         if self.notes is not None and request.prefix:
             self.notes.append((request.prefix, state.endpoint.id, now))
 
-    def began(self, attempt: Try) -> None:
-        """An attempt's first token came."""
-        attempt.state.silence.began(attempt.ticket)
+    def began(self, attempt: Try, now: float) -> None:
+        """An attempt's first token came. That of a hedge says little about usual times: only quick ones are seen."""
+        state = attempt.state
+        state.silence.began(attempt.ticket)
+        if attempt.request.stream and not attempt.hedge:
+            state.began(now - attempt.sent_at, attempt.parts.uncached, attempt.in_flight, now)
 
     def succeeded(self, attempt: Try, usage: Usage, ttft: float | None, speed: float | None, now: float) -> None:
         """An attempt ended well. `ttft` (s) and `speed` (output tokens/s) are None where they say nothing."""

@@ -23,7 +23,7 @@ LATE_SHARE = 0.25  # late requests from which hosts count as saturated
 MOST_FAILS = 0.2  # an endpoint that fails more often than that is not asked
 MOST_BUDGETS = 256
 USUAL_OVER = 50.0  # hedges, or requests, that count for what they usually cost
-USED = 0.9  # of what may be spent, that delays are planned for: late requests come in bursts
+USED = 0.95  # of what may be spent, that delays are planned for: late requests come in bursts
 QUICK = 0.5, 0.6  # seconds to a rival's first token, and the scatter of their logarithm, until hedges show it
 
 

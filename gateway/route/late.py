@@ -13,9 +13,9 @@ from functools import partial
 from math import erfc, inf, log, sqrt
 from operator import itemgetter
 
-SAMPLES = 2_048  # waits that are kept
+SAMPLES = 4_096  # waits that are kept
 ENOUGH = 128  # waits without which nothing is planned
-EVERY = 64  # waits between two plans
+EVERY = 128  # waits between two plans
 TAIL = 0.01  # of requests: what is minimised is the wait that only these exceed
 LOOKED_AT = 0.125  # of the waits, the longest: the others are never late
 SIZES = (0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # size limits that are tried, as quantiles of prompts

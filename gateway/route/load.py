@@ -21,9 +21,8 @@ HALF_LIFE = 1_200.0  # seconds
 MOST = 200.0  # samples of a bucket
 FEWEST = 3.0  # samples without which a bucket says nothing
 SLOWER = 0.10  # of the logarithm: what is less is carried
-SCATTER = 0.6  # of a sample's logarithm
 ROOM = 4.0  # requests
-LIKELY = 0.5  # steepness before any answer
+LIKELY = 0.25  # steepness before any answer
 FIRMNESS = 2.0  # how much that counts: like so many answers at twice what is carried
 STEEPEST = 4.0
 LARGEST_LOG = 1.5  # of a slowness: an answer that took 4.5 times as long says enough
@@ -33,32 +32,39 @@ EVERY = 2.0  # seconds between two fits
 class Load:
     """One endpoint's answers by what was in flight when their requests were sent."""
 
-    __slots__ = ("_buckets", "_due", "carried", "steepness")
+    __slots__ = ("_buckets", "_due", "carried", "shown", "steepness")
 
     def __init__(self) -> None:
         self._buckets = [Rate(HALF_LIFE, MOST) for _ in MIDDLES]
         self._due = 0.0
         self.carried = 1.0
         self.steepness = LIKELY
+        self.shown = 0.0  # the part of it that answers have shown
 
-    def add(self, in_flight: float, slowness: float, now: float) -> None:
-        """An answer came. `slowness` is the logarithm of its time over the usual time without load."""
+    def add(self, in_flight: float, slowness: float, scatter: float, now: float) -> None:
+        """An answer came. `slowness` is the logarithm of its time over the usual time without load, which usually has
+        that standard deviation."""
         self._buckets[bisect_left(EDGES, in_flight)].add(max(-LARGEST_LOG, min(LARGEST_LOG, slowness)), now)
         if now >= self._due:
             self._due = now + EVERY
-            self._fit(now)
+            self._fit(now, scatter)
 
     def factor(self, in_flight: float) -> float:
         """How many times as long as without load an answer is expected to take; never less than 1."""
         beyond = in_flight - self.carried
         return 1 + self.steepness * beyond / (self.carried + ROOM) if beyond > 0 else 1.0
 
+    def shown_factor(self, in_flight: float) -> float:
+        """The same by answers alone, without caution: what a sample is divided by to be one without load."""
+        beyond = in_flight - self.carried
+        return 1 + self.shown * beyond / (self.carried + ROOM) if beyond > 0 else 1.0
+
     @property
     def rates(self) -> list[Rate]:
         """Its samples, for whoever passes them on to other workers."""
         return self._buckets
 
-    def _fit(self, now: float) -> None:
+    def _fit(self, now: float, scatter: float) -> None:
         known = [
             (middle, count, bucket.sum(now) / count)
             for middle, bucket in zip(MIDDLES, self._buckets, strict=True)
@@ -69,21 +75,23 @@ class Load:
         beyond: list[tuple[float, float, float]] = []
         for middle, count, slowness in known:
             usual = total / weight if weight else slowness
-            if not beyond and slowness - usual <= SLOWER + SCATTER / sqrt(count):
+            if not beyond and slowness - usual <= SLOWER + scatter / sqrt(count):
                 self.carried = max(self.carried, middle)
                 weight += count
                 total += count * slowness
             else:
                 beyond.append((middle, count, slowness - usual))
-        self.steepness = self._steepness(beyond)
+        xx, xy = self._moments(beyond)
+        self.steepness = max(0.0, min(STEEPEST, (xy + FIRMNESS * LIKELY) / (xx + FIRMNESS)))
+        self.shown = max(0.0, min(STEEPEST, xy / (xx + FIRMNESS)))
 
-    def _steepness(self, beyond: list[tuple[float, float, float]]) -> float:
-        xx, xy = FIRMNESS, FIRMNESS * LIKELY
+    def _moments(self, beyond: list[tuple[float, float, float]]) -> tuple[float, float]:
+        xx = xy = 0.0
         for middle, count, slowness in beyond:
             x = (middle - self.carried) / (self.carried + ROOM)
             xx += count * x * x
             xy += count * x * expm1(slowness)
-        return max(0.0, min(STEEPEST, xy / xx))
+        return xx, xy
 
     def __repr__(self) -> str:
         return f"<Load carried={self.carried:.1f} steepness={self.steepness:.2f}>"

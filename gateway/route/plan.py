@@ -48,6 +48,11 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
         """Answers of the last minutes, faded by their age."""
         return self.state.recent
 
+    @property
+    def familiar(self) -> bool:
+        """Whether enough answers say how fast the endpoint usually is."""
+        return self.state.speeds.known
+
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
     """`ranked` in the order of trying. `picked` says how the first was chosen: only, stays, explore or the policy's

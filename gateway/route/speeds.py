@@ -3,7 +3,7 @@
 speed(in flight) = usual x level / load
 """
 
-from math import log
+from math import log, sqrt
 
 from gateway.route.load import Load
 from gateway.route.peers import NO_PEERS, Peers
@@ -24,13 +24,14 @@ class Speeds:
     `quantiles` has the speeds that 50, 75, 90 and 99 % of answers reach; `token_s` is the mean of seconds per token.
     """
 
-    __slots__ = ("known", "level", "load", "quantiles", "token_s", "trend")
+    __slots__ = ("known", "level", "load", "quantiles", "scatter", "token_s", "trend")
 
     def __init__(self) -> None:
         self.trend = Trend()
         self.load = Load()
         self.level = 1.0
         self.known = False
+        self.scatter = SPREAD
         self.token_s = MEAN_TOKEN / DEFAULT_SPEED
         self.quantiles = (DEFAULT_SPEED,) * len(SHARES)
 
@@ -45,8 +46,8 @@ class Speeds:
 
     def add(self, speed: float, in_flight: float, now: float) -> None:
         """An answer was written at that speed; so many requests were in flight when its own was sent."""
-        self.load.add(in_flight, log(self.quantiles[0] / speed), now)
-        self.trend.add(speed * self.load.factor(in_flight), now)
+        self.load.add(in_flight, log(self.p50 / speed), self.scatter, now)
+        self.trend.add(speed * self.load.shown_factor(in_flight), now)
 
     def refresh(self, now: float, priors: Priors, peers: Peers = NO_PEERS) -> None:
         """Computes the figures from the samples."""
@@ -54,7 +55,9 @@ class Speeds:
         count = self.trend.usual.count(now)
         found = self.trend.usual.quantiles(SHARES)
         self.known = count >= ENOUGH
-        self.level = level([(self.trend, *self.trend.logs(now, log(usual), SPREAD**2))], now)
+        mean, variance = self.trend.logs(now, log(usual), SPREAD**2)
+        self.level = level([(self.trend, mean, variance)], now)
+        self.scatter = sqrt(variance)
         self.token_s = blend(self.trend.usual.mean_inverse(), count, MEAN_TOKEN / usual) / self.level
         self.quantiles = tuple(
             blend(one, count, over * usual) * self.level for one, over in zip(found, OVER, strict=True)

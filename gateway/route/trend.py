@@ -35,6 +35,10 @@ class Trend:
 
     def add(self, value: float, now: float) -> None:
         self.usual.add(value, now)
+        self.add_recent(value, now)
+
+    def add_recent(self, value: float, now: float) -> None:
+        """A sample that is not known well enough to say what is usual."""
         self.recent.add(log(max(value, LOWEST)), now)
 
     def logs(self, now: float, prior: float, variance: float) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from math import exp, log, sqrt
 
 from gateway.route.load import Load
 from gateway.route.peers import NO_PEERS, Peers
+from gateway.route.sketch import LOWEST
 from gateway.route.trend import Trend, blend, level
 from gateway.types import Priors
 
@@ -79,12 +80,19 @@ class Waits:
         """Its samples, by size class."""
         return self._trends
 
-    def add(self, seconds: float, uncached: float, in_flight: float, now: float) -> None:
-        """A first token came after so many seconds; so many requests were in flight when this one was sent."""
-        size = size_class(uncached)
-        ratio = seconds / scale(uncached)
-        self.load.add(in_flight, log(max(ratio, 1e-3) / (self.quantiles[0][size])), now)
-        self._trends[size].add(ratio / self.load.factor(in_flight), now)
+    def began(self, seconds: float, uncached: float, in_flight: float, now: float) -> None:
+        """A first token came after so many seconds; so many requests were in flight when this one was sent.
+
+        `uncached` is what was expected: only the end of the answer will tell. It shows the level at once.
+        """
+        size, ratio = size_class(uncached), seconds / scale(uncached)
+        self._trends[size].add_recent(ratio / self.load.shown_factor(in_flight), now)
+
+    def ended(self, seconds: float, uncached: float, in_flight: float, now: float) -> None:
+        """The same at the answer's end, with the tokens that the host had to read."""
+        size, ratio = size_class(uncached), seconds / scale(uncached)
+        self.load.add(in_flight, log(max(ratio, LOWEST) / self.p50[size]), self.scatter[size], now)
+        self._trends[size].usual.add(ratio / self.load.shown_factor(in_flight), now)
 
     def censored(self, seconds: float, uncached: float, in_flight: float, now: float) -> None:
         """No first token came in that time, and then it was waited for no more: a right-censored sample.
@@ -92,7 +100,7 @@ class Waits:
         It counts as what those take that take longer: left out, or taken for the whole, slow answers would stay unseen.
         """
         size = size_class(uncached)
-        ratio = seconds / scale(uncached) / self.load.factor(in_flight)
+        ratio = seconds / scale(uncached) / self.load.shown_factor(in_flight)
         mean, count = self._trends[size].usual.beyond(ratio, now)
         self._trends[size].add(blend(mean, count, max(ratio, self.p95[size])), now)
 

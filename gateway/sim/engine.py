@@ -193,7 +193,7 @@ class Replayed:
 
     def _commit(self, command: signals.Commit, now: float) -> None:
         engine, one, ttft = self._engine, self._attempts[command.attempt], now - self._arrived
-        engine.router.began(one.tried)
+        engine.router.began(one.tried, now)
         engine.tally.answered(ttft)
         if engine.log is not None:
             engine.log.answered(self._number, one.host.id, ttft)

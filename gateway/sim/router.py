@@ -34,9 +34,9 @@ class Router:
         """An attempt goes out."""
         self.fleet.sent(tried, now)
 
-    def began(self, tried: Try) -> None:
+    def began(self, tried: Try, now: float) -> None:
         """An attempt's first token came."""
-        self.fleet.began(tried)
+        self.fleet.began(tried, now)
 
     def ended(self, tried: Try, book: Book, heard: Heard, now: float) -> None:
         """An attempt is booked."""
