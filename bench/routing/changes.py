@@ -10,10 +10,10 @@ over half of it. Hosts never fail, and their caches live an hour.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from math import inf, isnan
+from math import inf, isnan, nan
 from typing import NamedTuple
 
-from bench.routing.bench import Bench, calm
+from bench.routing.bench import CAP, Bench, calm
 from bench.routing.experiment import Experiment
 from bench.routing.table import heads, row
 from gateway.sim.changes import Change
@@ -28,7 +28,7 @@ STOPPED_FOR = 1200.0
 SILENT_FOR = 600.0
 DEARER, DEARER_FOR = 3.0, 600.0
 NEWCOMER = Wait(0.6, 0.9, 2.0)  # of typical prompts; short ones take .3 s
-LOAD, CROWDED = Load(free=8, per=16.0), 3.5  # how much faster than recorded
+LOAD = Load(free=8, per=16.0)
 TTL = 3600.0
 Values = dict[str, float | None]
 
@@ -37,7 +37,7 @@ class Case(NamedTuple):
     """`run(policy, seed)` gives figures by name; None where what is waited for never happens."""
 
     change: str
-    policies: Sequence[str]
+    policies: Sequence[Policy]
     run: Callable[[Policy, int], Values]
 
 
@@ -46,23 +46,25 @@ def changes(bench: Bench) -> Iterator[str]:
     yield from heads(["what changes", "policy", "figure", "value"])
     for change, policies, run in _cases(bench):
         for policy in policies:
-            found = [run(bench.shipped[policy], seed) for seed in range(bench.steady_seeds)]
+            found = [run(policy, seed) for seed in range(bench.steady_seeds)]
             for name in found[0]:
-                yield row([change, policy, name, _shown([one[name] for one in found])])
+                yield row([change, policy.name, name, _shown([one[name] for one in found])])
 
 
 def _cases(bench: Bench) -> list[Case]:
     hosts = calm(bench.hosts, TTL)
     short, conversation = Experiment(bench.short, hosts), Experiment(bench.rows, hosts)
-    loaded = Experiment(bench.rows, [replace(host, load=LOAD) for host in hosts], CROWDED)
+    loaded = Experiment(bench.short, [replace(host, load=LOAD) for host in hosts])
+    balanced, nitro, floor = (bench.shipped[name] for name in ("balanced", "nitro", "floor"))
+    capped = replace(floor, name=f"floor, cap {CAP:.0%}", cap=replace(floor.cap, share=CAP))
     return [
-        Case("TTFT x3 for 500 s", ["nitro"], lambda policy, seed: _slower(short, 3.0, policy, seed)),
-        Case("TTFT x2 for 500 s", ["nitro"], lambda policy, seed: _slower(short, 2.0, policy, seed)),
-        Case("no cache hits for 20 min", ["floor"], lambda policy, seed: _uncached(conversation, policy, seed)),
-        Case("a newcomer", ["balanced", "nitro"], lambda policy, seed: _newcomer(bench, hosts, policy, seed)),
-        Case("all slow with load", ["nitro"], lambda policy, seed: _crowded(loaded, policy, seed)),
-        Case("silent for 10 min", ["floor"], lambda policy, seed: _silent(short, policy, seed)),
-        Case("price x3", ["floor"], lambda policy, seed: _dearer(conversation, policy, seed)),
+        Case("TTFT x3 for 500 s", [nitro], lambda policy, seed: _slower(short, 3.0, policy, seed)),
+        Case("TTFT x2 for 500 s", [nitro], lambda policy, seed: _slower(short, 2.0, policy, seed)),
+        Case("no cache hits for 20 min", [floor, capped], lambda policy, seed: _uncached(conversation, policy, seed)),
+        Case("a newcomer", [balanced, nitro], lambda policy, seed: _newcomer(bench, hosts, policy, seed)),
+        Case("all slow with load", [nitro], lambda policy, seed: _crowded(loaded, policy, seed)),
+        Case("silent for 10 min", [floor], lambda policy, seed: _silent(short, policy, seed)),
+        Case("price x3", [floor], lambda policy, seed: _dearer(conversation, policy, seed)),
     ]
 
 
@@ -71,9 +73,10 @@ def _slower(world: Experiment, factor: float, policy: Policy, seed: int) -> Valu
     host, end = _busiest(calm_log), START + SLOW_FOR
     log = world.log(seed, policy, Change(host, START, end, ttft=factor))
     usual = log.share(host, USUAL, START)
+    left = log.until_below(host, usual / 5, START, end)
     return {
-        "seconds until it has left": log.until_below(host, usual / 5, START),
-        "seconds after recovery until it is back": log.until_above(host, usual / 2, end),
+        "seconds until it has left": left,
+        "seconds after recovery until it is back": nan if left is None else log.until_above(host, usual / 2, end),
         "TTFT p50 meanwhile, s": log.quantile(0.5, START, end),
         "TTFT p99 from 5 min after recovery, s": log.quantile(0.99, end + SETTLED, inf),
         "the same without the change, s": calm_log.quantile(0.99, end + SETTLED, inf),
@@ -81,15 +84,17 @@ def _slower(world: Experiment, factor: float, policy: Policy, seed: int) -> Valu
 
 
 def _uncached(world: Experiment, policy: Policy, seed: int) -> Values:
-    host, end = _busiest(world.log(seed, policy)), START + STOPPED_FOR
+    calm_log = world.log(seed, policy)
+    host, end = _busiest(calm_log), START + STOPPED_FOR
     change = Change(host, START, end, hit_efficiency=0.0)
     log, knows = world.log(seed, policy, change), world.log(seed, policy, change, knowing=True)
     return {
+        "$/1M meanwhile": log.price(START, end),
+        "the same without the change": calm_log.price(START, end),
         "dollars above perfect knowledge, %": _above(log, knows, START, end),
         "the same in 20 min afterwards, %": _above(log, knows, end, end + STOPPED_FOR),
-        "share of requests 20 min afterwards, of the usual one": _over(
-            log.share(host, end + STOPPED_FOR - 60, end + STOPPED_FOR), log.share(host, USUAL, START)
-        ),
+        "usual share of requests, %": 100 * log.share(host, USUAL, START),
+        "the same 20 min afterwards, %": 100 * log.share(host, end + STOPPED_FOR - 60, end + STOPPED_FOR),
     }
 
 

@@ -31,11 +31,11 @@ class Knowing(Router):
 
 
 class Experiment:
-    """`time_scale` times as fast as recorded."""
+    """Replays from cold, each with the arrivals and the luck of its seed."""
 
-    def __init__(self, rows: Sequence[TraceRow], hosts: Sequence[SimHost], time_scale: float = 1.0) -> None:
+    def __init__(self, rows: Sequence[TraceRow], hosts: Sequence[SimHost]) -> None:
         self.hosts = hosts
-        self._setup = Setup(rows, hosts, time_scale=time_scale)
+        self._setup = Setup(rows, hosts)
         self._requests = requests(rows, MODEL)
 
     def log(self, seed: int, subject: Policy | str, *changes: Change, knowing: bool = False) -> Log:

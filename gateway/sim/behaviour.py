@@ -71,7 +71,7 @@ class Behaviour:
         self._caches = {host.id: BlockCache(host.cache_ttl) for host in hosts}
         self._outages = {host.id: _outages(host, seed, span, days) for host in hosts}
         self._phases = {host.id: Phases(host, changes) for host in hosts}
-        self._in_flight = dict.fromkeys(self.hosts, 0)
+        self.in_flight = dict.fromkeys(self.hosts, 0)
 
     def phase(self, name: str, now: float) -> Phase:
         """A host as it is at this time."""
@@ -84,7 +84,7 @@ class Behaviour:
 
     def ask(self, name: str, number: int, row: TraceRow, now: float) -> Course:
         """A host is asked request `number`. What it reads of the prompt is cached from here on."""
-        self._in_flight[name] += 1
+        self.in_flight[name] += 1
         (host, silent, _), rng = self.phase(name, now), self._rng
         if silent:
             return _SILENT
@@ -96,7 +96,7 @@ class Behaviour:
         cache = self._caches[name]
         cached = cache.cached(row.prefix_hashes, row.input_tokens, now) if hit < host.hit_efficiency else 0
         cache.read(row.prefix_hashes, now)
-        slower = host.load.factor(self._in_flight[name]) if host.load else 1.0
+        slower = host.load.factor(self.in_flight[name]) if host.load else 1.0
         speed = draw_speed(rng, host) / slower
         first = draw_ttft(rng, host, row.input_tokens - cached) * slower
         output = row.output_tokens
@@ -107,7 +107,7 @@ class Behaviour:
 
     def over(self, name: str) -> None:
         """An attempt at this host ended, or was cancelled."""
-        self._in_flight[name] -= 1
+        self.in_flight[name] -= 1
 
     def _in_outage(self, name: str, now: float, roll: float) -> Course | None:
         for outage in self._outages[name]:

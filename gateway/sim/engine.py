@@ -213,7 +213,8 @@ class Replayed:
         lost = bool(command.hedge) and command.hedge != "won"
         usd = self._engine.tally.attempted(one.host, usage, self._hour, good, lost) / PICO
         if good:
-            self._engine.tally.compared(one.tried.parts, usd, elapsed)
+            parts = one.tried.parts
+            self._engine.tally.compared((parts.usd, parts.seconds), (usd, elapsed))
         if self._engine.log is not None:
             self._engine.log.booked(self._number, usd, elapsed, usage, good)
         self._core.paid(command, usd)

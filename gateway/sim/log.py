@@ -9,8 +9,9 @@ ttft       1.2   0.8   nan   1.0            nan: no first token came
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from math import ceil, nan
+from math import ceil, inf, nan
 
+from gateway.sim.tally import PER
 from gateway.types import Usage
 
 WINDOW_REQUESTS, WINDOW_SECONDS = 30, 20.0  # a share is taken over at least so many requests and seconds
@@ -89,28 +90,33 @@ class Log:
         """Dollars."""
         return sum(self.usd[one] for one in self.within(start, end))
 
+    def price(self, start: float, end: float) -> float:
+        """Dollars per 1M tokens of whole answers; nan where there are none."""
+        tokens = sum(self.tokens[one] for one in self.within(start, end))
+        return self.spent(start, end) / tokens * PER if tokens else nan
+
     def waited(self, seconds: float, start: float, end: float) -> int:
         """Requests that had no first token after so many seconds."""
         return sum(not self.ttft[one] <= seconds for one in self.within(start, end))
 
     # since when
 
-    def until_below(self, host: str, share: float, start: float) -> float | None:
-        """Seconds from `start` until the host gets less than this share of requests; None where that never happens."""
-        return self._until(host, start, lambda found: found < share)
+    def until_below(self, host: str, share: float, start: float, end: float = inf) -> float | None:
+        """Seconds from `start` until the host gets less than this share of requests; None where not before `end`."""
+        return self._until(host, start, end, lambda found: found < share)
 
-    def until_above(self, host: str, share: float, start: float) -> float | None:
+    def until_above(self, host: str, share: float, start: float, end: float = inf) -> float | None:
         """Seconds from `start` until it gets more."""
-        return self._until(host, start, lambda found: found > share)
+        return self._until(host, start, end, lambda found: found > share)
 
-    def _until(self, host: str, start: float, holds: Callable[[float], bool]) -> float | None:
+    def _until(self, host: str, start: float, end: float, holds: Callable[[float], bool]) -> float | None:
         """When the first window begins whose share is as wanted: the later of so many requests and so many seconds."""
-        place, arrived, count = self.hosts.index(host), self.arrived, len(self.arrived)
-        for first in range(bisect_left(arrived, start), count):
-            end = max(first + WINDOW_REQUESTS, bisect_left(arrived, arrived[first] + WINDOW_SECONDS))
-            if end > count:
+        place, arrived = self.hosts.index(host), self.arrived
+        for first in self.within(start, end):
+            last = max(first + WINDOW_REQUESTS, bisect_left(arrived, arrived[first] + WINDOW_SECONDS))
+            if last > len(arrived):
                 return None
-            if holds(self._share(place, range(first, end))):
+            if holds(self._share(place, range(first, last))):
                 return arrived[first] - start
         return None
 

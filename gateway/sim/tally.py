@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from gateway.route.cost import Parts
 from gateway.sim.fleet import SimHost
 from gateway.types import PICO, Usage
 from gateway.upstream.usage import cost
@@ -72,12 +71,12 @@ class Tally:
             self._completion += usage.completion
         return spent
 
-    def compared(self, parts: Parts, usd: float, seconds: float) -> None:
-        """What an attempt that ended well was expected to take, beside what it took."""
-        self._expected_usd += parts.usd
-        self._usd += usd
-        self._expected_seconds += parts.seconds
-        self._seconds += seconds
+    def compared(self, expected: tuple[float, float], actual: tuple[float, float]) -> None:
+        """Dollars and seconds that an attempt was expected to take, which then ended well, and that it took."""
+        self._expected_usd += expected[0]
+        self._usd += actual[0]
+        self._expected_seconds += expected[1]
+        self._seconds += actual[1]
 
     def figures(self) -> Figures:
         begun = len(self._waits)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gateway.sim.behaviour import Behaviour, Course
 from gateway.sim.blocks import BLOCK
 from gateway.sim.demofleet import FLEET
-from gateway.sim.fleet import Incidents, Rates
+from gateway.sim.fleet import Incidents, Load, Rates
 from gateway.types import Usage
 from tests.sim.world import PROMPT, host, row
 
@@ -92,3 +92,21 @@ def test_a_course_runs_forward_and_never_bills_more_than_was_asked(number: int, 
 
 def test_the_prompt_is_of_typical_size() -> None:
     assert world(host("a", ttft=1.5)).ask("a", 0, row(0.0, tokens=PROMPT), 0.0).first == pytest.approx(1.5)
+
+
+class TestLoad:
+    LOADED = host("a", ttft=1.0, load=Load(free=2, per=4.0))
+
+    def test_a_host_slows_down_with_what_it_has_in_flight(self) -> None:
+        behaviour = world(self.LOADED)
+        courses = [behaviour.ask("a", number, ROW, 0.0) for number in range(6)]
+        assert [course.first for course in courses[:2]] == pytest.approx([1.0, 1.0 - 3 * BLOCK / 8_000])
+        assert courses[5].first / courses[1].first == pytest.approx(1 + (6 - 2) / 4)
+        assert (courses[0].speed or 0) / (courses[5].speed or 1) == pytest.approx(2.0)
+
+    def test_what_is_over_takes_nothing(self) -> None:
+        behaviour = world(self.LOADED)
+        for number in range(6):
+            behaviour.ask("a", number, row(0.0), 0.0)
+            behaviour.over("a")
+        assert behaviour.ask("a", 9, row(0.0), 0.0).first == pytest.approx(1.0)

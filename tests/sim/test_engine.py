@@ -1,9 +1,12 @@
 from dataclasses import replace
+from math import inf
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.sim.behaviour import REFUSED_AFTER
+from gateway.sim.changes import Change
 from gateway.sim.demofleet import FLEET
 from gateway.sim.engine import requests
 from gateway.sim.fleet import Incidents, Rates
@@ -88,6 +91,54 @@ def test_a_late_first_token_is_hedged_and_the_loser_is_paid() -> None:
     assert figures.hedge_spend == pytest.approx(lost / (lost + won + 20 * 0.1 * (PROMPT + 100)))
 
 
+def test_a_log_says_where_a_request_went_and_what_came_of_it() -> None:
+    """The first host errs, the second one answers."""
+    hosts = [host("a", price=Price(0.1, 0.1), rates=ERRORS), host("b", ttft=2.0)]
+    log = replay([row(3.0)], hosts).log
+    assert log is not None
+    assert (log.arrived[0], log.sent_to[0], log.answered_by[0]) == (3.0, 0, 1)
+    assert log.ttft[0] == pytest.approx(REFUSED_AFTER + 2.0)
+    assert log.usd[0] == log.actual_usd[0] == pytest.approx((0.2 * PROMPT + 0.4 * 100) / PAID)
+    assert log.actual_seconds[0] == pytest.approx(2.0 + 100 / 50)
+    assert log.tokens[0] == PROMPT + 100
+    assert log.predicted_usd[0] > 0.1 * PROMPT / PAID  # of the first attempt
+
+
+def test_expected_dollars_are_compared_with_the_bill() -> None:
+    figures = replay([row(10.0 * t) for t in range(400)], [host("a")]).tally.figures()
+    assert figures.predicted_usd_bias == pytest.approx(1.0, abs=0.05)
+    assert figures.predicted_seconds_bias is not None
+
+
+def test_a_newcomer_gets_nothing_before_it_joins() -> None:
+    hosts = [host("a"), host("new", price=Price(0.1, 0.1))]
+    engine = replay([row(10.0 * t) for t in range(100)], hosts, changes=[Change("new", 0.0, 500.0, absent=True)])
+    assert engine.log is not None
+    assert engine.log.share("new", 0.0, 500.0) == 0.0
+    assert engine.log.share("new", 500.0, inf) > 0.9
+    assert engine.router.fleet.states["new"].endpoint.price == Price(0.1, 0.1)
+
+
+def test_a_price_changes_on_the_bill_and_in_the_configuration() -> None:
+    """The cheapest host gets dearer than the other: what was sent before costs the old price, and traffic leaves."""
+    hosts = [host("a", price=Price(0.1, 0.1)), host("b")]
+    engine = replay([row(10.0 * t) for t in range(100)], hosts, changes=[Change("a", 495.0, price=Price(1.0, 1.0))])
+    log, tokens = engine.log, PROMPT + 100
+    assert log is not None
+    assert (log.share("a", 0.0, 495.0), log.share("a", 495.0, inf)) == (1.0, 0.0)
+    assert log.spent(0.0, 495.0) == pytest.approx(50 * 0.1 * tokens / PAID)
+    assert engine.router.fleet.states["a"].endpoint.price == Price(1.0, 1.0)
+
+
+def test_a_host_that_falls_silent_is_given_up_at_its_clock() -> None:
+    policy = replace(CHEAPEST, timeouts=Timeouts(first_token=3.0, first_token_per_10k=0.0))
+    hosts = [host("a", price=Price(0.1, 0.1)), host("b")]
+    log = replay([row(0.0), row(50.0)], hosts, policy, changes=[Change("a", 40.0, 60.0, silent=True)]).log
+    assert log is not None
+    assert list(log.ttft) == pytest.approx([1.0, 3.0 + 1.0])
+    assert log.waited(2.0, 0.0, inf) == 1
+
+
 def test_progress_ends_with_everything_done() -> None:
     rows = [row(0.1 * t) for t in range(1_200)]
     engine = replay(rows, [host("a")])
@@ -108,7 +159,9 @@ def test_every_exchange_ends_once_and_a_seed_repeats_itself(
     asked: list[tuple[float, int, int]], seed: int, policy: Policy
 ) -> None:
     rows = [row(t, 1, 1 + name, tokens=tokens) for t, name, tokens in sorted(asked)]
-    tally = replay(rows, SICK, policy, seed).tally
+    engine = replay(rows, SICK, policy, seed)
+    tally = engine.tally
+    assert set(engine.behaviour.in_flight.values()) == {0}
     assert tally.completed + tally.broken + tally.given_up == len(rows)
     assert sum(tally.shares().values()) == pytest.approx(1.0) or not tally.completed
     assert replay(rows, SICK, policy, seed).tally.figures() == tally.figures()

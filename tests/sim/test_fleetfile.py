@@ -5,7 +5,7 @@ import pytest
 from gateway.errors import ConfigError
 from gateway.sim.fleet import CUT_SHARE, Incidents, Spread, Wait
 from gateway.sim.fleetfile import RATE_LIMITED, endpoint, read_fleet, shipped
-from gateway.types import Price
+from gateway.types import Price, Priors
 
 ONE = """
 hosts:
@@ -38,6 +38,18 @@ def test_a_host_as_written(tmp_path: Path) -> None:
 def test_what_is_left_out_is_usual(tmp_path: Path) -> None:
     (host,) = read_fleet(written(tmp_path, ONE))
     assert (host.rates.rate_limited, host.hit_efficiency, host.incidents) == (RATE_LIMITED, 1.0, None)
+
+
+def test_a_host_may_slow_down_with_load(tmp_path: Path) -> None:
+    (host,) = read_fleet(written(tmp_path, ONE + "    load: {free: 8, per: 16}\n"))
+    assert host.load is not None
+    assert [host.load.factor(count) for count in (1, 8, 16)] == [1.0, 1.0, 1.5]
+
+
+def test_figures_that_are_not_published_are_not_told(tmp_path: Path) -> None:
+    (host,) = read_fleet(written(tmp_path, ONE + "    published: false\n"))
+    assert endpoint(host).priors == Priors()
+    assert endpoint(host).price == host.price
 
 
 def test_the_gateway_is_told_what_a_catalogue_says(tmp_path: Path) -> None:

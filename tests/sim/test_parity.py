@@ -3,11 +3,14 @@
     rows ──> Engine ── Router ── Behaviour                     virtual time
          └─> Proxy ── transport ══ HTTP ══ hosts ── Behaviour  a clock that stands at each row's time
 
-Hosts answer in no time at all in both, so that the times on which decisions rest agree.
+Hosts answer in no time at all in both, so that the times on which decisions rest agree. In the middle of the workload
+one host stops giving cache hits, one recovers, and one gets dearer.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -17,6 +20,7 @@ import pytest
 
 from gateway.route.fleet import Fleet, Try
 from gateway.sim.behaviour import Behaviour, Course
+from gateway.sim.changes import Change, reconfigured
 from gateway.sim.engine import Engine, requests
 from gateway.sim.fleet import Rates, SimHost, Spread, Wait
 from gateway.sim.router import Router
@@ -71,8 +75,16 @@ def workload() -> list[TraceRow]:
     return spread(read_trace(limit=ROWS), SEED)
 
 
+MIDDLE = workload()[ROWS // 2].t - 1e-6
+CHANGES = [
+    Change("a", MIDDLE, hit_efficiency=0.0),
+    Change("c", MIDDLE, price=Price(0.5, 0.8, 0.3)),
+    Change("d", MIDDLE, errors=0.0),
+]
+
+
 def behaviour() -> Behaviour:
-    return Instant(HOSTS, SEED, 0.0, 0.0)
+    return Instant(HOSTS, SEED, 0.0, 0.0, CHANGES)
 
 
 def simulated(policy: Policy, rows: Sequence[TraceRow]) -> tuple[list[tuple[str, str]], Engine]:
@@ -108,6 +120,7 @@ class Live:
             number = int(received.json()["user"])
             row = self.rows[number]
             course = self.behaviour.ask(name, number, row, row.t)
+            self.behaviour.over(name)
             if course.failure is not None:
                 await answers(503, {"error": {"message": "overloaded"}})(received, out)
                 return
@@ -121,11 +134,19 @@ class Live:
         self.world.proxy.fleets = {MODEL: Fleet(endpoints)}
         addresses = {one.id: Address(one, None) for one in endpoints}
         self.world.proxy.hosts = Hosts(addresses, self.world.transport)
+        reloads = deque(reconfigured(CHANGES))
         for request, row in zip(requests(self.rows, MODEL), self.rows, strict=True):
             self.now = row.t
+            while reloads and reloads[0] <= row.t:
+                self.reload(endpoints, reloads.popleft())
             await self.ask(request)
         self.world.transport.close()
         return self.world.rows()
+
+    def reload(self, endpoints: Sequence[Endpoint], now: float) -> None:
+        """The configuration takes the prices of this moment."""
+        prices = {one.id: self.behaviour.phase(one.id, now).host.price for one in endpoints}
+        self.world.proxy.fleets[MODEL].configure(replace(one, price=prices[one.id]) for one in endpoints)
 
     async def ask(self, request: Request) -> None:
         said = [{"role": "user", "content": "Hi"}]

@@ -39,3 +39,11 @@ def test_quantiles_are_of_what_clients_waited() -> None:
     figures = tally.figures()
     assert (figures.ttft_p50, figures.ttft_p95, figures.ttft_p99) == (5.0, 9.5, 9.9)
     assert (figures.success, figures.cut_later, figures.hedges) == (0.5, 0.05, 0.1)
+
+
+def test_predictions_are_compared_with_what_came() -> None:
+    tally = Tally(HOSTS)
+    tally.compared((1.0, 5.0), (0.5, 4.0))
+    tally.compared((2.0, 4.0), (1.5, 8.0))
+    figures = tally.figures()
+    assert (figures.predicted_usd_bias, figures.predicted_seconds_bias) == (1.5, 0.75)

@@ -5,10 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.sim.behaviour import Behaviour
+from gateway.sim.changes import Change
 from gateway.sim.demofleet import FLEET
 from gateway.sim.engine import Engine, requests
 from gateway.sim.fleet import TYPICAL_UNCACHED, Rates, SimHost, Spread, Wait
 from gateway.sim.fleetfile import endpoint
+from gateway.sim.log import Log
 from gateway.sim.router import Router
 from gateway.sim.workload import TraceRow
 from gateway.types import Dialect, Pick, Policy, Price, Score
@@ -41,10 +43,17 @@ def row(t: float, *hashes: int, tokens: int = PROMPT, output: int = 100) -> Trac
 
 
 def replay(
-    rows: Sequence[TraceRow], hosts: Sequence[SimHost], policy: Policy = CHEAPEST, seed: int = 0, days: float = 1.0
+    rows: Sequence[TraceRow],
+    hosts: Sequence[SimHost],
+    policy: Policy = CHEAPEST,
+    seed: int = 0,
+    days: float = 1.0,
+    changes: Sequence[Change] = (),
 ) -> Engine:
-    """The engine after its run: `engine.tally` has what came of it."""
-    behaviour = Behaviour(hosts, seed, rows[-1].t, days)
-    engine = Engine(rows, requests(rows, "m"), Router(policy.name, policy, list(map(endpoint, hosts)), seed), behaviour)
+    """The engine after its run: `engine.tally` and `engine.log` have what came of it."""
+    behaviour = Behaviour(hosts, seed, rows[-1].t, days, changes)
+    router = Router(policy.name, policy, list(map(endpoint, hosts)), seed)
+    log = Log(len(rows), [one.id for one in hosts])
+    engine = Engine(rows, requests(rows, "m"), router, behaviour, log)
     engine.run()
     return engine
