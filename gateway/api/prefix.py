@@ -1,7 +1,11 @@
-"""A prompt as a chain of hashes, one for each message border and each 16 KB of a long message; or its session's hash.
+"""A prompt as a chain of hashes, one for each message border and each 2 KB of a long message; or its session's hash.
 
-Hosts cache prompts from their first token on, so each hash covers everything before it: tools first, because the
-model's template renders them in front, then whether it thinks, then the messages.
+    tools      system    user                         assistant
+    |--------| |-------| |----|----|----|----|----|-| |----|--|        a border wherever a piece ends
+
+Hosts cache prompts from their first token on, in blocks of 64 tokens or more, so each hash covers everything before
+it: whether the model thinks, then the tools, because most templates render them in front, then the messages. Pieces are
+counted from the beginning of their message, so that a prompt that continues another has all its borders.
 """
 
 from functools import lru_cache
@@ -13,22 +17,21 @@ from xxhash import xxh3_64_intdigest
 
 from gateway.types import Policy
 
-PIECE = 16 * 1024  # bytes
-LONGEST_CHAIN = 512  # hashes kept of one prompt
+PIECE = 2 * 1024  # bytes
+LONGEST_CHAIN = 4_096  # hashes kept of one prompt: two million tokens in one message
 AROUND = 8  # bytes that the template's marks around a message count for
 Chain = tuple[tuple[int, int], ...]  # (hash, estimated tokens up to there), shortest first
 _PLAIN = 2  # fields of a message that has a role and a content only
 
 
 class Prompt(NamedTuple):
-    """What the model reads: the tools as JSON (empty without any), and each message as (role, text).
+    """What the model reads, as (role, text): the tools as JSON under the role `tools`, if any, then each message.
 
     The texts are UTF-8, whichever way the client wrote it; `size` is in bytes, `opening` the part of it up to the end
     of the first user message.
     """
 
-    tools: bytes
-    messages: list[tuple[str, bytes]]
+    parts: list[tuple[str, bytes]]
     size: int
     opening: int
 
@@ -36,24 +39,27 @@ class Prompt(NamedTuple):
 def read_prompt(body: dict[str, Any]) -> Prompt:
     """The prompt of a request whose `messages` are objects with a role."""
     tools = body.get("tools")
-    rendered = orjson.dumps(tools) if tools else b""
-    messages = [(message["role"], _text(message)) for message in body["messages"]]
-    size = len(rendered) + sum([len(text) for _, text in messages]) + AROUND * len(messages)
-    return Prompt(rendered, messages, size, len(rendered) + _opening(messages))
+    parts = [("tools", orjson.dumps(tools))] if tools else []
+    parts += [(message["role"], _text(message)) for message in body["messages"]]
+    size = sum([len(text) for _, text in parts]) + AROUND * len(parts)
+    return Prompt(parts, size, _opening(parts))
 
 
 def prefix_chain(prompt: Prompt, thinking: bool, bytes_per_token: float) -> Chain:
     """A cumulative hash for each border."""
     chain: list[tuple[int, int]] = []
-    digest = xxh3_64_intdigest(prompt.tools, thinking)
-    size = len(prompt.tools)
-    for role, text in prompt.messages:
+    digest = xxh3_64_intdigest(b"", thinking)
+    size = 0
+    for role, text in prompt.parts:
         digest ^= _of_role(role)
-        size += AROUND
-        for piece in (text,) if len(text) <= PIECE else _pieces(text):
-            digest = xxh3_64_intdigest(piece, digest)  # seeded with all that came before
-            size += len(piece)
-            chain.append((digest, ceil(size / bytes_per_token)))
+        start, size = size + AROUND, size + AROUND + len(text)
+        if len(text) > PIECE:
+            for end in range(PIECE, min(len(text), PIECE * LONGEST_CHAIN), PIECE):
+                digest = xxh3_64_intdigest(text[end - PIECE : end], digest)  # seeded with all that came before
+                chain.append((digest, ceil((start + end) / bytes_per_token)))
+            text = text[end:]  # the rest of it, at most a piece
+        digest = xxh3_64_intdigest(text, digest)
+        chain.append((digest, ceil(size / bytes_per_token)))
         if len(chain) >= LONGEST_CHAIN:
             break
     return tuple(chain[:LONGEST_CHAIN])
@@ -62,7 +68,7 @@ def prefix_chain(prompt: Prompt, thinking: bool, bytes_per_token: float) -> Chai
 def session_chain(prompt: Prompt, tenant: str, session: str, bytes_per_token: float) -> Chain:
     """One hash, the session's, for all but the last message: what its earlier turns have probably sent."""
     digest = xxh3_64_intdigest(session.encode(errors="replace"), xxh3_64_intdigest(tenant.encode()))
-    earlier = prompt.size - AROUND - len(prompt.messages[-1][1])
+    earlier = prompt.size - AROUND - len(prompt.parts[-1][1])
     return ((digest, ceil(earlier / bytes_per_token)),)
 
 
@@ -82,10 +88,10 @@ def message_size(message: dict[str, Any]) -> int:
     return len(_text(message)) + AROUND
 
 
-def _opening(messages: list[tuple[str, bytes]]) -> int:
+def _opening(parts: list[tuple[str, bytes]]) -> int:
     """Bytes up to the end of the first user message; of all messages where there is none."""
     size = 0
-    for role, text in messages:
+    for role, text in parts:
         size += AROUND + len(text)
         if role == "user":
             break
@@ -103,8 +109,3 @@ def _text(message: dict[str, Any]) -> bytes:
     if type(content) is not str or len(message) != _PLAIN:
         return orjson.dumps(message)
     return content.encode()
-
-
-def _pieces(text: bytes) -> list[memoryview]:
-    view = memoryview(text)
-    return [view[start : start + PIECE] for start in range(0, len(view), PIECE)]

@@ -26,6 +26,7 @@ SAMPLE = Path(__file__).parent / "data" / "mooncake_sample.jsonl.gz"
 TICK = 3.0  # seconds: the trace's clock stands still within a tick
 LONGEST_LINE = 64 * 1024
 MOST_ROWS = 20_000
+NAMES = 2**64  # there are so many prefix hashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ def _row(line: bytes, place: str) -> TraceRow:
     try:
         row = orjson.loads(line)
         hashes = tuple(int(name) for name in row["prefix_hashes"])
+        if not all(0 <= name < NAMES for name in hashes):
+            raise ValueError("prefix_hashes are whole numbers from 0 to 2^64 - 1")
         return TraceRow(float(row["t"]), int(row["input_tokens"]), int(row["output_tokens"]), hashes)
     except (ValueError, KeyError, TypeError) as problem:
         raise ConfigError(

@@ -3,13 +3,15 @@
     Fleet.sent ──> notes ──one entry──> gw:prefixes ──> what others sent ──> Fleet.prefixes
                                         stream
 
-An entry holds how long ago each prompt was sent; its id says when the store took it.
+An entry holds how long ago each prompt was sent; its id says when the store took it. A prompt takes 8 bytes a hash: one
+of 80,000 tokens has 160, so 1.3 KB, and costs each reader 10 us.
 """
 
 import asyncio
 import struct
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from itertools import repeat
 
 import msgspec
 
@@ -105,13 +107,13 @@ class Prefixes:
             fleet, since = self._fleets.get(sent.model), age + sent.age
             if fleet is None or len(sent.hashes) % 8 or not 0 <= since < fleet.ttls.get(sent.endpoint, 0.0):
                 continue
-            prefix = [(digest, 0) for (digest,) in struct.iter_unpack("<Q", sent.hashes)]
-            fleet.prefixes.sent(prefix, sent.endpoint, now - since)
+            digests = struct.unpack(f"<{len(sent.hashes) // 8}Q", sent.hashes)
+            fleet.prefixes.sent(list(zip(digests, repeat(0))), sent.endpoint, now - since)
 
 
 def _told(model: str, note: Note, now: float) -> Sent:
     prefix, endpoint, at = note
-    hashes = struct.pack(f"<{len(prefix)}Q", *(digest for digest, _ in prefix))
+    hashes = struct.pack(f"<{len(prefix)}Q", *[digest for digest, _ in prefix])
     return Sent(model, endpoint, now - at, hashes)
 
 

@@ -2,9 +2,9 @@
 
     {"t": 12.345, "input_tokens": 2290, "output_tokens": 316, "prefix_hashes": [61204..., 94751..., ...]}
 
-Times, lengths and prefixes, never text. The gateway knows a prompt as one hash for each message border; a trace has one
-name for each block of 512 tokens. A block is named after the first border at or behind its end, so that two requests
-share a block exactly when both have all of it in messages that they share:
+Times, lengths and prefixes, never text. The gateway knows a prompt as one hash for each message border and each 2 KB of
+a long message; a trace has one name for each block of 512 tokens. A block is named after the first border at or behind
+its end, so that two requests share a block exactly when both have all of it in pieces that they share:
 
     borders      a(300)      b(1100)           c(1500)
     blocks      |-- 512: b --|-- 1024: b --|-- 1500: c --|
@@ -34,7 +34,7 @@ from gateway.types import Recording, Request, Row
 BLOCK = 512  # tokens
 NAME_BYTES = 7  # of a block's name: it stays within 64 bits
 EVERY = 1.0  # seconds
-MOST_WAITING = 10_000  # requests that a disk may be behind
+MOST_WAITING = 200_000  # requests and their hashes that a disk may be behind, about 150 bytes each
 
 _log = logging.getLogger(__name__)
 _Prefix = Sequence[tuple[int, int]]
@@ -71,13 +71,15 @@ class Recorder:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
         self._waiting: list[_Note] = []
+        self._size = 0  # of what waits, in requests and hashes
         self.lost = 0
 
     def answered(self, request: Request, row: Row) -> None:
         """A host has answered a request; `row` closes the exchange."""
-        if len(self._waiting) >= MOST_WAITING:
+        if self._size >= MOST_WAITING:
             self._lose(1, "the disk is too slow")
             return
+        self._size += 1 + len(request.prefix)
         arrived = row.at + row.duration - row.client_duration - self._recording.began
         self._waiting.append((max(0.0, arrived), request.prompt_tokens, row.completion_tokens, request.prefix))
 
@@ -89,7 +91,7 @@ class Recorder:
 
     async def flush(self) -> None:
         """Writes what waits."""
-        batch, self._waiting = self._waiting, []
+        batch, self._waiting, self._size = self._waiting, [], 0
         if batch:
             await asyncio.to_thread(self._write, batch)
 

@@ -1,12 +1,17 @@
 """The prefix index finds what was sent within the TTL, along cumulative hashes only, and stays bounded."""
 
+import tracemalloc
+from itertools import count, product
+from math import inf
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.route.affinity import PrefixIndex
+from gateway.route.affinity import HASH_BYTES, STRETCH_BYTES, PrefixIndex
 
+Chain = tuple[tuple[int, int], ...]
 TTLS = {"a": 300.0, "b": 60.0}
 TURN = ((1, 100), (2, 200), (3, 300))
 
@@ -67,46 +72,109 @@ def test_an_endpoint_without_a_cache_or_out_of_use_never_matches() -> None:
     assert index.matches(TURN, {"none": 0.0}, 0.0) == {}
 
 
+def test_a_branch_matches_up_to_where_it_leaves_the_other() -> None:
+    index = PrefixIndex()
+    index.sent(TURN, "a", 0.0)
+    index.sent((TURN[0], (7, 250)), "b", 0.0)
+    assert index.matches(TURN, TTLS, 1.0) == {"a": 300, "b": 100}
+    assert index.matches((TURN[0], (7, 250), (8, 400)), TTLS, 1.0) == {"a": 100, "b": 250}
+
+
+def test_a_conversation_is_one_stretch_as_long_as_it_stays_at_its_endpoint() -> None:
+    index, chain = PrefixIndex(), tuple((number, 10 * number) for number in range(1, 200))
+    for turn in range(1, 100):
+        index.sent(chain[:turn], "a", float(turn))
+    assert len(index) == 1
+    for turn in range(100, 200):
+        index.sent(chain[:turn], "b", float(turn))
+    assert len(index) == 2
+    assert index.matches(chain, TTLS, 200.0) == {"a": 990, "b": 1_990}
+
+
+# --- how much it holds
+
+
 def test_what_is_sent_again_and_again_outlives_what_is_not() -> None:
-    index = PrefixIndex(limit=100)
-    index.sent(((-1, 1),), "a", 0.0)
+    index = PrefixIndex(limit=20 * STRETCH_BYTES)
+    index.sent(((1_000, 1),), "a", 0.0)
     for number in range(200):
-        index.sent(((-2, 1), (number, 2)), "a", 0.0)
-    assert index.matches(((-2, 1),), TTLS, 1.0) == {"a": 1}
-    assert index.matches(((-1, 1),), TTLS, 1.0) == {}
+        index.sent(((2_000, 1), (number, 2)), "a", 0.0)
+    assert index.matches(((2_000, 1),), TTLS, 1.0) == {"a": 1}
+    assert index.matches(((1_000, 1),), TTLS, 1.0) == {}
+    assert len(index) <= 20
 
 
-chains = st.lists(st.integers(0, 3), min_size=1, max_size=6).map(
-    lambda path: tuple((hash(tuple(path[: end + 1])), 10 * (end + 1)) for end in range(len(path)))
-)
-sends = st.lists(st.tuples(chains, st.sampled_from(["a", "b", "c"]), st.floats(0.0, 100.0)), max_size=60)
-
-
-@given(sends, chains)
-def test_it_finds_what_a_list_of_all_sends_would(history: list[Any], asked: tuple[tuple[int, int], ...]) -> None:
-    index, now = PrefixIndex(), 0.0
-    last: dict[tuple[int, str], float] = {}
-    for chain, endpoint, pause in history:
-        now += pause
-        index.sent(chain, endpoint, now)
-        last |= {(digest, endpoint): now for digest, _ in chain}
-    expected = {
-        endpoint: max(tokens for digest, tokens in asked if now - last.get((digest, endpoint), -1e9) < ttl)
-        for endpoint, ttl in TTLS.items()
-        if any(now - last.get((digest, endpoint), -1e9) < ttl for digest, _ in asked)
-    }
-    assert index.matches(asked, TTLS, now) == expected
-
-
-@given(sends, st.integers(2, 20))
-def test_it_never_holds_more_than_its_limit_and_keeps_the_last_half(history: list[Any], limit: int) -> None:
+@pytest.mark.parametrize("hashes", [1, 20, 300])
+def test_it_takes_no_more_memory_than_its_limit(hashes: int) -> None:
+    limit, numbers = 2**20, count(2**62)
     index = PrefixIndex(limit)
-    latest: dict[int, None] = {}
-    for chain, endpoint, _ in history:
-        index.sent(chain, endpoint, 0.0)
+    tracemalloc.start()
+    try:
+        most = 0
+        for _ in range(4 * limit // (STRETCH_BYTES + HASH_BYTES * hashes)):
+            index.sent([(next(numbers), 1) for _ in range(hashes)], "a", 0.0)
+            most = max(most, tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert 0.6 * limit < most < 1.1 * limit
+
+
+# --- against a plain list of all sends
+
+
+def _chain(path: list[int]) -> Chain:
+    return tuple((hash(tuple(path[: end + 1])) % 2**64, 10 * (end + 1)) for end in range(len(path)))
+
+
+chains = st.lists(st.integers(0, 2), min_size=1, max_size=8).map(_chain)
+sends = st.lists(
+    st.tuples(chains, st.sampled_from(["a", "b", "c"]), st.floats(0.0, 100.0), st.sampled_from([0.0, 0.0, 30.0, 90.0])),
+    max_size=60,
+)
+
+
+class Everything:
+    """Knows when each endpoint was sent each hash, and forgets nothing."""
+
+    def __init__(self) -> None:
+        self.last: dict[tuple[int, str], float] = {}
+
+    def sent(self, chain: Chain, endpoint: str, at: float) -> None:
         for digest, _ in chain:
-            latest.pop(digest, None)
-            latest[digest] = None
-        assert len(index) <= limit
-    for digest in list(latest)[-(limit // 2) :]:
-        assert index.matches(((digest, 1),), dict.fromkeys("abc", 1.0), 0.0)
+            self.last[digest, endpoint] = max(at, self.last.get((digest, endpoint), at))
+
+    def matches(self, asked: Chain, now: float) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for (digest, tokens), (endpoint, ttl) in product(asked, TTLS.items()):
+            if now - self.last.get((digest, endpoint), -inf) < ttl:
+                found[endpoint] = tokens
+        return found
+
+
+@given(sends, st.lists(chains, min_size=1, max_size=4))
+def test_it_finds_what_a_list_of_all_sends_would(history: list[Any], asked: list[Chain]) -> None:
+    """News of others come late: some of them are older than what is known."""
+    index, everything, now = PrefixIndex(), Everything(), 0.0
+    for chain, endpoint, pause, age in history:
+        now += pause
+        index.sent(chain, endpoint, now - age)
+        everything.sent(chain, endpoint, now - age)
+    for one in asked:
+        assert index.matches(one, TTLS, now) == everything.matches(one, now)
+
+
+@given(sends, st.integers(1, 20), chains)
+def test_it_keeps_the_last_half_and_invents_nothing(history: list[Any], stretches: int, asked: Chain) -> None:
+    limit = 2 * stretches * STRETCH_BYTES
+    index, everything = PrefixIndex(limit), Everything()
+    for chain, endpoint, _, _ in history:
+        index.sent(chain, endpoint, 0.0)
+        everything.sent(chain, endpoint, 0.0)
+    matched, known = index.matches(asked, TTLS, 0.0), everything.matches(asked, 0.0)
+    assert all(tokens <= known[endpoint] for endpoint, tokens in matched.items())
+    size = 0
+    for chain, endpoint, _, _ in reversed(history):
+        size += len(chain) * (STRETCH_BYTES + HASH_BYTES)  # at most
+        if size > limit // 2:
+            break
+        assert index.matches(chain, dict.fromkeys("abc", 1.0), 0.0)[endpoint] == chain[-1][1]

@@ -157,7 +157,7 @@ policies = st.builds(
     cap=st.sampled_from([Cap(), Cap(), Cap(0.1), Cap(0.4, 10.0)]),
 )
 prefixes = st.lists(st.integers(0, 1), max_size=4).map(
-    lambda path: tuple((hash(tuple(path[: end + 1])), 400 * (end + 1)) for end in range(len(path)))
+    lambda path: tuple((hash(tuple(path[: end + 1])) % 2**64, 400 * (end + 1)) for end in range(len(path)))
 )
 requests = st.builds(
     lambda tokens, most, prefix, needs, seed, stream: request(

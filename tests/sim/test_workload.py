@@ -62,7 +62,17 @@ def test_no_more_is_read_than_asked_for_and_never_more_than_the_bound(tmp_path: 
     assert len(read_trace(path, limit=10 * MOST_ROWS)) == MOST_ROWS
 
 
-@pytest.mark.parametrize("line", [b"{", b"[]", b'{"t": 0}', ROW.replace(b"[0]", b"[" + b"0," * 50_000 + b"0]")])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{",
+        b"[]",
+        b'{"t": 0}',
+        ROW.replace(b"[0]", b"[" + b"0," * 50_000 + b"0]"),
+        ROW.replace(b"[0]", b"[-1]"),
+        ROW.replace(b"[0]", b"[18446744073709551616]"),
+    ],
+)
 def test_a_line_that_is_no_row_is_named(tmp_path: Path, line: bytes) -> None:
     with pytest.raises(ConfigError, match=r"trace\.gz:2: not a trace row"):
         read_trace(write(tmp_path / "trace.gz", ROW, line))
