@@ -70,7 +70,8 @@ async def test_failures_are_told_too(engine: str, client: redis.Redis) -> None:
             fail(one.fleet, attempt(one.fleet, "a", now=one.now), "server", one.now)
         await one.share()
         await two.share()
-        assert two.figure("uptime_5m") == pytest.approx(0.0, abs=0.01)
+        assert two.figure("uptime_5m") == pytest.approx(one.figure("uptime_5m"), abs=0.01)
+        assert two.figure("uptime_1h") == pytest.approx(0.0, abs=0.01)
 
 
 async def test_nothing_is_counted_twice_however_often_it_is_told(engine: str, client: redis.Redis) -> None:
