@@ -67,6 +67,7 @@ class EndpointState:
         "_success",
         "_tools",
         "_ttft_all",
+        "_workers",
         "breaker",
         "concurrency",
         "confirm",
@@ -103,7 +104,7 @@ class EndpointState:
         self.speeds = Speeds()
         self.revision = 0
         self.in_flight = 0
-        self.elsewhere = 0.0
+        self.elsewhere = 0
         self.crowded = self.slowed = 1.0
         self.held_until = 0.0
         self._ramp = Ramp()
@@ -122,10 +123,9 @@ class EndpointState:
     def configure(self, endpoint: Endpoint, workers: int = 1) -> None:
         """Takes a (changed) configuration; what was measured stays."""
         self.endpoint = endpoint
-        self.rate_limit.publish(endpoint.limits, 1 / workers)
-        most = endpoint.limits.concurrency
-        self._most_at_once = inf if most is None else ceil(most / workers)
-        self.concurrency = min(self._most_at_once, self._ramp.window)
+        self.rate_limit.publish(endpoint.limits, workers)
+        self._workers = workers
+        self.shares(None, 0)
         self.ttl = endpoint.cache.ttl or (0.0 if endpoint.cache.automatic is False else DEFAULT_TTL)
         self.due = 0.0
         self.price = price = endpoint.price or _FREE
@@ -219,7 +219,7 @@ class EndpointState:
 
     def measured(self, now: float) -> Measured:
         """Its own samples, for other workers."""
-        return Measured([one.own(now) for one in self._sketches], [one.own(now) for one in self._rates], self.in_flight)
+        return Measured([one.own(now) for one in self._sketches], [one.own(now) for one in self._rates])
 
     def heard(self, others: Sequence[tuple[Measured, float]], now: float) -> None:
         """Takes what each other worker measured, and how many seconds ago, in place of what was heard before."""
@@ -227,9 +227,23 @@ class EndpointState:
             sketch.hear([(one.sketches[place], age) for one, age in others], now)
         for place, rate in enumerate(self._rates):
             rate.hear([(one.rates[place], age) for one, age in others], now)
-        self.elsewhere = sum(one.in_flight for one, _ in others)
-        self._crowd()
         self._learned(now)
+
+    def shares(self, elsewhere: int | None, others: int) -> None:
+        """So many other workers have so many requests in flight there; None where that is not known.
+
+        What is free of the host's limit is for all of them.
+        """
+        most, workers = self.endpoint.limits.concurrency, max(self._workers, others + 1)
+        self.elsewhere = elsewhere or 0
+        if most is None:
+            self._most_at_once = inf
+        elif elsewhere is None:
+            self._most_at_once = ceil(most / workers)
+        else:
+            self._most_at_once = self.in_flight + max(0, ceil((most - self.in_flight - elsewhere) / workers))
+        self.concurrency = min(self._most_at_once, self._ramp.window)
+        self._crowd()
 
     @property
     def _sketches(self) -> tuple[Sketch, ...]:

@@ -56,16 +56,16 @@ class Fleet:
 
     __slots__ = (
         "_judge_at",
-        "_lengths",
         "_rereads",
         "_shortlists",
-        "_tolls",
         "_workers",
         "explorers",
+        "lengths",
         "notes",
         "prefixes",
         "states",
         "tokens",
+        "tolls",
         "ttls",
     )
 
@@ -79,9 +79,9 @@ class Fleet:
         self.notes: deque[Note] | None = None  # for other workers, where somebody passes them on
         self._shortlists: dict[tuple[int, frozenset[str]], Shortlist] = {}
         kinds = [(thinking, tools) for thinking in (False, True) for tools in (False, True)]
-        self._lengths = {kind: Lengths() for kind in kinds}
+        self.lengths = {kind: Lengths() for kind in kinds}
         self._rereads = {kind: Rereads() for kind in kinds}
-        self._tolls = Tolls()
+        self.tolls = Tolls()
         self.explorers = Explorers()
         self.configure(endpoints)
 
@@ -105,10 +105,10 @@ class Fleet:
         """
         tools = "tools" in request.needs
         kind = request.thinking, tools
-        usual, longest = self._lengths[kind].expected(request.max_tokens, now)
+        usual, longest = self.lengths[kind].expected(request.max_tokens, now)
         counts = known is not None and policy.score.price == "effective"
         rereads = self._rereads[kind].usual if counts else 0.0
-        return Demand(request.prompt_tokens, usual, longest, hour, tools, known, rereads, self._tolls.of(policy))
+        return Demand(request.prompt_tokens, usual, longest, hour, tools, known, rereads, self.tolls.of(policy))
 
     def shortlist(self, policy: Policy, needs: frozenset[str], now: float) -> Shortlist:
         """What this policy says about every endpoint, with the figures of this moment."""
@@ -180,7 +180,7 @@ class Fleet:
             uncached = (usage.prompt or request.prompt_tokens) - usage.cached
             state.answered(ttft, uncached, speed, attempt.in_flight, now)
         if usage.source == "host":
-            self._lengths[request.thinking, attempt.demand.tools].add(usage.completion, now)
+            self.lengths[request.thinking, attempt.demand.tools].add(usage.completion, now)
             self.tokens.learn(request.prompt_size, usage.prompt, attempt.demand.tools, now)
             self._compare_cached(attempt, usage, now)
 

@@ -9,10 +9,24 @@ is not asked every few seconds. Half-open lets one request through at a time, th
 loses its place after a minute, so a breaker never stays open for good.
 
 Requests that were sent before the breaker opened tell about that time: their ends no longer move it.
+
+Workers share what opened and closed their breakers (`own`, `merge`). An opening at another worker opens this breaker
+for the same time, and a closing there closes it. Each worker sends its own probes, so that an idle one keeps no other
+waiting, and its waits grow by its own faults. What happened last counts, in the order of the store's clock.
+
+A fault may be a worker's own: its network, its DNS. So each trusts its own requests more. Where they contradicted what
+another worker found, this breaker goes by them alone for 5 min, and for longer while the contradiction lasts. Without
+an opening of its own it is never kept from a probe for longer than the longest wait.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
+from math import inf
+from typing import Annotated
 
+import msgspec
+
+from gateway.route.posted import Posted
 from gateway.route.sketch import Rate
 
 FAULTS_IN_A_ROW = 5
@@ -25,12 +39,27 @@ STEADY = 300.0  # seconds closed after which the waits start over
 SPREAD = 0.2
 PROBE_PATIENCE = 60.0
 SUCCESSES_TO_CLOSE = 2
+LONGEST_WAIT = LONGEST_BACKOFF * (1 + SPREAD)
+ELSEWHERE = "at another worker"
+
+_Millis = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+_Wait = Annotated[int, msgspec.Meta(ge=0, le=int(1_000 * LONGEST_WAIT))]
 
 
 class State(IntEnum):
     CLOSED = 0
     HALF_OPEN = 1
     OPEN = 2
+
+
+class Change(msgspec.Struct, array_like=True, frozen=True):
+    """How one worker's breaker last opened or closed by its own requests. Times in milliseconds, as of its writing."""
+
+    number: Annotated[int, msgspec.Meta(ge=1, le=10**12)]  # of these changes: a larger one is news
+    age: _Millis
+    open: bool
+    wait: _Wait = 0  # until it lets a probe through
+    why: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
 class Breaker:
@@ -41,15 +70,22 @@ class Breaker:
     """
 
     __slots__ = (
+        "_alone_until",
         "_backoff",
+        "_changed_at",
+        "_changes",
         "_closed_at",
         "_in_a_row",
+        "_mine",
         "_old",
+        "_opened_at",
         "_probe",
         "_probe_until",
         "_recent",
+        "_seen",
         "_sent",
         "_successes",
+        "_tripped",
         "until",
         "why",
     )
@@ -66,6 +102,13 @@ class Breaker:
         self.until: float | None = None
         self._in_a_row = 0
         self._recent = Rate(half_life=FADES)
+        self._changes = 0  # by this worker's requests
+        self._mine = False  # whether the last change was one of them
+        self._changed_at = -inf  # when that was, wherever
+        self._opened_at = -inf  # by this worker's requests, or while it was closed
+        self._tripped = False  # whether this worker's requests opened it since it was closed
+        self._alone_until = -inf  # until then other workers do not move it
+        self._seen: dict[bytes, int] = {}  # the last change of each other worker
 
     def state(self, now: float) -> State:
         if self.until is None:
@@ -104,8 +147,10 @@ class Breaker:
         self._successes += 1
         if self._successes < SUCCESSES_TO_CLOSE:
             return False
-        self.until, self._closed_at, self.why = None, now, ""
-        self._recent = Rate(half_life=FADES)
+        if not self._tripped:
+            self._alone_until = now + STEADY  # others opened it, but here it answers
+        self._changed(now)
+        self._close(now)
         return True
 
     def failed(self, ticket: int, now: float, chance: float, why: str) -> None:
@@ -121,10 +166,62 @@ class Breaker:
         if self.state(now) is State.OPEN:
             return
         steady = self.until is None and now - self._closed_at >= STEADY
+        if self.until is None and not self._mine and now - self._changed_at < STEADY:
+            self._alone_until = now + STEADY  # others closed it, but here it does not answer
+        self._changed(now)
         self._backoff = FIRST_BACKOFF if steady else min(LONGEST_BACKOFF, self._backoff * 2) or FIRST_BACKOFF
-        self.until = now + self._backoff * (1 + SPREAD * chance)
+        self._open(now + self._backoff * (1 + SPREAD * chance), why)
+        self._opened_at, self._tripped = now, True
+
+    # what workers share
+
+    def own(self, now: float) -> Change | None:
+        """Its last change, for other workers; None where this worker's requests did not make it, or none need it."""
+        if not self._mine or (self.until is None and now - self._changed_at > STEADY):
+            return None
+        age, wait = max(0.0, now - self._changed_at), max(0.0, self.opens_until() - now)
+        return Change(self._changes, round(1_000 * age), self.until is not None, round(1_000 * wait), self.why)
+
+    def merge(self, others: Sequence[Posted[Change]], now: float) -> bool:
+        """Takes over what is new at the other workers; these are all that are known. Whether that closed it."""
+        was_open, seen = self.until is not None, self._seen
+        if now < self._alone_until:
+            contradicted = any(one.value.open != was_open for one in others)
+            self._alone_until = now + STEADY if contradicted else self._alone_until
+        news = [one for one in others if one.value.number > seen.get(one.worker, 0)]
+        self._seen = {one.worker: max(one.value.number, seen.get(one.worker, 0)) for one in others}
+        for one in sorted(news, key=_oldest_first):
+            at = now - _since(one)
+            if at > self._changed_at and now >= self._alone_until:
+                self._take(one.value, at, now - one.age, now)
+        return was_open and self.until is None
+
+    def _take(self, change: Change, at: float, written: float, now: float) -> None:
+        closed = self.until is None
+        if self._successes or self._probing(now) if change.open else closed:  # its own probes say more
+            return
+        self._mine, self._changed_at = False, at
+        if not change.open:
+            self._close(now)
+            return
+        if closed:
+            self._opened_at = now
+        until = min(written + change.wait / 1_000, self._opened_at + LONGEST_WAIT)
+        self._open(max(now, until, self.until or now), f"{change.why} {ELSEWHERE}")
+
+    def _changed(self, now: float) -> None:
+        """By this worker's requests."""
+        self._changes += 1
+        self._mine, self._changed_at = True, now
+
+    def _open(self, until: float, why: str) -> None:
+        self.until, self.why = until, why
         self._old, self._probe, self._successes = self._sent, 0, 0
-        self.why = why
+
+    def _close(self, now: float) -> None:
+        self.until, self._closed_at, self.why = None, now, ""
+        self._in_a_row, self._probe, self._successes, self._tripped = 0, 0, 0, False
+        self._recent = Rate(half_life=FADES)
 
     def _probing(self, now: float) -> bool:
         return bool(self._probe) and now < self._probe_until
@@ -136,3 +233,12 @@ class Breaker:
 
     def __repr__(self) -> str:
         return f"<Breaker until={self.until} in_a_row={self._in_a_row} why={self.why!r}>"
+
+
+def _since(one: Posted[Change]) -> float:
+    """Seconds since this change."""
+    return one.age + one.value.age / 1_000
+
+
+def _oldest_first(one: Posted[Change]) -> tuple[float, bytes]:
+    return -_since(one), one.worker

@@ -1,9 +1,13 @@
 """How long answers usually are, apart for each kind of request: thinking or not, with tools or not.
 
-The same for every endpoint, because the model is. Tokens.
+The same for every endpoint, because the model is, and for every worker: each publishes its own samples (`own`) and
+counts those of the others with them (`merge`). Tokens.
 """
 
+from collections.abc import Mapping, Sequence
+
 from gateway.route.endpoint import ENOUGH, FADED_WITHIN, LEARNED_WITHIN
+from gateway.route.posted import Posted
 from gateway.route.sketch import Sketch
 
 DEFAULT_MEAN = 350.0
@@ -34,6 +38,15 @@ class Lengths:
         if max_tokens is None:
             return self._mean, self._longest
         return min(self._mean, max_tokens), min(self._longest, max_tokens)
+
+    def own(self, now: float) -> dict[int, int]:
+        """This worker's samples, for others: what `Sketch.own` is."""
+        return self._sketch.own(now)
+
+    def merge(self, others: Sequence[Posted[Mapping[int, int]]], now: float) -> None:
+        """Takes each other worker's samples, in place of what was known of them."""
+        self._sketch.hear([(one.value, one.age) for one in others], now)
+        self._due = min(self._due, now + LEARNED_WITHIN)
 
     def _refresh(self, now: float) -> None:
         self._due = now + FADED_WITHIN

@@ -7,94 +7,90 @@ One 429 among many answers is the host's mood and only waited out; rates are lea
 requests, and three at least, were refused.
 
 Whichever limit is lower counts. An endpoint that is full is asked after the others, so that it need not say 429 first.
+
+A limit is that of all workers together. Workers share their last minute, their Retry-After and what 429s taught them
+(`own`, `merge`); each is expected to have sent as much as this one since the last merge. So a worker without a store
+keeps to its share of a limit, and one that shares may use what the others leave.
 """
 
-from collections import deque
+from collections.abc import Sequence
 from math import inf
+from typing import Annotated
 
+import msgspec
+
+from gateway.route.minute import REFUSED, REQUESTS, TOKENS, Minute, Slice
+from gateway.route.posted import Posted
 from gateway.types import Limits
 
-SLICE = 5.0  # seconds
-SLICES = 13  # the current one, and the 12 that end within the minute before
 AFTER_429 = 0.8
 GROWTH = 0.1 / 60.0  # of the learned limit, for each second since the 429
 FEWEST = 3  # 429s of one minute without which they say nothing about rates
 TELLING = 0.1  # share of that minute's requests that they must be as well
 DEFAULT_WAIT = 1.0  # seconds that a 429 without Retry-After shifts load
-_UNITS = ("requests", "tokens")
+LONGEST_WAIT = 3_600.0  # seconds, of another worker's Retry-After
+LESSON_KEPT = 3_600.0  # seconds that what was learned is shared
+_NAMES = {REQUESTS: "requests", TOKENS: "tokens"}
+
+_Millis = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+_Wait = Annotated[int, msgspec.Meta(ge=0, le=int(1_000 * LONGEST_WAIT))]
+_Limit = Annotated[int, msgspec.Meta(ge=1, le=10**15)]
 
 
-class Minute:
-    """[requests, tokens, 429s] of the last minute, in slices of 5 s. A slice counts until all of it is a minute old."""
+class Rates(msgspec.Struct, array_like=True, frozen=True):
+    """What one worker knows of an endpoint's rates, in milliseconds as of its writing.
 
-    __slots__ = ("_current", "_slices", "totals")
+    `wait` is left of a Retry-After that it was given itself; `lesson` is what 429s taught it: when, and the limits of
+    requests and tokens.
+    """
 
-    def __init__(self) -> None:
-        self.totals = [0.0, 0.0, 0.0]
-        self._current = -1  # number of the slice that is added to
-        self._slices: deque[tuple[int, list[float]]] = deque()  # at most `SLICES`, the latest last
-
-    def add(self, tokens: float, now: float) -> None:
-        """One request with so many tokens."""
-        self.pass_to(now)
-        totals, latest = self.totals, self._slices[-1][1]
-        totals[0] += 1
-        totals[1] += tokens
-        latest[0] += 1
-        latest[1] += tokens
-
-    def refused(self, now: float) -> None:
-        """One request was answered 429."""
-        self.pass_to(now)
-        self.totals[2] += 1
-        self._slices[-1][1][2] += 1
-
-    def pass_to(self, now: float) -> None:
-        """Leaves out what is a minute old."""
-        number = int(now // SLICE)
-        if number <= self._current:
-            return
-        self._current = number
-        slices = self._slices
-        while slices and slices[0][0] <= number - SLICES:
-            slices.popleft()
-        slices.append((number, [0.0, 0.0, 0.0]))
-        self.totals = [sum(one[unit] for _, one in slices) for unit in range(3)]
-
-    def under(self, unit: int, limit: float) -> float:
-        """When the total of this unit will be under this limit, if nothing is added."""
-        left = self.totals[unit]
-        for number, amounts in self._slices:
-            left -= amounts[unit]
-            if left < limit:
-                return (number + SLICES) * SLICE
-        return (self._current + SLICES) * SLICE
-
-    def __repr__(self) -> str:
-        return f"<Minute {self.totals}>"
+    slices: Annotated[list[Slice], msgspec.Meta(max_length=16)] = []
+    wait: _Wait = 0
+    lesson: tuple[_Millis, _Limit, _Limit] | None = None
 
 
 class RateLimit:
     """One endpoint's rates. `until` is when it may be asked again without a 429; in the past when that is at once."""
 
-    __slots__ = ("_learned", "_lesson", "_limited", "_published", "minute", "until", "why")
+    __slots__ = (
+        "_full",
+        "_learned",
+        "_lesson",
+        "_limited",
+        "_mine",
+        "_others",
+        "_published",
+        "_wait",
+        "_wait_here",
+        "_workers",
+        "minute",
+        "until",
+        "why",
+    )
 
     def __init__(self) -> None:
         self.minute = Minute()
         self.until = 0.0
         self.why = ""
+        self._wait = self._full = (0.0, "")  # until when, and why
+        self._wait_here = 0.0  # until when a 429 to this worker asked to wait
+        self._workers = 1
+        self._others = 0  # other workers
         self._published = (inf, inf)
         self._learned = (inf, inf)
         self._lesson = 0.0  # when that was learned: what was sent before then has nothing to add
+        self._mine = False  # whether this worker learned it
         self._limited = False  # whether there is any limit
 
-    def publish(self, limits: Limits, share: float) -> None:
-        """What the host allows, of which this worker may use a share."""
-        self._published = (limits.rpm or inf) * share, (limits.tpm or inf) * share
+    def publish(self, limits: Limits, workers: int) -> None:
+        """What the host allows so many workers of one gateway together."""
+        self._workers = workers
+        self._others = max(self._others, workers - 1)
+        self._published = limits.rpm or inf, limits.tpm or inf
         self._limited = min(*self._published, *self._learned) < inf
 
     def limit(self, unit: int, now: float) -> float:
-        """The requests (0) or tokens (1) that a minute may hold."""
+        """The requests (0) or tokens (1) that a minute may hold, of all workers."""
         grown = self._learned[unit] * (1 + GROWTH * (now - self._lesson))
         return min(self._published[unit], grown)
 
@@ -106,25 +102,61 @@ class RateLimit:
 
     def refused(self, sent_at: float, wait: float | None, now: float) -> None:
         """A request of that time was answered 429, with a Retry-After of `wait` seconds or none."""
-        self._hold(now + (wait or DEFAULT_WAIT), "a 429 asked to wait")
+        self._wait_here = max(self._wait_here, now + (wait or DEFAULT_WAIT))
+        self._wait = max(self._wait, (self._wait_here, "a 429 asked to wait"))
         self.minute.refused(now)
-        requests, tokens, refusals = self.minute.totals
-        if sent_at < self._lesson or refusals < max(FEWEST, TELLING * requests):
-            return
-        self._learned = AFTER_429 * min(requests, self.limit(0, now)), AFTER_429 * min(tokens, self.limit(1, now))
-        self._lesson, self._limited = now, True
+        if sent_at >= self._lesson and self._telling():
+            sent = [self.minute.expected(unit, self._others) for unit in (REQUESTS, TOKENS)]
+            self._learned = AFTER_429 * min(sent[0], self.limit(0, now)), AFTER_429 * min(sent[1], self.limit(1, now))
+            self._lesson, self._mine, self._limited = now, True, True
         self._fill(now)
 
-    def _fill(self, now: float) -> None:
-        for unit, used in enumerate(self.minute.totals[:2]):
-            limit = self.limit(unit, now)
-            if used >= limit:
-                why = f"{used:,.0f} of {limit:,.0f} {_UNITS[unit]} a minute are used"
-                self._hold(self.minute.under(unit, limit), why)
+    # what workers share
 
-    def _hold(self, until: float, why: str) -> None:
-        if until > self.until:
-            self.until, self.why = until, why
+    def own(self, now: float) -> Rates | None:
+        """What this worker knows by itself, for others; None where that is nothing."""
+        slices = self.minute.own(now)
+        wait = min(LONGEST_WAIT, max(0.0, self._wait_here - now))
+        lesson, age = None, now - self._lesson
+        if self._mine and age < LESSON_KEPT:
+            requests, tokens = (max(1, round(limit)) for limit in self._learned)
+            lesson = round(1_000 * age), requests, tokens
+        return Rates(slices, round(1_000 * wait), lesson) if slices or wait or lesson else None
+
+    def merge(self, others: Sequence[Posted[Rates | None]], now: float) -> None:
+        """Takes what each other worker knows, in place of what was known of them."""
+        self._others = max(self._workers - 1, len(others))
+        known = [one.of(one.value) for one in others if one.value is not None]
+        self.minute.merge([one.of(one.value.slices) for one in known], now)
+        for one in known:
+            until = now + one.value.wait / 1_000 - one.age
+            if until > now:
+                self._wait = max(self._wait, (until, "a 429 asked another worker to wait"))
+            if one.value.lesson is not None:
+                age, requests, tokens = one.value.lesson
+                self._take(now - one.age - age / 1_000, requests, tokens)
+        self._fill(now)
+
+    def _take(self, at: float, requests: int, tokens: int) -> None:
+        """What 429s taught another worker, unless this one knows it later."""
+        if at > self._lesson:
+            self._learned = float(requests), float(tokens)
+            self._lesson, self._mine, self._limited = at, False, True
+
+    def _telling(self) -> bool:
+        """Whether the minute's 429s are many enough to be about rates."""
+        totals = self.minute.totals
+        return totals[REFUSED] >= max(FEWEST, TELLING * totals[REQUESTS])
+
+    def _fill(self, now: float) -> None:
+        self._full = 0.0, ""
+        for unit, name in _NAMES.items():
+            limit = self.limit(unit, now)
+            used = self.minute.expected(unit, self._others)
+            if used >= limit:
+                until = self.minute.under(unit, limit, self._others)
+                self._full = max(self._full, (until, f"{used:,.0f} of {limit:,.0f} {name} a minute are used"))
+        self.until, self.why = max(self._wait, self._full)
 
     def __repr__(self) -> str:
         return f"<RateLimit {self.minute!r} until={self.until:.0f} {self.why!r}>"

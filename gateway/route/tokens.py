@@ -4,11 +4,14 @@
     usage.prompt_tokens ──learn──> bytes per token      after one has
 
 Tools are JSON, which has fewer bytes a token than prose. Scripts matter less: a Chinese character is three bytes of
-UTF-8 and more than half a token. The same for every endpoint, because the tokenizer is the model's.
+UTF-8 and more than half a token. The same for every endpoint, because the tokenizer is the model's, and for every
+worker: each publishes its own samples (`own`) and counts those of the others with them (`merge`).
 """
 
+from collections.abc import Sequence
 from math import ceil
 
+from gateway.route.posted import Posted
 from gateway.route.sketch import Rate
 
 USUAL = 4.0  # bytes a token
@@ -39,8 +42,23 @@ class Tokens:
             return
         self._per_byte[tools].add(counted / size, now)
         if now >= self._due:
-            self._due = now + LEARNED_WITHIN
-            self.bytes_per_token = [1 / rate.share(now, 1 / USUAL, PRIOR_SAMPLES) for rate in self._per_byte]
+            self._refresh(now)
+
+    def own(self, now: float) -> tuple[tuple[int, int], tuple[int, int]]:
+        """This worker's samples, for others: what `Rate.own` is, without tools and with."""
+        without, with_tools = self._per_byte
+        return without.own(now), with_tools.own(now)
+
+    def merge(self, others: Sequence[Posted[Sequence[tuple[int, int]]]], now: float) -> None:
+        """Takes each other worker's samples, in place of what was known of them."""
+        for place, rate in enumerate(self._per_byte):
+            rate.hear([(one.value[place], one.age) for one in others], now)
+        self._refresh(now)
+
+    def _refresh(self, now: float) -> None:
+        self._due = now + LEARNED_WITHIN
+        figures = [1 / rate.share(now, 1 / USUAL, PRIOR_SAMPLES) for rate in self._per_byte]
+        self.bytes_per_token = [min(MOST, max(FEWEST, figure)) for figure in figures]
 
     def __repr__(self) -> str:
         return "<Tokens {:.2f} bytes each, {:.2f} with tools>".format(*self.bytes_per_token)

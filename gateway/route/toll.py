@@ -9,10 +9,18 @@ moment, is hardly ever reached. When it is, the last of the slack is for prompts
 
 The window fades: a token counts in full when it is sent, and by e^-1 a window later. A window that is much longer than
 the run counts everything so far.
+
+A cap holds over all workers that share a store: each publishes what it sent itself (`own`) and adds what the others
+sent (`merge`). Limits count the sum. Tolls follow it, too: they change with each of the worker's own requests, and at a
+merge with what the others sent since the last one. A newcomer begins with the tolls of the worker that sent most.
 """
 
+from collections.abc import Mapping, Sequence
 from math import exp
 
+import msgspec
+
+from gateway.route.posted import Posted
 from gateway.types import Cap, Policy
 
 SLACK_TOKENS = 500_000.0  # an endpoint may be so many tokens above its share,
@@ -25,20 +33,35 @@ MOST_POLICIES = 256
 _LARGEST = 40.0  # windows, until weights are scaled down
 
 
+class Load(msgspec.Struct, frozen=True):
+    """What one worker sent to each endpoint under one policy: tokens in the window, and what it takes for the toll.
+
+    `above` are tokens above the share, of all workers; `size` (tokens) and `usd` are those of a usual request.
+    """
+
+    rule: Cap
+    tokens: Mapping[str, float]
+    above: Mapping[str, float]
+    size: float
+    usd: float
+
+
 class Toll:
     """What was asked of each endpoint under one policy, and what more would cost there.
 
     `rates` has the toll in USD per token of the endpoints that have one.
     """
 
-    __slots__ = ("_above", "_base", "_loads", "_seen", "_size", "_total", "_usd", "rates", "rule")
+    __slots__ = ("_above", "_base", "_loads", "_others", "_own", "_seen", "_size", "_total", "_usd", "rates", "rule")
 
     def __init__(self, rule: Cap) -> None:
         self.rule = rule
         self.rates: dict[str, float] = {}
         self._above: dict[str, float] = {}  # tokens above the share, never under 0
-        self._loads: dict[str, float] = {}  # tokens in the window, each weighing more than the one before
-        self._total = 0.0
+        self._own: dict[str, float] = {}  # tokens that this worker sent, each weighing more than the one before
+        self._loads: dict[str, float] = {}  # the same of all workers
+        self._total = 0.0  # of them
+        self._others: dict[bytes, tuple[float, Mapping[str, float]]] = {}  # when written, and tokens then
         self._base = 0.0  # when a token weighs 1
         self._seen = 0.0  # requests, at most as many as count
         self._size = 0.0  # tokens of the usual request
@@ -46,20 +69,22 @@ class Toll:
 
     def sent(self, endpoint: str, tokens: float, usd: float, now: float) -> None:
         """A request with so many tokens, answer included, goes to this endpoint; it costs `usd` besides the toll."""
-        weight = self._weight(now)
-        self._loads[endpoint] = self._loads.get(endpoint, 0.0) + tokens * weight
-        self._total += tokens * weight
+        weighted = tokens * self._weight(now)
+        self._own[endpoint] = self._own.get(endpoint, 0.0) + weighted
+        self._loads[endpoint] = self._loads.get(endpoint, 0.0) + weighted
+        self._total += weighted
         self._seen = min(self._seen + 1, USUAL_OVER)
         self._size += (tokens - self._size) / self._seen
         self._usd += (usd - self._usd) / self._seen
-        self._raise(endpoint, tokens)
+        self._raise({endpoint: tokens}, tokens)
 
     def corrected(self, endpoint: str, tokens: float, sent_at: float) -> None:
         """A request of that time turned out to have so many tokens more."""
         weighted = tokens * exp((sent_at - self._base) / self.rule.window)
-        load = self._loads.get(endpoint, 0.0)
-        weighted = max(weighted, -load)
-        self._loads[endpoint] = load + weighted
+        own = self._own.get(endpoint, 0.0)
+        weighted = max(weighted, -own)
+        self._own[endpoint] = own + weighted
+        self._loads[endpoint] = self._loads.get(endpoint, 0.0) + weighted
         self._total += weighted
 
     def full(self, tokens: float, now: float, part: float = 1.0) -> list[str]:
@@ -73,15 +98,52 @@ class Toll:
         """Its share of all tokens in the window."""
         return self._loads.get(endpoint, 0.0) / self._total if self._total else 0.0
 
-    def _raise(self, endpoint: str, tokens: float) -> None:
-        """Raises the toll of this endpoint and lowers that of all others, by how much is asked of it."""
+    # what workers share
+
+    def own(self, now: float) -> Load:
+        """What this worker sent, for others."""
+        weight = self._weight(now)
+        tokens = {name: load / weight for name, load in self._own.items()}
+        return Load(self.rule, tokens, self._above, self._size, self._usd)
+
+    def merge(self, others: Sequence[Posted[Load]], now: float) -> None:
+        """Takes what each other worker sent under this rule, in place of what was known of them."""
+        weight, window = self._weight(now), self.rule.window
+        others = [one for one in others if one.value.rule == self.rule]
+        if others and not self._others:
+            self._begin(max(others, key=_most_sent).value)
+        added: dict[str, float] = {}
+        loads = dict(self._own)
+        for one in others:
+            written, before = self._others.get(one.worker, (one.written, one.value.tokens))
+            kept, weighs = exp(min(0.0, written - one.written) / window), weight * exp(-one.age / window)
+            for name, tokens in one.value.tokens.items():
+                added[name] = added.get(name, 0.0) + tokens - before.get(name, 0.0) * kept
+                loads[name] = loads.get(name, 0.0) + tokens * weighs
+        self._loads, self._total = loads, sum(loads.values())
+        self._others = {one.worker: (one.written, one.value.tokens) for one in others}
+        self._raise(added, sum(added.values()))
+
+    def _begin(self, load: Load) -> None:
+        """With the tolls of another worker, where they are higher."""
+        self._above = self._above | {name: max(more, self._above.get(name, 0.0)) for name, more in load.above.items()}
+        if not self._seen:
+            self._seen, self._size, self._usd = 1.0, load.size, load.usd
+
+    def _raise(self, added: Mapping[str, float], total: float) -> None:
+        """Raises the toll of the endpoints to which these tokens went and lowers all others, by how much is asked."""
         scale = max(1.0, TOLL_REQUESTS * self._size)  # tokens
-        due = self.rule.share * tokens
-        above = {name: more - due for name, more in self._above.items() if more > due or name == endpoint}
-        above[endpoint] = min(above.get(endpoint, -due) + tokens, MOST * scale)
-        usual = self._usd / max(1.0, self._size)  # USD per token
+        due = self.rule.share * total
+        above = {name: more - due for name, more in self._above.items() if more > due or name in added}
+        for name, tokens in added.items():
+            more = above.get(name, -due) + tokens
+            if more > 0:
+                above[name] = min(more, MOST * scale)
+            else:
+                above.pop(name, None)
+        usual = self._usd / max(1.0, self._size) / scale  # USD per token
         self._above = above
-        self.rates = {name: usual * more / scale for name, more in above.items()}
+        self.rates = {name: usual * more for name, more in above.items()}
 
     def _weight(self, now: float) -> float:
         """What a token of this moment weighs."""
@@ -89,6 +151,7 @@ class Toll:
         if windows < _LARGEST:
             return exp(windows)
         keep = exp(-windows)  # 0 after a very long silence
+        self._own = {name: load * keep for name, load in self._own.items()}
         self._loads = {name: load * keep for name, load in self._loads.items()}
         self._total = sum(self._loads.values())
         self._base = now
@@ -97,6 +160,10 @@ class Toll:
     def __repr__(self) -> str:
         shares = " ".join(f"{name}={self.share(name):.0%}" for name in sorted(self._loads))
         return f"<Toll {shares or 'nothing sent'}>"
+
+
+def _most_sent(one: Posted[Load]) -> tuple[float, bytes]:
+    return sum(one.value.tokens.values()), one.worker
 
 
 class Tolls:
@@ -118,6 +185,26 @@ class Tolls:
                 self._tolls.clear()
             toll = self._tolls[policy.name] = Toll(rule)
         return toll
+
+    @property
+    def policies(self) -> list[str]:
+        return list(self._tolls)
+
+    def own(self, now: float) -> dict[str, Load]:
+        """What this worker sent under each policy, for others."""
+        loads = {name: toll.own(now) for name, toll in self._tolls.items()}
+        return {name: load for name, load in loads.items() if load.tokens}
+
+    def merge(self, policy: str, others: Sequence[Posted[Load]], now: float) -> None:
+        """Takes what each other worker sent under this policy, in place of what was known of them.
+
+        A policy that this worker has not served yet gets its toll, so that the first request knows of the others.
+        """
+        toll = self._tolls.get(policy)
+        if toll is None and others and len(self._tolls) < MOST_POLICIES:
+            toll = self._tolls[policy] = Toll(others[0].value.rule)
+        if toll is not None:
+            toll.merge(others, now)
 
     def __repr__(self) -> str:
         return f"<Tolls {self._tolls}>"

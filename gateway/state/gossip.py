@@ -1,6 +1,6 @@
-"""Workers and replicas tell each other, through the store, where prompts were sent and what was measured.
+"""Workers and replicas share, through the store, what holds now, where prompts were sent and what was measured.
 
-    Fleet ──> Prefixes, Measurements ──once a second──> store ──> the others' Prefixes, Measurements ──> their Fleets
+    Fleet ──> Presence, Prefixes, Measurements ──once a second──> store ──> those of the other workers ──> their Fleets
 
 No request waits for this: a decision reads what its own worker knows, which is seconds behind what the others know.
 While the store is away, every worker goes on with what it has. Ages are measured on the store's clock, so the clocks
@@ -16,6 +16,7 @@ from gateway.route.fleet import Fleet
 from gateway.state.link import Link, repeat
 from gateway.state.measurements import Measurements
 from gateway.state.prefixes import Prefixes
+from gateway.state.presence import Presence
 from gateway.state.resp import StoreError
 
 LONGEST_WAIT = 8.0  # seconds between attempts while the store is away
@@ -26,6 +27,7 @@ class Gossip:
 
     def __init__(self, fleets: Mapping[str, Fleet], url: str, clock: Callable[[], float]) -> None:
         me = os.urandom(8).hex().encode()
+        self._presence = Presence(fleets, clock, me)
         self._prefixes = Prefixes(fleets, clock, me)
         self._measurements = Measurements(fleets, clock, me)
         self._link = Link(url, "gossip", "workers do not learn from each other, the store fails")
@@ -39,20 +41,25 @@ class Gossip:
 
     async def share(self) -> bool:
         """Tell what is new and take in what others told since; False when the store could not be reached."""
-        return await self._link.attempt(self._share)
+        reached = await self._link.attempt(self._share)
+        if not reached:
+            self._presence.forget()
+        return reached
 
     def close(self) -> None:
         self._link.close()
 
     async def _share(self) -> None:
         at = await self._time()
+        await self._presence.share(self._ask, at)  # first: newcomers read prefixes for seconds
         await self._prefixes.share(self._ask, at)
         await self._measurements.share(self._ask, at)
 
-    async def _time(self) -> int:
+    async def _time(self) -> float:
+        """Seconds on the store's clock."""
         match await self._ask("TIME"):
-            case [bytes() as seconds, bytes()] if seconds.isdigit():
-                return int(seconds)
+            case [bytes() as seconds, bytes() as micros] if seconds.isdigit() and micros.isdigit():
+                return int(seconds) + int(micros) / 1e6
         raise StoreError("what answers TIME is no store")
 
     async def _ask(self, *command: bytes | str | int) -> object:

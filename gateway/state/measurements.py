@@ -1,87 +1,88 @@
-"""What the other workers measured of the endpoints: each writes its own samples, and readers put them together.
+"""What the other workers measured of endpoints, prompts and answers: each publishes its own samples, readers add them.
 
-    EndpointState.measured ──every 5 s──> gw:measured ──> what others measured ──> EndpointState.heard
-                                          hash: worker -> time and samples
+    Fleet ──> samples ──every 5 s──> gw:learned ──> the samples of the others ──> Fleet
+                                     hash: worker -> samples
 
-What is read replaces what was read before, and only own samples are written: nothing is counted twice, however often
-it is read. A worker that writes no more is forgotten after a minute.
+Only own samples are written, so nothing is counted twice.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
 from math import inf
+from typing import Annotated
 
 import msgspec
 
 from gateway.route.fleet import Fleet
-from gateway.route.measured import Measured
-from gateway.state.resp import Ask, StoreError
+from gateway.route.measured import Counts, Measured, Shares
+from gateway.route.posted import Posted
+from gateway.state.board import Board
+from gateway.state.resp import Ask
 
-KEY = "gw:measured"
+KEY = "gw:learned"
+VERSION = 1
 EVERY = 5.0  # seconds
-KEPT = 60  # seconds that a worker's samples are used without being written again
+KINDS = 4  # of requests: thinking or not, with tools or not
 
-_Told = dict[str, dict[str, Measured]]  # model -> endpoint -> samples
-_decoder = msgspec.msgpack.Decoder(_Told)
+
+class Learned(msgspec.Struct, array_like=True):
+    """What one worker measured of one model: of each endpoint, tokens per byte of prompts, lengths of answers."""
+
+    endpoints: dict[str, Measured]
+    tokens: tuple[Shares, Shares]
+    lengths: Annotated[list[Counts], msgspec.Meta(min_length=KINDS, max_length=KINDS)]
+
+
+_decoder = msgspec.msgpack.Decoder(dict[str, Learned])
 
 
 class Measurements:
-    """What one worker tells and hears, under its name `me`."""
+    """What one worker publishes, under its name `me`, and reads."""
 
     def __init__(self, fleets: Mapping[str, Fleet], clock: Callable[[], float], me: bytes) -> None:
         self._fleets = fleets
         self._clock = clock
-        self._me = me
+        self._board = Board(KEY, VERSION, me)
         self._due = -inf
 
-    async def share(self, ask: Ask, at: int) -> None:
-        """Tell and take in, when that is due. `at` is the store's time in seconds. OSError as `ask` raises it."""
+    async def share(self, ask: Ask, at: float) -> None:
+        """Publish and read, every 5 s. `at` is the store's time in seconds. OSError as `ask` raises it."""
         if self._clock() < self._due:
             return
-        await ask("HSET", KEY, self._me, b"%d " % at + await self._measured())
-        await ask("EXPIRE", KEY, KEPT)
-        fresh, stale = _sorted(await ask("HGETALL", KEY), at)
-        fresh.pop(self._me, None)
-        await self._hear(list(fresh.values()))
-        if stale:
-            await ask("HDEL", KEY, *stale)
+        await self._board.write(ask, await self._own(), at)
+        others = await self._decoded(await self._board.read(ask, at))
+        for model, fleet in self._fleets.items():
+            await self._merge(fleet, [one.of(one.value[model]) for one in others if model in one.value])
         self._due = self._clock() + EVERY
 
-    async def _measured(self) -> bytes:
-        told: _Told = {}
+    async def _own(self) -> bytes:
+        found = dict[str, Learned]()
         for model, fleet in self._fleets.items():
-            told[model] = {}
+            now, endpoints = self._clock(), dict[str, Measured]()
+            lengths = [one.own(now) for one in fleet.lengths.values()]
+            found[model] = Learned(endpoints, fleet.tokens.own(now), lengths)
             for name, state in fleet.states.items():
-                told[model][name] = state.measured(self._clock())
+                endpoints[name] = state.measured(self._clock())
                 await asyncio.sleep(0)  # requests go first
-        return msgspec.msgpack.encode(told)
+        return msgspec.msgpack.encode(found)
 
-    async def _hear(self, told: list[tuple[bytes, int]]) -> None:
-        """Take in each other worker's samples, with how many seconds ago they were written."""
-        others: list[tuple[_Told, int]] = []
-        for samples, age in told:
+    async def _decoded(self, values: list[Posted[bytes]]) -> list[Posted[dict[str, Learned]]]:
+        """Those that make sense."""
+        found = list[Posted[dict[str, Learned]]]()
+        for one in values:
             try:
-                others.append((_decoder.decode(samples), age))
+                found.append(one.of(_decoder.decode(one.value)))
             except msgspec.MsgspecError:
-                continue  # of another version
+                continue
             await asyncio.sleep(0)
-        for model, fleet in self._fleets.items():
-            for name, state in fleet.states.items():
-                all_of_it = [(told[model][name], age) for told, age in others if name in told.get(model, ())]
-                state.heard(all_of_it, self._clock())
-                await asyncio.sleep(0)
+        return found
 
-
-def _sorted(reply: object, at: int) -> tuple[dict[bytes, tuple[bytes, int]], list[bytes]]:
-    """The workers' samples with their ages in seconds, and the names of those that are too old or have no time."""
-    if not isinstance(reply, list) or not all(isinstance(part, bytes) for part in reply):
-        raise StoreError("what answers HGETALL is no store")
-    fresh: dict[bytes, tuple[bytes, int]] = {}
-    stale: list[bytes] = []
-    for name, value in zip(reply[::2], reply[1::2], strict=False):
-        written, _, samples = value.partition(b" ")
-        if written.isdigit() and len(written) < 20 and abs(at - int(written)) <= KEPT:
-            fresh[name] = samples, max(0, at - int(written))
-        else:
-            stale.append(name)
-    return fresh, stale
+    async def _merge(self, fleet: Fleet, others: list[Posted[Learned]]) -> None:
+        now = self._clock()
+        fleet.tokens.merge([one.of(one.value.tokens) for one in others], now)
+        for place, lengths in enumerate(fleet.lengths.values()):
+            lengths.merge([one.of(one.value.lengths[place]) for one in others], now)
+        for name, state in fleet.states.items():
+            measured = [(one.value.endpoints[name], one.age) for one in others if name in one.value.endpoints]
+            state.heard(measured, self._clock())
+            await asyncio.sleep(0)

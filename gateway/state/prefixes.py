@@ -55,7 +55,7 @@ class Prefixes:
         waiting = sum(len(fleet.notes or ()) for fleet in self._fleets.values())
         return f"<Prefixes {waiting} notes, {self._dropped} dropped>"
 
-    async def share(self, ask: Ask, at: int) -> None:
+    async def share(self, ask: Ask, at: float) -> None:
         """Tell what was sent, take in what others told since. `at` is the store's time. OSError as `ask` raises it."""
         for entry in _entries(self._take()):
             length = max(1, STREAM_BYTES // len(entry))
@@ -76,8 +76,8 @@ class Prefixes:
                     self._dropped += 1
         return taken[::-1]
 
-    async def _listen(self, ask: Ask, at: int) -> None:
-        self._read_to = self._read_to or b"%d-0" % max(0, 1000 * (at - KEPT))
+    async def _listen(self, ask: Ask, at: float) -> None:
+        self._read_to = self._read_to or b"%d-0" % max(0, round(1000 * (at - KEPT)))
         while entries := _read(await ask("XREAD", "COUNT", READ_COUNT, "STREAMS", STREAM, self._read_to)):
             for entry in entries:
                 self._hear(entry, at)
@@ -85,7 +85,7 @@ class Prefixes:
             if len(entries) < READ_COUNT:
                 return
 
-    def _hear(self, entry: object, at: int) -> None:
+    def _hear(self, entry: object, at: float) -> None:
         match entry:
             case [bytes() as name, [b"by", bytes() as by, b"sent", bytes() as told]]:
                 self._read_to = name

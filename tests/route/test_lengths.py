@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.route.lengths import DEFAULT_LONGEST, DEFAULT_MEAN, Lengths
+from gateway.route.posted import Posted
 
 
 def learned(*tokens: int) -> Lengths:
@@ -38,3 +39,13 @@ def test_many_answers_outweigh_the_defaults() -> None:
 
 def test_what_was_learned_fades() -> None:
     assert learned(*[1_000] * 100).expected(None, 1e6) == pytest.approx((DEFAULT_MEAN, DEFAULT_LONGEST))
+
+
+def test_answers_elsewhere_count_here_and_once() -> None:
+    there, here = learned(*[1_000] * 95, *[4_000] * 5), Lengths()
+    for _ in range(3):
+        here.merge([Posted(b"other", 0.0, 0.0, there.own(0.0))], 0.0)
+    assert here.expected(None, 1.0) == pytest.approx(there.expected(None, 1.0))
+    assert here.own(0.0) == {}, "and are not passed on"
+    here.merge([], 2.0)
+    assert here.expected(None, 4.0) == (DEFAULT_MEAN, DEFAULT_LONGEST)

@@ -11,9 +11,9 @@ from gateway.types import Limits
 from tests.route.world import NOW
 
 
-def limited(rpm: int | None = None, tpm: int | None = None, share: float = 1.0) -> RateLimit:
+def limited(rpm: int | None = None, tpm: int | None = None, workers: int = 1) -> RateLimit:
     rates = RateLimit()
-    rates.publish(Limits(rpm, tpm), share)
+    rates.publish(Limits(rpm, tpm), workers)
     return rates
 
 
@@ -50,10 +50,12 @@ def test_tokens_are_limited_too() -> None:
     assert rates.why == "1,000 of 1,000 tokens a minute are used"
 
 
-def test_workers_share_what_is_published() -> None:
-    rates = limited(rpm=10, share=0.5)
-    send(rates, 5)
-    assert rates.why == "5 of 5 requests a minute are used"
+def test_a_worker_without_a_store_keeps_to_its_share() -> None:
+    rates = limited(rpm=10, workers=2)
+    send(rates, 4)
+    assert rates.until == 0
+    send(rates, 1)
+    assert rates.why == "10 of 10 requests a minute are used"
 
 
 def test_a_429_is_waited_out() -> None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.route.posted import Posted
 from gateway.route.tokens import FEWEST, MOST, PRIOR_SAMPLES, USUAL, Tokens
 
 
@@ -52,3 +53,31 @@ def test_whatever_hosts_count_it_stays_plausible(heard: list[tuple[int, int, boo
         tokens.learn(size, counted, tools, now)
     assert all(FEWEST <= one <= MOST for one in tokens.bytes_per_token)
     assert tokens.count(1_000, False) <= tokens.count(1_001, False)
+
+
+def posted(tokens: Tokens, age: float = 0.0, name: bytes = b"other") -> Posted[tuple[tuple[int, int], ...]]:
+    return Posted(name, 0.0, age, tokens.own(200.0))
+
+
+def test_what_hosts_counted_elsewhere_counts_here_and_once() -> None:
+    one, here = taught(9_000, 3_000, times=100), Tokens()
+    for _ in range(3):
+        here.merge([posted(one)], 200.0)
+    assert here.bytes_per_token[0] == pytest.approx(one.bytes_per_token[0], rel=0.01)
+    assert here.bytes_per_token[1] == USUAL
+    assert here.own(200.0) == ((0, 0), (0, 0)), "and is not passed on"
+
+
+def test_own_and_others_weigh_by_their_samples() -> None:
+    here = taught(9_000, 3_000, times=100)
+    here.merge([posted(taught(8_000, 4_000, times=100))], 200.0)
+    assert here.bytes_per_token[0] == pytest.approx(2.4, rel=0.05)
+    here.merge([], 200.0)
+    assert here.bytes_per_token[0] > 2.9, "a worker that writes no more is forgotten"
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), min_size=2, max_size=2), st.floats(0, 60))
+def test_whatever_others_say_it_stays_plausible(shares: list[tuple[int, int]], age: float) -> None:
+    tokens = Tokens()
+    tokens.merge([Posted(b"other", 0.0, age, shares)], 100.0)
+    assert all(FEWEST <= one <= MOST for one in tokens.bytes_per_token)

@@ -11,9 +11,11 @@ import pytest
 import redis
 
 from gateway.route.fleet import Fleet
+from gateway.route.health import State
+from gateway.route.present import FRESH
 from gateway.state.gossip import Gossip
 from gateway.state.prefixes import ENTRY_BYTES, NOTES, STREAM, TELL_BYTES, Sent
-from tests.route.world import attempt, endpoint, request, teach
+from tests.route.world import attempt, endpoint, fail, request, teach
 from tests.support.valkey import running
 from tests.support.wire import talker, wire
 
@@ -31,6 +33,10 @@ class Peer:
 
     def send(self, prefix: tuple[tuple[int, int], ...] = TURN, to: str = "a") -> None:
         attempt(self.fleet, to, request(prefix=prefix), self.now)
+
+    def fail(self, endpoint: str, times: int) -> None:
+        for _ in range(times):
+            fail(self.fleet, attempt(self.fleet, endpoint, request(), self.now), "server", self.now)
 
     def matches(self, prefix: tuple[tuple[int, int], ...] = TURN) -> dict[str, int]:
         return self.fleet.prefixes.matches(prefix, self.fleet.ttls, self.now)
@@ -191,6 +197,35 @@ async def test_notes_wait_for_a_store_that_comes_back(tmp_path: Path, caplog: py
         one.gossip.close()
         two.gossip.close()
     assert two.matches() == {"a": 300}
+
+
+async def test_a_store_that_goes_away_and_returns_leaves_each_with_what_it_knows(tmp_path: Path) -> None:
+    def elsewhere(peer: Peer) -> list[int]:
+        return [state.elsewhere for state in peer.fleet.states.values()]
+
+    def states(peer: Peer) -> list[State]:
+        return [state.breaker.state(peer.now) for state in peer.fleet.states.values()]
+
+    with running(tmp_path) as url:
+        async with peers(url, url) as (one, two):
+            one.send(to="b")
+            one.fail("a", times=1)
+            assert await one.gossip.share()
+            assert await two.gossip.share()
+            assert (elsewhere(two), states(two)) == ([0, 1], [State.CLOSED, State.CLOSED])
+    one.fail("a", times=4)
+    for _ in range(2):
+        assert not await one.gossip.share()
+        assert not await two.gossip.share()
+        two.now += FRESH + 1
+    assert (elsewhere(two), states(two)) == ([0, 0], [State.CLOSED, State.CLOSED])
+    assert states(one)[0] is State.OPEN
+    with running(tmp_path):
+        assert await one.gossip.share()
+        assert await two.gossip.share()
+        assert (elsewhere(two), states(two)) == ([0, 1], [State.OPEN, State.CLOSED])
+        one.gossip.close()
+        two.gossip.close()
 
 
 async def test_notes_that_wait_are_bounded() -> None:

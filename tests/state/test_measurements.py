@@ -8,10 +8,14 @@ import pytest
 import redis
 
 from gateway.route.fleet import Fleet
+from gateway.route.lengths import DEFAULT_LONGEST, DEFAULT_MEAN
+from gateway.route.measured import RATES, SKETCHES
 from gateway.state.address import Address
-from gateway.state.measurements import EVERY, KEPT, KEY, Measurements
-from gateway.state.resp import Connection, StoreError
-from tests.route.world import attempt, endpoint, fail, teach
+from gateway.state.board import KEPT
+from gateway.state.measurements import EVERY, KEY, VERSION, Measurements
+from gateway.state.resp import Connection
+from gateway.types import Usage
+from tests.route.world import attempt, endpoint, fail, request, succeed, teach
 
 MODEL = "m"
 AT = 1_700_000_000  # the store's time, as the tests tell it
@@ -66,7 +70,8 @@ async def test_failures_are_told_too(engine: str, client: redis.Redis) -> None:
             fail(one.fleet, attempt(one.fleet, "a", now=one.now), "server", one.now)
         await one.share()
         await two.share()
-        assert two.figure("uptime_5m") == pytest.approx(0.0, abs=0.01)
+        assert two.figure("uptime_5m") == pytest.approx(one.figure("uptime_5m"), abs=0.01)
+        assert two.figure("uptime_1h") == pytest.approx(0.0, abs=0.01)
 
 
 async def test_nothing_is_counted_twice_however_often_it_is_told(engine: str, client: redis.Redis) -> None:
@@ -92,7 +97,22 @@ async def test_a_worker_that_writes_no_more_is_forgotten(engine: str, client: re
         await two.share(AT + KEPT + 1)
         assert two.figure("ttft_p50") is None
         assert client.hkeys(KEY) == [b"two"]
-        assert 0 < client.ttl(KEY) <= KEPT
+
+
+async def test_lengths_and_tokens_of_one_are_those_of_both(engine: str, client: redis.Redis) -> None:
+    async with peers(engine) as (one, two):
+        long = Usage(3_000, 0, 2_000, 0, "host")
+        for _ in range(100):
+            succeed(one.fleet, attempt(one.fleet, "a", request(prompt_size=9_000), one.now), one.now, usage=long)
+        for _ in range(3):
+            await one.share()
+            await two.share()
+        for peer in (one, two):
+            mean, longest = peer.fleet.lengths[False, False].expected(None, peer.now + 1)
+            assert mean == pytest.approx(1_860, rel=0.08)
+            assert longest == pytest.approx(2_000, rel=0.08)
+            assert peer.fleet.lengths[True, False].expected(None, peer.now + 1) == (DEFAULT_MEAN, DEFAULT_LONGEST)
+            assert peer.fleet.tokens.count(9_000, False) == pytest.approx(3_000, rel=0.05)
 
 
 async def test_it_tells_no_more_often_than_it_should(engine: str, client: redis.Redis) -> None:
@@ -105,22 +125,30 @@ async def test_it_tells_no_more_often_than_it_should(engine: str, client: redis.
 
 def told(**changes: object) -> bytes:
     """A worker's samples of endpoint a, with changes that make no sense."""
-    usual = {"sketches": [{1: 100}] * 6, "rates": [(1, 1)] * 4} | changes
-    return b"%d " % AT + msgspec.msgpack.encode({MODEL: {"a": list(usual.values())}})
+    usual = {"sketches": [{1: 100}] * SKETCHES, "rates": [(1, 1)] * RATES}
+    measured = [changes.get(name, value) for name, value in usual.items()]
+    parts = {"tokens": [(1, 1)] * 2, "lengths": [{1: 100}] * 4}
+    return written([{"a": measured}, *(changes.get(name, value) for name, value in parts.items())])
+
+
+def written(learned: object) -> bytes:
+    return b"%d %d " % (VERSION, 1_000 * AT) + msgspec.msgpack.encode({MODEL: learned})
 
 
 GARBAGE = {
     "no time": b"x",
-    "a time far ahead": b"9" * 30 + b" x",
-    "no samples": b"%d " % AT,
-    "no msgpack": b"%d \xc1" % AT,
-    "another shape": b"%d " % AT + msgspec.msgpack.encode([1]),
+    "no samples": b"%d %d " % (VERSION, 1_000 * AT),
+    "no msgpack": b"%d %d \xc1" % (VERSION, 1_000 * AT),
+    "another shape": written([1]),
+    "of another version": b"%d" % (VERSION + 1) + told().removeprefix(b"%d" % VERSION),
+    "too few lengths": told(lengths=[]),
+    "tokens less than nothing": told(tokens=[(-1, 1)] * 2),
     "too few sketches": told(sketches=[]),
-    "no such bucket": told(sketches=[{140: 1}] * 6),
-    "a negative bucket": told(sketches=[{-1: 1}] * 6),
-    "less than nothing": told(sketches=[{1: -1}] * 6),
-    "not a number": told(rates=[(float("nan"), 1)] * 4),
-    "beyond sense": told(rates=[(2**63, 1)] * 4),
+    "no such bucket": told(sketches=[{140: 1}] * SKETCHES),
+    "a negative bucket": told(sketches=[{-1: 1}] * SKETCHES),
+    "less than nothing": told(sketches=[{1: -1}] * SKETCHES),
+    "not a number": told(rates=[(float("nan"), 1)] * RATES),
+    "beyond sense": told(rates=[(2**63, 1)] * RATES),
 }
 
 
@@ -143,10 +171,10 @@ async def test_unknown_endpoints_and_models_are_skipped(engine: str, client: red
         assert two.figure("ttft_p50") is None
 
 
-async def test_a_reply_that_is_none_is_a_store_error() -> None:
-    async def nonsense(*_: object) -> object:
-        return 7
-
-    fleet = Fleet([endpoint("a")])
-    with pytest.raises(StoreError):
-        await Measurements({MODEL: fleet}, lambda: 0.0, b"one").share(nonsense, AT)
+async def test_fields_that_a_newer_version_adds_are_passed_over(engine: str, client: redis.Redis) -> None:
+    measured = [[{50: 3_000}] * SKETCHES, [(3_000, 0)] * RATES, "new"]
+    learned = [{"a": measured}, [(1, 1)] * 2, [{1: 100}] * 4, {"new": 1}]
+    async with peers(engine) as (_, two):
+        client.hset(KEY, "newer", written(learned))  # type: ignore[arg-type]
+        await two.share()
+        assert two.figure("ttft_p50") is not None

@@ -1,0 +1,122 @@
+"""What one endpoint was sent in the last minute, by all workers.
+
+    add, refused ──> own slices of 5 s ──own──> other workers
+    merge ─────────> their slices, each where it lies on this worker's clock
+
+A slice counts until all of it is a minute old. What the others sent since the last merge is not known: each is expected
+to have sent as much as this worker.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from math import ceil
+from typing import Annotated
+
+import msgspec
+
+from gateway.route.posted import Posted
+
+SLICE = 5.0  # seconds
+SLICES = 13  # the current one, and the 12 that end within the minute before
+REQUESTS, TOKENS, REFUSED = range(3)  # units
+_MILLIS = 1_000 * SLICE
+_UNKNOWN = 3  # the amount of a unit that was sent since the last merge stands so many places behind it
+_JITTER = 0.05  # of a slice, by which two readings of the same age differ at most
+
+_Amount = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+Slice = tuple[_Amount, _Amount, _Amount, _Amount]  # milliseconds since its begin, requests, tokens, 429s
+
+
+class Minute:
+    """`totals` has the [requests, tokens, 429s] that are known of the last minute."""
+
+    __slots__ = ("_current", "_others", "_slices", "totals")
+
+    def __init__(self) -> None:
+        self.totals = [0.0] * 5
+        self._current = -1  # number of the slice that is added to
+        self._slices: deque[tuple[int, list[float]]] = deque()  # at most `SLICES`, the latest last
+        self._others: dict[int, list[float]] = {}  # all of them together, by the slice's number
+
+    def add(self, tokens: float, now: float) -> None:
+        """One request with so many tokens."""
+        self.pass_to(now)
+        totals, latest = self.totals, self._slices[-1][1]
+        totals[0] += 1  # numbers here, because it is for every request
+        totals[1] += tokens
+        totals[3] += 1
+        totals[4] += tokens
+        latest[0] += 1
+        latest[1] += tokens
+        latest[3] += 1
+        latest[4] += tokens
+
+    def refused(self, now: float) -> None:
+        """One request was answered 429."""
+        self.pass_to(now)
+        self.totals[REFUSED] += 1
+        self._slices[-1][1][REFUSED] += 1
+
+    def pass_to(self, now: float) -> None:
+        """Leaves out what is a minute old."""
+        number = int(now // SLICE)
+        if number <= self._current:
+            return
+        self._current = number
+        slices = self._slices
+        while slices and slices[0][0] <= number - SLICES:
+            slices.popleft()
+        slices.append((number, [0.0] * 5))
+        if self._others:
+            self._others = {one: amounts for one, amounts in self._others.items() if one > number - SLICES}
+        self._sum()
+
+    def expected(self, unit: int, others: int) -> float:
+        """The total of requests or tokens, if so many other workers sent as this one since the last merge."""
+        return self.totals[unit] + others * self.totals[_UNKNOWN + unit]
+
+    def under(self, unit: int, limit: float, others: int) -> float:
+        """When what is expected of this unit will be under this limit, if nothing is added."""
+        left = self.expected(unit, others)
+        for number, amounts in sorted((*self._slices, *self._others.items())):
+            left -= amounts[unit] + others * amounts[_UNKNOWN + unit]
+            if left < limit:
+                return (number + SLICES) * SLICE
+        return (self._current + SLICES) * SLICE
+
+    # what workers share
+
+    def own(self, now: float) -> list[Slice]:
+        """What this worker sent, for others."""
+        self.pass_to(now)
+        return [
+            (round(1_000 * (now - number * SLICE)), round(amounts[REQUESTS]), round(amounts[TOKENS]), round(amounts[2]))
+            for number, amounts in self._slices
+            if any(amounts)
+        ]
+
+    def merge(self, others: Iterable[Posted[Sequence[Slice]]], now: float) -> None:
+        """Takes what each other worker sent, in place of what was known of them."""
+        self.pass_to(now)
+        found: dict[int, list[float]] = {}
+        for one in others:
+            latest = (now - one.age) / SLICE - _JITTER
+            for age, requests, tokens, refused in one.value:
+                number = ceil(latest - age / _MILLIS)  # it ends here no sooner than there
+                amounts = found.get(number)
+                if amounts is None:
+                    amounts = found[number] = [0.0] * 5
+                amounts[REQUESTS] += requests
+                amounts[TOKENS] += tokens
+                amounts[REFUSED] += refused
+        self._others = {number: one for number, one in found.items() if number > self._current - SLICES}
+        for _, own in self._slices:
+            own[_UNKNOWN:] = 0.0, 0.0
+        self._sum()
+
+    def _sum(self) -> None:
+        amounts = [one for _, one in self._slices] + list(self._others.values())
+        self.totals = list(map(sum, zip(*amounts, strict=True)))
+
+    def __repr__(self) -> str:
+        return f"<Minute {self.totals[:_UNKNOWN]}>"

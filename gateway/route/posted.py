@@ -1,0 +1,22 @@
+"""What another worker published through the store: a value with its writer and its age.
+
+Every combination rule reads the latest value of each worker, in any order and as often as it likes, and never its own.
+"""
+
+from typing import Generic, NamedTuple, TypeVar
+
+Value = TypeVar("Value", covariant=True)
+Part = TypeVar("Part")
+
+
+class Posted(NamedTuple, Generic[Value]):
+    """`worker` names the process that wrote it; `written` and `age` are seconds by the store's clock."""
+
+    worker: bytes
+    written: float
+    age: float
+    value: Value
+
+    def of(self, part: Part) -> "Posted[Part]":
+        """Something that is part of the value."""
+        return Posted(self.worker, self.written, self.age, part)

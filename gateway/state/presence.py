@@ -1,0 +1,129 @@
+"""What holds now, as workers publish it every second: in flight, rates, breakers, and what caps count.
+
+    Fleet ──> Present of each endpoint, Load of each policy ──> gw:present ──> the others' ──> Fleet
+                                                                hash: worker -> both
+
+A breaker that opens is known to all within a second or two. While the store is away, each worker goes on with what it
+knows: rates fade within a minute, loads with the policy's window, waits and openings end at their time. What others
+have in flight is forgotten after 10 s.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from math import inf
+from typing import Annotated
+
+import msgspec
+
+from gateway.route import present
+from gateway.route.fleet import Fleet
+from gateway.route.posted import Posted
+from gateway.route.present import FRESH, Present
+from gateway.route.toll import MOST_POLICIES, Load
+from gateway.state.board import Board
+from gateway.state.resp import Ask
+from gateway.types import Cap
+
+KEY = "gw:present"
+VERSION = 1
+
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=10**15)]
+_Figure = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+
+
+class Capped(msgspec.Struct, array_like=True):
+    """A `Load` on the wire. Lists hold one number for each of the model's `names`, 0 at the end left out."""
+
+    share: Annotated[float, msgspec.Meta(gt=0, lt=1)]
+    window: Annotated[float, msgspec.Meta(gt=0, le=1e12)]
+    tokens: list[_Tokens]
+    above: list[_Tokens]
+    size: _Figure
+    usd: _Figure
+
+    @classmethod
+    def of(cls, load: Load, names: list[str]) -> "Capped":
+        rule = load.rule
+        return cls(
+            rule.share, rule.window, _listed(load.tokens, names), _listed(load.above, names), load.size, load.usd
+        )
+
+    def load(self, names: list[str]) -> Load:
+        tokens, above = (dict(zip(names, amounts, strict=False)) for amounts in (self.tokens, self.above))
+        return Load(Cap(self.share, self.window), tokens, above, self.size, self.usd)
+
+
+class Model(msgspec.Struct, array_like=True):
+    """What one worker publishes of one model."""
+
+    names: list[str]  # of endpoints
+    endpoints: list[Present | None]  # one for each of the first names
+    policies: Annotated[dict[str, Capped], msgspec.Meta(max_length=MOST_POLICIES)]
+
+
+_decoder = msgspec.msgpack.Decoder(dict[str, Model])
+
+
+class Presence:
+    """What one worker publishes, under its name `me`, and reads."""
+
+    def __init__(self, fleets: Mapping[str, Fleet], clock: Callable[[], float], me: bytes) -> None:
+        self._fleets = fleets
+        self._clock = clock
+        self._board = Board(KEY, VERSION, me)
+        self._others = 0
+        self._read_at = inf
+
+    async def share(self, ask: Ask, at: float) -> None:
+        """Publish and read. `at` is the store's time in seconds. OSError as `ask` raises it."""
+        await self._board.write(ask, msgspec.msgpack.encode(self._own()), at)
+        others = list(_decoded(await self._board.read(ask, at)))
+        self._others, self._read_at = len(others), self._clock()
+        for model, fleet in self._fleets.items():
+            await self._merge(fleet, [one.of(one.value.get(model) or Model([], [], {})) for one in others])
+
+    def forget(self) -> None:
+        """The store is away: what others have in flight is known no more when it was not read for a while."""
+        if self._clock() - self._read_at > FRESH:
+            for fleet in self._fleets.values():
+                for state in fleet.states.values():
+                    state.shares(None, self._others)
+
+    def _own(self) -> dict[str, Model]:
+        found, now = {}, self._clock()
+        for model, fleet in self._fleets.items():
+            loads = fleet.tolls.own(now)
+            known = {name: present.own(state, now) for name, state in fleet.states.items()}
+            names = list(dict.fromkeys([*known, *(name for load in loads.values() for name in load.tokens)]))
+            policies = {policy: Capped.of(load, names) for policy, load in loads.items()}
+            found[model] = Model(names, list(known.values()), policies)
+        return found
+
+    async def _merge(self, fleet: Fleet, others: list[Posted[Model]]) -> None:
+        endpoints = [one.of(dict(zip(one.value.names, one.value.endpoints, strict=False))) for one in others]
+        for name, state in fleet.states.items():
+            present.merge(state, [one.of(one.value.get(name) or present.NOTHING) for one in endpoints], self._clock())
+            await asyncio.sleep(0)  # requests go first
+        loads: dict[str, list[Posted[Load]]] = {policy: [] for policy in fleet.tolls.policies}
+        for one in others:
+            for policy, capped in one.value.policies.items():
+                loads.setdefault(policy, []).append(one.of(capped.load(one.value.names)))
+        for policy, sent in loads.items():
+            fleet.tolls.merge(policy, sent, self._clock())
+            await asyncio.sleep(0)
+
+
+def _decoded(values: list[Posted[bytes]]) -> Iterator[Posted[dict[str, Model]]]:
+    """Those that make sense."""
+    for one in values:
+        try:
+            yield one.of(_decoder.decode(one.value))
+        except msgspec.MsgspecError:
+            continue
+
+
+def _listed(amounts: Mapping[str, float], names: list[str]) -> list[int]:
+    listed = [round(amounts.get(name, 0.0)) for name in names]
+    while listed and not listed[-1]:
+        listed.pop()
+    return listed
