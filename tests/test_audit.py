@@ -11,6 +11,7 @@ import pytest
 from gateway.audit import Audit, audit, doubts
 from gateway.config import load
 from gateway.policy.load import Policies, shipped_folder
+from gateway.types import Endpoint
 from tests.support.gateway import write_config, write_policy
 
 HOSTS = {"rack/one": "http://127.0.0.1:1", "rack/two": "http://127.0.0.1:2"}
@@ -110,17 +111,17 @@ def test_doubts_are_the_same_lines_about_these_policies_alone(tmp_path: Path) ->
 
 @pytest.mark.skipif(find_spec("litellm") is not None, reason="litellm is installed here")
 def test_an_endpoint_in_use_whose_package_is_missing_is_named() -> None:
-    environ = {"AWS_BEARER_TOKEN_BEDROCK": "set", "NOVITA_API_KEY": "set"}
-    settings = load(None, environ)
-    assert audit(settings, Policies().current).problems == (), "without an address it is not in use"
+    settings = load(None, {"NOVITA_API_KEY": "set"})
     (model,) = settings.models
-    filled = tuple(
-        replace(one, base_url="http://127.0.0.1:1") if one.adapter != "none" else one for one in model.endpoints
-    )
-    (problem,) = audit(replace(settings, models=(replace(model, endpoints=filled),)), Policies().current).problems
-    assert problem == (
-        "endpoint amazon-bedrock: `adapter: litellm` needs a package that is not here; "
-        "install llm-routing-gateway[litellm]"
+    adapted = replace(model.endpoints[0], id="own", adapter="litellm", model="bedrock/converse/m")
+
+    def problems(endpoint: Endpoint) -> tuple[str, ...]:
+        models = (replace(model, endpoints=(*model.endpoints, endpoint)),)
+        return audit(replace(settings, models=models), Policies().current).problems
+
+    assert problems(replace(adapted, base_url=None)) == (), "without an address it is not in use"
+    assert problems(adapted) == (
+        "endpoint own: `adapter: litellm` needs a package that is not here; install llm-routing-gateway[litellm]",
     )
 
 

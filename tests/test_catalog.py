@@ -82,6 +82,14 @@ def test_the_id_starts_with_the_provider_and_tells_the_precision(endpoint: Endpo
     assert not precision or precision == endpoint.quantization
 
 
+def test_no_live_host_needs_a_package_that_is_not_installed(endpoint: Endpoint) -> None:
+    assert endpoint.adapter == "none" or endpoint.status == "retired"
+
+
+def test_an_announced_end_is_a_day(endpoint: Endpoint) -> None:
+    assert endpoint.retires is None or re.fullmatch(r"20\d\d-\d\d-\d\d", endpoint.retires)
+
+
 def test_a_long_prompt_costs_more_at_volcengine() -> None:
     price = next(one for one in MODEL.endpoints if one.id == "volcengine").price
     assert price

@@ -122,7 +122,7 @@ class TestServe:
         ended = run("serve", STREAMLAKE_API_KEY=SECRET, AZURE_AI_API_KEY=SECRET, BASETEN_API_KEY=SECRET)
         assert ended.code == 2
         assert ended.errors.splitlines()[1:] == [
-            "gateway: STREAMLAKE_API_KEY is set, but streamlake/fp8 cannot be used: lacks model",
+            "gateway: STREAMLAKE_API_KEY is set, but streamlake/fp8 cannot be used: lacks model, price",
             "gateway: AZURE_AI_API_KEY is set, but azure cannot be used: fill in {RESOURCE}",
             "gateway: BASETEN_API_KEY is set, but baseten cannot be used: retired",
         ]
@@ -130,7 +130,15 @@ class TestServe:
 
     @pytest.mark.skipif(find_spec("litellm") is not None, reason="litellm is installed here")
     def test_a_package_that_an_endpoint_needs_is_named_before_anything_starts(self, run: Run, tmp_path: Path) -> None:
-        endpoint = {"id": "amazon-bedrock", "base_url": "http://127.0.0.1:1"}
+        endpoint = {
+            "id": "own",
+            "provider": "own",
+            "base_url": "http://127.0.0.1:1",
+            "model": "bedrock/converse/m",
+            "adapter": "litellm",
+            "api_key_env": "AWS_BEARER_TOKEN_BEDROCK",
+            "price": {"input": 0.62, "output": 1.85},
+        }
         models = {"deepseek/deepseek-v3.2": {"endpoints": [endpoint]}}
         (tmp_path / "gateway.yaml").write_text(json.dumps({"models": models}))
         ended = run("serve", AWS_BEARER_TOKEN_BEDROCK=SECRET)

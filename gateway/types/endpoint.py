@@ -24,6 +24,7 @@ ThinkingSwitch = Literal[
     "reasoning.effort",
     "reasoning.enabled",
     "reasoning_effort",
+    "reasoning_effort.high",
     "thinking.type",
     "unknown",
 ]

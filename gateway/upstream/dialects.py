@@ -58,6 +58,8 @@ PATCHES: Mapping[ThinkingSwitch, Patch] = {
     "reasoning.effort": Patch({"reasoning": {"effort": _DEFAULT_EFFORT}}, {"reasoning": {"enabled": False}}),
     "reasoning.enabled": Patch({"reasoning": {"enabled": True}}, {"reasoning": {"enabled": False}}),
     "reasoning_effort": Patch({"reasoning_effort": _DEFAULT_EFFORT}, {"reasoning_effort": "none"}),
+    # The host takes lower efforts, too, and does not think at them.
+    "reasoning_effort.high": Patch({"reasoning_effort": "high"}, {"reasoning_effort": "none"}),
     "thinking.type": Patch({"thinking": {"type": "enabled"}}, {"thinking": {"type": "disabled"}}),
     "unknown": Patch({}, {}),
 }

@@ -61,6 +61,7 @@ SWITCHES: dict[ThinkingSwitch, tuple[dict[str, Any], dict[str, Any]]] = {
     "reasoning.effort": ({"reasoning": {"effort": "medium"}}, {"reasoning": {"enabled": False}}),
     "reasoning.enabled": ({"reasoning": {"enabled": True}}, {"reasoning": {"enabled": False}}),
     "reasoning_effort": ({"reasoning_effort": "medium"}, {"reasoning_effort": "none"}),
+    "reasoning_effort.high": ({"reasoning_effort": "high"}, {"reasoning_effort": "none"}),
     "thinking.type": ({"thinking": {"type": "enabled"}}, {"thinking": {"type": "disabled"}}),
     "unknown": ({}, {}),
 }
@@ -158,6 +159,12 @@ def test_contradictions_and_wrong_types_are_the_clients_fault(body: dict[str, An
 def test_an_effort_that_hosts_do_not_know_is_the_nearest_one(asked_for: str, sent_on: str) -> None:
     asked = request({"reasoning_effort": asked_for}, thinking=True)
     assert extras(asked, endpoint("reasoning_effort")) == {"reasoning_effort": sent_on}
+
+
+@pytest.mark.parametrize("effort", ["minimal", "low", "medium", "high", "max"])
+def test_where_one_effort_alone_thinks_it_is_sent_for_all(effort: str) -> None:
+    asked = request({"reasoning_effort": effort}, thinking=True)
+    assert extras(asked, endpoint("reasoning_effort.high")) == {"reasoning_effort": "high"}
 
 
 @pytest.mark.parametrize("body", [{"reasoning": {"effort": "high"}}, {"reasoning_effort": "high"}], ids=str)
