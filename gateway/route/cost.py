@@ -102,6 +102,11 @@ class Parts(msgspec.Struct, frozen=True, gc=False):
     def usd(self) -> float:
         return self.input_usd + self.output_usd
 
+    @property
+    def time_usd(self) -> float:
+        """What its time costs, missed preferences included."""
+        return self.plain - self.usd - self.quality_usd - self.reread_usd - self.toll_usd
+
 
 def terms(state: EndpointState, policy: Policy) -> Terms:
     """Everything about a cost that does not depend on the request."""

@@ -12,6 +12,7 @@ burst, and never negative, so explorations stay within their share at every mome
 from collections.abc import Sequence
 from typing import Protocol
 
+from gateway.route.cost import Parts
 from gateway.types import Policy
 
 BOUND = 1.5  # times the best score
@@ -29,6 +30,8 @@ class Scored(Protocol):
 
     @property
     def score(self) -> float: ...
+    @property
+    def parts(self) -> Parts: ...
     @property
     def recent(self) -> float: ...
     @property
@@ -55,14 +58,25 @@ class Explorer:
             return []
         best = top[0].score
         limit = best + min((BOUND - 1) * best, EXTRA * self._usual)
+        shortest = min(one.parts.time_usd for one in top)
         return [
             (place, 1 / (1 + one.recent))
             for place, one in enumerate(top)
-            if one.score <= limit and one.recent < (FEW_OF_FAR if one.familiar and one.score > NEAR * best else FEW)
+            if one.recent < _few(one, best) and _hoped(one, shortest) <= limit
         ]
 
     def __repr__(self) -> str:
         return f"<Explorer {self.saved:.2f}>"
+
+
+def _few(one: Scored, best: float) -> float:
+    """Recent answers from which on this endpoint needs no exploration."""
+    return FEW_OF_FAR if one.familiar and one.score > NEAR * best else FEW
+
+
+def _hoped(one: Scored, shortest: float) -> float:
+    """Its score if it were as fast as any, where nothing says otherwise."""
+    return one.score if one.familiar else one.score - one.parts.time_usd + shortest
 
 
 class Explorers:

@@ -21,9 +21,8 @@ HALF_LIFE = 1_200.0  # seconds
 MOST = 200.0  # samples of a bucket
 FEWEST = 3.0  # samples without which a bucket says nothing
 SLOWER = 0.10  # of the logarithm: what is less is carried
-ROOM = 4.0  # requests
-LIKELY = 0.25  # steepness before any answer
-FIRMNESS = 2.0  # how much that counts: like so many answers at twice what is carried
+ROOM = 4.0  # requests, that any host is taken to carry
+FIRMNESS = 8.0  # how much the likely steepness counts: like so many answers at twice what is carried
 STEEPEST = 4.0
 LARGEST_LOG = 1.5  # of a slowness: an answer that took 4.5 times as long says enough
 EVERY = 2.0  # seconds between two fits
@@ -32,13 +31,15 @@ EVERY = 2.0  # seconds between two fits
 class Load:
     """One endpoint's answers by what was in flight when their requests were sent."""
 
-    __slots__ = ("_buckets", "_due", "carried", "shown", "steepness")
+    __slots__ = ("_buckets", "_due", "_likely", "carried", "shown", "steepness")
 
-    def __init__(self) -> None:
+    def __init__(self, likely: float) -> None:
+        """`likely` is the steepness before any answer."""
+        self._likely = likely
         self._buckets = [Rate(HALF_LIFE, MOST) for _ in MIDDLES]
         self._due = 0.0
-        self.carried = 1.0
-        self.steepness = LIKELY
+        self.carried = ROOM
+        self.steepness = likely
         self.shown = 0.0  # the part of it that answers have shown
 
     def add(self, in_flight: float, slowness: float, scatter: float, now: float) -> None:
@@ -70,7 +71,7 @@ class Load:
             for middle, bucket in zip(MIDDLES, self._buckets, strict=True)
             if (count := bucket.count(now)) >= FEWEST
         ]
-        self.carried = 1.0
+        self.carried = ROOM
         weight = total = 0.0
         beyond: list[tuple[float, float, float]] = []
         for middle, count, slowness in known:
@@ -82,13 +83,13 @@ class Load:
             else:
                 beyond.append((middle, count, slowness - usual))
         xx, xy = self._moments(beyond)
-        self.steepness = max(0.0, min(STEEPEST, (xy + FIRMNESS * LIKELY) / (xx + FIRMNESS)))
+        self.steepness = max(0.0, min(STEEPEST, (xy + FIRMNESS * self._likely) / (xx + FIRMNESS)))
         self.shown = max(0.0, min(STEEPEST, xy / (xx + FIRMNESS)))
 
     def _moments(self, beyond: list[tuple[float, float, float]]) -> tuple[float, float]:
         xx = xy = 0.0
         for middle, count, slowness in beyond:
-            x = (middle - self.carried) / (self.carried + ROOM)
+            x = max(0.0, middle - self.carried) / (self.carried + ROOM)
             xx += count * x * x
             xy += count * x * expm1(slowness)
         return xx, xy

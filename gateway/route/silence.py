@@ -12,7 +12,7 @@ silent. Any single one that waits beyond `HUNG` deviations counts as failed, unt
 
 from math import log
 
-SILENT = 12.0  # of the logarithm of a probability
+SILENT = 8.0  # of the logarithm of a probability
 HUNG = 4.0  # standard deviations
 LOOKED_AT = 64  # of the oldest waiting requests
 LEAST_SCATTER = 0.45  # standard deviation of the logarithm: hosts have more tail than a few answers show

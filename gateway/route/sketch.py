@@ -142,8 +142,8 @@ class Sketch:
 class Rate:
     """A decayed mean that starts from a prior: of a share (good 1, bad 0), or of any other figure.
 
-    `half_life` in seconds; `most` bounds the evidence: older samples fade faster where more come than that, so that a
-    busy endpoint is judged by its last `most` samples and not by its last minutes.
+    `half_life` in seconds; `most` bounds the evidence: older samples fade faster where more come than that,
+    so that a busy endpoint is judged by its last `most` samples and not by its last minutes.
     """
 
     __slots__ = ("_at", "_count", "_half_life", "_most", "_others_count", "_others_sum", "_sum")
@@ -158,11 +158,14 @@ class Rate:
         """Counts one sample: for a share good (1, True), bad (0, False) or good in part."""
         self._fade(now)
         if self._count > self._most - 1:
-            keep = (self._most - 1) / self._count
-            self._sum *= keep
-            self._count *= keep
+            self.shrink((self._most - 1) / self._count)
         self._sum += value
         self._count += 1
+
+    def shrink(self, keep: float) -> None:
+        """Keeps this share of what its own samples weigh."""
+        self._sum *= keep
+        self._count *= keep
 
     def count(self, now: float) -> float:
         """How many there are, each faded by its age."""

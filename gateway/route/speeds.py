@@ -7,13 +7,14 @@ from math import log, sqrt
 
 from gateway.route.load import Load
 from gateway.route.peers import NO_PEERS, Peers
-from gateway.route.trend import Trend, blend, level
+from gateway.route.trend import Trend, add_recent, blend, level
 from gateway.types import Priors
 
 DEFAULT_SPEED = 30.0  # tokens a second, where nothing is published, and nothing known of any peer
 SPREAD = 0.4  # of the logarithm, where nothing was measured
 MEAN_TOKEN = 1.15  # times the median of seconds per token, where the slowest tenth has half the usual speed
 ENOUGH = 20.0
+STEEPNESS = 0.05  # with load, before any answer
 SHARES = (0.5, 0.25, 0.1, 0.01)  # that 50, 75, 90 and 99 % of answers reach
 OVER = (1.0, 0.76, 0.5, 0.39)  # the same, over the median, where nothing was measured
 
@@ -28,7 +29,7 @@ class Speeds:
 
     def __init__(self) -> None:
         self.trend = Trend()
-        self.load = Load()
+        self.load = Load(STEEPNESS)
         self.level = 1.0
         self.known = False
         self.scatter = SPREAD
@@ -47,7 +48,9 @@ class Speeds:
     def add(self, speed: float, in_flight: float, now: float) -> None:
         """An answer was written at that speed; so many requests were in flight when its own was sent."""
         self.load.add(in_flight, log(self.p50 / speed), self.scatter, now)
-        self.trend.add(speed * self.load.shown_factor(in_flight), now)
+        unloaded = speed * self.load.shown_factor(in_flight)
+        self.trend.usual.add(unloaded, now)
+        add_recent((self.trend,), 0, unloaded, now)
 
     def refresh(self, now: float, priors: Priors, peers: Peers = NO_PEERS) -> None:
         """Computes the figures from the samples."""

@@ -10,15 +10,15 @@ quantity is again expected to be what is usual: an endpoint that was slow for a 
 blamed. Samples that scatter within what is usual leave the level at 1, so that it adds no noise.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import exp, log, sqrt
 
 from gateway.route.sketch import LOWEST, Rate, Sketch
 
 USUAL = 1_800.0  # seconds until a sample of what is usual counts half
 RECENT = 60.0  # and one of what it is now
-MOST_RECENT = 40.0
-CHANCE = 2.0  # standard errors that are left to chance
+MOST_RECENT = 40.0  # of all trends that share a level
+CHANCE = 1.5  # standard errors that are left to chance
 LEAST_VARIANCE = 0.01  # of a logarithm
 LEAST_EVIDENCE = 1e-3
 PRIOR_SAMPLES = 3.0  # samples that a published figure counts for
@@ -31,15 +31,7 @@ class Trend:
 
     def __init__(self) -> None:
         self.usual = Sketch(USUAL)
-        self.recent = Rate(RECENT, MOST_RECENT)
-
-    def add(self, value: float, now: float) -> None:
-        self.usual.add(value, now)
-        self.add_recent(value, now)
-
-    def add_recent(self, value: float, now: float) -> None:
-        """A sample that is not known well enough to say what is usual."""
-        self.recent.add(log(max(value, LOWEST)), now)
+        self.recent = Rate(RECENT)
 
     def logs(self, now: float, prior: float, variance: float) -> tuple[float, float]:
         """(mean, variance) of the logarithm of what is usual, as if `PRIOR_SAMPLES` of the prior had been seen."""
@@ -49,6 +41,15 @@ class Trend:
 
     def __repr__(self) -> str:
         return f"<Trend usual={self.usual!r} recent={self.recent!r}>"
+
+
+def add_recent(trends: Sequence[Trend], place: int, value: float, now: float) -> None:
+    """A recent sample of one of the trends that share a level: the oldest ones of all of them make room."""
+    count = sum(trend.recent.count(now) for trend in trends)
+    if count > MOST_RECENT - 1:
+        for trend in trends:
+            trend.recent.shrink((MOST_RECENT - 1) / count)
+    trends[place].recent.add(log(max(value, LOWEST)), now)
 
 
 def level(trends: Iterable[tuple[Trend, float, float]], now: float) -> float:

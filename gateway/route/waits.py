@@ -16,7 +16,7 @@ from math import exp, log, sqrt
 from gateway.route.load import Load
 from gateway.route.peers import NO_PEERS, Peers
 from gateway.route.sketch import LOWEST
-from gateway.route.trend import Trend, blend, level
+from gateway.route.trend import Trend, add_recent, blend, level
 from gateway.types import Priors
 
 SIZES = (2_000, 8_000, 32_000)  # uncached prompt tokens: ratios are learned apart for each class
@@ -27,6 +27,7 @@ TYPICAL = 3_500.0  # uncached tokens of the mean prompt behind published figures
 LEAST = 0.3  # share of a published time that remains where nothing is to be read
 DEFAULT_TTFT = 1.5  # seconds, where nothing is published, and nothing known of any peer
 SPREAD = 0.557  # of the logarithm, where no p90 is published: the p95 is 2.5 times the median
+STEEPNESS = 0.25  # with load, before any answer
 ENOUGH = 20.0  # samples before a p99 is known
 SHARES = (0.5, 0.75, 0.9, 0.95, 0.99)
 NORMAL = (0.0, 0.6745, 1.2816, 1.6449, 2.3263)  # the same of a normal distribution, in standard deviations
@@ -55,7 +56,7 @@ class Waits:
 
     def __init__(self) -> None:
         self._trends = tuple(Trend() for _ in _CLASSES)
-        self.load = Load()
+        self.load = Load(STEEPNESS)
         self.level = 1.0
         self.samples = 0.0  # recent ones
         self.mean: tuple[float, ...] = ()
@@ -86,7 +87,7 @@ class Waits:
         `uncached` is what was expected: only the end of the answer will tell. It shows the level at once.
         """
         size, ratio = size_class(uncached), seconds / scale(uncached)
-        self._trends[size].add_recent(ratio / self.load.shown_factor(in_flight), now)
+        add_recent(self._trends, size, ratio / self.load.shown_factor(in_flight), now)
 
     def ended(self, seconds: float, uncached: float, in_flight: float, now: float) -> None:
         """The same at the answer's end, with the tokens that the host had to read."""
@@ -101,8 +102,11 @@ class Waits:
         """
         size = size_class(uncached)
         ratio = seconds / scale(uncached) / self.load.shown_factor(in_flight)
-        mean, count = self._trends[size].usual.beyond(ratio, now)
-        self._trends[size].add(blend(mean, count, max(ratio, self.p95[size])), now)
+        usual = self._trends[size].usual
+        mean, count = usual.beyond(ratio, now)
+        likely = blend(mean, count, max(ratio, self.p95[size]))
+        usual.add(likely, now)
+        add_recent(self._trends, size, likely, now)
 
     def refresh(self, now: float, priors: Priors, peers: Peers = NO_PEERS) -> None:
         """Computes the ratios from the samples."""
