@@ -25,7 +25,6 @@ ThinkingSwitch = Literal[
     "reasoning.effort",
     "reasoning.enabled",
     "reasoning_effort",
-    "reasoning_effort.high",
     "thinking.type",
     "unknown",
 ]
