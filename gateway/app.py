@@ -147,8 +147,8 @@ class Worker:
             if isinstance(destination, Adapted):
                 await destination.rehearse()
         self.store.start()
-        endpoints = tuple(name for fleet in self.fleets.values() for name in fleet.states)
-        self.metrics.prepare(endpoints)
+        for model, fleet in self.fleets.items():
+            self.metrics.prepare(model, fleet.states)
         self._keep_doing(self.policies.watch(self.metrics.policy_reload))
         self._keep_doing(self._flush())
         self._keep_doing(self.shipper.run())

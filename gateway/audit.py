@@ -29,11 +29,14 @@ def audit(settings: Settings, policies: PolicySet) -> Audit:
     """Looks at all of it, and sends nothing."""
     problems = [*unknown_policies(settings, policies), *_unknown_keys(settings), *lacking_packages(settings)]
     warnings = [*_out_of_use(settings), *_unmet(settings, policies)]
+    chosen = set(_wanted(settings).values())
     for policy in policies.values():
         path = _file(settings, policy)
         found = [f"{path}: {mistake}" for mistake in _unknown_names(settings, policy)]
-        # Shipped policies know the shipped catalogue alone, which `catalogue: false` leaves out.
-        (warnings if path.parent == shipped_folder() else problems).extend(found)
+        if path.parent != shipped_folder():
+            problems.extend(found)
+        elif policy.name in chosen:  # it knows the shipped catalogue alone, which `catalogue: false` leaves out
+            warnings.extend(found)
     return Audit(tuple(problems), tuple(warnings))
 
 
@@ -49,14 +52,18 @@ def doubts(settings: Settings, policies: PolicySet) -> list[str]:
 
 def unknown_policies(settings: Settings, policies: PolicySet) -> list[str]:
     """A line for each policy that gateway.yaml names and that is not there."""
-    wanted = {"default_policy": settings.default_policy}
-    wanted |= {f"{rule.place}: rules[{number}]": rule.policy for number, rule in enumerate(settings.rules)}
-    wanted |= {f"keys: tenant `{key.tenant}`": key.policy for key in settings.keys if key.policy}
     return [
         f"{where}: there is no policy `{name}`; {nearest(name, policies.keys())}"
-        for where, name in wanted.items()
+        for where, name in _wanted(settings).items()
         if name not in policies
     ]
+
+
+def _wanted(settings: Settings) -> dict[str, str]:
+    """The policies that gateway.yaml names, each by where it does."""
+    wanted = {"default_policy": settings.default_policy}
+    wanted |= {f"{rule.place}: rules[{number}]": rule.policy for number, rule in enumerate(settings.rules)}
+    return wanted | {f"keys: tenant `{key.tenant}`": key.policy for key in settings.keys if key.policy}
 
 
 def lacking_packages(settings: Settings) -> list[str]:
@@ -110,17 +117,36 @@ def _out_of_use(settings: Settings) -> Iterator[str]:
 
 
 def _unmet(settings: Settings, policies: PolicySet) -> Iterator[str]:
-    """A line for each policy that none of a model's endpoints in use meets."""
-    for model in settings.models:
-        fleet = Fleet(usable(model, settings.secrets))
-        if not fleet.states:
+    """A line for each policy and model that it is for, where none of the model's endpoints in use meets it.
+
+    One that gateway.yaml names is for all models. Of the others, a shipped policy is an offer: it is worth a line only
+    where it serves no model at all.
+    """
+    fleets = {model: fleet for model in settings.models if (fleet := Fleet(usable(model, settings.secrets))).states}
+    chosen = set(_wanted(settings).values())
+    for policy in policies.values():
+        meant = [model for model in fleets if policy.name in chosen or _is_meant(policy, model)]
+        unmet = {model: rules for model in meant if (rules := _missed(policy, model.id, fleets[model]))}
+        path = _file(settings, policy)
+        offered = policy.name not in chosen and path.parent == shipped_folder()
+        if offered and len(unmet) < len(meant):
             continue
-        for policy in policies.values():
-            request = Request(id="", body={}, model=model.id, policy=policy.name)
-            reasons = [forbidden(state, request, policy, 0.0) for state in fleet.states.values()]
-            if all(reasons):
-                rules = ", ".join(sorted({reason.rule for reason in reasons if reason}))
-                yield f"{_file(settings, policy)}: no endpoint of {model.id} in use meets its {rules}"
+        for model, rules in unmet.items():
+            yield f"{path}: no endpoint of {model.id} in use meets its {rules}"
+
+
+def _is_meant(policy: Policy, model: Model) -> bool:
+    """Whether a policy is for this model: one that allows certain endpoints alone is for the models that have them."""
+    allowed = {policy.pick.endpoint} if policy.pick.endpoint else set(policy.require.only)
+    names = {name for endpoint in model.endpoints for name in (endpoint.id, endpoint.provider)}
+    return not allowed or not allowed.isdisjoint(names)
+
+
+def _missed(policy: Policy, model: str, fleet: Fleet) -> str:
+    """The rules that keep all of a model's endpoints from a policy's requests; empty where one of them may serve."""
+    request = Request(id="", body={}, model=model, policy=policy.name)
+    reasons = [forbidden(state, request, policy, 0.0) for state in fleet.states.values()]
+    return ", ".join(sorted({reason.rule for reason in reasons if reason})) if all(reasons) else ""
 
 
 def _file(settings: Settings, policy: Policy) -> Path:

@@ -144,7 +144,9 @@ def check(config: Path | None, policies: Path | None) -> int:
 
 
 @app.command()
-@click.option("--model", default="deepseek-v3.2", help="Model, with a policy as suffix: deepseek-v3.2:nitro.")
+@click.option(
+    "--model", metavar="NAME", help="Model, with a policy as suffix: deepseek-v3.2:nitro; default: the first."
+)
 @click.option("--prompt-tokens", type=COUNT, metavar="N", default=1000, help="Length of the prompt.")
 @click.option("--max-tokens", type=COUNT, metavar="N", help="Longest answer.")
 @click.option("--tools", is_flag=True, help="The request uses tools.")
@@ -155,7 +157,13 @@ def check(config: Path | None, policies: Path | None) -> int:
 @click.option("--url", metavar="URL", help="Ask this running gateway, which knows live figures.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def explain(
-    request: Path | None, config: Path | None, policies: Path | None, url: str | None, as_json: bool, **shape: Any
+    request: Path | None,
+    model: str | None,
+    config: Path | None,
+    policies: Path | None,
+    url: str | None,
+    as_json: bool,
+    **shape: Any,
 ) -> int:
     """Show where a request would go, and why.
 
@@ -163,20 +171,22 @@ def explain(
 
     Example: gateway explain --model deepseek-v3.2:floor --prompt-tokens 12000
     """
-    from gateway.report import asked, explained, planned
+    from gateway.report import asked, explained, first_listed, first_of, planned
 
-    body = _body(request) if request else _sample(**shape)
+    key = os.environ.get("GATEWAY_API_KEY")
     if url is None:
         settings = _settings(config)
-        plan = planned(replace(settings, policies=policies) if policies else settings, body)
+        settings = replace(settings, policies=policies) if policies else settings
+        plan = planned(settings, _body(request) if request else _sample(model or first_of(settings), **shape))
     else:
-        plan = asked(url, body, os.environ.get("GATEWAY_API_KEY"))
+        plan = asked(url, _body(request) if request else _sample(model or first_listed(url, key), **shape), key)
     click.echo(json.dumps(plan, indent=2) + "\n" if as_json else explained(plan, live=url is not None), nl=False)
     return 0 if plan["ranked"] else 1
 
 
 @app.command()
 @click.option("--trace", type=PATH, metavar="FILE", help="JSON Lines, may be gzip; default: a sample of real traffic.")
+@click.option("--model", metavar="NAME", help="Whose requests and hosts; default: the only one in ledger and trace.")
 @click.option("--policy", "given", multiple=True, metavar="NAME", help="Policy or its file; may be given again.")
 @click.option("--fleet", metavar="NAME", help="real, wide, or a fleet file; default: as this gateway measured it.")
 @click.option("--cap", type=Share(), metavar="SHARE", default="100%", help="Most tokens for one host, as in 30%.")
@@ -192,6 +202,7 @@ def explain(
 @click.option("--svg", type=PATH, metavar="FILE", help="Draw price against time to first token as well.")
 def whatif(
     trace: Path | None,
+    model: str | None,
     given: tuple[str, ...],
     fleet: str | None,
     limit: int,
@@ -210,17 +221,16 @@ def whatif(
     """
     from gateway.report import replayed
     from gateway.sim.baselines import RULES
-    from gateway.sim.chosen import chosen_fleet, chosen_policies
+    from gateway.sim.chosen import chosen_fleet, chosen_model, chosen_policies, chosen_rows
     from gateway.sim.picture import picture
     from gateway.sim.whatif import Setup, whatif
-    from gateway.sim.workload import SAMPLE, read_trace
+    from gateway.sim.workload import SAMPLE
 
     settings = _settings(config)
     settings = replace(settings, policies=policies or settings.policies, state=state or settings.state)
-    rows = read_trace(trace or SAMPLE, limit)
-    if not rows:
-        raise ConfigError(f"{trace}: has no requests; record some with `gateway serve --record FILE`")
-    chosen, hosts = chosen_policies(given, settings), chosen_fleet(fleet, settings, _warn)
+    model = chosen_model(model, settings)
+    rows = chosen_rows(trace or SAMPLE, limit, model)
+    chosen, hosts = chosen_policies(given, settings), chosen_fleet(fleet, settings, _warn, model)
     with _progress() as progress:
         report = whatif(Setup(rows, hosts, **setup), chosen, list(RULES), progress)
     click.echo(json.dumps(report.as_json(), indent=2) + "\n" if as_json else replayed(report), nl=False)

@@ -91,24 +91,51 @@ def planned(settings: Settings, body: dict[str, Any]) -> dict[str, Any]:
     return told(plan, request.model)
 
 
+def first_of(settings: Settings) -> str:
+    """The model that is meant where none is named. Raises ConfigError."""
+    if not settings.models:
+        raise ConfigError("there is no model; give one under `models:` in gateway.yaml")
+    return settings.models[0].id
+
+
+def first_listed(url: str, key: str | None) -> str:
+    """The same at a running gateway. Raises ConfigError when it cannot be asked."""
+    match _answer(url, "/v1/models", key):
+        case {"data": [{"id": str() as model}, *_]}:
+            return model
+    raise _stranger(url)
+
+
 def asked(url: str, body: dict[str, Any], key: str | None) -> dict[str, Any]:
     """The plan that a running gateway makes. Raises ConfigError when it cannot be asked."""
-    where = f"--url {urlsplit(url).netloc.rpartition('@')[2] or url}"
+    plan = _answer(url, "/v1/explain", key, body)
+    if not isinstance(plan, dict) or "ranked" not in plan:
+        raise _stranger(url)
+    return plan
+
+
+def _stranger(url: str) -> ConfigError:
+    return ConfigError(f"{_where(url)}: answered, but is no gateway")
+
+
+def _answer(url: str, path: str, key: str | None, body: dict[str, Any] | None = None) -> Any:
     headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
     try:
         root = url.rstrip("/").removesuffix("/api/v1").removesuffix("/v1")  # a client's base URL will do
-        request = HttpRequest(f"{root}/v1/explain", orjson.dumps(body), headers)
+        request = HttpRequest(f"{root}{path}", None if body is None else orjson.dumps(body), headers)
         with urlopen(request, timeout=TIMEOUT) as response:
-            plan: dict[str, Any] = orjson.loads(response.read())
+            return orjson.loads(response.read())
     except HTTPError as error:
         hint = "; set GATEWAY_API_KEY to one of its keys" if error.code == 401 else ""
-        raise ConfigError(f"{where}: {error.code} {_message(error.read())}{hint}") from None
+        raise ConfigError(f"{_where(url)}: {error.code} {_message(error.read())}{hint}") from None
     except (ValueError, OSError) as error:
         why = getattr(error, "reason", error)
-        raise ConfigError(f"{where}: cannot be asked ({why}); give the address of a gateway that runs") from None
-    if not isinstance(plan, dict) or "ranked" not in plan:
-        raise ConfigError(f"{where}: answered, but is no gateway")
-    return plan
+        raise ConfigError(f"{_where(url)}: cannot be asked ({why}); give the address of a gateway that runs") from None
+
+
+def _where(url: str) -> str:
+    """The address without a login."""
+    return f"--url {urlsplit(url).netloc.rpartition('@')[2] or url}"
 
 
 def _message(body: bytes) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from gateway.audit import Audit, audit, doubts
 from gateway.config import load
@@ -84,7 +85,15 @@ def test_an_endpoint_that_is_not_there_is_named_with_the_policys_file(
 def test_a_shipped_policy_without_its_endpoint_is_no_mistake_of_the_user(tmp_path: Path) -> None:
     found = audited(tmp_path)
     assert found.problems == ()
-    assert any(warning.startswith(f"{shipped_folder() / 'pinned.yaml'}: pick.endpoint: ") for warning in found.warnings)
+    assert not [warning for warning in found.warnings if "pinned.yaml" in warning]
+
+
+def test_a_shipped_policy_that_is_the_default_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    found = audited(tmp_path, default_policy="pinned")
+    path = shipped_folder() / "pinned.yaml"
+    assert found.problems == ()
+    assert any(warning.startswith(f"{path}: pick.endpoint: there is no endpoint") for warning in found.warnings)
+    assert f"{path}: no endpoint of deepseek/deepseek-v3.2 in use meets its pick.endpoint" in found.warnings
 
 
 def test_a_policy_that_no_endpoint_in_use_meets_is_a_warning(tmp_path: Path) -> None:
@@ -102,10 +111,7 @@ def test_doubts_are_the_same_lines_about_these_policies_alone(tmp_path: Path) ->
     mine = {"mine": Policies(settings.policies).current["mine"]}
     lines = doubts(settings, mine)
     assert lines == [line for line in (*found.problems, *found.warnings) if line.startswith(f"{path}: ")]
-    assert [line.removeprefix(f"{path}: ")[:22] for line in lines] == [
-        "pick.endpoint: there i",
-        "no endpoint of deepsee",
-    ]
+    assert [line.removeprefix(f"{path}: ")[:22] for line in lines] == ["pick.endpoint: there i"]
     assert doubts(settings, {}) == []
 
 
@@ -129,3 +135,42 @@ def test_a_model_without_an_endpoint_in_use_names_the_variables_that_would_help(
     (warning,) = audit(load(None, {}), Policies().current).warnings
     assert warning.startswith("deepseek/deepseek-v3.2: no endpoint is in use; set at least one of NOVITA_API_KEY, ")
     assert "PARASAIL_API_KEY" not in warning  # a key alone would not do: it has no price
+
+
+# --- policies and a second model --------------------------------------------------------------------------------
+
+
+V4 = {
+    "name": "V4",
+    "context": 1_048_576,
+    "endpoints": [
+        {"id": "v4/one", "provider": "p", "base_url": "http://127.0.0.1:3", "model": "m", "status": "self_hosted"}
+        | {"price": {"input": 0, "output": 0}, "quantization": "fp4", "data": {"zdr": "yes", "trains": "no"}}
+    ],
+}
+
+
+def with_two_models(folder: Path, **settings: Any) -> Audit:
+    """The shipped catalogue with one host in use, and a second model on one machine."""
+    (folder / "policies").mkdir(exist_ok=True)
+    path = folder / "gateway.yaml"
+    path.write_text(yaml.safe_dump({"models": {"deepseek/v4": V4}, "policies": str(folder / "policies"), **settings}))
+    loaded = load(path, {"NOVITA_API_KEY": "set"})
+    return audit(loaded, Policies(loaded.policies).current)
+
+
+def test_shipped_policies_say_nothing_about_models_that_they_are_not_for(tmp_path: Path) -> None:
+    assert with_two_models(tmp_path) == Audit((), ())
+
+
+def test_a_shipped_policy_that_the_configuration_names_is_for_every_model(tmp_path: Path) -> None:
+    (warning,) = with_two_models(tmp_path, default_policy="pinned").warnings
+    assert warning == f"{shipped_folder() / 'pinned.yaml'}: no endpoint of deepseek/v4 in use meets its pick.endpoint"
+
+
+def test_a_policy_of_the_users_own_is_for_the_models_whose_endpoints_it_allows(tmp_path: Path) -> None:
+    write_policy(tmp_path / "policies", "mine", pick={"how": "fixed", "endpoint": "v4/one"})
+    write_policy(tmp_path / "policies", "few", require={"only": ["novita"]})
+    write_policy(tmp_path / "policies", "eight", require={"quantization": ["fp8"]})
+    (warning,) = with_two_models(tmp_path).warnings
+    assert warning.endswith("eight.yaml: no endpoint of deepseek/v4 in use meets its require.quantization")

@@ -7,19 +7,6 @@ import pytest
 from gateway.config import load, usable, wanted_variables
 from gateway.types import Endpoint, Model
 
-CAPABILITIES = {
-    "tools",
-    "tool_choice",
-    "parallel_tools",
-    "json_object",
-    "json_schema",
-    "seed",
-    "logprobs",
-    "logit_bias",
-    "tools_with_response_format",
-    "prefix",
-    "strict_tools",
-}
 RETIRED = {"deepseek", "google-vertex", "nebius", "baseten"}
 LISTED_ONLY = {"streamlake/fp8", "azure", "amazon-bedrock", "phala", "parasail"}
 MODEL: Model = load(None, {}).models[0]
@@ -64,10 +51,6 @@ def test_priors_are_dated(endpoint: Endpoint) -> None:
 
 def test_shares_are_shares(endpoint: Endpoint) -> None:
     assert all(0 < share <= 1 for share in (endpoint.priors.tools_ok, endpoint.priors.uptime) if share is not None)
-
-
-def test_capabilities_have_known_names(endpoint: Endpoint) -> None:
-    assert set(endpoint.supports) <= CAPABILITIES
 
 
 def test_windows_fit_the_model(endpoint: Endpoint) -> None:

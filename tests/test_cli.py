@@ -30,6 +30,14 @@ COMMANDS = sorted(app.commands.items())
 NAMES = [name for name, _ in COMMANDS]
 DOCS = (Path(__file__).parents[1] / "docs" / "cli.md").read_text(encoding="utf-8")
 SECRET = "sk-that-nobody-may-see"
+SECOND = """
+models:
+  deepseek/v4:
+    name: V4
+    context: 1048576
+    aliases: [v4]
+    endpoints: [{id: v4/one, provider: p, base_url: http://h, model: m, price: {input: 1, output: 2}}]
+"""
 
 
 @dataclass(frozen=True)
@@ -297,6 +305,22 @@ class TestExplainOffline:
         assert (ended.code, len(ended.errors.splitlines())) == (2, 1)
         assert why in ended.errors
 
+    def test_of_several_models_the_first_or_the_one_that_is_named(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "gateway.yaml").write_text(SECOND)
+        first, named = run("explain").out, run("explain", "--model", "v4:floor").out
+        assert first.startswith("deepseek/deepseek-v3.2, policy balanced: ")
+        assert named.startswith("deepseek/v4, policy floor: ")
+        assert "v4/one" in named
+        assert "novita/fp8" not in named
+        (tmp_path / "gateway.yaml").write_text(f"catalogue: false\n{SECOND}")
+        assert run("explain").out.startswith("deepseek/v4, policy balanced: ")
+
+    def test_without_any_model(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "gateway.yaml").write_text("catalogue: false\n")
+        ended = run("explain")
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.errors == "gateway: there is no model; give one under `models:` in gateway.yaml\n"
+
     def test_a_policy_that_is_not_there(self, run: Run) -> None:
         ended = run("explain", "--model", "deepseek-v3.2:fastest")
         assert ended.code == 2
@@ -401,10 +425,26 @@ class TestWhatif:
         ended = run("whatif", "--trace", "trace.jsonl", "--policy", "mine.yaml", "--fleet", "real", "--seeds", "1")
         assert ended.out.startswith("1 requests, 18 tokens, 6 hosts")
 
+    def test_a_ledger_of_two_models(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "gateway.yaml").write_text(SECOND)
+        ledger = Ledger(StateFolder(tmp_path).ledger)
+        for name, model in (("novita/fp8", "deepseek/deepseek-v3.2"), ("v4/one", "deepseek/v4")):
+            for _ in range(20):
+                ledger.append(attempt(name, model=model))
+        ledger.close()
+        asked = (*self.FEW, "--seeds", "1", "--state", str(tmp_path), "--json")
+        ended = run(*asked)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.errors.endswith(
+            f"{tmp_path} has answers of deepseek/deepseek-v3.2 and deepseek/v4; name one with `--model`\n"
+        )
+        assert json.loads(run(*asked, "--model", "v4").out)["hosts"] == ["v4/one"]
+        assert json.loads(run(*asked, "--model", "deepseek-v3.2").out)["hosts"] == ["novita/fp8"]
+
     def test_a_ledger_that_knows_one_host_only(self, run: Run, tmp_path: Path) -> None:
         ledger = Ledger(StateFolder(tmp_path).ledger)
         for _ in range(20):
-            ledger.append(attempt("novita/fp8"))
+            ledger.append(attempt("novita/fp8", model="deepseek/deepseek-v3.2"))
         ledger.close()
         ended = run(*self.FEW, "--state", str(tmp_path))
         assert re.match(r"40 requests, [\d,]+ tokens, 1 host; ", ended.out)
@@ -416,6 +456,7 @@ class TestWhatif:
             ((), "/.local/state/llm-routing-gateway yet; give `--state` or `--fleet real`"),
             (("--fleet", "real", "--policy", "flor"), "did you mean `floor`?"),
             (("--fleet", "reel"), "did you mean `real`?"),
+            (("--fleet", "real", "--model", "deepseek-v3"), "no model has that name; did you mean `deepseek-v3.2`?"),
             (("--fleet", "real", "--trace", "none.jsonl"), "none.jsonl: cannot be read"),
             (("--fleet", "real", "--cap", "0.3"), "`0.3` is no share; write it as in `30%`"),
         ],

@@ -25,7 +25,7 @@ _AS_THEY_ARE = (
     *("models", "plugins", "preset", "provider", "route", "session_id", "trace", "transforms"),
 )
 _THINKING = {"enabled": True, "adaptive": True, "between_tools": True, "disabled": False}
-_EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
+_EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
@@ -187,7 +187,7 @@ def _thinking(asked: Json) -> Iterator[tuple[str, Any]]:
     reasoning: Json = {"enabled": _THINKING[kind]}
     effort = _object(asked, "output_config").get("effort")
     if _THINKING[kind] and isinstance(effort, str) and effort in _EFFORTS:
-        reasoning["effort"] = _EFFORTS[effort]
+        reasoning["effort"] = effort
     yield "reasoning", reasoning
 
 

@@ -62,9 +62,16 @@ def described_model(model: Model, used: Sequence[Endpoint]) -> Json:
         "supported_parameters": model_parameters(served_by),
         "default_parameters": None,
         "supported_voices": None,
-        "reasoning": {"mandatory": False, "default_enabled": False},
+        **_reasoning(model, served_by),
         "links": {"details": f"/api/v1/models/{model.id}/endpoints"},
     }
+
+
+def _reasoning(model: Model, served_by: Sequence[Endpoint]) -> Json:
+    """Nothing for a model that no endpoint can be made to think."""
+    thinking = any(endpoint.dialect.thinking != "unknown" for endpoint in served_by)
+    facts = {"mandatory": False, "default_enabled": model.reasoning.default_enabled}
+    return {"reasoning": facts} if thinking or model.reasoning.default_enabled else {}
 
 
 def described_endpoint(model: Model, state: EndpointState, uptime: Uptime, now: float) -> Json:

@@ -8,14 +8,20 @@ from gateway.policy.load import PolicySet
 from gateway.policy.schema import RESERVED
 from gateway.types import Model, Policy
 
-REASONER = "deepseek-reasoner"
+CHAT, REASONER = "deepseek-chat", "deepseek-reasoner"  # one model of DeepSeek's, without and with thinking
 LONGEST = 256  # characters of a model's name with its suffixes
 
 
 class Named(NamedTuple):
     model: Model
     suffix: str
-    thinking: bool  # the name itself switches thinking on
+    name: str  # as the request gives it, without the suffix
+
+    def thinks(self, asked: bool | None) -> bool:
+        """Whether the model thinks; `asked` is what the request says about it, None where it says nothing."""
+        if self.name == REASONER:
+            return True
+        return self.model.reasoning.default_enabled and self.name != CHAT if asked is None else asked
 
 
 class Names:
@@ -24,9 +30,7 @@ class Names:
     __slots__ = ("_models",)
 
     def __init__(self, models: Iterable[Model]) -> None:
-        self._models = {
-            name: Named(model, "", name == REASONER) for model in models for name in (model.id, *model.aliases)
-        }
+        self._models = {name: Named(model, "", name) for model in models for name in (model.id, *model.aliases)}
 
     def model(self, name: object) -> Named:
         """Splits a name into model and suffix. Raises BadRequest or NotFound, which lists what there is."""

@@ -221,9 +221,9 @@ _MODELS: dict[str, Schema] = {
             ),
             "supported_parameters": several(TEXT),
             **of_each(("per_request_limits", "default_parameters", "supported_voices"), NULL),
-            "reasoning": exactly(of_each(("mandatory", "default_enabled"), FLAG)),
             "links": exactly({"details": TEXT}),
-        }
+        },
+        {"reasoning": exactly(of_each(("mandatory", "default_enabled"), FLAG))},
     ),
     "Endpoint": exactly(
         {

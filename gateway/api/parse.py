@@ -96,8 +96,7 @@ class Intake:
         unnamed = self._unnamed(key, Facts(app, key.tenant, tools, first.count(prompt.size, tools), stream))
         choices = served(models, text(headers, b"x-gateway-policy"), unnamed, self._policies.current)
         named, policy = choices[min(place, len(choices) - 1)]  # policies may have changed since the first was asked
-        tokens = self._fleets[named.model.id].tokens
-        thinking = named.thinking or thinking_asked(body)
+        tokens, thinking = self._fleets[named.model.id].tokens, named.thinks(thinking_asked(body))
         cache, created = read_cache_options(headers), int(time.time())
         if body["messages"][-1].get("prefix"):
             needs = needs | _continues(body["messages"][-1])
@@ -127,6 +126,7 @@ class Intake:
             raw=inbound.body if translate is None else b"",
             created=created,
             session=options.session,
+            reasoning_history=named.model.reasoning.history,
             hides_reasoning=options.hides_reasoning,
             cache_ttl=cache.ttl,
             tells_routing=wants_routing(headers),

@@ -1,17 +1,19 @@
-"""Reasoning that a client drops from a tool turn, kept so that the model reads its own thoughts again.
+"""Reasoning that a client drops, kept so that the model reads its own thoughts again.
 
-    answer with tool calls and reasoning ──keep──> store: (tenant, model, call) -> the text      for an hour
-    request whose tool turn lacks it ─────gaps──> restore: one round trip ──> the request with the text put back
+    answer with reasoning ─────────────keep──> store: (tenant, model, message) -> the text; an hour from its last use
+    request that lacks it ─────gaps──> restore: one round trip ──> the request with the text put back
 
-DeepSeek's template shows the model what it thought between a tool call and the next user message. Many clients never
-send that back; a strict host then refuses the request, the others answer worse. Nothing here fails a request: a store
-that is away, slow or empty leaves it as it came. Requests that lack nothing never ask the store.
+Which messages the model reads with their reasoning is the model's rule (`types.read_again`): DeepSeek-V3.2 those
+between a tool call and the next user message, V4 with tools all of them. Many clients never send that back; a strict
+host then refuses the request, the others answer worse. Nothing here fails a request: a store that is away, slow or
+empty leaves it as it came. Requests that lack nothing never ask the store.
 
 OpenAI's helper for streams in Node keeps only the last piece of a field that it does not know, and sends that back. A
 few characters may so be the end of a thought: they yield to a kept text that ends with them.
 
-A call is known by its id, its function and its arguments: some hosts count their ids from 0 in every answer. The hash
-of a prompt's prefix stays that of the client's own words, which are the same in every turn and on every replica.
+A call is known by its id, its function and its arguments: some hosts count their ids from 0 in every answer. An answer
+without calls is known by its text and by the message that it answers. The hash of a prompt's prefix stays that of the
+client's own words, which are the same in every turn and on every replica.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,12 +24,12 @@ import msgspec
 import orjson
 
 from gateway.state.store import Store
-from gateway.types import REASONING_FIELDS, Request, reasoning_text
+from gateway.types import REASONING_FIELDS, Request, read_again, reasoning_text
 
 PREFIX = b"gw:think:"
-TTL = 3_600.0  # seconds
+TTL = 3_600.0  # seconds from when a text was last kept or read
 LARGEST = 256 * 1024  # bytes of one text; a part of it would not be what the model thought
-MOST = 64  # messages of a request that are looked up, the last ones
+MOST = 512  # messages of a request that are looked up, the last ones
 SCRAP = 64  # characters: what is shorter may be the last piece of a stream
 Json = dict[str, Any]
 
@@ -41,19 +43,19 @@ class Gap(NamedTuple):
 
 
 def gaps(request: Request) -> list[Gap]:
-    """Tool calls since the last user message that came back without what the model thought, the last ones first."""
+    """Messages that the model reads with what it thought, and that came back without; the last ones first."""
     found: list[Gap] = []
     if not request.thinking:
         return found
     messages = request.body["messages"]
-    for place in range(len(messages) - 1, -1, -1):
+    for place in reversed(read_again(request.body, request.reasoning_history)):
         message = messages[place]
-        if message["role"] == "user" or len(found) == MOST:
-            break
-        end = _end(message) if message.get("tool_calls") else None
-        key = _key(request, message) if end is not None else None
+        end = _end(message)
+        key = None if end is None else _key(request, message, messages[place - 1] if place else None)
         if end is not None and key is not None:
             found.append(Gap(place, key, end))
+        if len(found) == MOST:
+            break
     return found
 
 
@@ -66,7 +68,7 @@ class ReasoningVault:
         self._store = store
 
     def keep(self, request: Request, completion: Json, hidden: Mapping[int, str]) -> None:
-        """Keeps the reasoning of an answer (a whole `chat.completion`) that calls tools; soon, and silently.
+        """Keeps the reasoning of an answer (a whole `chat.completion`) that the model may read again; soon, silently.
 
         `hidden` is the reasoning that the client was not told, by choice.
         """
@@ -74,7 +76,7 @@ class ReasoningVault:
             message = choice.get("message") or {}
             text = hidden.get(choice.get("index", 0)) or reasoning_text(message) or ""
             value = text.encode()
-            key = _key(request, message) if 0 < len(value) <= LARGEST else None
+            key = _key(request, message, request.body["messages"][-1]) if 0 < len(value) <= LARGEST else None
             if key is not None:
                 self._store.put(key, value, TTL)
 
@@ -92,7 +94,7 @@ class ReasoningVault:
                 then(_restored(request, texts) if texts else request)
 
         for gap in missing:
-            self._store.get(gap.key, lambda value, gap=gap: answered(gap, value))  # type: ignore[misc]
+            self._store.get(gap.key, lambda value, gap=gap: answered(gap, value), TTL)  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return f"<ReasoningVault in {self._store!r}>"
@@ -118,16 +120,30 @@ def _restored(request: Request, texts: list[tuple[int, bytes]]) -> Request:
     return msgspec.structs.replace(request, body=body, raw=b"", prompt_size=size, prompt_tokens=tokens)
 
 
-def _key(request: Request, message: Json) -> bytes | None:
-    """The key of a message's reasoning, by the first of its calls; None where that has no shape of a call."""
-    calls = message.get("tool_calls")
+def _key(request: Request, message: Json, before: Json | None) -> bytes | None:
+    """The key of a message's reasoning; None where there is nothing to know it by. `before` is what it answers."""
+    known = _call(message) if message.get("tool_calls") else _text(request, message, before)
+    if known is None:
+        return None
+    return PREFIX + sha256(orjson.dumps([request.tenant, request.model, *known])).hexdigest().encode()
+
+
+def _call(message: Json) -> list[object] | None:
+    """What the first of a message's calls is known by; None where that has no shape of a call."""
+    calls = message["tool_calls"]
     call = calls[0] if isinstance(calls, list) and calls else None
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(call, dict) or not isinstance(function, dict):
         return None
-    known = [request.tenant, request.model, call.get("id"), function.get("name")]
-    asked = orjson.dumps([*known, _arguments(function.get("arguments"))])
-    return PREFIX + sha256(asked).hexdigest().encode()
+    return [call.get("id"), function.get("name"), _arguments(function.get("arguments"))]
+
+
+def _text(request: Request, message: Json, before: Json | None) -> list[object] | None:
+    """What an answer without calls is known by. Only where the model reads those again, too."""
+    text = message.get("content")
+    if request.reasoning_history != "preserved" or not isinstance(text, str) or before is None:
+        return None
+    return [text.strip(), before["role"], before.get("tool_call_id"), before.get("content")]
 
 
 def _arguments(text: object) -> object:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.config.adapters import adapter_problem
+from gateway.config.inheritance import check_engines, named, with_inherited
 from gateway.config.keys import names_variable
 from gateway.document import INVALID, Entry, Items, Node, Reader, Table, merge, place_at, read, text_at
 from gateway.types import Endpoint, Model
@@ -48,40 +49,32 @@ def hindrance(endpoint: Endpoint, secrets: Mapping[str, str]) -> str | None:
 
 
 def with_catalogue(document: Node) -> Node:
-    """`document` with its `models:` merged over the catalogue's, and engines' defaults under self-hosted endpoints.
+    """`document` with its `models:` merged over the catalogue's, and what endpoints take over filled in.
 
-    `catalogue: false` leaves the shipped models out: only the document's own remain.
+    `catalogue: false` leaves the shipped endpoints out, and the models that the document does not name.
     """
     catalogue = read(CATALOG)
     if not (isinstance(document, Table) and isinstance(catalogue, Table)):
         return document
     shipped, own = catalogue.entries["models"], document.entries.get("models")
     if text_at(document, "catalogue") == "false":
-        shipped = Entry(shipped.place, Table(shipped.place, {}))
+        shipped = Entry(shipped.place, _engines_alone(shipped.node, own.node if own else None))
     merged = merge(shipped.node, own.node) if own else shipped.node
-    models = Entry((own or shipped).place, _with_engines(merged, catalogue.entries["engines"].node))
+    engines = catalogue.entries["engines"].node
+    if isinstance(merged, Table) and isinstance(engines, Table):
+        merged = with_inherited(merged, engines)
+    models = Entry((own or shipped).place, merged)
     return Table(document.place, {**document.entries, "models": models})
 
 
-def _with_engines(models: Node, engines: Node) -> Node:
-    """`models` in which an endpoint with provider `vllm` or `sglang` has that engine's fields where it gives none."""
-    if not (isinstance(models, Table) and isinstance(engines, Table)):
-        return models
-    entries = dict(models.entries)
-    for name, model in models.entries.items():
-        if not isinstance(model.node, Table):
-            continue
-        endpoints = model.node.entries.get("endpoints")
-        if endpoints and isinstance(endpoints.node, Items):
-            filled = tuple(_filled(node, engines) for node in endpoints.node.nodes)
-            fields = {**model.node.entries, "endpoints": Entry(endpoints.place, Items(endpoints.node.place, filled))}
-            entries[name] = Entry(model.place, Table(model.node.place, fields))
-    return Table(models.place, entries)
-
-
-def _filled(endpoint: Node, engines: Table) -> Node:
-    engine = engines.entries.get(text_at(endpoint, "provider") or "")
-    return merge(engine.node, endpoint) if engine else endpoint
+def _engines_alone(shipped: Node, own: Node | None) -> Table:
+    """What is known of the engines that serve the models of `own`, and nothing else of the shipped ones."""
+    kept = {}
+    if isinstance(shipped, Table) and isinstance(own, Table):
+        for name, model in shipped.entries.items():
+            if name in own.entries and isinstance(model.node, Table) and "engines" in model.node.entries:
+                kept[name] = Entry(model.place, Table(model.node.place, {"engines": model.node.entries["engines"]}))
+    return Table(shipped.place, kept)
 
 
 def read_models(reader: Reader, node: Node) -> Any:
@@ -90,9 +83,11 @@ def read_models(reader: Reader, node: Node) -> Any:
         return reader.problem(node.place, "models: expected a table; write `author/model: {endpoints: [...]}`")
     models = []
     names: dict[str, str] = {}
+    taken: dict[str, str] = {}
     for name, entry in node.entries.items():
-        _check_ids(reader, entry.node)
-        model = reader.record(entry.node, Model, given={"id": name})
+        _check_ids(reader, name, entry.node, taken)
+        check_engines(reader, entry.node)
+        model = reader.record(entry.node, Model, given={"id": name}, skip=["engines"])
         if model is INVALID:
             continue
         models.append(model)
@@ -102,19 +97,24 @@ def read_models(reader: Reader, node: Node) -> Any:
     return tuple(models)
 
 
-def _check_ids(reader: Reader, model: Node) -> None:
-    entry = model.entries.get("endpoints") if isinstance(model, Table) else None
+def _check_ids(reader: Reader, model: str, node: Node, taken: dict[str, str]) -> None:
+    """Metrics, policies and the ledger know an endpoint by its id alone. `taken` holds the model of each id in use."""
+    entry = node.entries.get("endpoints") if isinstance(node, Table) else None
     seen: set[str] = set()
-    for node in entry.node.nodes if entry and isinstance(entry.node, Items) else ():
-        name = text_at(node, "id")
+    for endpoint in entry.node.nodes if entry and isinstance(entry.node, Items) else ():
+        name, place = text_at(endpoint, "id"), place_at(endpoint, "id")
+        if name is None:
+            continue
         if name in seen:
-            reader.problem(place_at(node, "id"), f"endpoint `{name}` stands twice; give each an id of its own")
-        seen.add(name or "")
+            reader.problem(place, f"endpoint `{name}` stands twice; give each an id of its own")
+        elif text_at(endpoint, "status") != "retired" and taken.setdefault(name, model) != model:
+            reader.problem(place, f"`{name}` is an endpoint of {taken[name]}; give this one an id of its own")
+        seen.add(name)
 
 
 def read_endpoint(reader: Reader, node: Node) -> Any:
     """One endpoint, with its base URL freed of a trailing slash."""
-    endpoint = reader.record(node, Endpoint)
+    endpoint = reader.record(named(reader, node), Endpoint)
     if endpoint is INVALID or not names_variable(reader, place_at(node, "api_key_env"), endpoint.api_key_env):
         return INVALID
     if not _ID.fullmatch(endpoint.id):  # it goes into headers and metric labels

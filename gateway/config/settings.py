@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gateway.config.address import Address
 from gateway.config.catalogue import read_endpoint, read_models, wanted_variables, with_catalogue
 from gateway.config.keys import VARIABLE, Key, Secrets, keys_from_environ, read_key
 from gateway.config.rules import Bound, Rule, When, read_bound, read_rule, read_when
@@ -22,7 +23,6 @@ from gateway.types import Endpoint, Model, Recording
 from gateway.types.units import Bytes
 
 _REFERENCE = re.compile(rf"\$\{{({VARIABLE.pattern})\}}")
-_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,9 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     keys = (*file.keys, *keys_from_environ(environ.get("GATEWAY_API_KEYS", ""), problems))
     if len({key.digest for key in keys}) < len(keys):
         problems.append("keys: two keys are equal; give every tenant a secret of its own")
-    redis_url = environ.get("GATEWAY_REDIS_URL") or file.redis.url
-    if redis_url and not redis_url.startswith(_SCHEMES):
-        problems.append("redis.url or GATEWAY_REDIS_URL: unknown scheme; write redis://, rediss:// or unix://")
+    redis_url = environ.get("GATEWAY_REDIS_URL")
+    if redis_url and (problem := _store_problem(redis_url)):
+        problems.append(f"GATEWAY_REDIS_URL: {problem}")
     if problems:
         raise ConfigError(*problems)
     folder = path.parent if path else Path()
@@ -95,7 +95,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         host=file.host,
         port=file.port,
         workers=file.workers,
-        redis_url=redis_url,
+        redis_url=redis_url or file.redis.url,
         keys=keys,
         policies=_path(file.policies, folder),
         default_policy=file.default_policy,
@@ -150,4 +150,15 @@ def _redis(reader: Reader, node: Node, environ: Mapping[str, str]) -> Any:
     unset = [name for name in _REFERENCE.findall(entry.url) if not environ.get(name)]
     if unset:
         return reader.problem(place_at(node, "url"), f"redis.url: {unset[0]} is not set; set it, or write the URL out")
-    return RedisEntry(_REFERENCE.sub(lambda match: environ[match[1]], entry.url))
+    url = _REFERENCE.sub(lambda match: environ[match[1]], entry.url)
+    if problem := _store_problem(url):
+        return reader.problem(place_at(node, "url"), f"redis.url: {problem}")
+    return RedisEntry(url)
+
+
+def _store_problem(url: str) -> str | None:
+    try:
+        Address.parse(url)
+    except ConfigError as error:
+        return str(error)
+    return None

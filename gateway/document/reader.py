@@ -86,8 +86,9 @@ class Reader:
 
     @property
     def problems(self) -> list[str]:
-        """One line each, in the order of their places."""
-        return [f"{place}: {text}" for place, text in sorted(self._problems, key=lambda problem: problem[0])]
+        """One line each, in the order of their places. A problem of what several records share stands once."""
+        ordered = sorted(dict.fromkeys(self._problems), key=lambda problem: problem[0])
+        return [f"{place}: {text}" for place, text in ordered]
 
     def problem(self, place: Place, text: str) -> Any:
         """Notes `place: text` and returns INVALID."""

@@ -119,6 +119,7 @@ def _exchange(past: Past) -> Json:
     return {
         "id": row.exchange,
         "ended": row.at + row.duration,
+        "model": row.model,
         "policy": row.policy,
         "endpoint": row.endpoint,
         "attempts": row.attempt,

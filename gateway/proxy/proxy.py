@@ -132,7 +132,7 @@ class Proxy:
     def _keeper(self, request: Request, save: Callable[[Answer], object] | None) -> Keeper | None:
         """What gathers the answer, for the response cache (`save`), the vault or both; None where nobody wants it."""
         vault = self.vault
-        if vault is None or not request.thinking or "tools" not in request.needs or request.cache == "no-store":
+        if vault is None or not _may_be_read_again(request) or request.cache == "no-store":
             return None if save is None else Keeper(lambda one, _: save(one), self.wheel.soon, self.unix)
 
         def both(one: Answer, hidden: Hidden) -> None:
@@ -140,7 +140,8 @@ class Proxy:
             if save is not None:
                 save(one)
 
-        return Keeper(both, self.wheel.soon, self.unix, CALLS if save is None else b"")
+        alone = save is None and request.reasoning_history == "interleaved"
+        return Keeper(both, self.wheel.soon, self.unix, CALLS if alone else b"")
 
     def _exchange(
         self,
@@ -188,6 +189,11 @@ def _telling(request: Request, sink: Sink) -> Iterator[None]:
         _log.exception("request %s failed inside the gateway", request.id)
         error = answer.internal_error()
         answer.send_error(sink, error, [], answer.error_body(error, request.surface, request))
+
+
+def _may_be_read_again(request: Request) -> bool:
+    """Whether a later request may lack what the model thinks in the answer to this one."""
+    return request.thinking and "tools" in request.needs and request.reasoning_history != "disabled"
 
 
 def _cache_ttl(request: Request, policy: Policy) -> float:

@@ -1,4 +1,4 @@
-"""What `gateway whatif` is told by name or by file: the policies, and the fleet."""
+"""What `gateway whatif` is told by name or by file: the policies, the model, the requests and the fleet."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,6 +12,7 @@ from gateway.policy.schema import read_policy
 from gateway.sim.fitted import ENOUGH, fit
 from gateway.sim.fleet import SimHost
 from gateway.sim.fleetfile import read_fleet
+from gateway.sim.workload import TraceRow, read_trace
 from gateway.state.folder import StateFolder
 from gateway.telemetry.ledger import read as read_ledger
 from gateway.types import Policy
@@ -37,16 +38,40 @@ def chosen_policies(given: Sequence[str], settings: Settings) -> list[Policy]:
     return chosen
 
 
-def chosen_fleet(name: str | None, settings: Settings, warn: Callable[[str], None]) -> tuple[SimHost, ...]:
+def chosen_model(given: str | None, settings: Settings) -> str | None:
+    """The id of the model that goes by this name; None where none is given. Raises ConfigError."""
+    if given is None:
+        return None
+    ids = {name: model.id for model in settings.models for name in (model.id, *model.aliases)}
+    if given not in ids:
+        raise ConfigError(f"--model {given}: no model has that name; {nearest(given, ids)}")
+    return ids[given]
+
+
+def chosen_rows(trace: Path, limit: int, model: str | None) -> list[TraceRow]:
+    """The first requests of a trace, of one model where the trace names them. Raises ConfigError."""
+    rows = read_trace(trace, limit, model)
+    _refuse_several({row.model for row in rows if row.model}, f"{trace}: has requests of")
+    if not rows:
+        of_model = f" of {model}" if model else ""
+        raise ConfigError(f"{trace}: has no requests{of_model}; record some with `gateway serve --record FILE`")
+    return rows
+
+
+def chosen_fleet(
+    name: str | None, settings: Settings, warn: Callable[[str], None], model: str | None = None
+) -> tuple[SimHost, ...]:
     """The hosts of a named fleet or fleet file; None: fitted from this gateway's ledger. Raises ConfigError.
 
-    `warn` is told when the ledger knows too little for a comparison.
+    `model` is the id of the one whose hosts are fitted; None: the only one that the ledger knows. `warn` is told when
+    the ledger knows too little for a comparison.
     """
     if name is not None:
         return read_fleet(name)
-    endpoints = {one.id: one for model in settings.models for one in model.endpoints}
     folder = StateFolder(settings.state)
-    hosts, left_out = fit(read_ledger(folder.ledger), endpoints)
+    served = _served(settings, folder, model)
+    endpoints = {one.id: one for other in settings.models if other.id in served for one in other.endpoints}
+    hosts, left_out = fit((row for row in read_ledger(folder.ledger) if row.model in served), endpoints)
     if not hosts:
         raise ConfigError(
             f"no endpoint has {ENOUGH} streamed answers in {folder.path} yet; give `--state` or `--fleet real`"
@@ -54,6 +79,20 @@ def chosen_fleet(name: str | None, settings: Settings, warn: Callable[[str], Non
     if left_out or len(hosts) == 1:
         warn(_too_little(len(hosts), left_out))
     return hosts
+
+
+def _served(settings: Settings, folder: StateFolder, model: str | None) -> set[str]:
+    """Whose rows of the ledger are looked at: those of one model, because hosts of two models are no rivals."""
+    known = {one.id for one in settings.models}
+    if model is None and len(known) > 1:
+        known &= {row.model for row in read_ledger(folder.ledger) if row.endpoint}
+        _refuse_several(known, f"the ledger in {folder.path} has answers of")
+    return known if model is None else {model}
+
+
+def _refuse_several(models: set[str], what: str) -> None:
+    if len(models) > 1:
+        raise ConfigError(f"{what} {' and '.join(sorted(models))}; name one with `--model`")
 
 
 def _too_little(known: int, left_out: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from gateway.types import Dialect, Price
-from gateway.types.endpoint import Quantization
+from gateway.types.endpoint import Capability, Quantization
 from gateway.types.units import Seconds, Share
 
 MODEL = "deepseek/deepseek-v3.2"
@@ -99,7 +99,7 @@ class SimHost:
     quantization: Quantization = "fp8"
     tools_ok: Share | None = None
     prefill: float = 8_000.0
-    supports: tuple[str, ...] = ("tools", "tool_choice", "json_object", "json_schema", "seed", "logprobs")
+    supports: tuple[Capability, ...] = ("tools", "tool_choice", "json_object", "json_schema", "seed", "logprobs")
 
     @property
     def provider(self) -> str:

@@ -35,6 +35,7 @@ class TraceRow:
     input_tokens: int
     output_tokens: int
     prefix_hashes: tuple[int, ...]
+    model: str = ""  # empty where the trace does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +51,21 @@ class Scale:
     output: float = 1.0
 
 
-def read_trace(path: Path = SAMPLE, limit: int = MOST_ROWS) -> list[TraceRow]:
+def read_trace(path: Path = SAMPLE, limit: int = MOST_ROWS, model: str | None = None) -> list[TraceRow]:
     """The first `limit` rows of a JSON Lines trace, at most `MOST_ROWS`; gzip where its name ends in `.gz`.
 
-    ConfigError names a line that is no row, or a file that cannot be read.
+    With a `model`, rows of other models are skipped. ConfigError names a line that is no row, or a file that cannot be
+    read.
     """
     rows: list[TraceRow] = []
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
             for number, line in enumerate(_bounded(lines), start=1):
-                if number > min(limit, MOST_ROWS):
+                if len(rows) == min(limit, MOST_ROWS):
                     break
-                rows.append(_row(line, f"{path}:{number}"))
+                row = _row(line, f"{path}:{number}")
+                if model is None or row.model in ("", model):
+                    rows.append(row)
     except (OSError, EOFError) as problem:
         raise ConfigError(f"{path}: cannot be read ({problem}); give a trace in JSON Lines, or gzip of it") from None
     return sorted(rows, key=attrgetter("t"))  # a recording has them as their answers ended
@@ -78,7 +82,8 @@ def _row(line: bytes, place: str) -> TraceRow:
         hashes = tuple(int(name) for name in row["prefix_hashes"])
         if not all(0 <= name < NAMES for name in hashes):
             raise ValueError("prefix_hashes are whole numbers from 0 to 2^64 - 1")
-        return TraceRow(float(row["t"]), int(row["input_tokens"]), int(row["output_tokens"]), hashes)
+        counts = int(row["input_tokens"]), int(row["output_tokens"])
+        return TraceRow(float(row["t"]), *counts, hashes, str(row.get("model", "")))
     except (ValueError, KeyError, TypeError) as problem:
         raise ConfigError(
             f"{place}: not a trace row ({problem!r}); expected an object with t, input_tokens, output_tokens and "

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from gateway.state.address import Address
+from gateway.config.address import Address
 from gateway.state.resp import Connection
 
 ANSWER_WITHIN = 5.0  # seconds for one answer, connecting included

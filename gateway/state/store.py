@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 
 from hiredis import ReplyError
 
-from gateway.state.address import Address
+from gateway.config.address import Address
 from gateway.state.resp import Command, Connection
 
 MAX_GETS = 1000  # unanswered
@@ -49,10 +49,10 @@ class StoreStats(NamedTuple):
 
 
 class _Get:
-    __slots__ = ("deadline", "key", "then")
+    __slots__ = ("command", "deadline", "then")
 
-    def __init__(self, key: bytes, then: Then, deadline: float) -> None:
-        self.key = key
+    def __init__(self, command: Command, then: Then, deadline: float) -> None:
+        self.command = command
         self.then: Then | None = then  # None once called
         self.deadline = deadline
 
@@ -106,14 +106,18 @@ class Store:
         if self._timer is not None:
             self._timer.cancel()
 
-    def get(self, key: bytes, then: Then) -> None:
-        """Call `then` once, later, from the event loop: with the value, or with None for every kind of miss."""
+    def get(self, key: bytes, then: Then, ttl: float = 0.0) -> None:
+        """Call `then` once, later, from the event loop: with the value, or with None for every kind of miss.
+
+        A key that is there lives for `ttl` seconds from now on, where that is given.
+        """
         loop = asyncio.get_running_loop()
         if self._state != "up" or len(self._waiting) >= MAX_GETS:
             self._dropped += 1
             loop.call_soon(then, None)
             return
-        get = _Get(key, then, loop.time() + self._budget)
+        command = (b"GETEX", key, *_expiry(ttl)) if ttl else (b"GET", key)
+        get = _Get(command, then, loop.time() + self._budget)
         self._gets.append(get)
         self._waiting.append(get)
         self._wake.set()
@@ -126,7 +130,7 @@ class Store:
         if self._state != "up" or full:
             self._dropped += 1
             return
-        self._writes.append((len(value), (b"SET", key, value, b"PX", max(1, int(ttl * 1000)))))
+        self._writes.append((len(value), (b"SET", key, value, *_expiry(ttl))))
         self._write_bytes += len(value)
         self._wake.set()
 
@@ -156,7 +160,7 @@ class Store:
         """One round trip. Gets go first, so that their answers do not wait for the writes."""
         self._sent_writes = len(writes)
         async with asyncio.timeout(ANSWER_WITHIN):
-            await connection.send([*((b"GET", get.key) for get in gets), *writes])
+            await connection.send([*(get.command for get in gets), *writes])
             for get in gets:
                 self._take(get, await connection.receive())
             for _ in writes:
@@ -223,3 +227,7 @@ class Store:
         self._gets.clear()
         self._writes.clear()
         self._write_bytes = self._sent_writes = 0
+
+
+def _expiry(ttl: float) -> Command:
+    return b"PX", max(1, int(ttl * 1000))

@@ -13,6 +13,7 @@ Label values come from configuration and from closed sets in `types`: never a ke
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal
 
@@ -57,6 +58,13 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self._info = Gauge(
+            "gateway_endpoint_info",
+            "Always 1: which model an endpoint in use serves.",
+            ["endpoint", "model"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         self._store = Gauge(
             "gateway_store_up",
             "1 while every worker reaches its store.",
@@ -75,11 +83,12 @@ class Metrics:
     def __repr__(self) -> str:
         return f"<Metrics {self._folder}: {len(self._rows)} rows pending, {self._in_flight} in flight>"
 
-    def prepare(self, endpoints: tuple[str, ...]) -> None:
-        """Show the series of these endpoints at 0: a first failure is then seen as a rise, and no panel is empty."""
+    def prepare(self, model: str, endpoints: Iterable[str]) -> None:
+        """Show the series of a model's endpoints at 0: a first failure is then seen as a rise, no panel is empty."""
         for endpoint in endpoints:
             self._attempts.prepare(endpoint)
             self._state.labels(endpoint)
+            self._info.labels(endpoint, model).set(1)
 
     def record(self, row: Row) -> None:
         """Remember a row for the next `flush`. Cheap: this is on the request's path."""

@@ -1,6 +1,6 @@
 """`gateway serve --record FILE`: live traffic as a trace that `gateway whatif` replays.
 
-    {"t": 12.345, "input_tokens": 2290, "output_tokens": 316, "prefix_hashes": [61204..., 94751..., ...]}
+    {"t": 12.345, "model": "...", "input_tokens": 2290, "output_tokens": 316, "prefix_hashes": [61204..., ...]}
 
 Times, lengths and prefixes, never text. The gateway knows a prompt as one hash for each message border and each 2 KB of
 a long message; a trace has one name for each block of 512 tokens. A block is named after the first border at or behind
@@ -38,7 +38,7 @@ MOST_WAITING = 200_000  # requests and their hashes that a disk may be behind, a
 
 _log = logging.getLogger(__name__)
 _Prefix = Sequence[tuple[int, int]]
-_Note = tuple[float, int, int, _Prefix]
+_Note = tuple[float, str, int, int, _Prefix]
 
 
 def begin(path: Path) -> Recording:
@@ -81,7 +81,8 @@ class Recorder:
             return
         self._size += 1 + len(request.prefix)
         arrived = row.at + row.duration - row.client_duration - self._recording.began
-        self._waiting.append((max(0.0, arrived), request.prompt_tokens, row.completion_tokens, request.prefix))
+        counts = request.prompt_tokens, row.completion_tokens
+        self._waiting.append((max(0.0, arrived), request.model, *counts, request.prefix))
 
     async def run(self) -> None:
         """Writes once a second, until cancelled."""
@@ -108,9 +109,10 @@ class Recorder:
         except OSError as error:
             self._lose(len(batch), error.strerror or "cannot be written")
 
-    def _line(self, arrived: float, prompt: int, completion: int, prefix: _Prefix) -> bytes:
+    def _line(self, arrived: float, model: str, prompt: int, completion: int, prefix: _Prefix) -> bytes:
         row = {
             "t": round(arrived, 3),
+            "model": model,
             "input_tokens": prompt,
             "output_tokens": completion,
             "prefix_hashes": block_names(prefix, prompt, self._recording.salt),

@@ -5,13 +5,13 @@ from gateway.types.endpoint import (
     Dialect,
     Endpoint,
     Limits,
-    Model,
     Price,
     Priors,
     PromptCache,
     Tier,
     Window,
 )
+from gateway.types.model import Model, Reasoning
 from gateway.types.outcome import (
     BLAMED,
     CacheResult,
@@ -41,7 +41,7 @@ from gateway.types.policy import (
     Score,
     Timeouts,
 )
-from gateway.types.reasoning import REASONING_FIELDS, reasoning_text
+from gateway.types.reasoning import REASONING_FIELDS, ReasoningHistory, read_again, reasoning_text
 from gateway.types.recording import Recording
 from gateway.types.request import CacheMode, Request, Surface
 from gateway.types.units import PICO, Seconds, Share, Unit, Usd, UsdPerHour
@@ -75,6 +75,8 @@ __all__ = [
     "Price",
     "Priors",
     "PromptCache",
+    "Reasoning",
+    "ReasoningHistory",
     "Recording",
     "RegretReason",
     "RepairKind",
@@ -93,5 +95,6 @@ __all__ = [
     "Usd",
     "UsdPerHour",
     "Window",
+    "read_again",
     "reasoning_text",
 ]

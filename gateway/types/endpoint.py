@@ -17,6 +17,7 @@ Quantization = Literal[
 ThinkingSwitch = Literal[
     "chat_template_args.enable_thinking",
     "chat_template_kwargs.enable_thinking",
+    "chat_template_kwargs.enable_thinking|chat_template_kwargs.thinking",
     "chat_template_kwargs.thinking",
     "enable_thinking",
     "enable_thinking|reasoning_effort",
@@ -24,10 +25,24 @@ ThinkingSwitch = Literal[
     "reasoning.effort",
     "reasoning.enabled",
     "reasoning_effort",
-    "reasoning_effort.high",
     "thinking.type",
     "unknown",
 ]
+Capability = Literal[
+    "tools",
+    "tool_choice",
+    "parallel_tools",
+    "json_object",
+    "json_schema",
+    "seed",
+    "logprobs",
+    "logit_bias",
+    "tools_with_response_format",
+    "strict_tools",
+    "prefix",
+]
+Effort = Literal["minimal", "low", "medium", "high", "xhigh", "max"]
+EffortField = Literal["none", "reasoning_effort", "chat_template_kwargs.reasoning_effort"]
 Adapter = Literal["none", "litellm"]  # who translates for a host that speaks no OpenAI dialect
 
 
@@ -86,14 +101,17 @@ class Dialect:
     """How a host's wire differs from OpenAI's: data, so that a new host needs no code.
 
     `thinking` names the request field that switches thinking on and off (`upstream/dialects.py` holds the table);
-    `thinking_default` is what the host does when nothing is sent; `null_usage` says that chunks carry `"usage": null`
-    or `"tool_calls": null`; `drop` lists request parameters this host refuses although it need not see them;
+    `thinking_default` is what the host does when nothing is sent; `effort` names the field that takes an effort beside
+    the switch, and `efforts` lists those that the host knows; `null_usage` says that chunks carry `"usage": null` or
+    `"tool_calls": null`; `drop` lists request parameters this host refuses although it need not see them;
     `tools_or_format` says that it refuses tools together with a JSON `response_format`.
     """
 
     thinking: ThinkingSwitch = "unknown"
     thinking_default: Literal["on", "off", "unknown"] = "unknown"
     thinking_model: str | None = None
+    effort: EffortField = "none"
+    efforts: tuple[Effort, ...] = ("low", "medium", "high")
     reasoning_field: Literal["reasoning_content", "reasoning", "unknown"] = "reasoning_content"
     null_usage: bool = False
     drop: tuple[str, ...] = ()
@@ -168,22 +186,10 @@ class Endpoint:
     max_input: int | None = None
     max_output: int | None = None
     quantization: Quantization = "unknown"
-    supports: tuple[str, ...] = ()
+    supports: tuple[Capability, ...] = ()
     dialect: Dialect = field(default_factory=Dialect)
     cache: PromptCache = field(default_factory=PromptCache)
     cancel: Literal["stops", "bills", "unknown"] = "unknown"
     data: DataFacts = field(default_factory=DataFacts)
     limits: Limits = field(default_factory=Limits)
     priors: Priors = field(default_factory=Priors)
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model that clients may name, and who serves it."""
-
-    id: str
-    name: str
-    context: int
-    created: int
-    aliases: tuple[str, ...]
-    endpoints: tuple[Endpoint, ...]

@@ -1,8 +1,13 @@
-"""What the model thought, as a message or a delta carries it: hosts and clients have three fields for it."""
+"""What the model thought, as a message or a delta carries it, and in which messages the model reads it again."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
+# Which earlier reasoning a model's prompt holds. The words are those that Fireworks' API gave them.
+#   disabled     none
+#   interleaved  that of the tool calls since the last user message: DeepSeek-V3.2
+#   preserved    with tools, all of it, in all later turns: DeepSeek-V4
+ReasoningHistory = Literal["disabled", "interleaved", "preserved"]
 REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
 
 
@@ -20,3 +25,14 @@ def reasoning_text(said: Mapping[str, Any]) -> str | None:
         return found
     texts = [part.get("text") for part in details if isinstance(part, dict)]
     return "".join(text for text in texts if isinstance(text, str))
+
+
+def read_again(body: Mapping[str, Any], history: ReasoningHistory) -> Sequence[int]:
+    """The places of the messages whose reasoning the model reads again, in their order."""
+    messages = body["messages"]
+    if history == "interleaved":
+        last_user = max((at for at, message in enumerate(messages) if message.get("role") == "user"), default=-1)
+        return [at for at in range(last_user + 1, len(messages)) if messages[at].get("tool_calls")]
+    if history == "preserved" and (body.get("tools") or any(message.get("tool_calls") for message in messages)):
+        return [at for at, message in enumerate(messages) if message.get("role") == "assistant"]
+    return ()

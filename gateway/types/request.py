@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.types.reasoning import ReasoningHistory
+
 Surface = Literal["openai", "openrouter"]  # whose wire shape the client expects
 CacheMode = Literal["default", "on", "no-store", "refresh"]
 
@@ -40,6 +42,7 @@ class Request(msgspec.Struct, gc=False):
     raw: bytes = b""
     created: int = 0  # unix time
     session: str = ""
+    reasoning_history: ReasoningHistory = "interleaved"  # the model's rule, see `read_again`
     hides_reasoning: bool = False  # whether the model may think, but not be heard
     cache_ttl: float = 0.0  # seconds to keep the answer; 0 leaves it to the policy
     other_models: int = 0  # how many more of `models` may be asked where this one's answer is an error

@@ -7,21 +7,22 @@ changed, and where nothing but the model and added fields differ its bytes go ou
 order: hosts cache prompts by prefix, and a moved key is another prefix.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, get_args
 
 import orjson
 
 from gateway.errors import BadRequest
-from gateway.types import REASONING_FIELDS, Endpoint, Request, reasoning_text
-from gateway.types.endpoint import ThinkingSwitch
+from gateway.types import REASONING_FIELDS, Dialect, Endpoint, Request, read_again, reasoning_text
+from gateway.types.endpoint import Effort, EffortField, ThinkingSwitch
 from gateway.upstream.splice import spliced
 
 _DEFAULT_EFFORT = "medium"
-_NEAREST = {"max": "high", "xhigh": "high", "minimal": "low"}  # efforts that hosts of this model do not know
+_EFFORTS: Sequence[str] = get_args(Effort)  # from the least on
 _THINKING_FIELDS = frozenset({"enable_thinking", "include_reasoning", "reasoning", "reasoning_effort", "thinking"})
 _ASKS_THINKING = _THINKING_FIELDS | {"chat_template_kwargs"}
 _TEMPLATE_SWITCHES = frozenset({"thinking", "enable_thinking"})  # inside chat_template_kwargs
+_KINDS = {"enabled": True, "disabled": False}  # of `thinking.type`
 _GATEWAY_FIELDS = frozenset(
     {"metadata", "models", "plugins", "preset", "provider", "route", "session_id", "trace", "transforms", "usage"}
     | {"debug", "service_tier"}
@@ -44,8 +45,11 @@ PATCHES: Mapping[ThinkingSwitch, Patch] = {
     "chat_template_args.enable_thinking": Patch(
         {"chat_template_args": {"enable_thinking": True}}, {"chat_template_args": {"enable_thinking": False}}
     ),
-    # The host documents `enable_thinking`, but the model's own chat template reads `thinking`: both are sent.
     "chat_template_kwargs.enable_thinking": Patch(
+        {"chat_template_kwargs": {"enable_thinking": True}}, {"chat_template_kwargs": {"enable_thinking": False}}
+    ),
+    # The host documents `enable_thinking`, but the model's own chat template reads `thinking`: both are sent.
+    "chat_template_kwargs.enable_thinking|chat_template_kwargs.thinking": Patch(
         {"chat_template_kwargs": {"enable_thinking": True, "thinking": True}},
         {"chat_template_kwargs": {"enable_thinking": False, "thinking": False}},
     ),
@@ -58,8 +62,6 @@ PATCHES: Mapping[ThinkingSwitch, Patch] = {
     "reasoning.effort": Patch({"reasoning": {"effort": _DEFAULT_EFFORT}}, {"reasoning": {"enabled": False}}),
     "reasoning.enabled": Patch({"reasoning": {"enabled": True}}, {"reasoning": {"enabled": False}}),
     "reasoning_effort": Patch({"reasoning_effort": _DEFAULT_EFFORT}, {"reasoning_effort": "none"}),
-    # The host takes lower efforts, too, and does not think at them.
-    "reasoning_effort.high": Patch({"reasoning_effort": "high"}, {"reasoning_effort": "none"}),
     "thinking.type": Patch({"thinking": {"type": "enabled"}}, {"thinking": {"type": "disabled"}}),
     "unknown": Patch({}, {}),
 }
@@ -73,16 +75,16 @@ def outgoing(request: Request, endpoint: Endpoint) -> bytes:
 def _as_sent(request: Request, endpoint: Endpoint) -> bytes | None:
     """The client's own bytes where only the model and added fields differ, which is the usual request."""
     body, dialect = request.body, endpoint.dialect
-    if request.thinking or not _NOT_AS_SENT.isdisjoint(body) or not body.keys().isdisjoint(dialect.drop):
+    if not _NOT_AS_SENT.isdisjoint(body) or not body.keys().isdisjoint(dialect.drop):
         return None
-    added: Mapping[str, Any] = {} if dialect.thinking_default == "off" else PATCHES[dialect.thinking].off
+    added = _switch(request, dialect)
     if request.stream:
         if body.get("stream") is not True or body.get("stream_options", _WITH_USAGE) != _WITH_USAGE:
             return None
         added = {**added, "stream_options": _WITH_USAGE} if "stream_options" not in body else added
     elif not _STREAMED.isdisjoint(body):
         return None
-    if not body.keys().isdisjoint(added) or any(map(_differs, body.get("messages", ()))):
+    if not body.keys().isdisjoint(added) or _messages(request) is not body.get("messages", ()):
         return None
     return spliced(request.raw, body, _model(request, endpoint), added)
 
@@ -92,33 +94,37 @@ def _rebuilt(request: Request, endpoint: Endpoint) -> bytes:
     body = {name: value for name, value in client.items() if name not in _NOT_FORWARDED}
     body["model"] = _model(request, endpoint)
     if "messages" in body:
-        body["messages"] = _messages(body["messages"])
+        body["messages"] = _messages(request)
     if client.get("max_completion_tokens") is not None:  # only `max_tokens` is known to every host
         body["max_tokens"] = client["max_completion_tokens"]
     if request.stream:
         body["stream"] = True
         body["stream_options"] = _WITH_USAGE
-    _switch_thinking(body, request, endpoint)
+    _drop_template_switches(body)
+    for name, value in _switch(request, dialect).items():
+        own = body.get(name)
+        body[name] = {**own, **value} if isinstance(own, dict) else value
     for name in dialect.drop:
         body.pop(name, None)
     return orjson.dumps(body)
 
 
-def thinking_asked(body: Mapping[str, Any]) -> bool:
-    """Whether the client asks for thinking, in any host's way of asking.
+def thinking_asked(body: Mapping[str, Any]) -> bool | None:
+    """Whether the client asks for thinking, in any host's way of asking; None where it does not say.
 
     Raises BadRequest, with `param`, when a field has the wrong type or two fields contradict each other.
     """
     if _ASKS_THINKING.isdisjoint(body):
-        return False
+        return None
     template = _object(body, "chat_template_kwargs")
-    return (
-        _reasoning_asked(body)
-        or _object(body, "thinking").get("type") == "enabled"
-        or body.get("enable_thinking") is True
-        or template.get("thinking") is True
-        or template.get("enable_thinking") is True
-    )
+    said = [
+        _reasoning_asked(body),
+        _KINDS.get(str(_object(body, "thinking").get("type"))),
+        body.get("enable_thinking"),
+        template.get("thinking"),
+        template.get("enable_thinking"),
+    ]
+    return True if any(one is True for one in said) else False if any(one is False for one in said) else None
 
 
 def relays(endpoint: Endpoint, request: Request) -> bool:
@@ -134,46 +140,52 @@ def _model(request: Request, endpoint: Endpoint) -> str | None:
     return endpoint.model
 
 
-def _switch_thinking(body: dict[str, Any], request: Request, endpoint: Endpoint) -> None:
-    """Replace the client's template switches by the host's own. A host that is off by default needs no off switch."""
+def _drop_template_switches(body: dict[str, Any]) -> None:
+    """Without the client's switches in `chat_template_kwargs`: the host has one of its own."""
     template = body.get("chat_template_kwargs")
     if isinstance(template, dict) and not _TEMPLATE_SWITCHES.isdisjoint(template):
         body["chat_template_kwargs"] = {name: template[name] for name in template if name not in _TEMPLATE_SWITCHES}
         if not body["chat_template_kwargs"]:
             del body["chat_template_kwargs"]
-    dialect = endpoint.dialect
-    if request.thinking:
-        _apply(body, _on_patch(dialect.thinking, request.body))
-    elif dialect.thinking_default != "off":
-        _apply(body, PATCHES[dialect.thinking].off)
 
 
-def _on_patch(switch: ThinkingSwitch, body: Mapping[str, Any]) -> Mapping[str, Any]:
-    effort = _effort(body)
-    effort = _NEAREST.get(effort or "", effort)
-    if effort in (None, "none"):
-        return PATCHES[switch].on
-    if switch == "reasoning_effort":
-        return {"reasoning_effort": effort}
-    if switch == "reasoning.effort":
-        return {"reasoning": {"effort": effort}}
-    return PATCHES[switch].on
+def _switch(request: Request, dialect: Dialect) -> Mapping[str, Any]:
+    """The fields that switch thinking on or off. A host that is off by default needs no off switch."""
+    if not request.thinking:
+        return {} if dialect.thinking_default == "off" else PATCHES[dialect.thinking].off
+    patch, asked = PATCHES[dialect.thinking].on, _effort(request.body)
+    effort = _nearest(None if asked == "none" else asked, dialect.efforts)
+    if dialect.thinking == "reasoning_effort":
+        return {"reasoning_effort": effort or _nearest(_DEFAULT_EFFORT, dialect.efforts)}
+    if dialect.thinking == "reasoning.effort":
+        return {"reasoning": {"effort": effort or _nearest(_DEFAULT_EFFORT, dialect.efforts)}}
+    return patch if effort is None else _with_effort(patch, dialect.effort, effort)
 
 
-def _apply(body: dict[str, Any], patch: Mapping[str, Any]) -> None:
-    for name, value in patch.items():
-        own = body.get(name)
-        body[name] = {**own, **value} if isinstance(own, dict) else value
+def _with_effort(patch: Mapping[str, Any], field: EffortField, effort: str) -> Mapping[str, Any]:
+    if field == "reasoning_effort":
+        return {**patch, "reasoning_effort": effort}
+    if field == "chat_template_kwargs.reasoning_effort":
+        return {**patch, "chat_template_kwargs": {**patch.get("chat_template_kwargs", {}), "reasoning_effort": effort}}
+    return patch
 
 
-def _reasoning_asked(body: Mapping[str, Any]) -> bool:
+def _nearest(effort: str | None, known: Sequence[str]) -> str | None:
+    """The known effort that is nearest, of two the greater. One that has no rank is left to the host."""
+    if effort is None or effort in known or effort not in _EFFORTS or not known:
+        return effort
+    rank = _EFFORTS.index(effort)
+    return min(known, key=lambda one: (abs(_EFFORTS.index(one) - rank), -_EFFORTS.index(one)))
+
+
+def _reasoning_asked(body: Mapping[str, Any]) -> bool | None:
     """OpenRouter's fields: an explicit `enabled` wins, then an effort, then a budget or the older flag."""
     reasoning, effort = _object(body, "reasoning"), _effort(body)
     if reasoning.get("enabled") is not None:
         return reasoning["enabled"] is True
     if effort is not None:
         return effort != "none"
-    return bool(reasoning.get("max_tokens")) or body.get("include_reasoning") is True
+    return True if reasoning.get("max_tokens") or body.get("include_reasoning") is True else None
 
 
 def _effort(body: Mapping[str, Any]) -> str | None:
@@ -196,27 +208,27 @@ def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value
 
 
-def _messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages as hosts take them. What has not to change is the client's own."""
+def _messages(request: Request) -> Sequence[dict[str, Any]]:
+    """The messages as hosts take them: the client's own list where nothing in it has to change."""
+    messages: Sequence[dict[str, Any]] = request.body.get("messages", ())
     if not any(map(_differs, messages)):
         return messages
-    last_user = max((at for at, message in enumerate(messages) if message.get("role") == "user"), default=-1)
-    return [_message(one, at > last_user) if _differs(one) else one for at, one in enumerate(messages)]
+    again = set(read_again(request.body, request.reasoning_history))
+    changed = [_message(one, at in again) if _differs(one) else one for at, one in enumerate(messages)]
+    return messages if all(new is old for new, old in zip(changed, messages, strict=True)) else changed
 
 
 def _differs(message: dict[str, Any]) -> bool:
     return message.get("role") == "developer" or not _REASONING_FIELDS.isdisjoint(message)
 
 
-def _message(message: dict[str, Any], in_turn: bool) -> dict[str, Any]:
-    """One message without the client's reasoning fields, except where the model must read its own thoughts again.
-
-    That is between a tool call and the next user message (`in_turn`). Elsewhere the model ignores them.
-    """
+def _message(message: dict[str, Any], read_again: bool) -> dict[str, Any]:
+    """One message with the client's reasoning in the field that hosts know where the model reads its own thoughts
+    again, and without it elsewhere."""
     said = {name: value for name, value in message.items() if name not in _REASONING_FIELDS}
     if said.get("role") == "developer":  # OpenAI's name; the hosts know `system` only
         said["role"] = "system"
-    text = reasoning_text(message) if in_turn and said.get("tool_calls") else None
+    text = reasoning_text(message) if read_again else None
     if text is not None:  # empty reasoning counts: a strict host wants the field
         said["reasoning_content"] = text
-    return said
+    return message if said == message else said

@@ -161,7 +161,7 @@ def test_tool_choice(choice: Json, wanted: Json) -> None:
     [
         ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, {"enabled": True}),
         ({"thinking": {"type": "adaptive"}}, {"enabled": True}),
-        ({"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}}, {"enabled": True, "effort": "high"}),
+        ({"thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}}, {"enabled": True, "effort": "max"}),
         ({"thinking": {"type": "disabled"}, "output_config": {"effort": "max"}}, {"enabled": False}),
     ],
 )

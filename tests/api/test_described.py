@@ -1,12 +1,14 @@
+import pytest
+
 from gateway.api.described import described_model
-from gateway.types import Endpoint, Model, Price
-from gateway.types.endpoint import Tier, Window
+from gateway.types import Dialect, Endpoint, Model, Price, Reasoning
+from gateway.types.endpoint import ThinkingSwitch, Tier, Window
 
 
 def test_prices_that_depend() -> None:
     price = Price(0.28, 0.42, tiers=(Tier(32_768, 0.56, 0.84, 0.056),), hours=(Window(16, 0, 0.14, 0.21),))
     endpoint = Endpoint("a/b", "a", "http://a", "m", price=price)
-    model = described_model(Model("x/y", "Y", 1_000, 1, ("y",), (endpoint,)), [endpoint])
+    model = described_model(Model("x/y", "Y", 1_000, (endpoint,), aliases=("y",)), [endpoint])
     assert model["pricing"]["overrides"] == [
         {"utc_start": 1600, "utc_end": 0, "prompt": "0.00000014", "completion": "0.00000021"},
         {
@@ -19,6 +21,23 @@ def test_prices_that_depend() -> None:
 
 
 def test_a_model_that_nobody_serves_has_no_price() -> None:
-    model = described_model(Model("x/y", "Y", 1_000, 1, (), ()), [])
+    model = described_model(Model("x/y", "Y", 1_000, ()), [])
     assert model["pricing"] == {"prompt": "-1", "completion": "-1"}
     assert model["top_provider"]["context_length"] is None
+
+
+@pytest.mark.parametrize(
+    ("thinking", "reasoning", "told"),
+    [
+        ("unknown", Reasoning(), None),
+        ("thinking.type", Reasoning(), {"mandatory": False, "default_enabled": False}),
+        ("unknown", Reasoning(default_enabled=True), {"mandatory": False, "default_enabled": True}),
+    ],
+)
+def test_only_a_model_that_thinks_tells_how(
+    thinking: ThinkingSwitch, reasoning: Reasoning, told: dict[str, bool] | None
+) -> None:
+    endpoint = Endpoint("a/b", "a", "http://a", "m", dialect=Dialect(thinking))
+    model = described_model(Model("x/y", "Y", 1_000, (endpoint,), reasoning=reasoning), [endpoint])
+    assert model.get("reasoning") == told
+    assert ("reasoning" in model["supported_parameters"]) == (thinking != "unknown")

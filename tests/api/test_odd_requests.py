@@ -43,7 +43,7 @@ async def test_the_largest_answer_asked_for_is_too_long_by_so_much(routed: Route
 
 def test_wishes_are_remembered_by_less_than_their_text() -> None:
     preferences, policy = Preferences(), Policy("test")
-    model = Model("author/model", "Model", 1000, 0, (), ())
+    model = Model("author/model", "Model", 1000, ())
     for number in range(REMEMBERED + 9):
         preferences.applied(policy, {"options": {"x": f"{number}" * 9_999}}, model, (), {})
     kept = [key for _, _, key in preferences._derived]

@@ -33,7 +33,7 @@ def derived(provider: Any, policy: Policy = PLAIN, endpoints: tuple[Endpoint, ..
 
 
 def model(endpoints: tuple[Endpoint, ...], name: str = "author/model") -> Model:
-    return Model(name, "Model", 1000, 0, (), endpoints)
+    return Model(name, "Model", 1000, endpoints)
 
 
 def order_of_trying(provider: Any, policy: Policy = PLAIN, **asked: Any) -> list[str]:

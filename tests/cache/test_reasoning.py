@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from redis.asyncio import Redis
 
 from gateway.cache.reasoning import LARGEST, MOST, SCRAP, ReasoningVault, gaps
 from gateway.state.store import Store
@@ -177,6 +178,66 @@ async def test_what_has_no_thought_or_no_call_is_not_kept(completion: Json) -> N
 def test_arguments_may_be_anything() -> None:
     for arguments in ("", "no JSON", "[" * 500 + "]" * 500, None, {"a": 1}):
         assert len(gaps(asked(said(call(arguments=arguments))))) == 1  # type: ignore[arg-type]
+
+
+# --- models that read all earlier reasoning again
+
+
+TOOLS = [{"type": "function", "function": {"name": "weather"}}]
+USER = {"role": "user", "content": "And tomorrow?"}
+
+
+def asked_v4(*messages: Json, **fields: Any) -> Request:
+    request = asked(*messages, reasoning_history="preserved", **fields)
+    return msgspec.structs.replace(request, body=request.body | {"tools": TOOLS})
+
+
+def text_answer(text: str, thought: str) -> Json:
+    message = {"role": "assistant", "content": text, "reasoning_content": thought}
+    return {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+
+
+async def test_calls_and_answers_of_earlier_turns_get_theirs_back(stores: tuple[Store, Store]) -> None:
+    turn = [said(call()), result()]
+    await kept(stores[0], asked_v4(tenant="v4"), ANSWER)
+    await kept(stores[0], asked_v4(*turn, tenant="v4"), text_answer("Take one.", "It rains."))
+    later = [*turn, {"role": "assistant", "content": "Take one.\n"}, USER]
+    after = await restored(stores[1], asked_v4(*later, tenant="v4"))
+    assert [one.get("reasoning_content") for one in after.body["messages"]] == [None, THOUGHT, None, "It rains.", None]
+
+
+async def test_an_answer_is_known_by_what_it_answers_too(stores: tuple[Store, Store]) -> None:
+    await kept(stores[0], asked_v4(tenant="v4-text"), text_answer("Yes.", "Of the first question."))
+    yes = {"role": "assistant", "content": "Yes."}
+    other = asked_v4(USER, yes, USER, tenant="v4-text")
+    assert await restored(stores[0], other) is other
+    same = asked_v4(yes, USER, tenant="v4-text")
+    assert (await restored(stores[0], same)).body["messages"][1]["reasoning_content"] == "Of the first question."
+
+
+@pytest.mark.parametrize(
+    ("request_", "places"),
+    [
+        (asked_v4(said(call()), result(), USER), [1]),
+        (asked_v4({"role": "assistant", "content": "No."}, USER), [1]),
+        (asked({"role": "assistant", "content": "No."}, USER, reasoning_history="preserved"), []),
+        (asked_v4({"role": "assistant", "content": [{"type": "text", "text": "No."}]}, USER), []),
+        (asked_v4(said(call()), result(), USER, thinking=False), []),
+        (asked(said(call()), result(), reasoning_history="disabled"), []),
+    ],
+    ids=["a call", "an answer", "without tools", "parts", "not thinking", "disabled"],
+)
+def test_what_may_be_missing_is_the_models_rule(request_: Request, places: list[int]) -> None:
+    assert [gap.place for gap in gaps(request_)] == places
+
+
+async def test_a_text_that_was_read_lives_on(stores: tuple[Store, Store], valkey: str) -> None:
+    await kept(stores[0], asked(tenant="long"), ANSWER)
+    (gap,) = gaps(asked(said(call()), result(), tenant="long"))
+    async with Redis.from_url(valkey) as redis:
+        await redis.expire(gap.key, 60)
+        await restored(stores[0], asked(said(call()), result(), tenant="long"))
+        assert await redis.ttl(gap.key) > 60
 
 
 # --- what lacks nothing

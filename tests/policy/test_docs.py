@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import pytest
 
 from gateway.config import GatewayFile, Key, KeyEntry, hindrance, load, wanted_variables
+from gateway.config.inheritance import INHERITED
 from gateway.policy.limits import MEASURES
 from gateway.policy.load import Policies
 from gateway.policy.schema import field_paths
@@ -17,6 +18,9 @@ from gateway.types import Endpoint, Model, Policy
 DOCS = Path(__file__).parents[2] / "docs"
 POLICIES = (DOCS / "policies.md").read_text(encoding="utf-8")
 CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
+
+
+OF_BOTH = {field.name for field in fields(Endpoint)}  # names of a model's fields that its endpoints have, too
 
 
 def rows(text: str, heading: str) -> dict[str, str]:
@@ -61,7 +65,8 @@ def test_every_field_of_gateway_yaml_is_documented() -> None:
 
 
 def test_every_field_of_a_model_and_an_endpoint_is_documented() -> None:
-    model = {path for path, _ in paths(Model)} - {"id"}  # the id is the key of the table
+    # The id is the key of the table, and `engines` are gone once the endpoints have taken them over.
+    model = {path for path, _ in paths(Model)} - {"id"} | {"engines"}
     assert rows(CONFIGURATION, "Models and endpoints").keys() == model | {path for path, _ in paths(Endpoint)}
 
 
@@ -88,9 +93,10 @@ def test_what_a_key_brings_into_use_is_documented_and_what_else_that_needs() -> 
     [
         (POLICIES, "Fields", list(paths(Policy))),
         (CONFIGURATION, "gateway.yaml", list(paths(GatewayFile))),
-        (CONFIGURATION, "Models and endpoints", list(paths(Endpoint))),
+        (CONFIGURATION, "Models and endpoints", [one for one in paths(Endpoint) if one[0] not in INHERITED]),
+        (CONFIGURATION, "Models and endpoints", [one for one in paths(Model) if one[0] not in OF_BOTH]),
     ],
-    ids=["policy", "gateway.yaml", "endpoint"],
+    ids=["policy", "gateway.yaml", "endpoint", "model"],
 )
 def test_documented_defaults_are_the_real_ones(
     text: str, heading: str, documented: list[tuple[str, "Field[Any]"]]
@@ -101,6 +107,11 @@ def test_documented_defaults_are_the_real_ones(
             assert written(cells[path]) == pytest.approx(field.default), path
         elif path in cells and field.default is MISSING and field.default_factory is MISSING:
             assert cells[path].strip().startswith("required"), path
+
+
+@pytest.mark.parametrize("name", INHERITED)
+def test_what_an_endpoint_takes_over_from_its_model_is_documented(name: str) -> None:
+    assert rows(CONFIGURATION, "Models and endpoints")[name].strip().startswith("the model's")
 
 
 def written(cell: str) -> str | bool | float:

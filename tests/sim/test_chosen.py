@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,14 +6,14 @@ import pytest
 
 from gateway.config import Settings
 from gateway.errors import ConfigError
-from gateway.sim.chosen import chosen_fleet, chosen_policies
+from gateway.sim.chosen import chosen_fleet, chosen_model, chosen_policies, chosen_rows
 from gateway.state.folder import StateFolder
 from gateway.telemetry.ledger import Ledger
 from gateway.types import Model
 from tests.sim.test_fitted import ENDPOINTS, attempt
 from tests.support.gateway import write_policy
 
-SETTINGS = Settings(models=(Model("m", "M", 1000, 0, (), tuple(ENDPOINTS.values())),))
+SETTINGS = Settings(models=(Model("m", "M", 1000, tuple(ENDPOINTS.values())),))
 
 
 def test_policies_by_name_by_file_and_by_default(tmp_path: Path) -> None:
@@ -66,3 +67,58 @@ def test_a_ledger_that_knows_nobody_is_named(tmp_path: Path) -> None:
         chosen_fleet(None, settings, pytest.fail)
     why = f"no endpoint has 20 streamed answers in {tmp_path} yet; give `--state` or `--fleet real`"
     assert refused.value.problems == (why,)
+
+
+# --- several models
+
+
+TWO = Settings(
+    models=(Model("m", "M", 1000, (ENDPOINTS["a"],), aliases=("em",)), Model("n", "N", 1000, (ENDPOINTS["b"],)))
+)
+
+
+def both(state: Path, **models: str) -> Settings:
+    """A ledger with 20 answers of each endpoint, which served this model."""
+    ledger = Ledger(StateFolder(state).ledger)
+    for name, model in models.items():
+        for _ in range(20):
+            ledger.append(attempt(name, model=model))
+    ledger.close()
+    return replace(TWO, state=state)
+
+
+def test_hosts_of_two_models_are_no_rivals(tmp_path: Path) -> None:
+    settings, warnings = both(tmp_path, a="m", b="n"), list[str]()
+    assert [host.id for host in chosen_fleet(None, settings, warnings.append, "m")] == ["a"]
+    assert [host.id for host in chosen_fleet(None, settings, warnings.append, "n")] == ["b"]
+    with pytest.raises(ConfigError, match=r"the ledger in .* has answers of m and n; name one with `--model`"):
+        chosen_fleet(None, settings, warnings.append)
+
+
+def test_the_only_model_in_the_ledger_needs_no_name(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    assert [host.id for host in chosen_fleet(None, both(tmp_path, b="n"), warnings.append)] == ["b"]
+
+
+def test_a_model_by_any_of_its_names() -> None:
+    assert [chosen_model(name, TWO) for name in (None, "m", "em", "n")] == [None, "m", "m", "n"]
+    with pytest.raises(ConfigError, match="--model zz: no model has that name; write one of em, m, n"):
+        chosen_model("zz", TWO)
+
+
+def write_trace(path: Path, *models: str | None) -> Path:
+    rows = [{"t": t, "input_tokens": 9, "output_tokens": 9, "prefix_hashes": []} for t in range(len(models))]
+    named = [row | ({"model": model} if model else {}) for row, model in zip(rows, models, strict=True)]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in named))
+    return path
+
+
+def test_requests_of_one_model(tmp_path: Path) -> None:
+    trace = write_trace(tmp_path / "trace.jsonl", "m", "n", None, "m", "m")
+    assert [row.t for row in chosen_rows(trace, 3, "m")] == [0.0, 2.0, 3.0]
+    assert [row.t for row in chosen_rows(trace, 9, "n")] == [1.0, 2.0]
+    with pytest.raises(ConfigError, match="has requests of m and n; name one with `--model`"):
+        chosen_rows(trace, 9, None)
+    assert len(chosen_rows(write_trace(tmp_path / "one.jsonl", "m", None), 9, None)) == 2
+    with pytest.raises(ConfigError, match="has no requests of n; record some"):
+        chosen_rows(write_trace(tmp_path / "other.jsonl", "m"), 9, "n")

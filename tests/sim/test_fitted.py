@@ -17,7 +17,12 @@ ENDPOINTS = {name: endpoint(name) for name in "ab"}
 
 
 def attempt(
-    name: str, outcome: OutcomeName = "ok", ttft: float | None = 1.0, prompt: int = TYPICAL_UNCACHED, cached: int = 0
+    name: str,
+    outcome: OutcomeName = "ok",
+    ttft: float | None = 1.0,
+    prompt: int = TYPICAL_UNCACHED,
+    cached: int = 0,
+    model: str = "m",
 ) -> Row:
     """Answers 101 tokens in 4 s after the first."""
     return Row(
@@ -26,7 +31,7 @@ def attempt(
         at=0.0,
         tenant="",
         app="",
-        model="",
+        model=model,
         policy="",
         stream=True,
         endpoint=name,

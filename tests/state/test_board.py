@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 import pytest
 import redis
 
+from gateway.config.address import Address
 from gateway.route.posted import Posted
-from gateway.state.address import Address
 from gateway.state.board import KEPT, Board
 from gateway.state.resp import Ask, Connection, StoreError
 

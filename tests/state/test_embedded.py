@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from gateway.config.address import Address
 from gateway.errors import ConfigError
-from gateway.state.address import Address
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
 

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 import redis
 
+from gateway.config.address import Address
 from gateway.route.fleet import Fleet
 from gateway.route.lengths import DEFAULT_LONGEST, DEFAULT_MEAN
 from gateway.route.measured import RATES, SKETCHES
-from gateway.state.address import Address
 from gateway.state.board import KEPT
 from gateway.state.measurements import EVERY, KEY, VERSION, Measurements
 from gateway.state.resp import Connection

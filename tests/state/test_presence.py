@@ -7,11 +7,11 @@ import msgspec
 import pytest
 import redis
 
+from gateway.config.address import Address
 from gateway.route.endpoint import EndpointState
 from gateway.route.fleet import Fleet
 from gateway.route.health import FAULTS_IN_A_ROW, State
 from gateway.route.present import FRESH
-from gateway.state.address import Address
 from gateway.state.board import KEPT
 from gateway.state.presence import KEY, VERSION, Presence
 from gateway.state.resp import Connection

@@ -12,7 +12,7 @@ from hiredis import ReplyError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.state.address import Address
+from gateway.config.address import Address
 from gateway.state.resp import MAX_REPLY, READ_BYTES, Connection, StoreError
 from tests.support.wire import talker
 

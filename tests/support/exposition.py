@@ -16,7 +16,7 @@ def quiet_metrics(folder: Path) -> Metrics:
     """A gateway that has started."""
     prepare_folder(folder)
     metrics = Metrics(folder)
-    metrics.prepare(ENDPOINTS)
+    metrics.prepare("deepseek/deepseek-v3.2", ENDPOINTS)
     metrics.policy_reload(True)
     metrics.store_up(True)
     return metrics

@@ -118,15 +118,17 @@ async def in_process(
     lookup: float = GUARD,
     environ: Mapping[str, str] | None = None,
     endpoint: Mapping[str, Any] | None = None,
+    config: Path | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
-    """The gateway over one sink; for tests that compare the two. `settings` go to gateway.yaml, `endpoint` to each.
+    """The gateway over one sink; for tests that compare the two. `settings` go to gateway.yaml, `endpoint` to each;
+    a file `config` stands in place of it.
 
     The response cache has `lookup` seconds to answer: many, so that a busy machine changes no result.
     """
     policies = tmp / "policies"
     policies.mkdir(exist_ok=True)
-    config = write_config(tmp, hosts, endpoint, policies=str(policies), **settings)
+    config = config or write_config(tmp, hosts, endpoint, policies=str(policies), **settings)
     folder = StateFolder(tmp / "state")
     prepare_folder(folder.metrics)
     app = build(load(config, environ or {}), folder.path, store, lookup)

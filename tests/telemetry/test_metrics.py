@@ -101,12 +101,13 @@ def test_an_unrouted_exchange_has_no_attempt(metrics: Metrics) -> None:
 
 
 def test_prepared_endpoints_show_every_fault_at_zero(metrics: Metrics) -> None:
-    metrics.prepare(("novita/fp8",))
+    metrics.prepare("deepseek/deepseek-v3.2", ["novita/fp8"])
     metrics.flush()
     text = metrics.exposition()
     shown = set(re.findall(rb'gateway_attempts_total{endpoint="novita/fp8",outcome="(\w+)"} 0.0', text))
     assert {name.decode() for name in shown} == set(OUTCOMES) - {"cached", "unrouted"}
     assert value(text, "gateway_endpoint_state", **NOVITA) == 0
+    assert value(text, "gateway_endpoint_info", **NOVITA, model="deepseek/deepseek-v3.2") == 1
     assert value(text, "gateway_cost_usd_total", **NOVITA) == 0
 
 
@@ -163,7 +164,7 @@ def test_what_decisions_gave_up_is_counted(metrics: Metrics) -> None:
 
 
 def test_answers_that_called_tools_are_counted_by_endpoint(metrics: Metrics) -> None:
-    metrics.prepare(("novita/fp8",))
+    metrics.prepare("deepseek/deepseek-v3.2", ["novita/fp8"])
     metrics.record(row(tools="ok"))
     metrics.record(row())
     metrics.flush()
@@ -173,7 +174,7 @@ def test_answers_that_called_tools_are_counted_by_endpoint(metrics: Metrics) -> 
 
 
 def test_what_was_mended_is_counted_by_endpoint_and_kind(metrics: Metrics) -> None:
-    metrics.prepare(("novita/fp8",))
+    metrics.prepare("deepseek/deepseek-v3.2", ["novita/fp8"])
     metrics.record(row(repairs=("call", "arguments")))
     metrics.record(row(repairs=("call",)))
     metrics.flush()

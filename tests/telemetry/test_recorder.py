@@ -139,7 +139,7 @@ async def test_a_gateway_records_what_hosts_answered_and_not_what_was_said(tmp_p
             assert (await running.chat(secret * 400)).status_code == 200
     text = path.read_bytes()
     lines = [orjson.loads(line) for line in text.splitlines()]
-    assert [line.keys() for line in lines] == [{"t", "input_tokens", "output_tokens", "prefix_hashes"}] * 2
+    assert [line.keys() for line in lines] == [{"t", "model", "input_tokens", "output_tokens", "prefix_hashes"}] * 2
     assert lines[0]["prefix_hashes"] == lines[1]["prefix_hashes"]
     assert len(lines[0]["prefix_hashes"]) == -(-lines[0]["input_tokens"] // 512) > 1
     assert not any(word.encode() in text for word in ("very", "private", "matter", "said", "user", "role"))

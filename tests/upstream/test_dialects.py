@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest
-from gateway.types import Dialect, Endpoint, Request
+from gateway.types import Dialect, Endpoint, ReasoningHistory, Request
 from gateway.types.endpoint import ThinkingSwitch
 from gateway.upstream.dialects import PATCHES, outgoing, relays, thinking_asked
 
@@ -48,6 +48,10 @@ SWITCHES: dict[ThinkingSwitch, tuple[dict[str, Any], dict[str, Any]]] = {
         {"chat_template_args": {"enable_thinking": False}},
     ),
     "chat_template_kwargs.enable_thinking": (
+        {"chat_template_kwargs": {"enable_thinking": True}},
+        {"chat_template_kwargs": {"enable_thinking": False}},
+    ),
+    "chat_template_kwargs.enable_thinking|chat_template_kwargs.thinking": (
         {"chat_template_kwargs": {"enable_thinking": True, "thinking": True}},
         {"chat_template_kwargs": {"enable_thinking": False, "thinking": False}},
     ),
@@ -61,7 +65,6 @@ SWITCHES: dict[ThinkingSwitch, tuple[dict[str, Any], dict[str, Any]]] = {
     "reasoning.effort": ({"reasoning": {"effort": "medium"}}, {"reasoning": {"enabled": False}}),
     "reasoning.enabled": ({"reasoning": {"enabled": True}}, {"reasoning": {"enabled": False}}),
     "reasoning_effort": ({"reasoning_effort": "medium"}, {"reasoning_effort": "none"}),
-    "reasoning_effort.high": ({"reasoning_effort": "high"}, {"reasoning_effort": "none"}),
     "thinking.type": ({"thinking": {"type": "enabled"}}, {"thinking": {"type": "disabled"}}),
     "unknown": ({}, {}),
 }
@@ -94,17 +97,19 @@ def test_the_model_is_the_hosts(switch: ThinkingSwitch, thinking: bool, model: s
     assert sent(request(thinking=thinking), host)["model"] == model
 
 
-ASKED: list[tuple[dict[str, Any], bool]] = [
-    ({}, False),
-    ({"reasoning": None, "thinking": None, "chat_template_kwargs": None}, False),
-    ({"reasoning": {}}, False),
+ASKED: list[tuple[dict[str, Any], bool | None]] = [
+    ({}, None),
+    ({"reasoning": None, "thinking": None, "chat_template_kwargs": None}, None),
+    ({"reasoning": {}}, None),
+    ({"reasoning": {"exclude": True}}, None),
+    ({"thinking": {"type": []}}, None),
     ({"reasoning": {"enabled": True}}, True),
     ({"reasoning": {"enabled": False}}, False),
     ({"reasoning": {"enabled": False, "effort": "high"}}, False),
     ({"reasoning": {"effort": "low"}}, True),
     ({"reasoning": {"effort": "none"}}, False),
     ({"reasoning": {"max_tokens": 2000}}, True),
-    ({"reasoning": {"max_tokens": 0}}, False),
+    ({"reasoning": {"max_tokens": 0}}, None),
     ({"reasoning_effort": "minimal"}, True),
     ({"reasoning_effort": "none"}, False),
     ({"reasoning_effort": "none", "include_reasoning": True}, False),
@@ -117,12 +122,12 @@ ASKED: list[tuple[dict[str, Any], bool]] = [
     ({"chat_template_kwargs": {"enable_thinking": True}}, True),
     ({"chat_template_kwargs": {"thinking": False, "other": True}}, False),
     ({"include_reasoning": True}, True),
-    ({"include_reasoning": False}, False),
+    ({"include_reasoning": False}, None),
 ]
 
 
 @pytest.mark.parametrize(("body", "asked"), ASKED, ids=[str(body) for body, _ in ASKED])
-def test_thinking_may_be_asked_for_in_any_hosts_way(body: dict[str, Any], asked: bool) -> None:
+def test_thinking_may_be_asked_for_in_any_hosts_way(body: dict[str, Any], asked: bool | None) -> None:
     assert thinking_asked(body) is asked
 
 
@@ -163,8 +168,33 @@ def test_an_effort_that_hosts_do_not_know_is_the_nearest_one(asked_for: str, sen
 
 @pytest.mark.parametrize("effort", ["minimal", "low", "medium", "high", "max"])
 def test_where_one_effort_alone_thinks_it_is_sent_for_all(effort: str) -> None:
-    asked = request({"reasoning_effort": effort}, thinking=True)
-    assert extras(asked, endpoint("reasoning_effort.high")) == {"reasoning_effort": "high"}
+    host = endpoint("reasoning_effort", efforts=("high",))
+    for asked in (request({"reasoning_effort": effort}, thinking=True), request(thinking=True)):
+        assert extras(asked, host) == {"reasoning_effort": "high"}
+
+
+V4 = ("low", "high", "max")
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "sent_on"),
+    [("minimal", "low"), ("medium", "high"), ("high", "high"), ("xhigh", "max"), ("max", "max"), ("ultra", "ultra")],
+)
+def test_which_efforts_a_host_knows_is_its_own(asked_for: str, sent_on: str) -> None:
+    asked = request({"reasoning": {"effort": asked_for}}, thinking=True)
+    assert extras(asked, endpoint("reasoning_effort", efforts=V4)) == {"reasoning_effort": sent_on}
+    beside = endpoint("thinking.type", effort="reasoning_effort", efforts=V4)
+    assert extras(asked, beside) == {"thinking": {"type": "enabled"}, "reasoning_effort": sent_on}
+    template = endpoint("chat_template_kwargs.thinking", effort="chat_template_kwargs.reasoning_effort", efforts=V4)
+    assert extras(asked, template) == {"chat_template_kwargs": {"thinking": True, "reasoning_effort": sent_on}}
+
+
+def test_without_an_effort_none_is_sent_beside_the_switch() -> None:
+    beside = endpoint("thinking.type", effort="reasoning_effort", efforts=V4)
+    for body in ({}, {"reasoning": {"enabled": True}}, {"reasoning_effort": "none"}):
+        assert extras(request(body, thinking=True), beside) == {"thinking": {"type": "enabled"}}
+    assert extras(request({"reasoning_effort": "max"}), beside) == {"thinking": {"type": "disabled"}}
+    assert extras(request(thinking=True), endpoint("reasoning_effort", efforts=V4)) == {"reasoning_effort": "high"}
 
 
 @pytest.mark.parametrize("body", [{"reasoning": {"effort": "high"}}, {"reasoning_effort": "high"}], ids=str)
@@ -292,6 +322,44 @@ def test_every_call_of_the_turn_keeps_its_reasoning_and_no_earlier_one() -> None
         "first",
         "second",
     ]
+
+
+OLD, CALLED, LAST = assistant(reasoning="old"), assistant(tool_calls=CALL, reasoning="call"), assistant(reasoning="end")
+TALK = [USER, OLD, USER, CALLED, RESULT, LAST, USER]
+TOOLS = [{"type": "function", "function": {"name": "weather"}}]
+
+
+@pytest.mark.parametrize(
+    ("history", "messages", "tools", "thoughts"),
+    [
+        ("interleaved", TALK, TOOLS, [None, None, None]),
+        ("interleaved", TALK[:-2], TOOLS, [None, "call"]),
+        ("preserved", TALK, TOOLS, ["old", "call", "end"]),
+        ("preserved", TALK, None, ["old", "call", "end"]),
+        ("preserved", TALK[:3], TOOLS, ["old"]),
+        ("preserved", TALK[:3], None, [None]),
+        ("disabled", TALK, TOOLS, [None, None, None]),
+        ("disabled", TALK[:-2], TOOLS, [None, None]),
+    ],
+)
+def test_which_reasoning_goes_back_is_the_models_rule(
+    history: ReasoningHistory, messages: list[dict[str, Any]], tools: Any, thoughts: list[str | None]
+) -> None:
+    body = {"messages": messages} | ({"tools": tools} if tools else {})
+    got = sent(request(body, thinking=True, reasoning_history=history), endpoint())["messages"]
+    assert [one.get("reasoning_content") for one in got if one["role"] == "assistant"] == thoughts
+    assert not [one for one in got if "reasoning" in one]
+
+
+@pytest.mark.parametrize("history", ["preserved", "interleaved"])
+def test_reasoning_that_hosts_take_as_it_came_leaves_the_clients_bytes_alone(history: ReasoningHistory) -> None:
+    called = {"role": "assistant", "reasoning_content": "why", "content": None, "tool_calls": CALL}
+    body = {"model": "v4", "messages": [USER, called, RESULT], "tools": TOOLS}
+    raw = orjson.dumps(body, option=orjson.OPT_INDENT_2)
+    asked = request(body, thinking=True, reasoning_history=history, raw=raw)
+    assert outgoing(asked, endpoint("thinking.type")) == raw.replace(
+        b'{\n  "model": "v4"', b'{"thinking":{"type":"enabled"},\n  "model": "host/v3.2"'
+    )
 
 
 def test_developer_becomes_system_in_place() -> None:

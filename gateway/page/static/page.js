@@ -208,13 +208,13 @@ function traffic(cell, one) {
 
 const OUTCOMES = { ok: "good", cached: "good", cancelled: "", malformed: "warn", rejected: "warn" };
 
-function showExchanges(exchanges) {
+function showExchanges({ exchanges, models }) {
   const table = byId("exchanges");
   const labels = titles(table);
   byId("no-exchange").hidden = exchanges.length > 0;
   if (!exchanges.some((one) => one.id === pinned)) pinned = null;
   const chosen = pinned ?? newest(exchanges)?.id;
-  sync(table.tBodies[0], exchanges, (one) => one.id, (one) => makeExchange(labels, one), (row, one) => {
+  sync(table.tBodies[0], exchanges, (one) => one.id, (one) => makeExchange(labels, one, models.length > 1), (row, one) => {
     row.classList.toggle("chosen", one.id === chosen);
     row.querySelector("button").setAttribute("aria-pressed", String(one.id === chosen));
   });
@@ -225,13 +225,14 @@ function newest(exchanges) {
   return exchanges.find((one) => one.plan) ?? exchanges[0];
 }
 
-function makeExchange(labels, one) {
+function makeExchange(labels, one, several) {
   const row = makeRow(labels);
   const cells = row.cells;
   const button = cells[0].appendChild(make("button", "", clock(one.ended)));
   button.type = "button";
   button.title = one.id;
-  put(cells[1], one.policy);
+  if (several) twoLines(cells[1], one.policy, one.model);
+  else put(cells[1], one.policy, one.model);
   put(cells[2], one.endpoint || (one.outcome === "cached" ? "response cache" : NONE));
   put(cells[3], count(one.attempts));
   put(cells[4], seconds(one.ttft));
@@ -242,7 +243,7 @@ function makeExchange(labels, one) {
   badge(cells[7], one.outcome, OUTCOMES[one.outcome] ?? "bad", `HTTP ${one.status} to the client after ${seconds(one.seconds)}`);
   row.addEventListener("click", () => {
     pinned = one.id === newest(shown.exchanges).id ? null : one.id;
-    showExchanges(shown.exchanges);
+    showExchanges(shown);
   });
   return row;
 }
@@ -283,7 +284,7 @@ function showPlan(exchange) {
 function lead(exchange) {
   const plan = exchange.plan;
   if (!plan) return "The response cache answered: no endpoint was asked and nothing was paid.";
-  const asked = `Policy ${plan.policy}, about ${count(plan.prompt_tokens)} prompt tokens, ${count(plan.expected_output_tokens)} output tokens expected. `;
+  const asked = `${plan.model}, policy ${plan.policy}, about ${count(plan.prompt_tokens)} prompt tokens, ${count(plan.expected_output_tokens)} output tokens expected. `;
   const first = plan.ranked.length ? `First choice ${plan.ranked[0].endpoint}: ${PICKED[plan.picked_by] ?? plan.picked_by}.` : "No endpoint was left.";
   return asked + first + (plan.relaxed ? ` Given up to have any: ${plan.relaxed}.` : "");
 }
@@ -297,8 +298,15 @@ function showTry({ models, policies, needs_key: needsKey }) {
     node.value = one.name;
     if (created && one.name === policies.default) node.selected = true;
   });
-  const name = models[0]?.id ?? "deepseek/deepseek-v3.2";
-  const model = select.value === policies.default ? name : `${name}:${select.value}`;
+  const named = byId("try-model");
+  const first = models.find((model) => model.endpoints.length) ?? models[0];
+  sync(named, models, (model) => model.id, () => make("option"), (node, model) => {
+    const created = !node.value;
+    put(node, model.name);
+    node.value = model.id;
+    if (created && model === first) node.selected = true;
+  });
+  const model = select.value === policies.default ? named.value : `${named.value}:${select.value}`;
   if (byId("try-url").value !== base) byId("try-url").value = base;
   put(byId("try-curl"), curl(base, model, needsKey));
   put(byId("try-python"), python(base, model, needsKey));
@@ -342,7 +350,7 @@ function show(data) {
   showStart(data);
   showTotals(data.totals);
   showEndpoints(data.models);
-  showExchanges(data.exchanges);
+  showExchanges(data);
   showTry(data);
   put(byId("live-at"), clock(data.at), `Answered by worker ${data.worker}`);
 }
@@ -366,6 +374,6 @@ async function poll() {
   setTimeout(poll, EVERY);
 }
 
-byId("try-policy").addEventListener("change", () => showTry(shown));
+for (const id of ["try-model", "try-policy"]) byId(id).addEventListener("change", () => showTry(shown));
 for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => copy(button));
 poll();

@@ -37,8 +37,8 @@ class Address:
             return cls(**_fields(urlsplit(url)))
         except ValueError:
             raise ConfigError(
-                "the store's URL cannot be read: write redis://user:password@host:port/0, rediss:// for TLS, or "
-                f"unix:///path?db=0, with a percent-encoded password; options are {', '.join(sorted(_OPTIONS))}"
+                "the store's URL cannot be read: write one server, as redis://user:password@host:port/0, rediss:// for "
+                f"TLS, or unix:///path?db=0, with a percent-encoded password; options are {', '.join(sorted(_OPTIONS))}"
             ) from None
 
     def __str__(self) -> str:

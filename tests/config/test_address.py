@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.connection import parse_url
 
+from gateway.config.address import Address
 from gateway.errors import ConfigError
-from gateway.state.address import Address
 
 WORDS = st.text(min_size=1, max_size=20).filter(lambda text: text.isprintable() and text.strip() == text)
 LABELS = st.text(string.ascii_lowercase + string.digits + "-_", min_size=1, max_size=63)

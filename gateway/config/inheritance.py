@@ -1,0 +1,110 @@
+"""What an endpoint takes over where its own fields say nothing, laid on each other as YAML.
+
+    the model's context, max_output, quantization, supports, dialect ──┐
+    the engine's fields, where `provider` is a serving engine ─────────┤ what stands lower wins
+    the model's own `engines: {vllm: ...}` ────────────────────────────┤
+    the endpoint's fields ─────────────────────────────────────────────┴──> the endpoint as it is decoded
+
+An engine's fields are true of whichever model it serves. What depends on both, such as the name under which an engine
+serves the model, or the switch in the model's chat template, is for the model to say, or the endpoint.
+"""
+
+import re
+from typing import get_args
+
+from gateway.document import Entry, Items, Node, Place, Reader, Scalar, Table, merge, nearest, place_at, text_at
+from gateway.types import Endpoint
+from gateway.types.endpoint import ThinkingSwitch
+
+INHERITED = ("context", "max_output", "quantization", "supports", "dialect")
+ENGINES = ("vllm", "sglang")
+_AT_ENGINES = re.compile(r"chat_template_kwargs\..*|reasoning_effort|unknown")
+_HOSTS_OWN = frozenset(switch for switch in get_args(ThinkingSwitch) if not _AT_ENGINES.fullmatch(switch))
+
+
+def with_inherited(models: Table, engines: Table) -> Table:
+    """`models` in which every endpoint has what it takes over. `engines` are tables of an endpoint's fields by name."""
+    filled = {name: Entry(entry.place, _filled(entry.node, engines)) for name, entry in models.entries.items()}
+    return Table(models.place, filled)
+
+
+def _filled(model: Node, engines: Table) -> Node:
+    listed = _endpoints(model)
+    if not isinstance(model, Table) or listed is None:
+        return model
+    shared = Table(model.place, {name: model.entries[name] for name in INHERITED if name in model.entries})
+    own = _entry(model, "engines")
+    layers = [engines, own] if isinstance(own, Table) else [engines]
+    whole = Items(listed.place, tuple(_whole(endpoint, shared, layers) for endpoint in listed.nodes))
+    return Table(model.place, {**model.entries, "endpoints": Entry(model.entries["endpoints"].place, whole)})
+
+
+def _whole(endpoint: Node, shared: Node, layers: list[Table]) -> Node:
+    provider = text_at(endpoint, "provider") or ""
+    for engines in layers:
+        if provider in engines.entries:
+            shared = merge(shared, engines.entries[provider].node)
+    return merge(shared, endpoint)
+
+
+def check_engines(reader: Reader, model: Node) -> None:
+    """Notes what is wrong with a model's own `engines`, used or not, and which endpoints lack what no engine knows."""
+    own = _entry(model, "engines")
+    if isinstance(own, Table):
+        for name, engine in own.entries.items():
+            if name in ENGINES:
+                reader.record(merge(_unnamed(engine), engine.node), Endpoint)
+            else:
+                reader.problem(engine.place, f"engines: unknown engine `{name}`; {nearest(name, ENGINES)}")
+    elif own is not None:
+        reader.problem(own.place, "engines: expected a table; write it as in `{vllm: {model: ...}}`")
+    listed = _endpoints(model)
+    for endpoint in listed.nodes if listed else ():
+        if text_at(endpoint, "provider") in ENGINES:
+            _check_switch(reader, model, endpoint)
+
+
+def _check_switch(reader: Reader, model: Node, endpoint: Node) -> None:
+    """A model that thinks is switched by its chat template at an engine: by nothing that its hosts have."""
+    shared, dialect = _entry(model, "dialect") or model, _entry(endpoint, "dialect") or endpoint
+    switch, engine = text_at(dialect, "thinking"), text_at(endpoint, "provider")
+    if switch is None and _entry(model, "reasoning") is not None:
+        problem = f"how {engine} switches this model's thinking is missing"
+    elif switch in _HOSTS_OWN and place_at(dialect, "thinking") == place_at(shared, "thinking"):
+        problem = f"{engine} has no switch `{switch}`, which the model's endpoints take over"
+    else:
+        return
+    right = (
+        "`dialect: {thinking: chat_template_kwargs.thinking}` with the key that the chat template reads, or `unknown`"
+    )
+    reader.problem(endpoint.place, f"{text_at(endpoint, 'id')}: {problem}; add {right}")
+
+
+def named(reader: Reader, endpoint: Node) -> Node:
+    """The endpoint, with a note where its engine serves a model under a name that is not given."""
+    engine = text_at(endpoint, "provider")
+    if engine not in ENGINES or _entry(endpoint, "model") is not None or not isinstance(endpoint, Table):
+        return endpoint
+    text = f"{text_at(endpoint, 'id')}: `model` is missing; add `model: ...`, the name under which {engine} serves it"
+    reader.problem(endpoint.place, text)
+    return Table(endpoint.place, {**endpoint.entries, "model": _scalar(endpoint.place, "null")})
+
+
+def _unnamed(engine: Entry) -> Table:
+    """The fields that an engine need not give."""
+    kinds = {"id": "text", "provider": "text", "base_url": "null", "model": "null"}
+    return Table(engine.place, {name: _scalar(engine.place, kind) for name, kind in kinds.items()})
+
+
+def _scalar(place: Place, kind: str) -> Entry:
+    return Entry(place, Scalar(place, "", kind))
+
+
+def _endpoints(model: Node) -> Items | None:
+    node = _entry(model, "endpoints")
+    return node if isinstance(node, Items) else None
+
+
+def _entry(node: Node, name: str) -> Node | None:
+    entry = node.entries.get(name) if isinstance(node, Table) else None
+    return entry.node if entry else None
