@@ -43,6 +43,7 @@ from gateway.route.signals import (
 )
 from gateway.types import Failure, HedgeResult, Request
 
+PROBE = 3.0  # times the usual p95, that a probe waits for its first token
 WHOLE_BASE = 30.0  # seconds that a whole answer may take before its length counts
 
 
@@ -288,9 +289,14 @@ class Exchange:
         return remaining if self._sent >= self._most else min(remaining, self._clock(choice))
 
     def _clock(self, choice: Choice) -> float:
-        """Seconds until the first token, or until the whole answer when it is not streamed."""
+        """Seconds until the first token, or until the whole answer when it is not streamed.
+
+        Who probes an endpoint that was broken waits no longer than answers usually take there.
+        """
         clock = self._scaled(self.plan.policy.timeouts.first_token, choice)
         if self.request.stream:
+            if choice.state.breaker.until is not None:
+                return min(clock, PROBE * _usual_p95(choice))
             return max(clock, _p99(choice))
         return max(clock, WHOLE_BASE) + self._writing(choice)
 
@@ -316,6 +322,12 @@ def _p99(choice: Choice) -> float:
     """Seconds that 99 of 100 such prompts stay under at this endpoint; 0 where too few samples say so."""
     waits, parts = choice.state.waits, choice.parts
     return waits.p99[parts.size] * parts.pace if waits.known[parts.size] else 0.0
+
+
+def _usual_p95(choice: Choice) -> float:
+    """Seconds that 95 of 100 such prompts usually stay under at this endpoint, whatever it does now."""
+    waits, parts = choice.state.waits, choice.parts
+    return waits.p95[parts.size] / waits.level * parts.pace
 
 
 def _cancelled(send: Send, result: HedgeResult) -> list[Command]:

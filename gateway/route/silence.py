@@ -4,16 +4,17 @@
                        ├─ ended: booked as what it was
                        └─ still waiting: the longer beyond the usual, the likelier it will never be answered
 
-Under what is usual the logarithm of a time to first token is about normal. A wait whose logarithm is `z` standard
-deviations above the usual has a probability below exp(-z^2 / 2), so z^2 / 2 is how much it speaks against the endpoint.
-Requests that were sent after the last one that began speak together: if they add up to `SILENT`, the endpoint is
-silent. Any single one that waits beyond `HUNG` deviations counts as failed, until it begins.
+Under what is usual the logarithm of a time to first token is about normal, so every wait has a probability. Requests that
+were sent after the last one that began speak together: if all of them waiting so long has a probability below `SILENT`,
+the endpoint is silent. Any single one that waits beyond `HUNG` standard deviations counts as failed, until it begins.
 """
 
-from math import log
+from math import erfc, log, sqrt
 
-SILENT = 8.0  # of the logarithm of a probability
+SILENT = 1e-6
 HUNG = 4.0  # standard deviations
+SOON = 1e-3  # seconds
+LEAST = 1e-12  # probability of a single wait
 LOOKED_AT = 64  # of the oldest waiting requests
 LEAST_SCATTER = 0.45  # standard deviation of the logarithm: hosts have more tail than a few answers show
 
@@ -55,15 +56,13 @@ class Silence:
             waited = now - sent
             if place >= LOOKED_AT:
                 break
-            if waited <= usual:
-                continue
-            z = log(waited / usual) / max(scatter, LEAST_SCATTER)
+            z = log(max(waited, SOON) / usual) / max(scatter, LEAST_SCATTER)
             self.hung += z >= HUNG
             if sent > self._begun:
-                against += z * z / 2
+                against -= log(max(LEAST, erfc(z / sqrt(2)) / 2))
                 together += 1
                 longest = max(longest, waited)
-        self.silent = against >= SILENT
+        self.silent = against >= -log(SILENT)
         if self.silent:
             self.why = f"{together} request{'s' * (together > 1)} without a first token for up to {longest:.0f} s"
 
