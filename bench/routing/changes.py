@@ -94,7 +94,7 @@ def _uncached(world: Experiment, policy: Policy, seed: int) -> Values:
         "dollars above perfect knowledge, %": _above(log, knows, START, end),
         "the same in 20 min afterwards, %": _above(log, knows, end, end + STOPPED_FOR),
         "usual share of requests, %": 100 * log.share(host, USUAL, START),
-        "the same 20 min afterwards, %": 100 * log.share(host, end + STOPPED_FOR - 60, end + STOPPED_FOR),
+        "the same 15 to 20 min afterwards, %": 100 * log.share(host, end + 900, end + STOPPED_FOR),
     }
 
 
