@@ -37,6 +37,14 @@ class Experiment:
         self.hosts = hosts
         self._setup = Setup(rows, hosts)
         self._requests = requests(rows, MODEL)
+        self._undisturbed: dict[tuple[int, str], Log] = {}
+
+    def undisturbed(self, seed: int, policy: Policy) -> Log:
+        """What came of it where nothing changes."""
+        key = seed, policy.name
+        if key not in self._undisturbed:
+            self._undisturbed[key] = self.log(seed, policy)
+        return self._undisturbed[key]
 
     def log(self, seed: int, subject: Policy | str, *changes: Change, knowing: bool = False) -> Log:
         """What came of it under a policy or a baseline."""

@@ -9,6 +9,7 @@ from gateway.sim.workload import TraceRow
 
 POLICIES = ("balanced", "floor", "spread", "nitro", "exacto", "interactive", "slo")
 BASELINES = ("openrouter", "openrouter-2025", "sticky-cost")
+BIAS = ("predicted_usd_bias", "predicted_seconds_bias")
 COLUMNS = ["$/1M", "cached", "p50, s", "p95, s", "p99, s", "predicted $", "predicted s", "busiest"]
 
 
@@ -31,7 +32,8 @@ def _table(bench: Bench, name: str, rows: Sequence[TraceRow], cap: float) -> Ite
     for outcome in report.outcomes:
         figures = outcome.figures
         waits = [plain(figures[one], 2) for one in ("ttft_p50", "ttft_p95", "ttft_p99")]
-        bias = [plain(figures[one], 3) for one in ("predicted_usd_bias", "predicted_seconds_bias")]
+        expects = outcome.kind == "policy"  # a baseline's choice rests on no expectation
+        bias = [plain(figures[one] if expects else None, 3) for one in BIAS]
         cells = [plain(figures["blended_price"], 4), percent(figures["cache_hit"], 1), *waits, *bias]
         yield row([*place, outcome.name, *cells, percent(figures["busiest"], 0)])
     floor = report.floor
