@@ -43,10 +43,8 @@ class Capped(msgspec.Struct, array_like=True):
 
     @classmethod
     def of(cls, load: Load, names: list[str]) -> "Capped":
-        rule = load.rule
-        return cls(
-            rule.share, rule.window, _listed(load.tokens, names), _listed(load.above, names), load.size, load.usd
-        )
+        tokens, above = (_listed(amounts, names) for amounts in (load.tokens, load.above))
+        return cls(load.rule.share, load.rule.window, tokens, above, load.size, max(0.0, load.usd))
 
     def load(self, names: list[str]) -> Load:
         tokens, above = (dict(zip(names, amounts, strict=False)) for amounts in (self.tokens, self.above))
