@@ -41,6 +41,7 @@ PROBE_PATIENCE = 60.0
 SUCCESSES_TO_CLOSE = 2
 LONGEST_WAIT = LONGEST_BACKOFF * (1 + SPREAD)
 ELSEWHERE = "at another worker"
+WHY_CHARS = 64  # that are shared
 
 _Millis = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 _Wait = Annotated[int, msgspec.Meta(ge=0, le=int(1_000 * LONGEST_WAIT))]
@@ -59,7 +60,7 @@ class Change(msgspec.Struct, array_like=True, frozen=True):
     age: _Millis
     open: bool
     wait: _Wait = 0  # until it lets a probe through
-    why: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    why: Annotated[str, msgspec.Meta(max_length=WHY_CHARS)] = ""
 
 
 class Breaker:
@@ -180,7 +181,8 @@ class Breaker:
         if not self._mine or (self.until is None and now - self._changed_at > STEADY):
             return None
         age, wait = max(0.0, now - self._changed_at), max(0.0, self.opens_until() - now)
-        return Change(self._changes, round(1_000 * age), self.until is not None, round(1_000 * wait), self.why)
+        open_, why = self.until is not None, self.why[:WHY_CHARS]
+        return Change(self._changes, round(1_000 * age), open_, round(1_000 * wait), why)
 
     def merge(self, others: Sequence[Posted[Change]], now: float) -> bool:
         """Takes over what is new at the other workers; these are all that are known. Whether that closed it."""

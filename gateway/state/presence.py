@@ -43,10 +43,8 @@ class Capped(msgspec.Struct, array_like=True):
 
     @classmethod
     def of(cls, load: Load, names: list[str]) -> "Capped":
-        rule = load.rule
-        return cls(
-            rule.share, rule.window, _listed(load.tokens, names), _listed(load.above, names), load.size, load.usd
-        )
+        tokens, above = (_listed(amounts, names) for amounts in (load.tokens, load.above))
+        return cls(load.rule.share, load.rule.window, tokens, above, load.size, max(0.0, load.usd))
 
     def load(self, names: list[str]) -> Load:
         tokens, above = (dict(zip(names, amounts, strict=False)) for amounts in (self.tokens, self.above))
@@ -76,11 +74,12 @@ class Presence:
 
     async def share(self, ask: Ask, at: float) -> None:
         """Publish and read. `at` is the store's time in seconds. OSError as `ask` raises it."""
-        await self._board.write(ask, msgspec.msgpack.encode(self._own()), at)
+        now = self._clock()  # the same moment as `at`
+        await self._board.write(ask, msgspec.msgpack.encode(self._own(now)), at)
         others = list(_decoded(await self._board.read(ask, at)))
-        self._others, self._read_at = len(others), self._clock()
-        for model, fleet in self._fleets.items():
-            await self._merge(fleet, [one.of(one.value.get(model) or Model([], [], {})) for one in others])
+        before, self._others, self._read_at = self._others, len(others), now
+        for model, fleet in self._fleets.items() if others or before else ():  # most gateways are one worker
+            await _merge(fleet, [one.of(one.value.get(model) or Model([], [], {})) for one in others], now)
 
     def forget(self) -> None:
         """The store is away: what others have in flight is known no more when it was not read for a while."""
@@ -89,8 +88,8 @@ class Presence:
                 for state in fleet.states.values():
                     state.shares(None, self._others)
 
-    def _own(self) -> dict[str, Model]:
-        found, now = {}, self._clock()
+    def _own(self, now: float) -> dict[str, Model]:
+        found = {}
         for model, fleet in self._fleets.items():
             loads = fleet.tolls.own(now)
             known = {name: present.own(state, now) for name, state in fleet.states.items()}
@@ -99,18 +98,19 @@ class Presence:
             found[model] = Model(names, list(known.values()), policies)
         return found
 
-    async def _merge(self, fleet: Fleet, others: list[Posted[Model]]) -> None:
-        endpoints = [one.of(dict(zip(one.value.names, one.value.endpoints, strict=False))) for one in others]
-        for name, state in fleet.states.items():
-            present.merge(state, [one.of(one.value.get(name) or present.NOTHING) for one in endpoints], self._clock())
-            await asyncio.sleep(0)  # requests go first
-        loads: dict[str, list[Posted[Load]]] = {policy: [] for policy in fleet.tolls.policies}
-        for one in others:
-            for policy, capped in one.value.policies.items():
-                loads.setdefault(policy, []).append(one.of(capped.load(one.value.names)))
-        for policy, sent in loads.items():
-            fleet.tolls.merge(policy, sent, self._clock())
-            await asyncio.sleep(0)
+
+async def _merge(fleet: Fleet, others: list[Posted[Model]], now: float) -> None:
+    endpoints = [one.of(dict(zip(one.value.names, one.value.endpoints, strict=False))) for one in others]
+    for name, state in fleet.states.items():
+        present.merge(state, [one.of(one.value.get(name) or present.NOTHING) for one in endpoints], now)
+        await asyncio.sleep(0)  # requests go first
+    loads: dict[str, list[Posted[Load]]] = {policy: [] for policy in fleet.tolls.policies}
+    for one in others:
+        for policy, capped in one.value.policies.items():
+            loads.setdefault(policy, []).append(one.of(capped.load(one.value.names)))
+    for policy, sent in loads.items():
+        fleet.tolls.merge(policy, sent, now)
+        await asyncio.sleep(0)
 
 
 def _decoded(values: list[Posted[bytes]]) -> Iterator[Posted[dict[str, Model]]]:
