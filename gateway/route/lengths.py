@@ -12,7 +12,8 @@ from gateway.route.sketch import Sketch
 
 DEFAULT_MEAN = 350.0
 DEFAULT_LONGEST = 5_600.0
-PRIOR_SAMPLES = 10.0  # answers that the default mean counts for
+PRIOR_SAMPLES = 4.0  # answers that the default mean counts for
+HALF_LIFE = 600.0  # seconds: what is asked of a gateway changes with the hour
 
 
 class Lengths:
@@ -21,7 +22,7 @@ class Lengths:
     __slots__ = ("_due", "_longest", "_mean", "_sketch")
 
     def __init__(self) -> None:
-        self._sketch = Sketch(3_600.0)
+        self._sketch = Sketch(HALF_LIFE)
         self._due = 0.0
         self._mean = DEFAULT_MEAN
         self._longest = DEFAULT_LONGEST
