@@ -15,7 +15,7 @@ from gateway.types import Policy
 
 CAP = 0.3
 STEADY_SEEDS = 3  # at most, where hosts never fail: what differs from seed to seed is small
-BASELINES = ("random", "1/price^2", "cheapest", "openrouter", "sticky", "sticky-cost")
+BASELINES = ("litellm-shuffle", "1/price^2", "cheapest", "openrouter", "sticky", "sticky-cost")
 QUICK = ("openrouter", "sticky-cost")
 
 

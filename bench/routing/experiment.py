@@ -53,7 +53,7 @@ class Experiment:
         behaviour = Behaviour(self.hosts, seed, rows[-1].t, INCIDENT_DAYS, changes)
         router: Router
         if isinstance(subject, str):
-            router = Baseline(subject, endpoints, seed, behaviour, cap=1.0)
+            router = Baseline(subject, endpoints, seed, behaviour, 1.0, rows)
         elif knowing:
             router = Knowing(subject, endpoints, seed, behaviour)
         else:

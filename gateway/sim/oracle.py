@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gateway.route.toll import SLACK_TOKENS
-from gateway.sim.baselines import MILLION
 from gateway.sim.blocks import BlockCache
 from gateway.sim.dual import Bill, Climb, Dual
 from gateway.sim.fleet import SimHost
+from gateway.sim.rules import MILLION
 from gateway.sim.workload import TraceRow
 
 

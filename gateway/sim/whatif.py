@@ -127,7 +127,7 @@ def _engine(
     if isinstance(subject, Policy):
         policy = _capped(subject, setup.cap)
         return Engine(rows, asked, Router(policy.name, policy, endpoints, seed), behaviour)
-    return Engine(rows, asked, Baseline(subject, endpoints, seed, behaviour, setup.cap), behaviour)
+    return Engine(rows, asked, Baseline(subject, endpoints, seed, behaviour, setup.cap, rows), behaviour)
 
 
 def _capped(policy: Policy, cap: float) -> Policy:

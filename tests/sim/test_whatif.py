@@ -34,7 +34,7 @@ def test_arrivals_start_at_nought_keep_their_order_and_are_scaled() -> None:
 def test_every_subject_meets_the_same_luck() -> None:
     """A policy beside itself under another name has the same figures, whatever was replayed before."""
     twin = replace(CHEAPEST, name="twin")
-    report = whatif(Setup(ROWS, REAL, seeds=2), [CHEAPEST, Policies().current["nitro"], twin], ["random"])
+    report = whatif(Setup(ROWS, REAL, seeds=2), [CHEAPEST, Policies().current["nitro"], twin], ["litellm-shuffle"])
     first, _, last, _ = report.outcomes
     assert (first.figures, first.shares) == (last.figures, last.shares)
 
@@ -48,7 +48,7 @@ def test_a_cap_is_for_policies_and_baselines_alike() -> None:
 
 def test_nobody_beats_the_floor() -> None:
     calm = [replace(one, rates=host("x").rates, incidents=None) for one in REAL]
-    report = whatif(Setup(ROWS, calm, seeds=1), [CHEAPEST], ["random", "sticky-cost"])
+    report = whatif(Setup(ROWS, calm, seeds=1), [CHEAPEST], ["litellm-shuffle", "sticky-cost"])
     prices = [one.figures["blended_price"] for one in report.outcomes]
     assert all(price and price.mean >= report.floor.blended_price for price in prices)
 

@@ -1,0 +1,52 @@
+"""The conversations of a trace, as a router knows them that keys by the first messages, and where each has its cache.
+
+prefix_hashes   s t a b c        s and t are in very many requests: a system prompt
+                s t d            a and d are the first blocks of two conversations
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from gateway.route.fleet import Try
+from gateway.sim.workload import TraceRow
+from gateway.types import Usage
+
+COMMON = 0.05  # share of requests from which a block is part of a system prompt, and names no conversation
+IDLE = 600.0  # seconds until it is forgotten where a conversation was
+
+
+class Conversations:
+    """Each is named by the first block of its prompts that is not common, and stays where it had a cache hit.
+
+    It stays only where cached input is cheaper than input; answers there keep it, and a cache hit elsewhere moves it.
+    """
+
+    def __init__(self, rows: Sequence[TraceRow]) -> None:
+        self._counts = Counter(name for row in rows for name in row.prefix_hashes)
+        self._common = COMMON * len(rows)
+        self._homes: dict[int, tuple[str, float]] = {}  # as many as the trace has
+
+    def home(self, row: TraceRow, now: float) -> str | None:
+        """The endpoint where this request's conversation stays, if there is one."""
+        endpoint, since = self._homes.get(self._name(row.prefix_hashes), (None, now))
+        return endpoint if now - since < IDLE else None
+
+    def answered(self, tried: Try, usage: Usage, now: float) -> None:
+        """An attempt ended well."""
+        endpoint, price = tried.state.endpoint.id, tried.state.price
+        name = self._name(name for name, _ in tried.request.prefix)
+        known, _ = self._homes.get(name, (None, 0.0))
+        cheaper = price.cached_input is not None and price.cached_input < price.input
+        if name and (known == endpoint or (usage.cached > 0 and cheaper)):
+            self._homes[name] = endpoint, now
+
+    def _name(self, blocks: Iterable[int]) -> int:
+        """The name of the conversation; 0 where the trace has no prefixes."""
+        last = 0
+        for last in blocks:
+            if self._counts[last] < self._common:
+                break
+        return last
+
+    def __repr__(self) -> str:
+        return f"<Conversations, {len(self._homes)} with a home>"

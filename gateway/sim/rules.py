@@ -1,0 +1,120 @@
+"""How other routers choose: one class for each rule. A rule gives every endpoint a key; the lowest is asked first.
+
+    request, choices ──keys──> order of trying        a retry takes the next one, so what is drawn is drawn for it, too
+    sent, ended ─────────────> what the rule learns
+
+To draw by weights, the key is an exponential time with the weight as its rate: in the order of these times, each is
+drawn by its weight among those that are left.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from gateway.route.fleet import Try
+from gateway.route.learn import Heard
+from gateway.route.plan import Choice, Plan
+from gateway.route.signals import Book
+from gateway.sim.behaviour import Behaviour
+from gateway.sim.blocks import BLOCK
+from gateway.sim.shares import Shares
+from gateway.sim.workload import TraceRow
+from gateway.types import Endpoint
+
+MILLION = 1e6
+RESERVE = 0.9  # part of the cap that is open to new prefixes in `sticky-cost`, so that returning ones keep their host
+STICK = 2 * BLOCK  # tokens; a shorter match is a shared system prompt, not a conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a rule may look at. Only the sticky ones look at `behaviour`: no host tells what its cache holds."""
+
+    endpoints: Sequence[Endpoint]
+    rows: Sequence[TraceRow]
+    behaviour: Behaviour
+    shares: Shares
+    random: Random
+
+
+class Rule:
+    """Another router's choice."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+
+    def keys(self, plan: Plan, row: TraceRow, choices: Sequence[Choice], now: float) -> Sequence[Any]:
+        """One key for each choice, in their order; they can be compared with each other."""
+        raise NotImplementedError
+
+    def sent(self, tried: Try, row: TraceRow, now: float) -> None:
+        """An attempt goes out."""
+
+    def ended(self, tried: Try, book: Book, heard: Heard, now: float) -> None:
+        """An attempt is booked."""
+
+    def drawn(self, weights: Sequence[float]) -> list[float]:
+        """Keys that draw by these weights."""
+        return [self.scene.random.expovariate(weight) for weight in weights]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+class InverseSquare(Rule):
+    """By the square of the list price."""
+
+    def keys(self, plan: Plan, row: TraceRow, choices: Sequence[Choice], now: float) -> Sequence[Any]:
+        cheapest = min(choice.parts.usd for choice in choices)
+        return self.drawn([(cheapest / choice.parts.usd) ** 2 if choice.parts.usd else 1.0 for choice in choices])
+
+
+class Cheapest(Rule):
+    """The lowest list price of the request."""
+
+    def keys(self, plan: Plan, row: TraceRow, choices: Sequence[Choice], now: float) -> Sequence[Any]:
+        return [choice.parts.usd for choice in choices]
+
+
+class LeastInFlight(Rule):
+    """The fewest requests in flight; the price breaks ties."""
+
+    def keys(self, plan: Plan, row: TraceRow, choices: Sequence[Choice], now: float) -> Sequence[Any]:
+        return [(choice.state.in_flight, choice.parts.usd) for choice in choices]
+
+
+class Sticky(InverseSquare):
+    """Where most of the prompt is cached, as if every host told; a new prompt is drawn."""
+
+    def keys(self, plan: Plan, row: TraceRow, choices: Sequence[Choice], now: float) -> Sequence[Any]:
+        cached = [self.scene.behaviour.cached(choice.endpoint.id, row, now) for choice in choices]
+        drawn = super().keys(plan, row, choices, now)
+        if max(cached) < STICK:
+            return drawn
+        return [(-held, draw) for held, draw in zip(cached, drawn, strict=True)]
+
+
+class StickyCost(Rule):
+    """As `Sticky`, by what the request costs there, and its usual re-reads."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self._asked = self._hit = 0.0  # input tokens, and those of them that were cached
+
+    def keys(self, plan: Plan, row: TraceRow, choices: Sequence[Choice], now: float) -> Sequence[Any]:
+        rereads = self._hit / max(1.0, self._asked - self._hit) * row.input_tokens
+        open_to_new = self.scene.shares.under(choices, RESERVE)
+        keys = []
+        for choice in choices:
+            hit = self.scene.behaviour.cached(choice.endpoint.id, row, now)
+            price = choice.state.price
+            saved = price.input if price.cached_input is None else price.cached_input
+            now_and_later = (row.input_tokens - hit) * price.input + (hit + rereads) * saved
+            fits = hit >= STICK or choice in open_to_new
+            keys.append((not fits, now_and_later / MILLION + choice.parts.output_usd))
+        return keys
+
+    def sent(self, tried: Try, row: TraceRow, now: float) -> None:
+        self._asked += row.input_tokens
+        self._hit += self.scene.behaviour.cached(tried.state.endpoint.id, row, now)
