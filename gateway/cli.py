@@ -185,10 +185,25 @@ def explain(
 
 
 @app.command()
-@click.option("--trace", type=PATH, metavar="FILE", help="JSON Lines, may be gzip; default: a sample of real traffic.")
+@click.option(
+    "--trace", metavar="FILE", help="JSON Lines, or agent-sessions or short-prompts; default: a sample of real traffic."
+)
 @click.option("--model", metavar="NAME", help="Whose requests and hosts; default: the only one in ledger and trace.")
-@click.option("--policy", "given", multiple=True, metavar="NAME", help="Policy or its file; may be given again.")
-@click.option("--fleet", metavar="NAME", help="real, wide, or a fleet file; default: as this gateway measured it.")
+@click.option(
+    "--policy",
+    "given",
+    multiple=True,
+    metavar="NAME",
+    help="Policy or its file, repeatable; default: the default one, floor, nitro.",
+)
+@click.option(
+    "--baseline",
+    "others",
+    multiple=True,
+    metavar="NAME",
+    help="Another router, repeatable; default: openrouter and two more.",
+)
+@click.option("--fleet", metavar="NAME", help="real, wide, or a file; default: as this gateway measured it, or real.")
 @click.option("--cap", type=Share(), metavar="SHARE", default="100%", help="Most tokens for one host, as in 30%.")
 @click.option("--seeds", type=COUNT, metavar="N", default=5, help="Replays of each, for confidence intervals.")
 @click.option("--limit", type=COUNT, metavar="N", default=20_000, help="Requests, from the trace's first on.")
@@ -201,9 +216,10 @@ def explain(
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--svg", type=PATH, metavar="FILE", help="Draw price against time to first token as well.")
 def whatif(
-    trace: Path | None,
+    trace: str | None,
     model: str | None,
     given: tuple[str, ...],
+    others: tuple[str, ...],
     fleet: str | None,
     limit: int,
     config: Path | None,
@@ -217,22 +233,21 @@ def whatif(
 
     Nothing is sent: time is virtual, and other routers are replayed beside.
 
-    Example: gateway whatif --fleet real --cap 30% --policy floor --policy nitro
+    Example: gateway whatif --trace yesterday.jsonl.gz --cap 30% --policy balanced --policy mine.yaml
     """
     from gateway.report import replayed
-    from gateway.sim.baselines import RULES
-    from gateway.sim.chosen import chosen_fleet, chosen_model, chosen_policies, chosen_rows
+    from gateway.sim.chosen import chosen_baselines, chosen_fleet, chosen_model, chosen_policies, chosen_rows
     from gateway.sim.picture import picture
     from gateway.sim.whatif import Setup, whatif
-    from gateway.sim.workload import SAMPLE
 
     settings = _settings(config)
     settings = replace(settings, policies=policies or settings.policies, state=state or settings.state)
     model = chosen_model(model, settings)
-    rows = chosen_rows(trace or SAMPLE, limit, model)
-    chosen, hosts = chosen_policies(given, settings), chosen_fleet(fleet, settings, _warn, model)
+    subjects = chosen_policies(given, settings), chosen_baselines(others)
+    trace, rows = chosen_rows(trace, limit, model)
+    fleet, hosts = chosen_fleet(fleet, settings, _warn, model or rows[0].model or None, own=state is not None)
     with _progress() as progress:
-        report = whatif(Setup(rows, hosts, **setup), chosen, list(RULES), progress)
+        report = whatif(Setup(rows, hosts, trace=trace, fleet=fleet, **setup), *subjects, progress)
     click.echo(json.dumps(report.as_json(), indent=2) + "\n" if as_json else replayed(report), nl=False)
     if svg:
         svg.write_text(picture(report), encoding="utf-8")

@@ -2,6 +2,8 @@
 
 import io
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 from time import gmtime, monotonic
 from typing import Any
 from urllib.error import HTTPError
@@ -32,6 +34,7 @@ WIDTH = 80
 TIMEOUT = 10.0  # seconds
 SCORE = "score = in + out + later (re-reads, toll, bad tool calls) + time + failures"
 SHOWN_SHARE = 0.005  # of all tokens, from which a host is named
+_Column = tuple[str, str, Callable[[Interval | None], str]]  # heading, figure, how it is shown
 
 
 def checked(settings: Settings) -> str:
@@ -196,39 +199,29 @@ def _print_reasons(out: Console, plan: dict[str, Any]) -> None:
 def replayed(report: Report) -> str:
     """A what-if report: what each policy and baseline paid, how long it took, and where its tokens went."""
     out = _console()
-    cap = f", cap {report.cap:.0%}" if report.cap < 1 else ""
     hosts = f"{len(report.hosts)} {'host' if len(report.hosts) == 1 else 'hosts'}"
-    out.print(f"{report.requests:,} requests, {report.tokens:,} tokens, {hosts}{cap}; ± is 95 %\n")
-    out.print(_prices_paid(report))
-    out.print()
-    out.print(_waits(report))
-    out.print()
+    seeds = f"{report.seeds} {'seed' if report.seeds == 1 else 'seeds'}"
+    cap = f"cap {report.cap:.0%}" if report.cap < 1 else "no cap"
+    out.print(f"{report.requests:,} requests, {report.tokens:,} tokens, {hosts}; {cap}, {seeds}, ± is 95 %")
+    out.print(f"trace: {report.trace}; fleet: {report.fleet}\n", soft_wrap=True)
+    paid = _measured(report, "paid, USD per 1M tokens", _PAID)
+    floor = report.floor
+    paid.add_row("(oracle floor)", "", f"{floor.blended_price:.4f}", f"{floor.cache_hit:.0%}")
+    waited = _measured(report, "time to first token, s", _WAITED)
+    failed = _measured(report, "answers", _FAILED)
+    for table in (paid, waited, failed):
+        out.print(table)
+        out.print()
     out.print(_shares(report))
     return _text(out)
 
 
-def _prices_paid(report: Report) -> Table:
-    table = _figures_table(
-        f"paid, USD per 1M tokens ({report.seeds} seeds)", "input", "blended", "cached", "busiest", "hedged", "lost $"
-    )
+def _measured(report: Report, title: str, columns: tuple[_Column, ...]) -> Table:
+    table = _table(title, "")
+    for heading, _, _ in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
     for outcome in report.outcomes:
-        figures = outcome.figures
-        prices = [_figure(figures[name], 4) for name in ("effective_input_price", "blended_price")]
-        shares = [_percent(figures[name], 0) for name in ("cache_hit", "busiest")]
-        hedges = [_percent(figures[name], 1) for name in ("hedges", "hedge_spend")]
-        table.add_row(_subject(outcome), *prices, *shares, *hedges)
-    floor = report.floor
-    table.add_row("(oracle floor)", "", f"{floor.blended_price:.4f}", f"{floor.cache_hit:.0%}")
-    return table
-
-
-def _waits(report: Report) -> Table:
-    table = _figures_table("time to first token, s", "p50", "p95", "p99", "came, %", "cut later")
-    for outcome in report.outcomes:
-        figures = outcome.figures
-        waits = [_figure(figures[name], 2) for name in ("ttft_p50", "ttft_p95", "ttft_p99")]
-        came = _figure(_times(figures["success"], 100), 3)
-        table.add_row(_subject(outcome), *waits, came, _percent(figures["cut_later"], 2))
+        table.add_row(_subject(outcome), *(show(outcome.figures[name]) for _, name, show in columns))
     return table
 
 
@@ -240,13 +233,6 @@ def _shares(report: Report) -> Table:
         shares = (f"{host} {share.mean:.0%}" for host, share in most_first if share.mean >= SHOWN_SHARE)
         table.add_row(_subject(outcome), ", ".join(shares) or "none")
     table.show_header = False
-    return table
-
-
-def _figures_table(title: str, *columns: str) -> Table:
-    table = _table(title, "")
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
@@ -265,8 +251,28 @@ def _percent(figure: Interval | None, digits: int) -> str:
     return "-" if figure is None else f"{figure.mean:.{digits}%}"
 
 
-def _times(figure: Interval | None, factor: float) -> Interval | None:
-    return figure and Interval(figure.mean * factor, None if figure.half is None else figure.half * factor)
+def _came(figure: Interval | None) -> str:
+    percent = figure and Interval(figure.mean * 100, None if figure.half is None else figure.half * 100)
+    return _figure(percent, 3)
+
+
+_PAID: tuple[_Column, ...] = (
+    ("input", "effective_input_price", partial(_figure, digits=4)),
+    ("blended", "blended_price", partial(_figure, digits=4)),
+    ("cached", "cache_hit", partial(_percent, digits=0)),
+    ("busiest", "busiest", partial(_percent, digits=0)),
+    ("predicted $", "predicted_usd_bias", partial(_figure, digits=2)),
+)
+_WAITED: tuple[_Column, ...] = (
+    *((f"p{share}", f"ttft_p{share}", partial(_figure, digits=2)) for share in (50, 95, 99)),
+    ("predicted s", "predicted_seconds_bias", partial(_figure, digits=2)),
+)
+_FAILED: tuple[_Column, ...] = (
+    ("came, %", "success", _came),
+    ("cut later", "cut_later", partial(_percent, digits=2)),
+    ("hedged", "hedges", partial(_percent, digits=1)),
+    ("lost $", "hedge_spend", partial(_percent, digits=1)),
+)
 
 
 def _console() -> Console:

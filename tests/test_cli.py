@@ -407,13 +407,33 @@ class TestWhatif:
         assert max(map(len, ended.out.splitlines())) <= 80
         assert ended.out.startswith("40 requests, ")
         assert re.search(r"^floor +0\.\d{4}±\.\d{4} +0\.\d{4}±\.\d{4} ", ended.out, re.MULTILINE)
-        for name in ("nitro", "· random", "· openrouter", "· litellm-latency", "(oracle floor)"):
+        for name in ("nitro", "· openrouter", "· sticky-cost", "· litellm-shuffle", "(oracle floor)"):
             assert re.search(rf"^{re.escape(name)} ", ended.out, re.MULTILINE)
+
+    def test_without_flags_it_is_the_setting_of_the_documents(self, run: Run) -> None:
+        """The cheapest policy and the fastest one are what they are called, and chance is the dearest of all."""
+        ended = run("whatif", "--seeds", "1", "--json")
+        report = json.loads(ended.out)
+        assert (ended.errors, report["trace"], report["fleet"]) == ("", "a sample of real traffic", "real")
+        assert (report["requests"], report["cap"], len(report["hosts"])) == (600, 1.0, 6)
+        figures = {one["name"]: one["figures"] for one in report["outcomes"]}
+        assert list(figures) == ["balanced", "floor", "nitro", "openrouter", "sticky-cost", "litellm-shuffle"]
+        by_price = sorted(figures, key=lambda name: figures[name]["blended_price"]["mean"])
+        assert by_price.index("floor") < by_price.index("openrouter") < by_price.index("litellm-shuffle") == 5
+        assert figures["nitro"]["ttft_p50"]["mean"] < figures["openrouter"]["ttft_p50"]["mean"]
+
+    def test_other_routers_by_name(self, run: Run) -> None:
+        ended = run(
+            *self.FEW, "--policy", "floor", "--baseline", "least-in-flight", "--baseline", "1/price^2", "--json"
+        )
+        names = [one["name"] for one in json.loads(ended.out)["outcomes"]]
+        assert names == ["floor", "least-in-flight", "1/price^2"]
 
     def test_json_and_a_picture(self, run: Run, tmp_path: Path) -> None:
         ended = run(*self.FEW, "--fleet", "real", "--json", "--svg", "out.svg")
         report = json.loads(ended.out)
-        assert [one["name"] for one in report["outcomes"] if one["kind"] == "policy"] == ["balanced"]
+        kinds = [one["kind"] for one in report["outcomes"]]
+        assert kinds == ["policy"] * 3 + ["baseline"] * 3
         assert (tmp_path / "out.svg").read_text().startswith("<svg ")
 
     def test_the_same_seeds_tell_the_same(self, run: Run) -> None:
@@ -453,7 +473,8 @@ class TestWhatif:
     @pytest.mark.parametrize(
         ("arguments", "mistake"),
         [
-            ((), "/.local/state/llm-routing-gateway yet; give `--state` or `--fleet real`"),
+            (("--state", "empty"), "/empty yet; give `--state` or `--fleet real`"),
+            (("--baseline", "openroute"), "no other router has that name; did you mean `openrouter`?"),
             (("--fleet", "real", "--policy", "flor"), "did you mean `floor`?"),
             (("--fleet", "reel"), "did you mean `real`?"),
             (("--fleet", "real", "--model", "deepseek-v3"), "no model has that name; did you mean `deepseek-v3.2`?"),

@@ -27,6 +27,7 @@ from gateway.sim.workload import TraceRow, spread
 from gateway.types import Policy, Request
 
 T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)  # by degrees of freedom from 1; beyond, 1.96 + 2.5 / df
+PREDICTIONS = ("predicted_usd_bias", "predicted_seconds_bias")
 INCIDENT_DAYS = 4.0  # days of hosts' incidents that a replay stands for
 
 
@@ -42,7 +43,8 @@ class Setup:
     """What all subjects share.
 
     `cap` binds baselines and policies alike; 1 is none, and leaves each policy its own. `time_scale` 10 lets requests
-    arrive ten times as fast. `incident_days` of the hosts' incidents are pressed into the trace.
+    arrive ten times as fast. `incident_days` of the hosts' incidents are pressed into the trace. `trace` and `fleet`
+    are what a report calls the rows and the hosts.
     """
 
     rows: Sequence[TraceRow]
@@ -51,6 +53,8 @@ class Setup:
     seeds: int = 5
     time_scale: float = 1.0
     incident_days: float = INCIDENT_DAYS
+    trace: str = ""
+    fleet: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Report:
+    trace: str
+    fleet: str
     requests: int
     tokens: int  # input and output of the whole trace
     hosts: tuple[str, ...]
@@ -101,6 +107,8 @@ def whatif(
             engine = _engine(setup, rows, asked, subject, seed)
             tallies[place].append(engine.run(lambda part, done=done: progress((done + part) / total)))  # type: ignore[misc]
     return Report(
+        trace=setup.trace,
+        fleet=setup.fleet,
         requests=len(setup.rows),
         tokens=sum(row.input_tokens + row.output_tokens for row in setup.rows),
         hosts=tuple(host.id for host in setup.hosts),
@@ -137,6 +145,8 @@ def _capped(policy: Policy, cap: float) -> Policy:
 
 def _outcome(subject: Policy | str, runs: Sequence[Tally]) -> Outcome:
     figures = [asdict(run.figures()) for run in runs]
+    if isinstance(subject, str):  # its choice rests on no prediction
+        figures = [one | dict.fromkeys(PREDICTIONS) for one in figures]
     shares = [run.shares() for run in runs]
     return Outcome(
         name=subject if isinstance(subject, str) else subject.name,

@@ -6,7 +6,11 @@ import pytest
 
 from gateway.config import Settings
 from gateway.errors import ConfigError
-from gateway.sim.chosen import chosen_fleet, chosen_model, chosen_policies, chosen_rows
+from gateway.sim.baselines import RULES
+from gateway.sim.chosen import chosen_baselines, chosen_fleet, chosen_model, chosen_policies, chosen_rows
+from gateway.sim.fleet import MODEL
+from gateway.sim.fleetfile import read_fleet
+from gateway.sim.generated import agent_sessions
 from gateway.state.folder import StateFolder
 from gateway.telemetry.ledger import Ledger
 from gateway.types import Model
@@ -14,13 +18,33 @@ from tests.sim.test_fitted import ENDPOINTS, attempt
 from tests.support.gateway import write_policy
 
 SETTINGS = Settings(models=(Model("m", "M", 1000, tuple(ENDPOINTS.values())),))
+V3 = (Model(MODEL, "V3.2", 1000, tuple(ENDPOINTS.values())),)
 
 
 def test_policies_by_name_by_file_and_by_default(tmp_path: Path) -> None:
     write_policy(tmp_path, "mine", about="Mine.")
     chosen = chosen_policies(["nitro", str(tmp_path / "mine.yaml")], SETTINGS)
     assert [policy.name for policy in chosen] == ["nitro", "mine"]
-    assert [policy.name for policy in chosen_policies([], SETTINGS)] == ["balanced"]
+    assert [policy.name for policy in chosen_policies([], SETTINGS)] == ["balanced", "floor", "nitro"]
+    other = replace(SETTINGS, default_policy="slo")
+    assert [policy.name for policy in chosen_policies([], other)] == ["slo", "balanced", "floor", "nitro"]
+
+
+def test_other_routers_by_name_and_by_default() -> None:
+    assert chosen_baselines(["sticky"]) == ["sticky"]
+    assert set(chosen_baselines([])) < RULES.keys()
+    with pytest.raises(ConfigError, match="--baseline openroute: no other router has that name; did you mean"):
+        chosen_baselines(["openroute"])
+
+
+def test_a_trace_is_a_sample_a_file_or_drawn(tmp_path: Path) -> None:
+    what, rows = chosen_rows(None, 50, None)
+    assert (what, len(rows)) == ("a sample of real traffic", 50)
+    path = write_trace(tmp_path / "mine.jsonl", None, None)
+    what, rows = chosen_rows(path, 50, None)
+    assert (what, len(rows)) == (path, 2)
+    what, rows = chosen_rows("agent-sessions", 50, None)
+    assert (what, rows) == ("agent-sessions", agent_sessions()[:50])
 
 
 def test_two_versions_of_a_policy_are_told_apart_by_their_files(tmp_path: Path) -> None:
@@ -46,15 +70,31 @@ def write_ledger(state: Path, **answers: int) -> Settings:
 
 def test_the_fleet_is_what_the_ledger_says_unless_one_is_named(tmp_path: Path) -> None:
     settings, warnings = write_ledger(tmp_path, a=30, b=20), list[str]()
-    hosts = chosen_fleet(None, settings, warnings.append)
+    which, hosts = chosen_fleet(None, settings, warnings.append)
     assert [(host.id, host.ttft.p50) for host in hosts] == [("a", 2.0), ("b", 2.0)]
-    assert len(chosen_fleet("real", settings, warnings.append)) == 6
+    assert which == "as this gateway's ledger has it"
+    assert chosen_fleet("real", settings, warnings.append) == ("real", read_fleet("real"))
     assert warnings == []
+
+
+def test_a_ledger_that_knows_nothing_leaves_it_to_the_fleet_real(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, state=tmp_path)
+    assert chosen_fleet(None, settings, pytest.fail) == ("real", read_fleet("real"))
+    assert chosen_fleet(None, replace(settings, models=V3), pytest.fail, V3[0].id)[0] == "real"
+    with pytest.raises(ConfigError, match="no endpoint has 20 streamed answers"):
+        chosen_fleet(None, settings, pytest.fail, "m")  # the fleet `real` serves another model
+
+
+def test_one_host_is_no_comparison(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    assert chosen_fleet(None, write_ledger(tmp_path, a=30, b=3), warnings.append)[0] == "real"
+    assert warnings == ["1 of 2 endpoints in the ledger has 20 streamed answers; hosts are those of `--fleet real`"]
 
 
 def test_endpoints_with_too_few_answers_are_named(tmp_path: Path) -> None:
     warnings: list[str] = []
-    assert [host.id for host in chosen_fleet(None, write_ledger(tmp_path, a=30, b=3), warnings.append)] == ["a"]
+    settings = write_ledger(tmp_path, a=30, b=3)
+    assert [host.id for host in chosen_fleet(None, settings, warnings.append, own=True)[1]] == ["a"]
     assert warnings == [
         "1 of 2 endpoints in the ledger has 20 streamed answers; left out: b; "
         "with one host every policy does the same; for more hosts use `--fleet real`"
@@ -64,7 +104,7 @@ def test_endpoints_with_too_few_answers_are_named(tmp_path: Path) -> None:
 def test_a_ledger_that_knows_nobody_is_named(tmp_path: Path) -> None:
     settings = write_ledger(tmp_path, a=3)
     with pytest.raises(ConfigError) as refused:
-        chosen_fleet(None, settings, pytest.fail)
+        chosen_fleet(None, settings, pytest.fail, own=True)
     why = f"no endpoint has 20 streamed answers in {tmp_path} yet; give `--state` or `--fleet real`"
     assert refused.value.problems == (why,)
 
@@ -89,15 +129,16 @@ def both(state: Path, **models: str) -> Settings:
 
 def test_hosts_of_two_models_are_no_rivals(tmp_path: Path) -> None:
     settings, warnings = both(tmp_path, a="m", b="n"), list[str]()
-    assert [host.id for host in chosen_fleet(None, settings, warnings.append, "m")] == ["a"]
-    assert [host.id for host in chosen_fleet(None, settings, warnings.append, "n")] == ["b"]
+    assert [host.id for host in chosen_fleet(None, settings, warnings.append, "m")[1]] == ["a"]
+    assert [host.id for host in chosen_fleet(None, settings, warnings.append, "n")[1]] == ["b"]
     with pytest.raises(ConfigError, match=r"the ledger in .* has answers of m and n; name one with `--model`"):
         chosen_fleet(None, settings, warnings.append)
 
 
 def test_the_only_model_in_the_ledger_needs_no_name(tmp_path: Path) -> None:
     warnings: list[str] = []
-    assert [host.id for host in chosen_fleet(None, both(tmp_path, b="n"), warnings.append)] == ["b"]
+    settings = both(tmp_path, b="n")
+    assert [host.id for host in chosen_fleet(None, settings, warnings.append, own=True)[1]] == ["b"]
 
 
 def test_a_model_by_any_of_its_names() -> None:
@@ -106,19 +147,19 @@ def test_a_model_by_any_of_its_names() -> None:
         chosen_model("zz", TWO)
 
 
-def write_trace(path: Path, *models: str | None) -> Path:
+def write_trace(path: Path, *models: str | None) -> str:
     rows = [{"t": t, "input_tokens": 9, "output_tokens": 9, "prefix_hashes": []} for t in range(len(models))]
     named = [row | ({"model": model} if model else {}) for row, model in zip(rows, models, strict=True)]
     path.write_text("".join(f"{json.dumps(row)}\n" for row in named))
-    return path
+    return str(path)
 
 
 def test_requests_of_one_model(tmp_path: Path) -> None:
     trace = write_trace(tmp_path / "trace.jsonl", "m", "n", None, "m", "m")
-    assert [row.t for row in chosen_rows(trace, 3, "m")] == [0.0, 2.0, 3.0]
-    assert [row.t for row in chosen_rows(trace, 9, "n")] == [1.0, 2.0]
+    assert [row.t for row in chosen_rows(trace, 3, "m")[1]] == [0.0, 2.0, 3.0]
+    assert [row.t for row in chosen_rows(trace, 9, "n")[1]] == [1.0, 2.0]
     with pytest.raises(ConfigError, match="has requests of m and n; name one with `--model`"):
         chosen_rows(trace, 9, None)
-    assert len(chosen_rows(write_trace(tmp_path / "one.jsonl", "m", None), 9, None)) == 2
+    assert len(chosen_rows(write_trace(tmp_path / "one.jsonl", "m", None), 9, None)[1]) == 2
     with pytest.raises(ConfigError, match="has no requests of n; record some"):
         chosen_rows(write_trace(tmp_path / "other.jsonl", "m"), 9, "n")

@@ -16,7 +16,7 @@ def outcome(name: str, price: float, ttft: float, half: float | None = 0.01) -> 
 
 
 def drawn(*outcomes: Outcome) -> ElementTree.Element:
-    return ElementTree.fromstring(picture(Report(1, 1, (), 1, 1.0, 1.0, outcomes, Floor(0.1, 0.4))))
+    return ElementTree.fromstring(picture(Report("t", "f", 1, 1, (), 1, 1.0, 1.0, outcomes, Floor(0.1, 0.4))))
 
 
 def texts(root: ElementTree.Element) -> dict[str, tuple[float, float]]:
