@@ -192,7 +192,9 @@ def _value_schema(path: str, hint: Any) -> dict[str, Any]:
     if origin is Annotated:
         return _unit_schema(args[1])
     if type(None) in args:
-        return {"type": ["string", "null"]}
+        (kind,) = (one for one in args if one is not type(None))
+        schema = _value_schema("", kind)
+        return schema | {"type": [schema["type"], "null"]}
     plain: dict[Any, dict[str, Any]] = {str: {"type": "string"}, bool: {"type": "boolean"}, int: {"type": "integer"}}
     return plain[hint]
 

@@ -64,7 +64,7 @@ class Score:
     """
 
     price: Literal["effective", "list"] = "effective"
-    value_of_time: UsdPerHour = 0.50
+    value_of_time: UsdPerHour = 0.30
     failure_cost: Usd = 0.002
     quality_cost: Usd = 0.0  # what a bad tool call costs; ranks by tool-call success when it is large
     miss_cost: UsdPerHour | None = None
@@ -85,7 +85,7 @@ class Pick:
     """
 
     how: Literal["sample", "best", "fixed", "order", "latency", "throughput"] = "sample"
-    edge: Share = 0.10
+    edge: Share = 0.05
     explore: Share = 0.02
     endpoint: str | None = None
     order: tuple[str, ...] = ()
