@@ -168,12 +168,12 @@ def explained(plan: dict[str, Any], live: bool) -> str:
 
 
 def _ranked(plan: dict[str, Any]) -> Table:
-    table = _table(f"best first; the first was picked by: {plan['picked_by']}", "endpoint")
+    table = _table(f"best first; the first was picked by: {plan['picked_by']}{_likely(plan)}", "endpoint")
     table.padding = (0, 0)  # of nine columns, in 80
     for name in ("score $", "in $", "out $", "later $", "cached", "TTFT s", "all s", "fails"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in plan["ranked"]:
-        later = one["reread_usd"] + one["toll_usd"] + one["quality_usd"]
+        later = one["reread_usd"] + one["toll_usd"] + one["quality_usd"] + one["miss_usd"]
         dollars = (one["score_usd"], one["input_usd"], one["output_usd"], later)
         table.add_row(
             one["endpoint"],
@@ -184,6 +184,12 @@ def _ranked(plan: dict[str, Any]) -> Table:
             f"{one['failure_probability']:.1%}",
         )
     return table
+
+
+def _likely(plan: dict[str, Any]) -> str:
+    """The odds of every endpoint that chance might have put first; nothing where chance decided nothing."""
+    drawn = [f"{one['endpoint']} {one['odds']:.0%}" for one in plan["ranked"] if 0 < one["odds"] < 1]
+    return f" ({', '.join(drawn)})" if drawn else ""
 
 
 def _print_reasons(out: Console, plan: dict[str, Any]) -> None:

@@ -59,6 +59,7 @@ class Journal:
             usd, row.regret_reason = regret(plan)
             row.regret = round(usd * PICO)
             row.relaxed = plan.relaxed or ""
+            row.explored = plan.picked == "explore"
         if book.failure is not None:
             row.error = book.failure.message
         if status is not None:

@@ -18,7 +18,7 @@ def told(plan: Plan, model: str) -> dict[str, Any]:
         "expected_rereads": plan.demand.rereads,
         "picked_by": plan.picked,
         "relaxed": plan.relaxed,
-        "ranked": [_choice(choice) for choice in plan.ranked],
+        "ranked": [_choice(choice, chance) for choice, chance in zip(plan.ranked, _odds(plan), strict=True)],
         "dropped": [
             {"endpoint": one.endpoint.id, "rule": one.reason.rule, "detail": one.reason.detail} for one in plan.dropped
         ],
@@ -26,12 +26,14 @@ def told(plan: Plan, model: str) -> dict[str, Any]:
 
 
 def briefly(plan: Plan) -> bytes:
-    """The same in one line of at most `LONGEST_LINE` ASCII bytes, for a header: how the first was picked, then each
-    endpoint with its expected dollars, seconds and cached share, then those that are out, with the rule.
+    """The same in one line of at most `LONGEST_LINE` ASCII bytes, for a header: how the first was picked and how likely
+    that was, then each endpoint with its expected dollars, seconds and cached share, then those that are out, with the
+    rule.
 
-        sample; novita/fp8 $0.000212 2.1s 80%; baidu/fp8 $0.000240 1.9s 0%; not chutes (require.zdr)
+        sample 56%; novita/fp8 $0.000212 2.1s 80%; baidu/fp8 $0.000240 1.9s 0%; not chutes (require.zdr)
     """
-    parts = [f"{plan.picked}, relaxed: {plan.relaxed}" if plan.relaxed else plan.picked]
+    picked = f"{plan.picked} {plan.odds[plan.ranked[0].endpoint.id]:.0%}" if plan.odds else plan.picked
+    parts = [f"{picked}, relaxed: {plan.relaxed}" if plan.relaxed else picked]
     parts += [_figures(choice) for choice in plan.ranked[:LISTED]]
     if plan.dropped:
         out = ", ".join(f"{one.endpoint.id} ({one.reason.rule})" for one in plan.dropped[:LISTED])
@@ -45,10 +47,18 @@ def _figures(choice: Choice) -> str:
     return f"{choice.endpoint.id} ${parts.usd:.6f} {parts.seconds:.1f}s {parts.hit:.0%}"
 
 
-def _choice(choice: Choice) -> dict[str, Any]:
+def _odds(plan: Plan) -> list[float]:
+    """How likely each of `ranked` was to be tried first."""
+    if plan.odds:
+        return [plan.odds.get(choice.endpoint.id, 0.0) for choice in plan.ranked]
+    return [float(place == 0) for place in range(len(plan.ranked))]
+
+
+def _choice(choice: Choice, odds: float) -> dict[str, Any]:
     parts = choice.parts
     return {
         "endpoint": choice.endpoint.id,
+        "odds": odds,
         "score_usd": choice.score,
         "expected_usd": parts.usd,
         "input_usd": parts.input_usd,
@@ -59,6 +69,7 @@ def _choice(choice: Choice) -> dict[str, Any]:
         "failure_probability": parts.fails,
         "quality_usd": parts.quality_usd,
         "reread_usd": parts.reread_usd,
+        "miss_usd": parts.miss_usd,
         "toll_usd": parts.toll_usd,
         "behind_because": f"{choice.why.rule}: {choice.why.detail}" if choice.why else None,
     }

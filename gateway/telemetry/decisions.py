@@ -13,7 +13,7 @@ from gateway.types import PICO, Row
 HEDGES = ("won", "lost", "failed", "cancelled")  # of a second attempt
 REASONS = ("sample", "explore", "cap")
 RATIO_BUCKETS = (0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
-_endpoint = attrgetter("endpoint")
+_endpoint_and_policy = attrgetter("endpoint", "policy")
 
 
 class Decisions:
@@ -29,12 +29,15 @@ class Decisions:
         self._dollars = ratio(
             "gateway_cost_actual_to_predicted_ratio",
             "Dollars that an answer cost, over those that were expected.",
-            ("endpoint",),
+            ("endpoint", "policy"),
         )
         self._seconds = ratio(
             "gateway_duration_actual_to_predicted_ratio",
             "Seconds that an answer took, over those that were expected.",
-            ("endpoint",),
+            ("endpoint", "policy"),
+        )
+        self._explorations = counter(
+            "gateway_explorations_total", "Requests that tried an endpoint with few recent answers.", ("endpoint",)
         )
         self._relaxed = counter(
             "gateway_relaxed_total",
@@ -48,6 +51,9 @@ class Decisions:
         for reason in REASONS:
             self._regret.labels(reason)
 
+    def prepare(self, endpoint: str) -> None:
+        self._explorations.labels(endpoint)
+
     def count(self, rows: list[Row]) -> None:
         for result, number in Multiset([row.hedge for row in rows]).items():
             if result in HEDGES:
@@ -55,10 +61,12 @@ class Decisions:
         for row in rows:
             if row.relaxed:
                 self._relaxed.labels(row.relaxed).inc()
+            if row.explored:
+                self._explorations.labels(row.endpoint).inc()
             if row.regret:
                 self._regret.labels(row.regret_reason).inc(row.regret / PICO)
-        for endpoint, own in grouped([row for row in rows if row.outcome == "ok"], _endpoint).items():
+        for labels, own in grouped([row for row in rows if row.outcome == "ok"], _endpoint_and_policy).items():
             costs = [row.cost / row.predicted_usd for row in own if row.predicted_usd and row.usage_source == "host"]
             times = [row.duration / row.predicted_s for row in own if row.predicted_s and not row.held]
-            observe(self._dollars, (endpoint,), costs)
-            observe(self._seconds, (endpoint,), times)
+            observe(self._dollars, labels, costs)
+            observe(self._seconds, labels, times)

@@ -87,6 +87,7 @@ class Metrics:
         """Show the series of a model's endpoints at 0: a first failure is then seen as a rise, no panel is empty."""
         for endpoint in endpoints:
             self._attempts.prepare(endpoint)
+            self._decisions.prepare(endpoint)
             self._state.labels(endpoint)
             self._info.labels(endpoint, model).set(1)
 

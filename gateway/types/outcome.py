@@ -125,6 +125,7 @@ class Row(msgspec.Struct, gc=False):
     predicted_s: float = 0.0  # to the last token
     regret: int = 0  # 1e-12 USD, of the decision; on the first attempt's row only
     regret_reason: RegretReason = ""
+    explored: bool = False  # whether an endpoint with few recent answers was tried; on the first attempt's row only
     relaxed: str = ""  # what the decision gave up, as in "missed slo"; on the first attempt's row only
     tools: ToolResult = ""
     repairs: tuple[RepairKind, ...] = ()  # what was mended in the answer, each kind once

@@ -251,7 +251,8 @@ function makeExchange(labels, one, several) {
 const PICKED = {
   best: "the best score goes first",
   sample: "drawn among those close to the best score",
-  explore: "another one tried, to learn about it",
+  explore: "one with few recent answers tried, to learn about it",
+  stays: "the conversation stays with the best score, which counts what leaving would cost",
   fixed: "the policy is fixed on it",
   only: "the only one in the best group",
   none: "nothing was left",
