@@ -147,7 +147,7 @@ class EndpointState:
         self.hold(now)
 
     def waiting(self, ticket: int, uncached: float, writing: float, now: float) -> None:
-        """A request waits for its first token; `writing` are the seconds that come before it, where it is not streamed."""
+        """A request waits for its first token. `writing`: seconds that its whole answer takes, where none is streamed."""
         size = size_class(uncached)
         usual = self.waits.p50[size] * scale(uncached) * self.crowded + writing
         self.silence.sent(ticket, usual, self.waits.scatter[size], now)

@@ -4,9 +4,11 @@ from typing import get_args
 
 import pytest
 
-from gateway.route.endpoint import DEFAULT_SPEED, DEFAULT_TTFT, DEFAULT_TTL, ENOUGH, EndpointState, size_class
+from gateway.route.endpoint import DEFAULT_TTL, EndpointState
+from gateway.route.speeds import DEFAULT_SPEED
+from gateway.route.waits import DEFAULT_TTFT, TYPICAL
 from gateway.types import Measure, Price, Priors, PromptCache
-from tests.route.world import NOW, endpoint, fresh
+from tests.route.world import NOW, endpoint, fresh, seconds
 
 
 def answered(count: int, ttft: float = 1.0, uncached: float = 100, speed: float | None = None) -> EndpointState:
@@ -16,47 +18,27 @@ def answered(count: int, ttft: float = 1.0, uncached: float = 100, speed: float 
     return fresh(state, NOW)
 
 
-@pytest.mark.parametrize(
-    ("tokens", "index"), [(0, 0), (2_000, 0), (2_001, 1), (8_000, 1), (32_000, 2), (32_001, 3), (1e9, 3)]
-)
-def test_size_classes(tokens: float, index: int) -> None:
-    assert size_class(tokens) == index
-
-
 def test_published_figures_stand_until_own_traffic_was_seen() -> None:
     state = EndpointState(endpoint(priors=Priors(ttft_p50=0.5, throughput_p50=50, tools_ok=0.7, uptime=0.9)))
-    assert (state.ttft_p50[0], state.speed_p50, state.speed_p10) == (0.5, 50, 25)
+    assert seconds(state.waits.p50, TYPICAL) == pytest.approx(0.5, rel=0.1)
+    assert (state.speeds.p50, state.speeds.p10) == (50, 25)
     assert (state.tools_ok, state.fails) == pytest.approx((0.7, 0.1))
 
 
 def test_defaults_stand_where_nothing_was_published() -> None:
     state = EndpointState(endpoint())
-    assert (state.ttft_p50[0], state.speed_p50, state.ttl) == (DEFAULT_TTFT, DEFAULT_SPEED, DEFAULT_TTL)
-
-
-def test_larger_prompts_are_expected_to_take_longer() -> None:
-    assert EndpointState(endpoint()).ttft_p50 == [1.5, 1.75, 2.5, 5.5]
+    assert seconds(state.waits.p50, TYPICAL) == pytest.approx(DEFAULT_TTFT, rel=0.01)
+    assert (state.speeds.p50, state.ttl) == (DEFAULT_SPEED, DEFAULT_TTL)
 
 
 def test_one_odd_answer_does_not_replace_what_was_published() -> None:
-    assert answered(1, ttft=60.0).ttft_p50[0] < 20
+    assert seconds(answered(1, ttft=60.0).waits.p50, 100) < 20
 
 
 def test_many_answers_do() -> None:
     state = answered(100, ttft=0.3, speed=80.0)
-    assert state.ttft_p50[0] == pytest.approx(0.3, rel=0.2)
-    assert state.speed_p50 == pytest.approx(80, rel=0.1)
-
-
-def test_prompt_sizes_are_learned_apart() -> None:
-    state = answered(100, ttft=9.0, uncached=50_000)
-    assert state.ttft_p50[3] == pytest.approx(9.0, rel=0.1)
-    assert state.ttft_p50[0] == DEFAULT_TTFT
-
-
-def test_the_slowest_answers_are_known_only_from_enough() -> None:
-    assert answered(int(ENOUGH) - 1).ttft_p99[0] == 0
-    assert answered(int(ENOUGH)).ttft_p99[0] == pytest.approx(1.0, rel=0.08)
+    assert seconds(state.waits.p50, 100) == pytest.approx(0.3, rel=0.1)
+    assert state.speeds.p50 == pytest.approx(80, rel=0.1)
 
 
 def test_every_measure_of_a_policy_has_a_figure() -> None:
@@ -77,14 +59,14 @@ def test_uptime_is_the_share_that_succeeded() -> None:
     figures = fresh(state, NOW).figures
     assert figures["uptime_5m"] == pytest.approx(0.75, abs=0.01)
     assert figures["uptime_1h"] == pytest.approx(0.75, abs=0.01)
-    assert fresh(state, NOW + 600).figures["uptime_5m"] is None, "after four half-lives too few are left"
+    assert fresh(state, NOW + 600).figures["uptime_5m"] == pytest.approx(0.8, abs=0.01), "what is usual, without news"
     assert state.figures["uptime_1h"] == pytest.approx(0.75, abs=0.01)
 
 
 def test_old_trouble_fades_without_new_traffic() -> None:
-    state = answered(100, ttft=30.0)
-    assert state.ttft_p50[0] > 20
-    assert fresh(state, NOW + 86_400).ttft_p50[0] == pytest.approx(DEFAULT_TTFT)
+    state, unknown = answered(100, ttft=30.0), EndpointState(endpoint())
+    assert seconds(state.waits.p50) > 20
+    assert fresh(state, NOW + 86_400).waits.p50 == pytest.approx(unknown.waits.p50)
 
 
 def test_figures_are_due_soon_after_learning_and_rarely_without() -> None:
@@ -97,11 +79,11 @@ def test_figures_are_due_soon_after_learning_and_rarely_without() -> None:
 def test_a_wait_in_vain_counts_when_it_was_longer_than_usual() -> None:
     state = answered(20, ttft=1.0)
     for _ in range(20):
-        state.waited(0.2, 0, NOW)
-    assert fresh(state, NOW).ttft_p50[0] == pytest.approx(1.0, rel=0.1)
+        state.waited(0.2, 100, 1, NOW)
+    assert seconds(fresh(state, NOW).waits.p50, 100) == pytest.approx(1.0, rel=0.15)
     for _ in range(20):
-        state.waited(10.0, 0, NOW)
-    assert fresh(state, NOW).ttft_p95[0] == pytest.approx(10.0, rel=0.1)
+        state.waited(10.0, 100, 1, NOW)
+    assert seconds(fresh(state, NOW).waits.p95, 100) == pytest.approx(10.0, rel=0.15)
 
 
 def test_confirmed_matches_raise_the_trust_in_the_prompt_cache() -> None:
@@ -122,8 +104,9 @@ def test_tool_calls_move_the_published_score() -> None:
 
 def test_a_changed_configuration_keeps_what_was_measured() -> None:
     state = answered(100, ttft=0.3)
+    before = state.waits.p50
     state.configure(endpoint(price=Price(1.0, 2.0), context=1_000, cache=PromptCache(automatic=False)))
     fresh(state, NOW)
-    assert state.ttft_p50[0] == pytest.approx(0.3, rel=0.2)
+    assert state.waits.p50 == before
     assert (state.figures["price.input"], state.figures["price.cached_input"]) == (1.0, 1.0)
     assert (state.figures["context"], state.figures["max_output"], state.ttl) == (1_000, 1_000, 0.0)

@@ -8,7 +8,7 @@ from gateway.route.endpoint import HITS, EndpointState
 from gateway.route.fleet import Fleet
 from gateway.route.health import FAULTS_IN_A_ROW, State
 from gateway.types import BLAMED, Endpoint, Fault, Policy, Score, Usage
-from tests.route.world import BEST, HOUR, NOW, attempt, endpoint, fail, fresh, request, succeed, teach
+from tests.route.world import BEST, HOUR, NOW, answer, attempt, endpoint, fail, fresh, request, seconds, succeed, teach
 
 TURN = ((1, 400), (2, 900))
 
@@ -73,10 +73,11 @@ def test_an_endpoint_without_peers_is_blamed() -> None:
 
 def test_a_timeout_shows_in_the_endpoints_own_times() -> None:
     fleet = fleet_of("a", "b")
-    teach(fleet, "a", [1.0] * 20)
+    for _ in range(20):
+        answer(fleet, attempt(fleet, "a"), ttft=1.0)
     for _ in range(20):
         fail(fleet, attempt(fleet, "a", now=NOW), "timeout_first_token", NOW + 10)
-    assert fresh(fleet.states["a"], NOW + 10).ttft_p95[0] == pytest.approx(10.0, rel=0.1)
+    assert seconds(fresh(fleet.states["a"], NOW + 10).waits.p95) == pytest.approx(10.0, rel=0.15)
 
 
 def test_a_rate_limit_shifts_load_for_as_long_as_the_host_says() -> None:
@@ -143,18 +144,20 @@ def test_a_cancelled_probe_gives_its_place_back() -> None:
 
 def test_clients_who_leave_a_slow_endpoint_make_its_slowness_known() -> None:
     fleet = fleet_of("a")
-    teach(fleet, "a", [1.0] * 20)
+    for _ in range(20):
+        answer(fleet, attempt(fleet, "a"), ttft=1.0)
     for _ in range(40):
         fleet.released(attempt(fleet, "a", now=NOW), True, NOW + 8)
-    assert fresh(fleet.states["a"], NOW + 8).ttft_p50[0] == pytest.approx(8.0, rel=0.1)
+    assert seconds(fresh(fleet.states["a"], NOW + 8).waits.p50) == pytest.approx(8.0, rel=0.15)
 
 
 def test_clients_who_leave_after_the_first_token_say_nothing_about_speed() -> None:
     fleet = fleet_of("a")
-    teach(fleet, "a", [1.0] * 20)
+    for _ in range(20):
+        answer(fleet, attempt(fleet, "a"), ttft=1.0)
     for _ in range(40):
         fleet.released(attempt(fleet, "a", now=NOW), False, NOW + 60)
-    assert fresh(fleet.states["a"], NOW).ttft_p95[0] < 2
+    assert seconds(fresh(fleet.states["a"], NOW).waits.p95) < 2
 
 
 # --- successes --------------------------------------------------------------------------------------------------
@@ -215,7 +218,7 @@ def test_endpoints_that_stay_keep_what_was_learned() -> None:
     teach(fleet, "a", [0.1] * 100)
     fleet.configure([endpoint("a", context=4_096), endpoint("c")])
     assert list(fleet.states) == list(fleet.ttls) == ["a", "c"]
-    assert fresh(fleet.states["a"], NOW).ttft_p50[0] < 0.2
+    assert seconds(fresh(fleet.states["a"], NOW).waits.p50) < 0.2
     assert fleet.states["a"].endpoint.context == 4_096
 
 
