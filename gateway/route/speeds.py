@@ -7,7 +7,7 @@ from math import log, sqrt
 
 from gateway.route.load import Load
 from gateway.route.peers import NO_PEERS, Peers
-from gateway.route.trend import Trend, add_recent, blend, level
+from gateway.route.trend import Trend, add_recent, blend_logs, level
 from gateway.types import Priors
 
 DEFAULT_SPEED = 30.0  # tokens a second, where nothing is published, and nothing known of any peer
@@ -61,9 +61,9 @@ class Speeds:
         mean, variance = self.trend.logs(now, log(usual), SPREAD**2)
         self.level = level([(self.trend, mean, variance)], now)
         self.scatter = sqrt(variance)
-        self.token_s = blend(self.trend.usual.mean_inverse(), count, MEAN_TOKEN / usual) / self.level
+        self.token_s = blend_logs(self.trend.usual.mean_inverse(), count, MEAN_TOKEN / usual) / self.level
         self.quantiles = tuple(
-            blend(one, count, over * usual) * self.level for one, over in zip(found, OVER, strict=True)
+            blend_logs(one, count, over * usual) * self.level for one, over in zip(found, OVER, strict=True)
         )
 
     def __repr__(self) -> str:

@@ -16,7 +16,7 @@ from math import exp, log, sqrt
 from gateway.route.load import Load
 from gateway.route.peers import NO_PEERS, Peers
 from gateway.route.sketch import LOWEST
-from gateway.route.trend import Trend, add_recent, blend, level
+from gateway.route.trend import Trend, add_recent, blend, blend_logs, level
 from gateway.types import Priors
 
 SIZES = (2_000, 8_000, 32_000)  # uncached prompt tokens: ratios are learned apart for each class
@@ -123,8 +123,8 @@ class Waits:
             count = trend.usual.count(now)
             found = trend.usual.quantiles(SHARES)
             logs.append((trend, *trend.logs(now, log(quantiles[0]), spread**2)))
-            quantiles = tuple(blend(one, count, prior) for one, prior in zip(found, quantiles, strict=True))
-            mean = blend(trend.usual.mean(), count, mean)
+            quantiles = tuple(blend_logs(one, count, prior) for one, prior in zip(found, quantiles, strict=True))
+            mean = blend_logs(trend.usual.mean(), count, mean)
             by_class.append(quantiles)
             means.append(mean)
             known.append(count >= ENOUGH)
