@@ -2,9 +2,13 @@
 
 from typing import get_args
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.route.endpoint import DEFAULT_TTL, EndpointState
+from gateway.route.endpoint import DEFAULT_TTL, FADED_WITHIN, WAITED_WITHIN, EndpointState
+from gateway.route.measured import RATES, SKETCHES, Measured
 from gateway.route.speeds import DEFAULT_SPEED
 from gateway.route.waits import DEFAULT_TTFT, TYPICAL
 from gateway.types import Measure, Price, Priors, PromptCache
@@ -86,6 +90,58 @@ def test_a_wait_in_vain_counts_when_it_was_longer_than_usual() -> None:
     assert seconds(fresh(state, NOW).waits.p95, 100) == pytest.approx(10.0, rel=0.15)
 
 
+def test_a_first_token_shows_at_once() -> None:
+    state = answered(100, ttft=1.0)
+    for _ in range(20):
+        state.began(5.0, 100, 1, NOW + 1)
+    assert state.due == pytest.approx(NOW + 1.1)
+    assert seconds(fresh(state, NOW + 2).waits.p50, 100) > 1.5
+
+
+def test_a_few_failures_show_however_many_answers_came_before() -> None:
+    state = EndpointState(endpoint())
+    for _ in range(5_000):
+        state.ended(True, NOW)
+    for _ in range(20):
+        state.ended(False, NOW)
+    assert fresh(state, NOW).fails > 0.3
+    assert fresh(state, NOW + 600).fails < 0.05, "and are forgiven"
+
+
+def test_what_is_in_flight_slows_the_next_request() -> None:
+    state = answered(1)
+    assert (state.crowded, state.slowed) == (1, 1)
+    for _ in range(20):
+        state.sent(1_000, NOW)
+    assert state.crowded == state.waits.load.factor(21) > 1
+    assert state.slowed == state.speeds.load.factor(21) > 1
+    for _ in range(20):
+        state.done()
+    assert (state.crowded, state.slowed) == (1, 1)
+
+
+def test_figures_are_due_sooner_while_requests_wait() -> None:
+    state = answered(100, ttft=1.0)
+    state.waiting(1, 100, 0.0, NOW)
+    assert state.due == NOW + WAITED_WITHIN
+    assert fresh(state, NOW + 1).due == NOW + 1 + WAITED_WITHIN
+    state.silence.ended(1)
+    assert fresh(state, NOW + 2).due == NOW + 2 + FADED_WITHIN
+
+
+def test_silence_sets_it_back_until_a_first_token_comes() -> None:
+    state = answered(100, ttft=1.0)
+    for ticket in range(4):
+        state.waiting(ticket, 100, 0.0, NOW)
+    assert fresh(state, NOW + 1).held_until == 0
+    assert fresh(state, NOW + 10).held_until > NOW + 10
+    assert state.fails > 0.2
+    for ticket in range(4):
+        state.silence.began(ticket)
+    assert fresh(state, NOW + 11).held_until == 0
+    assert state.fails < 0.02
+
+
 def test_confirmed_matches_raise_the_trust_in_the_prompt_cache() -> None:
     always, never = EndpointState(endpoint()), EndpointState(endpoint())
     for _ in range(20):
@@ -110,3 +166,71 @@ def test_a_changed_configuration_keeps_what_was_measured() -> None:
     assert state.waits.p50 == before
     assert (state.figures["price.input"], state.figures["price.cached_input"]) == (1.0, 1.0)
     assert (state.figures["context"], state.figures["max_output"], state.ttl) == (1_000, 1_000, 0.0)
+
+
+# --- what workers share -----------------------------------------------------------------------------------------
+
+
+def history(of: EndpointState, count: int, now: float = NOW) -> None:
+    """Answers of every size at every load, some failures, tool calls and cache hits."""
+    for number in range(count):
+        at, in_flight = now + number, 1 + number % 30
+        ttft, uncached = 0.5 + in_flight / 10, 100 * number % 40_000
+        of.began(ttft, uncached, in_flight, at)
+        of.answered(ttft, uncached, 50.0, in_flight, at)
+        of.ended(number % 5 != 0, at)
+        of.confirmed(0.5, at)
+        of.called_tools(number % 3 != 0, at)
+
+
+def shown(of: EndpointState, now: float) -> list[float]:
+    """Every figure that decisions read."""
+    fresh(of, now)
+    waits, speeds = of.waits, of.speeds
+    shares = of.fails, of.tools_ok, of.confirm, of.recent
+    loads = [load.factor(20) for load in (waits.load, speeds.load)]
+    times = [one for row in waits.quantiles for one in row]
+    return [*times, *waits.mean, *waits.scatter, waits.level, *speeds.quantiles, speeds.token_s, *shares, *loads]
+
+
+def test_what_is_published_for_workers_has_the_shape_that_they_decode() -> None:
+    state = EndpointState(endpoint())
+    history(state, 50)
+    found = state.measured(NOW + 50)
+    assert (len(found.sketches), len(found.rates)) == (SKETCHES, RATES)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(found), type=Measured) == found
+
+
+def test_a_worker_without_traffic_expects_what_the_others_measured() -> None:
+    busy, idle = EndpointState(endpoint()), EndpointState(endpoint())
+    history(busy, 300)
+    now = NOW + 300
+    idle.heard([(busy.measured(now), 0.0)], now)
+    assert shown(idle, now) == pytest.approx(shown(busy, now), rel=0.01, abs=0.01)
+
+
+def test_samples_are_as_old_as_they_are_when_they_arrive() -> None:
+    busy, idle = EndpointState(endpoint()), EndpointState(endpoint())
+    history(busy, 300)
+    measured, later = busy.measured(NOW + 300), NOW + 330
+    idle.heard([(measured, 30.0)], later)
+    assert shown(idle, later) == pytest.approx(shown(busy, later), rel=0.01, abs=0.01)
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(1, 3))
+def test_samples_of_others_are_counted_once_and_never_passed_on(mine: int, theirs: int, times: int) -> None:
+    here, there, everything = (EndpointState(endpoint()) for _ in range(3))
+    history(here, mine)
+    history(there, theirs)
+    history(everything, mine)
+    history(everything, theirs)
+    now = NOW + 60
+    before, told = here.measured(now), there.measured(now)
+    for _ in range(times):
+        here.heard([(told, 0.0)], now)
+    assert here.measured(now) == before
+    assert here.waits.trends[0].usual.count(now) == pytest.approx(everything.waits.trends[0].usual.count(now), rel=0.01)
+    here.heard([], now)
+    alone = EndpointState(endpoint())
+    history(alone, mine)
+    assert shown(here, now) == pytest.approx(shown(alone, now))

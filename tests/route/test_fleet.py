@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.route.endpoint import HITS, EndpointState
-from gateway.route.fleet import Fleet
+from gateway.route.fleet import Fleet, Try
 from gateway.route.health import FAULTS_IN_A_ROW, State
 from gateway.types import BLAMED, Endpoint, Fault, Policy, Score, Usage
 from tests.route.world import BEST, HOUR, NOW, answer, attempt, endpoint, fail, fresh, request, seconds, succeed, teach
@@ -129,6 +129,30 @@ def test_distrust_without_a_credential_opens_one_breaker() -> None:
     assert [state.breaker.state(NOW) for state in fleet.states.values()] == [State.OPEN, State.CLOSED]
 
 
+# --- first tokens -----------------------------------------------------------------------------------------------
+
+
+def test_a_first_token_shows_while_its_answer_is_still_written() -> None:
+    fleet = fleet_of("a")
+    for _ in range(60):
+        answer(fleet, attempt(fleet, "a"), ttft=1.0)
+    before = seconds(fresh(fleet.states["a"], NOW + 4).waits.p50)
+    for _ in range(20):
+        fleet.began(attempt(fleet, "a"), NOW + 5)
+    assert seconds(fresh(fleet.states["a"], NOW + 5).waits.p50) > 1.5 * before
+    assert fleet.states["a"].in_flight == 20
+
+
+@pytest.mark.parametrize(("stream", "hedge"), [(True, True), (False, False)])
+def test_that_of_a_hedge_or_of_a_whole_answer_says_only_that_it_is_not_silent(stream: bool, hedge: bool) -> None:
+    fleet = fleet_of("a")
+    tried = attempt(fleet, "a", request(stream=stream))
+    tried.hedge = hedge
+    fleet.began(tried, NOW + 5)
+    state = fresh(fleet.states["a"], NOW + 5)
+    assert (state.waits.samples, len(state.silence)) == (0, 0)
+
+
 # --- cancels ----------------------------------------------------------------------------------------------------
 
 
@@ -239,16 +263,17 @@ steps = st.lists(
     st.one_of(
         st.tuples(st.just("configure"), st.sets(st.sampled_from("abc")).map(sorted)),
         st.tuples(st.just("send"), st.sampled_from("abc")),
-        st.tuples(st.sampled_from(["succeed", "fail", "release"]), st.integers(0, 20)),
+        st.tuples(st.sampled_from(["begin", "succeed", "fail", "release"]), st.integers(0, 20)),
     ),
     max_size=60,
 )
 
 
 @given(steps)
-def test_in_flight_is_what_was_sent_and_has_not_ended(history: list[tuple[str, object]]) -> None:
+def test_in_flight_and_waiting_is_what_was_sent_and_has_not_ended(history: list[tuple[str, object]]) -> None:
     fleet = fleet_of("a", "b", "c")
-    running = []
+    running: list[Try] = []
+    begun: list[Try] = []
     seen: dict[int, EndpointState] = {id(state): state for state in fleet.states.values()}
     for act, what in history:
         if act == "configure":
@@ -256,6 +281,10 @@ def test_in_flight_is_what_was_sent_and_has_not_ended(history: list[tuple[str, o
             seen |= {id(state): state for state in fleet.states.values()}
         elif act == "send" and what in fleet.states:
             running.append(attempt(fleet, str(what)))
+        elif running and act == "begin":
+            tried = running[int(str(what)) % len(running)]
+            fleet.began(tried, NOW + 1)
+            begun.append(tried)
         elif running and act != "send":
             tried = running.pop(int(str(what)) % len(running))
             if act == "succeed":
@@ -265,7 +294,9 @@ def test_in_flight_is_what_was_sent_and_has_not_ended(history: list[tuple[str, o
             else:
                 fleet.released(tried, True, NOW)
         for state in seen.values():
-            assert state.in_flight == sum(tried.state is state for tried in running)
+            mine = [tried for tried in running if tried.state is state]
+            assert state.in_flight == len(mine)
+            assert len(state.silence) == sum(all(tried is not one for one in begun) for tried in mine)
 
 
 def test_a_changed_credential_or_price_takes_effect_at_once() -> None:

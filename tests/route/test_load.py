@@ -22,8 +22,11 @@ seeds = st.integers(0, 2**32)
 def load(history: Iterable[tuple[int, float]], scatter: float = 0.3) -> Load:
     """After answers, one a second: (how many were in flight, how many times as long as usual it took)."""
     made = Load(LIKELY)
-    for second, (in_flight, slowness) in enumerate(history):
-        made.add(in_flight, log(slowness), scatter, NOW + second)
+    now = NOW
+    for in_flight, slowness in history:
+        now += 1
+        made.add(in_flight, log(slowness), now)
+    made.refresh(now, scatter)
     return made
 
 
@@ -93,7 +96,7 @@ def test_a_few_slow_answers_say_nothing() -> None:
 def test_what_was_slow_long_ago_is_forgotten() -> None:
     made = load([(1, 1.0), (30, 3.0)] * 50)
     assert made.factor(30) > 2
-    made.add(1, 0.0, 0.3, NOW + 12 * HALF_LIFE)
+    made.refresh(NOW + 12 * HALF_LIFE, 0.3)
     assert made.factor(30) == Load(LIKELY).factor(30)
 
 

@@ -1,5 +1,6 @@
-"""Times to first token: any size of prompt tells about the others, a change shows at once, what is usual keeps its tail."""
+"""Times to first token: every size of prompt says something about the others, and a change of one shows in all."""
 
+from itertools import pairwise
 from math import exp
 from random import Random
 
@@ -77,8 +78,8 @@ def test_larger_prompts_are_expected_to_take_longer(one: float, other: float) ->
 
 def test_each_class_reads_its_tokens_at_the_usual_speed() -> None:
     times = [seconds(unknown().p50, middle) for middle in MIDDLES]
-    steps = [(after - before) / PREFILL for before, after in zip(MIDDLES, MIDDLES[1:], strict=False)]
-    assert [after - before for before, after in zip(times, times[1:], strict=False)] == pytest.approx(steps)
+    steps = [(after - before) / PREFILL for before, after in pairwise(MIDDLES)]
+    assert [after - before for before, after in pairwise(times)] == pytest.approx(steps)
     assert scale(0) == BASE
 
 
@@ -229,6 +230,6 @@ def test_figures_are_in_order_whatever_happens(
     assert len(waits.quantiles) == len(SHARES)
     for size in range(len(MIDDLES)):
         row = [quantile[size] for quantile in waits.quantiles]
-        assert 0 < row[0]
+        assert row[0] > 0
         assert row == sorted(row)
         assert waits.mean[size] > 0
