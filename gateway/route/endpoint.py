@@ -147,7 +147,7 @@ class EndpointState:
         self.hold(now)
 
     def waiting(self, ticket: int, uncached: float, writing: float, now: float) -> None:
-        """A request waits for its first token; `writing` are the seconds that come before it, where it is not streamed."""
+        """A request waits for its first token. `writing`: seconds before it, of an answer that is not streamed."""
         size = size_class(uncached)
         usual = self.waits.p50[size] * scale(uncached) * self.crowded + writing
         self.silence.sent(ticket, usual, self.waits.scatter[size], now)
@@ -173,7 +173,6 @@ class EndpointState:
         self._timed(ttft, uncached, now)
         if speed:
             self.speeds.add(speed, in_flight, now)
-        self._crowd()
 
     def waited(self, seconds: float, uncached: float, in_flight: float, now: float) -> None:
         """No first token came in that time, and then it was waited for no more."""
@@ -288,6 +287,7 @@ class EndpointState:
         priors = self.endpoint.priors
         self.waits.refresh(now, priors, peers)
         self.speeds.refresh(now, priors, peers)
+        self._crowd()
         self.silence.judge(now)
         self.hold(now)
         uptime = self._success.share(now, priors.uptime or peers.uptime or DEFAULT_UPTIME, UPTIME_SAMPLES)

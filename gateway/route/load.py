@@ -29,23 +29,25 @@ EVERY = 2.0  # seconds between two fits
 
 
 class Load:
-    """One endpoint's answers by what was in flight when their requests were sent."""
+    """One endpoint's answers by what was in flight when their requests were sent: a rate for each bucket."""
 
-    __slots__ = ("_buckets", "_due", "_likely", "carried", "shown", "steepness")
+    __slots__ = ("_due", "_likely", "carried", "rates", "shown", "steepness")
 
     def __init__(self, likely: float) -> None:
         """`likely` is the steepness before any answer."""
         self._likely = likely
-        self._buckets = [Rate(HALF_LIFE, MOST) for _ in MIDDLES]
+        self.rates = [Rate(HALF_LIFE, MOST) for _ in MIDDLES]
         self._due = 0.0
         self.carried = ROOM
         self.steepness = likely
         self.shown = 0.0  # the part of it that answers have shown
 
-    def add(self, in_flight: float, slowness: float, scatter: float, now: float) -> None:
-        """An answer came. `slowness` is the logarithm of its time over the usual time without load, which usually has
-        that standard deviation."""
-        self._buckets[bisect_left(EDGES, in_flight)].add(max(-LARGEST_LOG, min(LARGEST_LOG, slowness)), now)
+    def add(self, in_flight: float, slowness: float, now: float) -> None:
+        """An answer came. `slowness` is the logarithm of its time over the usual time without load."""
+        self.rates[bisect_left(EDGES, in_flight)].add(max(-LARGEST_LOG, min(LARGEST_LOG, slowness)), now)
+
+    def refresh(self, now: float, scatter: float) -> None:
+        """Computes the factors from the samples. `scatter` is the usual standard deviation of their slowness."""
         if now >= self._due:
             self._due = now + EVERY
             self._fit(now, scatter)
@@ -60,15 +62,10 @@ class Load:
         beyond = in_flight - self.carried
         return 1 + self.shown * beyond / (self.carried + ROOM) if beyond > 0 else 1.0
 
-    @property
-    def rates(self) -> list[Rate]:
-        """Its samples, for whoever passes them on to other workers."""
-        return self._buckets
-
     def _fit(self, now: float, scatter: float) -> None:
         known = [
             (middle, count, bucket.sum(now) / count)
-            for middle, bucket in zip(MIDDLES, self._buckets, strict=True)
+            for middle, bucket in zip(MIDDLES, self.rates, strict=True)
             if (count := bucket.count(now)) >= FEWEST
         ]
         self.carried = ROOM

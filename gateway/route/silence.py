@@ -4,9 +4,9 @@
                        ├─ ended: booked as what it was
                        └─ still waiting: the longer beyond the usual, the likelier it will never be answered
 
-Under what is usual the logarithm of a time to first token is about normal, so every wait has a probability. Requests that
-were sent after the last one that began speak together: if all of them waiting so long has a probability below `SILENT`,
-the endpoint is silent. Any single one that waits beyond `HUNG` standard deviations counts as failed, until it begins.
+The logarithm of a usual time to first token is about normal, so every wait has a probability. Requests that were sent
+after the last one that began speak together: if all of them waiting so long has a probability below `SILENT`, the
+endpoint is silent. Any single one that waits beyond `HUNG` standard deviations counts as failed, until it begins.
 """
 
 from math import erfc, log, sqrt

@@ -7,7 +7,7 @@ from math import log, sqrt
 
 from gateway.route.load import Load
 from gateway.route.peers import NO_PEERS, Peers
-from gateway.route.trend import Trend, add_recent, blend, level
+from gateway.route.trend import Trend, add_recent, blend_logs, level
 from gateway.types import Priors
 
 DEFAULT_SPEED = 30.0  # tokens a second, where nothing is published, and nothing known of any peer
@@ -25,14 +25,13 @@ class Speeds:
     `quantiles` has the speeds that 50, 75, 90 and 99 % of answers reach; `token_s` is the mean of seconds per token.
     """
 
-    __slots__ = ("known", "level", "load", "quantiles", "scatter", "token_s", "trend")
+    __slots__ = ("known", "level", "load", "quantiles", "token_s", "trend")
 
     def __init__(self) -> None:
         self.trend = Trend()
         self.load = Load(STEEPNESS)
         self.level = 1.0
         self.known = False
-        self.scatter = SPREAD
         self.token_s = MEAN_TOKEN / DEFAULT_SPEED
         self.quantiles = (DEFAULT_SPEED,) * len(SHARES)
 
@@ -47,7 +46,7 @@ class Speeds:
 
     def add(self, speed: float, in_flight: float, now: float) -> None:
         """An answer was written at that speed; so many requests were in flight when its own was sent."""
-        self.load.add(in_flight, log(self.p50 / speed), self.scatter, now)
+        self.load.add(in_flight, log(self.p50 / speed), now)
         unloaded = speed * self.load.shown_factor(in_flight)
         self.trend.usual.add(unloaded, now)
         add_recent((self.trend,), 0, unloaded, now)
@@ -60,10 +59,10 @@ class Speeds:
         self.known = count >= ENOUGH
         mean, variance = self.trend.logs(now, log(usual), SPREAD**2)
         self.level = level([(self.trend, mean, variance)], now)
-        self.scatter = sqrt(variance)
-        self.token_s = blend(self.trend.usual.mean_inverse(), count, MEAN_TOKEN / usual) / self.level
+        self.load.refresh(now, sqrt(variance))
+        self.token_s = blend_logs(self.trend.usual.mean_inverse(), count, MEAN_TOKEN / usual) / self.level
         self.quantiles = tuple(
-            blend(one, count, over * usual) * self.level for one, over in zip(found, OVER, strict=True)
+            blend_logs(one, count, over * usual) * self.level for one, over in zip(found, OVER, strict=True)
         )
 
     def __repr__(self) -> str:

@@ -73,3 +73,9 @@ def level(trends: Iterable[tuple[Trend, float, float]], now: float) -> float:
 def blend(measured: float, count: float, prior: float) -> float:
     """The measured figure, as if `PRIOR_SAMPLES` samples of the prior had been seen first."""
     return (measured * count + prior * PRIOR_SAMPLES) / (count + PRIOR_SAMPLES)
+
+
+def blend_logs(measured: float, count: float, prior: float) -> float:
+    """The same for what scatters by factors: it agrees with `Trend.logs`, which a level is over."""
+    share = count / (count + PRIOR_SAMPLES)
+    return measured**share * prior ** (1 - share) if share else prior

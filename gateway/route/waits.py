@@ -10,13 +10,12 @@ a host that is three times slower is so for all.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
 from math import exp, log, sqrt
 
 from gateway.route.load import Load
 from gateway.route.peers import NO_PEERS, Peers
 from gateway.route.sketch import LOWEST
-from gateway.route.trend import Trend, add_recent, blend, level
+from gateway.route.trend import LEAST_VARIANCE, Trend, add_recent, blend, blend_logs, level
 from gateway.types import Priors
 
 SIZES = (2_000, 8_000, 32_000)  # uncached prompt tokens: ratios are learned apart for each class
@@ -48,14 +47,14 @@ def scale(uncached: float) -> float:
 class Waits:
     """Times to first token of one endpoint. What decisions read are ratios by size class, as of the last `refresh`.
 
-    `quantiles` has one tuple for each of `SHARES`; `scatter` is the standard deviation of the logarithm; `known` says
-    which classes have `ENOUGH` samples.
+    `trends` has its samples by size class; `quantiles` has one tuple for each of `SHARES`; `scatter` is the standard
+    deviation of the logarithm; `known` says which classes have `ENOUGH` samples.
     """
 
-    __slots__ = ("_trends", "known", "level", "load", "mean", "quantiles", "samples", "scatter")
+    __slots__ = ("known", "level", "load", "mean", "quantiles", "samples", "scatter", "trends")
 
     def __init__(self) -> None:
-        self._trends = tuple(Trend() for _ in _CLASSES)
+        self.trends = tuple(Trend() for _ in _CLASSES)
         self.load = Load(STEEPNESS)
         self.level = 1.0
         self.samples = 0.0  # recent ones
@@ -76,24 +75,19 @@ class Waits:
     def p99(self) -> tuple[float, ...]:
         return self.quantiles[4]
 
-    @property
-    def trends(self) -> Sequence[Trend]:
-        """Its samples, by size class."""
-        return self._trends
-
     def began(self, seconds: float, uncached: float, in_flight: float, now: float) -> None:
         """A first token came after so many seconds; so many requests were in flight when this one was sent.
 
         `uncached` is what was expected: only the end of the answer will tell. It shows the level at once.
         """
         size, ratio = size_class(uncached), seconds / scale(uncached)
-        add_recent(self._trends, size, ratio / self.load.shown_factor(in_flight), now)
+        add_recent(self.trends, size, ratio / self.load.shown_factor(in_flight), now)
 
     def ended(self, seconds: float, uncached: float, in_flight: float, now: float) -> None:
         """The same at the answer's end, with the tokens that the host had to read."""
         size, ratio = size_class(uncached), seconds / scale(uncached)
-        self.load.add(in_flight, log(max(ratio, LOWEST) / self.p50[size]), self.scatter[size], now)
-        self._trends[size].usual.add(ratio / self.load.shown_factor(in_flight), now)
+        self.load.add(in_flight, log(max(ratio, LOWEST) / self.p50[size]), now)
+        self.trends[size].usual.add(ratio / self.load.shown_factor(in_flight), now)
 
     def censored(self, seconds: float, uncached: float, in_flight: float, now: float) -> None:
         """No first token came in that time, and then it was waited for no more: a right-censored sample.
@@ -102,41 +96,44 @@ class Waits:
         """
         size = size_class(uncached)
         ratio = seconds / scale(uncached) / self.load.shown_factor(in_flight)
-        usual = self._trends[size].usual
+        usual = self.trends[size].usual
         mean, count = usual.beyond(ratio, now)
         likely = blend(mean, count, max(ratio, self.p95[size]))
         usual.add(likely, now)
-        add_recent(self._trends, size, likely, now)
+        add_recent(self.trends, size, likely, now)
 
     def refresh(self, now: float, priors: Priors, peers: Peers = NO_PEERS) -> None:
         """Computes the ratios from the samples."""
         spread = _spread(priors)
-        first = _first(priors, peers) / _SCALES[0]
-        quantiles = tuple(first * exp(z * spread) for z in NORMAL)
-        mean = first * exp(spread**2 / 2)
-        by_class, means, logs, known = [], [], [], []
-        for size, trend in enumerate(self._trends):
+        row, rows, logs = _published(priors, peers, spread), [], []
+        for size, trend in enumerate(self.trends):
             if size:
-                step = _step(peers, size)
-                quantiles = tuple(_stepped(ratio, size, step) for ratio in quantiles)
-                mean = _stepped(mean, size, step)
-            count = trend.usual.count(now)
-            found = trend.usual.quantiles(SHARES)
-            logs.append((trend, *trend.logs(now, log(quantiles[0]), spread**2)))
-            quantiles = tuple(blend(one, count, prior) for one, prior in zip(found, quantiles, strict=True))
-            mean = blend(trend.usual.mean(), count, mean)
-            by_class.append(quantiles)
-            means.append(mean)
-            known.append(count >= ENOUGH)
+                row = _stepped(row, size, _step(peers, size))
+            logs.append((trend, *trend.logs(now, log(row[0]), spread**2)))
+            count, found = trend.usual.count(now), [*trend.usual.quantiles(SHARES), trend.usual.mean()]
+            row = [blend_logs(one, count, prior) for one, prior in zip(found, row, strict=True)]
+            rows.append(row)
         self.level = level(logs, now)
-        self.samples = sum(trend.recent.count(now) for trend in self._trends)
-        self.mean = tuple(self.level * one for one in means)
-        self.quantiles = tuple(tuple(self.level * one for one in row) for row in zip(*by_class, strict=True))
-        self.scatter = tuple(sqrt(max(variance, 0.01)) for _, _, variance in logs)
-        self.known = tuple(known)
+        *quantiles, self.mean = (tuple(self.level * one for one in column) for column in zip(*rows, strict=True))
+        self.quantiles = tuple(quantiles)
+        self.scatter = tuple(sqrt(max(variance, LEAST_VARIANCE)) for _, _, variance in logs)
+        self._refresh_counts(now)
+
+    def _refresh_counts(self, now: float) -> None:
+        counts = [trend.usual.count(now) for trend in self.trends]
+        self.known = tuple(count >= ENOUGH for count in counts)
+        self.samples = sum(trend.recent.count(now) for trend in self.trends)
+        usual_size = counts.index(max(counts))
+        self.load.refresh(now, self.scatter[usual_size])
 
     def __repr__(self) -> str:
         return f"<Waits p50={self.p50[0]:.2f} level={self.level:.2f} {self.load!r}>"
+
+
+def _published(priors: Priors, peers: Peers, spread: float) -> list[float]:
+    """Ratios of the smallest size class before any was measured: at each of `SHARES`, and the mean."""
+    first = _first(priors, peers) / _SCALES[0]
+    return [*(first * exp(z * spread) for z in NORMAL), first * exp(spread**2 / 2)]
 
 
 def _first(priors: Priors, peers: Peers) -> float:
@@ -147,9 +144,9 @@ def _first(priors: Priors, peers: Peers) -> float:
     return max(LEAST * published, published + (MIDDLES[0] - TYPICAL) / PREFILL)
 
 
-def _stepped(ratio: float, size: int, step: float) -> float:
-    """The ratio of a size class, from that of the class below and the seconds that its prompts take longer."""
-    return (ratio * _SCALES[size - 1] + step) / _SCALES[size]
+def _stepped(ratios: list[float], size: int, step: float) -> list[float]:
+    """Ratios of a size class, from those of the class below and the seconds that its prompts take longer."""
+    return [(ratio * _SCALES[size - 1] + step) / _SCALES[size] for ratio in ratios]
 
 
 def _step(peers: Peers, size: int) -> float:

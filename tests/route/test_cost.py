@@ -1,5 +1,6 @@
 """Dollars and seconds, worked out by hand."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -8,8 +9,8 @@ from msgspec.structs import replace as changed
 
 from gateway.route.cost import HOUR, Demand, Parts, expect, scores, terms
 from gateway.route.endpoint import EndpointState
-from gateway.types import Policy, Price, Priors, PromptCache, Score, Tier, Window
-from tests.route.world import NOW, endpoint, fresh
+from gateway.types import Limit, Policy, Price, Priors, PromptCache, Score, Tier, Window
+from tests.route.world import NOW, endpoint, fresh, seconds
 
 DEMAND = Demand(prompt_tokens=10_000, output_tokens=500, longest_output=5_000, hour=12, tools=False)
 PRICE = Price(input=0.30, output=0.60, cached_input=0.10)
@@ -87,8 +88,33 @@ def test_cached_tokens_need_no_time() -> None:
     cold, warm = (expected(state(), matched=matched) for matched in (0, 9_000))
     assert (cold.size, warm.size) == (2, 0)
     known = state()
-    assert (cold.ttft, warm.ttft) == (known.ttft_mean[2], known.ttft_mean[0]) == pytest.approx((2.17, 1.17), abs=0.01)
-    assert warm.seconds == pytest.approx(warm.ttft + 500 * known.token_mean)
+    assert cold.ttft == pytest.approx(seconds(known.waits.mean, 10_000))
+    assert warm.ttft == pytest.approx(seconds(known.waits.mean, 1_000))
+    assert cold.ttft > 2 * warm.ttft
+    assert warm.seconds == pytest.approx(warm.ttft + 500 * known.speeds.token_s)
+
+
+def test_load_takes_its_time() -> None:
+    alone, crowded = expected(state()), expect(terms(state(), FREE_TIME), DEMAND, 0, crowded=2.0, slowed=1.5)
+    assert crowded.ttft == pytest.approx(2 * alone.ttft)
+    assert crowded.seconds == pytest.approx(crowded.ttft + 1.5 * (alone.seconds - alone.ttft))
+
+
+@pytest.mark.parametrize(
+    ("limit", "over"),
+    [
+        (Limit("ttft_p50", "<=", 1.0), lambda of: seconds(of.waits.p50, 10_000) - 1.0),
+        (Limit("ttft_p50", "<=", 9.0), lambda of: 0.0),
+        (Limit("throughput_p50", ">=", 100.0), lambda of: 500 / 50 - 500 / 100),
+        (Limit("throughput_p50", ">=", 40.0), lambda of: 0.0),
+    ],
+)
+def test_seconds_over_a_preferred_latency_cost_money(limit: Limit, over: Callable[[EndpointState], float]) -> None:
+    policy = Policy("p", prefer=(limit,), score=Score(value_of_time=0.0, miss_cost=36.0))
+    found = expected(state(), policy=policy)
+    assert found.miss_usd == pytest.approx(0.01 * over(state()))
+    assert found.plain == pytest.approx(found.usd + found.miss_usd)
+    assert found.time_usd == pytest.approx(found.miss_usd)
 
 
 def test_failures_are_expected_as_often_as_they_happen() -> None:

@@ -2,11 +2,17 @@
 
 from typing import get_args
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.route.endpoint import DEFAULT_SPEED, DEFAULT_TTFT, DEFAULT_TTL, ENOUGH, EndpointState, size_class
+from gateway.route.endpoint import DEFAULT_TTL, FADED_WITHIN, WAITED_WITHIN, EndpointState
+from gateway.route.measured import RATES, SKETCHES, Measured
+from gateway.route.speeds import DEFAULT_SPEED
+from gateway.route.waits import DEFAULT_TTFT, TYPICAL
 from gateway.types import Measure, Price, Priors, PromptCache
-from tests.route.world import NOW, endpoint, fresh
+from tests.route.world import NOW, endpoint, fresh, seconds
 
 
 def answered(count: int, ttft: float = 1.0, uncached: float = 100, speed: float | None = None) -> EndpointState:
@@ -16,47 +22,27 @@ def answered(count: int, ttft: float = 1.0, uncached: float = 100, speed: float 
     return fresh(state, NOW)
 
 
-@pytest.mark.parametrize(
-    ("tokens", "index"), [(0, 0), (2_000, 0), (2_001, 1), (8_000, 1), (32_000, 2), (32_001, 3), (1e9, 3)]
-)
-def test_size_classes(tokens: float, index: int) -> None:
-    assert size_class(tokens) == index
-
-
 def test_published_figures_stand_until_own_traffic_was_seen() -> None:
     state = EndpointState(endpoint(priors=Priors(ttft_p50=0.5, throughput_p50=50, tools_ok=0.7, uptime=0.9)))
-    assert (state.ttft_p50[0], state.speed_p50, state.speed_p10) == (0.5, 50, 25)
+    assert seconds(state.waits.p50, TYPICAL) == pytest.approx(0.5, rel=0.1)
+    assert (state.speeds.p50, state.speeds.p10) == (50, 25)
     assert (state.tools_ok, state.fails) == pytest.approx((0.7, 0.1))
 
 
 def test_defaults_stand_where_nothing_was_published() -> None:
     state = EndpointState(endpoint())
-    assert (state.ttft_p50[0], state.speed_p50, state.ttl) == (DEFAULT_TTFT, DEFAULT_SPEED, DEFAULT_TTL)
-
-
-def test_larger_prompts_are_expected_to_take_longer() -> None:
-    assert EndpointState(endpoint()).ttft_p50 == [1.5, 1.75, 2.5, 5.5]
+    assert seconds(state.waits.p50, TYPICAL) == pytest.approx(DEFAULT_TTFT, rel=0.01)
+    assert (state.speeds.p50, state.ttl) == (DEFAULT_SPEED, DEFAULT_TTL)
 
 
 def test_one_odd_answer_does_not_replace_what_was_published() -> None:
-    assert answered(1, ttft=60.0).ttft_p50[0] < 20
+    assert seconds(answered(1, ttft=60.0).waits.p50, 100) < 20
 
 
 def test_many_answers_do() -> None:
     state = answered(100, ttft=0.3, speed=80.0)
-    assert state.ttft_p50[0] == pytest.approx(0.3, rel=0.2)
-    assert state.speed_p50 == pytest.approx(80, rel=0.1)
-
-
-def test_prompt_sizes_are_learned_apart() -> None:
-    state = answered(100, ttft=9.0, uncached=50_000)
-    assert state.ttft_p50[3] == pytest.approx(9.0, rel=0.1)
-    assert state.ttft_p50[0] == DEFAULT_TTFT
-
-
-def test_the_slowest_answers_are_known_only_from_enough() -> None:
-    assert answered(int(ENOUGH) - 1).ttft_p99[0] == 0
-    assert answered(int(ENOUGH)).ttft_p99[0] == pytest.approx(1.0, rel=0.08)
+    assert seconds(state.waits.p50, 100) == pytest.approx(0.3, rel=0.1)
+    assert state.speeds.p50 == pytest.approx(80, rel=0.1)
 
 
 def test_every_measure_of_a_policy_has_a_figure() -> None:
@@ -77,14 +63,14 @@ def test_uptime_is_the_share_that_succeeded() -> None:
     figures = fresh(state, NOW).figures
     assert figures["uptime_5m"] == pytest.approx(0.75, abs=0.01)
     assert figures["uptime_1h"] == pytest.approx(0.75, abs=0.01)
-    assert fresh(state, NOW + 600).figures["uptime_5m"] is None, "after four half-lives too few are left"
+    assert fresh(state, NOW + 600).figures["uptime_5m"] == pytest.approx(0.8, abs=0.01), "what is usual, without news"
     assert state.figures["uptime_1h"] == pytest.approx(0.75, abs=0.01)
 
 
 def test_old_trouble_fades_without_new_traffic() -> None:
-    state = answered(100, ttft=30.0)
-    assert state.ttft_p50[0] > 20
-    assert fresh(state, NOW + 86_400).ttft_p50[0] == pytest.approx(DEFAULT_TTFT)
+    state, unknown = answered(100, ttft=30.0), EndpointState(endpoint())
+    assert seconds(state.waits.p50) > 20
+    assert fresh(state, NOW + 86_400).waits.p50 == pytest.approx(unknown.waits.p50)
 
 
 def test_figures_are_due_soon_after_learning_and_rarely_without() -> None:
@@ -97,11 +83,63 @@ def test_figures_are_due_soon_after_learning_and_rarely_without() -> None:
 def test_a_wait_in_vain_counts_when_it_was_longer_than_usual() -> None:
     state = answered(20, ttft=1.0)
     for _ in range(20):
-        state.waited(0.2, 0, NOW)
-    assert fresh(state, NOW).ttft_p50[0] == pytest.approx(1.0, rel=0.1)
+        state.waited(0.2, 100, 1, NOW)
+    assert seconds(fresh(state, NOW).waits.p50, 100) == pytest.approx(1.0, rel=0.15)
     for _ in range(20):
-        state.waited(10.0, 0, NOW)
-    assert fresh(state, NOW).ttft_p95[0] == pytest.approx(10.0, rel=0.1)
+        state.waited(10.0, 100, 1, NOW)
+    assert seconds(fresh(state, NOW).waits.p95, 100) == pytest.approx(10.0, rel=0.15)
+
+
+def test_a_first_token_shows_at_once() -> None:
+    state = answered(100, ttft=1.0)
+    for _ in range(20):
+        state.began(5.0, 100, 1, NOW + 1)
+    assert state.due == pytest.approx(NOW + 1.1)
+    assert seconds(fresh(state, NOW + 2).waits.p50, 100) > 1.5
+
+
+def test_a_few_failures_show_however_many_answers_came_before() -> None:
+    state = EndpointState(endpoint())
+    for _ in range(5_000):
+        state.ended(True, NOW)
+    for _ in range(20):
+        state.ended(False, NOW)
+    assert fresh(state, NOW).fails > 0.3
+    assert fresh(state, NOW + 600).fails < 0.05, "and are forgiven"
+
+
+def test_what_is_in_flight_slows_the_next_request() -> None:
+    state = answered(1)
+    assert (state.crowded, state.slowed) == (1, 1)
+    for _ in range(20):
+        state.sent(1_000, NOW)
+    assert state.crowded == state.waits.load.factor(21) > 1
+    assert state.slowed == state.speeds.load.factor(21) > 1
+    for _ in range(20):
+        state.done()
+    assert (state.crowded, state.slowed) == (1, 1)
+
+
+def test_figures_are_due_sooner_while_requests_wait() -> None:
+    state = answered(100, ttft=1.0)
+    state.waiting(1, 100, 0.0, NOW)
+    assert state.due == NOW + WAITED_WITHIN
+    assert fresh(state, NOW + 1).due == NOW + 1 + WAITED_WITHIN
+    state.silence.ended(1)
+    assert fresh(state, NOW + 2).due == NOW + 2 + FADED_WITHIN
+
+
+def test_silence_sets_it_back_until_a_first_token_comes() -> None:
+    state = answered(100, ttft=1.0)
+    for ticket in range(4):
+        state.waiting(ticket, 100, 0.0, NOW)
+    assert fresh(state, NOW + 1).held_until == 0
+    assert fresh(state, NOW + 10).held_until > NOW + 10
+    assert state.fails > 0.2
+    for ticket in range(4):
+        state.silence.began(ticket)
+    assert fresh(state, NOW + 11).held_until == 0
+    assert state.fails < 0.02
 
 
 def test_confirmed_matches_raise_the_trust_in_the_prompt_cache() -> None:
@@ -122,8 +160,77 @@ def test_tool_calls_move_the_published_score() -> None:
 
 def test_a_changed_configuration_keeps_what_was_measured() -> None:
     state = answered(100, ttft=0.3)
+    before = state.waits.p50
     state.configure(endpoint(price=Price(1.0, 2.0), context=1_000, cache=PromptCache(automatic=False)))
     fresh(state, NOW)
-    assert state.ttft_p50[0] == pytest.approx(0.3, rel=0.2)
+    assert state.waits.p50 == before
     assert (state.figures["price.input"], state.figures["price.cached_input"]) == (1.0, 1.0)
     assert (state.figures["context"], state.figures["max_output"], state.ttl) == (1_000, 1_000, 0.0)
+
+
+# --- what workers share -----------------------------------------------------------------------------------------
+
+
+def history(of: EndpointState, count: int, now: float = NOW) -> None:
+    """Answers of every size at every load, some failures, tool calls and cache hits."""
+    for number in range(count):
+        at, in_flight = now + number, 1 + number % 30
+        ttft, uncached = 0.5 + in_flight / 10, 100 * number % 40_000
+        of.began(ttft, uncached, in_flight, at)
+        of.answered(ttft, uncached, 50.0, in_flight, at)
+        of.ended(number % 5 != 0, at)
+        of.confirmed(0.5, at)
+        of.called_tools(number % 3 != 0, at)
+
+
+def shown(of: EndpointState, now: float) -> list[float]:
+    """Every figure that decisions read."""
+    fresh(of, now)
+    waits, speeds = of.waits, of.speeds
+    shares = of.fails, of.tools_ok, of.confirm, of.recent
+    loads = [load.factor(20) for load in (waits.load, speeds.load)]
+    times = [one for row in waits.quantiles for one in row]
+    return [*times, *waits.mean, *waits.scatter, waits.level, *speeds.quantiles, speeds.token_s, *shares, *loads]
+
+
+def test_what_is_published_for_workers_has_the_shape_that_they_decode() -> None:
+    state = EndpointState(endpoint())
+    history(state, 50)
+    found = state.measured(NOW + 50)
+    assert (len(found.sketches), len(found.rates)) == (SKETCHES, RATES)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(found), type=Measured) == found
+
+
+def test_a_worker_without_traffic_expects_what_the_others_measured() -> None:
+    busy, idle = EndpointState(endpoint()), EndpointState(endpoint())
+    history(busy, 300)
+    now = NOW + 300
+    idle.heard([(busy.measured(now), 0.0)], now)
+    assert shown(idle, now) == pytest.approx(shown(busy, now), rel=0.01, abs=0.01)
+
+
+def test_samples_are_as_old_as_they_are_when_they_arrive() -> None:
+    busy, idle = EndpointState(endpoint()), EndpointState(endpoint())
+    history(busy, 300)
+    measured, later = busy.measured(NOW + 300), NOW + 330
+    idle.heard([(measured, 30.0)], later)
+    assert shown(idle, later) == pytest.approx(shown(busy, later), rel=0.01, abs=0.01)
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(1, 3))
+def test_samples_of_others_are_counted_once_and_never_passed_on(mine: int, theirs: int, times: int) -> None:
+    here, there, everything = (EndpointState(endpoint()) for _ in range(3))
+    history(here, mine)
+    history(there, theirs)
+    history(everything, mine)
+    history(everything, theirs)
+    now = NOW + 60
+    before, told = here.measured(now), there.measured(now)
+    for _ in range(times):
+        here.heard([(told, 0.0)], now)
+    assert here.measured(now) == before
+    assert here.waits.trends[0].usual.count(now) == pytest.approx(everything.waits.trends[0].usual.count(now), rel=0.01)
+    here.heard([], now)
+    alone = EndpointState(endpoint())
+    history(alone, mine)
+    assert shown(here, now) == pytest.approx(shown(alone, now))

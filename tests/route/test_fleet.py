@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.route.endpoint import HITS, EndpointState
-from gateway.route.fleet import Fleet
+from gateway.route.fleet import Fleet, Try
 from gateway.route.health import FAULTS_IN_A_ROW, State
 from gateway.types import BLAMED, Endpoint, Fault, Policy, Score, Usage
-from tests.route.world import BEST, HOUR, NOW, attempt, endpoint, fail, fresh, request, succeed, teach
+from tests.route.world import BEST, HOUR, NOW, answer, attempt, endpoint, fail, fresh, request, seconds, succeed, teach
 
 TURN = ((1, 400), (2, 900))
 
@@ -73,10 +73,11 @@ def test_an_endpoint_without_peers_is_blamed() -> None:
 
 def test_a_timeout_shows_in_the_endpoints_own_times() -> None:
     fleet = fleet_of("a", "b")
-    teach(fleet, "a", [1.0] * 20)
+    for _ in range(20):
+        answer(fleet, attempt(fleet, "a"), ttft=1.0)
     for _ in range(20):
         fail(fleet, attempt(fleet, "a", now=NOW), "timeout_first_token", NOW + 10)
-    assert fresh(fleet.states["a"], NOW + 10).ttft_p95[0] == pytest.approx(10.0, rel=0.1)
+    assert seconds(fresh(fleet.states["a"], NOW + 10).waits.p95) == pytest.approx(10.0, rel=0.15)
 
 
 def test_a_rate_limit_shifts_load_for_as_long_as_the_host_says() -> None:
@@ -128,6 +129,30 @@ def test_distrust_without_a_credential_opens_one_breaker() -> None:
     assert [state.breaker.state(NOW) for state in fleet.states.values()] == [State.OPEN, State.CLOSED]
 
 
+# --- first tokens -----------------------------------------------------------------------------------------------
+
+
+def test_a_first_token_shows_while_its_answer_is_still_written() -> None:
+    fleet = fleet_of("a")
+    for _ in range(60):
+        answer(fleet, attempt(fleet, "a"), ttft=1.0)
+    before = seconds(fresh(fleet.states["a"], NOW + 4).waits.p50)
+    for _ in range(20):
+        fleet.began(attempt(fleet, "a"), NOW + 5)
+    assert seconds(fresh(fleet.states["a"], NOW + 5).waits.p50) > 1.5 * before
+    assert fleet.states["a"].in_flight == 20
+
+
+@pytest.mark.parametrize(("stream", "hedge"), [(True, True), (False, False)])
+def test_that_of_a_hedge_or_of_a_whole_answer_says_only_that_it_is_not_silent(stream: bool, hedge: bool) -> None:
+    fleet = fleet_of("a")
+    tried = attempt(fleet, "a", request(stream=stream))
+    tried.hedge = hedge
+    fleet.began(tried, NOW + 5)
+    state = fresh(fleet.states["a"], NOW + 5)
+    assert (state.waits.samples, len(state.silence)) == (0, 0)
+
+
 # --- cancels ----------------------------------------------------------------------------------------------------
 
 
@@ -143,18 +168,20 @@ def test_a_cancelled_probe_gives_its_place_back() -> None:
 
 def test_clients_who_leave_a_slow_endpoint_make_its_slowness_known() -> None:
     fleet = fleet_of("a")
-    teach(fleet, "a", [1.0] * 20)
+    for _ in range(20):
+        answer(fleet, attempt(fleet, "a"), ttft=1.0)
     for _ in range(40):
         fleet.released(attempt(fleet, "a", now=NOW), True, NOW + 8)
-    assert fresh(fleet.states["a"], NOW + 8).ttft_p50[0] == pytest.approx(8.0, rel=0.1)
+    assert seconds(fresh(fleet.states["a"], NOW + 8).waits.p50) == pytest.approx(8.0, rel=0.15)
 
 
 def test_clients_who_leave_after_the_first_token_say_nothing_about_speed() -> None:
     fleet = fleet_of("a")
-    teach(fleet, "a", [1.0] * 20)
+    for _ in range(20):
+        answer(fleet, attempt(fleet, "a"), ttft=1.0)
     for _ in range(40):
         fleet.released(attempt(fleet, "a", now=NOW), False, NOW + 60)
-    assert fresh(fleet.states["a"], NOW).ttft_p95[0] < 2
+    assert seconds(fresh(fleet.states["a"], NOW).waits.p95) < 2
 
 
 # --- successes --------------------------------------------------------------------------------------------------
@@ -215,7 +242,7 @@ def test_endpoints_that_stay_keep_what_was_learned() -> None:
     teach(fleet, "a", [0.1] * 100)
     fleet.configure([endpoint("a", context=4_096), endpoint("c")])
     assert list(fleet.states) == list(fleet.ttls) == ["a", "c"]
-    assert fresh(fleet.states["a"], NOW).ttft_p50[0] < 0.2
+    assert seconds(fresh(fleet.states["a"], NOW).waits.p50) < 0.2
     assert fleet.states["a"].endpoint.context == 4_096
 
 
@@ -236,16 +263,17 @@ steps = st.lists(
     st.one_of(
         st.tuples(st.just("configure"), st.sets(st.sampled_from("abc")).map(sorted)),
         st.tuples(st.just("send"), st.sampled_from("abc")),
-        st.tuples(st.sampled_from(["succeed", "fail", "release"]), st.integers(0, 20)),
+        st.tuples(st.sampled_from(["begin", "succeed", "fail", "release"]), st.integers(0, 20)),
     ),
     max_size=60,
 )
 
 
 @given(steps)
-def test_in_flight_is_what_was_sent_and_has_not_ended(history: list[tuple[str, object]]) -> None:
+def test_in_flight_and_waiting_is_what_was_sent_and_has_not_ended(history: list[tuple[str, object]]) -> None:
     fleet = fleet_of("a", "b", "c")
-    running = []
+    running: list[Try] = []
+    begun: list[Try] = []
     seen: dict[int, EndpointState] = {id(state): state for state in fleet.states.values()}
     for act, what in history:
         if act == "configure":
@@ -253,6 +281,10 @@ def test_in_flight_is_what_was_sent_and_has_not_ended(history: list[tuple[str, o
             seen |= {id(state): state for state in fleet.states.values()}
         elif act == "send" and what in fleet.states:
             running.append(attempt(fleet, str(what)))
+        elif running and act == "begin":
+            tried = running[int(str(what)) % len(running)]
+            fleet.began(tried, NOW + 1)
+            begun.append(tried)
         elif running and act != "send":
             tried = running.pop(int(str(what)) % len(running))
             if act == "succeed":
@@ -262,7 +294,9 @@ def test_in_flight_is_what_was_sent_and_has_not_ended(history: list[tuple[str, o
             else:
                 fleet.released(tried, True, NOW)
         for state in seen.values():
-            assert state.in_flight == sum(tried.state is state for tried in running)
+            mine = [tried for tried in running if tried.state is state]
+            assert state.in_flight == len(mine)
+            assert len(state.silence) == sum(all(tried is not one for one in begun) for tried in mine)
 
 
 def test_a_changed_credential_or_price_takes_effect_at_once() -> None:

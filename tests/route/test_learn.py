@@ -6,19 +6,22 @@ from gateway.route.fleet import Fleet, Try
 from gateway.route.learn import Heard, learn
 from gateway.route.signals import Book
 from gateway.types import HedgeResult, Usage
-from tests.route.world import NOW, attempt, endpoint, fresh
+from tests.route.world import NOW, attempt, endpoint, fresh, seconds
 
 NOTHING = Usage()
 
 
 def ended(fleet: Fleet, cancelled: bool, hedge: HedgeResult, ttft: float | None, after: float) -> Try:
     tried = attempt(fleet, "a/fp8")
+    tried.hedge = hedge not in ("", "beaten")
+    if ttft is not None:
+        fleet.began(tried, NOW + ttft)
     learn(fleet, tried, Book(1, None, cancelled, hedge), Heard(NOTHING, ttft, None), NOW + after, lambda: 0.5)
     return tried
 
 
 def samples(fleet: Fleet) -> float:
-    return fleet.states["a/fp8"]._ttft[0].count(NOW)
+    return fleet.states["a/fp8"].waits.trends[0].usual.count(NOW)
 
 
 @pytest.mark.parametrize(
@@ -42,19 +45,25 @@ def test_a_hedge_says_nothing_about_the_time_to_first_token(
     assert samples(fleet) == pytest.approx(counted, abs=0.01)
 
 
+@pytest.mark.parametrize(("hedge", "counted"), [("", 1), ("beaten", 1), ("won", 0), ("lost", 0)])
+def test_a_first_token_shows_at_once_unless_it_is_a_hedges(hedge: HedgeResult, counted: int) -> None:
+    fleet = Fleet([endpoint()])
+    ended(fleet, True, hedge, 1.0, after=2.0)
+    assert fresh(fleet.states["a/fp8"], NOW + 2).waits.samples == pytest.approx(counted, abs=0.1)
+
+
 def test_a_wait_that_was_broken_off_counts_as_what_takes_longer() -> None:
     fleet = Fleet([endpoint()])
     for _ in range(50):
         ended(fleet, False, "", 1.0, after=1.0)
         ended(fleet, False, "", 9.0, after=9.0)
-    for _ in range(50):
         ended(fleet, True, "beaten", None, after=2.0)
     state = fresh(fleet.states["a/fp8"], NOW + 9)
-    assert state.ttft_mean[0] == pytest.approx((50 * 1.0 + 100 * 9.0) / 150, rel=0.1)
+    assert seconds(state.waits.mean) == pytest.approx((50 * 1.0 + 100 * 9.0) / 150, rel=0.1)
 
 
 def test_a_wait_longer_than_any_known_counts_in_full() -> None:
     fleet = Fleet([endpoint()])
     for _ in range(30):
         ended(fleet, True, "", None, after=40.0)
-    assert fresh(fleet.states["a/fp8"], NOW + 40).ttft_p50[0] == pytest.approx(40.0, rel=0.15)
+    assert seconds(fresh(fleet.states["a/fp8"], NOW + 40).waits.p50) == pytest.approx(40.0, rel=0.15)

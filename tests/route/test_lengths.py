@@ -41,6 +41,19 @@ def test_what_was_learned_fades() -> None:
     assert learned(*[1_000] * 100).expected(None, 1e6) == pytest.approx((DEFAULT_MEAN, DEFAULT_LONGEST))
 
 
+def test_the_mean_follows_the_hour() -> None:
+    """One answer a second: long ones for an hour, then short ones for twenty minutes."""
+    lengths = Lengths()
+    for second in range(3_600):
+        lengths.add(2_000, float(second))
+    assert lengths.expected(None, 3_600.0)[0] == pytest.approx(2_000, rel=0.08)
+    for second in range(3_600, 4_800):
+        lengths.add(200, float(second))
+    mean, longest = lengths.expected(None, 4_800.0)
+    assert mean < 700
+    assert longest == pytest.approx(2_000, rel=0.08), "some are still that long"
+
+
 def test_answers_elsewhere_count_here_and_once() -> None:
     there, here = learned(*[1_000] * 95, *[4_000] * 5), Lengths()
     for _ in range(3):

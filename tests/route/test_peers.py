@@ -4,11 +4,12 @@ from statistics import median
 
 import pytest
 
-from gateway.route.endpoint import DEFAULT_SPEED, DEFAULT_TTFT
 from gateway.route.fleet import Fleet
 from gateway.route.peers import Peers, usual
+from gateway.route.speeds import DEFAULT_SPEED
+from gateway.route.waits import DEFAULT_TTFT, TYPICAL
 from gateway.types import Priors
-from tests.route.world import NOW, endpoint, plan, teach
+from tests.route.world import NOW, endpoint, plan, seconds, teach
 
 
 def test_medians_over_those_about_whom_something_is_known() -> None:
@@ -18,7 +19,8 @@ def test_medians_over_those_about_whom_something_is_known() -> None:
 
 def test_without_any_knowledge_the_defaults_stand() -> None:
     state = Fleet([endpoint("a"), endpoint("b")]).states["a"]
-    assert (state.ttft_p50[0], state.speed_p50) == (DEFAULT_TTFT, DEFAULT_SPEED)
+    assert seconds(state.waits.p50, TYPICAL) == pytest.approx(DEFAULT_TTFT, rel=0.01)
+    assert state.speeds.p50 == DEFAULT_SPEED
 
 
 def test_the_unknown_takes_after_its_published_peers() -> None:
@@ -30,8 +32,10 @@ def test_the_unknown_takes_after_its_published_peers() -> None:
         ]
     )
     plan(fleet)
-    new = fleet.states["new"]
-    assert (new.ttft_p50[0], new.speed_p50) == pytest.approx((0.5, 70))
+    a, b, new = fleet.states.values()
+    middle = (seconds(a.waits.p50) + seconds(b.waits.p50)) / 2
+    assert (seconds(new.waits.p50), new.speeds.p50) == pytest.approx((middle, 70))
+    assert seconds(new.waits.p50, TYPICAL) == pytest.approx(0.5, rel=0.15)
     assert (new.tools_ok, new.fails) == pytest.approx((0.75, 0.15))
 
 
@@ -41,7 +45,8 @@ def test_the_unknown_takes_after_its_measured_peers_at_every_prompt_size() -> No
     teach(fleet, "a", [0.4] * 60, prompt_tokens=5_000)
     plan(fleet, now=NOW + 1)
     plan(fleet, now=NOW + 12)  # when the newcomer's figures are due again
-    assert fleet.states["new"].ttft_p50[:2] == pytest.approx([0.2, 0.4], rel=0.3)
+    new = fleet.states["new"].waits.p50
+    assert (seconds(new, 100), seconds(new, 5_000)) == pytest.approx((0.2, 0.4), rel=0.3)
 
 
 def test_what_is_published_of_an_endpoint_counts_more_than_its_peers() -> None:
@@ -49,11 +54,4 @@ def test_what_is_published_of_an_endpoint_counts_more_than_its_peers() -> None:
     teach(fleet, "a", [0.2] * 60)
     for later in (1, 12):
         plan(fleet, now=NOW + later)
-    assert fleet.states["b"].ttft_p50[0] == 3.0
-
-
-def test_larger_prompts_start_from_what_was_seen_of_smaller_ones() -> None:
-    fleet = Fleet([endpoint("a")])
-    teach(fleet, "a", [0.1] * 200)
-    plan(fleet, now=NOW + 1)
-    assert fleet.states["a"].ttft_p50[1] == pytest.approx(0.35, abs=0.1)
+    assert seconds(fleet.states["b"].waits.p50, TYPICAL) == pytest.approx(3.0, rel=0.1)

@@ -1,6 +1,7 @@
 """Quantiles are right to 8 %, old samples fade, and no silence is too long."""
 
-from math import ceil
+from math import ceil, log, sqrt
+from statistics import fmean, pstdev
 
 import pytest
 from hypothesis import given
@@ -40,6 +41,21 @@ def test_every_sample_counts_whatever_was_asked_before(
 @given(samples)
 def test_the_mean_is_right_to_8_percent(values: list[float]) -> None:
     assert filled(values).mean() == pytest.approx(sum(values) / len(values), rel=0.08)
+
+
+@given(samples)
+def test_logarithms_are_right_to_8_percent(values: list[float]) -> None:
+    logs = [log(value) for value in values]
+    mean, variance = filled(values).log_moments()
+    assert mean == pytest.approx(fmean(logs), abs=0.08)
+    assert sqrt(variance) == pytest.approx(pstdev(logs), abs=0.08)
+
+
+@given(samples, st.floats(LOWEST, 100_000.0))
+def test_what_is_larger_is_found_to_within_a_bucket(values: list[float], limit: float) -> None:
+    mean, count = filled(values).beyond(limit, 0.0)
+    assert sum(value > 1.16 * limit for value in values) <= round(count, 6) <= sum(value > limit for value in values)
+    assert mean > limit if count else mean == 0
 
 
 @given(samples, st.floats(0.0, 1e9))
@@ -97,6 +113,26 @@ def test_a_rate_fades_back_to_its_prior() -> None:
     assert rate.share(6_000.0, prior=0.9, strength=10.0) == pytest.approx(0.9)
 
 
+@given(st.integers(1, 500), st.floats(2.0, 100.0))
+def test_evidence_is_bounded_and_newer_samples_count_more(before: int, most: float) -> None:
+    rate = Rate(half_life=60.0, most=most)
+    for _ in range(before):
+        rate.add(1.0, 0.0)
+    assert rate.count(0.0) == pytest.approx(min(before, most))
+    for _ in range(round(3 * most)):
+        rate.add(0.0, 0.0)
+    assert rate.count(0.0) <= most + 1e-9
+    assert rate.share(0.0, 0.0, 0.0) < 0.1
+
+
+def test_a_rate_is_the_mean_of_any_figure() -> None:
+    rate = Rate(half_life=60.0)
+    for value in (-3.0, 1.0):
+        rate.add(value, 0.0)
+    assert (rate.sum(0.0), rate.count(0.0)) == (-2.0, 2.0)
+    assert rate.share(0.0, prior=0.5, strength=2.0) == pytest.approx(-0.25)
+
+
 @given(st.lists(st.tuples(st.booleans(), st.floats(0.0, 1e6)), max_size=30), st.floats(0.0, 1.0))
 def test_a_share_is_a_share(ends: list[tuple[bool, float]], prior: float) -> None:
     rate, now = Rate(half_life=60.0), 0.0
@@ -143,7 +179,7 @@ def test_a_rate_hears_too() -> None:
         other.add(False, 0.0)
     for _ in range(3):
         rate.hear([(other.own(0.0), 60.0), (other.own(0.0), 0.0)], 0.0)
-    assert rate.own(0.0) == (100, 0)
+    assert rate.own(0.0) == (100, 100), "sum and count, in hundredths"
     assert rate.count(0.0) == pytest.approx(7.0)
     assert rate.share(0.0, 1.0, 0.0) == pytest.approx(1 / 7)
     assert rate.count(60.0) == pytest.approx(3.5)

@@ -7,6 +7,7 @@ from gateway.route.cost import expect, terms
 from gateway.route.endpoint import EndpointState
 from gateway.route.fleet import Fleet, Try
 from gateway.route.plan import Plan, make_plan
+from gateway.route.waits import scale, size_class
 from gateway.types import Endpoint, Failure, Fault, Pick, Policy, Price, Request, Score, Usage
 
 NOW = 1_000.0
@@ -90,6 +91,18 @@ def teach(fleet: Fleet, name: str, ttfts: Sequence[float], now: float = NOW, **a
     """Good answers of this endpoint, all at once."""
     for ttft in ttfts:
         succeed(fleet, attempt(fleet, name, request(**asked), now), now, ttft)
+
+
+def answer(fleet: Fleet, tried: Try, ttft: float, speed: float | None = 30.0) -> None:
+    """The whole course of a good answer: its first token after so many seconds, and its end."""
+    first = tried.sent_at + ttft
+    fleet.began(tried, first)
+    fleet.succeeded(tried, Usage(tried.request.prompt_tokens, 0, 100, 0, "host"), ttft, speed, first + 3)
+
+
+def seconds(ratios: Sequence[float], uncached: float = 1_000) -> float:
+    """What ratios by size class (`Waits.p50` and others) say about a prompt with so many uncached tokens."""
+    return ratios[size_class(uncached)] * scale(uncached)
 
 
 def fresh(state: EndpointState, now: float) -> EndpointState:

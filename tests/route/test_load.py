@@ -1,0 +1,133 @@
+"""What being one of many costs: nothing where the host does not notice, more and more where it does."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from math import exp, log
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.route.fleet import Fleet
+from gateway.route.load import FEWEST, HALF_LIFE, ROOM, STEEPEST, Load
+from gateway.types import Policy, Price, Score
+from tests.route.world import CHEAPEST, NOW, attempt, endpoint, plan
+
+LIKELY = 0.25
+seeds = st.integers(0, 2**32)
+
+
+def load(history: Iterable[tuple[int, float]], scatter: float = 0.3) -> Load:
+    """After answers, one a second: (how many were in flight, how many times as long as usual it took)."""
+    made = Load(LIKELY)
+    now = NOW
+    for in_flight, slowness in history:
+        now += 1
+        made.add(in_flight, log(slowness), now)
+    made.refresh(now, scatter)
+    return made
+
+
+def answers(seed: int, most: int, free: float, scatter: float, count: int = 600) -> Load:
+    """Of a host that slows by 1/16 for each request beyond `free`, with up to `most` in flight."""
+    random = Random(seed)
+    numbers = [random.randint(1, most) for _ in range(count)]
+    return load(((one, slowness(one, free) * exp(random.gauss(0, scatter))) for one in numbers), max(scatter, 0.1))
+
+
+def slowness(in_flight: int, free: float) -> float:
+    return 1 + max(0.0, in_flight - free) / 16
+
+
+def test_one_request_is_not_slowed_by_load() -> None:
+    assert Load(LIKELY).factor(1) == Load(LIKELY).factor(ROOM) == 1
+
+
+def test_a_burst_is_expected_to_slow_down_before_any_answer_shows_it() -> None:
+    made = Load(LIKELY)
+    assert made.factor(12) == pytest.approx(1 + LIKELY)
+    assert made.factor(20) == pytest.approx(1 + 2 * LIKELY)
+    assert made.shown_factor(20) == 1, "samples are not corrected for what none of them shows"
+
+
+@given(st.integers(5, 256))
+def test_an_endpoint_that_shows_no_slowdown_carries_what_it_had(most: int) -> None:
+    made = load((one, 1.0) for one in range(1, most + 1) for _ in range(4))
+    assert made.carried == pytest.approx(most, rel=0.3), "as far as buckets tell"
+    assert made.factor(0.7 * most) == 1
+    assert made.factor(4 * most) > 1, "nothing is known so far beyond"
+
+
+@given(seeds)
+def test_an_endpoint_that_slows_down_is_learned(seed: int) -> None:
+    made = answers(seed, most=40, free=8, scatter=0.3)
+    for in_flight in (8, 16, 32, 64):
+        assert made.factor(in_flight) == pytest.approx(slowness(in_flight, 8), rel=0.35)
+        assert made.shown_factor(in_flight) <= made.factor(in_flight) + 1e-9
+
+
+def test_without_noise_it_is_learned_well() -> None:
+    made = answers(seed=1, most=40, free=8, scatter=0.0)
+    assert made.carried == pytest.approx(8, abs=1)
+    for in_flight in (4, 8, 16, 32, 64):
+        assert made.factor(in_flight) == pytest.approx(slowness(in_flight, 8), rel=0.1)
+
+
+@given(seeds)
+def test_noise_alone_does_not_make_it_steep(seed: int) -> None:
+    made = answers(seed, most=40, free=1e9, scatter=0.3)
+    assert made.factor(16) < 1.2
+    assert made.factor(32) < 1.4
+
+
+def test_noise_alone_usually_changes_nothing() -> None:
+    factors = sorted(answers(seed, most=40, free=1e9, scatter=0.5).factor(32) for seed in range(50))
+    assert factors[len(factors) // 2] == 1
+    assert factors[-1] < 1.6
+
+
+def test_a_few_slow_answers_say_nothing() -> None:
+    made = load([(30, 9.0)] * (int(FEWEST) - 1))
+    assert (made.carried, made.steepness, made.shown) == (ROOM, LIKELY, 0.0)
+
+
+def test_what_was_slow_long_ago_is_forgotten() -> None:
+    made = load([(1, 1.0), (30, 3.0)] * 50)
+    assert made.factor(30) > 2
+    made.refresh(NOW + 12 * HALF_LIFE, 0.3)
+    assert made.factor(30) == Load(LIKELY).factor(30)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 1_000), st.floats(-8, 8).map(exp)), max_size=100),
+    st.integers(1, 1_000),
+    st.integers(1, 1_000),
+)
+def test_more_in_flight_is_never_expected_to_be_faster(history: list[tuple[int, float]], one: int, other: int) -> None:
+    made = load(history)
+    fewer, more = sorted((one, other))
+    for factor in (made.factor, made.shown_factor):
+        assert 1 <= factor(fewer) <= factor(more) <= 1 + STEEPEST * more / ROOM
+
+
+def spread(policy: Policy, count: int) -> Counter[str]:
+    """Where a burst goes that is sent before any of it is answered; `a` is a little cheaper than the others."""
+    fleet = Fleet(endpoint(name, price=Price(0.19 if name == "a" else 0.2, 0.4)) for name in "abcd")
+    sent = Counter[str]()
+    for _ in range(count):
+        best = plan(fleet, policy=policy).ranked[0].endpoint.id
+        sent[best] += 1
+        attempt(fleet, best)
+    return sent
+
+
+def test_a_burst_spreads_where_time_has_a_value() -> None:
+    sent = spread(replace(CHEAPEST, score=Score(value_of_time=1.0)), 40)
+    assert max(sent.values()) <= 13
+    assert sent["a"] == max(sent.values())
+
+
+def test_a_burst_stays_on_the_cheapest_where_it_has_none() -> None:
+    assert spread(CHEAPEST, 40) == {"a": 40}

@@ -1,0 +1,115 @@
+"""Two memories of one quantity: the level is 1 in quiet times, follows a change within 40 samples, and forgives it."""
+
+from math import exp, log
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.route.trend import MOST_RECENT, PRIOR_SAMPLES, Trend, add_recent, blend, level
+
+SCATTER = 0.5  # standard deviation of the logarithm
+seeds = st.integers(0, 2**32)
+
+
+class Samples:
+    """A quantity that scatters around a median, one sample a second."""
+
+    def __init__(self, seed: int, median: float = 1.0, scatter: float = SCATTER) -> None:
+        self._random = Random(seed)
+        self._median, self._scatter = median, scatter
+        self.trend = Trend()
+        self.now = 0.0
+
+    def come(self, count: int, factor: float = 1.0) -> "Samples":
+        for _ in range(count):
+            self.now += 1
+            value = factor * self._median * exp(self._random.gauss(0, self._scatter))
+            self.trend.usual.add(value, self.now)
+            add_recent([self.trend], 0, value, self.now)
+        return self
+
+    def level(self, later: float = 0.0) -> float:
+        now = self.now + later
+        return level([(self.trend, *self._logs(now))], now)
+
+    def median(self) -> float:
+        """As it is now, over what it was at first."""
+        return exp(self._logs(self.now)[0]) * self.level() / self._median
+
+    def _logs(self, now: float) -> tuple[float, float]:
+        return self.trend.logs(now, log(self._median), self._scatter**2)
+
+
+def test_without_samples_nothing_has_changed() -> None:
+    assert level([(Trend(), 0.0, 1.0)], 0.0) == 1
+    assert level([], 0.0) == 1
+
+
+@given(seeds, st.integers(1, 300), st.floats(0.01, 100.0))
+def test_the_level_stays_1_within_chance(seed: int, count: int, median: float) -> None:
+    found = Samples(seed, median).come(count)
+    evidence = found.trend.recent.count(found.now)
+    beyond = abs(log(found.level())) / SCATTER * evidence**0.5  # standard errors, 1.5 of which were left out
+    assert beyond < 3
+
+
+def test_the_level_is_exactly_1_most_of_the_time() -> None:
+    found = Samples(seed=1).come(500)
+    levels = [found.come(10).level() for _ in range(200)]
+    assert sum(one == 1.0 for one in levels) > 140
+    assert 0.8 < min(levels) <= max(levels) < 1.25
+
+
+@given(seeds, st.sampled_from([1 / 3, 1 / 2, 2.0, 3.0]))
+def test_a_change_shows_within_40_samples_and_is_known_after_120(seed: int, factor: float) -> None:
+    changed = Samples(seed).come(300)
+    assert 0.3 < log(changed.come(40, factor).median()) / log(factor) < 1.1
+    assert 0.6 < log(changed.come(80, factor).median()) / log(factor) < 1.3
+
+
+@given(seeds, st.floats(1.5, 20.0), st.booleans())
+def test_without_samples_a_change_is_forgiven_within_minutes(seed: int, factor: float, faster: bool) -> None:
+    changed = Samples(seed).come(300).come(40, 1 / factor if faster else factor)
+    distances = [abs(log(changed.level(later))) for later in range(0, 901, 60)]
+    assert distances == sorted(distances, reverse=True)
+    assert distances[-1] == 0
+
+
+@given(seeds)
+def test_what_is_usual_keeps_its_tail_through_a_change(seed: int) -> None:
+    found = Samples(seed).come(2_000)
+    before = found.trend.usual.quantiles((0.5, 0.99))
+    found.come(40, 3.0)
+    median, slowest = found.trend.usual.quantiles((0.5, 0.99))
+    assert found.trend.usual.count(found.now) > 1_000
+    assert median == pytest.approx(before[0], rel=0.16), "at most one bucket further"
+    assert before[1] * 0.99 <= slowest < 2.2 * before[1]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.floats(0.0, 1e6), st.floats(0.0, 100.0)), max_size=200))
+def test_trends_that_share_a_level_share_a_bounded_memory(history: list[tuple[int, float, float]]) -> None:
+    trends, now = [Trend() for _ in range(3)], 0.0
+    for place, value, pause in history:
+        now += pause
+        add_recent(trends, place, value, now)
+        assert sum(trend.recent.count(now) for trend in trends) <= MOST_RECENT + 1e-6
+
+
+def test_what_one_trend_shows_holds_for_all_that_share_its_level() -> None:
+    small, large = Trend(), Trend()
+    for _ in range(40):
+        add_recent([small, large], 0, 3.0, 0.0)
+    assert level([(small, 0.0, 0.25), (large, log(9.0), 0.25)], 0.0) == pytest.approx(3.0, rel=0.15)
+    for _ in range(40):
+        add_recent([small, large], 1, 9.0, 0.0)
+    assert level([(small, 0.0, 0.25), (large, log(9.0), 0.25)], 0.0) == pytest.approx(1.4, rel=0.2)
+
+
+@given(st.floats(0.0, 100.0), st.floats(0.0, 1e4), st.floats(0.0, 100.0))
+def test_what_is_published_counts_like_a_few_samples(measured: float, count: float, prior: float) -> None:
+    found = blend(measured, count, prior)
+    assert min(measured, prior) - 1e-9 <= found <= max(measured, prior) + 1e-9
+    assert blend(measured, 0.0, prior) == pytest.approx(prior)
+    assert blend(measured, PRIOR_SAMPLES, prior) == pytest.approx((measured + prior) / 2)
