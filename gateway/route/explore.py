@@ -41,23 +41,23 @@ class Scored(Protocol):
 class Explorer:
     """What one policy has saved for explorations."""
 
-    __slots__ = ("_usual", "saved")
+    __slots__ = ("usual", "saved")
 
     def __init__(self) -> None:
         self.saved = 0.0
-        self._usual = 0.0  # score, in dollars
+        self.usual = 0.0  # score, in dollars
 
     def decided(self, share: float, score: float, explored: bool) -> None:
         """A request with this score went out under a policy with this share; whether it explored."""
         self.saved = min(KEPT, self.saved + share) - explored
-        self._usual += (score - self._usual) / USUAL_OVER
+        self.usual += (score - self.usual) / USUAL_OVER
 
     def places(self, top: Sequence[Scored]) -> list[tuple[int, float]]:
         """(place, weight) of those that may be explored now; `top` is sorted by score, the best first."""
         if self.saved < 1:
             return []
         best = top[0].score
-        limit = best + min((BOUND - 1) * best, EXTRA * self._usual)
+        limit = best + min((BOUND - 1) * best, EXTRA * self.usual)
         shortest = min(one.parts.time_usd for one in top)
         return [
             (place, 1 / (1 + one.recent))
