@@ -5,8 +5,8 @@
 What is saved is spent as soon as a request allows it: one that begins a conversation, at an endpoint of the best tier
 with few recent answers, whose score is at most `BOUND` times the best one and above it by at most `EXTRA` of what a
 request of this policy usually scores: so small requests explore, and large ones stay. A prompt that some endpoint has
-in its cache is never used, because reading it elsewhere is dear. Savings are bounded, so a quiet hour does not pay for a
-burst, and never negative, so explorations stay within their share at every moment.
+in its cache is never used, because reading it elsewhere is dear. Savings are bounded, so a quiet hour does not pay for
+a burst, and never negative, so explorations stay within their share at every moment.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class Scored(Protocol):
 class Explorer:
     """What one policy has saved for explorations."""
 
-    __slots__ = ("usual", "saved")
+    __slots__ = ("saved", "usual")
 
     def __init__(self) -> None:
         self.saved = 0.0

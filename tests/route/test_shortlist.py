@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.route.filters import Tier as FilterTier
 from gateway.route.fleet import SHORTLISTS, Fleet, Try
 from gateway.route.plan import Plan, make_plan
 from gateway.types import (
@@ -72,6 +73,15 @@ def test_a_changed_endpoint_is_judged_anew() -> None:
     assert [choice.endpoint.id for choice in plan(fleet, request(needs=frozenset({"tools"}))).ranked] == ["b"]
 
 
+def test_limits_on_latency_are_left_to_the_plan_which_knows_the_prompt() -> None:
+    never = (Limit("ttft_p50", "<=", 0.001),)
+    policy = Policy("p", require=Require(limits=(*never, Limit("context", ">=", 1.0))), slo=never, prefer=never)
+    found = Fleet([endpoint("a")]).shortlist(policy, frozenset(), NOW)
+    assert (found.walls, found.objectives) == (never, never)
+    kept, dropped = found.sift(request(), NOW)
+    assert ([(one.tier, one.why) for one in kept], dropped) == ([(FilterTier.GOOD, None)], [])
+
+
 def test_a_replaced_endpoint_is_not_taken_for_the_one_before() -> None:
     fleet = Fleet([endpoint("a")])
     plan(fleet)
@@ -121,8 +131,18 @@ facts = st.lists(endpoints, max_size=6)
 limits = st.builds(
     Limit,
     st.sampled_from(
-        ["price.input", "price.cached_input", "context", "uptime_5m", "tools_ok"]
-        + ["ttft_p50", "ttft_p95", "throughput_p50", "throughput_p90"]
+        [
+            "price.input",
+            "price.cached_input",
+            "context",
+            "max_output",
+            "uptime_5m",
+            "tools_ok",
+            "ttft_p50",
+            "ttft_p95",
+            "throughput_p50",
+            "throughput_p90",
+        ]
     ),
     st.sampled_from(["<=", ">="]),
     st.sampled_from([0.5, 0.9, 2.0, 30.0, 100_000.0]),
