@@ -5,10 +5,10 @@ from dataclasses import replace
 from math import exp
 
 import pytest
-from gateway.route.crowd import LIKELY, ROOM, STEEPEST, Crowd
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.route.crowd import LIKELY, ROOM, STEEPEST, Crowd
 from gateway.route.fleet import Fleet
 from gateway.types import Policy, Price, Score
 from tests.route.world import CHEAPEST, NOW, attempt, endpoint, plan
