@@ -133,8 +133,8 @@ def expect(
 ) -> Parts:
     """The parts of the score that depend on this endpoint alone.
 
-    `matched` tokens of the prompt were sent to it; the first token takes it `crowded` times as long as without load, and
-    writing `slowed` times; its toll is in USD per token.
+    `matched` tokens of the prompt were sent to it; the first token takes it `crowded` times as long as without load,
+    and writing `slowed` times; its toll is in USD per token.
     """
     (
         rates,

@@ -5,8 +5,8 @@
 What is saved is spent as soon as a request allows it: one that begins a conversation, at an endpoint of the best tier
 with few recent answers, whose score is at most `BOUND` times the best one and above it by at most `EXTRA` of what a
 request of this policy usually scores: so small requests explore, and large ones stay. A prompt that some endpoint has
-in its cache is never used, because reading it elsewhere is dear. Savings are bounded, so a quiet hour does not pay for a
-burst, and never negative, so explorations stay within their share at every moment.
+in its cache is never used, because reading it elsewhere is dear. Savings are bounded, so a quiet hour does not pay for
+a burst, and never negative, so explorations stay within their share at every moment.
 """
 
 from collections.abc import Sequence
@@ -41,23 +41,23 @@ class Scored(Protocol):
 class Explorer:
     """What one policy has saved for explorations."""
 
-    __slots__ = ("_usual", "saved")
+    __slots__ = ("saved", "usual")
 
     def __init__(self) -> None:
         self.saved = 0.0
-        self._usual = 0.0  # score, in dollars
+        self.usual = 0.0  # score, in dollars
 
     def decided(self, share: float, score: float, explored: bool) -> None:
         """A request with this score went out under a policy with this share; whether it explored."""
         self.saved = min(KEPT, self.saved + share) - explored
-        self._usual += (score - self._usual) / USUAL_OVER
+        self.usual += (score - self.usual) / USUAL_OVER
 
     def places(self, top: Sequence[Scored]) -> list[tuple[int, float]]:
         """(place, weight) of those that may be explored now; `top` is sorted by score, the best first."""
         if self.saved < 1:
             return []
         best = top[0].score
-        limit = best + min((BOUND - 1) * best, EXTRA * self._usual)
+        limit = best + min((BOUND - 1) * best, EXTRA * self.usual)
         shortest = min(one.parts.time_usd for one in top)
         return [
             (place, 1 / (1 + one.recent))

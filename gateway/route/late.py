@@ -24,7 +24,10 @@ _seconds, _tokens = itemgetter(0), itemgetter(1)
 
 
 class Lateness:
-    """The waits of one policy's requests. `delay` is in seconds, None while too little is known; `largest` in tokens."""
+    """The waits of one policy's requests.
+
+    `delay` is in seconds, None while too little is known; `largest` in uncached tokens.
+    """
 
     __slots__ = ("_waits", "_written", "delay", "largest")
 

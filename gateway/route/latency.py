@@ -54,8 +54,10 @@ def seconds_over(preferred: tuple[Preference, ...], size: int, pace: float, slow
     for ratios, speed, limit, upper in preferred:
         if ratios:
             more = ratios[size] * pace - limit
+        elif limit:
+            more = output / limit - output * slowed / speed
         else:
-            more = output / limit - output * slowed / speed if limit else 0.0
+            continue
         over += max(0.0, more if upper else -more)
     return over
 

@@ -1,19 +1,22 @@
 """A plan made plainly: every rule asked for every endpoint, every time, nothing kept from one request to the next.
 
-It shares with the real one what was learned (the states and the prefix index) and nothing of the deciding. Reasons are
-(rule, detail), tiers are numbers: 0 good, 1 missed preference, 2 missed objective, 3 over the cap, 4 outlier, 5 busy,
-6 breaker open.
+It shares with the real one what was learned (the states, the prefix index, what was saved for explorations) and nothing
+of the deciding. Reasons are (rule, detail), tiers are numbers: 0 good, 1 missed preference, 2 missed objective, 3 over
+the cap, 4 outlier or silent, 5 busy, 6 breaker open.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.route.cost import Demand
-from gateway.route.endpoint import SIZES, EndpointState
+from gateway.route.endpoint import EndpointState
+from gateway.route.explore import Explorer
 from gateway.route.fleet import Fleet
 from gateway.types import Endpoint, Limit, Policy, Request
 
 Reason = tuple[str, str]
+TTFT = ("ttft_p50", "ttft_p75", "ttft_p90", "ttft_p95", "ttft_p99")
+SPEED = ("throughput_p50", "throughput_p75", "throughput_p90", "throughput_p99")
 
 
 @dataclass
@@ -33,14 +36,17 @@ class Ranked:
     quality: float
     reread: float
     toll: float
+    time: float  # what its seconds cost, missed preferences included
+    miss: float
     score: float = 0.0
 
     @property
     def usd(self) -> float:
         return self.input_usd + self.output_usd
 
-    def plain(self, policy: Policy) -> float:
-        return self.usd + policy.score.value_of_time / 3600 * self.seconds + self.quality + self.reread + self.toll
+    @property
+    def plain(self) -> float:
+        return self.usd + self.time + self.quality + self.reread + self.toll
 
 
 @dataclass
@@ -48,6 +54,7 @@ class Plan:
     ranked: list[Ranked]
     dropped: dict[str, Reason]
     picked: str
+    odds: dict[str, float] = field(default_factory=dict)
 
 
 def make_plan(
@@ -60,26 +67,26 @@ def make_plan(
     ranked, dropped = [], {}
     fleet.refresh(now)
     for name, state in fleet.states.items():
-        if reason := forbidden(state, request, policy, now):
+        reason = forbidden(state, request, policy, now)
+        reason = reason or late(state, demand, matches.get(name, 0), policy.require.limits)
+        if reason:
             dropped[name] = reason
-        else:
-            level, why = tier(state, policy, now)
-            if level < 3 and (too_much := over_cap(name, demand, matches.get(name, 0), now)):
-                level, why = 3, too_much
-            ranked.append(expected(state, demand, matches.get(name, 0), policy, level, why))
+            continue
+        level, why = tier(state, policy, now)
+        if level < 3 and (too_much := over_cap(name, demand, matches.get(name, 0), now)):
+            level, why = 3, too_much
+        if level < 2 and (missed := late(state, demand, matches.get(name, 0), policy.slo)):
+            level, why = 2, missed
+        ranked.append(expected(state, demand, matches.get(name, 0), policy, level, why))
     for one in ranked:
         others = [other for other in ranked if other is not one] or [one]
-        one.score = score(one, min(others, key=lambda other: (other.plain(policy), other.id)), policy)
+        one.score = score(one, min(others, key=lambda other: (other.plain, other.id)), policy)
     ranked.sort(key=lambda one: (one.tier, place(fleet.states[one.id], policy), one.score, one.id))
     if ranked and ranked[0].tier < 6:
         dropped |= {one.id: one.why for one in ranked if one.tier == 6 and one.why}
         ranked = [one for one in ranked if one.tier < 6]
-    new = known < request.prompt_tokens / 2
-    unknown = {name for name, state in fleet.states.items() if state.figures["uptime_1h"] is None}
-    first, picked = pick(ranked, policy, unknown if new else None, chance)
-    if first is not None:
-        ranked = [first, *(one for one in ranked if one is not first)]
-    return Plan(ranked, dropped, picked)
+    stays = known > 0 and known >= (request.opening or request.prompt_tokens / 2)
+    return picked(ranked, dropped, stays, policy, fleet, chance)
 
 
 # --- rules ------------------------------------------------------------------------------------------------------
@@ -139,9 +146,23 @@ def undeclared(endpoint: Endpoint, policy: Policy) -> Reason | None:
 
 def over_limit(state: EndpointState, limits: tuple[Limit, ...]) -> Reason | None:
     for limit in limits:
-        value = state.figures[limit.measure]
+        value = None if limit.measure in TTFT + SPEED else state.figures[limit.measure]
         if value is not None and (value > limit.value if limit.operator == "<=" else value < limit.value):
             return limit.measure, f"is {value:.4g}, needs {limit.operator} {limit.value:g}"
+    return None
+
+
+def late(state: EndpointState, demand: Demand, matched: int, limits: tuple[Limit, ...]) -> Reason | None:
+    """The limit on latency that this prompt is expected to miss here."""
+    for limit in limits:
+        if limit.measure in TTFT:
+            value = first_token(state, TTFT.index(limit.measure), uncached(state, demand, matched))
+        elif limit.measure in SPEED:
+            value = speed(state, SPEED.index(limit.measure))
+        else:
+            continue
+        if value > limit.value if limit.operator == "<=" else value < limit.value:
+            return limit.measure, f"is {value:.4g} for this prompt, needs {limit.operator} {limit.value:g}"
     return None
 
 
@@ -165,6 +186,8 @@ def tier(state: EndpointState, policy: Policy, now: float) -> tuple[int, Reason 
         return 5, ("slow start", f"{state.in_flight} of {state.concurrency:.0f} at once, until it has proved itself")
     if standing.until > now:
         return 4, ("outlier", f"{standing.why}; for another {standing.until - now:.0f} s")
+    if state.silence.silent:
+        return 4, ("silent", state.silence.why)
     if missed := over_limit(state, policy.slo):
         return 2, missed
     missed = over_limit(state, policy.prefer)
@@ -174,39 +197,88 @@ def tier(state: EndpointState, policy: Policy, now: float) -> tuple[int, Reason 
 # --- dollars and seconds ----------------------------------------------------------------------------------------
 
 
+def uncached(state: EndpointState, demand: Demand, matched: int) -> float:
+    return demand.prompt_tokens * (1 - hit(state, demand, matched))
+
+
+def hit(state: EndpointState, demand: Demand, matched: int) -> float:
+    return min(1.0, matched / demand.prompt_tokens) * confirm(state) if demand.prompt_tokens else 0.0
+
+
+def confirm(state: EndpointState) -> float:
+    return state.confirm if state.ttl else 0.0
+
+
+def size_class(tokens: float) -> int:
+    return sum(tokens > most for most in (2_000, 8_000, 32_000))
+
+
+def pace(state: EndpointState, tokens: float) -> float:
+    """Seconds that a ratio of 1 stands for, with one more request than there are."""
+    return (1 + tokens / 8_000) * state.waits.load.factor(state.in_flight + state.elsewhere + 1)
+
+
+def first_token(state: EndpointState, quantile: int, tokens: float) -> float:
+    return state.waits.quantiles[quantile][size_class(tokens)] * pace(state, tokens)
+
+
+def slowed(state: EndpointState) -> float:
+    return state.speeds.load.factor(state.in_flight + state.elsewhere + 1)
+
+
+def speed(state: EndpointState, share: int) -> float:
+    return state.speeds.quantiles[share] / slowed(state)
+
+
+def seconds_over(state: EndpointState, limit: Limit, tokens: float, output: float) -> float:
+    """By how many seconds a request misses this limit, if it is about latency."""
+    if limit.measure in TTFT:
+        more = first_token(state, TTFT.index(limit.measure), tokens) - limit.value
+    elif limit.measure in SPEED and limit.value:
+        more = output / limit.value - output / speed(state, SPEED.index(limit.measure))
+    else:
+        more = 0.0
+    return max(0.0, more if limit.operator == "<=" else -more)
+
+
 def expected(
     state: EndpointState, demand: Demand, matched: int, policy: Policy, level: int, why: Reason | None
 ) -> Ranked:
-    prompt, output = demand.prompt_tokens, demand.output_tokens
-    hit = min(1.0, matched / prompt) * state.confirm if prompt else 0.0
-    uncached = prompt * (1 - hit)
+    prompt, output, weights = demand.prompt_tokens, demand.output_tokens, policy.score
+    cached, tokens = hit(state, demand, matched), uncached(state, demand, matched)
     p_in, p_cached, p_out = state.price.rates(prompt, demand.hour)
-    if policy.score.price == "list":
+    if weights.price == "list":
         p_cached = p_in
-    crowded = state.crowd.factor(state.in_flight + 1)
-    ttft = state.ttft_mean[sum(uncached > size for size in SIZES)] * crowded
+    ttft = state.waits.mean[size_class(tokens)] * pace(state, tokens)
+    seconds = ttft + output * state.speeds.token_s * slowed(state)
+    over = sum(seconds_over(state, limit, tokens, output) for limit in policy.prefer)
+    an_hour_over = max(10 * weights.value_of_time, 1.0) if weights.miss_cost is None else weights.miss_cost
+    miss = an_hour_over / 3600 * over
     return Ranked(
         id=state.endpoint.id,
         tier=level,
         why=why,
-        input_usd=(uncached * p_in + prompt * hit * p_cached) / 1e6,
+        input_usd=(tokens * p_in + prompt * cached * p_cached) / 1e6,
         output_usd=output * p_out / 1e6,
-        hit=hit,
-        uncached=uncached,
+        hit=cached,
+        uncached=tokens,
         ttft=ttft,
-        seconds=ttft + output * state.token_mean * crowded,
+        seconds=seconds,
         fails=state.fails,
-        quality=(1 - state.tools_ok) * policy.score.quality_cost if demand.tools else 0.0,
-        reread=demand.rereads * prompt * (p_in - (state.confirm if state.ttl else 0.0) * (p_in - p_cached)) / 1e6,
+        quality=(1 - state.tools_ok) * weights.quality_cost if demand.tools else 0.0,
+        reread=demand.rereads * prompt * (p_in - confirm(state) * (p_in - p_cached)) / 1e6,
         toll=demand.toll.rates.get(state.endpoint.id, 0.0) * (prompt + output) if demand.toll else 0.0,
+        time=weights.value_of_time / 3600 * seconds + miss,
+        miss=miss,
     )
 
 
 def score(one: Ranked, next_best: Ranked, policy: Policy) -> float:
+    """If it goes well, and with the next best one after a failure, which is noticed at the first token."""
     weights, q = policy.score, one.fails
-    seconds = (1 - q) * one.seconds + q * (one.ttft + next_best.seconds)
-    failing = q * (weights.failure_cost + next_best.usd)
-    return one.usd + weights.value_of_time / 3600 * seconds + failing + one.quality + one.reread + one.toll
+    failing = weights.failure_cost + next_best.usd
+    waiting = weights.value_of_time / 3600 * (one.ttft + next_best.seconds - one.seconds)
+    return one.plain + q * (failing + waiting)
 
 
 def over_cap(name: str, demand: Demand, matched: int, now: float) -> Reason | None:
@@ -224,35 +296,60 @@ def place(state: EndpointState, policy: Policy) -> float:
     pick, names = policy.pick, (state.endpoint.id, state.endpoint.provider)
     if pick.how == "order":
         return min([index for index, name in enumerate(pick.order) if name in names], default=len(pick.order))
-    return {"latency": state.ttft_p50[0], "throughput": -state.speed_p50}.get(pick.how, 0)
+    if pick.how == "latency":
+        return state.waits.p50[0] * (1 + 1_000 / 8_000)
+    return -state.speeds.p50 if pick.how == "throughput" else 0
 
 
 # --- the pick ---------------------------------------------------------------------------------------------------
 
 
-def pick(
-    ranked: list[Ranked], policy: Policy, unknown: set[str] | None, chance: Callable[[], float]
-) -> tuple[Ranked | None, str]:
-    how, explore, edge = policy.pick.how, policy.pick.explore, policy.pick.edge
-    if not ranked or how not in ("sample", "best"):
-        return None, how if ranked else "none"
+def picked(
+    ranked: list[Ranked],
+    dropped: dict[str, Reason],
+    stays: bool,
+    policy: Policy,
+    fleet: Fleet,
+    chance: Callable[[], float],
+) -> Plan:
+    how = policy.pick.how
     top = [one for one in ranked if one.tier == ranked[0].tier]
-    if len(top) == 1:
-        return None, "only"
-    affordable = [one for one in top if one.id in (unknown or ()) and one.score <= top[0].score + 0.0005]
-    if unknown is not None and explore and chance() < explore and affordable:
-        return affordable[int(chance() * len(affordable))], "explore"
-    if how == "best":
-        return None, "best"
-    near = [one for one in top if one.score <= top[0].score * (1 + edge)]
-    return (near[0] if len(near) == 1 else drawn(near, chance())), "sample"
+    if not ranked or how not in ("sample", "best"):
+        return Plan(ranked, dropped, how if ranked else "none")
+    if len(top) == 1 or stays:
+        return Plan(ranked, dropped, "stays" if len(top) > 1 else "only")
+    explorer = fleet.explorers.of(policy)
+    if explorer and (weights := explorable(top, explorer, fleet)):
+        how = "explore"
+    elif how == "sample":
+        near = [one for one in top if one.score <= top[0].score * (1 + policy.pick.edge)] or top[:1]
+        weights = [(one, max(one.score, 1e-12) ** -2) for one in near]
+    else:
+        return Plan(ranked, dropped, "best")
+    if len(weights) == 1:
+        first, odds = weights[0][0], {}
+    else:
+        total = sum(weight for _, weight in weights)
+        first, odds = drawn(weights, chance() * total), {one.id: weight / total for one, weight in weights}
+    return Plan([first, *(one for one in ranked if one is not first)], dropped, how, odds)
 
 
-def drawn(near: list[Ranked], chance: float) -> Ranked:
-    weights = [max(one.score, 1e-12) ** -2 for one in near]
-    target = chance * sum(weights)
-    for one, weight in zip(near, weights, strict=True):
+def explorable(top: list[Ranked], explorer: Explorer, fleet: Fleet) -> list[tuple[Ranked, float]]:
+    """Those with few recent answers that are, or may be, nearly as good as the best."""
+    best, shortest = top[0].score, min(one.time for one in top)
+    found = []
+    for one in top if explorer.saved >= 1 else []:
+        state = fleet.states[one.id]
+        hoped = one.score if state.speeds.known else one.score - one.time + shortest
+        few = 0.25 if state.speeds.known and one.score > 1.2 * best else 5
+        if state.recent < few and hoped <= best + min(0.5 * best, 0.5 * explorer.usual):
+            found.append((one, 1 / (1 + state.recent)))
+    return found
+
+
+def drawn(weights: list[tuple[Ranked, float]], target: float) -> Ranked:
+    for one, weight in weights:
         target -= weight
         if target < 0:
             return one
-    return near[-1]
+    return weights[-1][0]

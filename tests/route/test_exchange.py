@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.route.exchange import Exchange
+from gateway.route.exchange import PROBE, WHOLE_BASE, Exchange
 from gateway.route.fleet import Fleet
 from gateway.route.signals import ClientLeft, Event, Expired, Failed, Finished, FirstToken, GiveUp, Send, Started
-from gateway.types import BLAMED, Attempts, Failure, Fault, Priors, Request, Timeouts
+from gateway.types import BLAMED, Attempts, Endpoint, Failure, Fault, Price, Priors, Request, Timeouts
 from tests.route.playbook import Playbook, failed
 from tests.route.watched import Watched, happenings, moments
-from tests.route.world import CHEAPEST, NOW, endpoint, fresh, plan, request, teach
+from tests.route.world import CHEAPEST, NOW, attempt, endpoint, fresh, plan, request, teach
 
 ONCE = replace(CHEAPEST, attempts=Attempts(max=1))
 
@@ -74,8 +74,10 @@ def test_an_endpoint_whose_breaker_has_opened_is_passed_over() -> None:
 
 
 def test_where_all_that_are_left_have_opened_they_are_tried_in_order() -> None:
-    expected = "cancel 1, book 1 server, send 2 to b, clock first_token 10"
-    assert tripped(started("a", "b", "c"), "b", "c") >> failed(1, "server") << expected
+    """Each as a probe, which waits no longer than it must."""
+    script = tripped(started("a", "b", "c"), "b", "c")
+    probe = PROBE * script.exchange.plan.ranked[1].state.waits.p95[0]
+    assert script >> failed(1, "server") << f"cancel 1, book 1 server, send 2 to b, clock first_token {probe:g}"
 
 
 # --- whose fault ------------------------------------------------------------------------------------------------
@@ -219,7 +221,7 @@ def test_the_first_token_clock_grows_with_the_tokens_that_no_cache_holds() -> No
 
 def test_the_clock_is_never_under_the_slowest_of_the_endpoints_own_answers() -> None:
     fleet = Fleet([endpoint("slow")])
-    teach(fleet, "slow", [25.0] * 30)
+    teach(fleet, "slow", [25.0] * 100)
     fresh(fleet.states["slow"], NOW)
     fleet.configure([endpoint("slow"), endpoint("z", priors=Priors(uptime=0.5))])
     (send, clock, _) = Exchange(request(), plan(fleet, request(), CHEAPEST)).on(Started(0.0))
@@ -227,6 +229,50 @@ def test_the_clock_is_never_under_the_slowest_of_the_endpoints_own_answers() -> 
     assert send.choice.endpoint.id == "slow"
     assert send.tried.deadline == pytest.approx(25.0, rel=0.08)
     assert clock.seconds == send.tried.deadline  # type: ignore[union-attr]
+
+
+def probing(one: Endpoint, *ttfts: float, **asked: Any) -> Send:
+    """The first attempt at an endpoint whose breaker has been open long enough, after these answers of a minute ago."""
+    fleet = Fleet([one, endpoint("z", price=Price(9.0, 9.0), priors=Priors(ttft_p50=1.0))])
+    teach(fleet, one.id, ttfts)
+    fleet.distrust(one.id, "server", NOW, 0.0)
+    wanted = request(**asked)
+    send, *_ = Exchange(wanted, plan(fleet, wanted, CHEAPEST, NOW + 10)).on(Started(NOW + 10))
+    assert isinstance(send, Send)
+    assert send.choice.endpoint is one
+    return send
+
+
+def test_a_probe_waits_three_times_what_95_of_100_answers_take() -> None:
+    send = probing(endpoint("a", priors=Priors(ttft_p50=1.0, ttft_p90=1.5)))
+    p95 = send.choice.state.waits.p95[0] * send.choice.parts.pace
+    assert send.tried.deadline == pytest.approx(PROBE * p95)
+    assert send.tried.deadline < Timeouts().first_token / 2
+
+
+def test_a_probe_waits_what_is_usual_however_slow_the_endpoint_was_before_it_broke() -> None:
+    """So that who probes an endpoint that hangs is not kept for a multiple of its last bad minute."""
+    one = endpoint("a", priors=Priors(ttft_p50=0.5))
+    fleet = Fleet([one])
+    teach(fleet, "a", [0.5] * 30)
+    for _ in range(20):
+        fleet.began(attempt(fleet, "a"), NOW + 2.0)
+    state = fresh(fleet.states["a"], NOW + 2.0)
+    assert state.waits.level > 2
+    fleet.configure([one, endpoint("z", price=Price(9.0, 9.0), priors=Priors(ttft_p50=9.0))])
+    fleet.distrust("a", "server", NOW, 0.0)
+    send, *_ = Exchange(request(), plan(fleet, policy=CHEAPEST, now=NOW + 8)).on(Started(NOW + 8))
+    assert isinstance(send, Send)
+    usual = state.waits.p95[0] / state.waits.level * send.choice.parts.pace
+    assert (send.choice.state, send.tried.deadline) == (state, pytest.approx(PROBE * usual))
+
+
+def test_a_probe_of_a_slow_endpoint_waits_no_longer_than_other_attempts() -> None:
+    assert probing(endpoint("a"), *[9.0] * 60, prompt_tokens=0).tried.deadline == Timeouts().first_token
+
+
+def test_a_whole_answer_as_a_probe_has_time_to_be_written() -> None:
+    assert probing(endpoint("a"), stream=False).tried.deadline > WHOLE_BASE
 
 
 def test_the_last_endpoint_of_the_plan_gets_what_remains_of_the_budget() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.route.endpoint import EndpointState
-from gateway.route.filters import Tier, forbidden, tier
+from gateway.route.filters import Tier, forbidden, late_for, over_limit, tier
 from gateway.types import DataFacts, Dialect, Endpoint, Limit, Limits, Pick, Policy, Price, Request, Require
 from tests.route.world import NOW, endpoint, fresh, request
 
@@ -120,13 +120,27 @@ def test_a_request_that_just_fits_is_allowed() -> None:
 
 
 def test_a_measured_limit_binds_from_twenty_samples() -> None:
-    state, policy = EndpointState(endpoint()), limited("ttft_p95", "<=", 2.0)
+    state, policy = EndpointState(endpoint()), limited("uptime_1h", ">=", 0.9)
     for number in range(20):
         assert forbidden(fresh(state, NOW), request(), policy, NOW) is None, f"after {number} samples"
-        state.answered(5.0, 100, None, 1, NOW)
+        state.ended(False, NOW)
     found = forbidden(fresh(state, NOW), request(), policy, NOW)
     assert found is not None
-    assert found.rule == "ttft_p95"
+    assert found.rule == "uptime_1h"
+
+
+def test_a_limit_on_latency_is_not_about_the_endpoint_but_about_a_prompt() -> None:
+    state = EndpointState(endpoint())
+    for _ in range(30):
+        state.answered(5.0, 100, 1.0, 1, NOW)
+    fresh(state, NOW)
+    assert state.figures["ttft_p50"] is not None
+    for measure in ("ttft_p50", "throughput_p50"):
+        operator = "<=" if measure == "ttft_p50" else ">="
+        limits = (Limit(measure, operator, 0.001 if operator == "<=" else 1_000.0),)  # type: ignore[arg-type]
+        assert over_limit(state, limits) is None
+        assert late_for(state, limits, 0, 1.0) is not None
+        assert tier_of(state, Policy("p", prefer=limits, slo=limits)) == (Tier.GOOD, "")
 
 
 def test_what_was_refused_lately_is_not_asked_again() -> None:
@@ -156,6 +170,17 @@ def test_a_missed_preference() -> None:
         Tier.MISSED_PREFERENCE,
         "price.output: is 0.5, needs <= 0.4",
     )
+
+
+def test_an_endpoint_that_answers_nothing_is_silent_until_it_answers() -> None:
+    state = EndpointState(endpoint())
+    for ticket in range(5):
+        state.waiting(ticket, 1_000, 0.0, NOW)
+    assert tier_of(state, now=NOW + 1) == (Tier.GOOD, "")
+    expected = "silent: 5 requests without a first token for up to 60 s"
+    assert tier_of(state, now=NOW + 60) == (Tier.OUTLIER, expected)
+    state.silence.began(0)
+    assert tier_of(state, now=NOW + 60) == (Tier.GOOD, ""), "it answers"
 
 
 def test_a_rate_limit_holds_until_its_time_is_over() -> None:

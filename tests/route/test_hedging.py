@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.route.exchange import Exchange
-from gateway.route.hedge import Budget
+from gateway.route.hedge import USED, Budget
+from gateway.route.late import EVERY
 from gateway.route.signals import Book, ClientLeft, Event, Expired, Finished, FirstToken, Send, Started
 from gateway.types import Attempts, Delay, Hedge, Policy
 from tests.route.playbook import Playbook, failed
@@ -241,6 +242,102 @@ def test_a_late_second_try_may_be_hedged_where_the_first_failed_at_once() -> Non
         >> Expired("hedge", 2, 2.1)
         << "clock first_token 8, send 3 to c, clock first_token 57.9"
     )
+
+
+def test_a_prompt_that_is_too_large_to_be_read_twice_is_not_hedged() -> None:
+    rule = Hedge(Delay(quantile=0.95), 1.0, 1.0)
+    budget = saved(rule)
+    for number in range(2 * EVERY):
+        budget.waited(2.0, 1_000) if number % 100 else budget.waited(9.0, 1_000)
+    policy = replace(CHEAPEST, hedge=rule)
+    small = Playbook("a", "b", policy=policy, budget=budget, prompt_tokens=1_000)
+    assert small >> Started(0.0) << "send 1 to a, clock hedge 2, clock keepalive 10"
+    large = Playbook("a", "b", policy=policy, budget=budget, prompt_tokens=10_000)
+    assert large >> Started(0.0) << "send 1 to a, clock first_token 15, clock keepalive 10"
+
+
+def test_a_probe_is_hedged_like_any_other_and_keeps_its_short_clock() -> None:
+    script = Playbook("a", "b", "c", policy=POLICY, budget=saved())
+    state = script.exchange.plan.ranked[0].state
+    state.breaker.trip(-100.0, 0.0, "server")
+    clock = 3 * state.waits.p95[0]
+    assert (
+        script
+        >> Started(0.0)
+        << "send 1 to a, clock hedge 2, clock keepalive 10"
+        >> Expired("hedge", 1, 2.0)
+        << f"clock first_token {clock - 2:g}, send 2 to b, clock first_token 10"
+    )
+
+
+# --- the bill ---------------------------------------------------------------------------------------------------
+
+
+class Ledger(Budget):
+    """A budget that writes down what it is billed for races."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self, rule: Hedge) -> None:
+        super().__init__(rule)
+        self.entries: list[tuple[str, float, float]] = []
+
+    def released(self, at_stake: float) -> None:
+        if at_stake:
+            self.entries.append(("released", at_stake, 0.0))
+        super().released(at_stake)
+
+    def settled(self, at_stake: float, usd: float, uncached: float) -> None:
+        self.entries.append(("settled", usd, uncached))
+        super().settled(at_stake, usd, uncached)
+
+
+def race(budget: Budget, *events: Event, cost: float = 0.0015) -> None:
+    """A race of 1,000 prompt tokens between a and b, whose attempts cost so much each unless they fail."""
+    script = Playbook("a", "b", "c", policy=POLICY, budget=budget, prompt_tokens=1_000)
+    for event in (Started(0.0), Expired("hedge", 1, 2.0), *events, ClientLeft(9.0)):
+        for command in script.exchange.on(event):
+            if isinstance(command, Book):
+                script.exchange.paid(command, 0.0 if command.failure else cost)
+
+
+STAKE = 0.002  # 1,000 tokens at b, the dearer of the two
+
+RACES: dict[str, tuple[list[Event], tuple[str, float, float]]] = {
+    "won": ([FirstToken(2, 3.0), Finished(2, 4.0)], ("settled", 0.0015, 1_000.0)),
+    "lost": ([FirstToken(1, 3.0), Finished(1, 4.0)], ("settled", 0.0015, 1_000.0)),
+    "won, and broke": ([FirstToken(2, 3.0), failed(2, "cut", 4.0)], ("settled", 0.0015, 1_000.0)),
+    "ended without a first token": ([Finished(2, 3.0)], ("settled", 0.0015, 1_000.0)),
+    "the second failed": ([failed(2, "server", 3.0), FirstToken(1, 4.0)], ("settled", 0.0, 1_000.0)),
+    "the first failed": ([failed(1, "server", 3.0), FirstToken(2, 4.0), Finished(2, 5.0)], ("released", STAKE, 0.0)),
+    "the client left": ([], ("settled", 0.0015, 1_000.0)),
+}
+
+
+@pytest.mark.parametrize(("events", "entry"), RACES.values(), ids=RACES.keys())
+def test_every_race_is_settled_once_with_the_losers_bill(events: list[Event], entry: tuple[str, float, float]) -> None:
+    """The winner's 0 for a won hedge, booked after the loser's bill, would halve what a hedge seems to cost."""
+    budget = Ledger(RULE)
+    budget.asked()
+    while not budget.affords(STAKE):
+        budget.spent(0.001)
+    race(budget, *events)
+    assert budget.entries == [entry]
+
+
+@pytest.mark.parametrize("winner", [1, 2])
+def test_what_a_hedge_costs_is_the_same_whoever_wins(winner: int) -> None:
+    """Each bills a whole request's cost: with 1 % to spend, 1 % of requests are late."""
+    budget = Budget(RULE)
+    for _ in range(500):
+        budget.spent(0.002)
+        race(budget, FirstToken(winner, 3.0), Finished(winner, 4.0), cost=0.002)
+    budget.configure(Hedge(Delay(quantile=0.9), 1.0, 0.01))
+    waits = [1.0 + number / 1_000 for number in range(8 * EVERY)]
+    for seconds in waits:
+        budget.waited(seconds, 1_000)
+    delay = budget.late_after(Playbook("a", prompt_tokens=1_000).exchange.plan.ranked[0])
+    assert sum(seconds > delay for seconds in waits) == int(USED * 0.01 * len(waits))
 
 
 # --- any events, many exchanges, one budget ---------------------------------------------------------------------

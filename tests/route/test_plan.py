@@ -1,4 +1,4 @@
-"""The plan: every endpoint ranked or dropped, hard limits kept, tiers in order, the pick by chance alone."""
+"""The plan: every endpoint ranked or dropped, hard limits kept, tiers in order, the first by score or a draw."""
 
 from collections import Counter
 from dataclasses import replace
@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.route.filters import Tier, forbidden
+from gateway.route.filters import Tier, forbidden, late_for
 from gateway.route.fleet import Fleet
-from gateway.route.plan import EXPLORE_EXTRA_USD, Plan, make_plan
+from gateway.route.latency import is_latency
+from gateway.route.plan import Plan, make_plan
 from gateway.types import DataFacts, Endpoint, Limit, Limits, Pick, Policy, Price, Priors, Request, Require, Score
-from tests.route.world import CHEAPEST, HOUR, NOW, attempt, endpoint, fail, plan, priced, request, teach
+from tests.route.world import CHEAPEST, HOUR, NOW, attempt, endpoint, fail, plan, priced, request, saved
 
 
 def ids(made: Plan) -> list[str]:
@@ -162,43 +163,103 @@ def test_sampling_spreads_over_those_within_the_edge_by_the_square_of_the_score(
     assert first["a"] / first["b"] == pytest.approx(1.08**2, rel=0.1)
 
 
-def test_exploring_takes_a_share_of_new_conversations() -> None:
-    fleet, draw = priced(a=0.1, b=0.2), Random(1).random
-    policy = replace(CHEAPEST, pick=Pick("best", explore=0.5))
-    picked = Counter(plan(fleet, policy=policy, chance=draw).picked for _ in range(2_000))
-    assert picked["explore"] / 2_000 == pytest.approx(0.5, abs=0.05)
+SAMPLE = replace(CHEAPEST, pick=Pick("sample", edge=1.0, explore=0.0))
 
 
-def test_a_conversation_that_has_a_home_is_not_explored_with() -> None:
-    fleet, turn = priced(a=0.1, b=0.2), request(prefix=((1, 900),))
-    attempt(fleet, "a", turn)
-    policy = replace(CHEAPEST, pick=Pick("best", explore=1.0))
-    assert plan(fleet, turn, policy, chance=never).picked == "best"
+def test_the_odds_of_a_draw_are_in_the_plan() -> None:
+    made = plan(priced(a=1.0, b=2.0, far=2.1), policy=SAMPLE)
+    weights = {choice.endpoint.id: choice.score**-2 for choice in made.ranked[:2]}
+    assert made.odds == pytest.approx({"a": weights["a"] / sum(weights.values()), "b": made.odds["b"]})
+    assert sum(made.odds.values()) == pytest.approx(1.0)
 
 
-def test_exploring_costs_a_twentieth_of_a_cent_at_most() -> None:
-    fleet, draw = priced(a=0.1, b=0.3, dear=100.0), Random(1).random
-    policy = replace(CHEAPEST, pick=Pick("best", explore=1.0))
-    plans = [plan(fleet, policy=policy, chance=draw) for _ in range(200)]
-    assert {ids(made)[0] for made in plans} == {"a", "b"}
-    cheapest = min(choice.score for choice in plans[0].ranked)
-    assert all(made.ranked[0].score <= cheapest + EXPLORE_EXTRA_USD for made in plans)
+@pytest.mark.parametrize(
+    ("fleet", "policy"),
+    [
+        (priced(a=1.0, b=1.0), CHEAPEST),
+        (priced(a=1.0), SAMPLE),
+        (priced(a=1.0, b=5.0), SAMPLE),
+        (priced(a=1.0, b=1.0), replace(SAMPLE, pick=Pick("order", order=("b",)))),
+        (Fleet(), SAMPLE),
+    ],
+)
+def test_without_a_draw_there_are_no_odds(fleet: Fleet, policy: Policy) -> None:
+    assert plan(fleet, policy=policy, chance=never).odds == {}
 
 
-def test_what_is_known_well_is_not_explored() -> None:
-    fleet = priced(a=0.1, b=0.2)
-    policy = replace(CHEAPEST, pick=Pick("best", explore=1.0))
-    teach(fleet, "b", [1.0] * 25)
-    assert ids(plan(fleet, policy=policy, now=NOW + 1)) == ["a", "b"]
-    teach(fleet, "a", [1.0] * 25)
-    assert plan(fleet, policy=policy, now=NOW + 1).picked == "best"
+@given(st.lists(st.floats(0.1, 1.0), min_size=2, max_size=6), st.floats(0.0, 2.0))
+def test_odds_add_up_and_say_how_often_each_is_drawn(prices: list[float], edge: float) -> None:
+    """Even steps over what chance may say draw each as often as its odds say, but for one step."""
+    fleet = priced(**dict(zip("abcdef", prices, strict=False)))
+    policy = replace(CHEAPEST, pick=Pick("sample", edge=edge, explore=0.0))
+    steps = 400
+    plans = [plan(fleet, policy=policy, chance=lambda number=number: (number + 0.5) / steps) for number in range(steps)]
+    drawn = Counter(ids(made)[0] for made in plans)
+    odds = plans[0].odds or {ids(plans[0])[0]: 1.0}
+    assert sum(odds.values()) == pytest.approx(1.0)
+    assert {name: drawn[name] / steps for name in odds} == pytest.approx(odds, abs=1.01 / steps)
+    assert sum(drawn[name] for name in odds) == steps
 
 
-def test_a_prompt_that_shares_its_beginning_only_is_new() -> None:
-    fleet = priced(a=0.1, b=0.2)
-    attempt(fleet, "a", request(prefix=((1, 400),)))
-    policy = replace(CHEAPEST, pick=Pick("best", explore=1.0))
-    assert plan(fleet, request(prefix=((1, 400), (2, 900))), policy).picked == "explore"
+# --- conversations ----------------------------------------------------------------------------------------------
+
+
+def held(tokens: int, **asked: Any) -> tuple[Fleet, Request]:
+    """Two endpoints, one of which has so many tokens of the request's prompt in its cache."""
+    fleet = priced(a=1.0, b=1.0)
+    attempt(fleet, "a", request(prefix=((1, tokens),)))
+    return fleet, request(prefix=((1, tokens), (2, 990)), **asked)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "opening", "picked"),
+    [
+        (500, 0, "stays"),  # of 1,000
+        (499, 0, "sample"),
+        (300, 300, "stays"),
+        (299, 300, "sample"),  # a system prompt that many share
+        (900, 950, "sample"),
+    ],
+)
+def test_a_prompt_continues_a_conversation_from_its_opening_on_or_from_half_of_it(
+    tokens: int, opening: int, picked: str
+) -> None:
+    fleet, turn = held(tokens, opening=opening)
+    assert plan(fleet, turn, SAMPLE).picked == picked
+
+
+def test_where_caches_do_not_matter_every_request_is_drawn() -> None:
+    fleet, turn = held(900)
+    assert plan(fleet, turn, replace(SAMPLE, affinity="none")).picked == "sample"
+
+
+def test_one_that_stays_leaves_an_endpoint_that_has_become_too_dear() -> None:
+    fleet, turn = held(900)
+    fleet.configure([endpoint("a", price=Price(9.0, 9.0)), endpoint("b", price=Price(1.0, 1.0))])
+    made = plan(fleet, turn, SAMPLE, chance=never)
+    assert (ids(made), made.picked) == (["b", "a"], "stays")
+
+
+@given(
+    st.lists(st.floats(0.1, 1.0), min_size=1, max_size=5),
+    st.integers(0, 4),
+    st.integers(500, 1_000),
+    st.sampled_from(["sample", "best"]),
+    st.floats(0.01, 1.0),
+    st.lists(st.floats(0.0, 1.0, exclude_max=True), min_size=2, max_size=5),
+)
+def test_a_conversation_that_an_endpoint_holds_is_not_drawn_whatever_chance_says(
+    prices: list[float], home: int, tokens: int, how: Any, explore: float, chances: list[float]
+) -> None:
+    fleet = priced(**dict(zip("abcde", prices, strict=False)))
+    turn = request(prefix=((1, tokens),))
+    attempt(fleet, "abcde"[home % len(prices)], turn)
+    policy = replace(CHEAPEST, pick=Pick(how, 1.0, explore))
+    saved(fleet, policy)
+    plans = [plan(fleet, turn, policy, chance=lambda drawn=drawn: drawn) for drawn in chances]
+    assert all(made == plans[0] for made in plans)
+    assert [choice.score for choice in plans[0].ranked] == sorted(choice.score for choice in plans[0].ranked)
+    assert plans[0].odds == {}
 
 
 # --- for any fleet, policy, request -----------------------------------------------------------------------------
@@ -244,6 +305,7 @@ policies = st.builds(
         st.builds(Pick, st.sampled_from(["sample", "best"]), st.floats(0.0, 1.0), st.sampled_from([0.0, 0.5])),
         st.just(Pick("fixed", endpoint="b/x")),
     ),
+    slo=st.lists(limits, max_size=1).map(tuple),
 )
 requests = st.builds(
     lambda tokens, most, prefix: request(
@@ -273,23 +335,33 @@ def lived(found: list[Endpoint], history: list[tuple[int, Any, float]], asked: R
 
 
 @settings(max_examples=300)
-@given(fleets, policies, requests, histories, st.integers(0, 99))
+@given(fleets, policies, requests, histories, st.booleans(), st.integers(0, 99))
 def test_a_plan_is_complete_lawful_ordered_and_repeatable(
-    found: list[Endpoint], policy: Policy, asked: Request, history: list[tuple[int, Any, float]], seed: int
+    found: list[Endpoint],
+    policy: Policy,
+    asked: Request,
+    history: list[tuple[int, Any, float]],
+    explores: bool,
+    seed: int,
 ) -> None:
     fleet, now = lived(found, history, asked)
+    mirrored, _ = lived(found[::-1], history, asked)
+    if explores and policy.pick.explore:
+        saved(fleet, policy)
+        saved(mirrored, policy)
     made = make_plan(asked, policy, fleet, now, HOUR, Random(seed).random)
 
     dropped = [one.endpoint.id for one in made.dropped]
     assert sorted(ids(made) + dropped) == sorted(one.id for one in found), "every endpoint is ranked or dropped"
+    latency = tuple(limit for limit in policy.require.limits if is_latency(limit))
     for choice in made.ranked:
         assert forbidden(choice.state, asked, policy, now) is None, "no hard limit is broken"
+        assert late_for(choice.state, latency, choice.parts.size, choice.parts.pace) is None, "nor one on latency"
     tiers = [choice.tier for choice in made.ranked]
     assert tiers == sorted(tiers), "a worse tier never comes before a better one"
     rest = [(choice.tier, choice.score) for choice in made.ranked[1:]]
     assert rest == sorted(rest), "after the first, the order is by score"
 
-    mirrored, _ = lived(found[::-1], history, asked)
     other = make_plan(asked, policy, mirrored, now, HOUR, Random(seed).random)
     assert (ids(other), other.picked) == (ids(made), made.picked), "the order of endpoints does not matter"
     assert reasons(other) == reasons(made)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from gateway.route.fleet import Fleet
 from gateway.route.regret import regret
 from gateway.route.told import LONGEST_LINE, briefly
-from gateway.types import Cap, Limits, Pick, Policy, Require, Score
-from tests.route.world import CHEAPEST, attempt, endpoint, fail, plan, priced, request, try_of
+from gateway.types import Cap, Limit, Limits, Pick, Policy, Price, Priors, Require, Score
+from tests.route.world import CHEAPEST, attempt, endpoint, fail, plan, priced, request, saved, try_of
 
 CHEAP = Score(value_of_time=0.0)
 SAMPLE = replace(CHEAPEST, pick=Pick("sample", edge=1.0, explore=0.0))
@@ -29,10 +29,33 @@ def test_a_draw_costs_the_difference_of_the_scores() -> None:
 
 def test_trying_another_costs_too() -> None:
     policy = replace(SAMPLE, pick=Pick("best", explore=1.0))
-    tried = plan(priced(a=1.0, b=1.1), policy=policy, chance=lambda: 0.999)
+    tried = plan(saved(priced(a=1.0, b=1.1), policy), policy=policy, chance=lambda: 0.999)
     usd, reason = regret(tried)
     assert tried.picked == reason == "explore"
     assert usd == tried.ranked[0].score - tried.ranked[1].score > 0
+
+
+def test_a_conversation_that_stays_is_not_regretted() -> None:
+    """It goes to the best score, which counts what leaving would cost."""
+    two, turn = priced(a=1.0, b=1.0), request(prefix=((1, 900),))
+    attempt(two, "b", turn)
+    stays = plan(two, turn, SAMPLE, chance=lambda: 0.999)
+    assert stays.picked == "stays"
+    assert regret(stays) == (0.0, "")
+
+
+def test_what_a_limit_on_latency_rules_out_is_not_eligible() -> None:
+    two = Fleet(
+        [
+            endpoint("a", price=Price(1.0, 1.0), priors=Priors(ttft_p50=9.0)),
+            endpoint("b", price=Price(2.0, 2.0), priors=Priors(ttft_p50=1.0)),
+        ]
+    )
+    soon = (Limit("ttft_p50", "<=", 5.0),)
+    for policy in (replace(SAMPLE, slo=soon), replace(SAMPLE, require=Require(limits=soon))):
+        late = plan(two, policy=policy)
+        assert late.ranked[0].endpoint.id == "b"
+        assert regret(late) == (0.0, "")
 
 
 def test_a_worse_tier_is_not_eligible() -> None:
@@ -79,6 +102,8 @@ def test_regret_is_never_negative_and_has_a_reason(
 ) -> None:
     policy = Policy("p", pick=Pick(how, 1.0, explore), cap=Cap(share=0.4 if cap else 1.0))  # type: ignore[arg-type]
     fleet = priced(**dict(zip("abcdef", prices, strict=False)))
+    if explore:
+        saved(fleet, policy)
     usd, reason = regret(plan(fleet, policy=policy, chance=lambda: chance))
     assert usd >= 0
     assert bool(usd) == bool(reason)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.route.filters import Tier as FilterTier
 from gateway.route.fleet import SHORTLISTS, Fleet, Try
 from gateway.route.plan import Plan, make_plan
 from gateway.types import (
@@ -72,6 +73,15 @@ def test_a_changed_endpoint_is_judged_anew() -> None:
     assert [choice.endpoint.id for choice in plan(fleet, request(needs=frozenset({"tools"}))).ranked] == ["b"]
 
 
+def test_limits_on_latency_are_left_to_the_plan_which_knows_the_prompt() -> None:
+    never = (Limit("ttft_p50", "<=", 0.001),)
+    policy = Policy("p", require=Require(limits=(*never, Limit("context", ">=", 1.0))), slo=never, prefer=never)
+    found = Fleet([endpoint("a")]).shortlist(policy, frozenset(), NOW)
+    assert (found.walls, found.objectives) == (never, never)
+    kept, dropped = found.sift(request(), NOW)
+    assert ([(one.tier, one.why) for one in kept], dropped) == ([(FilterTier.GOOD, None)], [])
+
+
 def test_a_replaced_endpoint_is_not_taken_for_the_one_before() -> None:
     fleet = Fleet([endpoint("a")])
     plan(fleet)
@@ -121,10 +131,21 @@ facts = st.lists(endpoints, max_size=6)
 limits = st.builds(
     Limit,
     st.sampled_from(
-        ["price.input", "price.cached_input", "context", "max_output", "ttft_p50", "uptime_5m", "tools_ok"]
+        [
+            "price.input",
+            "price.cached_input",
+            "context",
+            "max_output",
+            "uptime_5m",
+            "tools_ok",
+            "ttft_p50",
+            "ttft_p95",
+            "throughput_p50",
+            "throughput_p90",
+        ]
     ),
     st.sampled_from(["<=", ">="]),
-    st.sampled_from([0.5, 0.9, 2.0, 100_000.0]),
+    st.sampled_from([0.5, 0.9, 2.0, 30.0, 100_000.0]),
 )
 many_limits = st.lists(limits, max_size=2).map(tuple)
 policies = st.builds(
@@ -147,6 +168,7 @@ policies = st.builds(
         st.sampled_from([0.0, 0.5, 100.0]),
         st.sampled_from([0.0, 0.002]),
         st.sampled_from([0.0, 0.05]),
+        st.sampled_from([None, 0.0, 20.0]),
     ),
     pick=st.one_of(
         st.builds(Pick, st.sampled_from(["sample", "best"]), st.floats(0.0, 1.0), st.sampled_from([0.0, 0.5])),
@@ -160,10 +182,11 @@ prefixes = st.lists(st.integers(0, 1), max_size=4).map(
     lambda path: tuple((hash(tuple(path[: end + 1])) % 2**64, 400 * (end + 1)) for end in range(len(path)))
 )
 requests = st.builds(
-    lambda tokens, most, prefix, needs, seed, stream: request(
+    lambda tokens, most, prefix, opening, needs, seed, stream: request(
         prompt_tokens=tokens,
         max_tokens=most,
         prefix=prefix,
+        opening=opening,
         needs=frozenset(needs),
         body={"messages": [], "seed": seed},
         stream=stream,
@@ -171,6 +194,7 @@ requests = st.builds(
     st.one_of(st.integers(0, 10_000), st.sampled_from([2_000, 3_000, 4_095, 4_096])),
     st.sampled_from([None, None, 100, 2_000, 4_000]),
     prefixes,
+    st.sampled_from([0, 400, 900]),
     st.sampled_from([(), (), ("tools",), ("tools", "seed")]),
     st.sampled_from([None, 1]),
     st.booleans(),
@@ -204,7 +228,9 @@ def live(fleet: Fleet, number: int, what: Any, asked: Request, policy: Policy, n
 def end(fleet: Fleet, tried: Try, how: Any, now: float) -> None:
     prompt = tried.request.prompt_tokens
     if how in ("ok", "slow"):
-        succeed(fleet, tried, now, 0.7 if how == "ok" else 9.0, Usage(prompt, prompt // 2, 700, 0, "host"))
+        ttft = 0.7 if how == "ok" else 9.0
+        fleet.began(tried, now + ttft)
+        succeed(fleet, tried, now, ttft, Usage(prompt, prompt // 2, 700, 0, "host"))
     elif how == "left":
         fleet.released(tried, True, now + 5)
     elif how != "runs":
@@ -217,6 +243,7 @@ def close(value: float) -> Any:
 
 def assert_same(made: Plan, plain: reference.Plan) -> None:
     assert made.picked == plain.picked
+    assert made.odds == {name: close(share) for name, share in plain.odds.items()}
     assert {one.endpoint.id: tuple(one.reason) for one in made.dropped} == plain.dropped
     assert len(made.dropped) == len(plain.dropped)
     assert [choice.endpoint.id for choice in made.ranked] == [one.id for one in plain.ranked]
@@ -226,6 +253,7 @@ def assert_same(made: Plan, plain: reference.Plan) -> None:
         assert choice.score == close(one.score)
         assert (parts.usd, parts.quality_usd) == (close(one.usd), close(one.quality))
         assert (parts.reread_usd, parts.toll_usd) == (close(one.reread), close(one.toll))
+        assert (parts.time_usd, parts.miss_usd) == (close(one.time), close(one.miss))
         assert (parts.hit, parts.uncached) == (close(one.hit), close(one.uncached))
         assert (parts.ttft, parts.seconds, parts.fails) == (one.ttft, close(one.seconds), one.fails)
 
@@ -249,6 +277,8 @@ def test_a_shortlist_changes_nothing(
             for one in asked:
                 made = make_plan(one, policy, fleet, now, HOUR, Random(seed).random)
                 assert_same(made, reference.make_plan(one, policy, fleet, now, HOUR, Random(seed).random))
+                if made.explorer is not None and made.ranked:
+                    made.explorer.decided(policy.pick.explore, made.ranked[0].score, made.picked == "explore")
 
     compare()
     for number, what, which, pause in history:

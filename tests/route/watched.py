@@ -66,7 +66,7 @@ class Watched:
         plan = self.exchange.plan
         self.sent += 1
         assert send.attempt == self.sent <= min(plan.policy.attempts.max, len(plan.ranked))
-        assert send.hedge == bool(self.running)
+        assert send.hedge == send.tried.hedge == bool(self.running)
         assert send.tried.deadline > 0
         assert not self.commits, "nothing is tried after the commit"
         self.running[send.attempt] = send

@@ -109,3 +109,11 @@ def fresh(state: EndpointState, now: float) -> EndpointState:
     """The state with its figures as of this moment."""
     state.refresh(now)
     return state
+
+
+def saved(fleet: Fleet, policy: Policy, usual: float = 1.0) -> Fleet:
+    """The fleet, with enough saved under this policy for one exploration; a request usually scores `usual` dollars."""
+    explorer = fleet.explorers.of(policy)
+    assert explorer is not None
+    explorer.saved, explorer.usual = 1.0, usual
+    return fleet
