@@ -59,6 +59,7 @@ class EndpointState:
     """
 
     __slots__ = (
+        "_attempted",
         "_hits",
         "_hour",
         "_most_at_once",
@@ -67,6 +68,7 @@ class EndpointState:
         "_success",
         "_tools",
         "_ttft_all",
+        "_usual_uptime",
         "_workers",
         "breaker",
         "concurrency",
@@ -113,6 +115,7 @@ class EndpointState:
         self._success = Estimate(recent=60.0, most=40.0, usual=3_600.0, strength=10.0)
         self._hour = Rate(half_life=1_800.0)
         self.recent = 0.0
+        self._attempted = 0.0
         self._tools = Estimate(recent=900.0, most=50.0, usual=DAY, strength=20.0)
         self._hits = Estimate(recent=180.0, most=30.0, usual=3 * 3_600.0, strength=HITS_SAMPLES)
         self.figures: dict[Measure, float | None] = {}
@@ -290,12 +293,14 @@ class EndpointState:
         self._crowd()
         self.silence.judge(now)
         self.hold(now)
-        uptime = self._success.share(now, priors.uptime or peers.uptime or DEFAULT_UPTIME, UPTIME_SAMPLES)
+        self._usual_uptime = priors.uptime or peers.uptime or DEFAULT_UPTIME
+        uptime = self._success.share(now, self._usual_uptime, UPTIME_SAMPLES)
         self.recent = self._success.recent.count(now)
         counted = self.recent + UPTIME_SAMPLES
         self.fails = 1 - uptime * counted / (counted + self.silence.hung)
         self.tools_ok = self._tools.share(now, priors.tools_ok or peers.tools_ok or DEFAULT_TOOLS, TOOLS_SAMPLES)
         self.confirm = self._hits.share(now, HITS, HITS_SAMPLES)  # how much of a match its usage usually confirms
+        self._attempted = self._hour.count(now)
         self._refresh_measures(now)
 
     @property
@@ -310,7 +315,7 @@ class EndpointState:
         return Peers(
             tuple(times),
             self.speeds.p50 if priors.throughput_p50 or self.speeds.known else None,
-            1 - self.fails if priors.uptime or self.figures["uptime_1h"] is not None else None,
+            1 - self.fails if priors.uptime or self._attempted >= ENOUGH else None,
             self.tools_ok if priors.tools_ok else None,
         )
 
@@ -320,7 +325,7 @@ class EndpointState:
         self.figures |= zip(_SPEEDS, self.speeds.quantiles if self.speeds.known else _UNKNOWN, strict=False)
         self.figures |= {
             "uptime_5m": 1 - self.fails,
-            "uptime_1h": self._hour.share(now, 1.0, 0.01) if self._hour.count(now) >= ENOUGH else None,
+            "uptime_1h": self._hour.share(now, self._usual_uptime, UPTIME_SAMPLES),
             "tools_ok": self.tools_ok,
         }
 

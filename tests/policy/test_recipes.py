@@ -1,5 +1,7 @@
 """The shipped policies keep the promise of their names."""
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.config import load
@@ -17,10 +19,18 @@ def test_a_recipe_says_what_it_is_for(name: str) -> None:
 
 def test_balanced_writes_out_the_defaults() -> None:
     balanced = POLICIES["balanced"]
-    assert balanced.prefer == (Limit("uptime_5m", ">=", 0.8), Limit("ttft_p95", "<=", 4.0))
-    assert balanced.hedge == Hedge(Delay(quantile=0.97), 0.03, 0.01)
-    for name in Policy.__dataclass_fields__.keys() - {"name", "about", "prefer", "hedge"}:
+    assert balanced.prefer == (Limit("ttft_p95", "<=", 8.0),)
+    assert balanced.hedge == Hedge(Delay(quantile=0.97), 0.03, 0.005)
+    assert balanced.score.usd_per_second_missed == DEFAULT.score.usd_per_second_missed
+    assert replace(balanced.score, miss_cost=None) == DEFAULT.score
+    for name in Policy.__dataclass_fields__.keys() - {"name", "about", "prefer", "hedge", "score"}:
         assert getattr(balanced, name) == getattr(DEFAULT, name), name
+
+
+def test_who_prefers_a_latency_prices_each_second_over_it() -> None:
+    for policy in POLICIES.values():
+        if policy.prefer:
+            assert policy.score.usd_per_second_missed > policy.score.value_of_time / 3600
 
 
 def test_who_waits_for_tokens_may_hedge() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.route.endpoint import EndpointState
 from gateway.route.filters import Tier, forbidden, late_for, over_limit, tier
-from gateway.types import DataFacts, Dialect, Endpoint, Limit, Limits, Pick, Policy, Price, Request, Require
+from gateway.types import DataFacts, Dialect, Endpoint, Limit, Limits, Pick, Policy, Price, Priors, Request, Require
 from tests.route.world import NOW, endpoint, fresh, request
 
 ANY = Policy("any")
@@ -119,10 +119,11 @@ def test_a_request_that_just_fits_is_allowed() -> None:
     assert reason(endpoint(context=2_000, max_output=1_000), asked=request(max_tokens=1_000)) is None
 
 
-def test_a_measured_limit_binds_from_twenty_samples() -> None:
-    state, policy = EndpointState(endpoint()), limited("uptime_1h", ">=", 0.9)
-    for number in range(20):
-        assert forbidden(fresh(state, NOW), request(), policy, NOW) is None, f"after {number} samples"
+@pytest.mark.parametrize(("published", "failures"), [(None, 2), (0.95, 1), (0.85, 0)])
+def test_a_measured_limit_starts_from_what_is_published(published: float | None, failures: int) -> None:
+    state, policy = EndpointState(endpoint(priors=Priors(uptime=published))), limited("uptime_1h", ">=", 0.9)
+    for number in range(failures):
+        assert forbidden(fresh(state, NOW), request(), policy, NOW) is None, f"after {number} failures"
         state.ended(False, NOW)
     found = forbidden(fresh(state, NOW), request(), policy, NOW)
     assert found is not None

@@ -115,8 +115,16 @@ def test_predictions_stand_beside_what_came(metrics: Metrics) -> None:
     metrics.record(row())
     metrics.flush()
     text = metrics.exposition()
-    assert value(text, "gateway_cost_actual_to_predicted_ratio_sum", **NOVITA) == 1.25
-    assert value(text, "gateway_duration_actual_to_predicted_ratio_sum", **NOVITA) == 0.5
+    labels = NOVITA | {"policy": row().policy}
+    assert value(text, "gateway_cost_actual_to_predicted_ratio_sum", **labels) == 1.25
+    assert value(text, "gateway_duration_actual_to_predicted_ratio_sum", **labels) == 0.5
+
+
+def test_explorations_are_counted_by_the_endpoint_that_was_tried(metrics: Metrics) -> None:
+    for explored in (True, True, False):
+        metrics.record(row(explored=explored))
+    metrics.flush()
+    assert value(metrics.exposition(), "gateway_explorations_total", **NOVITA) == 2
 
 
 @pytest.mark.parametrize(
