@@ -131,8 +131,8 @@ class Exchange:
         if self._budget is not None:
             self._budget.asked()
         if self.plan.explorer is not None and self.plan.ranked:
-            best, share = self.plan.ranked[0].score, self.plan.policy.pick.explore
-            self.plan.explorer.decided(share, best, self.plan.picked == "explore")
+            share, score = self.plan.policy.pick.explore, self.plan.ranked[0].score
+            self.plan.explorer.decided(share, score, self.plan.picked == "explore")
         commands = self._try_next(now)
         if self.request.stream and self._running:
             commands.append(SetClock("keepalive", 0, self.plan.policy.keepalive))

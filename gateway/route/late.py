@@ -54,11 +54,11 @@ class Lateness:
         waits = self._waits
         sizes = sorted(map(_tokens, waits))
         late = sorted(waits, key=_seconds, reverse=True)[: max(2, int(LOOKED_AT * len(waits)))]
+        exceeds = partial(_exceeds, rival=rival, scatter=scatter)
         plans = []
         for quantile in SIZES:
             largest = sizes[min(len(sizes) - 1, int(quantile * len(sizes)))]
             delay = _delay(late, largest, share * len(waits), tokens * len(waits))
-            exceeds = partial(_exceeds, rival=rival, scatter=scatter)
             plans.append((_tail(late, largest, delay, exceeds, TAIL * len(waits)), -largest, delay))
         _, negative, self.delay = min(plans)
         self.largest = -negative

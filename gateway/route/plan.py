@@ -23,7 +23,7 @@ from gateway.route.filters import Dropped, Reason, Tier, late_for, over_cap
 from gateway.route.fleet import Fleet
 from gateway.route.shortlist import Candidate, Shortlist
 from gateway.route.toll import FOR_NEW, Toll
-from gateway.types import Endpoint, Policy, Request
+from gateway.types import Endpoint, Pick, Policy, Request
 
 TINY = 1e-12
 BY_SCORE = frozenset({"sample", "best"})  # pickers that nothing but the score matters to
@@ -188,17 +188,21 @@ def _pick(
         return choices, "only", CERTAIN
     if continues:
         return choices, "stays", CERTAIN
-    if explorer is not None and (weights := explorer.places(top)):
-        how = "explore"
-    elif pick.how == "sample":
-        weights, how = _near(top, pick.edge), "sample"
-    else:
-        return choices, "best", CERTAIN
+    weights, how = _weighed(top, pick, explorer)
     if len(weights) == 1:
         return _first(choices, weights[0][0]), how, CERTAIN
     total = sum(weight for _, weight in weights)
     odds = {top[place].endpoint.id: weight / total for place, weight in weights}
     return _first(choices, _drawn(weights, total * chance())), how, odds
+
+
+def _weighed(top: list[Choice], pick: Pick, explorer: Explorer | None) -> tuple[list[tuple[int, float]], str]:
+    """(place, weight) of those that may be first, and how one of them is picked."""
+    if explorer is not None and (weights := explorer.places(top)):
+        return weights, "explore"
+    if pick.how == "sample":
+        return _near(top, pick.edge), "sample"
+    return [(0, 1.0)], "best"
 
 
 def _near(top: list[Choice], edge: float) -> list[tuple[int, float]]:

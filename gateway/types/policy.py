@@ -111,7 +111,7 @@ class Timeouts:
 
 
 class Delay(NamedTuple):
-    """How long to wait: a time in seconds, or as long as this share of the endpoint's own answers takes to begin.
+    """How long to wait: a time in seconds, or as long as this share of the policy's requests waits for a first token.
 
     Neither means never.
     """

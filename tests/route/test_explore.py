@@ -5,7 +5,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.route.cost import Parts
@@ -89,7 +89,9 @@ def test_a_long_time_without_a_chance_to_explore_does_not_pay_for_a_burst() -> N
     assert explorer.saved == KEPT
 
 
-@given(st.floats(0.0, 1.0), st.lists(st.booleans(), max_size=300))
+@given(st.one_of(st.floats(0.0, 1.0), st.sampled_from([0.02, 0.03])), st.lists(st.booleans(), max_size=300))
+@example(0.03, [True] * 100)
+@example(0.02, [number % 7 == 0 for number in range(300)])
 def test_explorations_stay_within_their_share_at_every_moment(share: float, wanted: list[bool]) -> None:
     explorer, top, explored = Explorer(), [Known(1.0)], 0
     for requests, wants in enumerate(wanted, 1):

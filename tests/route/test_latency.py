@@ -13,7 +13,7 @@ from gateway.route.latency import expected, is_latency, preferences, seconds_ove
 from gateway.route.plan import Choice, Plan
 from gateway.route.waits import SHARES, scale, size_class
 from gateway.types import Limit, Measure, Pick, Policy, Price, Priors, Require, Score
-from tests.route.world import CHEAPEST, NOW, attempt, endpoint, plan, request, teach
+from tests.route.world import CHEAPEST, NOW, attempt, endpoint, fail, plan, request, teach
 
 TTFTS: tuple[Measure, ...] = ("ttft_p50", "ttft_p75", "ttft_p90", "ttft_p95", "ttft_p99")
 SPEEDS: tuple[Measure, ...] = ("throughput_p50", "throughput_p75", "throughput_p90", "throughput_p99")
@@ -98,6 +98,17 @@ def over(choice: Choice, *limits: Limit, output: float = 300.0) -> float:
 )
 def test_slow_writing_counts_in_the_seconds_that_it_takes_longer(limit: Limit, seconds: float) -> None:
     assert over(first(Fleet([published("a", speed=50.0)])), limit) == pytest.approx(seconds)
+
+
+def test_what_is_missed_grows_with_load() -> None:
+    fleet = Fleet([published("a", ttft=3.0, speed=50.0)])
+    for _ in range(20):
+        attempt(fleet, "a")
+    choice = first(fleet)
+    speed, p50 = (figure(choice, measure) for measure in ("throughput_p50", "ttft_p50"))  # type: ignore[arg-type]
+    assert speed < 50.0
+    assert over(choice, Limit("throughput_p50", ">=", 50.0)) == pytest.approx(300 / speed - 300 / 50.0)
+    assert over(choice, Limit("ttft_p50", "<=", 1.0)) == pytest.approx(p50 - 1.0)
 
 
 def test_a_late_first_token_counts_in_seconds_and_limits_add_up() -> None:
@@ -217,6 +228,15 @@ def test_an_objective_puts_behind_and_is_given_up_last() -> None:
     assert why.rule == "ttft_p50"
     assert why.detail.endswith(" for this prompt, needs <= 1")
     assert plan(Fleet([published("slow", 3.0)]), policy=policy).relaxed == "missed slo"
+
+
+def test_an_objective_that_is_missed_makes_nothing_better_of_one_that_is_busy() -> None:
+    fleet = Fleet([published("slow", 3.0, 0.1), published("soon", 0.5, 0.2)])
+    fail(fleet, attempt(fleet, "slow"), "rate_limited", NOW, retry_after=30.0)
+    made = plan(fleet, policy=replace(CHEAPEST, slo=(Limit("ttft_p50", "<=", 1.0),)))
+    assert [choice.tier for choice in made.ranked] == [Tier.GOOD, Tier.BUSY]
+    assert made.ranked[1].why is not None
+    assert made.ranked[1].why.rule == "rate limit"
 
 
 def test_an_endpoint_with_few_samples_is_judged_by_what_was_published_of_it() -> None:
