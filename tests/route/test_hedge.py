@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import inf
+from math import exp, inf
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,7 @@ from gateway.route.fleet import Fleet
 from gateway.route.hedge import KEPT, LATE_OVER, USED, Budget, Budgets, at_stake, median_wait, rival
 from gateway.route.late import ENOUGH, EVERY, SAMPLES
 from gateway.route.plan import Choice
+from gateway.route.waits import MIDDLES, NORMAL, PREFILL, TYPICAL
 from gateway.types import Delay, Hedge, Limits, Pick, Policy, Price, Priors
 from tests.route.world import CHEAPEST, NOW, attempt, endpoint, fail, fresh, plan, request
 
@@ -233,6 +234,28 @@ def test_a_prompt_that_is_too_large_to_be_read_twice_is_never_late() -> None:
     fleet = Fleet([endpoint()])
     assert budget.late_after(only(fleet, prompt_tokens=1_000)) == 1.0
     assert budget.late_after(only(fleet, prompt_tokens=50_000)) == inf
+
+
+@pytest.mark.parametrize(
+    ("ttft", "scatter", "reads_large_ones"),
+    [(0.5, 0.6, False), (60.0, 0.6, True), (0.5, 3.0, True)],
+    ids=["quick", "slow", "erratic"],
+)
+def test_which_prompts_pay_depends_on_how_soon_rivals_are(ttft: float, scatter: float, reads_large_ones: bool) -> None:
+    """Where rivals are quick, small ones that wait 10 s are hedged, and the few large ones that wait longer are not.
+    Where rivals do not help the small ones, nothing is gained by leaving the large ones out."""
+    budget = Budget(Hedge(Delay(quantile=0.95), 0.05, 0.01))
+    published = ttft + (TYPICAL - MIDDLES[0]) / PREFILL
+    priors = Priors(ttft_p50=published, ttft_p90=published * exp(NORMAL[2] * scatter))
+    rivals = only(Fleet([endpoint(priors=priors)]))
+    assert median_wait(rivals) == pytest.approx(ttft)
+    for _ in range(300):
+        budget.sent(0.0, rivals)
+        budget.settled(0.0, 1e-6 * 1_000, 1_000)  # a dollar for 1M tokens: 95 tokens a request
+        budget.spent(0.01)
+    waits(waits(waits(budget, [1.0] * 979), [10.0] * 40), [15.0] * 5, tokens=100_000)
+    late = budget.late_after(only(Fleet([endpoint()]), prompt_tokens=50_000))
+    assert (late < inf) == reads_large_ones
 
 
 def test_fewer_are_late_where_hedges_are_dear() -> None:

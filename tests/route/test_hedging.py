@@ -274,13 +274,18 @@ def test_a_probe_is_hedged_like_any_other_and_keeps_its_short_clock() -> None:
 
 
 class Ledger(Budget):
-    """A budget that writes down what it is billed for races."""
+    """A budget that writes down what it is billed for races, and how long first tokens took."""
 
-    __slots__ = ("entries",)
+    __slots__ = ("entries", "waits")
 
     def __init__(self, rule: Hedge) -> None:
         super().__init__(rule)
         self.entries: list[tuple[str, float, float]] = []
+        self.waits: list[tuple[float, float]] = []
+
+    def waited(self, seconds: float, uncached: float) -> None:
+        self.waits.append((seconds, uncached))
+        super().waited(seconds, uncached)
 
     def released(self, at_stake: float) -> None:
         if at_stake:
@@ -325,8 +330,27 @@ def test_every_race_is_settled_once_with_the_losers_bill(events: list[Event], en
     assert budget.entries == [entry]
 
 
+@pytest.mark.parametrize(
+    ("events", "waits"),
+    [
+        ([FirstToken(1, 3.0)], [(3.0, 1_000.0)]),
+        ([FirstToken(2, 3.0)], [(3.0, 1_000.0)]),  # the first has waited as long; the second only began at 2 s
+        ([failed(1, "server", 2.5), FirstToken(2, 3.0)], []),
+        ([failed(2, "server", 2.5), FirstToken(1, 9.0)], [(9.0, 1_000.0)]),
+        ([], []),
+    ],
+)
+def test_what_counts_is_how_long_first_attempts_wait(events: list[Event], waits: list[tuple[float, float]]) -> None:
+    budget = Ledger(RULE)
+    budget.asked()
+    while not budget.affords(STAKE):
+        budget.spent(0.001)
+    race(budget, *events)
+    assert budget.waits == waits
+
+
 @pytest.mark.parametrize("winner", [1, 2])
-def test_what_a_hedge_costs_is_the_same_whoever_wins(winner: int) -> None:
+def test_what_a_hedge_costs_is_the_same_whichever_wins(winner: int) -> None:
     """Each bills a whole request's cost: with 1 % to spend, 1 % of requests are late."""
     budget = Budget(RULE)
     for _ in range(500):
