@@ -209,6 +209,16 @@ def test_a_worker_without_traffic_expects_what_the_others_measured() -> None:
     assert shown(idle, now) == pytest.approx(shown(busy, now), rel=0.01, abs=0.01)
 
 
+def test_what_others_saw_of_load_slows_what_is_in_flight_here() -> None:
+    busy, idle = EndpointState(endpoint()), EndpointState(endpoint())
+    history(busy, 300)
+    for _ in range(19):
+        idle.sent(1_000, NOW + 300)
+    before = idle.crowded
+    idle.heard([(busy.measured(NOW + 300), 0.0)], NOW + 300)
+    assert fresh(idle, NOW + 301).crowded == idle.waits.load.factor(20) > 1.5 * before
+
+
 def test_samples_are_as_old_as_they_are_when_they_arrive() -> None:
     busy, idle = EndpointState(endpoint()), EndpointState(endpoint())
     history(busy, 300)

@@ -88,6 +88,13 @@ def test_noise_alone_usually_changes_nothing() -> None:
     assert factors[-1] < 1.6
 
 
+def test_what_comes_after_a_slowdown_is_not_carried() -> None:
+    """Slow with some 20 in flight, and by chance not with some 40."""
+    made = load([(1, 1.0), (7, 1.0), (20, 3.0), (40, 1.0)] * 50)
+    assert made.carried == pytest.approx(7.5, abs=1)
+    assert made.factor(20) > 1
+
+
 def test_a_few_slow_answers_say_nothing() -> None:
     made = load([(30, 9.0)] * (int(FEWEST) - 1))
     assert (made.carried, made.steepness, made.shown) == (ROOM, LIKELY, 0.0)

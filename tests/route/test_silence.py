@@ -81,6 +81,14 @@ def test_the_first_token_of_an_older_request_does_not_excuse_newer_ones() -> Non
     assert made.silent
 
 
+def test_first_tokens_in_another_order_excuse_as_much() -> None:
+    made = waiting(20.0, 12.0, 6.0)
+    made.began(2)
+    made.began(0)
+    made.judge(NOW)
+    assert not made.silent, "what waits was sent before one that was answered"
+
+
 def test_a_request_that_ended_otherwise_excuses_none() -> None:
     made = waiting(20.0, 6.0, 6.0, 6.0)
     made.ended(3)
