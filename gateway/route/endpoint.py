@@ -49,7 +49,7 @@ class EndpointState:
     """One endpoint's figures. Seconds, tokens per second, shares in [0, 1].
 
     `waits` and `speeds` say how long answers take; `fails`, `tools_ok` and `confirm` are shares as they are now, and
-    `recent` counts the attempts of the last minutes, faded by their age.
+    `recent` and `attempted` count the attempts of the last minutes and hours, faded by their age.
     `figures` has every measure, over all prompts, for those who list them; None while there are fewer than `ENOUGH`
     samples of what is only measured. `revision` grows with every refresh, so that whoever worked something out from
     figures knows whether it still holds. What changes with every request stands apart from them: `in_flight`,
@@ -59,7 +59,6 @@ class EndpointState:
     """
 
     __slots__ = (
-        "_attempted",
         "_hits",
         "_hour",
         "_most_at_once",
@@ -70,6 +69,7 @@ class EndpointState:
         "_ttft_all",
         "_usual_uptime",
         "_workers",
+        "attempted",
         "breaker",
         "concurrency",
         "confirm",
@@ -115,7 +115,7 @@ class EndpointState:
         self._success = Estimate(recent=60.0, most=40.0, usual=3_600.0, strength=10.0)
         self._hour = Rate(half_life=1_800.0)
         self.recent = 0.0
-        self._attempted = 0.0
+        self.attempted = 0.0
         self._tools = Estimate(recent=900.0, most=50.0, usual=DAY, strength=20.0)
         self._hits = Estimate(recent=180.0, most=30.0, usual=3 * 3_600.0, strength=HITS_SAMPLES)
         self.figures: dict[Measure, float | None] = {}
@@ -131,6 +131,7 @@ class EndpointState:
         self.shares(None, 0)
         self.ttl = endpoint.cache.ttl or (0.0 if endpoint.cache.automatic is False else DEFAULT_TTL)
         self.due = 0.0
+        self.waits.renew()
         self.price = price = endpoint.price or _FREE
         self.figures |= {
             "context": endpoint.context,
@@ -229,6 +230,7 @@ class EndpointState:
             sketch.hear([(one.sketches[place], age) for one, age in others], now)
         for place, rate in enumerate(self._rates):
             rate.hear([(one.rates[place], age) for one, age in others], now)
+        self.waits.renew()
         self._learned(now)
 
     def shares(self, elsewhere: int | None, others: int) -> None:
@@ -300,7 +302,7 @@ class EndpointState:
         self.fails = 1 - uptime * counted / (counted + self.silence.hung)
         self.tools_ok = self._tools.share(now, priors.tools_ok or peers.tools_ok or DEFAULT_TOOLS, TOOLS_SAMPLES)
         self.confirm = self._hits.share(now, HITS, HITS_SAMPLES)  # how much of a match its usage usually confirms
-        self._attempted = self._hour.count(now)
+        self.attempted = self._hour.count(now)
         self._refresh_measures(now)
 
     @property
@@ -315,7 +317,7 @@ class EndpointState:
         return Peers(
             tuple(times),
             self.speeds.p50 if priors.throughput_p50 or self.speeds.known else None,
-            1 - self.fails if priors.uptime or self._attempted >= ENOUGH else None,
+            1 - self.fails if priors.uptime or self.attempted >= ENOUGH else None,
             self.tools_ok if priors.tools_ok else None,
         )
 

@@ -5,8 +5,10 @@
 What is saved is spent as soon as a request allows it: one that begins a conversation, at an endpoint of the best tier
 with few recent answers, whose score is at most `BOUND` times the best one and above it by at most `EXTRA` of what a
 request of this policy usually scores: so small requests explore, and large ones stay. A prompt that some endpoint has
-in its cache is never used, because reading it elsewhere is dear. Savings are bounded, so a quiet hour does not pay for
-a burst, and never negative, so explorations stay within their share at every moment.
+in its cache is never used, because reading it elsewhere is dear. Those that were tried least are the likeliest.
+
+Savings are bounded, so a quiet hour does not pay for a burst, and never negative, so explorations stay within their share
+at every moment.
 """
 
 from collections.abc import Sequence
@@ -35,6 +37,8 @@ class Scored(Protocol):
     @property
     def recent(self) -> float: ...
     @property
+    def attempted(self) -> float: ...
+    @property
     def familiar(self) -> bool: ...
 
 
@@ -60,7 +64,7 @@ class Explorer:
         limit = best + min((BOUND - 1) * best, EXTRA * self.usual)
         shortest = min(one.parts.time_usd for one in top)
         return [
-            (place, 1 / (1 + one.recent))
+            (place, 1 / (1 + one.recent) / (1 + one.attempted))
             for place, one in enumerate(top)
             if one.recent < _few(one, best) and _hoped(one, shortest) <= limit
         ]

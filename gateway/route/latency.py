@@ -4,8 +4,9 @@
     throughput_p50  the speed that half of its answers reach, at its load now
 
 Nothing is unknown: where an endpoint has few samples, what is published or usual among its peers counts. A limit under
-`require` drops an endpoint, one under `slo` puts it behind; one under `prefer` costs dollars for each second over it.
-Slow writing is counted in seconds as well: how much longer the expected answer takes than at the preferred speed.
+`require` drops an endpoint, one under `slo` puts it behind. Under `prefer` and `slo` each second over it costs dollars,
+so that of those which miss one the nearest is best. Slow writing is counted in seconds as well: how much longer the
+expected answer takes than at the limit.
 """
 
 from typing import NamedTuple

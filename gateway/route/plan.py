@@ -10,8 +10,7 @@ A draw belongs to a conversation. A prompt that continues one which an endpoint 
 which counts what leaving would cost; only what is new to all is drawn, or explores.
 """
 
-from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 
 import msgspec
@@ -29,7 +28,8 @@ TINY = 1e-12
 BY_SCORE = frozenset({"sample", "best"})  # pickers that nothing but the score matters to
 NOTHING: Mapping[str, int] = {}
 NO_TOLLS: Mapping[str, float] = {}
-CERTAIN: Mapping[str, float] = {}
+Weights = Sequence[tuple[int, float]]
+CERTAIN: Weights = ((0, 1.0),)
 
 
 class Choice(msgspec.Struct, frozen=True, gc=False):
@@ -49,22 +49,41 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
         return self.state.recent
 
     @property
+    def attempted(self) -> float:
+        """Attempts of the last hours, faded by their age."""
+        return self.state.attempted
+
+    @property
     def familiar(self) -> bool:
         """Whether enough answers say how fast the endpoint usually is."""
         return self.state.speeds.known
 
 
 class Plan(msgspec.Struct, frozen=True, gc=False):
-    """`ranked` in the order of trying. `picked` says how the first was chosen: only, stays, explore or the policy's
-    picker; `odds` has the chance of each that might have been first, by id, and is empty where there was no draw."""
+    """`ranked` in the order of trying.
+
+    `picked` says how the first was chosen: only, stays (where some of the prompt is), explore, or the policy's picker. It
+    came from `place` in the order by score; `weights` has (place, weight) of all that chance might have put first.
+    """
 
     policy: Policy
     ranked: tuple[Choice, ...]
     dropped: tuple[Dropped, ...]
     picked: str
     demand: Demand
-    odds: Mapping[str, float] = CERTAIN
+    place: int = 0
+    weights: Weights = CERTAIN
     explorer: Explorer | None = None
+
+    @property
+    def odds(self) -> dict[str, float]:
+        """How likely each endpoint was to be first, by id; empty where chance decided nothing."""
+        if len(self.weights) < 2:
+            return {}
+        place, (first, *others) = self.place, self.ranked
+        by_score = [*others[:place], first, *others[place:]]
+        total = sum(weight for _, weight in self.weights)
+        return {by_score[place].endpoint.id: weight / total for place, weight in self.weights}
 
     @property
     def relaxed(self) -> str | None:
@@ -93,8 +112,9 @@ def make_plan(
     if choices and choices[-1].tier is Tier.BREAKER_OPEN:
         choices, dropped = _without_open(choices, dropped)
     explorer = fleet.explorers.of(policy)
-    ranked, picked, odds = _pick(choices, policy, _continues(request, known or 0), explorer, chance)
-    return Plan(policy, tuple(ranked), tuple(dropped), picked, demand, odds, explorer)
+    picked, weights = _pick(choices, policy.pick, _continues(request, known or 0), explorer)
+    place = _drawn(weights, chance()) if len(weights) > 1 else weights[0][0]
+    return Plan(policy, _ordered(choices, place), tuple(dropped), picked, demand, place, weights, explorer)
 
 
 _by_tier_rank_and_score = attrgetter("tier", "rank", "score")
@@ -173,47 +193,34 @@ def _continues(request: Request, known: int) -> bool:
     return known > 0 and known >= (request.opening or request.prompt_tokens / 2)
 
 
-def _pick(
-    choices: list[Choice], policy: Policy, continues: bool, explorer: Explorer | None, chance: Callable[[], float]
-) -> tuple[list[Choice], str, Mapping[str, float]]:
-    """Decides which choice goes first, and says how, and how likely each was where chance decided."""
+def _pick(choices: list[Choice], pick: Pick, continues: bool, explorer: Explorer | None) -> tuple[str, Weights]:
+    """How the first is picked, and who it may be."""
     if not choices:
-        return choices, "none", CERTAIN
-    pick = policy.pick
+        return "none", CERTAIN
     if pick.how not in BY_SCORE:
-        return choices, pick.how, CERTAIN
+        return pick.how, CERTAIN
     best = choices[0].tier
     top = choices if choices[-1].tier is best else [choice for choice in choices if choice.tier is best]
     if len(top) == 1:
-        return choices, "only", CERTAIN
+        return "only", CERTAIN
     if continues:
-        return choices, "stays", CERTAIN
-    weights, how = _weighed(top, pick, explorer)
-    if len(weights) == 1:
-        return _first(choices, weights[0][0]), how, CERTAIN
-    total = sum(weight for _, weight in weights)
-    odds = {top[place].endpoint.id: weight / total for place, weight in weights}
-    return _first(choices, _drawn(weights, total * chance())), how, odds
-
-
-def _weighed(top: list[Choice], pick: Pick, explorer: Explorer | None) -> tuple[list[tuple[int, float]], str]:
-    """(place, weight) of those that may be first, and how one of them is picked."""
+        return "stays" if choices[0].parts.matched_tokens else "best", CERTAIN
     if explorer is not None and (weights := explorer.places(top)):
-        return weights, "explore"
-    if pick.how == "sample":
-        return _near(top, pick.edge), "sample"
-    return [(0, 1.0)], "best"
+        return "explore", weights
+    return (pick.how, _near(top, pick.edge)) if pick.how == "sample" else (pick.how, CERTAIN)
 
 
-def _near(top: list[Choice], edge: float) -> list[tuple[int, float]]:
-    """(place, weight) of those within `edge` of the best score, weighted 1/score^2."""
-    scores = [choice.score for choice in top]
-    near = max(1, bisect_right(scores, scores[0] * (1 + edge)))
-    return [(place, max(score, TINY) ** -2) for place, score in enumerate(scores[:near])]
+def _near(top: list[Choice], edge: float) -> Weights:
+    """Those within `edge` of the best score, weighted 1/score^2."""
+    limit = top[0].score * (1 + edge)
+    if top[1].score > limit:
+        return CERTAIN
+    return [(place, max(one.score, TINY) ** -2) for place, one in enumerate(top) if one.score <= limit]
 
 
-def _drawn(weights: list[tuple[int, float]], target: float) -> int:
-    """The place at which this much of the weights, from the first on, is used up."""
+def _drawn(weights: Weights, chance: float) -> int:
+    """The place at which this share of the weights, from the first on, is used up."""
+    target = chance * sum(weight for _, weight in weights)
     for place, weight in weights:
         target -= weight
         if target < 0:
@@ -221,6 +228,6 @@ def _drawn(weights: list[tuple[int, float]], target: float) -> int:
     return weights[-1][0]
 
 
-def _first(choices: list[Choice], place: int) -> list[Choice]:
+def _ordered(choices: list[Choice], place: int) -> tuple[Choice, ...]:
     """The one at this place first, and the others as they were."""
-    return [choices[place], *choices[:place], *choices[place + 1 :]] if place else choices
+    return (choices[place], *choices[:place], *choices[place + 1 :]) if place else tuple(choices)

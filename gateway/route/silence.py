@@ -11,7 +11,7 @@ endpoint is silent. Any single one that waits beyond `HUNG` standard deviations 
 
 from math import erfc, log, sqrt
 
-SILENT = 1e-6
+SILENT = 1e-5
 HUNG = 4.0  # standard deviations
 SOON = 1e-3  # seconds
 LEAST = 1e-12  # probability of a single wait

@@ -32,7 +32,8 @@ def briefly(plan: Plan) -> bytes:
 
         sample 56%; novita/fp8 $0.000212 2.1s 80%; baidu/fp8 $0.000240 1.9s 0%; not chutes (require.zdr)
     """
-    picked = f"{plan.picked} {plan.odds[plan.ranked[0].endpoint.id]:.0%}" if plan.odds else plan.picked
+    odds = plan.odds
+    picked = f"{plan.picked} {odds[plan.ranked[0].endpoint.id]:.0%}" if odds else plan.picked
     parts = [f"{picked}, relaxed: {plan.relaxed}" if plan.relaxed else picked]
     parts += [_figures(choice) for choice in plan.ranked[:LISTED]]
     if plan.dropped:
@@ -49,8 +50,8 @@ def _figures(choice: Choice) -> str:
 
 def _odds(plan: Plan) -> list[float]:
     """How likely each of `ranked` was to be tried first."""
-    if plan.odds:
-        return [plan.odds.get(choice.endpoint.id, 0.0) for choice in plan.ranked]
+    if odds := plan.odds:
+        return [odds.get(choice.endpoint.id, 0.0) for choice in plan.ranked]
     return [float(place == 0) for place in range(len(plan.ranked))]
 
 

@@ -30,6 +30,8 @@ STEEPNESS = 0.25  # with load, before any answer
 ENOUGH = 20.0  # samples before a p99 is known
 SHARES = (0.5, 0.75, 0.9, 0.95, 0.99)
 NORMAL = (0.0, 0.6745, 1.2816, 1.6449, 2.3263)  # the same of a normal distribution, in standard deviations
+SETTLED = 200.0  # samples from which on one more hardly changes what is usual
+USUAL_WITHIN = 1.0  # seconds until it shows then
 _SCALES = tuple(BASE + middle / PREFILL for middle in MIDDLES)
 _CLASSES = range(len(MIDDLES))
 
@@ -51,11 +53,26 @@ class Waits:
     deviation of the logarithm; `known` says which classes have `ENOUGH` samples.
     """
 
-    __slots__ = ("known", "level", "load", "mean", "quantiles", "samples", "scatter", "trends")
+    __slots__ = (
+        "_logs",
+        "_rows",
+        "_usual_due",
+        "known",
+        "level",
+        "load",
+        "mean",
+        "quantiles",
+        "samples",
+        "scatter",
+        "trends",
+    )
 
     def __init__(self) -> None:
         self.trends = tuple(Trend() for _ in _CLASSES)
         self.load = Load(STEEPNESS)
+        self._usual_due = 0.0
+        self._rows: list[tuple[float, ...]] = []  # usual ratios: for each of `SHARES` and the mean, by size class
+        self._logs: list[tuple[Trend, float, float]] = []
         self.level = 1.0
         self.samples = 0.0  # recent ones
         self.mean: tuple[float, ...] = ()
@@ -102,8 +119,20 @@ class Waits:
         usual.add(likely, now)
         add_recent(self.trends, size, likely, now)
 
+    def renew(self) -> None:
+        """What is published or known elsewhere has changed: the next refresh computes everything."""
+        self._usual_due = 0.0
+
     def refresh(self, now: float, priors: Priors, peers: Peers = NO_PEERS) -> None:
-        """Computes the ratios from the samples."""
+        """Computes the ratios from the samples. What is usual moves slowly, so it is computed less often."""
+        if now >= self._usual_due:
+            self._refresh_usual(now, priors, peers)
+        self.level = level(self._logs, now)
+        *quantiles, self.mean = self._rows if self.level == 1 else _scaled(self._rows, self.level)
+        self.quantiles = tuple(quantiles)
+        self.samples = sum(trend.recent.count(now) for trend in self.trends)
+
+    def _refresh_usual(self, now: float, priors: Priors, peers: Peers) -> None:
         spread = _spread(priors)
         row, rows, logs = _published(priors, peers, spread), [], []
         for size, trend in enumerate(self.trends):
@@ -113,21 +142,24 @@ class Waits:
             count, found = trend.usual.count(now), [*trend.usual.quantiles(SHARES), trend.usual.mean()]
             row = [blend_logs(one, count, prior) for one, prior in zip(found, row, strict=True)]
             rows.append(row)
-        self.level = level(logs, now)
-        *quantiles, self.mean = (tuple(self.level * one for one in column) for column in zip(*rows, strict=True))
-        self.quantiles = tuple(quantiles)
+        self._logs = logs
+        self._rows = list(zip(*rows, strict=True))
         self.scatter = tuple(sqrt(max(variance, LEAST_VARIANCE)) for _, _, variance in logs)
         self._refresh_counts(now)
 
     def _refresh_counts(self, now: float) -> None:
         counts = [trend.usual.count(now) for trend in self.trends]
         self.known = tuple(count >= ENOUGH for count in counts)
-        self.samples = sum(trend.recent.count(now) for trend in self.trends)
+        self._usual_due = now + USUAL_WITHIN if sum(counts) > SETTLED else now
         usual_size = counts.index(max(counts))
         self.load.refresh(now, self.scatter[usual_size])
 
     def __repr__(self) -> str:
         return f"<Waits p50={self.p50[0]:.2f} level={self.level:.2f} {self.load!r}>"
+
+
+def _scaled(rows: list[tuple[float, ...]], factor: float) -> list[tuple[float, ...]]:
+    return [tuple([factor * ratio for ratio in row]) for row in rows]
 
 
 def _published(priors: Priors, peers: Peers, spread: float) -> list[float]:
