@@ -7,8 +7,8 @@ with few recent answers, whose score is at most `BOUND` times the best one and a
 request of this policy usually scores: so small requests explore, and large ones stay. A prompt that some endpoint has
 in its cache is never used, because reading it elsewhere is dear. Those that were tried least are the likeliest.
 
-Savings are bounded, so a quiet hour does not pay for a burst, and never negative, so explorations stay within their share
-at every moment.
+Savings are bounded, so a quiet hour does not pay for a burst, and never negative, so explorations stay within their
+share at every moment.
 """
 
 from collections.abc import Sequence

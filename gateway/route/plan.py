@@ -62,8 +62,8 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
 class Plan(msgspec.Struct, frozen=True, gc=False):
     """`ranked` in the order of trying.
 
-    `picked` says how the first was chosen: only, stays (where some of the prompt is), explore, or the policy's picker. It
-    came from `place` in the order by score; `weights` has (place, weight) of all that chance might have put first.
+    `picked` says how the first was chosen: only, stays (where some of the prompt is), explore, or the policy's picker.
+    It came from `place` in the order by score; `weights` has (place, weight) of all that chance might have put first.
     """
 
     policy: Policy
