@@ -25,6 +25,7 @@ from gateway.route.toll import FOR_NEW, Toll
 from gateway.types import Endpoint, Pick, Policy, Request
 
 TINY = 1e-12
+TIE = 1e-9  # of a score
 BY_SCORE = frozenset({"sample", "best"})  # pickers that nothing but the score matters to
 NOTHING: Mapping[str, int] = {}
 NO_TOLLS: Mapping[str, float] = {}
@@ -204,10 +205,18 @@ def _pick(choices: list[Choice], pick: Pick, continues: bool, explorer: Explorer
     if len(top) == 1:
         return "only", CERTAIN
     if continues:
-        return "stays" if choices[0].parts.matched_tokens else "best", CERTAIN
+        place = _home(top)
+        return "stays" if top[place].parts.matched_tokens else "best", ((place, 1.0),)
     if explorer is not None and (weights := explorer.places(top)):
         return "explore", weights
     return (pick.how, _near(top, pick.edge)) if pick.how == "sample" else (pick.how, CERTAIN)
+
+
+def _home(top: list[Choice]) -> int:
+    """The place of the best score; among equals, of the one that has most of the prompt."""
+    equal = top[0].score * (1 + TIE)
+    places = [place for place, one in enumerate(top) if one.score <= equal]
+    return max(places, key=lambda place: top[place].parts.matched_tokens)
 
 
 def _near(top: list[Choice], edge: float) -> Weights:

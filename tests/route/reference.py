@@ -5,7 +5,7 @@ of the deciding. Reasons are (rule, detail), tiers are numbers: 0 good, 1 missed
 the cap, 4 outlier or silent, 5 busy, 6 breaker open.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.route.cost import Demand
@@ -86,7 +86,7 @@ def make_plan(
         dropped |= {one.id: one.why for one in ranked if one.tier == 6 and one.why}
         ranked = [one for one in ranked if one.tier < 6]
     stays = known > 0 and known >= (request.opening or request.prompt_tokens / 2)
-    return picked(ranked, dropped, stays, policy, fleet, chance)
+    return picked(ranked, dropped, matches if stays else None, policy, fleet, chance)
 
 
 # --- rules ------------------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ def expected(
         p_cached = p_in
     ttft = state.waits.mean[size_class(tokens)] * pace(state, tokens)
     seconds = ttft + output * state.speeds.token_s * slowed(state)
-    over = sum(seconds_over(state, limit, tokens, output) for limit in policy.prefer)
+    over = sum(seconds_over(state, limit, tokens, output) for limit in (*policy.prefer, *policy.slo))
     an_hour_over = max(10 * weights.value_of_time, 1.0) if weights.miss_cost is None else weights.miss_cost
     miss = an_hour_over / 3600 * over
     return Ranked(
@@ -307,7 +307,7 @@ def place(state: EndpointState, policy: Policy) -> float:
 def picked(
     ranked: list[Ranked],
     dropped: dict[str, Reason],
-    stays: bool,
+    held: Mapping[str, int] | None,
     policy: Policy,
     fleet: Fleet,
     chance: Callable[[], float],
@@ -316,8 +316,13 @@ def picked(
     top = [one for one in ranked if one.tier == ranked[0].tier]
     if not ranked or how not in ("sample", "best"):
         return Plan(ranked, dropped, how if ranked else "none")
-    if len(top) == 1 or stays:
-        return Plan(ranked, dropped, "stays" if len(top) > 1 else "only")
+    if len(top) == 1:
+        return Plan(ranked, dropped, "only")
+    if held is not None:
+        equal = [one for one in top if one.score <= top[0].score * (1 + 1e-9)]
+        home = max(equal, key=lambda one: held.get(one.id, 0))
+        how = "stays" if held.get(home.id) else "best"
+        return Plan([home, *(one for one in ranked if one is not home)], dropped, how)
     explorer = fleet.explorers.of(policy)
     if explorer and (weights := explorable(top, explorer, fleet)):
         how = "explore"
@@ -343,7 +348,7 @@ def explorable(top: list[Ranked], explorer: Explorer, fleet: Fleet) -> list[tupl
         hoped = one.score if state.speeds.known else one.score - one.time + shortest
         few = 0.25 if state.speeds.known and one.score > 1.2 * best else 5
         if state.recent < few and hoped <= best + min(0.5 * best, 0.5 * explorer.usual):
-            found.append((one, 1 / (1 + state.recent)))
+            found.append((one, 1 / (1 + state.recent) / (1 + state.attempted)))
     return found
 
 

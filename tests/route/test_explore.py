@@ -40,6 +40,7 @@ class Known:
     score: float
     recent: float = 0.0
     familiar: bool = True
+    attempted: float = 0.0
     time_usd: float = 0.0
 
     @property
@@ -212,9 +213,9 @@ def test_explorations_have_odds_too() -> None:
     fleet = saved(priced(a=1.0, b=1.1), EXPLORES)
     teach(fleet, "a", [1.0] * 4)
     made = plan(fleet, policy=EXPLORES, now=NOW + 1)
-    answers = fleet.states["a"].recent
+    weight = 1 / (1 + fleet.states["a"].recent) / (1 + fleet.states["a"].attempted)
     assert made.picked == "explore"
-    assert made.odds == pytest.approx({"a": 1 / (2 + answers), "b": (1 + answers) / (2 + answers)})
+    assert made.odds == pytest.approx({"a": weight / (1 + weight), "b": 1 / (1 + weight)})
 
 
 def test_a_newcomer_is_found_however_slow_its_host_was_said_to_be() -> None:
