@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from gateway.route.cost import Demand
 from gateway.route.endpoint import EndpointState
-from gateway.route.explore import Explorer
+from gateway.route.explore import FEW_OF_FAR, Explorer
 from gateway.route.fleet import Fleet
 from gateway.types import Endpoint, Limit, Policy, Request
 
@@ -346,7 +346,7 @@ def explorable(top: list[Ranked], explorer: Explorer, fleet: Fleet) -> list[tupl
     for one in top if explorer.saved >= 1 else []:
         state = fleet.states[one.id]
         hoped = one.score if state.speeds.known else one.score - one.time + shortest
-        few = 0.25 if state.speeds.known and one.score > 1.2 * best else 5
+        few = FEW_OF_FAR if state.speeds.known and one.score > 1.2 * best else 5
         if state.recent < few and hoped <= best + min(0.5 * best, 0.5 * explorer.usual):
             found.append((one, 1 / (1 + state.recent) / (1 + state.attempted)))
     return found
