@@ -32,7 +32,7 @@ from gateway.types import Endpoint, Model
 
 WIDTH = 80
 TIMEOUT = 10.0  # seconds
-SCORE = "score = in + out + later (re-reads, toll, bad tool calls, misses) + time + failures"
+SCORE = "score = in + out + later (re-reads, toll, bad tools, misses) + time + failures"
 SHOWN_SHARE = 0.005  # of all tokens, from which a host is named
 _Column = tuple[str, str, Callable[[Interval | None], str]]  # heading, figure, how it is shown
 

@@ -260,13 +260,14 @@ class TestExplainOffline:
         """Two endpoints of nearly the same price are told apart by what their re-reads will cost."""
         asked = ("explain", "--model", "deepseek-v3.2:floor", "--prompt-tokens", "12000")
         table, plan = run(*asked).out, json.loads(run(*asked, "--json").out)
-        later = {one["endpoint"]: one["reread_usd"] + one["toll_usd"] + one["quality_usd"] for one in plan["ranked"]}
+        parts = ("reread_usd", "toll_usd", "quality_usd", "miss_usd")
+        later = {one["endpoint"]: sum(one[part] for part in parts) for one in plan["ranked"]}
         assert len(set(later.values())) > 1
         for endpoint, usd in later.items():
             row = re.search(rf"^{endpoint} .*", table, re.MULTILINE)
             assert row
             assert float(row[0].split()[4]) == pytest.approx(usd, abs=1e-6)
-        assert "\nscore = in + out + later (re-reads, toll, bad tool calls) + time + failures\n" in table
+        assert "\nscore = in + out + later (re-reads, toll, bad tools, misses) + time + failures\n" in table
 
     def test_when_nobody_can_serve_it_the_reasons_are_told(self, run: Run) -> None:
         asked = ("explain", "--prompt-tokens", "1000000")
