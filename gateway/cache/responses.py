@@ -9,11 +9,11 @@ cache is given many times: what cannot be put together for certain is None and i
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from io import StringIO
 from typing import Any
 
 import orjson
 
+from gateway.document.assembly import UNREADABLE, Assembly, keep
 from gateway.document.nesting import is_deeper
 from gateway.state.store import Store
 
@@ -22,7 +22,6 @@ CLEAN = frozenset({"stop", "tool_calls"})
 MAX_BYTES = 1_000_000  # of the envelope
 MAX_PIECES = 20  # of a replayed text
 MIN_PIECE = 16  # characters
-ASIDE = 16  # reasoning details that a host may write side by side
 HEAD = ("id", "created", "model", "system_fingerprint", "provider")  # on every replayed chunk, where present
 
 Json = dict[str, Any]
@@ -81,16 +80,18 @@ def _zero(value: Any) -> Any:
 
 
 def assemble(events: Iterable[Json]) -> Json | None:
-    """The whole completion that these stream chunks make; None for an error, a cut, or a shape that is not understood.
-
-    Text and lists in deltas add up, tool calls and reasoning details do so by their `index`; of every other field the
-    last value that is not null counts.
-    """
+    """The whole completion that these chunks make; None for an error, a cut, or a shape that is not understood."""
+    assembly = Assembly()
     try:
-        whole = _assembled(events)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
-        return None  # the host's chunks do not have the shape of chunks, or, when read lazily, are not JSON
-    return None if is_deeper((whole,)) else whole
+        for event in events:
+            if event.get("error"):
+                return None
+            assembly.take(event)
+        whole = assembly.completion()
+        sound = all(map(_is_complete, whole["choices"])) and not is_deeper((whole,))
+    except UNREADABLE:  # or, as they are read lazily, not JSON
+        return None
+    return whole if whole["choices"] and sound else None
 
 
 def replay(completion: Json, include_usage: bool) -> list[bytes]:
@@ -101,7 +102,7 @@ def replay(completion: Json, include_usage: bool) -> list[bytes]:
     head: Json = {"object": "chat.completion.chunk"}
     head |= {name: value for name in HEAD if (value := completion.get(name)) is not None}
     rest: Json = {}
-    _keep(rest, completion, but=(*HEAD, "choices", "object", "usage"))
+    keep(rest, completion, but=(*HEAD, "choices", "object", "usage"))
     chunks = [head | {"choices": [part]} for choice in completion["choices"] for part in _parts(choice)]
     chunks[-1] |= rest
     usage = completion.get("usage")
@@ -141,98 +142,9 @@ def _is_clean_choice(choice: Any) -> bool:
     )
 
 
-# -- from chunks to a completion; text gathers in a StringIO, because adding strings copies them each time
-
-
-def _assembled(events: Iterable[Json]) -> Json | None:
-    completion: Json = {"object": "chat.completion", "system_fingerprint": None}
-    choices: dict[int, Json] = {}
-    for event in events:
-        if event.get("error"):
-            return None
-        for choice in event.get("choices") or ():
-            _add_choice(choices, choice)
-        _keep(completion, event, but=("choices", "object"))
-    whole = [_finished(choice) for _, choice in sorted(choices.items())]
-    for choice in whole:
-        choice["message"].setdefault("content", None)  # clients expect the key beside tool calls
-    return completion | {"choices": whole} if whole and all(map(_is_complete, whole)) else None
-
-
 def _is_complete(choice: Json) -> bool:
     calls = choice["message"].get("tool_calls", ())
     return choice["finish_reason"] is not None and all(call["id"] and call["function"]["name"] for call in calls)
-
-
-def _finished(value: Any) -> Any:
-    if isinstance(value, StringIO):
-        return value.getvalue()
-    if isinstance(value, dict):
-        return {name: _finished(part) for name, part in value.items()}
-    return [_finished(part) for part in value] if isinstance(value, list) else value
-
-
-def _keep(into: Json, found: Json, but: Iterable[str]) -> None:
-    into.update({name: value for name, value in found.items() if value is not None and name not in but})
-
-
-def _add(into: Json, name: str, value: Any) -> None:
-    """Text and lists add up; of anything else the last value that is not null counts."""
-    if isinstance(value, str):
-        into.setdefault(name, StringIO()).write(value)
-    elif isinstance(value, list):
-        into.setdefault(name, []).extend(value)
-    elif value is not None:
-        into[name] = value
-
-
-def _add_choice(choices: dict[int, Json], found: Json) -> None:
-    index = found["index"]
-    if index not in choices:
-        choices[index] = {"index": index, "message": {"role": "assistant"}, "finish_reason": None}
-    choice = choices[index]
-    _keep(choice, found, but=("index", "delta", "logprobs"))
-    _add_delta(choice["message"], found.get("delta") or {})
-    for name, tokens in (found.get("logprobs") or {}).items():
-        _add(choice.setdefault("logprobs", {}), name, tokens)
-
-
-def _add_delta(message: Json, delta: Json) -> None:
-    for name, value in delta.items():
-        if name == "role":
-            message["role"] = value or message["role"]
-        elif name == "tool_calls":
-            for call in value or ():
-                _add_call(message.setdefault("tool_calls", []), call)
-        elif name == "reasoning_details":
-            for detail in value or ():
-                _add_detail(message.setdefault("reasoning_details", []), detail)
-        else:
-            _add(message, name, value)
-
-
-def _add_call(calls: list[Json], found: Json) -> None:
-    """Only the arguments come in pieces; hosts may repeat the rest, or leave it empty, after the first time."""
-    index = found["index"]
-    if index == len(calls):
-        calls.append({"id": None, "type": "function", "function": {"name": None, "arguments": StringIO()}})
-    call, function = calls[index], found.get("function") or {}
-    for name, value in found.items():
-        if name not in ("index", "function"):
-            call[name] = call.get(name) or value
-    call["function"]["name"] = call["function"]["name"] or function.get("name")
-    call["function"]["arguments"].write(function.get("arguments") or "")
-
-
-def _add_detail(details: list[Json], found: Json) -> None:
-    near = details[-ASIDE:] if "index" in found else ()
-    detail = next((one for one in near if one.get("index") == found["index"]), None)
-    if detail is None:
-        detail = {}
-        details.append(detail)
-    _keep(detail, found, but=("text", "summary"))
-    for name in ("text", "summary"):
-        _add(detail, name, found.get(name))
 
 
 # -- from a completion to chunks
@@ -246,7 +158,7 @@ def _parts(choice: Json) -> list[Json]:
     index, message = choice["index"], choice["message"]
     content = message.get("content")
     other: Json = {}
-    _keep(other, message, but=("role", "content", "tool_calls"))
+    keep(other, message, but=("role", "content", "tool_calls"))
     first: Json = {"role": message.get("role", "assistant"), "content": None if content is None else ""}
     each, unended = (first, {"native_finish_reason": None}) if "native_finish_reason" in choice else ({}, {})
     deltas = [first]
@@ -255,7 +167,7 @@ def _parts(choice: Json) -> list[Json]:
     for number, call in enumerate(message.get("tool_calls") or ()):
         deltas += _call_deltas(number, call)
     end: Json = {"index": index, "delta": each}
-    _keep(end, choice, but=("index", "message"))
+    keep(end, choice, but=("index", "message"))
     said = [{"index": index, "delta": {**each, **delta}, "finish_reason": None, **unended} for delta in deltas]
     return [*said, end]
 

@@ -183,9 +183,12 @@ class WholeReader(Reader):
         elif not is_sound(payload, "message"):
             self._fail(Failure("garbage", "the host's answer has choices that are not a completion's"))
         else:
-            self._check(payload)
+            self._accept(payload)
+            if not self._over:
+                self._finish()
 
-    def _check(self, payload: dict[str, Any]) -> None:
+    def _accept(self, payload: dict[str, Any]) -> None:
+        """Makes it the answer, or fails."""
         choices = payload.get("choices")
         if not choices:
             self._fail(Failure("unclean", "the host's answer has no choices"))
@@ -205,7 +208,6 @@ class WholeReader(Reader):
             return
         self.completion = payload
         self.usage = read_usage(payload.get("usage"))
-        self._finish()
 
 
 def parsed(data: bytes) -> dict[str, Any] | None:

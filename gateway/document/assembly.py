@@ -1,0 +1,112 @@
+"""A chat completion put together from the chunks of its stream.
+
+Text and lists in deltas add up, tool calls and reasoning details do so by their `index`; of every other field the last
+value that is not null counts. Text gathers in a StringIO, because adding strings copies them each time.
+"""
+
+from collections.abc import Iterable
+from io import StringIO
+from typing import Any
+
+ASIDE = 16  # reasoning details that a host may write side by side
+UNREADABLE = (AttributeError, IndexError, KeyError, TypeError, ValueError)  # what chunks of another shape raise
+
+Json = dict[str, Any]
+
+
+class Assembly:
+    """The chunks of one answer so far."""
+
+    __slots__ = ("_choices", "_head")
+
+    def __init__(self) -> None:
+        self._head: Json = {"object": "chat.completion", "system_fingerprint": None}
+        self._choices: dict[int, Json] = {}
+
+    def __repr__(self) -> str:
+        return f"<Assembly of {len(self._choices)} choices>"
+
+    def take(self, chunk: Json) -> None:
+        """Raises one of `UNREADABLE` for a chunk that does not have the shape of one."""
+        for choice in chunk.get("choices") or ():
+            _add_choice(self._choices, choice)
+        keep(self._head, chunk, but=("choices", "object"))
+
+    def completion(self) -> Json:
+        """What the chunks make: choices by their index, empty where none of them had any."""
+        whole = [_finished(choice) for _, choice in sorted(self._choices.items())]
+        for choice in whole:
+            choice["message"].setdefault("content", None)  # clients expect the key beside tool calls
+        return self._head | {"choices": whole}
+
+
+def keep(into: Json, found: Json, but: Iterable[str]) -> None:
+    """Takes over all fields that are not null, and not named in `but`."""
+    into.update({name: value for name, value in found.items() if value is not None and name not in but})
+
+
+def _finished(value: Any) -> Any:
+    if isinstance(value, StringIO):
+        return value.getvalue()
+    if isinstance(value, dict):
+        return {name: _finished(part) for name, part in value.items()}
+    return [_finished(part) for part in value] if isinstance(value, list) else value
+
+
+def _add(into: Json, name: str, value: Any) -> None:
+    """Text and lists add up; of anything else the last value that is not null counts."""
+    if isinstance(value, str):
+        into.setdefault(name, StringIO()).write(value)
+    elif isinstance(value, list):
+        into.setdefault(name, []).extend(value)
+    elif value is not None:
+        into[name] = value
+
+
+def _add_choice(choices: dict[int, Json], found: Json) -> None:
+    index = found["index"]
+    if index not in choices:
+        choices[index] = {"index": index, "message": {"role": "assistant"}, "finish_reason": None}
+    choice = choices[index]
+    keep(choice, found, but=("index", "delta", "logprobs"))
+    _add_delta(choice["message"], found.get("delta") or {})
+    for name, tokens in (found.get("logprobs") or {}).items():
+        _add(choice.setdefault("logprobs", {}), name, tokens)
+
+
+def _add_delta(message: Json, delta: Json) -> None:
+    for name, value in delta.items():
+        if name == "role":
+            message["role"] = value or message["role"]
+        elif name == "tool_calls":
+            for call in value or ():
+                _add_call(message.setdefault("tool_calls", []), call)
+        elif name == "reasoning_details":
+            for detail in value or ():
+                _add_detail(message.setdefault("reasoning_details", []), detail)
+        else:
+            _add(message, name, value)
+
+
+def _add_call(calls: list[Json], found: Json) -> None:
+    """Only the arguments come in pieces; hosts may repeat the rest, or leave it empty, after the first time."""
+    index = found["index"]
+    if index == len(calls):
+        calls.append({"id": None, "type": "function", "function": {"name": None, "arguments": StringIO()}})
+    call, function = calls[index], found.get("function") or {}
+    for name, value in found.items():
+        if name not in ("index", "function"):
+            call[name] = call.get(name) or value
+    call["function"]["name"] = call["function"]["name"] or function.get("name")
+    call["function"]["arguments"].write(function.get("arguments") or "")
+
+
+def _add_detail(details: list[Json], found: Json) -> None:
+    near = details[-ASIDE:] if "index" in found else ()
+    detail = next((one for one in near if one.get("index") == found["index"]), None)
+    if detail is None:
+        detail = {}
+        details.append(detail)
+    keep(detail, found, but=("text", "summary"))
+    for name in ("text", "summary"):
+        _add(detail, name, found.get(name))
