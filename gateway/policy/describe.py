@@ -29,16 +29,24 @@ FIELDS: dict[str, str] = {
     "pick.order": "Who is tried first with `how: order`, before all others. Endpoint ids (novita/fp8) or providers.",
     "affinity": "`prefix` prefers the endpoint that holds the prompt's beginning in its cache; `session` goes by the "
     "session that the client names, where it names one; `none` ignores caches.",
-    "attempts": "How often another endpoint may be tried before the first token.",
+    "attempts": "How often a request may be sent before the answer begins.",
     "attempts.max": "Most attempts of one request, the first included.",
     "attempts.within": "Time that all attempts share before the first token. Default 60s.",
+    "attempts.retries": "Attempts that may go to the same endpoint again after a failure that passes, where another is "
+    "left and costs more. Where none is left, `max` is the bound; 0 never asks the same endpoint again. Default 1.",
     "timeouts": "The clocks of one attempt.",
     "timeouts.connect": "Longest wait for a connection. Default 3s.",
     "timeouts.first_token": "Longest wait for the first token of a prompt of no length. Default 10s.",
     "timeouts.first_token_per_10k": "Added to `first_token` per 10,000 uncached prompt tokens. Default 5s.",
     "timeouts.gap": "Longest silence between two chunks. Default 30s.",
     "timeouts.total": "Longest time of a request that is not streamed. Default 10m.",
+    "timeouts.stream": "Longest time of a streamed answer, from its first token on. Default 1h.",
     "keepalive": "Streamed only: without a first token for this long, comments keep the connection. Default 10s.",
+    "answer": "`stream` sends an answer as it comes; `whole` holds it back until it is whole, so that one that breaks "
+    "can be asked anew. Comments keep the connection meanwhile.",
+    "resume": "What a streamed answer becomes that breaks after its first token: `none` ends it with an error, "
+    "`continue` has an endpoint that supports `prefix` continue its text.",
+    "content_filter": "`final` returns a host's refusal of the content to the client, `next` asks one other endpoint.",
     "hedge": "A second endpoint for a streamed request whose first token is late; the first to answer is taken.",
     "hedge.after": "When it is sent: a time (800ms), a quantile of the policy's waits (p97) or off. Default off.",
     "hedge.max_share": "Most second attempts, as a share of this policy's streamed requests. Default 3%.",

@@ -92,7 +92,7 @@ def _timeouts(reader: Reader, node: Node) -> Any:
     timeouts = reader.record(node, Timeouts)
     if timeouts is INVALID:
         return INVALID
-    for name in ("connect", "first_token", "gap", "total"):
+    for name in ("connect", "first_token", "gap", "total", "stream"):
         if not getattr(timeouts, name):
             reader.problem(place_at(node, name), f"timeouts: `{name}: 0s` fails every request; write a longer time")
     return timeouts

@@ -1,13 +1,18 @@
 """One exchange as a state machine: events come in, commands go out.
 
     Started ─> Send ─> FirstToken ─> Commit ......... Finished ─> Complete          the answer is this endpoint's
-                 │ │        ╲                └ Failed ─> Break                      after the commit: a loud end
-                 │ └ Failed ─╳─> Send (next endpoint) or GiveUp                     before it: nobody notices
-                 └ late ──> Send (hedge) ─> FirstToken of either ─> Commit          the other is cancelled
+                 │ │        │  ╲                └ Failed ─> Send (continues) or Break
+                 │ │        └──╳─> Begin ...... Finished ─> Commit, Complete        held until it is whole
+                 │ └ Failed ───╳─> Send (next endpoint, or this one again) or GiveUp
+                 └ late ──> Send (hedge) ─> FirstToken of either                    the other is cancelled
 
 Two commits: the *answer commit* is the first token, until then anything may be tried again; the *wire commit* comes
-with it, or earlier by `KeepAlive` when a streamed client has waited long. The core sees first token, end, failure,
-timers and the client leaving; bytes between them never pass through here.
+with it, or earlier by `KeepAlive` when the client has waited long. An answer that is not streamed to the client, or
+that the policy wants whole, is held: its commit comes with its end, so whatever breaks before is tried again. The core
+sees first token, end, failure, timers and the client leaving; bytes between them never pass through here.
+
+`attempts.within` bounds the time that the client waits for answers to begin: while one comes that is held, that time
+stands still.
 
 Every attempt ends in exactly one `Book`, and every exchange in exactly one of Complete, Break, GiveUp, Abandon. An
 attempt that does not finish is cancelled, because its host may go on sending, and billing.
@@ -16,11 +21,14 @@ attempt that does not finish is cancelled, because its host may go on sending, a
 from math import inf
 from typing import Literal
 
+from gateway.route import deadline
 from gateway.route.fleet import Try
 from gateway.route.hedge import Budget, at_stake, rival
 from gateway.route.plan import Choice, Plan
+from gateway.route.retry import Retries
 from gateway.route.signals import (
     Abandon,
+    Begin,
     Book,
     Break,
     Cancel,
@@ -43,25 +51,33 @@ from gateway.route.signals import (
 )
 from gateway.types import Failure, HedgeResult, Request
 
-PROBE = 3.0  # times the usual p95, that a probe waits for its first token
-WHOLE_BASE = 30.0  # seconds that a whole answer may take before its length counts
+CONTINUES = "prefix"  # what an endpoint supports that goes on with a given text
 
 
 class Exchange:
     """Drives one request along its plan. Feed every event to `on`, perform what it returns, in order.
 
     Attempts count from 1, in the order in which they are sent; at most two run at once, and only until the first
-    token. With a `budget`, one late attempt of a streamed request may get a second one beside it.
+    token. With a `budget`, one late attempt of a streamed request may get a second one next to it. `jitter` is one
+    draw in [0, 1), for the pauses before retries.
     """
 
     __slots__ = (
+        "_again",
         "_at_stake",
+        "_begun_at",
+        "_broken",
         "_budget",
         "_delay",
+        "_ends",
         "_failures",
         "_hedged",
+        "_holds",
+        "_jitter",
+        "_keepalive",
         "_most",
         "_read_twice",
+        "_retries",
         "_running",
         "_sent",
         "_time_ends",
@@ -71,16 +87,25 @@ class Exchange:
         "request",
     )
 
-    def __init__(self, request: Request, plan: Plan, budget: Budget | None = None) -> None:
+    def __init__(self, request: Request, plan: Plan, budget: Budget | None = None, jitter: float = 0.5) -> None:
+        policy = plan.policy
         self.request = request
         self.plan = plan
         self.phase: Literal["new", "waiting", "answering", "over"] = "new"
         self._running: tuple[Send, ...] = ()
         self._untried = plan.ranked
         self._sent = 0  # attempts
-        self._most = min(plan.policy.attempts.max, len(plan.ranked))  # attempts
-        self._time_ends = 0.0
+        self._most = policy.attempts.max
+        self._time_ends = 0.0  # when the client has waited long enough for an answer to begin
+        self._ends = inf  # when an answer that is held must be whole
+        self._holds = not request.stream or policy.answer == "whole"
+        self._keepalive = min(policy.keepalive, request.patience) if request.stream else request.patience
+        self._begun_at: float | None = None  # when the answer began that is coming now
         self._failures: list[tuple[str, Failure]] = []
+        self._jitter = jitter
+        self._retries: Retries | None = None  # since the first failure
+        self._again: Choice | None = None  # the endpoint that is asked again after a pause
+        self._broken: Break | None = None  # how the streamed answer ends if it is not continued
         self._budget = budget if request.stream else None
         self._delay = inf  # seconds after which the attempt that was sent last is late; inf when it is of no interest
         self._hedged = False  # whether a second attempt was sent
@@ -95,15 +120,15 @@ class Exchange:
             return self._started(event.now)
         if isinstance(event, ClientLeft):
             return self._left()
-        if isinstance(event, Expired) and event.clock == "keepalive":
-            return self._waited_long()
+        if isinstance(event, Expired) and not event.attempt:
+            return self._own_clock(event)
         for send in self._running:
             if send.attempt == event.attempt:
                 return self._heard(send, event)
         return []
 
     def paid(self, book: Book, usd: float) -> None:
-        """What a booked attempt has cost, in dollars. To be told after each Book, because hedging has a budget."""
+        """What a booked attempt has cost, in dollars. Call it after each Book, because hedging has a budget."""
         if self._budget is None:
             return
         self._budget.spent(usd)
@@ -120,22 +145,35 @@ class Exchange:
         if isinstance(event, Finished):
             return self._finished(send)
         if isinstance(event, Expired):
-            return self._expired(send, event.clock, event.now)
-        return self._failed(send, event.failure, event.now)
+            return self._expired(send, event)
+        return self._failed(send, event.failure, event.now, event.resumable)
+
+    def _own_clock(self, event: Expired) -> list[Command]:
+        if self.phase != "waiting":
+            return []
+        if event.clock == "keepalive" and self._keepalive < inf:
+            return [KeepAlive(), SetClock("keepalive", 0, self._keepalive)]
+        if event.clock == "retry" and self._again is not None:
+            choice, self._again = self._again, None
+            return self._ask(choice, self._remaining(event.now))
+        return []
 
     def _started(self, now: float) -> list[Command]:
         if self.phase != "new":
             return []
         self.phase = "waiting"
-        self._time_ends = now + self._time()
+        policy, ranked = self.plan.policy, self.plan.ranked
+        if ranked:
+            self._time_ends = now + deadline.scaled(policy.attempts.within, ranked[0], policy)
+        if self._holds:
+            self._ends = now + (policy.timeouts.stream if self.request.stream else policy.timeouts.total)
         if self._budget is not None:
             self._budget.asked()
-        if self.plan.explorer is not None and self.plan.ranked:
-            share, score = self.plan.policy.pick.explore, self.plan.ranked[0].score
-            self.plan.explorer.decided(share, score, self.plan.picked == "explore")
+        if self.plan.explorer is not None and ranked:
+            self.plan.explorer.decided(policy.pick.explore, ranked[0].score, self.plan.picked == "explore")
         commands = self._try_next(now)
-        if self.request.stream and self._running:
-            commands.append(SetClock("keepalive", 0, self.plan.policy.keepalive))
+        if self._keepalive < inf and self._running:
+            commands.append(SetClock("keepalive", 0, self._keepalive))
         return commands
 
     def _left(self) -> list[Command]:
@@ -143,20 +181,22 @@ class Exchange:
         self.phase = "over"
         return [*commands, Abandon()]
 
-    def _waited_long(self) -> list[Command]:
-        if self.phase != "waiting" or not self.request.stream:
-            return []
-        return [KeepAlive(), SetClock("keepalive", 0, self.plan.policy.keepalive)]
-
     def _first_token(self, send: Send, now: float) -> list[Command]:
-        if self.phase != "waiting":
+        if self._begun_at is not None:
             return []
         self._waited(now)
-        self.phase = "answering"
-        gap = SetClock("gap", send.attempt, self.plan.policy.timeouts.gap)
+        self._begun_at = now
+        if self._holds:
+            begun: Command = Begin(send.attempt)
+            total = self._ends - now
+        else:
+            self.phase = "answering"
+            begun = Commit(send.attempt)
+            total = self.plan.policy.timeouts.stream
+        gap = SetClock("gap", send.attempt, self.plan.policy.timeouts.gap, total)
         if len(self._running) == 1:
-            return [Commit(send.attempt), gap]
-        return [Commit(send.attempt), *self._beat(send), gap]
+            return [begun, gap]
+        return [begun, *self._beat(send), gap]
 
     def _finished(self, send: Send) -> list[Command]:
         committed = self.phase == "answering"
@@ -169,55 +209,89 @@ class Exchange:
         return [Commit(send.attempt), *self._beat(send), *end]
 
     def _beat(self, winner: Send) -> list[Command]:
-        """The attempt that ran beside the winner is over."""
+        """The attempt that ran next to the winner is over."""
         (loser,) = (send for send in self._running if send is not winner)
         self._running = (winner,)
         return _cancelled(loser, "lost" if loser.hedge else "beaten")
 
-    def _expired(self, send: Send, clock: Clock, now: float) -> list[Command]:
-        if (clock == "gap") != (self.phase == "answering"):
+    def _expired(self, send: Send, event: Expired) -> list[Command]:
+        if (event.clock in ("gap", "total")) != (self._begun_at is not None):
             return []
-        if clock == "hedge":
-            return self._late(send, now)
-        return self._failed(send, self._timeout(send, clock), now)
+        if event.clock == "hedge":
+            return self._late(send, event.now)
+        return self._failed(send, self._timeout(send, event.clock), event.now, event.resumable)
 
-    def _failed(self, send: Send, failure: Failure, now: float) -> list[Command]:
-        """Before the first token the next endpoint is asked, unless one runs already or the request is at fault."""
+    def _failed(self, send: Send, failure: Failure, now: float, resumable: bool) -> list[Command]:
+        """Before the commit another attempt is made, unless one runs already or the failure is the answer."""
         self._running = tuple(other for other in self._running if other is not send)
         self._failures.append((send.choice.endpoint.id, failure))
         book = Book(send.attempt, failure, hedge=self._result(send, "failed"))
         commands: list[Command] = [Cancel(send.attempt), book]
+        if self._begun_at is not None:
+            self._time_ends += now - self._begun_at
+            self._begun_at = None
         if self.phase == "answering":
-            self.phase = "over"
-            return [*commands, Break(send.attempt, failure)]
+            return commands + self._broke(Break(send.attempt, failure), resumable, now)
         if failure.fault == "account":
             commands.append(Probe(send.choice, failure))
-        if failure.fault == "malformed" or self._rejections() == 2:
+        if self._broken is not None:
+            return commands + self._continue(self._broken, now)
+        if self._is_final(failure):
             return [*commands, *self._cancel(self._running), self._give_up()]
+        if self._retries is None:
+            self._retries = Retries(self.plan.policy, self._jitter)
+        self._retries.failed(send.choice, failure, now)
         return commands if self._running else commands + self._try_next(now)
 
+    def _is_final(self, failure: Failure) -> bool:
+        """Whether this is what the client gets, whatever other endpoints would say."""
+        if failure.fault != "rejected":
+            return failure.fault == "malformed"
+        if failure.param == "content_filter" and self.plan.policy.content_filter == "final":
+            return True
+        return sum(one.fault == "rejected" for _, one in self._failures) == 2
+
     def _try_next(self, now: float) -> list[Command]:
-        """Sends to the next endpoint of the plan, within the attempt and the time budget."""
-        remaining = self._time_ends - now
+        """Sends to the next endpoint of the plan, or once more to one that failed, within attempts and time."""
+        remaining = self._remaining(now)
         if self._sent >= self._most or remaining <= 0:
             return [self._give_up()]
-        choice = self._next(now) if self._sent else self._untried[0]
-        send = self._send(choice, remaining, False)
+        choice = self._next(now)
+        if self._retries is not None:
+            alone = choice is None and not self.request.other_models
+            again = self._retries.next(choice, alone, now)
+            if again is not None and again.pause < remaining:
+                self._retries.sent(again.choice, alone)
+                self._again = again.choice
+                return [SetClock("retry", 0, again.pause)]
+        return [self._give_up()] if choice is None else self._ask(choice, remaining)
+
+    def _remaining(self, now: float) -> float:
+        return min(self._time_ends, self._ends) - now
+
+    def _ask(self, choice: Choice, remaining: float) -> list[Command]:
+        send = self._send(choice, remaining)
         if self._budget is not None and self._is_late_after(choice) < send.tried.deadline:
             return [send, SetClock("hedge", send.attempt, self._delay)]
         return [send, SetClock("first_token", send.attempt, send.tried.deadline)]
 
-    def _next(self, now: float) -> Choice:
+    def _next(self, now: float) -> Choice | None:
         """The best one left, without those whose breaker has opened since the plan was made, if any other is left."""
+        if not self._sent or not self._untried:
+            return self._untried[0] if self._untried else None
         return next((one for one in self._untried if one.state.breaker.allows(now)), self._untried[0])
 
-    def _send(self, choice: Choice, remaining: float, hedge: bool) -> Send:
+    def _send(self, choice: Choice, remaining: float, hedge: bool = False, continues: bool = False) -> Send:
         self._sent += 1
         untried = self._untried
-        self._untried = untried[1:] if choice is untried[0] else tuple([one for one in untried if one is not choice])
-        deadline = self._time_for(choice, remaining)
-        tried = Try(choice.state, self.request, self.plan.demand, choice.parts, deadline, hedge)
-        send = Send(self._sent, choice, tried, hedge)
+        if untried:
+            self._untried = (
+                untried[1:] if choice is untried[0] else tuple([one for one in untried if one is not choice])
+            )
+        streams = deadline.streams(choice, self.request, self.plan.demand)
+        seconds = self._time_for(choice, streams, remaining)
+        tried = Try(choice.state, self.request, self.plan.demand, choice.parts, seconds, hedge, streams)
+        send = Send(self._sent, choice, tried, hedge, continues)
         self._running += (send,)
         return send
 
@@ -229,21 +303,39 @@ class Exchange:
         """How the race went for a second attempt that ends."""
         if not send.hedge:
             return ""
-        return "won" if self.phase == "answering" else otherwise
-
-    def _rejections(self) -> int:
-        return sum(failure.fault == "rejected" for _, failure in self._failures)
+        return "won" if self._begun_at is not None else otherwise
 
     def _give_up(self) -> GiveUp:
         self.phase = "over"
         return GiveUp(tuple(self._failures))
 
+    # a streamed answer that broke
+
+    def _broke(self, end: Break, resumable: bool, now: float) -> list[Command]:
+        if resumable and self.plan.policy.resume == "continue":
+            return self._continue(end, now)
+        self.phase = "over"
+        return [end]
+
+    def _continue(self, end: Break, now: float) -> list[Command]:
+        """Has the next endpoint that can do so go on with the text; else the answer ends as it broke."""
+        self._broken = end
+        remaining = self._remaining(now)
+        able = [one for one in self._untried if CONTINUES in one.endpoint.supports and one.state.breaker.allows(now)]
+        if not able or self._sent >= self._most or remaining <= 0:
+            self.phase = "over"
+            return [end]
+        self.phase = "waiting"
+        send = self._send(able[0], remaining, continues=True)
+        commands: list[Command] = [send, SetClock("first_token", send.attempt, send.tried.deadline)]
+        return [*commands, SetClock("keepalive", 0, self._keepalive)]
+
     # hedging
 
     def _is_late_after(self, choice: Choice) -> float:
-        """Seconds until a second attempt may be sent beside the one to this endpoint; inf for never."""
+        """Seconds until a second attempt may be sent next to the one to this endpoint; inf for never."""
         self._delay = inf
-        if self._budget is not None and not self._hedged and self._sent < self._most:
+        if self._budget is not None and not self._hedged and self._sent < self._most and self._untried:
             self._delay = self._budget.late_after(choice)
         return self._delay
 
@@ -261,7 +353,7 @@ class Exchange:
         self._budget.late()
         commands: list[Command] = [SetClock("first_token", send.attempt, send.tried.deadline - self._delay)]
         self._delay = inf
-        remaining = self._time_ends - now
+        remaining = self._remaining(now)
         choice = rival(self._untried, send.choice, self.plan.policy, self._budget, now) if remaining > 0 else None
         return commands if choice is None else commands + self._hedge(send.choice, choice, self._budget, remaining)
 
@@ -270,64 +362,32 @@ class Exchange:
         self._at_stake = max(at_stake(late), at_stake(choice))
         self._read_twice = late.parts.uncached
         budget.sent(self._at_stake, choice)
-        send = self._send(choice, remaining, True)
+        send = self._send(choice, remaining, hedge=True)
         return [send, SetClock("first_token", send.attempt, send.tried.deadline)]
 
     # clocks
 
-    def _time(self) -> float:
-        """Seconds that all attempts share, scaled like the clocks of the first."""
-        if not self.plan.ranked:
-            return 0.0
-        first = self.plan.ranked[0]
-        return self._scaled(self.plan.policy.attempts.within, first) + self._writing(first)
-
-    def _time_for(self, choice: Choice, remaining: float) -> float:
-        """Seconds that an attempt gets; the last one gets what remains. `total` binds whole answers only."""
-        if not self.request.stream:
-            remaining = min(remaining, self.plan.policy.timeouts.total)
-        return remaining if self._sent >= self._most else min(remaining, self._clock(choice))
-
-    def _clock(self, choice: Choice) -> float:
-        """Seconds until the first token, or until the whole answer when it is not streamed.
-
-        Who probes an endpoint that was broken waits no longer than answers usually take there.
-        """
-        clock = self._scaled(self.plan.policy.timeouts.first_token, choice)
-        if self.request.stream:
-            if choice.state.breaker.until is not None:
-                return min(clock, PROBE * _usual_p95(choice))
-            return max(clock, _p99(choice))
-        return max(clock, WHOLE_BASE) + self._writing(choice)
-
-    def _scaled(self, seconds: float, choice: Choice) -> float:
-        return seconds + self.plan.policy.timeouts.first_token_per_10k * choice.parts.uncached / 10_000
-
-    def _writing(self, choice: Choice) -> float:
-        """Seconds in which the endpoint, at its slow speed, writes the longest likely answer; 0 when it is streamed."""
-        return 0.0 if self.request.stream else self.plan.demand.longest_output / choice.state.speeds.p10
+    def _time_for(self, choice: Choice, streams: bool, remaining: float) -> float:
+        """Seconds that an attempt gets. The last one gets what remains, unless another model may be asked."""
+        if (self._sent >= self._most or not self._untried) and not self.request.other_models:
+            return remaining
+        clock = deadline.to_first_token(choice, self.plan.policy)
+        return min(remaining, clock if streams else clock + deadline.writing(choice, self.plan.demand))
 
     def _timeout(self, send: Send, clock: Clock) -> Failure:
+        timeouts = self.plan.policy.timeouts
         if clock == "gap":
-            return Failure("timeout_gap", f"no data for {self.plan.policy.timeouts.gap:g} s")
-        if self.request.stream:
+            return Failure("timeout_gap", f"no progress for {timeouts.gap:g} s")
+        if clock == "total":
+            return Failure(
+                "timeout_total", f"no end in {timeouts.stream if self.request.stream else timeouts.total:g} s"
+            )
+        if send.tried.streams:
             return Failure("timeout_first_token", f"no first token in {send.tried.deadline:.3g} s")
         return Failure("timeout_total", f"no answer in {send.tried.deadline:.3g} s")
 
     def __repr__(self) -> str:
         return f"<Exchange {self.request.id} {self.phase} running={[send.attempt for send in self._running]}>"
-
-
-def _p99(choice: Choice) -> float:
-    """Seconds that 99 of 100 such prompts stay under at this endpoint; 0 where too few samples say so."""
-    waits, parts = choice.state.waits, choice.parts
-    return waits.p99[parts.size] * parts.pace if waits.known[parts.size] else 0.0
-
-
-def _usual_p95(choice: Choice) -> float:
-    """Seconds that 95 of 100 such prompts usually stay under at this endpoint, whatever it does now."""
-    waits, parts = choice.state.waits, choice.parts
-    return waits.p95[parts.size] / waits.level * parts.pace
 
 
 def _cancelled(send: Send, result: HedgeResult) -> list[Command]:

@@ -36,7 +36,8 @@ TIMEOUTS = frozenset({"timeout_first_token", "timeout_total"})
 class Try(msgspec.Struct, gc=False):
     """One attempt as the fleet follows it: what is asked of which endpoint, and what is expected of it.
 
-    `deadline` is the first-token clock in seconds, or that of the whole answer when it is not streamed. `sent_at`,
+    `deadline` is the first-token clock in seconds, or that of the whole answer where the host is not asked to stream
+    (`streams`). `sent_at`,
     `ticket` and `in_flight`, how many the endpoint then had in flight for all workers, are filled in by `Fleet.sent`.
     """
 
@@ -46,6 +47,7 @@ class Try(msgspec.Struct, gc=False):
     parts: Parts
     deadline: float
     hedge: bool = False
+    streams: bool = True
     sent_at: float = 0.0
     ticket: int = 0
     in_flight: float = 0
@@ -150,7 +152,7 @@ class Fleet:
         attempt.sent_at = now
         attempt.in_flight = state.in_flight + state.elsewhere
         attempt.ticket = state.breaker.sent(now)
-        writing = 0.0 if request.stream else demand.longest_output / state.speeds.p10
+        writing = 0.0 if attempt.streams else demand.longest_output / state.speeds.p10
         state.waiting(attempt.ticket, attempt.parts.uncached, writing, now)
         if demand.known is not None:
             self._rereads[request.thinking, demand.tools].add(demand.prompt_tokens, demand.known, now)
@@ -165,7 +167,7 @@ class Fleet:
         """An attempt's first token came. That of a hedge says little about usual times: only quick ones are seen."""
         state = attempt.state
         state.silence.began(attempt.ticket)
-        if attempt.request.stream and not attempt.hedge:
+        if attempt.streams and not attempt.hedge:
             state.began(now - attempt.sent_at, attempt.parts.uncached, attempt.in_flight, now)
 
     def succeeded(self, attempt: Try, usage: Usage, ttft: float | None, speed: float | None, now: float) -> None:
@@ -200,7 +202,7 @@ class Fleet:
         state, fault = attempt.state, failure.fault
         state.done()
         state.silence.ended(attempt.ticket)
-        if fault in TIMEOUTS and attempt.request.stream:
+        if fault in TIMEOUTS and attempt.streams:
             state.waited(now - attempt.sent_at, attempt.parts.uncached, attempt.in_flight, now)
         if fault in BLAMED and self._blames(attempt, fault):
             state.ended(False, now)
@@ -219,7 +221,7 @@ class Fleet:
         state.done()
         state.silence.ended(attempt.ticket)
         state.breaker.released(attempt.ticket)
-        if in_vain and attempt.request.stream:
+        if in_vain and attempt.streams:
             state.waited(now - attempt.sent_at, attempt.parts.uncached, attempt.in_flight, now)
 
     def distrust(self, endpoint: str, why: str, now: float, chance: float, *, alone: bool = False) -> None:
@@ -253,6 +255,6 @@ class Fleet:
 
 def _meets(peer: EndpointState, attempt: Try) -> bool:
     seconds = peer.waits.p95[attempt.parts.size] * scale(attempt.parts.uncached)
-    if not attempt.request.stream:
+    if not attempt.streams:
         seconds += attempt.demand.longest_output / peer.speeds.p10
     return seconds <= attempt.deadline

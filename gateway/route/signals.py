@@ -1,9 +1,11 @@
 """What passes between an exchange and its shell: events in, commands out.
 
 Each attempt has one clock at a time, by which it is late (`hedge`), too late (`first_token`) or silent (`gap`): setting
-one replaces the one before. `keepalive` is the exchange's own, as attempt 0.
+one replaces the one before. `total` is a bound of the last one. `keepalive` and `retry` are the exchange's own, as
+attempt 0.
 """
 
+from math import inf
 from typing import Literal
 
 import msgspec
@@ -12,7 +14,7 @@ from gateway.route.fleet import Try
 from gateway.route.plan import Choice
 from gateway.types import Failure, HedgeResult
 
-Clock = Literal["hedge", "first_token", "gap", "keepalive"]
+Clock = Literal["hedge", "first_token", "gap", "total", "keepalive", "retry"]
 
 
 # --- events -----------------------------------------------------------------------------------------------------
@@ -37,17 +39,21 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
 
 
 class Failed(msgspec.Struct, frozen=True, gc=False):
+    """`resumable`: what the client has of the answer is text that another host could continue."""
+
     attempt: int
     failure: Failure
     now: float
+    resumable: bool = False
 
 
 class Expired(msgspec.Struct, frozen=True, gc=False):
-    """A clock that was set ran out."""
+    """A clock that was set ran out. `resumable` as for Failed."""
 
     clock: Clock
     attempt: int
     now: float
+    resumable: bool = False
 
 
 class ClientLeft(msgspec.Struct, frozen=True, gc=False):
@@ -61,21 +67,26 @@ Event = Started | FirstToken | Finished | Failed | Expired | ClientLeft
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):
-    """Ask this endpoint; it has `tried.deadline` seconds to its first token (or whole answer, not streamed).
+    """Ask this endpoint; it has `tried.deadline` seconds to its first token, or to the end of an answer that it is not
+    asked to stream.
 
-    `hedge`: beside another attempt, which is late.
+    `hedge`: while another attempt, which is late, goes on. `continues`: the text that the client has so far.
     """
 
     attempt: int
     choice: Choice
     tried: Try
     hedge: bool = False
+    continues: bool = False
 
 
 class SetClock(msgspec.Struct, frozen=True, gc=False):
+    """`gap` counts from the last progress; with it comes `total`, the seconds from now to the end of the answer."""
+
     clock: Clock
     attempt: int
     seconds: float
+    total: float = inf
 
 
 class Cancel(msgspec.Struct, frozen=True, gc=False):
@@ -84,14 +95,21 @@ class Cancel(msgspec.Struct, frozen=True, gc=False):
     attempt: int
 
 
+class Begin(msgspec.Struct, frozen=True, gc=False):
+    """The attempt's answer has begun, and is held until it is whole: the client sees nothing of it yet."""
+
+    attempt: int
+
+
 class Commit(msgspec.Struct, frozen=True, gc=False):
-    """The answer is this attempt's: status and headers leave if they have not, and its bytes flow."""
+    """The answer is this attempt's: status and headers leave if they have not, and its bytes flow. A second Commit
+    of an exchange goes on with the text of the first."""
 
     attempt: int
 
 
 class KeepAlive(msgspec.Struct, frozen=True, gc=False):
-    """The client has waited long: status and headers leave, and a comment."""
+    """The client has waited long: status and headers leave, and a comment, or white space before a whole answer."""
 
 
 class Probe(msgspec.Struct, frozen=True, gc=False):
@@ -136,4 +154,4 @@ class Abandon(msgspec.Struct, frozen=True, gc=False):
     """The client is gone."""
 
 
-Command = Send | SetClock | Cancel | Commit | KeepAlive | Probe | Book | Complete | Break | GiveUp | Abandon
+Command = Send | SetClock | Cancel | Begin | Commit | KeepAlive | Probe | Book | Complete | Break | GiveUp | Abandon

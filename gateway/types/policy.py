@@ -93,21 +93,26 @@ class Pick:
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """How many endpoints may be tried before the first token, and for how long in all."""
+    """How many attempts there may be before the answer begins, and for how long in all they may wait for it.
+
+    `retries` says how many of them may go to the same endpoint again where another one is left.
+    """
 
     max: int = 4
     within: Seconds = 60.0
+    retries: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """The clocks of one attempt. `total` binds only requests that are not streamed."""
+    """The clocks of one attempt. `total` bounds a request that is not streamed, `stream` an answer that is."""
 
     connect: Seconds = 3.0
     first_token: Seconds = 10.0
     first_token_per_10k: Seconds = 5.0
     gap: Seconds = 30.0
     total: Seconds = 600.0
+    stream: Seconds = 3600.0
 
 
 class Delay(NamedTuple):
@@ -150,6 +155,10 @@ class CacheRule:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
+    """One policy file. `answer: whole` holds a streamed answer back until it is whole, `resume: continue` has another
+    endpoint continue one that broke, and `content_filter: next` asks another one where a host refused the content.
+    """
+
     name: str
     about: str = ""
     require: Require = field(default_factory=Require)
@@ -161,6 +170,9 @@ class Policy:
     attempts: Attempts = field(default_factory=Attempts)
     timeouts: Timeouts = field(default_factory=Timeouts)
     keepalive: Seconds = 10.0
+    answer: Literal["stream", "whole"] = "stream"
+    resume: Literal["none", "continue"] = "none"
+    content_filter: Literal["final", "next"] = "final"
     hedge: Hedge = field(default_factory=Hedge)
     cap: Cap = field(default_factory=Cap)
     cache: CacheRule = field(default_factory=CacheRule)

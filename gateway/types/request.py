@@ -1,5 +1,6 @@
 """A client's request, parsed once, in the terms that routing needs."""
 
+from math import inf
 from typing import Any, Literal
 
 import msgspec
@@ -47,3 +48,4 @@ class Request(msgspec.Struct, gc=False):
     cache_ttl: float = 0.0  # seconds to keep the answer; 0 leaves it to the policy
     other_models: int = 0  # how many more of `models` may be asked where this one's answer is an error
     tells_routing: bool = False  # whether the answer has `openrouter_metadata`
+    patience: float = inf  # seconds until the client must see a byte, and between two; inf leaves it to the policy

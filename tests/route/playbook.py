@@ -11,20 +11,40 @@
 A command that was not expected fails the script, at the next event or at its end.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from gateway.route import signals as core
 from gateway.route.exchange import Exchange
 from gateway.route.hedge import Budget
-from gateway.types import Failure, Fault, Policy
+from gateway.types import Attempts, Failure, Fault, Policy
+from gateway.types.endpoint import Capability
 from tests.route.world import CHEAPEST, plan, priced, request
+
+ONE_EACH = replace(CHEAPEST, attempts=Attempts(retries=0))  # no endpoint is asked twice
 
 
 class Playbook:
-    """An exchange over these endpoints, tried in this order. `asked` changes what is usual about the request."""
+    """An exchange over these endpoints, tried in this order. `asked` changes what is usual about the request, and
+    `supports` says what some of the endpoints can do."""
 
-    def __init__(self, *names: str, policy: Policy = CHEAPEST, budget: Budget | None = None, **asked: Any) -> None:
+    def __init__(
+        self,
+        *names: str,
+        policy: Policy = ONE_EACH,
+        budget: Budget | None = None,
+        supports: Mapping[str, frozenset[Capability]] | None = None,
+        **asked: Any,
+    ) -> None:
         fleet = priced(**{name: float(place) for place, name in enumerate(names, 1)})
+        states = fleet.states.values()
+        fleet.configure(
+            [
+                replace(one.endpoint, supports=(supports or {}).get(one.endpoint.id, one.endpoint.supports))
+                for one in states
+            ]
+        )
         wanted = request(**({"prompt_tokens": 0} | asked))
         self.exchange = Exchange(wanted, plan(fleet, wanted, policy), budget)
         self._commands: list[str] = []
@@ -52,11 +72,14 @@ def failed(attempt: int, fault: Fault, now: float = 1.0) -> core.Failed:
 def told(command: core.Command) -> str:
     match command:
         case core.Send(attempt, choice):
-            return f"send {attempt} to {choice.endpoint.id}"
+            how = " whole" if not command.tried.streams else " continuing" if command.continues else ""
+            return f"send {attempt}{how} to {choice.endpoint.id}"
         case core.SetClock(clock, _, seconds):
             return f"clock {clock} {seconds:g}"
         case core.Cancel(attempt):
             return f"cancel {attempt}"
+        case core.Begin(attempt):
+            return f"begin {attempt}"
         case core.Commit(attempt):
             return f"commit {attempt}"
         case core.KeepAlive():

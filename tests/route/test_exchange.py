@@ -2,21 +2,49 @@
 
 from dataclasses import replace
 from random import Random
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.route.exchange import PROBE, WHOLE_BASE, Exchange
+from gateway.route.deadline import LONG, PROBE
+from gateway.route.exchange import Exchange
 from gateway.route.fleet import Fleet
-from gateway.route.signals import ClientLeft, Event, Expired, Failed, Finished, FirstToken, GiveUp, Send, Started
-from gateway.types import BLAMED, Attempts, Endpoint, Failure, Fault, Price, Priors, Request, Timeouts
-from tests.route.playbook import Playbook, failed
+from gateway.route.signals import (
+    Begin,
+    ClientLeft,
+    Commit,
+    Event,
+    Expired,
+    Failed,
+    Finished,
+    FirstToken,
+    GiveUp,
+    Send,
+    SetClock,
+    Started,
+)
+from gateway.types import (
+    BLAMED,
+    Attempts,
+    Endpoint,
+    Failure,
+    Fault,
+    Policy,
+    Price,
+    Priors,
+    Request,
+    Score,
+    Timeouts,
+)
+from tests.route.playbook import ONE_EACH, Playbook, failed
 from tests.route.watched import Watched, happenings, moments
 from tests.route.world import CHEAPEST, NOW, attempt, endpoint, fresh, plan, request, teach
 
 ONCE = replace(CHEAPEST, attempts=Attempts(max=1))
+WHOLE = replace(ONE_EACH, answer="whole")
+CONTINUE = replace(ONE_EACH, resume="continue")
 
 
 def started(*names: str, **about: Any) -> Playbook:
@@ -42,14 +70,31 @@ def test_a_streamed_answer() -> None:
     )
 
 
-def test_a_whole_answer() -> None:
+def test_a_short_whole_answer_comes_whole() -> None:
+    """At the slow speed of 15 tokens a second."""
     assert (
-        Playbook("a", "b", stream=False, max_tokens=150)
+        Playbook("a", "b", stream=False, max_tokens=60)
         >> Started(0.0)
-        << "send 1 to a, clock first_token 40"
+        << "send 1 whole to a, clock first_token 14"
         >> Finished(1, 3.0)
         << "commit 1, book 1 ok, complete 1"
     )
+
+
+def test_a_long_whole_answer_is_streamed_by_the_host_and_held() -> None:
+    assert (
+        Playbook("a", "b", stream=False, max_tokens=150)
+        >> Started(0.0)
+        << "send 1 to a, clock first_token 10"
+        >> FirstToken(1, 1.0)
+        << "begin 1, clock gap 30"
+        >> Finished(1, 11.0)
+        << "commit 1, book 1 ok, complete 1"
+    )
+
+
+def test_an_answer_of_any_length_is_streamed_by_the_host() -> None:
+    assert Playbook("a", "b", stream=False) >> Started(0.0) << "send 1 to a, clock first_token 10"
 
 
 # --- what happened since the plan was made ----------------------------------------------------------------------
@@ -164,8 +209,8 @@ def test_no_first_token_in_time() -> None:
 
 def test_no_whole_answer_in_time() -> None:
     assert (
-        started("a", stream=False)
-        >> Expired("first_token", 1, 300.0)
+        started("a", stream=False, max_tokens=60)
+        >> Expired("first_token", 1, 60.0)
         << "cancel 1, book 1 timeout_total, give up a:timeout_total"
     )
 
@@ -207,8 +252,20 @@ def test_a_slow_stream_is_kept_alive_again_and_again_through_a_failover() -> Non
     )
 
 
-def test_a_whole_answer_is_never_kept_alive() -> None:
+def test_a_whole_answer_is_not_kept_alive() -> None:
     assert started("a", stream=False) >> Expired("keepalive", 0, 10.0)
+
+
+def test_a_client_without_patience_is_kept_waiting_with_signs_of_life() -> None:
+    assert (
+        Playbook("a", "b", stream=False, patience=1.0)
+        >> Started(0.0)
+        << "send 1 to a, clock first_token 10, clock keepalive 1"
+        >> FirstToken(1, 0.5)
+        << "begin 1, clock gap 30"
+        >> Expired("keepalive", 0, 1.0)
+        << "keep alive, clock keepalive 1"
+    )
 
 
 def test_the_first_token_clock_grows_with_the_tokens_that_no_cache_holds() -> None:
@@ -272,7 +329,10 @@ def test_a_probe_of_a_slow_endpoint_waits_no_longer_than_other_attempts() -> Non
 
 
 def test_a_whole_answer_as_a_probe_has_time_to_be_written() -> None:
-    assert probing(endpoint("a"), stream=False).tried.deadline > WHOLE_BASE
+    send = probing(endpoint("a"), stream=False, max_tokens=60)
+    p95 = send.choice.state.waits.p95[0] * send.choice.parts.pace
+    assert not send.tried.streams
+    assert send.tried.deadline == pytest.approx(PROBE * p95 + 60 / send.choice.state.speeds.p10)
 
 
 def test_the_last_endpoint_of_the_plan_gets_what_remains_of_the_budget() -> None:
@@ -314,20 +374,345 @@ def test_nothing_is_tried_after_the_budget() -> None:
 
 
 def test_a_whole_answer_has_time_to_be_written_at_the_endpoints_slow_speed() -> None:
+    send, *_ = Playbook("a", "b", stream=False, max_tokens=70).exchange.on(Started(0.0))
+    assert isinstance(send, Send)
+    writing = 70 / send.choice.state.speeds.p10
+    assert writing < LONG
+    assert send.tried.deadline == pytest.approx(10 + writing)
+
+
+def test_attempts_within_is_never_exceeded_whatever_the_length() -> None:
     assert (
-        Playbook("a", "b", stream=False, max_tokens=1_500)
-        >> Started(0.0)
-        << "send 1 to a, clock first_token 130"
-        >> failed(1, "server", 10.0)
-        << "cancel 1, book 1 server, send 2 to b, clock first_token 150"
+        started("a", "b", "c", stream=False, policy=replace(ONE_EACH, attempts=Attempts(within=12.0, retries=0)))
+        >> Expired("first_token", 1, 10.0)
+        << "cancel 1, book 1 timeout_first_token, send 2 to b, clock first_token 2"
+        >> Expired("first_token", 2, 12.0)
+        << "cancel 2, book 2 timeout_first_token, give up a:timeout_first_token b:timeout_first_token"
+    )
+
+
+def test_while_an_answer_comes_that_is_held_the_time_to_wait_stands_still() -> None:
+    assert (
+        started("a", "b", "c", stream=False)
+        >> FirstToken(1, 5.0)
+        << "begin 1, clock gap 30"
+        >> failed(1, "cut", 205.0)
+        << "cancel 1, book 1 cut, send 2 to b, clock first_token 10"
+        >> Expired("first_token", 2, 215.0)
+        << "cancel 2, book 2 timeout_first_token, send 3 to c, clock first_token 45"
     )
 
 
 def test_a_whole_answer_has_at_most_its_total() -> None:
+    script = started("a", "b", stream=False, policy=replace(ONE_EACH, timeouts=Timeouts(total=45.0)))
+    begun, gap = script.exchange.on(FirstToken(1, 5.0))
+    assert (begun, gap) == (Begin(1), SetClock("gap", 1, 30.0, total=40.0))
+    assert script >> Expired("total", 1, 45.0) << "cancel 1, book 1 timeout_total, give up a:timeout_total"
+
+
+def test_a_streamed_answer_has_a_total_of_its_own() -> None:
+    script = started("a", "b", policy=replace(ONE_EACH, timeouts=Timeouts(stream=90.0)))
+    assert script.exchange.on(FirstToken(1, 5.0)) == [Commit(1), SetClock("gap", 1, 30.0, total=90.0)]
+    assert script >> Expired("total", 1, 95.0) << "cancel 1, book 1 timeout_total, break 1 timeout_total"
+
+
+def test_where_another_model_may_be_asked_the_last_endpoint_does_not_get_all_the_time() -> None:
+    assert Playbook("a", other_models=1) >> Started(0.0) << "send 1 to a, clock first_token 10, clock keepalive 10"
+
+
+# --- the same endpoint again ------------------------------------------------------------------------------------
+
+
+def after(seconds: float, fault: Fault = "rate_limited") -> Failed:
+    """A failure of the first attempt, whose host said when to come back."""
+    return Failed(1, Failure(fault, "no", 429, retry_after=seconds), 1.0)
+
+
+@pytest.mark.parametrize("fault", ["server", "cut"])
+def test_what_passes_is_tried_once_more_where_that_is_cheaper(fault: Fault) -> None:
     assert (
-        Playbook("a", stream=False, policy=replace(CHEAPEST, timeouts=Timeouts(total=45.0)))
-        >> Started(0.0)
-        << "send 1 to a, clock first_token 45"
+        started("a", "b", "c", policy=CHEAPEST)
+        >> failed(1, fault)
+        << f"cancel 1, book 1 {fault}, clock retry 0.5"
+        >> Expired("retry", 0, 1.5)
+        << "send 2 to a, clock first_token 10"
+        >> failed(2, fault, 2.0)
+        << f"cancel 2, book 2 {fault}, send 3 to b, clock first_token 10"
+    )
+
+
+@pytest.mark.parametrize("fault", ["timeout_first_token", "garbage", "empty", "unclean", "account", "refused"])
+def test_what_stays_is_tried_elsewhere(fault: Fault) -> None:
+    sent = started("a", "b", "c", policy=CHEAPEST).exchange.on(failed(1, fault))
+    assert [one.choice.endpoint.id for one in sent if isinstance(one, Send)] == ["b"]
+
+
+def test_where_waiting_costs_more_than_going_elsewhere_the_next_one_is_asked() -> None:
+    dear = replace(CHEAPEST, score=Score(value_of_time=100.0))
+    assert (
+        started("a", "b", "c", policy=dear)
+        >> failed(1, "server")
+        << "cancel 1, book 1 server, send 2 to b, clock first_token 10"
+    )
+
+
+def test_a_short_retry_after_is_waited_for() -> None:
+    assert (
+        started("a", "b", policy=CHEAPEST)
+        >> after(2.0)
+        << "cancel 1, book 1 rate_limited, clock retry 2"
+        >> Expired("retry", 0, 3.0)
+        << "send 2 to a, clock first_token 10"
+    )
+
+
+@pytest.mark.parametrize("fault", ["rate_limited", "server"])
+def test_a_long_retry_after_is_not_waited_for_where_another_is_left(fault: Fault) -> None:
+    assert (
+        started("a", "b", policy=CHEAPEST)
+        >> after(4.0, fault)
+        << f"cancel 1, book 1 {fault}, send 2 to b, clock first_token 59"
+    )
+
+
+def test_a_rate_limit_without_a_hint_goes_elsewhere() -> None:
+    assert (
+        started("a", "b", policy=CHEAPEST)
+        >> failed(1, "rate_limited")
+        << "cancel 1, book 1 rate_limited, send 2 to b, clock first_token 59"
+    )
+
+
+def test_an_endpoint_whose_breaker_has_opened_is_not_asked_again() -> None:
+    assert (
+        tripped(started("a", "b", policy=CHEAPEST), "a")
+        >> failed(1, "server")
+        << "cancel 1, book 1 server, send 2 to b, clock first_token 59"
+    )
+
+
+@pytest.mark.parametrize("fault", ["server", "cut", "refused", "in_band", "rate_limited"])
+def test_where_nothing_else_is_left_the_attempts_are_used_with_growing_pauses(fault: Fault) -> None:
+    assert (
+        started("a", policy=CHEAPEST)
+        >> failed(1, fault, 1.0)
+        << f"cancel 1, book 1 {fault}, clock retry 0.5"
+        >> Expired("retry", 0, 1.5)
+        << "send 2 to a, clock first_token 58.5"
+        >> failed(2, fault, 2.0)
+        << f"cancel 2, book 2 {fault}, clock retry 1"
+        >> Expired("retry", 0, 3.0)
+        << "send 3 to a, clock first_token 57"
+        >> failed(3, fault, 4.0)
+        << f"cancel 3, book 3 {fault}, clock retry 2"
+        >> Expired("retry", 0, 6.0)
+        << "send 4 to a, clock first_token 54"
+        >> failed(4, fault, 7.0)
+        << f"cancel 4, book 4 {fault}, give up a:{fault} a:{fault} a:{fault} a:{fault}"
+    )
+
+
+def test_of_those_that_failed_the_one_that_is_ready_first_is_asked_again() -> None:
+    again = replace(CHEAPEST, score=Score(value_of_time=100.0))
+    assert (
+        started("a", "b", policy=again)
+        >> after(6.0)
+        << "cancel 1, book 1 rate_limited, send 2 to b, clock first_token 59"
+        >> failed(2, "server", 2.0)
+        << "cancel 2, book 2 server, clock retry 0.5"
+        >> Expired("retry", 0, 2.5)
+        << "send 3 to b, clock first_token 57.5"
+        >> failed(3, "timeout_first_token", 3.0)
+        << "cancel 3, book 3 timeout_first_token, clock retry 4"
+        >> Expired("retry", 0, 7.0)
+        << "send 4 to a, clock first_token 53"
+    )
+
+
+def test_a_retry_after_that_is_too_long_is_the_answer_where_nothing_else_is_left() -> None:
+    assert started("a", policy=CHEAPEST) >> after(11.0) << "cancel 1, book 1 rate_limited, give up a:rate_limited"
+
+
+def test_no_pause_goes_beyond_the_time_of_all_attempts() -> None:
+    short = replace(CHEAPEST, attempts=Attempts(within=2.5))
+    assert started("a", policy=short) >> after(2.0) << "cancel 1, book 1 rate_limited, give up a:rate_limited"
+
+
+def test_where_another_model_may_be_asked_an_endpoint_is_asked_again_once() -> None:
+    assert (
+        started("a", policy=CHEAPEST, other_models=1)
+        >> failed(1, "server")
+        << "cancel 1, book 1 server, clock retry 0.5"
+        >> Expired("retry", 0, 1.5)
+        << "send 2 to a, clock first_token 10"
+        >> failed(2, "server", 2.0)
+        << "cancel 2, book 2 server, give up a:server a:server"
+    )
+
+
+def test_the_client_leaves_during_a_pause() -> None:
+    assert (
+        started("a", policy=CHEAPEST)
+        >> failed(1, "server")
+        << "cancel 1, book 1 server, clock retry 0.5"
+        >> ClientLeft(1.2)
+        << "abandon"
+        >> Expired("retry", 0, 1.5)
+    )
+
+
+def test_a_stream_is_kept_alive_during_a_pause() -> None:
+    assert (
+        started("a", policy=CHEAPEST)
+        >> failed(1, "server", 9.8)
+        << "cancel 1, book 1 server, clock retry 0.5"
+        >> Expired("keepalive", 0, 10.0)
+        << "keep alive, clock keepalive 10"
+    )
+
+
+def test_pauses_are_spread() -> None:
+    fleet = Fleet([endpoint("a")])
+    pauses = []
+    for jitter in (0.0, 0.999):
+        exchange = Exchange(request(), plan(fleet, request(), CHEAPEST), jitter=jitter)
+        exchange.on(Started(0.0))
+        pause = exchange.on(failed(1, "server"))[-1]
+        assert isinstance(pause, SetClock)
+        pauses.append(round(pause.seconds, 2))
+    assert pauses == [0.4, 0.6]
+
+
+# --- answers that are held --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("about", [{"stream": False}, {"policy": WHOLE}])
+@pytest.mark.parametrize("fault", sorted(BLAMED))
+def test_an_answer_that_is_held_and_breaks_is_asked_for_anew(about: dict[str, Any], fault: Fault) -> None:
+    script = started("a", "b", **about)
+    assert (
+        script
+        >> FirstToken(1, 0.5)
+        << "begin 1, clock gap 30"
+        >> failed(1, fault)
+        << f"cancel 1, book 1 {fault}, send 2 to b, clock first_token 59.5"
+        >> FirstToken(2, 2.0)
+        << "begin 2, clock gap 30"
+        >> Finished(2, 3.0)
+        << "commit 2, book 2 ok, complete 2"
+    )
+
+
+def test_a_streamed_answer_that_is_held_is_kept_alive() -> None:
+    assert (
+        started("a", "b", policy=WHOLE)
+        >> FirstToken(1, 0.5)
+        << "begin 1, clock gap 30"
+        >> Expired("keepalive", 0, 10.0)
+        << "keep alive, clock keepalive 10"
+        >> Expired("gap", 1, 40.0)
+        << "cancel 1, book 1 timeout_gap, send 2 to b, clock first_token 59.5"
+    )
+
+
+def test_the_client_leaves_while_its_answer_is_held() -> None:
+    assert (
+        started("a", policy=WHOLE)
+        >> FirstToken(1, 0.5)
+        << "begin 1, clock gap 30"
+        >> ClientLeft(1.0)
+        << "cancel 1, book 1 cancelled, abandon"
+    )
+
+
+# --- text that another endpoint continues -----------------------------------------------------------------------
+
+
+def answering(*able: str, fault: Fault = "cut", policy: Policy = CONTINUE) -> Playbook:
+    """A streamed answer of `a` that breaks in its text. Of a, b, c and d those named support `prefix`."""
+    script = started("a", "b", "c", "d", policy=policy, supports={name: frozenset({"prefix"}) for name in able})
+    return script >> FirstToken(1, 0.5) << "commit 1, clock gap 30"
+
+
+def broken(attempt: int, fault: Fault = "cut", now: float = 2.5, resumable: bool = True) -> Failed:
+    return Failed(attempt, Failure(fault, "no"), now, resumable)
+
+
+def test_the_next_endpoint_that_can_do_so_continues_the_text() -> None:
+    assert (
+        answering("c", "d")
+        >> broken(1)
+        << "cancel 1, book 1 cut, send 2 continuing to c, clock first_token 10, clock keepalive 10"
+        >> FirstToken(2, 3.0)
+        << "commit 2, clock gap 30"
+        >> Finished(2, 4.0)
+        << "book 2 ok, complete 2"
+    )
+
+
+def test_silence_in_the_text_is_continued_too() -> None:
+    assert (
+        answering("b")
+        >> Expired("gap", 1, 31.0, resumable=True)
+        << "cancel 1, book 1 timeout_gap, send 2 continuing to b, clock first_token 10, clock keepalive 10"
+    )
+
+
+def test_an_endpoint_that_does_not_continue_the_text_is_followed_by_the_next() -> None:
+    assert (
+        answering("b", "d")
+        >> broken(1)
+        << "cancel 1, book 1 cut, send 2 continuing to b, clock first_token 10, clock keepalive 10"
+        >> failed(2, "rejected", 3.0)
+        << "cancel 2, book 2 rejected, send 3 continuing to d, clock first_token 10, clock keepalive 10"
+        >> failed(3, "rejected", 4.0)
+        << "cancel 3, book 3 rejected, break 1 cut"
+    )
+
+
+def test_a_continued_answer_that_breaks_again_is_continued_again() -> None:
+    assert (
+        answering("b", "c")
+        >> broken(1)
+        << "cancel 1, book 1 cut, send 2 continuing to b, clock first_token 10, clock keepalive 10"
+        >> FirstToken(2, 3.0)
+        << "commit 2, clock gap 30"
+        >> broken(2, "server", 4.0)
+        << "cancel 2, book 2 server, send 3 continuing to c, clock first_token 10, clock keepalive 10"
+    )
+
+
+@pytest.mark.parametrize(
+    ("able", "event", "policy"),
+    [
+        ([], broken(1), CONTINUE),
+        (["b"], broken(1, resumable=False), CONTINUE),
+        (["b"], broken(1), ONE_EACH),
+        (["b"], broken(1), replace(CONTINUE, attempts=Attempts(max=1))),
+    ],
+)
+def test_else_a_broken_answer_ends_loudly(able: list[str], event: Failed, policy: Policy) -> None:
+    assert answering(*able, policy=policy) >> event << "cancel 1, book 1 cut, break 1 cut"
+
+
+# --- refusals of the content ------------------------------------------------------------------------------------
+
+
+def refusal(attempt: int) -> Failed:
+    return Failed(attempt, Failure("rejected", "no", 400, param="content_filter"), 1.0)
+
+
+def test_a_refusal_of_the_content_is_the_answer() -> None:
+    assert started("a", "b") >> refusal(1) << "cancel 1, book 1 rejected, give up a:rejected"
+
+
+def test_unless_the_policy_has_another_endpoint_asked() -> None:
+    assert (
+        started("a", "b", "c", policy=replace(ONE_EACH, content_filter="next"))
+        >> refusal(1)
+        << "cancel 1, book 1 rejected, send 2 to b, clock first_token 10"
+        >> refusal(2)
+        << "cancel 2, book 2 rejected, give up a:rejected b:rejected"
     )
 
 
@@ -410,15 +795,27 @@ follow = st.builds(
     st.integers(1, 5),
     st.floats(0.1, 60.0),
     st.booleans(),
+    st.integers(0, 2),
+    st.sampled_from(["stream", "whole"]),
+    st.sampled_from(["none", "continue"]),
     st.lists(events, max_size=15),
     st.lists(follow, max_size=6),
     st.randoms(use_true_random=False),
 )
 def test_any_events_end_in_one_ending(
-    hosts: int, most: int, within: float, stream: bool, noise: list[Event], failures: list[Failure], order: Random
+    hosts: int,
+    most: int,
+    within: float,
+    stream: bool,
+    retries: int,
+    answer: Literal["stream", "whole"],
+    resume: Literal["none", "continue"],
+    noise: list[Event],
+    failures: list[Failure],
+    order: Random,
 ) -> None:
-    fleet = Fleet(endpoint(name) for name in "abcde"[:hosts])
-    policy = replace(CHEAPEST, attempts=Attempts(most, within))
+    fleet = Fleet(endpoint(name, supports=frozenset({"prefix"})) for name in "abcde"[:hosts])
+    policy = replace(CHEAPEST, attempts=Attempts(most, within, retries), answer=answer, resume=resume)
     asked: Request = request(stream=stream)
     watched = Watched(Exchange(asked, plan(fleet, asked, policy)), at_once=1)
     story: list[Event] = [Started(0.0), *(Failed(n, failure, 1.0) for n, failure in enumerate(failures, 1))]

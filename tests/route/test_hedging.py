@@ -12,12 +12,12 @@ from gateway.route.hedge import USED, Budget
 from gateway.route.late import EVERY
 from gateway.route.signals import Book, ClientLeft, Event, Expired, Finished, FirstToken, Send, Started
 from gateway.types import Attempts, Delay, Hedge, Policy
-from tests.route.playbook import Playbook, failed
+from tests.route.playbook import ONE_EACH, Playbook, failed
 from tests.route.watched import Watched, happenings
-from tests.route.world import CHEAPEST, plan, priced, request
+from tests.route.world import plan, priced, request
 
 RULE = Hedge(Delay(seconds=2.0), 1.0, 1.0)
-POLICY = replace(CHEAPEST, hedge=RULE)
+POLICY = replace(ONE_EACH, hedge=RULE)
 ONCE = replace(POLICY, attempts=Attempts(max=1))
 
 
@@ -199,7 +199,7 @@ def test_a_policy_without_a_budget_waits() -> None:
 
 def test_a_whole_answer_is_never_hedged() -> None:
     script = Playbook("a", "b", policy=POLICY, budget=saved(), stream=False, max_tokens=150)
-    assert script >> Started(0.0) << "send 1 to a, clock first_token 40"
+    assert script >> Started(0.0) << "send 1 to a, clock first_token 10"
 
 
 def test_a_policy_of_one_attempt_never_hedges() -> None:
@@ -249,7 +249,7 @@ def test_a_prompt_that_is_too_large_to_be_read_twice_is_not_hedged() -> None:
     budget = saved(rule)
     for number in range(2 * EVERY):
         budget.waited(2.0, 1_000) if number % 100 else budget.waited(9.0, 1_000)
-    policy = replace(CHEAPEST, hedge=rule)
+    policy = replace(ONE_EACH, hedge=rule)
     small = Playbook("a", "b", policy=policy, budget=budget, prompt_tokens=1_000)
     assert small >> Started(0.0) << "send 1 to a, clock hedge 2, clock keepalive 10"
     large = Playbook("a", "b", policy=policy, budget=budget, prompt_tokens=10_000)
@@ -424,7 +424,7 @@ def test_any_events_keep_the_budget_and_end_every_attempt_once(
     for _ in range(total.asked):
         budget.asked()
         budget.spent(total.spent / total.asked)
-    policy = replace(CHEAPEST, hedge=RULE_OF_SHARES)
+    policy = replace(ONE_EACH, hedge=RULE_OF_SHARES)
     fleet = priced(a=1.0, b=2.0, c=3.0, d=4.0)
     asked = request()
     under_way: list[Billed] = []

@@ -15,8 +15,14 @@ _faults = st.sampled_from(sorted(get_args(Fault)))
 happenings = st.one_of(
     st.builds(core.FirstToken, _numbers, moments),
     st.builds(core.Finished, _numbers, moments),
-    st.builds(lambda attempt, fault, now: core.Failed(attempt, Failure(fault, "no"), now), _numbers, _faults, moments),
-    st.builds(core.Expired, st.sampled_from(get_args(core.Clock)), _numbers, moments),
+    st.builds(
+        lambda attempt, fault, now, resumable: core.Failed(attempt, Failure(fault, "no"), now, resumable),
+        _numbers,
+        _faults,
+        moments,
+        st.booleans(),
+    ),
+    st.builds(core.Expired, st.sampled_from(get_args(core.Clock)), _numbers, moments, st.booleans()),
     st.builds(core.ClientLeft, moments),
 )
 
@@ -30,6 +36,8 @@ class Watched:
     running: dict[int, core.Send] = field(default_factory=dict, init=False)
     clocks: dict[int, core.Clock] = field(default_factory=dict, init=False)
     sent: int = field(default=0, init=False)
+    pauses: bool = field(default=False, init=False)  # before an endpoint is asked again
+    committed: bool = field(default=False, init=False)  # whether an attempt that runs has its answer with the client
     commits: int = field(default=0, init=False)
     ends: int = field(default=0, init=False)
 
@@ -39,7 +47,9 @@ class Watched:
             self.take(command)
         assert self.running.keys() == self.clocks.keys(), "each that runs has one clock"
         assert not self.ends or not self.running, "every Send has its Book"
-        assert self.ends or self.exchange.phase == "new" or self.running, "nothing runs, and nothing ended"
+        assert self.ends or self.exchange.phase == "new" or self.running or self.pauses, (
+            "nothing runs, and nothing ended"
+        )
 
     def take(self, command: core.Command) -> None:
         match command:
@@ -47,6 +57,7 @@ class Watched:
                 self.send(command)
             case core.SetClock(clock, attempt, seconds):
                 assert seconds > 0
+                self.pauses = self.pauses or clock == "retry"
                 if attempt:
                     self.clocks[attempt] = clock
             case core.Cancel(attempt):
@@ -55,8 +66,13 @@ class Watched:
                 self.book(command)
             case core.Commit(attempt):
                 self.commits += 1
-                assert self.commits == 1
+                assert not self.committed, "one answer at a time"
+                assert self.commits == 1 or self.running[attempt].continues
                 assert attempt in self.running
+                self.committed = True
+            case core.Begin(attempt):
+                assert attempt in self.running
+                assert not self.commits
             case core.Complete() | core.Break() | core.GiveUp() | core.Abandon():
                 self.ends += 1
                 assert not isinstance(command, core.Complete | core.Break) or self.commits
@@ -65,15 +81,17 @@ class Watched:
     def send(self, send: core.Send) -> None:
         plan = self.exchange.plan
         self.sent += 1
-        assert send.attempt == self.sent <= min(plan.policy.attempts.max, len(plan.ranked))
+        assert send.attempt == self.sent <= plan.policy.attempts.max
         assert send.hedge == send.tried.hedge == bool(self.running)
         assert send.tried.deadline > 0
-        assert not self.commits, "nothing is tried after the commit"
+        assert send.continues == bool(self.commits), "after a commit the text is continued, or nothing"
+        self.pauses = False
         self.running[send.attempt] = send
         assert len(self.running) <= self.at_once
 
     def book(self, book: core.Book) -> None:
         del self.running[book.attempt]
         self.clocks.pop(book.attempt, None)
+        self.committed = False
         assert book.failure is None or not book.cancelled
         assert book.hedge != "beaten" or (book.cancelled and not book.failure)

@@ -67,13 +67,14 @@ def attempt(
     matched: int = 0,
     policy: Policy = BEST,
 ) -> Try:
-    """One attempt at this endpoint, sent."""
+    """One attempt at this endpoint, sent: streamed by its host where its client streams."""
     asked = asked or request()
     state = fleet.states[name]
     if now >= state.due:
         state.refresh(now)
     demand = fleet.demand(asked, policy, 0, now, HOUR)
-    tried = Try(state, asked, demand, expect(terms(state, policy), demand, matched), deadline)
+    parts = expect(terms(state, policy), demand, matched)
+    tried = Try(state, asked, demand, parts, deadline, streams=asked.stream)
     fleet.sent(tried, now)
     return tried
 

@@ -1,0 +1,101 @@
+"""Which endpoint that failed is asked again within an exchange, and when.
+
+    failure ──pause──> seconds, or none    503 with `Retry-After: 2` 2 s, a reset .5 s, then 1 s, 2 s
+                          │
+    another endpoint left │ `attempts.retries` of them, where waiting and asking again costs less than going there
+    none is left          │ as long as the exchange has attempts and time
+
+What passes is an error status of a host, a connection that was refused or lost, an error in a 200, a 429. A host that
+was silent, or refused the request, is not asked again.
+"""
+
+from typing import NamedTuple
+
+from gateway.route.plan import Choice
+from gateway.types import Failure, Policy
+
+FIRST_PAUSE = 0.5  # seconds; it doubles with each retry at one endpoint
+SPREAD = 0.2  # of a pause, up and down, so that requests that failed together do not come again together
+SHORTEST_PAUSE = 0.1  # seconds, whatever a `Retry-After` says
+LONGEST_PAUSE = 10.0  # seconds that a `Retry-After` may ask for where nothing else is left
+LONGEST_DETOUR = 3.0  # and where another endpoint could be asked at once
+MOST_FAILS = 0.2  # expected share of failures from which an endpoint is not asked again while another one is left
+PASSES = frozenset({"server", "cut", "refused", "in_band", "rate_limited"})  # where nothing else is left
+PASSES_SOON = frozenset({"server", "cut"})  # without a `Retry-After`, and where another endpoint is left
+SUCCEEDS = 0.5  # share of first retries that succeed
+
+
+class Again(NamedTuple):
+    """An endpoint to be asked again, and the seconds until then."""
+
+    choice: Choice
+    pause: float
+
+
+class _Failed(NamedTuple):
+    choice: Choice
+    ready_at: float
+    passes_soon: bool  # whether it is worth a pause where another endpoint could be asked at once
+
+
+class Retries:
+    """The endpoints of one exchange that have failed. `jitter` is one draw in [0, 1). Times in seconds."""
+
+    __slots__ = ("_failed", "_jitter", "_last", "_left", "_policy", "_times")
+
+    def __init__(self, policy: Policy, jitter: float) -> None:
+        self._policy = policy
+        self._jitter = jitter
+        self._left = policy.attempts.retries  # while other endpoints are left
+        self._failed: dict[str, _Failed] = {}  # that may be asked again, by endpoint
+        self._times: dict[str, int] = {}  # that each of them has failed
+        self._last: _Failed | None = None
+
+    def failed(self, choice: Choice, failure: Failure, now: float) -> None:
+        """An attempt at this endpoint has failed before its answer began."""
+        self._last = None
+        if not self._policy.attempts.retries or failure.fault not in PASSES:
+            return
+        name, hinted = choice.endpoint.id, failure.retry_after is not None
+        times = self._times[name] = self._times.get(name, 0) + 1
+        backoff = FIRST_PAUSE * 2 ** (times - 1) * (1 - SPREAD + 2 * SPREAD * self._jitter)
+        pause = backoff if failure.retry_after is None else max(failure.retry_after, SHORTEST_PAUSE)
+        self._last = self._failed[name] = _Failed(choice, now + pause, hinted or failure.fault in PASSES_SOON)
+
+    def next(self, other: Choice | None, alone: bool, now: float) -> Again | None:
+        """What is asked again in place of `other`, the best endpoint that was not asked. `alone`: there is no other
+        endpoint, nor another model, for this request."""
+        if alone:
+            soonest = min(self._failed.values(), key=_ready_at, default=None)
+            return None if soonest is None else _again(soonest, now, LONGEST_PAUSE)
+        if self._last is None or self._left < 1 or not self._pays(self._last, other, now):
+            return None
+        return _again(self._last, now, LONGEST_DETOUR)
+
+    def sent(self, choice: Choice, alone: bool) -> None:
+        """It is asked again."""
+        self._left -= not alone
+        self._failed.pop(choice.endpoint.id, None)
+
+    def _pays(self, one: _Failed, other: Choice | None, now: float) -> bool:
+        choice = one.choice
+        if not one.passes_soon or choice.parts.fails > MOST_FAILS or not choice.state.breaker.allows(now):
+            return False
+        return other is None or self._cost(choice, one.ready_at - now) < self._cost(other, 0.0)
+
+    def _cost(self, choice: Choice, pause: float) -> tuple[int, float, float]:
+        """By tier and rank, then by the dollars of the request and of waiting, which is lost if it fails again."""
+        waiting = pause * self._policy.score.value_of_time / 3600 / SUCCEEDS
+        return choice.tier, choice.rank, choice.score + waiting
+
+    def __repr__(self) -> str:
+        return f"<Retries {list(self._failed)}>"
+
+
+def _again(one: _Failed, now: float, longest: float) -> Again | None:
+    pause = max(0.0, one.ready_at - now)
+    return Again(one.choice, pause) if pause <= longest else None
+
+
+def _ready_at(one: _Failed) -> float:
+    return one.ready_at
