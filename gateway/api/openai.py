@@ -22,11 +22,12 @@ class Chat(Entrance):
             sink = OtherModels(sink, request.other_models, partial(self._ask, inbound))
         self._proxy.serve(request, policy, sink, inbound.received)
 
-    def _ask(self, inbound: Inbound, place: int, sink: Sink) -> None:
-        """Another model of the request's."""
+    def _ask(self, inbound: Inbound, place: int, begun: bool, sink: Sink) -> None:
+        """Another model of the request's; `begun` where a head has left for the one before."""
 
         def ask(inbound: Inbound, sink: Sink) -> None:
             request, policy = self._intake.read(inbound, place=place)
+            request.begun = begun
             self._proxy.serve(request, policy, sink, inbound.received)
 
         refusing(ask, self._intake.surface)(inbound, sink)

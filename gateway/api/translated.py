@@ -44,7 +44,7 @@ class Translation(Protocol):
 class TranslatedSink:
     """One response to one client."""
 
-    __slots__ = ("_broken", "_head", "_parts", "_sink", "_splitter", "_translation")
+    __slots__ = ("_broken", "_head", "_padded", "_parts", "_sink", "_splitter", "_translation")
 
     def __init__(self, sink: Sink, translation: Translation) -> None:
         self._sink = sink
@@ -52,6 +52,7 @@ class TranslatedSink:
         self._head: tuple[int, Headers] | None = None  # of a whole answer, which is translated at its end
         self._parts: list[bytes] = []
         self._splitter = sse.Splitter()
+        self._padded = False  # whether the head of a whole answer has left, and white space
         self._broken = False  # whether the client was told that its stream cannot be read: nothing may follow
 
     def start(self, status: int, headers: Headers) -> None:
@@ -62,7 +63,7 @@ class TranslatedSink:
 
     def write(self, data: bytes) -> None:
         if self._head is not None:
-            self._parts.append(data)
+            self._take(data, *self._head)
             return
         if not self._broken and (out := self._events(data)):
             self._sink.write(out)
@@ -75,8 +76,21 @@ class TranslatedSink:
     def abort(self) -> None:
         self._sink.abort()
 
+    def moves_on(self) -> bool:
+        return self._sink.moves_on()
+
     def attach(self, source: Source) -> None:
         self._sink.attach(source)
+
+    def _take(self, data: bytes, status: int, headers: Headers) -> None:
+        """A piece of a whole answer. White space before it tells the client to wait, and goes on at once."""
+        if self._parts or not data.isspace():
+            self._parts.append(data)
+            return
+        if not self._padded:
+            self._sink.start(status, headers)
+            self._padded = True
+        self._sink.write(data)
 
     def _events(self, data: bytes) -> bytes:
         try:
@@ -99,6 +113,9 @@ class TranslatedSink:
             status = UpstreamError.status
             told = self._translation.error(status, _unreadable(error))
         body = orjson.dumps(told)
+        if self._padded:
+            self._sink.write(body)
+            return
         kept = [header for header in headers if header[0] != b"content-length"]
         self._sink.start(status, [*kept, (b"content-length", b"%d" % len(body))])
         self._sink.write(body)

@@ -15,10 +15,11 @@ from gateway.types import Endpoint, Failure, Request, Surface
 from gateway.upstream import sse
 
 KEEP_ALIVE = b": keep-alive\n\n"
+PADDING = b"\n"  # white space before JSON, for a client that waits for a whole answer
 WAITING: dict[Surface, bytes] = {"openai": KEEP_ALIVE, "openrouter": b": OPENROUTER PROCESSING\n\n"}
 NAMED = 3  # endpoints that a message names where one reason removed them; `metadata` names all
 WITHOUT_HINT = 1.0  # seconds to wait after a 429 that does not say how long
-_JSON = (b"content-type", b"application/json")
+JSON = (b"content-type", b"application/json")
 _STREAM_HEAD: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -48,15 +49,15 @@ def stream_head(headers: Headers) -> Headers:
     return [*_STREAM_HEAD, *headers]
 
 
-def comment(endpoint: str, attempts: int) -> bytes:
-    """Who answers, in a stream whose headers left before that was known."""
-    return b": endpoint %s, attempts %d\n\n" % (endpoint.encode(), attempts)
+def comment(endpoint: str, attempts: int, continues: bool = False) -> bytes:
+    """Who answers, in a stream whose headers left before that was known; or who goes on with the text of another."""
+    return b": %s %s, attempts %d\n\n" % (b"continued by" if continues else b"endpoint", endpoint.encode(), attempts)
 
 
 def send_json(sink: Sink, status: int, payload: Any, headers: Headers) -> None:
     """A whole JSON response."""
     body = orjson.dumps(payload)
-    head = [_JSON, (b"content-length", b"%d" % len(body)), *headers]
+    head = [JSON, (b"content-length", b"%d" % len(body)), *headers]
     sink.start(status, head)
     sink.write(body)
     sink.end()

@@ -5,14 +5,16 @@ from typing import Protocol
 
 from gateway.proxy.wheel import Timer, Wheel
 from gateway.route.learn import SAYS_SPEED
-from gateway.route.signals import Event, Failed, Finished, FirstToken, Send
+from gateway.route.signals import Event, Finished, FirstToken, Send
 from gateway.types import PICO, Failure, Fault, Request, Row, ToolResult, Usage
+from gateway.upstream.assembling import AssemblingReader
 from gateway.upstream.connection import Sent
 from gateway.upstream.dialects import relays
 from gateway.upstream.hosts import Hosts
 from gateway.upstream.mending import mender
 from gateway.upstream.openrouter import shape_of
-from gateway.upstream.reader import WholeReader
+from gateway.upstream.reader import LARGEST_ANSWER, WholeReader
+from gateway.upstream.shape import Shape
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.toolcalls import ToolCalls
 from gateway.upstream.usage import cost
@@ -27,6 +29,9 @@ class Owner(Protocol):
     """The exchange's shell."""
 
     def feed(self, event: Event) -> None: ...
+    def failed(self, attempt: "Attempt", failure: Failure) -> None: ...
+    def ending(self, attempt: "Attempt") -> None:
+        """All of the answer has come but its usage and `[DONE]`."""
 
 
 def _nowhere(_: bytes) -> None:
@@ -37,22 +42,27 @@ class Attempt:
     """Listens to a reader. Times come from the loop's clock, in seconds.
 
     `heard_at` is when any byte came last, `chunk_at` when a chunk did; comments of a host that stalls are no chunks.
-    `relay` takes the answer's bytes, from the commit on.
+    `ending_at` is when the answer was whole but for its usage. `reshape` changes the shape of its chunks. `relay` takes
+    the answer's bytes, from the commit on; an answer that is held gathers in `held_back` until then.
     """
 
     __slots__ = (
         "_call",
         "_clock",
+        "_held_size",
         "_hosts",
         "_linger",
         "_owner",
         "asked",
+        "begun",
         "chunk_at",
         "cost",
         "ended_at",
+        "ending_at",
         "first_at",
         "heard_at",
         "held",
+        "held_back",
         "reader",
         "relay",
         "send",
@@ -62,7 +72,15 @@ class Attempt:
         "usage",
     )
 
-    def __init__(self, owner: Owner, send: Send, request: Request, clock: Callable[[], float], unix: float) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        send: Send,
+        request: Request,
+        clock: Callable[[], float],
+        unix: float,
+        reshape: Callable[[Shape], Shape] | None = None,
+    ) -> None:
         self._owner = owner
         self._clock = clock
         self._call: Sent | None = None
@@ -71,22 +89,29 @@ class Attempt:
         self.sent_at = self.heard_at = self.chunk_at = clock()
         self.first_at: float | None = None
         self.ended_at: float | None = None
+        self.ending_at: float | None = None
+        self.begun = False  # whether its first token has come
         self.asked = False  # whether the host was sent the request
         self.held = False  # whether the client was slower than the host
         self.usage = Usage()
         self.cost = 0  # 1e-12 USD
         self.tools: ToolResult = ""
-        self.shape = shape = shape_of(request, send.choice.endpoint, unix)
+        shape = shape_of(request, send.choice.endpoint, unix)
+        self.shape = shape = shape if reshape is None else reshape(shape)
         calls = ToolCalls() if "tools" in request.needs else None
         mends = mender(request.body)
         self.relay: Callable[[bytes], object] = _nowhere
+        self.held_back: list[bytes] = []
+        self._held_size = 0  # bytes
         self.reader: StreamReader | WholeReader
+        choices = request.body.get("n") or 1
         if request.stream:
-            rewrite = not relays(send.choice.endpoint, request)
-            choices = request.body.get("n") or 1
+            rewrite = reshape is not None or not relays(send.choice.endpoint, request)
             self.reader = StreamReader(
                 self, unix, rewrite=rewrite, choices=choices, shape=shape, calls=calls, mender=mends
             )
+        elif send.tried.streams:
+            self.reader = AssemblingReader(self, unix, shape, calls, mends, choices=choices)
         else:
             self.reader = WholeReader(self, unix, shape, calls, mends)
 
@@ -95,13 +120,24 @@ class Attempt:
 
     def begin(self, hosts: Hosts, request: Request, connect_timeout: float) -> None:
         self._hosts = hosts
-        self._call = hosts.send(request, self.send.choice.endpoint, self, connect_timeout)
+        send = self.send
+        self._call = hosts.send(request, send.choice.endpoint, self, connect_timeout, send.tried.streams)
 
     def cancel(self) -> None:
         if self._call is not None:
             self.asked = self.asked or self._call.asked
             self._call.cancel()
             self._call = None
+
+    def hold(self) -> None:
+        """The answer has begun, and its client gets it when it is whole."""
+        self.relay = self._hold
+
+    def _hold(self, data: bytes) -> None:
+        self.held_back.append(data)
+        self._held_size += len(data)
+        if self._held_size > LARGEST_ANSWER:
+            self._owner.failed(self, Failure("garbage", f"an answer of more than {LARGEST_ANSWER} bytes"))
 
     def let_go(self, wheel: Wheel) -> None:
         """The answer is whole. What the host still sends is of no interest, but must come to an end."""
@@ -127,6 +163,10 @@ class Attempt:
     def on_data(self, data: bytes) -> None:
         self.heard_at = self._clock()
         self.reader.on_data(data)
+        if self.ending_at is None and self.reader.finished:
+            self.ending_at = self.heard_at
+            if self.ended_at is None:
+                self._owner.ending(self)
 
     def on_complete(self) -> None:
         self._call_ended()
@@ -158,7 +198,7 @@ class Attempt:
         self._owner.feed(Finished(self.send.attempt, self._clock()))
 
     def on_failed(self, failure: Failure) -> None:
-        self._owner.feed(Failed(self.send.attempt, self._hosts.concealed(failure), self._clock()))
+        self._owner.failed(self, self._hosts.concealed(failure))
 
     # what it came to
 
@@ -202,7 +242,7 @@ class Attempt:
     def _bills_the_rest(self, request: Request) -> bool:
         """Whether an answer that was cut off is paid in full. A whole one is, unless the host says otherwise."""
         habit = self.send.choice.endpoint.cancel
-        return habit == "bills" or (habit == "unknown" and not request.stream)
+        return habit == "bills" or (habit == "unknown" and not self.send.tried.streams)
 
     def speed(self) -> float | None:
         """Output tokens a second after the first token; None where that says nothing."""
@@ -228,3 +268,4 @@ class Attempt:
         row.tools = self.tools
         row.repairs = self.reader.repairs
         row.held = self.held
+        row.continues = self.send.continues

@@ -73,6 +73,10 @@ class Journal:
         self._close(row, status, proxy.clock())
         proxy.books.write(row, self._plan, request)
 
+    def paused(self, seconds: float) -> None:
+        """For so long nothing is sent, because an endpoint is asked again after it."""
+        self._waited += seconds
+
     def _learn(self, attempt: Attempt, book: Book, now: float) -> None:
         tools = attempt.tools == "ok" if attempt.tools else None
         heard = Heard(attempt.usage, attempt.ttft, attempt.speed(), tools)

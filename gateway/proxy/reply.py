@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import orjson
+
 from gateway.errors import ClientError
 from gateway.proxy import answer, openrouter
 from gateway.proxy.keeper import Hidden, Keeper
@@ -16,9 +18,9 @@ from gateway.upstream.stream import NOTHING
 class Reply:
     """What the client of an exchange has been told so far, and who tells it.
 
-    `started` says whether the head of a stream has left, `paused` whether the client is slower than the host.
-    `attempts` are the tries so far; `endpoint` is empty until the commit, as the answer is nobody's yet. The keeper, if
-    there is one, gets what the client gets, and what was hidden from it.
+    `started` says whether the head has left: with a stream, or with white space for who waits for a whole answer.
+    `paused` says whether the client is slower than the host. `attempts` are the tries so far; `endpoint` is empty until
+    the commit. The keeper, if there is one, gets what the client gets, and what was hidden from it.
     """
 
     __slots__ = ("_cache", "_keeper", "_plan", "_request", "attempts", "endpoint", "paused", "sink", "started")
@@ -31,20 +33,22 @@ class Reply:
         self.sink = sink
         self.attempts = 0
         self.endpoint = ""
-        self.started = False
+        self.started = request.begun
         self.paused = False
 
     def keep_alive(self) -> None:
         if not self.started:
             self._start()
-        self.sink.write(answer.WAITING[self._request.surface])
+        self.sink.write(answer.WAITING[self._request.surface] if self._request.stream else answer.PADDING)
 
     def commit(self, endpoint: str) -> Callable[[bytes], None]:
         """The answer is this endpoint's. Returns who takes its bytes. A whole one has its head at its end."""
-        self.endpoint = endpoint
+        continued, self.endpoint = self.endpoint, endpoint
+        if not self._request.stream:
+            return self.sink.write
         if self.started:  # the headers left long ago: who answers goes in-band
-            self.sink.write(answer.comment(endpoint, self.attempts))
-        elif self._request.stream:
+            self.sink.write(answer.comment(endpoint, self.attempts, bool(continued)))
+        else:
             self._start()
         return self.sink.write if self._keeper is None else self._keeper.tee(self.sink.write)
 
@@ -57,7 +61,11 @@ class Reply:
 
     def whole(self, payload: dict[str, Any], hidden: Hidden) -> None:
         routing = self.routing()
-        answer.send_json(self.sink, 200, {**payload, **routing} if routing else payload, self._about())
+        told = {**payload, **routing} if routing else payload
+        if self.started:
+            self._end_with(told)
+        else:
+            answer.send_json(self.sink, 200, told, self._about())
         if self._keeper is not None:
             self._keeper.whole(payload, self.endpoint, hidden)
 
@@ -68,17 +76,29 @@ class Reply:
         return {"openrouter_metadata": openrouter.routing(self._request, self._plan, self.endpoint, self.attempts)}
 
     def fail(self, error: ClientError) -> None:
-        """An error: as a response, or as an event once a stream has begun."""
-        if self.started:
+        """An error: as a response, or as an event once a stream has begun. Another model may answer instead, where no
+        host has."""
+        if self.started and not self.endpoint and self.sink.moves_on():
+            return
+        if self.started and self._request.stream:
             self.sink.write(answer.error_event(self._request, error, self._plan, self.endpoint))
             self.sink.end()
+            return
+        body = answer.error_body(error, self._request.surface, self._request, self._plan)
+        if self.started:
+            self._end_with(body)
         else:
-            body = answer.error_body(error, self._request.surface, self._request, self._plan)
             answer.send_error(self.sink, error, self._about(), body)
 
     def _start(self) -> None:
         self.started = True
-        self.sink.start(200, answer.stream_head(self._about()))
+        about = self._about()
+        self.sink.start(200, answer.stream_head(about) if self._request.stream else [answer.JSON, *about])
+
+    def _end_with(self, payload: dict[str, Any]) -> None:
+        """A whole answer, or an error in its place, whose head has left with white space."""
+        self.sink.write(orjson.dumps(payload))
+        self.sink.end()
 
     def _about(self) -> Headers:
         head = answer.about(self._request, self._cache, self.attempts, self.endpoint)

@@ -7,24 +7,27 @@ An event that arrives while commands run waits its turn, so that the core never 
 
 import logging
 from collections.abc import Callable
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from gateway.errors import ClientError
 from gateway.proxy import answer
 from gateway.proxy.attempt import Attempt
 from gateway.proxy.clocks import Clocks
+from gateway.proxy.continuation import continuation
 from gateway.proxy.journal import Journal, outcome_of
 from gateway.proxy.reply import Reply
 from gateway.route import signals as core
 from gateway.route.exchange import Exchange
 from gateway.route.plan import Plan
-from gateway.types import PICO, HedgeResult, OutcomeName, Request
+from gateway.types import PICO, Failure, HedgeResult, OutcomeName, Request
 from gateway.upstream.stream import StreamReader
 
 if TYPE_CHECKING:
     from gateway.proxy.proxy import Proxy
 
 CLIENT_LEFT = 499
+ENDING = 3.0  # seconds that a host has after the finish chunk for usage and `[DONE]`
 PATIENCE = 60.0  # seconds for which a client may take nothing of what waits for it
 _log = logging.getLogger(__name__)
 _Ending = core.Complete | core.Break | core.GiveUp | core.Abandon
@@ -38,6 +41,7 @@ class Serving:
         "_answering",
         "_attempts",
         "_clocks",
+        "_continuation",
         "_core",
         "_events",
         "_fleet",
@@ -56,7 +60,8 @@ class Serving:
         self._fleet = proxy.fleets[request.model]
         self._reply = reply
         self._journal = journal
-        self._core = Exchange(request, plan, proxy.budgets.of(plan.policy))
+        self._core = Exchange(request, plan, proxy.budgets.of(plan.policy, request.model), proxy.chance)
+        self._continuation = continuation(request, plan.policy)
         self._clocks = Clocks(proxy.wheel)
         self._events: list[core.Event] = []  # rarely more than one
         self._attempts: tuple[Attempt, ...] = ()  # those that run: two at most
@@ -88,6 +93,14 @@ class Serving:
             self._break_off("internal", answer.internal_error())
         finally:
             self._working = False
+
+    def failed(self, attempt: Attempt, failure: Failure) -> None:
+        number, now = attempt.send.attempt, self._proxy.clock()
+        self.feed(core.Failed(number, failure, now, self._is_resumable(attempt)))
+
+    def ending(self, attempt: Attempt) -> None:
+        number = attempt.send.attempt
+        self._clocks.set(number, ENDING, lambda: self._look(number, ENDING, inf))
 
     # from the sink
 
@@ -129,7 +142,11 @@ class Serving:
 
     def _send(self, command: core.Send) -> None:
         proxy, request = self._proxy, self._request
-        attempt = Attempt(self, command, request, proxy.clock, proxy.unix())
+        continued = self._continuation if command.continues else None
+        if continued is not None and self._answering is not None:
+            request = continued.request(self._answering)
+        reshape = None if continued is None else continued.shape
+        attempt = Attempt(self, command, request, proxy.clock, proxy.unix(), reshape)
         self._attempts += (attempt,)
         self._reply.attempts = command.attempt
         self._fleet.sent(command.tried, attempt.sent_at)
@@ -138,35 +155,62 @@ class Serving:
     def _set_clock(self, command: core.SetClock) -> None:
         clock, number, seconds = command.clock, command.attempt, command.seconds
         if clock == "gap":
-            self._clocks.set(number, seconds, lambda: self._look(number, seconds))
-        else:
-            expired = core.Expired
-            self._clocks.set(number or clock, seconds, lambda: self.feed(expired(clock, number, self._proxy.clock())))
+            ends = self._proxy.clock() + command.total
+            self._clocks.set(number, min(seconds, command.total), lambda: self._look(number, seconds, ends))
+            return
+        if clock == "retry":
+            self._journal.paused(seconds)
+        expired = core.Expired
+        self._clocks.set(number or clock, seconds, lambda: self.feed(expired(clock, number, self._proxy.clock())))
 
-    def _look(self, number: int, seconds: float) -> None:
-        """Whether the host has been silent too long; if not, looks again when it could have been."""
-        attempt = self._answering
-        assert attempt is not None
-        now = self._proxy.clock()
+    def _look(self, number: int, seconds: float, ends: float) -> None:
+        """Whether the host has been silent too long, or the answer has come for too long; if not, looks again when
+        either could be so."""
+        attempt, now = self._of(number), self._proxy.clock()
         silent = 0.0 if self._reply.paused else now - attempt.chunk_at
-        if silent < seconds:
-            self._clocks.set(number, seconds - silent, lambda: self._look(number, seconds))
+        if attempt.ending_at is not None:  # only usage and [DONE] are missing
+            silent = now - attempt.ending_at
+        if silent < seconds and now < ends:
+            self._clocks.set(number, min(seconds - silent, ends - now), lambda: self._look(number, seconds, ends))
             return
         attempt.heard_at = now  # all this time the host was waited for
-        finished = attempt.reader.finished  # only usage and [DONE] are missing
-        self.feed(core.Finished(number, now) if finished else core.Expired("gap", number, now))
+        if attempt.ending_at is not None:
+            self.feed(core.Finished(number, now))
+        else:
+            clock: core.Clock = "gap" if silent >= seconds else "total"
+            self.feed(core.Expired(clock, number, now, self._is_resumable(attempt)))
+
+    def _is_resumable(self, attempt: Attempt) -> bool:
+        continued = self._continuation
+        return continued is not None and attempt is self._answering and continued.possible
 
     def _cancel(self, command: core.Cancel) -> None:
         self._clocks.stop(command.attempt)
         self._of(command.attempt).cancel()
 
+    def _begin(self, command: core.Begin) -> None:
+        attempt = self._of(command.attempt)
+        self._began(attempt)
+        attempt.hold()
+
+    def _began(self, attempt: Attempt) -> None:
+        """Its first token has come, or its whole answer."""
+        if not attempt.begun:
+            attempt.begun = True
+            self._fleet.began(attempt.send.tried, self._proxy.clock())
+
     def _commit(self, command: core.Commit) -> None:
         self._clocks.stop("keepalive")
-        self._answering = attempt = self._of(command.attempt)
-        self._fleet.began(attempt.send.tried, self._proxy.clock())
-        if self._request.stream:
+        attempt = self._of(command.attempt)
+        self._began(attempt)
+        if self._request.stream and self._journal.first_at is None:
             self._journal.first_at = self._proxy.clock()
-        attempt.relay = self._reply.commit(attempt.send.choice.endpoint.id)
+        self._answering = attempt
+        relay = self._reply.commit(attempt.send.choice.endpoint.id)
+        attempt.relay = relay if self._continuation is None else self._continuation.tee(relay)
+        if attempt.held_back:
+            attempt.relay(b"".join(attempt.held_back))
+            attempt.held_back.clear()
         if self._reply.paused:
             attempt.pause()
 
@@ -179,7 +223,10 @@ class Serving:
     def _complete(self, _: core.Complete) -> None:
         attempt = self._answering
         assert attempt is not None
-        usage = attempt.shape.usage(attempt.usage, attempt.cost)
+        used, cost, continued = attempt.usage, attempt.cost, self._continuation
+        if continued is not None and continued.continues:
+            used, cost = continued.total(attempt)
+        usage = attempt.shape.usage(used, cost)
         reader = attempt.reader
         if isinstance(reader, StreamReader):
             tail = reader.tail(usage, self._request.include_usage, self._reply.routing())
@@ -194,12 +241,13 @@ class Serving:
 
     def _give_up(self, command: core.GiveUp) -> None:
         error = answer.gave_up(self._request, self._plan, command.failures)
-        if not command.failures:
-            self._journal.unattempted("unrouted", error.status)
+        if not self._journal.closed:
+            ended = command.failures[-1][1].fault if command.failures else "unrouted"
+            self._journal.unattempted(ended, 200 if self._reply.started else error.status)
         self._reply.fail(error)
 
     def _abandon(self, _: core.Abandon) -> None:
-        if not self._reply.attempts:
+        if not self._journal.closed:
             self._journal.unattempted("cancelled", CLIENT_LEFT)
 
     def _break_off(self, outcome: OutcomeName, error: ClientError) -> None:
@@ -277,6 +325,7 @@ _PERFORM: dict[type[core.Command], Callable[[Serving, Any], None]] = {
     core.Send: Serving._send,
     core.SetClock: Serving._set_clock,
     core.Cancel: Serving._cancel,
+    core.Begin: Serving._begin,
     core.Commit: Serving._commit,
     core.KeepAlive: Serving._keep_alive,
     core.Probe: Serving._probe,

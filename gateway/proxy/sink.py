@@ -29,5 +29,8 @@ class Sink(Protocol):
     def abort(self) -> None:
         """Closes the connection at once, without what still waits to be taken. The source hears nothing of it."""
 
+    def moves_on(self) -> bool:
+        """No host has answered, though the head has left already: whether the sink sees to another answer."""
+
     def attach(self, source: Source) -> None:
         """From here on the source hears of pause, resume and a client that leaves (at once, if it has left)."""

@@ -18,6 +18,7 @@ Every attempt ends in exactly one `Book`, and every exchange in exactly one of C
 attempt that does not finish is cancelled, because its host may go on sending, and billing.
 """
 
+from collections.abc import Callable
 from math import inf
 from typing import Literal
 
@@ -58,8 +59,8 @@ class Exchange:
     """Drives one request along its plan. Feed every event to `on`, perform what it returns, in order.
 
     Attempts count from 1, in the order in which they are sent; at most two run at once, and only until the first
-    token. With a `budget`, one late attempt of a streamed request may get a second one next to it. `jitter` is one
-    draw in [0, 1), for the pauses before retries.
+    token. With a `budget`, one late attempt of a streamed request may get a second one next to it. `chance` draws from
+    [0, 1), for the pauses before retries.
     """
 
     __slots__ = (
@@ -68,12 +69,12 @@ class Exchange:
         "_begun_at",
         "_broken",
         "_budget",
+        "_chance",
         "_delay",
         "_ends",
         "_failures",
         "_hedged",
         "_holds",
-        "_jitter",
         "_keepalive",
         "_most",
         "_read_twice",
@@ -87,7 +88,9 @@ class Exchange:
         "request",
     )
 
-    def __init__(self, request: Request, plan: Plan, budget: Budget | None = None, jitter: float = 0.5) -> None:
+    def __init__(
+        self, request: Request, plan: Plan, budget: Budget | None = None, chance: Callable[[], float] = lambda: 0.5
+    ) -> None:
         policy = plan.policy
         self.request = request
         self.plan = plan
@@ -102,7 +105,7 @@ class Exchange:
         self._keepalive = min(policy.keepalive, request.patience) if request.stream else request.patience
         self._begun_at: float | None = None  # when the answer began that is coming now
         self._failures: list[tuple[str, Failure]] = []
-        self._jitter = jitter
+        self._chance = chance
         self._retries: Retries | None = None  # since the first failure
         self._again: Choice | None = None  # the endpoint that is asked again after a pause
         self._broken: Break | None = None  # how the streamed answer ends if it is not continued
@@ -239,7 +242,7 @@ class Exchange:
         if self._is_final(failure):
             return [*commands, *self._cancel(self._running), self._give_up()]
         if self._retries is None:
-            self._retries = Retries(self.plan.policy, self._jitter)
+            self._retries = Retries(self.plan.policy, self._chance())
         self._retries.failed(send.choice, failure, now)
         return commands if self._running else commands + self._try_next(now)
 

@@ -115,23 +115,24 @@ class Budget:
 
 
 class Budgets:
-    """The budget of every policy that hedges, by the policy's name: it outlives a reload of the file."""
+    """The budget of every policy that hedges, by model and the policy's name: it outlives a reload of the file."""
 
     __slots__ = ("_budgets",)
 
     def __init__(self) -> None:
-        self._budgets: dict[str, Budget] = {}
+        self._budgets: dict[tuple[str, str], Budget] = {}
 
-    def of(self, policy: Policy) -> Budget | None:
-        """The policy's budget; None where it does not hedge."""
+    def of(self, policy: Policy, model: str) -> Budget | None:
+        """The policy's budget for this model; None where it does not hedge."""
         rule = policy.hedge
         if rule.after == NEVER:
             return None
-        budget = self._budgets.get(policy.name)
+        key = model, policy.name
+        budget = self._budgets.get(key)
         if budget is None:
             if len(self._budgets) >= MOST_BUDGETS:
                 self._budgets.clear()
-            budget = self._budgets[policy.name] = Budget(rule)
+            budget = self._budgets[key] = Budget(rule)
         elif budget.rule is not rule:
             budget.configure(rule)
         return budget

@@ -58,6 +58,9 @@ class AsgiSink:
         if self._task is not None:
             self._task.cancel()  # it may be waiting for the client
 
+    def moves_on(self) -> bool:
+        return False
+
     def attach(self, source: Source) -> None:
         if self._ended:
             return

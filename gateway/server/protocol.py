@@ -115,6 +115,9 @@ class DirectSink:
         self.disconnected = True
         self._protocol.transport.abort()
 
+    def moves_on(self) -> bool:
+        return False
+
     def attach(self, source: Source) -> None:
         if self.response_complete:
             return

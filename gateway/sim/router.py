@@ -23,7 +23,7 @@ class Router:
         self.name = name
         self.policy = policy
         self.fleet = Fleet(endpoints)
-        self.budget = Budgets().of(policy)  # for hedges
+        self.budget = Budgets().of(policy, "")  # for hedges
         self.chance: Callable[[], float] = Random(seed).random
 
     def plan(self, request: Request, row: TraceRow, now: float, hour: int) -> Plan:

@@ -121,6 +121,7 @@ class Row(msgspec.Struct, gc=False):
     usage_source: str = "none"
     cost: int = 0
     hedge: HedgeResult = ""
+    continues: bool = False  # whether it went on with the text of an attempt that broke
     predicted_usd: int = 0  # 1e-12 USD
     predicted_s: float = 0.0  # to the last token
     regret: int = 0  # 1e-12 USD, of the decision; on the first attempt's row only

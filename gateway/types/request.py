@@ -48,4 +48,5 @@ class Request(msgspec.Struct, gc=False):
     cache_ttl: float = 0.0  # seconds to keep the answer; 0 leaves it to the policy
     other_models: int = 0  # how many more of `models` may be asked where this one's answer is an error
     tells_routing: bool = False  # whether the answer has `openrouter_metadata`
+    begun: bool = False  # whether the head has left already, for another model that did not answer
     patience: float = inf  # seconds until the client must see a byte, and between two; inf leaves it to the policy

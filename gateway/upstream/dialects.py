@@ -31,6 +31,7 @@ _STREAMED = frozenset({"stream", "stream_options"})
 _NOT_AS_SENT = _ASKS_THINKING | _GATEWAY_FIELDS | {"max_completion_tokens"}
 _NOT_FORWARDED = _THINKING_FIELDS | _GATEWAY_FIELDS | _STREAMED | {"max_completion_tokens"}
 _WITH_USAGE = {"include_usage": True}
+_STREAMS = {"stream": True, "stream_options": _WITH_USAGE}
 _REASONING_FIELDS = frozenset(REASONING_FIELDS)
 
 
@@ -67,12 +68,14 @@ PATCHES: Mapping[ThinkingSwitch, Patch] = {
 }
 
 
-def outgoing(request: Request, endpoint: Endpoint) -> bytes:
-    """The JSON body of `request` as `endpoint` takes it. Its `messages` are a list of objects, already checked."""
-    return _as_sent(request, endpoint) or _rebuilt(request, endpoint)
+def outgoing(request: Request, endpoint: Endpoint, streams: bool = False) -> bytes:
+    """The JSON body of `request` as `endpoint` takes it. Its `messages` are a list of objects, already checked.
+    `streams`: the host is to stream, also where the client does not."""
+    streams = streams or request.stream
+    return _as_sent(request, endpoint, streams) or _rebuilt(request, endpoint, streams)
 
 
-def _as_sent(request: Request, endpoint: Endpoint) -> bytes | None:
+def _as_sent(request: Request, endpoint: Endpoint, streams: bool) -> bytes | None:
     """The client's own bytes where only the model and added fields differ, which is the usual request."""
     body, dialect = request.body, endpoint.dialect
     if not _NOT_AS_SENT.isdisjoint(body) or not body.keys().isdisjoint(dialect.drop):
@@ -82,6 +85,8 @@ def _as_sent(request: Request, endpoint: Endpoint) -> bytes | None:
         if body.get("stream") is not True or body.get("stream_options", _WITH_USAGE) != _WITH_USAGE:
             return None
         added = {**added, "stream_options": _WITH_USAGE} if "stream_options" not in body else added
+    elif streams:
+        added = {**added, **_STREAMS}
     elif not _STREAMED.isdisjoint(body):
         return None
     if not body.keys().isdisjoint(added) or _messages(request) is not body.get("messages", ()):
@@ -89,7 +94,7 @@ def _as_sent(request: Request, endpoint: Endpoint) -> bytes | None:
     return spliced(request.raw, body, _model(request, endpoint), added)
 
 
-def _rebuilt(request: Request, endpoint: Endpoint) -> bytes:
+def _rebuilt(request: Request, endpoint: Endpoint, streams: bool) -> bytes:
     client, dialect = request.body, endpoint.dialect
     body = {name: value for name, value in client.items() if name not in _NOT_FORWARDED}
     body["model"] = _model(request, endpoint)
@@ -97,9 +102,8 @@ def _rebuilt(request: Request, endpoint: Endpoint) -> bytes:
         body["messages"] = _messages(request)
     if client.get("max_completion_tokens") is not None:  # only `max_tokens` is known to every host
         body["max_tokens"] = client["max_completion_tokens"]
-    if request.stream:
-        body["stream"] = True
-        body["stream_options"] = _WITH_USAGE
+    if streams:
+        body |= _STREAMS
     _drop_template_switches(body)
     for name, value in _switch(request, dialect).items():
         own = body.get(name)

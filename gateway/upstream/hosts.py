@@ -27,10 +27,13 @@ class Hosts:
     def __repr__(self) -> str:
         return f"<Hosts of {len(self._destinations)} endpoints>"
 
-    def send(self, request: Request, endpoint: Endpoint, receiver: Receiver, connect_timeout: float) -> Sent:
-        """Sends it, as `Transport.send` does. KeyError for an endpoint without a destination."""
+    def send(
+        self, request: Request, endpoint: Endpoint, receiver: Receiver, connect_timeout: float, streams: bool = False
+    ) -> Sent:
+        """Sends it, as `Transport.send` does; `streams` as for `outgoing`. KeyError for an endpoint without a
+        destination."""
         return self._destinations[endpoint.id].send(
-            self._transport, outgoing(request, endpoint), receiver, connect_timeout
+            self._transport, outgoing(request, endpoint, streams), receiver, connect_timeout
         )
 
     def concealed(self, failure: Failure) -> Failure:

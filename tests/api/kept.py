@@ -22,4 +22,7 @@ class Kept:
         self.ended = True
 
     def abort(self) -> None: ...
+    def moves_on(self) -> bool:
+        return False
+
     def attach(self, source: Source) -> None: ...

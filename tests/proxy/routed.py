@@ -28,7 +28,10 @@ from tests.support.host import Out, Received, Script, ScriptedHost
 PACKAGE = Path(package.__file__).parent
 Json = dict[str, Any]
 Routed = Callable[..., AbstractAsyncContextManager[Running]]
-FIXED: Json = {"pick": {"how": "order", "explore": "0%", "order": [f"{name}/fp8" for name in "abcdef"]}}
+FIXED: Json = {
+    "pick": {"how": "order", "explore": "0%", "order": [f"{name}/fp8" for name in "abcdef"]},
+    "attempts": {"retries": 0},  # what fails is tried at once, or not at all
+}
 
 
 @pytest.fixture

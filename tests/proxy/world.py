@@ -15,7 +15,7 @@ from gateway.route.fleet import Fleet
 from gateway.state.store import Store
 from gateway.telemetry.ledger import Ledger, read
 from gateway.telemetry.metrics import Metrics, prepare_folder
-from gateway.types import CacheMode, Endpoint, Pick, Policy, Price, Request, Row
+from gateway.types import Attempts, CacheMode, Endpoint, Pick, Policy, Price, Request, Row
 from gateway.upstream.address import Address
 from gateway.upstream.hosts import Hosts
 from gateway.upstream.transport import Transport
@@ -26,7 +26,7 @@ from tests.support.host import ScriptedHost, answers, completion
 MODEL = "deepseek/deepseek-v3.2"
 GOOD = answers(200, completion("Hello"))
 BAD = answers(500, {})
-POLICY = Policy("test", pick=Pick(how="best", explore=0.0))
+POLICY = Policy("test", pick=Pick(how="best", explore=0.0), attempts=Attempts(retries=0))
 
 
 class Written:
@@ -58,6 +58,9 @@ class Written:
     def abort(self) -> None:
         self.aborted = True
         self.end()
+
+    def moves_on(self) -> bool:
+        return False
 
     def attach(self, source: Source) -> None:
         self.source = source

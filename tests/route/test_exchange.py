@@ -574,8 +574,8 @@ def test_a_stream_is_kept_alive_during_a_pause() -> None:
 def test_pauses_are_spread() -> None:
     fleet = Fleet([endpoint("a")])
     pauses = []
-    for jitter in (0.0, 0.999):
-        exchange = Exchange(request(), plan(fleet, request(), CHEAPEST), jitter=jitter)
+    for share in (0.0, 0.999):
+        exchange = Exchange(request(), plan(fleet, request(), CHEAPEST), chance=lambda share=share: share)
         exchange.on(Started(0.0))
         pause = exchange.on(failed(1, "server"))[-1]
         assert isinstance(pause, SetClock)

@@ -152,19 +152,24 @@ def test_a_low_quantile_expects_many_to_be_late() -> None:
 
 
 def test_a_policy_that_does_not_hedge_has_no_budget() -> None:
-    assert Budgets().of(Policy("p")) is None
+    assert Budgets().of(Policy("p"), "m") is None
 
 
 def test_a_budget_outlives_a_reload_of_its_policy() -> None:
     budgets = Budgets()
     policy = Policy("p", hedge=HEDGE)
-    budget = budgets.of(policy)
+    budget = budgets.of(policy, "m")
     assert budget is not None
-    assert budgets.of(policy) is budget
+    assert budgets.of(policy, "m") is budget
     changed = replace(policy, hedge=replace(HEDGE, max_share=0.5))
-    assert budgets.of(changed) is budget
+    assert budgets.of(changed, "m") is budget
     assert budget.rule.max_share == 0.5
-    assert budgets.of(replace(policy, name="other")) is not budget
+    assert budgets.of(replace(policy, name="other"), "m") is not budget
+
+
+def test_each_model_has_a_budget_of_its_own() -> None:
+    budgets = Budgets()
+    assert budgets.of(Policy("p", hedge=HEDGE), "m") is not budgets.of(Policy("p", hedge=HEDGE), "n")
 
 
 # --- when -------------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ import yaml
 
 from gateway.app import build
 from gateway.config import load
+from gateway.policy.load import shipped_folder
 from gateway.server.protocol import HotProtocol
 from gateway.server.supervisor import listening
 from gateway.state.folder import StateFolder
@@ -93,6 +94,14 @@ def write_policy(folder: Path, name: str, **fields: Any) -> None:
     (folder / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, **fields}))
 
 
+def write_impatient(folder: Path) -> None:
+    """The shipped default policy without the pauses before retries, which would make each failure take seconds."""
+    path = folder / "balanced.yaml"
+    if not path.exists():
+        balanced = yaml.safe_load((shipped_folder() / path.name).read_text())
+        write_policy(folder, **{**balanced, "attempts": {**balanced["attempts"], "retries": 0}})
+
+
 Gateway = Callable[..., AbstractAsyncContextManager[Running]]
 
 
@@ -127,7 +136,7 @@ async def in_process(
     The response cache has `lookup` seconds to answer: many, so that a busy machine changes no result.
     """
     policies = tmp / "policies"
-    policies.mkdir(exist_ok=True)
+    write_impatient(policies)
     config = config or write_config(tmp, hosts, endpoint, policies=str(policies), **settings)
     folder = StateFolder(tmp / "state")
     prepare_folder(folder.metrics)
