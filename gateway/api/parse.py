@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from math import inf
 from random import Random
 from typing import Any
 
@@ -43,6 +44,7 @@ _EXPECTED: dict[str, tuple[type, str]] = {  # what routing relies on
 }
 _NO_NEEDS: frozenset[str] = frozenset()
 _NEEDY = frozenset({"tools", "logprobs", "response_format"})
+PATIENCE = 1.0  # seconds for which OpenRouter's clients may be sent nothing: their SDKs give up after five
 LONGEST_APP = 200  # characters of an app's name
 _random = Random()
 Translate = Callable[[dict[str, Any]], dict[str, Any]]
@@ -131,6 +133,7 @@ class Intake:
             cache_ttl=cache.ttl,
             tells_routing=wants_routing(headers),
             other_models=len(choices) - 1,
+            patience=PATIENCE if self.surface == "openrouter" else inf,
         )
         if options.compress:
             request = compressed(request, policy, self._fleets[request.model])

@@ -25,7 +25,18 @@ class Journal:
     whether the last row is written.
     """
 
-    __slots__ = ("_plan", "_proxy", "_received", "_request", "_since", "_waited", "cache", "closed", "first_at")
+    __slots__ = (
+        "_paused_at",
+        "_plan",
+        "_proxy",
+        "_received",
+        "_request",
+        "_since",
+        "_waited",
+        "cache",
+        "closed",
+        "first_at",
+    )
 
     def __init__(
         self, proxy: "Proxy", request: Request, plan: Plan | None, received: float, cache: CacheResult
@@ -34,6 +45,7 @@ class Journal:
         self._request = request
         self._plan = plan
         self._received = received
+        self._paused_at: float | None = None
         self._waited = 0.0  # seconds during which an endpoint was being waited for
         self._since: float | None = None  # from when that is not yet counted, because another attempt goes on
         self.cache = cache
@@ -73,9 +85,15 @@ class Journal:
         self._close(row, status, proxy.clock())
         proxy.books.write(row, self._plan, request)
 
-    def paused(self, seconds: float) -> None:
-        """For so long nothing is sent, because an endpoint is asked again after it."""
-        self._waited += seconds
+    def paused(self) -> None:
+        """Nothing is sent for a while, because an endpoint is asked again after it."""
+        self._paused_at = self._proxy.clock()
+
+    def sent(self, now: float) -> None:
+        """An attempt goes out; a pause before it is over."""
+        if self._paused_at is not None:
+            self._waited += now - self._paused_at
+            self._paused_at = None
 
     def _learn(self, attempt: Attempt, book: Book, now: float) -> None:
         tools = attempt.tools == "ok" if attempt.tools else None

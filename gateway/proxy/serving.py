@@ -149,6 +149,7 @@ class Serving:
         attempt = Attempt(self, command, request, proxy.clock, proxy.unix(), reshape)
         self._attempts += (attempt,)
         self._reply.attempts = command.attempt
+        self._journal.sent(attempt.sent_at)
         self._fleet.sent(command.tried, attempt.sent_at)
         attempt.begin(proxy.hosts, request, self._plan.policy.timeouts.connect)
 
@@ -159,7 +160,7 @@ class Serving:
             self._clocks.set(number, min(seconds, command.total), lambda: self._look(number, seconds, ends))
             return
         if clock == "retry":
-            self._journal.paused(seconds)
+            self._journal.paused()
         expired = core.Expired
         self._clocks.set(number or clock, seconds, lambda: self.feed(expired(clock, number, self._proxy.clock())))
 
@@ -191,7 +192,8 @@ class Serving:
     def _begin(self, command: core.Begin) -> None:
         attempt = self._of(command.attempt)
         self._began(attempt)
-        attempt.hold()
+        if self._request.stream:
+            attempt.hold()
 
     def _began(self, attempt: Attempt) -> None:
         """Its first token has come, or its whole answer."""

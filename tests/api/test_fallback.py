@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from gateway.api import parse
 from tests.api.openrouter import CHAT, ask, broken, chunks_of, told, whole
-from tests.proxy.routed import ROLE, WORD, Routed, outcomes, rows, says, stalls
+from tests.proxy.routed import ROLE, WORD, Routed, content, outcomes, rows, says, stalls
 from tests.support.gateway import write_policy
 from tests.support.host import Out, Received, ScriptedHost, answers, chunks, completion, streams
 
@@ -18,8 +19,9 @@ MODELS = ["deepseek-v3.2:first", "deepseek-v3.2:second"]
 
 @pytest.fixture(autouse=True)
 def policies(tmp_path: Path) -> None:
-    write_policy(tmp_path / "policies", "first", require={"only": ["a/fp8"]})
-    write_policy(tmp_path / "policies", "second", require={"only": ["b/fp8"]}, keepalive="50ms")
+    once = {"attempts": {"retries": 0}, "timeouts": {"first_token": "200ms", "first_token_per_10k": "0s"}}
+    write_policy(tmp_path / "policies", "first", require={"only": ["a/fp8"]}, keepalive="50ms", **once)
+    write_policy(tmp_path / "policies", "second", require={"only": ["b/fp8"]}, keepalive="50ms", **once)
 
 
 @PATHS
@@ -67,6 +69,39 @@ async def test_a_stream_that_has_begun_stays_with_its_model(routed: Routed) -> N
     cut = says(ROLE, WORD, then="cut")
     async with ScriptedHost(cut) as first, ScriptedHost([]) as second, routed(first, second) as running:
         broken(await ask(running, stream=True, model=None, models=MODELS))
+
+
+@PATHS
+async def test_a_stream_of_which_only_comments_have_left_goes_on_with_the_next_model(path: str, routed: Routed) -> None:
+    """The first model's host is silent: comments have kept the client, and the second one's answer follows them."""
+    good = streams(chunks("Hello"))
+    async with ScriptedHost(stalls) as first, ScriptedHost(good) as second, routed(first, second) as run:
+        response = await ask(run, path, stream=True, model=None, models=MODELS)
+        assert response.status_code == 200
+        assert response.text.startswith(":")
+        assert ": endpoint b/fp8, attempts 1" in response.text
+        assert (content(response.text), response.text.count("[DONE]")) == ("Hello", 1)
+        assert outcomes(run) == [("a/fp8", "timeout_first_token"), ("b/fp8", "ok")]
+        assert [(row.last, row.client_status) for row in rows(run)] == [(True, 200), (True, 200)]
+
+
+async def test_where_the_last_model_fails_behind_comments_its_error_ends_the_stream(routed: Routed) -> None:
+    async with ScriptedHost(stalls) as first, ScriptedHost(answers(503, {})) as second, routed(first, second) as run:
+        response = await ask(run, stream=True, model=None, models=MODELS)
+        assert response.text.startswith(":")
+        assert "b/fp8" in str(broken(response))
+
+
+@pytest.mark.parametrize("good", [answers(200, completion("Hello")), answers(503, {"error": {"message": "down"}})])
+async def test_white_space_that_keeps_a_whole_answers_client_is_followed_by_the_next_models(
+    good: Any, routed: Routed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parse, "PATIENCE", 0.05)
+    async with ScriptedHost(stalls) as first, ScriptedHost(good) as second, routed(first, second) as run:
+        response = await ask(run, model=None, models=MODELS)
+        assert response.status_code == 200
+        assert response.text.startswith("\n")
+        assert ("Hello" in response.text) != ("error" in response.json())
 
 
 async def test_a_client_that_leaves_ends_the_last_one(routed: Routed) -> None:

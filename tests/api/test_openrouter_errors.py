@@ -236,7 +236,7 @@ async def test_responses(routed: Routed) -> None:
 async def test_messages_are_anthropics_with_its_errors(path: str, routed: Routed) -> None:
     async with (
         ScriptedHost([answers(200, completion("Hello")), fails(503)]) as host,
-        routed(host, attempts={"max": 1}) as running,
+        routed(host, attempts={"max": 1, "retries": 0}) as running,
     ):
         assert (await ask(running, path, max_tokens=9)).json()["content"] == [{"type": "text", "text": "Hello"}]
         assert (await ask(running, path, max_tokens=9)).json()["error"]["type"] == "overloaded_error"

@@ -7,7 +7,7 @@ import pytest
 from gateway.types import Delay, Hedge
 from gateway.upstream.hosts import Hosts
 from tests.proxy.routed import DONE, ROLE, STOP, WORD, stalls, until
-from tests.proxy.world import GOOD, POLICY, Make, World, Written
+from tests.proxy.world import GOOD, MODEL, POLICY, Make, World, Written
 from tests.support.host import Out, Received, ScriptedHost, answers
 
 HEDGED = replace(POLICY, hedge=Hedge(Delay(seconds=0.8), 1.0, 1.0))
@@ -16,7 +16,7 @@ HEDGED = replace(POLICY, hedge=Hedge(Delay(seconds=0.8), 1.0, 1.0))
 async def late(world: World, first: ScriptedHost) -> Written:
     """A stream that the first host was asked for, and that may be hedged when timers go off."""
     world.policy = HEDGED
-    budget = world.proxy.budgets.of(HEDGED)
+    budget = world.proxy.budgets.of(HEDGED, MODEL)
     assert budget is not None
     budget.spent(1.0)
     sink = world.send(stream=True)
@@ -126,7 +126,7 @@ async def test_a_budget_that_is_used_up_is_saved_up_again(make: Make) -> None:
     async with ScriptedHost(stalls) as first, ScriptedHost(answers(500, {})) as second:
         world = make(first, second)
         world.policy = replace(POLICY, hedge=Hedge(Delay(seconds=0.8), 0.5, 1.0))
-        budget = world.proxy.budgets.of(world.policy)
+        budget = world.proxy.budgets.of(world.policy, MODEL)
         assert budget is not None
         budget.spent(1.0)
         asked = []

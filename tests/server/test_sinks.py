@@ -19,7 +19,7 @@ OF_THE_MOMENT = re.compile(rb"^date: .*?\r\n|gen-[\w-]+|(?<=\"created\":)\d+", r
 OVERLOADED = {"error": {"message": "overloaded", "code": 503}}
 TOO_LONG = {"error": {"message": "maximum context length is 100 tokens"}}
 GOOD = streams(chunks("Hello world"))
-LIMITS = {"max": 4, "within": "1s"}
+LIMITS = {"max": 4, "within": "1s", "retries": 0}
 QUICK = {"connect": "300ms", "first_token": "300ms", "first_token_per_10k": "0s", "gap": "300ms", "total": "300ms"}
 
 
