@@ -147,7 +147,7 @@ def _openrouter_gets() -> Json:
         "/providers": _own("Providers of the endpoints in use", "Providers"),
         "/endpoints/zdr": _own("Endpoints that retain nothing", "EndpointList"),
         "/generation": _own("What became of a request", "Generation", (400, 404, 503), _query("id", TEXT, needed=True)),
-        "/key": _own("What this key has spent", "Key", (503,)),
+        **dict.fromkeys(("/key", "/auth/key"), _own("What this key has spent", "Key", (503,))),
         "/credits": _own("What this key has spent, in total", "Credits", (503,)),
         "/activity": _own("By day, model and endpoint, of the last 30 days", "Activity", (400, 503), day),
     }
@@ -169,7 +169,7 @@ def _own_gets() -> Json:
         kind: {"schema": TEXT} for kind in ("text/css", "text/javascript", "text/html", "image/svg+xml")
     }
     gets = {
-        "/health/live": _get("Whether the process answers", named("Live"), {}),
+        **dict.fromkeys(("/health", "/health/live"), _get("Whether the process answers", named("Live"), {})),
         "/health/ready": ready,
         "/metrics": text,
         "/openapi.json": _get("This document", named("Document"), {}),
