@@ -116,7 +116,13 @@ class Worker:
         )
         keys = Keys(settings.keys)
         intake = Intake(
-            keys, Names(settings.models), self.policies, self.fleets, settings.default_policy, settings.rules
+            keys,
+            Names(settings.models),
+            self.policies,
+            self.fleets,
+            settings.default_policy,
+            settings.rules,
+            max_body=settings.max_body,
         )
         messages, count = Messages(proxy, intake), CountTokens(intake)
         cold: dict[str, Handler] = {"/v1/explain": refusing(Explain(proxy, intake))}
@@ -255,7 +261,7 @@ def _complain(task: "asyncio.Task[None]") -> None:
 
 async def _client_error(request: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, ClientError)
-    return _told(request, error)
+    return _told(request, error, {name.decode(): value.decode() for name, value in error.headers()})
 
 
 async def _http_error(request: HttpRequest, error: Exception) -> Response:

@@ -31,6 +31,7 @@ _REFUSALS = {
     403: "a host refuses the request",
     404: "no such model or policy, or no endpoint fits",
     413: "the body is too large",
+    415: "the body is compressed in a way that is not read",
     422: "a host refuses the request",
     429: "every endpoint that was asked is rate limited",
     500: "the gateway itself failed",

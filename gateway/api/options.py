@@ -131,8 +131,14 @@ def refuse_server_tools(tools: Any) -> None:
 
 
 def text(headers: Mapping[bytes, bytes], name: bytes) -> str:
+    """UTF-8, which most clients write, else Latin-1, which HTTP once said."""
     value = headers.get(name)
-    return value.decode("latin-1").strip() if value else ""
+    if not value:
+        return ""
+    try:
+        return value.decode().strip()
+    except UnicodeDecodeError:
+        return value.decode("latin-1").strip()
 
 
 def _refuse(given: Mapping[str, Any]) -> None:
@@ -190,7 +196,7 @@ def _hides_reasoning(given: Mapping[str, Any]) -> bool:
     effort, most = reasoning.get("effort"), reasoning.get("max_tokens")
     if effort is not None and effort not in EFFORTS:
         raise _wrong("reasoning.effort", f"must be one of {', '.join(EFFORTS)}")
-    if most is not None and (type(most) is not int or most < 1):
+    if most is not None and (whole(most) is None or most < 1):
         raise _wrong("reasoning.max_tokens", "must be a positive whole number")
     if effort is not None and most is not None:
         raise _wrong("reasoning", "may have `effort` or `max_tokens`, not both")
@@ -202,6 +208,13 @@ def _flag(name: str, said: str) -> bool:
     if said not in _FLAGS:
         raise _wrong(name, "must be true or false")
     return _FLAGS[said]
+
+
+def whole(value: object) -> int | None:
+    """A whole number, also one that is written as `100.0`; None for anything else."""
+    if type(value) is int:
+        return value
+    return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
 def _ttl(said: str) -> float:

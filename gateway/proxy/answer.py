@@ -81,10 +81,8 @@ def refusal(error: ClientError, path: str, *, to_anthropic: bool = False) -> dic
 
 
 def send_error(sink: Sink, error: ClientError, headers: Headers, body: dict[str, Any]) -> None:
-    """An error as a whole response, told by `body`, with Retry-After where waiting helps."""
-    if error.retry_after is not None:
-        headers = [*headers, (b"retry-after", b"%d" % max(1, round(error.retry_after)))]
-    send_json(sink, error.status, body, headers)
+    """An error as a whole response, told by `body`, with the headers that are its own."""
+    send_json(sink, error.status, body, [*headers, *error.headers()])
 
 
 def streamed_error(error: ClientError) -> dict[str, Any]:

@@ -26,6 +26,7 @@ _TYPES = {  # by status, where nothing finer is known
     405: "invalid_request",
     412: "precondition_failed",
     413: "payload_too_large",
+    415: "invalid_request",
     422: "unprocessable",
     429: "rate_limit_exceeded",
     500: "server",
