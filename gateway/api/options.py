@@ -3,7 +3,7 @@
     body, headers ──read_options──> Options, or a BadRequest that names the field and says what would be right
 
 What is refused would change the answer, and silence about it would mislead: plugins that search or parse, service
-tiers, presets. What can have no effect here is taken and ignored.
+tiers. What can have no effect here is taken and ignored.
 """
 
 from collections.abc import Mapping
@@ -35,6 +35,7 @@ _TYPED: Mapping[str, tuple[type, str]] = {
     "include_reasoning": (bool, "true or false"),
     "metadata": (dict, "an object"),
     "plugins": (list, "a list of objects with an `id`"),
+    "preset": (str, "the name of a policy"),
     "prompt_cache_key": (str, "a text"),
     "reasoning": (dict, "an object"),
     "route": (str, "`fallback` or `sort`"),
@@ -44,7 +45,7 @@ _TYPED: Mapping[str, tuple[type, str]] = {
     "transforms": (list, "a list"),
     "usage": (dict, "an object"),
 }
-_READ = frozenset(_TYPED) | {"preset"}
+_READ = frozenset(_TYPED)
 _CACHE_HEADERS = frozenset(
     {b"x-gateway-cache", b"x-openrouter-cache", b"x-openrouter-cache-clear", b"x-openrouter-cache-ttl"}
 )
@@ -59,6 +60,7 @@ class Options(NamedTuple):
     session: str = ""
     compress: bool = False
     hides_reasoning: bool = False
+    preset: str = ""
 
 
 class CacheOptions(NamedTuple):
@@ -79,7 +81,7 @@ def read_options(body: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Opt
         return _NONE
     given = {name: body[name] for name in _READ & body.keys() if body[name] is not None}
     for name, value in given.items():
-        kind, wanted = _TYPED.get(name, (object, ""))
+        kind, wanted = _TYPED[name]
         if not isinstance(value, kind):
             raise _wrong(name, f"must be {wanted}")
     _refuse(given)
@@ -88,6 +90,7 @@ def read_options(body: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Opt
         session=_session(given, header),
         compress=_transforms(given.get("transforms", ())) or COMPRESSION in plugins,
         hides_reasoning=_hides_reasoning(given),
+        preset=given.get("preset", ""),
     )
 
 
@@ -142,8 +145,6 @@ def text(headers: Mapping[bytes, bytes], name: bytes) -> str:
 
 
 def _refuse(given: Mapping[str, Any]) -> None:
-    if given.get("preset"):
-        raise _wrong("preset", "is kept at OpenRouter: choose a policy by a suffix of the model or x-gateway-policy")
     if given.get("route", "fallback") not in ("fallback", "sort"):
         raise _wrong("route", "must be `fallback` or `sort`")
     if given.get("service_tier", "default") not in TIERS:

@@ -10,7 +10,7 @@ import orjson
 from gateway.api.auth import Keys
 from gateway.api.compression import compressed
 from gateway.api.lenient import reread
-from gateway.api.names import Names, served
+from gateway.api.names import Named, Names, Wanted, served
 from gateway.api.options import (
     asked_models,
     read_cache_options,
@@ -109,10 +109,11 @@ class Intake:
         app = _app(headers)[:LONGEST_APP]
         needs = _needs(body)
         tools, stream = "tools" in needs, bool(body.get("stream"))
-        models = self._names.known(asked_models(body))
+        models = self._models(body)
         first = self._fleets[models[0].model.id].tokens
         unnamed = self._unnamed(key, Facts(app, key.tenant, tools, first.count(prompt.size, tools), stream))
-        choices = served(models, text(headers, b"x-gateway-policy"), unnamed, self._policies.current)
+        wanted = Wanted(options.preset, text(headers, b"x-gateway-policy"), unnamed)
+        choices = served(models, wanted, self._policies.current)
         named, policy = choices[min(place, len(choices) - 1)]  # policies may have changed since the first was asked
         tokens, thinking = self._fleets[named.model.id].tokens, named.thinks(thinking_asked(body))
         cache, created = read_cache_options(headers), int(time.time())
@@ -153,6 +154,13 @@ class Intake:
         if options.compress:
             request = compressed(request, policy, self._fleets[request.model])
         return request, policy
+
+    def _models(self, body: dict[str, Any]) -> list[Named]:
+        """The models that may be asked; OpenRouter's clients need not name any."""
+        asked = asked_models(body)
+        if asked == [None] and self.surface == "openrouter" and self._names.default is not None:
+            return [self._names.default]
+        return self._names.known(asked)
 
     def _unpacked(self, inbound: Inbound) -> bytes:
         codings = inbound.headers.get(b"content-encoding")

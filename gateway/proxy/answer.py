@@ -125,6 +125,8 @@ def gave_up(request: Request, plan: Plan, failures: Sequence[tuple[str, Failure]
         return _clients_own(failures)
     metadata = {"attempts": [_told(endpoint, failure) for endpoint, failure in failures]}
     status = _status([failure for _, failure in failures])
+    if request.surface == "openrouter":
+        status = openrouter.STATUSES.get(status, status)
     waits = [failure.retry_after for _, failure in failures if failure.retry_after is not None]
     return UpstreamError(
         f"{endpoint}: {last.message}"

@@ -17,6 +17,7 @@ from gateway.upstream.openrouter import CHUNK, provider_name
 
 Json = dict[str, Any]
 
+STATUSES = {504: 524}  # of an exchange, by what it would be elsewhere: OpenRouter's clients know no 504
 _TYPES = {  # by status, where nothing finer is known
     400: "invalid_request",
     401: "authentication",
@@ -33,6 +34,7 @@ _TYPES = {  # by status, where nothing finer is known
     502: "provider_unavailable",
     503: "provider_overloaded",
     504: "timeout",
+    524: "timeout",
 }
 _FINER = {
     "context_length_exceeded": "context_length_exceeded",
