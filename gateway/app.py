@@ -25,8 +25,10 @@ from gateway.api.account import Account
 from gateway.api.anthropic import CountTokens, Messages
 from gateway.api.auth import Keys
 from gateway.api.completions import Completions
+from gateway.api.cors import Cors
 from gateway.api.explain import Explain
 from gateway.api.generation import Generations
+from gateway.api.heading import Heading
 from gateway.api.health import Health
 from gateway.api.listing import Listing
 from gateway.api.models import VERSION, ModelList
@@ -52,7 +54,8 @@ from gateway.proxy.wheel import Wheel
 from gateway.route.fleet import Fleet
 from gateway.route.health import Breaker, State
 from gateway.server.asgi import Endpoint as AsgiEndpoint
-from gateway.server.protocol import HOT, MAX_BODY
+from gateway.server.front import Front
+from gateway.server.protocol import HEADING, HOT, MAX_BODY
 from gateway.state.folder import StateFolder
 from gateway.state.gossip import Gossip
 from gateway.state.store import GET_WITHIN, Store
@@ -113,7 +116,13 @@ class Worker:
         )
         keys = Keys(settings.keys)
         intake = Intake(
-            keys, Names(settings.models), self.policies, self.fleets, settings.default_policy, settings.rules
+            keys,
+            Names(settings.models),
+            self.policies,
+            self.fleets,
+            settings.default_policy,
+            settings.rules,
+            max_body=settings.max_body,
         )
         messages, count = Messages(proxy, intake), CountTokens(intake)
         cold: dict[str, Handler] = {"/v1/explain": refusing(Explain(proxy, intake))}
@@ -133,9 +142,10 @@ class Worker:
             ),
             *ModelList(settings.models, keys).routes(),
             *Document(settings.models).routes(),
-            *Listing(settings.models, self.fleets, keys, self.archive).routes(),
+            *Listing(settings.models, self.fleets, Keys(()) if settings.public_lists else keys, self.archive).routes(),
             *Generations(settings.models, self.ledger_folder, self.archive, keys).routes(),
             *Account(settings.models, self.archive, keys).routes(),
+            Route("/health", self.health.live, methods=["GET"]),
             Route("/health/live", self.health.live, methods=["GET"]),
             Route("/health/ready", self.health.ready, methods=["GET"]),
             Route("/metrics", self._exposition, methods=["GET"]),
@@ -228,16 +238,20 @@ def build(settings: Settings, state: Path, store_url: str, lookup: float = GET_W
     Raises ConfigError when it cannot serve.
     """
     worker = Worker(settings, StateFolder(state), store_url, lookup)
+    heading = Heading(Cors(settings.cors))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         app.router.routes.extend(worker.routes(asyncio.get_running_loop()))
         await worker.start()
-        yield {HOT: worker.hot, MAX_BODY: settings.max_body}
+        yield {HOT: worker.hot, MAX_BODY: settings.max_body, HEADING: heading}
         await worker.stop()
 
     handlers = {ClientError: _client_error, HTTPException: _http_error, Exception: _internal_error}
-    return Starlette(lifespan=lifespan, exception_handlers=handlers)
+    app = Starlette(lifespan=lifespan, exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    app.middleware_stack = Front(app.build_middleware_stack(), heading, heading.cors.preflight)
+    return app
 
 
 def _complain(task: "asyncio.Task[None]") -> None:
@@ -247,7 +261,7 @@ def _complain(task: "asyncio.Task[None]") -> None:
 
 async def _client_error(request: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, ClientError)
-    return _told(request, error)
+    return _told(request, error, {name.decode(): value.decode() for name, value in error.headers()})
 
 
 async def _http_error(request: HttpRequest, error: Exception) -> Response:

@@ -8,6 +8,7 @@
         ├── Unauthorized      401  authentication_error
         ├── NotFound          404  not_found_error: route, model or policy
         ├── TooLarge          413  request body over the limit
+        ├── UnknownCoding     415  request body compressed in a way that is not read
         ├── NoEndpoint        404 | 503  nothing is left after the filters
         ├── StoreAway         503  only the store knows the answer, and it cannot be reached
         └── UpstreamError     429 | 502 | 503 | 504 | the host's own status: every attempt failed
@@ -15,6 +16,7 @@
 Faults of one attempt are values (`types.Failure`), not exceptions: the core decides on them.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -55,6 +57,10 @@ class ClientError(GatewayError):
         self.retry_after = retry_after
         self.metadata = metadata
 
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """What the head of the answer says: Retry-After where waiting helps."""
+        return [] if self.retry_after is None else [(b"retry-after", b"%d" % max(1, round(self.retry_after)))]
+
     def body(self) -> dict[str, Any]:
         """The OpenAI error object, with `metadata` beside it when there is something to tell about hosts."""
         error: dict[str, Any] = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
@@ -90,6 +96,21 @@ class TooLarge(ClientError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"the request body is larger than {limit} bytes")
+
+
+class UnknownCoding(ClientError):
+    status = 415
+    type = "invalid_request_error"
+    code = "unsupported_content_encoding"
+
+    def __init__(self, coding: str, taken: Sequence[str]) -> None:
+        self._taken = ", ".join(taken)
+        message = f"content-encoding `{coding}` is not read here; send {self._taken}, or the body as it is"
+        super().__init__(message, param="content-encoding")
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """RFC 9110 15.5.16: which codings would be right."""
+        return [*super().headers(), (b"accept-encoding", self._taken.encode())]
 
 
 class NoEndpoint(ClientError):

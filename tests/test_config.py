@@ -79,6 +79,8 @@ def test_every_field_of_the_file_is_taken(folder: Path) -> None:
         default_policy: floor
         state: /var/lib/gateway
         max_body: 1MiB
+        cors: ["https://chat.example", "http://localhost:5173"]
+        public_lists: true
         """,
         {"REDIS_PASSWORD": "hunter2"},
     )
@@ -87,6 +89,8 @@ def test_every_field_of_the_file_is_taken(folder: Path) -> None:
     assert found.redis_url == "redis://:hunter2@cache:6379/0"
     assert (found.policies, found.state) == (folder / "mine", Path("/var/lib/gateway"))
     assert found.default_policy == "floor"
+    assert found.cors == ("https://chat.example", "http://localhost:5173")
+    assert found.public_lists
 
 
 def test_the_environment_wins(folder: Path) -> None:
@@ -150,6 +154,12 @@ def test_keys_come_from_the_file_and_the_environment(folder: Path) -> None:
         ("port: 70000", {}, "gateway.yaml:1:7: port: 70000 is too large"),
         ("workers: 0", {}, "workers and max_body must be at least 1"),
         ("max_body: 16", {}, "gateway.yaml:1:11: max_body: `16` needs a unit, as in `16MiB`"),
+        (
+            "cors: [chat.example]",
+            {},
+            "gateway.yaml:1:7: cors: `chat.example` is no origin; write scheme, host and port",
+        ),
+        ("cors: ['*', 'https://a.example/']", {}, "cors: `https://a.example/` is no origin"),
         ("prot: 1", {}, "gateway.yaml:1:1: unknown key `prot`; did you mean `port`?"),
         ("models: 3", {}, "gateway.yaml:1:9: models: expected a table"),
         ("- a", {}, "gateway.yaml:1:1: expected a table"),

@@ -57,6 +57,7 @@ class Account:
     def routes(self) -> list[Route]:
         return [
             Route("/api/v1/key", self._key, methods=["GET"]),
+            Route("/api/v1/auth/key", self._key, methods=["GET"]),  # its older name
             Route("/api/v1/credits", self._credits, methods=["GET"]),
             Route("/api/v1/activity", self._activity, methods=["GET"]),
         ]

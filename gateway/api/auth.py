@@ -37,5 +37,7 @@ class Keys:
 
 
 def _secret(headers: Mapping[bytes, bytes]) -> bytes:
-    scheme, _, secret = headers.get(b"authorization", b"").partition(b" ")
-    return secret.strip() if scheme.lower() == b"bearer" else headers.get(b"x-api-key", b"")
+    """The bearer's; where there is none, or an empty one, that of `x-api-key`."""
+    scheme, _, secret = headers.get(b"authorization", b"").strip().partition(b" ")
+    bearer = secret.strip() if scheme.lower() == b"bearer" else b""
+    return bearer or headers.get(b"x-api-key", b"").strip()

@@ -1,4 +1,8 @@
-"""Which model and policy a request means: `deepseek/deepseek-v3.2:nitro`, `deepseek-reasoner`, `x-gateway-policy`."""
+"""Which model and policy a request means: `deepseek/deepseek-v3.2:nitro`, `deepseek-reasoner`, `x-gateway-policy`.
+
+NAME[:POLICY ...]        a model under a policy            NAME@preset/POLICY   OpenRouter's way to say the same
+@preset/POLICY           the first model under it          "preset": "POLICY"   where the model's name says nothing
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -10,6 +14,7 @@ from gateway.types import Model, Policy
 
 CHAT, REASONER = "deepseek-chat", "deepseek-reasoner"  # one model of DeepSeek's, without and with thinking
 LONGEST = 256  # characters of a model's name with its suffixes
+PRESET = "@preset/"
 
 
 class Named(NamedTuple):
@@ -24,13 +29,22 @@ class Named(NamedTuple):
         return self.model.reasoning.default_enabled and self.name != CHAT if asked is None else asked
 
 
-class Names:
-    """Every name that a model answers to."""
+class Wanted(NamedTuple):
+    """Where a policy's name may stand beside the model's, the first that says one wins; `otherwise` always does."""
 
-    __slots__ = ("_models",)
+    preset: str
+    header: str
+    otherwise: str
+
+
+class Names:
+    """Every name that a model answers to. `default` is the first model, if there is any."""
+
+    __slots__ = ("_models", "default")
 
     def __init__(self, models: Iterable[Model]) -> None:
         self._models = {name: Named(model, "", name) for model in models for name in (model.id, *model.aliases)}
+        self.default = next(iter(self._models.values()), None)
 
     def model(self, name: object) -> Named:
         """Splits a name into model and suffix. Raises BadRequest or NotFound, which lists what there is."""
@@ -38,12 +52,15 @@ class Names:
             raise BadRequest(f"`model` must be the name of a model, at most {LONGEST} characters", param="model")
         if (plain := self._models.get(name)) is not None:
             return plain
-        base, _, suffix = name.partition(":")
-        named = self._models.get(base)
+        base, marked, preset = name.partition(PRESET)
+        base, _, suffix = base.partition(":")
+        if marked and not preset:
+            raise BadRequest(f"`model` must name the preset, a policy, as in {PRESET}floor", param="model")
+        named = self._models.get(base) if base or not marked else self.default
         if named is None:
             known = ", ".join(sorted({one.model.id for one in self._models.values()}))
             raise NotFound(f"there is no model `{base}`; there is {known}", param="model", code="model_not_found")
-        return named._replace(suffix=suffix)
+        return named._replace(suffix=_suffix(suffix, preset))
 
     def known(self, names: Sequence[object]) -> list[Named]:
         """Those of these names that are a model's. Raises what is wrong with the first where none is."""
@@ -61,16 +78,22 @@ class Names:
         return found
 
 
-def served(models: Sequence[Named], header: str, otherwise: str, policies: PolicySet) -> list[tuple[Named, Policy]]:
+def _suffix(suffix: str, preset: str) -> str:
+    """Suffixes in one order, the last of which counts: what stands behind a preset may override it, as fields do."""
+    preset, _, later = preset.partition(":")
+    return ":".join(part for part in (preset, suffix, later) if part)
+
+
+def served(models: Sequence[Named], wanted: Wanted, policies: PolicySet) -> list[tuple[Named, Policy]]:
     """These models with their policies, each once, without those whose policy is unknown. Raises what is wrong with the
     first where all are."""
     if len(models) == 1:
-        return [(models[0], choose_policy(models[0].suffix, header, otherwise, policies))]
+        return [(models[0], choose_policy(models[0].suffix, wanted, policies))]
     found: list[tuple[Named, Policy]] = []
     refusal: NotFound | None = None
     for named in models:
         try:
-            policy = choose_policy(named.suffix, header, otherwise, policies)
+            policy = choose_policy(named.suffix, wanted, policies)
         except NotFound as error:
             refusal = refusal or error
             continue
@@ -81,14 +104,14 @@ def served(models: Sequence[Named], header: str, otherwise: str, policies: Polic
     return found
 
 
-def choose_policy(suffix: str, header: str, otherwise: str, policies: PolicySet) -> Policy:
-    """The suffix wins over the header, and that over whatever holds where the client names none; of several suffixes
-    (`nitro:floor`) the last. Raises NotFound."""
-    names = suffix.split(":") if suffix else [header or otherwise]
+def choose_policy(suffix: str, wanted: Wanted, policies: PolicySet) -> Policy:
+    """The suffix wins over `preset`, that over the header, and that over whatever holds where the client names none; of
+    several suffixes (`nitro:floor`) the last. Raises NotFound."""
+    names = suffix.split(":") if suffix else [wanted.preset or wanted.header or wanted.otherwise]
     for name in names:
         if name not in policies:
             known = ", ".join(sorted(policies))
-            param = "model" if suffix else "x-gateway-policy"
+            param = "model" if suffix else "preset" if wanted.preset else "x-gateway-policy"
             hint = " (a variant that OpenRouter sells; not served here)" if name in RESERVED else ""
             message = f"there is no policy `{name[:LONGEST]}`{hint}; there are {known}"
             raise NotFound(message, param=param, code="policy_not_found")

@@ -31,13 +31,16 @@ _REFUSALS = {
     403: "a host refuses the request",
     404: "no such model or policy, or no endpoint fits",
     413: "the body is too large",
+    415: "the body is compressed in a way that is not read",
     422: "a host refuses the request",
     429: "every endpoint that was asked is rate limited",
     500: "the gateway itself failed",
     502: "every attempt failed",
     503: "no endpoint is in use, every one is overloaded, or the gateway stops",
     504: "every attempt timed out",
+    524: "every attempt timed out",
 }
+_TIMEOUTS = {"/v1": 524, "/api/v1": 504}  # which of the two each surface does not have
 _POSTED = {  # path -> summary, request, answer, whether it is streamed where asked for
     "/chat/completions": ("Chat completion", "ChatRequest", "ChatCompletion", True),
     "/completions": ("Text completion", "TextRequest", "TextCompletion", True),
@@ -46,7 +49,12 @@ _POSTED = {  # path -> summary, request, answer, whether it is streamed where as
     "/messages/count_tokens": ("Estimated length of a prompt", "MessagesRequest", "TokenCount", False),
     "/explain": ("The plan for a chat completion, not sent", "ChatRequest", "Plan", False),
 }
-_IN_ITS_WORDS = {("/api/v1", "ChatCompletion"): "OpenRouterCompletion"}
+_IN_ITS_WORDS = {
+    ("/api/v1", "ChatCompletion"): "OpenRouterCompletion",
+    ("/api/v1", "ChatRequest"): "OpenRouterChatRequest",
+    ("/api/v1", "TextRequest"): "OpenRouterTextRequest",
+    ("/api/v1", "ResponsesRequest"): "OpenRouterResponsesRequest",
+}
 _ONE_SURFACE = {"/explain": "/v1"}
 _ABOUT_IT = ("x-generation-id", "x-gateway-endpoint", "x-gateway-policy", "x-gateway-attempts", "x-gateway-cache")
 
@@ -70,7 +78,8 @@ class Document:
 
 def document(models: Iterable[Model]) -> Json:
     names = [name for model in models for name in (model.id, *model.aliases)]
-    by_policy = {"type": "string", "pattern": "^[^:]+(:[a-z0-9-]+)+$", "description": "a name with a policy"}
+    pattern = "^[^:@]*(@preset/[a-z0-9-]+)?(:[a-z0-9-]+)*$"
+    by_policy = {"type": "string", "pattern": pattern, "description": "a name with a policy"}
     schemas = {
         "ModelName": {"anyOf": [one_of(*names), by_policy]},
         **openapi_asked.SCHEMAS,
@@ -95,13 +104,15 @@ def _posts() -> Json:
     for path, (summary, request, answer, streams) in _POSTED.items():
         for start, error in _SURFACES.items():
             if _ONE_SURFACE.get(path, start) == start:
-                refused = "AnthropicError" if path.startswith("/messages") else error
-                told = _IN_ITS_WORDS.get((start, answer), answer)
-                paths[start + path] = {"post": _post(summary, request, told, refused, streams)}
+                anthropic = path.startswith("/messages")
+                refused = "AnthropicError" if anthropic else error
+                taken, told = (_IN_ITS_WORDS.get((start, one), one) for one in (request, answer))
+                statuses = sorted(_REFUSALS.keys() - {_TIMEOUTS["/v1" if anthropic else start]})
+                paths[start + path] = {"post": _post(summary, taken, told, _errors(refused, *statuses), streams)}
     return paths | dict.fromkeys(DEEPSEEK_CHAT, paths["/v1/chat/completions"])
 
 
-def _post(summary: str, request: str, answer: str, error: str, streams: bool) -> Json:
+def _post(summary: str, request: str, answer: str, errors: Json, streams: bool) -> Json:
     content: Json = {"application/json": {"schema": named(answer)}}
     good: Json = {"description": "the answer", "content": content}
     if streams:
@@ -112,7 +123,7 @@ def _post(summary: str, request: str, answer: str, error: str, streams: bool) ->
         "security": [{"bearer": []}, {"x-api-key": []}, {}],
         "parameters": [_header(name, schema) for name, schema in openapi_asked.HEADERS.items()],
         "requestBody": {"required": True, "content": {"application/json": {"schema": named(request)}}},
-        "responses": {"200": good, **_errors(error, *_REFUSALS)},
+        "responses": {"200": good, **errors},
     }
 
 
@@ -147,7 +158,7 @@ def _openrouter_gets() -> Json:
         "/providers": _own("Providers of the endpoints in use", "Providers"),
         "/endpoints/zdr": _own("Endpoints that retain nothing", "EndpointList"),
         "/generation": _own("What became of a request", "Generation", (400, 404, 503), _query("id", TEXT, needed=True)),
-        "/key": _own("What this key has spent", "Key", (503,)),
+        **dict.fromkeys(("/key", "/auth/key"), _own("What this key has spent", "Key", (503,))),
         "/credits": _own("What this key has spent, in total", "Credits", (503,)),
         "/activity": _own("By day, model and endpoint, of the last 30 days", "Activity", (400, 503), day),
     }
@@ -169,7 +180,7 @@ def _own_gets() -> Json:
         kind: {"schema": TEXT} for kind in ("text/css", "text/javascript", "text/html", "image/svg+xml")
     }
     gets = {
-        "/health/live": _get("Whether the process answers", named("Live"), {}),
+        **dict.fromkeys(("/health", "/health/live"), _get("Whether the process answers", named("Live"), {})),
         "/health/ready": ready,
         "/metrics": text,
         "/openapi.json": _get("This document", named("Document"), {}),

@@ -44,6 +44,7 @@ _ROUTING: dict[str, Schema] = {
     "plugins": maybe(several(record({"id": one_of(*sorted(PLUGINS))}, {"enabled": FLAG}))),
     "transforms": maybe(several(one_of(MIDDLE_OUT))),
     "session_id": maybe(TEXT | {"maxLength": LONGEST_SESSION}),
+    "preset": about("the name of a policy", maybe(TEXT)),
     "service_tier": about("without effect", maybe(one_of(*TIERS))),
     **of_each(("metadata", "trace", "usage", "debug"), about("without effect", maybe(OBJECT))),
 }
@@ -125,4 +126,17 @@ SCHEMAS: dict[str, Schema] = {
             "thinking": record({"type": one_of("enabled", "adaptive", "between_tools", "disabled")}),
         },
     ),
+}
+
+
+def _modelless(schema: Schema) -> Schema:
+    """The same without a model, for which OpenRouter has a default."""
+    return about(
+        "without `model`, the gateway's first one answers",
+        {**schema, "required": [name for name in schema["required"] if name != "model"]},
+    )
+
+
+SCHEMAS |= {
+    f"OpenRouter{name}": _modelless(SCHEMAS[name]) for name in ("ChatRequest", "TextRequest", "ResponsesRequest")
 }

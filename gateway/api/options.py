@@ -3,7 +3,7 @@
     body, headers ──read_options──> Options, or a BadRequest that names the field and says what would be right
 
 What is refused would change the answer, and silence about it would mislead: plugins that search or parse, service
-tiers, presets. What can have no effect here is taken and ignored.
+tiers. What can have no effect here is taken and ignored.
 """
 
 from collections.abc import Mapping
@@ -35,6 +35,7 @@ _TYPED: Mapping[str, tuple[type, str]] = {
     "include_reasoning": (bool, "true or false"),
     "metadata": (dict, "an object"),
     "plugins": (list, "a list of objects with an `id`"),
+    "preset": (str, "the name of a policy"),
     "prompt_cache_key": (str, "a text"),
     "reasoning": (dict, "an object"),
     "route": (str, "`fallback` or `sort`"),
@@ -44,7 +45,7 @@ _TYPED: Mapping[str, tuple[type, str]] = {
     "transforms": (list, "a list"),
     "usage": (dict, "an object"),
 }
-_READ = frozenset(_TYPED) | {"preset"}
+_READ = frozenset(_TYPED)
 _CACHE_HEADERS = frozenset(
     {b"x-gateway-cache", b"x-openrouter-cache", b"x-openrouter-cache-clear", b"x-openrouter-cache-ttl"}
 )
@@ -59,6 +60,7 @@ class Options(NamedTuple):
     session: str = ""
     compress: bool = False
     hides_reasoning: bool = False
+    preset: str = ""
 
 
 class CacheOptions(NamedTuple):
@@ -79,7 +81,7 @@ def read_options(body: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Opt
         return _NONE
     given = {name: body[name] for name in _READ & body.keys() if body[name] is not None}
     for name, value in given.items():
-        kind, wanted = _TYPED.get(name, (object, ""))
+        kind, wanted = _TYPED[name]
         if not isinstance(value, kind):
             raise _wrong(name, f"must be {wanted}")
     _refuse(given)
@@ -88,6 +90,7 @@ def read_options(body: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Opt
         session=_session(given, header),
         compress=_transforms(given.get("transforms", ())) or COMPRESSION in plugins,
         hides_reasoning=_hides_reasoning(given),
+        preset=given.get("preset", ""),
     )
 
 
@@ -131,13 +134,17 @@ def refuse_server_tools(tools: Any) -> None:
 
 
 def text(headers: Mapping[bytes, bytes], name: bytes) -> str:
+    """UTF-8, which most clients write, else Latin-1, which HTTP once said."""
     value = headers.get(name)
-    return value.decode("latin-1").strip() if value else ""
+    if not value:
+        return ""
+    try:
+        return value.decode().strip()
+    except UnicodeDecodeError:
+        return value.decode("latin-1").strip()
 
 
 def _refuse(given: Mapping[str, Any]) -> None:
-    if given.get("preset"):
-        raise _wrong("preset", "is kept at OpenRouter: choose a policy by a suffix of the model or x-gateway-policy")
     if given.get("route", "fallback") not in ("fallback", "sort"):
         raise _wrong("route", "must be `fallback` or `sort`")
     if given.get("service_tier", "default") not in TIERS:
@@ -190,7 +197,7 @@ def _hides_reasoning(given: Mapping[str, Any]) -> bool:
     effort, most = reasoning.get("effort"), reasoning.get("max_tokens")
     if effort is not None and effort not in EFFORTS:
         raise _wrong("reasoning.effort", f"must be one of {', '.join(EFFORTS)}")
-    if most is not None and (type(most) is not int or most < 1):
+    if most is not None and (whole(most) is None or most < 1):
         raise _wrong("reasoning.max_tokens", "must be a positive whole number")
     if effort is not None and most is not None:
         raise _wrong("reasoning", "may have `effort` or `max_tokens`, not both")
@@ -202,6 +209,13 @@ def _flag(name: str, said: str) -> bool:
     if said not in _FLAGS:
         raise _wrong(name, "must be true or false")
     return _FLAGS[said]
+
+
+def whole(value: object) -> int | None:
+    """A whole number, also one that is written as `100.0`; None for anything else."""
+    if type(value) is int:
+        return value
+    return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
 def _ttl(said: str) -> float:

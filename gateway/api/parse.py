@@ -10,7 +10,8 @@ import orjson
 
 from gateway.api.auth import Keys
 from gateway.api.compression import compressed
-from gateway.api.names import Names, served
+from gateway.api.lenient import reread
+from gateway.api.names import Named, Names, Wanted, served
 from gateway.api.options import (
     asked_models,
     read_cache_options,
@@ -18,9 +19,11 @@ from gateway.api.options import (
     refuse_server_tools,
     text,
     wants_routing,
+    whole,
 )
 from gateway.api.prefix import known_by, read_prompt
 from gateway.api.provider import Preferences, sent_parameters
+from gateway.api.unpack import unpacked
 from gateway.config import Facts, Key, Rule, policy_by_rule
 from gateway.document.nesting import DEEPEST, is_deeper
 from gateway.errors import BadRequest
@@ -38,14 +41,16 @@ _EXPECTED: dict[str, tuple[type, str]] = {  # what routing relies on
     "stream": (bool, "true or false"),
     "stream_options": (dict, "an object"),
     "tools": (list, "a list of tools"),
-    "max_tokens": (int, "a positive whole number"),
-    "max_completion_tokens": (int, "a positive whole number"),
+    "max_tokens": (int, "a positive whole number, or absent for no limit"),
+    "max_completion_tokens": (int, "a positive whole number, or absent for no limit"),
     "n": (int, f"a whole number from 1 to {MOST_CHOICES}"),
 }
+_COUNTS = frozenset({"max_completion_tokens", "max_tokens", "n", "seed", "top_k", "top_logprobs"})
 _NO_NEEDS: frozenset[str] = frozenset()
 _NEEDY = frozenset({"tools", "logprobs", "response_format"})
 PATIENCE = 1.0  # seconds for which OpenRouter's clients may be sent nothing: their SDKs give up after five
 LONGEST_APP = 200  # characters of an app's name
+LARGEST_BODY = 16 << 20  # bytes
 _random = Random()
 Translate = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -53,7 +58,17 @@ Translate = Callable[[dict[str, Any]], dict[str, Any]]
 class Intake:
     """Turns inbound requests into the gateway's terms."""
 
-    __slots__ = ("_default", "_fleets", "_keys", "_names", "_policies", "_preferences", "_rules", "surface")
+    __slots__ = (
+        "_default",
+        "_fleets",
+        "_keys",
+        "_max_body",
+        "_names",
+        "_policies",
+        "_preferences",
+        "_rules",
+        "surface",
+    )
 
     def __init__(
         self,
@@ -64,8 +79,9 @@ class Intake:
         default_policy: str,
         rules: tuple[Rule, ...] = (),
         surface: Surface = "openai",
+        max_body: int = LARGEST_BODY,
     ) -> None:
-        """`surface` is whose wire shape the clients expect."""
+        """`surface` is whose wire shape the clients expect; `max_body` the bytes that a compressed body may become."""
         self._keys = keys
         self._names = names
         self._policies = policies
@@ -74,10 +90,12 @@ class Intake:
         self._rules = rules
         self._preferences = Preferences()
         self.surface = surface
+        self._max_body = max_body
 
     def of(self, surface: Surface) -> "Intake":
         """The same for another surface's clients."""
-        return Intake(self._keys, self._names, self._policies, self._fleets, self._default, self._rules, surface)
+        mine = (self._keys, self._names, self._policies, self._fleets, self._default, self._rules)
+        return Intake(*mine, surface, self._max_body)
 
     def read(self, inbound: Inbound, translate: Translate | None = None, place: int = 0) -> tuple[Request, Policy]:
         """The request, and the policy that it runs under; `translate` makes a chat completion's body of another API's.
@@ -87,16 +105,17 @@ class Intake:
         """
         headers = inbound.headers
         key = self._keys.of(headers)
-        body = _read_body(inbound.body, translate)
+        body, raw = _read_body(self._unpacked(inbound), translate)
         options = read_options(body, headers)
         prompt = read_prompt(body)
         app = _app(headers)[:LONGEST_APP]
         needs = _needs(body)
         tools, stream = "tools" in needs, bool(body.get("stream"))
-        models = self._names.known(asked_models(body))
+        models = self._models(body)
         first = self._fleets[models[0].model.id].tokens
         unnamed = self._unnamed(key, Facts(app, key.tenant, tools, first.count(prompt.size, tools), stream))
-        choices = served(models, text(headers, b"x-gateway-policy"), unnamed, self._policies.current)
+        wanted = Wanted(options.preset, text(headers, b"x-gateway-policy"), unnamed)
+        choices = served(models, wanted, self._policies.current)
         named, policy = choices[min(place, len(choices) - 1)]  # policies may have changed since the first was asked
         tokens, thinking = self._fleets[named.model.id].tokens, named.thinks(thinking_asked(body))
         cache, created = read_cache_options(headers), int(time.time())
@@ -125,7 +144,7 @@ class Intake:
             needs=needs,
             cache=cache.mode,
             explain=_explains(headers),
-            raw=inbound.body if translate is None else b"",
+            raw=raw,
             created=created,
             session=options.session,
             reasoning_history=named.model.reasoning.history,
@@ -139,6 +158,17 @@ class Intake:
             request = compressed(request, policy, self._fleets[request.model])
         return request, policy
 
+    def _models(self, body: dict[str, Any]) -> list[Named]:
+        """The models that may be asked; OpenRouter's clients need not name any."""
+        asked = asked_models(body)
+        if asked == [None] and self.surface == "openrouter" and self._names.default is not None:
+            return [self._names.default]
+        return self._names.known(asked)
+
+    def _unpacked(self, inbound: Inbound) -> bytes:
+        codings = inbound.headers.get(b"content-encoding")
+        return inbound.body if codings is None else unpacked(inbound.body, codings, self._max_body)
+
     def _unnamed(self, key: Key, facts: Facts) -> str:
         """The policy of a request that names none: by rule, by key, or the default."""
         return (self._rules and policy_by_rule(self._rules, facts)) or key.policy or self._default
@@ -149,23 +179,26 @@ def new_id(created: int) -> str:
     return f"gen-{created}-{_random.getrandbits(80):020x}"
 
 
-def _json_object(raw: bytes) -> dict[str, Any]:
+def _json_object(raw: bytes) -> tuple[dict[str, Any], bytes]:
+    """A JSON object, and the bytes that it was parsed from."""
     try:
-        body = orjson.loads(raw)
+        body: object = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the body is not JSON: {error}") from None
+        body, raw = reread(raw, error)
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object")
-    return body
+    return body, raw
 
 
-def _read_body(raw: bytes, translate: Translate | None) -> dict[str, Any]:
-    """The body of a chat completion, checked."""
-    body = _json_object(raw)
+def _read_body(raw: bytes, translate: Translate | None) -> tuple[dict[str, Any], bytes]:
+    """The body of a chat completion, checked, and the bytes that say the same; none where it had to be changed."""
+    body, raw = _json_object(raw)
     if translate is not None:
-        body = translate(body)
+        body, raw = translate(body), b""
+    if wholes := {name: whole(body[name]) for name in _COUNTS & body.keys() if type(body[name]) is float}:
+        body, raw = body | {name: number for name, number in wholes.items() if number is not None}, b""
     _check(body)
-    return body
+    return body, raw
 
 
 def _is_deep(body: dict[str, Any]) -> bool:

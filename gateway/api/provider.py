@@ -8,6 +8,7 @@ It can only narrow what the policy requires, and change the order of trying. Fie
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, get_args
 
@@ -22,6 +23,7 @@ from gateway.types.endpoint import Quantization
 
 REMEMBERED = 128  # derived policies: each brings a shortlist of its own
 MOST_NAMES = 64
+MOST_NAMED = 4  # in a refusal
 _WITHOUT_EFFECT: dict[str, type] = {"enforce_distillable_text": bool, "options": dict}  # the model's licence allows it
 _FIELDS = (
     *("order", "only", "ignore", "allow_fallbacks", "require_parameters", "quantizations", "sort", "max_price"),
@@ -224,15 +226,22 @@ class _Wishes:
                 yield Limit(known, operator, _amount(path, value))
 
     def _names(self, field: str) -> tuple[str, ...]:
-        """Endpoints and providers that the catalogue has, in its own spelling."""
-        known = {one.id.casefold(): one.id for one in self._endpoints}
-        known = {name.casefold(): one.provider for one in self._endpoints for name in (one.name, one.provider)} | known
-        names = []
-        for name in self._texts(field, "endpoints or providers"):
-            if name.casefold() not in known:
-                raise _wrong(field, f"names `{name[:60]}`, which is not here; {nearest(name, self._names_in_use())}")
-            names.append(known[name.casefold()])
-        return tuple(dict.fromkeys(names))
+        """Endpoints and providers that the catalogue has, in its own spelling. OpenRouter has more; those are left out,
+        and one that is meant to be here is told by `_can_serve`."""
+        named = [_spellings(name) for name in self._texts(field, "endpoints or providers")]
+        found = [next((self._known[one] for one in spellings if one in self._known), None) for spellings in named]
+        return tuple(dict.fromkeys(name for name in found if name is not None))
+
+    @cached_property
+    def _known(self) -> dict[str, str]:
+        """Names of the catalogue by each way to spell them; ids before providers, and exact ones before others."""
+        known: dict[str, str] = {}
+        for spelling in (0, 1):
+            known = {_spellings(one.id)[spelling]: one.id for one in self._endpoints} | known
+        for spelling in (0, 1):
+            names = [(name, one.provider) for one in self._endpoints for name in (one.provider, one.name) if name]
+            known = {_spellings(name)[spelling]: provider for name, provider in names} | known
+        return known
 
     def _names_in_use(self) -> set[str]:
         used = [one for one in self._endpoints if one.id in self._in_use]
@@ -240,6 +249,10 @@ class _Wishes:
 
     def _can_serve(self, field: str, names: tuple[str, ...]) -> None:
         """Raises NoEndpoint where nobody of these is in use, and tells what would change that."""
+        if self._given.get(field) and not names:
+            asked = [name[:60] for name in self._texts(field, "endpoints or providers")]
+            told = f"none of [{', '.join(asked[:MOST_NAMED])}] is here; {nearest(asked[0], self._names_in_use())}"
+            raise NoEndpoint(told, param=f"provider.{field}", status=404)
         if names and self._names_in_use().isdisjoint(names):
             told = "; ".join(f"{name} is not in use: {self._hindrances(name)}" for name in names)
             raise NoEndpoint(told, param=f"provider.{field}", status=404)
@@ -265,6 +278,12 @@ class _Wishes:
         if given is not None and not isinstance(given, kind):
             raise _wrong(field, f"must be {what}")
         return given
+
+
+def _spellings(name: str) -> tuple[str, str]:
+    """A name as it is and without all that people write differently: `Atlas Cloud`, `AtlasCloud`, `atlas-cloud`."""
+    folded = name.casefold()
+    return folded, "".join(one for one in folded if one.isalnum() or one == "/")
 
 
 def _picking(policy: Policy, pick: Pick) -> Policy:

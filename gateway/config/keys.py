@@ -60,7 +60,7 @@ def read_key(reader: Reader, node: Node, environ: Mapping[str, str]) -> Any:
         return reader.problem(node.place, f"tenant `{entry.tenant}` needs either `key_env: VARIABLE` or `key: ...`")
     if not names_variable(reader, place_at(node, "key_env"), entry.key_env):
         return INVALID
-    secret = entry.key if entry.key_env is None else environ.get(entry.key_env, "").strip()
+    secret = (entry.key if entry.key_env is None else environ.get(entry.key_env) or "").strip()
     if not secret:
         where = f"{entry.key_env} is not set; set it" if entry.key_env else "`key` is empty; write the secret"
         return reader.problem(node.place, f"tenant `{entry.tenant}`: {where}, or remove this entry")
@@ -73,8 +73,8 @@ def keys_from_environ(text: str, problems: list[str]) -> tuple[Key, ...]:
     for position, item in enumerate(text.split(","), 1):
         if not item.strip():
             continue  # a trailing comma
-        named = item.strip() if ":" in item else f"key-{position}:{item.strip()}"
-        tenant, _, secret = named.partition(":")
+        named = item if ":" in item else f"key-{position}:{item}"
+        tenant, secret = (part.strip() for part in named.split(":", 1))
         if tenant and secret:
             keys.append(Key(tenant, _digest(secret)))
         else:

@@ -22,6 +22,7 @@ from gateway.errors import ConfigError
 from gateway.types import Endpoint, Model, Recording
 from gateway.types.units import Bytes
 
+_ORIGIN = re.compile(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s*]+")
 _REFERENCE = re.compile(rf"\$\{{({VARIABLE.pattern})\}}")
 
 
@@ -39,6 +40,8 @@ class Settings:
     rules: tuple[Rule, ...] = ()
     state: Path | None = None
     max_body: int = 16 << 20
+    cors: tuple[str, ...] = ()
+    public_lists: bool = False
     keep_reasoning: bool = True
     models: tuple[Model, ...] = ()
     secrets: Secrets = field(default_factory=lambda: Secrets({}))
@@ -64,6 +67,8 @@ class GatewayFile:
     rules: tuple[Rule, ...] = ()
     state: str | None = None
     max_body: Bytes = 16 << 20
+    cors: tuple[str, ...] = ()  # origins of web pages that may call the gateway
+    public_lists: bool = False  # whether OpenRouter's lists need no key
     keep_reasoning: bool = True  # so that it can be put back where a client drops it
     catalogue: bool = True  # whether the shipped models and endpoints are there
     models: tuple[Model, ...] = ()
@@ -102,6 +107,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         rules=file.rules,
         state=Path(state) if state else _path(file.state, folder),
         max_body=file.max_body,
+        cors=file.cors,
+        public_lists=file.public_lists,
         keep_reasoning=file.keep_reasoning,
         models=file.models,
         secrets=_secrets(file.models, environ),
@@ -140,6 +147,9 @@ def _gateway_file(reader: Reader, node: Node) -> Any:
         )
     if file.workers < 1 or file.max_body < 1:
         return reader.problem(node.place, "workers and max_body must be at least 1")
+    if wrong := next((origin for origin in file.cors if not _ORIGIN.fullmatch(origin)), None):
+        what = f"cors: `{wrong}` is no origin; write scheme, host and port alone, as in https://chat.example, or *"
+        return reader.problem(place_at(node, "cors"), what)
     return file
 
 

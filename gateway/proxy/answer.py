@@ -82,10 +82,8 @@ def refusal(error: ClientError, path: str, *, to_anthropic: bool = False) -> dic
 
 
 def send_error(sink: Sink, error: ClientError, headers: Headers, body: dict[str, Any]) -> None:
-    """An error as a whole response, told by `body`, with Retry-After where waiting helps."""
-    if error.retry_after is not None:
-        headers = [*headers, (b"retry-after", b"%d" % max(1, round(error.retry_after)))]
-    send_json(sink, error.status, body, headers)
+    """An error as a whole response, told by `body`, with the headers that are its own."""
+    send_json(sink, error.status, body, [*headers, *error.headers()])
 
 
 def streamed_error(error: ClientError) -> dict[str, Any]:
@@ -128,6 +126,8 @@ def gave_up(request: Request, plan: Plan, failures: Sequence[tuple[str, Failure]
         return _clients_own(failures)
     metadata = {"attempts": [_told(endpoint, failure) for endpoint, failure in failures]}
     status = _status([failure for _, failure in failures])
+    if request.surface == "openrouter":
+        status = openrouter.STATUSES.get(status, status)
     waits = [failure.retry_after for _, failure in failures if failure.retry_after is not None]
     return UpstreamError(
         f"{endpoint}: {last.message}"

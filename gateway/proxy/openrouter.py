@@ -17,6 +17,7 @@ from gateway.upstream.openrouter import CHUNK, provider_name
 
 Json = dict[str, Any]
 
+STATUSES = {504: 524}  # of an exchange, by what it would be elsewhere: OpenRouter's clients know no 504
 _TYPES = {  # by status, where nothing finer is known
     400: "invalid_request",
     401: "authentication",
@@ -26,12 +27,14 @@ _TYPES = {  # by status, where nothing finer is known
     405: "invalid_request",
     412: "precondition_failed",
     413: "payload_too_large",
+    415: "invalid_request",
     422: "unprocessable",
     429: "rate_limit_exceeded",
     500: "server",
     502: "provider_unavailable",
     503: "provider_overloaded",
     504: "timeout",
+    524: "timeout",
 }
 _FINER = {
     "context_length_exceeded": "context_length_exceeded",

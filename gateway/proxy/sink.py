@@ -3,9 +3,11 @@
 Proxy ── start write end abort ──> Sink          Sink ── pause resume gone ──> Source
 """
 
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 Headers = list[tuple[bytes, bytes]]
+HeadWriter = Callable[[Mapping[bytes, bytes], Headers], Headers]  # a request's, an answer's -> all of the answer's
 
 
 class Source(Protocol):

@@ -15,10 +15,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from gateway.errors import TooLarge
 from gateway.proxy.answer import refusal, send_error
 from gateway.proxy.inbound import Handler, Inbound, promised
-from gateway.proxy.sink import Headers, Source
+from gateway.proxy.sink import Headers, HeadWriter, Source
 
 HOT = "hot_routes"  # key of the lifespan's state: {path: handler}
 MAX_BODY = "max_body"
+HEADING = "heading"
 LARGEST_HEAD = 64 * 1024  # bytes that may come before they must have made a head, or a piece of body
 UNREAD = 5.0  # seconds that a client has to finish sending a body that is refused
 HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -50,6 +51,7 @@ class DirectSink:
         "_head",
         "_protocol",
         "_source",
+        "asked",
         "body",
         "disconnected",
         "handler",
@@ -66,6 +68,7 @@ class DirectSink:
         self._source: Source | None = None
         self._head: list[bytes] | None = None  # not yet written
         self._chunked = False
+        self.asked: dict[bytes, bytes] = {}  # headers of the request
         self.handler = handler
         self.keep_alive = keep_alive
         self.body: list[bytes] = []  # of the request
@@ -77,7 +80,7 @@ class DirectSink:
     def start(self, status: int, headers: Headers) -> None:
         head = [_opening(status, self._protocol.server_state.default_headers)]
         self._chunked = True
-        for name, value in headers:
+        for name, value in self._protocol.heading(self.asked, headers):
             head += (name, b": ", value, b"\r\n")
             if name == b"content-length":
                 self._chunked = False
@@ -152,6 +155,7 @@ class HotProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._hot: dict[bytes, Handler] = self.app_state.get(HOT, {})
         self._max_body: int = self.app_state.get(MAX_BODY, 0)
+        self.heading: HeadWriter = self.app_state.get(HEADING, lambda _, headers: headers)
         self._sink: DirectSink | None = None  # of the hot request that is being read or answered
         self._reading = False  # whether a hot request's body is still coming
         self._quiet = 0  # bytes since something was made of them
@@ -208,7 +212,8 @@ class HotProtocol(HttpToolsProtocol):
             return
         body = sink.body[0] if len(sink.body) == 1 else b"".join(sink.body)
         sink.body = []
-        sink.handler(Inbound(dict(self.headers), body, monotonic()), sink)
+        sink.asked = dict(self.headers)
+        sink.handler(Inbound(sink.asked, body, monotonic()), sink)
 
     def answered(self, sink: DirectSink) -> None:
         """A hot response is complete: the next request may come, or the connection closes."""
@@ -259,5 +264,6 @@ class HotProtocol(HttpToolsProtocol):
         """The body is too large: answered at once, and what still comes of it is thrown away."""
         sink.keep_alive = False
         sink.body = []
+        sink.asked = dict(self.headers)
         error = TooLarge(self._max_body)
         send_error(sink, error, [], refusal(error, self.url.decode("latin-1")))

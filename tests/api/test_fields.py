@@ -74,7 +74,7 @@ EXAMPLES: Mapping[str, Any] = {  # a value of each request field that the page n
     "session_id": "s1",
     "prompt_cache_key": "k1",
     "transforms": ["middle-out"],
-    "preset": "mine",
+    "preset": "test",
     "service_tier": "auto",
     "service_tier: flex": "flex",
     "service_tier: priority": "priority",

@@ -126,3 +126,17 @@ async def test_a_key_is_needed_where_there_are_keys(gateway: Gateway, path: str)
         await told(running, path, 401)
         key = {"authorization": "Bearer secret-of-the-team"}
         assert (await running.client.get(f"/api/v1/{path}", headers=key)).status_code in (200, 404)
+
+
+PUBLIC = ("models", "models/count", "model/deepseek/deepseek-v3.2", "models/deepseek/deepseek-v3.2/endpoints")
+WITH_KEYS = {"GATEWAY_API_KEYS": "app:sk-app"}
+
+
+@pytest.mark.parametrize("public", [False, True])
+async def test_lists_are_public_where_the_setting_says_so(gateway: Gateway, public: bool) -> None:
+    async with gateway(HOSTS, environ=WITH_KEYS, public_lists=public) as running:
+        for path in (*PUBLIC, "providers", "endpoints/zdr"):
+            await told(running, path, 200 if public else 401)
+        for private in ("key", "auth/key", "credits", "activity", "generation?id=gen-1"):
+            await told(running, private, 401)
+        assert (await running.client.get("/v1/models")).status_code == 401

@@ -11,6 +11,7 @@ from gateway.api.auth import Keys
 from gateway.api.names import Names
 from gateway.api.parse import Intake
 from gateway.config import load
+from gateway.errors import BadRequest
 from gateway.policy.load import Policies
 from gateway.proxy.inbound import Inbound
 from gateway.route.fleet import Fleet
@@ -19,6 +20,7 @@ from gateway.upstream.dialects import outgoing
 from tests.support.gateway import write_config
 
 RUSSIAN = "Привет, мир! " * 1000
+A_HOST = Endpoint("a", "a", "http://127.0.0.1:1/v1", "m")
 
 
 @pytest.fixture
@@ -86,7 +88,31 @@ def test_without_a_user_message_all_of_it_is_the_opening(intake: Intake) -> None
     ],
 )
 def test_hosts_are_sent_what_they_would_be_sent_of_the_parsed_body(intake: Intake, messages: Any) -> None:
-    endpoint = Endpoint("a", "a", "http://127.0.0.1:1/v1", "m")
     request = read(intake, {"messages": messages})
     bare = Request(id=request.id, body=request.body, model=request.model, policy=request.policy)
-    assert orjson.loads(outgoing(request, endpoint)) == orjson.loads(outgoing(bare, endpoint))
+    assert orjson.loads(outgoing(request, A_HOST)) == orjson.loads(outgoing(bare, A_HOST))
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "n", "seed", "top_k", "top_logprobs"])
+def test_a_whole_number_may_be_written_as_a_float(intake: Intake, name: str) -> None:
+    request = read(intake, asks("Hi", **{name: 8.0}))
+    sent = json.loads(outgoing(request, A_HOST))
+    value = sent["max_tokens" if name == "max_completion_tokens" else name]
+    assert (value, type(value)) == (8, int)
+    assert request.max_tokens == (8 if name.startswith("max_") else None)
+
+
+@pytest.mark.parametrize("value", [0, -1, 0.0, 1.5, 1e300, 2**64, 10**30, True, "8"])
+def test_what_is_no_count_is_refused_with_what_would_be_right(intake: Intake, value: Any) -> None:
+    with pytest.raises(BadRequest, match="`max_tokens` must be a positive whole number, or absent") as refused:
+        read(intake, asks("Hi", max_tokens=value))
+    assert refused.value.param == "max_tokens"
+
+
+@pytest.mark.parametrize(
+    ("sent", "means"),
+    [("Größe".encode(), "Größe"), ("Größe".encode("latin-1"), "Größe"), ("日本".encode(), "日本"), (b" App ", "App")],
+)
+def test_an_apps_name_is_utf_8_or_else_latin_1(intake: Intake, sent: bytes, means: str) -> None:
+    body = orjson.dumps({"model": "deepseek-v3.2", **asks("Hi")})
+    assert intake.read(Inbound({b"x-title": sent}, body, 0.0))[0].app == means

@@ -263,6 +263,7 @@ async def test_an_abort_closes_the_connection_and_tells_nobody() -> None:
         transport=transport,
         server_state=SimpleNamespace(default_headers=[]),
         flow=SimpleNamespace(write_paused=False),
+        heading=lambda _, headers: headers,
     )
     sink, source = DirectSink(cast(HotProtocol, protocol), lambda _, __: None, keep_alive=True), Source()
     sink.attach(source)

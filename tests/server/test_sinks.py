@@ -15,7 +15,7 @@ from tests.support.gateway import NO_STORE, SINKS, Running, in_process, write_po
 from tests.support.host import Out, Received, Script, ScriptedHost, answers, chunks, completion, streams
 
 KEY = "sk-client-0123456789abcdefghij"
-OF_THE_MOMENT = re.compile(rb"^date: .*?\r\n|gen-[\w-]+|(?<=\"created\":)\d+", re.MULTILINE)
+OF_THE_MOMENT = re.compile(rb"^date: .*?\r\n|(?:gen|req)-[\w-]+|(?<=\"created\":)\d+", re.MULTILINE)
 OVERLOADED = {"error": {"message": "overloaded", "code": 503}}
 TOO_LONG = {"error": {"message": "maximum context length is 100 tokens"}}
 GOOD = streams(chunks("Hello world"))
