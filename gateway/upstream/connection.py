@@ -1,21 +1,30 @@
 """One connection to a host: it asks one question at a time and hands the answer over as it arrives.
 
-    socket -> data_received -> parser -> Receiver.on_response, on_data*, on_complete
-                    |                                           or on_lost, whatever went wrong
+    socket -> data_received -> Incoming -> (unpacked) -> Receiver.on_response, on_data*, on_complete
+                    |                                                or on_lost, whatever went wrong
     complete and reusable -> owner.release        closed -> owner.forget
 
-The parser's callbacks only take notes; the receiver is called after each read. So the pieces of one read are joined
-into one call, and a receiver may cancel, pause or send again from within any callback.
+The receiver is called after each read, so it may cancel, pause or send again from within any callback. No read holds
+the loop: what is more than a slice is parsed slice by slice, one a turn of the loop, and nothing is read meanwhile.
+
+An answer that is not a 200 is an error, and what its host says of it comes at once or not at all: such a body is whole
+after half a second, after 64 KB, or when the connection ends.
 """
 
 import asyncio
+from collections import deque
+from collections.abc import Iterator
 from typing import Protocol, cast
 
-import httptools
-
 from gateway.types import Fault
+from gateway.upstream.coding import Chain, Unreadable, unpacker
+from gateway.upstream.incoming import Incoming
 
-QUIET_LIMIT = 64 * 1024  # bytes that may come before they must have made a head, or a piece of body, or an end
+AT_ONCE = 1.0  # seconds after a request within which a kept connection's loss shows that the host had left before it
+SLICE = 8 * 1024  # bytes that are parsed in one turn of the loop; of tiny events that is some ms
+SMALL = 1024  # bytes that a step of unpacking counts as, at least
+ERROR_PATIENCE = 0.5  # seconds for the body of an error
+LARGEST_ERROR = 64 * 1024  # bytes of it
 
 
 class Receiver(Protocol):
@@ -39,7 +48,7 @@ class Sent(Protocol):
 
     @property
     def asked(self) -> bool:
-        """Whether it was written to the host."""
+        """Whether it was written to the host, all of it as far as can be known."""
 
     def cancel(self) -> None: ...
     def pause(self) -> None: ...
@@ -57,7 +66,7 @@ class Owner(Protocol):
 class Call:
     """One request, from `send` until its receiver was told the end or `cancel` was called."""
 
-    __slots__ = ("_owner", "body", "connect_timeout", "connection", "head", "opening", "paused", "receiver")
+    __slots__ = ("_asked", "_owner", "body", "connect_timeout", "connection", "head", "opening", "paused", "receiver")
 
     def __init__(self, owner: Owner, head: bytes, body: bytes, receiver: Receiver, connect_timeout: float) -> None:
         self._owner = owner
@@ -68,6 +77,7 @@ class Call:
         self.connection: Connection | None = None
         self.opening: asyncio.Task[None] | None = None  # set while a connection is being made for this call
         self.paused = False
+        self._asked = False
 
     def __repr__(self) -> str:
         state = "ended" if self.receiver is None else "asked" if self.connection else "connecting"
@@ -75,8 +85,8 @@ class Call:
 
     @property
     def asked(self) -> bool:
-        """Whether the request was written to a host."""
-        return self.connection is not None
+        """Whether the request was written to a host; also once the call has ended."""
+        return self._asked if self.connection is None else not self.connection.writing
 
     def cancel(self) -> None:
         """Close the connection, or stop making it. No callback comes afterwards."""
@@ -96,7 +106,7 @@ class Call:
     def resume(self) -> None:
         self.paused = False
         if self.connection is not None:
-            self.connection.transport.resume_reading()
+            self.connection.resume()
 
     def retry(self) -> None:
         """Ask again on a fresh connection: the kept one had died before it was asked."""
@@ -116,36 +126,41 @@ class Call:
     def _end(self) -> Receiver | None:
         """Let go of everything; the receiver comes back only once."""
         receiver, self.receiver = self.receiver, None
+        self._asked = self.asked
         self.connection = self.opening = None
         self.head = self.body = b""
         return receiver
 
 
 class Connection(asyncio.Protocol):
-    """A socket, its parser, and the call that it serves (None while it is kept)."""
+    """A socket, what is parsed of its bytes, and the call that it serves (None while it is kept)."""
 
     transport: asyncio.Transport
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
         self._owner = owner
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._loop = loop
+        self._incoming = Incoming()
         self._call: Call | None = None
         self.born = self.since = 0.0  # loop times: when it was made, when it was last released
         self.lost = False
+        self.writing = False  # whether much of a request is still to be written
+        self._exc: Exception | None = None  # by which it was lost
         self._used = False  # whether an earlier call was answered here
+        self._asked_at = 0.0
+        self._turn: asyncio.Handle | None = None  # set while a turn is to come
         self._begin()
 
     def _begin(self) -> None:
         """Forget the last answer."""
-        self._status = 0  # of the final head; 0 until it is whole
-        self._headers: list[tuple[bytes, bytes]] = []
+        self._incoming.begin()
         self._announced = False  # whether the receiver has the head
-        self._pieces: list[bytes] = []
-        self._quiet = 0  # bytes since something came of them
-        self._complete = False
-        self._reusable = False
-        self._until_close = False  # whether the body ends where the connection does
-        self._problem = ""
+        self._packed: Chain | None = None
+        self._steps: Iterator[bytes] | None = None  # of what is being unpacked
+        self._rest: deque[memoryview] = deque()  # read, but not yet parsed
+        self._behind = False  # whether there is any of these two
+        self._patience: asyncio.TimerHandle | None = None
+        self._size = 0  # bytes of body that the receiver has, of an error
 
     def __repr__(self) -> str:
         return f"<Connection {'closed' if self.lost else 'busy' if self._call else 'idle'}>"
@@ -156,11 +171,23 @@ class Connection(asyncio.Protocol):
         call.connection, call.opening = self, None
         if call.paused:
             self.transport.pause_reading()
+        if self._used:
+            self._asked_at = self._loop.time()
         self.transport.writelines((call.head, call.body))
+
+    def resume(self) -> None:
+        """Go on with what was read, or else read on."""
+        if self._behind:
+            self._turn = self._turn or self._loop.call_soon(self._go_on)
+        elif not self.lost:
+            self.transport.resume_reading()
 
     def close(self) -> None:
         """Close at once. Nobody is told."""
         self._call = None
+        self._rest.clear()
+        if self._patience is not None:
+            self._patience.cancel()
         self.transport.abort()
 
     def fail(self, fault: Fault, message: str) -> None:
@@ -175,56 +202,164 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's transports are none of asyncio's classes
 
+    def pause_writing(self) -> None:
+        self.writing = True
+
+    def resume_writing(self) -> None:
+        self.writing = False
+
     def data_received(self, data: bytes) -> None:
-        if self._call is None or self._parser is None:
+        call = self._call
+        if call is None:
             self.close()  # bytes that nobody asked for
-            return
-        self._quiet += len(data)
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._problem = self._problem or f"the host sent bytes that are not HTTP: {error}"
-        if self._quiet > QUIET_LIMIT:
-            self._problem = f"the host sent over {QUIET_LIMIT} bytes of head, or of framing, without content"
-        self._deliver(self._call)
+        elif self._behind or len(data) > SLICE:
+            self._rest.append(memoryview(data))
+            self._fall_behind()
+        else:
+            self._incoming.feed(data)
+            self._deliver(call)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
-        self._parser = None  # it refers back to this object
+        self.lost, self._exc = True, exc
         self._owner.forget(self)
-        call, self._call = self._call, None
+        if not self._behind:
+            self._lose()
+
+    def _lose(self) -> None:
+        """The connection is lost, and all that it brought is delivered."""
+        self._incoming.close()
+        call, incoming = self._call, self._incoming
         if call is None:
             return
-        if self._until_close and exc is None:
-            call.complete()
-        elif self._used and not self._status and not self._quiet:
+        if incoming.until_close and self._exc is None:
+            incoming.complete = True
+            self._finish(call)
+        elif self._died_unasked():
+            self._call = None
             call.retry()
         else:
-            how = "closed the connection" if exc is None else "broke the connection"
-            call.lose("cut", f"the host {how} {'within' if self._status else 'before'} the answer")
+            how = "closed the connection" if self._exc is None else "broke the connection"
+            self._break_off(call, "cut", f"the host {how} {'within' if incoming.status else 'before'} the answer")
+
+    def _died_unasked(self) -> bool:
+        """Whether the host had left before it was asked. One that waits and then leaves may have worked, and bill."""
+        unanswered = self._used and not self._incoming.status and not self._incoming.quiet
+        return unanswered and self._loop.time() - self._asked_at < AT_ONCE
+
+    # large reads
+
+    def _fall_behind(self) -> None:
+        """More has come than one turn should handle: read no more until it is done."""
+        self._behind = True
+        if self._turn is None:
+            if not self.lost:
+                self.transport.pause_reading()
+            self._turn = self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        """One turn's share of what has come."""
+        self._turn = None
+        call = self._call
+        if call is None or call.paused:  # `resume` comes back
+            return
+        if self._steps is None:
+            self._incoming.feed(self._next_slice())
+        self._deliver(call)
+        if self._call is not call or not self._behind:
+            return
+        if self._steps is not None or self._rest:
+            self._turn = self._turn or self._loop.call_soon(self._go_on)
+            return
+        self._behind = False
+        if self.lost:
+            self._lose()
+        elif not call.paused:
+            self.transport.resume_reading()
+
+    def _next_slice(self) -> memoryview:
+        first = self._rest.popleft()
+        if len(first) > SLICE:
+            self._rest.appendleft(first[SLICE:])
+        return first[:SLICE]
+
+    # to the receiver
 
     def _deliver(self, call: Call) -> None:
-        """Pass on what one read has brought; stop where the receiver cancels."""
-        if self._status and not self._announced:
-            self._announced = True
-            assert call.receiver is not None
-            call.receiver.on_response(self._status, self._headers)
-        if self._pieces and call.receiver is not None:
-            pieces, self._pieces = self._pieces, []
-            call.receiver.on_data(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        """Pass on what has been parsed; stop where the receiver cancels."""
+        incoming = self._incoming
+        if incoming.status and not self._announced:
+            self._announce(call)
+        if incoming.pieces and call.receiver is not None:
+            pieces, incoming.pieces = incoming.pieces, []
+            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            if self._packed is None:
+                self._pass(call, data)
+            else:
+                self._steps = self._packed.unpack(data)
+        if self._steps is not None and self._unpack(call):
+            self._fall_behind()
+            return
         if call.receiver is None:
             return
-        if self._complete:
+        if incoming.complete:
             self._finish(call)
-        elif self._problem:
-            self.fail("garbage", self._problem)
+        elif incoming.problem:
+            self._break_off(call, "garbage", incoming.problem)
+
+    def _announce(self, call: Call) -> None:
+        self._announced = True
+        incoming = self._incoming
+        headers = incoming.headers
+        if incoming.status != 200:
+            self._patience = self._loop.call_later(ERROR_PATIENCE, self._wait_no_more)
+        if b"content-encoding" in dict(headers):
+            try:
+                self._packed = unpacker(headers)
+            except Unreadable as error:
+                incoming.spoil(str(error))
+            headers = [header for header in headers if header[0] != b"content-encoding"]
+        assert call.receiver is not None
+        call.receiver.on_response(incoming.status, headers)
+
+    def _pass(self, call: Call, data: bytes) -> None:
+        assert call.receiver is not None
+        call.receiver.on_data(data)
+        if self._patience is not None:
+            self._size += len(data)
+            if self._size >= LARGEST_ERROR:
+                self._wait_no_more()
+
+    def _unpack(self, call: Call) -> bool:
+        """Passes on what one turn may unpack. Whether there is more."""
+        assert self._steps is not None
+        left = SLICE
+        try:
+            for data in self._steps:
+                if data:
+                    self._pass(call, data)
+                left -= max(len(data), SMALL)
+                if call.receiver is None:
+                    break
+                if left <= 0:
+                    return True
+        except Unreadable as error:
+            self._incoming.spoil(str(error))
+        self._steps = None
+        return False
+
+    # ends
 
     def _finish(self, call: Call) -> None:
         """Keep or close the connection first, so that a request sent from `on_complete` may use it."""
-        if self._reusable and not self._problem and self.transport.get_write_buffer_size() == 0:
+        if self._packed is not None and not self._packed.whole:
+            self._break_off(call, "cut", "the host's compressed answer ends within")
+            return
+        if self._patience is not None:
+            self._patience.cancel()
+        if self._is_reusable():
             self._call = None
             self._used = True
-            if call.paused:
+            if call.paused or self._behind:
                 self.transport.resume_reading()
             self._begin()
             self._owner.release(self)
@@ -232,55 +367,24 @@ class Connection(asyncio.Protocol):
             self.close()
         call.complete()
 
-    # httptools' callbacks
+    def _is_reusable(self) -> bool:
+        """Whether the connection is in order, with nothing under way in either direction."""
+        incoming = self._incoming
+        clean = incoming.reusable and not incoming.problem and not self._rest and not self.lost
+        return clean and self.transport.get_write_buffer_size() == 0
 
-    def on_message_begin(self) -> None:
-        if self._complete:
-            self._refuse("the host sent a second answer")
+    def _wait_no_more(self) -> None:
+        """An error's body has had its time."""
+        call = self._call
+        self.close()
+        if call is not None:
+            call.complete()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._status:  # later ones are trailers
-            self._headers.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        assert self._parser is not None
-        status = self._parser.get_status_code()
-        if status < 200:
-            if status < 100 or status == 101:  # 101 changes the protocol
-                self._refuse(f"the host sent status {status}, which nobody asked for")
+    def _break_off(self, call: Call, fault: Fault, message: str) -> None:
+        """The rest of the answer cannot be had. An error is one without it; where none of it came, `message` does."""
+        if self._incoming.status in (0, 200):
+            self.fail(fault, message)
             return
-        if self._quiet > QUIET_LIMIT and sum(len(n) + len(v) + 4 for n, v in self._headers) > QUIET_LIMIT:
-            self._refuse(f"the host sent a head of over {QUIET_LIMIT} bytes")
-        if not self._parser.should_keep_alive():  # so the framing may be unusual
-            self._check_framing()
-        self._status = status
-        self._quiet = 0
-
-    def on_body(self, data: bytes) -> None:
-        self._pieces.append(data)
-        self._quiet = 0
-
-    def on_message_complete(self) -> None:
-        assert self._parser is not None
-        if not self._status:  # the end of a 1xx
-            self._headers = []
-            return
-        self._complete = True
-        self._quiet = 0
-        self._reusable = self._parser.should_keep_alive()  # the parser forgets it after this callback
-
-    def _check_framing(self) -> None:
-        """Find out whether the body ends where the connection does, and refuse what cannot be read."""
-        assert self._parser is not None
-        if not self._parser.get_http_version().startswith("1."):
-            self._refuse("the host does not speak HTTP/1.1")
-        fields = dict(self._headers)
-        coding = fields.get(b"transfer-encoding", b"chunked")
-        if coding.lower() != b"chunked":
-            self._refuse("the host sent a transfer coding that nobody asked for")
-        self._until_close = fields.keys().isdisjoint((b"content-length", b"transfer-encoding"))
-
-    def _refuse(self, problem: str) -> None:
-        """Stop the parser."""
-        self._problem = problem
-        raise httptools.HttpParserError(problem)
+        if not self._size and call.receiver is not None:
+            call.receiver.on_data(message.encode())
+        self._wait_no_more()

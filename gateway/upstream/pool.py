@@ -147,7 +147,7 @@ class Pool:
             raise ConnectionAbortedError("the gateway closes its connections")
         host, port = self._origin.host, self._origin.port
         async with asyncio.timeout(call.connect_timeout):
-            make = self._loop.create_connection(lambda: Connection(self), host, port, ssl=self._trust)
+            make = self._loop.create_connection(lambda: Connection(self, self._loop), host, port, ssl=self._trust)
             return (await make)[1]
 
     def _hand_over(self, connection: Connection, call: Call) -> None:

@@ -18,6 +18,7 @@ from gateway.upstream.usage import read_usage
 from gateway.upstream.verdict import finish, in_band, judge, shown
 
 LARGEST_ERROR = 64 * 1024
+LARGEST_BLANK = 1024 * 1024  # bytes of white space before a whole answer
 LARGEST_ANSWER = 64 * 1024 * 1024
 LONGEST_REASON = 64  # characters shown of a finish reason
 
@@ -171,8 +172,10 @@ class WholeReader(Reader):
         self._size += len(data)
         if self._size > LARGEST_ANSWER:
             self._fail(Failure("garbage", f"an answer of more than {LARGEST_ANSWER} bytes"))
-        else:
+        elif self._body or not data.isspace():
             self._body.append(data)
+        elif self._size > LARGEST_BLANK:
+            self._fail(Failure("garbage", f"over {LARGEST_BLANK} bytes of white space before an answer"))
 
     def _ended(self) -> None:
         payload = parsed(b"".join(self._body))

@@ -24,6 +24,7 @@ from gateway.upstream.verdict import finish, in_band
 
 NOTHING: Mapping[str, Any] = {}
 LARGEST_START = 1024 * 1024  # bytes of events before the first token
+MOST_COMMENTS = 1024 * 1024  # bytes of comments and empty events between two chunks
 _MARKS = (b'"finish_reason":"', b"[DONE]", b'"error"', b'"finish_reason": "')
 _DELTA = b'"delta"'  # once in a chunk of one choice; inside a JSON string its quotes would be escaped
 
@@ -35,7 +36,17 @@ class StreamReader(Reader):
     with a `mender` they do between tool calls.
     """
 
-    __slots__ = ("_choices", "_ended_choices", "_ends", "_events", "_held", "_phase", "_rewrite", "_splitter")
+    __slots__ = (
+        "_choices",
+        "_commented",
+        "_ended_choices",
+        "_ends",
+        "_events",
+        "_held",
+        "_phase",
+        "_rewrite",
+        "_splitter",
+    )
 
     def __init__(
         self,
@@ -57,6 +68,7 @@ class StreamReader(Reader):
         self._ends: list[dict[str, Any]] = []  # finish chunks, held until usage is known
         self._ended_choices: set[int] = set()
         self._events = 0
+        self._commented = (0, 0)  # bytes of comments since so many events
 
     @property
     def finished(self) -> bool:
@@ -118,7 +130,8 @@ class StreamReader(Reader):
                 if _is_answer(payload):
                     self._begin(block[start:])
                     return
-                self._hold(raw)
+                self._held.append(raw)
+            self._start_grows(len(raw))
             start += len(raw)
             if self._over:
                 return
@@ -132,9 +145,8 @@ class StreamReader(Reader):
             self.finish_reason = reason
         return True
 
-    def _hold(self, raw: bytes) -> None:
-        self._held.append(raw)
-        self._size += len(raw)
+    def _start_grows(self, size: int) -> None:
+        self._size += size
         if self._size > LARGEST_START:
             self._fail(Failure("garbage", f"over {LARGEST_START} bytes of events without a first token"))
 
@@ -175,6 +187,16 @@ class StreamReader(Reader):
             self._events += deltas
             self._listener.on_chunk(block)
         else:
+            self._comment(block)
+
+    def _comment(self, block: bytes) -> None:
+        """Passes on what brings the answer no further, within bounds: a host that floods is none that answers."""
+        size, events = self._commented
+        size = len(block) + (size if events == self._events else 0)
+        self._commented = size, self._events
+        if size > MOST_COMMENTS:
+            self._fail(Failure("garbage", f"over {MOST_COMMENTS} bytes of comments after the last chunk"))
+        else:
             self._listener.on_comment(block)
 
     def _parsing(self, block: bytes) -> None:
@@ -183,7 +205,7 @@ class StreamReader(Reader):
             if payload is not None:
                 self._event(raw, payload)
             elif not data:
-                self._listener.on_comment(raw)
+                self._comment(raw)
             if self._over:
                 return
         if not self._ends and not self._rewrite and (self._mender is None or self._mender.idle):

@@ -4,7 +4,8 @@
          -> Pool.open  -> task -> Connection.ask  (fresh: connect, then written)
 
 It knows no JSON, no SSE, no retries of ours: it moves one request's bytes and says how the answer ended. The single
-thing that it repeats is a request on a kept connection that the host had closed before a byte of an answer.
+thing that it repeats, once, is a request on a kept connection that was lost within a second of it, before a byte of an
+answer: then the host had closed it before. After a longer wait the host may have worked on the request, and bill it.
 Requests with HEAD or CONNECT are not supported, as their answers are framed differently. No redirect is followed.
 """
 

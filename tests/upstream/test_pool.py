@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from gateway.upstream import connection
 from gateway.upstream.pool import Origin
 from gateway.upstream.transport import Transport
 from tests.support.host import Out, Received, ScriptedHost, answers
@@ -155,6 +156,65 @@ class TestStaleConnections:
             await send(host)[0].ended()
             assert (await send(host)[0].ended()).fault == "cut"
         assert len(host.requests) == 2
+
+    @pytest.mark.parametrize("death", ["cut", "reset"])
+    async def test_a_host_that_was_asked_and_leaves_later_is_not_asked_again(
+        self, send: Send, death: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connection, "AT_ONCE", 0.0)  # every loss comes later
+        async with ScriptedHost([HELLO, getattr(self, death)]) as host:
+            await send(host)[0].ended()
+            answer, call = send(host)
+            assert (await answer.ended()).fault == "cut"
+            assert call.asked, "the host may bill it"
+        assert len(host.requests) == 2
+
+    async def test_a_lost_connection_is_asked_again_only_soon_after_the_request(self, send: Send) -> None:
+        clock = asyncio.get_running_loop().time()
+        gate = asyncio.Event()
+
+        async def leaves(_: Received, out: Out) -> None:
+            await gate.wait()
+            out.cut()
+
+        async with ScriptedHost([HELLO, leaves]) as host:
+            await send(host)[0].ended()
+            answer, call = send(host)
+            assert call.connection is not None
+            call.connection._asked_at = clock - connection.AT_ONCE
+            await host.until(lambda: len(host.requests) == 2)
+            gate.set()
+            assert (await answer.ended()).message == "the host closed the connection before the answer"
+
+    async def test_a_host_that_leaves_while_a_large_request_is_written_was_not_asked(
+        self, send: Send, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connection, "AT_ONCE", 0.0)
+        async with ScriptedHost(HELLO) as host:
+            await send(host)[0].ended()
+            host.connections[0].transport.pause_reading()
+            answer, call = send(host, b"a" * 50_000_000)
+            await asyncio.sleep(0)  # uvloop writes, and says that it is full, at the end of a turn
+            await host.until(lambda: call.connection is not None and call.connection.writing)
+            assert not call.asked
+            host.connections[0].transport.abort()
+            assert (await answer.ended()).fault == "cut"
+            assert not call.asked
+
+    async def test_a_connection_that_expired_behind_the_sweep_is_closed_in_place_of_used(self, send: Send) -> None:
+        via = Transport(idle=3600.0, lifetime=3600.0)
+        async with ScriptedHost(HELLO) as host:
+            _, call = send(host, via=via)
+            kept = call.connection
+            while kept is None:
+                await asyncio.sleep(0)
+                kept = call.connection
+            await host.until(lambda: "idle=1" in repr(via))
+            kept.born -= 3600.0  # no timer sees its age: the sweep is about unused ones
+            answer = await send(host, via=via)[0].ended()
+            assert (answer.body, host.accepted) == (b"hello", 2)
+            await host.until(host.connections[0].closed.is_set)
+            via.close()
 
 
 class TestOrigin:

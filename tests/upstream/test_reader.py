@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.types import Usage
-from gateway.upstream.reader import LARGEST_ANSWER, LARGEST_ERROR, WholeReader
+from gateway.upstream.reader import LARGEST_ANSWER, LARGEST_BLANK, LARGEST_ERROR, WholeReader
 from gateway.upstream.stream import StreamReader
 from tests.support.host import completion, usage
 from tests.upstream.listener import Listener, cut, feed
@@ -90,6 +90,15 @@ def test_random_bytes_are_a_failure_and_never_an_exception(noise: bytes) -> None
 def test_an_answer_without_end_is_garbage() -> None:
     part = b" " * (LARGEST_ANSWER // 4)
     assert read([part] * 5)[0].fault == "garbage"
+
+
+def test_white_space_is_waited_through_up_to_a_bound() -> None:
+    answer = json.dumps(completion("Hello")).encode()
+    some = [b" \r\n" * 1_000] * (LARGEST_BLANK // 3_000)
+    assert read([*some, answer])[0].failure is None
+    listener, reader = read([*some, b" " * 3_000, answer])
+    assert listener.fault == "garbage"
+    assert not reader._body, "none of it is kept"
 
 
 @pytest.mark.parametrize("kind", ["whole", "stream"])

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from gateway.upstream import connection
 from gateway.upstream.pool import Origin
 from gateway.upstream.transport import Transport
 from tests.support.host import Out, Received, ScriptedHost, answers
@@ -125,6 +126,85 @@ class TestFaults:
             gate.set()
             await host.until(lambda: host.gone == 1)
             assert (await send(host)[0].ended()).status == 200
+
+
+class TestErrors:
+    """What a host says of an error comes at once or not at all."""
+
+    @pytest.mark.parametrize("chunked", [True, False])
+    async def test_a_body_that_never_ends_is_taken_as_far_as_it_came(
+        self, send: Send, chunked: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connection, "ERROR_PATIENCE", 0.05)
+
+        async def script(_: Received, out: Out) -> None:
+            await out.head(503, {} if chunked else {"content-length": "1000"}, chunked=chunked)
+            await out.send(b'{"error": "busy"}')
+            await out.stall()
+
+        async with ScriptedHost(script) as host:
+            answer = await send(host)[0].ended()
+            assert (answer.status, answer.body, answer.end) == (503, b'{"error": "busy"}', "complete")
+            await host.until(lambda: host.gone == 1)
+
+    async def test_a_body_that_drips_has_no_longer(self, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connection, "ERROR_PATIENCE", 0.05)
+
+        async def script(_: Received, out: Out) -> None:
+            await out.head(500)
+            while True:
+                await out.send(b" ")
+                await asyncio.sleep(0.001)
+
+        async with ScriptedHost(script) as host:
+            assert (await send(host)[0].ended()).end == "complete"
+            await host.until(lambda: host.gone == 1)
+
+    async def test_a_body_without_end_is_bounded(self, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connection, "ERROR_PATIENCE", 3600.0)
+
+        async def script(_: Received, out: Out) -> None:
+            await out.head(502)
+            while True:
+                await out.send(b"a" * 4096)
+
+        async with ScriptedHost(script) as host:
+            answer = await send(host)[0].ended()
+            assert (answer.end, answer.body) == ("complete", b"a" * len(answer.body))
+            assert connection.LARGEST_ERROR <= len(answer.body) < 2 * connection.LARGEST_ERROR
+            await host.until(lambda: host.gone == 1)
+
+    @pytest.mark.parametrize("death", ["cut", "reset"])
+    async def test_a_body_that_is_cut_is_an_error_all_the_same(self, send: Send, death: str) -> None:
+        receiver: Recorder
+
+        async def script(_: Received, out: Out) -> None:
+            await out.head(429, {"content-length": "100"}, chunked=False)
+            await out.send(b"slow down")
+            await host.until(lambda: receiver.body == b"slow down")
+            getattr(out, death)()
+
+        async with ScriptedHost(script) as host:
+            receiver, _ = send(host)
+            await receiver.ended()
+        assert (receiver.status, receiver.body, receiver.end) == (429, b"slow down", "complete")
+
+    async def test_without_a_body_the_reason_stands_for_it(self, send: Send) -> None:
+        async def script(_: Received, out: Out) -> None:
+            await out.head(500)
+            await out.raw(b"not a size\r\n")
+            await out.closed()
+
+        async with ScriptedHost(script) as host:
+            answer = await send(host)[0].ended()
+        assert (answer.status, answer.end) == (500, "complete")
+        assert answer.body.startswith(b"the host sent bytes that are not HTTP")
+
+    async def test_a_whole_error_leaves_a_connection_that_is_kept(self, send: Send) -> None:
+        async with ScriptedHost(answers(503, b"busy")) as host:
+            for _ in range(3):
+                assert (await send(host)[0].ended()).body == b"busy"
+            assert host.accepted == 1
 
 
 def reached(host: ScriptedHost, receiver: Recorder) -> set[str]:

@@ -1,0 +1,110 @@
+"""One answer of a host as its bytes are parsed: the head, what has come of the body, whether it is whole.
+
+    bytes -> feed -> httptools -> callbacks take notes -> status, headers, pieces, complete, reusable, problem
+
+The connection reads the notes after each feed, so that the pieces of one read are joined into one call.
+"""
+
+import httptools
+
+QUIET_LIMIT = 64 * 1024  # bytes that may come before they must have made a head, or a piece of body, or an end
+
+
+class Incoming:
+    """`status` is 0 until the final head is whole, `problem` says what makes the rest unreadable.
+
+    `quiet` counts the bytes since something came of them; `until_close` says that the body ends where the connection
+    does.
+    """
+
+    __slots__ = ("_parser", "complete", "headers", "pieces", "problem", "quiet", "reusable", "status", "until_close")
+
+    def __init__(self) -> None:
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the last answer."""
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.pieces: list[bytes] = []
+        self.quiet = 0
+        self.complete = False
+        self.reusable = False
+        self.until_close = False
+        self.problem = ""
+
+    def __repr__(self) -> str:
+        return f"<Incoming {self.status or 'head'}{' complete' if self.complete else ''}>"
+
+    def close(self) -> None:
+        """Take no more; the parser refers back to this object."""
+        self._parser = None
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Parse what has come. Not after `close`."""
+        assert self._parser is not None
+        self.quiet += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self.problem = self.problem or f"the host sent bytes that are not HTTP: {error}"
+        if self.quiet > QUIET_LIMIT:
+            self.problem = f"the host sent over {QUIET_LIMIT} bytes of head, or of framing, without content"
+
+    def spoil(self, problem: str) -> None:
+        """What came of the body is of no use."""
+        self.problem, self.pieces, self.complete = problem, [], False
+
+    # httptools' callbacks
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            self._refuse("the host sent a second answer")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.status:  # later ones are trailers
+            self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        assert self._parser is not None
+        status = self._parser.get_status_code()
+        if status < 200:
+            if status < 100 or status == 101:  # 101 changes the protocol
+                self._refuse(f"the host sent status {status}, which nobody asked for")
+            return
+        if self.quiet > QUIET_LIMIT and sum(len(n) + len(v) + 4 for n, v in self.headers) > QUIET_LIMIT:
+            self._refuse(f"the host sent a head of over {QUIET_LIMIT} bytes")
+        if not self._parser.should_keep_alive():  # so the framing may be unusual
+            self._check_framing()
+        self.status = status
+        self.quiet = 0
+
+    def on_body(self, data: bytes) -> None:
+        self.pieces.append(data)
+        self.quiet = 0
+
+    def on_message_complete(self) -> None:
+        assert self._parser is not None
+        if not self.status:  # the end of a 1xx
+            self.headers = []
+            return
+        self.complete = True
+        self.quiet = 0
+        self.reusable = self._parser.should_keep_alive()  # the parser forgets it after this callback
+
+    def _check_framing(self) -> None:
+        """Find out whether the body ends where the connection does, and refuse what cannot be read."""
+        assert self._parser is not None
+        if not self._parser.get_http_version().startswith("1."):
+            self._refuse("the host does not speak HTTP/1.1")
+        fields = dict(self.headers)
+        coding = fields.get(b"transfer-encoding", b"chunked")
+        if coding.lower() != b"chunked":
+            self._refuse("the host sent a transfer coding that nobody asked for")
+        self.until_close = fields.keys().isdisjoint((b"content-length", b"transfer-encoding"))
+
+    def _refuse(self, problem: str) -> None:
+        """Stop the parser."""
+        self.problem = problem
+        raise httptools.HttpParserError(problem)
