@@ -118,6 +118,7 @@ class Intake:
             max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
             prompt_tokens=tokens.count(prompt.size, tools),
             prompt_size=prompt.size,
+            doubt=tokens.doubt[tools],
             prefix=known_by(policy, key.tenant, options.session, prompt, thinking, tokens.bytes_per_token[tools]),
             opening=tokens.count(prompt.opening, tools),
             needs=needs,
