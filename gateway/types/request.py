@@ -16,7 +16,7 @@ class Request(msgspec.Struct, gc=False):
     """One chat completion as asked for.
 
     `body` is the parsed JSON and is never changed, `raw` the bytes that it was parsed from (empty where there are
-    none); `prompt_size` is in bytes, and `prompt_tokens` estimated from it, which may be off by the share `doubt`; `prefix`
+    none); `prompt_size` is in bytes, and `prompt_tokens` estimated from it, off by the share `doubt` at most; `prefix`
     holds one cumulative hash per message boundary with the estimated tokens up to it, shortest first; `opening` is how
     many are estimated up to the end of the first user message, tools included (what conversations with the same
     instructions may share); `needs` are the capabilities without which the answer would be wrong (`tools`,

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from gateway.types import About, Fault
 
 NAME_CHARS = 64  # of a code or a parameter
+LONGEST_NUMBER = 12  # digits
 
 _PROMPT = frozenset({"messages", "prompt", "input", "inputs", "contents"})  # params that may mean its length
 _CONTEXT = re.compile(
@@ -107,6 +108,19 @@ _QUOTED = re.compile(r"[`'\"]([a-z_][a-z0-9_]*)[`'\"]|argument supplied: ([a-z_]
 _INVALID = re.compile(r"invalid (?:value for |parameter |argument )?[`'\"]([a-z_][a-z0-9_]*)[`'\"]")
 
 
+_PROMPT_COUNT = re.compile(
+    r"([\d,]+) (?:tokens )?(?:in|from|of) (?:the |your )?(?:input )?(?:messages|prompt|input)"
+    r"|(?:has|passed|contains|given:) ([\d,]+) `?(?:input|prompt)s?`? tokens"
+    r"|context limit: ([\d,]+) \+|(?:input|prompt) \(?(?:length )?([\d,]+)(?: tokens)?\)?",
+    re.IGNORECASE,
+)
+_LIMIT = re.compile(
+    r"context (?:length|window|limit|size)(?: is| of|:)?(?: only)?(?: [\d,]+ \+ [\d,]+ >)? \(?([\d,]+)"
+    r"|must be <= ([\d,]+)|(?:maximum|limit) (?:of|is) ([\d,]+)",
+    re.IGNORECASE,
+)
+
+
 class Meaning(NamedTuple):
     """Whose fault a refusal is; of a rejection, what was rejected, as far as that is known."""
 
@@ -139,6 +153,11 @@ def too_long(words: str, named: str | None = None) -> bool:
     if named is not None and named not in _PROMPT and not named.startswith("max_"):
         return False
     return bool(_CONTEXT.search(words) or ((named is None or named in _PROMPT) and _FIELD_TOO_LONG.search(words)))
+
+
+def counted(message: str) -> tuple[int | None, int | None]:
+    """The tokens that a host counted in a prompt that is too long, and its limit, as far as it says them."""
+    return _number(_PROMPT_COUNT.search(message)), _number(_LIMIT.search(message))
 
 
 def against_content(words: str) -> bool:
@@ -187,6 +206,11 @@ def _subject(words: str, param: str | None) -> str | None:
     if known := _KNOWN.search(words):
         return "tools" if known[1] in ("tool", "function", "functions") else known[1]
     return None
+
+
+def _number(found: re.Match[str] | None) -> int | None:
+    digits = next((group for group in found.groups() if group), "").replace(",", "") if found else ""
+    return int(digits) if 0 < len(digits) <= LONGEST_NUMBER else None
 
 
 def _quoted(pattern: re.Pattern[str], words: str) -> str | None:

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.types import Failure
 from gateway.upstream.verdict import in_band, judge
+from gateway.upstream.wording import counted
 
 
 def refused(message: str, **fields: Any) -> Failure:
@@ -184,3 +185,23 @@ def test_a_refusal_inside_a_200_is_told_as_the_clients(code: object) -> None:
     failure = in_band({"error": {"code": code, "message": "maximum context length is 100 tokens"}})
     assert failure is not None
     assert (failure.fault, failure.param, failure.status) == ("rejected", "context", 400)
+
+
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    [
+        ("vLLM", (4096, 4096)),
+        ("vLLM, the answer", (120_000, 131_072)),
+        ("SGLang", (140_000, 131_072)),
+        ("llama.cpp", (None, None)),
+        ("TGI", (5_000, 4_096)),
+        ("Anthropic", (180_000, 200_000)),
+        ("Zhipu", (None, None)),
+    ],
+)
+def test_what_a_host_has_counted_is_read_from_its_words(name: str, figures: tuple[int | None, int | None]) -> None:
+    assert counted(TOO_LONG[name]) == figures
+
+
+def test_no_number_is_too_long_to_be_read() -> None:
+    assert counted(f"context length is {'9' * 5_000} tokens, has 1,000 input tokens") == (1_000, None)
