@@ -9,6 +9,7 @@ import orjson
 
 from gateway.api.auth import Keys
 from gateway.api.compression import compressed
+from gateway.api.media import media, refuse_media
 from gateway.api.names import Names, served
 from gateway.api.options import (
     asked_models,
@@ -37,13 +38,14 @@ _EXPECTED: dict[str, tuple[type, str]] = {  # what routing relies on
     "stream": (bool, "true or false"),
     "stream_options": (dict, "an object"),
     "tools": (list, "a list of tools"),
-    "max_tokens": (int, "a positive whole number"),
-    "max_completion_tokens": (int, "a positive whole number"),
+    "max_tokens": (int, f"a whole number from 1 to {LARGEST_COUNT}"),
+    "max_completion_tokens": (int, f"a whole number from 1 to {LARGEST_COUNT}"),
     "n": (int, f"a whole number from 1 to {MOST_CHOICES}"),
 }
 _NO_NEEDS: frozenset[str] = frozenset()
 _NEEDY = frozenset({"tools", "logprobs", "response_format"})
 LONGEST_APP = 200  # characters of an app's name
+_TOOL_FIELDS = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
 _random = Random()
 Translate = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -85,7 +87,8 @@ class Intake:
         """
         headers = inbound.headers
         key = self._keys.of(headers)
-        body = _read_body(inbound.body, translate)
+        given = _read_body(inbound.body, translate)
+        body = _without_idle_tools(given)
         options = read_options(body, headers)
         prompt = read_prompt(body)
         app = _app(headers)[:LONGEST_APP]
@@ -98,6 +101,12 @@ class Intake:
         named, policy = choices[min(place, len(choices) - 1)]  # policies may have changed since the first was asked
         tokens, thinking = self._fleets[named.model.id].tokens, named.thinks(thinking_asked(body))
         cache, created = read_cache_options(headers), int(time.time())
+        if found := media(body["messages"]):
+            needs = needs.union(found)
+            if place >= len(choices) - 1:  # else another model may take them
+                refuse_media(
+                    found, named.model.id, [one.endpoint for one in self._fleets[named.model.id].states.values()]
+                )
         if body["messages"][-1].get("prefix"):
             needs = needs | _continues(body["messages"][-1])
         if (provider := body.get("provider")) is not None:
@@ -124,7 +133,7 @@ class Intake:
             needs=needs,
             cache=cache.mode,
             explain=_explains(headers),
-            raw=inbound.body if translate is None else b"",
+            raw=inbound.body if translate is None and body is given else b"",
             created=created,
             session=options.session,
             reasoning_history=named.model.reasoning.history,
@@ -164,6 +173,13 @@ def _read_body(raw: bytes, translate: Translate | None) -> dict[str, Any]:
         body = translate(body)
     _check(body)
     return body
+
+
+def _without_idle_tools(body: dict[str, Any]) -> dict[str, Any]:
+    """Without an empty list of tools, and what says how to use it: new hosts refuse both."""
+    if body.get("tools") or _TOOL_FIELDS.isdisjoint(body):
+        return body
+    return {name: value for name, value in body.items() if name not in _TOOL_FIELDS}
 
 
 def _is_deep(body: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from gateway.proxy import anthropic, openrouter
 from gateway.proxy.sink import Headers, Sink
 from gateway.route.filters import CONTEXT, room
 from gateway.route.plan import Plan
-from gateway.types import Endpoint, Failure, Request, Surface, most_output
+from gateway.types import Endpoint, Failure, Request, Surface, gives_less, most_output
 from gateway.upstream import sse
 from gateway.upstream.wording import counted
 
@@ -35,6 +35,12 @@ def about(request: Request, cache: str, attempts: int, endpoint: str) -> Headers
         (b"x-gateway-attempts", b"%d" % attempts),
         *_routed(request.policy, cache, endpoint, request.surface),
     ]
+
+
+def shortened(request: Request, plan: Plan, endpoint: str) -> Headers:
+    """What `max_tokens` the endpoint was given, where that is fewer than were asked for."""
+    found = [one.endpoint for one in plan.ranked if one.endpoint.id == endpoint and gives_less(one.endpoint, request)]
+    return [(b"x-gateway-max-tokens", b"%d" % (one.max_output or 0)) for one in found]
 
 
 @lru_cache(maxsize=4096)

@@ -17,7 +17,7 @@ from gateway.route.health import State
 from gateway.route.latency import expected, is_latency
 from gateway.route.refusals import Digests
 from gateway.route.toll import Toll
-from gateway.types import Endpoint, Limit, Policy, Request, Require, most_output
+from gateway.types import Endpoint, Limit, Policy, Request, Require, gives_less, most_output
 
 CONTEXT = "context"  # the rule that an endpoint is too small; asked last, so that a shorter prompt could go there
 JSON_FORMATS = ("json_object", "json_schema")  # types of `response_format`, and what endpoints call their support
@@ -96,7 +96,7 @@ def sized(endpoint: Endpoint, request: Request) -> tuple[Tier, Reason | None]:
     most = room(endpoint, request)
     if request.prompt_tokens > most:
         return Tier.LIKELY_REFUSAL, _too_long(request, most)
-    if request.max_tokens and endpoint.max_output and request.max_tokens > endpoint.max_output:
+    if gives_less(endpoint, request):
         detail = f"{request.max_tokens:,} tokens asked for, gives {endpoint.max_output:,}"
         return Tier.SHORTER_ANSWER, Reason("max_output", detail)
     return Tier.GOOD, None

@@ -44,7 +44,7 @@ from gateway.types.policy import (
 )
 from gateway.types.reasoning import REASONING_FIELDS, ReasoningHistory, read_again, reasoning_text
 from gateway.types.recording import Recording
-from gateway.types.request import CacheMode, Request, Surface, most_output
+from gateway.types.request import CacheMode, Request, Surface, gives_less, most_output
 from gateway.types.units import PICO, Seconds, Share, Unit, Usd, UsdPerHour
 
 __all__ = [
@@ -97,6 +97,7 @@ __all__ = [
     "Usd",
     "UsdPerHour",
     "Window",
+    "gives_less",
     "most_output",
     "read_again",
     "reasoning_text",

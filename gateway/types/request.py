@@ -57,5 +57,10 @@ class Request(msgspec.Struct, gc=False):
 def most_output(endpoint: Endpoint, request: Request) -> int | None:
     """The tokens that an answer may have there, as the request limits them and the endpoint does; None where the
     request does not."""
+    return endpoint.max_output if gives_less(endpoint, request) else request.max_tokens
+
+
+def gives_less(endpoint: Endpoint, request: Request) -> bool:
+    """Whether the endpoint's own limit is below what the request allows its answer."""
     most, limit = request.max_tokens, endpoint.max_output
-    return min(most, limit) if most and limit else most
+    return bool(most and limit and most > limit)
