@@ -145,7 +145,7 @@ def _is_meant(policy: Policy, model: Model) -> bool:
 def _missed(policy: Policy, model: str, fleet: Fleet) -> str:
     """The rules that keep all of a model's endpoints from a policy's requests; empty where one of them may serve."""
     request = Request(id="", body={}, model=model, policy=policy.name)
-    reasons = [forbidden(state, request, policy, 0.0) for state in fleet.states.values()]
+    reasons = [forbidden(state, request, policy) for state in fleet.states.values()]
     return ", ".join(sorted({reason.rule for reason in reasons if reason})) if all(reasons) else ""
 
 

@@ -30,6 +30,7 @@ _BY_SUPPORT = {
     "logit_bias": ("logit_bias",),
     "seed": ("seed",),
 }
+_MEDIA = ("image", "file", "audio", "video")  # what a model may read besides text, as endpoints declare it
 _REASONING = ("include_reasoning", "reasoning", "reasoning_effort")
 _LATENCY: dict[str, Measure] = {"p50": "ttft_p50", "p75": "ttft_p75", "p90": "ttft_p90", "p99": "ttft_p99"}
 _THROUGHPUT: dict[str, Measure] = {
@@ -122,9 +123,11 @@ def described_provider(endpoint: Endpoint) -> Json:
 
 
 def architecture(model: Model) -> Json:
+    takes = {kind for endpoint in model.endpoints for kind in endpoint.supports}
+    inputs = ["text", *(kind for kind in _MEDIA if kind in takes)]
     return {
-        "modality": "text->text",
-        "input_modalities": ["text"],
+        "modality": f"{'+'.join(inputs)}->text",
+        "input_modalities": inputs,
         "output_modalities": ["text"],
         "tokenizer": "DeepSeek" if model.id.startswith("deepseek/") else "Other",
         "instruct_type": None,

@@ -11,6 +11,7 @@ import orjson
 from gateway.api.auth import Keys
 from gateway.api.compression import compressed
 from gateway.api.lenient import reread
+from gateway.api.media import media, refuse_media
 from gateway.api.names import Named, Names, Wanted, served
 from gateway.api.options import (
     asked_models,
@@ -41,8 +42,8 @@ _EXPECTED: dict[str, tuple[type, str]] = {  # what routing relies on
     "stream": (bool, "true or false"),
     "stream_options": (dict, "an object"),
     "tools": (list, "a list of tools"),
-    "max_tokens": (int, "a positive whole number, or absent for no limit"),
-    "max_completion_tokens": (int, "a positive whole number, or absent for no limit"),
+    "max_tokens": (int, f"a whole number from 1 to {LARGEST_COUNT}, or absent for no limit"),
+    "max_completion_tokens": (int, f"a whole number from 1 to {LARGEST_COUNT}, or absent for no limit"),
     "n": (int, f"a whole number from 1 to {MOST_CHOICES}"),
 }
 _COUNTS = frozenset({"max_completion_tokens", "max_tokens", "n", "seed", "top_k", "top_logprobs"})
@@ -51,6 +52,7 @@ _NEEDY = frozenset({"tools", "logprobs", "response_format"})
 PATIENCE = 1.0  # seconds for which OpenRouter's clients may be sent nothing: their SDKs give up after five
 LONGEST_APP = 200  # characters of an app's name
 LARGEST_BODY = 16 << 20  # bytes
+_TOOL_FIELDS = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
 _random = Random()
 Translate = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -119,6 +121,12 @@ class Intake:
         named, policy = choices[min(place, len(choices) - 1)]  # policies may have changed since the first was asked
         tokens, thinking = self._fleets[named.model.id].tokens, named.thinks(thinking_asked(body))
         cache, created = read_cache_options(headers), int(time.time())
+        if found := media(body["messages"]):
+            needs = needs.union(found)
+            if place >= len(choices) - 1:  # else another model may take them
+                refuse_media(
+                    found, named.model.id, [one.endpoint for one in self._fleets[named.model.id].states.values()]
+                )
         if body["messages"][-1].get("prefix"):
             needs = needs | _continues(body["messages"][-1])
         if (provider := body.get("provider")) is not None:
@@ -139,6 +147,7 @@ class Intake:
             max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
             prompt_tokens=tokens.count(prompt.size, tools),
             prompt_size=prompt.size,
+            doubt=tokens.doubt[tools],
             prefix=known_by(policy, key.tenant, options.session, prompt, thinking, tokens.bytes_per_token[tools]),
             opening=tokens.count(prompt.opening, tools),
             needs=needs,
@@ -197,6 +206,8 @@ def _read_body(raw: bytes, translate: Translate | None) -> tuple[dict[str, Any],
         body, raw = translate(body), b""
     if wholes := {name: whole(body[name]) for name in _COUNTS & body.keys() if type(body[name]) is float}:
         body, raw = body | {name: number for name, number in wholes.items() if number is not None}, b""
+    if not (body.get("tools") or _TOOL_FIELDS.isdisjoint(body)):  # new hosts refuse an empty list, and what uses it
+        body, raw = {name: value for name, value in body.items() if name not in _TOOL_FIELDS}, b""
     _check(body)
     return body, raw
 

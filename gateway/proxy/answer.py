@@ -11,8 +11,9 @@ from gateway.proxy import anthropic, openrouter
 from gateway.proxy.sink import Headers, Sink
 from gateway.route.filters import CONTEXT, room
 from gateway.route.plan import Plan
-from gateway.types import Endpoint, Failure, Request, Surface
+from gateway.types import Endpoint, Failure, Request, Surface, gives_less, most_output
 from gateway.upstream import sse
+from gateway.upstream.wording import counted
 
 KEEP_ALIVE = b": keep-alive\n\n"
 PADDING = b"\n"  # white space before JSON, for a client that waits for a whole answer
@@ -34,6 +35,12 @@ def about(request: Request, cache: str, attempts: int, endpoint: str) -> Headers
         (b"x-gateway-attempts", b"%d" % attempts),
         *_routed(request.policy, cache, endpoint, request.surface),
     ]
+
+
+def shortened(request: Request, plan: Plan, endpoint: str) -> Headers:
+    """What `max_tokens` the endpoint was given, where that is fewer than were asked for."""
+    found = [one.endpoint for one in plan.ranked if one.endpoint.id == endpoint and gives_less(one.endpoint, request)]
+    return [(b"x-gateway-max-tokens", b"%d" % (one.max_output or 0)) for one in found]
 
 
 @lru_cache(maxsize=4096)
@@ -123,7 +130,7 @@ def gave_up(request: Request, plan: Plan, failures: Sequence[tuple[str, Failure]
         return _nothing_left(request, plan)
     endpoint, last = failures[-1]
     if last.fault in ("malformed", "rejected"):
-        return _clients_own(failures)
+        return _clients_own(request, failures)
     metadata = {"attempts": [_told(endpoint, failure) for endpoint, failure in failures]}
     status = _status([failure for _, failure in failures])
     if request.surface == "openrouter":
@@ -149,15 +156,24 @@ def broke(endpoint: str, failure: Failure) -> ClientError:
     )
 
 
-def _clients_own(failures: Sequence[tuple[str, Failure]]) -> ClientError:
+def _clients_own(request: Request, failures: Sequence[tuple[str, Failure]]) -> ClientError:
     """The request itself was refused: the host's words, from every host that refused it."""
     refusals = [(name, failure) for name, failure in failures if failure.fault in ("malformed", "rejected")]
     message = "; ".join(f"{name}: {failure.message}" for name, failure in refusals)
     last = refusals[-1][1]
     metadata = {"attempts": [_told(endpoint, failure) for endpoint, failure in failures]}
     if last.param == "context":
-        return ContextTooLong(message, metadata=metadata)
+        return _overflow(request, last.message, message, metadata)
     return BadRequest(message, status=last.status, param=last.param, code=last.code, metadata=metadata)
+
+
+def _overflow(request: Request, words: str, message: str, metadata: dict[str, Any]) -> ClientError:
+    """A host has no room. Where it says that the prompt alone would fit, `max_tokens` is what is too large."""
+    prompt, limit = counted(words)
+    if prompt is None or limit is None or prompt >= limit or not request.max_tokens:
+        return ContextTooLong(message, metadata=metadata)
+    sizes = {"prompt_tokens": prompt, "max_tokens": request.max_tokens, "largest_context": limit}
+    return ContextTooLong(message, metadata=metadata | sizes, param="max_tokens")
 
 
 def _nothing_left(request: Request, plan: Plan) -> ClientError:
@@ -171,7 +187,7 @@ def _nothing_left(request: Request, plan: Plan) -> ClientError:
     dropped = [one.endpoint for one in plan.dropped if one.reason.rule == CONTEXT]
     too_small = [endpoint for endpoint in dropped if request.prompt_tokens > room(endpoint, request)]
     if too_small:
-        return _too_long(request, max(too_small, key=lambda endpoint: room(endpoint, request)), removed)
+        return _too_long(request, too_small, removed)
     return NoEndpoint(message, status=404 if removed else 503, metadata={"removed": removed})
 
 
@@ -189,9 +205,12 @@ def _grouped(removed: list[dict[str, str]]) -> str:
     return "; ".join(told)
 
 
-def _too_long(request: Request, largest: Endpoint, removed: list[dict[str, str]]) -> ClientError:
-    """By how much the request is too long, at the endpoint where most would fit of those that it could go to."""
-    prompt, answer = request.prompt_tokens, request.max_tokens or 0
+def _too_long(request: Request, endpoints: list[Endpoint], removed: list[dict[str, str]]) -> ClientError:
+    """By how much the request is too long, at the endpoint where most would fit of those that it could go to; those
+    come first where the prompt alone would fit, and `max_tokens` is what is too large."""
+    alone = [one for one in endpoints if request.prompt_tokens < min(one.context, (one.max_input or one.context) + 1)]
+    largest = max(alone or endpoints, key=lambda endpoint: room(endpoint, request))
+    prompt, answer = request.prompt_tokens, most_output(largest, request) or 0
     over = prompt - room(largest, request)
     bound_by_input = largest.max_input is not None and room(largest, request) == largest.max_input
     most = largest.max_input if bound_by_input else largest.context
@@ -201,9 +220,12 @@ def _too_long(request: Request, largest: Endpoint, removed: list[dict[str, str]]
         f"the maximum context length for this request is {most:,} tokens{' of prompt' if bound_by_input else ''}, at"
         f" {largest.id}; it needs {needed:,} ({asked}): over by {over:,}"
     )
+    if alone:
+        message += f"; `max_tokens` may be up to {largest.context - prompt:,}"
     figures = {"needed_tokens": needed, "largest_context": most, "over_by": over}
-    sizes = {"endpoint": largest.id, "prompt_tokens": prompt, "max_tokens": request.max_tokens}
-    return ContextTooLong(message, metadata={**figures, **sizes, "removed": removed}, param="messages")
+    sizes = {"endpoint": largest.id, "prompt_tokens": prompt, "max_tokens": answer or None}
+    param = "max_tokens" if alone else "messages"
+    return ContextTooLong(message, metadata={**figures, **sizes, "removed": removed}, param=param)
 
 
 def _status(failures: list[Failure]) -> int:

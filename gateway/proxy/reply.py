@@ -102,6 +102,8 @@ class Reply:
 
     def _about(self) -> Headers:
         head = answer.about(self._request, self._cache, self.attempts, self.endpoint)
+        if self._request.max_tokens and self.endpoint:
+            head += answer.shortened(self._request, self._plan, self.endpoint)
         if self._request.explain:
             head.append((b"x-gateway-plan", briefly(self._plan)))
         return head

@@ -250,6 +250,11 @@ class EndpointState:
         self._crowd()
 
     @property
+    def ramping(self) -> bool:
+        """Whether slow start keeps it from more requests at once, and not the host's own limit."""
+        return self._ramp.window < self._most_at_once
+
+    @property
     def _sketches(self) -> tuple[Sketch, ...]:
         return *(trend.usual for trend in self.waits.trends), self._ttft_all, self.speeds.trend.usual
 

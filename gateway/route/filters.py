@@ -1,9 +1,11 @@
 """Why an endpoint cannot, or should not yet, serve a request.
 
 Hard reasons drop it: what the policy requires, what the request needs, what the host declares. Soft reasons only put
-it behind the others: a missed preference or objective, a cap that is reached, being an outlier, silent or busy, an open
-breaker; in that order they are given up when nothing better is left. Limits on latency are about one request
-(`late_for`), the other measured ones about the endpoint (`over_limit`); declared ones fail when unknown.
+it behind the others: a missed preference or objective, a shorter answer than was asked for, a cap that is reached,
+being an outlier, silent or busy, what it will probably refuse, an open breaker; in that order they are given up when
+nothing better is left. Limits on latency are about one request (`late_for`), the other measured ones about the
+endpoint (`over_limit`); declared ones fail when unknown. How many tokens a prompt has is estimated: an endpoint that is
+too small by less than the estimate may be off is only set back.
 """
 
 from collections.abc import Iterable
@@ -13,12 +15,27 @@ from typing import NamedTuple
 from gateway.route.endpoint import EndpointState
 from gateway.route.health import State
 from gateway.route.latency import expected, is_latency
+from gateway.route.refusals import Digests
 from gateway.route.toll import Toll
-from gateway.types import Endpoint, Limit, Policy, Request, Require
+from gateway.types import Endpoint, Limit, Policy, Request, Require, gives_less, most_output
 
 CONTEXT = "context"  # the rule that an endpoint is too small; asked last, so that a shorter prompt could go there
 JSON_FORMATS = ("json_object", "json_schema")  # types of `response_format`, and what endpoints call their support
+WHOLE_FROM = 1_000  # figures are shown without a fraction
 ANSWER_ROOM = 1  # tokens that must be left for an answer when the client sets no limit
+FAULTS = {  # what opens a breaker, in words
+    "account": "a refused account",
+    "cut": "answers that broke off",
+    "empty": "empty answers",
+    "garbage": "answers that cannot be read",
+    "in_band": "errors inside answers",
+    "refused": "refused connections",
+    "server": "server errors",
+    "timeout_first_token": "first tokens that did not come in time",
+    "timeout_gap": "answers that stopped",
+    "timeout_total": "answers that did not come in time",
+    "unclean": "answers without a proper end",
+}
 
 
 class Reason(NamedTuple):
@@ -41,10 +58,12 @@ class Tier(IntEnum):
     GOOD = 0
     MISSED_PREFERENCE = 1
     MISSED_SLO = 2
-    OVER_CAP = 3  # above its share of the policy's tokens
-    OUTLIER = 4  # far worse than its peers lately, or silent
-    BUSY = 5  # a 429 asked to wait, its rate limit is reached, or as much is in flight as may be
-    BREAKER_OPEN = 6
+    SHORTER_ANSWER = 3  # gives fewer tokens than the request allows
+    OVER_CAP = 4  # above its share of the policy's tokens
+    OUTLIER = 5  # far worse than its peers lately, or silent
+    BUSY = 6  # a 429 asked to wait, its rate limit is reached, or as much is in flight as may be
+    LIKELY_REFUSAL = 7  # it refused the same lately, or the prompt is about as long as what it takes
+    BREAKER_OPEN = 8
 
     @property
     def words(self) -> str:
@@ -52,13 +71,12 @@ class Tier(IntEnum):
         return self.name.lower().replace("_", " ")
 
 
-def forbidden(state: EndpointState, request: Request, policy: Policy, now: float) -> Reason | None:
+def forbidden(state: EndpointState, request: Request, policy: Policy) -> Reason | None:
     """The hard rule that keeps this endpoint from this request, if any; but for limits on latency."""
     return (
         unsuited(state.endpoint, policy, request.needs)
         or outlawed(state, policy.require)
         or too_small(state.endpoint, request)
-        or refused_before(state, request, now)
     )
 
 
@@ -68,19 +86,30 @@ def unsuited(endpoint: Endpoint, policy: Policy, needs: frozenset[str]) -> Reaso
 
 
 def too_small(endpoint: Endpoint, request: Request) -> Reason | None:
-    """Why this endpoint cannot take so many tokens, or give them."""
+    """Why this endpoint surely cannot take so many tokens, however far off the estimate is."""
+    most = room(endpoint, request)
+    return _too_long(request, most) if request.prompt_tokens > most * (1 + request.doubt) else None
+
+
+def sized(endpoint: Endpoint, request: Request) -> tuple[Tier, Reason | None]:
+    """How the request's size sets this endpoint back, which may be large enough."""
     most = room(endpoint, request)
     if request.prompt_tokens > most:
-        return Reason(CONTEXT, f"about {request.prompt_tokens:,} prompt tokens, takes {max(0, most):,}")
-    if request.max_tokens and endpoint.max_output and request.max_tokens > endpoint.max_output:
-        return Reason("max_output", f"{request.max_tokens:,} tokens asked for, gives {endpoint.max_output:,}")
-    return None
+        return Tier.LIKELY_REFUSAL, _too_long(request, most)
+    if gives_less(endpoint, request):
+        detail = f"{request.max_tokens:,} tokens asked for, gives {endpoint.max_output:,}"
+        return Tier.SHORTER_ANSWER, Reason("max_output", detail)
+    return Tier.GOOD, None
 
 
 def room(endpoint: Endpoint, request: Request) -> int:
     """The longest prompt that this endpoint takes beside the answer that is asked for; below 0 where none would do."""
-    left = endpoint.context - (request.max_tokens or ANSWER_ROOM)
+    left = endpoint.context - (most_output(endpoint, request) or ANSWER_ROOM)
     return left if endpoint.max_input is None else min(left, endpoint.max_input)
+
+
+def _too_long(request: Request, most: int) -> Reason:
+    return Reason(CONTEXT, f"about {request.prompt_tokens:,} prompt tokens, takes {max(0, most):,}")
 
 
 def outlawed(state: EndpointState, require: Require) -> Reason | None:
@@ -93,7 +122,7 @@ def over_limit(state: EndpointState, limits: tuple[Limit, ...]) -> Reason | None
     for limit in limits:
         value = None if is_latency(limit) else state.figures[limit.measure]
         if value is not None and _misses(value, limit):
-            return Reason(limit.measure, f"is {value:.4g}, needs {limit.operator} {limit.value:g}")
+            return Reason(limit.measure, f"is {_figure(value)}, needs {limit.operator} {_figure(limit.value)}")
     return None
 
 
@@ -102,7 +131,8 @@ def late_for(state: EndpointState, limits: tuple[Limit, ...], size: int, pace: f
     for limit in limits:
         value = expected(state, limit.measure, size, pace)
         if _misses(value, limit):
-            return Reason(limit.measure, f"is {value:.4g} for this prompt, needs {limit.operator} {limit.value:g}")
+            wanted = f"{limit.operator} {_figure(limit.value)}"
+            return Reason(limit.measure, f"is {_figure(value)} for this prompt, needs {wanted}")
     return None
 
 
@@ -110,10 +140,15 @@ def _misses(value: float, limit: Limit) -> bool:
     return value > limit.value if limit.operator == "<=" else value < limit.value
 
 
-def refused_before(state: EndpointState, request: Request, now: float) -> Reason | None:
+def _figure(value: float) -> str:
+    """With four digits, or whole where it has more: 0.9875, 131,072."""
+    return f"{value:,.0f}" if abs(value) >= WHOLE_FROM else f"{value:.4g}"
+
+
+def refused_before(state: EndpointState, request: Request, now: float, digests: Digests) -> Reason | None:
     """What of this request the endpoint refused lately."""
-    parameter = state.refusals.against(request, now)
-    return Reason("refused before", f"refused `{parameter}` less than 10 min ago") if parameter else None
+    parameter = state.refusals.against(request, now, digests)
+    return Reason("refused before", f"refused such a `{parameter}` less than 10 min ago") if parameter else None
 
 
 def tier(state: EndpointState, policy: Policy, now: float) -> tuple[Tier, Reason | None]:
@@ -149,10 +184,11 @@ def _waiting(rule: str, why: str, seconds: float) -> Reason:
 
 
 def _full(state: EndpointState) -> Reason:
-    most = state.endpoint.limits.concurrency
-    if most is not None and state.concurrency >= most:
-        return Reason("limits.concurrency", f"{state.in_flight} of {most} in use")
-    return Reason("slow start", f"{state.in_flight} of {state.concurrency:.0f} at once, until it has proved itself")
+    if state.ramping:
+        return Reason("slow start", f"{state.in_flight} of {state.concurrency:.0f} at once, until it has proved itself")
+    most, own = state.endpoint.limits.concurrency, state.concurrency
+    part = "" if own == most else f", this worker's part of {most}"
+    return Reason("limits.concurrency", f"{state.in_flight} of {own:.0f} in use{part}")
 
 
 def hindered(states: Iterable[EndpointState], now: float) -> list[EndpointState]:
@@ -163,15 +199,17 @@ def hindered(states: Iterable[EndpointState], now: float) -> list[EndpointState]
         if state.held_until > now
         or state.in_flight >= state.concurrency
         or state.breaker.until is not None
-        or state.refusals.seen
+        or state.refusals.until > now
     ]
 
 
 def _opened(state: EndpointState, now: float) -> Reason:
     breaker = state.breaker
+    fault, _, more = breaker.why.partition(" ")
+    why = f"{FAULTS.get(fault, fault)} {more}".rstrip()
     if breaker.state(now) is State.OPEN:
-        return Reason("breaker", f"open after {breaker.why}, next probe in {breaker.opens_until() - now:.0f} s")
-    return Reason("breaker", f"half-open after {breaker.why}, its probe is under way")
+        return Reason("breaker", f"open after {why}, next probe in {breaker.opens_until() - now:.0f} s")
+    return Reason("breaker", f"half-open after {why}, its probe is under way")
 
 
 def _not_chosen(endpoint: Endpoint, policy: Policy) -> Reason | None:

@@ -213,7 +213,7 @@ class Fleet:
             state.ended(False, now)
             state.refused(attempt.sent_at, failure.retry_after, now)
         elif fault == "rejected" and failure.param is not None:
-            state.refusals.remember(failure.param, attempt.request, now)
+            state.refusals.remember(failure.param, failure.about, attempt.request, now)
 
     def released(self, attempt: Try, in_vain: bool, now: float) -> None:
         """The client left: that says nothing about health, but a wait in vain says something about speed."""

@@ -3,8 +3,9 @@
     every endpoint --Shortlist.sift--> candidates in tiers --cost.scores--> ranked --pick--> Plan
 
 A worse tier never comes before a better one. Within the best tier the picker decides who is first; the rest follow by
-score, for failover. Open breakers are used only when nothing else is left, as a panic threshold does. An endpoint that
-is above its share under a policy with a cap comes after all that are not, if they are healthy and free.
+score, for failover. Open breakers are used only when nothing else is left, as a panic threshold does, or nothing but
+what will probably refuse. An endpoint that is above its share under a policy with a cap comes after all that are not,
+if they are healthy and free.
 
 A draw belongs to a conversation. A prompt that continues one which an endpoint has in its cache goes to the best score,
 which counts what leaving would cost; only what is new to all is drawn, or explores.
@@ -182,10 +183,10 @@ def _judged(
 
 
 def _without_open(choices: list[Choice], dropped: list[Dropped]) -> tuple[list[Choice], list[Dropped]]:
-    """Drops open breakers, which come last, unless nothing else is left."""
-    opened = [choice for choice in choices if choice.tier is Tier.BREAKER_OPEN]
-    if len(opened) == len(choices):
+    """Drops open breakers, which come last, unless nothing better than a likely refusal is left."""
+    if choices[0].tier >= Tier.LIKELY_REFUSAL:
         return choices, dropped
+    opened = [choice for choice in choices if choice.tier is Tier.BREAKER_OPEN]
     return choices[: -len(opened)], dropped + [Dropped(one.endpoint, one.why) for one in opened if one.why]
 
 

@@ -1,55 +1,121 @@
-"""What an endpoint refused lately, so that it is not asked the same again.
+"""What an endpoint refused lately, so that it comes last for the same.
 
-A refusal is remembered for 10 minutes by its parameter, and by how much was asked of it where that is a matter of size
-(`context`, `max_tokens`). What every request carries (`messages`, `model`) is not remembered: it was about one
-request, and would take the endpoint from everybody.
+    rejection ──remember──> (tenant, thinking, parameter, value | size | kind) for 10 minutes ──against──> its parameter
+
+What made it refuse is remembered, never the mere name of what most requests carry: this value (as a digest), this much
+of it or more, or, where the host takes the parameter in no form, its kind. It concerns the requests of the tenant that
+sent it, and those that think, or do not, as that one did. What was about one prompt is not remembered at all.
 """
 
-from gateway.types import Request
+from typing import Any
+
+import orjson
+from xxhash import xxh3_64_intdigest
+
+from gateway.types import About, Request
 
 MEMORY = 600.0  # seconds
-MOST = 16  # parameters remembered
-_ALWAYS = frozenset({"messages", "model", "stream"})
+MOST = 16  # remembered of one tenant
+MOST_TENANTS = 64
+_ALWAYS = frozenset({"messages", "model", "stream"})  # every request has them: what is in them is its own
 _OUTPUT = frozenset({"max_tokens", "max_completion_tokens"})
+_SIZE = "size"
+
+Mark = tuple[bool, str, str]  # thinking, parameter, and what of it
+Digests = dict[str, str]  # of one request's parameters, worked out once for all endpoints
 
 
 class Refusals:
-    """One endpoint's refusals. `now` in seconds."""
+    """One endpoint's refusals. `now` in seconds; `until` is when the last of them is forgotten."""
 
-    __slots__ = ("seen",)
+    __slots__ = ("_seen", "until")
 
     def __init__(self) -> None:
-        self.seen: dict[str, tuple[float, int]] = {}  # parameter -> (remembered until, refused from this size on)
+        self.until = 0.0
+        self._seen: dict[str, dict[Mark, tuple[float, float]]] = {}  # tenant -> mark -> (until, from this size on)
 
-    def remember(self, parameter: str, request: Request, now: float) -> None:
+    def remember(self, parameter: str, about: About, request: Request, now: float) -> None:
         """The endpoint refused this request because of `parameter`."""
-        size = _asked(parameter, request)
-        if size is None:
+        what, size = _what(parameter, about, request)
+        if what is None:
             return
-        self.seen.pop(parameter, None)
-        self.seen[parameter] = (now + MEMORY, size)
-        if len(self.seen) > MOST:
-            del self.seen[next(iter(self.seen))]
+        own = self._seen.pop(request.tenant, {})
+        mark = (request.thinking, parameter, what)
+        own.pop(mark, None)
+        own[mark] = (now + MEMORY, size)
+        self._seen[request.tenant] = own
+        self.until = now + MEMORY
+        _drop_oldest(own, MOST)
+        _drop_oldest(self._seen, MOST_TENANTS)
 
-    def against(self, request: Request, now: float) -> str | None:
-        """The parameter of this request that the endpoint refused lately, if any."""
-        for parameter, (until, least) in self.seen.items():
-            if now < until:
-                size = _asked(parameter, request)
-                if size is not None and size >= least:
-                    return parameter
+    def against(self, request: Request, now: float, digests: Digests) -> str | None:
+        """The parameter of this request that the endpoint refused lately, if any. `digests` are the request's, filled
+        as they are needed."""
+        for (thinking, parameter, what), (until, least) in self._seen.get(request.tenant, {}).items():
+            if now < until and thinking is request.thinking and _has(request, parameter, what, least, digests):
+                return parameter
         return None
 
     def __repr__(self) -> str:
-        return f"<Refusals {list(self.seen)}>"
+        return f"<Refusals {self._seen}>"
 
 
-def _asked(parameter: str, request: Request) -> int | None:
-    """How much of this the request asks for: tokens, or 0 where it has no size; None when it does not ask."""
+def _what(parameter: str, about: About, request: Request) -> tuple[str | None, float]:
+    """What of the parameter is refused, and from which size on; None where that is nothing others may send."""
+    size = _size(parameter, request)
+    if parameter == "context" or (about == "size" and size is not None):
+        return _SIZE, size or 0.0
+    if about == "request" or parameter in _ALWAYS or request.body.get(parameter) is None:
+        return None, 0.0
+    return (_kind(parameter, request) if about == "parameter" else _digest(parameter, request)), 0.0
+
+
+def _has(request: Request, parameter: str, what: str, least: float, digests: Digests) -> bool:
+    """Whether a request has what was refused."""
+    if what == _SIZE:
+        size = _size(parameter, request)
+        return size is not None and size >= least
+    if request.body.get(parameter) is None:
+        return False
+    if parameter not in digests:
+        digests[parameter] = _digest(parameter, request)
+    return what in (digests[parameter], _kind(parameter, request))
+
+
+def _size(parameter: str, request: Request) -> float | None:
+    """How much of this the request asks for: tokens, items, characters, or the number itself; None where that has no
+    size."""
     if parameter == "context":
         return request.prompt_tokens + (request.max_tokens or 0)
-    if parameter in _OUTPUT:
-        return request.max_tokens
-    if parameter in _ALWAYS or request.body.get(parameter) is None:
-        return None
-    return 0
+    value: Any = request.max_tokens if parameter in _OUTPUT else request.body.get(parameter)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
+    return len(value) if isinstance(value, (str, list)) else None
+
+
+def _kind(parameter: str, request: Request) -> str:
+    """The form of a parameter that a host may lack: tools that the model may choose, a format of answers."""
+    if parameter == "tools":
+        return f"kind: {_choice(request.body.get('tool_choice') or 'auto')}"
+    if parameter == "response_format":
+        form = request.body["response_format"]
+        kind = form.get("type") if isinstance(form, dict) else form
+        return f"kind: {kind}{' with tools' if request.body.get('tools') else ''}"
+    return "kind: any"
+
+
+def _digest(parameter: str, request: Request) -> str:
+    """A short name for the value; one function that is forced is like another."""
+    value = request.body[parameter]
+    if parameter == "tool_choice":
+        return _choice(value)
+    return f"{xxh3_64_intdigest(orjson.dumps(value)):x}"
+
+
+def _choice(choice: Any) -> str:
+    return choice[:16] if isinstance(choice, str) else "named"
+
+
+def _drop_oldest(kept: dict[Any, Any], most: int) -> None:
+    if len(kept) > most:
+        del kept[next(iter(kept))]

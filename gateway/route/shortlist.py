@@ -3,9 +3,9 @@
     (policy, needs) ──────> Shortlist: candidates with their terms, and the dropped      until a figure changes
     request ──sift────────> the same two lists, usually as they are                      in every decision
 
-Most of a decision is the same from request to request. What differs seldom matters: a prompt that is too large for an
-endpoint, a parameter that one refused, a breaker, a rate limit. The first is ruled out for all endpoints at once by
-the smallest of their limits, the others by a glance at each state.
+Most of a decision is the same from request to request. What differs seldom matters: a prompt or an answer that is too
+large for an endpoint, a parameter that one refused, a breaker, a rate limit. The first is ruled out for all endpoints
+at once by the smallest of their limits, the others by a glance at each state.
 """
 
 from math import inf
@@ -21,6 +21,7 @@ from gateway.route.filters import (
     hindered,
     outlawed,
     refused_before,
+    sized,
     tier,
     too_small,
     unsuited,
@@ -28,6 +29,7 @@ from gateway.route.filters import (
 )
 from gateway.route.latency import is_latency
 from gateway.route.order import rank
+from gateway.route.refusals import Digests
 from gateway.types import Endpoint, Policy, Request
 
 
@@ -91,24 +93,28 @@ class Shortlist:
             if reason:
                 dropped.append(Dropped(endpoint, reason))
             else:
-                kept.append(candidate)
+                kept.append(_behind(candidate, *sized(endpoint, request)) if request else candidate)
         return kept, dropped
 
     def _examined(self, sifted: Sifted, suspects: list[EndpointState], request: Request, now: float) -> Sifted:
         """By what happened to the suspects lately as well: refusals, rate limits, breakers."""
-        kept, dropped = [], list(sifted[1])
+        kept, digests = [], Digests()
         for candidate in sifted[0]:
             state = candidate.state
-            if state not in suspects:
-                kept.append(candidate)
-            elif reason := refused_before(state, request, now):
-                dropped.append(Dropped(candidate.endpoint, reason))
-            else:
-                kept.append(Candidate(*candidate[:4], *tier(state, self.policy, now)))
-        return kept, dropped
+            if state in suspects:
+                candidate = _behind(candidate, *tier(state, self.policy, now))
+                if reason := refused_before(state, request, now, digests):
+                    candidate = _behind(candidate, Tier.LIKELY_REFUSAL, reason)
+            kept.append(candidate)
+        return kept, sifted[1]
 
     def __repr__(self) -> str:
         return f"<Shortlist {self.policy.name} of {len(self._rows)}>"
+
+
+def _behind(candidate: Candidate, level: Tier, why: Reason | None) -> Candidate:
+    """The candidate, set back to this tier unless it is further behind already."""
+    return candidate._replace(tier=level, why=why) if level > candidate.tier else candidate
 
 
 def _row(state: EndpointState, policy: Policy, needs: frozenset[str]) -> tuple[Candidate, Reason | None]:

@@ -1,7 +1,7 @@
 """How many bytes of a prompt make a token: learned from what hosts count, apart for prompts with tools and without.
 
     size of a prompt ──count──> estimated tokens        before a host has counted: context limits, tiers, clocks, costs
-    usage.prompt_tokens ──learn──> bytes per token      after one has
+    usage.prompt_tokens ──learn──> bytes per token      after one has, and how far off the estimate usually was
 
 Tools are JSON, which has fewer bytes a token than prose. Scripts matter less: a Chinese character is three bytes of
 UTF-8 and more than half a token. The same for every endpoint, because the tokenizer is the model's, and for every
@@ -20,16 +20,21 @@ SMALLEST = 400  # bytes: in a shorter prompt the template's own tokens tell more
 HALF_LIFE = 3_600.0  # seconds
 PRIOR_SAMPLES = 10.0  # prompts that the usual figure counts for
 LEARNED_WITHIN = 1.0  # seconds until the figure shows what was learned
+USUALLY_OFF = 0.08  # of an estimate, until errors have been seen
+DOUBTED = 2.5  # times the usual error, that an estimate may be off
+SURE, UNSURE = 0.05, 0.3  # bounds of that
 
 
 class Tokens:
     """Bytes per token of one model's prompts."""
 
-    __slots__ = ("_due", "_per_byte", "bytes_per_token")
+    __slots__ = ("_due", "_errors", "_per_byte", "bytes_per_token", "doubt")
 
     def __init__(self) -> None:
         self._per_byte = Rate(HALF_LIFE), Rate(HALF_LIFE)  # tokens, without tools and with
+        self._errors = Rate(HALF_LIFE), Rate(HALF_LIFE)  # of estimates, as shares of what was counted
         self._due = 0.0
+        self.doubt = [DOUBTED * USUALLY_OFF] * 2  # how much less a host may count, as a share; likewise
         self.bytes_per_token = [USUAL, USUAL]  # without tools and with
 
     def count(self, size: int, tools: bool) -> int:
@@ -40,6 +45,7 @@ class Tokens:
         """A host counted so many tokens in a prompt of `size` bytes."""
         if size < SMALLEST or not FEWEST <= size / max(1, counted) <= MOST:
             return
+        self._errors[tools].add(min(1.0, abs(size / self.bytes_per_token[tools] / counted - 1)), now)
         self._per_byte[tools].add(counted / size, now)
         if now >= self._due:
             self._refresh(now)
@@ -59,6 +65,8 @@ class Tokens:
         self._due = now + LEARNED_WITHIN
         figures = [1 / rate.share(now, 1 / USUAL, PRIOR_SAMPLES) for rate in self._per_byte]
         self.bytes_per_token = [min(MOST, max(FEWEST, figure)) for figure in figures]
+        errors = [rate.share(now, USUALLY_OFF, PRIOR_SAMPLES) for rate in self._errors]
+        self.doubt = [min(UNSURE, max(SURE, DOUBTED * error)) for error in errors]
 
     def __repr__(self) -> str:
         return "<Tokens {:.2f} bytes each, {:.2f} with tools>".format(*self.bytes_per_token)

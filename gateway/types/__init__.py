@@ -14,6 +14,7 @@ from gateway.types.endpoint import (
 from gateway.types.model import Model, Reasoning
 from gateway.types.outcome import (
     BLAMED,
+    About,
     CacheResult,
     Failure,
     Fault,
@@ -43,7 +44,7 @@ from gateway.types.policy import (
 )
 from gateway.types.reasoning import REASONING_FIELDS, ReasoningHistory, read_again, reasoning_text
 from gateway.types.recording import Recording
-from gateway.types.request import CacheMode, Request, Surface
+from gateway.types.request import CacheMode, Request, Surface, gives_less, most_output
 from gateway.types.units import PICO, Seconds, Share, Unit, Usd, UsdPerHour
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "NEVER",
     "PICO",
     "REASONING_FIELDS",
+    "About",
     "Attempts",
     "CacheMode",
     "CacheResult",
@@ -95,6 +97,8 @@ __all__ = [
     "Usd",
     "UsdPerHour",
     "Window",
+    "gives_less",
+    "most_output",
     "read_again",
     "reasoning_text",
 ]

@@ -40,6 +40,10 @@ Capability = Literal[
     "tools_with_response_format",
     "strict_tools",
     "prefix",
+    "image",
+    "audio",
+    "video",
+    "file",
 ]
 Effort = Literal["minimal", "low", "medium", "high", "xhigh", "max"]
 EffortField = Literal["none", "reasoning_effort", "chat_template_kwargs.reasoning_effort"]

@@ -12,7 +12,7 @@ import msgspec
 
 Fault = Literal[
     "malformed",  # the request is wrong; the client's fault, returned at once
-    "rejected",  # this host cannot take this request (context, parameter, role, content filter); nobody's fault
+    "rejected",  # this host does not take this request (context, parameter, role, content filter); nobody's fault
     "account",  # 401, 402, 403, 404: the credential or the endpoint, not the request
     "rate_limited",  # 429
     "server",  # 5xx and their kin
@@ -25,6 +25,12 @@ Fault = Literal[
     "in_band",  # an error inside a 200
     "unclean",  # ended without a finish reason, or with one that is not an end
     "empty",  # stop without any content
+]
+About = Literal[  # what a rejection is about, and so which later requests it may concern
+    "value",  # this value of the parameter
+    "size",  # as much of it, or more
+    "parameter",  # the parameter, whatever its value
+    "request",  # this one request: its prompt, or what is not known
 ]
 OutcomeName = Literal["ok", "cancelled", "cached", "unrouted", "internal"] | Fault
 HedgeResult = Literal[
@@ -70,7 +76,8 @@ BLAMED: frozenset[str] = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an attempt failed. `message` is the host's own words, for the client; `param` names what was rejected."""
+    """Why an attempt failed. `message` is the host's own words, for the client; `param` names what was rejected, and
+    `about` says what of it."""
 
     fault: Fault
     message: str
@@ -78,6 +85,7 @@ class Failure:
     code: str | None = None
     param: str | None = None
     retry_after: float | None = None  # seconds
+    about: About = "value"
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.types.endpoint import Endpoint
 from gateway.types.reasoning import ReasoningHistory
 
 Surface = Literal["openai", "openrouter"]  # whose wire shape the client expects
@@ -15,11 +16,11 @@ class Request(msgspec.Struct, gc=False):
     """One chat completion as asked for.
 
     `body` is the parsed JSON and is never changed, `raw` the bytes that it was parsed from (empty where there are
-    none); `prompt_size` is in bytes, and `prompt_tokens` estimated from it; `prefix` holds one cumulative hash per
-    message boundary with the estimated tokens up to it, shortest first; `opening` is how many are estimated up to the
-    end of the first user message, tools included (what conversations with the same instructions may share); `needs` are
-    the capabilities without which the answer would be wrong (`tools`, `json_schema`, ...); `session` names the
-    conversation, where the client says so.
+    none); `prompt_size` is in bytes, and `prompt_tokens` estimated from it, off by the share `doubt` at most; `prefix`
+    holds one cumulative hash per message boundary with the estimated tokens up to it, shortest first; `opening` is how
+    many are estimated up to the end of the first user message, tools included (what conversations with the same
+    instructions may share); `needs` are the capabilities without which the answer would be wrong (`tools`,
+    `json_schema`, ...); `session` names the conversation, where the client says so.
     """
 
     id: str  # gen-...: the exchange's name in headers, ledger and logs
@@ -35,6 +36,7 @@ class Request(msgspec.Struct, gc=False):
     max_tokens: int | None = None
     prompt_tokens: int = 0
     prompt_size: int = 0
+    doubt: float = 0.0
     prefix: tuple[tuple[int, int], ...] = ()
     opening: int = 0
     needs: frozenset[str] = frozenset()
@@ -50,3 +52,15 @@ class Request(msgspec.Struct, gc=False):
     tells_routing: bool = False  # whether the answer has `openrouter_metadata`
     begun: bool = False  # whether the head has left already, for another model that did not answer
     patience: float = inf  # seconds until the client must see a byte, and between two; inf leaves it to the policy
+
+
+def most_output(endpoint: Endpoint, request: Request) -> int | None:
+    """The tokens that an answer may have there, as the request limits them and the endpoint does; None where the
+    request does not."""
+    return endpoint.max_output if gives_less(endpoint, request) else request.max_tokens
+
+
+def gives_less(endpoint: Endpoint, request: Request) -> bool:
+    """Whether the endpoint's own limit is below what the request allows its answer."""
+    most, limit = request.max_tokens, endpoint.max_output
+    return bool(most and limit and most > limit)

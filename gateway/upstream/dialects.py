@@ -8,15 +8,17 @@ order: hosts cache prompts by prefix, and a moved key is another prefix.
 """
 
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any, NamedTuple, get_args
 
 import orjson
 
 from gateway.errors import BadRequest
-from gateway.types import REASONING_FIELDS, Dialect, Endpoint, Request, read_again, reasoning_text
+from gateway.types import REASONING_FIELDS, Dialect, Endpoint, Request, gives_less, read_again, reasoning_text
 from gateway.types.endpoint import Effort, EffortField, ThinkingSwitch
 from gateway.upstream.splice import spliced
 
+PSEUDONYM_CHARS = 32
 _DEFAULT_EFFORT = "medium"
 _EFFORTS: Sequence[str] = get_args(Effort)  # from the least on
 _THINKING_FIELDS = frozenset({"enable_thinking", "include_reasoning", "reasoning", "reasoning_effort", "thinking"})
@@ -28,7 +30,8 @@ _GATEWAY_FIELDS = frozenset(
     | {"debug", "service_tier"}
 )
 _STREAMED = frozenset({"stream", "stream_options"})
-_NOT_AS_SENT = _ASKS_THINKING | _GATEWAY_FIELDS | {"max_completion_tokens"}
+_IDENTITIES = ("user", "safety_identifier")  # who is behind the client: hosts see a hash of it
+_NOT_AS_SENT = _ASKS_THINKING | _GATEWAY_FIELDS | {"max_completion_tokens", *_IDENTITIES}
 _NOT_FORWARDED = _THINKING_FIELDS | _GATEWAY_FIELDS | _STREAMED | {"max_completion_tokens"}
 _WITH_USAGE = {"include_usage": True}
 _STREAMS = {"stream": True, "stream_options": _WITH_USAGE}
@@ -80,6 +83,8 @@ def _as_sent(request: Request, endpoint: Endpoint, streams: bool) -> bytes | Non
     body, dialect = request.body, endpoint.dialect
     if not _NOT_AS_SENT.isdisjoint(body) or not body.keys().isdisjoint(dialect.drop):
         return None
+    if gives_less(endpoint, request):
+        return None
     added = _switch(request, dialect)
     if request.stream:
         if body.get("stream") is not True or body.get("stream_options", _WITH_USAGE) != _WITH_USAGE:
@@ -102,6 +107,11 @@ def _rebuilt(request: Request, endpoint: Endpoint, streams: bool) -> bytes:
         body["messages"] = _messages(request)
     if client.get("max_completion_tokens") is not None:  # only `max_tokens` is known to every host
         body["max_tokens"] = client["max_completion_tokens"]
+    if gives_less(endpoint, request):
+        body["max_tokens"] = endpoint.max_output
+    for name in _IDENTITIES:
+        if body.get(name) is not None:
+            body[name] = pseudonym(request.tenant, body[name])
     if streams:
         body |= _STREAMS
     _drop_template_switches(body)
@@ -113,10 +123,16 @@ def _rebuilt(request: Request, endpoint: Endpoint, streams: bool) -> bytes:
     return orjson.dumps(body)
 
 
+def pseudonym(tenant: str, identity: Any) -> str:
+    """A short name for a user of this tenant: always the same, of letters and digits, and no way back."""
+    said = identity.encode(errors="replace") if isinstance(identity, str) else orjson.dumps(identity)
+    return sha256(b"%b\0%b" % (tenant.encode(errors="replace"), said)).hexdigest()[:PSEUDONYM_CHARS]
+
+
 def thinking_asked(body: Mapping[str, Any]) -> bool | None:
     """Whether the client asks for thinking, in any host's way of asking; None where it does not say.
 
-    Raises BadRequest, with `param`, when a field has the wrong type or two fields contradict each other.
+    Raises BadRequest, with `param`, when a field has the wrong type.
     """
     if _ASKS_THINKING.isdisjoint(body):
         return None
@@ -193,14 +209,12 @@ def _reasoning_asked(body: Mapping[str, Any]) -> bool | None:
 
 
 def _effort(body: Mapping[str, Any]) -> str | None:
-    """The effort in `reasoning.effort` or its short form `reasoning_effort`, which must not differ."""
+    """The effort in `reasoning.effort`, or else in its short form `reasoning_effort`; empty is none."""
     nested, short = _object(body, "reasoning").get("effort"), body.get("reasoning_effort")
     for param, value in (("reasoning.effort", nested), ("reasoning_effort", short)):
         if value is not None and not isinstance(value, str):
             raise BadRequest(f'{param} must be a string, such as "medium"', param=param)
-    if nested is not None and short is not None and nested != short:
-        raise BadRequest("reasoning_effort and reasoning.effort differ: send one of them", param="reasoning_effort")
-    return short if nested is None else nested
+    return nested or short or None
 
 
 def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:

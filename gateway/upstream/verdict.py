@@ -5,7 +5,7 @@
     a finish reason ───────finish──> clean name, or None
 
 Hosts write errors in seven shapes, put the truth into nested JSON, and use one status for several things. Words decide
-where a status does not: a 400 about the context length is this host's limit, a 400 about bad JSON is the client's.
+where a status does not (`wording.py`): a 400 about the context length is this host's limit.
 """
 
 import re
@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.types import Failure, Fault
+from gateway.types import Failure
+from gateway.upstream.wording import NAME_CHARS, Meaning, against_content, meaning, too_long
 
 _CLEAN = {  # whatever else a host says is no end: `abort`, `insufficient_system_resource`, `repetition`, ...
     "stop": "stop",
@@ -34,7 +35,6 @@ _CLEAN = {  # whatever else a host says is no end: `abort`, `insufficient_system
 }
 _MESSAGE_CHARS = 500
 _READ_CHARS = 8192  # how much of a host's text is looked at
-_NAME_CHARS = 64  # of a code or a parameter
 _DEPTH = 5  # an aggregator's error around a host's error around its `detail`
 _MAX_RETRY_AFTER = 3600.0  # seconds; a host that asks for more is asked again after an hour
 _EPOCH = 1e9  # a reset larger than this is a point in time, not a span
@@ -49,41 +49,9 @@ _SECRET = re.compile(
     r"bearer\s+[^\s\"',;]{8,}|(?<![\w-])[pg]?sk[-_][\w*.-]{4,}|(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[a-z])[\w-]{24,}",
     re.IGNORECASE,
 )
+_CLIENTS = re.compile(r"invalid_request|bad_?request|invalid_?parameter|context_length|unsupported_(param|value)")
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
-
-_CONTEXT = re.compile(
-    r"context.?(length|window|size|limit)|maximum context|maximum number of (input )?tokens"
-    r"|(prompt|input)( is)? too long|too many (input |prompt )?tokens"
-    r"|(prompt|input) tokens? (limit|length)|prompt tokens limit exceeded|range of input length|token_limit_exceeded"
-    r"|string_too_long|(entity|payload|body|request) too large|(input|prompt) (length|tokens)[^.]{0,40}exceed"
-)
-_CONTENT = re.compile(
-    r"content.?(filter|policy|management)|moderation|flagged|data.?inspection|inappropriate content"
-    r"|content exists risk|sensitive (content|information|words)|\brefusal\b"
-)
-_ACCOUNT = re.compile(
-    r"(invalid|incorrect|missing).{0,20}api.?key|api.?key.{0,20}(invalid|missing|expired|not valid)|arrear"
-    r"|insufficient.(balance|credit|funds|quota)|model.not.(exist|found)|not a valid model"
-    r"|\bmodel\b.{0,120}\b(not exist|not found|no longer (available|supported|served)|deprecated|retired)"
-)
-_UNSUPPORTED = re.compile(
-    r"n[o']t (yet |currently )?(support|allow|permit|accept|implement|recogni)|unsupported|unrecogni[sz]ed"
-    r"|unknown (parameter|field|argument|variant|name|role)|unexpected (field|keyword|role)|extra (inputs|fields)"
-    r"|extra_forbidden|additional propert|cannot (be (set|used|combined)|use)|must not be (set|used)|invalid role"
-    r"|must be passed back|missing .?reasoning_content|too many tools"
-)
-_FORMAT = re.compile(r"response.?format|json_schema|json mode|json_object")
-_ROLE = re.compile(r"\broles?\b|\bdeveloper\b")
-_OUTPUT_LIMIT = re.compile(r"max_(completion_)?tokens")
-# Ordinary words such as `stop`, `user` and `thinking` are left out: they would be found in any sentence.
-_KNOWN = re.compile(
-    r"\b(tool_choice|parallel_tool_calls|tools?|functions|top_logprobs|logprobs|logit_bias|seed|prediction|verbosity"
-    r"|temperature|top_p|top_k|min_p|top_a|frequency_penalty|presence_penalty|repetition_penalty"
-    r"|reasoning_content|reasoning_effort|enable_thinking|chat_template_kwargs|stream_options|service_tier"
-    r"|cache_control|prompt_cache_key)\b"
-)
-_QUOTED = re.compile(r"[`'\"]([a-z_][a-z0-9_]*)[`'\"]|argument supplied: ([a-z_]\w*)")
 
 
 class _Said(NamedTuple):
@@ -98,12 +66,14 @@ class _Said(NamedTuple):
 def judge(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, now: float) -> Failure:
     """Whose fault an answer with this status is. `now` is unix time, to which dates in headers are compared."""
     said = _parse(body, _DEPTH)
-    fault, param = _classify(status, said)
+    fault, param, about = _classify(status, said)
     retry_after = _retry_after(headers, now) if fault in ("rate_limited", "server") else None
     message = shown(said.message) or f"HTTP {status} without a message"
     if fault == "account" and status in _CREDENTIAL_STATUS:  # hosts repeat the key that they refuse
         message = f"the host refused the gateway's account (HTTP {status})"
-    return Failure(fault, message, status=status, code=said.code, param=param, retry_after=retry_after)
+    return Failure(
+        fault, message, status=status, code=said.code, param=_named(param), retry_after=retry_after, about=about
+    )
 
 
 def in_band(payload: dict[str, Any]) -> Failure | None:
@@ -113,9 +83,10 @@ def in_band(payload: dict[str, Any]) -> Failure | None:
     if failed is None:
         return None
     said = _read(failed, _DEPTH)
-    fault, param = _classify_in_band(said)
+    fault, param, about = _classify_in_band(said)
     message = shown(said.message) or "an error without a message"
-    return Failure(fault, message, status=200, code=said.code, param=param)
+    status = _status_of(said) if fault in ("malformed", "rejected") else 200  # it is the client's answer
+    return Failure(fault, message, status=status, code=said.code, param=_named(param), about=about)
 
 
 def finish(reason: object) -> str | None:
@@ -134,65 +105,34 @@ def _failed(payload: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def _classify_in_band(said: _Said) -> tuple[Fault, str | None]:
+def _classify_in_band(said: _Said) -> Meaning:
     """By the status that the error names: a client's mistake, or a rate limit, is no worse for being inside a 200."""
-    status = int(said.code) if said.code and said.code.isdecimal() else 0
+    status = _status_of(said)
     if status == 429 or status in _REQUEST_STATUS:
         return _classify(status, said)
-    return "in_band", None
+    return Meaning("in_band")
 
 
-def _classify(status: int, said: _Said) -> tuple[Fault, str | None]:
+def _status_of(said: _Said) -> int:
+    """The status that an error inside a 200 names, by number or by word; 0 where it names none."""
+    if said.code and said.code.isdecimal():
+        return int(said.code)
+    return 400 if _CLIENTS.search(said.hints.lower()) else 0
+
+
+def _classify(status: int, said: _Said) -> Meaning:
     words = f"{said.hints} {said.message[:_READ_CHARS]}".lower()
     if status == 429:
-        return "rate_limited", None
+        return Meaning("rate_limited")
     if status >= 500 or status in _SERVER_STATUS:
-        return "server", None
+        return Meaning("server")
     if status in _REQUEST_STATUS:
-        return _request_fault(words, said.param)
-    if status == 402 and _CONTEXT.search(words):
-        return "rejected", "context"
-    if status == 403 and _CONTENT.search(words):
-        return "rejected", "content_filter"
-    return ("account", None) if status >= 400 else ("garbage", None)
-
-
-def _request_fault(words: str, param: str | None) -> tuple[Fault, str | None]:
-    """Rejected where another host may well accept, malformed where none will. A bad key or model id is ours."""
-    if _CONTEXT.search(words):
-        return "rejected", "context"
-    if _CONTENT.search(words):
-        return "rejected", "content_filter"
-    if _ACCOUNT.search(words):
-        return "account", None
-    if _FORMAT.search(words):
-        return "rejected", "response_format"
-    if _OUTPUT_LIMIT.search(words):
-        return "rejected", "max_tokens"
-    if _UNSUPPORTED.search(words):
-        return "rejected", _rejected_param(words, param)
-    return "malformed", _top_level(param)
-
-
-def _rejected_param(words: str, param: str | None) -> str | None:
-    """The parameter that a rejection is about: the host's own word for it, else the first one its message names."""
-    named = _top_level(param)
-    if named not in (None, "messages"):
-        return named
-    if _ROLE.search(f"{param} {words}"):
-        return "role"
-    if named:
-        return named
-    known = _KNOWN.search(words)
-    if known:
-        return "tools" if known[1] in ("tool", "functions") else known[1]
-    quoted = _QUOTED.search(words)
-    return (quoted[1] or quoted[2])[:_NAME_CHARS] if quoted else None
-
-
-def _top_level(param: str | None) -> str | None:
-    """`messages[0].role` and `messages.0.role` are about `messages`."""
-    return shown(re.split(r"[.\[]", param, maxsplit=1)[0])[:_NAME_CHARS] if param else None
+        return meaning(words, said.param)
+    if status == 402 and too_long(words):
+        return Meaning("rejected", "context", "size")
+    if status == 403 and against_content(words):
+        return Meaning("rejected", "content_filter")
+    return Meaning("account" if status >= 400 else "garbage")
 
 
 def _parse(text: bytes | str, depth: int) -> _Said:
@@ -262,6 +202,10 @@ def shown(message: str) -> str:
     return _SECRET.sub("[redacted]", " ".join(message[:_READ_CHARS].split()))[:_MESSAGE_CHARS]
 
 
+def _named(param: str | None) -> str | None:
+    return shown(param) if param else None
+
+
 def _string(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
@@ -272,7 +216,7 @@ def _joined(*words: str | None) -> str:
 
 def _word(value: object) -> str | None:
     """A code, which hosts write as text or as a number."""
-    return shown(str(value))[:_NAME_CHARS] if isinstance(value, (str, int)) and value != "" else None
+    return shown(str(value))[:NAME_CHARS] if isinstance(value, (str, int)) and value != "" else None
 
 
 def _retry_after(headers: Iterable[tuple[bytes, bytes]], now: float) -> float | None:

@@ -10,7 +10,12 @@ from tests.support.gateway import Running
 from tests.support.host import Out, Received, Script, ScriptedHost, answers, chunks, completion, streams
 
 GOOD = streams(chunks("Hello"))
-MALFORMED = {"error": {"message": "messages.0.content: Input should be a valid string", "code": "invalid"}}
+MALFORMED = {
+    "error": {"message": "Messages with role 'tool' must be a response to a preceding call", "code": "invalid"}
+}
+UNHEARD_OF = {"error": {"message": "computer says no", "code": "invalid"}}
+NO_TOOLS = {"error": {"message": '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser'}}
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 CONTEXT = {"error": {"message": "maximum context length is 100 tokens"}}
 UNSUPPORTED = {"error": {"message": "Unsupported parameter: 'seed'", "param": "seed"}}
 BAD_KEY = {"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}}
@@ -31,9 +36,68 @@ async def test_a_malformed_request_returns_at_once_in_the_hosts_words(stream: bo
         assert response.status_code == 422
         told = error(response)
         assert (told["type"], told["code"]) == ("invalid_request_error", "invalid")
-        assert "Input should be a valid string" in told["message"]
+        assert "must be a response to a preceding call" in told["message"]
         assert outcomes(running) == [("a/fp8", "malformed")]
         assert not second.requests
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("status", [400, 422])
+async def test_words_that_no_rule_knows_cost_one_try_at_another_host(stream: bool, status: int, routed: Routed) -> None:
+    good = GOOD if stream else answers(200, completion("Hello"))
+    async with (
+        ScriptedHost(answers(status, UNHEARD_OF)) as first,
+        ScriptedHost(good) as second,
+        routed(first, second) as running,
+    ):
+        for _ in range(2):
+            assert (await running.chat(stream=stream)).status_code == 200
+        assert outcomes(running) == [("a/fp8", "rejected"), ("b/fp8", "ok")] * 2, "nothing is remembered of it"
+
+
+async def test_the_same_words_from_two_hosts_are_the_clients_answer(routed: Routed) -> None:
+    refuses = answers(400, UNHEARD_OF)
+    async with (
+        ScriptedHost(refuses) as first,
+        ScriptedHost(refuses) as second,
+        ScriptedHost(GOOD) as third,
+        routed(first, second, third) as running,
+    ):
+        response = await running.chat(stream=True)
+        assert response.status_code == 400
+        assert error(response)["message"] == "a/fp8: computer says no; b/fp8: computer says no"
+        assert not third.requests
+
+
+async def test_a_host_without_tools_is_asked_last_by_who_sends_tools(routed: Routed) -> None:
+    async with (
+        ScriptedHost([answers(400, NO_TOOLS), GOOD]) as first,
+        ScriptedHost(GOOD) as second,
+        routed(first, second, settings={"endpoint": {"supports": ["tools"]}}) as running,
+    ):
+        for name in ("f", "g"):
+            tools = [TOOL, {"type": "function", "function": {"name": name}}]
+            assert content((await running.chat(stream=True, tools=tools)).text) == "Hello"
+        assert content((await running.chat(stream=True)).text) == "Hello"
+        asked = [("a/fp8", "rejected"), ("b/fp8", "ok"), ("b/fp8", "ok"), ("a/fp8", "ok")]
+        assert outcomes(running) == asked
+
+
+async def test_what_a_clients_value_was_refused_for_others_are_still_served(routed: Routed) -> None:
+    refuses = answers(400, {"error": {"message": "Thinking mode does not support this tool_choice"}})
+    async with (
+        ScriptedHost([refuses, *[GOOD] * 4]) as first,
+        ScriptedHost([refuses, GOOD]) as second,
+        routed(first, second, settings={"endpoint": {"supports": ["tools"]}}) as running,
+    ):
+        asked = {"tools": [TOOL], "stream": True}
+        refused = await running.chat(tool_choice="required", reasoning={"enabled": True}, **asked)
+        assert (refused.status_code, error(refused)["param"]) == (400, "tool_choice")
+        for choice in ("auto", "none", "required"):
+            response = await running.chat(tool_choice=choice, **asked)
+            assert response.headers["x-gateway-endpoint"] == "a/fp8", choice
+        again = await running.chat(tool_choice="required", reasoning={"enabled": True}, **asked)
+        assert again.status_code == 200, "a host that refused is asked where nobody else is left"
 
 
 @pytest.mark.parametrize("refusal", [CONTEXT, UNSUPPORTED])

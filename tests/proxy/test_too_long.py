@@ -33,10 +33,62 @@ async def test_a_prompt_that_is_too_long_is_told_by_how_much(routed: Routed) -> 
 
 async def test_room_for_the_answer_counts(routed: Routed) -> None:
     async with ScriptedHost([]) as host, routed(host, settings=small()) as running:
-        told = error(await running.chat("word" * 598, max_tokens=500))
-        assert told["code"] == "context_length_exceeded"
-        assert (told["metadata"]["over_by"], told["metadata"]["needed_tokens"]) == (100, 1_100)
+        told = error(await running.chat("word" * 698, max_tokens=500))
+        assert (told["code"], told["param"]) == ("context_length_exceeded", "max_tokens")
+        assert (told["metadata"]["over_by"], told["metadata"]["needed_tokens"]) == (200, 1_200)
         assert "500 for the answer" in told["message"]
+        assert "`max_tokens` may be up to 300" in told["message"]
+        sizes = {name: told["metadata"][name] for name in ("prompt_tokens", "max_tokens", "largest_context")}
+        assert sizes == {"prompt_tokens": 700, "max_tokens": 500, "largest_context": 1_000}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_prompt_close_to_the_limit_is_tried(stream: bool, routed: Routed) -> None:
+    script = streams(chunks("Hi")) if stream else answers(200, completion("Hi"))
+    async with ScriptedHost(script) as host, routed(host, settings=small()) as running:
+        assert (await running.chat("word" * 1_150, stream=stream)).status_code == 200
+        assert (await running.chat("word" * 550, max_tokens=500, stream=stream)).status_code == 200
+        assert len(host.requests) == 2
+
+
+async def test_such_a_host_comes_after_all_that_surely_have_room(routed: Routed) -> None:
+    async with ScriptedHost(answers(200, completion("a"))) as a, ScriptedHost(answers(200, completion("b"))) as b:
+        endpoints = [
+            {
+                "id": name,
+                "provider": "x",
+                "base_url": f"{host.url}/v1",
+                "model": "m",
+                "price": {"input": 1, "output": 1},
+            }
+            for name, host in (("a/fp8", a), ("b/fp8", b))
+        ]
+        endpoints[0]["context"] = 1_000
+        model = {"name": "X", "context": 9_000, "aliases": ["deepseek-v3.2"], "endpoints": endpoints}
+        async with routed(settings={"models": {"deepseek/deepseek-v3.2": model}}) as running:
+            close, short = await running.chat("word" * 1_150), await running.chat("word")
+            assert [one.headers["x-gateway-endpoint"] for one in (close, short)] == ["b/fp8", "a/fp8"]
+
+
+@pytest.mark.parametrize(
+    ("words", "param"),
+    [
+        (
+            "maximum context length is 2000 tokens and your request has 1800 input tokens (500 > 2000 - 1800)",
+            "max_tokens",
+        ),
+        ("This model's maximum context length is 2000 tokens, your request has 2100 input tokens", None),
+        ("context length exceeded", None),
+    ],
+)
+async def test_a_host_may_say_that_the_prompt_alone_would_fit(words: str, param: str | None, routed: Routed) -> None:
+    script = answers(400, {"error": {"message": words}})
+    async with ScriptedHost(script) as first, ScriptedHost(script) as second, routed(first, second) as running:
+        told = error(await running.chat(max_tokens=500))
+        assert (told["code"], told["param"]) == ("context_length_exceeded", param)
+        if param:
+            sizes = {name: told["metadata"][name] for name in ("prompt_tokens", "max_tokens", "largest_context")}
+            assert sizes == {"prompt_tokens": 1_800, "max_tokens": 500, "largest_context": 2_000}
 
 
 async def test_the_longest_prompt_may_be_what_is_limited(routed: Routed) -> None:

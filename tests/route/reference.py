@@ -1,8 +1,8 @@
 """A plan made plainly: every rule asked for every endpoint, every time, nothing kept from one request to the next.
 
 It shares with the real one what was learned (the states, the prefix index, what was saved for explorations) and nothing
-of the deciding. Reasons are (rule, detail), tiers are numbers: 0 good, 1 missed preference, 2 missed objective, 3 over
-the cap, 4 outlier or silent, 5 busy, 6 breaker open.
+of the deciding. Reasons are (rule, detail), tiers are numbers: 0 good, 1 missed preference, 2 missed objective, 3 a
+shorter answer, 4 over the cap, 5 outlier or silent, 6 busy, 7 a likely refusal, 8 breaker open.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from gateway.route.cost import Demand
 from gateway.route.endpoint import EndpointState
 from gateway.route.explore import FEW_OF_FAR, Explorer
+from gateway.route.filters import FAULTS
 from gateway.route.fleet import Fleet
 from gateway.types import Endpoint, Limit, Policy, Request
 
@@ -67,14 +68,19 @@ def make_plan(
     ranked, dropped = [], {}
     fleet.refresh(now)
     for name, state in fleet.states.items():
-        reason = forbidden(state, request, policy, now)
+        reason = forbidden(state, request, policy)
         reason = reason or late(state, demand, matches.get(name, 0), policy.require.limits)
         if reason:
             dropped[name] = reason
             continue
         level, why = tier(state, policy, now)
-        if level < 3 and (too_much := over_cap(name, demand, matches.get(name, 0), now)):
-            level, why = 3, too_much
+        for worse, reason in ((7, tight(state.endpoint, request)), (3, shorter(state.endpoint, request))):
+            if reason and level < worse:
+                level, why = worse, reason
+        if level < 7 and (before := refused(state, request, now)):
+            level, why = 7, before
+        if level < 4 and (too_much := over_cap(name, demand, matches.get(name, 0), now)):
+            level, why = 4, too_much
         if level < 2 and (missed := late(state, demand, matches.get(name, 0), policy.slo)):
             level, why = 2, missed
         ranked.append(expected(state, demand, matches.get(name, 0), policy, level, why))
@@ -82,9 +88,9 @@ def make_plan(
         others = [other for other in ranked if other is not one] or [one]
         one.score = score(one, min(others, key=lambda other: (other.plain, other.id)), policy)
     ranked.sort(key=lambda one: (one.tier, place(fleet.states[one.id], policy), one.score, one.id))
-    if ranked and ranked[0].tier < 6:
-        dropped |= {one.id: one.why for one in ranked if one.tier == 6 and one.why}
-        ranked = [one for one in ranked if one.tier < 6]
+    if ranked and ranked[0].tier < 7:
+        dropped |= {one.id: one.why for one in ranked if one.tier == 8 and one.why}
+        ranked = [one for one in ranked if one.tier < 8]
     stays = known > 0 and known >= (request.opening or request.prompt_tokens / 2)
     return picked(ranked, dropped, matches if stays else None, policy, fleet, chance)
 
@@ -92,7 +98,7 @@ def make_plan(
 # --- rules ------------------------------------------------------------------------------------------------------
 
 
-def forbidden(state: EndpointState, request: Request, policy: Policy, now: float) -> Reason | None:
+def forbidden(state: EndpointState, request: Request, policy: Policy) -> Reason | None:
     endpoint, require = state.endpoint, policy.require
     rules = (
         not_chosen(endpoint, policy),
@@ -100,7 +106,6 @@ def forbidden(state: EndpointState, request: Request, policy: Policy, now: float
         undeclared(endpoint, policy),
         over_limit(state, require.limits),
         too_small(endpoint, request),
-        refused(state, request, now),
     )
     return next((reason for reason in rules if reason), None)
 
@@ -121,11 +126,23 @@ def incapable(endpoint: Endpoint, request: Request) -> Reason | None:
     return ("capability", f"does not support {', '.join(missing)}") if missing else None
 
 
+def takes(endpoint: Endpoint, request: Request) -> int:
+    answer = min(request.max_tokens or 1, endpoint.max_output or 10**12)
+    return min(endpoint.context - answer, endpoint.max_input or 10**12)
+
+
 def too_small(endpoint: Endpoint, request: Request) -> Reason | None:
-    room = endpoint.context - (request.max_tokens or 1)
-    limit = room if endpoint.max_input is None else min(room, endpoint.max_input)
-    if request.prompt_tokens > limit:
-        return "context", f"about {request.prompt_tokens:,} prompt tokens, takes {max(0, limit):,}"
+    return tight(endpoint, request) if request.prompt_tokens > takes(endpoint, request) * (1 + request.doubt) else None
+
+
+def tight(endpoint: Endpoint, request: Request) -> Reason | None:
+    most = takes(endpoint, request)
+    if request.prompt_tokens <= most:
+        return None
+    return "context", f"about {request.prompt_tokens:,} prompt tokens, takes {max(0, most):,}"
+
+
+def shorter(endpoint: Endpoint, request: Request) -> Reason | None:
     if request.max_tokens and endpoint.max_output and request.max_tokens > endpoint.max_output:
         return "max_output", f"{request.max_tokens:,} tokens asked for, gives {endpoint.max_output:,}"
     return None
@@ -148,7 +165,7 @@ def over_limit(state: EndpointState, limits: tuple[Limit, ...]) -> Reason | None
     for limit in limits:
         value = None if limit.measure in TTFT + SPEED else state.figures[limit.measure]
         if value is not None and (value > limit.value if limit.operator == "<=" else value < limit.value):
-            return limit.measure, f"is {value:.4g}, needs {limit.operator} {limit.value:g}"
+            return limit.measure, f"is {figure(value)}, needs {limit.operator} {figure(limit.value)}"
     return None
 
 
@@ -162,32 +179,37 @@ def late(state: EndpointState, demand: Demand, matched: int, limits: tuple[Limit
         else:
             continue
         if value > limit.value if limit.operator == "<=" else value < limit.value:
-            return limit.measure, f"is {value:.4g} for this prompt, needs {limit.operator} {limit.value:g}"
+            return limit.measure, f"is {figure(value)} for this prompt, needs {limit.operator} {figure(limit.value)}"
     return None
 
 
+def figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1_000 else f"{value:.4g}"
+
+
 def refused(state: EndpointState, request: Request, now: float) -> Reason | None:
-    parameter = state.refusals.against(request, now)
-    return ("refused before", f"refused `{parameter}` less than 10 min ago") if parameter else None
+    parameter = state.refusals.against(request, now, {})
+    return ("refused before", f"refused such a `{parameter}` less than 10 min ago") if parameter else None
 
 
 def tier(state: EndpointState, policy: Policy, now: float) -> tuple[int, Reason | None]:
     breaker, most, rates, standing = state.breaker, state.endpoint.limits.concurrency, state.rate_limit, state.standing
     if not breaker.allows(now):
-        wait = breaker.opens_until() - now
+        wait, (fault, *more) = breaker.opens_until() - now, breaker.why.split(" ")
+        why = " ".join([FAULTS.get(fault, fault), *more])
         if wait > 0:
-            return 6, ("breaker", f"open after {breaker.why}, next probe in {wait:.0f} s")
-        return 6, ("breaker", f"half-open after {breaker.why}, its probe is under way")
+            return 8, ("breaker", f"open after {why}, next probe in {wait:.0f} s")
+        return 8, ("breaker", f"half-open after {why}, its probe is under way")
     if rates.until > now:
-        return 5, ("rate limit", f"{rates.why}; for another {rates.until - now:.0f} s")
+        return 6, ("rate limit", f"{rates.why}; for another {rates.until - now:.0f} s")
     if most is not None and state.in_flight >= most == state.concurrency:
-        return 5, ("limits.concurrency", f"{state.in_flight} of {most} in use")
+        return 6, ("limits.concurrency", f"{state.in_flight} of {most} in use")
     if state.in_flight >= state.concurrency:
-        return 5, ("slow start", f"{state.in_flight} of {state.concurrency:.0f} at once, until it has proved itself")
+        return 6, ("slow start", f"{state.in_flight} of {state.concurrency:.0f} at once, until it has proved itself")
     if standing.until > now:
-        return 4, ("outlier", f"{standing.why}; for another {standing.until - now:.0f} s")
+        return 5, ("outlier", f"{standing.why}; for another {standing.until - now:.0f} s")
     if state.silence.silent:
-        return 4, ("silent", state.silence.why)
+        return 5, ("silent", state.silence.why)
     if missed := over_limit(state, policy.slo):
         return 2, missed
     missed = over_limit(state, policy.prefer)

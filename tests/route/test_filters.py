@@ -5,15 +5,38 @@ from typing import Any
 import pytest
 
 from gateway.route.endpoint import EndpointState
-from gateway.route.filters import Tier, forbidden, late_for, over_limit, tier
-from gateway.types import DataFacts, Dialect, Endpoint, Limit, Limits, Pick, Policy, Price, Priors, Request, Require
+from gateway.route.filters import (
+    FAULTS,
+    Tier,
+    forbidden,
+    late_for,
+    over_limit,
+    refused_before,
+    sized,
+    tier,
+    too_small,
+)
+from gateway.types import (
+    BLAMED,
+    DataFacts,
+    Dialect,
+    Endpoint,
+    Limit,
+    Limits,
+    Pick,
+    Policy,
+    Price,
+    Priors,
+    Request,
+    Require,
+)
 from tests.route.world import NOW, endpoint, fresh, request
 
 ANY = Policy("any")
 
 
 def reason(one: Endpoint, policy: Policy = ANY, asked: Request | None = None) -> str | None:
-    found = forbidden(EndpointState(one), asked or request(), policy, NOW)
+    found = forbidden(EndpointState(one), asked or request(), policy)
     return f"{found.rule}: {found.detail}" if found else None
 
 
@@ -36,8 +59,8 @@ def limited(measure: Any, operator: Any, value: float) -> Policy:
         (endpoint(), requiring(zdr=True), "require.zdr: zero data retention is unknown"),
         (endpoint(), requiring(no_training=True), "require.no_training: training on prompts is unknown"),
         (endpoint(), limited("price.input", "<=", 0.2), "price.input: is 0.25, needs <= 0.2"),
-        (endpoint(), limited("context", ">=", 200_000), "context: is 1.638e+05, needs >= 200000"),
-        (endpoint(max_output=8_000), limited("max_output", ">=", 9_000), "max_output: is 8000, needs >= 9000"),
+        (endpoint(), limited("context", ">=", 200_000), "context: is 163,840, needs >= 200,000"),
+        (endpoint(max_output=8_000), limited("max_output", ">=", 9_000), "max_output: is 8,000, needs >= 9,000"),
         (endpoint(), limited("tools_ok", ">=", 0.95), "tools_ok: is 0.9, needs >= 0.95"),
         (
             endpoint("a/fp8"),
@@ -103,11 +126,6 @@ def test_a_fixed_endpoint_is_one_endpoint_not_all_of_a_provider() -> None:
             request(max_tokens=4_500),
             "context: about 1,000 prompt tokens, takes 500",
         ),
-        (
-            endpoint(max_output=4_000),
-            request(max_tokens=5_000),
-            "max_output: 5,000 tokens asked for, gives 4,000",
-        ),
     ],
 )
 def test_what_a_request_needs(one: Endpoint, asked: Request, expected: str) -> None:
@@ -123,9 +141,9 @@ def test_a_request_that_just_fits_is_allowed() -> None:
 def test_a_measured_limit_starts_from_what_is_published(published: float | None, failures: int) -> None:
     state, policy = EndpointState(endpoint(priors=Priors(uptime=published))), limited("uptime_1h", ">=", 0.9)
     for number in range(failures):
-        assert forbidden(fresh(state, NOW), request(), policy, NOW) is None, f"after {number} failures"
+        assert forbidden(fresh(state, NOW), request(), policy) is None, f"after {number} failures"
         state.ended(False, NOW)
-    found = forbidden(fresh(state, NOW), request(), policy, NOW)
+    found = forbidden(fresh(state, NOW), request(), policy)
     assert found is not None
     assert found.rule == "uptime_1h"
 
@@ -144,13 +162,46 @@ def test_a_limit_on_latency_is_not_about_the_endpoint_but_about_a_prompt() -> No
         assert tier_of(state, Policy("p", prefer=limits, slo=limits)) == (Tier.GOOD, "")
 
 
-def test_what_was_refused_lately_is_not_asked_again() -> None:
+def test_an_answer_may_be_shorter_than_was_asked_for() -> None:
+    one, asked = endpoint(max_output=4_000), request(max_tokens=5_000)
+    assert too_small(one, asked) is None
+    level, why = sized(one, asked)
+    assert level is Tier.SHORTER_ANSWER
+    assert why is not None
+    assert (why.rule, why.detail) == ("max_output", "5,000 tokens asked for, gives 4,000")
+    assert sized(one, request(max_tokens=4_000)) == (Tier.GOOD, None)
+
+
+def test_only_the_tokens_that_an_endpoint_gives_need_room() -> None:
+    asked = request(max_tokens=128_000)
+    assert too_small(endpoint(context=10_000, max_output=8_000), asked) is None
+    assert too_small(endpoint(context=10_000), asked) is not None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "doubt", "allowed", "level"),
+    [
+        (999, 0.2, True, Tier.GOOD),
+        (1_000, 0.2, True, Tier.LIKELY_REFUSAL),
+        (1_198, 0.2, True, Tier.LIKELY_REFUSAL),
+        (1_199, 0.2, False, Tier.LIKELY_REFUSAL),
+        (1_000, 0.0, False, Tier.LIKELY_REFUSAL),
+    ],
+)
+def test_a_prompt_near_the_limit_is_tried_last(prompt: int, doubt: float, allowed: bool, level: Tier) -> None:
+    one, asked = endpoint(context=1_000), request(prompt_tokens=prompt, doubt=doubt)
+    assert (too_small(one, asked) is None) is allowed
+    assert sized(one, asked)[0] is level
+
+
+def test_what_was_refused_lately_is_said_in_words() -> None:
     state, asked = EndpointState(endpoint()), request(body={"messages": [], "seed": 1})
-    state.refusals.remember("seed", asked, NOW)
-    found = forbidden(state, asked, Policy("p"), NOW)
+    state.refusals.remember("seed", "value", asked, NOW)
+    found = refused_before(state, asked, NOW, {})
     assert found is not None
-    assert found.detail == "refused `seed` less than 10 min ago"
-    assert forbidden(state, request(), Policy("p"), NOW) is None
+    assert found.detail == "refused such a `seed` less than 10 min ago"
+    assert refused_before(state, request(), NOW, {}) is None
+    assert forbidden(state, asked, Policy("p")) is None, "it is not dropped"
 
 
 # --- tiers ------------------------------------------------------------------------------------------------------
@@ -199,11 +250,29 @@ def test_a_reached_concurrency_limit() -> None:
     assert tier_of(state) == (Tier.BUSY, "limits.concurrency: 2 of 2 in use")
 
 
+def test_a_limit_that_workers_share_is_not_a_slow_start() -> None:
+    state = EndpointState(endpoint(limits=Limits(concurrency=4)), workers=2)
+    state.in_flight = 2
+    assert tier_of(state) == (Tier.BUSY, "limits.concurrency: 2 of 2 in use, this worker's part of 4")
+    state.shares(0, 1)
+    state.in_flight = 3
+    assert tier_of(state) == (Tier.BUSY, "limits.concurrency: 3 of 3 in use, this worker's part of 4")
+    state.starts_slowly()
+    assert tier_of(state) == (Tier.BUSY, "slow start: 3 of 2 at once, until it has proved itself")
+
+
 def test_an_open_breaker_and_then_its_probe() -> None:
     state = EndpointState(endpoint())
     state.breaker.trip(NOW, 0.0, "server")
-    assert tier_of(state) == (Tier.BREAKER_OPEN, "breaker: open after server, next probe in 5 s")
+    assert tier_of(state) == (Tier.BREAKER_OPEN, "breaker: open after server errors, next probe in 5 s")
     assert tier_of(state, now=NOW + 5) == (Tier.GOOD, "")
     state.breaker.sent(NOW + 5)
-    expected = "breaker: half-open after server, its probe is under way"
+    expected = "breaker: half-open after server errors, its probe is under way"
     assert tier_of(state, now=NOW + 5) == (Tier.BREAKER_OPEN, expected)
+
+
+def test_every_fault_that_opens_a_breaker_has_words() -> None:
+    assert BLAMED | {"account"} == FAULTS.keys()
+    state = EndpointState(endpoint())
+    state.breaker.trip(NOW, 0.0, "account 402")
+    assert tier_of(state)[1].startswith("breaker: open after a refused account 402, ")

@@ -105,13 +105,13 @@ def test_a_rejected_parameter_is_remembered() -> None:
     fleet = fleet_of("a")
     seeded = request(body={"messages": [], "seed": 1})
     fail(fleet, attempt(fleet, "a", seeded), "rejected", NOW, param="seed")
-    assert fleet.states["a"].refusals.against(seeded, NOW) == "seed"
+    assert fleet.states["a"].refusals.against(seeded, NOW, {}) == "seed"
 
 
 def test_a_rejection_without_a_parameter_is_not() -> None:
     fleet = fleet_of("a")
     fail(fleet, attempt(fleet, "a"), "rejected", NOW)
-    assert fleet.states["a"].refusals.against(request(), NOW) is None
+    assert fleet.states["a"].refusals.against(request(), NOW, {}) is None
 
 
 def test_distrust_opens_every_breaker_of_the_credential() -> None:

@@ -355,7 +355,7 @@ def test_a_plan_is_complete_lawful_ordered_and_repeatable(
     assert sorted(ids(made) + dropped) == sorted(one.id for one in found), "every endpoint is ranked or dropped"
     latency = tuple(limit for limit in policy.require.limits if is_latency(limit))
     for choice in made.ranked:
-        assert forbidden(choice.state, asked, policy, now) is None, "no hard limit is broken"
+        assert forbidden(choice.state, asked, policy) is None, "no hard limit is broken"
         assert late_for(choice.state, latency, choice.parts.size, choice.parts.pace) is None, "nor one on latency"
     tiers = [choice.tier for choice in made.ranked]
     assert tiers == sorted(tiers), "a worse tier never comes before a better one"

@@ -53,7 +53,9 @@ def test_what_is_shared_is_not_changed_by_what_one_request_finds() -> None:
     small, large = request(prompt_tokens=100), request(prompt_tokens=1_000, body={"seed": 1})
     before = [list(part) for part in shared.sift(small, NOW)]
     fail(fleet, attempt(fleet, "a", large), "rejected", NOW, param="seed")
-    assert [len(part) for part in shared.sift(large, NOW)] == [0, 2]
+    kept, dropped = shared.sift(large, NOW)
+    assert [one.tier for one in kept] == [FilterTier.LIKELY_REFUSAL]
+    assert len(dropped) == 1
     assert [list(part) for part in shared.sift(small, NOW)] == before
 
 
@@ -182,8 +184,9 @@ prefixes = st.lists(st.integers(0, 1), max_size=4).map(
     lambda path: tuple((hash(tuple(path[: end + 1])) % 2**64, 400 * (end + 1)) for end in range(len(path)))
 )
 requests = st.builds(
-    lambda tokens, most, prefix, opening, needs, seed, stream: request(
+    lambda tokens, doubt, most, prefix, opening, needs, seed, stream: request(
         prompt_tokens=tokens,
+        doubt=doubt,
         max_tokens=most,
         prefix=prefix,
         opening=opening,
@@ -192,6 +195,7 @@ requests = st.builds(
         stream=stream,
     ),
     st.one_of(st.integers(0, 10_000), st.sampled_from([2_000, 3_000, 4_095, 4_096])),
+    st.sampled_from([0.0, 0.2]),
     st.sampled_from([None, None, 100, 2_000, 4_000]),
     prefixes,
     st.sampled_from([0, 400, 900]),

@@ -1,7 +1,9 @@
 """Dialects: what each host is really sent, byte for byte where it matters."""
 
 import copy
+import re
 import typing
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -114,6 +116,10 @@ ASKED: list[tuple[dict[str, Any], bool | None]] = [
     ({"reasoning_effort": "none"}, False),
     ({"reasoning_effort": "none", "include_reasoning": True}, False),
     ({"reasoning_effort": "high", "reasoning": {"effort": "high"}}, True),
+    ({"reasoning_effort": "none", "reasoning": {"effort": "low"}}, True),
+    ({"reasoning_effort": "high", "reasoning": {"effort": "none"}}, False),
+    ({"reasoning_effort": ""}, None),
+    ({"reasoning_effort": "", "reasoning": {"effort": None}}, None),
     ({"thinking": {"type": "enabled"}}, True),
     ({"thinking": {"type": "disabled"}}, False),
     ({"enable_thinking": True}, True),
@@ -144,7 +150,6 @@ def test_however_it_was_asked_the_host_gets_its_own_switch_alone(body: dict[str,
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        ({"reasoning_effort": "high", "reasoning": {"effort": "low"}}, "reasoning_effort"),
         ({"reasoning_effort": 3}, "reasoning_effort"),
         ({"reasoning": {"effort": 3}}, "reasoning.effort"),
         ({"reasoning": True}, "reasoning"),
@@ -205,6 +210,14 @@ def test_effort_is_kept_where_the_switch_has_one(body: dict[str, Any]) -> None:
     assert extras(asked, endpoint("reasoning.enabled")) == {"reasoning": {"enabled": True}}
 
 
+def test_the_nested_effort_wins_and_an_empty_one_is_none() -> None:
+    both = {"reasoning_effort": "high", "reasoning": {"effort": "low"}}
+    assert extras(request(both, thinking=True), endpoint("reasoning_effort")) == {"reasoning_effort": "low"}
+    empty = request({"reasoning_effort": ""}, thinking=True)
+    assert extras(empty, endpoint("reasoning_effort")) == {"reasoning_effort": "medium"}
+    assert extras(request({"reasoning_effort": ""}), endpoint("thinking.type")) == {"thinking": {"type": "disabled"}}
+
+
 def test_effort_none_with_a_thinking_model_means_the_default_effort() -> None:
     asked = request({"reasoning_effort": "none"}, thinking=True)
     assert extras(asked, endpoint("reasoning_effort")) == {"reasoning_effort": "medium"}
@@ -226,7 +239,7 @@ GATEWAY_ONLY += ["route", "session_id", "trace", "transforms", "usage"]
 FIELDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     # name: (client sends, host gets)
     **{name: ({name: {"any": 1}}, {}) for name in GATEWAY_ONLY},
-    "user stays": ({"user": "u"}, {"user": "u"}),
+    "null user": ({"user": None}, {"user": None}),
     "cache_control stays": ({"cache_control": {"type": "ephemeral"}}, {"cache_control": {"type": "ephemeral"}}),
     "unknown stays": ({"frobnicate": [1, None]}, {"frobnicate": [1, None]}),
     "nothing is clamped": ({"max_tokens": 10**9, "temperature": 9.5}, {"max_tokens": 10**9, "temperature": 9.5}),
@@ -241,6 +254,31 @@ FIELDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize(("client", "host"), FIELDS.values(), ids=FIELDS)
 def test_fields(client: dict[str, Any], host: dict[str, Any]) -> None:
     assert extras(request(client), endpoint()) == host
+
+
+@pytest.mark.parametrize("field", ["user", "safety_identifier"])
+@pytest.mark.parametrize(
+    "identity", ["u", "ada@example.org", '{"device_id": "d", "account_uuid": "a"}' * 9, "", 5, {"id": 7}]
+)
+def test_who_a_user_is_stays_here(field: str, identity: Any) -> None:
+    raw = orjson.dumps({"model": "m", "messages": HELLO, field: identity})
+    asked = request({field: identity}, raw=raw, tenant="a")
+    name = extras(asked, endpoint())[field]
+    assert re.fullmatch(r"[A-Za-z0-9_-]{6,64}", name)
+    assert name != identity
+    assert extras(request({field: identity, "seed": 1}, tenant="a"), endpoint("enable_thinking"))[field] == name
+    assert extras(request({field: identity}, tenant="b"), endpoint())[field] != name
+    assert extras(request({field: "another"}, tenant="a"), endpoint())[field] != name
+
+
+@pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("raw", [True, False])
+def test_no_more_tokens_are_asked_for_than_a_host_gives(field: str, raw: bool) -> None:
+    body = {field: 128_000, "model": "deepseek/deepseek-v3.2", "messages": HELLO}
+    asked = request(body, max_tokens=128_000, raw=orjson.dumps(body) if raw else b"")
+    small, large = replace(endpoint(), max_output=8_000), replace(endpoint(), max_output=200_000)
+    assert extras(asked, small) == {"max_tokens": 8_000}
+    assert extras(asked, large) == extras(asked, endpoint()) == {"max_tokens": 128_000}
 
 
 @pytest.mark.parametrize("options", [{}, {"stream_options": {"include_usage": False}}, {"stream_options": None}])

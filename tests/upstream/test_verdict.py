@@ -82,9 +82,9 @@ VERDICTS: dict[str, tuple[int, Any, str, str | None]] = {
         "malformed",
         None,
     ),
-    "missing role": (422, error("messages[0]: missing field `role`"), "malformed", None),
-    "its parameter": (400, error("temperature must be at most 2", param="temperature"), "malformed", "temperature"),
-    "empty 400": (400, b"", "malformed", None),
+    "a field that only this host wants": (422, error("messages[0]: missing field `name`"), "rejected", None),
+    "its parameter": (400, error("temperature must be at most 2", param="temperature"), "rejected", "temperature"),
+    "empty 400": (400, b"", "rejected", None),
     "vllm context": (
         400,
         {
