@@ -36,7 +36,9 @@ from gateway.api.openapi import Document
 from gateway.api.parse import Intake
 from gateway.api.refuse import refusing
 from gateway.api.responses import Responses
+from gateway.api.responses_kept import KeptRoutes
 from gateway.audit import doubts
+from gateway.cache.kept import KeptResponses
 from gateway.cache.reasoning import ReasoningVault
 from gateway.cache.responses import ResponseCache
 from gateway.config import Settings, usable
@@ -88,6 +90,7 @@ class Worker:
         self.shipper = Shipper(folder.ledger, store_url, self.metrics.store_up)
         self.ledger_folder = folder.ledger
         self.archive = Archive(store_url)
+        self.kept = KeptResponses(self.store, store_url) if settings.keep_responses else None
         self.gossip = Gossip(self.fleets, store_url, monotonic)
         self.recorder = Recorder(settings.record) if settings.record else None
         self.transport = Transport()
@@ -120,7 +123,7 @@ class Worker:
         for start, own in (("/v1", intake), ("/api/v1", intake.of("openrouter"))):
             self.hot[f"{start}/chat/completions".encode()] = refusing(Chat(proxy, own), own.surface)
             self.hot[f"{start}/completions".encode()] = refusing(Completions(proxy, own), own.surface)
-            self.hot[f"{start}/responses".encode()] = refusing(Responses(proxy, own), own.surface)
+            self.hot[f"{start}/responses".encode()] = refusing(Responses(proxy, own, self.kept), own.surface)
             self.hot[f"{start}/messages".encode()] = messages  # Anthropic's words on either
             cold[f"{start}/messages/count_tokens"] = count
         self.hot |= dict.fromkeys(map(str.encode, DEEPSEEK_CHAT), self.hot[b"/v1/chat/completions"])
@@ -134,6 +137,7 @@ class Worker:
             *ModelList(settings.models, keys).routes(),
             *Document(settings.models).routes(),
             *Listing(settings.models, self.fleets, keys, self.archive).routes(),
+            *KeptRoutes(self.kept, keys).routes(),
             *Generations(settings.models, self.ledger_folder, self.archive, keys).routes(),
             *Account(settings.models, self.archive, keys).routes(),
             Route("/health/live", self.health.live, methods=["GET"]),
@@ -175,6 +179,8 @@ class Worker:
         self.shipper.close()
         self.gossip.close()
         self.archive.close()
+        if self.kept is not None:
+            self.kept.close()
         await self.store.close()
 
     def _located(self) -> dict[str, Destination]:

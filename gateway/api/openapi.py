@@ -41,7 +41,7 @@ _REFUSALS = {
 _POSTED = {  # path -> summary, request, answer, whether it is streamed where asked for
     "/chat/completions": ("Chat completion", "ChatRequest", "ChatCompletion", True),
     "/completions": ("Text completion", "TextRequest", "TextCompletion", True),
-    "/responses": ("OpenAI's Responses, stateless", "ResponsesRequest", "Response", True),
+    "/responses": ("OpenAI's Responses", "ResponsesRequest", "Response", True),
     "/messages": ("Anthropic's Messages", "MessagesRequest", "Message", True),
     "/messages/count_tokens": ("Estimated length of a prompt", "MessagesRequest", "TokenCount", False),
     "/explain": ("The plan for a chat completion, not sent", "ChatRequest", "Plan", False),
@@ -79,7 +79,7 @@ def document(models: Iterable[Model]) -> Json:
     return {
         "openapi": "3.1.0",
         "info": {"title": "LLM gateway", "version": __version__},
-        "paths": {**_posts(), **_openai_gets(), **_openrouter_gets(), **_own_gets()},
+        "paths": {**_posts(), **_openai_gets(), **_kept_responses(), **_openrouter_gets(), **_own_gets()},
         "components": {
             "schemas": schemas,
             "securitySchemes": {
@@ -127,6 +127,24 @@ def _openai_gets() -> Json:
     every = _get("The models", either["Models"], {}, version)
     every["responses"]["401"] = refused["401"]
     return {"/v1/models": {"get": every}, "/models": {"get": every}, "/v1/models/{name}": {"get": one}}
+
+
+def _kept_responses() -> Json:
+    pages = (
+        _query("limit", {"type": "integer", "minimum": 1, "maximum": 100}),
+        _query("order", one_of("asc", "desc")),
+        _query("after", TEXT),
+    )
+    paths: Json = {}
+    for start, error in _SURFACES.items():
+        wrong, name = _errors(error, 400, 401, 404, 503), _path("name")
+        one = f"{start}/responses/{{name}}"
+        paths[one] = {
+            "get": _get("A response that is kept", named("Response"), wrong, name),
+            "delete": _get("Forget a response", named("ForgottenResponse"), wrong, name),
+        }
+        paths[f"{one}/input_items"] = {"get": _get("Its input", named("ResponseItems"), wrong, name, *pages)}
+    return paths
 
 
 def _openrouter_gets() -> Json:

@@ -77,6 +77,10 @@ class Intake:
         """The same for another surface's clients."""
         return Intake(self._keys, self._names, self._policies, self._fleets, self._default, self._rules, surface)
 
+    def tenant(self, inbound: Inbound) -> str:
+        """Who sent this. Raises Unauthorized."""
+        return self._keys.of(inbound.headers).tenant
+
     def read(self, inbound: Inbound, translate: Translate | None = None, place: int = 0) -> tuple[Request, Policy]:
         """The request, and the policy that it runs under; `translate` makes a chat completion's body of another API's.
         Where the client names several models that are served here, `place` is which of them: up to `other_models`.

@@ -40,6 +40,7 @@ class Settings:
     state: Path | None = None
     max_body: int = 16 << 20
     keep_reasoning: bool = True
+    keep_responses: bool = True
     models: tuple[Model, ...] = ()
     secrets: Secrets = field(default_factory=lambda: Secrets({}))
     record: Recording | None = None
@@ -65,6 +66,7 @@ class GatewayFile:
     state: str | None = None
     max_body: Bytes = 16 << 20
     keep_reasoning: bool = True  # so that it can be put back where a client drops it
+    keep_responses: bool = True  # so that clients of `responses` can refer to them
     catalogue: bool = True  # whether the shipped models and endpoints are there
     models: tuple[Model, ...] = ()
 
@@ -103,6 +105,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         state=Path(state) if state else _path(file.state, folder),
         max_body=file.max_body,
         keep_reasoning=file.keep_reasoning,
+        keep_responses=file.keep_responses,
         models=file.models,
         secrets=_secrets(file.models, environ),
     )
