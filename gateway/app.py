@@ -22,8 +22,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.api.account import Account
-from gateway.api.anthropic import CountTokens, Messages
+from gateway.api.anthropic import DEEPSEEK_MESSAGES, CountTokens, Messages
 from gateway.api.auth import Keys
+from gateway.api.claude import ClaudeNames
 from gateway.api.completions import Completions
 from gateway.api.explain import Explain
 from gateway.api.generation import Generations
@@ -45,6 +46,7 @@ from gateway.config import Settings, usable
 from gateway.errors import BadRequest, ClientError, NotFound
 from gateway.page.page import Page
 from gateway.policy.load import Policies
+from gateway.proxy import anthropic
 from gateway.proxy.answer import internal_error, refusal
 from gateway.proxy.books import Books
 from gateway.proxy.inbound import Handler
@@ -82,6 +84,7 @@ class Worker:
         self.settings = settings
         by_rule = (rule.policy for rule in settings.rules)
         defaults = (settings.default_policy, *by_rule, *(key.policy for key in settings.keys if key.policy))
+        defaults += tuple(settings.claude.values())
         self.policies = Policies(settings.policies, defaults, partial(doubts, settings))
         self.fleets = {model.id: Fleet(usable(model, settings.secrets), settings.workers) for model in settings.models}
         self.store = Store(store_url, budget=lookup)
@@ -118,7 +121,8 @@ class Worker:
         intake = Intake(
             keys, Names(settings.models), self.policies, self.fleets, settings.default_policy, settings.rules
         )
-        messages, count = Messages(proxy, intake), CountTokens(intake)
+        claude = intake.of("openai", ClaudeNames(settings.models, settings.claude))
+        messages, count = Messages(proxy, claude), CountTokens(claude)
         cold: dict[str, Handler] = {"/v1/explain": refusing(Explain(proxy, intake))}
         for start, own in (("/v1", intake), ("/api/v1", intake.of("openrouter"))):
             self.hot[f"{start}/chat/completions".encode()] = refusing(Chat(proxy, own), own.surface)
@@ -126,6 +130,8 @@ class Worker:
             self.hot[f"{start}/responses".encode()] = refusing(Responses(proxy, own, self.kept), own.surface)
             self.hot[f"{start}/messages".encode()] = messages  # Anthropic's words on either
             cold[f"{start}/messages/count_tokens"] = count
+        self.hot[DEEPSEEK_MESSAGES.encode()] = messages
+        cold[f"{DEEPSEEK_MESSAGES}/count_tokens"] = count
         self.hot |= dict.fromkeys(map(str.encode, DEEPSEEK_CHAT), self.hot[b"/v1/chat/completions"])
         posted = cold | {path.decode(): handler for path, handler in self.hot.items()}
         self.hot |= {path + b"?beta=true": messages for path in self.hot if path.endswith(b"/messages")}  # Claude Code
@@ -277,4 +283,5 @@ async def _internal_error(request: HttpRequest, _: Exception) -> Response:
 
 def _told(request: HttpRequest, error: ClientError, headers: Mapping[str, str] | None = None) -> Response:
     body = refusal(error, request.url.path, to_anthropic=VERSION in request.headers)
-    return JSONResponse(body, error.status, headers)
+    own = {name.decode(): value.decode() for name, value in anthropic.head_of(error.status, body)}
+    return JSONResponse(body, error.status, {**own, **(headers or {})})

@@ -16,6 +16,7 @@ class Named(NamedTuple):
     model: Model
     suffix: str
     name: str  # as the request gives it, without the suffix
+    policy: str = ""  # what holds for this name where the request names no policy
 
     def thinks(self, asked: bool | None) -> bool:
         """Whether the model thinks; `asked` is what the request says about it, None where it says nothing."""
@@ -65,12 +66,13 @@ def served(models: Sequence[Named], header: str, otherwise: str, policies: Polic
     """These models with their policies, each once, without those whose policy is unknown. Raises what is wrong with the
     first where all are."""
     if len(models) == 1:
-        return [(models[0], choose_policy(models[0].suffix, header, otherwise, policies))]
+        (named,) = models
+        return [(named, choose_policy(named.suffix, header, named.policy or otherwise, policies))]
     found: list[tuple[Named, Policy]] = []
     refusal: NotFound | None = None
     for named in models:
         try:
-            policy = choose_policy(named.suffix, header, otherwise, policies)
+            policy = choose_policy(named.suffix, header, named.policy or otherwise, policies)
         except NotFound as error:
             refusal = refusal or error
             continue

@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from gateway import __version__
 from gateway.api import openapi_asked, openapi_told
+from gateway.api.anthropic import DEEPSEEK_MESSAGES
 from gateway.api.openai import DEEPSEEK_CHAT
 from gateway.api.openapi_terms import TEXT, Schema, named, one_of
 from gateway.types import Model
@@ -98,6 +99,8 @@ def _posts() -> Json:
                 refused = "AnthropicError" if path.startswith("/messages") else error
                 told = _IN_ITS_WORDS.get((start, answer), answer)
                 paths[start + path] = {"post": _post(summary, request, told, refused, streams)}
+    for path in ("", "/count_tokens"):
+        paths[f"{DEEPSEEK_MESSAGES}{path}"] = paths[f"/v1/messages{path}"]
     return paths | dict.fromkeys(DEEPSEEK_CHAT, paths["/v1/chat/completions"])
 
 

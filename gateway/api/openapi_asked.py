@@ -123,7 +123,7 @@ SCHEMAS: dict[str, Schema] = {
             "system": {"anyOf": [TEXT, several(OBJECT)]},
             "stream": FLAG,
             **of_each(("temperature", "top_p"), NUMBER),
-            "tools": several(record({"name": TEXT, "input_schema": OBJECT})),
+            "tools": several(record({"name": TEXT}, {"type": TEXT, "input_schema": OBJECT})),
             "thinking": record({"type": one_of("enabled", "adaptive", "between_tools", "disabled")}),
         },
     ),

@@ -68,7 +68,7 @@ _ERRORS: dict[str, Schema] = {
         {
             "type": one_of("error"),
             "error": exactly({"type": TEXT, "message": TEXT}, {"metadata": OBJECT}),
-            "request_id": maybe(TEXT),
+            "request_id": TEXT,
         }
     ),
 }

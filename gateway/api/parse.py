@@ -73,9 +73,10 @@ class Intake:
         self._preferences = Preferences()
         self.surface = surface
 
-    def of(self, surface: Surface) -> "Intake":
-        """The same for another surface's clients."""
-        return Intake(self._keys, self._names, self._policies, self._fleets, self._default, self._rules, surface)
+    def of(self, surface: Surface, names: Names | None = None) -> "Intake":
+        """The same for another surface's clients, or with other names of models."""
+        named = names or self._names
+        return Intake(self._keys, named, self._policies, self._fleets, self._default, self._rules, surface)
 
     def tenant(self, inbound: Inbound) -> str:
         """Who sent this. Raises Unauthorized."""

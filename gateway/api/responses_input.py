@@ -38,11 +38,26 @@ def messages(instructions: Any, said: Any) -> list[dict[str, Any]]:
         conversation.hear({"role": "user", "content": said})
     elif isinstance(said, list) and said:
         conversation.paired = _paired(said)
+        newest = _newest(said)
         for index, item in enumerate(said):
-            conversation.take(item, f"input[{index}]", is_last=index == len(said) - 1)
+            conversation.take(item, f"input[{index}]", is_new=index == newest)
     else:
         raise BadRequest("`input` must be a text, or a list of at least one item", param="input")
     return conversation.whole()
+
+
+def _newest(items: list[Any]) -> int:
+    """The place of the user's message that is new, -1 where a tool has answered: only there may an image be refused. An
+    agent could not take back what came before, nor what its tool has shown."""
+    newest = -1
+    for index, item in reversed(list(enumerate(items))):
+        kind, role = (item.get("type"), item.get("role")) if isinstance(item, dict) else (None, None)
+        if isinstance(kind, str) and kind.endswith(_OUTPUT):
+            return -1
+        if not isinstance(role, str) or role not in _SAID_TO_IT:
+            break
+        newest = index if newest < 0 and role == "user" else newest
+    return newest
 
 
 def _paired(items: list[Any]) -> frozenset[str]:
@@ -71,16 +86,15 @@ class _Conversation:
     def __repr__(self) -> str:
         return f"<_Conversation {len(self._messages)} messages, {len(self._calls)} calls in the open turn>"
 
-    def take(self, item: Any, where: str, *, is_last: bool) -> None:
-        """One item of `input`; `where` is its place, for errors. Only in the last one may an image be refused: an agent
-        could not take back what came before."""
+    def take(self, item: Any, where: str, *, is_new: bool) -> None:
+        """One item of `input`; `where` is its place, for errors. In one that is new an image is refused."""
         if not isinstance(item, dict):
             raise BadRequest(f"`{where}` must be an object", param=where)
         kind = item.get("type") or ("message" if "role" in item else None)
         if not isinstance(kind, str) or kind == "item_reference":
             raise BadRequest(f"`{where}.type` is {repr(kind)[:60]}; {_instead(kind)}", param=f"{where}.type")
         if kind == "message":
-            self._message(item, where, is_last)
+            self._message(item, where, is_new)
         elif (take := _TAKE.get(kind)) is not None:
             take(self, item, where)
         elif kind != "additional_tools":  # which `responses_tools` has read
@@ -97,12 +111,12 @@ class _Conversation:
             raise BadRequest("`input` holds no message", param="input")
         return self._messages
 
-    def _message(self, item: Json, where: str, is_last: bool) -> None:
+    def _message(self, item: Json, where: str, is_new: bool) -> None:
         role, content = item.get("role"), item.get("content")
         if role == "assistant":
             self._texts.append("".join(_texts(content or "", f"{where}.content")))
         elif isinstance(role, str) and role in _SAID_TO_IT:
-            texts = _texts(content, f"{where}.content", refuse=is_last)
+            texts = _texts(content, f"{where}.content", refuse=is_new)
             parts = [{"type": "text", "text": text} for text in texts]
             self.hear({"role": role, "content": parts if len(parts) > 1 else "".join(texts)})
         else:

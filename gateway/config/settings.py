@@ -41,6 +41,7 @@ class Settings:
     max_body: int = 16 << 20
     keep_reasoning: bool = True
     keep_responses: bool = True
+    claude: Mapping[str, str] = field(default_factory=dict)
     models: tuple[Model, ...] = ()
     secrets: Secrets = field(default_factory=lambda: Secrets({}))
     record: Recording | None = None
@@ -67,6 +68,7 @@ class GatewayFile:
     max_body: Bytes = 16 << 20
     keep_reasoning: bool = True  # so that it can be put back where a client drops it
     keep_responses: bool = True  # so that clients of `responses` can refer to them
+    claude: dict[str, str] = field(default_factory=dict)  # part of a Claude model's name -> policy
     catalogue: bool = True  # whether the shipped models and endpoints are there
     models: tuple[Model, ...] = ()
 
@@ -106,6 +108,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         max_body=file.max_body,
         keep_reasoning=file.keep_reasoning,
         keep_responses=file.keep_responses,
+        claude=file.claude,
         models=file.models,
         secrets=_secrets(file.models, environ),
     )

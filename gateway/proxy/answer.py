@@ -85,7 +85,7 @@ def send_error(sink: Sink, error: ClientError, headers: Headers, body: dict[str,
     """An error as a whole response, told by `body`, with Retry-After where waiting helps."""
     if error.retry_after is not None:
         headers = [*headers, (b"retry-after", b"%d" % max(1, round(error.retry_after)))]
-    send_json(sink, error.status, body, headers)
+    send_json(sink, error.status, body, [*headers, *anthropic.head_of(error.status, body)])
 
 
 def streamed_error(error: ClientError) -> dict[str, Any]:
