@@ -22,8 +22,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.api.account import Account
-from gateway.api.anthropic import CountTokens, Messages
+from gateway.api.anthropic import DEEPSEEK_MESSAGES, CountTokens, Messages
 from gateway.api.auth import Keys
+from gateway.api.claude import ClaudeNames
 from gateway.api.completions import Completions
 from gateway.api.cors import Cors
 from gateway.api.explain import Explain
@@ -38,13 +39,16 @@ from gateway.api.openapi import Document
 from gateway.api.parse import Intake
 from gateway.api.refuse import refusing
 from gateway.api.responses import Responses
+from gateway.api.responses_kept import KeptRoutes
 from gateway.audit import doubts
+from gateway.cache.kept import KeptResponses
 from gateway.cache.reasoning import ReasoningVault
 from gateway.cache.responses import ResponseCache
 from gateway.config import Settings, usable
 from gateway.errors import BadRequest, ClientError, NotFound
 from gateway.page.page import Page
 from gateway.policy.load import Policies
+from gateway.proxy import anthropic
 from gateway.proxy.answer import internal_error, refusal
 from gateway.proxy.books import Books
 from gateway.proxy.inbound import Handler
@@ -83,6 +87,7 @@ class Worker:
         self.settings = settings
         by_rule = (rule.policy for rule in settings.rules)
         defaults = (settings.default_policy, *by_rule, *(key.policy for key in settings.keys if key.policy))
+        defaults += tuple(settings.claude.values())
         self.policies = Policies(settings.policies, defaults, partial(doubts, settings))
         self.fleets = {model.id: Fleet(usable(model, settings.secrets), settings.workers) for model in settings.models}
         self.store = Store(store_url, budget=lookup)
@@ -91,6 +96,7 @@ class Worker:
         self.shipper = Shipper(folder.ledger, store_url, self.metrics.store_up)
         self.ledger_folder = folder.ledger
         self.archive = Archive(store_url)
+        self.kept = KeptResponses(self.store, store_url) if settings.keep_responses else None
         self.gossip = Gossip(self.fleets, store_url, monotonic)
         self.recorder = Recorder(settings.record) if settings.record else None
         self.transport = Transport()
@@ -124,14 +130,17 @@ class Worker:
             settings.rules,
             max_body=settings.max_body,
         )
-        messages, count = Messages(proxy, intake), CountTokens(intake)
+        claude = intake.of("openai", ClaudeNames(settings.models, settings.claude))
+        messages, count = Messages(proxy, claude), CountTokens(claude)
         cold: dict[str, Handler] = {"/v1/explain": refusing(Explain(proxy, intake))}
         for start, own in (("/v1", intake), ("/api/v1", intake.of("openrouter"))):
             self.hot[f"{start}/chat/completions".encode()] = refusing(Chat(proxy, own), own.surface)
             self.hot[f"{start}/completions".encode()] = refusing(Completions(proxy, own), own.surface)
-            self.hot[f"{start}/responses".encode()] = refusing(Responses(proxy, own), own.surface)
+            self.hot[f"{start}/responses".encode()] = refusing(Responses(proxy, own, self.kept), own.surface)
             self.hot[f"{start}/messages".encode()] = messages  # Anthropic's words on either
             cold[f"{start}/messages/count_tokens"] = count
+        self.hot[DEEPSEEK_MESSAGES.encode()] = messages
+        cold[f"{DEEPSEEK_MESSAGES}/count_tokens"] = count
         self.hot |= dict.fromkeys(map(str.encode, DEEPSEEK_CHAT), self.hot[b"/v1/chat/completions"])
         posted = cold | {path.decode(): handler for path, handler in self.hot.items()}
         self.hot |= {path + b"?beta=true": messages for path in self.hot if path.endswith(b"/messages")}  # Claude Code
@@ -143,6 +152,7 @@ class Worker:
             *ModelList(settings.models, keys).routes(),
             *Document(settings.models).routes(),
             *Listing(settings.models, self.fleets, Keys(()) if settings.public_lists else keys, self.archive).routes(),
+            *KeptRoutes(self.kept, keys).routes(),
             *Generations(settings.models, self.ledger_folder, self.archive, keys).routes(),
             *Account(settings.models, self.archive, keys).routes(),
             Route("/health", self.health.live, methods=["GET"]),
@@ -185,6 +195,8 @@ class Worker:
         self.shipper.close()
         self.gossip.close()
         self.archive.close()
+        if self.kept is not None:
+            self.kept.close()
         await self.store.close()
 
     def _located(self) -> dict[str, Destination]:
@@ -285,4 +297,5 @@ async def _internal_error(request: HttpRequest, _: Exception) -> Response:
 
 def _told(request: HttpRequest, error: ClientError, headers: Mapping[str, str] | None = None) -> Response:
     body = refusal(error, request.url.path, to_anthropic=VERSION in request.headers)
-    return JSONResponse(body, error.status, headers)
+    own = {name.decode(): value.decode() for name, value in anthropic.head_of(error.status, body)}
+    return JSONResponse(body, error.status, {**own, **(headers or {})})

@@ -63,6 +63,7 @@ def _wanted(settings: Settings) -> dict[str, str]:
     """The policies that gateway.yaml names, each by where it does."""
     wanted = {"default_policy": settings.default_policy}
     wanted |= {f"{rule.place}: rules[{number}]": rule.policy for number, rule in enumerate(settings.rules)}
+    wanted |= {f"claude.{part}": name for part, name in settings.claude.items()}
     return wanted | {f"keys: tenant `{key.tenant}`": key.policy for key in settings.keys if key.policy}
 
 

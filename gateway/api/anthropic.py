@@ -1,4 +1,4 @@
-"""Anthropic's surface: `POST /v1/messages`, `POST /v1/messages/count_tokens`.
+"""Anthropic's surface: `POST /v1/messages`, `POST /v1/messages/count_tokens`, and where DeepSeek's clients look for it.
 
 body ──> anthropic_request ──> chat completion ──> proxy ──> anthropic_answer ──> message, events, errors
 """
@@ -9,13 +9,16 @@ from gateway.api.entrance import Entrance
 from gateway.api.parse import Intake
 from gateway.api.refuse import refusing
 from gateway.api.translated import TranslatedSink
+from gateway.proxy import anthropic
 from gateway.proxy.answer import send_json
 from gateway.proxy.inbound import Inbound
 from gateway.proxy.sink import Headers, Sink
 
+DEEPSEEK_MESSAGES = "/anthropic/v1/messages"  # under the base URL that DeepSeek has for Anthropic's clients
+
 
 class MessageSink(TranslatedSink):
-    """Anthropic's SDKs read the request's name in a header of their own."""
+    """Anthropic's clients read the request's name, and whether to try again, in headers of their own."""
 
     __slots__ = ("_answer",)
 
@@ -24,9 +27,7 @@ class MessageSink(TranslatedSink):
         self._answer = answer
 
     def start(self, status: int, headers: Headers) -> None:
-        if (name := self._answer.request_id) is not None:
-            headers = [*headers, (b"request-id", name.encode())]
-        super().start(status, headers)
+        super().start(status, [*headers, *anthropic.head(status, self._answer.request_id)])
 
 
 class Messages(Entrance):

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from gateway.api.anthropic_blocks import Blocks, Json, event
+from gateway.api.anthropic_blocks import NEW, Blocks, Json, event
 from gateway.proxy import anthropic
 from gateway.types import Request, reasoning_text
 from gateway.upstream import shape
@@ -18,6 +18,8 @@ from gateway.upstream.usage import read_usage
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 _STOPPED_BY = ("stop_reason", "matched_stop")  # where vLLM and SGLang tell the stop sequence that they met
 _PING = event("ping")
+_NOT_STOPPED: Json = {"stop_reason": None, "stop_sequence": None, "stop_details": None}
+_NOT_METERED: Json = {"cache_creation": None, "inference_geo": None, "service_tier": "standard"}  # of a whole `usage`
 
 
 class Answer:
@@ -26,7 +28,7 @@ class Answer:
     __slots__ = ("_blocks", "_finish", "_input_tokens", "_model", "_name", "_started", "_stops", "_usage", "request_id")
 
     def __init__(self) -> None:
-        self.request_id: str | None = None
+        self.request_id = anthropic.new_request_id()  # until the request has one
         self._started = False
         self._finish: Json = {}  # the choice that told why it ended
         self._usage: Json | None = None
@@ -71,7 +73,8 @@ class Answer:
     def done(self) -> bytes:
         start, closed = self._start(), self._blocks.close()
         stop = self._stop(self._finish, self._blocks.called)
-        return start + closed + event("message_delta", delta=stop, usage=_usage(self._usage)) + event("message_stop")
+        delta = event("message_delta", delta=stop | {"container": None}, usage=_usage(self._usage))
+        return start + closed + delta + event("message_stop")
 
     def _said(self, delta: Json) -> bytes:
         out = b""
@@ -88,31 +91,31 @@ class Answer:
             return b""
         self._started = True
         empty = self._message([], _usage({"prompt_tokens": self._input_tokens}))
-        return event("message_start", message=empty | {"stop_reason": None, "stop_sequence": None})
+        return event("message_start", message=empty | _NOT_STOPPED)
 
     def _message(self, content: list[Json], usage: Json) -> Json:
-        about = {"id": self._name, "type": "message", "role": "assistant", "model": self._model}
-        return {**about, "content": content, "usage": usage}
+        about = {"id": self._name, "type": "message", "role": "assistant", "model": self._model, "container": None}
+        return {**about, "content": content, "usage": {**_NOT_METERED, **usage}}
 
     def _stop(self, choice: Json, called: bool) -> Json:
         met = next((text for key in _STOPPED_BY if isinstance(text := choice.get(key), str)), None)
         if met in self._stops:
-            return {"stop_reason": "stop_sequence", "stop_sequence": met}
+            return {**_NOT_STOPPED, "stop_reason": "stop_sequence", "stop_sequence": met}
         reason = _STOP_REASONS.get(choice.get("finish_reason", ""), "end_turn")
-        return {"stop_reason": "tool_use" if called and reason == "end_turn" else reason, "stop_sequence": None}
+        return {**_NOT_STOPPED, "stop_reason": "tool_use" if called and reason == "end_turn" else reason}
 
 
 def _content(message: Json, name: str) -> list[Json]:
     content: list[Json] = []
     if thought := reasoning_text(message):
-        content.append({"type": "thinking", "thinking": thought, "signature": name})
+        content.append({**NEW["thinking"], "thinking": thought, "signature": name})
     if (text := _words(message)).strip():
-        content.append({"type": "text", "text": text})
+        content.append({**NEW["text"], "text": text})
     for call in message.get("tool_calls") or ():
         function = call["function"]
         identity = call.get("id") or f"{name}_{len(content)}"
         said = {"id": identity, "name": function["name"], "input": _input(function.get("arguments"))}
-        content.append({"type": "tool_use", **said})
+        content.append({**NEW["tool_use"], **said})
     return content
 
 
@@ -138,5 +141,6 @@ def _usage(said: Json | None) -> Json:
         "cache_read_input_tokens": used.cached,
         "output_tokens": used.completion,
         "output_tokens_details": {"thinking_tokens": used.reasoning},
+        "server_tool_use": None,
     }
     return usage | {"cost": said["cost"]} if said and "cost" in said else usage

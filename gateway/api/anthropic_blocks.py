@@ -9,9 +9,10 @@ import orjson
 
 Json = dict[str, Any]
 
-_NEW: dict[str, Json] = {
+NEW: dict[str, Json] = {  # blocks with all that typed clients want to find in one
     "thinking": {"type": "thinking", "thinking": "", "signature": ""},
-    "text": {"type": "text", "text": ""},
+    "text": {"type": "text", "text": "", "citations": None},
+    "tool_use": {"type": "tool_use", "id": "", "name": "", "input": {}, "caller": {"type": "direct"}},
 }
 
 
@@ -75,10 +76,10 @@ class Blocks:
         self.called = True
         self._call = (piece.get("index", 0), piece.get("id"))
         identity = piece.get("id") or f"{self._name}_{self._index + 1}"
-        return self._begin("tool_use", {"type": "tool_use", "id": identity, "name": name, "input": {}})
+        return self._begin("tool_use", {**NEW["tool_use"], "id": identity, "name": name})
 
     def _enter(self, kind: str) -> bytes:
-        return b"" if self._kind == kind else self._begin(kind, _NEW[kind])
+        return b"" if self._kind == kind else self._begin(kind, NEW[kind])
 
     def _begin(self, kind: str, block: Json) -> bytes:
         closed = self.close()

@@ -3,7 +3,9 @@
     system                              ──> a message of role `system`
     user: tool_result, text             ──> tool messages, then one user message
     assistant: thinking, text, tool_use ──> one message: `reasoning_content`, `content`, `tool_calls`
-    tools, tool_choice, thinking, ...   ──> OpenAI's fields and OpenRouter's `reasoning`
+    thinking, stop_sequences, ...       ──> OpenAI's fields and OpenRouter's `reasoning`
+    tools, tool_choice                  ──> see `anthropic_tools`
+    blocks that hold no text            ──> notes (see `notes`)
 
 Only what needs other words is read here. The chat completion's own checks come after it.
 """
@@ -13,20 +15,22 @@ from typing import Any
 
 import orjson
 
+from gateway.api.anthropic_tools import read_tools
+from gateway.api.notes import note
 from gateway.errors import BadRequest
 
 Json = dict[str, Any]
 
 BETWEEN_BLOCKS = "\n\n"
 BILLING = "x-anthropic-billing-header:"  # Claude Code's first system line; its hash differs in every request
-OMITTED = "[{}: left out, the model reads text only]"
 _AS_THEY_ARE = (
     *("model", "stream", "max_tokens", "temperature", "top_p", "top_k"),
     *("models", "plugins", "preset", "provider", "route", "session_id", "trace", "transforms"),
 )
 _THINKING = {"enabled": True, "adaptive": True, "between_tools": True, "disabled": False}
+RESULT = "tool_result"
+_SHOWN = frozenset({"document", "image"})
 _EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
-_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
 def chat_body(asked: Json) -> Json:
@@ -37,10 +41,7 @@ def chat_body(asked: Json) -> Json:
         raise BadRequest(
             "`mcp_servers`: the gateway calls no servers; give their tools in `tools`", param="mcp_servers"
         )
-    if tools := asked.get("tools"):
-        chat["tools"] = [_tool(tool, where) for tool, where in _objects(tools, "tools")]
-    if choice := _object(asked, "tool_choice"):
-        chat.update(_tool_choice(choice))
+    chat.update(read_tools(asked))
     if asked.get("stop_sequences"):
         chat["stop"] = asked["stop_sequences"]
     if user := _object(asked, "metadata").get("user_id"):
@@ -57,7 +58,7 @@ def chat_body(asked: Json) -> Json:
 def _system(system: Any) -> list[Json]:
     if system is None:
         return []
-    texts = [system] if isinstance(system, str) else [_text(block, where) for block, where in _blocks(system, "system")]
+    texts = [system] if isinstance(system, str) else [_text(*block, refuse=True) for block in _blocks(system, "system")]
     kept = [text for text in map(_without_billing, texts) if text]
     return [{"role": "system", "content": BETWEEN_BLOCKS.join(kept)}] if kept else []
 
@@ -69,7 +70,8 @@ def _without_billing(text: str) -> str:
 
 def _messages(messages: Any) -> list[Json]:
     said: list[Json] = []
-    for message, where in _objects(messages, "messages"):
+    newest = _newest(messages)
+    for index, (message, where) in enumerate(_objects(messages, "messages")):
         role, content, place = message.get("role"), message.get("content"), f"{where}.content"
         if role not in ("user", "assistant", "system"):
             raise BadRequest(f"`{where}.role` must be user, assistant or system", param=f"{where}.role")
@@ -78,10 +80,24 @@ def _messages(messages: Any) -> list[Json]:
         elif isinstance(content, str):
             said.append({"role": role, "content": content})
         elif role == "user":
-            said.extend(_user(content, place))
+            said.extend(_user(content, place, refuse=index == newest))
         else:
             said.append(_assistant(content, place))
     return said
+
+
+def _newest(messages: Any) -> int:
+    """The place of the user's message that is new, -1 where a tool has answered: only there may an image be refused. An
+    agent could not take back what came before, nor what its tool has shown."""
+    newest = -1
+    for index, message in reversed(list(enumerate(messages if isinstance(messages, list) else ()))):
+        role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
+        if role not in ("user", "system"):
+            break
+        if isinstance(content, list) and any(isinstance(one, dict) and one.get("type") == RESULT for one in content):
+            return -1
+        newest = index if newest < 0 and role == "user" else newest
+    return newest
 
 
 def _instruct(said: list[Json], text: str) -> None:
@@ -93,14 +109,14 @@ def _instruct(said: list[Json], text: str) -> None:
         said.append({"role": "system", "content": text})
 
 
-def _user(content: Any, where: str) -> Iterator[Json]:
+def _user(content: Any, where: str, refuse: bool) -> Iterator[Json]:
     """Tool messages come first: hosts want them directly behind the calls."""
     texts = []
     for block, place in _blocks(content, where):
-        if block["type"] == "tool_result":
+        if block["type"] == RESULT:
             yield {"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": _result(block, place)}
         else:
-            texts.append(_text(block, place))
+            texts.append(_text(block, place, refuse))
     if texts:
         yield {"role": "user", "content": BETWEEN_BLOCKS.join(texts)}
 
@@ -133,47 +149,27 @@ def _call(block: Json, where: str) -> Json:
 
 def _result(block: Json, where: str) -> str:
     content = block.get("content")
-    text = content if isinstance(content, str) else _joined(content or [], f"{where}.content", shown=True)
+    text = content if isinstance(content, str) else _joined(content or [], f"{where}.content")
     if block.get("is_error") and not text.lower().startswith("error"):
         return f"Error: {text}"
     return text
 
 
-def _joined(content: Any, where: str, shown: bool = False) -> str:
-    return BETWEEN_BLOCKS.join(_text(block, place, shown) for block, place in _blocks(content, where))
+def _joined(content: Any, where: str) -> str:
+    return BETWEEN_BLOCKS.join(_text(block, place) for block, place in _blocks(content, where))
 
 
-def _text(block: Json, where: str, shown: bool = False) -> str:
-    """The text of a block. One that holds none is refused; where a tool has `shown` it, the model is told instead:
-    it stays in the conversation, and an agent could never go on."""
-    if block["type"] == "text":
+def _text(block: Json, where: str, refuse: bool = False) -> str:
+    """The text of a block, or a note in its place. An image or a file is refused where that is wanted."""
+    kind = block["type"]
+    if kind == "text":
         return _string(block, "text", where)
     source = block.get("source")
-    if block["type"] == "document" and isinstance(source, dict) and source.get("type") == "text":
+    if kind == "document" and isinstance(source, dict) and source.get("type") == "text":
         return _string(source, "data", f"{where}.source")
-    if shown:
-        return OMITTED.format(block["type"])
-    raise BadRequest(f"`{where}`: the model reads text only, no block of type {block['type']}", param=where)
-
-
-def _tool(tool: Json, where: str) -> Json:
-    if (kind := tool.get("type") or "custom") != "custom":
-        raise BadRequest(f"`{where}`: {kind} is run by Anthropic; give a tool with an `input_schema`", param=where)
-    function = {"name": _string(tool, "name", where), "parameters": _object(tool, "input_schema", f"{where}.")}
-    function |= {name: tool[name] for name in ("description", "strict") if tool.get(name) is not None}
-    return {"type": "function", "function": function}
-
-
-def _tool_choice(choice: Json) -> Iterator[tuple[str, Any]]:
-    kind = choice.get("type")
-    if kind == "tool":
-        yield "tool_choice", {"type": "function", "function": {"name": _string(choice, "name", "tool_choice")}}
-    elif isinstance(kind, str) and kind in _CHOICES:
-        yield "tool_choice", _CHOICES[kind]
-    else:
-        raise BadRequest("`tool_choice.type` must be auto, any, tool or none", param="tool_choice.type")
-    if choice.get("disable_parallel_tool_use"):
-        yield "parallel_tool_calls", False
+    if refuse and kind in _SHOWN and isinstance(source, dict) and source.get("type") != "content":
+        raise BadRequest(f"`{where}`: the model reads text only, no block of type {kind}", param=where)
+    return note(block)
 
 
 def _thinking(asked: Json) -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.api.auth import Keys
+from gateway.api.claude import ClaudeNames
 from gateway.api.names import Names
 from gateway.types import Model
 
@@ -24,6 +25,7 @@ class ModelList:
         self._models = models
         self._keys = keys
         self._names = Names(models)
+        self._claude = ClaudeNames(models, {})
 
     def routes(self) -> list[Route]:
         return [
@@ -43,8 +45,10 @@ class ModelList:
     async def _one(self, request: Request) -> Response:
         """Raises Unauthorized, NotFound."""
         self._keys.caller(request)
-        model = self._names.model(request.path_params["name"]).model
-        return JSONResponse(_anthropic(model) if VERSION in request.headers else _openai(model))
+        name = request.path_params["name"]
+        if VERSION in request.headers:
+            return JSONResponse(_anthropic(self._claude.model(name).model))
+        return JSONResponse(_openai(self._names.model(name).model))
 
 
 def _openai(model: Model) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class Named(NamedTuple):
     model: Model
     suffix: str
     name: str  # as the request gives it, without the suffix
+    policy: str = ""  # what holds for this name where the request names no policy
 
     def thinks(self, asked: bool | None) -> bool:
         """Whether the model thinks; `asked` is what the request says about it, None where it says nothing."""
@@ -88,12 +89,12 @@ def served(models: Sequence[Named], wanted: Wanted, policies: PolicySet) -> list
     """These models with their policies, each once, without those whose policy is unknown. Raises what is wrong with the
     first where all are."""
     if len(models) == 1:
-        return [(models[0], choose_policy(models[0].suffix, wanted, policies))]
+        return [(models[0], choose_policy(models[0], wanted, policies))]
     found: list[tuple[Named, Policy]] = []
     refusal: NotFound | None = None
     for named in models:
         try:
-            policy = choose_policy(named.suffix, wanted, policies)
+            policy = choose_policy(named, wanted, policies)
         except NotFound as error:
             refusal = refusal or error
             continue
@@ -104,10 +105,11 @@ def served(models: Sequence[Named], wanted: Wanted, policies: PolicySet) -> list
     return found
 
 
-def choose_policy(suffix: str, wanted: Wanted, policies: PolicySet) -> Policy:
-    """The suffix wins over `preset`, that over the header, and that over whatever holds where the client names none; of
-    several suffixes (`nitro:floor`) the last. Raises NotFound."""
-    names = suffix.split(":") if suffix else [wanted.preset or wanted.header or wanted.otherwise]
+def choose_policy(named: Named, wanted: Wanted, policies: PolicySet) -> Policy:
+    """The suffix wins over `preset`, that over the header, and that over what holds for the name, or at all, where the
+    client names no policy; of several suffixes (`nitro:floor`) the last. Raises NotFound."""
+    suffix = named.suffix
+    names = suffix.split(":") if suffix else [wanted.preset or wanted.header or named.policy or wanted.otherwise]
     for name in names:
         if name not in policies:
             known = ", ".join(sorted(policies))

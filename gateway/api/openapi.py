@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from gateway import __version__
 from gateway.api import openapi_asked, openapi_told
+from gateway.api.anthropic import DEEPSEEK_MESSAGES
 from gateway.api.openai import DEEPSEEK_CHAT
 from gateway.api.openapi_terms import TEXT, Schema, named, one_of
 from gateway.types import Model
@@ -44,7 +45,7 @@ _TIMEOUTS = {"/v1": 524, "/api/v1": 504}  # which of the two each surface does n
 _POSTED = {  # path -> summary, request, answer, whether it is streamed where asked for
     "/chat/completions": ("Chat completion", "ChatRequest", "ChatCompletion", True),
     "/completions": ("Text completion", "TextRequest", "TextCompletion", True),
-    "/responses": ("OpenAI's Responses, stateless", "ResponsesRequest", "Response", True),
+    "/responses": ("OpenAI's Responses", "ResponsesRequest", "Response", True),
     "/messages": ("Anthropic's Messages", "MessagesRequest", "Message", True),
     "/messages/count_tokens": ("Estimated length of a prompt", "MessagesRequest", "TokenCount", False),
     "/explain": ("The plan for a chat completion, not sent", "ChatRequest", "Plan", False),
@@ -88,7 +89,7 @@ def document(models: Iterable[Model]) -> Json:
     return {
         "openapi": "3.1.0",
         "info": {"title": "LLM gateway", "version": __version__},
-        "paths": {**_posts(), **_openai_gets(), **_openrouter_gets(), **_own_gets()},
+        "paths": {**_posts(), **_openai_gets(), **_kept_responses(), **_openrouter_gets(), **_own_gets()},
         "components": {
             "schemas": schemas,
             "securitySchemes": {
@@ -109,6 +110,8 @@ def _posts() -> Json:
                 taken, told = (_IN_ITS_WORDS.get((start, one), one) for one in (request, answer))
                 statuses = sorted(_REFUSALS.keys() - {_TIMEOUTS["/v1" if anthropic else start]})
                 paths[start + path] = {"post": _post(summary, taken, told, _errors(refused, *statuses), streams)}
+    for path in ("", "/count_tokens"):
+        paths[f"{DEEPSEEK_MESSAGES}{path}"] = paths[f"/v1/messages{path}"]
     return paths | dict.fromkeys(DEEPSEEK_CHAT, paths["/v1/chat/completions"])
 
 
@@ -138,6 +141,24 @@ def _openai_gets() -> Json:
     every = _get("The models", either["Models"], {}, version)
     every["responses"]["401"] = refused["401"]
     return {"/v1/models": {"get": every}, "/models": {"get": every}, "/v1/models/{name}": {"get": one}}
+
+
+def _kept_responses() -> Json:
+    pages = (
+        _query("limit", {"type": "integer", "minimum": 1, "maximum": 100}),
+        _query("order", one_of("asc", "desc")),
+        _query("after", TEXT),
+    )
+    paths: Json = {}
+    for start, error in _SURFACES.items():
+        wrong, name = _errors(error, 400, 401, 404, 503), _path("name")
+        one = f"{start}/responses/{{name}}"
+        paths[one] = {
+            "get": _get("A response that is kept", named("Response"), wrong, name),
+            "delete": _get("Forget a response", named("ForgottenResponse"), wrong, name),
+        }
+        paths[f"{one}/input_items"] = {"get": _get("Its input", named("ResponseItems"), wrong, name, *pages)}
+    return paths
 
 
 def _openrouter_gets() -> Json:

@@ -68,7 +68,7 @@ _ERRORS: dict[str, Schema] = {
         {
             "type": one_of("error"),
             "error": exactly({"type": TEXT, "message": TEXT}, {"metadata": OBJECT}),
-            "request_id": maybe(TEXT),
+            "request_id": TEXT,
         }
     ),
 }
@@ -117,11 +117,23 @@ _ANSWERS: dict[str, Schema] = {
             "created_at": COUNT,
             "status": one_of("completed", "incomplete"),
             "model": TEXT,
-            "output": several(record({"type": one_of("reasoning", "message", "function_call"), "id": TEXT})),
+            "output": several(
+                record({"type": one_of("reasoning", "message", "function_call", "custom_tool_call"), "id": TEXT})
+            ),
             "usage": maybe(record({"input_tokens": COUNT, "output_tokens": COUNT, "total_tokens": COUNT})),
-            "store": {"const": False},
+            "store": about("whether it is kept", FLAG),
         }
     ),
+    "ResponseItems": exactly(
+        {
+            "object": one_of("list"),
+            "data": several(record({"type": TEXT, "id": TEXT})),
+            "first_id": TEXT,
+            "last_id": TEXT,
+            "has_more": FLAG,
+        }
+    ),
+    "ForgottenResponse": exactly({"id": TEXT, "object": one_of("response"), "deleted": {"const": True}}),
     "Message": record(
         {
             "id": TEXT,

@@ -94,10 +94,14 @@ class Intake:
         self.surface = surface
         self._max_body = max_body
 
-    def of(self, surface: Surface) -> "Intake":
-        """The same for another surface's clients."""
-        mine = (self._keys, self._names, self._policies, self._fleets, self._default, self._rules)
+    def of(self, surface: Surface, names: Names | None = None) -> "Intake":
+        """The same for another surface's clients, or with other names of models."""
+        mine = (self._keys, names or self._names, self._policies, self._fleets, self._default, self._rules)
         return Intake(*mine, surface, self._max_body)
+
+    def tenant(self, inbound: Inbound) -> str:
+        """Who sent this. Raises Unauthorized."""
+        return self._keys.of(inbound.headers).tenant
 
     def read(self, inbound: Inbound, translate: Translate | None = None, place: int = 0) -> tuple[Request, Policy]:
         """The request, and the policy that it runs under; `translate` makes a chat completion's body of another API's.

@@ -23,10 +23,12 @@ from gateway.api.responses_items import (
     TEXT,
     THOUGHT,
     CallItem,
+    CustomCallItem,
     Event,
     Kind,
     TextItem,
 )
+from gateway.api.responses_tools import NO_TOOLS, Tools
 from gateway.document.nesting import DEEPEST
 from gateway.errors import BadRequest
 from gateway.proxy.answer import KEEP_ALIVE
@@ -34,22 +36,19 @@ from gateway.upstream import shape
 
 _WHY_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _ECHOED: Mapping[str, Any] = {  # fields of the request that come back, and what stands for those that were not given
+    "frequency_penalty": None,
     "instructions": None,
     "max_output_tokens": None,
     "metadata": {},
     "parallel_tool_calls": True,
+    "presence_penalty": None,
+    "previous_response_id": None,
     "temperature": None,
     "tool_choice": "auto",
-    "tools": [],
     "top_p": None,
-    "user": None,
 }
-_STATELESS: Mapping[str, Any] = {
-    "background": False,
-    "previous_response_id": None,
-    "store": False,
-    "truncation": "disabled",
-}
+_FUNCTION = {"parameters": None, "strict": None}  # what typed clients want to find in one
+_ALWAYS: Mapping[str, Any] = {"background": False, "truncation": "disabled"}
 _UNFINISHED: Mapping[str, Any] = {
     "completed_at": None,
     "error": None,
@@ -57,14 +56,20 @@ _UNFINISHED: Mapping[str, Any] = {
     "output": [],
     "usage": None,
 }
+_COSTS = {  # of chat's `cost_details`, by their names here
+    "upstream_inference_cost": "upstream_inference_cost",
+    "upstream_inference_prompt_cost": "upstream_inference_input_cost",
+    "upstream_inference_completions_cost": "upstream_inference_output_cost",
+}
+Json = dict[str, Any]
 
 
 class Answer:
     """A `Translation` into one response.
 
-    `body` is the client's request, `name` is unique to the response, `unix` tells the seconds. It holds the whole text
-    until its end, because the last event repeats it. Raises BadRequest for a request that is nested too deeply to be
-    told again.
+    `body` is the client's request, `tools` are its tools, `name` is unique to the response, `unix` tells the seconds.
+    `keep`, if there is one, gets the response at its end, before the client does. It holds the whole text until then,
+    because the last event repeats it. Raises BadRequest for a request that is nested too deeply to be told again.
     """
 
     __slots__ = (
@@ -73,17 +78,28 @@ class Answer:
         "_finish",
         "_head",
         "_items",
+        "_keep",
         "_model",
         "_number",
         "_response",
         "_speaking",
         "_thought",
+        "_tools",
         "_unix",
         "_usage",
     )
 
-    def __init__(self, body: Mapping[str, Any], name: str, unix: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        body: Mapping[str, Any],
+        name: str,
+        unix: Callable[[], float],
+        tools: Tools = NO_TOOLS,
+        keep: Callable[[Json], None] | None = None,
+    ) -> None:
         self._response = name
+        self._tools = tools
+        self._keep = keep
         self._unix = unix
         self._head = {"id": f"resp_{name}", "object": "response", "created_at": int(unix())}
         self._echo = _echo(body)
@@ -102,7 +118,7 @@ class Answer:
     def whole(self, completion: dict[str, Any]) -> dict[str, Any]:
         self._take({**completion, "choices": [_as_piece(choice) for choice in completion["choices"]]})
         self._close()
-        return self._final()
+        return self._end()
 
     def error(self, status: int, error: dict[str, Any]) -> dict[str, Any]:
         """Errors have one shape in all of OpenAI's APIs."""
@@ -119,7 +135,7 @@ class Answer:
 
     def done(self) -> bytes:
         events = self._close()
-        response = self._final()
+        response = self._end()
         return self._encoded([*events, (f"response.{response['status']}", {"response": response})])
 
     def _take(self, chunk: dict[str, Any]) -> list[Event]:
@@ -164,12 +180,14 @@ class Answer:
         call = self._calls.get(number)
         if call is None:
             events += self._fall_silent()
-            call = CallItem(_text(function, "name"), _text(piece, "id"), self._response, len(self._items))
+            tool = self._tools.called(_text(function, "name"))
+            kind = CustomCallItem if tool.custom else CallItem
+            call = kind(tool, _text(piece, "id"), self._response, len(self._items))
             self._calls[number] = call
             self._items.append(call)
             events += call.open()
         if arguments := _text(function, "arguments"):
-            events.append(call.say(arguments))
+            events += call.say(arguments)
         return events
 
     def _fall_silent(self) -> list[Event]:
@@ -207,10 +225,17 @@ class Answer:
             return self._told(INCOMPLETE, incomplete_details={"reason": reason}, output=output, usage=usage)
         return self._told(COMPLETED, completed_at=int(self._unix()), output=output, usage=usage)
 
+    def _end(self) -> dict[str, Any]:
+        """The response as it ended well, kept before the client may refer to it."""
+        response = self._final()
+        if self._keep is not None:
+            self._keep(response)
+        return response
+
     def _told(self, status: str, **fields: Any) -> dict[str, Any]:
         """The response object as it stands."""
         about = {**self._head, "status": status, "model": self._model}
-        return {**about, **self._echo, **_STATELESS, **_UNFINISHED, **fields}
+        return {**about, **self._echo, **_ALWAYS, "store": self._keep is not None, **_UNFINISHED, **fields}
 
     def _encoded(self, events: list[Event]) -> bytes:
         out = []
@@ -231,12 +256,19 @@ def _as_piece(choice: dict[str, Any]) -> dict[str, Any]:
 def _echo(body: Mapping[str, Any]) -> dict[str, orjson.Fragment]:
     """What comes back of the request, as JSON: written once, for up to three events."""
     told = {name: default if body.get(name) is None else body[name] for name, default in _ECHOED.items()}
+    told["tools"] = [_tool(tool) for tool in body.get("tools") or ()]
+    if body.get("user") is not None:
+        told["user"] = body["user"]
     told["text"] = {"format": {"type": "text"}} | (body.get("text") or {})
     told["reasoning"] = {"effort": None, "summary": None} | (body.get("reasoning") or {})
     try:
         return {name: orjson.Fragment(orjson.dumps(value)) for name, value in told.items()}
     except orjson.JSONEncodeError:
         raise BadRequest(f"the body is nested deeper than {DEEPEST} levels") from None
+
+
+def _tool(tool: Any) -> Any:
+    return _FUNCTION | tool if isinstance(tool, dict) and tool.get("type") == "function" else tool
 
 
 def _text(said: Mapping[str, Any], name: str) -> str:
@@ -261,4 +293,8 @@ def _usage(usage: dict[str, Any]) -> dict[str, Any]:
         "output_tokens_details": {"reasoning_tokens": output.get("reasoning_tokens", 0)},
         "total_tokens": usage.get("total_tokens", 0),
     }
-    return told | {name: usage[name] for name in ("cost", "cost_details") if name in usage}
+    if "cost" in usage:
+        told["cost"] = usage["cost"]
+    if costs := usage.get("cost_details"):
+        told["cost_details"] = {_COSTS[name]: value for name, value in costs.items() if name in _COSTS}
+    return told

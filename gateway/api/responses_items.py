@@ -1,4 +1,4 @@
-"""The output items of a response, growing: a text (said, thought or refused) and a function call.
+"""The output items of a response, growing: a text (said, thought or refused) and a call of a tool.
 
     open ──> *.added      say ──> *.delta      close ──> *.done, with the whole of it
 
@@ -9,6 +9,10 @@ the response is over, because the last events repeat them.
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
+
+import orjson
+
+from gateway.api.responses_tools import INPUT, Told
 
 Event = tuple[str, dict[str, Any]]
 
@@ -105,44 +109,80 @@ class TextItem:
 class CallItem:
     """A call of one of the client's functions."""
 
-    __slots__ = ("_arguments", "_call_id", "_id", "_index", "_name", "status")
+    __slots__ = ("_arguments", "_call_id", "_id", "_index", "_tool", "status")
 
-    def __init__(self, name: str, call_id: str, response: str, index: int) -> None:
+    kind, prefix = "function_call", "fc"
+
+    def __init__(self, tool: Told, call_id: str, response: str, index: int) -> None:
         self.status = IN_PROGRESS
-        self._id = f"fc_{response}_{index}"
+        self._id = f"{self.prefix}_{response}_{index}"
         self._index = index
-        self._name = name
+        self._tool = tool
         self._call_id = call_id or f"call_{response}_{index}"
         self._arguments: list[str] = []
 
     def __repr__(self) -> str:
-        return f"<CallItem {self._id} {self._name} {self.status}, {len(self._arguments)} pieces>"
+        return f"<{type(self).__name__} {self._id} {self._tool.name} {self.status}, {len(self._arguments)} pieces>"
 
     def open(self) -> list[Event]:
         return [("response.output_item.added", {"output_index": self._index, "item": self.whole()})]
 
-    def say(self, arguments: str) -> Event:
+    def say(self, arguments: str) -> list[Event]:
         self._arguments.append(arguments)
-        return "response.function_call_arguments.delta", {**self._where(), "delta": arguments}
+        return [("response.function_call_arguments.delta", {**self._where(), "delta": arguments})]
 
     def close(self, status: str) -> list[Event]:
         self.status = status
         item = self.whole()
-        done = {**self._where(), "name": self._name, "arguments": item["arguments"]}
-        return [
-            ("response.function_call_arguments.done", done),
-            ("response.output_item.done", {"output_index": self._index, "item": item}),
-        ]
+        return [*self._told(item), ("response.output_item.done", {"output_index": self._index, "item": item})]
 
     def whole(self) -> dict[str, Any]:
+        inside = {"namespace": self._tool.namespace} if self._tool.namespace else {}
         return {
             "id": self._id,
-            "type": "function_call",
+            "type": self.kind,
             "status": self.status,
             "call_id": self._call_id,
-            "name": self._name,
-            "arguments": "".join(self._arguments),
+            "name": self._tool.name,
+            **inside,
+            **self._said(),
         }
+
+    def _said(self) -> dict[str, str]:
+        return {"arguments": "".join(self._arguments)}
+
+    def _told(self, item: dict[str, Any]) -> list[Event]:
+        done = {**self._where(), "name": item["name"], "arguments": item["arguments"]}
+        return [("response.function_call_arguments.done", done)]
 
     def _where(self) -> dict[str, Any]:
         return {"item_id": self._id, "output_index": self._index}
+
+
+class CustomCallItem(CallItem):
+    """A call of a tool that takes a text. Its arguments are that text in JSON, which can be read at the end only."""
+
+    __slots__ = ()
+
+    kind, prefix = "custom_tool_call", "ctc"
+
+    def say(self, arguments: str) -> list[Event]:
+        self._arguments.append(arguments)
+        return []
+
+    def _said(self) -> dict[str, str]:
+        return {"input": "" if self.status == IN_PROGRESS else _text_of("".join(self._arguments))}
+
+    def _told(self, item: dict[str, Any]) -> list[Event]:
+        name, text = "response.custom_tool_call_input", item["input"]
+        return [(f"{name}.delta", {**self._where(), "delta": text}), (f"{name}.done", {**self._where(), "input": text})]
+
+
+def _text_of(arguments: str) -> str:
+    """The text in them; they themselves, where a model wrote the text as it is."""
+    try:
+        said = orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        return arguments
+    text = said.get(INPUT) if isinstance(said, dict) else said
+    return text if isinstance(text, str) else arguments

@@ -1,28 +1,28 @@
 """A request of OpenAI's Responses API as a chat completion request.
 
-    instructions, input ──> messages          tools, tool_choice ──> nested, as chat has them
+    instructions, input ──> messages          tools, tool_choice ──> functions, as `responses_tools` has read them
     text.format ──> response_format           max_output_tokens ──> max_tokens
     reasoning without `summary` ──> reasoning
     what both APIs have, and what neither knows ──> as it came
 
-Nothing is stored, so whatever refers to something stored is refused, with what would be right.
+What refers to earlier responses has been replaced by their items before it comes here.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from gateway.api.responses_input import messages
+from gateway.api.responses_tools import Tools
 from gateway.errors import BadRequest
 
-_STATELESS = "nothing is stored here: send the whole conversation as `input`"
+_NO_CONVERSATIONS = "no conversations are kept here: send `previous_response_id`, or the items as `input`"
 _NO_LOGPROBS = "log probabilities come with chat completions only: leave it out"
 REFUSED: Mapping[str, str] = {  # a value that asks for something -> what would be right
     "background": "no answer outlives its request: leave it out, and set `stream`",
-    "conversation": _STATELESS,
+    "conversation": _NO_CONVERSATIONS,
     "logprobs": _NO_LOGPROBS,
     "messages": "the conversation goes into `input` here",
     "n": "a response is one answer: leave it out",
-    "previous_response_id": _STATELESS,
     "prompt": "no prompt templates are kept here: send their text as `instructions` and `input`",
     "top_logprobs": _NO_LOGPROBS,
 }
@@ -37,7 +37,6 @@ IGNORED = frozenset(  # they steer OpenAI's own service, and change nothing in a
         "prompt_cache_retention",
         "safety_identifier",
         "service_tier",
-        "store",
         "stream_options",
         "truncation",
     }
@@ -48,27 +47,27 @@ TRANSLATED = frozenset(
         "instructions",
         "max_output_tokens",
         "parallel_tool_calls",
+        "previous_response_id",
         "reasoning",
+        "store",
         "text",
         "tool_choice",
         "tools",
     }
 )
 _NOT_FORWARDED = IGNORED | TRANSLATED | REFUSED.keys()
-_OF_A_FUNCTION = ("name", "description", "parameters", "strict")
 _OF_A_SCHEMA = ("name", "description", "schema", "strict")
 _OF_THE_ANSWER = frozenset({"generate_summary", "summary"})  # in `reasoning`: how it is told, not whether there is any
-_CHOICES = frozenset({"none", "auto", "required"})
 
 
-def chat_request(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of the chat completion. Raises BadRequest."""
+def chat_request(body: Mapping[str, Any], tools: Tools) -> dict[str, Any]:
+    """The body of the chat completion; `tools` are those of the body. Raises BadRequest."""
     for name in REFUSED.keys() & body.keys():
         if body[name]:
             raise BadRequest(f"`{name}`: {REFUSED[name]}", param=name)
     chat = {name: value for name, value in body.items() if value is not None and name not in _NOT_FORWARDED}
     chat["messages"] = messages(body.get("instructions"), body.get("input"))
-    chat |= _limit(body.get("max_output_tokens")) | _tooling(body)
+    chat |= _limit(body.get("max_output_tokens")) | tools.fields
     chat |= _format(_object(body, "text").get("format")) | _thinking(_object(body, "reasoning"))
     return chat
 
@@ -79,40 +78,6 @@ def _limit(tokens: Any) -> dict[str, Any]:
     if type(tokens) is not int or tokens < 1:
         raise BadRequest("`max_output_tokens` must be a positive whole number", param="max_output_tokens")
     return {"max_tokens": tokens}
-
-
-def _tooling(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields about tools. Without any tool the others mean nothing, and hosts refuse them."""
-    tools = body.get("tools")
-    if not tools:
-        return {}
-    if not isinstance(tools, list):
-        raise BadRequest("`tools` must be a list of tools", param="tools")
-    fields: dict[str, Any] = {"tools": [_tool(tool, f"tools[{index}]") for index, tool in enumerate(tools)]}
-    if body.get("tool_choice") is not None:
-        fields["tool_choice"] = _choice(body["tool_choice"])
-    if body.get("parallel_tool_calls") is not None:
-        fields["parallel_tool_calls"] = body["parallel_tool_calls"]
-    return fields
-
-
-def _tool(tool: Any, where: str) -> dict[str, Any]:
-    kind = tool.get("type") if isinstance(tool, dict) else None
-    if kind != "function":
-        raise BadRequest(f"`{where}.type` is {kind!r}; there are no tools but functions of your own", param=where)
-    if not isinstance(tool.get("name"), str):
-        hint = ", beside `type` and not inside `function`" if "function" in tool else ""
-        raise BadRequest(f"`{where}.name` must be a string{hint}", param=f"{where}.name")
-    return {"type": "function", "function": _given(tool, _OF_A_FUNCTION)}
-
-
-def _choice(choice: Any) -> Any:
-    if isinstance(choice, str) and choice in _CHOICES:
-        return choice
-    if isinstance(choice, dict) and choice.get("type") == "function" and isinstance(choice.get("name"), str):
-        return {"type": "function", "function": {"name": choice["name"]}}
-    wanted = '`tool_choice` must be "none", "auto", "required" or {"type": "function", "name": "..."}'
-    raise BadRequest(wanted, param="tool_choice")
 
 
 def _format(form: Any) -> dict[str, Any]:

@@ -43,6 +43,8 @@ class Settings:
     cors: tuple[str, ...] = ()
     public_lists: bool = False
     keep_reasoning: bool = True
+    keep_responses: bool = True
+    claude: Mapping[str, str] = field(default_factory=dict)
     models: tuple[Model, ...] = ()
     secrets: Secrets = field(default_factory=lambda: Secrets({}))
     record: Recording | None = None
@@ -70,6 +72,8 @@ class GatewayFile:
     cors: tuple[str, ...] = ()  # origins of web pages that may call the gateway
     public_lists: bool = False  # whether OpenRouter's lists need no key
     keep_reasoning: bool = True  # so that it can be put back where a client drops it
+    keep_responses: bool = True  # so that clients of `responses` can refer to them
+    claude: dict[str, str] = field(default_factory=dict)  # part of a Claude model's name -> policy
     catalogue: bool = True  # whether the shipped models and endpoints are there
     models: tuple[Model, ...] = ()
 
@@ -110,6 +114,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         cors=file.cors,
         public_lists=file.public_lists,
         keep_reasoning=file.keep_reasoning,
+        keep_responses=file.keep_responses,
+        claude=file.claude,
         models=file.models,
         secrets=_secrets(file.models, environ),
     )

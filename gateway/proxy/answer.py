@@ -90,7 +90,7 @@ def refusal(error: ClientError, path: str, *, to_anthropic: bool = False) -> dic
 
 def send_error(sink: Sink, error: ClientError, headers: Headers, body: dict[str, Any]) -> None:
     """An error as a whole response, told by `body`, with the headers that are its own."""
-    send_json(sink, error.status, body, [*headers, *error.headers()])
+    send_json(sink, error.status, body, [*headers, *error.headers(), *anthropic.head_of(error.status, body)])
 
 
 def streamed_error(error: ClientError) -> dict[str, Any]:

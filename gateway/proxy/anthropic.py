@@ -1,36 +1,90 @@
 """Errors as Anthropic's clients read them.
 
 {"type": "error", "error": {"type", "message", "metadata"}, "request_id"}
+request-id: the same     x-should-retry: false, where the same request would fail again
 """
 
+import re
+from random import Random
 from typing import Any
+
+from gateway.proxy.sink import Headers
 
 Json = dict[str, Any]
 
-PATHS = ("/v1/messages", "/api/v1/messages")  # whatever is under these, routes or none
+PATHS = ("/v1/messages", "/api/v1/messages", "/anthropic/")  # whatever is under these, routes or none
+TOO_LONG = "prompt is too long: "
 _TYPES = {
-    400: "invalid_request_error",
     401: "authentication_error",
     402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
-    413: "request_too_large",
     429: "rate_limit_error",
     503: "overloaded_error",
     504: "timeout_error",
-}
+}  # those that Anthropic's own types know; every other below 500 is an invalid request
+_MAY_PASS = frozenset({408, 409, 425, 429})  # statuses below 500 after which the same request may do better
+_ASKED_FOR = (  # how hosts say that the prompt would have fitted: its tokens, those for the answer, the context
+    re.compile(
+        r"maximum context length is (?P<most>\d+) tokens.*?(?P<prompt>\d+) in the messages, (?P<answer>\d+) in the"
+    ),
+    re.compile(
+        r"is too large: (?P<answer>\d+)\. .*?context length is (?P<most>\d+) tokens.*?has (?P<prompt>\d+) input"
+    ),
+    re.compile(
+        r"context length.*?of (?P<most>\d+).*?(?P<prompt>\d+) (?:prompt|input).*?(?P<answer>\d+) (?:completion|output)"
+    ),
+)
+_random = Random()
+
+
+def new_request_id() -> str:
+    """The name of a request that was refused before it was routed."""
+    return f"req_{_random.getrandbits(80):020x}"
 
 
 def error_body(status: int, said: Json, request_id: str | None = None) -> Json:
     """The whole body of what OpenAI's clients would be told as `{"error": said}`."""
-    return {"type": "error", "error": error(status, said), "request_id": request_id}
+    return {"type": "error", "error": error(status, said), "request_id": request_id or new_request_id()}
+
+
+def head_of(status: int, body: Json) -> Headers:
+    """The header fields that belong to an answer with this body; none where it is not told in Anthropic's words."""
+    return head(status, body["request_id"]) if body.get("type") == "error" else []
+
+
+def head(status: int, request_id: str) -> Headers:
+    """Clients retry on their own account where they are not told that it has no use: Claude Code a wrong key, for
+    minutes."""
+    name = (b"request-id", request_id.encode())
+    return [name, (b"x-should-retry", b"false")] if 400 <= status < 500 and status not in _MAY_PASS else [name]
 
 
 def error(status: int, said: Json) -> Json:
-    """Agents shorten their conversation when they read that the prompt is too long, in these words."""
     message = str(said.get("message"))
     if "context_length_exceeded" in (said.get("code"), said.get("error_code")):
-        message = f"prompt is too long: {message}"
+        message = _overflow(message, said.get("metadata") or {})
     kind = _TYPES.get(status) or ("invalid_request_error" if status < 500 else "api_error")
     told: Json = {"type": kind, "message": message}
     return told | {"metadata": said["metadata"]} if said.get("metadata") else told
+
+
+def _overflow(message: str, figures: Json) -> str:
+    """In the words by which agents know what to do: shorten the conversation, or ask for a shorter answer."""
+    prompt, answer, most = (figures.get(name) for name in ("prompt_tokens", "max_tokens", "largest_context"))
+    if not prompt or not most:
+        prompt, answer, most = _counted(message)
+    if prompt > most:
+        return f"{TOO_LONG}{prompt} tokens > {most} maximum; {message}"
+    if not prompt or not answer:
+        return f"{TOO_LONG}{message}"
+    limit = f"input length and `max_tokens` exceed context limit: {prompt} + {answer} > {most}"
+    return f"{limit}, decrease input length or `max_tokens` and try again"
+
+
+def _counted(message: str) -> tuple[int, int, int]:
+    """Tokens of the prompt, of the answer and of the context, as a host tells them; 0 where it does not."""
+    for pattern in _ASKED_FOR:
+        if (found := pattern.search(message)) is not None:
+            return int(found["prompt"]), int(found["answer"]), int(found["most"])
+    return 0, 0, 0

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.gateway import MODEL, Gateway, Running, write_policy
+from tests.support.gateway import Gateway, Running, write_policy
 from tests.support.host import Out, Received, ScriptedHost, answers, chunks, completion, streams, usage
 
 PATH = "/v1/messages"
@@ -102,23 +102,130 @@ async def test_a_tool_turn_with_thinking_reaches_the_host_whole(gateway: Gateway
         assert "thinking" not in sent
 
 
-async def test_names_of_others_are_served_only_where_an_alias_says_so(gateway: Gateway) -> None:
+async def test_names_of_others_are_not_served(gateway: Gateway) -> None:
+    async with gateway({"a/fp8": "http://127.0.0.1:1"}) as running:
+        for name in ("gpt-5", "anthropic/gpt-5", "not-claude", ""):
+            asked = ASKS | {"model": name}
+            kind = ("not_found_error", 404) if name else ("invalid_request_error", 400)
+            told = error(await running.client.post(PATH, json=asked), kind[1], kind[0])
+            assert "deepseek/deepseek-v3.2" in told["message"] or not name
+        told = error(
+            await running.client.post(PATH, json=ASKS | {"model": "deepseek-v3.2:none"}), 404, "not_found_error"
+        )
+        assert "balanced" in told["message"]
+
+
+CLAUDE = [
+    *("claude-haiku-4-5-20251001", "claude-opus-5", "claude-3-5-haiku-latest", "claude-sonnet-4-5-20250929[1m]"),
+    *("anthropic/claude-sonnet-4.5", "Claude-Opus-5", "claude-sonnet-4@20250514", "claude"),
+]
+
+
+async def test_claudes_names_are_served_where_anthropics_clients_ask(gateway: Gateway) -> None:
+    """Claude Code's subagents and background requests, and libraries that take no other names."""
+    headers = {"anthropic-version": "2023-06-01"}
+    async with ScriptedHost(answers(200, completion("Hello"))) as host, gateway({"a/fp8": host.url}) as running:
+        client = running.client
+        for name in CLAUDE:
+            for path in (PATH, f"/api{PATH}", "/anthropic/v1/messages"):
+                answer = await client.post(path, json=ASKS | {"model": name})
+                assert (answer.status_code, answer.json().get("model")) == (200, name), answer.text
+                assert answer.headers["x-gateway-policy"] == "balanced"
+                count = await client.post(f"{path}/count_tokens", json=ASKS | {"model": name})
+                assert count.json()["input_tokens"] > 0
+            one = await client.get(f"/v1/models/{name}", headers=headers)
+            assert (one.json()["type"], one.json()["id"]) == ("model", "deepseek/deepseek-v3.2")
+            assert (await client.get(f"/v1/models/{name}")).status_code == 404
+            chat = await client.post("/v1/chat/completions", json=ASKS | {"model": name})
+            response = await client.post("/v1/responses", json={"model": name, "input": "Hi"})
+            assert (chat.status_code, response.status_code) == (404, 404)
+        assert {received.json()["model"] for received in host.requests} == {"test-model"}
+
+
+async def test_claudes_names_may_have_policies(gateway: Gateway) -> None:
+    """By a part of the name; what the request itself names wins, and so does a model's own alias."""
+    claude = {"haiku": "nitro", "opus": "exacto"}
+    async with (
+        ScriptedHost(answers(200, completion("Hello"))) as host,
+        gateway({"a/fp8": host.url}, claude=claude, default_policy="floor") as running,
+    ):
+        for name, header, policy in (
+            ("claude-haiku-4-5", "", "nitro"),
+            ("anthropic/claude-3-OPUS[1m]", "", "exacto"),
+            ("claude-sonnet-4-5", "", "floor"),
+            ("claude-haiku-4-5:cached", "", "cached"),
+            ("claude-haiku-4-5", "cached", "cached"),
+            ("deepseek-v3.2", "", "floor"),
+            ("anthropic/deepseek-v3.2:nitro", "", "nitro"),
+            ("deepseek-v3.2[1m]", "", "floor"),
+        ):
+            headers = {"x-gateway-policy": header} if header else {}
+            answer = await running.client.post(PATH, json=ASKS | {"model": name}, headers=headers)
+            assert answer.headers.get("x-gateway-policy") == policy, answer.text
+
+
+async def test_a_model_keeps_the_names_that_it_has(gateway: Gateway) -> None:
+    price = {"input": 0.25, "cached_input": 0.05, "output": 0.5}
     async with ScriptedHost(answers(200, completion("Hello"))) as host:
-        async with gateway({"a/fp8": host.url}) as running:
-            told = error(
-                await running.client.post(PATH, json=ASKS | {"model": "claude-opus-5"}), 404, "not_found_error"
-            )
-            assert "deepseek/deepseek-v3.2" in told["message"]
-            told = error(
-                await running.client.post(PATH, json=ASKS | {"model": "deepseek-v3.2:none"}), 404, "not_found_error"
-            )
-            assert "balanced" in told["message"]
-        price = {"input": 0.25, "cached_input": 0.05, "output": 0.5}
-        endpoint = {"id": "a/fp8", "provider": "vllm", "model": "m", "base_url": f"{host.url}/v1", "price": price}
-        aliased = MODEL | {"aliases": ["claude-opus-5"], "endpoints": [endpoint]}
-        async with gateway({}, models={"deepseek/deepseek-v3.2": aliased}) as running:
-            answer = await running.client.post(PATH, json=ASKS | {"model": "claude-opus-5"})
-            assert answer.json()["model"] == "claude-opus-5"
+        endpoint = {"provider": "vllm", "base_url": f"{host.url}/v1", "price": price}
+        models = {
+            "one/first": {
+                "name": "First",
+                "context": 9_000,
+                "endpoints": [{"id": "a/one", "model": "first", **endpoint}],
+            },
+            "two/second": {
+                "name": "Second",
+                "context": 9_000,
+                "aliases": ["claude-opus-5"],
+                "endpoints": [{"id": "b/two", "model": "second", **endpoint}],
+            },
+        }
+        async with gateway({}, models=models) as running:
+            for name, asked in (("claude-opus-5", "second"), ("claude-sonnet-4-5", "first")):
+                answer = await running.client.post(PATH, json=ASKS | {"model": name})
+                assert answer.status_code == 200, answer.text
+                assert host.requests[-1].json()["model"] == asked
+            chat = await running.client.post("/v1/chat/completions", json=ASKS | {"model": "claude-opus-5"})
+            assert chat.status_code == 200, "an alias is one everywhere"
+
+
+async def test_deepseeks_base_url_for_anthropics_clients(running: Running) -> None:
+    for path in ("/anthropic/v1/messages", "/anthropic/v1/messages?beta=true", "/anthropic/v1/messages/count_tokens"):
+        error(await running.client.post(path, json=ASKS, headers={"x-api-key": "wrong"}), 401, "authentication_error")
+    error(await running.client.post("/anthropic/v1/messages", json=ASKS), 503, "overloaded_error")
+    error(await running.client.get("/anthropic/v1/other"), 404, "not_found_error")
+
+
+async def test_every_refusal_has_a_name_and_says_whether_to_try_again(gateway: Gateway) -> None:
+    """Claude Code tries a wrong key again for minutes, unless it is told not to."""
+    async with gateway({}, environ={"GATEWAY_API_KEYS": f"team:{KEY}"}, max_body="1KiB") as running:
+        client, key = running.client, {"x-api-key": KEY, "anthropic-version": "2023-06-01"}
+        wrong = key | {"x-api-key": "wrong"}
+        useless = [
+            (await client.post(PATH, json=ASKS, headers=wrong), 401),
+            (await client.post(COUNT, json=ASKS, headers=wrong), 401),
+            (await client.post(PATH, content=b"{", headers=key), 400),
+            (await client.post(PATH, json=ASKS | {"model": "gpt-5"}, headers=key), 404),
+            (await client.post(PATH, content=b"x" * 2_000, headers=key), 413),
+            (await client.post(COUNT, content=b"x" * 2_000, headers=key), 413),
+            (await client.get(f"{PATH}/batches", headers=key), 404),
+            (await client.get(PATH, headers=key), 405),
+            (await client.get("/v1/models/gpt-5", headers=key), 404),
+            (await client.get("/v1/models", headers=wrong), 401),
+        ]
+        names = set()
+        for answer, status in useless:
+            assert (answer.status_code, answer.headers["x-should-retry"]) == (status, "false"), answer.text
+            assert answer.json()["request_id"] == answer.headers["request-id"] != ""
+            names.add(answer.headers["request-id"])
+        assert len(names) == len(useless), "each has its own"
+        later = await client.post(PATH, json=ASKS, headers=key)
+        assert later.status_code == 503
+        assert "x-should-retry" not in later.headers
+        assert later.headers["request-id"] == later.headers["x-generation-id"] == later.json()["request_id"]
+        chat = await client.post("/v1/chat/completions", json=ASKS, headers={"authorization": "Bearer wrong"})
+        assert "request-id" not in chat.headers
 
 
 async def test_what_the_gateway_refuses(running: Running) -> None:
@@ -228,12 +335,12 @@ async def test_what_no_handler_was_asked_for_is_told_in_its_words(gateway: Gatew
         for start in ("/v1", "/api/v1"):
             for path in ("messages", "messages?beta=true", "messages/count_tokens"):
                 answer = await client.post(f"{start}/{path}", content=big)
-                assert (answer.status_code, *refused(answer)) == (413, "request_too_large")
+                assert (answer.status_code, *refused(answer)) == (413, "invalid_request_error")
             answer = await client.get(f"{start}/messages/batches")
             assert (answer.status_code, *refused(answer)) == (404, "not_found_error")
-        answer = await client.get("/v1/models/claude", headers={"anthropic-version": "2023-06-01"})
+        answer = await client.get("/v1/models/gpt-5", headers={"anthropic-version": "2023-06-01"})
         assert (answer.status_code, *refused(answer)) == (404, "not_found_error")
-        assert "type" not in (await client.get("/v1/models/claude")).json()
+        assert "type" not in (await client.get("/v1/models/gpt-5")).json()
 
 
 def refused(answer: Any) -> tuple[str]:

@@ -18,6 +18,8 @@ from tests.upstream.recordings import DONE, RECORDINGS, TOOLS, Recording, chunk,
 Json = dict[str, Any]
 Said = list[tuple[str, Json]]
 NAME = "msg_17-abc"
+STOP: Json = {"stop_sequence": None, "stop_details": None, "container": None}
+DIRECT: Json = {"caller": {"type": "direct"}}
 BODY: Json = {"model": "deepseek-v3.2", "messages": [], "stop": ["END"]}
 
 
@@ -124,7 +126,7 @@ def test_any_cut_of_a_stream_gives_the_same_events(recording: Recording, data: s
     assert "".join(block["said"] for block in blocks if block["type"] == "text") == recording_text(recording)
     assert "".join(block["said"] for block in blocks if block["type"] == "thinking") == recording.thought
     wanted = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}[recording.finish]
-    assert stop(events)["delta"] == {"stop_reason": wanted, "stop_sequence": None}
+    assert stop(events)["delta"] == STOP | {"stop_reason": wanted}
     assert stop(events)["usage"]["output_tokens"] == recording.usage.completion
 
 
@@ -181,18 +183,19 @@ def test_a_message_that_thinks_speaks_and_calls() -> None:
     assert (start["usage"]["input_tokens"], start["stop_reason"]) == (9, None)
     assert content(events) == [
         {"type": "thinking", "thinking": "", "said": "Two cities.", "signature": NAME},
-        {"type": "text", "text": "", "said": "\n\nLet me look."},
-        {"type": "tool_use", "id": "call_0", "name": "weather", "input": {}, "said": '{"city":"Paris"}'},
-        {"type": "tool_use", "id": "call_1", "name": "weather", "input": {}, "said": '{"city":"Rome"}'},
+        {"type": "text", "text": "", "citations": None, "said": "\n\nLet me look."},
+        {"type": "tool_use", "id": "call_0", "name": "weather", "input": {}, "said": '{"city":"Paris"}', **DIRECT},
+        {"type": "tool_use", "id": "call_1", "name": "weather", "input": {}, "said": '{"city":"Rome"}', **DIRECT},
     ]
     assert stop(events) == {
-        "delta": {"stop_reason": "tool_use", "stop_sequence": None},
+        "delta": STOP | {"stop_reason": "tool_use"},
         "usage": {
             "input_tokens": 8,
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": 12,
             "output_tokens": 8,
             "output_tokens_details": {"thinking_tokens": 3},
+            "server_tool_use": None,
             "cost": 0.25,
         },
     }
@@ -216,10 +219,8 @@ def test_calls_that_end_with_stop_are_still_calls() -> None:
 def test_a_stop_sequence_is_told_where_the_host_tells_it(key: str) -> None:
     finish = chunk({}, "stop")
     finish["choices"][0][key] = "END"
-    assert stop(told(stream(chunk({"content": "Hi"}), finish)))["delta"] == {
-        "stop_reason": "stop_sequence",
-        "stop_sequence": "END",
-    }
+    met = {"stop_reason": "stop_sequence", "stop_sequence": "END"}
+    assert stop(told(stream(chunk({"content": "Hi"}), finish)))["delta"] == STOP | met
     finish["choices"][0][key] = 128_001  # the end-of-text token
     assert stop(told(stream(chunk({"content": "Hi"}), finish)))["delta"]["stop_reason"] == "end_turn"
 
@@ -280,6 +281,10 @@ def test_a_whole_message() -> None:
         "cache_read_input_tokens": 12,
         "output_tokens": 5,
         "output_tokens_details": {"thinking_tokens": 0},
+        "server_tool_use": None,
+        "cache_creation": None,
+        "inference_geo": None,
+        "service_tier": "standard",
         "cost": 0.5,
     }
     assert message == {
@@ -289,10 +294,10 @@ def test_a_whole_message() -> None:
         "model": "deepseek-v3.2",
         "content": [
             {"type": "thinking", "thinking": "So", "signature": NAME},
-            {"type": "text", "text": "Hi there"},
+            {"type": "text", "text": "Hi there", "citations": None},
         ],
         "stop_reason": "end_turn",
-        "stop_sequence": None,
+        **STOP,
     }
 
 
@@ -311,7 +316,8 @@ def test_whole_calls(arguments: str | None, wanted: Json) -> None:
     function = {"name": "weather", "arguments": arguments}
     payload["choices"][0]["message"]["tool_calls"] = [{"id": "call_0", "type": "function", "function": function}]
     _, message = whole(payload)
-    assert message["content"] == [{"type": "tool_use", "id": "call_0", "name": "weather", "input": wanted}]
+    called = {"type": "tool_use", "id": "call_0", "name": "weather", "input": wanted}
+    assert message["content"] == [called | DIRECT]
     assert message["stop_reason"] == "tool_use"
 
 
@@ -339,6 +345,64 @@ def test_the_words_that_agents_shorten_their_conversation_at() -> None:
         "error": {"type": "invalid_request_error", "message": "prompt is too long: too long by 9 tokens"},
         "request_id": "gen-17-abc",
     }
+
+
+VLLM = (
+    "This model's maximum context length is 9000 tokens. However, you requested {} tokens ({} in the messages, {} in "
+)
+NEWER = (
+    "'max_tokens' or 'max_completion_tokens' is too large: {1}. This model's maximum context length is 9000 tokens and"
+    " your request has {0} input tokens ({1} > 9000 - {0})."
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "figures"),
+    [
+        ("a/b has no room", {"prompt_tokens": 8_000, "max_tokens": 2_000, "largest_context": 9_000}),
+        (f"a/b: {VLLM.format(10_000, 8_000, 2_000)}the completion). Please reduce the length.", {}),
+        (f"a/b: {NEWER.format(8_000, 2_000)}", {"attempts": [{"endpoint": "a/b"}]}),
+        (
+            "Requested token count exceeds the model's maximum context length of 9000 tokens: 8000 input, 2000 output",
+            {},
+        ),
+    ],
+)
+def test_an_answer_that_would_not_fit_behind_the_prompt_may_be_shorter(message: str, figures: Json) -> None:
+    said = {"message": message, "code": "context_length_exceeded", "metadata": figures}
+    words = (
+        "input length and `max_tokens` exceed context limit: 8000 + 2000 > 9000, decrease input length or `max_tokens`"
+    )
+    assert answer().error(400, {"error": said})["error"]["message"] == f"{words} and try again"
+    streamed = {**chunk({"content": ""}, "error"), "error": {**said, "code": 400, "error_code": said["code"]}}
+    assert told([event(streamed)])[-1][1]["error"]["message"] == f"{words} and try again"
+
+
+@pytest.mark.parametrize(
+    ("message", "figures", "words"),
+    [
+        (
+            "no",
+            {"prompt_tokens": 9_100, "max_tokens": 10, "largest_context": 9_000},
+            ": 9100 tokens > 9000 maximum; no",
+        ),
+        (
+            "no",
+            {"prompt_tokens": 9_100, "max_tokens": None, "largest_context": 9_000},
+            ": 9100 tokens > 9000 maximum; no",
+        ),
+        ("no", {"prompt_tokens": 8_900, "max_tokens": None, "largest_context": 9_000}, ": no"),
+        (
+            f"{VLLM.format(9_400, 9_300, 100)}the completion).",
+            {},
+            ": 9300 tokens > 9000 maximum; This model's",
+        ),
+        ("maximum context length is 9000 tokens", {}, ": maximum context length is 9000 tokens"),
+    ],
+)
+def test_a_prompt_that_does_not_fit_is_too_long_whatever_the_answer(message: str, figures: Json, words: str) -> None:
+    said = {"message": message, "code": "context_length_exceeded", "metadata": figures}
+    assert answer().error(400, {"error": said})["error"]["message"].startswith(f"prompt is too long{words}")
 
 
 def test_chunks_of_the_scripted_host_are_a_message() -> None:

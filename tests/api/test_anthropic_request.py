@@ -153,7 +153,9 @@ def test_tools() -> None:
     ],
 )
 def test_tool_choice(choice: Json, wanted: Json) -> None:
-    assert fields(tool_choice=choice) == wanted
+    (tool,) = fields(tools=[{"name": "f"}])["tools"]
+    assert fields(tools=[{"name": "f"}], tool_choice=choice) == {"tools": [tool], **wanted}
+    assert fields(tools=[], tool_choice=choice) == fields(tool_choice=choice) == {}, "it means nothing without tools"
 
 
 @pytest.mark.parametrize(
@@ -208,7 +210,6 @@ REFUSED: list[tuple[Json, str]] = [
     ({"messages": [user(text("What is this?"), IMAGE)]}, "messages[0].content[1]"),
     ({"messages": [user(PDF)]}, "messages[0].content[0]"),
     ({"messages": [assistant({"type": "thinking"})]}, "messages[0].content[0].thinking"),
-    ({"messages": [assistant({"type": "server_tool_use"})]}, "messages[0].content[0]"),
     ({"messages": [assistant({"type": "tool_use", "name": "f", "input": []})]}, "messages[0].content[0].input"),
     ({"messages": [assistant({"type": "tool_use", "name": "f"})]}, "messages[0].content[0].id"),
     ({"messages": [assistant(use("f", deep=DEEP))]}, "messages[0].content[0].input"),
@@ -217,7 +218,6 @@ REFUSED: list[tuple[Json, str]] = [
     ({"system": [IMAGE]}, "system[0]"),
     ({"tools": {"name": "f"}}, "tools"),
     ({"tools": [{"input_schema": {}}]}, "tools[0].name"),
-    ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0]"),
     ({"tools": [{"name": "f", "input_schema": "object"}]}, "tools[0].input_schema"),
     ({"tool_choice": "auto"}, "tool_choice"),
     ({"tool_choice": {"type": []}}, "tool_choice.type"),
@@ -236,3 +236,99 @@ def test_what_cannot_be_said_is_refused_with_its_place(asked: Json, param: str) 
         chat_body({"model": "m", "messages": [], **asked})
     assert caught.value.param == param
     assert param in caught.value.message
+
+
+# --- what an agent cannot take back
+
+NOTE = "[image: left out, the model reads text only]"
+FOUND = {"type": "web_search_result", "title": "Tides", "url": "https://t.example", "encrypted_content": "QUFB"}
+
+
+def test_a_session_that_used_anthropics_own_tools_goes_on() -> None:
+    used = assistant(
+        {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "tides"}},
+        {"type": "web_search_tool_result", "tool_use_id": "s1", "content": [FOUND]},
+        {"type": "mcp_tool_use", "id": "m1", "name": "ask", "server_name": "docs", "input": {}},
+        {"type": "mcp_tool_result", "tool_use_id": "m1", "content": [text("words")]},
+        {"type": "code_execution_tool_result", "tool_use_id": "c1", "content": {"stdout": "1", "return_code": 0}},
+        {"type": "of_tomorrow"},
+        text("High at six.", citations=[{"type": "web_search_result_location", "cited_text": "x", "url": "y"}]),
+    )
+    (told,) = messages(used)
+    for words in ('{"query":"tides"}', "Tides\nhttps://t.example", "[mcp_tool_result]\nwords", "High at six."):
+        assert words in told["content"]
+    assert told["content"].count("\n\n") == 6
+    assert "QUFB" not in told["content"]
+    assert "tool_calls" not in told
+
+
+@pytest.mark.parametrize(
+    ("shown", "content"),
+    [
+        (
+            {"type": "search_result", "source": "s", "title": "t", "content": [text("THE TEXT")]},
+            "[search_result]\nt\ns\nTHE TEXT",
+        ),
+        ({"type": "document", "source": {"type": "content", "content": [text("words")]}}, "[document]\nwords"),
+        ({"type": "tool_reference", "tool_name": "Read"}, "[tool_reference]\nRead"),
+        (IMAGE, NOTE),
+        (PDF, NOTE.replace("image", "document")),
+    ],
+)
+def test_what_a_tool_has_shown(shown: Json, content: str) -> None:
+    assert messages(user(result([shown])))[0]["content"] == content
+
+
+def test_an_image_is_refused_where_it_is_new_and_a_note_elsewhere() -> None:
+    shown, answered = user(text("This?"), IMAGE), assistant(text("I cannot see it."))
+    environment = {"role": "system", "content": "It is Sunday."}
+    for new in ([shown], [answered, shown], [answered, shown, environment], [shown, shown]):
+        with pytest.raises(BadRequest, match="reads text only"):
+            messages(*new)
+    assert messages(shown, answered)[0]["content"] == f"This?\n\n{NOTE}", "the model continues its own words"
+    assert messages(shown, answered, user(text("Well?")))[0]["content"] == f"This?\n\n{NOTE}"
+    assert messages(shown, user(text("Hello?")))[0]["content"] == f"This?\n\n{NOTE}", "it went wrong before"
+    assert messages(user(result("read"), PDF))[1]["content"] == NOTE.replace("image", "document"), "a tool's"
+    assert messages(user(result("read")), user(IMAGE))[1]["content"] == NOTE, "a tool's, in a message of its own"
+
+
+@pytest.mark.parametrize(
+    "block", [{"type": "container_upload", "file_id": "f"}, {"type": "search_result", "title": "t", "content": []}]
+)
+def test_other_blocks_of_a_user_are_notes(block: Json) -> None:
+    assert messages(user(block))[0]["content"].startswith(f"[{block['type']}")
+
+
+# --- tools without a schema
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "arguments"),
+    [
+        ("bash_20250124", "bash", {"command", "restart"}),
+        ("bash_20300101", "bash", {"command", "restart"}),
+        ("text_editor_20250124", "str_replace_editor", {"command", "path", "old_str", "new_str", "insert_line"}),
+        ("text_editor_20250728", "str_replace_based_edit_tool", {"command", "path", "view_range", "file_text"}),
+        ("memory_20250818", "memory", {"command", "path", "old_path", "new_path", "insert_text"}),
+    ],
+)
+def test_tools_that_clients_run_have_the_published_schemas(kind: str, name: str, arguments: set[str]) -> None:
+    (tool,) = fields(tools=[{"type": kind, "name": name, "max_characters": 9}])["tools"]
+    assert tool["function"]["name"] == name
+    assert arguments <= tool["function"]["parameters"]["properties"].keys()
+    assert tool["function"]["description"]
+
+
+HOSTED = ["web_search_20250305", "web_fetch_20250910", "code_execution_20250825", "computer_20250124", "mcp_toolset"]
+
+
+@pytest.mark.parametrize("kind", [*HOSTED, "tool_search_tool_regex_20251119", "of_tomorrow"])
+def test_tools_that_nobody_runs_here_are_left_out_unless_one_is_forced(kind: str) -> None:
+    hosted, own = {"type": kind, "name": "theirs"}, {"name": "f", "input_schema": {}}
+    assert [tool["function"]["name"] for tool in fields(tools=[hosted, own])["tools"]] == ["f"]
+    assert fields(tools=[hosted], tool_choice={"type": "auto"}) == {}
+    for forced in ({"type": "tool", "name": "theirs"}, {"type": "any"}):
+        with pytest.raises(BadRequest, match="Anthropic runs") as caught:
+            fields(tools=[hosted], tool_choice=forced)
+        assert caught.value.param == "tool_choice"
+    assert fields(tools=[hosted, own], tool_choice={"type": "any"})["tool_choice"] == "required"

@@ -18,7 +18,7 @@ UNNAMED = Wanted("", "", "balanced")
 
 def meant(name: str, wanted: Wanted = UNNAMED) -> tuple[str, str]:
     named = NAMES.model(name)
-    return named.model.id, choose_policy(named.suffix, wanted, POLICIES).name
+    return named.model.id, choose_policy(named, wanted, POLICIES).name
 
 
 @pytest.mark.parametrize(

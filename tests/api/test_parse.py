@@ -104,7 +104,7 @@ def test_a_whole_number_may_be_written_as_a_float(intake: Intake, name: str) -> 
 
 @pytest.mark.parametrize("value", [0, -1, 0.0, 1.5, 1e300, 2**64, 10**30, True, "8"])
 def test_what_is_no_count_is_refused_with_what_would_be_right(intake: Intake, value: Any) -> None:
-    with pytest.raises(BadRequest, match="`max_tokens` must be a whole number from 1 to .*, or absent") as refused:
+    with pytest.raises(BadRequest, match=r"`max_tokens` must be a whole number from 1 to .*, or absent") as refused:
         read(intake, asks("Hi", max_tokens=value))
     assert refused.value.param == "max_tokens"
 

@@ -132,7 +132,7 @@ async def test_errors_have_openais_shape(gateway: Gateway) -> None:
 
         assert refused(await running.client.post(PATH, json=ASKED), 401)["type"] == "authentication_error"
         assert refused(await ask(model="gpt-4"), 404)["code"] == "model_not_found"
-        assert refused(await ask(previous_response_id="resp_1"))["param"] == "previous_response_id"
+        assert refused(await ask(previous_response_id="resp_1"), 503)["code"] == "store_away"
         for stream in (False, True):
             limited = await ask(stream=stream)
             assert refused(limited, 429)["code"] == "rate_limit_exceeded"

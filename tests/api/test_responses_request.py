@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from gateway.api.responses_request import IGNORED, REFUSED, TRANSLATED, chat_request
+from gateway.api.responses_tools import read_tools
 from gateway.errors import BadRequest
 
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}}
 
 
 def request(**fields: Any) -> dict[str, Any]:
-    return chat_request({"model": "deepseek-v3.2", "input": "Hi", **fields})
+    body = {"model": "deepseek-v3.2", "input": "Hi", **fields}
+    return chat_request(body, read_tools(body))
 
 
 def conversation(*items: Any) -> list[dict[str, Any]]:
@@ -159,7 +161,6 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"input": [reasoning("a")]}, "input", "no message"),
     ({"input": ["Hi"]}, "input[0]", "an object"),
     ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type", "`store: false`"),
-    ({"input": [{"type": "web_search_call"}]}, "input[0].type", "'web_search_call'; it must be one of message,"),
     ({"input": [{"type": ["message"]}]}, "input[0].type", "one of message"),
     ({"input": [{"type": "message", "role": "tool", "content": "x"}]}, "input[0].role", "developer"),
     ({"input": [{"role": "user"}]}, "input[0].content", "a list of parts"),
@@ -183,7 +184,14 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"text": {"format": []}}, "text.format", "json_object"),
     ({"tools": {"a": 1}}, "tools", "a list"),
     ({"tools": ["f"]}, "tools[0]", "functions of your own"),
-    ({"tools": [{"type": "web_search"}]}, "tools[0]", "'web_search'; there are no tools but functions"),
+    ({"tools": [{"name": "f"}]}, "tools[0]", "an object with a `type`"),
+    ({"tools": [{"type": "custom"}]}, "tools[0].name", "a string"),
+    ({"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "function"}]}]}, "tools[0].tools[0].name", "a s"),
+    ({"input": [{"type": "additional_tools", "tools": "f"}]}, "input[0].tools", "a list of tools"),
+    ({"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}}, "tool_choice", "forces 'web_search'"),
+    ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, "tool_choice", "none of the tools is a function"),
+    ({"tool_choice": {"type": "allowed_tools", "mode": "auto"}}, "tool_choice", "a list of objects"),
+    ({"tool_choice": {"type": "allowed_tools", "mode": "often", "tools": []}}, "tool_choice", '"required"'),
     ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools[0].name", "not inside `function`"),
     ({"tools": [{"type": "function", "name": "f"}], "tool_choice": {"type": "mcp"}}, "tool_choice", '"required"'),
     ({"tools": [{"type": "function", "name": "f"}], "tool_choice": []}, "tool_choice", '"required"'),
@@ -202,3 +210,122 @@ def test_the_documentation_names_every_field_that_is_not_taken() -> None:
     chapter = (Path(__file__).parents[2] / "docs" / "api.md").read_text().partition("## OpenAI's Responses")[2]
     told = set(re.findall(r"`([a-z_]+)`", chapter.partition("\n## ")[0]))
     assert sorted((REFUSED.keys() | IGNORED | TRANSLATED) - told) == ["text"]  # told as `text.format`
+
+
+# --- what an agent cannot take back
+
+IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AA"}
+NOTE = "[input_image: left out, the model reads text only]"
+
+
+def test_what_a_tool_has_shown_becomes_a_note() -> None:
+    made = conversation(call(1), output(1, [{"type": "input_text", "text": "here"}, IMAGE]), output(1, [IMAGE]))
+    assert [message["content"] for message in made[1:]] == [f"here\n{NOTE}", NOTE]
+
+
+def test_an_image_of_the_user_is_refused_where_it_is_new_and_a_note_later() -> None:
+    shown = {"role": "user", "content": [{"type": "input_text", "text": "this?"}, IMAGE]}
+    with pytest.raises(BadRequest, match="reads text only"):
+        conversation(said("Hi", "user"), shown)
+    parts = conversation(shown, said("I cannot see it."), said("Well", "user"))[0]["content"]
+    assert [part["text"] for part in parts] == ["this?", NOTE]
+    assert conversation({"role": "assistant", "content": [IMAGE]}, said("Hi", "user"))[0]["content"] == NOTE
+
+
+def test_a_custom_call_and_its_output_are_a_call_and_its_result() -> None:
+    own = {"type": "custom_tool_call", "call_id": "c1", "name": "apply_patch", "input": "*** Begin"}
+    made = conversation(own, {"type": "custom_tool_call_output", "call_id": "c1", "output": "Done"})
+    function = {"name": "apply_patch", "arguments": '{"input":"*** Begin"}'}
+    assert made[0]["tool_calls"] == [{"id": "c1", "type": "function", "function": function}]
+    assert made[1] == {"role": "tool", "tool_call_id": "c1", "content": "Done"}
+
+
+def test_a_call_in_a_namespace_has_the_name_of_the_function() -> None:
+    made = conversation({**call(1), "namespace": "agents"}, output(1))
+    assert made[0]["tool_calls"][0]["function"]["name"] == "agents__get_weather"
+
+
+@pytest.mark.parametrize(
+    ("made", "answered", "name", "arguments", "told"),
+    [
+        (
+            {"type": "local_shell_call", "action": {"type": "exec", "command": ["ls"]}},
+            {"type": "local_shell_call_output", "output": "a.txt"},
+            "local_shell",
+            '{"action":{"type":"exec","command":["ls"]}}',
+            "a.txt",
+        ),
+        (
+            {"type": "shell_call", "action": {"commands": ["ls"]}},
+            {"type": "shell_call_output", "output": [{"stdout": "a.txt", "stderr": "", "outcome": {"type": "exit"}}]},
+            "shell",
+            '{"action":{"commands":["ls"]}}',
+            "[shell_call_output]\na.txt",
+        ),
+        (
+            {"type": "computer_call", "action": {"type": "screenshot"}},
+            {"type": "computer_call_output", "output": {"type": "computer_screenshot", "image_url": "x"}},
+            "computer",
+            '{"action":{"type":"screenshot"}}',
+            "[computer_call_output: left out, the model reads text only]",
+        ),
+        (
+            {"type": "tool_search_call", "execution": "client", "arguments": {"query": "q"}},
+            {"type": "tool_search_output", "tools": []},
+            "tool_search",
+            '{"arguments":{"query":"q"}}',
+            "[tool_search_output: left out, the model reads text only]",
+        ),
+    ],
+)
+def test_calls_of_openais_own_tools_are_kept_with_their_output(
+    made: dict[str, Any], answered: dict[str, Any], name: str, arguments: str, told: str
+) -> None:
+    own = {"id": "x", "status": "completed", "call_id": "c1"}
+    turn = conversation({**made, **own}, {**answered, "call_id": "c1"}, said("Hi", "user"))
+    assert turn[0]["tool_calls"] == [
+        {"id": "c1", "type": "function", "function": {"name": name, "arguments": arguments}}
+    ]
+    assert turn[1] == {"role": "tool", "tool_call_id": "c1", "content": told}
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {
+            "type": "web_search_call",
+            "id": "ws_1",
+            "status": "completed",
+            "action": {"type": "search", "query": "tides"},
+        },
+        {"type": "local_shell_call", "call_id": "alone", "action": {"command": ["ls"]}},
+        {"type": "local_shell_call_output", "call_id": "alone", "output": "a.txt"},
+        {"type": "compaction", "encrypted_content": "AAAA"},
+        {"type": "compaction_summary", "encrypted_content": "AAAA"},
+        {"type": "image_generation_call", "id": "ig_1", "result": "AAAA"},
+        {"type": "mcp_list_tools", "server_label": "s", "tools": []},
+        {"type": "mcp_approval_request", "id": "a", "name": "n", "arguments": "{}"},
+        {"type": "ghost_snapshot", "call_id": ["odd"]},
+        {"type": "of_tomorrow"},
+    ],
+)
+def test_every_other_item_becomes_a_note(item: dict[str, Any]) -> None:
+    made = conversation(said("Hi", "user"), item, said("Go on", "user"))
+    assert [message["role"] for message in made] == ["user", "assistant", "user"]
+    assert made[1]["content"].startswith(f"[{item['type']}")
+    assert "tool_calls" not in made[1]
+
+
+def test_an_unknown_item_with_a_role_is_said_by_it() -> None:
+    item = {"type": "agent_message", "role": "user", "content": [{"type": "text", "text": "done"}]}
+    assert conversation(item)[0] == {"role": "user", "content": "[agent_message]\ndone"}
+
+
+def test_an_assistant_without_content_has_said_nothing() -> None:
+    made = conversation({"role": "assistant", "content": None}, call(1), output(1))
+    assert (made[0]["content"], len(made[0]["tool_calls"])) == ("", 1)
+
+
+def test_sealed_reasoning_needs_no_text() -> None:
+    sealed = {"type": "reasoning", "id": "rs_1", "summary": None, "encrypted_content": "AAAA"}
+    assert "reasoning_content" not in conversation(sealed, call(1), output(1))[0]

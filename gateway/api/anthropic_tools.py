@@ -1,0 +1,130 @@
+"""The tools of a request to Anthropic's Messages API as functions of a chat completion.
+
+with an `input_schema` ────────────────────────> a function
+bash_*, text_editor_*, memory_* ───────────────> functions by the schemas that Anthropic publishes: clients run them
+web_search_*, code_execution_*, computer_*, ... ─> left out: nobody here runs them
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gateway.errors import BadRequest
+
+Json = dict[str, Any]
+
+_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+_VERSION = re.compile(r"_\d{8}$")
+_TEXT: Json = {"type": "string"}
+_LINE: Json = {"type": "integer"}
+_RANGE: Json = {"type": "array", "items": _LINE, "minItems": 2, "maxItems": 2}
+
+
+def _schema(needed: str, **fields: Json) -> Json:
+    return {"type": "object", "properties": fields, "required": needed.split()}
+
+
+def _commands(*names: str) -> Json:
+    return {"type": "string", "enum": list(names)}
+
+
+_PUBLISHED: Mapping[str, tuple[str, Json]] = {  # by the type of the tool without its version
+    "bash": (
+        "Runs a command in a bash session that lasts, and gives its output. `restart` starts the session anew.",
+        _schema("", command=_TEXT, restart={"type": "boolean"}),
+    ),
+    "text_editor": (
+        "Views, creates and edits text files. `view` takes a file, with `view_range` only these lines, or a folder;"
+        " `create` takes `file_text`; `str_replace` replaces `old_str`, which must occur once, by `new_str`; `insert`"
+        " puts `insert_text` (in older versions `new_str`) behind the line `insert_line`.",
+        _schema(
+            "command path",
+            command=_commands("view", "create", "str_replace", "insert", "undo_edit"),
+            path=_TEXT,
+            view_range=_RANGE,
+            file_text=_TEXT,
+            old_str=_TEXT,
+            new_str=_TEXT,
+            insert_line=_LINE,
+            insert_text=_TEXT,
+        ),
+    ),
+    "memory": (
+        "Keeps notes in files below /memories, which last beyond this conversation. `view` takes a folder or a file;"
+        " `create` takes `file_text`; `str_replace` replaces `old_str` by `new_str`; `insert` puts `insert_text` behind"
+        " the line `insert_line`; `delete` removes `path`; `rename` moves `old_path` to `new_path`.",
+        _schema(
+            "command",
+            command=_commands("view", "create", "str_replace", "insert", "delete", "rename"),
+            path=_TEXT,
+            view_range=_RANGE,
+            file_text=_TEXT,
+            old_str=_TEXT,
+            new_str=_TEXT,
+            insert_line=_LINE,
+            insert_text=_TEXT,
+            old_path=_TEXT,
+            new_path=_TEXT,
+        ),
+    ),
+}
+
+
+def read_tools(asked: Mapping[str, Any]) -> Json:
+    """The fields about tools. Without any that can be called nothing is said about them. Raises BadRequest."""
+    tools, choice = asked.get("tools") or [], asked.get("tool_choice")
+    if not isinstance(tools, list):
+        raise BadRequest("`tools` must be a list", param="tools")
+    if choice is not None and not isinstance(choice, dict):
+        raise BadRequest("`tool_choice` must be an object", param="tool_choice")
+    functions = [found for index, tool in enumerate(tools) if (found := _function(tool, f"tools[{index}]")) is not None]
+    chosen = dict(_tool_choice(choice, functions, tools)) if choice else {}
+    if not functions:
+        return {}
+    return {"tools": [{"type": "function", "function": function} for function in functions], **chosen}
+
+
+def _function(tool: Any, where: str) -> Json | None:
+    """The function that a tool is; None for one that is left out."""
+    if not isinstance(tool, dict):
+        raise BadRequest(f"`{where}` must be an object", param=where)
+    kind = tool.get("type") or "custom"
+    if not isinstance(kind, str):
+        raise BadRequest(f"`{where}.type` must be a text", param=f"{where}.type")
+    family = _VERSION.sub("", kind)
+    if kind != "custom" and family not in _PUBLISHED:
+        return None
+    name = tool.get("name")
+    if not isinstance(name, str):
+        raise BadRequest(f"`{where}.name` must be a text", param=f"{where}.name")
+    if kind != "custom":
+        about, published = _PUBLISHED[family]
+        return {"name": name, "description": about, "parameters": published}
+    schema = tool.get("input_schema")
+    if schema is not None and not isinstance(schema, dict):
+        raise BadRequest(f"`{where}.input_schema` must be an object", param=f"{where}.input_schema")
+    own = {key: tool[key] for key in ("description", "strict") if tool.get(key) is not None}
+    return {"name": name, "parameters": schema or {}, **own}
+
+
+def _tool_choice(choice: Json, functions: list[Json], tools: list[Json]) -> Iterator[tuple[str, Any]]:
+    kind, name = choice.get("type"), choice.get("name")
+    if kind == "tool":
+        if not isinstance(name, str):
+            raise BadRequest("`tool_choice.name` must be a text", param="tool_choice.name")
+        if all(name != one["name"] for one in functions) and any(name == one.get("name") for one in tools):
+            raise _nobody_runs(f"forces `{name[:64]}`")
+        yield "tool_choice", {"type": "function", "function": {"name": name}}
+    elif isinstance(kind, str) and kind in _CHOICES:
+        if kind == "any" and tools and not functions:
+            raise _nobody_runs("requires a call")
+        yield "tool_choice", _CHOICES[kind]
+    else:
+        raise BadRequest("`tool_choice.type` must be auto, any, tool or none", param="tool_choice.type")
+    if choice.get("disable_parallel_tool_use"):
+        yield "parallel_tool_calls", False
+
+
+def _nobody_runs(what: str) -> BadRequest:
+    told = f"`tool_choice` {what}, and there is only what Anthropic runs; give a tool with an `input_schema`"
+    return BadRequest(told, param="tool_choice")
