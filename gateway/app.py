@@ -7,7 +7,7 @@ build(settings, state folder, store url) -> Starlette
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from difflib import get_close_matches
 from functools import partial
@@ -60,6 +60,8 @@ from gateway.route.health import Breaker, State
 from gateway.server.asgi import Endpoint as AsgiEndpoint
 from gateway.server.front import Front
 from gateway.server.protocol import HEADING, HOT, MAX_BODY
+from gateway.state.background import Background
+from gateway.state.conditions import Conditions
 from gateway.state.folder import StateFolder
 from gateway.state.gossip import Gossip
 from gateway.state.store import GET_WITHIN, Store
@@ -92,18 +94,19 @@ class Worker:
         self.fleets = {model.id: Fleet(usable(model, settings.secrets), settings.workers) for model in settings.models}
         self.store = Store(store_url, budget=lookup)
         self.metrics = Metrics(folder.metrics)
-        self.ledger = Ledger(folder.ledger, self.metrics.ledger_error)
-        self.shipper = Shipper(folder.ledger, store_url, self.metrics.store_up)
+        self.conditions = Conditions(self.metrics.part_failure)
+        self.ledger = Ledger(folder.ledger, self.metrics.ledger_error, self.conditions)
+        self.shipper = Shipper(folder.ledger, store_url, self.metrics.store_up, self.conditions)
         self.ledger_folder = folder.ledger
         self.archive = Archive(store_url)
         self.kept = KeptResponses(self.store, store_url) if settings.keep_responses else None
         self.gossip = Gossip(self.fleets, store_url, monotonic)
-        self.recorder = Recorder(settings.record) if settings.record else None
+        self.recorder = Recorder(settings.record, self.conditions) if settings.record else None
         self.transport = Transport()
-        self.health = Health(self.fleets, self.store, self.policies)
+        self.health = Health(self.fleets, self.store, self.policies, self.conditions)
         self._destinations = self._located()
         self.hot: dict[bytes, Handler] = {}  # routes that the HTTP connection itself may serve
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background(self.conditions)
         self._avoided: set[str] = set()  # endpoints whose breaker is not closed, as far as the log has told
 
     def routes(self, loop: asyncio.AbstractEventLoop) -> list[Route]:
@@ -169,23 +172,23 @@ class Worker:
         self.store.start()
         for model, fleet in self.fleets.items():
             self.metrics.prepare(model, fleet.states)
-        self._keep_doing(self.policies.watch(self.metrics.policy_reload))
-        self._keep_doing(self._flush())
-        self._keep_doing(self.shipper.run())
-        self._keep_doing(self.gossip.run())
+        keep = self._background.keep
+        keep("policies", partial(self.policies.watch, self.metrics.policy_reload, self.conditions))
+        keep("flush", self._flush)
+        keep("shipper", self.shipper.run)
+        keep("gossip", self.gossip.run)
         if self.recorder is not None:
-            self._keep_doing(self.recorder.run())
+            keep("recording", self.recorder.run)
         gc.collect()
         gc.freeze()  # what lives now lives as long as the worker: no need to look at it again
 
     async def stop(self) -> None:
         self.health.draining = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.stop()
         self._proxy.close()  # before the hosts' connections: what outlived the drain would fail over
         self.transport.close()
         self.metrics.flush()
+        self._publish()
         self.ledger.close()
         if self.recorder is not None:
             await self.recorder.flush()
@@ -210,11 +213,6 @@ class Worker:
                 found[name] = Adapted(endpoint, key, load(endpoint)) if adapted else Address(endpoint, key)
         return found
 
-    def _keep_doing(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(_complain)
-
     async def _flush(self) -> None:
         """Makes what happened visible to whichever worker answers the next scrape."""
         while True:
@@ -224,7 +222,13 @@ class Worker:
                     self.metrics.endpoint_state(name, state.breaker.state(now).value)
                     self._tell(name, state.breaker, now)
             self.metrics.flush()
+            self.ledger.check()
+            self._publish()
             await asyncio.sleep(FLUSH_EVERY)
+
+    def _publish(self) -> None:
+        with self.conditions.noted("metrics"):
+            self.metrics.publish()
 
     def _tell(self, endpoint: str, breaker: Breaker, now: float) -> None:
         """Logs once that an endpoint is avoided, and once that it is not any more."""
@@ -264,11 +268,6 @@ def build(settings: Settings, state: Path, store_url: str, lookup: float = GET_W
     app.router.redirect_slashes = False
     app.middleware_stack = Front(app.build_middleware_stack(), heading, heading.cors.preflight)
     return app
-
-
-def _complain(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.error("a background task ended: %r", error)
 
 
 async def _client_error(request: HttpRequest, error: Exception) -> Response:

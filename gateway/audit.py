@@ -152,5 +152,5 @@ def _missed(policy: Policy, model: str, fleet: Fleet) -> str:
 
 def _file(settings: Settings, policy: Policy) -> Path:
     name = f"{policy.name}.yaml"
-    own = settings.policies.resolve() / name if settings.policies else None
+    own = settings.policies.absolute() / name if settings.policies else None
     return own if own and own.is_file() else shipped_folder() / name

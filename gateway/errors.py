@@ -2,6 +2,7 @@
 
     GatewayError
     ├── ConfigError              a file or setting is wrong: what, where, what would be right (never reaches a client)
+    │   └── Unreadable              a file or folder cannot be read now
     └── ClientError              reaches the client, in the OpenAI error shape
         ├── BadRequest        400  invalid_request_error
         │   └── ContextTooLong      context_length_exceeded
@@ -30,6 +31,10 @@ class ConfigError(GatewayError):
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class Unreadable(ConfigError):
+    """A file or folder cannot be read now. It may be later, without a change."""
 
 
 class ClientError(GatewayError):

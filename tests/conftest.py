@@ -1,11 +1,8 @@
 """What holds for all tests."""
 
 import signal
-from collections.abc import Iterator
 
-import pytest
 from hypothesis import settings
-from prometheus_client.values import close_all_multiprocess_files
 
 pytest_plugins = ["tests.support.gateway", "tests.support.programs"]
 
@@ -16,10 +13,3 @@ settings.load_profile("repeatable")
 # a handler, and tests send both to them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, lambda *_: None)
-
-
-@pytest.fixture(autouse=True)
-def closed_metrics() -> Iterator[None]:
-    """A process keeps its metrics' files open to its end: with a gateway for each test, too many of them."""
-    yield
-    close_all_multiprocess_files()

@@ -9,7 +9,7 @@
              config
              document
              types
-             errors
+             errors | files
 
 A package imports itself and what stands below it, and no neighbour. The supervisor stands with the wiring, because it
 starts workers, and a worker is an app.
@@ -42,7 +42,7 @@ LAYERS = [
     {"config"},
     {"document"},
     {"types"},
-    {"errors"},
+    {"errors", "files"},
     {"gateway"},  # the package itself: its version, its folder
 ]
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}

@@ -9,19 +9,22 @@ from starlette.responses import JSONResponse, Response
 from gateway.policy.load import Policies
 from gateway.route.fleet import Fleet
 from gateway.route.health import State
+from gateway.state.conditions import Conditions
 from gateway.state.store import Store
 
 
 class Health:
     """`/health/live` says that the process answers; `/health/ready` that an endpoint can be asked.
 
-    A store that is down is told, and does not make the gateway unready: requests are served without it.
+    A store that is down and parts that fail are named, and do not make the gateway unready: requests are served
+    without them.
     """
 
-    def __init__(self, fleets: Mapping[str, Fleet], store: Store, policies: Policies) -> None:
+    def __init__(self, fleets: Mapping[str, Fleet], store: Store, policies: Policies, conditions: Conditions) -> None:
         self._fleets = fleets
         self._store = store
         self._policies = policies
+        self._conditions = conditions
         self.draining = False
 
     async def live(self, _: Request) -> Response:
@@ -37,5 +40,11 @@ class Health:
             "breakers_open": [one.endpoint.id for one in states if one.breaker.state(now) is State.OPEN],
             "store": "up" if self._store.healthy else "down",
             "policy_problems": list(self._policies.problems),
+            "degraded": self._degraded(),
         }
         return JSONResponse(status, status_code=200 if ready else 503)
+
+    def _degraded(self) -> dict[str, str]:
+        """What fails now, and why."""
+        store = {"store": self._store.problem} if self._store.problem else {}
+        return {**store, **self._conditions.failing}

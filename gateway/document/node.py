@@ -11,7 +11,8 @@ from typing import cast
 
 import yaml
 
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, Unreadable
+from gateway.files import content
 
 _TAG = "tag:yaml.org,2002:"
 _KINDS = {"str": "text", "timestamp": "text", "int": "number", "float": "number", "bool": "boolean", "null": "null"}
@@ -81,11 +82,15 @@ def parse(text: str, source: str) -> Node:
 
 
 def read(path: Path) -> Node:
-    """The document in a file. Raises ConfigError."""
+    """The document in a file. Raises ConfigError, Unreadable where there is nothing to read.
+
+    What is no file is refused, but for what a shell puts in place of one: `--config /dev/stdin`, `--config <(...)`.
+    """
     try:
-        return parse(path.read_text(encoding="utf-8"), str(path))
+        data = path.read_bytes() if str(path).startswith("/dev/") else content(path)
+        return parse(data.decode("utf-8"), str(path))
     except OSError as error:
-        raise ConfigError(f"{path}:1:1: cannot be read ({error.strerror}); give a readable YAML file") from None
+        raise Unreadable(f"{path}:1:1: cannot be read ({error.strerror}); give a readable YAML file") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}:1:1: is not UTF-8; save it as UTF-8 text") from None
 

@@ -16,13 +16,14 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from itertools import accumulate
 from multiprocessing import resource_tracker
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 DRAIN = 100  # seconds that open requests get when the gateway is told to end
 KEEP_ALIVE = 75  # seconds that an idle client connection is kept: longer than proxies in front usually do
 BACKLOG = 2048
+TICKS = 10  # of uvicorn's server, in a second
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 WORKER_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
 LONGEST_LIST = 120  # characters of endpoint ids in one line of the log
@@ -54,7 +56,8 @@ def serve(settings: Settings) -> None:
     """Serves until a signal. Raises ConfigError when it cannot start, KeyboardInterrupt when it was not let drain."""
     _log_to_stderr(FORMAT)
     folder = StateFolder(settings.state)
-    with listening(settings.host, settings.port) as listener, _opened(folder), _store(settings, folder) as store_url:
+    with listening(settings.host, settings.port) as listener, _opened(folder), _store(settings, folder) as store:
+        store_url, tend = store
         prepare_folder(folder.metrics)
         app = partial(_worker, settings, folder.path, store_url, os.getpid())
         config = uvicorn.Config(
@@ -75,16 +78,34 @@ def serve(settings: Settings) -> None:
             backlog=BACKLOG,
             workers=settings.workers,
         )
-        _say_how(settings, listener)
+        say = partial(_say_how, settings, listener)
         if settings.workers == 1:
-            Server(config).run(sockets=[listener])
+            Server(config, tend, say).run(sockets=[listener])
         else:
-            Workers(config, [listener], folder.metrics).run()
+            Workers(config, [listener], folder.metrics, tend, say).run()
     _log.info("ended")
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, for which a signal is a way to end and no failure."""
+    """uvicorn's server, for which a signal is a way to end and no failure.
+
+    It calls `say` once it serves, and `tend` every second.
+    """
+
+    def __init__(self, config: uvicorn.Config, tend: Callable[[], None], say: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tend = tend
+        self._say = say
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._say()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS == 0:
+            self._tend()
+        return await super().on_tick(counter)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -110,21 +131,35 @@ class Server(uvicorn.Server):
 
 
 class Workers(Multiprocess):
-    """uvicorn's supervisor of processes, which replaces a worker that died; its gauges go with it."""
+    """uvicorn's supervisor of processes, which replaces a worker that died; its gauges go with it.
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], metrics: Path) -> None:
+    It calls `say` once its workers are there, and `tend` twice a second.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        sockets: list[socket.socket],
+        metrics: Path,
+        tend: Callable[[], None],
+        say: Callable[[], None],
+    ) -> None:
         hangup = signal.getsignal(signal.SIGHUP)
         super().__init__(config, sockets)
         if hangup is signal.SIG_IGN:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # started with nohup
         self._metrics = metrics
+        self._tend = tend
+        self._say = say
 
     def init_processes(self) -> None:
         resource_tracker.ensure_running()  # its start, which comes with the first worker's, would lift the mask
         with _held_back():
             super().init_processes()
+        self._say()
 
     def keep_subprocess_alive(self) -> None:
+        self._tend()
         before = {process.pid for process in self.processes}
         with _held_back():
             super().keep_subprocess_alive()
@@ -188,14 +223,19 @@ def _opened(folder: StateFolder) -> Iterator[None]:
 
 
 @contextmanager
-def _store(settings: Settings, folder: StateFolder) -> Iterator[str]:
-    """The store's URL; the embedded one runs meanwhile when no other is configured."""
+def _store(settings: Settings, folder: StateFolder) -> Iterator[tuple[str, Callable[[], None]]]:
+    """The store's URL, and what to call every second; the embedded one runs meanwhile when no other is configured."""
     if settings.redis_url:
-        yield settings.redis_url
+        yield settings.redis_url, folder.tend
         return
     store = EmbeddedStore(folder)
+
+    def tend() -> None:
+        folder.tend()
+        store.tend(monotonic())
+
     try:
-        yield store.start(partial(import_module, "gateway.app") if settings.workers == 1 else None)
+        yield store.start(partial(import_module, "gateway.app") if settings.workers == 1 else None), tend
     finally:
         store.stop()
 

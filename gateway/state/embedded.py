@@ -3,11 +3,18 @@
 It listens on a socket in the state folder only, keeps an append-only file (synced every second), and may evict
 nothing but keys with a lifetime. One machine only: replicas on several need a Redis or Valkey of their own.
 
+A server that dies is started again by `tend`, with growing pauses; workers connect again by themselves. A file that a
+full disk or a crash has left unreadable is moved aside, and the store starts empty: what it holds may be lost.
+
 It must not outlive the gateway. `stop` ends it; when the gateway is killed outright, Linux sends it the signal
 instead; and where nothing did, the next `start` on the same folder asks the orphan to end before it starts its own.
 """
 
+import errno
+import logging
 import os
+import re
+import shutil
 import socket
 import subprocess
 import threading
@@ -18,6 +25,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gateway.errors import ConfigError
+from gateway.files import content
 from gateway.state.folder import StateFolder
 from gateway.state.lifeline import tie
 
@@ -27,6 +35,15 @@ LOADED_WITHIN = 60.0  # seconds until a long append-only file is read; the store
 STOPPED_WITHIN = 5.0
 POLL = 0.01
 LOG_TAIL = 3  # lines
+DISK_FULL = os.strerror(errno.ENOSPC)
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between two starts of a server that dies
+# What the server says of a file that it will never be able to read.
+_UNREADABLE = re.compile(
+    "Bad file format reading the append only file|Unexpected end of file reading the append only file|"
+    "[Ii]nvalid AOF|Internal error in RDB reading|Wrong signature trying to load DB"
+)
+
+_log = logging.getLogger("gateway")
 
 
 class EmbeddedStore:
@@ -38,6 +55,9 @@ class EmbeddedStore:
         self._log = folder.store / "valkey.log"
         self._binary = binary or _packaged_binary()
         self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0  # when, on the monotonic clock
+        self._pause = 0.0  # seconds before the last start
+        self._again: float | None = None  # when it is started again; None while it runs
 
     def __repr__(self) -> str:
         return f"EmbeddedStore({str(self._socket)!r}, {'running' if self._process else 'stopped'})"
@@ -51,21 +71,41 @@ class EmbeddedStore:
         """
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("the embedded store must be started from the main thread")
-        self._end_orphan()
-        self._socket.unlink(missing_ok=True)
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                self._command(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is for the gateway, which drains first
-                preexec_fn=tie(os.getpid()),
-            )
-        if meanwhile is not None:
-            meanwhile()
-        self._await_ready(self._process)
+        try:
+            self._end_orphan()
+            ready = self._ready(meanwhile)
+        except OSError as error:
+            raise ConfigError(f"{self._data}: the embedded store cannot be started: {error}") from None
+        if not ready and DISK_FULL not in self._said():  # then it starts when there is room again
+            self.stop()
+            raise ConfigError(f"{self._data}: the embedded store did not start: {self._last_words()}")
         return f"unix://{quote(str(self._socket))}"
+
+    def tend(self, now: float) -> None:
+        """Start the server again where it died, or where its socket was deleted. Never waits, never raises OSError.
+
+        Call it every second or so, from the main thread; `now` is on the monotonic clock.
+        """
+        if self._process is None:
+            return
+        if not self.ended():
+            self._look_after(self._process, now)
+        elif self._again is None:
+            self._pause = min(2 * self._pause or FIRST_PAUSE, LONGEST_PAUSE)
+            self._again = now + self._pause
+            end = self._end(self._process.returncode)
+            _log.error("the embedded store ended (%s), it is started again in %g s", end, self._pause)
+        elif now >= self._again:
+            self._again = now + LONGEST_PAUSE
+            try:
+                self._moved_aside()
+                self._launch()
+            except OSError as error:
+                _log.error("the embedded store cannot be started, trying again in %g s: %s", LONGEST_PAUSE, error)
+
+    def ended(self) -> bool:
+        """Whether the server died, or was never started."""
+        return self._process is None or self._process.poll() is not None
 
     def stop(self) -> None:
         """End the server: politely, so that it syncs its file, and by force when that takes too long."""
@@ -95,18 +135,59 @@ class EmbeddedStore:
         }
         return [str(self._binary), *(part for name, value in options.items() for part in (f"--{name}", value))]
 
-    def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
+    def _look_after(self, process: subprocess.Popen[bytes], now: float) -> None:
+        running = now - self._started
+        if running > LONGEST_PAUSE:
+            self._pause = 0.0
+        if running > READY_WITHIN and not self._socket.exists():
+            _log.error("the embedded store's socket was deleted")
+            process.terminate()
+
+    def _ready(self, meanwhile: Callable[[], object] | None) -> bool:
+        """Whether it answers after a start, or after one without a file that it cannot read."""
+        process = self._launch()
+        if meanwhile is not None:
+            meanwhile()
+        return self._answers(process) or (self._moved_aside() and self._answers(self._launch()))
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._socket.unlink(missing_ok=True)
+        self._log.unlink(missing_ok=True)  # whatever it is: a FIFO would wait for its reader
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the gateway, which drains first
+                preexec_fn=tie(os.getpid()),
+            )
+        self._started, self._again = time.monotonic(), None
+        return self._process
+
+    def _answers(self, process: subprocess.Popen[bytes]) -> bool:
+        """Whether it does, as soon as it does."""
         start = time.monotonic()
         deadline = start + READY_WITHIN
         while process.poll() is None and time.monotonic() < deadline:
             answer = self._ask(b"PING")
             if answer.startswith(b"+PONG"):
-                return
+                return True
             if answer.startswith(b"-LOADING"):
                 deadline = start + LOADED_WITHIN
             time.sleep(POLL)
-        self.stop()
-        raise ConfigError(f"{self._data}: the embedded store did not start: {self._last_words()}")
+        return False
+
+    def _moved_aside(self) -> bool:
+        """Whether the server ended because it cannot read its files; they are then out of its way."""
+        if not _UNREADABLE.search(self._said()):
+            return False
+        aside = self._data / "unreadable"
+        shutil.rmtree(aside, ignore_errors=True)  # of an earlier time
+        (self._data / "appendonlydir").rename(aside)
+        _log.error("the embedded store cannot read its file and starts empty; what was there is in %s", aside)
+        return True
 
     def _end_orphan(self) -> None:
         # Two servers on one append-only file would ruin it. The folder's lock says that this one has no owner.
@@ -132,9 +213,19 @@ class EmbeddedStore:
         with socket.socket(socket.AF_UNIX) as connection:
             return connection.connect_ex(str(self._socket)) == 0
 
+    def _end(self, code: int) -> str:
+        return f"signal {-code}" if code < 0 else f"exit code {code}: {self._last_words()}"
+
     def _last_words(self) -> str:
-        lines = self._log.read_text(errors="replace").strip().splitlines()
+        lines = self._said().strip().splitlines()
         return " | ".join(lines[-LOG_TAIL:]) or "it said nothing"
+
+    def _said(self) -> str:
+        """What the server wrote since its start; nothing where that cannot be read."""
+        try:
+            return content(self._log).decode(errors="replace")
+        except OSError:
+            return ""
 
 
 def _packaged_binary() -> Path:

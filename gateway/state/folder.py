@@ -7,18 +7,22 @@
       store/           the embedded store's data
       store.sock       its socket; a long path moves it to a short folder under the system's temporary one
 
-Workers only read the paths; the supervisor alone calls `open` and `close`.
+Workers only read the paths; the supervisor alone calls `open`, `tend` and `close`.
 """
 
 import fcntl
 import hashlib
+import logging
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from gateway.errors import ConfigError
+
+_log = logging.getLogger("gateway")
 
 LONGEST_SOCKET_PATH = 99  # bytes; the kernel's own limit is 103 (macOS) or 107 (Linux)
 
@@ -39,6 +43,7 @@ class StateFolder:
         self.store = self.path / "store"
         self.socket = self._socket()
         self._lock: IO[str] | None = None
+        self._said = ""  # why the last `tend` failed
 
     def __repr__(self) -> str:
         return f"StateFolder({str(self.path)!r}, {'open' if self._lock else 'closed'})"
@@ -46,26 +51,53 @@ class StateFolder:
     def open(self) -> None:
         """Make the folders and take the lock. ConfigError when they cannot be made, or when another gateway has it."""
         try:
-            for folder in (self.path, self.ledger, self.metrics, self.store):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.path.chmod(0o700)
-            if self.socket.parent != self.path:
-                self._make_socket_folder()
+            self._make()
             self._lock = self._locked()
         except OSError as error:
             raise ConfigError(
                 f"{self.path}: cannot be the state folder ({error.strerror}: {error.filename}): name another one"
             ) from None
 
+    def tend(self) -> None:
+        """Make again what was deleted, so that no other gateway takes the folder. Call it every second or so."""
+        if self._lock is None or self._holds(self._lock):
+            return
+        try:
+            self._make()
+            lock = self._locked()
+        except (OSError, ConfigError) as error:
+            if str(error) != self._said:
+                _log.error("the state folder was deleted, and cannot be made again: %s", error)
+            self._said = str(error)
+            return
+        self._lock.close()
+        self._lock, self._said = lock, ""
+        _log.warning("the state folder or its lock was deleted: made again")
+
     def close(self) -> None:
         """Give the folder up. Its content stays."""
         if self._lock is None:
             return
         if self.socket.parent != self.path:
-            self.socket.unlink(missing_ok=True)
-            self.socket.parent.rmdir()
+            with suppress(OSError):  # it was deleted
+                self.socket.unlink(missing_ok=True)
+                self.socket.parent.rmdir()
         self._lock.close()
         self._lock = None
+
+    def _make(self) -> None:
+        for folder in (self.path, self.ledger, self.metrics, self.store):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+        if self.socket.parent != self.path:
+            self._make_socket_folder()
+
+    def _holds(self, lock: IO[str]) -> bool:
+        """Whether the lock is still the file that another gateway would find."""
+        try:
+            return os.path.samestat((self.path / "lock").stat(), os.fstat(lock.fileno()))
+        except OSError:
+            return False
 
     def _locked(self) -> IO[str]:
         # The file is never removed: whoever waits for a removed file would hold a lock that nobody else sees.
@@ -79,9 +111,10 @@ class StateFolder:
             raise ConfigError(
                 f"{self.path}: another gateway (process {owner}) uses this state folder: stop it, or give each its own"
             ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        with suppress(OSError):  # a full disk: the lock holds without a name in it
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
         return lock
 
     def _socket(self) -> Path:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from gateway.config.address import Address
-from gateway.state.resp import Connection
+from gateway.state.resp import PROBE, PROBED, Connection, StoreError, refusal
 
 ANSWER_WITHIN = 5.0  # seconds for one answer, connecting included
 POLL = 1.0  # seconds
@@ -56,6 +56,12 @@ class Link:
         except BaseException:  # cancelled, too: a reply that is still on its way would be taken for the next one's
             self.close()
             raise
+
+    async def writable(self) -> None:
+        """Returns when the store takes writes. OSError when it does not, or cannot be reached."""
+        reply = await self.ask(*PROBE)
+        if reply != PROBED:
+            raise StoreError(refusal(PROBE, reply))
 
     def close(self) -> None:
         if self._connection is not None:

@@ -21,6 +21,17 @@ MAX_REPLY = 64 * 1024 * 1024  # bytes; far above what is ever stored in one key
 Command = tuple[bytes | str | int, ...]
 Ask = Callable[..., Awaitable[object]]  # a command's parts -> the reply, never a refusal. Raises OSError
 
+# A store that answers PING may refuse all else: when it is full, a replica, part of a cluster, short of disk. This does
+# what the gateway does, by a script and with keys of two slots, and leaves nothing behind.
+PROBE: Command = (
+    "EVAL",
+    "for _, key in ipairs(KEYS) do redis.call('SET', key, '', 'PX', 1000) end return redis.call('DEL', unpack(KEYS))",
+    2,
+    "gw:probe:1",
+    "gw:probe:2",
+)
+PROBED = 2  # the reply that is due
+
 _MORE = object()  # hiredis: the reply is not whole yet
 
 
@@ -84,7 +95,7 @@ class Connection:
         for command, due in steps:
             reply = await self.receive()
             if reply != due:
-                raise StoreError(_refusal(command, reply))
+                raise StoreError(refusal(command, reply))
 
 
 async def _connect(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -107,7 +118,8 @@ def _introduction(address: Address) -> Iterable[tuple[Command, bytes]]:
     yield ("PING",), b"PONG"
 
 
-def _refusal(command: Command, reply: object) -> str:
+def refusal(command: Command, reply: object) -> str:
+    """What a reply that is not due says, in words that may be logged."""
     if not isinstance(reply, hiredis.ReplyError):
         return f"what answers {command[0]!s} is no store"
     # A store without AUTH repeats its arguments ("unknown command, with args beginning with"): only the code is told.

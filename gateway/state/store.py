@@ -7,6 +7,7 @@
 
 Nothing here may hold up or fail a request. A get that is slow, refused or lost is a miss; a write that cannot be
 taken is dropped and counted. While the store is down, gets miss at once, and the task tries again with growing pauses.
+Every two seconds, and after a refusal, a probe finds out whether it takes writes: a PING says nothing of that.
 Only commands that Redis 7.0 and Valkey share are used.
 """
 
@@ -21,7 +22,7 @@ from typing import Literal, NamedTuple
 from hiredis import ReplyError
 
 from gateway.config.address import Address
-from gateway.state.resp import Command, Connection
+from gateway.state.resp import PROBE, PROBED, Command, Connection, refusal
 
 MAX_GETS = 1000  # unanswered
 MAX_WRITES = 1000  # unsent
@@ -31,6 +32,7 @@ BATCH_BYTES = 1024 * 1024  # of writes: the gets of the next batch wait behind t
 GET_WITHIN = 0.025  # seconds; a request waits for it
 ANSWER_WITHIN = 1.0  # seconds to connect and log in, and for each round trip
 FLUSH_WITHIN = 1.0  # seconds for the last writes
+PROBE_EVERY = 2.0  # seconds
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two attempts to reach the store
 
 Then = Callable[[bytes | None], None]
@@ -76,6 +78,10 @@ class Store:
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._pause = FIRST_PAUSE
+        self._probe_due = False
+        self._prober: asyncio.TimerHandle | None = None
+        self._refusal: str | None = None  # why the last probe failed
+        self.problem: str | None = "it is not connected yet"  # None while it is reached and takes writes
         self._hits = self._misses = self._timeouts = self._errors = self._dropped = 0
 
     def __repr__(self) -> str:
@@ -83,8 +89,8 @@ class Store:
 
     @property
     def healthy(self) -> bool:
-        """Whether the store answered last time."""
-        return self._state == "up"
+        """Whether the store was reached last time, and took writes."""
+        return self._state == "up" and self.problem is None
 
     @property
     def stats(self) -> StoreStats:
@@ -103,6 +109,7 @@ class Store:
             self._task.cancel()
             await asyncio.wait({self._task})
         self._abandon()
+        self._cancel_prober()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -148,13 +155,40 @@ class Store:
     async def _serve(self, connection: Connection) -> None:
         if self._state != "closed":
             self._state = "up"
-            log.info("store %s is up", self._address)
+        await self._probe(connection)
         while self._state == "up":
             await self._wake.wait()
             self._wake.clear()
             while self._gets or self._writes:
                 await self._exchange(connection, self._next_gets(), self._next_writes())
                 self._pause = FIRST_PAUSE
+            if self._probe_due:
+                await self._probe(connection)
+
+    async def _probe(self, connection: Connection) -> None:
+        async with asyncio.timeout(ANSWER_WITHIN):
+            await connection.send([PROBE])
+            reply = await connection.receive()
+        self._found(None if reply == PROBED else refusal(PROBE, reply))
+        self._probe_due = False
+        self._cancel_prober()
+        self._prober = asyncio.get_running_loop().call_later(PROBE_EVERY, self._ask_probe)
+
+    def _cancel_prober(self) -> None:
+        if self._prober is not None:
+            self._prober.cancel()
+
+    def _ask_probe(self) -> None:
+        self._probe_due = True
+        self._wake.set()
+
+    def _found(self, problem: str | None) -> None:
+        before, self.problem = self.problem, problem
+        if problem is None and before is not None:
+            log.info("store %s is up", self._address)
+        elif problem is not None and problem != self._refusal:
+            log.warning("store %s takes no writes, going on without them: %s", self._address, problem)
+        self._refusal = problem
 
     async def _exchange(self, connection: Connection, gets: list[_Get], writes: list[Command]) -> None:
         """One round trip. Gets go first, so that their answers do not wait for the writes."""
@@ -164,7 +198,9 @@ class Store:
             for get in gets:
                 self._take(get, await connection.receive())
             for _ in writes:
-                self._errors += isinstance(await connection.receive(), ReplyError)
+                if isinstance(await connection.receive(), ReplyError):
+                    self._errors += 1
+                    self._probe_due |= self.problem is None
                 self._sent_writes -= 1
 
     def _take(self, get: _Get, answer: object) -> None:
@@ -211,8 +247,8 @@ class Store:
 
     async def _went_down(self, error: Exception) -> None:
         self._abandon()
+        reason = self.problem = str(error) or f"no answer within {ANSWER_WITHIN:g} s"
         if self._state in ("new", "up"):
-            reason = str(error) or f"no answer within {ANSWER_WITHIN:g} s"
             log.warning("store %s is down, going on without it: %s", self._address, reason)
             self._state = "down"
         await asyncio.sleep(self._pause * random.uniform(0.5, 1.0))

@@ -11,44 +11,51 @@ holds a lock on the segment it writes, so that others can tell a living segment 
 Disk is bounded: closed segments beyond the newest `keep` times 64 MB are deleted when a segment is opened.
 """
 
+import errno
 import fcntl
-import logging
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from gateway.files import opened
+from gateway.state.conditions import Conditions
 from gateway.types import Row
 
 SEGMENT_BYTES = 64 * 2**20
 SEGMENTS_KEPT = 8
 SMALLEST_CHARGE = 2**20  # a closed segment counts as at least 1 MB: this bounds the number of files as well
 
-_log = logging.getLogger(__name__)
+_NAME = re.compile(r"[0-9]+-[0-9]+-[0-9a-z]+\.jsonl")
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Row)
 
 
 class Ledger:
-    """The segments that this process writes. `append` never raises: it counts, and tells `on_error`."""
+    """The segments that this process writes. `append` never raises: it counts, and notes it in `conditions`."""
 
     def __init__(
         self,
         folder: Path,
         on_error: Callable[[], None] = lambda: None,
+        conditions: Conditions | None = None,
         *,
         segment_bytes: int = SEGMENT_BYTES,
         keep: int = SEGMENTS_KEPT,
     ) -> None:
         self._folder = folder
         self._on_error = on_error
+        self._conditions = conditions or Conditions()
         self._segment_bytes = segment_bytes
         self._budget = keep * segment_bytes
         self._fd: int | None = None
         self._size = 0
+        self._failing = False
         self.errors = 0
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -57,14 +64,35 @@ class Ledger:
         return f"<Ledger {self._folder}: {state}, {self.errors} errors>"
 
     def append(self, row: Row) -> None:
-        """Write one row. On a full or broken disk the row is lost, counted, and logged the first time."""
+        """Write one row. On a full or broken disk the row is lost and counted."""
         try:
             self._write(_encoder.encode(row) + b"\n")
         except (OSError, msgspec.MsgspecError, UnicodeEncodeError) as error:
             self.errors += 1
             self._on_error()
-            if self.errors == 1:
-                _log.error("ledger: cannot write to %s, rows are being lost: %s", self._folder, error)
+            self._fail(error)
+        else:
+            if self._failing:
+                self._work()
+
+    def check(self) -> None:
+        """Find out whether the segment was deleted, or a disk that failed works again. Call it every second or so."""
+        if self._fd is not None and os.fstat(self._fd).st_nlink == 0:
+            self.close()
+            gone = "the segment was deleted, with rows that are not in the store perhaps"
+            self._fail(OSError(errno.ENOENT, gone, str(self._folder)))
+        if self._failing:
+            with suppress(OSError):
+                self._write(b"\n")  # a blank line, which readers skip
+                self._work()
+
+    def _fail(self, error: Exception) -> None:
+        self._failing = True
+        self._conditions.failed("ledger", error)
+
+    def _work(self) -> None:
+        self._failing = False
+        self._conditions.works("ledger")
 
     def close(self) -> None:
         """Release the segment. The next `append` opens another."""
@@ -85,6 +113,7 @@ class Ledger:
         self._size += written
 
     def _open(self) -> int:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._prune()
         name = f"{int(time.time() * 1000):013d}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
         fd = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -104,14 +133,14 @@ class Ledger:
 
 
 def segments(folder: Path) -> list[Path]:
-    """All segments in a folder, oldest first."""
-    return sorted(folder.glob("*.jsonl"))
+    """All segments in a folder, oldest first. What has another name, or is no file, is not ours."""
+    return sorted(path for path in folder.glob("*.jsonl") if _NAME.fullmatch(path.name) and path.is_file())
 
 
 def is_live(path: Path) -> bool:
     """Whether some process still writes this segment."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = opened(path)
     except FileNotFoundError:
         return False
     try:
@@ -135,10 +164,10 @@ def read(folder: Path) -> Iterator[Row]:
     """Every row on disk, segment by segment, oldest segment first. Torn lines are skipped."""
     for path in segments(folder):
         try:
-            file = path.open("rb")
+            fd = opened(path)
         except FileNotFoundError:
             continue  # pruned since it was listed
-        with file:
+        with os.fdopen(fd, "rb") as file:
             for line in file:
                 row = parse(line)
                 if row is not None:

@@ -1,29 +1,29 @@
 """Prometheus metrics, all of them made from ledger rows. `docs/metrics.md` explains each one.
 
-Rows are counted in batches, off the request's path: in multiprocess mode every `inc` of prometheus-client takes a lock
-and writes to a mapped file, which would be some 50 us for each exchange.
+Rows are counted in batches, off the request's path.
 
-    worker 1: record(row) -> list -> flush() -> <folder>/counter_4711.db ...  ─┐
-    worker 2: record(row) -> list -> flush() -> <folder>/counter_4712.db ...  ─┴─> exposition() in any worker
+    worker 1: record(row) -> list -> flush() -> values -> publish() -> <folder>/counter_4711.db ...  ─┐
+    worker 2: record(row) -> list -> flush() -> values -> publish() -> <folder>/counter_4712.db ...  ─┴─> exposition()
 
-prometheus-client's multiprocess mode is used for one worker as for many. The supervisor clears the folder at start
-(`prepare_folder`) and drops the gauges of a worker that died (`forget_dead`); its counters stay.
+One worker does what many do. The supervisor clears the folder at start (`prepare_folder`) and drops the gauges of a
+worker that died (`forget_dead`); its counters stay. Without the folder a worker still shows its own values.
 
 Label values come from configuration and from closed sets in `types`: never a key, an app, a tenant or a prompt.
 """
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest, multiprocess, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from gateway.state.conditions import PARTS
 from gateway.telemetry.attempts import NOT_ATTEMPTS, Attempts
 from gateway.telemetry.decisions import Decisions
 from gateway.telemetry.exchanges import Exchanges
 from gateway.telemetry.samples import Samples
+from gateway.telemetry.values import Values
 from gateway.types import Row
 
 CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
@@ -40,8 +40,9 @@ class Metrics:
 
     def __init__(self, folder: Path) -> None:
         registry = CollectorRegistry()
-        _keep_values_in(folder)
-        self._folder = folder
+        self._values = Values(folder)  # of what is constructed next
+        self._shown = CollectorRegistry()
+        self._shown.register(self._values)
         self._rows: list[Row] = []
         self._in_flight = 0
         self._exchanges = Exchanges(registry)
@@ -77,11 +78,16 @@ class Metrics:
         self._ledger_errors = Counter(
             "gateway_ledger_errors_total", "Rows that could not be written to the ledger.", registry=registry
         )
+        self._failures = Counter(
+            "gateway_part_failures_total", "Failures of the gateway's own parts.", ["part"], registry=registry
+        )
+        for part in PARTS:
+            self._failures.labels(part)
         for result in ("ok", "rejected"):
             self._reloads.labels(result)
 
     def __repr__(self) -> str:
-        return f"<Metrics {self._folder}: {len(self._rows)} rows pending, {self._in_flight} in flight>"
+        return f"<Metrics {self._values!r}: {len(self._rows)} rows pending, {self._in_flight} in flight>"
 
     def prepare(self, model: str, endpoints: Iterable[str]) -> None:
         """Show the series of a model's endpoints at 0: a first failure is then seen as a rise, no panel is empty."""
@@ -102,13 +108,22 @@ class Metrics:
         self._in_flight += change
 
     def flush(self) -> None:
-        """Make everything recorded visible. Call it about once a second: any worker may answer the scrape."""
+        """Count everything recorded: this worker's exposition has it from now on."""
         rows, self._rows = self._rows, []
         attempts = [row for row in rows if row.endpoint and row.outcome not in NOT_ATTEMPTS]
         self._attempts.count(attempts)
         self._decisions.count(attempts)
         self._exchanges.count([row for row in rows if row.last])
         self._in_flight_gauge.set(self._in_flight)
+
+    def publish(self) -> None:
+        """Show the other workers what was counted: any worker may answer the scrape. Call it about once a second.
+
+        Raises OSError when their files, or this worker's, cannot be used; the next call does what is missing.
+        """
+        self._values.publish()
+        if self._values.unread:
+            raise self._values.unread
 
     def endpoint_state(self, endpoint: str, state: State) -> None:
         self._state.labels(endpoint).set(state)
@@ -119,25 +134,25 @@ class Metrics:
     def store_up(self, up: bool) -> None:
         self._store.set(up)
 
+    def part_failure(self, part: str) -> None:
+        self._failures.labels(part).inc()
+
     def ledger_error(self) -> None:
         self._ledger_errors.inc()
 
     def exposition(self) -> bytes:
         """All workers' metrics in Prometheus' text format, as far as they were flushed; serve it as `CONTENT_TYPE`.
 
-        Takes some 20 ms; it only reads files, so that another thread may do it.
+        Takes some 20 ms; it only reads, so that another thread may do it.
         """
-        registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry, path=str(self._folder))  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
+        return generate_latest(self._shown)
 
     def samples(self) -> Samples:
         """All workers' metrics as numbers, as far as they were flushed.
 
         Reads every worker's files, 10 ms or so: call it in a thread where requests are being served.
         """
-        collector = multiprocess.MultiProcessCollector(None, path=str(self._folder))  # type: ignore[no-untyped-call]
-        return Samples.of(collector.collect())  # type: ignore[no-untyped-call]
+        return Samples.of(self._values.collect())
 
 
 def prepare_folder(folder: Path) -> None:
@@ -149,14 +164,5 @@ def prepare_folder(folder: Path) -> None:
 
 def forget_dead(folder: Path, pid: int) -> None:
     """Drop the gauges of a worker that is gone. Its counters stay."""
-    multiprocess.mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
-
-
-def _keep_values_in(folder: Path) -> None:
-    """Make prometheus-client keep the values of what is constructed next in this folder.
-
-    It decides between memory and mapped files once, when it is imported, by an environment variable. Deciding here
-    makes the order of imports irrelevant. A process has one `Metrics` at a time: a later one takes over.
-    """
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)  # read again after a fork
-    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
+    for path in folder.glob(f"gauge_live*_{pid}.db"):
+        path.unlink(missing_ok=True)

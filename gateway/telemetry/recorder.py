@@ -17,9 +17,10 @@ gzip member of its own, which readers join.
 """
 
 import asyncio
+import errno
+import fcntl
 import gzip
 import hashlib
-import logging
 import os
 import secrets
 import time
@@ -29,6 +30,8 @@ from pathlib import Path
 import orjson
 
 from gateway.errors import ConfigError
+from gateway.files import opened
+from gateway.state.conditions import Conditions
 from gateway.types import Recording, Request, Row
 
 BLOCK = 512  # tokens
@@ -36,7 +39,6 @@ NAME_BYTES = 7  # of a block's name: it stays within 64 bits
 EVERY = 1.0  # seconds
 MOST_WAITING = 200_000  # requests and their hashes that a disk may be behind, about 150 bytes each
 
-_log = logging.getLogger(__name__)
 _Prefix = Sequence[tuple[int, int]]
 _Note = tuple[float, str, int, int, _Prefix]
 
@@ -68,8 +70,9 @@ def block_names(prefix: _Prefix, tokens: int, salt: bytes) -> list[int]:
 class Recorder:
     """One worker's part of a recording."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, conditions: Conditions | None = None) -> None:
         self._recording = recording
+        self._conditions = conditions or Conditions()
         self._waiting: list[_Note] = []
         self._size = 0  # of what waits, in requests and hashes
         self.lost = 0
@@ -77,7 +80,8 @@ class Recorder:
     def answered(self, request: Request, row: Row) -> None:
         """A host has answered a request; `row` closes the exchange."""
         if self._size >= MOST_WAITING:
-            self._lose(1, "the disk is too slow")
+            self.lost += 1
+            self._conditions.failed("recording", OSError(errno.EBUSY, "the disk is too slow"))
             return
         self._size += 1 + len(request.prefix)
         arrived = row.at + row.duration - row.client_duration - self._recording.began
@@ -94,20 +98,20 @@ class Recorder:
         """Writes what waits."""
         batch, self._waiting, self._size = self._waiting, [], 0
         if batch:
-            await asyncio.to_thread(self._write, batch)
+            self.lost += len(batch)
+            with self._conditions.noted("recording"):
+                await asyncio.to_thread(self._write, batch)
+                self.lost -= len(batch)
 
     def _write(self, batch: list[_Note]) -> None:
         data = b"".join(self._line(*note) for note in batch)
         if self._recording.path.suffix == ".gz":
             data = gzip.compress(data)
+        fd = opened(self._recording.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
-            fd = os.open(self._recording.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-            try:
-                os.write(fd, data)  # one write: batches of several workers never mix
-            finally:
-                os.close(fd)
-        except OSError as error:
-            self._lose(len(batch), error.strerror or "cannot be written")
+            _append(fd, data)
+        finally:
+            os.close(fd)
 
     def _line(self, arrived: float, model: str, prompt: int, completion: int, prefix: _Prefix) -> bytes:
         row = {
@@ -119,10 +123,14 @@ class Recorder:
         }
         return orjson.dumps(row) + b"\n"
 
-    def _lose(self, count: int, why: str) -> None:
-        if not self.lost:
-            _log.error("recording %s: requests are being lost: %s", self._recording.path, why)
-        self.lost += count
-
     def __repr__(self) -> str:
         return f"<Recorder {self._recording.path}: {len(self._waiting)} waiting, {self.lost} lost>"
+
+
+def _append(fd: int, data: bytes) -> None:
+    """All of it or nothing, with the other workers kept away."""
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    before = os.fstat(fd).st_size
+    if os.write(fd, data) != len(data):
+        os.ftruncate(fd, before)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

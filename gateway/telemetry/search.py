@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from gateway.files import opened
 from gateway.telemetry.ledger import parse, segments
 from gateway.types import Row
 
@@ -75,9 +76,9 @@ def _chunks(path: Path, since: float) -> Iterator[bytes]:
     if int(path.name.partition("-")[0]) / 1000 > since + LONGEST:
         return
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return  # pruned since it was listed
+        fd = opened(path)
+    except OSError:
+        return  # pruned since it was listed, or it cannot be read: the store has its rows, too
     try:
         about = os.fstat(fd)
         if about.st_mtime < since - SLACK:

@@ -13,7 +13,8 @@ While Redis is away rows wait on disk, in the ledger's own bounded space; memory
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha1
 from pathlib import Path
 from time import time
@@ -21,6 +22,8 @@ from time import time
 import msgspec
 from hiredis import ReplyError
 
+from gateway.files import opened
+from gateway.state.conditions import Conditions
 from gateway.state.link import Link, repeat
 from gateway.state.resp import StoreError
 from gateway.telemetry import ledger
@@ -61,15 +64,26 @@ _SCRIPT_ID = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _decoder = msgspec.json.Decoder(Summed)
 
 
+class _Unreadable(Exception):
+    """The ledger cannot be read. No OSError, which is the store's here."""
+
+
 class Shipper:
     """One per worker: ships what its own worker writes, and segments that nobody writes any more."""
 
     def __init__(
-        self, folder: Path, url: str, on_store: Callable[[bool], None], *, clock: Callable[[], float] = time
+        self,
+        folder: Path,
+        url: str,
+        on_store: Callable[[bool], None],
+        conditions: Conditions | None = None,
+        *,
+        clock: Callable[[], float] = time,
     ) -> None:
         self._folder = folder
         self._link = Link(url, "shipper", "the store cannot be reached, ledger rows wait on disk")
         self._on_store = on_store
+        self._conditions = conditions or Conditions()
         self._clock = clock
         self._done: dict[str, int] = {}  # segment -> offset known to be shipped; only segments that exist
 
@@ -94,17 +108,23 @@ class Shipper:
         self._link.close()
 
     async def _ship_segments(self) -> None:
-        if await self._link.ask("PING") != b"PONG":
-            raise StoreError("the store refuses PING")
-        paths = ledger.segments(self._folder)
-        names = {path.name for path in paths}
-        self._done = {name: offset for name, offset in self._done.items() if name in names}
-        for path in paths:
-            await self._ship_segment(path)
+        await self._link.writable()
+        try:
+            with _files():
+                paths = ledger.segments(self._folder)
+            names = {path.name for path in paths}
+            self._done = {name: offset for name, offset in self._done.items() if name in names}
+            for path in paths:
+                await self._ship_segment(path)
+        except _Unreadable as error:
+            self._conditions.failed("shipper", error)
+        else:
+            self._conditions.works("shipper")
 
     async def _ship_segment(self, path: Path) -> None:
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            with _files():
+                fd = opened(path)
         except FileNotFoundError:
             return  # pruned since it was listed
         try:
@@ -147,6 +167,17 @@ class Shipper:
         return reply
 
 
+@contextmanager
+def _files() -> Iterator[None]:
+    """What is done with files inside raises FileNotFoundError or _Unreadable."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _Unreadable(f"{error.strerror}: {error.filename}" if error.filename else error.strerror) from error
+
+
 def _read(line: bytes) -> Summed | None:
     try:
         return _decoder.decode(line)
@@ -168,7 +199,8 @@ def _may_ship(path: Path, fd: int) -> bool:
 def _whole_lines(fd: int, offset: int) -> bytes:
     """The next bytes of a segment up to the last line end among them; empty when there is no whole line."""
     for size in (BATCH_BYTES, ledger.SEGMENT_BYTES):  # the second is for a row that is longer than a batch
-        chunk = os.pread(fd, size, offset)
+        with _files():
+            chunk = os.pread(fd, size, offset)
         end = chunk.rfind(b"\n") + 1
         if end:
             return chunk[:end]

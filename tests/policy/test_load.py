@@ -1,14 +1,23 @@
 """A folder of policies is taken whole or not at all, and watched."""
 
 import asyncio
+import errno
 import logging
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from gateway.document import node
 from gateway.errors import ConfigError
+from gateway.policy import load
 from gateway.policy.load import MOST_DOUBTS, Policies, PolicySet, load_folder, shipped_folder
+from gateway.state.conditions import Conditions
 from gateway.types import Policy
+from tests.support.valkey import until
 
 SHIPPED = {path.stem for path in shipped_folder().glob("*.yaml")}
 
@@ -19,8 +28,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write(folder: Path, stem: str, text: str) -> None:
-    (folder / f"{stem}.yaml").write_text(text, encoding="utf-8")
+def write(folder: Path, stem: str, text: str) -> Path:
+    path = folder / f"{stem}.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def test_a_folder_becomes_policies_by_name(folder: Path) -> None:
@@ -172,7 +183,7 @@ def test_the_same_mistake_is_logged_once(folder: Path, caplog: pytest.LogCapture
 async def test_saving_a_file_switches_and_breaking_it_does_not(folder: Path) -> None:
     policies = Policies(folder)
     results: asyncio.Queue[bool] = asyncio.Queue()
-    watching = asyncio.create_task(policies.watch(results.put_nowait))
+    watching = asyncio.create_task(policies.watch(results.put_nowait, Conditions()))
 
     # Written before the watcher is sure to listen: what changed since the load is found all the same.
     write(folder, "mine", "name: mine\nabout: second\n")
@@ -212,7 +223,7 @@ async def test_a_file_is_read_when_it_is_written_to_its_end(folder: Path) -> Non
     policies = WrittenInSteps(folder)
     policies.steps = ["name: mine\nabout: [", "name: mine\nabout: [half of", "name: mine\nabout: the whole\n"]
     results: asyncio.Queue[bool] = asyncio.Queue()
-    watching = asyncio.create_task(policies.watch(results.put_nowait))
+    watching = asyncio.create_task(policies.watch(results.put_nowait, Conditions()))
 
     assert await asyncio.wait_for(results.get(), 60) is True
     assert policies.current["mine"].about == "the whole"
@@ -235,3 +246,132 @@ def test_a_default_that_is_removed_stays_in_force(tmp_path: Path) -> None:
 def test_a_default_that_never_was_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="policy `mine` is a default"):
         Policies(tmp_path, ["mine"])
+
+
+@asynccontextmanager
+async def watched(policies: Policies, conditions: Conditions | None = None) -> AsyncIterator[asyncio.Queue[bool]]:
+    """What each reload returned, while the folder is watched."""
+    results: asyncio.Queue[bool] = asyncio.Queue()
+    watching = asyncio.create_task(policies.watch(results.put_nowait, conditions or Conditions()))
+    yield results
+    watching.cancel()
+    await asyncio.wait({watching})
+
+
+def about(policies: Policies) -> str:
+    return policies.current["mine"].about
+
+
+class TestLinks:
+    """git-sync swaps a link to the folder or above it; Kubernetes swaps `..data`, to which the files point."""
+
+    def release(self, path: Path, text: str) -> Path:
+        path.mkdir(parents=True)
+        write(path, "mine", f"name: mine\nabout: {text}\n")
+        return path
+
+    def swap(self, link: Path, target: Path) -> None:
+        new = link.with_name("new")
+        new.symlink_to(target)
+        new.replace(link)
+
+    @pytest.mark.parametrize("below", ["", "p"], ids=["the folder", "a folder above it"])
+    async def test_a_link_that_is_swapped(self, tmp_path: Path, below: str) -> None:
+        first, second = (self.release(tmp_path / name / below, name) for name in ("v1", "v2"))
+        self.swap(tmp_path / "now", tmp_path / "v1")
+        policies = Policies(tmp_path / "now" / below)
+        async with watched(policies) as results:
+            assert about(policies) == "v1"
+            self.swap(tmp_path / "now", tmp_path / "v2")
+            assert await asyncio.wait_for(results.get(), 60) is True
+            assert about(policies) == "v2"
+            shutil.rmtree(first)
+            write(second, "mine", "name: mine\nabout: third\n")
+            assert await asyncio.wait_for(results.get(), 60) is True
+            assert about(policies) == "third"
+
+    async def test_files_that_are_links_into_what_is_swapped(self, tmp_path: Path) -> None:
+        for name in ("v1", "v2"):
+            self.release(tmp_path / f"..{name}", name)
+        self.swap(tmp_path / "..data", tmp_path / "..v1")
+        (tmp_path / "mine.yaml").symlink_to("..data/mine.yaml")
+        policies = Policies(tmp_path)
+        async with watched(policies) as results:
+            self.swap(tmp_path / "..data", tmp_path / "..v2")
+            assert await asyncio.wait_for(results.get(), 60) is True
+            assert about(policies) == "v2"
+
+    async def test_a_target_that_vanishes_keeps_the_policies_and_comes_back(self, tmp_path: Path) -> None:
+        first = self.release(tmp_path / "v1", "v1")
+        self.swap(tmp_path / "now", first)
+        policies = Policies(tmp_path / "now")
+        async with watched(policies) as results:
+            shutil.rmtree(first)
+            assert await asyncio.wait_for(results.get(), 60) is False
+            assert about(policies) == "v1"
+            assert "is no folder" in policies.problems[0]
+            self.swap(tmp_path / "now", self.release(tmp_path / "v2", "v2"))
+            assert await asyncio.wait_for(results.get(), 60) is True
+            assert about(policies) == "v2"
+
+
+@pytest.mark.parametrize("how", ["replaced", "written over"])
+async def test_a_change_that_keeps_size_and_time_is_seen(folder: Path, how: str) -> None:
+    """As Nix, rsync -t and reproducible images make them."""
+    path = write(folder, "mine", "name: mine\nabout: one\n")
+    os.utime(path, (0, 0))
+    policies = Policies(folder)
+    async with watched(policies) as results:
+        other = path if how == "written over" else path.with_name("other")
+        other.write_text("name: mine\nabout: two\n")
+        os.utime(other, (0, 0))
+        other.replace(path)
+        assert await asyncio.wait_for(results.get(), 60) is True
+        assert about(policies) == "two"
+
+
+async def test_a_fifo_holds_up_nothing(folder: Path) -> None:
+    policies = Policies(folder)
+    async with watched(policies) as results:
+        os.mkfifo(folder / "strange.yaml")
+        assert await asyncio.wait_for(results.get(), 60) is False
+        assert "is no regular file" in policies.problems[0]
+        (folder / "strange.yaml").unlink()
+        assert await asyncio.wait_for(results.get(), 60) is True
+
+
+async def test_what_could_not_be_read_is_read_again_though_nothing_changes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when descriptors were used up, or a network's folder was away for a moment."""
+    monkeypatch.setattr(load, "AGAIN", 1)
+    policies = Policies(folder)
+    content = node.content
+    monkeypatch.setattr(node, "content", refuse)
+    write(folder, "mine", "name: mine\nabout: later\n")
+    async with watched(policies) as results:
+        assert await asyncio.wait_for(results.get(), 60) is False
+        assert "Too many open files" in policies.problems[0]
+        monkeypatch.setattr(node, "content", content)
+        while not await asyncio.wait_for(results.get(), 60):
+            pass
+        assert about(policies) == "later"
+        assert policies.problems == ()
+
+
+async def test_a_look_that_fails_removes_no_policy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(folder, "mine", "name: mine\n")
+    policies, conditions = Policies(folder), Conditions()
+    scandir = os.scandir
+    async with watched(policies, conditions) as results:
+        monkeypatch.setattr(os, "scandir", refuse)
+        await until(lambda: "policies" in conditions.failing)
+        assert conditions.failing["policies"] == "Too many open files"
+        monkeypatch.setattr(os, "scandir", scandir)
+        await until(lambda: not conditions.failing)
+        assert results.empty()
+        assert "mine" in policies.current
+
+
+def refuse(path: Path) -> bytes:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

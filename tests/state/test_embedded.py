@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import redis
 
 from gateway.config.address import Address
 from gateway.errors import ConfigError
-from gateway.state.embedded import EmbeddedStore
+from gateway.state.embedded import FIRST_PAUSE, LONGEST_PAUSE, READY_WITHIN, EmbeddedStore
 from gateway.state.folder import StateFolder
 
 OWNER = """
@@ -152,13 +153,164 @@ def test_a_server_that_does_not_start_is_quoted(folder: StateFolder, tmp_path: P
         server.start()
 
 
-def test_a_damaged_file_is_reported_in_the_servers_own_words(server: EmbeddedStore, folder: StateFolder) -> None:
+def damage(folder: StateFolder, what: str) -> None:
+    """What a full disk, a crash or an operator leaves of the append-only file."""
+    data = folder.store / "appendonlydir"
+    (log,) = data.glob("*.incr.aof")
+    match what:
+        case "nonsense in front":
+            log.write_bytes(b"nonsense" + log.read_bytes())
+        case "nonsense in the middle":
+            log.write_bytes(log.read_bytes().replace(b"$4\r\nname", b"$9\r\nna"))
+        case "no manifest to read":
+            next(data.glob("*.manifest")).write_text("nonsense\n")
+        case "no base to read":
+            next(data.glob("*.base.*")).write_bytes(b"REDIS0011\xfa")
+
+
+DAMAGES = ("nonsense in front", "nonsense in the middle", "no manifest to read", "no base to read")
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_a_damaged_file_is_moved_aside(
+    server: EmbeddedStore, folder: StateFolder, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):  # what an earlier time left is in no one's way
+        with redis.Redis.from_url(server.start()) as client:
+            client.set("name", "value" * 100)
+        server.stop()
+        damage(folder, what)
+        with redis.Redis.from_url(server.start()) as client:
+            assert client.dbsize() == 0
+        server.stop()
+        assert list((folder.store / "unreadable").iterdir())
+    assert "starts empty" in caplog.text
+
+
+def test_a_file_that_was_cut_short_is_read_as_far_as_it_goes(server: EmbeddedStore, folder: StateFolder) -> None:
     with redis.Redis.from_url(server.start()) as client:
+        client.mset({"first": "1"})
         client.set("name", "value" * 100)
     server.stop()
-    for log in (folder.store / "appendonlydir").glob("*.incr.aof"):
-        log.write_bytes(b"nonsense" + log.read_bytes())
-    with pytest.raises(ConfigError, match="Bad file format reading the append only file"):
+    (log,) = (folder.store / "appendonlydir").glob("*.incr.aof")
+    os.truncate(log, log.stat().st_size - 50)
+    with redis.Redis.from_url(server.start()) as client:
+        assert client.keys() == [b"first"]
+
+
+class TestTending:
+    """Time is an argument: nothing here waits for a pause."""
+
+    def killed(self, url: str) -> None:
+        pid = process_of(url)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: ended(pid))
+
+    def answers(self, url: str) -> bool:
+        try:
+            return process_of(url) > 0
+        except redis.RedisError:
+            return False
+
+    def test_a_server_that_was_killed_is_started_again(
+        self, server: EmbeddedStore, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        url = server.start()
+        self.killed(url)
+        now = time.monotonic()
+        server.tend(now)
+        assert "ended (signal 9), it is started again in 1 s" in caplog.text
+        server.tend(now + FIRST_PAUSE)
+        wait_until(lambda: self.answers(url))
+
+    def test_a_server_that_runs_is_left_alone(self, server: EmbeddedStore) -> None:
+        url = server.start()
+        pid = process_of(url)
+        for seconds in range(100):
+            server.tend(time.monotonic() + seconds)
+        assert process_of(url) == pid
+
+    def test_what_keeps_ending_is_started_less_and_less_often(
+        self, folder: StateFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        server = EmbeddedStore(folder, script(tmp_path / "broken", "echo No space left on device; exit 1"))
+        server.start()  # a full disk is no reason not to serve
+        now, pauses = time.monotonic(), []
+        for _ in range(8):
+            wait_until(server.ended)
+            caplog.clear()
+            server.tend(now)
+            pauses.append(float(caplog.text.split(" in ")[1].split()[0]))
+            server.tend(now + pauses[-1] - 0.01)
+            assert server.ended()
+            now += pauses[-1]
+            server.tend(now)
+        assert pauses[:3] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
+        assert pauses[-1] == LONGEST_PAUSE
+        assert "exit code 1: No space left on device" in caplog.text
+        server.stop()
+
+    def test_a_damaged_file_does_not_keep_it_from_coming_back(self, server: EmbeddedStore, folder: StateFolder) -> None:
+        url = server.start()
+        with redis.Redis.from_url(url) as client:
+            client.set("name", "value")
+        self.killed(url)
+        damage(folder, "nonsense in front")
+        now = time.monotonic()
+        for _ in range(2):  # it ends once more, for what it finds
+            wait_until(server.ended)
+            server.tend(now)
+            now += LONGEST_PAUSE
+            server.tend(now)
+        wait_until(lambda: self.answers(url))
+
+    @pytest.mark.parametrize("what", ["its socket", "the state folder"])
+    def test_what_was_deleted_is_made_again(self, server: EmbeddedStore, folder: StateFolder, what: str) -> None:
+        url = server.start()
+        if what == "its socket":
+            folder.socket.unlink()
+        else:
+            shutil.rmtree(folder.path)
+        server.tend(time.monotonic())  # within the time that a start takes: nothing is missed
+        server.tend(time.monotonic() + READY_WITHIN + 1)
+        wait_until(server.ended)
+        now = time.monotonic() + READY_WITHIN + 2
+        server.tend(now)
+        server.tend(now + FIRST_PAUSE)
+        wait_until(lambda: self.answers(url))
+
+    def test_a_start_that_fails_is_tried_again(
+        self, server: EmbeddedStore, folder: StateFolder, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        url = server.start()
+        self.killed(url)
+        shutil.rmtree(folder.store)
+        folder.store.touch()  # no folder can be made here
+        now = time.monotonic()
+        server.tend(now)
+        server.tend(now + FIRST_PAUSE)
+        assert "cannot be started, trying again in 30 s" in caplog.text
+        folder.store.unlink()
+        server.tend(now + FIRST_PAUSE + LONGEST_PAUSE)
+        wait_until(lambda: self.answers(url))
+
+    def test_one_that_was_stopped_stays_so(self, server: EmbeddedStore, folder: StateFolder) -> None:
+        server.start()
+        server.stop()
+        for seconds in range(3):
+            server.tend(time.monotonic() + 100 * seconds)
+        assert not folder.socket.exists()
+
+
+def test_a_fifo_for_a_log_holds_up_nothing(server: EmbeddedStore, folder: StateFolder) -> None:
+    os.mkfifo(folder.store / "valkey.log")
+    with redis.Redis.from_url(server.start()) as client:
+        assert client.ping()
+
+
+def test_a_folder_in_place_of_the_socket_is_told(server: EmbeddedStore, folder: StateFolder) -> None:
+    folder.socket.mkdir()
+    with pytest.raises(ConfigError, match="the embedded store cannot be started"):
         server.start()
 
 

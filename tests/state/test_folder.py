@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,3 +118,43 @@ def test_no_short_folder_to_be_had_is_a_clear_error(long_path: Path) -> None:
 
 def test_repr_says_whether_it_is_open(folder: StateFolder) -> None:
     assert repr(folder) == f"StateFolder({str(folder.path)!r}, open)"
+
+
+@pytest.mark.parametrize("what", ["lock", "."], ids=["the lock", "the folder"])
+def test_what_was_deleted_is_made_again_and_no_other_gateway_takes_it(
+    folder: StateFolder, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder.tend()
+    assert not caplog.records
+    if what == "lock":
+        (folder.path / "lock").unlink()
+    else:
+        shutil.rmtree(folder.path)
+    folder.tend()
+    folder.tend()
+    assert len(caplog.records) == 1
+    assert all(path.is_dir() for path in (folder.ledger, folder.metrics, folder.store))
+    with pytest.raises(ConfigError, match=f"process {os.getpid()}"):
+        StateFolder(folder.path).open()
+
+
+def test_a_folder_that_another_gateway_took_is_told_once(folder: StateFolder, caplog: pytest.LogCaptureFixture) -> None:
+    (folder.path / "lock").unlink()
+    other = StateFolder(folder.path)
+    other.open()
+    folder.tend()
+    folder.tend()
+    (record,) = caplog.records
+    assert "another gateway" in record.getMessage()
+    other.close()
+    folder.tend()
+    assert "made again" in caplog.text
+
+
+def test_a_full_disk_is_no_reason_not_to_lock(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to("/dev/full")
+    folder = StateFolder(tmp_path)
+    folder.open()
+    with pytest.raises(ConfigError, match="another gateway"):
+        StateFolder(tmp_path).open()
+    folder.close()

@@ -275,7 +275,7 @@ class TestNonsense:
     )
     async def test_nonsense_for_an_answer_is_a_miss(self, answer: bytes) -> None:
         def speak(said: bytes) -> bytes:
-            return b"+PONG\r\n" if b"PING" in said else answer
+            return b"+PONG\r\n" if b"PING" in said else b":2\r\n" if b"gw:probe" in said else answer
 
         async with talker(speak) as url, opened(url) as store:
             assert await ask(store, b"name") is None
@@ -287,6 +287,85 @@ class TestNonsense:
         server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
         async with server, started(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}") as store:
             assert await ask(store, b"name") is None
+
+
+class TestRefusals:
+    """A store that answers PING may still be of no use."""
+
+    REFUSALS = (
+        b"OOM command not allowed when used memory > 'maxmemory'.",
+        b"READONLY You can't write against a read only replica.",
+        b"MISCONF Errors writing to the AOF file: No space left on device",
+        b"MOVED 3999 127.0.0.1:6381",
+        b"CROSSSLOT Keys in request don't hash to the same slot",
+        b"NOPERM this user has no permissions to run the 'eval' command",
+        b"ERR unknown command 'EVAL'",
+    )
+
+    @pytest.mark.parametrize("refusal", REFUSALS, ids=[one.split()[0].decode() for one in REFUSALS])
+    async def test_a_store_that_refuses_writes_is_not_healthy_until_it_takes_them(
+        self, refusal: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("gateway.state.store.PROBE_EVERY", 0.0)
+        caplog.set_level(logging.INFO, "gateway.state.store")
+        probe = [b"-" + refusal + b"\r\n"]
+        probes = []
+
+        def speak(said: bytes) -> bytes:
+            if b"gw:probe" in said:
+                probes.append(said)
+            return b"+PONG\r\n" if b"PING" in said else probe[0] if b"gw:probe" in said else b"$-1\r\n"
+
+        async with talker(speak) as url, started(url) as store:
+            await until(lambda: len(probes) > 2)
+            assert not store.healthy
+            assert refusal.decode() in (store.problem or "")
+            assert await ask(store, b"name") is None
+            assert store.stats.misses == 1  # reads go on
+            probe[0] = b":2\r\n"
+            await until(lambda: store.healthy)
+        assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+    @pytest.mark.parametrize("words", [b"LOADING Redis is loading", b"NOAUTH Authentication required."])
+    async def test_a_store_that_refuses_to_talk_says_why(self, words: bytes) -> None:
+        async with talker(lambda said: b"-" + words + b"\r\n") as url, started(url) as store:
+            await until(lambda: words.decode() in (store.problem or ""))
+            assert not store.healthy
+
+    async def test_a_refused_write_is_enough_to_find_out(
+        self, server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("gateway.state.store.PROBE_EVERY", 3600.0)
+        url = server.start()
+        async with opened(url) as store:
+            with redis.Redis.from_url(url) as client:
+                client.config_set("maxmemory", 1)
+                client.config_set("maxmemory-policy", "noeviction")
+            store.put(b"name", b"value", 60.0)
+            await until(lambda: not store.healthy)
+            assert "OOM" in (store.problem or "")
+
+    async def test_a_real_replica_is_not_healthy_and_a_probe_leaves_nothing(
+        self, server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("gateway.state.store.PROBE_EVERY", 0.01)
+        url = server.start()
+        async with opened(url) as store:
+            with redis.Redis.from_url(url) as client:
+                assert client.dbsize() == 0
+                client.replicaof("127.0.0.1", str(free_port()))
+                await until(lambda: not store.healthy)
+                assert "READONLY" in (store.problem or "")
+                client.replicaof("NO", "ONE")
+                await until(lambda: store.healthy)
+
+    async def test_a_store_that_is_killed_while_no_one_uses_it_is_found_down(
+        self, server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("gateway.state.store.PROBE_EVERY", 0.01)
+        async with opened(server.start()) as store:
+            server.stop()
+            await until(lambda: store.problem is not None)
 
 
 class TestSecrets:

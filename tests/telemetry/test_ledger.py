@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.state.conditions import Conditions
 from gateway.telemetry.ledger import Ledger, is_live, parse, read, segments
 from gateway.types import Row
 from tests.support.rows import row
@@ -102,16 +103,62 @@ def test_a_torn_line_is_skipped(tmp_path: Path, tail: bytes) -> None:
 
 def test_an_unusable_folder_is_counted_and_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     told: list[int] = []
-    ledger = Ledger(tmp_path / "ledger", on_error=lambda: told.append(1))
+    conditions = Conditions()
+    ledger = Ledger(tmp_path / "ledger", lambda: told.append(1), conditions)
     (tmp_path / "ledger").rmdir()
+    (tmp_path / "ledger").touch()
     with caplog.at_level(logging.ERROR):
         ledger.append(row())
         ledger.append(row())
     assert (ledger.errors, len(told), len(caplog.records)) == (2, 2, 1)
-    (tmp_path / "ledger").mkdir()
+    assert conditions.failing.keys() == {"ledger"}
+    (tmp_path / "ledger").unlink()
+    back = row()
+    ledger.append(back)  # the folder is made again
+    assert list(read(tmp_path / "ledger")) == [back]
+    assert not conditions.failing
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["with its folder", "alone"])
+def test_a_segment_that_was_deleted_gives_way_to_another(tmp_path: Path, whole: bool) -> None:
+    counted: list[str] = []
+    conditions = Conditions(counted.append)
+    ledger = Ledger(tmp_path / "ledger", conditions=conditions)
+    ledger.append(row())
+    segments(tmp_path / "ledger")[0].unlink()
+    if whole:
+        (tmp_path / "ledger").rmdir()
+    ledger.check()
+    assert not conditions.failing  # it could be written again at once
+    assert counted == ["ledger"]
     back = row()
     ledger.append(back)
     assert list(read(tmp_path / "ledger")) == [back]
+
+
+def test_a_disk_that_works_again_is_found_without_a_row(tmp_path: Path) -> None:
+    conditions = Conditions()
+    ledger = Ledger(tmp_path / "ledger", conditions=conditions)
+    (tmp_path / "ledger").rmdir()
+    (tmp_path / "ledger").touch()
+    ledger.append(row())
+    ledger.check()
+    assert conditions.failing.keys() == {"ledger"}
+    (tmp_path / "ledger").unlink()
+    ledger.check()
+    assert not conditions.failing
+    assert list(read(tmp_path / "ledger")) == []
+
+
+def test_what_is_no_segment_is_left_alone(tmp_path: Path) -> None:
+    """A FIFO would hold up whoever opens it, for good."""
+    os.mkfifo(tmp_path / f"{0:013d}-1-abc.jsonl")
+    (tmp_path / "notes.jsonl").write_text("{}")
+    (tmp_path / f"{1:013d}-1-abc.jsonl").mkdir()
+    kept = row()
+    Ledger(tmp_path, segment_bytes=1, keep=1).append(kept)
+    assert list(read(tmp_path)) == [kept]
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_a_full_disk_loses_whole_rows_only(tmp_path: Path) -> None:
@@ -119,6 +166,7 @@ def test_a_full_disk_loses_whole_rows_only(tmp_path: Path) -> None:
     script = f"""
 import resource, signal
 from pathlib import Path
+from gateway.state.conditions import Conditions
 from gateway.telemetry.ledger import Ledger
 from tests.support.rows import row
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

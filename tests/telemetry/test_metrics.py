@@ -241,6 +241,7 @@ metrics.in_flight(int(sys.argv[2]))
 metrics.endpoint_state("novita/fp8", int(sys.argv[3]))
 metrics.store_up(sys.argv[3] == "0")
 metrics.flush()
+metrics.publish()
 print("ready", flush=True)
 sys.stdin.read()
 """
@@ -288,6 +289,7 @@ def test_the_next_start_begins_at_zero(tmp_path: Path) -> None:
     before = Metrics(tmp_path)
     before.record(row())
     before.flush()
+    before.publish()
     prepare_folder(tmp_path)
     assert os.listdir(tmp_path) == []
     assert value(Metrics(tmp_path).exposition(), "gateway_attempts_total", **NOVITA, outcome="ok") is None

@@ -1,0 +1,21 @@
+"""Opens files that are files: what is a FIFO or a device by mistake must not hold up whoever opens it."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+
+def opened(path: Path, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
+    """A descriptor of a regular file. Raises OSError, also when it is something else; never waits for a FIFO's peer."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "is no regular file", str(path))
+
+
+def content(path: Path) -> bytes:
+    """All of a regular file. Raises OSError."""
+    with os.fdopen(opened(path), "rb") as file:
+        return file.read()

@@ -1,0 +1,50 @@
+"""Work that goes on as long as a worker lives. What ends is started again, with growing pauses.
+
+keep(name, work) ──> work() ──raises, or returns──> logged, counted, shown as failing ──pause──> work() ...
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from gateway.state.conditions import Conditions
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds
+
+
+class Background:
+    """One worker's tasks, which have the names in `conditions.TASKS`."""
+
+    def __init__(self, conditions: Conditions, pause: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
+        self._conditions = conditions
+        self._pause = pause
+        self._tasks: list[asyncio.Task[None]] = []
+        self._traced: set[tuple[str, type[Exception]]] = set()
+
+    def __repr__(self) -> str:
+        return f"<Background: {', '.join(task.get_name() for task in self._tasks)}>"
+
+    def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do this until `stop`. A start that lasts as long as the longest pause resets the pauses."""
+        self._tasks.append(asyncio.create_task(self._keep(name, work), name=name))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        loop = asyncio.get_running_loop()
+        wait = FIRST_PAUSE
+        while True:
+            began = loop.time()
+            try:
+                await work()
+                ended: Exception = RuntimeError("it returned")
+            except Exception as error:
+                ended = error
+            self._conditions.failed(f"task {name}", ended, trace=(name, type(ended)) not in self._traced)
+            self._traced.add((name, type(ended)))  # a traceback for each kind is enough
+            wait = FIRST_PAUSE if loop.time() - began > LONGEST_PAUSE else wait
+            await self._pause(wait)
+            wait = min(2 * wait, LONGEST_PAUSE)
+            self._conditions.works(f"task {name}")
