@@ -2,6 +2,7 @@
 # test          all tests
 # check         format, lint and types
 # bench         what a request and an event cost
+# faults        every fault of hosts, clients, the store and the machine, tried: writes docs/faults.md
 # bench-peers   installs the programs that bench measures beside the gateway
 # docs          writes the files that are made from code
 # lock          pins the newest versions that pyproject.toml allows
@@ -21,7 +22,7 @@ PIP := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python
 SELF := $(PIP) --no-deps --no-build-isolation --editable .
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header
 
-.PHONY: demo test check bench bench-peers docs lock env
+.PHONY: demo test check bench faults bench-peers docs lock env
 
 demo: $(VENV)/.runtime
 	@$(BIN)/gateway demo $(ARGS)
@@ -36,6 +37,9 @@ check: $(VENV)/.development
 
 bench: $(VENV)/.development
 	$(BIN)/python -m bench $(ARGS)
+
+faults: $(VENV)/.development
+	$(BIN)/python -m tests.faults --write $(ARGS)
 
 bench-peers: $(VENV)/.development
 	$(BIN)/python -m bench.peers install $(ARGS)
