@@ -133,20 +133,22 @@ class Worker:
             settings.rules,
             max_body=settings.max_body,
         )
-        claude = intake.of("openai", ClaudeNames(settings.models, settings.claude))
-        messages, count = Messages(proxy, claude), CountTokens(claude)
+        claude = ClaudeNames(settings.models, settings.claude)
         cold: dict[str, Handler] = {"/v1/explain": refusing(Explain(proxy, intake))}
         for start, own in (("/v1", intake), ("/api/v1", intake.of("openrouter"))):
             self.hot[f"{start}/chat/completions".encode()] = refusing(Chat(proxy, own), own.surface)
             self.hot[f"{start}/completions".encode()] = refusing(Completions(proxy, own), own.surface)
             self.hot[f"{start}/responses".encode()] = refusing(Responses(proxy, own, self.kept), own.surface)
-            self.hot[f"{start}/messages".encode()] = messages  # Anthropic's words on either
-            cold[f"{start}/messages/count_tokens"] = count
-        self.hot[DEEPSEEK_MESSAGES.encode()] = messages
-        cold[f"{DEEPSEEK_MESSAGES}/count_tokens"] = count
+            anthropic = own.of("openai", claude)  # Anthropic's words on either
+            self.hot[f"{start}/messages".encode()] = Messages(proxy, anthropic)
+            cold[f"{start}/messages/count_tokens"] = CountTokens(anthropic)
+        self.hot[DEEPSEEK_MESSAGES.encode()] = self.hot[b"/v1/messages"]
+        cold[f"{DEEPSEEK_MESSAGES}/count_tokens"] = cold["/v1/messages/count_tokens"]
         self.hot |= dict.fromkeys(map(str.encode, DEEPSEEK_CHAT), self.hot[b"/v1/chat/completions"])
         posted = cold | {path.decode(): handler for path, handler in self.hot.items()}
-        self.hot |= {path + b"?beta=true": messages for path in self.hot if path.endswith(b"/messages")}  # Claude Code
+        self.hot |= {  # as Claude Code asks
+            path + b"?beta=true": handler for path, handler in self.hot.items() if path.endswith(b"/messages")
+        }
         return [
             *(
                 Route(path, AsgiEndpoint(handler, settings.max_body), methods=["POST"])

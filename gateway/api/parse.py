@@ -66,6 +66,7 @@ class Intake:
         "_keys",
         "_max_body",
         "_names",
+        "_patience",
         "_policies",
         "_preferences",
         "_rules",
@@ -82,8 +83,10 @@ class Intake:
         rules: tuple[Rule, ...] = (),
         surface: Surface = "openai",
         max_body: int = LARGEST_BODY,
+        patience: float = inf,
     ) -> None:
-        """`surface` is whose wire shape the clients expect; `max_body` the bytes that a compressed body may become."""
+        """`surface` is whose wire shape the clients expect; `max_body` the bytes that a compressed body may become;
+        `patience` the seconds for which clients may be sent nothing."""
         self._keys = keys
         self._names = names
         self._policies = policies
@@ -93,11 +96,12 @@ class Intake:
         self._preferences = Preferences()
         self.surface = surface
         self._max_body = max_body
+        self._patience = patience
 
     def of(self, surface: Surface, names: Names | None = None) -> "Intake":
         """The same for another surface's clients, or with other names of models."""
         mine = (self._keys, names or self._names, self._policies, self._fleets, self._default, self._rules)
-        return Intake(*mine, surface, self._max_body)
+        return Intake(*mine, surface, self._max_body, PATIENCE if surface == "openrouter" else self._patience)
 
     def tenant(self, inbound: Inbound) -> str:
         """Who sent this. Raises Unauthorized."""
@@ -165,7 +169,7 @@ class Intake:
             cache_ttl=cache.ttl,
             tells_routing=wants_routing(headers),
             other_models=len(choices) - 1,
-            patience=PATIENCE if self.surface == "openrouter" else inf,
+            patience=self._patience,
         )
         if options.compress:
             request = compressed(request, policy, self._fleets[request.model])

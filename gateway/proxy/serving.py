@@ -157,7 +157,8 @@ class Serving:
         clock, number, seconds = command.clock, command.attempt, command.seconds
         if clock == "gap":
             ends = self._proxy.clock() + command.total
-            self._clocks.set(number, min(seconds, command.total), lambda: self._look(number, seconds, ends))
+            first = min(seconds, command.total, self._request.patience)
+            self._clocks.set(number, first, lambda: self._look(number, seconds, ends))
             return
         if clock == "retry":
             self._journal.paused()
@@ -166,13 +167,15 @@ class Serving:
 
     def _look(self, number: int, seconds: float, ends: float) -> None:
         """Whether the host has been silent too long, or the answer has come for too long; if not, looks again when
-        either could be so."""
+        either could be so. A client without patience gets a comment for each silence that tries it."""
         attempt, now = self._of(number), self._proxy.clock()
         silent = 0.0 if self._reply.paused else now - attempt.chunk_at
         if attempt.ending_at is not None:  # only usage and [DONE] are missing
             silent = now - attempt.ending_at
         if silent < seconds and now < ends:
-            self._clocks.set(number, min(seconds - silent, ends - now), lambda: self._look(number, seconds, ends))
+            patience = self._patience(attempt, silent)
+            again = min(seconds - silent, ends - now, patience)
+            self._clocks.set(number, again, lambda: self._look(number, seconds, ends))
             return
         attempt.heard_at = now  # all this time the host was waited for
         if attempt.ending_at is not None:
@@ -180,6 +183,14 @@ class Serving:
         else:
             clock: core.Clock = "gap" if silent >= seconds else "total"
             self.feed(core.Expired(clock, number, now, self._is_resumable(attempt)))
+
+    def _patience(self, attempt: Attempt, silent: float) -> float:
+        """Seconds until the client of an answer that flows must see something, after so long a silence of its host."""
+        patience = self._request.patience
+        if silent < patience or self._reply.paused or attempt is not self._answering:
+            return patience - silent if silent < patience else patience
+        self._reply.keep_alive()
+        return patience
 
     def _is_resumable(self, attempt: Attempt) -> bool:
         continued = self._continuation

@@ -23,10 +23,11 @@ from math import inf
 from typing import Literal
 
 from gateway.route import deadline
+from gateway.route.filters import Tier
 from gateway.route.fleet import Try
 from gateway.route.hedge import Budget, at_stake, rival
 from gateway.route.plan import Choice, Plan
-from gateway.route.retry import Retries
+from gateway.route.retry import FIRST_PAUSE, LONGEST_PAUSE, Retries
 from gateway.route.signals import (
     Abandon,
     Begin,
@@ -174,8 +175,8 @@ class Exchange:
             self._budget.asked()
         if self.plan.explorer is not None and ranked:
             self.plan.explorer.decided(policy.pick.explore, ranked[0].score, self.plan.picked == "explore")
-        commands = self._try_next(now)
-        if self._keepalive < inf and self._running:
+        commands = self._wait_for_all(now) or self._try_next(now)
+        if self._keepalive < inf and self.phase == "waiting":
             commands.append(SetClock("keepalive", 0, self._keepalive))
         return commands
 
@@ -268,6 +269,24 @@ class Exchange:
                 self._again = again.choice
                 return [SetClock("retry", 0, again.pause)]
         return [self._give_up()] if choice is None else self._ask(choice, remaining)
+
+    def _wait_for_all(self, now: float) -> list[Command]:
+        """Where every endpoint has asked to wait: for the first of them, if that is soon; else the client is asked to
+        wait. Empty where one may be asked."""
+        ranked = self.plan.ranked
+        if not ranked or ranked[0].tier is not Tier.BUSY:  # those that may be asked come before those that may not
+            return []
+        soonest = min(ranked, key=_ready_at)
+        pause = _ready_at(soonest) - now
+        if pause <= 0:
+            return []
+        pause += FIRST_PAUSE * self._chance()  # others wait for it, too
+        if pause <= LONGEST_PAUSE and pause < self._remaining(now) and not self.request.other_models:
+            self._again = soonest
+            return [SetClock("retry", 0, pause)]
+        why = f"asked to wait for another {pause:.0f} s"
+        self._failures.append((soonest.endpoint.id, Failure("rate_limited", why, 429, retry_after=pause)))
+        return [self._give_up()]
 
     def _remaining(self, now: float) -> float:
         return min(self._time_ends, self._ends) - now
@@ -391,6 +410,11 @@ class Exchange:
 
     def __repr__(self) -> str:
         return f"<Exchange {self.request.id} {self.phase} running={[send.attempt for send in self._running]}>"
+
+
+def _ready_at(choice: Choice) -> float:
+    """When the endpoint may be asked again, by its `Retry-After` or its limits."""
+    return choice.state.rate_limit.until
 
 
 def _cancelled(send: Send, result: HedgeResult) -> list[Command]:

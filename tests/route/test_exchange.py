@@ -38,7 +38,7 @@ from gateway.types import (
     Score,
     Timeouts,
 )
-from tests.route.playbook import ONE_EACH, Playbook, failed
+from tests.route.playbook import ONE_EACH, Playbook, failed, told
 from tests.route.watched import Watched, happenings, moments
 from tests.route.world import CHEAPEST, NOW, attempt, endpoint, fresh, plan, request, teach
 
@@ -581,6 +581,49 @@ def test_pauses_are_spread() -> None:
         assert isinstance(pause, SetClock)
         pauses.append(round(pause.seconds, 2))
     assert pauses == [0.4, 0.6]
+
+
+# --- where all have asked to wait -------------------------------------------------------------------------------
+
+
+def asked_to_wait(**seconds: float) -> Fleet:
+    """Endpoints that have said 429 with these `Retry-After`s, at 0; those of 0 have not."""
+    fleet = Fleet([endpoint(name, priors=Priors(uptime=1 - place / 100)) for place, name in enumerate(seconds)])
+    for name, wait in seconds.items():
+        if wait:
+            tried = attempt(fleet, name, now=0.0)
+            fleet.failed(tried, Failure("rate_limited", "slow down", 429, retry_after=wait), 0.0, 0.5)
+        fresh(fleet.states[name], 0.1)
+    return fleet
+
+
+def opening(fleet: Fleet, **asked: Any) -> list[str]:
+    wanted = request(**asked)
+    exchange = Exchange(wanted, plan(fleet, wanted, CHEAPEST, 0.1), chance=lambda: 0.0)
+    return [told(command) for command in exchange.on(Started(0.1))]
+
+
+def test_where_one_has_not_asked_to_wait_it_is_asked() -> None:
+    assert opening(asked_to_wait(a=5.0, b=0.0))[0] == "send 1 to b"
+
+
+def test_the_first_that_may_be_asked_again_is_waited_for() -> None:
+    assert opening(asked_to_wait(a=8.0, b=5.0)) == ["clock retry 4.9", "clock keepalive 10"]
+
+
+def test_a_long_wait_is_the_answer_and_no_host_is_asked() -> None:
+    assert opening(asked_to_wait(a=80.0, b=50.0)) == ["give up b:rate_limited"]
+
+
+def test_where_another_model_may_be_asked_no_wait_is_waited_for() -> None:
+    assert opening(asked_to_wait(a=8.0, b=5.0), other_models=1) == ["give up b:rate_limited"]
+
+
+def test_waits_for_one_endpoint_are_spread() -> None:
+    fleet = asked_to_wait(a=5.0)
+    exchange = Exchange(request(), plan(fleet, request(), CHEAPEST, 0.1), chance=lambda: 0.5)
+    pause, _ = exchange.on(Started(0.1))
+    assert pause == SetClock("retry", 0, pytest.approx(5.15))
 
 
 # --- answers that are held --------------------------------------------------------------------------------------

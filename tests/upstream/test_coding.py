@@ -111,7 +111,9 @@ def test_other_codings_are_refused_by_name(name: str) -> None:
         chain(name)
 
 
-@pytest.mark.parametrize("data", [b"\x1f\x8bnot gzip at all", gzip.compress(TEXT)[:10] + b"\xff" * 60])
+@pytest.mark.parametrize(
+    "data", [b"\x1f\x8bnot gzip at all", gzip.compress(TEXT)[:10] + b"\xff" * 60], ids=["another text", "a broken one"]
+)
 def test_what_is_not_packed_that_way_is_refused(data: bytes) -> None:
     with pytest.raises(Unreadable, match="not in its content-encoding gzip"):
         unpacked("gzip", [data])
