@@ -1,6 +1,7 @@
 """One try at one endpoint: the request goes out, the reader listens, the exchange hears what it must decide on."""
 
 from collections.abc import Callable
+from math import ceil
 from typing import Protocol
 
 from gateway.proxy.wheel import Timer, Wheel
@@ -8,7 +9,7 @@ from gateway.route.learn import SAYS_SPEED
 from gateway.route.signals import Event, Finished, FirstToken, Send
 from gateway.types import PICO, Failure, Fault, Request, Row, ToolResult, Usage
 from gateway.upstream.assembling import AssemblingReader
-from gateway.upstream.connection import Sent
+from gateway.upstream.connection import AT_ONCE, Sent
 from gateway.upstream.dialects import relays
 from gateway.upstream.hosts import Hosts
 from gateway.upstream.mending import mender
@@ -17,7 +18,7 @@ from gateway.upstream.reader import LARGEST_ANSWER, WholeReader
 from gateway.upstream.shape import Shape
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.toolcalls import ToolCalls
-from gateway.upstream.usage import cost
+from gateway.upstream.usage import billed_share, cost
 
 SAYS_TOOLS = frozenset({"stop", "tool_calls"})  # an answer that was cut short may have cut off arguments
 LEAKS = frozenset({"call", "markup"})  # what was mended of a call that the host had left in the text
@@ -52,6 +53,7 @@ class Attempt:
         "_held_size",
         "_hosts",
         "_linger",
+        "_lost",
         "_owner",
         "asked",
         "begun",
@@ -92,6 +94,7 @@ class Attempt:
         self.ending_at: float | None = None
         self.begun = False  # whether its first token has come
         self.asked = False  # whether the host was sent the request
+        self._lost = False  # whether it was the host that ended it
         self.held = False  # whether the client was slower than the host
         self.usage = Usage()
         self.cost = 0  # 1e-12 USD
@@ -173,10 +176,13 @@ class Attempt:
         self.reader.on_complete()
 
     def on_lost(self, fault: Fault, message: str) -> None:
+        self._lost = fault == "cut"
         self._call_ended()
         self.reader.on_lost(fault, message)
 
     def _call_ended(self) -> None:
+        if self._call is not None:
+            self.asked = self.asked or self._call.asked
         self._call = None
         if self._linger is not None:
             self._linger.cancel()
@@ -222,12 +228,22 @@ class Attempt:
         if counted.source == "host" and self._is_possible(counted, request):
             return counted
         produced = self.reader.estimated_output()
-        if not produced and self.first_at is None and not (cut_off and self.asked):
+        share = 1.0 if produced or self.first_at is not None else self._share_of_prompt(cut_off)
+        if not share:
             return Usage()
         if cut_off and self._bills_the_rest(request):
             produced = max(produced, round(likely_output))
-        cached = int(self.send.choice.parts.hit * request.prompt_tokens)
-        return Usage(request.prompt_tokens, cached, produced, 0, source="estimated")
+        prompt = ceil(share * request.prompt_tokens)
+        return Usage(prompt, int(self.send.choice.parts.hit * prompt), produced, 0, source="estimated")
+
+    def _share_of_prompt(self, cut_off: bool) -> float:
+        """How much of the prompt is probably billed for an attempt without a token. Nothing, where the host cannot have
+        had the request, or said what was wrong, or left at once."""
+        assert self.ended_at is not None
+        waited = self.reader.status == 200 or self.ended_at - self.sent_at >= AT_ONCE
+        if not self.asked or not (cut_off or (self._lost and waited)):
+            return 0.0
+        return billed_share(self.send.choice.endpoint.cancel, self.send.tried.streams, cut_off)
 
     def _is_possible(self, counted: Usage, request: Request) -> bool:
         """A wrong count would teach everybody wrong costs, lengths and speeds."""

@@ -198,6 +198,11 @@ class EndpointState:
         self.rate_limit.refused(sent_at, wait, now)
         self.hold(now)
 
+    def asked_to_wait(self, wait: float, now: float) -> None:
+        """A failure that has nothing to do with rates asked to wait for so many seconds."""
+        self.rate_limit.hold(wait, now)
+        self.hold(now)
+
     def starts_slowly(self) -> None:
         """It came into use, or back: it is trusted with few requests at first."""
         self._ramp.begin()
@@ -309,6 +314,11 @@ class EndpointState:
         self.confirm = self._hits.share(now, HITS, HITS_SAMPLES)  # how much of a match its usage usually confirms
         self.attempted = self._hour.count(now)
         self._refresh_measures(now)
+
+    @property
+    def retry_at(self) -> float:
+        """When the host wants to be asked again; in the past when it did not ask to wait."""
+        return self.rate_limit.asked_until
 
     @property
     def known(self) -> Peers:

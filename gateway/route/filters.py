@@ -61,7 +61,7 @@ class Tier(IntEnum):
     SHORTER_ANSWER = 3  # gives fewer tokens than the request allows
     OVER_CAP = 4  # above its share of the policy's tokens
     OUTLIER = 5  # far worse than its peers lately, or silent
-    BUSY = 6  # a 429 asked to wait, its rate limit is reached, or as much is in flight as may be
+    BUSY = 6  # a Retry-After holds it, its rate limit is reached, or as much is in flight as may be
     LIKELY_REFUSAL = 7  # it refused the same lately, or the prompt is about as long as what it takes
     BREAKER_OPEN = 8
 

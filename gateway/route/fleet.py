@@ -31,6 +31,7 @@ Note = tuple[Prefix, str, float]  # what prompt was sent to which endpoint, and 
 
 SHORTLISTS = 256  # kept at most; there is one for every policy and set of needs
 TIMEOUTS = frozenset({"timeout_first_token", "timeout_total"})
+HOLDS = BLAMED | {"account"}  # faults that are about the endpoint: what they ask to wait holds for every request
 
 
 class Try(msgspec.Struct, gc=False):
@@ -204,6 +205,8 @@ class Fleet:
         state.silence.ended(attempt.ticket)
         if fault in TIMEOUTS and attempt.streams:
             state.waited(now - attempt.sent_at, attempt.parts.uncached, attempt.in_flight, now)
+        if failure.retry_after and fault in HOLDS:
+            state.asked_to_wait(failure.retry_after, now)
         if fault in BLAMED and self._blames(attempt, fault):
             state.ended(False, now)
             state.breaker.failed(attempt.ticket, now, chance, fault)

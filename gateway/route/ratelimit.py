@@ -8,6 +8,8 @@ requests, and three at least, were refused.
 
 Whichever limit is lower counts. An endpoint that is full is asked after the others, so that it need not say 429 first.
 
+A Retry-After of any other failure is waited out in the same way, for 5 min at most, and teaches nothing.
+
 A limit is that of all workers together. Workers share their last minute, their Retry-After and what 429s taught them
 (`own`, `merge`); each is expected to have sent as much as this one since the last merge. So a worker without a store
 keeps to its share of a limit, and one that shares may use what the others leave.
@@ -28,6 +30,7 @@ GROWTH = 0.1 / 60.0  # of the learned limit, for each second since the 429
 FEWEST = 3  # 429s of one minute without which they say nothing about rates
 TELLING = 0.1  # share of that minute's requests that they must be as well
 DEFAULT_WAIT = 1.0  # seconds that a 429 without Retry-After shifts load
+LONGEST_HOLD = 300.0  # seconds, of a Retry-After of anything but a 429: as long as a breaker waits at most
 LONGEST_WAIT = 3_600.0  # seconds, of another worker's Retry-After
 LESSON_KEPT = 3_600.0  # seconds that what was learned is shared
 _NAMES = {REQUESTS: "requests", TOKENS: "tokens"}
@@ -73,7 +76,7 @@ class RateLimit:
         self.until = 0.0
         self.why = ""
         self._wait = self._full = (0.0, "")  # until when, and why
-        self._wait_here = 0.0  # until when a 429 to this worker asked to wait
+        self._wait_here = 0.0  # until when this worker was asked to wait
         self._workers = 1
         self._others = 0  # other workers
         self._published = (inf, inf)
@@ -100,10 +103,19 @@ class RateLimit:
         if self._limited:
             self._fill(now)
 
+    @property
+    def asked_until(self) -> float:
+        """Until when the host asked to wait, of this worker or another; in the past when it did not."""
+        return self._wait[0]
+
+    def hold(self, wait: float, now: float) -> None:
+        """A failure that has nothing to do with rates asked to wait for so many seconds."""
+        self._hold(min(wait, LONGEST_HOLD), "an error asked to wait", now)
+        self._fill(now)
+
     def refused(self, sent_at: float, wait: float | None, now: float) -> None:
         """A request of that time was answered 429, with a Retry-After of `wait` seconds or none."""
-        self._wait_here = max(self._wait_here, now + (wait or DEFAULT_WAIT))
-        self._wait = max(self._wait, (self._wait_here, "a 429 asked to wait"))
+        self._hold(wait or DEFAULT_WAIT, "a 429 asked to wait", now)
         self.minute.refused(now)
         if sent_at >= self._lesson and self._telling():
             sent = [self.minute.expected(unit, self._others) for unit in (REQUESTS, TOKENS)]
@@ -131,11 +143,15 @@ class RateLimit:
         for one in known:
             until = now + one.value.wait / 1_000 - one.age
             if until > now:
-                self._wait = max(self._wait, (until, "a 429 asked another worker to wait"))
+                self._wait = max(self._wait, (until, "another worker was asked to wait"))
             if one.value.lesson is not None:
                 age, requests, tokens = one.value.lesson
                 self._take(now - one.age - age / 1_000, requests, tokens)
         self._fill(now)
+
+    def _hold(self, wait: float, why: str, now: float) -> None:
+        self._wait_here = max(self._wait_here, now + wait)
+        self._wait = max(self._wait, (now + wait, why))
 
     def _take(self, at: float, requests: int, tokens: int) -> None:
         """What 429s taught another worker, unless this one knows it later."""

@@ -47,6 +47,7 @@ Capability = Literal[
 ]
 Effort = Literal["minimal", "low", "medium", "high", "xhigh", "max"]
 EffortField = Literal["none", "reasoning_effort", "chat_template_kwargs.reasoning_effort"]
+Cancel = Literal["stops", "bills", "unknown"]  # what becomes of the bill when an answer is cancelled
 Adapter = Literal["none", "litellm"]  # who translates for a host that speaks no OpenAI dialect
 
 
@@ -193,7 +194,7 @@ class Endpoint:
     supports: tuple[Capability, ...] = ()
     dialect: Dialect = field(default_factory=Dialect)
     cache: PromptCache = field(default_factory=PromptCache)
-    cancel: Literal["stops", "bills", "unknown"] = "unknown"
+    cancel: Cancel = "unknown"
     data: DataFacts = field(default_factory=DataFacts)
     limits: Limits = field(default_factory=Limits)
     priors: Priors = field(default_factory=Priors)

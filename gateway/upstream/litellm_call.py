@@ -34,6 +34,7 @@ class AdaptedCall:
     """One request, from `send` until its receiver was told the end or `cancel` was called."""
 
     __slots__ = (
+        "_asked",
         "_body",
         "_call",
         "_connect_timeout",
@@ -48,7 +49,6 @@ class AdaptedCall:
         "_task",
         "_transport",
         "_words",
-        "asked",
     )
 
     def __init__(
@@ -72,7 +72,7 @@ class AdaptedCall:
         self._stream = False
         self._words = Words()
         self._body = Body(self._throttle)
-        self.asked = False
+        self._asked = False  # whether the host was sent the question, as far as that is known of a call that has ended
         loop = asyncio.get_running_loop()
         self._response: asyncio.Future[Answered] = loop.create_future()
         self._task = loop.create_task(self._run(translate, body))
@@ -80,6 +80,11 @@ class AdaptedCall:
     def __repr__(self) -> str:
         state = "ended" if self._receiver is None else "asked" if self.asked else "translating"
         return f"<AdaptedCall {state}{' paused' if self._paused else ''}>"
+
+    @property
+    def asked(self) -> bool:
+        """Whether the host was sent the question."""
+        return self._asked or (self._call is not None and self._call.asked)
 
     def cancel(self) -> None:
         """Stop translating, and close the connection. No callback comes afterwards."""
@@ -125,7 +130,7 @@ class AdaptedCall:
     # from the transport
 
     def on_response(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        self.asked = True
+        self._asked = True
         self._status = status
         if status != 200:  # the host's own words, past litellm
             self._task.cancel()
@@ -154,6 +159,7 @@ class AdaptedCall:
             receiver.on_complete()
 
     def on_lost(self, fault: Fault, message: str) -> None:
+        self._asked = self.asked
         self._call = None
         if self._status != 200:
             self._lose(fault, message)

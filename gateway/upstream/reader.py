@@ -5,6 +5,7 @@
 A streamed answer has more to it: `stream.py`.
 """
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 import orjson
@@ -16,6 +17,7 @@ from gateway.upstream.shape import OPENAI, Shape, is_sound, says_something
 from gateway.upstream.toolcalls import ToolCalls
 from gateway.upstream.usage import read_usage
 from gateway.upstream.verdict import finish, in_band, judge, shown
+from gateway.upstream.waiting import in_headers
 
 LARGEST_ERROR = 64 * 1024
 LARGEST_BLANK = 1024 * 1024  # bytes of white space before a whole answer
@@ -126,6 +128,9 @@ class Reader:
         raise NotImplementedError
 
     def _fail(self, failure: Failure) -> None:
+        if failure.status == 200 and failure.retry_after is None:  # an error inside
+            wait = in_headers(self._headers, self._now, failure.fault == "rate_limited")
+            failure = replace(failure, retry_after=wait)
         self._over = True
         self._let_go().on_failed(failure)
 

@@ -1,7 +1,7 @@
 """Tokens and money: how hosts report them, what they cost, and how clients see them.
 
     host's `usage` ──read_usage──> Usage ──cost(price, hour)──> 1e-12 USD
-                                     └────usage_object(cost)──> the client's `usage`
+    no `usage` ──billed_share──> an estimate ┘ └──usage_object(cost)──> the client's `usage`
 
 Hosts agree on `prompt_tokens` and `completion_tokens` only. Cached tokens have three names, reasoning tokens two, and
 any of them may be null, absent or of another type.
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.types import PICO, Price, Usage
+from gateway.types.endpoint import Cancel
 
 _FINER = frozenset(  # where hosts say more than two numbers
     {
@@ -21,6 +22,10 @@ _FINER = frozenset(  # where hosts say more than two numbers
         "reasoning_tokens",
     }
 )
+# Of a prompt whose answer is cancelled before its first token hosts bill this share: those that stop work bill nothing,
+# those that do not bill it all, and of six whose habit was unknown one did: (1 + 1) / (6 + 2).
+CANCELLED: Mapping[Cancel, float] = {"stops": 0.0, "unknown": 0.25, "bills": 1.0}
+LOST = CANCELLED["unknown"]  # the same where it was the host that left, after it had the request for a while
 MOST_TOKENS = 10**9  # a host that counts more has miscounted
 _PICO_PER_TOKEN = 1_000_000  # one USD per 1M tokens is 1e6 x 1e-12 USD per token
 
@@ -41,6 +46,17 @@ def read_usage(usage: Mapping[str, Any] | None) -> Usage:
     cached = _largest(usage, "prompt_tokens_details", ("cached_tokens", "prompt_cache_hit_tokens"))
     reasoning = _largest(usage, "completion_tokens_details", ("reasoning_tokens",))
     return Usage(prompt, min(cached, prompt), completion, min(reasoning, completion), "host")
+
+
+def billed_share(habit: Cancel, streams: bool, cut_off: bool) -> float:
+    """How much of its prompt a host will bill for a request that it had, and answered with no token that was seen.
+
+    `cut_off`: this side ended it, else the host did. Without `streams` its first token would not have been seen: all of
+    the prompt counts.
+    """
+    if not cut_off:
+        return max(LOST, CANCELLED[habit])
+    return CANCELLED[habit] if streams else 1.0
 
 
 def cost(usage: Usage, price: Price, hour: int) -> int:

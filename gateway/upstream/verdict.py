@@ -10,13 +10,12 @@ where a status does not (`wording.py`): a 400 about the context length is this h
 
 import re
 from collections.abc import Iterable
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 import orjson
 
 from gateway.types import Failure
+from gateway.upstream.waiting import in_error, in_headers
 from gateway.upstream.wording import NAME_CHARS, Meaning, against_content, meaning, too_long
 
 _CLEAN = {  # whatever else a host says is no end: `abort`, `insufficient_system_resource`, `repetition`, ...
@@ -36,9 +35,6 @@ _CLEAN = {  # whatever else a host says is no end: `abort`, `insufficient_system
 _MESSAGE_CHARS = 500
 _READ_CHARS = 8192  # how much of a host's text is looked at
 _DEPTH = 5  # an aggregator's error around a host's error around its `detail`
-_MAX_RETRY_AFTER = 3600.0  # seconds; a host that asks for more is asked again after an hour
-_EPOCH = 1e9  # a reset larger than this is a point in time, not a span
-_EPOCH_MS = 1e12
 
 _CREDENTIAL_STATUS = frozenset({401, 402, 403})
 _REQUEST_STATUS = frozenset({400, 413, 422})
@@ -55,19 +51,21 @@ _TAG = re.compile(r"<[^>]*>")
 
 
 class _Said(NamedTuple):
-    """What a host said. `hints` are its machine-readable words: code, type and the like."""
+    """What a host said. `hints` are its machine-readable words: code, type and the like; `wait` in seconds."""
 
     message: str = ""
     code: str | None = None
     param: str | None = None
     hints: str = ""
+    wait: float | None = None
 
 
 def judge(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, now: float) -> Failure:
     """Whose fault an answer with this status is. `now` is unix time, to which dates in headers are compared."""
     said = _parse(body, _DEPTH)
     fault, param, about = _classify(status, said)
-    retry_after = _retry_after(headers, now) if fault in ("rate_limited", "server") else None
+    wait = in_headers(headers, now, fault == "rate_limited")
+    retry_after = said.wait if wait is None else wait
     message = shown(said.message) or f"HTTP {status} without a message"
     if fault == "account" and status in _CREDENTIAL_STATUS:  # hosts repeat the key that they refuse
         message = f"the host refused the gateway's account (HTTP {status})"
@@ -86,7 +84,9 @@ def in_band(payload: dict[str, Any]) -> Failure | None:
     fault, param, about = _classify_in_band(said)
     message = shown(said.message) or "an error without a message"
     status = _status_of(said) if fault in ("malformed", "rejected") else 200  # it is the client's answer
-    return Failure(fault, message, status=status, code=said.code, param=_named(param), about=about)
+    return Failure(
+        fault, message, status=status, code=said.code, param=_named(param), retry_after=said.wait, about=about
+    )
 
 
 def finish(reason: object) -> str | None:
@@ -155,7 +155,7 @@ def _read(payload: object, depth: int) -> _Said:
     for name in ("error", "detail"):
         said = _read(payload.get(name), depth - 1)
         if said.message or said.code:
-            return said
+            return said if said.wait is not None else said._replace(wait=in_error(payload))
     return _read_flat(payload, depth)
 
 
@@ -164,10 +164,12 @@ def _read_flat(error: dict[str, Any], depth: int) -> _Said:
     code, kind, param = _word(error.get("code")), _word(error.get("type")), _string(error.get("param"))
     metadata = error.get("metadata")
     if not isinstance(metadata, dict):
-        return _Said(message, code or kind, param, _joined(code, kind))
+        return _Said(message, code or kind, param, _joined(code, kind), in_error(error))
     inner = _read_raw(metadata.get("raw"), depth - 1)  # an aggregator wraps the host's own error
     hints = _joined(code, kind, _string(metadata.get("error_type")), inner.hints)
-    return _Said(inner.message or message, code or kind, param or inner.param, hints)
+    waits = in_error(error), in_error(metadata), inner.wait
+    wait = next((one for one in waits if one is not None), None)
+    return _Said(inner.message or message, code or kind, param or inner.param, hints, wait)
 
 
 def _read_raw(raw: object, depth: int) -> _Said:
@@ -217,38 +219,3 @@ def _joined(*words: str | None) -> str:
 def _word(value: object) -> str | None:
     """A code, which hosts write as text or as a number."""
     return shown(str(value))[:NAME_CHARS] if isinstance(value, (str, int)) and value != "" else None
-
-
-def _retry_after(headers: Iterable[tuple[bytes, bytes]], now: float) -> float | None:
-    """Seconds to wait, by the most explicit header there is. Of several limits' resets the nearest counts."""
-    found = {name.lower().decode("latin-1"): value.decode("latin-1").strip() for name, value in headers}
-    wait = _number(found.get("retry-after-ms"))
-    if wait is not None:
-        return _bounded(wait / 1000)
-    if "retry-after" in found:
-        return _bounded(_seconds(found["retry-after"], now))
-    resets = [_seconds(value, now) for name, value in found.items() if name.startswith("x-ratelimit-reset")]
-    return _bounded(min((reset for reset in resets if reset is not None), default=None))
-
-
-def _seconds(text: str, now: float) -> float | None:
-    """A span (`12`, `1.5`, `6m0s`, `20ms`), a unix time in seconds or milliseconds, or an HTTP date, as seconds on."""
-    number = _number(text)
-    if number is not None:
-        return number if number < _EPOCH else number / (1000 if number >= _EPOCH_MS else 1) - now
-    if re.fullmatch(r"([0-9.]+(ms|s|m|h|d))+", text):
-        units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-        return sum((_number(n) or 0.0) * units[unit] for n, unit in re.findall(r"([0-9.]+)(ms|s|m|h|d)", text))
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, OverflowError):
-        return None
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
-
-
-def _number(text: str | None) -> float | None:
-    return float(text) if text and re.fullmatch(r"[0-9]{1,15}(\.[0-9]{0,9})?", text) else None
-
-
-def _bounded(wait: float | None) -> float | None:
-    return None if wait is None else min(max(wait, 0.0), _MAX_RETRY_AFTER)

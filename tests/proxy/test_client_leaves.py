@@ -33,7 +33,7 @@ async def test_while_waiting(stream: bool, routed: Routed) -> None:
         await until(lambda: bool(rows(running)))
         (row,) = rows(running)
         assert (row.outcome, row.client_status, row.last, row.ttft) == ("cancelled", 499, True, None)
-        assert (row.usage_source, row.prompt_tokens > 50, row.cost > 0) == ("estimated", True, True)
+        assert (row.usage_source, row.prompt_tokens, row.cost > 0) == ("estimated", 20, True), "a quarter of some 80"
         assert row.completion_tokens == 0, "the host was asked to stream"
 
 

@@ -1,12 +1,16 @@
 """What the fleet learns when attempts end: whose fault, what is remembered, and how many are in flight."""
 
+from math import inf
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.route.endpoint import HITS, EndpointState
+from gateway.route.filters import Tier, tier
 from gateway.route.fleet import Fleet, Try
 from gateway.route.health import FAULTS_IN_A_ROW, State
+from gateway.route.waits import size_class
 from gateway.types import BLAMED, Endpoint, Fault, Policy, Score, Usage
 from tests.route.world import BEST, HOUR, NOW, answer, attempt, endpoint, fail, fresh, request, seconds, succeed, teach
 
@@ -92,6 +96,30 @@ def test_a_rate_limit_without_a_time_shifts_load_for_a_second() -> None:
     fleet = fleet_of("a")
     fail(fleet, attempt(fleet, "a"), "rate_limited", NOW)
     assert fleet.states["a"].rate_limit.until == NOW + 1
+
+
+@pytest.mark.parametrize("fault", ["server", "in_band", "garbage", "account", "unclean"])
+def test_what_any_fault_of_the_endpoint_asks_to_wait_shifts_load(fault: Fault) -> None:
+    fleet = fleet_of("a")
+    fail(fleet, attempt(fleet, "a"), fault, NOW, retry_after=7.0)
+    state = fleet.states["a"]
+    assert (state.retry_at, state.held_until) == (NOW + 7, NOW + 7)
+    assert tier(state, BEST, NOW + 6)[0] is Tier.BUSY
+    assert tier(state, BEST, NOW + 8)[0] is Tier.GOOD
+
+
+@pytest.mark.parametrize("fault", ["malformed", "rejected"])
+def test_what_the_refusal_of_one_request_asks_to_wait_does_not(fault: Fault) -> None:
+    fleet = fleet_of("a")
+    fail(fleet, attempt(fleet, "a"), fault, NOW, retry_after=7.0)
+    assert fleet.states["a"].retry_at <= NOW
+
+
+def test_another_failures_wait_teaches_nothing_about_rates() -> None:
+    fleet = fleet_of("a")
+    for _ in range(20):
+        fail(fleet, attempt(fleet, "a"), "server", NOW, retry_after=2.0)
+    assert fleet.states["a"].rate_limit.limit(0, NOW) == inf
 
 
 def test_rate_limits_count_as_failures_in_the_score() -> None:
@@ -195,6 +223,15 @@ def test_output_lengths_are_learned_by_kind_from_what_hosts_count() -> None:
     thinks, plain = (fleet.demand(request(thinking=on), BEST, None, NOW + 1, HOUR) for on in (True, False))
     assert thinks.output_tokens == pytest.approx(3_700, rel=0.1)
     assert plain.output_tokens == 350
+
+
+def test_a_first_token_counts_for_prompts_of_what_was_not_cached() -> None:
+    fleet = fleet_of("a")
+    for _ in range(40):
+        tried = attempt(fleet, "a", request(prompt_tokens=30_000))
+        fleet.succeeded(tried, Usage(30_000, 29_900, 10, 0, "host"), 0.5, None, NOW)
+    waits = fresh(fleet.states["a"], NOW).waits
+    assert [size for size, known in enumerate(waits.known) if known] == [size_class(100)]
 
 
 def test_cached_shares_are_compared_not_tokens() -> None:

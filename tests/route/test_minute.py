@@ -71,3 +71,14 @@ def test_whatever_the_clocks_nothing_is_left_out_before_it_is_a_minute_old(
         here.pass_to(now + later)
         young = sum(one + age + later < 59.5 for one in ages)
         assert young <= here.totals[REQUESTS] <= sum(one + age + later <= 71.0 for one in ages)
+
+
+def test_what_is_added_counts_for_a_minute_from_then_and_not_from_the_first() -> None:
+    minute = Minute()
+    for now in (NOW, NOW + 50, NOW + 50):
+        minute.add(100.0, now)
+        minute.refused(now)
+    minute.pass_to(NOW + 70)
+    assert minute.totals[:3] == [2, 200, 2]
+    minute.pass_to(NOW + 120)
+    assert minute.totals[:3] == [0, 0, 0]

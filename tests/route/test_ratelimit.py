@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.route.ratelimit import AFTER_429, FEWEST, RateLimit
+from gateway.route.ratelimit import AFTER_429, FEWEST, LONGEST_HOLD, RateLimit
 from gateway.types import Limits
 from tests.route.world import NOW
 
@@ -70,6 +70,36 @@ def test_a_429_without_a_time_is_waited_out_for_a_second() -> None:
     rates = limited()
     rates.refused(NOW, None, NOW)
     assert rates.until == NOW + 1
+
+
+def test_what_another_failure_asks_to_wait_is_waited_out_and_teaches_nothing() -> None:
+    rates = limited()
+    send(rates, 50)
+    for _ in range(50):
+        rates.hold(7.0, NOW)
+    assert (rates.until, rates.asked_until, rates.why) == (NOW + 7, NOW + 7, "an error asked to wait")
+    assert rates.limit(0, NOW) == inf
+    rates.refused(NOW, 2.0, NOW)
+    assert (rates.until, rates.why) == (NOW + 7, "an error asked to wait")
+    rates.hold(1e6, NOW)
+    assert rates.until == NOW + LONGEST_HOLD
+
+
+def test_a_limit_that_is_reached_is_nothing_that_the_host_asked_for() -> None:
+    rates = limited(rpm=10)
+    send(rates, 10)
+    assert rates.until > NOW
+    assert rates.asked_until <= NOW
+
+
+def test_429s_teach_by_what_the_minute_up_to_them_held() -> None:
+    rates = limited()
+    send(rates, 1)
+    send(rates, 40, NOW + 50)
+    refuse(rates, FEWEST - 1, NOW + 50)
+    send(rates, 9, NOW + 70)
+    refuse(rates, 3, NOW + 70)
+    assert rates.limit(0, NOW + 70) < inf, "those of 20 s ago count"
 
 
 def test_429s_teach_the_rate_at_which_they_came() -> None:

@@ -125,7 +125,7 @@ def test_a_retry_after_elsewhere_is_kept_here() -> None:
     there.refused(NOW, 7.0, NOW)
     here.merge([posted(there, NOW + 2, age=2.0)], NOW + 2)
     assert here.until == pytest.approx(NOW + 7)
-    assert here.why == "a 429 asked another worker to wait"
+    assert here.why == "another worker was asked to wait"
 
 
 def test_the_longer_wait_holds() -> None:

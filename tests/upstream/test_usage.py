@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.types import Price, Tier, Usage, Window
-from gateway.upstream.usage import cost, read_usage, usage_object
+from gateway.types.endpoint import Cancel
+from gateway.upstream.usage import billed_share, cost, read_usage, usage_object
 
 NOVITA = Price(input=0.269, cached_input=0.1345, output=0.40)
 
@@ -142,3 +143,13 @@ def test_what_clients_get_reads_back_as_the_same_usage(
 
 def test_an_absurd_count_is_none() -> None:
     assert read_usage({"prompt_tokens": 10**15, "completion_tokens": 3}) == Usage(0, 0, 3, 0, source="host")
+
+
+@pytest.mark.parametrize(
+    ("habit", "cancelled", "lost"), [("stops", 0.0, 0.25), ("unknown", 0.25, 0.25), ("bills", 1.0, 1.0)]
+)
+def test_what_hosts_bill_of_an_answer_that_was_never_seen(habit: Cancel, cancelled: float, lost: float) -> None:
+    assert billed_share(habit, streams=True, cut_off=True) == cancelled
+    assert billed_share(habit, streams=True, cut_off=False) == lost
+    assert billed_share(habit, streams=False, cut_off=True) == 1.0, "it may have been writing"
+    assert billed_share(habit, streams=False, cut_off=False) == lost
