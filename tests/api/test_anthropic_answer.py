@@ -233,7 +233,7 @@ def test_comments_are_pings_and_start_the_message() -> None:
 def test_an_error_in_the_stream_ends_it_loudly() -> None:
     broken = {
         **chunk({"content": ""}, "error"),
-        "error": {"message": "a: it broke", "type": "upstream_error", "code": 502},
+        "error": {"message": "a: it broke", "type": "upstream_error", "code": "cut", "status": 502},
     }
     events = told([event(chunk({"content": "Hi"})), event(broken)])
     assert [kind for kind, _ in events] == ["message_start", "content_block_start", "content_block_delta", "error"]
