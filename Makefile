@@ -4,6 +4,7 @@
 # bench         what a request and an event cost
 # faults        every fault of hosts, clients, the store and the machine, tried: writes docs/faults.md
 # bench-peers   installs the programs that bench measures beside the gateway
+# specs         holds all answers against published documents: ARGS="--openrouter FILE --openai FILE", and SDKs' types
 # docs          writes the files that are made from code
 # lock          pins the newest versions that pyproject.toml allows
 # env           makes .venv for development
@@ -22,7 +23,7 @@ PIP := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python
 SELF := $(PIP) --no-deps --no-build-isolation --editable .
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header
 
-.PHONY: demo test check bench faults bench-peers docs lock env
+.PHONY: demo test check bench faults bench-peers specs docs lock env
 
 demo: $(VENV)/.runtime
 	@$(BIN)/gateway demo $(ARGS)
@@ -43,6 +44,9 @@ faults: $(VENV)/.development
 
 bench-peers: $(VENV)/.development
 	$(BIN)/python -m bench.peers install $(ARGS)
+
+specs: $(VENV)/.development
+	$(BIN)/python -m tests.clients.specs $(ARGS)
 
 docs: $(VENV)/.development
 	$(BIN)/python -c 'from gateway.policy.schema import schema_text; print(schema_text(), end="")' > $(VENV)/schema.json

@@ -54,7 +54,7 @@ class Answer:
     def chunk(self, chunk: Json) -> bytes:
         """Raises ValueError for a chunk that is none."""
         if error := chunk.get("error"):
-            status = error.get("code")
+            status = error.get("status")
             said = anthropic.error(status if isinstance(status, int) else 500, error)
             return event("error", error=said, request_id=self.request_id)
         if not shape.is_sound(chunk, "delta"):

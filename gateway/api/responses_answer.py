@@ -206,7 +206,9 @@ class Answer:
 
     def _broken(self, error: dict[str, Any]) -> list[Event]:
         """SDKs raise on an event with `error`; those that do not read it know `response.failed`."""
-        code = error.get("error_code") or (error.get("metadata") or {}).get("error_type") or "server_error"
+        code = error.get("code")  # a number in OpenRouter's words
+        if not isinstance(code, str):
+            code = (error.get("metadata") or {}).get("error_type") or "server_error"
         told = {"code": code, "message": error.get("message"), "param": error.get("param")}
         reason = {"code": code if code == "rate_limit_exceeded" else "server_error", "message": told["message"]}
         for item in self._items:

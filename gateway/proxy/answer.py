@@ -94,8 +94,8 @@ def send_error(sink: Sink, error: ClientError, headers: Headers, body: dict[str,
 
 
 def streamed_error(error: ClientError) -> dict[str, Any]:
-    """An error inside a stream, in OpenAI's words: its `code` is what would have been the status."""
-    return {"error": {**error.body()["error"], "code": error.status, "error_code": error.code}}
+    """An error inside a stream, in OpenAI's words, and what would have been its `status`."""
+    return {"error": {**error.body()["error"], "status": error.status}}
 
 
 def error_event(request: Request, error: ClientError, plan: Plan, endpoint: str) -> bytes:

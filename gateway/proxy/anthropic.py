@@ -62,7 +62,7 @@ def head(status: int, request_id: str) -> Headers:
 
 def error(status: int, said: Json) -> Json:
     message = str(said.get("message"))
-    if "context_length_exceeded" in (said.get("code"), said.get("error_code")):
+    if said.get("code") == "context_length_exceeded":
         message = _overflow(message, said.get("metadata") or {})
     kind = _TYPES.get(status) or ("invalid_request_error" if status < 500 else "api_error")
     told: Json = {"type": kind, "message": message}

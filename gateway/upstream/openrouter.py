@@ -8,7 +8,7 @@ What strict clients refuse as null is absent. Fields of the host that OpenRouter
 from typing import Any
 
 from gateway.types import PICO, Endpoint, Request, Usage, reasoning_text
-from gateway.upstream.shape import OPENAI, Hiding, Shape
+from gateway.upstream.shape import OPENAI, Hiding, OpenAI, Shape
 from gateway.upstream.usage import cost as price_of
 from gateway.upstream.usage import usage_object
 
@@ -18,7 +18,8 @@ CHUNK = "chat.completion.chunk"
 
 def shape_of(request: Request, endpoint: Endpoint, unix: float) -> Shape:
     """The shape of this endpoint's answer to `request`; `unix` is when it is sent."""
-    shape = OpenRouter(request, endpoint, unix) if request.surface == "openrouter" else OPENAI
+    openrouter = request.surface == "openrouter"
+    shape: Shape = OpenRouter(request, endpoint, unix) if openrouter else OpenAI(request.model)
     return Hiding(shape) if request.hides_reasoning else shape
 
 

@@ -2,8 +2,9 @@
 
     host's JSON ──> Hiding, where the client does not want to hear what the model thought ──> OpenAI | OpenRouter
 
-Reasoning text is `reasoning_content`; keys that strict clients refuse as null (`tool_calls`, `audio`, `usage` in
-mid-stream) are absent; whole answers have a `system_fingerprint` key. Everything else stays as the host said it.
+Reasoning text is `reasoning_content`; keys that strict clients refuse as null (`tool_calls`, `audio`, a fingerprint,
+`usage` in mid-stream) are absent; those that they want at least as null (`refusal`, `logprobs`) are in whole answers,
+whose `model` is the gateway's name for it. Everything else stays as the host said it.
 """
 
 from collections.abc import Mapping
@@ -38,16 +39,21 @@ class Shape(Protocol):
 
 
 class OpenAI:
-    """The `Shape` of `/v1`."""
+    """The `Shape` of `/v1`. `model` is what whole answers call the model; empty leaves the host's name."""
 
-    __slots__ = ()
+    __slots__ = ("_model",)
     hidden = _NOTHING
+
+    def __init__(self, model: str = "") -> None:
+        self._model = model
 
     def chunk(self, payload: dict[str, Any]) -> dict[str, Any]:
         for choice in payload.get("choices") or ():
             delta = choice.get("delta")
             if isinstance(delta, dict):
                 _openai(delta)
+            if isinstance(logprobs := choice.get("logprobs"), dict):
+                logprobs.setdefault("refusal", None)
         for key in ("usage", "system_fingerprint"):
             if key in payload and payload[key] is None:
                 del payload[key]
@@ -61,7 +67,12 @@ class OpenAI:
             message = choice.get("message")
             if isinstance(message, dict):
                 _openai(message)
-        payload.setdefault("system_fingerprint", None)
+                message.setdefault("refusal", None)
+            if isinstance(logprobs := choice.setdefault("logprobs", None), dict):
+                logprobs.setdefault("refusal", None)
+        if payload.get("system_fingerprint") is None:
+            payload.pop("system_fingerprint", None)
+        payload["model"] = self._model or payload.get("model")
         payload["usage"] = usage
         return payload
 

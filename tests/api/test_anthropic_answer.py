@@ -233,7 +233,7 @@ def test_comments_are_pings_and_start_the_message() -> None:
 def test_an_error_in_the_stream_ends_it_loudly() -> None:
     broken = {
         **chunk({"content": ""}, "error"),
-        "error": {"message": "a: it broke", "type": "upstream_error", "code": 502},
+        "error": {"message": "a: it broke", "type": "upstream_error", "code": "cut", "status": 502},
     }
     events = told([event(chunk({"content": "Hi"})), event(broken)])
     assert [kind for kind, _ in events] == ["message_start", "content_block_start", "content_block_delta", "error"]
@@ -374,7 +374,7 @@ def test_an_answer_that_would_not_fit_behind_the_prompt_may_be_shorter(message: 
         "input length and `max_tokens` exceed context limit: 8000 + 2000 > 9000, decrease input length or `max_tokens`"
     )
     assert answer().error(400, {"error": said})["error"]["message"] == f"{words} and try again"
-    streamed = {**chunk({"content": ""}, "error"), "error": {**said, "code": 400, "error_code": said["code"]}}
+    streamed = {**chunk({"content": ""}, "error"), "error": {**said, "status": 400}}
     assert told([event(streamed)])[-1][1]["error"]["message"] == f"{words} and try again"
 
 

@@ -163,7 +163,7 @@ def test_an_answer_cut_short_is_incomplete(finish: str, reason: str) -> None:
 
 
 def test_a_break_is_an_error_and_never_an_end() -> None:
-    told = {"message": "a/fp8 broke", "type": "upstream_error", "param": None, "code": 502, "error_code": "cut"}
+    told = {"message": "a/fp8 broke", "type": "upstream_error", "param": None, "code": "cut", "status": 502}
     to = answer()
     broken = {**chunk({"content": ""}, "error"), "error": told}
     found = events(to.chunk(chunk({"content": "Hel"})) + to.chunk(broken))
@@ -181,8 +181,8 @@ def test_an_error_before_anything_was_said() -> None:
         "message": "all are busy",
         "type": "upstream_error",
         "param": None,
-        "code": 429,
-        "error_code": "rate_limit_exceeded",
+        "code": "rate_limit_exceeded",
+        "status": 429,
     }
     found = events(answer().chunk({**chunk({"content": ""}, "error"), "error": told}))
     assert names(found) == ["created", "in_progress", "error", "failed"]

@@ -89,7 +89,7 @@ def _take(said: Any, part: str, got: Got) -> None:
     got.end = "nothing" if part == "delta" else "done"
     choices = said.get("choices")
     if error := said.get("error"):
-        got.end, got.error = "error", str(error.get("error_code") or error.get("code") or error.get("type"))
+        got.end, got.error = "error", str(error.get("code") or error.get("type"))
     elif not choices:
         got.end, got.error = "error", NO_CHOICES
     elif not isinstance(message := choices[0].get(part), dict):

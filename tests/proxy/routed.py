@@ -125,7 +125,8 @@ def broken(text: str) -> Json:
     assert "[DONE]" not in text
     last = payloads(text)[-1]
     assert last["choices"][0]["finish_reason"] == "error"
-    assert isinstance(last["error"]["code"], int)
+    assert isinstance(last["error"]["code"], str)
+    assert isinstance(last["error"]["status"], int)
     found: Json = last["error"]
     return found
 

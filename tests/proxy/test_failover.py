@@ -155,7 +155,7 @@ async def test_after_the_first_token_a_fault_is_a_loud_end(case: str, routed: Ro
         assert response.status_code == 200
         assert content(response.text) == "Hello"
         told = broken(response.text)
-        assert told["error_code"] == fault
+        assert told["code"] == fault
         assert "a/fp8" in told["message"]
         assert payloads(response.text)[-1]["id"] == response.headers["x-generation-id"]
         assert not other.requests
@@ -185,7 +185,7 @@ async def test_a_host_that_sends_comments_for_ever_after_its_first_token_has_sta
 
     async with ScriptedHost(script) as bad, routed(bad, **QUICK) as running:
         response = await running.chat(stream=True)
-        assert broken(response.text)["error_code"] == "timeout_gap"
+        assert broken(response.text)["code"] == "timeout_gap"
 
 
 async def test_the_finish_chunk_and_then_a_cut_is_a_good_end(routed: Routed) -> None:

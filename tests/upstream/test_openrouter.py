@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.types import PICO, REASONING_FIELDS, Endpoint, Price, Request, Usage, Window
 from gateway.upstream.openrouter import OpenRouter, provider_name, shape_of
-from gateway.upstream.shape import MOST_HIDDEN, OPENAI, Hiding, Shape, is_sound
+from gateway.upstream.shape import MOST_HIDDEN, OPENAI, Hiding, OpenAI, Shape, is_sound
 from gateway.upstream.usage import cost
 
 PRICE = Price(0.2, 0.4, 0.1, hours=(Window(0, 12, 0.1, 0.2),))
@@ -32,7 +32,7 @@ def delta(**said: Any) -> dict[str, Any]:
 
 
 def test_each_surface_has_its_shape() -> None:
-    assert shape_of(Request("gen-1", {}, "m", "p"), ENDPOINT, 0.0) is OPENAI
+    assert isinstance(shape_of(Request("gen-1", {}, "m", "p"), ENDPOINT, 0.0), OpenAI)
     assert isinstance(shape_of(Request("gen-1", {}, "m", "p", hides_reasoning=True), ENDPOINT, 0.0), Hiding)
     assert repr(shape_of(REQUEST, ENDPOINT, 0.0)) == "<OpenRouter gen-1 Novita>"
     assert provider_name(Endpoint("a/fp8", "a", None, None)) == "a"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.upstream import shape
-from gateway.upstream.shape import OPENAI
+from gateway.upstream.shape import OPENAI, OpenAI
 
 
 def test_reasoning_gets_the_name_that_clients_read() -> None:
@@ -37,14 +37,33 @@ def test_unknown_fields_stay() -> None:
     assert OPENAI.chunk(dict(payload)) == payload
 
 
-def test_a_whole_answer_has_a_fingerprint_key_and_our_usage() -> None:
+def test_a_whole_answer_has_our_names_and_usage_and_what_strict_types_want() -> None:
     message = {"role": "assistant", "content": "a", "audio": None, "tool_calls": None, "reasoning": None}
-    payload = {"choices": [{"message": message}], "usage": None}
-    assert OPENAI.completion(payload, {"cost": 0.5}) == {
-        "choices": [{"message": {"role": "assistant", "content": "a", "reasoning_content": None}}],
+    payload = {"model": "host/model", "choices": [{"message": message}], "usage": None, "system_fingerprint": None}
+    assert OpenAI("own/model").completion(payload, {"cost": 0.5}) == {
+        "model": "own/model",
+        "choices": [
+            {
+                "message": {"role": "assistant", "content": "a", "reasoning_content": None, "refusal": None},
+                "logprobs": None,
+            }
+        ],
         "usage": {"cost": 0.5},
-        "system_fingerprint": None,
     }
+
+
+def test_what_a_host_says_of_these_stays() -> None:
+    choice = {"message": {"content": None, "refusal": "No"}, "logprobs": {"content": []}}
+    told = OPENAI.completion({"model": "m", "choices": [choice], "system_fingerprint": "fp"}, {})
+    assert (told["model"], told["system_fingerprint"]) == ("m", "fp")
+    assert told["choices"] == [
+        {"message": {"content": None, "refusal": "No"}, "logprobs": {"content": [], "refusal": None}}
+    ]
+
+
+def test_logprobs_of_a_chunk_name_the_refusals() -> None:
+    chunk = OPENAI.chunk({"choices": [{"delta": {"content": "a"}, "logprobs": {"content": []}}]})
+    assert chunk["choices"][0]["logprobs"] == {"content": [], "refusal": None}
 
 
 @pytest.mark.parametrize(
