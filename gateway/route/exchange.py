@@ -413,8 +413,8 @@ class Exchange:
 
 
 def _ready_at(choice: Choice) -> float:
-    """When the endpoint may be asked again, by its `Retry-After` or its limits."""
-    return choice.state.rate_limit.until
+    """When the endpoint may be asked again, by what its host said. Limits may be guesses: they only come last."""
+    return choice.state.retry_at
 
 
 def _cancelled(send: Send, result: HedgeResult) -> list[Command]:
