@@ -317,8 +317,8 @@ class EndpointState:
 
     @property
     def retry_at(self) -> float:
-        """When the host wants to be asked again; in the past when it did not ask to wait."""
-        return self.rate_limit.asked_until
+        """When the host may be asked again where no other endpoint serves; in the past when it did not ask to wait."""
+        return self.rate_limit.retry_at
 
     @property
     def known(self) -> Peers:

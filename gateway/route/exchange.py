@@ -413,8 +413,8 @@ class Exchange:
 
 
 def _ready_at(choice: Choice) -> float:
-    """When the endpoint may be asked again, by its `Retry-After`."""
-    return choice.state.rate_limit.asked_until
+    """When the endpoint may be asked again, by what its host said. Limits may be guesses: they only come last."""
+    return choice.state.retry_at
 
 
 def _cancelled(send: Send, result: HedgeResult) -> list[Command]:

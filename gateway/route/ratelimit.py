@@ -31,7 +31,9 @@ FEWEST = 3  # 429s of one minute without which they say nothing about rates
 TELLING = 0.1  # share of that minute's requests that they must be as well
 DEFAULT_WAIT = 1.0  # seconds that a 429 without Retry-After shifts load
 LONGEST_HOLD = 300.0  # seconds, of a Retry-After of anything but a 429: as long as a breaker waits at most
+BELIEVED = 60.0  # seconds for which a wait is believed where nobody else is there to serve
 LONGEST_WAIT = 3_600.0  # seconds, of another worker's Retry-After
+NEWS = 1.0  # seconds by which another worker's wait must be longer to be a new one
 LESSON_KEPT = 3_600.0  # seconds that what was learned is shared
 _NAMES = {REQUESTS: "requests", TOKENS: "tokens"}
 
@@ -65,6 +67,7 @@ class RateLimit:
         "_published",
         "_wait",
         "_wait_here",
+        "_wait_since",
         "_workers",
         "minute",
         "until",
@@ -76,6 +79,7 @@ class RateLimit:
         self.until = 0.0
         self.why = ""
         self._wait = self._full = (0.0, "")  # until when, and why
+        self._wait_since = 0.0  # when it was last asked to wait
         self._wait_here = 0.0  # until when this worker was asked to wait
         self._workers = 1
         self._others = 0  # other workers
@@ -104,9 +108,12 @@ class RateLimit:
             self._fill(now)
 
     @property
-    def asked_until(self) -> float:
-        """Until when the host asked to wait, of this worker or another; in the past when it did not."""
-        return self._wait[0]
+    def retry_at(self) -> float:
+        """When the host wants to be asked again, or may be to see whether that still holds: after a minute at most.
+
+        In the past where it did not ask to wait, this worker or another.
+        """
+        return min(self._wait[0], self._wait_since + BELIEVED)
 
     def hold(self, wait: float, now: float) -> None:
         """A failure that has nothing to do with rates asked to wait for so many seconds."""
@@ -143,7 +150,7 @@ class RateLimit:
         for one in known:
             until = now + one.value.wait / 1_000 - one.age
             if until > now:
-                self._wait = max(self._wait, (until, "another worker was asked to wait"))
+                self._wait_until(until, "another worker was asked to wait", now)
             if one.value.lesson is not None:
                 age, requests, tokens = one.value.lesson
                 self._take(now - one.age - age / 1_000, requests, tokens)
@@ -151,7 +158,13 @@ class RateLimit:
 
     def _hold(self, wait: float, why: str, now: float) -> None:
         self._wait_here = max(self._wait_here, now + wait)
-        self._wait = max(self._wait, (now + wait, why))
+        self._wait_until(now + wait, why, now)
+        self._wait_since = now
+
+    def _wait_until(self, until: float, why: str, now: float) -> None:
+        if until > self._wait[0] + NEWS:
+            self._wait_since = now
+        self._wait = max(self._wait, (until, why))
 
     def _take(self, at: float, requests: int, tokens: int) -> None:
         """What 429s taught another worker, unless this one knows it later."""

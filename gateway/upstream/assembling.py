@@ -79,14 +79,15 @@ class AssemblingReader(WholeReader):
             self._done()
 
     def _block(self, block: bytes) -> None:
-        for _, data in sse.events(block):
+        for raw, data in sse.events(block):
+            events = self._events
             if data == sse.DONE:
                 self._done()
             elif data:
                 self._event(data)
             elif self._begun:
                 self._listener.on_comment(b"")
-            if self._over:
+            if self._over or (events == self._events and not self._hears_noise(len(raw), events)):
                 return
 
     def _event(self, data: bytes) -> None:

@@ -20,7 +20,7 @@ from gateway.upstream.verdict import finish, in_band, judge, shown
 from gateway.upstream.waiting import in_headers
 
 LARGEST_ERROR = 64 * 1024
-LARGEST_BLANK = 1024 * 1024  # bytes of white space before a whole answer
+MOST_NOISE = 1024 * 1024  # bytes in a row that bring an answer no further: white space, comments, empty events
 LARGEST_ANSWER = 64 * 1024 * 1024
 LONGEST_REASON = 64  # characters shown of a finish reason
 
@@ -49,6 +49,7 @@ class Reader:
         "_headers",
         "_listener",
         "_mender",
+        "_noise",
         "_now",
         "_over",
         "_shape",
@@ -78,6 +79,7 @@ class Reader:
         self._headers: Headers = []
         self._body: list[bytes] = []
         self._size = 0  # of the body
+        self._noise = (0, 0)  # bytes of it that are nothing, since so many events
         self.status = 0
         self.usage = Usage()
         self.finish_reason = ""
@@ -126,6 +128,16 @@ class Reader:
 
     def _ended(self) -> None:
         raise NotImplementedError
+
+    def _hears_noise(self, size: int, events: int) -> bool:
+        """So many bytes came that are nothing, after so many events that were something. False and a failure when it is
+        too much: a host that floods is none that answers."""
+        noise, since = self._noise
+        noise = noise + size if since == events else size
+        self._noise = noise, events
+        if noise > MOST_NOISE:
+            self._fail(Failure("garbage", f"the host sent over {MOST_NOISE} bytes without content"))
+        return not self._over
 
     def _fail(self, failure: Failure) -> None:
         if failure.status == 200 and failure.retry_after is None:  # an error inside
@@ -179,8 +191,8 @@ class WholeReader(Reader):
             self._fail(Failure("garbage", f"an answer of more than {LARGEST_ANSWER} bytes"))
         elif self._body or not data.isspace():
             self._body.append(data)
-        elif self._size > LARGEST_BLANK:
-            self._fail(Failure("garbage", f"over {LARGEST_BLANK} bytes of white space before an answer"))
+        else:
+            self._hears_noise(len(data), 0)
 
     def _ended(self) -> None:
         payload = parsed(b"".join(self._body))

@@ -23,8 +23,6 @@ from gateway.upstream.usage import read_usage
 from gateway.upstream.verdict import finish, in_band
 
 NOTHING: Mapping[str, Any] = {}
-LARGEST_START = 1024 * 1024  # bytes of events before the first token
-MOST_COMMENTS = 1024 * 1024  # bytes of comments and empty events between two chunks
 _MARKS = (b'"finish_reason":"', b"[DONE]", b'"error"', b'"finish_reason": "')
 _DELTA = b'"delta"'  # once in a chunk of one choice; inside a JSON string its quotes would be escaped
 
@@ -38,7 +36,6 @@ class StreamReader(Reader):
 
     __slots__ = (
         "_choices",
-        "_commented",
         "_ended_choices",
         "_ends",
         "_events",
@@ -68,7 +65,6 @@ class StreamReader(Reader):
         self._ends: list[dict[str, Any]] = []  # finish chunks, held until usage is known
         self._ended_choices: set[int] = set()
         self._events = 0
-        self._commented = (0, 0)  # bytes of comments since so many events
 
     @property
     def finished(self) -> bool:
@@ -131,9 +127,8 @@ class StreamReader(Reader):
                     self._begin(block[start:])
                     return
                 self._held.append(raw)
-            self._start_grows(len(raw))
             start += len(raw)
-            if self._over:
+            if self._over or not self._hears_noise(len(raw), 0):
                 return
 
     def _may_begin(self, payload: dict[str, Any]) -> bool:
@@ -144,11 +139,6 @@ class StreamReader(Reader):
                 return False
             self.finish_reason = reason
         return True
-
-    def _start_grows(self, size: int) -> None:
-        self._size += size
-        if self._size > LARGEST_START:
-            self._fail(Failure("garbage", f"over {LARGEST_START} bytes of events without a first token"))
 
     def _begin(self, block: bytes) -> None:
         """`block` starts with the first token: everything flows from here."""
@@ -190,13 +180,7 @@ class StreamReader(Reader):
             self._comment(block)
 
     def _comment(self, block: bytes) -> None:
-        """Passes on what brings the answer no further, within bounds: a host that floods is none that answers."""
-        size, events = self._commented
-        size = len(block) + (size if events == self._events else 0)
-        self._commented = size, self._events
-        if size > MOST_COMMENTS:
-            self._fail(Failure("garbage", f"over {MOST_COMMENTS} bytes of comments after the last chunk"))
-        else:
+        if self._hears_noise(len(block), self._events):
             self._listener.on_comment(block)
 
     def _parsing(self, block: bytes) -> None:

@@ -31,6 +31,7 @@ from gateway.types import (
     Endpoint,
     Failure,
     Fault,
+    Limits,
     Policy,
     Price,
     Priors,
@@ -613,6 +614,19 @@ def test_the_first_that_may_be_asked_again_is_waited_for() -> None:
 
 def test_a_long_wait_is_the_answer_and_no_host_is_asked() -> None:
     assert opening(asked_to_wait(a=80.0, b=50.0)) == ["give up b:rate_limited"]
+
+
+def test_after_a_minute_of_a_long_wait_a_host_is_asked_whether_it_still_holds() -> None:
+    fleet, wanted = asked_to_wait(a=600.0, b=900.0), request()
+    later = Exchange(wanted, plan(fleet, wanted, CHEAPEST, 61.0), chance=lambda: 0.0)
+    assert told(later.on(Started(61.0))[0]) == "send 1 to a"
+
+
+def test_a_limit_that_is_reached_is_no_wait_that_was_asked_for() -> None:
+    fleet = Fleet([endpoint("a", limits=Limits(rpm=1))])
+    attempt(fleet, "a", now=0.0)
+    assert fleet.states["a"].rate_limit.until > 50
+    assert opening(fleet)[0] == "send 1 to a"
 
 
 def test_where_another_model_may_be_asked_no_wait_is_waited_for() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.route.ratelimit import AFTER_429, FEWEST, LONGEST_HOLD, RateLimit
+from gateway.route.ratelimit import AFTER_429, BELIEVED, FEWEST, LONGEST_HOLD, RateLimit
 from gateway.types import Limits
 from tests.route.world import NOW
 
@@ -77,7 +77,7 @@ def test_what_another_failure_asks_to_wait_is_waited_out_and_teaches_nothing() -
     send(rates, 50)
     for _ in range(50):
         rates.hold(7.0, NOW)
-    assert (rates.until, rates.asked_until, rates.why) == (NOW + 7, NOW + 7, "an error asked to wait")
+    assert (rates.until, rates.retry_at, rates.why) == (NOW + 7, NOW + 7, "an error asked to wait")
     assert rates.limit(0, NOW) == inf
     rates.refused(NOW, 2.0, NOW)
     assert (rates.until, rates.why) == (NOW + 7, "an error asked to wait")
@@ -85,11 +85,21 @@ def test_what_another_failure_asks_to_wait_is_waited_out_and_teaches_nothing() -
     assert rates.until == NOW + LONGEST_HOLD
 
 
+def test_a_long_wait_is_believed_for_a_minute_where_nobody_else_serves() -> None:
+    rates = limited()
+    rates.refused(NOW, 600.0, NOW)
+    assert (rates.until, rates.retry_at) == (NOW + 600, NOW + BELIEVED)
+    rates.refused(NOW + 61, 600.0, NOW + 61)
+    assert rates.retry_at == NOW + 61 + BELIEVED, "it was asked again, and said so again"
+    rates.refused(NOW + 62, None, NOW + 62)
+    assert rates.retry_at == NOW + 62 + BELIEVED
+
+
 def test_a_limit_that_is_reached_is_nothing_that_the_host_asked_for() -> None:
     rates = limited(rpm=10)
     send(rates, 10)
     assert rates.until > NOW
-    assert rates.asked_until <= NOW
+    assert rates.retry_at <= NOW
 
 
 def test_429s_teach_by_what_the_minute_up_to_them_held() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.route.minute import Slice
 from gateway.route.posted import Posted
-from gateway.route.ratelimit import AFTER_429, LESSON_KEPT, RateLimit, Rates
+from gateway.route.ratelimit import AFTER_429, BELIEVED, LESSON_KEPT, RateLimit, Rates
 from gateway.types import Limits
 from tests.route.world import NOW
 
@@ -126,6 +126,14 @@ def test_a_retry_after_elsewhere_is_kept_here() -> None:
     here.merge([posted(there, NOW + 2, age=2.0)], NOW + 2)
     assert here.until == pytest.approx(NOW + 7)
     assert here.why == "another worker was asked to wait"
+
+
+def test_a_wait_that_is_read_again_is_not_believed_for_longer() -> None:
+    here, there = worker(), worker()
+    there.refused(NOW, 600.0, NOW)
+    for second in range(30):
+        here.merge([posted(there, NOW + second)], NOW + second)
+    assert (here.until, here.retry_at) == (pytest.approx(NOW + 600), NOW + BELIEVED)
 
 
 def test_the_longer_wait_holds() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.types import Usage
-from gateway.upstream.reader import LARGEST_ANSWER, LARGEST_BLANK, LARGEST_ERROR, WholeReader
+from gateway.upstream.reader import LARGEST_ANSWER, LARGEST_ERROR, MOST_NOISE, WholeReader
 from gateway.upstream.stream import StreamReader
 from tests.support.host import completion, usage
 from tests.upstream.listener import Listener, cut, feed
@@ -94,7 +94,7 @@ def test_an_answer_without_end_is_garbage() -> None:
 
 def test_white_space_is_waited_through_up_to_a_bound() -> None:
     answer = json.dumps(completion("Hello")).encode()
-    some = [b" \r\n" * 1_000] * (LARGEST_BLANK // 3_000)
+    some = [b" \r\n" * 1_000] * (MOST_NOISE // 3_000)
     assert read([*some, answer])[0].failure is None
     listener, reader = read([*some, b" " * 3_000, answer])
     assert listener.fault == "garbage"

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from gateway.types import Usage
 from gateway.upstream import sse
-from gateway.upstream.stream import LARGEST_START, MOST_COMMENTS, StreamReader
+from gateway.upstream.reader import MOST_NOISE
+from gateway.upstream.stream import StreamReader
 from tests.support.counted import counted_parses
 from tests.upstream.listener import Listener, cut, feed
 from tests.upstream.recordings import (
@@ -277,7 +278,7 @@ def test_usage_of_another_shape_leaves_what_was_counted() -> None:
 
 def test_empty_deltas_without_end_are_garbage() -> None:
     empty = event(chunk({"content": ""}))
-    listener, _ = read([empty * 1000] * (LARGEST_START // (len(empty) * 1000) + 1))
+    listener, _ = read([empty * 1000] * (MOST_NOISE // (len(empty) * 1000) + 1))
     assert listener.fault == "garbage"
     assert listener.first_after is None
 
@@ -286,16 +287,16 @@ def test_empty_deltas_without_end_are_garbage() -> None:
 @pytest.mark.parametrize("rewrite", [False, True])
 def test_a_flood_of_nothing_is_garbage_before_and_after_the_first_token(nothing: bytes, rewrite: bool) -> None:
     block = nothing * (8192 // len(nothing))
-    flood = [block] * (MOST_COMMENTS // len(block) + 1)
+    flood = [block] * (MOST_NOISE // len(block) + 1)
     before, _ = read(flood, rewrite)
     after, _ = read([*OPENAI.start, *OPENAI.body, *flood], rewrite)
     assert (before.fault, before.first_after) == ("garbage", None)
     assert after.fault == "garbage"
-    assert len(after.text) < 2 * MOST_COMMENTS
+    assert len(after.text) < 2 * MOST_NOISE
 
 
 def test_comments_between_chunks_have_their_room_each_time() -> None:
-    block = COMMENT * (MOST_COMMENTS * 2 // 3 // len(COMMENT))
+    block = COMMENT * (MOST_NOISE * 2 // 3 // len(COMMENT))
     start, first, second, *_ = [*OPENAI.start, *OPENAI.body]
     listener, _ = read([start, first, block, second, block, *OPENAI.body, *OPENAI.end])
     assert listener.failure is None
@@ -303,7 +304,7 @@ def test_comments_between_chunks_have_their_room_each_time() -> None:
 
 def test_a_flood_after_the_finish_chunk_leaves_a_good_answer() -> None:
     finish = OPENAI.end[0]
-    listener, _ = read([*OPENAI.start, *OPENAI.body, finish, *[COMMENT * 1_000] * (MOST_COMMENTS // 1_000)])
+    listener, _ = read([*OPENAI.start, *OPENAI.body, finish, *[COMMENT * 1_000] * (MOST_NOISE // 1_000)])
     assert listener.failure is None
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.upstream import connection
 from gateway.upstream.pool import Origin
 from gateway.upstream.tls import Trust
 from gateway.upstream.transport import Transport
@@ -82,6 +83,48 @@ class TestTls:
             assert (await send(host, via=after)[0].ended()).body == b"hello"
             assert not host.connections[0].transport.get_extra_info("ssl_object").session_reused
             after.close()
+
+    async def test_the_systems_authorities_are_trusted_by_default(
+        self, send: Send, server: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))  # where OpenSSL looks for them
+        via = Transport()
+        async with ScriptedHost(HELLO, tls=server) as host:
+            assert (await send(host, via=via)[0].ended()).body == b"hello"
+            via.close()
+
+    @pytest.mark.parametrize("until_close", [True, False])
+    async def test_a_large_answer_comes_whole_before_its_end(
+        self, send: Send, server: ssl.SSLContext, certificate: Path, until_close: bool
+    ) -> None:
+        async def script(_: Received, out: Out) -> None:
+            await out.head(200, chunked=not until_close)
+            for _ in range(30):
+                await out.send(b"a" * 100_000)
+            await out.end()
+
+        via = Transport(trust=Trust(certificate))
+        async with ScriptedHost(script, tls=server) as host:
+            answer = await send(host, via=via)[0].ended()
+            assert (len(answer.body), answer.end) == (3_000_000, "complete")
+            via.close()
+
+    @pytest.mark.parametrize("soon", [True, False])
+    async def test_a_kept_connection_that_is_lost_is_replaced_only_soon_after_the_request(
+        self, send: Send, server: ssl.SSLContext, certificate: Path, soon: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connection, "AT_ONCE", 60.0 if soon else 0.0)
+
+        async def leaves(_: Received, out: Out) -> None:
+            out.cut()
+
+        via = Transport(trust=Trust(certificate))
+        async with ScriptedHost([HELLO, leaves, HELLO], tls=server) as host:
+            await send(host, via=via)[0].ended()
+            answer = await send(host, via=via)[0].ended()
+            assert answer.end == "complete" if soon else answer.fault == "cut"
+            assert len(host.requests) == (3 if soon else 2)
+            via.close()
 
     async def test_cancel_is_seen_by_the_host(self, send: Send, server: ssl.SSLContext, certificate: Path) -> None:
         async def script(_: Received, out: Out) -> None:
