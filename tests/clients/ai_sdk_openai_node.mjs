@@ -32,7 +32,7 @@ const streamed = async (options) => {
 const wanted = {
   whole: () => turns(generateText),
   streamed: () => turns(streamed),
-  unstored: () => turns(generateText, { openai: { store: false } }),
+  unstored: () => turns(generateText, { openai: { store: false, forceReasoning: true, reasoningEffort: 'high' } }),
   continued: async () => {
     const first = await generateText({ model, prompt: 'Say hello', maxRetries: 0 });
     const previousResponseId = first.providerMetadata.openai.responseId;
