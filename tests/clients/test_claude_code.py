@@ -1,4 +1,4 @@
-"""Claude Code as it is installed, with the environment that docs/api.md shows and nothing else."""
+"""Claude Code as it is installed, with the environment that docs/api.md shows."""
 
 import asyncio
 import os
@@ -25,10 +25,11 @@ async def ran(folder: Path, url: str, *arguments: str, key: str = KEY) -> tuple[
     work = folder / "work"
     work.mkdir(exist_ok=True)
     own = {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_AUTH_TOKEN": key, "ANTHROPIC_MODEL": "deepseek-v3.2"}
+    quiet = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "TMPDIR": str(folder)}  # tests stay on this machine
     process = await asyncio.create_subprocess_exec(
         *(str(claude()), "-p", *arguments),
         cwd=work,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder / "home"), **own},
+        env={"PATH": os.environ["PATH"], "HOME": str(folder / "home"), **quiet, **own},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

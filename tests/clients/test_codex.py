@@ -1,4 +1,4 @@
-"""Codex as it is installed, with no more than its base URL and its model set."""
+"""Codex as it is installed, with the configuration that docs/api.md shows, and leave to run commands."""
 
 import asyncio
 import os
@@ -20,10 +20,12 @@ CONFIG = """
 model = "deepseek-v3.2"
 model_provider = "gateway"
 sandbox_mode = "danger-full-access"
+check_for_update_on_startup = false
+analytics = {{ enabled = false }}
 [model_providers.gateway]
 name = "gateway"
 base_url = "{url}/v1"
-env_key = "KEY"
+env_key = "GATEWAY_KEY"
 wire_api = "responses"
 request_max_retries = 0
 stream_max_retries = 0
@@ -44,7 +46,7 @@ async def ran(command: Path, folder: Path, url: str, *arguments: str) -> str:
     process = await asyncio.create_subprocess_exec(
         *(str(command), "exec", "--skip-git-repo-check", *arguments),
         cwd=work,
-        env={**os.environ, "CODEX_HOME": str(home), "KEY": "any"},
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "CODEX_HOME": str(home), "GATEWAY_KEY": "any"},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
