@@ -152,15 +152,14 @@ class _Conversation:
 
     def _foreign_call(self, item: Json) -> None:
         """A call of a tool that OpenAI's models know without a schema."""
-        told = {name: value for name, value in item.items() if name not in _ABOUT_A_CALL}
-        try:
-            arguments = orjson.dumps(told).decode()
-        except orjson.JSONEncodeError:  # nested too deeply to be written again
-            arguments = "{}"
+        arguments = _json({name: value for name, value in item.items() if name not in _ABOUT_A_CALL})
         self._calls.append(_chat_call({}, item["type"].removesuffix(_CALL), arguments, item["call_id"]))
 
     def _output(self, item: Json, where: str) -> None:
-        call, texts = _string(item, "call_id", where), _texts(item.get("output"), f"{where}.output")
+        call, output = _string(item, "call_id", where), item.get("output")
+        if isinstance(output, dict):  # no text, and no parts: whatever it is, the model reads JSON
+            output = _json(output)
+        texts = _texts(output or "", f"{where}.output")
         self.hear({"role": "tool", "tool_call_id": call, "content": "\n".join(texts)})
 
     def _foreign_output(self, item: Json) -> None:
@@ -193,6 +192,13 @@ def _instead(kind: object) -> str:
     if kind == "item_reference":
         return "responses are not kept here: send the item itself (SDKs do with `store: false`)"
     return f"it must be one of message, {', '.join(_TAKE)}"
+
+
+def _json(value: Json) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:  # nested too deeply to be written again
+        return "{}"
 
 
 def _chat_call(item: Json, name: str, arguments: str, call: str) -> Json:

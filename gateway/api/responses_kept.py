@@ -92,7 +92,10 @@ class KeptRoutes:
         return found
 
     async def _one(self, request: Request) -> Response:
-        return JSONResponse((await self._found(request)).response)
+        kept = await self._found(request)
+        if request.query_params.get("stream") == "true":
+            raise BadRequest("`stream`: what is kept comes as a whole: leave it out", param="stream")
+        return JSONResponse(kept.response)
 
     async def _forget(self, request: Request) -> Response:
         tenant, name = self._keys.caller(request).tenant, request.path_params["name"]

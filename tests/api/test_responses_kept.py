@@ -137,6 +137,8 @@ async def test_what_is_kept_is_shown_and_forgotten(start: Start) -> None:
         for wrong in ("0", "101", "ten", "1" * 400):
             assert refused(await get(f"{path}{items}?limit={wrong}"))["param"] == "limit"
 
+        assert refused(await get(f"{path}?stream=true"))["param"] == "stream"
+
         gone = await running.client.delete(path)
         assert gone.json() == {"id": first["id"], "object": "response", "deleted": True}
         for answer in (await get(path), await get(path + items), await running.client.delete(path)):

@@ -232,6 +232,14 @@ def test_an_image_of_the_user_is_refused_where_it_is_new_and_a_note_later() -> N
     assert conversation({"role": "assistant", "content": [IMAGE]}, said("Hi", "user"))[0]["content"] == NOTE
 
 
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [({"ok": True}, '{"ok":true}'), (None, ""), ([], ""), ([{"type": "summary_text", "text": "a"}], "a")],
+)
+def test_whatever_a_tool_said_is_read(said: Any, read: str) -> None:
+    assert conversation(call(1), output(1, said))[1]["content"] == read
+
+
 def test_a_custom_call_and_its_output_are_a_call_and_its_result() -> None:
     own = {"type": "custom_tool_call", "call_id": "c1", "name": "apply_patch", "input": "*** Begin"}
     made = conversation(own, {"type": "custom_tool_call_output", "call_id": "c1", "output": "Done"})
