@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.faults import page
 from tests.faults.hosts import GROUPS
 from tests.faults.table import broken, host_lines
-from tests.faults.trial import Trial, run
+from tests.faults.hosttrials import Trial, run
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The faults of hosts, each in a few words. `tests/faults/trial.py` tries them, streamed and whole, alone and with a
+"""The faults of hosts, each in a few words. `tests/faults/hosttrials.py` tries them, streamed and whole, alone and with a
 second host that is well."""
 
 import json

@@ -5,7 +5,7 @@ from itertools import groupby
 
 from gateway.types import Row
 from tests.faults.asking import PATIENCE, UNFIT
-from tests.faults.trial import GAP, WITHIN, Trial
+from tests.faults.hosttrials import GAP, WITHIN, Trial
 
 SLACK = 1.5  # seconds: the trials share a machine
 

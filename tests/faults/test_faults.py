@@ -10,7 +10,7 @@ from tests.faults.asking import Got
 from tests.faults.hosts import GROUPS, HostFault
 from tests.faults.scripts import ANSWER
 from tests.faults.table import answer, broken, host_lines, ledger
-from tests.faults.trial import Trial, run
+from tests.faults.hosttrials import Trial, run
 from tests.support.rows import row
 
 FAULTS = {fault.name: fault for faults in GROUPS.values() for fault in faults}
