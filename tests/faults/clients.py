@@ -151,7 +151,7 @@ async def _sends(client: Client, data: bytes) -> str:
 
 def _in_pieces(size: int, every: float) -> Act:
     async def act(client: Client, data: bytes) -> str:
-        for start in range(0, len(data), size):
+        for start in range(0, min(len(data), int(PATIENCE / every) * size), size):
             await client.send(data[start : start + size])
             await asyncio.sleep(every)
             if client.reader.at_eof():

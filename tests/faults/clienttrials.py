@@ -101,10 +101,11 @@ def _others(url: str, trial: ClientTrial) -> Iterator[None]:
 
     def probe() -> None:
         with httpx.Client(base_url=url, timeout=60, trust_env=False, verify=False) as client:
-            while not over.wait(EVERY):
+            while not over.is_set():
                 began = time.perf_counter()
                 client.get("/health/live")
                 trial.others = max(trial.others, time.perf_counter() - began)
+                over.wait(EVERY)
 
     thread = threading.Thread(target=probe)
     thread.start()
@@ -124,7 +125,14 @@ async def _gateway(
     settings = {"keys": [{"tenant": "table", "key_env": "TABLE_KEY"}]} if keys else {}
     with (folder / "log").open("wb") as log:
         async with gateway_command(
-            folder, {}, stderr=log, models=models, default_policy="short", environ={"TABLE_KEY": KEY}, **settings
+            folder,
+            {},
+            stderr=log,
+            within=60.0,
+            models=models,
+            default_policy="short",
+            environ={"TABLE_KEY": KEY},
+            **settings,
         ) as running:
             yield running
 
