@@ -2,7 +2,7 @@
 # test          all tests
 # check         format, lint and types
 # bench         what a request and an event cost
-# faults        every fault of hosts, clients, the store and the machine, tried: writes docs/faults.md
+# faults        tries every fault of hosts, clients, the store and the machine, and writes docs/faults.md
 # bench-peers   installs the programs that bench measures beside the gateway
 # specs         holds all answers against published documents: ARGS="--openrouter FILE --openai FILE", and SDKs' types
 # docs          writes the files that are made from code

@@ -1,5 +1,4 @@
-"""The faults of hosts, each in a few words. `tests/faults/trial.py` tries them, streamed and whole, alone and with a
-second host that is well."""
+"""The faults of hosts, each in a few words. `tests/faults/hosttrials.py` says how they are tried."""
 
 import json
 from dataclasses import dataclass

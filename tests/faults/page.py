@@ -22,3 +22,7 @@ def heading(kept: int, tried: int, seconds: float) -> str:
     machine = f"{os.cpu_count()} cores, {platform.system()}, CPython {platform.python_version()}"
     day = f"{datetime.now(UTC):%Y-%m-%d}"
     return f"Run of {day} ({machine}, {seconds:.0f} s): {kept} of {tried} trials keep every promise."
+
+
+def title(name: str) -> list[str]:
+    return ["", f"### {name}", ""]

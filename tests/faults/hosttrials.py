@@ -33,9 +33,15 @@ POLICY: dict[str, Any] = {
         "first_token_per_10k": "0s",
         "gap": f"{GAP:g}s",
         "total": f"{TOTAL:g}s",
+        "stream": f"{TOTAL:g}s",
     },
     "keepalive": "500ms",
     "affinity": "none",
+}
+POLICIES: dict[str, dict[str, Any]] = {
+    "short": {},
+    "short-whole": {"answer": "whole"},
+    "short-resume": {"resume": "continue"},
 }
 PRICE = {"input": 0.25, "cached_input": 0.25, "output": 0.5}
 
@@ -47,6 +53,7 @@ class Trial:
     fault: HostFault
     stream: bool
     alone: bool
+    policy: str
     number: int
     got: Got = field(default_factory=Got)
     asked: int = 0  # requests that hosts saw
@@ -58,14 +65,21 @@ class Trial:
         return f"faults/{self.number}"
 
     @property
+    def named(self) -> str:
+        """The model as the client writes it."""
+        return f"{self.model}:{self.policy}"
+
+    @property
     def broken(self) -> str:
         return f"{self.number}/broken"
 
 
-def trials(faults: Iterable[HostFault]) -> list[Trial]:
+def trials(faults: Sequence[HostFault]) -> list[Trial]:
     """Every way of trying these faults. A fault that only a stream can have is tried with whole requests as well: the
     gateway may stream from the host nevertheless; where it did not, nothing was tried."""
-    ways = [(fault, stream, alone) for fault in faults for stream in (True, False) for alone in (True, False)]
+    ways = [(fault, stream, alone, "short") for fault in faults for stream in (True, False) for alone in (True, False)]
+    breaks = [fault for fault in faults if fault.when == "after"]
+    ways += [(fault, True, False, policy) for fault in breaks for policy in POLICIES if policy != "short"]
     return [Trial(*way, number) for number, way in enumerate(ways)]
 
 
@@ -98,9 +112,9 @@ async def _try(running: Running, trial: Trial, host: ScriptedHost | None) -> Non
     fault = trial.fault
     async with httpx.AsyncClient(base_url=running.url, timeout=None, trust_env=False, verify=False) as client:
         if fault.warm is not None:
-            await ask(client, trial.model, trial.stream)
+            await ask(client, trial.named, trial.stream)
             await asyncio.sleep(fault.warm)
-        trial.got = await ask(client, trial.model, trial.stream, fault.tools)
+        trial.got = await ask(client, trial.named, trial.stream, fault.tools)
     if host is not None:
         received = list(_asked(host))[fault.warm is not None :]
         trial.asked = len(received)
@@ -137,12 +151,14 @@ async def _host(trial: Trial) -> AsyncIterator[ScriptedHost | None]:
 async def _gateway(
     folder: Path, everything: Sequence[Trial], hosts: dict[int, ScriptedHost | None], well: ScriptedHost
 ) -> AsyncIterator[Running]:
-    write_policy(
-        folder / "policies", "short", pick={"how": "order", "order": [one.broken for one in everything]}, **POLICY
-    )
+    pick = {"how": "order", "order": [one.broken for one in everything]}
+    for name, fields in POLICIES.items():
+        write_policy(folder / "policies", name, pick=pick, **POLICY, **fields)
     models = {trial.model: _model(trial, hosts[trial.number], well) for trial in everything}
     with (folder / "log").open("wb") as log:
-        async with gateway_command(folder, {}, stderr=log, models=models, default_policy="short") as running:
+        async with gateway_command(
+            folder, {}, stderr=log, within=60.0, models=models, default_policy="short"
+        ) as running:
             yield running
 
 
@@ -157,7 +173,7 @@ def _model(trial: Trial, host: ScriptedHost | None, well: ScriptedHost) -> dict[
             "base_url": f"{url}/v1",
             "model": trial.model,
             "price": PRICE,
-            "supports": ["tools"],
+            "supports": ["tools", "prefix"],
         }
         for name, url in urls.items()
     ]
