@@ -1,7 +1,8 @@
 """How long an attempt may take: to its first token where the host streams, else to the end of its answer.
 
     first token     the policy's clock for this prompt; never under the endpoint's own p99, and short for a probe
-    whole answer    the same, and its longest likely length at the endpoint's slow speed
+    whole answer    what a slow first token takes there, at most that clock, and the longest likely length at the
+                    endpoint's slow speed
 
 A host is asked to stream for every answer that may take long to write, also where the client does not stream: then a
 silent host is known by its first token, seconds later, and not by the longest time that an answer may take. A short
@@ -14,7 +15,8 @@ from gateway.route.cost import Demand
 from gateway.route.plan import Choice
 from gateway.types import Policy, Request
 
-LONG = 5.0  # seconds of writing from which a host is asked to stream
+LONG = 8.0  # seconds of writing from which a host is asked to stream
+SLOW = 1.5  # times the p99 of the first token, that a whole answer has before its length counts
 PROBE = 3.0  # times the usual p95, that a probe waits for its first token
 
 
@@ -39,6 +41,14 @@ def to_first_token(choice: Choice, policy: Policy) -> float:
     if choice.state.breaker.until is not None:
         return min(clock, PROBE * _usual_p95(choice))
     return max(clock, _p99(choice))
+
+
+def to_whole(choice: Choice, policy: Policy, demand: Demand) -> float:
+    """For an answer that the host is not asked to stream. What is expected of a first token is known from the start, if
+    only by what is published."""
+    waits, parts = choice.state.waits, choice.parts
+    slow = SLOW * waits.p99[parts.size] * parts.pace
+    return min(slow, to_first_token(choice, policy)) + writing(choice, demand)
 
 
 def _p99(choice: Choice) -> float:

@@ -393,8 +393,10 @@ class Exchange:
         """Seconds that an attempt gets. The last one gets what remains, unless another model may be asked."""
         if (self._sent >= self._most or not self._untried) and not self.request.other_models:
             return remaining
-        clock = deadline.to_first_token(choice, self.plan.policy)
-        return min(remaining, clock if streams else clock + deadline.writing(choice, self.plan.demand))
+        policy = self.plan.policy
+        if streams:
+            return min(remaining, deadline.to_first_token(choice, policy))
+        return min(remaining, deadline.to_whole(choice, policy, self.plan.demand))
 
     def _timeout(self, send: Send, clock: Clock) -> Failure:
         timeouts = self.plan.policy.timeouts

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.route.deadline import LONG, PROBE
+from gateway.route.deadline import LONG, PROBE, SLOW
 from gateway.route.exchange import Exchange
 from gateway.route.fleet import Fleet
 from gateway.route.signals import (
@@ -72,13 +72,23 @@ def test_a_streamed_answer() -> None:
 
 
 def test_a_short_whole_answer_comes_whole() -> None:
-    """At the slow speed of 15 tokens a second."""
+    """Its clock is 1.5 times what a slow first token takes, and its length at the slow speed of 15 tokens a second."""
+    script = Playbook("a", "b", stream=False, max_tokens=60)
+    send, clock = script.exchange.on(Started(0.0))
+    assert isinstance(send, Send)
+    parts = send.choice.parts
+    slow = SLOW * send.choice.state.waits.p99[parts.size] * parts.pace
+    assert clock == SetClock("first_token", 1, pytest.approx(slow + 4.0))
+    assert (send.tried.streams, send.tried.deadline < 10.0) == (False, True)
+    assert script >> Finished(1, 3.0) << "commit 1, book 1 ok, complete 1"
+
+
+def test_a_whole_answers_first_token_has_the_policys_clock_at_most() -> None:
+    quick = replace(ONE_EACH, timeouts=Timeouts(first_token=1.0))
     assert (
-        Playbook("a", "b", stream=False, max_tokens=60)
+        Playbook("a", "b", stream=False, max_tokens=60, policy=quick)
         >> Started(0.0)
-        << "send 1 whole to a, clock first_token 14"
-        >> Finished(1, 3.0)
-        << "commit 1, book 1 ok, complete 1"
+        << ("send 1 whole to a, clock first_token 5")
     )
 
 
@@ -330,10 +340,12 @@ def test_a_probe_of_a_slow_endpoint_waits_no_longer_than_other_attempts() -> Non
 
 
 def test_a_whole_answer_as_a_probe_has_time_to_be_written() -> None:
-    send = probing(endpoint("a"), stream=False, max_tokens=60)
-    p95 = send.choice.state.waits.p95[0] * send.choice.parts.pace
+    one = endpoint("a", priors=Priors(ttft_p50=1.0, ttft_p90=1.1))
+    send = probing(one, stream=False, max_tokens=60)
+    waits, parts = send.choice.state.waits, send.choice.parts
+    first_token = parts.pace * min(PROBE * waits.p95[0], SLOW * waits.p99[0])
     assert not send.tried.streams
-    assert send.tried.deadline == pytest.approx(PROBE * p95 + 60 / send.choice.state.speeds.p10)
+    assert send.tried.deadline == pytest.approx(first_token + 60 / send.choice.state.speeds.p10)
 
 
 def test_the_last_endpoint_of_the_plan_gets_what_remains_of_the_budget() -> None:
@@ -374,12 +386,12 @@ def test_nothing_is_tried_after_the_budget() -> None:
     assert started("a", "b", "c") >> failed(1, "cut", 60.0) << "cancel 1, book 1 cut, give up a:cut"
 
 
-def test_a_whole_answer_has_time_to_be_written_at_the_endpoints_slow_speed() -> None:
-    send, *_ = Playbook("a", "b", stream=False, max_tokens=70).exchange.on(Started(0.0))
+@pytest.mark.parametrize(("most", "streams"), [(119, False), (121, True)])
+def test_a_host_streams_what_takes_long_at_its_slow_speed(most: int, streams: bool) -> None:
+    send, *_ = Playbook("a", "b", stream=False, max_tokens=most).exchange.on(Started(0.0))
     assert isinstance(send, Send)
-    writing = 70 / send.choice.state.speeds.p10
-    assert writing < LONG
-    assert send.tried.deadline == pytest.approx(10 + writing)
+    assert (most / send.choice.state.speeds.p10 > LONG) is streams
+    assert send.tried.streams is streams
 
 
 def test_attempts_within_is_never_exceeded_whatever_the_length() -> None:
