@@ -135,7 +135,7 @@ def results(chat: list[Json]) -> list[str]:
 def asked(messages: list[Json], **fields: Any) -> Request:
     body = {"model": "m", "messages": messages}
     prompt = read_prompt(body)
-    prefix = prefix_chain(prompt, False, 4.0)
+    prefix = prefix_chain(prompt, "local", False, 4.0)
     tokens = -(-prompt.size // 4)
     given: Json = {
         "prompt_tokens": tokens,
