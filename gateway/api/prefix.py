@@ -5,7 +5,8 @@
 
 Hosts cache prompts from their first token on, in blocks of 64 tokens or more, so each hash covers everything before
 it: whether the model thinks, then the tools, because most templates render them in front, then the messages. Pieces are
-counted from the beginning of their message, so that a prompt that continues another has all its borders.
+counted from the beginning of their message, so that a prompt that continues another has all its borders. The tenant stands
+in front of it all: what one has sent is known for its own requests only.
 """
 
 from functools import lru_cache
@@ -45,10 +46,10 @@ def read_prompt(body: dict[str, Any]) -> Prompt:
     return Prompt(parts, size, _opening(parts))
 
 
-def prefix_chain(prompt: Prompt, thinking: bool, bytes_per_token: float) -> Chain:
+def prefix_chain(prompt: Prompt, tenant: str, thinking: bool, bytes_per_token: float) -> Chain:
     """A cumulative hash for each border."""
     chain: list[tuple[int, int]] = []
-    digest = xxh3_64_intdigest(b"", thinking)
+    digest = xxh3_64_intdigest(tenant.encode(), thinking)
     size = 0
     for role, text in prompt.parts:
         digest ^= _of_role(role)
@@ -80,7 +81,7 @@ def known_by(
         return ()
     if policy.affinity == "session" and session:
         return session_chain(prompt, tenant, session, bytes_per_token)
-    return prefix_chain(prompt, thinking, bytes_per_token)
+    return prefix_chain(prompt, tenant, thinking, bytes_per_token)
 
 
 def message_size(message: dict[str, Any]) -> int:

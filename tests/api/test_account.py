@@ -1,13 +1,20 @@
 """What keys have spent, over a real store. These routes are Starlette's over either sink, so one of them is enough."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from starlette.requests import Request
 
+from gateway.api import account
+from gateway.api.account import Account
+from gateway.api.auth import Keys
+from gateway.telemetry.archive import Archive, Spent
+from gateway.types import PICO
 from tests.support.gateway import DIRECT_ONLY, Gateway, Running
 from tests.support.host import ScriptedHost, answers, completion, usage
 from tests.support.valkey import running as valkey_running
@@ -102,3 +109,42 @@ async def test_without_a_store_nothing_is_made_up(gateway: Gateway, path: str) -
         answer = await running.client.get(f"/api/v1/{path}")
     assert answer.status_code == 503
     assert "store cannot be reached" in answer.json()["error"]["message"]
+
+
+# --- windows of time
+
+
+class Kept:
+    """A store's sums: a dollar a day."""
+
+    async def spent(self, _: str, days: Any) -> list[Spent]:
+        return [Spent(day, "m", "e", {"cost": PICO}) for day in days]
+
+    async def spent_ever(self, _: str) -> int:
+        return 1_000 * PICO
+
+
+@pytest.mark.parametrize(
+    ("today", "week", "month"),
+    [
+        (datetime(2026, 11, 29, 23, 59, tzinfo=UTC), 7, 29),  # a Sunday
+        (datetime(2026, 11, 30, 0, 0, tzinfo=UTC), 1, 30),  # a Monday
+        (datetime(2026, 12, 2, 12, 0, tzinfo=UTC), 3, 2),  # the week began in the month before
+        (datetime(2026, 12, 1, 12, 0, tzinfo=UTC), 2, 1),
+        (datetime(2027, 1, 1, 12, 0, tzinfo=UTC), 5, 1),  # and here in the year before
+    ],
+)
+async def test_weeks_begin_on_monday_and_months_on_their_first(
+    today: datetime, week: int, month: int, sink: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account.time, "time", today.timestamp)
+    routes = Account((), cast(Archive, Kept()), Keys(())).routes()
+    (route,) = (one for one in routes if one.path == "/api/v1/key")
+    answer = await route.endpoint(Request({"type": "http", "headers": []}))
+    key = json.loads(answer.body)["data"]
+    assert {name: key[name] for name in key if name.startswith("usage")} == {
+        "usage": 1_000,
+        "usage_daily": 1,
+        "usage_weekly": week,
+        "usage_monthly": month,
+    }

@@ -53,6 +53,18 @@ def test_the_middle_goes_first() -> None:
     assert all(6 < at < 14 for at in gone)
 
 
+@pytest.mark.parametrize(
+    ("loose", "fewer", "gone"),
+    [(5, 1, {2}), (5, 3, {1, 2, 3}), (4, 1, {1}), (4, 2, {1, 2}), (6, 3, {1, 2, 3}), (1, 1, {0})],
+)
+def test_from_the_middle_outwards_the_earlier_first(loose: int, fewer: int, gone: set[int]) -> None:
+    between = [said("assistant", f"{at}".zfill(92)) for at in range(loose)]
+    chat = [said("user", "first"), *between, said("user", "last")]
+    shorter = middle_out(chat, size(chat) - fewer * message_size(between[0]))
+    assert shorter is not None
+    assert {at for at, message in enumerate(between) if message not in shorter} == gone
+
+
 def test_the_ends_stay_whatever_goes() -> None:
     kept = [CHAT[0], CHAT[1], CHAT[-1]]
     assert middle_out(CHAT, size(kept)) == kept
@@ -123,7 +135,7 @@ def results(chat: list[Json]) -> list[str]:
 def asked(messages: list[Json], **fields: Any) -> Request:
     body = {"model": "m", "messages": messages}
     prompt = read_prompt(body)
-    prefix = prefix_chain(prompt, False, 4.0)
+    prefix = prefix_chain(prompt, "local", False, 4.0)
     tokens = -(-prompt.size // 4)
     given: Json = {
         "prompt_tokens": tokens,

@@ -44,6 +44,20 @@ async def test_it_describes_every_route_and_no_other(gateway: Gateway) -> None:
 
 
 @DIRECT_ONLY  # the document is Starlette's over either sink
+async def test_every_route_is_summed_up_in_words(gateway: Gateway) -> None:
+    async with gateway({"own/fp8": "http://127.0.0.1:1"}) as running:
+        described = await document(running)
+    summaries = {
+        (method, path): one["summary"]
+        for path, methods in described["paths"].items()
+        for method, one in methods.items()
+    }
+    assert all(len(said) > 5 and said[0].isupper() and not said.endswith(".") for said in summaries.values()), summaries
+    assert summaries["post", "/v1/chat/completions"] == "Chat completion"
+    assert summaries["get", "/api/v1/key"] == "What this key has spent"
+
+
+@DIRECT_ONLY  # the document is Starlette's over either sink
 async def test_every_reference_leads_somewhere(gateway: Gateway) -> None:
     async with gateway({"own/fp8": "http://127.0.0.1:1"}) as running:
         described = await document(running)

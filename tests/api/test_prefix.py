@@ -85,6 +85,14 @@ def test_whether_the_model_thinks_makes_another_prompt() -> None:
     assert shared(one, other) == ()
 
 
+def test_what_one_tenant_has_sent_is_not_known_for_another() -> None:
+    for tools in ([], [TOOL]):
+        assert (
+            shared(known(SECOND, PREFIX, tenant="t", tools=tools), known(SECOND, PREFIX, tenant="u", tools=tools)) == ()
+        )
+    assert known(SECOND, PREFIX, tenant="t") == known(SECOND, PREFIX, tenant="t")
+
+
 def test_a_chain_is_bounded_in_one_message_and_in_many() -> None:
     assert len(known(user("x" * PIECE * (LONGEST_CHAIN + 9)), PREFIX)) == LONGEST_CHAIN
     assert len(known(user("x") * (LONGEST_CHAIN + 9), PREFIX)) == LONGEST_CHAIN

@@ -31,6 +31,9 @@ ACCEPTED = (  # where, what, and why it is no deviation of ours; all are beginni
     ("POST /v1/chat/completions event", "choices.[].logprobs: 'refusal'", "a host's event, relayed as it came"),
     ("POST /v1/chat/completions event (broken)", "choices.[].finish_reason: 'error'", "SDKs raise on `error` before"),
     ("openai-python: POST /v1/completions event", "choices.[].finish_reason", "null in OpenAI's own streams, too"),
+    ("POST /v1/responses event", "response.usage: None", "null until the end in OpenAI's own streams, too"),
+    ("POST /api/v1/responses event", "data.response.usage: None", "null until the end in OpenAI's own streams, too"),
+    ("POST /api/v1/responses event", "data.part.type: 'reasoning_text'", "as OpenAI's document and all SDKs have it"),
     ("POST /api/v1/messages", "the status ", "Anthropic's statuses, which its clients know"),
 )
 _MARKS = frozenset({"discriminator", "example", "examples", "default"})  # they hold no schemas

@@ -28,7 +28,9 @@ texts = st.lists(st.text("ab", min_size=1, max_size=9_000), min_size=1, max_size
 
 def asked(*messages: str) -> Request:
     prompt = read_prompt({"messages": [{"role": "user", "content": text} for text in messages]})
-    return Request("gen-1", {}, "m", "p", prompt_tokens=-(-prompt.size // 4), prefix=prefix_chain(prompt, False, 4.0))
+    return Request(
+        "gen-1", {}, "m", "p", prompt_tokens=-(-prompt.size // 4), prefix=prefix_chain(prompt, "t", False, 4.0)
+    )
 
 
 def names(request: Request, salt: bytes = SALT) -> list[int]:
