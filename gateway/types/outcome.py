@@ -71,7 +71,7 @@ BLAMED: frozenset[str] = frozenset(
         "unclean",
         "empty",
     }
-)  # what counts against an endpoint's health
+)  # what counts against an endpoint's health; `empty` only where another endpoint had an answer
 
 
 @dataclass(frozen=True, slots=True)
