@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from gateway.errors import BadRequest
-from gateway.types import Endpoint
+from gateway.route.endpoint import EndpointState
 
 KINDS = {
     "file": "file",
@@ -37,10 +37,10 @@ def media(messages: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return found
 
 
-def refuse_media(found: Mapping[str, str], model: str, endpoints: Collection[Endpoint]) -> None:
+def refuse_media(found: Mapping[str, str], states: Collection[EndpointState], model: str) -> None:
     """Raises BadRequest for a kind that none of the model's endpoints takes."""
     for kind, place in found.items():
-        if not any(kind in endpoint.supports for endpoint in endpoints):
+        if not any(kind in state.endpoint.supports for state in states):
             words = _WORDS[kind]
             raise BadRequest(
                 f"`{place}`: no endpoint of {model} takes {words}; leave this part out, or say it in text",

@@ -32,7 +32,7 @@ from gateway.policy.load import Policies
 from gateway.proxy.inbound import Inbound
 from gateway.route.filters import JSON_FORMATS
 from gateway.route.fleet import Fleet
-from gateway.types import Policy, Request, Surface
+from gateway.types import Model, Policy, Request, Surface
 from gateway.upstream.dialects import thinking_asked
 
 LARGEST_COUNT = 2**53  # sums of larger ones could not be written as JSON
@@ -130,17 +130,12 @@ class Intake:
         tokens, thinking = self._fleets[named.model.id].tokens, named.thinks(thinking_asked(body))
         cache, created = read_cache_options(headers), int(time.time())
         if found := media(body["messages"]):
-            needs = needs.union(found)
-            if place >= len(choices) - 1:  # else another model may take them
-                refuse_media(
-                    found, named.model.id, [one.endpoint for one in self._fleets[named.model.id].states.values()]
-                )
+            needs |= self._taken(found, named, place >= len(choices) - 1)
         if body["messages"][-1].get("prefix"):
-            needs = needs | _continues(body["messages"][-1])
-        if (provider := body.get("provider")) is not None:
-            in_use = self._fleets[named.model.id].states
-            policy = self._preferences.applied(policy, provider, named.model, in_use, self._policies.current)
-            needs |= sent_parameters(body) if provider.get("require_parameters") else _NO_NEEDS
+            needs |= _continues(body["messages"][-1])
+        if body.get("provider") is not None:
+            policy = self._narrowed(policy, body["provider"], named.model)
+            needs |= sent_parameters(body) if body["provider"].get("require_parameters") else _NO_NEEDS
         request = Request(
             id=new_id(created),
             body=body,
@@ -171,9 +166,7 @@ class Intake:
             other_models=len(choices) - 1,
             patience=self._patience,
         )
-        if options.compress:
-            request = compressed(request, policy, self._fleets[request.model])
-        return request, policy
+        return compressed(request, policy, self._fleets[request.model]) if options.compress else request, policy
 
     def _models(self, body: dict[str, Any]) -> list[Named]:
         """The models that may be asked; OpenRouter's clients need not name any."""
@@ -185,6 +178,18 @@ class Intake:
     def _unpacked(self, inbound: Inbound) -> bytes:
         codings = inbound.headers.get(b"content-encoding")
         return inbound.body if codings is None else unpacked(inbound.body, codings, self._max_body)
+
+    def _narrowed(self, policy: Policy, provider: object, model: Model) -> Policy:
+        """The policy with the request's `provider` over it. Raises BadRequest, NoEndpoint."""
+        in_use = self._fleets[model.id].states
+        return self._preferences.applied(policy, provider, model, in_use, self._policies.current)
+
+    def _taken(self, found: Mapping[str, str], named: Named, alone: bool) -> frozenset[str]:
+        """What a prompt with these media needs. Raises BadRequest where no endpoint of the model takes them, and no
+        other model is asked."""
+        if alone:
+            refuse_media(found, self._fleets[named.model.id].states.values(), named.model.id)
+        return frozenset(found)
 
     def _unnamed(self, key: Key, facts: Facts) -> str:
         """The policy of a request that names none: by rule, by key, or the default."""

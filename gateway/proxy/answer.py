@@ -170,10 +170,11 @@ def _clients_own(request: Request, failures: Sequence[tuple[str, Failure]]) -> C
 def _overflow(request: Request, words: str, message: str, metadata: dict[str, Any]) -> ClientError:
     """A host has no room. Where it says that the prompt alone would fit, `max_tokens` is what is too large."""
     prompt, limit = counted(words)
-    if prompt is None or limit is None or prompt >= limit or not request.max_tokens:
+    if prompt is None or limit is None:
         return ContextTooLong(message, metadata=metadata)
     sizes = {"prompt_tokens": prompt, "max_tokens": request.max_tokens, "largest_context": limit}
-    return ContextTooLong(message, metadata=metadata | sizes, param="max_tokens")
+    param = "max_tokens" if request.max_tokens and prompt < limit else "messages"
+    return ContextTooLong(message, metadata=metadata | sizes, param=param)
 
 
 def _nothing_left(request: Request, plan: Plan) -> ClientError:

@@ -7,7 +7,7 @@ from typing import Protocol
 from gateway.proxy.wheel import Timer, Wheel
 from gateway.route.learn import SAYS_SPEED
 from gateway.route.signals import Event, Finished, FirstToken, Send
-from gateway.types import PICO, Failure, Fault, Request, Row, ToolResult, Usage
+from gateway.types import PICO, Failure, Fault, Request, Row, ToolResult, Usage, may_be_empty
 from gateway.upstream.assembling import AssemblingReader
 from gateway.upstream.connection import AT_ONCE, Sent
 from gateway.upstream.dialects import relays
@@ -117,6 +117,7 @@ class Attempt:
             self.reader = AssemblingReader(self, unix, shape, calls, mends, choices=choices)
         else:
             self.reader = WholeReader(self, unix, shape, calls, mends)
+        self.reader.may_be_empty = bool(send.tried.empties) or may_be_empty(request)
 
     def __repr__(self) -> str:
         return f"<Attempt {self.send.attempt} at {self.send.choice.endpoint.id}>"

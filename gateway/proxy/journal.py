@@ -97,7 +97,7 @@ class Journal:
 
     def _learn(self, attempt: Attempt, book: Book, now: float) -> None:
         tools = attempt.tools == "ok" if attempt.tools else None
-        heard = Heard(attempt.usage, attempt.ttft, attempt.speed(), tools)
+        heard = Heard(attempt.usage, attempt.ttft, attempt.speed(), tools, attempt.reader.empty)
         learn(self._proxy.fleets[self._request.model], attempt.send.tried, book, heard, now, self._proxy.chance)
 
     def _wait(self, attempt: Attempt, to_the_end: bool, now: float, alone: bool) -> None:

@@ -72,6 +72,7 @@ class Exchange:
         "_budget",
         "_chance",
         "_delay",
+        "_empties",
         "_ends",
         "_failures",
         "_hedged",
@@ -106,6 +107,7 @@ class Exchange:
         self._keepalive = min(policy.keepalive, request.patience) if request.stream else request.patience
         self._begun_at: float | None = None  # when the answer began that is coming now
         self._failures: list[tuple[str, Failure]] = []
+        self._empties: tuple[Try, ...] = ()  # attempts that ended without content
         self._chance = chance
         self._retries: Retries | None = None  # since the first failure
         self._again: Choice | None = None  # the endpoint that is asked again after a pause
@@ -229,6 +231,8 @@ class Exchange:
         """Before the commit another attempt is made, unless one runs already or the failure is the answer."""
         self._running = tuple(other for other in self._running if other is not send)
         self._failures.append((send.choice.endpoint.id, failure))
+        if failure.fault == "empty":
+            self._empties += (send.tried,)
         book = Book(send.attempt, failure, hedge=self._result(send, "failed"))
         commands: list[Command] = [Cancel(send.attempt), book]
         if self._begun_at is not None:
@@ -312,7 +316,8 @@ class Exchange:
             )
         streams = deadline.streams(choice, self.request, self.plan.demand)
         seconds = self._time_for(choice, streams, remaining)
-        tried = Try(choice.state, self.request, self.plan.demand, choice.parts, seconds, hedge, streams)
+        demand, empties = self.plan.demand, self._empties
+        tried = Try(choice.state, self.request, demand, choice.parts, seconds, hedge, streams, empties)
         send = Send(self._sent, choice, tried, hedge, continues)
         self._running += (send,)
         return send

@@ -38,8 +38,9 @@ class Try(msgspec.Struct, gc=False):
     """One attempt as the fleet follows it: what is asked of which endpoint, and what is expected of it.
 
     `deadline` is the first-token clock in seconds, or that of the whole answer where the host is not asked to stream
-    (`streams`). `sent_at`,
-    `ticket` and `in_flight`, how many the endpoint then had in flight for all workers, are filled in by `Fleet.sent`.
+    (`streams`). `empties` are the earlier attempts of the exchange that ended without content: this one's answer says
+    whether they should have had some. `sent_at`, `ticket` and `in_flight`, how many the endpoint then had in flight for
+    all workers, are filled in by `Fleet.sent`.
     """
 
     state: EndpointState
@@ -49,6 +50,7 @@ class Try(msgspec.Struct, gc=False):
     deadline: float
     hedge: bool = False
     streams: bool = True
+    empties: tuple["Try", ...] = ()
     sent_at: float = 0.0
     ticket: int = 0
     in_flight: float = 0
@@ -207,7 +209,7 @@ class Fleet:
             state.waited(now - attempt.sent_at, attempt.parts.uncached, attempt.in_flight, now)
         if failure.retry_after and fault in HOLDS:
             state.asked_to_wait(failure.retry_after, now)
-        if fault in BLAMED and self._blames(attempt, fault):
+        if fault in BLAMED and fault != "empty" and self._blames(attempt, fault):
             state.ended(False, now)
             state.breaker.failed(attempt.ticket, now, chance, fault)
             return
@@ -217,6 +219,11 @@ class Fleet:
             state.refused(attempt.sent_at, failure.retry_after, now)
         elif fault == "rejected" and failure.param is not None:
             state.refusals.remember(failure.param, failure.about, attempt.request, now)
+
+    def contradicted(self, attempt: Try, now: float, chance: float) -> None:
+        """An attempt ended without content, and another host had an answer: only then is it a failure."""
+        attempt.state.ended(False, now)
+        attempt.state.breaker.failed(attempt.ticket, now, chance, "empty")
 
     def released(self, attempt: Try, in_vain: bool, now: float) -> None:
         """The client left: that says nothing about health, but a wait in vain says something about speed."""

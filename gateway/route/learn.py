@@ -12,12 +12,13 @@ SAYS_SPEED = 16  # output tokens from which the speed of an answer means somethi
 
 class Heard(NamedTuple):
     """What an attempt told by its end: tokens, seconds to the first one, tokens a second, whether its tool calls were
-    well formed; None where nothing was."""
+    well formed; None where nothing was; and whether the answer had no content."""
 
     usage: Usage
     ttft: float | None
     speed: float | None
     tools: bool | None = None
+    empty: bool = False
 
 
 def learn(fleet: Fleet, tried: Try, book: Book, heard: Heard, now: float, chance: Callable[[], float]) -> None:
@@ -34,5 +35,8 @@ def learn(fleet: Fleet, tried: Try, book: Book, heard: Heard, now: float, chance
         fleet.failed(tried, book.failure, now, chance())
     else:
         fleet.succeeded(tried, heard.usage, ttft, heard.speed, now)
+        if not heard.empty:
+            for earlier in tried.empties:
+                fleet.contradicted(earlier, now, chance())
         if heard.tools is not None:
             fleet.called_tools(tried, heard.tools, now)

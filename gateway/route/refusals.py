@@ -9,9 +9,6 @@ sent it, and those that think, or do not, as that one did. What was about one pr
 
 from typing import Any
 
-import orjson
-from xxhash import xxh3_64_intdigest
-
 from gateway.types import About, Request
 
 MEMORY = 600.0  # seconds
@@ -109,7 +106,7 @@ def _digest(parameter: str, request: Request) -> str:
     value = request.body[parameter]
     if parameter == "tool_choice":
         return _choice(value)
-    return f"{xxh3_64_intdigest(orjson.dumps(value)):x}"
+    return f"{hash(repr(value)):x}"
 
 
 def _choice(choice: Any) -> str:

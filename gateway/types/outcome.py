@@ -24,7 +24,7 @@ Fault = Literal[
     "garbage",  # not HTTP, not SSE, not JSON
     "in_band",  # an error inside a 200
     "unclean",  # ended without a finish reason, or with one that is not an end
-    "empty",  # stop without any content
+    "empty",  # stop without any content, where there should be some
 ]
 About = Literal[  # what a rejection is about, and so which later requests it may concern
     "value",  # this value of the parameter
@@ -71,7 +71,7 @@ BLAMED: frozenset[str] = frozenset(
         "unclean",
         "empty",
     }
-)  # what counts against an endpoint's health
+)  # what counts against an endpoint's health; `empty` only where another endpoint had an answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from gateway.types.endpoint import Endpoint
 from gateway.types.reasoning import ReasoningHistory
 
 Surface = Literal["openai", "openrouter"]  # whose wire shape the client expects
+FEW_TOKENS = 16
+_RESULTS = frozenset({"tool", "function"})  # roles
 CacheMode = Literal["default", "on", "no-store", "refresh"]
 
 
@@ -52,6 +54,14 @@ class Request(msgspec.Struct, gc=False):
     tells_routing: bool = False  # whether the answer has `openrouter_metadata`
     begun: bool = False  # whether the head has left already, for another model that did not answer
     patience: float = inf  # seconds until the client must see a byte, and between two; inf leaves it to the policy
+
+
+def may_be_empty(request: Request) -> bool:
+    """Whether an answer without a word may be what the model has to say: it began with a text that stops it, it
+    continues what is whole already, a tool has done what was asked, or there is room for a few tokens only."""
+    last = request.body["messages"][-1]
+    few = request.max_tokens is not None and request.max_tokens <= FEW_TOKENS
+    return few or bool(request.body.get("stop") or last.get("prefix")) or last["role"] in _RESULTS
 
 
 def most_output(endpoint: Endpoint, request: Request) -> int | None:

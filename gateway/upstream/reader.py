@@ -55,7 +55,9 @@ class Reader:
         "_shape",
         "_size",
         "calls",
+        "empty",
         "finish_reason",
+        "may_be_empty",
         "status",
         "usage",
     )
@@ -80,6 +82,8 @@ class Reader:
         self._body: list[bytes] = []
         self._size = 0  # of the body
         self._noise = (0, 0)  # bytes of it that are nothing, since so many events
+        self.may_be_empty = False  # whether an answer without content is one
+        self.empty = False  # whether it is that
         self.status = 0
         self.usage = Usage()
         self.finish_reason = ""
@@ -223,7 +227,8 @@ class WholeReader(Reader):
                 return
             self._shape.end(choice, reason)
             self.finish_reason = reason
-        if self.finish_reason == "stop" and not any(says_something(choice.get("message")) for choice in choices):
+        self.empty = self.finish_reason == "stop" and not any(says_something(one.get("message")) for one in choices)
+        if self.empty and not self.may_be_empty:
             self._fail(Failure("empty", "the host's answer is empty"))
             return
         self.completion = payload

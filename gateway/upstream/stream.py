@@ -123,7 +123,8 @@ class StreamReader(Reader):
                 payload = self._payload(data)
                 if payload is None or not self._may_begin(payload):
                     return
-                if _is_answer(payload):
+                self.empty = not _is_answer(payload)
+                if not self.empty or (self.may_be_empty and self.finish_reason):
                     self._begin(block[start:])
                     return
                 self._held.append(raw)

@@ -248,7 +248,6 @@ WHOLE_UNCLEAN = {
     "error object": {"error": {"message": "engine died", "code": 500}},
     "another error object": {"object": "error", "message": "engine died"},
     "error in a choice": {"choices": [{"index": 0, "message": {}, "error": {"message": "died"}}]},
-    "empty": completion(""),
     "no choices": {"choices": None},
     "no finish reason": completion("Hello", finish=""),
 }
@@ -270,6 +269,17 @@ async def test_a_whole_answer_that_is_none_is_failover_or_an_error(said: dict[st
             "affected_providers": ["vLLM"],
         }
         assert len(error["metadata"]["previous_errors"]) == 1
+
+
+async def test_an_empty_answer_is_believed_of_two_hosts(routed: Routed) -> None:
+    async with (
+        ScriptedHost(answers(200, completion(""))) as first,
+        ScriptedHost([answers(200, completion("Hello")), answers(200, completion(""))]) as second,
+        routed(first, second) as running,
+    ):
+        for said in ("Hello", ""):
+            assert whole(await ask(running))["choices"][0]["message"]["content"] == said
+        assert outcomes(running) == [("a/fp8", "empty"), ("b/fp8", "ok")] * 2
 
 
 async def test_an_empty_stop_is_failover(routed: Routed) -> None:

@@ -54,10 +54,8 @@ async def test_who_gives_all_comes_first(routed: Routed) -> None:
 async def test_what_is_no_number_of_tokens_is_refused_with_the_limit(most: Any, routed: Routed) -> None:
     async with ScriptedHost([]) as host, routed(settings=models(("a/fp8", host, 8_000))) as running:
         told = error(await running.chat(max_tokens=most))
-        assert (told["param"], told["message"]) == (
-            "max_tokens",
-            f"`max_tokens` must be a whole number from 1 to {2**53}",
-        )
+        assert told["param"] == "max_tokens"
+        assert told["message"].startswith(f"`max_tokens` must be a whole number from 1 to {2**53}")
 
 
 async def test_where_no_limit_is_known_the_context_is_one(routed: Routed) -> None:

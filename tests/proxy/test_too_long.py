@@ -77,7 +77,7 @@ async def test_such_a_host_comes_after_all_that_surely_have_room(routed: Routed)
             "maximum context length is 2000 tokens and your request has 1800 input tokens (500 > 2000 - 1800)",
             "max_tokens",
         ),
-        ("This model's maximum context length is 2000 tokens, your request has 2100 input tokens", None),
+        ("This model's maximum context length is 2000 tokens, your request has 2100 input tokens", "messages"),
         ("context length exceeded", None),
     ],
 )
@@ -86,7 +86,7 @@ async def test_a_host_may_say_that_the_prompt_alone_would_fit(words: str, param:
     async with ScriptedHost(script) as first, ScriptedHost(script) as second, routed(first, second) as running:
         told = error(await running.chat(max_tokens=500))
         assert (told["code"], told["param"]) == ("context_length_exceeded", param)
-        if param:
+        if param == "max_tokens":
             sizes = {name: told["metadata"][name] for name in ("prompt_tokens", "max_tokens", "largest_context")}
             assert sizes == {"prompt_tokens": 1_800, "max_tokens": 500, "largest_context": 2_000}
 

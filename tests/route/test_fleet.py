@@ -32,9 +32,21 @@ def breaker_after(fault: Fault, fleet: Fleet | None = None, **about: object) -> 
 # --- whose fault ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", sorted(BLAMED))
+@pytest.mark.parametrize("fault", sorted(BLAMED - {"empty"}))
 def test_the_endpoints_faults_open_its_breaker(fault: Fault) -> None:
     assert breaker_after(fault) is State.OPEN
+
+
+def test_an_empty_answer_is_a_fault_once_another_host_has_an_answer() -> None:
+    fleet = fleet_of("a", "b")
+    tries = [attempt(fleet, "a") for _ in range(FAULTS_IN_A_ROW)]
+    for tried in tries:
+        fail(fleet, tried, "empty", NOW)
+    state = fleet.states["a"]
+    assert (state.breaker.state(NOW), state.in_flight) == (State.CLOSED, 0)
+    for tried in tries:
+        fleet.contradicted(tried, NOW, 0.0)
+    assert (state.breaker.state(NOW), state.breaker.why) == (State.OPEN, "empty")
 
 
 @pytest.mark.parametrize("fault", ["malformed", "rejected", "account", "rate_limited"])
