@@ -133,7 +133,8 @@ class Worker:
             settings.rules,
             max_body=settings.max_body,
         )
-        claude = ClaudeNames(settings.models, settings.claude)
+        in_use = [model for model in settings.models if self.fleets[model.id].states]
+        claude = ClaudeNames(settings.models, next(iter(in_use or settings.models), None), settings.claude)
         cold: dict[str, Handler] = {"/v1/explain": refusing(Explain(proxy, intake))}
         for start, own in (("/v1", intake), ("/api/v1", intake.of("openrouter"))):
             self.hot[f"{start}/chat/completions".encode()] = refusing(Chat(proxy, own), own.surface)
@@ -154,7 +155,7 @@ class Worker:
                 Route(path, AsgiEndpoint(handler, settings.max_body), methods=["POST"])
                 for path, handler in posted.items()
             ),
-            *ModelList(settings.models, keys).routes(),
+            *ModelList(settings.models, keys, claude).routes(),
             *Document(settings.models).routes(),
             *Listing(settings.models, self.fleets, Keys(()) if settings.public_lists else keys, self.archive).routes(),
             *KeptRoutes(self.kept, keys).routes(),

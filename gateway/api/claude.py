@@ -1,12 +1,12 @@
 """Claude's names of models, on the routes of Anthropic's API: Claude Code's subagents and some libraries send them.
 
     claude-haiku-4-5-20251001, anthropic/claude-..., claude-...[1m], with a policy behind it or without
-        ──> the first model, under the policy that `claude` in gateway.yaml has for such a name, if any
+        ──> the first model in use, under the policy that `claude` in gateway.yaml has for such a name, if any
 
 A model that has such a name among its `aliases` keeps it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from gateway.api.names import Named, Names
 from gateway.errors import NotFound
@@ -18,13 +18,14 @@ FAMILY = "claude"
 
 
 class ClaudeNames(Names):
-    """Names that may be Claude's as well. `policies`: a part of a name (`haiku`) -> a policy."""
+    """Names that may be Claude's as well. `default` is the model that those mean, None where there is none; `policies`
+    has a policy for a part of a name (`haiku`)."""
 
     __slots__ = ("_default", "_policies")
 
-    def __init__(self, models: tuple[Model, ...], policies: Mapping[str, str]) -> None:
+    def __init__(self, models: Iterable[Model], default: Model | None, policies: Mapping[str, str]) -> None:
         super().__init__(models)
-        self._default = models[0] if models else None
+        self._default = default
         self._policies = policies
 
     def model(self, name: object) -> Named:

@@ -21,11 +21,11 @@ VERSION = "anthropic-version"
 class ModelList:
     """All of the models in one page: there are few."""
 
-    def __init__(self, models: tuple[Model, ...], keys: Keys) -> None:
+    def __init__(self, models: tuple[Model, ...], keys: Keys, claude: ClaudeNames) -> None:
         self._models = models
         self._keys = keys
         self._names = Names(models)
-        self._claude = ClaudeNames(models, {})
+        self._claude = claude
 
     def routes(self) -> list[Route]:
         return [

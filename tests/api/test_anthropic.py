@@ -168,7 +168,7 @@ async def test_a_model_keeps_the_names_that_it_has(gateway: Gateway) -> None:
     price = {"input": 0.25, "cached_input": 0.05, "output": 0.5}
     async with ScriptedHost(answers(200, completion("Hello"))) as host:
         endpoint = {"provider": "vllm", "base_url": f"{host.url}/v1", "price": price}
-        models = {
+        models: dict[str, Any] = {
             "one/first": {
                 "name": "First",
                 "context": 9_000,
@@ -188,6 +188,10 @@ async def test_a_model_keeps_the_names_that_it_has(gateway: Gateway) -> None:
                 assert host.requests[-1].json()["model"] == asked
             chat = await running.client.post("/v1/chat/completions", json=ASKS | {"model": "claude-opus-5"})
             assert chat.status_code == 200, "an alias is one everywhere"
+        models["one/first"]["endpoints"] = []
+        async with gateway({}, models=models) as running:
+            assert (await running.client.post(PATH, json=ASKS | {"model": "claude-sonnet-4-5"})).status_code == 200
+            assert host.requests[-1].json()["model"] == "second", "the first model that is in use"
 
 
 async def test_deepseeks_base_url_for_anthropics_clients(running: Running) -> None:
