@@ -95,7 +95,7 @@ class TranslatedSink:
     def _events(self, data: bytes) -> bytes:
         try:
             block = self._splitter.feed(data)
-            return b"".join([self._event(payload) for _, payload in sse.events(block)])
+            return b"".join([self._event(payload) for payload in sse.events(block)])
         except _UNREADABLE as error:
             self._broken = True
             return self._translation.chunk(_unreadable(error))

@@ -14,11 +14,12 @@ from gateway.upstream.dialects import relays
 from gateway.upstream.hosts import Hosts
 from gateway.upstream.mending import mender
 from gateway.upstream.openrouter import shape_of
-from gateway.upstream.reader import LARGEST_ANSWER, WholeReader
+from gateway.upstream.reader import LARGEST_ANSWER
 from gateway.upstream.shape import Shape
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.toolcalls import ToolCalls
 from gateway.upstream.usage import billed_share, cost
+from gateway.upstream.whole import WholeReader
 
 SAYS_TOOLS = frozenset({"stop", "tool_calls"})  # an answer that was cut short may have cut off arguments
 LEAKS = frozenset({"call", "markup"})  # what was mended of a call that the host had left in the text

@@ -6,7 +6,7 @@ from gateway.proxy.wheel import Timer, Wheel
 from gateway.types import Endpoint, Failure, Request
 from gateway.upstream.connection import Sent
 from gateway.upstream.hosts import Hosts
-from gateway.upstream.reader import WholeReader
+from gateway.upstream.whole import WholeReader
 
 CONNECT_TIMEOUT = 3.0
 TIMEOUT = 30.0  # for the whole answer

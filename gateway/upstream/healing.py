@@ -14,43 +14,44 @@ from typing import Any
 
 import orjson
 
+from gateway.upstream.lenient import without_commas
+
 _TOKEN = re.compile(r'["\\{}\[\]]')
 _CLOSES = {"{": "}", "[": "]"}
 _FENCED = re.compile(r"\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
 _ANY_FENCE = re.compile(r"^```[\w-]*[ \t]*\n(.*?)\n?^```[ \t]*$", re.DOTALL | re.MULTILINE)
-_STRING_OR_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
 _ENDS_VALUE = re.compile(r'(?:["}\]]|true|false|null)\s*\Z')
 
 
 class Brackets:
     """Which brackets are open after so much of a JSON text, whose pieces may end anywhere."""
 
-    __slots__ = ("_in_string", "_open", "_skips", "broken", "whole")
+    __slots__ = ("_open", "broken", "in_string", "skips", "whole")
 
     def __init__(self) -> None:
         self._open: list[str] = []  # what closes them
-        self._in_string = False
-        self._skips = False  # the next character is escaped
+        self.in_string = False  # whether what comes next stands inside a string
+        self.skips = False  # the next character is escaped
         self.broken = False  # a bracket closes what is not open
         self.whole = False  # the first object or list is complete
 
     @property
     def missing(self) -> str:
         """The brackets that would close it; empty inside a string, because that may lack more."""
-        return "" if self._in_string or self.broken else "".join(reversed(self._open))
+        return "" if self.in_string or self.broken else "".join(reversed(self._open))
 
     def feed(self, text: str) -> int:
         """Where in `text` the first object or list ends; its length where that is still to come."""
-        at = 1 if self._skips and text else 0
-        self._skips = self._skips and not text
+        at = 1 if self.skips and text else 0
+        self.skips = self.skips and not text
         while not self.whole and (token := _TOKEN.search(text, at)) is not None:
             at = token.end()
             if token[0] == "\\":
-                self._skips = at == len(text)
+                self.skips = at == len(text)
                 at += 1
             elif token[0] == '"':
-                self._in_string = not self._in_string
-            elif not self._in_string:
+                self.in_string = not self.in_string
+            elif not self.in_string:
                 self._bracket(token[0])
         return at if self.whole else len(text)
 
@@ -72,7 +73,7 @@ def healed(text: str, finished: bool) -> str | None:
     if _is_structure(text):
         return None
     inner = fenced[1] if (fenced := _FENCED.fullmatch(text)) else text
-    for candidate in (inner, _once(inner), _without_commas(inner), closed(inner) if finished else None):
+    for candidate in (inner, _once(inner), without_commas(inner), closed(inner) if finished else None):
         if candidate is not None and _is_structure(candidate):
             return candidate
     return None
@@ -99,6 +100,12 @@ def is_copy(first: str, rest: str) -> bool:
     return bool(again) and (first.strip().startswith(again) or _same(first, again))
 
 
+def unquoted(text: str) -> str | None:
+    """The JSON object that stands in a JSON text; None where there is none."""
+    inner = _parsed(text)
+    return inner if isinstance(inner, str) and isinstance(_parsed(inner), dict) else None
+
+
 def closed(text: str) -> str | None:
     """`text` with the brackets that it lacks; None where it may lack more than these."""
     brackets = Brackets()
@@ -116,10 +123,6 @@ def _structure_of(text: str, finished: bool) -> str | None:
 def _once(text: str) -> str | None:
     end = Brackets().feed(text)
     return text[:end] if is_copy(text[:end], text[end:]) else None
-
-
-def _without_commas(text: str) -> str:
-    return _STRING_OR_COMMA.sub(lambda found: found[1] or "", text)
 
 
 def _same(first: str, second: str) -> bool:

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from gateway.upstream.reader import parsed
-from gateway.upstream.verdict import finish
+from gateway.upstream.endings import finish
+from gateway.upstream.lenient import loads
 
 HIGH = 256 * 1024  # bytes that wait for litellm before the host is held back
 _TAIL = 512  # bytes in which a reason that two reads share is found again
@@ -106,7 +106,7 @@ class Words:
 
     def end(self) -> None:
         """All bytes have come."""
-        payload = parsed(b"".join(self._pieces)) or {}
+        payload = loads(b"".join(self._pieces))[0] or {}
         self._pieces.clear()
         choices = payload.get("choices")
         first = choices[0] if isinstance(choices, list) and choices else None

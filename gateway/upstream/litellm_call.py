@@ -12,10 +12,11 @@ import orjson
 from gateway.types import Fault
 from gateway.upstream import sse
 from gateway.upstream.connection import Call, Receiver
+from gateway.upstream.lenient import loads
 from gateway.upstream.litellm_answer import Body, Words, chunk, completion
 from gateway.upstream.litellm_question import Question, Refused, checked, request_head
 from gateway.upstream.pool import Origin
-from gateway.upstream.reader import LARGEST_ANSWER, parsed
+from gateway.upstream.reader import LARGEST_ANSWER
 from gateway.upstream.transport import Transport
 
 
@@ -250,6 +251,6 @@ def _said(error: Exception, problem: tuple[str, str] | None) -> dict[str, Any]:
     code = status if isinstance(status, int) and 400 <= status < 600 else 500
     if problem is not None:
         kind, text = problem
-        return {"message": (parsed(text.encode()) or {}).get("message") or text, "type": kind, "code": code}
+        return {"message": (loads(text.encode())[0] or {}).get("message") or text, "type": kind, "code": code}
     message = getattr(error, "message", None) or str(error) or type(error).__name__
     return {"message": message, "code": code, "param": getattr(error, "param", None)}

@@ -17,10 +17,10 @@ import msgspec
 from gateway.route.filters import JSON_FORMATS
 from gateway.types import REASONING_FIELDS, RepairKind
 from gateway.upstream.dsml import Call, Leak
+from gateway.upstream.endings import finish
 from gateway.upstream.healing import healed, healed_content
 from gateway.upstream.stated import Stated
 from gateway.upstream.toolcalls import MOST_CALLS, offered_functions
-from gateway.upstream.verdict import finish
 
 HEALING = "response-healing"  # OpenRouter's name for the plugin that heals JSON
 _CALLS = (b'"tool_calls":[', b'"tool_calls": [')  # inside a JSON string their quotes would be escaped

@@ -1,22 +1,29 @@
-"""Reads one host's answer: the head, errors, how the connection ended; and a whole answer, one JSON document.
+"""Reads one host's answer: the head, errors, how the connection ended, and what is on the wire of a 200.
 
     Call ── on_response, on_data*, on_complete | on_lost ──> Reader ── on_finished | on_failed ──> Listener
+                                                               │
+    a stream of events ── one by one, as chunks ───────────────┤  whichever the host sends,
+    one JSON document  ── at its end ──────────────────────────┘  whichever was asked for
 
-A streamed answer has more to it: `stream.py`.
+What the client gets of it is for `stream.py` (a stream) and `whole.py` (a whole answer).
 """
 
+import re
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-import orjson
+from msgspec import structs
 
-from gateway.document.nesting import DEEPEST, is_deeper
 from gateway.types import Failure, Fault, RepairKind, Usage
+from gateway.upstream import sse
+from gateway.upstream.endings import finish
+from gateway.upstream.lenient import loads
 from gateway.upstream.mending import Mender
-from gateway.upstream.shape import OPENAI, Shape, is_sound, says_something
+from gateway.upstream.normal import Normaliser
+from gateway.upstream.shape import OPENAI, Shape, says_something
 from gateway.upstream.toolcalls import ToolCalls
 from gateway.upstream.usage import read_usage
-from gateway.upstream.verdict import finish, in_band, judge, shown
+from gateway.upstream.verdict import judge, shown
 from gateway.upstream.waiting import in_headers
 
 LARGEST_ERROR = 64 * 1024
@@ -24,7 +31,15 @@ MOST_NOISE = 1024 * 1024  # bytes in a row that bring an answer no further: whit
 LARGEST_ANSWER = 64 * 1024 * 1024
 LONGEST_REASON = 64  # characters shown of a finish reason
 
+_BOM = b"\xef\xbb\xbf"
+_WHITE = b" \t\r\n"
+_FIELD = re.compile(rb"[\w-]{0,16}:")  # how a stream starts: a field, or a comment
+_PART_OF_A_FIELD = re.compile(rb"[\w-]{0,16}")
+# Words that are no JSON, and hold no part of a chunk.
+_SIGN_OF_LIFE = re.compile(rb"(?!.*error|(?:null|true|false)\Z)[a-z:][\w .:-]{0,64}", re.IGNORECASE)
+
 Headers = list[tuple[bytes, bytes]]
+Json = dict[str, Any]
 
 
 class Listener(Protocol):
@@ -42,24 +57,29 @@ class Listener(Protocol):
 
 
 class Reader:
-    """What both kinds of answer share: the head, errors, and how the connection ended."""
+    """What all kinds of answer share."""
 
     __slots__ = (
         "_body",
+        "_counted",
+        "_counted_at",
+        "_events",
         "_headers",
         "_listener",
         "_mender",
         "_noise",
+        "_normaliser",
         "_now",
         "_over",
         "_shape",
         "_size",
+        "_splitter",
+        "_wire",
         "calls",
         "empty",
         "finish_reason",
         "may_be_empty",
         "status",
-        "usage",
     )
 
     def __init__(
@@ -75,17 +95,22 @@ class Reader:
         self._shape = shape
         self.calls = calls
         self._mender = mender
+        self._normaliser = Normaliser(calls is not None or mender is not None)
         self._listener = listener
         self._now = now  # unix time, for Retry-After as a date
         self._over = False
         self._headers: Headers = []
-        self._body: list[bytes] = []
-        self._size = 0  # of the body
-        self._noise = (0, 0)  # bytes of it that are nothing, since so many events
+        self._body: list[bytes] = []  # of an error, or of one JSON document
+        self._size = 0  # of what is kept of the answer
+        self._splitter = sse.Splitter()
+        self._wire: Literal["", "events", "document"] = ""  # empty until the first bytes tell
+        self._noise = 0  # bytes in a row that were nothing
+        self._events = 0  # deltas with something of the answer
+        self._counted = Usage()
+        self._counted_at = 0  # events
         self.may_be_empty = False  # whether an answer without content is one
         self.empty = False  # whether it is that
         self.status = 0
-        self.usage = Usage()
         self.finish_reason = ""
 
     @property
@@ -94,9 +119,22 @@ class Reader:
         return False
 
     @property
+    def usage(self) -> Usage:
+        """What the host counted last. What came after a running count is added to it."""
+        counted, later = self._counted, self._events - self._counted_at
+        if counted.source == "none" or not later:
+            return counted
+        return structs.replace(counted, completion=counted.completion + later)
+
+    @property
     def repairs(self) -> tuple[RepairKind, ...]:
         """What was mended in the answer, each kind once."""
-        return () if self._mender is None else self._mender.repairs.kinds
+        kinds = () if self._mender is None else self._mender.repairs.kinds
+        return (*kinds, "arguments") if self._normaliser.mended and "arguments" not in kinds else kinds
+
+    def estimated_output(self) -> int:
+        """Output tokens so far where the host did not count them."""
+        return self._events
 
     def on_response(self, status: int, headers: Headers) -> None:
         self.status = status
@@ -123,27 +161,153 @@ class Reader:
         if not self._over:
             self._fail(Failure(fault, message))
 
-    def estimated_output(self) -> int:
-        """Output tokens so far where the host did not count them."""
-        return 0
+    # what comes of it
+
+    def _chunk(self, payload: Json, said: int) -> None:
+        """One chunk of a stream, normalised, with choices and without usage; `said` of them say something."""
+        raise NotImplementedError
+
+    def _quiet(self) -> None:
+        """Something came that brings the answer no further."""
+
+    def _done(self) -> None:
+        """The host has said all of a stream that it wants to say."""
+        raise NotImplementedError
+
+    def _stopped(self) -> None:
+        """A stream is over without `[DONE]`."""
+        if self.finished:
+            self._finish()
+        else:
+            self._fail(Failure("unclean", "the host's stream ended without a finish reason"))
+
+    def _document(self, payload: Json) -> None:
+        """A whole answer, normalised."""
+        raise NotImplementedError
+
+    # what is on the wire
 
     def _take(self, data: bytes) -> None:
-        raise NotImplementedError
+        if not self._wire:
+            data = self._looked_at(data)
+        if self._wire == "events":
+            self._split(data)
+        elif self._wire:
+            self._keep(data)
+
+    def _looked_at(self, data: bytes) -> bytes:
+        """The first bytes, when they tell what this is, without a byte order mark and white space before it."""
+        start = b"".join((*self._body, data)).lstrip(_WHITE)
+        start = start.removeprefix(_BOM).lstrip(_WHITE) if start.startswith(_BOM) else start
+        self._body.clear()
+        if _FIELD.match(start):
+            self._wire = "events"
+        elif _PART_OF_A_FIELD.fullmatch(start) or _BOM.startswith(start):
+            self._body.append(start)
+            self._hear_nothing(len(data))
+        else:
+            self._wire = "document"
+        return start
+
+    def _split(self, data: bytes) -> None:
+        try:
+            block = self._splitter.feed(data)
+        except sse.TooLong as error:
+            self._fail(Failure("garbage", str(error)))
+            return
+        if block:
+            self._hear(block, len(data))
+
+    def _hear(self, block: bytes, size: int) -> None:
+        """Whole events, of which so many bytes came last. A host that floods with nothing is none that answers."""
+        before = self._events
+        self._block(block)
+        if self._events != before:
+            self._noise = 0
+        elif not self._over:
+            self._hear_nothing(size)
+
+    def _hear_nothing(self, size: int) -> None:
+        self._noise += size
+        if self._noise > MOST_NOISE:
+            self._fail(Failure("garbage", f"the host sent over {MOST_NOISE} bytes without content"))
+
+    def _keep(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > LARGEST_ANSWER:
+            self._fail(Failure("garbage", f"an answer of more than {LARGEST_ANSWER} bytes"))
+        else:
+            self._body.append(data)
 
     def _ended(self) -> None:
-        raise NotImplementedError
+        if self._wire != "events":
+            payload = self._normaliser.whole(b"".join(self._body))
+            if isinstance(payload, Failure):
+                self._fail(payload)
+            else:
+                self._document(payload)
+            return
+        if rest := self._splitter.rest().strip():  # some hosts leave out the last blank line
+            self._block(rest + b"\n\n")
+        if not self._over:
+            self._stopped()
 
-    def _hears_noise(self, size: int, events: int) -> bool:
-        """So many bytes came that are nothing, after so many events that were something. False and a failure when it is
-        too much: a host that floods is none that answers."""
-        noise, since = self._noise
-        noise = noise + size if since == events else size
-        self._noise = noise, events
-        if noise > MOST_NOISE:
-            self._fail(Failure("garbage", f"the host sent over {MOST_NOISE} bytes without content"))
-        return not self._over
+    def _block(self, block: bytes) -> None:
+        """Whole events. A flood of comments counts as one."""
+        chunks = 0
+        for event in sse.split(block) if b"data" in block else ():
+            chunks += self._event(event)
+            if self._over:
+                return
+        if not chunks:
+            self._quiet()
+
+    def _event(self, event: bytes) -> int:
+        """One event; how many chunks with choices are in it. Some hosts forget the blank line between two: then each
+        line is JSON of its own."""
+        data = sse.data_of(event)
+        if not data:
+            return 0
+        if b"\n" in data and loads(data)[0] is None:
+            return sum([self._data(line) for line in data.split(b"\n") if not self._over])
+        return self._data(data)
+
+    def _data(self, data: bytes) -> bool:
+        if not data.startswith(b"{") and self._is_no_chunk(data):
+            return False
+        payload = self._normaliser.chunk(data)
+        if isinstance(payload, Failure):
+            self._fail(payload)
+            return False
+        self._size += len(data)
+        return self._received(payload)
+
+    def _received(self, payload: Json) -> bool:
+        """A chunk, normalised; whether it has choices."""
+        said = sum([says_something(choice["delta"]) for choice in payload["choices"]])
+        self._events += said
+        self._count(payload.pop("usage", None))
+        if payload["choices"]:
+            self._chunk(payload, said)
+        return bool(payload["choices"])
+
+    def _is_no_chunk(self, data: bytes) -> bool:
+        if data.strip(b'"').upper() == sse.DONE:
+            self._done()
+            return True
+        return _SIGN_OF_LIFE.fullmatch(data) is not None
+
+    def _count(self, usage: Any) -> None:
+        used = read_usage(usage)
+        if used.source == "host":
+            self._counted, self._counted_at = used, self._events
+
+    # how it ends
 
     def _fail(self, failure: Failure) -> None:
+        if self.finished:
+            self._finish()  # what went wrong came after the answer
+            return
         if failure.status == 200 and failure.retry_after is None:  # an error inside
             wait = in_headers(self._headers, self._now, failure.fault == "rate_limited")
             failure = replace(failure, retry_after=wait)
@@ -168,80 +332,3 @@ class Reader:
             said = shown(str(reason))[:LONGEST_REASON]
             self._fail(Failure("unclean", f"the host ended with finish_reason {said!r}", code=said))
         return clean
-
-
-class WholeReader(Reader):
-    """An answer that is not streamed: one JSON document, perhaps after blank keep-alive lines."""
-
-    __slots__ = ("completion",)
-
-    def __init__(
-        self,
-        listener: Listener,
-        now: float,
-        shape: Shape = OPENAI,
-        calls: ToolCalls | None = None,
-        mender: Mender | None = None,
-    ) -> None:
-        super().__init__(listener, now, shape, calls, mender)
-        self.completion: dict[str, Any] = {}
-
-    def estimated_output(self) -> int:
-        return self._size // 4 if self.completion else 0
-
-    def _take(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size > LARGEST_ANSWER:
-            self._fail(Failure("garbage", f"an answer of more than {LARGEST_ANSWER} bytes"))
-        elif self._body or not data.isspace():
-            self._body.append(data)
-        else:
-            self._hears_noise(len(data), 0)
-
-    def _ended(self) -> None:
-        payload = parsed(b"".join(self._body))
-        if payload is None:
-            self._fail(Failure("garbage", "the host's answer is not a JSON object"))
-        elif failure := in_band(payload):
-            self._fail(failure)
-        elif not is_sound(payload, "message"):
-            self._fail(Failure("garbage", "the host's answer has choices that are not a completion's"))
-        else:
-            self._accept(payload)
-            if not self._over:
-                self._finish()
-
-    def _accept(self, payload: dict[str, Any]) -> None:
-        """Makes it the answer, or fails."""
-        choices = payload.get("choices")
-        if not choices:
-            self._fail(Failure("unclean", "the host's answer has no choices"))
-            return
-        if self.calls is not None:
-            self.calls.take(payload, "message")
-        if self._mender is not None:
-            self._mender.whole(payload)
-        for choice in choices:
-            reason = self._clean(choice.get("finish_reason"))
-            if reason is None:
-                return
-            self._shape.end(choice, reason)
-            self.finish_reason = reason
-        self.empty = self.finish_reason == "stop" and not any(says_something(one.get("message")) for one in choices)
-        if self.empty and not self.may_be_empty:
-            self._fail(Failure("empty", "the host's answer is empty"))
-            return
-        self.completion = payload
-        self.usage = read_usage(payload.get("usage"))
-
-
-def parsed(data: bytes) -> dict[str, Any] | None:
-    """A JSON object, or None when it is none, or one that could not be written again."""
-    try:
-        payload = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(payload, dict):
-        return None
-    nests = data.count(b"[") + data.count(b"{") > DEEPEST  # counting is quick, and mostly enough
-    return None if nests and is_deeper((payload,)) else payload

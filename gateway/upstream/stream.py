@@ -1,13 +1,14 @@
-"""Reads a streamed answer: when its first token comes, what may flow on untouched, how it ends.
+"""Reads an answer for a client that gets a stream: when its first token comes, what may pass untouched, how it ends.
 
-    waiting --first token--> flowing <--a mark that could matter--> parsing --[DONE] or end--> over
+    waiting ──first token──> flowing ──a finish chunk for each choice──> finished ──[DONE] or end──> over
+    (held)                    │ bytes that are provably usual (`usual`) pass as they are
+                              └ every other event is parsed, cleaned (`normal`), mended, and written anew
 
-While flowing, bytes are only scanned for the marks; in the other phases every event is parsed, as it always is where
-the host's shape is not the clients'. The finish chunk is held until usage is known, because it carries the cost. A
-failure may come in any phase; whether it can be hidden is for the exchange to decide.
+Every event is written anew where the host's shape is not the clients'. The finish chunk is held until usage is known,
+because it carries the cost. A failure may come in any phase; whether it can be hidden is for the exchange to decide.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -15,35 +16,26 @@ import orjson
 from gateway.types import Failure
 from gateway.upstream import sse
 from gateway.upstream.dsml import is_suspect
-from gateway.upstream.mending import Mender, has_calls
-from gateway.upstream.reader import Listener, Reader, parsed
-from gateway.upstream.shape import OPENAI, Shape, is_sound, says_something
+from gateway.upstream.endings import finish
+from gateway.upstream.mending import Mender
+from gateway.upstream.normal import CHUNK
+from gateway.upstream.reader import Listener, Reader
+from gateway.upstream.shape import OPENAI, Shape, says_something
 from gateway.upstream.toolcalls import ToolCalls
-from gateway.upstream.usage import read_usage
-from gateway.upstream.verdict import finish, in_band
+from gateway.upstream.usual import Guard
 
 NOTHING: Mapping[str, Any] = {}
-_MARKS = (b'"finish_reason":"', b"[DONE]", b'"error"', b'"finish_reason": "')
-_DELTA = b'"delta"'  # once in a chunk of one choice; inside a JSON string its quotes would be escaped
+
+Json = dict[str, Any]
 
 
 class StreamReader(Reader):
     """A streamed answer of `choices` choices (`n`), which has ended well when each of them has.
 
-    With `rewrite`, every event is brought to the clients' shape; else bytes flow untouched up to the finish chunk, and
-    with a `mender` they do between tool calls.
+    With `rewrite`, every event is brought to the clients' shape; else bytes pass untouched where nothing must change.
     """
 
-    __slots__ = (
-        "_choices",
-        "_ended_choices",
-        "_ends",
-        "_events",
-        "_held",
-        "_phase",
-        "_rewrite",
-        "_splitter",
-    )
+    __slots__ = ("_begun", "_choices", "_ended_choices", "_ends", "_guard", "_held")
 
     def __init__(
         self,
@@ -57,20 +49,18 @@ class StreamReader(Reader):
         mender: Mender | None = None,
     ) -> None:
         super().__init__(listener, now, shape, calls, mender)
-        self._rewrite = rewrite
+        self._guard = None if rewrite else Guard()
         self._choices = choices
-        self._splitter = sse.Splitter()
-        self._phase: Callable[[StreamReader, bytes], None] = StreamReader._waiting  # unbound: no cycle
-        self._held: list[bytes] = []  # events before the first token
-        self._ends: list[dict[str, Any]] = []  # finish chunks, held until usage is known
+        self._begun = False  # whether the first token has come
+        self._held: list[Json] = []  # chunks before it
+        self._ends: list[Json] = []  # finish chunks, held until usage is known
         self._ended_choices: set[int] = set()
-        self._events = 0
 
     @property
     def finished(self) -> bool:
         return len(self._ended_choices) >= self._choices
 
-    def tail(self, usage: dict[str, Any], include_usage: bool, more: Mapping[str, Any] = NOTHING) -> bytes:
+    def tail(self, usage: Json, include_usage: bool, more: Mapping[str, Any] = NOTHING) -> bytes:
         """The end of the stream for the client: finish chunks with usage (or a chunk of its own for it), and [DONE];
         `more` is added to the last chunk."""
         out = self._ends[:-1]
@@ -81,209 +71,160 @@ class StreamReader(Reader):
             out.append({**last, "usage": usage, **more})
         return b"".join(map(sse.event, (*map(orjson.dumps, out), sse.DONE)))
 
-    def estimated_output(self) -> int:
-        return self._events
-
-    def _fail(self, failure: Failure) -> None:
-        if self.finished:
-            self._finish()  # what went wrong came after the answer
-        else:
-            super()._fail(failure)
-
     def on_data(self, data: bytes) -> None:
-        """The usual read, while the answer flows, is whole events without a mark: a short way for them."""
-        flows = self._phase is StreamReader._flowing and not self._over and not self._splitter.partial
-        if flows and data.endswith(b"\n\n") and not _is_marked(data):
-            self._pass(data)
-        else:
+        """The usual read, while the answer flows, is whole usual events: a short way for them."""
+        if not self._begun or self._over or not data.endswith(b"\n\n") or self._splitter.partial:
             super().on_data(data)
+        elif not self._passes(data):
+            self._hear(self._splitter.feed(data), len(data))
 
-    def _take(self, data: bytes) -> None:
-        try:
-            block = self._splitter.feed(data)
-        except sse.TooLong as error:
-            self._fail(Failure("garbage", str(error)))
-            return
-        if block:
-            self._phase(self, block)
-
-    def _ended(self) -> None:
-        rest = self._splitter.rest().strip()
-        if rest.startswith(b"{") and self._phase is StreamReader._waiting:
-            self._fail(in_band(parsed(rest) or {}) or Failure("garbage", "the host did not answer with a stream"))
-        elif rest:  # some hosts leave out the last blank line
-            self._phase(self, rest + b"\n\n")
-        if not self._over:
-            self._stopped()
-
-    def _waiting(self, block: bytes) -> None:
-        start = 0
-        for raw, data in sse.events(block):
-            if data:
-                payload = self._payload(data)
-                if payload is None or not self._may_begin(payload):
-                    return
-                self.empty = not _is_answer(payload)
-                if not self.empty or (self.may_be_empty and self.finish_reason):
-                    self._begin(block[start:])
-                    return
-                self._held.append(raw)
-            start += len(raw)
-            if self._over or not self._hears_noise(len(raw), 0):
-                return
-
-    def _may_begin(self, payload: dict[str, Any]) -> bool:
-        """False and a failure for an end that is none: before the first token another endpoint can be asked."""
-        for choice in _ended(payload):
-            reason = self._clean(choice["finish_reason"])
-            if reason is None:
-                return False
-            self.finish_reason = reason
+    def _passes(self, block: bytes) -> bool:
+        """Lets whole events pass as they are, if all of them may."""
+        if self._guard is None or not self._may_pass(block):
+            return False
+        texts = self._guard.texts_in(block)
+        if not texts:  # also where all of them are empty
+            return False
+        self._pass(block, texts)
         return True
 
-    def _begin(self, block: bytes) -> None:
-        """`block` starts with the first token: everything flows from here."""
-        self._listener.on_first_token()
-        held = b"".join(self._held)
-        self._held.clear()
-        self._phase = StreamReader._parsing if self._rewrite else self._relaying()
-        self._phase(self, held + block)
-
-    def _relaying(self) -> "Callable[[StreamReader, bytes], None]":
-        return StreamReader._flowing if self._mender is None else StreamReader._watching
-
-    def _watching(self, block: bytes) -> None:
-        """Flows as long as nothing comes that the mender must see."""
-        if is_suspect(block) or has_calls(block):
-            self._phase = StreamReader._parsing
-            self._parsing(block)
-        else:
-            self._flowing(block)
-
-    def _flowing(self, block: bytes) -> None:
-        if not _is_marked(block):
-            self._pass(block)
+    def _block(self, block: bytes) -> None:
+        """Lets the usual events of a block pass together, and reads the others."""
+        if self._guard is None or b"data" not in block:
+            super()._block(block)
             return
-        event = block.rfind(b"\n\n", 0, _first_mark(block)) + 2  # where the marked one starts
-        if event > 1:
-            self._pass(block[:event])
-            block = block[event:]
-        self._phase = StreamReader._parsing
-        self._parsing(block)
-
-    def _pass(self, block: bytes) -> None:
-        if self.calls is not None:
-            self.calls.scan(block)
-        if deltas := block.count(_DELTA):
-            self._events += deltas
-            self._listener.on_chunk(block)
-        else:
-            self._comment(block)
-
-    def _comment(self, block: bytes) -> None:
-        if self._hears_noise(len(block), self._events):
-            self._listener.on_comment(block)
-
-    def _parsing(self, block: bytes) -> None:
-        for raw, data in sse.events(block):
-            payload = self._payload(data) if data else None
-            if payload is not None:
-                self._event(raw, payload)
-            elif not data:
-                self._comment(raw)
+        run: list[bytes] = []
+        texts = chunks = 0
+        for event in sse.split(block):
+            found = self._guard.texts_of(event) if self._may_pass(event) else None
+            if found is None:
+                self._pass_run(run, texts)
+                run, texts = [], 0
+                chunks += self._event(event)
+            else:
+                run.append(event)
+                texts += found
+                chunks += 1
             if self._over:
                 return
-        if not self._ends and not self._rewrite and (self._mender is None or self._mender.idle):
-            self._phase = self._relaying()  # a mark inside text: nothing has ended
+        self._pass_run(run, texts)
+        if not chunks:
+            self._quiet()
 
-    def _event(self, raw: bytes, payload: dict[str, Any]) -> None:
-        used = read_usage(payload.get("usage"))
-        if self.calls is not None:
-            self.calls.take(payload, "delta")
-        mended = self._mender is not None and self._mender.chunk(payload)
-        if ended := _ended(payload):
-            if mended:
-                self._say_before(payload)
-            self._take_ends(payload, ended)
-        elif payload.get("choices") or not self._ends:
-            self._events += raw.count(_DELTA)
-            self._listener.on_chunk(self._shaped(payload) if self._rewrite or mended else raw)
-        if self._ends and used.source == "host":  # before the end it would be a running count
-            self.usage = used
+    def _pass_run(self, run: list[bytes], texts: int) -> None:
+        if run:
+            self._pass(b"\n\n".join((*run, b"")), texts)
 
-    def _shaped(self, payload: dict[str, Any]) -> bytes:
-        return sse.event(orjson.dumps(self._shape.chunk(payload)))
+    def _may_pass(self, block: bytes) -> bool:
+        """Whether the answer flows, nothing is held back that must come first, and nothing comes that the mender must
+        see."""
+        if not self._begun or self._ends or not self._normaliser.idle:
+            return False
+        return self._mender is None or (self._mender.idle and not is_suspect(block))
 
-    def _say_before(self, payload: dict[str, Any]) -> None:
-        """What a mended finish chunk says goes out in a chunk of its own: it is held, and some clients read its end
-        only."""
-        said = {**payload, "choices": [{**choice, "finish_reason": None} for choice in payload["choices"]]}
-        said.pop("usage", None)
-        self._listener.on_chunk(self._shaped(said))
-        for choice in payload["choices"]:
-            choice["delta"] = {}
+    def _pass(self, block: bytes, texts: int) -> None:
+        self._events += texts
+        if texts:
+            self._noise = 0
+            self._listener.on_chunk(block)
+        else:
+            self._listener.on_comment(block)
 
-    def _take_ends(self, payload: dict[str, Any], ended: list[dict[str, Any]]) -> None:
-        """Keeps a finish chunk. Some hosts repeat it with the usage."""
-        for choice in ended:
+    def _chunk(self, payload: Json, said: int) -> None:
+        if self._begun:
+            self.empty = self.empty and not said
+            self._tell(payload, said)
+            return
+        for choice in _ended(payload):  # before the first token another endpoint can be asked
             reason = self._clean(choice["finish_reason"])
             if reason is None:
                 return
-            self._shape.end(choice, reason)
             self.finish_reason = reason
-        indexes = {choice.get("index", 0) for choice in ended}
+        self._hold(payload, said)
+
+    def _hold(self, payload: Json, said: int) -> None:
+        self._held.append(payload)
+        ends = [finish(choice["finish_reason"]) for choice in payload["choices"]]
+        self.empty = not said and all(reason in (None, "stop") for reason in ends)
+        if not self.empty or (self.may_be_empty and self.finish_reason):
+            self._begun = True
+            self._listener.on_first_token()
+            held, self._held = self._held, []
+            for one in held:
+                self._tell(one, said if one is payload else 0)
+
+    def _tell(self, payload: Json, said: int) -> None:
+        """A chunk on its way to the client; what ends is held."""
+        if self.calls is not None:
+            self.calls.take(payload, "delta")
+        if self._mender is not None:
+            self._mender.chunk(payload)
+        if ended := _ended(payload):
+            self._take_ends(payload, ended, said)
+        else:
+            self._say(payload, said)
+
+    def _say(self, payload: Json, said: int) -> None:
+        data = sse.event(orjson.dumps(self._shape.chunk(payload)))
+        if said:
+            self._listener.on_chunk(data)
+        else:
+            self._listener.on_comment(data)
+
+    def _take_ends(self, payload: Json, ended: list[Json], said: int) -> None:
+        """Keeps a finish chunk, and tells at once what it says. Some hosts repeat it with the usage."""
+        reasons = [self._clean(choice["finish_reason"]) for choice in ended]
+        if self._over:
+            return
+        says = len(ended) < len(payload["choices"]) or any(says_something(choice["delta"]) for choice in ended)
+        if says:
+            open_choices = [{**choice, "finish_reason": None} for choice in payload["choices"]]
+            self._say({**payload, "choices": open_choices}, said)
+        for choice, reason in zip(ended, reasons, strict=True):
+            self._end(choice, reason or "", says)
+        indexes = {choice["index"] for choice in ended}
         if not indexes <= self._ended_choices:
             self._ended_choices |= indexes
-            payload.pop("usage", None)
-            self._ends.append(self._shape.chunk(payload))
+            self._ends.append(self._shape.chunk({**payload, "choices": ended}))
 
-    def _payload(self, data: bytes) -> dict[str, Any] | None:
-        """The event's JSON; None when the stream is over, by [DONE] or by a failure."""
-        if data == sse.DONE:
-            self._done()
-            return None
-        payload = parsed(data)
-        if payload is None:
-            self._fail(Failure("garbage", "an event of the host's stream is not a JSON object"))
-        elif failure := in_band(payload):
-            self._fail(failure)
-        elif not is_sound(payload, "delta"):
-            self._fail(Failure("garbage", "an event of the host's stream has choices that are not a chunk's"))
-        else:
-            return payload
-        return None
+    def _end(self, choice: Json, reason: str, is_said: bool) -> None:
+        self._shape.end(choice, reason)
+        self.finish_reason = reason
+        if is_said:
+            choice["delta"] = {}
+            if "logprobs" in choice:
+                choice["logprobs"] = None
+
+    def _quiet(self) -> None:
+        if self._begun and not self._ends:
+            self._listener.on_comment(sse.COMMENT)
 
     def _done(self) -> None:
         if self._ends:
-            self._finish()
+            self._finish()  # even where a choice has not ended: the host says that this is all
         else:
             self._stopped()
 
     def _stopped(self) -> None:
-        """The stream is over, perhaps before its time."""
-        if self._phase is StreamReader._waiting and self.finish_reason:
+        if self.finish_reason and not self._begun:
             self._fail(Failure("empty", "the host's stream ended without content"))
         else:
-            self._fail(Failure("unclean", "the host's stream ended without a finish reason"))
+            super()._stopped()
+
+    def _document(self, payload: Json) -> None:
+        """A whole answer where a stream was asked for, as the one chunk of a stream."""
+        if not payload["choices"]:
+            self._fail(Failure("unclean", "the host's answer has no choices"))
+            return
+        for choice in payload["choices"]:
+            choice["delta"] = said = choice.pop("message")
+            if "tool_calls" in said:
+                said["tool_calls"] = [{"index": number, **call} for number, call in enumerate(said["tool_calls"])]
+        payload["object"] = CHUNK
+        self._received(payload)
+        if not self._over:
+            self._done()
 
 
-def _is_marked(block: bytes) -> bool:
-    """Whether one of `_MARKS` is in it: an end or an error, or text that looks like one. Without a loop: every read
-    asks."""
-    return b'"finish_reason":"' in block or b"[DONE]" in block or b'"error"' in block or b'"finish_reason": "' in block
-
-
-def _first_mark(block: bytes) -> int:
-    return min(place for mark in _MARKS if (place := block.find(mark)) >= 0)
-
-
-def _ended(payload: dict[str, Any]) -> list[dict[str, Any]]:
-    return [choice for choice in payload.get("choices") or () if choice.get("finish_reason")]
-
-
-def _is_answer(payload: dict[str, Any]) -> bool:
-    """Whether an event holds the first token, or an end that needs none (`length`, `content_filter`)."""
-    return any(
-        says_something(choice.get("delta")) or finish(choice.get("finish_reason")) not in (None, "stop")
-        for choice in payload.get("choices") or ()
-    )
+def _ended(payload: Json) -> list[Json]:
+    return [choice for choice in payload["choices"] if choice["finish_reason"]]

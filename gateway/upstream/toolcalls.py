@@ -12,9 +12,7 @@ from typing import Any
 import orjson
 
 from gateway.types import ToolResult
-from gateway.upstream import sse
 
-MARK = b'"tool_calls"'  # in a chunk that holds some; inside a JSON string its quotes would be escaped
 MOST_CALLS = 256  # of one answer that are followed
 MOST_TEXT = 1024 * 1024  # characters of arguments
 
@@ -47,19 +45,6 @@ class ToolCalls:
     def __init__(self) -> None:
         self._calls: dict[tuple[int, int], _Call] = {}  # by choice and place
         self._room = MOST_TEXT
-
-    def scan(self, block: bytes) -> None:
-        """Takes the pieces in whole events of a stream, of which not all need to be JSON."""
-        if MARK not in block:
-            return
-        for _, data in sse.events(block):
-            if MARK in data:
-                try:
-                    payload = orjson.loads(data)
-                except orjson.JSONDecodeError:
-                    continue
-                if isinstance(payload, dict):
-                    self.take(payload, "delta")
 
     def take(self, payload: Mapping[str, Any], part: str) -> None:
         """Takes what one chunk (`part` is `delta`) or whole answer (`message`) holds."""

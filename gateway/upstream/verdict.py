@@ -2,7 +2,6 @@
 
     status, headers, body ──judge──> Failure     an answer that is not a 200
     one parsed payload ────in_band─> Failure     an error inside a 200
-    a finish reason ───────finish──> clean name, or None
 
 Hosts write errors in seven shapes, put the truth into nested JSON, and use one status for several things. Words decide
 where a status does not (`wording.py`): a 400 about the context length is this host's limit.
@@ -18,22 +17,9 @@ from gateway.types import Failure
 from gateway.upstream.waiting import in_error, in_headers
 from gateway.upstream.wording import NAME_CHARS, Meaning, against_content, meaning, too_long
 
-_CLEAN = {  # whatever else a host says is no end: `abort`, `insufficient_system_resource`, `repetition`, ...
-    "stop": "stop",
-    "length": "length",
-    "tool_calls": "tool_calls",
-    "content_filter": "content_filter",
-    "eos": "stop",
-    "stop_sequence": "stop",
-    "end_turn": "stop",
-    "function_call": "tool_calls",
-    "max_tokens": "length",
-    "tool_use": "tool_calls",
-    "content_filtered": "content_filter",
-    "guardrail_intervened": "content_filter",
-}
 _MESSAGE_CHARS = 500
 _READ_CHARS = 8192  # how much of a host's text is looked at
+_SAYS_ERROR = frozenset({"message", "detail", "msg", "errors"})  # of what is no answer
 _DEPTH = 5  # an aggregator's error around a host's error around its `detail`
 
 _CREDENTIAL_STATUS = frozenset({401, 402, 403})
@@ -89,16 +75,13 @@ def in_band(payload: dict[str, Any]) -> Failure | None:
     )
 
 
-def finish(reason: object) -> str | None:
-    """The canonical name of a clean end: stop, length, tool_calls or content_filter. None for anything else."""
-    return _CLEAN.get(reason) if isinstance(reason, str) else None
-
-
 def _failed(payload: dict[str, Any]) -> dict[str, Any] | None:
     """What holds the error: the payload itself, or a choice of it, as aggregators write it."""
     if payload.get("error") or payload.get("object") == "error":
         return payload
     choices = payload.get("choices")
+    if not choices and (payload.get("type") == "error" or not _SAYS_ERROR.isdisjoint(payload)):
+        return payload
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict) and choice.get("error"):
             return choice

@@ -36,8 +36,9 @@ class Recording:
 
     @property
     def relayed(self) -> bytes:
-        """What a client gets untouched: all events but the comments before the first token."""
-        return b"".join(event for event in self.start if not event.startswith(b":")) + b"".join(self.body)
+        """What a client gets untouched: all events but comments, whose lines end in LF."""
+        sent = [event.replace(b"\r\n", b"\n") for event in (*self.start, *self.body)]
+        return b"".join(event for event in sent if event.startswith(b"data"))
 
 
 def event(payload: Json, spaced: bool = False) -> bytes:
@@ -172,12 +173,13 @@ TWO_CHOICES = Recording(
     COUNTED,
     choices=2,
 )
+_CALL: Json = {"index": 0, "id": "call_00", "type": "function", "function": {"name": "f", "arguments": ""}}
 TOOLS = Recording(
     "tool calls",
     events([chunk({"role": "assistant", "content": None})]),
     events(
         [
-            chunk({"tool_calls": [{"index": 0, "id": "call_00", "function": {"name": "f", "arguments": ""}}]}),
+            chunk({"tool_calls": [_CALL]}),
             chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"error": 1}'}}]}),
         ]
     ),

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.types import Usage
-from gateway.upstream.reader import LARGEST_ANSWER, LARGEST_ERROR, MOST_NOISE, WholeReader
+from gateway.upstream.reader import LARGEST_ANSWER, LARGEST_ERROR, MOST_NOISE
 from gateway.upstream.stream import StreamReader
+from gateway.upstream.whole import WholeReader
 from tests.support.host import completion, usage
 from tests.upstream.listener import Listener, cut, feed
 

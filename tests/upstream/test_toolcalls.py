@@ -1,6 +1,5 @@
 """Tool calls, whole or in pieces, against the tools that the request offered."""
 
-import json
 from typing import Any
 
 import pytest
@@ -45,9 +44,8 @@ def judged(*calls: dict[str, Any], tools: object = TOOLS) -> str:
     return taken.judge(tools)
 
 
-def delta(*calls: object, choice: int = 0) -> bytes:
-    chunk = {"choices": [{"index": choice, "delta": {"tool_calls": list(calls)}}]}
-    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
+def delta(*calls: object, choice: int = 0) -> dict[str, Any]:
+    return {"choices": [{"index": choice, "delta": {"tool_calls": list(calls)}}]}
 
 
 @pytest.mark.parametrize(
@@ -106,22 +104,18 @@ def test_an_answer_without_calls_says_nothing() -> None:
 
 def test_pieces_are_put_together() -> None:
     taken = ToolCalls()
-    taken.scan(delta({"index": 0, "id": "x", "function": {"name": "weather", "arguments": ""}}))
-    taken.scan(delta({"index": 0, "function": {"arguments": '{"city": '}}))
-    taken.scan(
-        delta({"index": 1, "function": {"name": "clock", "arguments": "{}"}})
-        + b': a comment\n\ndata: {"choices":[]}\n\n'
-        + delta({"index": 0, "function": {"arguments": '"Rome"}'}})
-        + delta({"index": 0, "function": {"name": "clock", "arguments": "{}"}}, choice=1)
-    )
+    taken.take(delta({"index": 0, "id": "x", "function": {"name": "weather", "arguments": ""}}), "delta")
+    taken.take(delta({"index": 0, "function": {"arguments": '{"city": '}}), "delta")
+    taken.take(delta({"index": 1, "function": {"name": "clock", "arguments": "{}"}}), "delta")
+    taken.take(delta({"index": 0, "function": {"arguments": '"Rome"}'}}), "delta")
+    taken.take(delta({"index": 0, "function": {"name": "clock", "arguments": "{}"}}, choice=1), "delta")
     assert taken.judge(TOOLS) == "ok"
     assert "3" in repr(taken)
 
 
 def test_what_cannot_be_read_is_passed_over() -> None:
     taken = ToolCalls()
-    taken.scan(b'data: {"tool_calls" not json\n\ndata: ["tool_calls"]\n\n')
-    taken.scan(delta(5, {"function": None}, {"function": {"name": None, "arguments": None}, "index": "x"}))
+    taken.take(delta(5, {"function": None}, {"function": {"name": None, "arguments": None}, "index": "x"}), "delta")
     taken.take({"choices": [{"delta": {"tool_calls": {}}}, {"delta": None}, 5]}, "delta")
     assert taken.judge(TOOLS) == ""
 
@@ -133,7 +127,8 @@ def test_more_than_is_kept_is_not_judged() -> None:
     assert len(taken._calls) <= toolcalls.MOST_CALLS + 1
     long = ToolCalls()
     for _ in range(4):
-        long.scan(delta({"index": 0, "function": {"name": "clock", "arguments": "x" * (toolcalls.MOST_TEXT // 2)}}))
+        arguments = "x" * (toolcalls.MOST_TEXT // 2)
+        long.take(delta({"index": 0, "function": {"name": "clock", "arguments": arguments}}), "delta")
     assert long.judge(TOOLS) == ""
     (kept,) = long._calls.values()
     assert sum(map(len, kept.parts)) <= 2 * toolcalls.MOST_TEXT

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.types import Failure
-from gateway.upstream.verdict import finish, in_band, judge
+from gateway.upstream.endings import finish
+from gateway.upstream.verdict import in_band, judge
 
 NOW = 1_763_683_200.0  # Fri, 21 Nov 2025 00:00:00 GMT
 

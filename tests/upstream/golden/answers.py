@@ -17,8 +17,8 @@ from gateway.upstream import sse
 from gateway.upstream.dialects import relays
 from gateway.upstream.mending import Mender, mender
 from gateway.upstream.openrouter import shape_of
-from gateway.upstream.reader import WholeReader
 from gateway.upstream.stream import StreamReader
+from gateway.upstream.whole import WholeReader
 from tests.upstream.golden.requests import INPUTS, asked, hosts
 from tests.upstream.listener import Listener, feed
 

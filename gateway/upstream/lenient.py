@@ -1,0 +1,98 @@
+"""JSON as hosts write it, where it is not quite JSON and can only mean one thing.
+
+    NaN, Infinity          null
+    -Infinity              -9999, as OpenAI writes the logprob of what cannot be
+    a raw line break       in a string: itself
+    [1, 2,]                a comma before a closing bracket: left out
+    \\ud83d | \\ude00        the halves of one character in two texts: joined, where the second one comes
+    \\ud83d                 half a character: U+FFFD
+
+and bytes that are no UTF-8 likewise: the pieces of a character in two texts are joined, else U+FFFD.
+"""
+
+import json
+import re
+from typing import Any
+
+import orjson
+
+from gateway.document.nesting import DEEPEST, is_deeper
+
+LEAST_LOGPROB = -9999.0
+LOST = "\ufffd"
+
+_STRING_OR_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_BYTES = re.compile("[\udc80-\udcff]+")  # as `surrogateescape` reads them
+_HALF = re.compile("[\ud800-\udfff]")
+_OPEN_END = re.compile("(?:[\ud800-\udbff]|[\udc80-\udcff]{1,3})\\Z")  # what the next text may complete
+_CONSTANTS = {"-Infinity": LEAST_LOGPROB}
+_DIGITS = 18  # of a whole number that can be written again for certain
+
+
+def loads(data: bytes) -> tuple[dict[str, Any] | None, bool]:
+    """A JSON object, or None when it is none, or one that could not be written again; and whether it was not quite
+    JSON: then its texts may hold halves of characters."""
+    try:
+        payload, odd = orjson.loads(data), False
+    except orjson.JSONDecodeError:
+        payload, odd = _loads(data), True
+    if not isinstance(payload, dict):
+        return None, odd
+    nests = data.count(b"[") + data.count(b"{") > DEEPEST  # counting is quick, and mostly enough
+    return (None, odd) if nests and is_deeper((payload,)) else (payload, odd)
+
+
+def without_commas(text: str) -> str:
+    """JSON without commas before closing brackets."""
+    return _STRING_OR_COMMA.sub(lambda found: found[1] or "", text)
+
+
+def joined(text: str, held: str = "") -> tuple[str, str]:
+    """`text` in whole characters, after the half of one that was `held`; and the half at its end, to be held."""
+    text = _PAIR.sub(_character, held + text)
+    if end := _OPEN_END.search(text):
+        return mended(text[: end.start()]), end[0]
+    return mended(text), ""
+
+
+def mended(text: str) -> str:
+    """`text` with U+FFFD for what is half a character."""
+    if _HALF.search(text) is None:
+        return text
+    text = _BYTES.sub(_decoded, _PAIR.sub(_character, text))
+    return _HALF.sub(LOST, text)
+
+
+def all_mended(value: Any) -> Any:
+    """The same for all texts in a JSON value."""
+    if isinstance(value, str):
+        return mended(value)
+    if isinstance(value, list):
+        return [all_mended(one) for one in value]
+    return {mended(name): all_mended(one) for name, one in value.items()} if isinstance(value, dict) else value
+
+
+def _loads(data: bytes) -> Any:
+    text = data.decode("utf-8", "surrogateescape").lstrip("\ufeff")
+    payload = _parsed(text)
+    return _parsed(without_commas(text)) if payload is None else payload
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text, strict=False, parse_constant=_CONSTANTS.get, parse_int=_number)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _number(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _DIGITS else float(digits)
+
+
+def _character(pair: re.Match[str]) -> str:
+    return pair[0].encode("utf-16", "surrogatepass").decode("utf-16")
+
+
+def _decoded(found: re.Match[str]) -> str:
+    return found[0].encode("utf-8", "surrogateescape").decode("utf-8", "replace")

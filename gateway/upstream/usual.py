@@ -1,0 +1,139 @@
+"""The guard of a relayed stream: whether events are provably what a client expects, so that their bytes may pass.
+
+    event ──as the last one, but for its text──> passes
+          ──of the one usual shape─────────────> passes          sound JSON, text only: no end, error, usage or call
+          ──anything else──────────────────────> is parsed and written anew
+
+The first check compares bytes: between a start and an end that were proven once, plain text can only be text. It does
+not depend on where reads end, and costs less than looking for marks in the bytes.
+"""
+
+import re
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+_START = b"data: {"
+_END = b"\n\n"
+_TEXT = re.compile(rb'content": ?"')  # what stands before the text of `content`, or of `reasoning_content`
+_PROBE = "?"
+_MOST_PROOFS = 4  # in one stream: an end of thinking, a role; a host whose events all differ is not followed
+_ASCII = rb'[^"\\\x00-\x1f\x80-\xff]*'
+_ESCAPES = rb'\\["\\/bfnrt]|\\u(?:[0-9a-ce-fA-CE-F][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})'  # no halves of characters
+_UTF8 = rb"""[\xc2-\xdf][\x80-\xbf]
+    |\xe0[\xa0-\xbf][\x80-\xbf]|\xed[\x80-\x9f][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}
+    |\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2}"""
+_PLAIN = re.compile(b"%b(?:(?:%b|%b)%b)*" % (_ASCII, _ESCAPES, b"".join(_UTF8.split()), _ASCII)).fullmatch
+
+
+class _Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    role: str | None = None
+    content: str | None = None
+    reasoning_content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    """Fields with the type None must be null, or absent."""
+
+    delta: _Delta
+    index: int
+    finish_reason: None = None
+    error: None = None
+    usage: None = None
+    message: None = None
+    logprobs: dict[str, Any] | None = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    choices: list[_Choice]
+    object: Literal["chat.completion.chunk"]
+    id: str = ""
+    model: str = ""
+    created: int = 0
+    error: None = None
+    usage: UnsetType = UNSET  # not even null
+    x_groq: UnsetType = UNSET
+
+
+_DECODER = msgspec.json.Decoder(_Chunk)
+_UNUSUAL = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class Guard:
+    """Follows one stream."""
+
+    __slots__ = ("_after", "_after_event", "_before", "_proofs")
+
+    def __init__(self) -> None:
+        self._before = b"-"  # what no event starts with
+        self._after = self._after_event = b""  # with the blank line, and without
+        self._proofs = 0
+
+    def __repr__(self) -> str:
+        return f"<Guard {self._before!r}>"
+
+    def texts_in(self, block: bytes) -> int | None:
+        """How many deltas of the whole events in `block` hold text; None where one of them is of another shape."""
+        before, after = self._before, self._after
+        if block.startswith(before) and block.endswith(after):
+            start, end = len(before), len(block) - len(after)
+            if start < end and _PLAIN(block, start, end):
+                return 1
+        found = 0
+        for event in block[: -len(_END)].split(_END):
+            texts = self.texts_of(event)
+            if texts is None:
+                return None
+            found += texts
+        return found
+
+    def texts_of(self, event: bytes) -> int | None:
+        """The same for one event, without its blank line."""
+        start, end = len(self._before), len(event) - len(self._after_event)
+        frames = start < end and event.startswith(self._before) and event.endswith(self._after_event)
+        if frames and _PLAIN(event, start, end):
+            return 1
+        if not event.startswith(_START) or b"\n" in event or b"\r" in event:
+            return None
+        if not event.isascii() and not _is_utf8(event):  # the decoder does not look into fields that are not listed
+            return None
+        texts = _texts(event[len(_START) - 1 :])
+        if texts == 1 and self._proofs < _MOST_PROOFS:
+            self._prove(event)
+        return texts
+
+    def _prove(self, event: bytes) -> None:
+        """Finds what stands before and after the text of an event of the usual shape, and proves it by another text."""
+        self._proofs += 1
+        for found in _TEXT.finditer(event):
+            start = found.end()
+            end = event.find(b'"', start)
+            before, after = event[:start], event[end:]
+            probe = _PROBE.encode().join((before, after))
+            if end > start and _texts(probe[len(_START) - 1 :], _PROBE) == 1:
+                self._before, self._after, self._after_event = before, after + _END, after
+
+
+def _texts(data: bytes, text: str | None = None) -> int | None:
+    """How many deltas of one chunk hold text, and which one where it is given; None for another shape."""
+    try:
+        chunk = _DECODER.decode(data)
+    except _UNUSUAL:
+        return None
+    found = 0
+    for choice in chunk.choices:
+        delta = choice.delta
+        said = delta.content or delta.reasoning_content or delta.refusal
+        if said and text in (None, said):
+            found += 1
+    return found if chunk.choices else None
+
+
+def _is_utf8(block: bytes) -> bool:
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,105 @@
+"""Reads an answer for a client that gets it whole: one JSON document, or a stream that is put together.
+
+document ─────────────────────┐
+chunk, chunk, ... ──Assembly──┴──> calls are judged, then mended ──> finish reasons ──> `completion`
+"""
+
+from typing import Any
+
+from gateway.document.assembly import UNREADABLE, Assembly
+from gateway.types import REASONING_FIELDS, Failure
+from gateway.upstream.mending import Mender
+from gateway.upstream.reader import LARGEST_ANSWER, Listener, Reader
+from gateway.upstream.shape import OPENAI, Shape, says_something
+from gateway.upstream.toolcalls import ToolCalls
+
+_NO_TEXT = (*REASONING_FIELDS, "refusal")  # where empty, absent from a message
+
+
+class WholeReader(Reader):
+    """Fills `completion`, in the shape of a chat completion, at the answer's end; it is empty until then."""
+
+    __slots__ = ("_assembly", "_ended_choices", "completion")
+
+    def __init__(
+        self,
+        listener: Listener,
+        now: float,
+        shape: Shape = OPENAI,
+        calls: ToolCalls | None = None,
+        mender: Mender | None = None,
+    ) -> None:
+        super().__init__(listener, now, shape, calls, mender)
+        self._assembly = Assembly()
+        self._ended_choices: set[int] = set()
+        self.completion: dict[str, Any] = {}
+
+    def estimated_output(self) -> int:
+        return self._events or (self._size // 4 if self.completion else 0)
+
+    def _chunk(self, payload: dict[str, Any], said: int) -> None:
+        if self._size > LARGEST_ANSWER:
+            self._fail(Failure("garbage", f"an answer of more than {LARGEST_ANSWER} bytes"))
+            return
+        ended = [choice for choice in payload["choices"] if choice["finish_reason"]]
+        if any(self._clean(choice["finish_reason"]) is None for choice in ended):
+            return
+        try:
+            self._assembly.take(payload)
+        except UNREADABLE:
+            self._fail(Failure("garbage", "the host's stream cannot be put together"))
+            return
+        self._ended_choices |= {choice["index"] for choice in ended}
+
+    def _done(self) -> None:
+        if self._ended_choices and not self.completion:
+            self._accept(self._whole())
+        if not self._over:
+            super()._stopped()
+
+    def _stopped(self) -> None:
+        self._done()
+
+    @property
+    def finished(self) -> bool:
+        return bool(self.completion)
+
+    def _document(self, payload: dict[str, Any]) -> None:
+        self._count(payload.get("usage"))
+        self._accept(payload)
+        if not self._over:
+            self._finish()
+
+    def _accept(self, payload: dict[str, Any]) -> None:
+        """Makes it the answer, or fails."""
+        choices = payload["choices"]
+        if not choices:
+            self._fail(Failure("unclean", "the host's answer has no choices"))
+            return
+        if self.calls is not None:
+            self.calls.take(payload, "message")
+        if self._mender is not None:
+            self._mender.whole(payload)
+        for choice in choices:
+            reason = self._clean(choice["finish_reason"])
+            if reason is None:
+                return
+            self._shape.end(choice, reason)
+            self.finish_reason = reason
+        self.empty = self.finish_reason == "stop" and not any(says_something(choice["message"]) for choice in choices)
+        if self.empty and not self.may_be_empty:
+            self._fail(Failure("empty", "the host's answer is empty"))
+            return
+        self.completion = payload
+
+    def _whole(self) -> dict[str, Any]:
+        """What has come in chunks, as hosts say it where it is not streamed."""
+        whole = self._assembly.completion()
+        for choice in whole["choices"]:
+            message = choice["message"]
+            if message.get("tool_calls") and not message["content"]:
+                message["content"] = None
+            for name in _NO_TEXT:
+                if name in message and not message[name]:
+                    del message[name]
+        return whole
