@@ -30,6 +30,10 @@ Headers = list[tuple[bytes, bytes]]
 class Listener(Protocol):
     """Who wants to know. Each attempt ends in exactly one `on_finished` or `on_failed`."""
 
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether an answer without content is one."""
+
     def on_first_token(self) -> None: ...
     def on_chunk(self, data: bytes) -> None:
         """Whole events for the client, with something of the answer in them."""
@@ -57,7 +61,6 @@ class Reader:
         "calls",
         "empty",
         "finish_reason",
-        "may_be_empty",
         "status",
         "usage",
     )
@@ -82,8 +85,7 @@ class Reader:
         self._body: list[bytes] = []
         self._size = 0  # of the body
         self._noise = (0, 0)  # bytes of it that are nothing, since so many events
-        self.may_be_empty = False  # whether an answer without content is one
-        self.empty = False  # whether it is that
+        self.empty = False  # whether the answer has no content
         self.status = 0
         self.usage = Usage()
         self.finish_reason = ""
@@ -228,7 +230,7 @@ class WholeReader(Reader):
             self._shape.end(choice, reason)
             self.finish_reason = reason
         self.empty = self.finish_reason == "stop" and not any(says_something(one.get("message")) for one in choices)
-        if self.empty and not self.may_be_empty:
+        if self.empty and not self._listener.may_be_empty:
             self._fail(Failure("empty", "the host's answer is empty"))
             return
         self.completion = payload

@@ -124,7 +124,7 @@ class StreamReader(Reader):
                 if payload is None or not self._may_begin(payload):
                     return
                 self.empty = not _is_answer(payload)
-                if not self.empty or (self.may_be_empty and self.finish_reason):
+                if not self.empty or (self.finish_reason and self._listener.may_be_empty):
                     self._begin(block[start:])
                     return
                 self._held.append(raw)
