@@ -4,7 +4,7 @@ An endpoint that takes them declares so, as it declares tools. Where none does, 
 own words, each time at the price of two attempts; so it is refused here, with the place of the part.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from gateway.errors import BadRequest
@@ -20,17 +20,18 @@ KINDS = {
     "input_video": "video",
     "video_url": "video",
 }  # type of a content part -> the capability that it needs
+_NONE: Mapping[str, str] = {}
 _WORDS = {"audio": "audio", "file": "files", "image": "images", "video": "video"}
 
 
-def media(messages: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def media(messages: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
     """Each kind that is in a content part, with the place of its first part."""
+    in_parts = [at for at, message in enumerate(messages) if type(message.get("content")) is list]
+    if not in_parts:
+        return _NONE
     found: dict[str, str] = {}
-    for at, message in enumerate(messages):
-        content = message.get("content")
-        if type(content) is not list:
-            continue
-        for place, part in enumerate(content):
+    for at in in_parts:
+        for place, part in enumerate(messages[at]["content"]):
             kind = part.get("type") if isinstance(part, dict) else None
             if isinstance(kind, str) and kind in KINDS:
                 found.setdefault(KINDS[kind], f"messages[{at}].content[{place}]")

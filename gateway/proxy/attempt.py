@@ -118,7 +118,6 @@ class Attempt:
             self.reader = AssemblingReader(self, unix, shape, calls, mends, choices=choices)
         else:
             self.reader = WholeReader(self, unix, shape, calls, mends)
-        self.reader.may_be_empty = bool(send.tried.empties) or may_be_empty(request)
 
     def __repr__(self) -> str:
         return f"<Attempt {self.send.attempt} at {self.send.choice.endpoint.id}>"
@@ -190,6 +189,11 @@ class Attempt:
             self._linger.cancel()
 
     # from the reader
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether an answer without content is one: by the request, or because another host has given none either."""
+        return bool(self.send.tried.empties) or may_be_empty(self.send.tried.request)
 
     def on_first_token(self) -> None:
         self.first_at = self._clock()

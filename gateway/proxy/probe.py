@@ -38,6 +38,10 @@ class Probe:
     def on_comment(self, data: bytes) -> None:
         """A whole answer has none."""
 
+    @property
+    def may_be_empty(self) -> bool:
+        return True
+
     def on_finished(self) -> None:
         self._end(None)
 

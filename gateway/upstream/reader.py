@@ -45,6 +45,10 @@ Json = dict[str, Any]
 class Listener(Protocol):
     """Who wants to know. Each attempt ends in exactly one `on_finished` or `on_failed`."""
 
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether an answer without content is one."""
+
     def on_first_token(self) -> None: ...
     def on_chunk(self, data: bytes) -> None:
         """Whole events for the client, with something of the answer in them."""
@@ -78,7 +82,6 @@ class Reader:
         "calls",
         "empty",
         "finish_reason",
-        "may_be_empty",
         "status",
     )
 
@@ -108,8 +111,7 @@ class Reader:
         self._events = 0  # deltas with something of the answer
         self._counted = Usage()
         self._counted_at = 0  # events
-        self.may_be_empty = False  # whether an answer without content is one
-        self.empty = False  # whether it is that
+        self.empty = False  # whether the answer has no content
         self.status = 0
         self.finish_reason = ""
 

@@ -146,7 +146,7 @@ class StreamReader(Reader):
         self._held.append(payload)
         ends = [finish(choice["finish_reason"]) for choice in payload["choices"]]
         self.empty = not said and all(reason in (None, "stop") for reason in ends)
-        if not self.empty or (self.may_be_empty and self.finish_reason):
+        if not self.empty or (self.finish_reason and self._listener.may_be_empty):
             self._begun = True
             self._listener.on_first_token()
             held, self._held = self._held, []

@@ -87,7 +87,7 @@ class WholeReader(Reader):
             self._shape.end(choice, reason)
             self.finish_reason = reason
         self.empty = self.finish_reason == "stop" and not any(says_something(choice["message"]) for choice in choices)
-        if self.empty and not self.may_be_empty:
+        if self.empty and not self._listener.may_be_empty:
             self._fail(Failure("empty", "the host's answer is empty"))
             return
         self.completion = payload

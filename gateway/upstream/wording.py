@@ -54,11 +54,12 @@ _ACCOUNT = re.compile(
     r"|insufficient.(balance|credit|funds|quota)|model.not.(exist|found|open|available)|not a valid model|good standing"
     r"|(unknown|invalid|no such|wrong) model\b|model (identifier|id|name)\b.{0,40}(invalid|unknown|incorrect)"
     r"|\bmodel\b.{0,120}\b(not exist|not found|no longer (available|supported|served)|deprecated|retired|decommis)"
-    r"|\bmodel\b[^.]{0,120}\b(not (currently )?(available|deployed|enabled|loaded|activated)|unavailable|does not work)"
+    r"|\bmodel\b( \S{1,80})?( (is|was|has been))?( currently)? (not (currently )?(available|deployed|enabled|loaded)"
+    r"|unavailable|disabled)"
     r"|(available|supported|allowed) in your (region|country|location|area)|location is not supported"
     r"|(account|organization|workspace|subscription)\b[^.]{0,60}"
     r"(suspend|disabled|restricted|deactivat|not (been )?activated|expired|inactive|blocked|banned)"
-    r"|access denied|(do|does)(n't| not) have access|does not work with the \w+ model|unable to access"
+    r"|access denied|(do|does)(n't| not) have access|does not work with the \w+ model|unable to access( \S+)? model"
     r"|on-demand throughput|余额不足|欠费|模型不存在"
 )
 _NO_TOOLS = re.compile(  # the host serves this model without tools; `tool_choice` alone is another matter
@@ -110,7 +111,7 @@ _INVALID = re.compile(r"invalid (?:value for |parameter |argument )?[`'\"]([a-z_
 
 _PROMPT_COUNT = re.compile(
     r"([\d,]+) (?:tokens )?(?:in|from|of) (?:the |your )?(?:input )?(?:messages|prompt|input)"
-    r"|(?:has|passed|contains|given:) ([\d,]+) `?(?:input|prompt)s?`? tokens"
+    r"|([\d,]+) `?(?:input|prompt)s?`? tokens"
     r"|context limit: ([\d,]+) \+|(?:input|prompt) \(?(?:length )?([\d,]+)(?: tokens)?\)?",
     re.IGNORECASE,
 )

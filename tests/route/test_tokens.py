@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.route.posted import Posted
-from gateway.route.tokens import FEWEST, MOST, PRIOR_SAMPLES, USUAL, Tokens
+from gateway.route.tokens import FEWEST, MOST, PRIOR_SAMPLES, SURE, UNSURE, USUAL, Tokens
 
 
 def taught(size: int, counted: int, times: int = 200, tools: bool = False) -> Tokens:
@@ -81,3 +81,21 @@ def test_whatever_others_say_it_stays_plausible(shares: list[tuple[int, int]], a
     tokens = Tokens()
     tokens.merge([Posted(b"other", 0.0, age, shares)], 100.0)
     assert all(FEWEST <= one <= MOST for one in tokens.bytes_per_token)
+
+
+def test_how_far_off_an_estimate_may_be_follows_how_far_off_they_were() -> None:
+    assert Tokens().doubt == [0.2, 0.2]
+    exact, wild = Tokens(), Tokens()
+    for at in range(200):
+        exact.learn(8_000, 2_000, False, float(at))
+        wild.learn(8_000, 1_200 if at % 2 else 3_000, False, float(at))
+    assert exact.doubt == [pytest.approx(0.05, abs=0.01), 0.2]
+    assert wild.doubt[0] == UNSURE
+
+
+@given(st.lists(st.tuples(st.integers(400, 10**6), st.integers(0, 10**6), st.booleans()), max_size=30))
+def test_doubt_is_bounded(heard: list[tuple[int, int, bool]]) -> None:
+    tokens = Tokens()
+    for at, (size, counted, tools) in enumerate(heard):
+        tokens.learn(size, counted, tools, float(at))
+    assert all(SURE <= one <= UNSURE for one in tokens.doubt)

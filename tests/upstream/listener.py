@@ -19,6 +19,7 @@ class Listener:
     chunks: list[bytes] = field(default_factory=list)
     ended: bool = False
     failure: Failure | None = None
+    may_be_empty: bool = False
 
     @property
     def text(self) -> bytes:

@@ -205,3 +205,16 @@ def test_what_a_host_has_counted_is_read_from_its_words(name: str, figures: tupl
 
 def test_no_number_is_too_long_to_be_read() -> None:
     assert counted(f"context length is {'9' * 5_000} tokens, has 1,000 input tokens") == (1_000, None)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "unable to access the image url",
+        "this model supports 4 stop sequences, one of them is not available",
+        "the tool schema of model inputs is odd",
+        "invalid json schema for response_format",
+    ],
+)
+def test_words_of_an_account_or_of_json_inside_other_words_are_not_believed(message: str) -> None:
+    assert refused(message).fault == "rejected"
