@@ -5,8 +5,8 @@
 
 Hosts cache prompts from their first token on, in blocks of 64 tokens or more, so each hash covers everything before
 it: whether the model thinks, then the tools, because most templates render them in front, then the messages. Pieces are
-counted from the beginning of their message, so that a prompt that continues another has all its borders. The tenant stands
-in front of it all: what one has sent is known for its own requests only.
+counted from the beginning of their message, so that a prompt that continues another has all its borders. The tenant
+stands in front of it all: what one has sent is known for its own requests only.
 """
 
 from functools import lru_cache
