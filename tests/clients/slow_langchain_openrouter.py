@@ -1,4 +1,4 @@
-"""Two answers that take long, whole and streamed, by LangChain's `ChatOpenRouter` and its own timeouts: BASE_URL KEY."""
+"""Two answers that take long, whole and streamed, by LangChain's `ChatOpenRouter`, its own timeouts: BASE_URL KEY."""
 
 import json
 import sys
