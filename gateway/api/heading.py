@@ -23,7 +23,8 @@ class Heading:
 
     def __call__(self, asked: Mapping[bytes, bytes], headers: Headers) -> Headers:
         """`headers` of the answer to a request that had the headers `asked`, and what is added to them."""
-        return [*headers, (REQUEST_ID, _name(asked, headers)), *self.cors.headers(asked)]
+        told = [*headers, (REQUEST_ID, _name(asked, headers))]
+        return told + self.cors.headers(asked) if self.cors else told
 
 
 def _name(asked: Mapping[bytes, bytes], headers: Headers) -> bytes:

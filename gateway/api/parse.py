@@ -217,8 +217,8 @@ def _read_body(raw: bytes, translate: Translate | None) -> tuple[dict[str, Any],
     body, raw = _json_object(raw)
     if translate is not None:
         body, raw = translate(body), b""
-    if wholes := {name: whole(body[name]) for name in _COUNTS & body.keys() if type(body[name]) is float}:
-        body, raw = body | {name: number for name, number in wholes.items() if number is not None}, b""
+    if floats := [name for name in _COUNTS & body.keys() if type(body[name]) is float]:
+        body, raw = body | {name: number for name in floats if (number := whole(body[name])) is not None}, b""
     if not (body.get("tools") or _TOOL_FIELDS.isdisjoint(body)):  # new hosts refuse an empty list, and what uses it
         body, raw = {name: value for name, value in body.items() if name not in _TOOL_FIELDS}, b""
     _check(body)

@@ -1,4 +1,4 @@
-"""`POST /v1/explain`: what it tells a tenant of what was sent before. What a body comes to does not depend on the sink."""
+"""`POST /v1/explain`: what it tells a tenant of what was sent before."""
 
 import httpx
 
@@ -20,7 +20,7 @@ async def share(running: Running, key: str) -> float:
     return float(told["ranked"][0]["expected_cached_share"])
 
 
-@DIRECT_ONLY
+@DIRECT_ONLY  # what a body comes to does not depend on the sink
 async def test_what_one_tenant_has_sent_is_not_told_to_another(gateway: Gateway) -> None:
     used = usage(2_000, 5, cached=1_900)
     async with (

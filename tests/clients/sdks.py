@@ -17,6 +17,7 @@ PINS = {
     "ai-sdk-openai": ("@ai-sdk/openai@3.0.141", "ai@6.0.326"),
     "ai-sdk": ("@openrouter/ai-sdk-provider@2.10.0", "ai@6.0.326"),
     "langchain": ("langchain-openai==1.7.3",),
+    "langchain-openrouter": ("langchain-openrouter==0.2.9",),
     "pydantic-ai": ("pydantic-ai-slim[openai,openrouter]==2.68.0",),
 }
 HERE = Path(__file__).parent
