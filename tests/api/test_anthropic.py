@@ -142,6 +142,30 @@ async def test_claudes_names_are_served_where_anthropics_clients_ask(gateway: Ga
         assert {received.json()["model"] for received in host.requests} == {"test-model"}
 
 
+async def test_what_crewai_asks(gateway: Gateway) -> None:
+    """CrewAI's `anthropic/claude-...` sends no prefix, no version but a limit that no host of the model has."""
+    tools = [{"name": "weather", "description": "w", "input_schema": {"type": "object", "properties": {}}}]
+    call = [{"type": "tool_use", "id": "c1", "name": "weather", "input": {"city": "Oslo"}}]
+    result = [{"type": "tool_result", "tool_use_id": "c1", "content": "sunny"}]
+    turn = [*ASKS["messages"], {"role": "assistant", "content": call}, {"role": "user", "content": result}]
+    asked = {"model": "claude-sonnet-4-5", "max_tokens": 64_000, "stream": False, "tools": tools, "messages": turn}
+    endpoint = {"supports": ["tools"], "max_output": 8_000}
+    async with (
+        ScriptedHost(_as_asked) as host,
+        gateway({"a/fp8": host.url}, endpoint=endpoint) as running,
+    ):
+        answer = await running.client.post(PATH, json=asked, headers={"x-api-key": "any"})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["content"][0]["text"] == "Hello"
+        assert host.requests[0].json()["max_tokens"] == 8_000
+
+
+async def _as_asked(request: Received, out: Out) -> None:
+    """A long answer that is not streamed may be asked for as a stream."""
+    stream = request.json().get("stream")
+    await (streams(chunks("Hello")) if stream else answers(200, completion("Hello")))(request, out)
+
+
 async def test_claudes_names_may_have_policies(gateway: Gateway) -> None:
     """By a part of the name; what the request itself names wins, and so does a model's own alias."""
     claude = {"haiku": "nitro", "opus": "exacto"}
