@@ -310,6 +310,23 @@ async def test_errors_of_hosts(stream: bool, gateway: Gateway) -> None:
                 assert told["message"].startswith("prompt is too long: ")
 
 
+VLLM = "This model's maximum context length is 9000 tokens. However, you requested {} tokens ({} in the messages, {} in"
+NEWER = (
+    "'max_tokens' or 'max_completion_tokens' is too large: 2000. This model's maximum context length is 9000 tokens and"
+    " your request has 8000 input tokens (2000 > 9000 - 8000)."
+)
+
+
+@pytest.mark.parametrize("words", [f"{VLLM.format(10_000, 8_000, 2_000)} the completion). Please reduce them.", NEWER])
+async def test_a_host_that_has_no_room_for_the_answer(words: str, gateway: Gateway) -> None:
+    """Claude Code asks for 32,000 tokens behind a long prompt, and for less when it reads these words."""
+    refusal = answers(400, {"error": {"message": words, "code": 400}})
+    async with ScriptedHost(refusal) as host, gateway({"a/fp8": host.url}) as running:
+        response = await running.client.post(PATH, json=ASKS | {"max_tokens": 2_000})
+        told = error(response, 400, "invalid_request_error")["message"]
+    assert told.startswith("input length and `max_tokens` exceed context limit: 8000 + 2000 > 9000, decrease input")
+
+
 async def test_a_stream_that_breaks_ends_with_an_error(gateway: Gateway) -> None:
     async with (
         ScriptedHost(streams(chunks("Hello you")[:3], done=False)) as host,
