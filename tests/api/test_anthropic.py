@@ -179,6 +179,8 @@ async def test_claudes_names_may_have_policies(gateway: Gateway) -> None:
             ("claude-sonnet-4-5", "", "floor"),
             ("claude-haiku-4-5:cached", "", "cached"),
             ("claude-haiku-4-5", "cached", "cached"),
+            ("claude-haiku-4-5@preset/cached", "", "cached"),
+            ("claude-sonnet-4@20250514", "", "floor"),
             ("deepseek-v3.2", "", "floor"),
             ("anthropic/deepseek-v3.2:nitro", "", "nitro"),
             ("deepseek-v3.2[1m]", "", "floor"),
