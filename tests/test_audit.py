@@ -43,6 +43,11 @@ def test_a_default_policy_that_is_not_there(tmp_path: Path) -> None:
     assert problems == ("default_policy: there is no policy `balance`; did you mean `balanced`?",)
 
 
+def test_a_policy_of_claudes_names_that_is_not_there(tmp_path: Path) -> None:
+    problems = audited(tmp_path, claude={"haiku": "flor", "opus": "nitro"}).problems
+    assert problems == ("claude.haiku: there is no policy `flor`; did you mean `floor`?",)
+
+
 def test_a_keys_policy_that_is_not_there(tmp_path: Path) -> None:
     keys = [
         {"tenant": "web", "key": "a-secret", "policy": "flor"},

@@ -81,6 +81,8 @@ def test_every_field_of_the_file_is_taken(folder: Path) -> None:
         max_body: 1MiB
         cors: ["https://chat.example", "http://localhost:5173"]
         public_lists: true
+        keep_responses: false
+        claude: {haiku: floor, opus: nitro}
         """,
         {"REDIS_PASSWORD": "hunter2"},
     )
@@ -91,6 +93,8 @@ def test_every_field_of_the_file_is_taken(folder: Path) -> None:
     assert found.default_policy == "floor"
     assert found.cors == ("https://chat.example", "http://localhost:5173")
     assert found.public_lists
+    assert not found.keep_responses
+    assert found.claude == {"haiku": "floor", "opus": "nitro"}
 
 
 def test_the_environment_wins(folder: Path) -> None:

@@ -9,7 +9,6 @@ A model that has such a name among its `aliases` keeps it.
 from collections.abc import Iterable, Mapping
 
 from gateway.api.names import Named, Names
-from gateway.errors import NotFound
 from gateway.types import Model
 
 VENDOR = "anthropic/"
@@ -21,26 +20,20 @@ class ClaudeNames(Names):
     """Names that may be Claude's as well. `default` is the model that those mean, None where there is none; `policies`
     has a policy for a part of a name (`haiku`)."""
 
-    __slots__ = ("_default", "_policies")
+    __slots__ = ("_policies",)
 
     def __init__(self, models: Iterable[Model], default: Model | None, policies: Mapping[str, str]) -> None:
         super().__init__(models)
-        self._default = default
+        self.default = None if default is None else Named(default, "", default.id)
         self._policies = policies
 
-    def model(self, name: object) -> Named:
-        try:
-            return super().model(name)
-        except NotFound:
-            if not isinstance(name, str):
-                raise
-            base, _, suffix = name.partition(":")
-            plain = base.removeprefix(VENDOR).removesuffix(LONG_CONTEXT)
-            if self._default is not None and plain.lower().startswith(FAMILY):
-                return Named(self._default, suffix, plain, self._policy(plain.lower()))
-            if plain == base:
-                raise
-        return super().model(f"{plain}:{suffix}" if suffix else plain)
+    def _named(self, base: str) -> Named | None:
+        plain = base.removeprefix(VENDOR).removesuffix(LONG_CONTEXT)
+        if (known := super()._named(base) or super()._named(plain)) is not None:
+            return known
+        if self.default is None or not plain.lower().startswith(FAMILY):
+            return None
+        return self.default._replace(name=plain, policy=self._policy(plain.lower()))
 
     def _policy(self, name: str) -> str:
         return next((policy for part, policy in self._policies.items() if part.lower() in name), "")

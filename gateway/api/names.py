@@ -57,11 +57,15 @@ class Names:
         base, _, suffix = base.partition(":")
         if marked and not preset:
             raise BadRequest(f"`model` must name the preset, a policy, as in {PRESET}floor", param="model")
-        named = self._models.get(base) if base or not marked else self.default
+        named = self._named(base) if base or not marked else self.default
         if named is None:
             known = ", ".join(sorted({one.model.id for one in self._models.values()}))
             raise NotFound(f"there is no model `{base}`; there is {known}", param="model", code="model_not_found")
         return named._replace(suffix=_suffix(suffix, preset))
+
+    def _named(self, base: str) -> Named | None:
+        """The model of a name without suffixes."""
+        return self._models.get(base)
 
     def known(self, names: Sequence[object]) -> list[Named]:
         """Those of these names that are a model's. Raises what is wrong with the first where none is."""

@@ -7,7 +7,7 @@ Agents send their whole history with every request, and cannot take anything bac
 put there, or that a tool returned, must never end the conversation.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -16,6 +16,7 @@ from gateway.document.nesting import DEEPEST
 
 OMITTED = "[{}: left out, the model reads text only]"
 LONGEST_KIND = 64  # characters
+MOST_WORDS = 10_000  # texts of one block
 _WORDS = (  # where blocks and items keep what can be read, in the order in which it makes sense
     *("title", "name", "tool_name", "server_label", "url", "source", "query", "queries", "action", "command", "code"),
     *("operation", "arguments", "input", "text", "thinking", "refusal", "transcript", "summary", "content", "results"),
@@ -30,42 +31,52 @@ _NO_TEXT = frozenset(  # types of blocks, and of their sources, that hold none
 def note(block: Mapping[str, Any]) -> str:
     """One text for a block or item of any type."""
     kind = str(block.get("type") or "block")[:LONGEST_KIND]
-    found = list(_words(block, DEEPEST))
-    words = [text for text in found if text is not None]
-    if not words:
+    reading = _Reading()
+    reading.block(block, DEEPEST)
+    if not reading.words:
         return OMITTED.format(kind)
-    return "\n".join([f"[{kind}]", *words, *([] if len(words) == len(found) else [OMITTED.format("the rest")])])
+    rest = [OMITTED.format("the rest")] if reading.left_out else []
+    return "\n".join([f"[{kind}]", *reading.words, *rest])
 
 
-def _words(value: Any, levels: int) -> Iterator[str | None]:
-    """Every text in it that is meant to be read; None for what holds none."""
-    if isinstance(value, str):
-        if value and not value.isspace():
-            yield value
-    elif isinstance(value, list) and levels:
-        for one in value:
-            yield from _words(one, levels - 1)
-    elif isinstance(value, dict) and levels:
-        yield from _words_of(value, levels - 1)
+class _Reading:
+    """Every text that is meant to be read, and whether there was more."""
 
+    __slots__ = ("left_out", "words")
 
-def _words_of(block: Mapping[str, Any], levels: int) -> Iterator[str | None]:
-    kind = block.get("type")
-    if isinstance(kind, str) and kind in _NO_TEXT:
-        yield None
-        return
-    for name in _WORDS:
-        value = block.get(name)
-        if name in _OF_A_CALL and isinstance(value, dict):
-            yield _json(value)
-        elif value is not None:
-            yield from _words(value, levels)
-    if kind == "text" and isinstance(block.get("data"), str):  # the source of a document
-        yield block["data"]
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.left_out = False
 
+    def value(self, value: Any, levels: int) -> None:
+        if isinstance(value, str):
+            if value and not value.isspace():
+                self.words.append(value)
+        elif not levels or len(self.words) >= MOST_WORDS:
+            self.left_out = True
+        elif isinstance(value, list):
+            for one in value[: MOST_WORDS - len(self.words)]:
+                self.value(one, levels - 1)
+            self.left_out = self.left_out or len(value) > MOST_WORDS
+        elif isinstance(value, dict):
+            self.block(value, levels - 1)
 
-def _json(value: Any) -> str | None:
-    try:
-        return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:  # too deep to be written again
-        return None
+    def block(self, block: Mapping[str, Any], levels: int) -> None:
+        kind = block.get("type")
+        if isinstance(kind, str) and kind in _NO_TEXT:
+            self.left_out = True
+            return
+        for name in _WORDS:
+            value = block.get(name)
+            if name in _OF_A_CALL and isinstance(value, dict):
+                self._json(value)
+            elif value is not None:
+                self.value(value, levels)
+        if kind == "text" and isinstance(block.get("data"), str):  # the source of a document
+            self.words.append(block["data"])
+
+    def _json(self, value: Any) -> None:
+        try:
+            self.words.append(orjson.dumps(value).decode())
+        except orjson.JSONEncodeError:  # too deep to be written again
+            self.left_out = True

@@ -22,6 +22,7 @@ Json = dict[str, Any]
 
 REFERENCE = "item_reference"
 LONGEST_NAME = 128  # characters
+MOST_NAMED = 1_000  # responses: the store answers nobody else while it reads them
 PAGE, LARGEST_PAGE = 20, 100  # input items
 _AWAY = "the earlier response cannot be read"
 
@@ -55,9 +56,12 @@ async def recalled(kept: KeptResponses, tenant: str, body: Json) -> Earlier:
     if name and (not isinstance(name, str) or len(name) > LONGEST_NAME):
         raise BadRequest("`previous_response_id` must be the id of a response", param="previous_response_id")
     references = [str(item.get("id"))[:LONGEST_NAME] for item in items or () if _is_reference(item)]
+    named = {_response_of(one) for one in references}
+    if len(named) > MOST_NAMED:
+        raise BadRequest(f"`input` may refer to items of at most {MOST_NAMED} responses", param="input")
     try:
         before = await kept.conversation(tenant, name) if name else []
-        holders = await kept.named(tenant, {_response_of(one) for one in references})
+        holders = await kept.named(tenant, named)
     except OSError:
         raise StoreAway(_AWAY) from None
     if name and not before:

@@ -4,7 +4,6 @@
 request-id: the same     x-should-retry: false, where the same request would fail again
 """
 
-import re
 from random import Random
 from typing import Any
 
@@ -24,17 +23,6 @@ _TYPES = {
     504: "timeout_error",
 }  # those that Anthropic's own types know; every other below 500 is an invalid request
 _MAY_PASS = frozenset({408, 409, 425, 429})  # statuses below 500 after which the same request may do better
-_ASKED_FOR = (  # how hosts say that the prompt would have fitted: its tokens, those for the answer, the context
-    re.compile(
-        r"maximum context length is (?P<most>\d+) tokens.*?(?P<prompt>\d+) in the messages, (?P<answer>\d+) in the"
-    ),
-    re.compile(
-        r"is too large: (?P<answer>\d+)\. .*?context length is (?P<most>\d+) tokens.*?has (?P<prompt>\d+) input"
-    ),
-    re.compile(
-        r"context length.*?of (?P<most>\d+).*?(?P<prompt>\d+) (?:prompt|input).*?(?P<answer>\d+) (?:completion|output)"
-    ),
-)
 _random = Random()
 
 
@@ -63,28 +51,17 @@ def head(status: int, request_id: str) -> Headers:
 def error(status: int, said: Json) -> Json:
     message = str(said.get("message"))
     if said.get("code") == "context_length_exceeded":
-        message = _overflow(message, said.get("metadata") or {})
+        message = _overflow(said)
     kind = _TYPES.get(status) or ("invalid_request_error" if status < 500 else "api_error")
     told: Json = {"type": kind, "message": message}
     return told | {"metadata": said["metadata"]} if said.get("metadata") else told
 
 
-def _overflow(message: str, figures: Json) -> str:
+def _overflow(said: Json) -> str:
     """In the words by which agents know what to do: shorten the conversation, or ask for a shorter answer."""
+    figures, message = said.get("metadata") or {}, str(said.get("message"))
     prompt, answer, most = (figures.get(name) for name in ("prompt_tokens", "max_tokens", "largest_context"))
-    if not prompt or not most:
-        prompt, answer, most = _counted(message)
-    if prompt > most:
-        return f"{TOO_LONG}{prompt} tokens > {most} maximum; {message}"
-    if not prompt or not answer:
-        return f"{TOO_LONG}{message}"
-    limit = f"input length and `max_tokens` exceed context limit: {prompt} + {answer} > {most}"
-    return f"{limit}, decrease input length or `max_tokens` and try again"
-
-
-def _counted(message: str) -> tuple[int, int, int]:
-    """Tokens of the prompt, of the answer and of the context, as a host tells them; 0 where it does not."""
-    for pattern in _ASKED_FOR:
-        if (found := pattern.search(message)) is not None:
-            return int(found["prompt"]), int(found["answer"]), int(found["most"])
-    return 0, 0, 0
+    if said.get("param") == "max_tokens" and prompt and answer and most:
+        limit = f"input length and `max_tokens` exceed context limit: {prompt} + {answer} > {most}"
+        return f"{limit}, decrease input length or `max_tokens` and try again"
+    return f"{TOO_LONG}{prompt} tokens > {most} maximum; {message}" if prompt and most else f"{TOO_LONG}{message}"

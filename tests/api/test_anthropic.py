@@ -142,6 +142,30 @@ async def test_claudes_names_are_served_where_anthropics_clients_ask(gateway: Ga
         assert {received.json()["model"] for received in host.requests} == {"test-model"}
 
 
+async def test_what_crewai_asks(gateway: Gateway) -> None:
+    """CrewAI's `anthropic/claude-...` sends no prefix, no version but a limit that no host of the model has."""
+    tools = [{"name": "weather", "description": "w", "input_schema": {"type": "object", "properties": {}}}]
+    call = [{"type": "tool_use", "id": "c1", "name": "weather", "input": {"city": "Oslo"}}]
+    result = [{"type": "tool_result", "tool_use_id": "c1", "content": "sunny"}]
+    turn = [*ASKS["messages"], {"role": "assistant", "content": call}, {"role": "user", "content": result}]
+    asked = {"model": "claude-sonnet-4-5", "max_tokens": 64_000, "stream": False, "tools": tools, "messages": turn}
+    endpoint = {"supports": ["tools"], "max_output": 8_000}
+    async with (
+        ScriptedHost(_as_asked) as host,
+        gateway({"a/fp8": host.url}, endpoint=endpoint) as running,
+    ):
+        answer = await running.client.post(PATH, json=asked, headers={"x-api-key": "any"})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["content"][0]["text"] == "Hello"
+        assert host.requests[0].json()["max_tokens"] == 8_000
+
+
+async def _as_asked(request: Received, out: Out) -> None:
+    """A long answer that is not streamed may be asked for as a stream."""
+    stream = request.json().get("stream")
+    await (streams(chunks("Hello")) if stream else answers(200, completion("Hello")))(request, out)
+
+
 async def test_claudes_names_may_have_policies(gateway: Gateway) -> None:
     """By a part of the name; what the request itself names wins, and so does a model's own alias."""
     claude = {"haiku": "nitro", "opus": "exacto"}
@@ -155,6 +179,8 @@ async def test_claudes_names_may_have_policies(gateway: Gateway) -> None:
             ("claude-sonnet-4-5", "", "floor"),
             ("claude-haiku-4-5:cached", "", "cached"),
             ("claude-haiku-4-5", "cached", "cached"),
+            ("claude-haiku-4-5@preset/cached", "", "cached"),
+            ("claude-sonnet-4@20250514", "", "floor"),
             ("deepseek-v3.2", "", "floor"),
             ("anthropic/deepseek-v3.2:nitro", "", "nitro"),
             ("deepseek-v3.2[1m]", "", "floor"),
@@ -284,6 +310,23 @@ async def test_errors_of_hosts(stream: bool, gateway: Gateway) -> None:
                 assert int(response.headers["retry-after"]) <= 7
             if status == 400:
                 assert told["message"].startswith("prompt is too long: ")
+
+
+VLLM = "This model's maximum context length is 9000 tokens. However, you requested {} tokens ({} in the messages, {} in"
+NEWER = (
+    "'max_tokens' or 'max_completion_tokens' is too large: 2000. This model's maximum context length is 9000 tokens and"
+    " your request has 8000 input tokens (2000 > 9000 - 8000)."
+)
+
+
+@pytest.mark.parametrize("words", [f"{VLLM.format(10_000, 8_000, 2_000)} the completion). Please reduce them.", NEWER])
+async def test_a_host_that_has_no_room_for_the_answer(words: str, gateway: Gateway) -> None:
+    """Claude Code asks for 32,000 tokens behind a long prompt, and for less when it reads these words."""
+    refusal = answers(400, {"error": {"message": words, "code": 400}})
+    async with ScriptedHost(refusal) as host, gateway({"a/fp8": host.url}) as running:
+        response = await running.client.post(PATH, json=ASKS | {"max_tokens": 2_000})
+        told = error(response, 400, "invalid_request_error")["message"]
+    assert told.startswith("input length and `max_tokens` exceed context limit: 8000 + 2000 > 9000, decrease input")
 
 
 async def test_a_stream_that_breaks_ends_with_an_error(gateway: Gateway) -> None:

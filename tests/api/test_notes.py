@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api.notes import note
+from gateway.api.notes import MOST_WORDS, note
 
 Json = dict[str, Any]
 LEFT_OUT = "left out, the model reads text only]"
@@ -111,3 +111,10 @@ def test_what_is_nested_without_end_is_left_out() -> None:
     for _ in range(600):
         deep = {"content": [deep]}
     assert note({"type": "odd", "content": deep, "input": deep}).endswith(LEFT_OUT)
+
+
+def test_what_has_texts_without_end_is_cut() -> None:
+    many = ["a"] * (MOST_WORDS + 5)
+    told = note({"type": "odd", "content": many, "output": [{"text": "b"}, many]})
+    assert told.count("a\n") == MOST_WORDS
+    assert told.endswith(f"[the rest: {LEFT_OUT}")

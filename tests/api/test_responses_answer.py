@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.api.responses_answer import Answer
+from gateway.api.responses_tools import read_tools
 from gateway.api.translated import TranslatedSink
 from tests.api.kept import Kept
 
@@ -335,6 +336,8 @@ def replayed(found: list[Json]) -> list[Json]:
             said[index] += event["delta"]
         elif kind.endswith(("_text.done", "arguments.done", "refusal.done")):
             assert said[index] == event.get("text", event.get("arguments", event.get("refusal")))
+        elif kind == "custom_tool_call_input.done":
+            assert said[index] == event["input"]
         elif kind == "output_item.done":
             open_items.remove(index)
             assert event["item"]["id"] == items[index]["id"]
@@ -344,6 +347,20 @@ def replayed(found: list[Json]) -> list[Json]:
     assert not open_items
     assert names(found).count("content_part.added") == names(found).count("content_part.done")
     return items
+
+
+INSIDE: Json = {"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "g"}]}
+TOOLS = read_tools({"tools": [{"type": "custom", "name": "f0"}, {"type": "function", "name": "f1"}, INSIDE]})
+
+
+@given(st.data(), messages())
+def test_a_stream_with_tools_of_every_kind_comes_to_the_whole(data: st.DataObject, message: Json) -> None:
+    chunks = data.draw(streams(message))
+    found = stream(Answer({}, "abc", lambda: 1_700_000_000.9, TOOLS), *chunks)
+    assert numbered(found)
+    assert replayed(found) == found[-1]["response"]["output"]
+    finish = chunks[-1]["choices"][0]["finish_reason"]
+    assert found[-1]["response"] == whole(Answer({}, "abc", lambda: 1_700_000_000.9, TOOLS), message, finish)
 
 
 @given(st.data(), messages())

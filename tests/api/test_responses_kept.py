@@ -178,6 +178,15 @@ async def test_names_that_are_none(name: str, start: Start) -> None:
         refused(await running.client.post(PATH, json={**MODEL, "input": "Hi", "previous_response_id": {"a": 1}}), 400)
 
 
+async def test_one_request_refers_to_so_many_responses(start: Start) -> None:
+    async with ScriptedHost(answers(200, completion("Hello."))) as host:
+        running = await start(host)
+        many = [{"type": "item_reference", "id": f"msg_{number}_0"} for number in range(1_001)]
+        told = refused(await running.client.post(PATH, json={**MODEL, "input": many}))
+        assert (told["param"], "1000 responses" in told["message"]) == ("input", True)
+        refused(await running.client.post(PATH, json={**MODEL, "input": many[1:]}), 404)
+
+
 async def test_who_wants_nothing_kept_has_nothing_kept(start: Start) -> None:
     async with ScriptedHost(answers(200, completion("Hello."))) as host:
         running = await start(host)

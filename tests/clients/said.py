@@ -24,6 +24,16 @@ MODEL = "deepseek/deepseek-v3.2"
 TIMEOUTS = {"first_token": "300ms", "first_token_per_10k": "0s", "gap": "300ms", "total": "300ms"}
 FUNCTION = {"name": "weather", "description": "The weather", "parameters": {"type": "object", "properties": {}}}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
+SEVERAL = [  # what Responses may have besides functions
+    {"type": "function", "name": "weather"},
+    {"type": "custom", "name": "say", "format": {"type": "text"}},
+    {"type": "namespace", "name": "agents", "description": "Agents.", "tools": [{"type": "function", **FUNCTION}]},
+    {"type": "web_search"},
+]
+CALLS = [
+    {**CALL, "id": f"call_{index}", "function": {"name": name, "arguments": '{"input": "x"}'}}
+    for index, name in enumerate(("weather", "say", "agents__weather"))
+]
 LOGPROB = {"token": "Hello", "logprob": -0.1, "bytes": [72], "top_logprobs": []}
 
 
@@ -53,11 +63,13 @@ def _several(payload: Json) -> Json:
     return payload if choice is None else {**payload, "choices": [choice, {**choice, "index": 1}]}
 
 
-def _tools_streamed() -> list[Json]:
+def _tools_streamed(calls: list[Json]) -> list[Json]:
     begin, *rest = chunks("Look")
-    call = {"index": 0, **CALL, "function": {"name": "weather", "arguments": ""}}
-    more = {"index": 0, "function": {"arguments": '{"city": "Oslo"}'}}
-    pieces = [_with(begin, "delta", tool_calls=[one]) for one in (call, more)]
+    pieces = []
+    for index, call in enumerate(calls):
+        first = {"index": index, **call, "function": {**call["function"], "arguments": ""}}
+        more = {"index": index, "function": {"arguments": call["function"]["arguments"]}}
+        pieces += [_with(begin, "delta", tool_calls=[one]) for one in (first, more)]
     return [begin, *rest[:-2], *pieces, _with(rest[-2], "delta", finish_reason="tool_calls"), rest[-1]]
 
 
@@ -89,7 +101,11 @@ SCENARIOS: dict[str, tuple[Script, Script]] = {  # what a host says whole, and s
     ),
     "tools": (
         answers(200, _with(HELLO, "message", content=None, tool_calls=[CALL], finish_reason="tool_calls")),
-        streams(_tools_streamed()),
+        streams(_tools_streamed([CALL])),
+    ),
+    "kinds": (
+        answers(200, _with(HELLO, "message", content=None, tool_calls=CALLS, finish_reason="tool_calls")),
+        streams(_tools_streamed(CALLS)),
     ),
     "logprobs": (
         answers(200, _with(HELLO, "message", logprobs={"content": [LOGPROB]})),
@@ -137,7 +153,11 @@ def _posts(scenario: str) -> Iterator[tuple[str, str, Json]]:
     more = WITHOUT_LISTS.get(scenario, {})
     thinks = {"reasoning": {"enabled": True}} if scenario == "thoughts" else {}
     tools = {"tools": [{"type": "function", "function": FUNCTION}]} if scenario == "tools" else {}
-    flat = {"tools": [{"type": "function", **FUNCTION}]} if scenario == "tools" else {}
+    flat: Json = {"tools": [{"type": "function", **FUNCTION}]} if scenario == "tools" else {}
+    if scenario == "kinds":
+        flat = {"tools": SEVERAL, "user": "u", "metadata": {"a": "b"}, "reasoning": {"summary": "auto"}}
+        yield from ((base, "/responses", {"input": scenario, **flat}) for base in ("/v1", "/api/v1"))
+        return
     anthropic = {"tools": [{"name": "weather", "input_schema": FUNCTION["parameters"]}]} if scenario == "tools" else {}
     thinking = {"thinking": {"type": "enabled", "budget_tokens": 1024}} if thinks else {}
     for base in ("/v1", "/api/v1"):
@@ -192,10 +212,23 @@ async def all_answers(folder: Path) -> list[Answer]:
                 found += await _post(client, wrong, base, path, {"model": MODEL, **body, **fields}, headers)
         for base, path, place in GETS:
             found += await _get(client, base, path, place)
+        found += await _kept(client)
         name = (await client.post("/api/v1/chat/completions", json=_question("text"))).headers["x-generation-id"]
         found += await _get(client, "/api/v1", "/generation", f"/generation?id={name}")
         found += await _get(client, "/api/v1", "/generation", "/generation?id=gen-1-unknown")
     return found
+
+
+async def _kept(client: httpx.AsyncClient) -> list[Answer]:
+    """A response that is kept, and a model by a name that only Anthropic's clients use."""
+    found: list[Answer] = []
+    for base in ("/v1", "/api/v1"):
+        told = (await client.post(f"{base}/responses", json={"model": MODEL, "input": "thoughts"})).json()
+        for more in ("", "/input_items"):
+            found += await _get(client, base, f"/responses/{{response_id}}{more}", f"/responses/{told['id']}{more}")
+    headers = {"anthropic-version": "2023-06-01"}
+    model = await client.get("/v1/models/claude-opus-5", headers=headers)
+    return [*found, Answer("get", "/v1", "/models/{claude}", "get", model.status_code, False, model.json())]
 
 
 def _question(scenario: str) -> Json:

@@ -25,7 +25,12 @@ from tests.clients.said import Answer, all_answers
 from tests.clients.sdks import command_of
 
 URN = "urn:document"
-SDKS = {"openai-python": "types_openai.py", "anthropic": "types_anthropic.py", "openrouter": "types_openrouter.py"}
+SDKS = {
+    "openai-python": "types_openai.py",
+    "anthropic": "types_anthropic.py",
+    "openrouter": "types_openrouter.py",
+    "openrouter-node": "types_openrouter_node.mjs",
+}
 ACCEPTED = (  # where, what, and why it is no deviation of ours; all are beginnings
     ("POST /v1/chat/completions event", "system_fingerprint: None", "a host's event, relayed as it came"),
     ("POST /v1/chat/completions event", "choices.[].logprobs: 'refusal'", "a host's event, relayed as it came"),

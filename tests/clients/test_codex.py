@@ -4,7 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from tests.clients.agents import DONE, Agent, results
+from tests.clients.agents import DONE, THOUGHT, Agent, results
 from tests.clients.environments import node_modules_with
 from tests.clients.sdks import PINS
 from tests.support.gateway import in_process
@@ -78,3 +78,4 @@ async def test_codex_works_as_installed(tmp_path: Path) -> None:
     assert not any("web_search" in name for name in names)
     assert last["messages"][: len(first["messages"])] == first["messages"], "the prompt stays cached"
     assert len(results(last)) == 3
+    assert host.bodies[1]["messages"][-2]["reasoning_content"] == THOUGHT, "its own thoughts come back"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,14 @@ def test_every_route_was_asked_and_streams_too(said: list[Answer]) -> None:
     for path in ("/chat/completions", "/completions", "/responses", "/messages"):
         for base in ("/v1", "/api/v1"):
             assert {one.event for one in said if (one.base, one.path, one.status) == (base, path, 200)} == {True, False}
+
+
+@pytest.mark.parametrize("sdk", ["openrouter", "openrouter-node", "openai-python"])
+async def test_strict_types_find_what_is_missing(said: list[Answer], sdk: str) -> None:
+    base, lacks = ("/v1", "parallel_tool_calls") if sdk == "openai-python" else ("/api/v1", "presence_penalty")
+    whole = next(one for one in said if (one.base, one.path, one.status, one.event) == (base, "/responses", 200, False))
+    short = replace(whole, payload={name: value for name, value in whole.payload.items() if name != lacks})
+    assert len(await of_types([whole, short], sdk)) == 1
 
 
 @pytest.mark.parametrize("sdk", SDKS)

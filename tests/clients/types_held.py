@@ -7,14 +7,16 @@ from pydantic import TypeAdapter, ValidationError
 
 
 def hold(kind, strict=True):
-    """Prints [place in the list, what does not fit] of each answer; `kind(answer)` is its type, None where it has none.
+    """Prints [place in the list, what does not fit] of each answer; `kind(answer)` is its type, or a tuple of
+    several, None where it has none.
 
     Without `strict`, texts may be read as moments and the like, as an SDK does that makes objects of them.
     """
     found = []
     for index, answer in enumerate(json.load(sys.stdin)):
-        if (of := kind(answer)) is not None:
-            found += [[index, what] for what in deviations(of, answer[-1], strict)]
+        of = kind(answer)
+        for one in of if isinstance(of, tuple) else () if of is None else (of,):
+            found += [[index, what] for what in deviations(one, answer[-1], strict)]
     print(json.dumps(found))
 
 
@@ -23,8 +25,17 @@ def deviations(of, payload, strict):
         read = TypeAdapter(of).validate_json(json.dumps(payload), strict=strict)
     except ValidationError as error:
         return [f"{of_path(one['loc'])}: {one['msg']}" for one in error.errors()[:5]]
-    unknown = type(read).__name__.startswith("Unknown")  # what OpenRouter's makes of an event that fits no type
-    return ["it is read as of an unknown kind"] if unknown else []
+    return [f"{where or 'it'} is read as of an unknown kind" for where in unknown(read)]
+
+
+def unknown(read, where=""):
+    """Where a payload fits no type: OpenRouter's SDK keeps it, and says nothing."""
+    if type(read).__name__.startswith("Unknown"):
+        return [where]
+    if isinstance(read, list):
+        return [one for inner in read for one in unknown(inner, f"{where}[]")]
+    fields = getattr(read, "__dict__", {})
+    return [one for name, inner in fields.items() for one in unknown(inner, f"{where}.{name}".lstrip("."))]
 
 
 def of_path(loc):

@@ -2,7 +2,7 @@
 
 from openai.types import Completion, Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from openai.types.responses import Response, ResponseStreamEvent
+from openai.types.responses import Response, ResponseItemList, ResponseStreamEvent
 from types_held import hold
 
 KINDS = {
@@ -12,6 +12,8 @@ KINDS = {
     ("/completions", True): Completion,
     ("/responses", False): Response,
     ("/responses", True): ResponseStreamEvent,
+    ("/responses/{response_id}", False): Response,
+    ("/responses/{response_id}/input_items", False): ResponseItemList,
     ("/models/{model}", False): Model,
 }
 

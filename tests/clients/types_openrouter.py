@@ -8,6 +8,7 @@ KINDS = {
     ("/chat/completions", True): components.ChatStreamChunk,
     ("/responses", False): components.OpenResponsesResult,
     ("/responses", True): components.StreamEvents,
+    ("/messages", False): components.BodyMessage,
     ("/models", False): components.ModelsListResponse,
     ("/models/count", False): components.ModelsCountResponse,
     ("/models/{author}/{slug}/endpoints", False): operations.ListEndpointsResponse,
@@ -35,7 +36,7 @@ ERRORS = {
 
 def kind(answer):
     _, base, path, _, status, event, _ = answer
-    if base != "/api/v1" or path == "/messages":
+    if base != "/api/v1" or (path == "/messages" and status != 200):
         return None
     return KINDS.get((path, event)) if status == 200 else ERRORS[status]
 

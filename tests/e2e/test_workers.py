@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -83,6 +84,29 @@ async def test_an_answer_cached_by_one_worker_is_served_by_both(tmp_path: Path) 
         again = [await _fresh_chat(running, model="deepseek-v3.2:cached") for _ in range(20)]
         assert {response.headers["x-gateway-cache"] for response in again} == {"hit"}
         assert len(host.requests) == asked
+
+
+async def test_a_conversation_of_responses_goes_on_at_any_worker(tmp_path: Path) -> None:
+    """Each turn follows at once, on a connection of its own, and refers to the turn before it."""
+    async with (
+        ScriptedHost(answers(200, completion("hello"))) as host,
+        gateway_command(tmp_path, {"one/fp8": host.url}, "--workers", "2") as running,
+    ):
+        async with asyncio.timeout(10):
+            while not (told := await _response(running))["store"]:  # a worker has not reached its store yet
+                await asyncio.sleep(0.05)
+        for _ in range(20):
+            told = await _response(running, previous_response_id=told["id"])
+        assert len(host.requests[-1].json()["messages"]) == 41
+        assert len(await _workers_that_answer(running)) == 2
+
+
+async def _response(running: Running, **fields: object) -> dict[str, Any]:
+    async with httpx.AsyncClient(base_url=running.url, timeout=20) as client:
+        answer = await client.post("/v1/responses", json={"model": "deepseek-v3.2", "input": "Hi", **fields})
+    assert answer.status_code == 200, answer.text
+    told: dict[str, Any] = answer.json()
+    return told
 
 
 async def test_where_one_worker_sent_a_prompt_is_known_to_both(tmp_path: Path) -> None:
