@@ -9,6 +9,7 @@ from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.rollups import DAY
 from gateway.telemetry.shipper import Shipper
 from gateway.types import Row
+from tests.support.closing import accepting
 from tests.support.rows import cached_row, row
 from tests.support.wire import talker
 from tests.telemetry.conftest import Store
@@ -107,7 +108,7 @@ async def test_many_questions_to_a_store_that_hangs_wait_no_longer_than_one() ->
         writer.close()
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    async with server, asyncio.timeout(20):
+    async with accepting(server), asyncio.timeout(20):
         archive = Archive(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", within=0.2)
         failed = await asyncio.gather(*(archive.spent_ever("team") for _ in range(200)), return_exceptions=True)
         assert all(isinstance(one, OSError) for one in failed)

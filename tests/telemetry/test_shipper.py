@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from gateway.telemetry.ledger import Ledger, segments
 from gateway.telemetry.rollups import FIELDS, RETENTION, minute_key
 from gateway.telemetry.shipper import BATCH_BYTES, STREAM, Shipper
+from tests.support.closing import stop
 from tests.support.rows import cached_row, row
 from tests.support.valkey import until
 from tests.support.wire import talker, wire
@@ -149,7 +150,7 @@ class LostReplies:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
+        await stop(self._server)
         await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
