@@ -6,15 +6,20 @@ Each is sound by itself once it is read. Here names are looked up across them, a
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from gateway.api.auth import LOCAL
-from gateway.config import Settings, hindrance, sufficient_variables, usable
+from gateway.config import Settings, hindrance, prices, sufficient_variables, usable
 from gateway.document import nearest
+from gateway.errors import ConfigError
 from gateway.policy.load import PolicySet, shipped_folder
 from gateway.route.filters import forbidden
 from gateway.route.fleet import Fleet
-from gateway.types import Model, Policy, Request
+from gateway.types import Endpoint, Model, Policy, Request
+from gateway.upstream.address import Address
 from gateway.upstream.litellm_adapter import lacking
+
+ROUTES = ("/chat/completions", "/completions", "/responses", "/messages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +32,8 @@ class Audit:
 
 def audit(settings: Settings, policies: PolicySet) -> Audit:
     """Looks at all of it, and sends nothing."""
-    problems = [*unknown_policies(settings, policies), *_unknown_keys(settings), *lacking_packages(settings)]
-    warnings = [*_out_of_use(settings), *_unmet(settings, policies)]
+    problems = [*obstacles(settings, policies), *_unknown_keys(settings)]
+    warnings = [*_out_of_use(settings), *prices.doubtful(settings), *_routes(settings), *_unmet(settings, policies)]
     chosen = set(_wanted(settings).values())
     for policy in policies.values():
         path = _file(settings, policy)
@@ -50,6 +55,11 @@ def doubts(settings: Settings, policies: PolicySet) -> list[str]:
     return [*unknown, *_unmet(settings, policies)]
 
 
+def obstacles(settings: Settings, policies: PolicySet) -> list[str]:
+    """A line for each mistake that keeps the gateway from serving."""
+    return [*unknown_policies(settings, policies), *lacking_packages(settings), *_unusable_keys(settings)]
+
+
 def unknown_policies(settings: Settings, policies: PolicySet) -> list[str]:
     """A line for each policy that gateway.yaml names and that is not there."""
     return [
@@ -69,8 +79,30 @@ def _wanted(settings: Settings) -> dict[str, str]:
 
 def lacking_packages(settings: Settings) -> list[str]:
     """A line for each endpoint in use that needs a package which is not installed."""
-    in_use = [endpoint for model in settings.models for endpoint in usable(model, settings.secrets)]
-    return [problem for endpoint in in_use if (problem := lacking(endpoint))]
+    return [problem for endpoint in _in_use(settings) if (problem := lacking(endpoint))]
+
+
+def _unusable_keys(settings: Settings) -> Iterator[str]:
+    """A line for each endpoint in use that cannot be asked with its address and key."""
+    for endpoint in _in_use(settings):
+        if endpoint.adapter == "none":
+            try:
+                Address(endpoint, settings.secrets.get(endpoint.api_key_env or ""))
+            except ConfigError as error:
+                yield str(error)
+
+
+def _routes(settings: Settings) -> Iterator[str]:
+    """A line for each base URL that ends where the gateway's own route is added."""
+    for model in settings.models:
+        for endpoint in model.endpoints:
+            path = urlsplit(endpoint.base_url or "").path.rstrip("/")
+            if route := next((one for one in ROUTES if path.endswith(one)), None):
+                yield f"{endpoint.id}: base_url ends in `{route}`, and `/chat/completions` is added to it; leave it out"
+
+
+def _in_use(settings: Settings) -> list[Endpoint]:
+    return [endpoint for model in settings.models for endpoint in usable(model, settings.secrets)]
 
 
 def _unknown_keys(settings: Settings) -> Iterator[str]:

@@ -81,7 +81,7 @@ def serve(config: Path | None, redis: str | None, no_auth: bool, record: Path | 
 
     Example: NOVITA_API_KEY=... gateway serve --port 8080
     """
-    from gateway.audit import lacking_packages, unknown_policies
+    from gateway.audit import obstacles
     from gateway.policy.load import Policies
     from gateway.server.supervisor import serve as run
     from gateway.telemetry.recorder import begin
@@ -89,7 +89,9 @@ def serve(config: Path | None, redis: str | None, no_auth: bool, record: Path | 
     settings = replace(_settings(config, redis), **{name: value for name, value in given.items() if value is not None})
     _refuse_open_door(settings, no_auth)
     _refuse_no_endpoint(settings)
-    if mistakes := [*unknown_policies(settings, Policies(settings.policies).current), *lacking_packages(settings)]:
+    if redis and "@" in redis:
+        _warn("everyone on this machine can read the password in --redis: set GATEWAY_REDIS_URL in its place")
+    if mistakes := obstacles(settings, Policies(settings.policies).current):
         raise ConfigError(*mistakes)
     run(replace(settings, record=begin(record)) if record else settings)
 

@@ -17,8 +17,16 @@
 Faults of one attempt are values (`types.Failure`), not exceptions: the core decides on them.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
+
+# As in redis://host, with a user and a password in front of the host, however it is misspelt; our own example stays.
+_CREDENTIALS = re.compile(r"[^\s`'\"]*:[^\s`'\"]*@")
+
+
+def _hidden(found: re.Match[str]) -> str:
+    return found[0] if found[0].endswith("//user:password@") else "***@"
 
 
 class GatewayError(Exception):
@@ -26,11 +34,14 @@ class GatewayError(Exception):
 
 
 class ConfigError(GatewayError):
-    """A file or setting is wrong. `problems` holds one line each, `file:line:column: what, and what would be right`."""
+    """A file or setting is wrong. `problems` holds one line each, `file:line:column: what, and what would be right`.
+
+    A URL's user and password are never part of one, wherever they were written by mistake.
+    """
 
     def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+        self.problems = tuple(_CREDENTIALS.sub(_hidden, problem) for problem in problems)
+        super().__init__("\n".join(self.problems))
 
 
 class Unreadable(ConfigError):

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.audit import Audit, audit, doubts
-from gateway.config import load
+from gateway.audit import Audit, audit, doubts, obstacles
+from gateway.config import load, prices
 from gateway.policy.load import Policies, shipped_folder
 from gateway.types import Endpoint
 from tests.support.gateway import write_config, write_policy
@@ -179,3 +179,58 @@ def test_a_policy_of_the_users_own_is_for_the_models_whose_endpoints_it_allows(t
     write_policy(tmp_path / "policies", "eight", require={"quantization": ["fp8"]})
     (warning,) = with_two_models(tmp_path).warnings
     assert warning.endswith("eight.yaml: no endpoint of deepseek/v4 in use meets its require.quantization")
+
+
+def doubted(tmp_path: Path, *endpoints: Mapping[str, Any]) -> list[str]:
+    """What is said of these endpoints, which differ from a sound one in some fields."""
+    sound = {"provider": "p", "base_url": "http://127.0.0.1:1/v1", "model": "m", "price": {"input": 0.3, "output": 0.5}}
+    given = [{"id": f"e{number}", **sound, **fields} for number, fields in enumerate(endpoints)]
+    models = {"own/model": {"name": "Own", "context": 1000, "endpoints": given}}
+    return [one for one in audited(tmp_path, catalogue=False, models=models).warnings if one.startswith("e")]
+
+
+NIGHT = {"from_hour": 1, "to_hour": 2, "input": 0.1, "output": 0.5, "cached_input": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"price": {"input": 2.7e-07, "output": 0.5}}, "price.input is 2.7e-07, usual is about 0.3"),
+        ({"price": {"input": 0.3, "output": 4e-07}}, "price.output is 4e-07"),
+        ({"price": {"input": 200, "output": 0.5}}, "price.input is 200"),
+        ({"price": {"input": 0.3, "output": 0.5, "cached_input": 0.4}}, "cached_input is 0.4, above input"),
+        ({"price": {"input": 0.3, "output": 0.5, "hours": [NIGHT]}}, "cached_input is 0.2"),
+        ({"base_url": "http://127.0.0.1:1/v1/chat/completions"}, "base_url ends in `/chat/completions`"),
+        ({"base_url": "http://127.0.0.1:1/v1/messages/"}, "base_url ends in `/messages`"),
+    ],
+)
+def test_what_is_probably_a_mistake_is_a_warning(tmp_path: Path, fields: Mapping[str, Any], words: str) -> None:
+    (warning,) = doubted(tmp_path, {}, {}, fields)
+    assert warning.startswith("e2: ")
+    assert words in warning
+
+
+@pytest.mark.parametrize(
+    ("price", "count"), [({"input": 2.7e-07, "output": 4e-07}, 2), ({"input": 0.02, "output": 400}, 0)]
+)
+def test_a_price_without_others_is_compared_with_what_makes_sense(tmp_path: Path, price: object, count: int) -> None:
+    assert len(doubted(tmp_path, {"price": price})) == count
+
+
+def test_usual_prices_are_no_doubt(tmp_path: Path) -> None:
+    own = {"status": "self_hosted", "price": {"input": 0, "output": 0}}
+    assert doubted(tmp_path, {}, {"price": {"input": 0.02, "output": 5, "cached_input": 0.02}}, own) == []
+
+
+def test_the_shipped_catalogue_raises_no_doubt() -> None:
+    assert list(prices.doubtful(load(None, {}))) == []
+
+
+@pytest.mark.parametrize("key", ["sk-a\nsk-b", "sk a", "schlüssel", "sk\x00"])
+def test_a_hosts_key_that_no_header_can_carry_keeps_it_from_serving(key: str) -> None:
+    settings = load(None, {"NOVITA_API_KEY": key})
+    policies = Policies().current
+    (problem,) = obstacles(settings, policies)
+    assert "NOVITA_API_KEY must be printable ASCII without spaces or line breaks" in problem
+    assert problem in audit(settings, policies).problems
+    assert key not in problem

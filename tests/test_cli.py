@@ -190,6 +190,19 @@ class TestServe:
         assert "redis://" in ended.errors
         assert SECRET not in ended.errors
 
+    def test_a_password_on_the_command_line_is_warned_of(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "gateway.yaml").write_text("default_policy: nitr\n")  # so that it ends
+        ended = run("serve", "--redis", f"redis://:{SECRET}@127.0.0.1", NOVITA_API_KEY=SECRET)
+        assert "warning: everyone on this machine can read the password in --redis" in ended.errors
+        assert SECRET not in ended.errors
+
+    @pytest.mark.parametrize("key", ["sk-a\nsk-b", "sk a"])
+    def test_what_keeps_it_from_serving_is_told_by_check_in_the_same_words(self, run: Run, key: str) -> None:
+        served, checked = run("serve", NOVITA_API_KEY=key), run("check", NOVITA_API_KEY=key)
+        assert (served.code, checked.code) == (2, 1)
+        assert "NOVITA_API_KEY must be printable ASCII" in served.errors
+        assert served.errors == checked.errors
+
     def test_a_default_policy_that_is_not_there(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "gateway.yaml").write_text("default_policy: nitr\n")
         ended = run("serve", NOVITA_API_KEY=SECRET)

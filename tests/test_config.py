@@ -1,5 +1,6 @@
 """gateway.yaml, the environment and the catalogue make one Settings; every mistake is found at once."""
 
+import os
 import pickle
 from hashlib import sha256
 from pathlib import Path
@@ -385,3 +386,111 @@ def test_bounds(folder: Path, bound: str, holds: list[int]) -> None:
     (rule,) = settings(folder, f"rules: [{{when: {{prompt_tokens: '{bound}'}}, policy: x}}]").rules
     facts = Facts("", "local", False, 0, False)
     assert [size for size in (4, 5, 6) if rule.when.holds(facts._replace(prompt_tokens=size))] == holds
+
+
+MISSPELT = [
+    "redis: {url:redis://u:hunter2@h/0}",
+    "redis: {url:redis//u:hunter2@h}",
+    "redis: {url: {redis://u:hunter2@h: 1}}",
+    "redis: {url: [redis://u:hunter2@h]}",
+    "redis: redis://u:hunter2@h/0",
+    "redis:\n  - redis://u:hunter2@h/0",
+    "redis://u:hunter2@h/0: 1",
+    "redis: {uri: redis://u:hunter2@h/0}",
+    "redis: {url: rediss:/u:hunter2@h/0}",
+    "redis: {url: redis://u:hunter2@h/0, url: redis://u:hunter2@h/0}",
+    "redis: {url:redis://u:hunter2@h/0, url:redis://u:hunter2@h/0}",
+    "port: redis://u:hunter2@h/0",
+    "workers: redis://u:hunter2@h/0",
+    "max_body: redis://u:hunter2@h/0",
+    "keep_reasoning: redis://u:hunter2@h/0",
+    "catalogue: 'redis://u:hunter2@h/0'",
+    "host: [redis://u:hunter2@h/0]",
+    "api_key:hunter2: 1",
+    "models: {m: {endpoints: [{id: a, provider: b, api_key:hunter2}]}}",
+    "models: {m: {endpoints: [{id: a, provider: b, base_url: 'https://u:hunter2@h', model: m}]}}",
+    "*hunter2",
+    "a: !hunter2 b",
+]
+
+
+@pytest.mark.parametrize("text", MISSPELT)
+def test_a_password_shows_in_no_message_however_it_is_misspelt(folder: Path, text: str) -> None:
+    assert "hunter2" not in problems(folder, text, {})
+
+
+def test_a_password_shows_in_no_message_of_any_part() -> None:
+    error = ConfigError("/x/redis:/u:hunter2@h: cannot be the state folder; write redis://user:password@host:port/0")
+    assert str(error) == "***@h: cannot be the state folder; write redis://user:password@host:port/0"
+
+
+LONG = "9" * 5000
+
+
+@pytest.mark.parametrize("number", ["9" * 400, LONG, f"{LONG}MiB", "1" * 20 + "GiB", "1e999", f"0.{LONG}"])
+@pytest.mark.parametrize("field", ["port", "workers", "max_body"])
+def test_an_absurd_number_is_a_mistake_like_any_other(folder: Path, field: str, number: str) -> None:
+    assert f"{field}: " in problems(folder, f"{field}: {number}", {})
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ('base_url: "https://h/v1 "', "base_url has a space"),
+        ('base_url: "https://h/v 1"', "base_url has a space"),
+        ('base_url: "https://h/vé"', "base_url has a space, a fragment or a character outside ASCII"),
+        ('base_url: "https://münchen/v1"', "base_url has a space, a fragment or a character outside ASCII"),
+        ('base_url: "https://h/v1\\n"', "base_url has a space"),
+        ('base_url: "https://h/v1#x"', "base_url has a space, a fragment"),
+        ('base_url: "https://h:99999/v1"', "base_url has no port from 1 to 65535"),
+        ('base_url: "https://h:0/v1"', "base_url has no port"),
+        ('base_url: "https://h:x/v1"', "base_url has no port"),
+        ('base_url: "https://h/${X}"', "`${X}` is replaced in redis.url alone"),
+        ('model: "${MODEL}"', "gateway.yaml:4:"),
+        ("retires: 2026-13-45", "retires: there is no date `2026-13-45`"),
+        ("price: {input: 1, output: 1, as_of: 2026-02-30}", "as_of: there is no date `2026-02-30`"),
+        ("priors: {as_of: 2026-00}", "as_of: there is no date `2026-00`"),
+        ("supports: [function_calling]", "unknown value `function_calling`"),
+        ("<<: {context: 1}", "merge keys (`<<`) are not taken"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_asked_is_refused_with_its_place(folder: Path, fields: str, problem: str) -> None:
+    found = problems(folder, endpoints(f"{{id: novita/fp8, {fields}}}"), {})
+    assert problem in found
+    assert "gateway.yaml:4:" in found
+
+
+@pytest.mark.parametrize("date", ["2026-11-29", "2026-11", "unknown", "the third quarter"])
+def test_a_date_or_words_are_taken(folder: Path, date: str) -> None:
+    settings(folder, endpoints(f"{{id: novita/fp8, price: {{as_of: {date}}}, retires: {date}}}"))
+
+
+@pytest.mark.parametrize("key", ["two\nlines", "two words", "tab\there", "schlüssel"])
+def test_a_clients_key_that_no_header_can_carry_is_refused_and_not_shown(folder: Path, key: str) -> None:
+    told = problems(folder, "keys: [{tenant: a, key_env: A_KEY}]", {"A_KEY": key, "GATEWAY_API_KEYS": f"b:{key}"})
+    assert "tenant `a`: A_KEY must be printable ASCII" in told
+    assert "GATEWAY_API_KEYS: item 1 must be printable ASCII" in told
+    assert key not in told
+
+
+def test_spaces_around_a_tenant_and_its_key_are_no_part_of_them(folder: Path) -> None:
+    found = settings(folder, "", {"GATEWAY_API_KEYS": "ops : one, dev: two"})
+    assert found.keys == (Key("ops", digest("one")), Key("dev", digest("two")))
+
+
+def test_a_document_that_is_nested_without_end_is_refused(folder: Path) -> None:
+    assert "nested too deeply" in problems(folder, "a: " + "[" * 2_000 + "]" * 2_000, {})
+
+
+def test_a_fifo_is_no_file_and_holds_up_nothing(folder: Path) -> None:
+    os.mkfifo(folder / "fifo.yaml")
+    with pytest.raises(ConfigError, match="is no regular file"):
+        load(folder / "fifo.yaml", {})
+
+
+def test_what_a_shell_puts_in_place_of_a_file_is_read() -> None:
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"port: 7\n")
+    os.close(write_end)
+    assert load(Path(f"/dev/fd/{read_end}"), {}).port == 7
+    os.close(read_end)

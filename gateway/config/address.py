@@ -71,6 +71,8 @@ def _server(parts: SplitResult) -> dict[str, Any]:
         IPv6Address(host)
     elif not _HOST.fullmatch(host):
         raise ValueError
+    if parts.port == 0:
+        raise ValueError
     return {"host": host, "port": parts.port or 6379, "database": parts.path.removeprefix("/")}
 
 

@@ -3,18 +3,20 @@
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from gateway.config.adapters import adapter_problem
 from gateway.config.inheritance import check_engines, named, with_inherited
-from gateway.config.keys import names_variable
-from gateway.document import INVALID, Entry, Items, Node, Reader, Table, merge, place_at, read, text_at
+from gateway.config.keys import PRINTABLE, names_variable
+from gateway.document import INVALID, Entry, Items, Node, Reader, Table, below, merge, place_at, read, text_at
 from gateway.types import Endpoint, Model
 
 CATALOG = Path(__file__).parents[1] / "catalog" / "deepseek-v3.2.yaml"
 _ID = re.compile(r"[!-~]+")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}(-[0-9]{1,2})?")
 _PLACEHOLDER = re.compile(r"\{[^}]*\}")
 
 
@@ -125,6 +127,9 @@ def read_endpoint(reader: Reader, node: Node) -> Any:
         return reader.problem(place_at(node, "price"), text)
     if price and any(max(window.from_hour, window.to_hour) > 24 for window in price.hours):
         reader.problem(place_at(node, "price"), f"{endpoint.id}: an hour is past 24; write hours of the day in UTC")
+    for table, name in ((node, "retires"), (below(node, "price"), "as_of"), (below(node, "priors"), "as_of")):
+        if table is not None:
+            _check_date(reader, table, name)
     if problem := adapter_problem(endpoint):
         return reader.problem(place_at(node, "adapter"), f"{endpoint.id}: {problem}")
     if endpoint.base_url is None:
@@ -133,6 +138,17 @@ def read_endpoint(reader: Reader, node: Node) -> Any:
     if problem:
         return reader.problem(place_at(node, "base_url"), f"{endpoint.id}: base_url {problem}")
     return replace(endpoint, base_url=endpoint.base_url.rstrip("/"))
+
+
+def _check_date(reader: Reader, node: Node, name: str) -> None:
+    """What looks like a date is a day or a month that there is."""
+    text = text_at(node, name) or ""
+    if not _DATE.fullmatch(text):
+        return
+    try:
+        date.fromisoformat(text if text.count("-") == 2 else f"{text}-01")
+    except ValueError:
+        reader.problem(place_at(node, name), f"{name}: there is no date `{text}`; write it as in `2026-11-29`")
 
 
 def _address_problem(address: str) -> str | None:
@@ -145,4 +161,13 @@ def _address_problem(address: str) -> str | None:
         return "is no http(s) address; write https://host/path"
     if url.username or url.password:
         return "holds a credential; name it by `api_key_env`"
-    return None
+    if not PRINTABLE.fullmatch(address) or not PRINTABLE.fullmatch(url.netloc) or url.fragment:
+        return "has a space, a fragment or a character outside ASCII; write https://host/path (a name as xn--...)"
+    return None if _port_is_good(url) else "has no port from 1 to 65535; write https://host:port/path"
+
+
+def _port_is_good(url: SplitResult) -> bool:
+    try:
+        return url.port != 0
+    except ValueError:
+        return False

@@ -9,6 +9,8 @@ from typing import Any
 from gateway.document import INVALID, Node, Place, Reader, place_at
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+PRINTABLE = re.compile(r"[!-~]+")  # what a header can carry as one word
+NO_KEY = "must be printable ASCII without spaces or line breaks; does it hold several keys?"
 
 
 class Secrets(Mapping[str, str]):
@@ -64,6 +66,8 @@ def read_key(reader: Reader, node: Node, environ: Mapping[str, str]) -> Any:
     if not secret:
         where = f"{entry.key_env} is not set; set it" if entry.key_env else "`key` is empty; write the secret"
         return reader.problem(node.place, f"tenant `{entry.tenant}`: {where}, or remove this entry")
+    if not PRINTABLE.fullmatch(secret):
+        return reader.problem(node.place, f"tenant `{entry.tenant}`: {entry.key_env or '`key`'} {NO_KEY}")
     return Key(entry.tenant, _digest(secret), entry.policy)
 
 
@@ -75,7 +79,9 @@ def keys_from_environ(text: str, problems: list[str]) -> tuple[Key, ...]:
             continue  # a trailing comma
         named = item if ":" in item else f"key-{position}:{item}"
         tenant, secret = (part.strip() for part in named.split(":", 1))
-        if tenant and secret:
+        if secret and not PRINTABLE.fullmatch(secret):
+            problems.append(f"GATEWAY_API_KEYS: item {position} {NO_KEY}")
+        elif tenant and secret:
             keys.append(Key(tenant, _digest(secret)))
         else:
             problems.append(f"GATEWAY_API_KEYS: item {position} lacks its tenant or secret; write tenant:secret")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from gateway.document import Node, Reader, Scalar, Table
 
-_BOUND = re.compile(r"(<=|>=|<|>) *([0-9]+)")
+_BOUND = re.compile(r"(<=|>=|<|>) *([0-9]{1,15})")
 _COMPARE = {"<=": le, ">=": ge, "<": lt, ">": gt}
 
 

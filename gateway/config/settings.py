@@ -8,7 +8,7 @@ The environment wins over the file where both speak; keys from both are accepted
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from gateway.config.address import Address
 from gateway.config.catalogue import read_endpoint, read_models, wanted_variables, with_catalogue
 from gateway.config.keys import VARIABLE, Key, Secrets, keys_from_environ, read_key
 from gateway.config.rules import Bound, Rule, When, read_bound, read_rule, read_when
-from gateway.document import INVALID, Hook, Node, Place, Reader, Table, decode, place_at, read
+from gateway.document import INVALID, Hook, Node, Place, Reader, Table, below, decode, place_at, read, scalars
 from gateway.errors import ConfigError
 from gateway.types import Endpoint, Model, Recording
 from gateway.types.units import Bytes
@@ -83,8 +83,9 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
     Raises ConfigError with every problem found. Relative paths in the file are relative to its folder.
     """
-    document = with_catalogue(read(path) if path else Table(Place("defaults", 1, 1), {}))
-    problems: list[str] = []
+    own = read(path) if path else Table(Place("defaults", 1, 1), {})
+    document = with_catalogue(own)
+    problems = list(_unreplaced(own))
     file = GatewayFile()
     try:
         file = decode(document, GatewayFile, _hooks(environ))
@@ -119,6 +120,15 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         models=file.models,
         secrets=_secrets(file.models, environ),
     )
+
+
+def _unreplaced(document: Node) -> Iterator[str]:
+    """A line for each `${NAME}` that stands where nothing takes its place."""
+    redis = below(document, "redis")
+    replaced = below(redis, "url") if redis else None
+    for one in scalars(document):
+        if one is not replaced and (found := _REFERENCE.search(one.text)):
+            yield f"{one.place}: `{found[0]}` is replaced in redis.url alone; write the value itself"
 
 
 def _path(text: str | None, folder: Path) -> Path | None:

@@ -6,7 +6,21 @@ A problem is one line, `file:line:column: what; what would be right`. Values of 
 never part of it.
 """
 
-from gateway.document.node import Entry, Items, Node, Place, Scalar, Table, merge, parse, place_at, read, text_at
+from gateway.document.node import (
+    Entry,
+    Items,
+    Node,
+    Place,
+    Scalar,
+    Table,
+    below,
+    merge,
+    parse,
+    place_at,
+    read,
+    scalars,
+    text_at,
+)
 from gateway.document.reader import INVALID, Hook, Reader, decode, in_unit, nearest, quantity
 
 __all__ = [
@@ -19,6 +33,7 @@ __all__ = [
     "Reader",
     "Scalar",
     "Table",
+    "below",
     "decode",
     "in_unit",
     "merge",
@@ -27,5 +42,6 @@ __all__ = [
     "place_at",
     "quantity",
     "read",
+    "scalars",
     "text_at",
 ]

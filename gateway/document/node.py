@@ -4,7 +4,7 @@ text --parse--> Node = Scalar | Items | Table --merge--> Node
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -75,7 +75,10 @@ def parse(text: str, source: str) -> Node:
     if root is None:
         return Table(Place(source, 1, 1), {})
     builder = _Builder(source)
-    node = builder.build(root)
+    try:
+        node = builder.build(root)
+    except RecursionError:
+        raise ConfigError(f"{Place(source, 1, 1)}: is nested too deeply; write it flatter") from None
     if builder.problems:
         raise ConfigError(*builder.problems)
     return node
@@ -110,6 +113,31 @@ def merge(base: Node, over: Node) -> Node:
     ):
         return Items(over.place, _merge_by_id(base.nodes, over.nodes))
     return over
+
+
+def shown(text: str) -> str:
+    """Some text of a document for a message. What stands behind a colon is left out: `key:VALUE` may lack its space."""
+    name, colon, _ = text[:60].partition(":")
+    return f"`{name}{colon}...`" if colon else f"`{name}`"
+
+
+def scalars(node: Node) -> Iterator[Scalar]:
+    """Every value of a document."""
+    below: Iterable[Node] = ()
+    if isinstance(node, Scalar):
+        yield node
+    elif isinstance(node, Items):
+        below = node.nodes
+    else:
+        below = (entry.node for entry in node.entries.values())
+    for one in below:
+        yield from scalars(one)
+
+
+def below(node: Node, name: str) -> Node | None:
+    """A table's field."""
+    entry = node.entries.get(name) if isinstance(node, Table) else None
+    return entry.node if entry else None
 
 
 def text_at(node: Node, name: str) -> str | None:
@@ -188,9 +216,11 @@ class _Builder:
             place = self._place(key)
             if not isinstance(key, yaml.ScalarNode):
                 self.problems.append(f"{place}: a key is a list or a table; write a name")
+            elif key.tag == f"{_TAG}merge":
+                self.problems.append(f"{place}: merge keys (`<<`) are not taken; write the fields out")
             elif key.value in entries:
                 first = entries[key.value].place.line
-                self.problems.append(f"{place}: duplicate key `{key.value}`; it already stands on line {first}")
+                self.problems.append(f"{place}: duplicate key {shown(key.value)}; it already stands on line {first}")
             else:
                 entries[key.value] = Entry(place, self.build(value))
         return entries

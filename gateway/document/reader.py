@@ -9,13 +9,15 @@ from functools import lru_cache
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from gateway.document.node import Items, Node, Place, Scalar, Table
+from gateway.document.node import Items, Node, Place, Scalar, Table, shown
 from gateway.errors import ConfigError
 from gateway.types.units import DURATION, SHARE, USD, USD_PER_HOUR, Unit
 
 T = TypeVar("T")
 Hook = Callable[["Reader", Node], Any]
 SECRET_FIELDS = frozenset({"key", "api_key", "password", "token"})
+LARGEST = 1e15  # of any number, in its base unit; what is written longer than `LONGEST` is not even read
+LONGEST = 40  # characters
 INVALID: Any = object()  # what reading returns where a problem was noted
 
 _NUMBER = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -48,7 +50,7 @@ def decode(node: Node, cls: type[T], hooks: Mapping[Any, Hook] | None = None) ->
 
 def quantity(text: str, unit: Unit) -> float | None:
     """`text` in the base unit (seconds, a share of 1, USD, bytes), None when it is not written as `unit` asks."""
-    match = _QUANTITY.fullmatch(text) if re.fullmatch(unit.pattern, text) else None
+    match = _QUANTITY.fullmatch(text) if len(text) <= LONGEST and re.fullmatch(unit.pattern, text) else None
     return float(Decimal(match[1]) * _SCALE.get(match[2], Decimal(1))) if match else None
 
 
@@ -58,15 +60,15 @@ def in_unit(text: str, unit: Unit) -> str:
         return unit.example
     number = Decimal(text)
     share = number * 100 if number < 1 else number  # 0.3 and 30 both mean 30%
-    shown = f"{share.normalize() if unit is SHARE else number:f}"
-    written = {USD: f"${shown}", USD_PER_HOUR: f"${shown}/h", SHARE: f"{shown}%", DURATION: f"{shown}s"}
+    plain = f"{share.normalize() if unit is SHARE else number:f}"
+    written = {USD: f"${plain}", USD_PER_HOUR: f"${plain}/h", SHARE: f"{plain}%", DURATION: f"{plain}s"}
     return written.get(unit, unit.example)
 
 
 def nearest(name: str, names: Collection[str]) -> str:
     """The end of a message about an unknown name: the closest valid one, or all of them."""
     close = get_close_matches(name, names, n=1)
-    return f"did you mean `{close[0]}`?" if close else f"write one of {', '.join(sorted(names))}"
+    return f"did you mean `{close[0]}`?" if close else f"write one of {', '.join(sorted(set(names)))}"
 
 
 @lru_cache(maxsize=256)
@@ -131,8 +133,9 @@ class Reader:
             if name in hints:
                 values[name] = self.read(entry.node, hints[name], name)
             elif name not in skip:
-                shown = "" if any(_holds_secret(field) for field in fields(cls)) else f" `{name}`"
-                self.problem(entry.place, f"unknown key{shown}; {nearest(name, [*hints, *skip])}")
+                named = "" if any(_holds_secret(field) for field in fields(cls)) else f" {shown(name)}"
+                right = "write a space behind its colon" if ":" in name else nearest(name, [*hints, *skip])
+                self.problem(entry.place, f"unknown key{named}; {right}")
         for field in fields(cls):
             if field.name not in values and field.default is MISSING and field.default_factory is MISSING:
                 values[field.name] = self.problem(node.place, f"`{field.name}` is missing; add `{field.name}: ...`")
@@ -158,7 +161,8 @@ class Reader:
         return self.read(node, next(hint for hint in hints if hint is not type(None)), name)
 
     def _quantity(self, node: Scalar, base: type, unit: Unit, name: str) -> Any:
-        value = quantity(node.text, unit)
+        if _is_endless(node.text) or ((value := quantity(node.text, unit)) or 0) > LARGEST:
+            return self.problem(node.place, f"{_label(name)}the number is too large; write it as in `{unit.example}`")
         if value is not None:
             return base(value)
         if _NUMBER.fullmatch(node.text):
@@ -185,7 +189,9 @@ class Reader:
             return node.text == "true"
         pattern = {int: _WHOLE, float: _NUMBER}.get(hint)
         if pattern and pattern.fullmatch(node.text) and not node.quoted:
-            return hint(node.text)
+            if _is_endless(node.text) or (value := hint(node.text)) > LARGEST:
+                return self.problem(node.place, f"{_label(name)}the number is too large; write a smaller one")
+            return value
         right = {
             str: "write text, in quotes if YAML takes it for something else",
             bool: "write true or false",
@@ -211,4 +217,9 @@ def _kind(node: Scalar) -> str:
 
 
 def _shown(node: Scalar, name: str) -> str:
-    return "the value" if name in SECRET_FIELDS else f"`{node.text[:60]}`"
+    return "the value" if name in SECRET_FIELDS or "//" in node.text or "@" in node.text else f"`{node.text[:60]}`"
+
+
+def _is_endless(text: str) -> bool:
+    """Whether it is a number of so many digits that Python refuses it, or takes long over it."""
+    return len(text) > LONGEST and re.match(r"\$?[0-9.]{20}", text) is not None

@@ -18,12 +18,13 @@ import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 from gateway.errors import ConfigError
+from gateway.files import opened
 
 _log = logging.getLogger("gateway")
 
+LONGEST_PID = 20  # digits
 LONGEST_SOCKET_PATH = 99  # bytes; the kernel's own limit is 103 (macOS) or 107 (Linux)
 
 
@@ -42,11 +43,11 @@ class StateFolder:
         self.metrics = self.path / "metrics"
         self.store = self.path / "store"
         self.socket = self._socket()
-        self._lock: IO[str] | None = None
+        self._lock: int | None = None
         self._said = ""  # why the last `tend` failed
 
     def __repr__(self) -> str:
-        return f"StateFolder({str(self.path)!r}, {'open' if self._lock else 'closed'})"
+        return f"StateFolder({str(self.path)!r}, {'closed' if self._lock is None else 'open'})"
 
     def open(self) -> None:
         """Make the folders and take the lock. ConfigError when they cannot be made, or when another gateway has it."""
@@ -70,7 +71,7 @@ class StateFolder:
                 _log.error("the state folder was deleted, and cannot be made again: %s", error)
             self._said = str(error)
             return
-        self._lock.close()
+        os.close(self._lock)
         self._lock, self._said = lock, ""
         _log.warning("the state folder or its lock was deleted: made again")
 
@@ -82,7 +83,7 @@ class StateFolder:
             with suppress(OSError):  # it was deleted
                 self.socket.unlink(missing_ok=True)
                 self.socket.parent.rmdir()
-        self._lock.close()
+        os.close(self._lock)
         self._lock = None
 
     def _make(self) -> None:
@@ -92,29 +93,27 @@ class StateFolder:
         if self.socket.parent != self.path:
             self._make_socket_folder()
 
-    def _holds(self, lock: IO[str]) -> bool:
+    def _holds(self, lock: int) -> bool:
         """Whether the lock is still the file that another gateway would find."""
         try:
-            return os.path.samestat((self.path / "lock").stat(), os.fstat(lock.fileno()))
+            return os.path.samestat((self.path / "lock").stat(), os.fstat(lock))
         except OSError:
             return False
 
-    def _locked(self) -> IO[str]:
+    def _locked(self) -> int:
         # The file is never removed: whoever waits for a removed file would hold a lock that nobody else sees.
-        lock = (self.path / "lock").open("a+", encoding="utf-8")
+        lock = opened(self.path / "lock", os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.seek(0)
-            owner = lock.read().strip() or "unknown"
-            lock.close()
+            owner = os.pread(lock, LONGEST_PID, 0).decode(errors="replace").strip() or "unknown"
+            os.close(lock)
             raise ConfigError(
                 f"{self.path}: another gateway (process {owner}) uses this state folder: stop it, or give each its own"
             ) from None
         with suppress(OSError):  # a full disk: the lock holds without a name in it
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(os.getpid()).encode(), 0)
         return lock
 
     def _socket(self) -> Path:

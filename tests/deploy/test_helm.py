@@ -26,6 +26,12 @@ EVERYTHING: dict[str, Any] = {
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
     "autoscaling": {"enabled": True},
     "podDisruptionBudget": {"enabled": True},
+    "extraEnv": [
+        {"name": "SSL_CERT_FILE", "value": "/etc/gateway/authority/ca.pem"},
+        {"name": "WEB_KEY", "valueFrom": {"secretKeyRef": {"name": "web", "key": "key"}}},
+    ],
+    "extraVolumes": [{"name": "authority", "configMap": {"name": "company-authority"}}],
+    "extraVolumeMounts": [{"name": "authority", "mountPath": "/etc/gateway/authority", "readOnly": True}],
     "podAnnotations": {"team": "llm"},
     "nodeSelector": {"disk": "fast"},
     "tolerations": [{"key": "llm", "operator": "Exists"}],
@@ -109,11 +115,27 @@ def test_configuration_arrives_as_files() -> None:
 
 
 def test_secrets_are_referred_to_and_never_written() -> None:
-    assert {one["name"]: one["valueFrom"]["secretKeyRef"]["name"] for one in container(EVERYTHING)["env"]} == {
+    referred = [one for one in container(EVERYTHING)["env"] if "valueFrom" in one]
+    assert {one["name"]: one["valueFrom"]["secretKeyRef"]["name"] for one in referred} == {
         "GATEWAY_API_KEYS": "client-keys",
         "GATEWAY_REDIS_URL": "store",
+        "WEB_KEY": "web",
     }
     assert container(EVERYTHING)["envFrom"] == [{"secretRef": {"name": "host-keys"}}]
+
+
+def test_what_is_extra_comes_behind_what_is_there() -> None:
+    one = container(EVERYTHING)
+    assert one["env"][-2:] == EVERYTHING["extraEnv"]
+    assert one["volumeMounts"][-1:] == EVERYTHING["extraVolumeMounts"]
+    assert one["volumeMounts"][:-1] == container({**EVERYTHING, "extraVolumeMounts": []})["volumeMounts"]
+    (deployment,) = rendered(EVERYTHING)["Deployment"]
+    assert deployment["spec"]["template"]["spec"]["volumes"][-1:] == EVERYTHING["extraVolumes"]
+
+
+def test_an_extra_variable_needs_no_other() -> None:
+    values = {"apiKeys": {"disabled": True}, "extraEnv": [{"name": "A", "value": "b"}]}
+    assert container(values)["env"] == values["extraEnv"]
 
 
 def test_probes_and_privileges() -> None:
@@ -144,6 +166,10 @@ def test_no_auth_has_to_be_asked_for() -> None:
         {"redis": {"url": "http://store"}},
         {"ingress": {"enabled": True}},
         {"service": {"port": 70_000}},
+        {"extraEnv": [{"name": "A", "vale": "b"}]},
+        {"extraEnv": {"A": "b"}},
+        {"extraVolumes": [{"name": "state", "emptyDir": {}}]},
+        {"extraVolumeMounts": [{"name": "a", "mountPath": "relative"}]},
     ],
     ids=str,
 )

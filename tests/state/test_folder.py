@@ -1,4 +1,5 @@
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -152,9 +153,21 @@ def test_a_folder_that_another_gateway_took_is_told_once(folder: StateFolder, ca
 
 
 def test_a_full_disk_is_no_reason_not_to_lock(tmp_path: Path) -> None:
-    (tmp_path / "lock").symlink_to("/dev/full")
+    """A file size limit stands in for the full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     folder = StateFolder(tmp_path)
-    folder.open()
-    with pytest.raises(ConfigError, match="another gateway"):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        folder.open()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (tmp_path / "lock").read_text() == ""
+    with pytest.raises(ConfigError, match="another gateway \\(process unknown\\)"):
         StateFolder(tmp_path).open()
     folder.close()
+
+
+def test_a_fifo_for_a_lock_is_told_and_holds_up_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "lock")
+    with pytest.raises(ConfigError, match="is no regular file"):
+        StateFolder(tmp_path).open()

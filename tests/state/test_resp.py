@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.config.address import Address
 from gateway.state.resp import MAX_REPLY, READ_BYTES, Connection, StoreError
+from tests.support.closing import accepting
 from tests.support.wire import talker
 
 REPLIES: list[tuple[bytes, object]] = [
@@ -185,7 +186,7 @@ class TestOpening:
             writer.close()
 
         server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-        async with server:
+        async with accepting(server):
             address = Address("redis", "127.0.0.1", server.sockets[0].getsockname()[1])
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.01):

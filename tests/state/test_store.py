@@ -14,6 +14,7 @@ from gateway.errors import ConfigError
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
 from gateway.state.store import MAX_GETS, MAX_WRITE_BYTES, MAX_WRITES, Store, StoreStats
+from tests.support.closing import accepting
 from tests.support.ports import free_port
 from tests.support.programs import needs
 from tests.support.valkey import ask, running, until
@@ -285,7 +286,7 @@ class TestNonsense:
             writer.close()
 
         server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
-        async with server, started(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}") as store:
+        async with accepting(server), started(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}") as store:
             assert await ask(store, b"name") is None
 
 

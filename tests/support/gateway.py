@@ -31,6 +31,7 @@ from gateway.server.protocol import HotProtocol
 from gateway.server.supervisor import listening
 from gateway.state.folder import StateFolder
 from gateway.telemetry.metrics import prepare_folder
+from tests.support.closing import stop
 from tests.support.ports import free_port
 
 NO_STORE = "unix:///nonexistent/store.sock"  # a store that is down: the gateway serves without it
@@ -166,7 +167,7 @@ async def _started(options: uvicorn.Config, listener: socket.socket) -> uvicorn.
 
 async def _stopped(server: uvicorn.Server) -> None:
     for listener in server.servers:
-        listener.close()
+        await stop(listener)
     for connection in list(server.server_state.connections):
         connection.shutdown()
     while server.server_state.connections or server.server_state.tasks:

@@ -17,6 +17,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from tests.support.closing import stop
+
 Json = dict[str, Any]
 MODEL = "deepseek/deepseek-v3.2"
 
@@ -164,7 +166,7 @@ class ScriptedHost:
         return self
 
     async def __aexit__(self, kind: object, _: object, __: object) -> None:
-        self._server.close()
+        await stop(self._server)
         for connection in self.connections:
             connection.task.cancel()
             if not connection.closed.is_set():

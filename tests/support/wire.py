@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+
+from tests.support.closing import accepting
 
 
 class Wire:
@@ -28,11 +30,14 @@ class Wire:
 
     async def carry(self, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        inner_reader, inner_writer = await asyncio.open_unix_connection(path)
-        self._ended += [writer, inner_writer]
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._pump(reader, inner_writer, always=True))
-            tasks.create_task(self._pump(inner_reader, writer, always=False))
+        self._ended.append(writer)
+        with closing(writer):  # also when the test ends first
+            inner_reader, inner_writer = await asyncio.open_unix_connection(path)
+            self._ended.append(inner_writer)
+            with closing(inner_writer):
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._pump(reader, inner_writer, always=True))
+                    tasks.create_task(self._pump(inner_reader, writer, always=False))
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, always: bool) -> None:
         try:
@@ -59,12 +64,11 @@ async def wire(url: str) -> AsyncIterator[Wire]:
     path = url.removeprefix("unix://")
     server = await asyncio.start_server(lambda r, w: proxy.carry(path, r, w), "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]
-    try:
-        yield proxy
-    finally:
-        proxy.close()
-        server.close()
-        await server.wait_closed()
+    async with accepting(server):
+        try:
+            yield proxy
+        finally:
+            proxy.close()
 
 
 @asynccontextmanager
@@ -81,8 +85,5 @@ async def talker(answer: Callable[[bytes], bytes]) -> AsyncIterator[str]:
             writer.close()  # also when the test ends first
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    try:
+    async with accepting(server):
         yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
-    finally:
-        server.close()
-        await server.wait_closed()

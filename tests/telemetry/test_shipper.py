@@ -1,6 +1,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from redis.asyncio import Redis
 from gateway.telemetry.ledger import Ledger, segments
 from gateway.telemetry.rollups import FIELDS, RETENTION, minute_key
 from gateway.telemetry.shipper import BATCH_BYTES, STREAM, Shipper
+from tests.support.closing import stop
 from tests.support.rows import cached_row, row
 from tests.support.valkey import until
 from tests.support.wire import talker, wire
@@ -149,11 +151,22 @@ class LostReplies:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
+        await stop(self._server)
         await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream, to_store = await asyncio.open_unix_connection(str(self._target))
+        with closing(writer):  # also when the test ends first
+            upstream, to_store = await asyncio.open_unix_connection(str(self._target))
+            with closing(to_store):
+                await self._relay(reader, writer, upstream, to_store)
+
+    async def _relay(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        upstream: asyncio.StreamReader,
+        to_store: asyncio.StreamWriter,
+    ) -> None:
         while request := await reader.read(2**20):
             to_store.write(request)
             reply = await upstream.read(2**16)
@@ -161,8 +174,6 @@ class LostReplies:
                 self.lost += 1
                 break
             writer.write(reply)
-        to_store.close()
-        writer.close()
 
 
 async def test_a_crash_after_the_write_counts_nothing_twice(tmp_path: Path, store: Store, redis: Redis) -> None:

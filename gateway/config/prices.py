@@ -1,0 +1,42 @@
+"""Prices that are probably a mistake: per token in place of per million, or a discount that is none.
+
+A price that is too low draws all traffic, and one that is too high none.
+"""
+
+from collections.abc import Iterator
+from statistics import median
+
+from gateway.config.settings import Settings
+from gateway.types import Endpoint, Price
+from gateway.types.endpoint import Tier, Window
+
+FAR = 20.0  # times another price
+LEAST, MOST = 0.001, 1_000.0  # USD per 1M tokens, where too few endpoints tell what is usual
+
+
+def doubtful(settings: Settings) -> Iterator[str]:
+    """A line for each price that is far from those of its model's other endpoints, or contradicts itself."""
+    for model in settings.models:
+        priced = [one for one in model.endpoints if one.price and one.status not in ("retired", "self_hosted")]
+        for endpoint in priced:
+            for name in ("input", "output"):
+                yield from _far(endpoint, name, [getattr(one.price, name) for one in priced])
+        for endpoint in model.endpoints:
+            if endpoint.price:
+                yield from _contradictory(endpoint.id, endpoint.price)
+
+
+def _far(endpoint: Endpoint, name: str, prices: list[float]) -> Iterator[str]:
+    price = getattr(endpoint.price, name)
+    usual = median(prices) if len(prices) > 2 else None  # of two, either may be the wrong one
+    low, high = (usual / FAR, usual * FAR) if usual else (LEAST, MOST)
+    if not low <= price <= high:
+        beside = f", usual is about {usual:g}" if usual else ""
+        yield f"{endpoint.id}: price.{name} is {price:g}{beside}: prices are USD per 1M tokens, not per token"
+
+
+def _contradictory(name: str, price: Price) -> Iterator[str]:
+    parts: list[Price | Tier | Window] = [price, *price.tiers, *price.hours]
+    for part in parts:
+        if part.cached_input is not None and part.cached_input > part.input:
+            yield f"{name}: cached_input is {part.cached_input:g}, above input, {part.input:g}: cached tokens cost less"
