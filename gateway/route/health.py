@@ -4,7 +4,7 @@
                                                             ^------------- any fault -------------'
 
 An open breaker waits 5 s, then twice as long each time it trips again, at most 5 min, spread by up to 20 % so that
-replicas do not probe together. Behind an error status it waits at most 20 s: such a probe costs its request next to
+replicas do not probe together. Behind an error status it waits at most 10 s: such a probe costs its request next to
 nothing, and the end of an outage is seen soon. It starts over once it has been closed for 5 min: what fails, recovers
 and fails again is not asked every few seconds. Half-open lets one request through at a time, the probe. A probe that
 never reports loses its place after a minute, so a breaker never stays open for good.
@@ -36,7 +36,7 @@ FAULT_SHARE_OVER = 20.0  # requests, faded
 FADES = 60.0  # seconds until a request counts half
 FIRST_BACKOFF = 5.0
 LONGEST_BACKOFF = 300.0
-LONGEST_BACKOFFS = {"server": 20.0}  # by the fault, where it is not that
+LONGEST_BACKOFFS = {"server": 10.0}  # by the fault, where it is not that
 STEADY = 300.0  # seconds closed after which the waits start over
 SPREAD = 0.2
 PROBE_PATIENCE = 60.0
