@@ -248,7 +248,7 @@ class Exchange:
             return [*commands, *self._cancel(self._running), self._give_up()]
         if self._retries is None:
             self._retries = Retries(self.plan.policy, self._chance())
-        self._retries.failed(send.choice, failure, now)
+        self._retries.failed(send.choice, failure, now - send.tried.sent_at, now)
         return commands if self._running else commands + self._try_next(now)
 
     def _is_final(self, failure: Failure) -> bool:

@@ -4,9 +4,10 @@
                                                             ^------------- any fault -------------'
 
 An open breaker waits 5 s, then twice as long each time it trips again, at most 5 min, spread by up to 20 % so that
-replicas do not probe together. It starts over once it has been closed for 5 min: what fails, recovers and fails again
-is not asked every few seconds. Half-open lets one request through at a time, the probe. A probe that never reports
-loses its place after a minute, so a breaker never stays open for good.
+replicas do not probe together. Behind an error status it waits at most 10 s: such a probe costs its request next to
+nothing, and the end of an outage is seen soon. It starts over once it has been closed for 5 min: what fails, recovers
+and fails again is not asked every few seconds. Half-open lets one request through at a time, the probe. A probe that
+never reports loses its place after a minute, so a breaker never stays open for good.
 
 Requests that were sent before the breaker opened tell about that time: their ends no longer move it.
 
@@ -35,6 +36,7 @@ FAULT_SHARE_OVER = 20.0  # requests, faded
 FADES = 60.0  # seconds until a request counts half
 FIRST_BACKOFF = 5.0
 LONGEST_BACKOFF = 300.0
+LONGEST_BACKOFFS = {"server": 10.0}  # by the fault, where it is not that
 STEADY = 300.0  # seconds closed after which the waits start over
 SPREAD = 0.2
 PROBE_PATIENCE = 60.0
@@ -170,7 +172,8 @@ class Breaker:
         if self.until is None and not self._mine and now - self._changed_at < STEADY:
             self._alone_until = now + STEADY  # others closed it, but here it does not answer
         self._changed(now)
-        self._backoff = FIRST_BACKOFF if steady else min(LONGEST_BACKOFF, self._backoff * 2) or FIRST_BACKOFF
+        longest = LONGEST_BACKOFFS.get(why, LONGEST_BACKOFF)
+        self._backoff = FIRST_BACKOFF if steady else min(longest, self._backoff * 2) or FIRST_BACKOFF
         self._open(now + self._backoff * (1 + SPREAD * chance), why)
         self._opened_at, self._tripped = now, True
 

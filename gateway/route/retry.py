@@ -22,6 +22,7 @@ LONGEST_DETOUR = 3.0  # and where another endpoint could be asked at once
 MOST_FAILS = 0.2  # expected share of failures from which an endpoint is not asked again while another one is left
 PASSES = frozenset({"server", "cut", "refused", "in_band", "rate_limited"})  # where nothing else is left
 PASSES_SOON = frozenset({"server", "cut"})  # without a `Retry-After`, and where another endpoint is left
+SOON = 5.0  # seconds from the send: an attempt that failed later was no accident of a moment
 SUCCEEDS = 0.5  # share of first retries that succeed
 
 
@@ -51,8 +52,8 @@ class Retries:
         self._times: dict[str, int] = {}  # that each of them has failed
         self._last: _Failed | None = None
 
-    def failed(self, choice: Choice, failure: Failure, now: float) -> None:
-        """An attempt at this endpoint has failed before its answer began."""
+    def failed(self, choice: Choice, failure: Failure, took: float, now: float) -> None:
+        """An attempt at this endpoint has failed before its answer began, or was whole: after `took` seconds."""
         self._last = None
         if not self._policy.attempts.retries or failure.fault not in PASSES:
             return
@@ -60,7 +61,8 @@ class Retries:
         times = self._times[name] = self._times.get(name, 0) + 1
         backoff = FIRST_PAUSE * 2 ** (times - 1) * (1 - SPREAD + 2 * SPREAD * self._jitter)
         pause = backoff if failure.retry_after is None else max(failure.retry_after, SHORTEST_PAUSE)
-        self._last = self._failed[name] = _Failed(choice, now + pause, hinted or failure.fault in PASSES_SOON)
+        passes_soon = hinted or (failure.fault in PASSES_SOON and took <= SOON)
+        self._last = self._failed[name] = _Failed(choice, now + pause, passes_soon)
 
     def next(self, other: Choice | None, alone: bool, now: float) -> Again | None:
         """What is asked again in place of `other`, the best endpoint that was not asked. `alone`: there is no other

@@ -1,6 +1,10 @@
 """Timers go off never early and at most a slot late, each on its own, and cancelled ones not at all."""
 
 import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import pytest
 
 from gateway.proxy.clocks import Clocks
 from gateway.proxy.wheel import SLOT, Wheel
@@ -69,6 +73,47 @@ async def test_a_timer_may_set_the_next() -> None:
     ended = asyncio.Event()
     wheel.after(0.0, lambda: wheel.after(0.0, ended.set) and None)
     await asyncio.wait_for(ended.wait(), 10)
+
+
+class Loop:
+    """A loop whose clock stands still until the test moves it."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self.later: list[tuple[float, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, delay: float, call: Callable[[], None]) -> "Loop":
+        self.later.append((self.now + delay, call))
+        return self
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        call()
+
+    def run(self, seconds: float) -> int:
+        """Lets time pass; returns how many turns that took."""
+        end, turns = self.now + seconds, 0
+        while self.later and self.later[0][0] <= end:
+            self.now, call = self.later.pop(0)
+            call()
+            turns += 1
+        self.now = end
+        return turns
+
+
+@pytest.mark.parametrize("uptime", [0.0, 0.06, 86_400.0, 1e9])
+def test_a_timer_goes_off_on_time_however_long_the_machine_is_up(uptime: float) -> None:
+    """And a turn takes no longer: it looks at the slots since the last one, not at all since the machine started."""
+    loop = Loop(uptime)
+    wheel = Wheel(cast(asyncio.AbstractEventLoop, loop))
+    at: list[float] = []
+    wheel.after(1.0, lambda: at.append(loop.now - uptime))
+    assert loop.run(5.0) <= 1.0 / SLOT + 2
+    assert at == [pytest.approx(1.0, abs=2 * SLOT)]
+    assert at[0] >= 1.0 - 1e-6
+    assert len(wheel) == 0
 
 
 async def test_a_clock_that_is_set_again_runs_once() -> None:

@@ -460,6 +460,15 @@ def test_what_stays_is_tried_elsewhere(fault: Fault) -> None:
     assert [one.choice.endpoint.id for one in sent if isinstance(one, Send)] == ["b"]
 
 
+def test_what_failed_late_is_tried_elsewhere() -> None:
+    sent = started("a", "b", policy=CHEAPEST).exchange.on(failed(1, "cut", 6.0))
+    assert [one.choice.endpoint.id for one in sent if isinstance(one, Send)] == ["b"]
+
+
+def test_what_failed_late_is_tried_again_where_nothing_else_is_left() -> None:
+    assert started("a", policy=CHEAPEST) >> failed(1, "cut", 6.0) << "cancel 1, book 1 cut, clock retry 0.5"
+
+
 def test_where_waiting_costs_more_than_going_elsewhere_the_next_one_is_asked() -> None:
     dear = replace(CHEAPEST, score=Score(value_of_time=100.0))
     assert (

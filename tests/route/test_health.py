@@ -23,10 +23,10 @@ def tripped(times: int = 1) -> tuple[Breaker, float]:
     """A breaker that has opened so many times in a row, and the moment when it lets a probe through."""
     breaker = Breaker()
     for _ in range(FAULTS_IN_A_ROW):
-        breaker.failed(breaker.sent(0.0), 0.0, 0.0, "server")
+        breaker.failed(breaker.sent(0.0), 0.0, 0.0, "cut")
     now = breaker.opens_until()
     for _ in range(times - 1):
-        breaker.failed(breaker.sent(now), now, 0.0, "server")
+        breaker.failed(breaker.sent(now), now, 0.0, "cut")
         now = breaker.opens_until()
     return breaker, now
 
@@ -80,6 +80,26 @@ def test_the_wait_doubles_up_to_five_minutes() -> None:
         before = tripped(times - 1)[1] if times > 1 else 0.0
         waits.append(tripped(times)[1] - before)
     assert waits == [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0, 300.0]
+
+
+def test_a_host_that_answers_with_errors_is_asked_every_ten_seconds() -> None:
+    """It is back soon after its outage, however long that was."""
+    breaker, waits = Breaker(), []
+    now = 0.0
+    for _ in range(6):
+        breaker.trip(now, 0.0, "server")
+        waits.append(breaker.opens_until() - now)
+        now = breaker.opens_until()
+    assert waits == [5.0, 10.0, 10.0, 10.0, 10.0, 10.0]
+
+
+def test_silence_after_errors_waits_as_long_as_silence_does() -> None:
+    breaker = Breaker()
+    for now, why, until in [(0.0, "server", 5.0), (5.0, "server", 15.0), (15.0, "timeout_first_token", 35.0)]:
+        breaker.trip(now, 0.0, why)
+        assert breaker.opens_until() == until
+    breaker.trip(35.0, 0.0, "timeout_first_token")
+    assert breaker.opens_until() == 75.0
 
 
 def test_chance_spreads_the_wait_so_that_replicas_do_not_probe_together() -> None:
@@ -200,7 +220,7 @@ class BreakerMachine(RuleBasedStateMachine):
     @rule(data=st.data(), draw=draws)
     def fails(self, data: st.DataObject, draw: float) -> None:
         ticket = self.take(data)
-        self.opening(lambda: self.breaker.failed(ticket, self.now, draw, "server"))
+        self.opening(lambda: self.breaker.failed(ticket, self.now, draw, "cut"))
 
     @precondition(lambda self: self.out)
     @rule(data=st.data())

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.route.fleet import Fleet
-from gateway.route.hedge import KEPT, LATE_OVER, USED, Budget, Budgets, at_stake, median_wait, rival
+from gateway.route.hedge import KEPT, LATE_OVER, MOST_BUDGETS, USED, Budget, Budgets, at_stake, median_wait, rival
 from gateway.route.late import ENOUGH, EVERY, SAMPLES
 from gateway.route.plan import Choice
 from gateway.route.waits import MIDDLES, NORMAL, PREFILL, TYPICAL
@@ -170,6 +170,15 @@ def test_a_budget_outlives_a_reload_of_its_policy() -> None:
 def test_each_model_has_a_budget_of_its_own() -> None:
     budgets = Budgets()
     assert budgets.of(Policy("p", hedge=HEDGE), "m") is not budgets.of(Policy("p", hedge=HEDGE), "n")
+
+
+def test_names_without_end_do_not_fill_the_memory() -> None:
+    """Presets and reloads bring ever new names of policies."""
+    budgets = Budgets()
+    first = budgets.of(Policy("p", hedge=HEDGE), "m")
+    made = [budgets.of(Policy(f"p{number}", hedge=HEDGE), "m") for number in range(MOST_BUDGETS)]
+    assert budgets.of(Policy("p", hedge=HEDGE), "m") is not first
+    assert budgets.of(Policy(f"p{MOST_BUDGETS - 1}", hedge=HEDGE), "m") is made[-1]
 
 
 # --- when -------------------------------------------------------------------------------------------------------

@@ -270,6 +270,34 @@ def test_a_probe_is_hedged_like_any_other_and_keeps_its_short_clock() -> None:
     )
 
 
+# --- what one request teaches the next ----------------------------------------------------------------------------
+
+
+def test_when_a_request_is_late_is_learned_from_the_first_tokens_of_others() -> None:
+    policy = replace(ONE_EACH, hedge=Hedge(Delay(quantile=0.97), 1.0, 1.0))
+    budget = saved(policy.hedge)
+    for _ in range(EVERY):
+        exchange = Playbook("a", "b", policy=policy, budget=budget).exchange
+        for event in (Started(0.0), FirstToken(1, 4.0), Finished(1, 5.0)):
+            exchange.on(event)
+    script = Playbook("a", "b", policy=policy, budget=budget)
+    assert script >> Started(0.0) << "send 1 to a, clock hedge 4, clock keepalive 10"
+
+
+def test_where_many_requests_are_late_none_is_sent_twice() -> None:
+    """The hosts are saturated: more load would only slow them further, however much was saved for hedges."""
+    budget = saved()
+    sent = []
+    for _ in range(100):
+        budget.spent(1.0)
+        exchange = Playbook("a", "b", policy=POLICY, budget=budget).exchange
+        exchange.on(Started(0.0))
+        sent.append(any(isinstance(one, Send) for one in exchange.on(Expired("hedge", 1, 2.0))))
+        exchange.on(ClientLeft(3.0))
+    assert sent[:10] == [True] * 10
+    assert sent[-50:] == [False] * 50
+
+
 # --- the bill ---------------------------------------------------------------------------------------------------
 
 
