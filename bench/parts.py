@@ -65,6 +65,7 @@ CLIENT: Any = SimpleNamespace(
     flow=SimpleNamespace(write_paused=False),
     server_state=SimpleNamespace(default_headers=[(b"server", b"uvicorn")]),
     answered=lambda _: None,
+    heading=lambda _, headers: headers,
 )
 
 
