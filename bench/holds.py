@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from bench.parts import CLIENT, HEADERS, Subject
 from gateway.document.values import MOST, SMALL
 from gateway.proxy.inbound import Inbound
-from gateway.server.protocol import DirectSink
+from gateway.server.direct import DirectSink
 
 SIZE = 16 * 1024 * 1024 - 1024
 RUNS = 3
@@ -111,9 +111,10 @@ BODIES: dict[str, tuple[bytes, Callable[[], bytes]]] = {
 def held(subject: Subject, path: bytes, body: bytes) -> float:
     """Milliseconds that the handler took, from the whole body to the bytes for a host or to a refusal."""
     handler = subject.worker.hot[path]
-    sink = DirectSink(CLIENT, handler, True)
+    asked = dict(HEADERS)
+    sink = DirectSink(CLIENT, handler, True, asked)
     started = time.thread_time()
-    handler(Inbound(dict(HEADERS), body, time.monotonic()), sink)
+    handler(Inbound(asked, body, time.monotonic()), sink)
     return (time.thread_time() - started) * 1e3
 
 

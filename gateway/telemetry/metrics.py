@@ -33,6 +33,7 @@ OPEN: Final = 2
 State = Literal[0, 1, 2]
 
 BATCH_ROWS = 500
+SHED: Final = ("requests", "bodies", "connections")
 
 
 class Metrics:
@@ -45,6 +46,7 @@ class Metrics:
         self._shown.register(self._values)
         self._rows: list[Row] = []
         self._in_flight = 0
+        self._refused: dict[str, int] = {}  # reason -> how often
         self._exchanges = Exchanges(registry)
         self._attempts = Attempts(registry)
         self._decisions = Decisions(registry)
@@ -83,8 +85,13 @@ class Metrics:
         )
         for part in PARTS:
             self._failures.labels(part)
+        self._shed = Counter(
+            "gateway_shed_total", "Requests refused because a worker had no room.", ["reason"], registry=registry
+        )
         for result in ("ok", "rejected"):
             self._reloads.labels(result)
+        for reason in SHED:
+            self._shed.labels(reason)
 
     def __repr__(self) -> str:
         return f"<Metrics {self._values!r}: {len(self._rows)} rows pending, {self._in_flight} in flight>"
@@ -115,6 +122,9 @@ class Metrics:
         self._decisions.count(attempts)
         self._exchanges.count([row for row in rows if row.last])
         self._in_flight_gauge.set(self._in_flight)
+        for reason, count in self._refused.items():
+            self._shed.labels(reason).inc(count)
+        self._refused.clear()
 
     def publish(self) -> None:
         """Show the other workers what was counted: any worker may answer the scrape. Call it about once a second.
@@ -136,6 +146,10 @@ class Metrics:
 
     def part_failure(self, part: str) -> None:
         self._failures.labels(part).inc()
+
+    def shed(self, reason: str) -> None:
+        """Count a request that was refused for one of `SHED`; visible with the next `flush`."""
+        self._refused[reason] = self._refused.get(reason, 0) + 1
 
     def ledger_error(self) -> None:
         self._ledger_errors.inc()
