@@ -11,7 +11,8 @@ worker that died (`forget_dead`); its counters stay. Without the folder a worker
 Label values come from configuration and from closed sets in `types`: never a key, an app, a tenant or a prompt.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -180,3 +181,18 @@ def forget_dead(folder: Path, pid: int) -> None:
     """Drop the gauges of a worker that is gone. Its counters stay."""
     for path in folder.glob(f"gauge_live*_{pid}.db"):
         path.unlink(missing_ok=True)
+
+
+def count_deaths(folder: Path) -> Callable[[], None]:
+    """The supervisor's own metric: call it for each worker that died."""
+    values = Values(folder)
+    deaths = Counter(
+        "gateway_worker_deaths_total", "Worker processes that died and were replaced.", registry=CollectorRegistry()
+    )
+
+    def count() -> None:
+        deaths.inc()
+        with suppress(OSError):  # the next one brings what is missing
+            values.publish()
+
+    return count
