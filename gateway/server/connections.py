@@ -116,6 +116,8 @@ class Connections:
         limits = self._deadlines
         if phase == BODY:
             return self._is_slow(one, waited)
+        if self._draining_since is not None and phase <= IDLE:
+            return True
         if phase == HEAD:
             if one.is_held():  # by an answer to the request before it
                 one.since = self.now

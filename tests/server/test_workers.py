@@ -1,4 +1,4 @@
-"""Workers that die are replaced, said and counted; who dies again and again waits ever longer; the end begins at once."""
+"""Workers that die are replaced, said and counted; who dies again and again waits longer; the end begins at once."""
 
 import asyncio
 import os
