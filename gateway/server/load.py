@@ -41,7 +41,7 @@ class Load:
 
     def grow(self, size: int) -> bool:
         """The same for more bytes of a body whose length was not known. One body is always taken."""
-        if self.bytes and self.bytes + size > self._most_bytes:
+        if size and self.bytes and self.bytes + size > self._most_bytes:
             self.shed("bodies")
             return False
         self.bytes += size
