@@ -129,13 +129,7 @@ class Worker:
             vault=ReasoningVault(self.store) if settings.keep_reasoning else None,
         )
         keys = Keys(settings.keys)
-        self.door = door = Door(
-            authority=self.authority,
-            knows=keys.know,
-            load=Load(*limits(memory_limit(), settings.workers, settings.max_in_flight), self.metrics.shed),
-            connections=Connections(most_connections(), loop.time),
-            max_body=settings.max_body,
-        )
+        self.door = door = self._door(loop, keys)
         intake = Intake(
             keys,
             Names(settings.models),
@@ -176,6 +170,16 @@ class Worker:
             Route("/metrics", self._exposition, methods=["GET"]),
             *Page(settings, self.policies, self.fleets, self.metrics, recent).routes(),
         ]
+
+    def _door(self, loop: asyncio.AbstractEventLoop, keys: Keys) -> Door:
+        settings = self.settings
+        return Door(
+            authority=self.authority,
+            knows=keys.know,
+            load=Load(*limits(memory_limit(), settings.workers, settings.max_in_flight), self.metrics.shed),
+            connections=Connections(most_connections(), loop.time),
+            max_body=settings.max_body,
+        )
 
     async def start(self) -> None:
         for destination in self._destinations.values():
