@@ -22,7 +22,7 @@ from bench.subjects import ENDPOINTS, configuration
 from gateway.app import Worker
 from gateway.config import load
 from gateway.proxy.inbound import Inbound
-from gateway.server.protocol import DirectSink
+from gateway.server.direct import DirectSink
 from gateway.state.folder import StateFolder
 from gateway.telemetry.metrics import prepare_folder
 
@@ -65,6 +65,7 @@ CLIENT: Any = SimpleNamespace(
     flow=SimpleNamespace(write_paused=False),
     server_state=SimpleNamespace(default_headers=[(b"server", b"uvicorn")]),
     answered=lambda _: None,
+    heading=lambda _, headers: headers,
 )
 
 
@@ -95,8 +96,9 @@ class Subject:
     def ask(self) -> None:
         self.asked += 1
         body = b"%b%016d%b" % (self.before, self.asked, self.after)
-        sink = DirectSink(CLIENT, self.chat, True)
-        self.chat(Inbound(dict(HEADERS), body, time.monotonic()), sink)
+        asked = dict(HEADERS)
+        sink = DirectSink(CLIENT, self.chat, True, asked)
+        self.chat(Inbound(asked, body, time.monotonic()), sink)
         self.host.answer()
 
     def run(self) -> float:

@@ -58,8 +58,12 @@ from gateway.proxy.wheel import Wheel
 from gateway.route.fleet import Fleet
 from gateway.route.health import Breaker, State
 from gateway.server.asgi import Endpoint as AsgiEndpoint
+from gateway.server.authority import Authority
+from gateway.server.connections import Connections, most_connections
+from gateway.server.door import DOOR, Door
 from gateway.server.front import Front
-from gateway.server.protocol import HEADING, HOT, MAX_BODY
+from gateway.server.load import Load, limits, memory_limit
+from gateway.server.protocol import HEADING, HOT
 from gateway.state.background import Background
 from gateway.state.conditions import Conditions
 from gateway.state.folder import StateFolder
@@ -105,6 +109,7 @@ class Worker:
         self.transport = Transport()
         self.health = Health(self.fleets, self.store, self.policies, self.conditions)
         self._destinations = self._located()
+        self.authority = Authority(settings.host, settings.allowed_hosts, settings.cors, bool(settings.keys))
         self.hot: dict[bytes, Handler] = {}  # routes that the HTTP connection itself may serve
         self._background = Background(self.conditions)
         self._avoided: set[str] = set()  # endpoints whose breaker is not closed, as far as the log has told
@@ -124,6 +129,7 @@ class Worker:
             vault=ReasoningVault(self.store) if settings.keep_reasoning else None,
         )
         keys = Keys(settings.keys)
+        self.door = door = self._door(loop, keys)
         intake = Intake(
             keys,
             Names(settings.models),
@@ -151,10 +157,7 @@ class Worker:
             path + b"?beta=true": handler for path, handler in self.hot.items() if path.endswith(b"/messages")
         }
         return [
-            *(
-                Route(path, AsgiEndpoint(handler, settings.max_body), methods=["POST"])
-                for path, handler in posted.items()
-            ),
+            *(Route(path, AsgiEndpoint(handler, door), methods=["POST"]) for path, handler in posted.items()),
             *ModelList(settings.models, keys, claude).routes(),
             *Document(settings.models).routes(),
             *Listing(settings.models, self.fleets, Keys(()) if settings.public_lists else keys, self.archive).routes(),
@@ -168,6 +171,16 @@ class Worker:
             *Page(settings, self.policies, self.fleets, self.metrics, recent).routes(),
         ]
 
+    def _door(self, loop: asyncio.AbstractEventLoop, keys: Keys) -> Door:
+        settings = self.settings
+        return Door(
+            authority=self.authority,
+            knows=keys.know,
+            load=Load(*limits(memory_limit(), settings.workers, settings.max_in_flight), self.metrics.shed),
+            connections=Connections(most_connections(), loop.time),
+            max_body=settings.max_body,
+        )
+
     async def start(self) -> None:
         for destination in self._destinations.values():
             if isinstance(destination, Adapted):
@@ -180,6 +193,7 @@ class Worker:
         keep("flush", self._flush)
         keep("shipper", self.shipper.run)
         keep("gossip", self.gossip.run)
+        keep("connections", self.door.connections.watch)
         if self.recorder is not None:
             keep("recording", self.recorder.run)
         gc.collect()
@@ -263,13 +277,13 @@ def build(settings: Settings, state: Path, store_url: str, lookup: float = GET_W
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         app.router.routes.extend(worker.routes(asyncio.get_running_loop()))
         await worker.start()
-        yield {HOT: worker.hot, MAX_BODY: settings.max_body, HEADING: heading}
+        yield {HOT: worker.hot, DOOR: worker.door, HEADING: heading}
         await worker.stop()
 
     handlers = {ClientError: _client_error, HTTPException: _http_error, Exception: _internal_error}
     app = Starlette(lifespan=lifespan, exception_handlers=handlers)
     app.router.redirect_slashes = False
-    app.middleware_stack = Front(app.build_middleware_stack(), heading, heading.cors.preflight)
+    app.middleware_stack = Front(app.build_middleware_stack(), worker.authority, heading, heading.cors.preflight)
     return app
 
 

@@ -7,9 +7,13 @@
         ├── BadRequest        400  invalid_request_error
         │   └── ContextTooLong      context_length_exceeded
         ├── Unauthorized      401  authentication_error
+        ├── Forbidden         403  permission_error: a web page or a host name that may not use this gateway
         ├── NotFound          404  not_found_error: route, model or policy
+        ├── TooSlow           408  the request did not arrive in time
         ├── TooLarge          413  request body over the limit
         ├── UnknownCoding     415  request body compressed in a way that is not read
+        ├── HeadTooLarge      431  request head over the limit
+        ├── Overloaded        503  this worker has as many requests as it takes
         ├── NoEndpoint        404 | 503  nothing is left after the filters
         ├── StoreAway         503  only the store knows the answer, and it cannot be reached
         └── UpstreamError     429 | 502 | 503 | 504 | the host's own status: every attempt failed
@@ -100,9 +104,23 @@ class Unauthorized(ClientError):
     code = "invalid_api_key"
 
 
+class Forbidden(ClientError):
+    status = 403
+    type = "permission_error"
+
+
 class NotFound(ClientError):
     status = 404
     type = "not_found_error"
+
+
+class TooSlow(ClientError):
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
+
+    def __init__(self) -> None:
+        super().__init__("the request did not arrive in time")
 
 
 class TooLarge(ClientError):
@@ -127,6 +145,23 @@ class UnknownCoding(ClientError):
     def headers(self) -> list[tuple[bytes, bytes]]:
         """RFC 9110 15.5.16: which codings would be right."""
         return [*super().headers(), (b"accept-encoding", self._taken.encode())]
+
+
+class HeadTooLarge(ClientError):
+    status = 431
+    type = "invalid_request_error"
+    code = "headers_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the head of the request is larger than {limit} bytes")
+
+
+class Overloaded(ClientError):
+    status = 503
+    code = "overloaded"
+
+    def __init__(self) -> None:
+        super().__init__("the gateway has as many requests as it can hold; send this one again", retry_after=1.0)
 
 
 class NoEndpoint(ClientError):

@@ -31,6 +31,10 @@ class Keys:
             raise Unauthorized("the API key is not one of this gateway's")
         return key
 
+    def know(self, headers: Mapping[bytes, bytes]) -> bool:
+        """Whether `of` would find a key."""
+        return not self._by_digest or sha256(_secret(headers)).digest() in self._by_digest
+
     def caller(self, request: Request) -> Key:
         """The same for a request that Starlette has read."""
         return self.of(dict(request.headers.raw))

@@ -27,6 +27,7 @@ from gateway.api.provider import Preferences, sent_parameters
 from gateway.api.unpack import unpacked
 from gateway.config import Facts, Key, Rule, policy_by_rule
 from gateway.document.nesting import DEEPEST, is_deeper
+from gateway.document.values import read_json
 from gateway.errors import BadRequest
 from gateway.policy.load import Policies
 from gateway.proxy.inbound import Inbound
@@ -204,7 +205,7 @@ def new_id(created: int) -> str:
 def _json_object(raw: bytes) -> tuple[dict[str, Any], bytes]:
     """A JSON object, and the bytes that it was parsed from."""
     try:
-        body: object = orjson.loads(raw)
+        body: object = read_json(raw)
     except orjson.JSONDecodeError as error:
         body, raw = reread(raw, error)
     if not isinstance(body, dict):

@@ -23,6 +23,7 @@ from gateway.types import Endpoint, Model, Recording
 from gateway.types.units import Bytes
 
 _ORIGIN = re.compile(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s*]+")
+_HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[?[0-9A-Fa-f:]+(%\w+)?\]?")
 _REFERENCE = re.compile(rf"\$\{{({VARIABLE.pattern})\}}")
 
 
@@ -40,6 +41,8 @@ class Settings:
     rules: tuple[Rule, ...] = ()
     state: Path | None = None
     max_body: int = 16 << 20
+    max_in_flight: int | None = None
+    allowed_hosts: tuple[str, ...] = ()
     cors: tuple[str, ...] = ()
     public_lists: bool = False
     keep_reasoning: bool = True
@@ -69,6 +72,8 @@ class GatewayFile:
     rules: tuple[Rule, ...] = ()
     state: str | None = None
     max_body: Bytes = 16 << 20
+    max_in_flight: int | None = None  # requests that a worker serves at once; by its memory
+    allowed_hosts: tuple[str, ...] = ()  # further names that clients may call the gateway by
     cors: tuple[str, ...] = ()  # origins of web pages that may call the gateway
     public_lists: bool = False  # whether OpenRouter's lists need no key
     keep_reasoning: bool = True  # so that it can be put back where a client drops it
@@ -112,6 +117,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         rules=file.rules,
         state=Path(state) if state else _path(file.state, folder),
         max_body=file.max_body,
+        max_in_flight=file.max_in_flight,
+        allowed_hosts=file.allowed_hosts,
         cors=file.cors,
         public_lists=file.public_lists,
         keep_reasoning=file.keep_reasoning,
@@ -163,6 +170,11 @@ def _gateway_file(reader: Reader, node: Node) -> Any:
         )
     if file.workers < 1 or file.max_body < 1:
         return reader.problem(node.place, "workers and max_body must be at least 1")
+    if file.max_in_flight is not None and file.max_in_flight < 1:
+        return reader.problem(place_at(node, "max_in_flight"), "max_in_flight must be at least 1, or absent")
+    if wrong := next((name for name in file.allowed_hosts if not _HOST.fullmatch(name)), None):
+        what = f"allowed_hosts: `{wrong}` is no host name; write a name or an address alone, without port, *.name or *"
+        return reader.problem(place_at(node, "allowed_hosts"), what)
     if wrong := next((origin for origin in file.cors if not _ORIGIN.fullmatch(origin)), None):
         what = f"cors: `{wrong}` is no origin; write scheme, host and port alone, as in https://chat.example, or *"
         return reader.problem(place_at(node, "cors"), what)

@@ -11,10 +11,11 @@ from time import monotonic
 
 from starlette.types import Receive, Scope, Send
 
-from gateway.errors import ClientError, TooLarge
+from gateway.errors import ClientError
 from gateway.proxy.answer import refusal, send_error
 from gateway.proxy.inbound import Handler, Inbound, promised
 from gateway.proxy.sink import Headers, Source
+from gateway.server.door import Door
 
 HIGH_WATER = 256 * 1024
 
@@ -115,46 +116,80 @@ class AsgiSink:
 class Endpoint:
     """An ASGI app of one route: reads the request, hands it to `handler`, sends what comes."""
 
-    def __init__(self, handler: Handler, max_body: int) -> None:
+    def __init__(self, handler: Handler, door: Door) -> None:
         self._handler = handler
-        self._max_body = max_body
+        self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sink = AsgiSink()
+        headers = dict(scope["headers"])  # now: some servers add to them what comes behind the body
+        if not self._door.knows(headers):
+            self._handler(Inbound(headers, b"", monotonic()), sink)  # it refuses in its own words
+            await sink.drain(send)
+            return
+        upload = Upload(self._door)
         try:
-            if promised(scope["headers"]) > self._max_body:
-                raise TooLarge(self._max_body)
-            body = await _read(receive, self._max_body)
+            upload.enter(promised(scope["headers"]))
+            body = await upload.read(receive)
+            if body is not None:  # else the client left while it was sending
+                await self._serve(Inbound(headers, body, monotonic()), sink, receive, send)
         except ClientError as error:
             send_error(sink, error, [], refusal(error, scope["path"]))
             await sink.drain(send)
-            return
-        if body is None:
-            return  # the client left while it was sending
+        finally:
+            upload.leave()
+
+    async def _serve(self, inbound: Inbound, sink: AsgiSink, receive: Receive, send: Send) -> None:
         watcher = asyncio.get_running_loop().create_task(_watch(receive, sink))
         try:
-            self._handler(Inbound(dict(scope["headers"]), body, monotonic()), sink)
+            self._handler(inbound, sink)
             await sink.drain(send)
         finally:
             watcher.cancel()
             sink.left()
 
 
-async def _read(receive: Receive, limit: int) -> bytes | None:
-    """The whole body; None when the client left before its end."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        part = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise TooLarge(limit)
-        parts.append(part)
-        if not message.get("more_body"):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+class Upload:
+    """A request in the worker's load, from its head to the end of its answer."""
+
+    __slots__ = ("_door", "_taken")
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._taken: int | None = None  # bytes; None: not in the load
+
+    def enter(self, size: int) -> None:
+        """Raises ClientError."""
+        if error := self._door.enter(size):
+            raise error
+        self._taken = size
+
+    def leave(self) -> None:
+        if self._taken is not None:
+            self._door.load.leave(self._taken)
+
+    async def read(self, receive: Receive) -> bytes | None:
+        """The whole body; None when the client left before its end. Raises ClientError."""
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            part = message.get("body", b"")
+            size += len(part)
+            self._grow(size)
+            parts.append(part)
+            if not message.get("more_body"):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _grow(self, size: int) -> None:
+        taken = self._taken or 0
+        if size <= taken:
+            return
+        if error := self._door.grow(size, size - taken):
+            raise error
+        self._taken = size
 
 
 async def _watch(receive: Receive, sink: AsgiSink) -> None:

@@ -1,6 +1,7 @@
-"""The ASGI app in front of all routes: paths as they are meant, preflights, and what the head of every answer has.
+"""The ASGI app in front of all routes: who may come in, paths as they are meant, preflights, and what the head of every
+answer has.
 
-    //v1/models/ ──> /v1/models ──> app ──> status, headers ──heading──> server
+    //v1/models/ ──authority──> /v1/models ──> app ──> status, headers ──heading──> server
 
 A path with a slash too many is served as it is meant: a redirect would send clients to an address that only the proxy
 in front knows, and they would drop their key on the way.
@@ -11,7 +12,11 @@ from collections.abc import Callable, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.errors import ClientError
+from gateway.proxy.answer import refusal, send_error
 from gateway.proxy.sink import Headers, HeadWriter
+from gateway.server.asgi import AsgiSink
+from gateway.server.authority import Authority
 
 _SLASHES = re.compile("/{2,}")
 
@@ -20,9 +25,14 @@ class Front:
     """`preflight` gives the headers of an answer to `OPTIONS`, or None where the app shall answer."""
 
     def __init__(
-        self, app: ASGIApp, heading: HeadWriter, preflight: Callable[[Mapping[bytes, bytes]], Headers | None]
+        self,
+        app: ASGIApp,
+        authority: Authority,
+        heading: HeadWriter,
+        preflight: Callable[[Mapping[bytes, bytes]], Headers | None],
     ) -> None:
         self._app = app
+        self._authority = authority
         self._heading = heading
         self._preflight = preflight
 
@@ -37,11 +47,18 @@ class Front:
                 message = {**message, "headers": self._heading(asked, list(message.get("headers", ())))}
             await send(message)
 
-        if scope["method"] == "OPTIONS" and (allowed := self._preflight(asked)) is not None:
+        if self._authority.checks and (error := self._refusal(scope, asked)) is not None:
+            sink = AsgiSink()
+            send_error(sink, error, [], refusal(error, scope["path"]))
+            await sink.drain(sending)
+        elif scope["method"] == "OPTIONS" and (allowed := self._preflight(asked)) is not None:
             await send({"type": "http.response.start", "status": 204, "headers": allowed})
             await send({"type": "http.response.body"})
         else:
             await self._app({**scope, "path": plain(scope["path"])}, receive, sending)
+
+    def _refusal(self, scope: Scope, asked: Mapping[bytes, bytes]) -> ClientError | None:
+        return self._authority.refusal(scope["method"].encode(), scope["raw_path"], scope["headers"], asked)
 
 
 def plain(path: str) -> str:

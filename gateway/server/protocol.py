@@ -3,234 +3,176 @@
     bytes ─> parser ─┬─ POST to a hot route ─> DirectSink ─> handler(inbound, sink) ─> one write for each piece
                      └─ anything else ───────> uvicorn ─> Starlette, unchanged
 
-Upgrades, HTTP/1.0, `Expect: 100-continue` and pipelined requests are "anything else": the same handlers serve them
-over the ASGI sink. What is answered, and how, is decided above the sinks.
+HTTP/1.0, `Expect: 100-continue` and pipelined requests are "anything else": the same handlers serve them over the ASGI
+sink. What is answered, and how, is decided above the sinks.
+
+What is said of a request before its body is all that counts of it: headers that come behind the body (trailers) are
+dropped. An offer to speak another protocol (`Upgrade: h2c`, websocket) is not taken: the request is served as it is.
 """
 
 from time import monotonic
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from gateway.errors import TooLarge
+from gateway.errors import BadRequest, ClientError, HeadTooLarge, Overloaded, TooSlow
 from gateway.proxy.answer import refusal, send_error
 from gateway.proxy.inbound import Handler, Inbound, promised
-from gateway.proxy.sink import Headers, HeadWriter, Source
+from gateway.proxy.sink import HeadWriter, Sink
+from gateway.server.connections import ANSWER, BODY, FIRST, HEAD, IDLE, UNREAD
+from gateway.server.direct import DirectSink
+from gateway.server.door import DOOR, Door
+from gateway.server.unframed import Unframed
 
 HOT = "hot_routes"  # key of the lifespan's state: {path: handler}
-MAX_BODY = "max_body"
 HEADING = "heading"
 LARGEST_HEAD = 64 * 1024  # bytes that may come before they must have made a head, or a piece of body
-UNREAD = 5.0  # seconds that a client has to finish sending a body that is refused
-HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-
-
-_openings: dict[int, tuple[Headers, bytes]] = {}  # status -> the default headers that it was made with, and the bytes
-
-
-def _opening(status: int, defaults: Headers) -> bytes:
-    """The status line and uvicorn's own headers. It makes a new list of them every second, for the date."""
-    kept = _openings.get(status)
-    if kept is None or kept[0] is not defaults:
-        lines = [b"%b: %b\r\n" % header for header in defaults]
-        kept = _openings[status] = (defaults, b"".join((STATUS_LINE[status], *lines)))
-    return kept[1]
-
-
-class _Nobody:
-    """Stands in for the event that uvicorn wakes its task with."""
-
-    def set(self) -> None: ...
-
-
-class DirectSink:
-    """One response, written to the connection. Has what uvicorn's protocol asks its current cycle for."""
-
-    __slots__ = (
-        "_chunked",
-        "_head",
-        "_protocol",
-        "_source",
-        "asked",
-        "body",
-        "disconnected",
-        "handler",
-        "keep_alive",
-        "paused",
-        "response_complete",
-        "size",
-    )
-
-    message_event = _Nobody()
-
-    def __init__(self, protocol: "HotProtocol", handler: Handler, keep_alive: bool) -> None:
-        self._protocol = protocol
-        self._source: Source | None = None
-        self._head: list[bytes] | None = None  # not yet written
-        self._chunked = False
-        self.asked: dict[bytes, bytes] = {}  # headers of the request
-        self.handler = handler
-        self.keep_alive = keep_alive
-        self.body: list[bytes] = []  # of the request
-        self.size = 0
-        self.paused = protocol.flow.write_paused  # the answer before may still fill the connection
-        self.disconnected = False
-        self.response_complete = False
-
-    def start(self, status: int, headers: Headers) -> None:
-        head = [_opening(status, self._protocol.server_state.default_headers)]
-        self._chunked = True
-        for name, value in self._protocol.heading(self.asked, headers):
-            head += (name, b": ", value, b"\r\n")
-            if name == b"content-length":
-                self._chunked = False
-        if self._chunked:
-            head.append(b"transfer-encoding: chunked\r\n")
-        head.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
-        self._head = head
-
-    def write(self, data: bytes) -> None:
-        if self.disconnected or not data:
-            return
-        if self._chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        if self._head is not None:
-            self._head.append(data)
-            data = b"".join(self._head)
-            self._head = None
-        self._protocol.transport.write(data)
-
-    def end(self) -> None:
-        self._source = None
-        if self.disconnected:
-            return
-        parts = self._head or []
-        self._head = None
-        if self._chunked:
-            parts.append(b"0\r\n\r\n")
-        if parts:
-            self._protocol.transport.write(b"".join(parts))
-        self.response_complete = True
-        self._protocol.answered(self)
-
-    def abort(self) -> None:
-        self._source = None
-        self.disconnected = True
-        self._protocol.transport.abort()
-
-    def moves_on(self) -> bool:
-        return False
-
-    def attach(self, source: Source) -> None:
-        if self.response_complete:
-            return
-        self._source = source
-        if self.disconnected:
-            self.left()
-        elif self.paused:
-            source.pause()
-
-    def left(self) -> None:
-        """The client is gone."""
-        self.disconnected = True
-        if self._source is not None:
-            source, self._source = self._source, None
-            source.gone()
-
-    def flow(self, paused: bool) -> None:
-        """The client takes data slower, or again as fast, as it comes."""
-        self.paused = paused
-        if self._source is None:
-            return
-        if paused:
-            self._source.pause()
-        else:
-            self._source.resume()
+LONGEST_REST = 64 * 1024  # bytes of a refused body that are read so that its connection can be used again
 
 
 class HotProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with a short way for hot routes."""
+    """uvicorn's protocol with a short way for hot routes, and with a `Door` in front of all."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._hot: dict[bytes, Handler] = self.app_state.get(HOT, {})
-        self._max_body: int = self.app_state.get(MAX_BODY, 0)
-        self.heading: HeadWriter = self.app_state.get(HEADING, lambda _, headers: headers)
+        self._hot: dict[bytes, Handler] = self.app_state[HOT]
+        self._door: Door = self.app_state[DOOR]
+        self._connections = self._door.connections
+        self.heading: HeadWriter = self.app_state[HEADING]
         self._sink: DirectSink | None = None  # of the hot request that is being read or answered
         self._reading = False  # whether a hot request's body is still coming
-        self._quiet = 0  # bytes since something was made of them
+        self._upgrading = False  # whether the head that was just read offers another protocol
+        self._over = False  # whether nothing more is read
+        self._used = 0  # `received` when something was last made of it
+        self.url = b""
+        self.received = 0  # bytes
+        self.phase = FIRST
+        self.since = self.moved_at = self._connections.now
+        self.begun = self.moved = 0
 
-    def data_received(self, data: bytes) -> None:
-        self._quiet += len(data)
-        super().data_received(data)
-        if self._quiet > LARGEST_HEAD and not self.transport.is_closing():
-            self.transport.write(HEAD_TOO_LARGE)
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if not self._connections.add(self):
+            self._door.load.shed("connections")
+            self._fail(Overloaded())
             self.transport.close()
 
+    def data_received(self, data: bytes) -> None:
+        self.received += len(data)
+        if self._over:
+            return  # thrown away, so that the client gets to read why
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            self._fail(BadRequest("this is no HTTP/1.1 request", code="invalid_http"))
+        if self.received - self._used > LARGEST_HEAD and not self.transport.is_closing():
+            self._fail(HeadTooLarge(LARGEST_HEAD))
+
     def on_message_begin(self) -> None:
-        self._unset_keepalive_if_required()  # a refusal in this very read may have set it
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
+        self.phase, self.since = HEAD, self._connections.now
 
     def on_headers_complete(self) -> None:
-        self._quiet = 0
+        self._used = self.begun = self.received
         if self.transport.is_closing():
             return  # what was pipelined behind the last answer
+        parser = self.parser
+        if parser.should_upgrade() and parser.get_method() != b"CONNECT":
+            self._upgrading = True
+            return
+        self.phase, self.since = BODY, self._connections.now
         handler = self._hot.get(self.url) if self._is_plain_post() else None
         if handler is None:
             self._hand_over()
             return
-        self._sink = sink = DirectSink(self, handler, self.parser.should_keep_alive())
+        headers, self.headers = self.headers, []
+        asked = dict(headers)
+        self._sink = sink = DirectSink(self, handler, parser.should_keep_alive(), asked)
         self.cycle = cast(RequestResponseCycle, sink)
         self._reading = True
-        if promised(self.headers) > self._max_body:
-            self._refuse(sink)
+        door = self._door
+        if door.authority.checks and (error := door.authority.refusal(b"POST", self.url, headers, asked)):
+            self._refuse(sink, error)
+        elif not door.knows(asked):
+            self._end_early(sink)
+            handler(Inbound(asked, b"", monotonic()), sink)  # it refuses in its own words
+        elif error := door.enter(size := promised(headers)):
+            self._refuse(sink, error)
+        else:
+            sink.taken = size
 
     def on_body(self, body: bytes) -> None:
-        self._quiet = 0
+        self._used = self.received
         if not self._reading:
             super().on_body(body)
             return
-        if self._sink is None:
-            return  # refused
         sink = self._sink
+        if sink is None:
+            return  # refused
+        taken = cast(int, sink.taken)
         sink.size += len(body)
-        if sink.size <= self._max_body:
-            sink.body.append(body)
-        else:
-            self._refuse(sink)
+        if sink.size > taken:
+            if error := self._door.grow(sink.size, sink.size - taken):
+                self._refuse(sink, error)
+                return
+            sink.taken = sink.size
+        sink.body.append(body)
 
     def on_message_complete(self) -> None:
+        if self._upgrading:
+            return
+        self.phase = IDLE if self.phase == UNREAD else ANSWER
         if not self._reading:
             super().on_message_complete()
             return
         self._reading = False
         sink = self._sink
-        if sink is None:
-            self.transport.close()  # refused, and now read to its end
+        if sink is None:  # refused, and now read to its end
+            self._go_on(self.cycle.keep_alive)
             return
         body = sink.body[0] if len(sink.body) == 1 else b"".join(sink.body)
         sink.body = []
-        sink.asked = dict(self.headers)
         sink.handler(Inbound(sink.asked, body, monotonic()), sink)
 
     def answered(self, sink: DirectSink) -> None:
         """A hot response is complete: the next request may come, or the connection closes."""
-        self._sink = None
-        if self._reading:  # closing now would reset the connection under the answer
-            self.loop.call_later(UNREAD, self.transport.close)
+        self._forget(sink)
+        if self._reading:  # the same as in `_fail`
+            self.phase, self.since = UNREAD, self._connections.now
+        else:
+            self._go_on(sink.keep_alive)
+
+    def on_response_complete(self) -> None:
+        """uvicorn's, with the deadlines of `Connections` in place of a timer for each response."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
             return
-        if not sink.keep_alive:
-            self.transport.close()
-        self.on_response_complete()
+        self.flow.resume_reading()
+        self.since = self._connections.now
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self.phase == ANSWER:
+            self.phase = IDLE
+        elif self.phase == BODY:
+            self.phase = UNREAD
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
         if self._sink is not None:
-            sink, self._sink = self._sink, None
+            sink = self._sink
+            self._forget(sink)
             sink.left()
         super().connection_lost(exc)
         self.cycle = cast(RequestResponseCycle, None)  # it refers back
+
+    def shutdown(self) -> None:
+        self._connections.drain()
+        super().shutdown()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -242,13 +184,27 @@ class HotProtocol(HttpToolsProtocol):
         if self._sink is not None:
             self._sink.flow(paused=False)
 
+    def is_held(self) -> bool:
+        """Whether an answer, or what waits for one, keeps the client from being read."""
+        return (
+            self.flow.read_paused
+            or bool(self.pipeline)
+            or (self.phase == HEAD and self.cycle is not None and not self.cycle.response_complete)
+        )
+
+    def too_slow(self) -> None:
+        self._fail(TooSlow())
+        self.transport.close()
+
+    def close(self) -> None:
+        self.transport.close()
+
     def _is_plain_post(self) -> bool:
         parser = self.parser
         return (
             parser.get_method() == b"POST"
             and (self.cycle is None or self.cycle.response_complete)
             and not self.expect_100_continue
-            and not parser.should_upgrade()
             and parser.get_http_version() == "1.1"
         )
 
@@ -259,11 +215,73 @@ class HotProtocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expect
         self.headers.extend(headers)
         super().on_headers_complete()
+        self.headers = []  # what is still added to them came behind the body
+        if self.parser.get_http_version() == "1.0":
+            self.cycle.__class__ = Unframed
 
-    def _refuse(self, sink: DirectSink) -> None:
-        """The body is too large: answered at once, and what still comes of it is thrown away."""
-        sink.keep_alive = False
+    def _decline(self, rest: bytes) -> None:
+        """Reads a head that offers another protocol again, without the offer, and what follows it as HTTP/1.1: the
+        parser takes nothing behind an offer for HTTP."""
+        if not self._upgrading:
+            return  # CONNECT: a tunnel would follow
+        self._upgrading = False
+        old, head = self.parser, [self.parser.get_method(), b" ", self.url, b" HTTP/"]
+        head += [old.get_http_version().encode(), b"\r\n"]
+        for name, value in self.headers:
+            if name != b"upgrade":
+                head += [name, b": ", value, b"\r\n"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.received -= len(rest)
+        self.data_received(b"".join((*head, b"\r\n", rest)))
+
+    def _refuse(self, sink: DirectSink, error: ClientError) -> None:
+        """Answers at once, and what still comes of the body is thrown away."""
+        self._end_early(sink)
+        send_error(sink, error, [], refusal(error, self._path()))
+
+    def _end_early(self, sink: DirectSink) -> None:
+        """Closes the connection after an answer that is given before the body, unless little of it is left."""
         sink.body = []
-        sink.asked = dict(self.headers)
-        error = TooLarge(self._max_body)
-        send_error(sink, error, [], refusal(error, self.url.decode("latin-1")))
+        length = sink.asked.get(b"content-length")
+        if length is None or int(length) > LONGEST_REST:
+            sink.keep_alive = False
+
+    def _fail(self, error: ClientError) -> None:
+        """Answers what is no whole request; an answer under way ends first. Nothing more is read."""
+        if self.transport.is_closing():
+            return
+        self._over = True
+        if not self._may_speak():
+            self.cycle.keep_alive = False
+            return
+        if self._sink is not None:
+            self._forget(self._sink)
+        self._reading = True  # closing now would reset the connection under the answer
+        sink = DirectSink(self, _unheard, False, dict(self.headers or ()))
+        send_error(sink, error, [], refusal(error, self._path()))
+
+    def _may_speak(self) -> bool:
+        """Whether no answer has begun, nor is being worked on."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or self._reading:
+            return True
+        return self.phase == BODY and not self.pipeline and not cycle.response_started
+
+    def _forget(self, sink: DirectSink) -> None:
+        self._sink = None
+        if sink.taken is not None:
+            self._door.load.leave(sink.taken)
+            sink.taken = None
+
+    def _go_on(self, keep_alive: bool) -> None:
+        if not keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _path(self) -> str:
+        return self.url.decode("latin-1")
+
+
+def _unheard(_: Inbound, __: Sink) -> None:
+    """The handler of what is no whole request."""

@@ -6,8 +6,7 @@ One worker runs in the supervisor's own process; several are processes of their 
 The embedded store starts first and from the main thread: it ends with the thread that started it. Only a process that
 serves loads the app; that of one worker does so while the store starts.
 
-SIGINT, SIGTERM and SIGHUP (the terminal was closed) mean: drain, then end. A second SIGINT ends at once. Of several
-processes only the supervisor hears SIGINT and SIGHUP, which a terminal sends to all of them.
+SIGINT, SIGTERM and SIGHUP (the terminal was closed) mean: drain, then end. A second SIGINT ends at once.
 """
 
 import errno
@@ -21,33 +20,33 @@ from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from itertools import accumulate
-from multiprocessing import resource_tracker
 from pathlib import Path
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
 from time import monotonic
 from typing import TYPE_CHECKING
 
 import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from gateway.config import Settings, usable
 from gateway.errors import ConfigError
+from gateway.server.authority import EVERYWHERE
+from gateway.server.workers import Calls, Workers
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
 from gateway.state.lifeline import tie_self
-from gateway.telemetry.metrics import forget_dead, prepare_folder
+from gateway.telemetry.metrics import prepare_folder
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 DRAIN = 100  # seconds that open requests get when the gateway is told to end
-KEEP_ALIVE = 75  # seconds that an idle client connection is kept: longer than proxies in front usually do
 BACKLOG = 2048
 TICKS = 10  # of uvicorn's server, in a second
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 WORKER_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
 LONGEST_LIST = 120  # characters of endpoint ids in one line of the log
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-OF_THE_TERMINAL = (signal.SIGINT, signal.SIGHUP)
+MOST_DESCRIPTORS = 1 << 17
 
 _log = logging.getLogger("gateway")
 
@@ -55,6 +54,7 @@ _log = logging.getLogger("gateway")
 def serve(settings: Settings) -> None:
     """Serves until a signal. Raises ConfigError when it cannot start, KeyboardInterrupt when it was not let drain."""
     _log_to_stderr(FORMAT)
+    _allow_descriptors()
     folder = StateFolder(settings.state)
     with listening(settings.host, settings.port) as listener, _opened(folder), _store(settings, folder) as store:
         store_url, tend = store
@@ -74,7 +74,6 @@ def serve(settings: Settings) -> None:
             date_header=True,
             proxy_headers=False,
             timeout_graceful_shutdown=DRAIN,
-            timeout_keep_alive=KEEP_ALIVE,
             backlog=BACKLOG,
             workers=settings.workers,
         )
@@ -82,7 +81,7 @@ def serve(settings: Settings) -> None:
         if settings.workers == 1:
             Server(config, tend, say).run(sockets=[listener])
         else:
-            Workers(config, [listener], folder.metrics, tend, say).run()
+            Workers(config, [listener], folder.metrics, Calls(tend, say, _say_draining)).run()
     _log.info("ended")
 
 
@@ -128,60 +127,6 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
         if self.force_exit:
             logging.getLogger("uvicorn.error").disabled = True  # that what is cut off did not end well is no news
-
-
-class Workers(Multiprocess):
-    """uvicorn's supervisor of processes, which replaces a worker that died; its gauges go with it.
-
-    It calls `say` once its workers are there, and `tend` twice a second.
-    """
-
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        sockets: list[socket.socket],
-        metrics: Path,
-        tend: Callable[[], None],
-        say: Callable[[], None],
-    ) -> None:
-        hangup = signal.getsignal(signal.SIGHUP)
-        super().__init__(config, sockets)
-        if hangup is signal.SIG_IGN:
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # started with nohup
-        self._metrics = metrics
-        self._tend = tend
-        self._say = say
-
-    def init_processes(self) -> None:
-        resource_tracker.ensure_running()  # its start, which comes with the first worker's, would lift the mask
-        with _held_back():
-            super().init_processes()
-        self._say()
-
-    def keep_subprocess_alive(self) -> None:
-        self._tend()
-        before = {process.pid for process in self.processes}
-        with _held_back():
-            super().keep_subprocess_alive()
-        for pid in before.difference(process.pid for process in self.processes):
-            forget_dead(self._metrics, pid or 0)
-
-    def join_all(self) -> None:
-        _say_draining()
-        for process in self.processes:
-            while process.process.is_alive():
-                process.process.join(0.1)
-                if signal.SIGINT in self.signal_queue:
-                    self._cut_off()
-
-    def handle_hup(self) -> None:
-        self.should_exit.set()
-
-    def _cut_off(self) -> None:
-        for process in self.processes:
-            process.kill()
-            process.join()
-        raise KeyboardInterrupt
 
 
 def _worker(settings: Settings, state: Path, store_url: str, supervisor: int) -> "Starlette":
@@ -240,19 +185,17 @@ def _store(settings: Settings, folder: StateFolder) -> Iterator[tuple[str, Calla
         store.stop()
 
 
-@contextmanager
-def _held_back() -> Iterator[None]:
-    """A process that is started here never gets the terminal's signals; this one gets them afterwards."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_THE_TERMINAL)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _heeded(handlers: Mapping[signal.Signals, object]) -> list[signal.Signals]:
     """All but those that whoever started this wants ignored, as `nohup` does."""
     return [number for number, handler in handlers.items() if handler is not signal.SIG_IGN]
+
+
+def _allow_descriptors() -> None:
+    """As many as the system lets this process have: each client takes one, and each host that is asked."""
+    soft, hard = getrlimit(RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != RLIM_INFINITY and soft < wanted:
+        setrlimit(RLIMIT_NOFILE, (wanted, hard))
 
 
 def _log_to_stderr(line: str) -> None:
@@ -266,6 +209,11 @@ def _say_how(settings: Settings, listener: socket.socket) -> None:
     for model in settings.models:
         names = [endpoint.id for endpoint in usable(model, settings.secrets)]
         _log.info("%s: endpoints in use (%d): %s", model.id, len(names), _listed(names))
+    if settings.host in EVERYWHERE and not settings.keys:
+        _log.warning(
+            "without keys anyone who reaches this gateway spends your money; it is served to clients that call it by an"
+            " address or by a name in `allowed_hosts`"
+        )
     store = "Redis" if settings.redis_url else "embedded, for this machine only"
     _log.info("default policy %s, store %s, %d worker(s)", settings.default_policy, store, settings.workers)
 

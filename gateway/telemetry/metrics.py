@@ -11,7 +11,8 @@ worker that died (`forget_dead`); its counters stay. Without the folder a worker
 Label values come from configuration and from closed sets in `types`: never a key, an app, a tenant or a prompt.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -33,6 +34,7 @@ OPEN: Final = 2
 State = Literal[0, 1, 2]
 
 BATCH_ROWS = 500
+SHED: Final = ("requests", "bodies", "connections")
 
 
 class Metrics:
@@ -45,6 +47,7 @@ class Metrics:
         self._shown.register(self._values)
         self._rows: list[Row] = []
         self._in_flight = 0
+        self._refused: dict[str, int] = {}  # reason -> how often
         self._exchanges = Exchanges(registry)
         self._attempts = Attempts(registry)
         self._decisions = Decisions(registry)
@@ -83,8 +86,13 @@ class Metrics:
         )
         for part in PARTS:
             self._failures.labels(part)
+        self._shed = Counter(
+            "gateway_shed_total", "Requests refused because a worker had no room.", ["reason"], registry=registry
+        )
         for result in ("ok", "rejected"):
             self._reloads.labels(result)
+        for reason in SHED:
+            self._shed.labels(reason)
 
     def __repr__(self) -> str:
         return f"<Metrics {self._values!r}: {len(self._rows)} rows pending, {self._in_flight} in flight>"
@@ -115,6 +123,9 @@ class Metrics:
         self._decisions.count(attempts)
         self._exchanges.count([row for row in rows if row.last])
         self._in_flight_gauge.set(self._in_flight)
+        for reason, count in self._refused.items():
+            self._shed.labels(reason).inc(count)
+        self._refused.clear()
 
     def publish(self) -> None:
         """Show the other workers what was counted: any worker may answer the scrape. Call it about once a second.
@@ -136,6 +147,10 @@ class Metrics:
 
     def part_failure(self, part: str) -> None:
         self._failures.labels(part).inc()
+
+    def shed(self, reason: str) -> None:
+        """Count a request that was refused for one of `SHED`; visible with the next `flush`."""
+        self._refused[reason] = self._refused.get(reason, 0) + 1
 
     def ledger_error(self) -> None:
         self._ledger_errors.inc()
@@ -166,3 +181,18 @@ def forget_dead(folder: Path, pid: int) -> None:
     """Drop the gauges of a worker that is gone. Its counters stay."""
     for path in folder.glob(f"gauge_live*_{pid}.db"):
         path.unlink(missing_ok=True)
+
+
+def count_deaths(folder: Path) -> Callable[[], None]:
+    """The supervisor's own metric: call it for each worker that died."""
+    values = Values(folder)
+    deaths = Counter(
+        "gateway_worker_deaths_total", "Worker processes that died and were replaced.", registry=CollectorRegistry()
+    )
+
+    def count() -> None:
+        deaths.inc()
+        with suppress(OSError):  # the next one brings what is missing
+            values.publish()
+
+    return count

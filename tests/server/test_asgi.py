@@ -10,8 +10,22 @@ from starlette.types import Message
 from gateway.proxy.inbound import Inbound
 from gateway.proxy.sink import Sink
 from gateway.server.asgi import HIGH_WATER, AsgiSink, Endpoint
+from gateway.server.authority import Authority
+from gateway.server.connections import Connections
+from gateway.server.door import Door
+from gateway.server.load import Load
 
 HEADERS = [(b"content-type", b"text/plain")]
+
+
+def a_door(max_body: int = 100, most_requests: int = 100, knows: bool = True) -> Door:
+    return Door(
+        authority=Authority("127.0.0.1", (), (), has_keys=True),
+        knows=lambda _: knows,
+        load=Load(most_requests, 1 << 20, lambda _: None),
+        connections=Connections(100, lambda: 0.0),
+        max_body=max_body,
+    )
 
 
 class Source:
@@ -61,7 +75,7 @@ class Server:
             "headers": [(b"a", b"1"), (b"a", b"2")],
         }
         async with asyncio.timeout(10):
-            await Endpoint(handler, max_body)(scope, self.receive, self.send)
+            await Endpoint(handler, a_door(max_body))(scope, self.receive, self.send)
 
 
 def asked(*parts: bytes) -> list[Message]:

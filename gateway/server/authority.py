@@ -1,0 +1,145 @@
+"""Which names a gateway may be called by, and which web pages may call it, by the head of a request alone.
+
+    without keys    `Host` is a loopback name, the configured host or one of `allowed_hosts`     else 403
+                    a page's request comes from the gateway's own page or from one of `cors`     else 403
+    with keys       `Host` is one of `allowed_hosts`, where there are some                       else 403
+
+A web page can send a request with any text to this machine, and its own name can be made to lead here (DNS rebinding),
+so that the page reads the answer. Browsers say both: the name in `Host`, the page in `Origin` and `Sec-Fetch-Site`. An
+address in place of a name cannot be rebound: a gateway that listens on all addresses may be called by any address.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from gateway.errors import ClientError, Forbidden
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+ANY = "*"
+EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # a host that listens on all addresses
+MOST_KNOWN = 64  # values of `Host` that are remembered
+_NAME = re.compile(r"(?P<name>\[[0-9a-f:.%]+\]|[^\s\[\]:/@?#]+)(?::(?P<port>\d{1,5}))?")
+_URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]*)")
+_PORTS = {"http": 80, "https": 443}
+_OWN = frozenset({b"same-origin", b"none"})  # none: typed, or from a bookmark
+_BROWSERS = (b"origin", b"sec-fetch-site")
+
+
+class Authority:
+    """One gateway's rules."""
+
+    def __init__(self, host: str, allowed: Sequence[str], origins: Sequence[str], has_keys: bool) -> None:
+        """`host` is where it listens, `allowed` further names (`*.name`: those under it, `*`: all), `origins` those of
+        pages that may call it."""
+        self._has_keys = has_keys
+        self._host = host.lower()
+        self._allowed = tuple(_bare(name.lower()) for name in allowed)
+        self._origins = frozenset(origin.lower().encode() for origin in origins)
+        self._known: set[bytes] = set()  # values of `Host` that were found good
+        self.checks = not has_keys or bool(allowed)  # whether there is anything to ask
+
+    def __repr__(self) -> str:
+        return f"<Authority {self._host}, {len(self._allowed)} more names, {'with' if self._has_keys else 'no'} keys>"
+
+    def refusal(
+        self, method: bytes, target: bytes, headers: Headers, by_name: Mapping[bytes, bytes]
+    ) -> ClientError | None:
+        """Why this request is not taken, if it is not. `by_name` are the same headers, of repeated ones the last."""
+        if (
+            by_name.get(b"host") in self._known
+            and len(by_name) == len(headers)
+            and target.startswith(b"/")
+            and b"origin" not in by_name
+            and b"sec-fetch-site" not in by_name
+        ):
+            return None
+        return self._wrong_name(target, headers) or self._foreign_page(method, headers, by_name)
+
+    def _wrong_name(self, target: bytes, headers: Headers) -> ClientError | None:
+        """Every name that is given must be right; a client without one is no browser."""
+        names = [value for name, value in headers if name == b"host"]
+        if found := _URL.match(target.decode("latin-1").lower()):
+            names.append(found["authority"].encode("latin-1"))
+        for name in names:
+            if name not in self._known and not self._may_be_called(name):
+                shown = name[:100].decode("latin-1")
+                return Forbidden(
+                    f"this gateway may not be called by the name `{shown}`; `allowed_hosts` lists further names",
+                    code="host_not_allowed",
+                )
+            if len(self._known) < MOST_KNOWN:
+                self._known.add(name)
+        return None
+
+    def _may_be_called(self, value: bytes) -> bool:
+        found = _NAME.fullmatch(value.decode("latin-1").strip().lower())
+        if found is None:
+            return False
+        name = _bare(found["name"])
+        if any(_covers(allowed, name) for allowed in self._allowed):
+            return True
+        if self._has_keys:
+            return not self._allowed
+        address = _address(name)
+        if address is not None:
+            return address.is_loopback or self._host in EVERYWHERE or name == self._host
+        return name == self._host or name == "localhost" or name.endswith(".localhost")
+
+    def _foreign_page(self, method: bytes, headers: Headers, by_name: Mapping[bytes, bytes]) -> ClientError | None:
+        if self._has_keys or not any(name in by_name for name in _BROWSERS):
+            return None
+        origins = [value for name, value in headers if name == b"origin"]
+        listed = bool(origins) and all(map(self._is_listed, origins))
+        sites = [value.strip().lower() for name, value in headers if name == b"sec-fetch-site"]
+        own = all(_same_origin(origin, by_name.get(b"host", b"")) for origin in origins)
+        if listed or (own and (all(site in _OWN for site in sites) or _is_visit(method, by_name))):
+            return None
+        page = origins[0][:100].decode("latin-1") if origins else "another site"
+        return Forbidden(
+            f"a web page of `{page}` may not use this gateway, which has no keys; `cors` lists the pages that may",
+            code="origin_not_allowed",
+        )
+
+    def _is_listed(self, origin: bytes) -> bool:
+        return ANY.encode() in self._origins or origin.strip().lower() in self._origins
+
+
+def _bare(name: str) -> str:
+    """Without the brackets of an address, and without the dot that ends a full name."""
+    return name.strip("[]") if name.startswith("[") else name.removesuffix(".")
+
+
+def _covers(allowed: str, name: str) -> bool:
+    return allowed in (ANY, name) or (allowed.startswith("*.") and name.endswith(allowed[1:]))
+
+
+def _address(name: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _same_origin(origin: bytes, host: bytes) -> bool:
+    """Whether a page of this origin is the gateway's own, as `Host` names it. TLS may end at a proxy in front."""
+    found = _URL.fullmatch(origin.decode("latin-1").strip().lower())
+    ours = _NAME.fullmatch(host.decode("latin-1").strip().lower())
+    theirs = found and _NAME.fullmatch(found["authority"])
+    if not (found and ours and theirs):
+        return False
+    default = _PORTS[found["scheme"]]
+    ports = [int(one["port"] or default) for one in (ours, theirs)]
+    return _bare(ours["name"]) == _bare(theirs["name"]) and ports[0] == ports[1]
+
+
+def _is_visit(method: bytes, by_name: Mapping[bytes, bytes]) -> bool:
+    """A link that was followed: the page that has it does not see where it leads."""
+    return (
+        method in (b"GET", b"HEAD")
+        and b"origin" not in by_name
+        and by_name.get(b"sec-fetch-mode") == b"navigate"
+        and by_name.get(b"sec-fetch-dest") == b"document"
+    )

@@ -1,0 +1,135 @@
+"""The direct sink: an answer written to the client's connection, without a task and without ASGI messages."""
+
+from typing import TYPE_CHECKING
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from gateway.proxy.inbound import Handler
+from gateway.proxy.sink import Headers, Source
+
+if TYPE_CHECKING:
+    from gateway.server.protocol import HotProtocol
+
+_openings: dict[int, tuple[Headers, bytes]] = {}  # status -> the default headers that it was made with, and the bytes
+
+
+def _opening(status: int, defaults: Headers) -> bytes:
+    """The status line and uvicorn's own headers. It makes a new list of them every second, for the date."""
+    kept = _openings.get(status)
+    if kept is None or kept[0] is not defaults:
+        lines = [b"%b: %b\r\n" % header for header in defaults]
+        kept = _openings[status] = (defaults, b"".join((STATUS_LINE[status], *lines)))
+    return kept[1]
+
+
+class _Nobody:
+    """Stands in for the event that uvicorn wakes its task with."""
+
+    def set(self) -> None: ...
+
+
+class DirectSink:
+    """One response, written to the connection. Has what uvicorn's protocol asks its current cycle for."""
+
+    __slots__ = (
+        "_chunked",
+        "_head",
+        "_protocol",
+        "_source",
+        "asked",
+        "body",
+        "disconnected",
+        "handler",
+        "keep_alive",
+        "paused",
+        "response_complete",
+        "size",
+        "taken",
+    )
+
+    message_event = _Nobody()
+
+    def __init__(self, protocol: "HotProtocol", handler: Handler, keep_alive: bool, asked: dict[bytes, bytes]) -> None:
+        self._protocol = protocol
+        self._source: Source | None = None
+        self._head: list[bytes] | None = None  # not yet written
+        self._chunked = False
+        self.asked = asked  # headers of the request
+        self.handler = handler
+        self.keep_alive = keep_alive
+        self.body: list[bytes] = []  # of the request
+        self.size = 0
+        self.taken: int | None = None  # bytes of a body that the worker's load holds; None: this request is not in it
+        self.paused = protocol.flow.write_paused  # the answer before may still fill the connection
+        self.disconnected = False
+        self.response_complete = False
+
+    def start(self, status: int, headers: Headers) -> None:
+        head = [_opening(status, self._protocol.server_state.default_headers)]
+        self._chunked = True
+        for name, value in self._protocol.heading(self.asked, headers):
+            head += (name, b": ", value, b"\r\n")
+            if name == b"content-length":
+                self._chunked = False
+        if self._chunked:
+            head.append(b"transfer-encoding: chunked\r\n")
+        head.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
+        self._head = head
+
+    def write(self, data: bytes) -> None:
+        if self.disconnected or not data:
+            return
+        if self._chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if self._head is not None:
+            self._head.append(data)
+            data = b"".join(self._head)
+            self._head = None
+        self._protocol.transport.write(data)
+
+    def end(self) -> None:
+        self._source = None
+        if self.disconnected:
+            return
+        parts = self._head or []
+        self._head = None
+        if self._chunked:
+            parts.append(b"0\r\n\r\n")
+        if parts:
+            self._protocol.transport.write(b"".join(parts))
+        self.response_complete = True
+        self._protocol.answered(self)
+
+    def abort(self) -> None:
+        self._source = None
+        self.disconnected = True
+        self._protocol.transport.abort()
+
+    def moves_on(self) -> bool:
+        return False
+
+    def attach(self, source: Source) -> None:
+        if self.response_complete:
+            return
+        self._source = source
+        if self.disconnected:
+            self.left()
+        elif self.paused:
+            source.pause()
+
+    def left(self) -> None:
+        """The client is gone."""
+        self.disconnected = True
+        if self._source is not None:
+            source, self._source = self._source, None
+            source.gone()
+
+    def flow(self, paused: bool) -> None:
+        """The client takes data slower, or again as fast, as it comes."""
+        self.paused = paused
+        if self._source is None:
+            return
+        if paused:
+            self._source.pause()
+        else:
+            self._source.resume()

@@ -1,0 +1,156 @@
+"""What a worker has no room for is refused at once, counted, and taken again when there is room."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway.server import load as module
+from gateway.server.load import FEWEST, Load, limits, memory_limit
+from tests.support.client import CHAT, connected, question, request
+from tests.support.gateway import Gateway, Running
+from tests.support.host import Out, Received, ScriptedHost
+
+GIB = 1 << 30
+
+
+@pytest.fixture
+def shed() -> list[str]:
+    return []
+
+
+def test_requests_are_bounded(shed: list[str]) -> None:
+    load = Load(2, 1_000, shed.append)
+    assert [load.enter(10), load.enter(10), load.enter(10)] == [True, True, False]
+    load.leave(10)
+    assert load.enter(10)
+    assert shed == ["requests"]
+
+
+def test_bodies_are_bounded_and_one_is_always_taken(shed: list[str]) -> None:
+    load = Load(10, 1_000, shed.append)
+    assert load.enter(5_000)
+    assert load.enter(0), "what needs no room has some"
+    assert not load.enter(1)
+    load.leave(5_000)
+    assert load.enter(600)
+    assert not load.grow(500)
+    assert load.grow(400)
+    load.leave(1_000)
+    load.leave(0)
+    assert (load.requests, load.bytes) == (0, 0)
+    assert shed == ["bodies", "bodies"]
+
+
+@pytest.mark.parametrize(
+    ("memory", "workers", "own", "expected"),
+    [
+        (8 * GIB, 1, None, (65_536, 4 * GIB // 6)),
+        (8 * GIB, 4, None, (16_384, GIB // 6)),
+        (8 * GIB, 4, 10, (10, GIB // 6)),
+        (1 << 20, 1, None, (FEWEST, (1 << 19) // 6)),
+    ],
+)
+def test_limits_come_from_the_memory(memory: int, workers: int, own: int | None, expected: tuple[int, int]) -> None:
+    assert limits(memory, workers, own) == expected
+
+
+@pytest.mark.parametrize(("text", "limit"), [("1048576\n", 1 << 20), ("max\n", None), ("", None), (None, None)])
+def test_a_container_may_have_less_than_the_machine(
+    text: str | None, limit: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "memory.max"
+    monkeypatch.setattr(module, "LIMITS", ())
+    machine = memory_limit()
+    if text is not None:
+        path.write_text(text)
+    monkeypatch.setattr(module, "LIMITS", (str(path),))
+    assert memory_limit() == (limit or machine)
+    assert machine > 1 << 26
+
+
+class Busy(ScriptedHost):
+    """A host that answers when it is let."""
+
+    def __init__(self) -> None:
+        self.never = asyncio.Event()
+        super().__init__(self.wait)
+
+    async def wait(self, _: Received, out: Out) -> None:
+        await self.never.wait()
+        out.cut()
+
+
+async def shed_by(running: Running, reason: str) -> float:
+    return await running.metric("gateway_shed_total", reason=reason)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/api/v1/chat/completions"])
+async def test_a_request_too_many_is_refused_at_once(path: str, gateway: Gateway) -> None:
+    """Its body is announced and never sent."""
+    async with (
+        Busy() as host,
+        gateway({"a/fp8": host.url}, max_in_flight=2) as running,
+        connected(running) as one,
+        connected(running) as two,
+        connected(running) as three,
+        connected(running) as four,
+    ):
+        await one.send(request(question()))
+        await two.send(request(question(stream=True)))
+        await host.until(lambda: len(host.requests) == 2)
+        await three.send(CHAT.replace(b"/v1/chat/completions", path.encode()) + b"content-length: 100\r\n\r\n")
+        status, headers, body = await three.answer()
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert b'"error"' in body
+        assert await shed_by(running, "requests") == 1
+        one.writer.transport.abort()  # it makes room
+        await host.until(lambda: host.gone >= 1)
+        await four.send(request(question()))
+        await host.until(lambda: len(host.requests) == 3)
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_bodies_that_would_hold_too_much_are_refused(
+    chunked: bool, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.app.memory_limit", lambda: 12 * 100_000)  # 100,000 bytes of bodies
+    large = question(messages=[{"role": "user", "content": "x" * 60_000}])
+    async with (
+        Busy() as host,
+        gateway({"a/fp8": host.url}) as running,
+        connected(running) as one,
+        connected(running) as two,
+    ):
+        await one.send(request(large))
+        await host.until(lambda: len(host.requests) == 1)
+        if chunked:
+            await two.send(CHAT + b"transfer-encoding: chunked\r\n\r\n%x\r\n" % len(large) + large)
+        else:
+            await two.send(CHAT + b"content-length: %d\r\n\r\n" % len(large))
+        assert (await two.answer())[0] == 503
+        assert await shed_by(running, "bodies") == 1
+
+
+async def test_what_was_refused_and_what_has_left_takes_no_room(gateway: Gateway) -> None:
+    """By any way out: a refusal, a wrong path, a client that leaves in the middle of its body or behind its request."""
+    async with Busy() as host, gateway({"a/fp8": host.url}, max_in_flight=2, max_body="1KiB") as running:
+        for sent in (
+            request(b"{"),
+            CHAT + b"content-length: 9999\r\n\r\n",
+            request(question())[:-5],
+            CHAT + b"transfer-encoding: chunked\r\n\r\n5\r\nabc",
+            CHAT + b"expect: 100-continue\r\ncontent-length: 5\r\n\r\nab",
+            CHAT + b"transfer-encoding: chunked\r\n\r\n5000\r\n" + b"x" * 0x5000,
+            CHAT + b"content-length: 5\r\n\r\n\x00HTTP",
+        ):
+            for _ in range(3):
+                async with connected(running) as connection:
+                    await connection.send(sent)
+        host.never.set()
+        async with asyncio.timeout(10):
+            while (await running.chat()).status_code == 503:
+                pass
+        async with asyncio.timeout(10):
+            assert (await running.chat()).status_code == 502
+        assert await shed_by(running, "requests") < 10

@@ -1,0 +1,131 @@
+"""Workers that die are replaced, said and counted; who dies again and again waits longer; the end begins at once."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from multiprocessing import Pipe
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import pytest
+from uvicorn.supervisors.multiprocess import Process
+
+from gateway.server.workers import LATEST, SILENT, YOUNG, Watch, _how
+from tests.server.test_supervisor import ended, served
+from tests.support.gateway import Running
+from tests.support.host import Out, Received, ScriptedHost
+from tests.support.processes import command_of, descendants
+
+
+def workers_of(running: Running) -> list[int]:
+    assert running.process is not None
+    return [child for child in descendants(running.process.pid) if "spawn_main" in command_of(child)]
+
+
+async def until(holds: Callable[[], Any]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS])
+async def test_a_death_is_said_and_counted(tmp_path: Path, number: signal.Signals) -> None:
+    async with served(tmp_path, "--workers", "2") as (running, log):
+        await until(lambda: len(workers_of(running)) == 2)
+        victim = workers_of(running)[0]
+        os.kill(victim, number)
+        await until(lambda: f"worker {victim} died: signal {number.name}; another is started now" in log())
+        await until(lambda: len([one for one in workers_of(running) if one != victim]) == 2)
+        async with asyncio.timeout(20):
+            while await running.metric("gateway_worker_deaths_total") != 1:
+                await asyncio.sleep(0.05)
+        assert "Traceback" not in log()
+
+
+async def test_newcomers_are_refused_at_once_while_workers_drain(tmp_path: Path) -> None:
+    asked, never = asyncio.Event(), asyncio.Event()
+
+    async def silent(_: Received, __: Out) -> None:
+        asked.set()
+        await never.wait()
+
+    async with (
+        ScriptedHost(silent) as host,
+        served(tmp_path, "--workers", "2", host=host.url) as (running, log),
+    ):
+        await until(lambda: log().count("is up") >= 2)
+        question = asyncio.create_task(running.chat())
+        await asked.wait()
+        assert running.process is not None
+        running.process.send_signal(signal.SIGTERM)
+        await until(lambda: "draining" in log())
+        address = urlsplit(running.url)
+        refused = False
+        async with asyncio.timeout(10):
+            while not refused:
+                try:
+                    _, writer = await asyncio.open_connection(address.hostname, address.port)
+                    writer.close()
+                except ConnectionError:
+                    refused = True
+        assert not question.done()
+        assert await ended(running, signal.SIGINT) == 130
+        question.cancel()
+
+
+class Pinged:
+    """A worker that answers pings as long as `answers`."""
+
+    def __init__(self) -> None:
+        self.parent_conn, self.child = Pipe()
+
+    def answer(self) -> int:
+        """How many pings have come."""
+        count = 0
+        while self.child.poll(0):
+            self.child.recv()
+            self.child.send(True)
+            count += 1
+        return count
+
+
+def watch(process: Any = None) -> Watch:
+    return Watch(cast(Process, process or SimpleNamespace()), 0.0)
+
+
+def test_a_busy_worker_has_a_minute_to_answer() -> None:
+    process = Pinged()
+    place = watch(process)
+    assert not any(place.is_hung(now) for now in range(int(SILENT)))
+    assert process.answer() == 1, "one ping is enough"
+    assert not place.is_hung(SILENT + 1)
+    assert not place.is_hung(2 * SILENT)
+    assert place.is_hung(2 * SILENT + 2)
+
+
+def test_a_worker_that_has_closed_its_end_is_not_hung() -> None:
+    process = Pinged()
+    process.child.close()
+    assert not watch(process).is_hung(1.0)
+
+
+def test_a_first_death_is_mended_at_once_and_a_loop_ever_later() -> None:
+    place, now, waits = watch(), 10.0, []
+    for _ in range(9):
+        waits.append(place.died(now))
+        now += waits[-1]
+        place.replaced(cast(Process, SimpleNamespace()), now)
+        now += 1
+    assert waits[:4] == [0.0, 1.0, 2.0, 4.0]
+    assert waits[-1] == LATEST
+    assert place.died(now + YOUNG) == 0.0, "it has lived well in between"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [(1, "exit code 1"), (-9, "signal SIGKILL"), (-7, "signal SIGBUS"), (-99, "signal 99")]
+)
+def test_how_a_worker_ended(code: int, said: str) -> None:
+    assert _how(code) == said
