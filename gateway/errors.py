@@ -68,9 +68,12 @@ class ClientError(GatewayError):
         status: int | None = None,
         retry_after: float | None = None,
         metadata: dict[str, Any] | None = None,
+        final: bool = False,
     ) -> None:
+        """`final`: it is the answer, also where the request names other models."""
         super().__init__(message)
         self.message = message
+        self.final = final
         self.param = param
         self.code = code or self.code
         self.status = status or self.status

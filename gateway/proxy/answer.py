@@ -9,6 +9,7 @@ import orjson
 from gateway.errors import BadRequest, ClientError, ContextTooLong, NoEndpoint, UpstreamError
 from gateway.proxy import anthropic, openrouter
 from gateway.proxy.sink import Headers, Sink
+from gateway.route.exchange import CONTENT_FILTER
 from gateway.route.filters import CONTEXT, room
 from gateway.route.plan import Plan
 from gateway.types import Endpoint, Failure, Request, Surface, gives_less, most_output
@@ -121,7 +122,9 @@ def internal_error() -> ClientError:
 
 def shutting_down() -> ClientError:
     """The error for an exchange that outlives the drain."""
-    return ClientError("the gateway is shutting down", status=503, code="shutting_down", retry_after=WITHOUT_HINT)
+    return ClientError(
+        "the gateway is shutting down", status=503, code="shutting_down", retry_after=WITHOUT_HINT, final=True
+    )
 
 
 def gave_up(request: Request, plan: Plan, failures: Sequence[tuple[str, Failure]]) -> ClientError:
@@ -130,7 +133,7 @@ def gave_up(request: Request, plan: Plan, failures: Sequence[tuple[str, Failure]
         return _nothing_left(request, plan)
     endpoint, last = failures[-1]
     if last.fault in ("malformed", "rejected"):
-        return _clients_own(request, failures)
+        return _clients_own(request, plan, failures)
     metadata = {"attempts": [_told(endpoint, failure) for endpoint, failure in failures]}
     status = _status([failure for _, failure in failures])
     if request.surface == "openrouter":
@@ -156,15 +159,17 @@ def broke(endpoint: str, failure: Failure) -> ClientError:
     )
 
 
-def _clients_own(request: Request, failures: Sequence[tuple[str, Failure]]) -> ClientError:
-    """The request itself was refused: the host's words, from every host that refused it."""
+def _clients_own(request: Request, plan: Plan, failures: Sequence[tuple[str, Failure]]) -> ClientError:
+    """The request itself was refused: the host's words, from every host that refused it. OpenRouter's clients expect
+    that another model is asked where the content was refused."""
     refusals = [(name, failure) for name, failure in failures if failure.fault in ("malformed", "rejected")]
     message = "; ".join(f"{name}: {failure.message}" for name, failure in refusals)
     last = refusals[-1][1]
     metadata = {"attempts": [_told(endpoint, failure) for endpoint, failure in failures]}
     if last.param == "context":
         return _overflow(request, last.message, message, metadata)
-    return BadRequest(message, status=last.status, param=last.param, code=last.code, metadata=metadata)
+    final = last.param == CONTENT_FILTER and plan.policy.content_filter == "final" and request.surface != "openrouter"
+    return BadRequest(message, status=last.status, param=last.param, code=last.code, metadata=metadata, final=final)
 
 
 def _overflow(request: Request, words: str, message: str, metadata: dict[str, Any]) -> ClientError:

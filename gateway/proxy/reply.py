@@ -78,7 +78,7 @@ class Reply:
     def fail(self, error: ClientError) -> None:
         """An error: as a response, or as an event once a stream has begun. Another model may answer instead, where no
         host has."""
-        if self.started and not self.endpoint and self.sink.moves_on():
+        if not self.endpoint and not error.final and self.sink.moves_on():
             return
         if self.started and self._request.stream:
             self.sink.write(answer.error_event(self._request, error, self._plan, self.endpoint))

@@ -32,7 +32,7 @@ class Sink(Protocol):
         """Closes the connection at once, without what still waits to be taken. The source hears nothing of it."""
 
     def moves_on(self) -> bool:
-        """No host has answered, though the head has left already: whether the sink sees to another answer."""
+        """No host has answered: whether the sink sees to another answer."""
 
     def attach(self, source: Source) -> None:
         """From here on the source hears of pause, resume and a client that leaves (at once, if it has left)."""

@@ -53,6 +53,7 @@ from gateway.route.signals import (
 )
 from gateway.types import Failure, HedgeResult, Request
 
+CONTENT_FILTER = "content_filter"  # what a host names that refuses the content
 CONTINUES = "prefix"  # what an endpoint supports that goes on with a given text
 
 
@@ -255,7 +256,7 @@ class Exchange:
         """Whether this is what the client gets, whatever other endpoints would say."""
         if failure.fault != "rejected":
             return failure.fault == "malformed"
-        if failure.param == "content_filter" and self.plan.policy.content_filter == "final":
+        if failure.param == CONTENT_FILTER and self.plan.policy.content_filter == "final":
             return True
         return sum(one.fault == "rejected" for _, one in self._failures) == 2
 

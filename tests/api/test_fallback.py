@@ -38,6 +38,19 @@ async def test_any_error_asks_the_next_model(failing: Any, stream: bool, path: s
         assert response.headers["x-generation-id"] == rows(running)[-1].exchange
 
 
+@pytest.mark.parametrize(("path", "asks_on"), [(CHAT, True), ("/v1/chat/completions", False)])
+@STREAM
+async def test_a_refusal_of_the_content_is_the_answer_but_for_openrouters_clients(
+    path: str, asks_on: bool, stream: bool, routed: Routed
+) -> None:
+    refusal = answers(400, {"error": {"message": "violates our usage policy", "code": "content_policy_violation"}})
+    good = streams(chunks("Hello")) if stream else answers(200, completion("Hello"))
+    async with ScriptedHost(refusal) as first, ScriptedHost(good) as second, routed(first, second) as running:
+        response = await ask(running, path, stream=stream, model=None, models=MODELS)
+        assert response.status_code == (200 if asks_on else 400)
+        assert len(second.requests) == asks_on
+
+
 async def test_the_last_models_error_is_told(routed: Routed) -> None:
     slow, down = answers(429, {"error": {"message": "slow"}}), answers(503, {"error": {"message": "down"}})
     async with ScriptedHost(slow) as first, ScriptedHost(down) as second, routed(first, second) as running:
