@@ -351,6 +351,7 @@ _OWN: dict[str, Schema] = {
             "breakers_open": several(TEXT),
             "store": one_of("up", "down"),
             "policy_problems": several(TEXT),
+            "degraded": about("each part that fails, and why", {"type": "object", "additionalProperties": TEXT}),
         }
     ),
     "PageData": exactly(

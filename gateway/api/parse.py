@@ -47,7 +47,7 @@ _EXPECTED: dict[str, tuple[type, str]] = {  # what routing relies on
     "max_completion_tokens": (int, f"a whole number from 1 to {LARGEST_COUNT}, or absent for no limit"),
     "n": (int, f"a whole number from 1 to {MOST_CHOICES}"),
 }
-_COUNTS = frozenset({"max_completion_tokens", "max_tokens", "n", "seed", "top_k", "top_logprobs"})
+_COUNTS = frozenset({"max_completion_tokens", "max_output_tokens", "max_tokens", "n", "seed", "top_k", "top_logprobs"})
 _NO_NEEDS: frozenset[str] = frozenset()
 _NEEDY = frozenset({"tools", "logprobs", "response_format"})
 PATIENCE = 1.0  # seconds for which OpenRouter's clients may be sent nothing: their SDKs give up after five
@@ -216,10 +216,10 @@ def _json_object(raw: bytes) -> tuple[dict[str, Any], bytes]:
 def _read_body(raw: bytes, translate: Translate | None) -> tuple[dict[str, Any], bytes]:
     """The body of a chat completion, checked, and the bytes that say the same; none where it had to be changed."""
     body, raw = _json_object(raw)
-    if translate is not None:
-        body, raw = translate(body), b""
     if floats := [name for name in _COUNTS & body.keys() if type(body[name]) is float]:
         body, raw = body | {name: number for name in floats if (number := whole(body[name])) is not None}, b""
+    if translate is not None:
+        body, raw = translate(body), b""
     if not (body.get("tools") or _TOOL_FIELDS.isdisjoint(body)):  # new hosts refuse an empty list, and what uses it
         body, raw = {name: value for name, value in body.items() if name not in _TOOL_FIELDS}, b""
     _check(body)

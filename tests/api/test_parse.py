@@ -7,9 +7,12 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.api import completions, responses_request
+from gateway.api.anthropic_request import chat_body
 from gateway.api.auth import Keys
 from gateway.api.names import Names
 from gateway.api.parse import Intake
+from gateway.api.responses_tools import NO_TOOLS
 from gateway.config import load
 from gateway.errors import BadRequest
 from gateway.policy.load import Policies
@@ -100,6 +103,21 @@ def test_a_whole_number_may_be_written_as_a_float(intake: Intake, name: str) -> 
     value = sent["max_tokens" if name == "max_completion_tokens" else name]
     assert (value, type(value)) == (8, int)
     assert request.max_tokens == (8 if name.startswith("max_") else None)
+
+
+@pytest.mark.parametrize(
+    ("translate", "body"),
+    [
+        (chat_body, {**asks("Hi"), "max_tokens": 8.0}),
+        (lambda body: responses_request.chat_request(body, NO_TOOLS), {"input": "Hi", "max_output_tokens": 8.0}),
+        (completions.chat_request, {"prompt": "Hi", "max_tokens": 8.0}),
+    ],
+)
+def test_so_it_may_on_every_surface(intake: Intake, translate: Any, body: dict[str, Any]) -> None:
+    data = orjson.dumps({"model": "deepseek-v3.2", **body})
+    request, _ = intake.read(Inbound({}, data, 0.0), translate)
+    assert (request.max_tokens, type(request.max_tokens)) == (8, int)
+    assert json.loads(outgoing(request, A_HOST))["max_tokens"] == 8
 
 
 @pytest.mark.parametrize("value", [0, -1, 0.0, 1.5, 1e300, 2**64, 10**30, True, "8"])

@@ -43,6 +43,16 @@ async def test_lists_with_a_slash_too_many(gateway: Gateway) -> None:
             assert answer.status_code == 200, path
 
 
+@DIRECT_ONLY  # these routes are Starlette's over either sink
+async def test_health_for_load_balancers(gateway: Gateway) -> None:
+    async with gateway({}, environ=WITH_KEY) as running:
+        for method in ("GET", "HEAD"):
+            for path in ("/health", "/health/live", "/health/"):
+                answer = await running.client.request(method, path)
+                assert (answer.status_code, answer.text) == (200, '{"status":"ok"}' if method == "GET" else "")
+        assert (await running.client.get("/health/ready")).status_code == 503, "there is no endpoint"
+
+
 async def test_every_answer_has_a_request_id(gateway: Gateway) -> None:
     async with (
         ScriptedHost(answers(200, completion("Hello"))) as host,
