@@ -126,7 +126,8 @@ class Call:
     def _end(self) -> Receiver | None:
         """Let go of everything; the receiver comes back only once."""
         receiver, self.receiver = self.receiver, None
-        self._asked = self.asked
+        if self.connection is not None:
+            self._asked = not self.connection.writing
         self.connection = self.opening = None
         self.head = self.body = b""
         return receiver
@@ -149,16 +150,17 @@ class Connection(asyncio.Protocol):
         self._used = False  # whether an earlier call was answered here
         self._asked_at = 0.0
         self._turn: asyncio.Handle | None = None  # set while a turn is to come
+        self._rest: deque[memoryview] = deque()  # read, but not yet parsed
         self._begin()
 
     def _begin(self) -> None:
         """Forget the last answer."""
         self._incoming.begin()
         self._announced = False  # whether the receiver has the head
+        self._flows = False  # whether it is that of a 200, and pieces of the body go to the receiver as they are
         self._packed: Chain | None = None
         self._steps: Iterator[bytes] | None = None  # of what is being unpacked
-        self._rest: deque[memoryview] = deque()  # read, but not yet parsed
-        self._behind = False  # whether there is any of these two
+        self._behind = False  # whether there are any, or more is read than parsed
         self._patience: asyncio.TimerHandle | None = None
         self._size = 0  # bytes of body that the receiver has, of an error
 
@@ -216,8 +218,14 @@ class Connection(asyncio.Protocol):
             self._rest.append(memoryview(data))
             self._fall_behind()
         else:
-            self._incoming.feed(data)
-            self._deliver(call)
+            incoming = self._incoming
+            incoming.feed(data)
+            pieces = incoming.pieces
+            if self._flows and pieces and not incoming.complete and not incoming.problem and call.receiver is not None:
+                incoming.pieces = []
+                call.receiver.on_data(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            else:
+                self._deliver(call)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost, self._exc = True, exc
@@ -260,7 +268,7 @@ class Connection(asyncio.Protocol):
         """One turn's share of what has come."""
         self._turn = None
         call = self._call
-        if call is None or call.paused:  # `resume` comes back
+        if call is None or call.paused or not self._behind:  # `resume` comes back
             return
         if self._steps is None:
             self._incoming.feed(self._next_slice())
@@ -310,16 +318,22 @@ class Connection(asyncio.Protocol):
         self._announced = True
         incoming = self._incoming
         headers = incoming.headers
-        if incoming.status != 200:
+        if incoming.status == 200:
+            self._flows = not incoming.packed
+        else:
             self._patience = self._loop.call_later(ERROR_PATIENCE, self._wait_no_more)
-        if b"content-encoding" in dict(headers):
-            try:
-                self._packed = unpacker(headers)
-            except Unreadable as error:
-                incoming.spoil(str(error))
-            headers = [header for header in headers if header[0] != b"content-encoding"]
+        if incoming.packed:
+            headers = self._choose_unpacker(headers)
         assert call.receiver is not None
         call.receiver.on_response(incoming.status, headers)
+
+    def _choose_unpacker(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The head as it would be of the body unpacked."""
+        try:
+            self._packed = unpacker(headers)
+        except Unreadable as error:
+            self._incoming.spoil(str(error))
+        return [header for header in headers if header[0] != b"content-encoding"]
 
     def _pass(self, call: Call, data: bytes) -> None:
         assert call.receiver is not None

@@ -7,6 +7,7 @@ The connection reads the notes after each feed, so that the pieces of one read a
 
 import httptools
 
+CODING = b"content-encoding"
 QUIET_LIMIT = 64 * 1024  # bytes that may come before they must have made a head, or a piece of body, or an end
 
 
@@ -14,10 +15,21 @@ class Incoming:
     """`status` is 0 until the final head is whole, `problem` says what makes the rest unreadable.
 
     `quiet` counts the bytes since something came of them; `until_close` says that the body ends where the connection
-    does.
+    does, `packed` that it has a content coding.
     """
 
-    __slots__ = ("_parser", "complete", "headers", "pieces", "problem", "quiet", "reusable", "status", "until_close")
+    __slots__ = (
+        "_parser",
+        "complete",
+        "headers",
+        "packed",
+        "pieces",
+        "problem",
+        "quiet",
+        "reusable",
+        "status",
+        "until_close",
+    )
 
     def __init__(self) -> None:
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
@@ -33,6 +45,7 @@ class Incoming:
         self.reusable = False
         self.until_close = False
         self.problem = ""
+        self.packed = False
 
     def __repr__(self) -> str:
         return f"<Incoming {self.status or 'head'}{' complete' if self.complete else ''}>"
@@ -64,7 +77,10 @@ class Incoming:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.status:  # later ones are trailers
-            self.headers.append((name.lower(), value))
+            name = name.lower()
+            self.headers.append((name, value))
+            if name == CODING:
+                self.packed = True
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
@@ -87,7 +103,7 @@ class Incoming:
     def on_message_complete(self) -> None:
         assert self._parser is not None
         if not self.status:  # the end of a 1xx
-            self.headers = []
+            self.headers, self.packed = [], False
             return
         self.complete = True
         self.quiet = 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.types import Usage
 from gateway.upstream.assembling import AssemblingReader
 from gateway.upstream.mending import Repairs, mender
-from gateway.upstream.reader import LARGEST_ANSWER
+from gateway.upstream.reader import LARGEST_ANSWER, MOST_NOISE
 from gateway.upstream.toolcalls import ToolCalls
 from tests.upstream.listener import Listener, cut, feed
 from tests.upstream.markup import WEATHER, WEATHER_ARGUMENTS
@@ -195,6 +195,15 @@ def test_one_json_document_is_read_as_well() -> None:
         assert reader.completion == whole
         assert reader.usage.completion == 3
         assert listener.first_after is None
+
+
+@pytest.mark.parametrize("nothing", [b": wait\n\n", b"data:\n\n", b"\r\n\r\n"])
+def test_a_flood_of_nothing_is_garbage_before_and_after_the_first_token(nothing: bytes) -> None:
+    flood = [nothing * 1_000] * (MOST_NOISE // (1_000 * len(nothing)) + 1)
+    assert read(flood)[0].fault == "garbage"
+    assert read([*OPENAI.start, *OPENAI.body, *flood])[0].fault == "garbage"
+    begun = [*OPENAI.start, *OPENAI.body, *flood[:-2], *OPENAI.body, *flood[:-2]]
+    assert read([*begun, *OPENAI.end])[0].failure is None, "each chunk makes room anew"
 
 
 def test_an_answer_without_end_is_garbage() -> None:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.upstream.coding import FREE, RATIO, STEP, Chain, Unreadable, unpacker
@@ -54,6 +54,7 @@ PACKED = [coding for coding in PACK if coding.strip() not in ("", "identity")]
 
 
 @pytest.mark.parametrize("coding", PACKED)
+@settings(max_examples=30)
 @given(st.binary(max_size=3_000), st.lists(st.integers(0, 5_000), max_size=8))
 def test_any_split_gives_what_was_packed(coding: str, data: bytes, places: list[int]) -> None:
     assert unpacked(coding, cut(PACK[coding](data), places)) == (data, True)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 import h11
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -43,6 +44,7 @@ class Loop(asyncio.AbstractEventLoop):
 
     def __init__(self) -> None:
         self.turns: deque[Callable[[], object]] = deque()
+        self.timers: list[asyncio.TimerHandle] = []
 
     def time(self) -> float:
         return 0.0
@@ -54,7 +56,8 @@ class Loop(asyncio.AbstractEventLoop):
     def call_later(
         self, delay: float, callback: Callable[..., object], *_: object, **__: object
     ) -> asyncio.TimerHandle:
-        return asyncio.TimerHandle(delay, callback, (), self)
+        self.timers.append(asyncio.TimerHandle(delay, callback, (), self))
+        return self.timers[-1]
 
     def get_debug(self) -> bool:
         return False
@@ -350,3 +353,49 @@ def test_unasked_bytes_on_an_idle_connection_close_it() -> None:
     wire.close()
     wire.connection.data_received(b"more")
     assert wire.receiver.body == b"hi"
+
+
+def test_a_receiver_that_pauses_and_goes_on_leaves_no_turn_to_the_next_call() -> None:
+    wire = Wire()
+    call = wire.connection._call
+    assert call is not None
+
+    def hesitates() -> None:
+        call.pause()
+        call.resume()
+
+    wire.receiver.when_data = hesitates
+    wire.connection.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 9000\r\n\r\n" + b"a" * 9_000)
+    while not wire.owner.released:
+        wire.loop.turns.popleft()()
+    second = Recorder()
+    wire.connection.ask(Call(wire.owner, b"GET / HTTP/1.1\r\n\r\n", b"", second, 1.0))
+    wire.loop.turn()
+    wire.feed([b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"])
+    assert (wire.receiver.end, second.body, second.end) == ("complete", b"hi", "complete")
+
+
+@pytest.mark.parametrize("end", ["whole", "lost", "cancelled", "without end"])
+def test_the_patience_with_an_errors_body_ends_with_it(end: str) -> None:
+    wire = Wire()
+    call = wire.connection._call
+    assert call is not None
+    wire.feed([b"HTTP/1.1 500 No\r\ncontent-length: 6\r\n\r\n", b"why"])
+    (patience,) = wire.loop.timers
+    if end == "whole":
+        wire.feed([b" so"])
+    elif end == "lost":
+        wire.close()
+    elif end == "cancelled":
+        call.cancel()
+    else:
+        patience._run()
+    assert patience.cancelled() or end == "without end"
+    assert wire.receiver.end == (None if end == "cancelled" else "complete")
+    assert wire.owner.released == (end == "whole")
+
+
+def test_a_200_needs_no_patience() -> None:
+    wire = Wire()
+    wire.feed([b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n", b"why"])
+    assert wire.loop.timers == []
