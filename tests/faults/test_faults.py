@@ -109,7 +109,7 @@ BAD = [
 
 LEFT = CLIENTS["leaves after the first token"]
 BAD_CLIENTS = [
-    ClientTrial(CLIENTS["half a body, then nothing"], 0, "nothing for 12 s"),
+    ClientTrial(CLIENTS["half a body, then nothing"], 0, "nothing for 35 s"),
     ClientTrial(LEFT, 0, asked=1, rows=[row()]),
     ClientTrial(LEFT, 0, asked=1, rows=[row()], left=0.1, others=3.0),
     ClientTrial(LEFT, 0, asked=1, left=0.1),
