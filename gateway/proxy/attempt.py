@@ -192,8 +192,9 @@ class Attempt:
 
     @property
     def may_be_empty(self) -> bool:
-        """Whether an answer without content is one: by the request, or because another host has given none either."""
-        return bool(self.send.tried.empties) or may_be_empty(self.send.tried.request)
+        """Whether an answer without content is one: by the request, because another host has given none either, or
+        because what it continues was whole."""
+        return self.send.continues or bool(self.send.tried.empties) or may_be_empty(self.send.tried.request)
 
     def on_first_token(self) -> None:
         self.first_at = self._clock()

@@ -18,6 +18,7 @@ class HostFault:
     `when` says whether the fault shows before the first token or after it; `never`: a careful reader finds the whole
     answer. `mine` says that the request is refused for what it is: the refusal is the answer, whichever host is asked.
     `warm` are the seconds since a good answer over the same connection. `once`: a second request is answered well.
+    `at_once`: a request that is lost with its kept connection was never read, so it is sent again and no attempt.
     `tools` asks with a tool, and the right answer calls it; else the right answer is `text`.
     """
 
@@ -28,6 +29,7 @@ class HostFault:
     mine: bool = False
     warm: float | None = None
     once: bool = False
+    at_once: bool = False
     tools: bool = False
     text: str = ANSWER
     metered: bool = True  # whether an answer brings its usage
@@ -59,7 +61,7 @@ CONNECTIONS = [
     _same("resets before the head", s.resets),
     _same("closes before the head", s.closes),
     _same("resets before the head, once", s.resets, once=True),
-    _same("resets a kept connection when a request comes", s.resets, warm=0.3),
+    _same("resets a kept connection when a request comes", s.resets, warm=0.3, at_once=True),
     _same("closes a kept connection 1 s after a request came", s.waits(1.0, s.closes), warm=0.3),
     _same("accepts and never answers", s.is_silent),
     _same("sends a head, then nothing", s.sends_only_a_head),

@@ -373,7 +373,7 @@ STORES = [
     MachineFault("the embedded one is killed", _signals(_embedded, signal.SIGKILL), alive=("valkey-server", 1)),
     MachineFault("the embedded one hangs, then goes on", _signals(_embedded, *_HANGS), says="store: "),
 ]
-_SMALL_DISK: dict[str, Any] = {"python": _on_a_small_disk, "says": "ledger", "loses": True}
+_SMALL_DISK: dict[str, Any] = {"python": _on_a_small_disk, "says": "degraded", "loses": True}
 MACHINE = [
     MachineFault("the state disk is full", _disk_is_full, **_SMALL_DISK),
     MachineFault("the state disk is full, two workers", _disk_is_full, workers=2, **_SMALL_DISK),

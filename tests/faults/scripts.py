@@ -43,9 +43,8 @@ async def good(request: Received, out: Out) -> None:
     """A whole answer; a tool call where tools are offered, the rest of an answer that is begun."""
     asked = request.json()
     if asked["messages"][-1]["role"] == "assistant":
-        rest = chunks(ANSWER.removeprefix(asked["messages"][-1]["content"]).lstrip(), used=USED)
-        rest[1] = said(f" {rest[1]['choices'][0]['delta']['content']}")
-        await streams(rest)(request, out)
+        rest = ANSWER.removeprefix(asked["messages"][-1]["content"])
+        await streams([EVENTS[0], *([said(rest)] if rest else []), *EVENTS[-2:]])(request, out)
     elif asked.get("tools"):
         await by_form(streams(called(CALL | {"index": 0})), answers(200, calling(CALL)))(request, out)
     else:

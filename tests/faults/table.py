@@ -10,7 +10,7 @@ from tests.faults.hosttrials import GAP, WITHIN, Trial
 from tests.faults.machine import MachineTrial
 
 SLACK = 1.5  # seconds: the trials share a machine
-OTHERS = 0.25  # seconds that one client's fault may make another client wait
+OTHERS = 0.5  # seconds that one client's fault may make another client wait
 
 
 def host_lines(trials: Sequence[Trial]) -> Iterator[str]:
@@ -77,7 +77,7 @@ def broken(trial: Trial) -> Iterator[str]:
         yield "**estimated**"
     if got.seconds > _bound(trial):
         yield "**late**"
-    yield from _books(trial.asked, trial.rows)
+    yield from _books(trial.asked - fault.at_once, trial.rows)
 
 
 def _books(asked: int, rows: Sequence[Row], closed: bool = True) -> Iterator[str]:

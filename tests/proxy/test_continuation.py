@@ -41,6 +41,20 @@ async def test_another_host_goes_on_with_the_text(then: str, path: str, routed: 
         assert total["cost"] == pytest.approx((one.cost + two.cost) / 1e12)
 
 
+async def test_a_text_that_was_whole_needs_nothing_more(routed: Routed) -> None:
+    """The host lost only its end: the next one stops at once."""
+    async with (
+        ScriptedHost(says(ROLE, WORD, then="cut")) as first,
+        ScriptedHost(says(ROLE, STOP, chunk({}, usage=used(30, 0)), DONE)) as second,
+        routed(first, second, settings=ABLE, **CONTINUE) as running,
+    ):
+        response = await running.chat(stream=True)
+        assert content(response.text) == "Hello"
+        assert payloads(response.text)[-1].get("error") is None
+        assert response.text.endswith("data: [DONE]\n\n")
+        assert [outcome for _, outcome in outcomes(running)] == ["cut", "ok"]
+
+
 async def test_limits_count_what_was_written(routed: Routed) -> None:
     bad = says(ROLE, WORD, WORD, then="cut")
     async with (
