@@ -14,7 +14,7 @@ PIECES = chunks("Hello you")
 
 
 async def host(request: Received, out: Out) -> None:
-    script = streams(PIECES) if request.json().get("stream") else answers(200, completion("Hello"))
+    script = streams(PIECES) if request.json().get("stream") else answers(200, completion("Hello you"))
     await script(request, out)
 
 
@@ -26,7 +26,7 @@ async def test_it_works_as_it_comes(gateway: Gateway, base: str) -> None:
     async with ScriptedHost(host) as one, gateway({"own/fp8": one.url}, environ=environ) as running:
         seen = await told(needs("java"), str(SCRIPT), f"{running.url}{base}", KEY)
     status, version, answer = seen["whole"]
-    assert (status, version, answer["choices"][0]["message"]["content"]) == (200, "HTTP_1_1", "Hello")
+    assert (status, version, answer["choices"][0]["message"]["content"]) == (200, "HTTP_1_1", "Hello you")
     assert (seen["again"], seen["models"], seen["refused"]) == (200, 200, 401)
     status, lines, done = seen["streamed"]
     assert (status, done) == (200, True)
