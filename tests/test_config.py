@@ -80,6 +80,8 @@ def test_every_field_of_the_file_is_taken(folder: Path) -> None:
         default_policy: floor
         state: /var/lib/gateway
         max_body: 1MiB
+        max_in_flight: 500
+        allowed_hosts: [gateway, "*.lan", "10.0.0.5", "[::1]", "2001:db8::1", "*"]
         cors: ["https://chat.example", "http://localhost:5173"]
         public_lists: true
         keep_responses: false
@@ -90,6 +92,7 @@ def test_every_field_of_the_file_is_taken(folder: Path) -> None:
 
     assert (found.host, found.port, found.workers, found.max_body) == ("0.0.0.0", 0, 4, 1 << 20)
     assert found.redis_url == "redis://:hunter2@cache:6379/0"
+    assert (found.max_in_flight, len(found.allowed_hosts)) == (500, 6)
     assert (found.policies, found.state) == (folder / "mine", Path("/var/lib/gateway"))
     assert found.default_policy == "floor"
     assert found.cors == ("https://chat.example", "http://localhost:5173")
@@ -157,6 +160,11 @@ def test_keys_come_from_the_file_and_the_environment(folder: Path) -> None:
         ("redis: {url: 'redis://h/${DB}'}", {"DB": "one"}, "gateway.yaml:1:14: redis.url: the store's URL cannot"),
         ("", {"GATEWAY_REDIS_URL": "redis://a:1,b:2"}, "GATEWAY_REDIS_URL: the store's URL cannot be read"),
         ("port: 70000", {}, "gateway.yaml:1:7: port: 70000 is too large"),
+        ("max_in_flight: 0", {}, "gateway.yaml:1:16: max_in_flight must be at least 1, or absent"),
+        *(
+            (f"allowed_hosts: ['{name}']", {}, f"gateway.yaml:1:16: allowed_hosts: `{name}` is no host name; write")
+            for name in ("http://gateway", "gateway:8080", "a b", "", "*lan", "a.*", "gateway/", "[::1]:80")
+        ),
         ("workers: 0", {}, "workers and max_body must be at least 1"),
         ("max_body: 16", {}, "gateway.yaml:1:11: max_body: `16` needs a unit, as in `16MiB`"),
         (

@@ -172,7 +172,8 @@ def _gateway_file(reader: Reader, node: Node) -> Any:
         return reader.problem(node.place, "workers and max_body must be at least 1")
     if file.max_in_flight is not None and file.max_in_flight < 1:
         return reader.problem(place_at(node, "max_in_flight"), "max_in_flight must be at least 1, or absent")
-    if wrong := next((name for name in file.allowed_hosts if not _HOST.fullmatch(name)), None):
+    wrong = next((name for name in file.allowed_hosts if not _HOST.fullmatch(name)), None)
+    if wrong is not None:
         what = f"allowed_hosts: `{wrong}` is no host name; write a name or an address alone, without port, *.name or *"
         return reader.problem(place_at(node, "allowed_hosts"), what)
     if wrong := next((origin for origin in file.cors if not _ORIGIN.fullmatch(origin)), None):

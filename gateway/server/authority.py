@@ -2,7 +2,7 @@
 
     without keys    `Host` is a loopback name, the configured host or one of `allowed_hosts`     else 403
                     a page's request comes from the gateway's own page or from one of `cors`     else 403
-    with keys       `Host` is one of `allowed_hosts`, where there are some                       else 403
+    with keys       `Host` is one of the same, where `allowed_hosts` lists any                   else 403
 
 A web page can send a request with any text to this machine, and its own name can be made to lead here (DNS rebinding),
 so that the page reads the answer. Browsers say both: the name in `Host`, the page in `Origin` and `Sec-Fetch-Site`. An
@@ -80,8 +80,8 @@ class Authority:
         name = _bare(found["name"])
         if any(_covers(allowed, name) for allowed in self._allowed):
             return True
-        if self._has_keys:
-            return not self._allowed
+        if self._has_keys and not self._allowed:
+            return True
         address = _address(name)
         if address is not None:
             return address.is_loopback or self._host in EVERYWHERE or name == self._host

@@ -89,6 +89,7 @@ class Metrics:
         self._shed = Counter(
             "gateway_shed_total", "Requests refused because a worker had no room.", ["reason"], registry=registry
         )
+        _deaths(registry)  # shown at 0
         for result in ("ok", "rejected"):
             self._reloads.labels(result)
         for reason in SHED:
@@ -186,9 +187,7 @@ def forget_dead(folder: Path, pid: int) -> None:
 def count_deaths(folder: Path) -> Callable[[], None]:
     """The supervisor's own metric: call it for each worker that died."""
     values = Values(folder)
-    deaths = Counter(
-        "gateway_worker_deaths_total", "Worker processes that died and were replaced.", registry=CollectorRegistry()
-    )
+    deaths = _deaths(CollectorRegistry())
 
     def count() -> None:
         deaths.inc()
@@ -196,3 +195,8 @@ def count_deaths(folder: Path) -> Callable[[], None]:
             values.publish()
 
     return count
+
+
+def _deaths(registry: CollectorRegistry) -> Counter:
+    """Workers show it, the supervisor counts."""
+    return Counter("gateway_worker_deaths_total", "Worker processes that died and were replaced.", registry=registry)

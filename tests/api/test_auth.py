@@ -34,6 +34,7 @@ def tenant(**headers: bytes) -> str:
 )
 def test_a_good_key_is_found(headers: dict[str, bytes]) -> None:
     assert tenant(**headers) == "ops"
+    assert KEYS.know({name.replace("_", "-").encode(): value for name, value in headers.items()})
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,11 @@ def test_a_missing_key_is_told_apart_from_a_wrong_one(headers: dict[str, bytes],
     with pytest.raises(Unauthorized) as refused:
         tenant(**headers)
     assert refused.value.code == code
+    assert not KEYS.know({name.replace("_", "-").encode(): value for name, value in headers.items()})
+
+
+def test_without_keys_all_are_known() -> None:
+    assert Keys(()).know({})
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,12 @@ def test_further_names(allowed: str, name: bytes, taken: bool, keys: bool) -> No
     assert (not refused(rules, [(b"host", name)])) == taken
 
 
+def test_with_keys_and_further_names_probes_by_address_are_taken_still() -> None:
+    rules = authority("0.0.0.0", allowed=("llm.example",), keys=True)
+    assert not refused(rules, [(b"host", b"10.0.0.5:8080")])
+    assert not refused(rules, [(b"host", b"localhost")])
+
+
 def test_with_keys_any_name_and_any_page_will_do() -> None:
     rules = authority(keys=True)
     assert not rules.checks

@@ -157,3 +157,12 @@ def test_an_address_that_is_not_this_machines_is_refused() -> None:
     refused = pytest.raises(ConfigError, match=r"cannot listen on 192\.0\.2\.1:1: .*; choose another --host or --port")
     with refused, listening("192.0.2.1", 1):
         pass
+
+
+async def test_an_open_gateway_says_by_which_names_it_may_be_called(tmp_path: Path) -> None:
+    async with served(tmp_path, "--host", "0.0.0.0", "--no-auth") as (running, log):
+        assert "WARNING gateway: without keys anyone who reaches this gateway spends your money" in log()
+        assert (await running.client.get("/v1/models")).status_code == 200
+        named = await running.client.get("/v1/models", headers={"host": "gateway.default.svc"})
+        assert named.status_code == 403
+        assert "allowed_hosts" in named.json()["error"]["message"]
