@@ -98,10 +98,10 @@ class Call:
             connection.close()
 
     def pause(self) -> None:
-        """Read no more from the host, so that its sending blocks. What was already read still comes."""
+        """Read no more from the host, so that its sending blocks."""
         self.paused = True
         if self.connection is not None:
-            self.connection.transport.pause_reading()
+            self.connection.pause()
 
     def resume(self) -> None:
         self.paused = False
@@ -176,6 +176,11 @@ class Connection(asyncio.Protocol):
         if self._used:
             self._asked_at = self._loop.time()
         self.transport.writelines((call.head, call.body))
+
+    def pause(self) -> None:
+        """Read no more; what was read waits as well."""
+        if not self.lost:
+            self.transport.pause_reading()
 
     def resume(self) -> None:
         """Go on with what was read, or else read on."""
