@@ -41,7 +41,7 @@ class Repairs(msgspec.Struct, gc=False):
 
 
 class Mender:
-    """Follows one answer, normalised. `tools` are the names that may be called; `choices` (`n`) so many are followed."""
+    """Follows one normalised answer. `tools` are the names that may be called; of `choices` (`n`) so many count."""
 
     __slots__ = ("_choices", "_heals", "_most", "_tools", "repairs")
 
