@@ -53,7 +53,7 @@ ToolResult = Literal[
 RepairKind = Literal[
     "call",  # a call that the host had left in the text as markup
     "markup",  # markup removed beside the call that it was
-    "arguments",  # a call's JSON completed, or said once in place of twice
+    "arguments",  # a call's JSON completed, said once in place of twice, taken out of quotes, or escaped
     "content",  # an answer in JSON taken out of what was around it, or completed
 ]
 CacheResult = Literal["off", "miss", "hit", "refresh"]  # what the response cache had to do with an exchange

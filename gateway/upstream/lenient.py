@@ -10,6 +10,7 @@
 and bytes that are no UTF-8 likewise: the pieces of a character in two texts are joined, else U+FFFD.
 """
 
+import codecs
 import json
 import re
 from typing import Any
@@ -25,7 +26,7 @@ _STRING_OR_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _BYTES = re.compile("[\udc80-\udcff]+")  # as `surrogateescape` reads them
 _HALF = re.compile("[\ud800-\udfff]")
-_OPEN_END = re.compile("(?:[\ud800-\udbff]|[\udc80-\udcff]{1,3})\\Z")  # what the next text may complete
+_OPEN_END = re.compile("(?:[\ud800-\udbff]|[\udc80-\udcff]+)\\Z")  # what the next text may complete
 _CONSTANTS = {"-Infinity": LEAST_LOGPROB}
 _DIGITS = 18  # of a whole number that can be written again for certain
 
@@ -51,9 +52,11 @@ def without_commas(text: str) -> str:
 def joined(text: str, held: str = "") -> tuple[str, str]:
     """`text` in whole characters, after the half of one that was `held`; and the half at its end, to be held."""
     text = _PAIR.sub(_character, held + text)
-    if end := _OPEN_END.search(text):
-        return mended(text[: end.start()]), end[0]
-    return mended(text), ""
+    end = _OPEN_END.search(text)
+    if end is None:
+        return mended(text), ""
+    told, rest = _opened(end[0])
+    return mended(text[: end.start()]) + told, rest
 
 
 def mended(text: str) -> str:
@@ -88,6 +91,15 @@ def _parsed(text: str) -> Any:
 
 def _number(digits: str) -> int | float:
     return int(digits) if len(digits) <= _DIGITS else float(digits)
+
+
+def _opened(end: str) -> tuple[str, str]:
+    """The whole characters in the end of a text, and what may become one."""
+    if _BYTES.fullmatch(end) is None:
+        return "", end
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    told = decoder.decode(end.encode("utf-8", "surrogateescape"))
+    return told, decoder.getstate()[0].decode("utf-8", "surrogateescape")
 
 
 def _character(pair: re.Match[str]) -> str:

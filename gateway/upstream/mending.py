@@ -23,7 +23,6 @@ from gateway.upstream.stated import Stated
 from gateway.upstream.toolcalls import MOST_CALLS, offered_functions
 
 HEALING = "response-healing"  # OpenRouter's name for the plugin that heals JSON
-_CALLS = (b'"tool_calls":[', b'"tool_calls": [')  # inside a JSON string their quotes would be escaped
 _WHOLE_ENDS = frozenset({"stop", "tool_calls"})
 
 
@@ -42,7 +41,7 @@ class Repairs(msgspec.Struct, gc=False):
 
 
 class Mender:
-    """Follows one answer. `tools` are the names that may be called; of `choices` (`n`) so many are followed."""
+    """Follows one normalised answer. `tools` are the names that may be called; of `choices` (`n`) so many count."""
 
     __slots__ = ("_choices", "_heals", "_most", "_tools", "repairs")
 
@@ -105,11 +104,6 @@ def mender(body: Mapping[str, Any]) -> Mender | None:
     return Mender(tools, body.get("n") or 1, heals) if tools or heals else None
 
 
-def has_calls(block: bytes) -> bool:
-    """Whether there is a structured call in a host's JSON."""
-    return _CALLS[0] in block or _CALLS[1] in block
-
-
 class _Choice:
     """One choice of the answer."""
 
@@ -139,8 +133,8 @@ class _Choice:
         if self._over:
             return False
         changed = self.take_texts(delta)
-        for place, call in enumerate(_calls(delta)):
-            changed |= self._take_call(call, place)
+        for call in _calls(delta):
+            changed |= self._take_call(call)
         return changed
 
     def take_texts(self, delta: dict[str, Any]) -> bool:
@@ -207,20 +201,17 @@ class _Choice:
             return ""
         return held.text
 
-    def _take_call(self, call: dict[str, Any], place: int) -> bool:
-        function = _function(call)
-        name, piece, index = function.get("name"), function.get("arguments"), call.get("index")
-        index = index if isinstance(index, int) else place
+    def _take_call(self, call: dict[str, Any]) -> bool:
+        index, function = call["index"], call["function"]
         stated = self._at.get(index)
-        if stated is None or (name and call.get("id") and call["id"] != stated.id):  # some hosts count all of them 0
+        if stated is None:
             if len(self._stated) == MOST_CALLS:
                 return False
-            stated = self._at[index] = Stated(str(call.get("id") or ""), str(name or ""))
+            stated = self._at[index] = Stated(call["id"], function["name"])
             self._stated.append(stated)
-        if not isinstance(piece, str):
-            return False
+        piece = function["arguments"]
         function["arguments"] = taken = stated.take(piece)
-        return taken != piece
+        return bool(taken != piece)
 
     def _end_arguments(self, delta: dict[str, Any], clean: bool) -> bool:
         rests = []

@@ -35,11 +35,11 @@ class _Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 class _Choice(msgspec.Struct, gc=False):
-    """Fields with the type None must be null, or absent."""
+    """Fields with the type None must be null; those with a default may be absent."""
 
     delta: _Delta
     index: int
-    finish_reason: None = None
+    finish_reason: None
     error: None = None
     usage: None = None
     message: None = None

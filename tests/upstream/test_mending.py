@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from gateway.upstream import sse
 from gateway.upstream.mending import Mender, Repairs, mender
+from gateway.upstream.normal import Normaliser
 from gateway.upstream.shape import OPENAI as SHAPE
+from gateway.upstream.stated import LARGEST_ARGUMENTS
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.whole import WholeReader
 from tests.support.counted import counted_parses
@@ -219,6 +221,21 @@ def test_whole_arguments_are_mended_too(name: str) -> None:
     assert said.repairs.arguments == repairs
 
 
+@pytest.mark.parametrize("rewrite", [True, False])
+def test_arguments_that_are_too_long_to_be_followed_are_said_as_they_came(rewrite: bool) -> None:
+    long = "x" * (LARGEST_ARGUMENTS // 2)
+    pieces = ['{"a": "', long, long, '"}', '{"a": 1}', " and "]
+    said, _ = stream([streamed(*call("exec", *pieces), finish="tool_calls")], rewrite)
+    assert said.calls == [("exec", "".join(pieces))]
+    assert said.repairs == Repairs()
+
+
+def test_a_copy_that_makes_them_too_long_is_said_too() -> None:
+    first = '{"a": "' + "x" * (LARGEST_ARGUMENTS // 2) + '"}'
+    said, _ = stream([streamed(*call("exec", first, first[:10], first[10:]), finish="tool_calls")])
+    assert said.calls == [("exec", first * 2)]
+
+
 def test_what_only_a_whole_answer_can_have_mended() -> None:
     said = whole(joined(call("exec", '```json\n{"a": 1,}\n```')), "tool_calls")
     assert said.calls == [("exec", '{"a": 1}')]
@@ -333,9 +350,12 @@ def test_odd_calls_never_raise(odd: Any) -> None:
         {"tool_calls": [{"index": odd, "function": {"name": odd}}]},
     ]
     for delta in deltas:
-        follower = Mender(frozenset({"exec"}))
-        follower.chunk(chunk(delta, "stop"))
-        follower.whole({"choices": [{"message": orjson.loads(orjson.dumps(delta)), "finish_reason": "stop"}]})
+        follower, normaliser = Mender(frozenset({"exec"})), Normaliser(tools=True)
+        if isinstance(payload := normaliser.chunk(orjson.dumps(chunk(delta, "stop"))), dict):
+            follower.chunk(payload)
+        whole = {"choices": [{"message": delta, "finish_reason": "stop"}]}
+        if isinstance(payload := normaliser.whole(orjson.dumps(whole)), dict):
+            follower.whole(payload)
 
 
 def test_a_value_in_a_leak_may_be_split_anywhere() -> None:

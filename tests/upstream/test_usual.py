@@ -1,0 +1,169 @@
+"""What the guard lets pass is sound whatever it is made of, and says what it says it says."""
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.upstream.normal import Normaliser
+from gateway.upstream.usual import Guard
+from tests.upstream.recordings import OPENAI, chunk, event
+
+Json = dict[str, Any]
+USUAL = OPENAI.body[0]
+plain = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+
+
+def proven(spaced: bool = False) -> Guard:
+    """A guard that has seen a usual event."""
+    guard = Guard()
+    assert guard.texts_in(event(chunk({"content": "Hi"}), spaced)) == 1
+    return guard
+
+
+def changed(**more: Any) -> Json:
+    return chunk({"content": "Hi"}, **more)
+
+
+def in_choice(**more: Any) -> Json:
+    payload = chunk({"content": "Hi"})
+    payload["choices"][0].update(more)
+    return payload
+
+
+SOUND: list[Json] = [
+    chunk({"role": "assistant", "content": "Hi"}),
+    chunk({"content": "Hi", "reasoning_content": None, "refusal": None}),
+    chunk({"reasoning_content": "Hm"}),
+    chunk({"content": 'say "finish_reason":"stop"\n\ndata: [DONE]'}),
+    chunk({"content": "日本語 \U0001f600"}),
+    changed(system_fingerprint="fp", service_tier=None, provider={"a": [1, None]}),
+    in_choice(logprobs={"content": [{"token": "Hi", "logprob": -0.5}]}),
+]
+UNUSUAL: list[Json] = [
+    chunk({"content": "Hi"}, "stop"),
+    chunk({"content": "Hi"}, ""),
+    chunk({"content": ["Hi"]}),
+    chunk({"content": {"text": "Hi"}}),
+    chunk({"content": 5}),
+    chunk({"reasoning": "Hm"}),
+    chunk({"content": "Hi", "tool_calls": None}),
+    chunk({"content": "Hi", "tool_calls": [{"index": 0}]}),
+    chunk({"content": "Hi", "function_call": {"name": "f"}}),
+    chunk({"content": "Hi", "audio": None}),
+    chunk(None),
+    {"choices": None},
+    {"choices": [None]},
+    {},
+    changed(usage=None),
+    changed(usage={"prompt_tokens": 1}),
+    changed(x_groq={"usage": {"prompt_tokens": 1}}),
+    changed(error={"message": "overloaded"}),
+    changed(object="error"),
+    changed(object="chat.completion"),
+    changed(model=5),
+    changed(id=None),
+    changed(created="now"),
+    in_choice(delta=None),
+    in_choice(delta="Hi"),
+    in_choice(index=None),
+    in_choice(index="0"),
+    in_choice(error={"message": "overloaded"}),
+    in_choice(usage={"prompt_tokens": 1}),
+    in_choice(message={"content": "Hi"}),
+    in_choice(logprobs=[1]),
+]
+BROKEN: list[bytes] = [
+    b'data: {"id": "x", "choices": [{"delta": {"content": \n\n',
+    USUAL.replace(b"data: ", b"data:"),
+    USUAL.replace(b"data: ", b"event: x\ndata: "),
+    USUAL.replace(b"\n\n", b"\r\n\n"),
+    USUAL.replace(b'"Hi"', b'"Hi'),
+    USUAL.replace(b'"Hi"', b'"H\ni"'),
+    USUAL.replace(b'"Hi"', b'"H\ti"'),
+    USUAL.replace(b'"Hi"', b'"\\ud83d"'),
+    USUAL.replace(b'"Hi"', b'"\\q"'),
+    USUAL.replace(b'"Hi"', b'"\\u12"'),
+    USUAL.replace(b'"Hi"', b'"\xff"'),
+    USUAL.replace(b'"Hi"', b'"\xed\xa0\x80"'),
+    USUAL.replace(b'"Hi"', b'"\xf8\x88\x80\x80\x80"'),
+    USUAL.replace(b'"Hi"', b"NaN"),
+    USUAL.replace(b'"created":1', b'"created":01'),
+    USUAL.replace(b'"created":1', b'"created":1,"x":NaN'),
+    USUAL.replace(b'"created":1', b'"created":1,"x":"\xff"'),
+    USUAL.replace(b'"created":1', b'"created":1,"x":"\xed\xa0\x80"'),
+    USUAL.replace(b'"created":1', b'"created":1,\r"x":2'),
+    USUAL.replace(b'"created":1', b'"created":1,"x":' + b"[" * 100_000 + b"]" * 100_000),
+    USUAL.replace(b"}\n\n", b",}\n\n"),
+    USUAL.replace(b"}\n\n", b"} {}\n\n"),
+    b"\n" + USUAL,
+    b": comment\n\n",
+    b"data: [DONE]\n\n",
+    b"data:\n\n",
+    b"\n\n",
+]
+
+
+@pytest.mark.parametrize("spaced", [False, True])
+@pytest.mark.parametrize("payload", SOUND)
+def test_text_in_mid_stream_passes(payload: Json, spaced: bool) -> None:
+    data = event(payload, spaced)
+    for guard in (Guard(), proven(), proven(spaced)):
+        assert [guard.texts_in(data), guard.texts_in(data), guard.texts_in(data * 3)] == [1, 1, 3]
+
+
+@pytest.mark.parametrize("data", [*map(event, UNUSUAL), *BROKEN])
+def test_all_else_is_read(data: bytes) -> None:
+    for guard in (Guard(), proven()):
+        assert guard.texts_in(data) is None
+        assert guard.texts_in(USUAL + data) is None
+        assert guard.texts_in(data + USUAL) is None
+        assert guard.texts_in(USUAL) == 1
+
+
+def test_empty_deltas_hold_no_text() -> None:
+    for delta in ({}, {"content": ""}, {"role": "assistant", "content": None}):
+        assert proven().texts_in(event(chunk(delta))) == 0
+        assert proven().texts_in(USUAL + event(chunk(delta))) == 1
+
+
+@given(st.lists(plain, min_size=1, max_size=5), st.booleans())
+def test_any_text_passes_after_one_was_proven(texts: list[str], escaped: bool) -> None:
+    guard = proven()
+    for text in texts:
+        payload = chunk({"content": text})
+        data = b"data: " + (json.dumps(payload, separators=(",", ":")).encode() if escaped else orjson.dumps(payload))
+        assert guard.texts_in(data + b"\n\n") == 1
+
+
+@given(st.binary(max_size=12), st.integers(0, len(USUAL)), st.integers(0, 12))
+def test_what_passes_is_json_of_the_same_text_for_everybody(noise: bytes, place: int, gone: int) -> None:
+    """Bytes put into a usual event, in place of some."""
+    data = USUAL[:place] + noise + USUAL[place + gone :]
+    if not data.endswith(b"\n\n"):
+        return
+    for guard in (Guard(), proven()):
+        texts = guard.texts_in(data)
+        if texts is None:
+            continue
+        events = data[:-2].split(b"\n\n")
+        found = 0
+        for one in events:
+            assert one.startswith(b"data: {")
+            assert len(one.splitlines()) == 1, "one line, whatever ends one"
+            payload = orjson.loads(one[6:])
+            assert payload == json.loads(one[6:])
+            clean = Normaliser().chunk(one[6:])
+            assert clean == orjson.loads(one[6:]) | {"choices": clean["choices"]} if isinstance(clean, dict) else False
+            found += sum(bool(choice["delta"].get("content")) for choice in payload["choices"])
+        assert texts == found
+
+
+def test_a_host_whose_events_all_differ_is_not_followed() -> None:
+    guard = Guard()
+    for number in range(100):
+        assert guard.texts_in(event({**chunk({"content": "Hi"}), "id": f"x{number}"})) == 1
+    assert "x3" in repr(guard)
