@@ -97,8 +97,8 @@ def failures():
         "400": error_of(lambda: ask(messages=[])),
         "401": error_of(lambda: ask(by=stranger)),
         "404": error_of(lambda: ask(model="gpt-5")),
-        "429": error_of(lambda: ask("Fail with 429")),
         "5xx": error_of(lambda: ask("Fail with 500", stream=True)),
+        "429": error_of(lambda: ask("Fail with 429")),
     }
 
 
