@@ -64,8 +64,8 @@ const wanted = {
   failures: async () => ({
     401: await errorOf('Hi', createOpenRouter({ baseURL, apiKey: 'wrong' })(MODEL)),
     404: await errorOf('Hi', client('no/such-model')),
-    429: await errorOf('Fail with 429'),
     '5xx': await errorOf('Fail with 500'),
+    429: await errorOf('Fail with 429'),
   }),
 };
 

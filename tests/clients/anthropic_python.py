@@ -96,9 +96,9 @@ def failures():
     return {
         "400": error_of(lambda: ask(messages=[])),
         "401": error_of(lambda: ask(by=stranger)),
-        "404": error_of(lambda: ask(model="claude-opus-5")),
-        "429": error_of(lambda: ask("Fail with 429")),
+        "404": error_of(lambda: ask(model="gpt-5")),
         "5xx": error_of(lambda: ask("Fail with 500", stream=True)),
+        "429": error_of(lambda: ask("Fail with 429")),
     }
 
 
@@ -115,7 +115,7 @@ def broken():
 def models():
     listed = [(model.id, model.display_name) for model in client.models.list()]
     one = client.models.retrieve(MODEL)
-    missing = error_of(lambda: client.models.retrieve("claude-opus-5"))
+    missing = error_of(lambda: client.models.retrieve("gpt-5"))
     return {"listed": listed, "one": [one.id, one.created_at.year], "missing": missing}
 
 

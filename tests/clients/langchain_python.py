@@ -80,8 +80,8 @@ def failures():
     return {
         "401": error_of("Hi", api_key="wrong"),
         "404": error_of("Hi", model="no/such-model"),
-        "429": error_of("Fail with 429"),
         "5xx": error_of("Fail with 500"),
+        "429": error_of("Fail with 429"),
     }
 
 

@@ -95,8 +95,8 @@ const wanted = {
     400: await errorOf(() => client.chat.completions.create({ model, messages: [] })),
     401: await errorOf(() => ask('Hi', { by: new OpenAI({ baseURL, apiKey: 'wrong', maxRetries: 0 }) })),
     404: await errorOf(() => ask('Hi', { model: 'no/such-model' })),
-    429: await errorOf(() => ask('Fail with 429')),
     '5xx': await errorOf(() => ask('Fail with 500')),
+    429: await errorOf(() => ask('Fail with 429')),
   }),
   async disconnect() {
     for await (const chunk of await ask('Tell me about 900 words', { stream: true })) {

@@ -179,8 +179,8 @@ def failures():
         "400": error_of(lambda: client.chat.completions.create(model=MODEL, messages=[])),
         "401": error_of(lambda: ask("Hi", stranger)),
         "404": error_of(lambda: ask("Hi", model="no/such-model")),
-        "429": error_of(lambda: ask("Fail with 429")),
         "5xx": error_of(lambda: ask("Fail with 500")),
+        "429": error_of(lambda: ask("Fail with 429")),
     }
 
 

@@ -94,8 +94,8 @@ const wanted = {
   failures: async () => ({
     401: await errorOf(() => ask('Hi', { by: connect('wrong') })),
     404: await errorOf(() => ask('Hi', { model: 'no/such-model' })),
-    429: await errorOf(() => ask('Fail with 429')),
     '5xx': await errorOf(() => ask('Fail with 500')),
+    429: await errorOf(() => ask('Fail with 429')),
   }),
 };
 

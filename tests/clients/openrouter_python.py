@@ -93,8 +93,8 @@ def failures():
     return {
         "401": error_of(lambda: ask("Hi", stranger)),
         "404": error_of(lambda: ask("Hi", model="no/such-model")),
-        "429": error_of(lambda: ask("Fail with 429")),
         "5xx": error_of(lambda: ask("Fail with 500")),
+        "429": error_of(lambda: ask("Fail with 429")),
     }
 
 

@@ -98,8 +98,8 @@ async def failures():
     return {
         "401": await error_of("Hi", model_of(key="wrong")),
         "404": await error_of("Hi", model_of(name="no/such-model")),
-        "429": await error_of("Fail with 429"),
         "5xx": await error_of("Fail with 500"),
+        "429": await error_of("Fail with 429"),
     }
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests.clients.app import DIALECT, KEY, told
 from tests.clients.sdks import command_of
 from tests.clients.weather import ANSWER, CITIES, USED, WHOLE, WHOLE_USED, Weather, thought
-from tests.support.gateway import in_process
+from tests.support.gateway import in_process, write_policy
 from tests.support.host import Json
 from tests.support.valkey import running as valkey_running
 
@@ -102,10 +102,11 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 async def _run(client: Client, command: list[str], folder: Path, store: str) -> Run:
-    environ = {"GATEWAY_API_KEYS": f"app:{KEY}"}
+    settings: Json = {"environ": {"GATEWAY_API_KEYS": f"app:{KEY}"}, "endpoint": DIALECT, "default_policy": "once"}
+    write_policy(folder / "policies", "once", attempts={"max": 1})  # errors are about their class, not about retries
     async with (
         Weather() as host,
-        in_process(folder, "direct", {"own/fp8": host.url}, store=store, environ=environ, endpoint=DIALECT) as gateway,
+        in_process(folder, "direct", {"own/fp8": host.url}, store=store, **settings) as gateway,
     ):
         seen = await told(*command, f"{gateway.url}{client.surface}", KEY, "whole", "loop", "broken", "failures")
         bodies = [received.json() for received in host.requests]
