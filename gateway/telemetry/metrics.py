@@ -134,8 +134,6 @@ class Metrics:
         Raises OSError when their files, or this worker's, cannot be used; the next call does what is missing.
         """
         self._values.publish()
-        if self._values.unread:
-            raise self._values.unread
 
     def endpoint_state(self, endpoint: str, state: State) -> None:
         self._state.labels(endpoint).set(state)

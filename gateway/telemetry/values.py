@@ -89,7 +89,10 @@ class Values(Collector):
         return f"<Values {self._folder}: {', '.join(self._images)}>"
 
     def publish(self) -> None:
-        """Bring the files up to date, as `Image.publish`. A folder that is gone is made again."""
+        """Bring the files up to date. A folder that is gone is made again.
+
+        Raises OSError, also where the last `collect` could not read another worker's file, and that is still so.
+        """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         failed: OSError | None = None
         for image in self._images.values():
@@ -97,6 +100,9 @@ class Values(Collector):
                 image.publish()
             except OSError as error:
                 failed = error
+        if self.unread is not None:
+            list(self._all())  # is it still so?
+        failed = failed or self.unread
         if failed is not None:
             raise failed
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -88,6 +89,23 @@ async def test_a_full_disk(tmp_path: Path, disk: Path, workers: str) -> None:
         filling.unlink()
         await _sound(running)
         assert before - descendants(running.process.pid) == set()
+
+
+async def test_descriptors_that_are_used_up(tmp_path: Path) -> None:
+    """Requests on open connections go on. New ones have to wait, and what fails is told."""
+    async with (
+        ScriptedHost(_serve) as host,
+        gateway_command(tmp_path, {"own/host": host.url}) as running,
+    ):
+        assert running.process is not None
+        await _until(running, lambda ready: ready["store"] == "up")
+        await _served(running)
+        before = resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+        await _until(running, lambda ready: {"metrics", "policies", "shipper"} <= ready["degraded"].keys())
+        await _served(running)
+        resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, before)
+        await _sound(running)
 
 
 async def test_a_state_folder_that_is_deleted(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """A recording holds lengths, times and salted names; it can be replayed, and nothing can be read from it."""
 
 import logging
+import os
 import re
+import resource
 import stat
 from itertools import takewhile
 from math import ceil
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from gateway.api.prefix import prefix_chain, read_prompt
 from gateway.errors import ConfigError
 from gateway.sim.workload import read_trace
+from gateway.state.conditions import Conditions
 from gateway.telemetry.recorder import BLOCK, MOST_WAITING, NAME_BYTES, Recorder, begin, block_names
 from gateway.types import Recording, Request
 from tests.support.gateway import gateway_command
@@ -120,6 +123,42 @@ class TestFile:
                 await recorder.flush()
         assert recorder.lost == 2
         assert len(caplog.records) == 1
+
+    @pytest.mark.parametrize("fault", ["removed", "a fifo in its place"])
+    async def test_a_file_that_is_gone_is_made_again(self, tmp_path: Path, fault: str) -> None:
+        path, conditions = tmp_path / "trace", Conditions()
+        recorder = Recorder(begin(path), conditions)
+        path.unlink()
+        if fault != "removed":
+            os.mkfifo(path)
+            recorder.answered(asked("hello"), row())
+            await recorder.flush()
+            assert conditions.failing.keys() == {"recording"}
+            path.unlink()
+        recorder.answered(asked("hello"), row())
+        await recorder.flush()
+        assert not conditions.failing
+        assert len(path.read_text().splitlines()) == 1
+
+    async def test_a_full_disk_loses_whole_batches_only(self, tmp_path: Path) -> None:
+        """A file size limit stands in for the full disk: the kernel writes half a row, then refuses."""
+        path = tmp_path / "trace"
+        recorder = Recorder(begin(path))
+        recorder.answered(asked("hello"), row())
+        await recorder.flush()
+        whole = path.read_bytes()
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 10, before[1]))
+        try:
+            recorder.answered(asked("hello"), row())
+            await recorder.flush()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert recorder.lost == 1
+        assert path.read_bytes() == whole
+        recorder.answered(asked("hello"), row())
+        await recorder.flush()
+        assert len(path.read_bytes().splitlines()) == 2
 
     def test_what_waits_is_bounded(self, tmp_path: Path) -> None:
         """By hashes, because long prompts have hundreds."""

@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.telemetry import search
 from gateway.telemetry.ledger import Ledger, segments
-from gateway.telemetry.search import CHUNK, began, find
+from gateway.telemetry.search import CHUNK, LONGEST, began, find
+from gateway.types import Row
 from tests.support.rows import row
 
 AT = 1_763_764_498.0
@@ -93,3 +95,60 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     noise(tmp_path, 100)
     assert find(tmp_path, EXCHANGE) == []
     assert find(tmp_path, f"gen-99999999999-{0:020x}") == []
+
+
+def later(folder: Path, chunks: int, *, at: float = AT, step: float = 0.001) -> Ledger:
+    """A ledger with rows of others behind the exchange's beginning, of so many chunks."""
+    ledger = Ledger(folder)
+    written = 0
+    while written < chunks * CHUNK:
+        one = row(at=at, duration=0.0, error="x" * 1_000)
+        ledger.append(one)
+        at += step
+        written += 1_000
+    return ledger
+
+
+def test_an_exchange_that_ends_behind_much_of_others(tmp_path: Path) -> None:
+    """Its last row is far behind the place where its first one could be."""
+    later(tmp_path, 3).append(row(exchange=EXCHANGE, at=AT + 60, duration=60.0))
+    age(tmp_path)
+    assert [one.exchange for one in find(tmp_path, EXCHANGE)] == [EXCHANGE]
+
+
+def test_rows_of_one_exchange_far_from_each_other(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append(row(exchange=EXCHANGE, at=AT, attempt=1, last=False))
+    ledger.close()
+    later(tmp_path, 3).append(row(exchange=EXCHANGE, at=AT + 60, attempt=2))
+    age(tmp_path)
+    assert [one.attempt for one in find(tmp_path, EXCHANGE)] == [1, 2]
+
+
+def test_an_hour_later_nothing_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    later(tmp_path, 3, at=AT + LONGEST + 1)
+    age(tmp_path)
+    read: list[int] = []
+
+    def noted(chunk: bytes, exchange: str) -> list[Row]:
+        read.append(len(chunk))
+        return []
+
+    monkeypatch.setattr(search, "rows_in", noted)
+    assert find(tmp_path, EXCHANGE) == []
+    assert len(read) == 1
+
+
+def test_what_is_read_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    later(tmp_path, 3).append(row(exchange=EXCHANGE, at=AT + 60, duration=60.0))
+    age(tmp_path)
+    monkeypatch.setattr(search, "MOST_BYTES", CHUNK)
+    assert find(tmp_path, EXCHANGE) == []
+
+
+@pytest.mark.parametrize("strange", ["fifo", "folder"])
+def test_what_is_no_segment_holds_up_no_search(tmp_path: Path, strange: str) -> None:
+    write(tmp_path)
+    age(tmp_path)
+    {"fifo": os.mkfifo, "folder": os.mkdir}[strange](tmp_path / f"{int(AT * 1000) - 9000:013d}-1-abc.jsonl")
+    assert len(find(tmp_path, EXCHANGE)) == 1

@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -10,6 +11,8 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
+from gateway.state.conditions import Conditions
+from gateway.telemetry import shipper
 from gateway.telemetry.ledger import Ledger, segments
 from gateway.telemetry.rollups import FIELDS, RETENTION, minute_key
 from gateway.telemetry.shipper import BATCH_BYTES, STREAM, Shipper
@@ -290,3 +293,34 @@ async def test_run_ships_until_cancelled(tmp_path: Path, store: Store, redis: Re
         await task
     shipper.close()
     assert (await rollup(redis))["attempts"] == 3
+
+
+async def test_a_ledger_that_cannot_be_read_is_no_fault_of_the_store(
+    tmp_path: Path, store: Store, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, 2)
+    conditions, reports = Conditions(), list[bool]()
+    one = Shipper(tmp_path, store.url, reports.append, conditions, clock=lambda: AT + 60)
+    opened = shipper.opened
+
+    def refuse(path: Path) -> int:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    monkeypatch.setattr(shipper, "opened", refuse)
+    assert await one.ship()
+    assert "Too many open files" in conditions.failing["shipper"]
+    assert reports == [True]
+    monkeypatch.setattr(shipper, "opened", opened)
+    assert await one.ship()
+    assert not conditions.failing
+    assert (await rollup(redis))["attempts"] == 2
+    one.close()
+
+
+async def test_a_store_that_takes_no_writes_is_not_up(tmp_path: Path, store: Store, redis: Redis) -> None:
+    await redis.replicaof("127.0.0.1", "1")
+    async with Ship(tmp_path, store.url) as ship:
+        assert not await ship()
+        await redis.replicaof("NO", "ONE")
+        assert await ship()
+    assert ship.reports == [False, True]
