@@ -184,14 +184,18 @@ def forget_dead(folder: Path, pid: int) -> None:
 
 def count_deaths(folder: Path) -> Callable[[], None]:
     """The supervisor's own metric: call it for each worker that died."""
-    values = Values(folder)
+    values = Values(folder, "supervisor")
     deaths = _deaths(CollectorRegistry())
 
-    def count() -> None:
-        deaths.inc()
+    def show() -> None:
         with suppress(OSError):  # the next one brings what is missing
             values.publish()
 
+    def count() -> None:
+        deaths.inc()
+        show()
+
+    show()  # at 0: a first death is then seen as a rise
     return count
 
 

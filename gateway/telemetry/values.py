@@ -79,8 +79,10 @@ class Values(Collector):
     A process has one `Values` at a time: what is constructed next belongs to the one that was made last.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, process: str = "") -> None:
+        """`process` names the files where the process' number should not."""
         self._folder = folder
+        self._process = process or str(os.getpid())
         self._images: dict[str, Image] = {}
         self.unread: OSError | None = None  # why the last `collect` left out another worker's file
         library.ValueClass = self._value
@@ -136,7 +138,7 @@ class Values(Collector):
         file = f"{kind}_{multiprocess_mode}" if kind == "gauge" else kind
         image = self._images.get(file)
         if image is None:
-            image = self._images[file] = Image(self._folder / f"{file}_{os.getpid()}.db")
+            image = self._images[file] = Image(self._folder / f"{file}_{self._process}.db")
         key = json.dumps([family, name, dict(zip(labels, own, strict=True)), text], sort_keys=True)
         return Value(image, key.encode())
 

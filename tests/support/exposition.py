@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-from gateway.telemetry.metrics import CONTENT_TYPE, HALF_OPEN, Metrics, prepare_folder
+from gateway.telemetry.metrics import CONTENT_TYPE, HALF_OPEN, Metrics, count_deaths, prepare_folder
 from tests.support.rows import cached_row, row
 
 ENDPOINTS = ("novita/fp8", "siliconflow/fp8", "atlas-cloud/fp8")
@@ -15,6 +15,7 @@ ENDPOINTS = ("novita/fp8", "siliconflow/fp8", "atlas-cloud/fp8")
 def quiet_metrics(folder: Path) -> Metrics:
     """A gateway that has started."""
     prepare_folder(folder)
+    count_deaths(folder)
     metrics = Metrics(folder)
     metrics.prepare("deepseek/deepseek-v3.2", ENDPOINTS)
     metrics.policy_reload(True)
