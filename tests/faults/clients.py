@@ -151,12 +151,13 @@ async def _sends(client: Client, data: bytes) -> str:
 
 def _in_pieces(size: int, every: float) -> Act:
     async def act(client: Client, data: bytes) -> str:
-        for start in range(0, min(len(data), int(PATIENCE / every) * size), size):
+        answer = asyncio.ensure_future(client.answer())
+        for start in range(0, len(data), size):
+            if answer.done():
+                break
             await client.send(data[start : start + size])
             await asyncio.sleep(every)
-            if client.reader.at_eof():
-                break
-        return await client.answer()
+        return await answer
 
     return act
 

@@ -86,6 +86,8 @@ def trials(faults: Sequence[HostFault]) -> list[Trial]:
 async def run(faults: Sequence[HostFault], folder: Path) -> list[Trial]:
     """Try all; the ones that flood the machine last, one after the other."""
     everything = trials(faults)
+    if not everything:
+        return []
     async with AsyncExitStack() as stack:
         well = await stack.enter_async_context(ScriptedHost(good))
         hosts = {trial.number: await stack.enter_async_context(_host(trial)) for trial in everything}

@@ -25,7 +25,7 @@ from gateway.telemetry.ledger import read
 from tests.faults.asking import Got, ask
 from tests.faults.scripts import good
 from tests.support import valkey
-from tests.support.gateway import Running, gateway_command
+from tests.support.gateway import Running, gateway_command, write_policy
 from tests.support.host import ScriptedHost
 from tests.support.processes import command_of, descendants
 from tests.support.wire import talker
@@ -123,6 +123,7 @@ async def _try(trial: MachineTrial, folder: Path) -> None:
         log = stack.enter_context((folder / "log").open("wb"))
         arguments = ["--workers", str(fault.workers), *(["--redis", store] if store else [])]
         python = fault.python(folder) if fault.python else sys.executable
+        write_policy(folder / "policies", "usual")
         started = gateway_command(folder, {"a/fp8": host.url}, *arguments, python=python, within=START, stderr=log)
         scene = Scene(await stack.enter_async_context(started), store)
         await _question(trial, scene, stream=False)

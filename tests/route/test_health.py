@@ -72,6 +72,7 @@ def test_two_good_probes_one_after_the_other_close_it() -> None:
         breaker.succeeded(probe, now)
     assert breaker.state(now) is State.CLOSED
     assert breaker.why == ""
+    assert breaker.opens_until() == 0
 
 
 def test_the_wait_doubles_up_to_five_minutes() -> None:

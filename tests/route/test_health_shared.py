@@ -126,6 +126,32 @@ def test_a_probe_of_its_own_is_waited_for() -> None:
     assert here.state(at) is State.CLOSED
 
 
+def test_where_it_does_not_answer_here_a_closing_elsewhere_is_not_believed_again() -> None:
+    here, there = opened(), opened()
+    now = there.opens_until()
+    succeed(there, now)
+    here.merge(posted(there, now), now)
+    assert here.state(now) is State.CLOSED
+    fail(here, now + 1)
+    fail(there, now + 2)
+    again = there.opens_until()
+    succeed(there, again)
+    here.merge(posted(there, again), again)
+    assert here.until is not None, "it goes by its own requests alone"
+
+
+def test_where_it_only_opened_twice_here_a_closing_elsewhere_is_believed() -> None:
+    here, there = opened(), opened()
+    now = here.opens_until()
+    succeed(here, now)
+    fail(here, now + 1)
+    fail(there, there.opens_until(), times=1)
+    again = there.opens_until()
+    succeed(there, again)
+    here.merge(posted(there, again), again)
+    assert here.until is None
+
+
 def test_a_worker_that_dies_leaves_an_opening_that_ends_with_a_probe() -> None:
     here = Breaker()
     here.merge(posted(opened(), NOW), NOW)

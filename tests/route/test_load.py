@@ -61,6 +61,15 @@ def test_an_endpoint_that_shows_no_slowdown_carries_what_it_had(most: int) -> No
 
 
 @given(seeds)
+def test_less_in_flight_than_it_carries_is_no_faster(seed: int) -> None:
+    made = answers(seed, 16, 4.0, 0.1)
+    around = [made.carried + step / 8 for step in range(-12, 13)]
+    assert min(made.factor(one) for one in around) == 1
+    assert min(made.shown_factor(one) for one in around) == 1
+    assert made.factor(around[-1]) > 1
+
+
+@given(seeds)
 def test_an_endpoint_that_slows_down_is_learned(seed: int) -> None:
     made = answers(seed, most=40, free=8, scatter=0.3)
     for in_flight in (8, 16, 32, 64):

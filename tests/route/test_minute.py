@@ -82,3 +82,16 @@ def test_what_is_added_counts_for_a_minute_from_then_and_not_from_the_first() ->
     assert minute.totals[:3] == [2, 200, 2]
     minute.pass_to(NOW + 120)
     assert minute.totals[:3] == [0, 0, 0]
+
+
+def test_tokens_are_under_a_limit_when_what_is_above_it_is_a_minute_old() -> None:
+    """With one other worker, which is expected to send alike, and for tokens as for requests."""
+    here = sent(NOW, NOW + 20)
+    assert here.under(TOKENS, 250, 1) == NOW + 13 * SLICE
+    assert here.under(TOKENS, 150, 1) == NOW + 20 + 13 * SLICE
+    assert here.under(REQUESTS, 2.5, 1) == NOW + 13 * SLICE
+
+
+def test_what_reaches_a_limit_is_not_under_it() -> None:
+    here = sent(NOW, NOW + 20)
+    assert here.under(REQUESTS, 1, 0) == NOW + 20 + 13 * SLICE

@@ -78,6 +78,20 @@ async def test_the_rows_of_an_exchange(tmp_path: Path, store: Store, archive: Ar
     assert await archive.exchange("resp_1") == []
 
 
+async def test_what_is_read_for_one_exchange_is_bounded(
+    tmp_path: Path, store: Store, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for one that never ended costs the store and this worker no more than that."""
+    monkeypatch.setattr("gateway.telemetry.archive.MOST_BYTES", 50_000)
+    monkeypatch.setattr("gateway.telemetry.archive.PAGE", 1)
+    began, _ = await archive._ask("TIME")  # type: ignore[misc]
+    near, far = f"gen-{int(began)}-0a", f"gen-{int(began)}-0b"
+    noise = [row(at=NOW, error="x" * 40_000) for _ in range(3)]  # an entry of the stream each
+    await shipped(tmp_path, store, [row(exchange=near, at=NOW), *noise, row(exchange=far, at=NOW)])
+    assert await archive.exchange(near)
+    assert await archive.exchange(far) == []
+
+
 async def test_an_exchange_that_has_not_ended(tmp_path: Path, store: Store, archive: Archive) -> None:
     began, _ = await archive._ask("TIME")  # type: ignore[misc]
     name = f"gen-{int(began)}-0a"
