@@ -247,9 +247,10 @@ class Exchange:
             return commands + self._continue(self._broken, now)
         if self._is_final(failure):
             return [*commands, *self._cancel(self._running), self._give_up()]
-        if self._retries is None:
+        if self._retries is None and self.plan.policy.attempts.retries:
             self._retries = Retries(self.plan.policy, self._chance())
-        self._retries.failed(send.choice, failure, now - send.tried.sent_at, now)
+        if self._retries is not None:
+            self._retries.failed(send.choice, failure, now - send.tried.sent_at, now)
         return commands if self._running else commands + self._try_next(now)
 
     def _is_final(self, failure: Failure) -> bool:

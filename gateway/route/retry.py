@@ -55,7 +55,7 @@ class Retries:
     def failed(self, choice: Choice, failure: Failure, took: float, now: float) -> None:
         """An attempt at this endpoint has failed before its answer began, or was whole: after `took` seconds."""
         self._last = None
-        if not self._policy.attempts.retries or failure.fault not in PASSES:
+        if failure.fault not in PASSES:
             return
         name, hinted = choice.endpoint.id, failure.retry_after is not None
         times = self._times[name] = self._times.get(name, 0) + 1

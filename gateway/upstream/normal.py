@@ -22,6 +22,7 @@ from gateway.types import Failure
 from gateway.upstream.endings import is_end
 from gateway.upstream.lenient import all_mended, joined, loads, mended
 from gateway.upstream.pieces import Pieces
+from gateway.upstream.usual import plain_choice
 from gateway.upstream.verdict import in_band
 
 CHUNK = "chat.completion.chunk"
@@ -61,11 +62,23 @@ class Normaliser:
     def chunk(self, data: bytes) -> Json | Failure:
         """The chunk in one event's data. Each of its choices has an index, a delta, and null or an end as
         `finish_reason`; there are none where the event brings nothing but perhaps usage."""
+        if (index := plain_choice(data)) is not None and self._flows(index):
+            try:
+                plain: Json = orjson.loads(data)
+            except orjson.JSONDecodeError:
+                pass
+            else:
+                return plain
         return self._read(data, "delta", "an event of the host's stream", "a chunk's")
 
     def whole(self, data: bytes) -> Json | Failure:
         """A whole answer; each of its choices has a message."""
         return self._read(data, "message", "the host's answer", "a completion's")
+
+    def _flows(self, index: int) -> bool:
+        """Whether this choice is known to speak in deltas, and holds back nothing."""
+        state = self._choices.get(index)
+        return state is not None and state.speaks == "delta" and not state.halves
 
     def _read(self, data: bytes, part: str, what: str, whose: str) -> Json | Failure:
         payload, odd = loads(data)
@@ -132,12 +145,12 @@ class Normaliser:
 class _Choice:
     """What must be known of one choice from one chunk to the next."""
 
-    __slots__ = ("_speaks", "halves", "pieces")
+    __slots__ = ("halves", "pieces", "speaks")
 
     def __init__(self, ids: set[str]) -> None:
         self.pieces = Pieces(ids)
         self.halves: dict[str, str] = {}  # of characters, by field
-        self._speaks = ""  # the field in which the host says what it says
+        self.speaks = ""  # the field in which the host says what it says
 
     def said(self, choice: Json, part: str) -> Json:
         """Its delta or message. Hosts may write one for the other, and repeat all in a `message` at the end."""
@@ -148,12 +161,12 @@ class _Choice:
                 continue
             if not isinstance(said, dict):
                 raise ValueError(f"a `{name}` that is no object")
-            if self._speaks in ("", name) and _says(said):
-                self._speaks = name
+            if self.speaks in ("", name) and _says(said):
+                self.speaks = name
                 return said
             quiet = said if name == part else quiet
         text = choice.pop("text", None)  # of a text completion
-        return {**quiet, "content": text} if isinstance(text, str) and not self._speaks else quiet
+        return {**quiet, "content": text} if isinstance(text, str) and not self.speaks else quiet
 
     def join(self, said: Json, ended: bool) -> None:
         """Halves of characters are held until the other half comes, or the end."""

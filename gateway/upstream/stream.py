@@ -35,7 +35,7 @@ class StreamReader(Reader):
     With `rewrite`, every event is brought to the clients' shape; else bytes pass untouched where nothing must change.
     """
 
-    __slots__ = ("_begun", "_choices", "_ended_choices", "_ends", "_guard", "_held")
+    __slots__ = ("_begun", "_choices", "_ended_choices", "_ends", "_guard", "_held", "_joined", "_unusual")
 
     def __init__(
         self,
@@ -55,6 +55,8 @@ class StreamReader(Reader):
         self._held: list[Json] = []  # chunks before it
         self._ends: list[Json] = []  # finish chunks, held until usage is known
         self._ended_choices: set[int] = set()
+        self._joined: list[bytes] | None = None  # what was held, while it goes out in one piece
+        self._unusual = False  # whether the guard has looked at the one event that was read
 
     @property
     def finished(self) -> bool:
@@ -84,13 +86,15 @@ class StreamReader(Reader):
             return False
         texts = self._guard.texts_in(block)
         if not texts:  # also where all of them are empty
+            self._unusual = texts is None and block.find(b"\n\n") == len(block) - 2
             return False
         self._pass(block, texts)
         return True
 
     def _block(self, block: bytes) -> None:
         """Lets the usual events of a block pass together, and reads the others."""
-        if self._guard is None or b"data" not in block:
+        if self._guard is None or self._unusual or b"data" not in block:
+            self._unusual = False
             super()._block(block)
             return
         run: list[bytes] = []
@@ -150,8 +154,13 @@ class StreamReader(Reader):
             self._begun = True
             self._listener.on_first_token()
             held, self._held = self._held, []
+            joined: list[bytes] = []
+            self._joined = joined
             for one in held:
                 self._tell(one, said if one is payload else 0)
+            self._joined = None
+            if joined and not self._over:
+                self._hand_over(b"".join(joined), said)
 
     def _tell(self, payload: Json, said: int) -> None:
         """A chunk on its way to the client; what ends is held."""
@@ -166,6 +175,12 @@ class StreamReader(Reader):
 
     def _say(self, payload: Json, said: int) -> None:
         data = sse.event(orjson.dumps(self._shape.chunk(payload)))
+        if self._joined is None:
+            self._hand_over(data, said)
+        else:
+            self._joined.append(data)
+
+    def _hand_over(self, data: bytes, said: int) -> None:
         if said:
             self._listener.on_chunk(data)
         else:

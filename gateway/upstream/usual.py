@@ -53,23 +53,61 @@ class _Chunk(msgspec.Struct, gc=False):
     model: str = ""
     created: int = 0
     error: None = None
-    usage: UnsetType = UNSET  # not even null
+    usage: None = None  # null, as OpenAI writes it before the end
+    x_groq: UnsetType = UNSET
+
+
+class _PlainDelta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    role: str | None = None
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: None = None
+    function_call: None = None
+
+
+class _PlainChoice(msgspec.Struct, gc=False):
+    """Fields without a default must be there."""
+
+    delta: _PlainDelta
+    index: int
+    finish_reason: None
+    error: None = None
+    usage: UnsetType = UNSET
+    message: UnsetType = UNSET
+    text: UnsetType = UNSET
+    logprobs: dict[str, Any] | None = None
+
+
+class _PlainChunk(msgspec.Struct, gc=False):
+    choices: list[_PlainChoice]
+    object: Literal["chat.completion.chunk"]
+    id: str
+    model: str
+    created: int
+    error: None = None
+    usage: None = None
     x_groq: UnsetType = UNSET
 
 
 _DECODER = msgspec.json.Decoder(_Chunk)
+_PLAIN_DECODER = msgspec.json.Decoder(_PlainChunk)
+_MISSES = 8  # in a row, after which most events are not looked at
+_LOOKS = 16  # then one of so many is
 _UNUSUAL = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Guard:
     """Follows one stream."""
 
-    __slots__ = ("_after", "_after_event", "_before", "_proofs")
+    __slots__ = ("_after", "_after_event", "_before", "_misses", "_proofs")
 
     def __init__(self) -> None:
         self._before = b"-"  # what no event starts with
         self._after = self._after_event = b""  # with the blank line, and without
         self._proofs = 0
+        self._misses = 0  # events in a row that were not of the usual shape
 
     def __repr__(self) -> str:
         return f"<Guard {self._before!r}>"
@@ -94,7 +132,16 @@ class Guard:
         start, end = len(self._before), len(event) - len(self._after_event)
         frames = start < end and event.startswith(self._before) and event.endswith(self._after_event)
         if frames and _PLAIN(event, start, end):
+            self._misses = 0
             return 1
+        if self._misses > _MISSES and self._misses % _LOOKS:
+            self._misses += 1
+            return None
+        texts = self._looked_at(event)
+        self._misses = self._misses + 1 if texts is None else 0
+        return texts
+
+    def _looked_at(self, event: bytes) -> int | None:
         if not event.startswith(_START) or b"\n" in event or b"\r" in event:
             return None
         if not event.isascii() and not _is_utf8(event):  # the decoder does not look into fields that are not listed
@@ -114,6 +161,16 @@ class Guard:
             probe = _PROBE.encode().join((before, after))
             if end > start and _texts(probe[len(_START) - 1 :], _PROBE) == 1:
                 self._before, self._after, self._after_event = before, after + _END, after
+
+
+def plain_choice(data: bytes) -> int | None:
+    """The index of the one choice of a chunk that brings text only and needs no normalising; None for any other. What
+    stands in fields that are not read here may still be no JSON."""
+    try:
+        chunk = _PLAIN_DECODER.decode(data)
+    except _UNUSUAL:
+        return None
+    return chunk.choices[0].index if len(chunk.choices) == 1 else None
 
 
 def _texts(data: bytes, text: str | None = None) -> int | None:

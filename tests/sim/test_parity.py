@@ -25,7 +25,7 @@ from gateway.sim.engine import Engine, requests
 from gateway.sim.fleet import Rates, SimHost, Spread, Wait
 from gateway.sim.router import Router
 from gateway.sim.workload import TraceRow, read_trace, spread
-from gateway.types import Cap, Endpoint, Pick, Policy, Price, PromptCache, Request, Row, Score
+from gateway.types import Attempts, Cap, Endpoint, Pick, Policy, Price, PromptCache, Request, Row, Score
 from gateway.upstream.address import Address
 from gateway.upstream.hosts import Hosts
 from tests.proxy.world import MODEL, World, Written
@@ -33,10 +33,16 @@ from tests.support.host import Out, Received, Script, ScriptedHost, answers, chu
 
 SEED = 7
 ROWS = 120
+BEST = Policy(
+    "floor",
+    score=Score(value_of_time=0.0),
+    pick=Pick(how="best", explore=0.0),
+    attempts=Attempts(retries=0),  # the clock stands: no pause would end
+)
 POLICIES = [
-    Policy("sampled", pick=Pick(how="sample", edge=0.5, explore=0.1)),
-    Policy("floor", score=Score(value_of_time=0.0), pick=Pick(how="best", explore=0.0)),
-    Policy("capped", score=Score(value_of_time=0.0), pick=Pick(how="best", explore=0.0), cap=Cap(share=0.4)),
+    replace(BEST, name="sampled", score=Score(), pick=Pick(how="sample", edge=0.5, explore=0.1)),
+    BEST,
+    replace(BEST, name="capped", cap=Cap(share=0.4)),
 ]
 
 
@@ -117,7 +123,7 @@ class Live:
         """What a host answers over HTTP: the course that its behaviour has for this request."""
 
         async def answer(received: Received, out: Out) -> None:
-            number = int(received.json()["user"])
+            number = int(received.json()["seed"])
             row = self.rows[number]
             course = self.behaviour.ask(name, number, row, row.t)
             self.behaviour.over(name)
@@ -150,7 +156,7 @@ class Live:
 
     async def ask(self, request: Request) -> None:
         said = [{"role": "user", "content": "Hi"}]
-        body = {"model": MODEL, "messages": said, "user": request.id, "stream": True}
+        body = {"model": MODEL, "messages": said, "seed": int(request.id), "stream": True}
         sink = Written()
         policy = self.world.policy
         asked = msgspec.structs.replace(request, body=body, policy=policy.name)

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import zlib
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from tests.support.host import Out, Received, ScriptedHost, answers
 from tests.upstream.listener import cut
 from tests.upstream.recorder import BOTH_LOOPS, Recorder, Send
 
+gzipped = partial(gzip.compress, mtime=0)  # the same bytes in every process that collects tests
 LOOPS = BOTH_LOOPS
 TEXT = b'data: {"choices": [{"delta": {"content": "Hello"}}]}\n\n' * 1_000
 
@@ -25,15 +27,15 @@ def raw_deflate(data: bytes) -> bytes:
 
 
 PACK: dict[str, Callable[[bytes], bytes]] = {
-    "gzip": gzip.compress,
-    "x-gzip": gzip.compress,
-    "GZIP": gzip.compress,
+    "gzip": gzipped,
+    "x-gzip": gzipped,
+    "GZIP": gzipped,
     "deflate": zlib.compress,
     " deflate ": raw_deflate,
     "identity": bytes,
     "": bytes,
-    "deflate, gzip": lambda data: gzip.compress(zlib.compress(data)),
-    "gzip, identity,gzip": lambda data: gzip.compress(gzip.compress(data)),
+    "deflate, gzip": lambda data: gzipped(zlib.compress(data)),
+    "gzip, identity,gzip": lambda data: gzipped(gzipped(data)),
 }
 
 
@@ -80,8 +82,8 @@ def test_a_body_of_nothing_is_whole(coding: str) -> None:
 
 
 def test_several_members_and_padding() -> None:
-    assert unpacked("gzip", [gzip.compress(b"Hel") + gzip.compress(b"lo") + b"\0" * 100, b"\0"]) == (b"Hello", True)
-    assert unpacked("deflate", [zlib.compress(b"Hello") + gzip.compress(b"no part of it")]) == (b"Hello", True)
+    assert unpacked("gzip", [gzipped(b"Hel") + gzipped(b"lo") + b"\0" * 100, b"\0"]) == (b"Hello", True)
+    assert unpacked("deflate", [zlib.compress(b"Hello") + gzipped(b"no part of it")]) == (b"Hello", True)
 
 
 @pytest.mark.parametrize("plain", [b'{"error": "busy"}', b"data: {}\n\n", b": wait\n\n", b"<html>"])
@@ -113,7 +115,7 @@ def test_other_codings_are_refused_by_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"\x1f\x8bnot gzip at all", gzip.compress(TEXT)[:10] + b"\xff" * 60], ids=["another text", "a broken one"]
+    "data", [b"\x1f\x8bnot gzip at all", gzipped(TEXT)[:10] + b"\xff" * 60], ids=["another text", "a broken one"]
 )
 def test_what_is_not_packed_that_way_is_refused(data: bytes) -> None:
     with pytest.raises(Unreadable, match="not in its content-encoding gzip"):
@@ -155,7 +157,7 @@ class TestAnswers:
     async def test_a_body_until_the_close(self, send: Send) -> None:
         async def script(_: Received, out: Out) -> None:
             await out.head(200, {"content-encoding": "gzip"}, chunked=False)
-            await out.send(gzip.compress(TEXT * 10, 1))
+            await out.send(gzipped(TEXT * 10, 1))
             await out.end()
 
         async with ScriptedHost(script) as host:
@@ -163,7 +165,7 @@ class TestAnswers:
         assert (answer.body, answer.end) == (TEXT * 10, "complete")
 
     async def test_an_answer_that_ends_within_is_cut(self, send: Send) -> None:
-        packed = gzip.compress(TEXT)[:-9]
+        packed = gzipped(TEXT)[:-9]
         async with ScriptedHost(answers(200, packed, {"content-encoding": "gzip"})) as host:
             answer = await send(host)[0].ended()
         assert answer.end == ("cut", "the host's compressed answer ends within")
@@ -172,7 +174,7 @@ class TestAnswers:
         ("coding", "body", "message"),
         [
             ("br", b"\x0b\x02\x80Hello\x03", "the host sent content-encoding br, which the gateway does not read"),
-            ("gzip", gzip.compress(bytes(300 * FREE)), "the host's answer grows from"),
+            ("gzip", gzipped(bytes(300 * FREE)), "the host's answer grows from"),
             ("deflate", b"Hello, world", "the host's answer is not in its content-encoding deflate"),
         ],
     )
@@ -189,7 +191,7 @@ class TestAnswers:
             assert error.body.startswith(message.encode()) or not any(error.body)
 
     async def test_a_paused_call_unpacks_no_further(self, send: Send) -> None:
-        async with ScriptedHost(answers(200, gzip.compress(TEXT * 4), {"content-encoding": "gzip"})) as host:
+        async with ScriptedHost(answers(200, gzipped(TEXT * 4), {"content-encoding": "gzip"})) as host:
             receiver, call = send(host)
             receiver.when_data = call.pause
             await host.until(lambda: bool(receiver.pieces))
@@ -208,7 +210,7 @@ class TestAnswers:
     @pytest.mark.parametrize("moment", ["when_response", "when_data"])
     async def test_a_cancel_within(self, send: Send, moment: str) -> None:
         call: Call
-        async with ScriptedHost(answers(200, gzip.compress(TEXT * 4), {"content-encoding": "gzip"})) as host:
+        async with ScriptedHost(answers(200, gzipped(TEXT * 4), {"content-encoding": "gzip"})) as host:
             receiver, call = send(host)
             setattr(receiver, moment, call.cancel)
             await host.until(lambda: repr(call) == "<Call ended>" and host.connections[0].closed.is_set())

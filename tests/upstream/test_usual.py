@@ -58,7 +58,6 @@ UNUSUAL: list[Json] = [
     {"choices": None},
     {"choices": [None]},
     {},
-    changed(usage=None),
     changed(usage={"prompt_tokens": 1}),
     changed(x_groq={"usage": {"prompt_tokens": 1}}),
     changed(error={"message": "overloaded"}),
