@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.types import Failure
-from gateway.upstream.reader import WholeReader
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.verdict import in_band, judge
 from gateway.upstream.waiting import in_error
+from gateway.upstream.whole import WholeReader
 from tests.upstream.listener import Listener
 
 NOW = 1_763_683_200.0  # Fri, 21 Nov 2025 00:00:00 GMT
