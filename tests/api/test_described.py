@@ -1,6 +1,8 @@
 import pytest
 
-from gateway.api.described import described_model
+from gateway.api.described import described_endpoint, described_model
+from gateway.route.fleet import Fleet
+from gateway.telemetry.archive import Uptime
 from gateway.types import Dialect, Endpoint, Model, Price, Reasoning
 from gateway.types.endpoint import ThinkingSwitch, Tier, Window
 
@@ -41,3 +43,12 @@ def test_only_a_model_that_thinks_tells_how(
     model = described_model(Model("x/y", "Y", 1_000, (endpoint,), reasoning=reasoning), [endpoint])
     assert model.get("reasoning") == told
     assert ("reasoning" in model["supported_parameters"]) == (thinking != "unknown")
+
+
+def test_latency_is_in_milliseconds_and_throughput_in_tokens_a_second() -> None:
+    endpoint = Endpoint("a/b", "a", "http://a", "m", price=Price(0.28, 0.42))
+    state = Fleet([endpoint]).states["a/b"]
+    state.figures = {"ttft_p50": 0.25, "ttft_p99": 1.5, "throughput_p50": 40.0, "throughput_p99": None}
+    told = described_endpoint(Model("x/y", "Y", 1_000, (endpoint,)), state, Uptime(), 0.0)
+    assert told["latency_last_30m"] == {"p50": 250.0, "p99": 1500.0}
+    assert told["throughput_last_30m"] == {"p50": 40.0}

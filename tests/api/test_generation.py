@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from gateway.api.generation import generation as described
 from tests.support.gateway import DIRECT_ONLY, Gateway, Running, gateway_command
 from tests.support.host import ScriptedHost, answers, chunks, completion, streams
+from tests.support.rows import row
 
 KEYS = {"GATEWAY_API_KEYS": "team:secret-of-the-team,other:secret-of-others"}
 TEAM = {"authorization": "Bearer secret-of-the-team"}
@@ -40,6 +42,11 @@ async def test_it_is_there_when_the_answer_is_and_has_every_attempt(gateway: Gat
     assert [
         (one["endpoint_id"], one["status"], one["outcome"], one["error"]) for one in told["provider_responses"]
     ] == [("bad/fp8", 500, "server", "sorry"), ("good/fp8", 200, "ok", None)]
+
+
+def test_each_attempt_has_the_time_to_its_first_token_or_to_its_end() -> None:
+    rows = [row(outcome="server", status=500, ttft=None, duration=0.7, last=False), row(ttft=0.5, duration=2.0)]
+    assert [one["latency"] for one in described(rows, {})["provider_responses"]] == [700, 500]
 
 
 @DIRECT_ONLY

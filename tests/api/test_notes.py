@@ -113,6 +113,12 @@ def test_what_is_nested_without_end_is_left_out() -> None:
     assert note({"type": "odd", "content": deep, "input": deep}).endswith(LEFT_OUT)
 
 
+def test_as_many_texts_as_may_be_are_all_there() -> None:
+    told = note({"type": "odd", "content": ["a"] * MOST_WORDS})
+    assert told.count("a") >= MOST_WORDS
+    assert LEFT_OUT not in told
+
+
 def test_what_has_texts_without_end_is_cut() -> None:
     many = ["a"] * (MOST_WORDS + 5)
     told = note({"type": "odd", "content": many, "output": [{"text": "b"}, many]})

@@ -1,6 +1,7 @@
 """What is kept of a stream is put together after its client has the end."""
 
 import json
+import sys
 from collections.abc import Callable
 
 from gateway.cache.responses import Answer
@@ -33,6 +34,17 @@ def test_what_is_too_large_is_not_kept() -> None:
     kept.take(b": " + b"x" * keeper.LARGEST_KEPT + b"\n\n")
     kept.stream(b"data: [DONE]\n\n", "a/fp8", {})
     assert not later
+
+
+def test_what_is_too_large_is_let_go_while_it_streams() -> None:
+    """A stream may go on for an hour; its first megabyte is not held that long."""
+    kept = Keeper(lambda *_: None, lambda _: None, lambda: 5.0)
+    piece = b"x" * keeper.LARGEST_KEPT
+    held = sys.getrefcount(piece)
+    kept.take(piece)
+    assert sys.getrefcount(piece) == held + 1
+    kept.take(b"more")
+    assert sys.getrefcount(piece) == held
 
 
 def test_a_whole_answer_is_kept_later_too() -> None:
