@@ -4,7 +4,6 @@ import gzip
 import json
 import zlib
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from gateway.errors import BadRequest, TooLarge, UnknownCoding
 from tests.support.gateway import Gateway
 from tests.support.host import ScriptedHost, answers, completion
 
-gzipped = partial(gzip.compress, mtime=0)  # the same bytes in every process that collects tests
 LIMIT = 1 << 16
 HELLO = b'{"hello": "world"}' * 20
 QUESTION: dict[str, Any] = {"model": "deepseek-v3.2", "messages": [{"role": "user", "content": "Hi"}]}
