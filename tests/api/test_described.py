@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.api.described import described_endpoint, described_model
+from gateway.api.described import OK, SET_BACK, described_endpoint, described_model
 from gateway.route.fleet import Fleet
 from gateway.telemetry.archive import Uptime
 from gateway.types import Dialect, Endpoint, Model, Price, Reasoning
@@ -52,3 +52,13 @@ def test_latency_is_in_milliseconds_and_throughput_in_tokens_a_second() -> None:
     told = described_endpoint(Model("x/y", "Y", 1_000, (endpoint,)), state, Uptime(), 0.0)
     assert told["latency_last_30m"] == {"p50": 250.0, "p99": 1500.0}
     assert told["throughput_last_30m"] == {"p50": 40.0}
+
+
+def test_an_endpoint_is_well_until_its_breaker_opens_or_it_asks_to_wait() -> None:
+    model = Model("x/y", "Y", 1_000, ())
+    state = Fleet([Endpoint("a/b", "a", "http://a", "m", price=Price(0.28, 0.42))]).states["a/b"]
+    assert described_endpoint(model, state, Uptime(), 0.0)["status"] == OK
+    state.breaker.trip(0.0, 0.0, "server")
+    half_open = state.breaker.opens_until()
+    assert described_endpoint(model, state, Uptime(), half_open - 1)["status"] == SET_BACK
+    assert described_endpoint(model, state, Uptime(), half_open)["status"] == SET_BACK
