@@ -174,7 +174,8 @@ async def test_a_field_of_the_request(field: Field, path: str, routed: Routed) -
         if field.word == "passed on":
             assert sent[name] == body[name]
         if field.word == "ignored":
-            assert name not in sent
+            ours = {"stream_options": {"include_usage": True}}  # where the gateway streams what is long from the host
+            assert name not in sent or sent[name] == ours.get(name)
     assert field.word in ("works", "passed on", "ignored")
 
 

@@ -19,7 +19,7 @@ CHATS = ("/v1/chat/completions", "/api/v1/chat/completions")
     ("path", "fields", "param"),
     [
         ("/v1/responses", {"input": [{"role": ["user"], "content": "Hi"}]}, "input[0].role"),
-        ("/v1/responses", {"input": [{"type": "x" * 99_999}]}, "input[0].type"),
+        ("/v1/responses", {"input": [{"type": ["x" * 99_999]}]}, "input[0].type"),
         *[(path, {"model": "x" * (LONGEST + 1)}, "model") for path in CHATS],
         *[(path, {"models": ["x" * 99_999], "model": None}, "model") for path in CHATS],
         *[(path, {"messages": [{"role": "u" * (LONGEST_ROLE + 1)}]}, "messages[0]") for path in CHATS],
