@@ -108,6 +108,13 @@ def test_a_very_long_silence_is_survived() -> None:
     assert toll.share("a") == 0
 
 
+def test_a_correction_weighs_as_much_as_its_request_however_long_it_has_run() -> None:
+    later = 100 * 600.0
+    toll = sent(Toll(Cap(0.5, 600.0)), "a", "b", now=later)
+    toll.corrected("a", 10_000.0, later)
+    assert toll.share("a") == pytest.approx(2 / 3)
+
+
 def test_what_was_expected_is_corrected_by_what_came() -> None:
     toll = sent(Toll(LONG), "a", "b")
     toll.corrected("a", 20_000.0, 0.0)
