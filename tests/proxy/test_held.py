@@ -103,7 +103,7 @@ async def test_a_host_is_asked_to_stream_what_may_take_long(asked: Any, streamed
 
     async with ScriptedHost(either) as host, routed(host) as running:
         response = await running.chat(**asked)
-        assert response.json()["choices"][0]["message"] == {"role": "assistant", "content": "Hello"}
+        assert response.json()["choices"][0]["message"] == {"role": "assistant", "content": "Hello", "refusal": None}
         assert response.json()["object"] == "chat.completion"
         assert asked_to_stream(host) == [streamed]
         (row,) = rows(running)
