@@ -161,7 +161,7 @@ const wanted = {
   async respond_errors() {
     const create = (more) => client.responses.create({ model, input: 'Hi', ...more });
     return {
-      400: await errorOf(() => create({ previous_response_id: 'resp_1' })),
+      400: await errorOf(() => create({ background: true })),
       404: await errorOf(() => create({ model: 'no-such-model' })),
     };
   },

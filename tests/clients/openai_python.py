@@ -139,7 +139,7 @@ def respond_parsed():
 
 def respond_errors():
     return {
-        "400": error_of(lambda: client.responses.create(model=MODEL, input="Hi", previous_response_id="resp_1")),
+        "400": error_of(lambda: client.responses.create(model=MODEL, input="Hi", background=True)),
         "404": error_of(lambda: client.responses.create(model="no-such-model", input="Hi")),
     }
 

@@ -71,7 +71,8 @@ class World:
     async def ask(self, endpoint: str, script: Script, **fields: Any) -> httpx.Response:
         self.hosts[endpoint].script = script
         self.hosts[endpoint].requests.clear()
-        return await self.running.chat(provider={"only": [endpoint]}, **fields)
+        short = {} if fields.get("stream") else {"max_tokens": 50}  # so that the host is asked for a whole answer
+        return await self.running.chat(provider={"only": [endpoint]}, **{**short, **fields})
 
     async def events(self, endpoint: str, script: Script, **fields: Any) -> list[Json]:
         """The stream's chunks, without [DONE]."""

@@ -74,7 +74,7 @@ async def test_while_streaming(routed: Routed) -> None:
         assert (row.outcome, row.client_status, row.usage_source) == ("cancelled", 499, "estimated")
         assert row.ttft is not None
         assert row.client_ttft is not None
-        assert row.completion_tokens == 3  # the role's chunk counts as one
+        assert row.completion_tokens == 2
         assert row.prompt_tokens > 50
 
 
@@ -121,7 +121,7 @@ async def test_a_slow_client_holds_its_host_back(routed: Routed) -> None:
             await still(lambda: sent)
             assert sent < MANY / 4, "the host was not held back"
             text = b"".join([part async for part in response])
-        assert text.count(b'"finish_reason": null') == MANY + 1
+        assert text.replace(b": null", b":null").count(b'"finish_reason":null') == MANY + 1
         assert b"data: [DONE]" in text
         assert outcomes(running) == [("a/fp8", "ok")]
 
@@ -204,7 +204,7 @@ class Slow:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, (self._where.hostname, self._where.port))
-        request = httpx.Request("POST", "http://gateway/v1/chat/completions", json={**BODY, "stream": True})
+        request = httpx.Request("POST", "http://127.0.0.1/v1/chat/completions", json={**BODY, "stream": True})
         head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
         reader, self._writer = await asyncio.open_connection(sock=sock, limit=4096)
         self._writer.write(f"POST /v1/chat/completions HTTP/1.1\r\n{head}connection: close\r\n\r\n".encode())

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from gateway.route import tokens
 from tests.proxy.routed import chunk, payloads, says
 from tests.support.gateway import Running, in_process
 from tests.support.host import Script, ScriptedHost, answers, chunks, completion, streams
@@ -135,7 +136,12 @@ async def test_an_answer_that_must_not_be_stored_is_not(sink: str, store: str, t
         assert read_again(host) is None
 
 
-async def test_a_prompt_that_would_not_fit_with_it_goes_as_it_came(sink: str, store: str, tmp_path: Path) -> None:
+async def test_a_prompt_that_would_not_fit_with_it_goes_as_it_came(
+    sink: str, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where estimates are held to be exact."""
+    monkeypatch.setattr(tokens, "DOUBTED", 0.0)
+    monkeypatch.setattr(tokens, "SURE", 0.0)
     long = "word" * 800
     script = [thinks_and_calls(True), answers(200, completion("Yes."))]
     async with AsyncExitStack() as stack:

@@ -229,7 +229,7 @@ async def test_a_client_that_leaves_while_the_store_is_asked(held: Any, routed: 
         where = urlsplit(running.url)
         _, writer = await asyncio.open_connection(where.hostname, where.port)
         body = b'{"model": "deepseek-v3.2", "messages": [{"role": "user", "content": "Hi"}]}'
-        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-gateway-cache: on\r\ncontent-length: %d\r\n\r\n"
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: [::1]\r\nx-gateway-cache: on\r\ncontent-length: %d\r\n\r\n"
         writer.write(head % len(body) + body)
         writer.close()
         await writer.wait_closed()

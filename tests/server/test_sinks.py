@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.proxy.routed import DONE, ROLE, STOP, WORD, chunk, data, says, stalls
+from tests.proxy.routed import DONE, ROLE, WORD, chunk, data, says, stalls
 from tests.support.client import CHAT, connected, question, request
 from tests.support.gateway import NO_STORE, SINKS, Running, in_process, write_policy
 from tests.support.host import Out, Received, Script, ScriptedHost, answers, chunks, completion, streams
@@ -53,7 +53,6 @@ FAILED: dict[str, Script] = {
     "overloaded": answers(503, OVERLOADED),
     "an error in a 200": answers(200, OVERLOADED),
     "closed at once": cuts,
-    "empty": says(ROLE, STOP, DONE),
     "not HTTP's JSON": answers(200, b"<html>busy</html>"),
 }
 BROKEN: dict[str, Script] = {

@@ -94,7 +94,7 @@ def test_a_late_first_token_is_hedged_and_the_loser_is_paid() -> None:
 def test_a_log_says_where_a_request_went_and_what_came_of_it() -> None:
     """The first host errs, the second one answers."""
     hosts = [host("a", price=Price(0.1, 0.1), rates=ERRORS), host("b", ttft=2.0)]
-    log = replay([row(3.0)], hosts).log
+    log = replay([row(3.0)], hosts, replace(CHEAPEST, attempts=Attempts(retries=0))).log
     assert log is not None
     assert (log.arrived[0], log.sent_to[0], log.answered_by[0]) == (3.0, 0, 1)
     assert log.ttft[0] == pytest.approx(REFUSED_AFTER + 2.0)
