@@ -162,7 +162,8 @@ class Exchange:
             return [KeepAlive(), SetClock("keepalive", 0, self._keepalive)]
         if event.clock == "retry" and self._again is not None:
             choice, self._again = self._again, None
-            return self._ask(choice, self._remaining(event.now))
+            remaining = self._remaining(event.now)
+            return self._ask(choice, remaining) if remaining > 0 else [self._give_up()]  # clocks may be late
         return []
 
     def _started(self, now: float) -> list[Command]:

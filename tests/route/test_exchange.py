@@ -572,6 +572,16 @@ def test_where_another_model_may_be_asked_an_endpoint_is_asked_again_once() -> N
     )
 
 
+def test_a_pause_that_ends_after_the_time_of_all_attempts_ends_the_exchange() -> None:
+    assert (
+        started("a", policy=replace(CHEAPEST, attempts=Attempts(within=2.0)))
+        >> failed(1, "server", 1.0)
+        << "cancel 1, book 1 server, clock retry 0.5"
+        >> Expired("retry", 0, 2.0)
+        << "give up a:server"
+    )
+
+
 def test_the_client_leaves_during_a_pause() -> None:
     assert (
         started("a", policy=CHEAPEST)
