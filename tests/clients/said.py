@@ -126,7 +126,7 @@ SCENARIOS: dict[str, tuple[Script, Script]] = {  # what a host says whole, and s
     "refused": _refuses(400),
     "forbidden": _refuses(403),
     "unprocessable": _refuses(422),
-    "limited": _refuses(429, **{"retry-after": "2"}),
+    "limited": _refuses(429, **{"retry-after-ms": "50"}),  # a longer hold would answer what is asked next
     "busy": _refuses(503),
     "failing": _refuses(500),
     "broken": (_breaks(), _breaks(*chunks("Hello you")[:2])),
