@@ -57,38 +57,24 @@ class _Chunk(msgspec.Struct, gc=False):
     x_groq: UnsetType = UNSET
 
 
-class _PlainDelta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    role: str | None = None
-    content: str | None = None
-    reasoning_content: str | None = None
+class _PlainDelta(_Delta, gc=False, forbid_unknown_fields=True):
     reasoning: str | None = None
-    refusal: str | None = None
     tool_calls: None = None
     function_call: None = None
 
 
-class _PlainChoice(msgspec.Struct, gc=False):
-    """Fields without a default must be there."""
-
+class _PlainChoice(_Choice, gc=False, kw_only=True):
     delta: _PlainDelta
-    index: int
-    finish_reason: None
-    error: None = None
-    usage: UnsetType = UNSET
-    message: UnsetType = UNSET
+    usage: UnsetType = UNSET  # type: ignore[assignment]
+    message: UnsetType = UNSET  # type: ignore[assignment]
     text: UnsetType = UNSET
-    logprobs: dict[str, Any] | None = None
 
 
-class _PlainChunk(msgspec.Struct, gc=False):
-    choices: list[_PlainChoice]
-    object: Literal["chat.completion.chunk"]
+class _PlainChunk(_Chunk, gc=False, kw_only=True):
+    choices: list[_PlainChoice]  # type: ignore[assignment]
     id: str
     model: str
     created: int
-    error: None = None
-    usage: None = None
-    x_groq: UnsetType = UNSET
 
 
 _DECODER = msgspec.json.Decoder(_Chunk)
