@@ -89,8 +89,8 @@ class Journal:
         """Nothing is sent for a while, because an endpoint is asked again after it."""
         self._paused_at = self._proxy.clock()
 
-    def sent(self, now: float) -> None:
-        """An attempt goes out; a pause before it is over."""
+    def pause_ended(self, now: float) -> None:
+        """A pause, if there was one, is over: an attempt goes out, or the exchange ends."""
         if self._paused_at is not None:
             self._waited += now - self._paused_at
             self._paused_at = None
@@ -109,6 +109,7 @@ class Journal:
 
     def _close(self, row: Row, status: int, now: float) -> None:
         self.closed = True
+        self.pause_ended(now)
         row.last = True
         row.cache = self.cache
         row.client_status = status

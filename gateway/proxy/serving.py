@@ -149,7 +149,7 @@ class Serving:
         attempt = Attempt(self, command, request, proxy.clock, proxy.unix(), reshape)
         self._attempts += (attempt,)
         self._reply.attempts = command.attempt
-        self._journal.sent(attempt.sent_at)
+        self._journal.pause_ended(attempt.sent_at)
         self._fleet.sent(command.tried, attempt.sent_at)
         attempt.begin(proxy.hosts, request, self._plan.policy.timeouts.connect)
 

@@ -85,6 +85,17 @@ async def test_a_pause_is_none_of_the_gateways_own_time(make: Make) -> None:
         assert row.overhead < 50
 
 
+async def test_nor_is_a_pause_during_which_the_client_leaves(make: Make) -> None:
+    async with ScriptedHost(answers(503, {})) as host:
+        world = make(host)
+        sink = await in_a_pause(world, host)
+        world.ahead += 100.0
+        assert sink.source is not None
+        sink.source.gone()
+        row = world.rows()[-1]
+        assert (row.outcome, row.overhead < 50) == ("cancelled", True)
+
+
 async def test_a_stop_during_the_pause_ends_it(make: Make) -> None:
     async with ScriptedHost(answers(503, {})) as host:
         world = make(host)
