@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.route.affinity import Prefix, PrefixIndex
 from gateway.route.cost import Demand, Parts
-from gateway.route.endpoint import EndpointState
+from gateway.route.endpoint import LEARNED_WITHIN, EndpointState
 from gateway.route.explore import Explorers
 from gateway.route.lengths import Lengths
 from gateway.route.outliers import JUDGE_EVERY, judge
@@ -128,7 +128,10 @@ class Fleet:
         return found
 
     def refresh(self, now: float) -> int:
-        """Brings figures that are due up to date; judges all endpoints when that is due. Returns the revision."""
+        """Brings figures that are due up to date; judges all endpoints when that is due. Returns the revision.
+
+        Figures that would soon be due are brought up to date with them, because each time costs a shortlist.
+        """
         revision, due = 0, False
         for state in self.states.values():
             due = due or now >= state.due
@@ -138,7 +141,7 @@ class Fleet:
         states = self.states.values()
         peers = usual([state.known for state in states])
         for state in states:
-            if now >= state.due:
+            if now + LEARNED_WITHIN >= state.due:
                 state.refresh(now, peers)
                 revision += 1
         if now >= self._judge_at:

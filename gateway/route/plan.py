@@ -114,7 +114,8 @@ def make_plan(
     if choices and choices[-1].tier is Tier.BREAKER_OPEN:
         choices, dropped = _without_open(choices, dropped)
     explorer = fleet.explorers.of(policy)
-    picked, weights = _pick(choices, policy.pick, _continues(request, known or 0), explorer)
+    may_explore = explorer if shortlist.has_rare else None
+    picked, weights = _pick(choices, policy.pick, _continues(request, known or 0), may_explore)
     place = _drawn(weights, chance()) if len(weights) > 1 else weights[0][0]
     return Plan(policy, _ordered(choices, place), tuple(dropped), picked, demand, place, weights, explorer)
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from gateway.route.cost import Terms, terms
 from gateway.route.endpoint import EndpointState
+from gateway.route.explore import FEW
 from gateway.route.filters import (
     ANSWER_ROOM,
     Dropped,
@@ -48,7 +49,10 @@ Sifted = tuple[list[Candidate], list[Dropped]]  # not to be changed: it may be t
 
 
 class Shortlist:
-    """All endpoints under one policy and one set of needs, by id, as of `revision` (the sum of the states' own)."""
+    """All endpoints under one policy and one set of needs, by id, as of `revision` (the sum of the states' own).
+
+    `has_rare` says whether some endpoint had so few answers lately that a request might explore it.
+    """
 
     __slots__ = (
         "_context",
@@ -57,6 +61,7 @@ class Shortlist:
         "_rows",
         "_states",
         "_usual",
+        "has_rare",
         "objectives",
         "policy",
         "revision",
@@ -73,6 +78,7 @@ class Shortlist:
         self._input = min((one.max_input for one in suited if one.max_input is not None), default=inf)
         self._output = min((one.max_output for one in suited if one.max_output), default=inf)
         self._usual = self._sized(None)
+        self.has_rare = any(state.recent < FEW for state in states)
         self.walls = tuple(limit for limit in policy.require.limits if is_latency(limit))
         self.objectives = tuple(limit for limit in policy.slo if is_latency(limit))
 

@@ -42,7 +42,7 @@ _CLEAN = {
     )
     for reason in reasons
 }
-_CANONICAL = frozenset(_CLEAN.values())
+CLEAN = frozenset(_CLEAN.values())
 _NO_END = frozenset({"", "null", "none", "unspecified", "notfinished"})  # in mid-stream, as text
 
 
@@ -50,9 +50,11 @@ def finish(reason: object) -> str | None:
     """The canonical name of a clean end: stop, length, tool_calls or content_filter. None for anything else."""
     if not isinstance(reason, str):
         return None
-    return reason if reason in _CANONICAL else _CLEAN.get(_letters(reason))
+    return reason if reason in CLEAN else _CLEAN.get(_letters(reason))
 
 
 def is_end(reason: object) -> bool:
     """Whether a finish reason says that the answer has ended, well or not."""
-    return bool(reason) and not (isinstance(reason, str) and _letters(reason) in _NO_END)
+    if isinstance(reason, str):
+        return reason in CLEAN or _letters(reason) not in _NO_END
+    return bool(reason)

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from gateway.types import Failure
-from gateway.upstream.endings import is_end
+from gateway.upstream.endings import CLEAN, is_end
 from gateway.upstream.lenient import all_mended, joined, loads, mended
 from gateway.upstream.pieces import Pieces
 from gateway.upstream.usual import plain_choice
@@ -33,6 +33,8 @@ Json = dict[str, Any]
 
 _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 _NONE: tuple[Any, ...] = (None, "", [], {})
+_PLAIN_CHOICE = frozenset({"index", "message", "finish_reason", "logprobs", "stop_reason", "matched_stop"})
+_PLAIN_MESSAGE = frozenset({"role", "content", "reasoning_content", "refusal"})
 _THOUGHTS = frozenset({"thinking", "reasoning"})
 
 
@@ -69,19 +71,21 @@ class Normaliser:
                 pass
             else:
                 return plain
-        return self._read(data, "delta", "an event of the host's stream", "a chunk's")
+        return self._read(*loads(data), "delta", "an event of the host's stream", "a chunk's")
 
     def whole(self, data: bytes) -> Json | Failure:
         """A whole answer; each of its choices has a message."""
-        return self._read(data, "message", "the host's answer", "a completion's")
+        payload, odd = loads(data)
+        if payload is not None and not odd and _is_plain(payload):
+            return payload
+        return self._read(payload, odd, "message", "the host's answer", "a completion's")
 
     def _flows(self, index: int) -> bool:
         """Whether this choice is known to speak in deltas, and holds back nothing."""
         state = self._choices.get(index)
         return state is not None and state.speaks == "delta" and not state.halves
 
-    def _read(self, data: bytes, part: str, what: str, whose: str) -> Json | Failure:
-        payload, odd = loads(data)
+    def _read(self, payload: Json | None, odd: bool, part: str, what: str, whose: str) -> Json | Failure:
         if payload is None:
             return Failure("garbage", f"{what} is not a JSON object")
         if failure := in_band(all_mended(payload) if odd else payload):
@@ -180,6 +184,34 @@ class _Choice:
             elif held:
                 self.halves[name] = held
             said[name] = text
+
+
+def _is_plain(payload: Json) -> bool:
+    """Whether a whole answer is one text by an assistant, as most are: nothing of it needs a change."""
+    choices = payload.get("choices")
+    if payload.get("object") != COMPLETION or payload.get("error") or type(choices) is not list or len(choices) != 1:
+        return False
+    choice = choices[0]
+    if type(choice) is not dict or not _PLAIN_CHOICE.issuperset(choice):
+        return False
+    message, reason, index = choice.get("message"), choice.get("finish_reason"), choice.get("index")
+    return (
+        type(message) is dict
+        and _PLAIN_MESSAGE.issuperset(message)
+        and message.get("role") == "assistant"
+        and type(message.get("content")) is str
+        and isinstance(message.get("reasoning_content"), str | None)
+        and isinstance(message.get("refusal"), str | None)
+        and type(index) is int
+        and index == 0
+        and type(reason) is str
+        and reason in CLEAN
+        and isinstance(choice.get("logprobs"), dict | None)
+        and type(payload.get("usage")) is dict
+        and type(payload.get("created")) is int
+        and type(payload.get("id")) is str
+        and type(payload.get("model")) is str
+    )
 
 
 def as_text(value: Any) -> str:
