@@ -16,15 +16,16 @@ _random = Random()
 class Heading:
     """Servers call it once for each answer."""
 
-    __slots__ = ("cors",)
+    __slots__ = ("_has_cors", "cors")
 
     def __init__(self, cors: Cors) -> None:
         self.cors = cors
+        self._has_cors = bool(cors)
 
     def __call__(self, asked: Mapping[bytes, bytes], headers: Headers) -> Headers:
         """`headers` of the answer to a request that had the headers `asked`, and what is added to them."""
         told = [*headers, (REQUEST_ID, _name(asked, headers))]
-        return told + self.cors.headers(asked) if self.cors else told
+        return told + self.cors.headers(asked) if self._has_cors else told
 
 
 def _name(asked: Mapping[bytes, bytes], headers: Headers) -> bytes:

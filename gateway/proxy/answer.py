@@ -40,8 +40,11 @@ def about(request: Request, cache: str, attempts: int, endpoint: str) -> Headers
 
 def shortened(request: Request, plan: Plan, endpoint: str) -> Headers:
     """What `max_tokens` the endpoint was given, where that is fewer than were asked for."""
-    found = [one.endpoint for one in plan.ranked if one.endpoint.id == endpoint and gives_less(one.endpoint, request)]
-    return [(b"x-gateway-max-tokens", b"%d" % (one.max_output or 0)) for one in found]
+    for one in plan.ranked:
+        if one.endpoint.id == endpoint:
+            less = gives_less(one.endpoint, request)
+            return [(b"x-gateway-max-tokens", b"%d" % (one.endpoint.max_output or 0))] if less else []
+    return []
 
 
 @lru_cache(maxsize=4096)

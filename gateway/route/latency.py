@@ -59,7 +59,10 @@ def seconds_over(preferred: tuple[Preference, ...], size: int, pace: float, slow
             more = output / limit - output * slowed / speed
         else:
             continue
-        over += max(0.0, more if upper else -more)
+        if not upper:
+            more = -more
+        if more > 0:
+            over += more
     return over
 
 

@@ -226,12 +226,17 @@ def _near(top: list[Choice], edge: float) -> Weights:
     limit = top[0].score * (1 + edge)
     if top[1].score > limit:
         return CERTAIN
-    return [(place, max(one.score, TINY) ** -2) for place, one in enumerate(top) if one.score <= limit]
+    least = max(top[0].score, TINY)
+    return [
+        (place, (one.score if one.score > least else least) ** -2)
+        for place, one in enumerate(top)
+        if one.score <= limit
+    ]
 
 
 def _drawn(weights: Weights, chance: float) -> int:
     """The place at which this share of the weights, from the first on, is used up."""
-    target = chance * sum(weight for _, weight in weights)
+    target = chance * sum([weight for _, weight in weights])
     for place, weight in weights:
         target -= weight
         if target < 0:

@@ -9,7 +9,7 @@ from gateway.upstream.mending import Mender
 from gateway.upstream.reader import Listener, Reader
 from gateway.upstream.shape import OPENAI, Shape
 from gateway.upstream.toolcalls import ToolCalls
-from gateway.upstream.whole import WholeReader
+from gateway.upstream.whole import WholeReader, whole_of
 
 
 class AssemblingReader(WholeReader):
@@ -45,8 +45,8 @@ class AssemblingReader(WholeReader):
             self._listener.on_chunk(b"")
         else:
             self._quiet()
-        if len(self._ended_choices) >= self._choices:
-            self._accept(self._whole())
+        if self._assembly is not None and len(self._ended_choices) >= self._choices:
+            self._accept(whole_of(self._assembly))
 
     def _stopped(self) -> None:
         Reader._stopped(self)

@@ -59,7 +59,7 @@ class Normaliser:
     @property
     def mended(self) -> bool:
         """Whether arguments of a tool call were."""
-        return any(choice.pieces.mended for choice in self._choices.values())
+        return bool(self._choices) and any(choice.pieces.mended for choice in self._choices.values())
 
     def chunk(self, data: bytes) -> Json | Failure:
         """The chunk in one event's data. Each of its choices has an index, a delta, and null or an end as

@@ -199,6 +199,9 @@ class Reader:
 
     def _looked_at(self, data: bytes) -> bytes:
         """The first bytes, when they tell what this is, without a byte order mark and white space before it."""
+        if data.startswith(b"{") and not self._body:
+            self._wire = "document"
+            return data
         start = b"".join((*self._body, data)).lstrip(_WHITE)
         start = start.removeprefix(_BOM).lstrip(_WHITE) if start.startswith(_BOM) else start
         self._body.clear()

@@ -30,7 +30,7 @@ class WholeReader(Reader):
         mender: Mender | None = None,
     ) -> None:
         super().__init__(listener, now, shape, calls, mender)
-        self._assembly = Assembly()
+        self._assembly: Assembly | None = None  # of a stream
         self._ended_choices: set[int] = set()
         self.completion: dict[str, Any] = {}
 
@@ -44,6 +44,8 @@ class WholeReader(Reader):
         ended = [choice for choice in payload["choices"] if choice["finish_reason"]]
         if any(self._clean(choice["finish_reason"]) is None for choice in ended):
             return
+        if self._assembly is None:
+            self._assembly = Assembly()
         try:
             self._assembly.take(payload)
         except UNREADABLE:
@@ -52,8 +54,8 @@ class WholeReader(Reader):
         self._ended_choices |= {choice["index"] for choice in ended}
 
     def _done(self) -> None:
-        if self._ended_choices and not self.completion:
-            self._accept(self._whole())
+        if self._assembly is not None and self._ended_choices and not self.completion:
+            self._accept(whole_of(self._assembly))
         if not self._over:
             super()._stopped()
 
@@ -92,14 +94,15 @@ class WholeReader(Reader):
             return
         self.completion = payload
 
-    def _whole(self) -> dict[str, Any]:
-        """What has come in chunks, as hosts say it where it is not streamed."""
-        whole = self._assembly.completion()
-        for choice in whole["choices"]:
-            message = choice["message"]
-            if message.get("tool_calls") and not message["content"]:
-                message["content"] = None
-            for name in _NO_TEXT:
-                if name in message and not message[name]:
-                    del message[name]
-        return whole
+
+def whole_of(assembly: Assembly) -> dict[str, Any]:
+    """What has come in chunks, as hosts say it where it is not streamed."""
+    whole = assembly.completion()
+    for choice in whole["choices"]:
+        message = choice["message"]
+        if message.get("tool_calls") and not message["content"]:
+            message["content"] = None
+        for name in _NO_TEXT:
+            if name in message and not message[name]:
+                del message[name]
+    return whole
