@@ -487,7 +487,13 @@ def test_spaces_around_a_tenant_and_its_key_are_no_part_of_them(folder: Path) ->
 
 
 def test_a_document_that_is_nested_without_end_is_refused(folder: Path) -> None:
-    assert "nested too deeply" in problems(folder, "a: " + "[" * 2_000 + "]" * 2_000, {})
+    found = problems(folder, "a: " + "[" * 100_000, {})
+    assert found == "gateway.yaml:1:203: is nested deeper than 200 levels; write it flatter"
+
+
+def test_aliases_of_aliases_cost_no_time(folder: Path) -> None:
+    levels = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 30))
+    assert "unknown key" in problems(folder, f"l0: &l0 ['${{NAME}}']\n{levels}")
 
 
 def test_a_fifo_is_no_file_and_holds_up_nothing(folder: Path) -> None:

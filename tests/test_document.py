@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.document import decode, in_unit, merge, parse, quantity, read
+from gateway.document import decode, in_unit, merge, parse, quantity, read, scalars
+from gateway.document.nesting import DEEPEST
 from gateway.errors import ConfigError
 from gateway.types.units import BYTES, DURATION, SHARE, USD, USD_PER_HOUR, Bytes, Seconds, Share, Unit, Usd
 
@@ -203,7 +204,43 @@ def test_aliases_are_read_as_what_they_point_at() -> None:
 
 def test_aliases_of_aliases_do_not_multiply() -> None:
     levels = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 30)]
-    parse("\n".join(["l0: &l0 [x]", *levels]), "bomb.yaml")
+    document = parse("\n".join(["l0: &l0 [x]", *levels]), "bomb.yaml")
+    assert [one.text for one in scalars(document)] == ["x"]
+
+
+def test_values_come_in_the_order_of_the_document_however_long_a_chain_of_aliases_is() -> None:
+    links = [f"l{n}: &l{n} [*l{n - 1}, {n}]" for n in range(1, 1_500)]
+    document = parse("\n".join(["l0: &l0 {a: x, b: y}", *links]), "chain.yaml")
+    assert [one.text for one in scalars(document)] == ["x", "y", *map(str, range(1, 1_500))]
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("[" * 100_000, "1:201"),
+        ("name: " + "[" * 100_000 + "]" * 100_000, "1:206"),
+        ("{a: " * 100_000, "1:801"),
+        ("- " * 100_000 + "a", "1:401"),
+        ("? " * 100_000 + "a", "1:401"),
+        ("".join(" " * n + "a:\n" for n in range(1_000)), "201:201"),
+        ("a: &a [*a]\nb: [" + "[{b: " * 60_000, "2:500"),
+    ],
+)
+def test_what_is_nested_without_end_is_refused_where_it_is_too_deep(text: str, place: str) -> None:
+    (problem,) = problems(text)
+    assert problem == f"s.yaml:{place}: is nested deeper than {DEEPEST} levels; write it flatter"
+
+
+@given(st.lists(st.sampled_from(["[]", "{}"]), min_size=1, max_size=2 * DEEPEST))
+def test_depth_is_bounded_and_nothing_else_is(brackets: list[str]) -> None:
+    opening = "".join(pair[0] + ("a: " if pair == "{}" else "") for pair in brackets)
+    text = opening + "x" + "".join(pair[1] for pair in reversed(brackets))
+    if len(brackets) <= DEEPEST:
+        assert [one.text for one in scalars(parse(f"{text}", "s.yaml"))] == ["x"]
+        wide = parse("[" + ", ".join([text] * 3) + "]", "s.yaml") if len(brackets) < DEEPEST else None
+        assert wide is None or len(list(scalars(wide))) == 3
+    else:
+        assert "is nested deeper than" in problems(text)[0]
 
 
 def test_merge_goes_deep_and_matches_lists_by_id() -> None:

@@ -4,13 +4,14 @@ text --parse--> Node = Scalar | Items | Table --merge--> Node
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import yaml
 
+from gateway.document.nesting import DEEPEST
 from gateway.errors import ConfigError, Unreadable
 from gateway.files import content
 
@@ -67,7 +68,11 @@ Node = Scalar | Items | Table
 def parse(text: str, source: str) -> Node:
     """The document in `text`; an empty one is an empty table. `source` names it in problems. Raises ConfigError."""
     try:
-        root = yaml.compose(text, Loader=yaml.CSafeLoader)
+        root = yaml.compose(text, Loader=_Loader)
+    except _TooDeep as error:
+        raise ConfigError(
+            f"{_at(source, error.problem_mark)}: is nested deeper than {DEEPEST} levels; write it flatter"
+        ) from None
     except yaml.MarkedYAMLError as error:
         raise ConfigError(_syntax_problem(error, source)) from None
     except yaml.YAMLError:
@@ -75,10 +80,7 @@ def parse(text: str, source: str) -> Node:
     if root is None:
         return Table(Place(source, 1, 1), {})
     builder = _Builder(source)
-    try:
-        node = builder.build(root)
-    except RecursionError:
-        raise ConfigError(f"{Place(source, 1, 1)}: is nested too deeply; write it flatter") from None
+    node = builder.build(root)
     if builder.problems:
         raise ConfigError(*builder.problems)
     return node
@@ -122,16 +124,19 @@ def shown(text: str) -> str:
 
 
 def scalars(node: Node) -> Iterator[Scalar]:
-    """Every value of a document."""
-    below: Iterable[Node] = ()
-    if isinstance(node, Scalar):
-        yield node
-    elif isinstance(node, Items):
-        below = node.nodes
-    else:
-        below = (entry.node for entry in node.entries.values())
-    for one in below:
-        yield from scalars(one)
+    """Every value of a document, once each, however many aliases point at it."""
+    seen: set[int] = set()
+    left = [node]
+    while left:
+        node = left.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, Scalar):
+            yield node
+        else:
+            nodes = node.nodes if isinstance(node, Items) else [entry.node for entry in node.entries.values()]
+            left.extend(reversed(nodes))
 
 
 def below(node: Node, name: str) -> Node | None:
@@ -166,14 +171,35 @@ def _merge_by_id(base: tuple[Node, ...], over: tuple[Node, ...]) -> tuple[Node, 
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, source: str) -> str:
-    mark = error.problem_mark or error.context_mark
-    place = Place(source, mark.line + 1, mark.column + 1) if mark else Place(source, 1, 1)
+    place = _at(source, error.problem_mark or error.context_mark)
     # Quoted parts are cut, unless they are a mark such as ',' or ']': an alias or tag may be a secret that YAML took
     # for one.
     what = re.sub(r" (?!'\W')['\"].*['\"]", "", error.problem or "is not YAML")
     block = "block scalar" in (error.context or "")
     right = 'quote a value that starts with ">", as in ">= 80%"' if block else "correct the YAML here"
     return f"{place}: {what}; {right}"
+
+
+def _at(source: str, mark: yaml.Mark | None) -> Place:
+    return Place(source, mark.line + 1, mark.column + 1) if mark else Place(source, 1, 1)
+
+
+class _TooDeep(yaml.MarkedYAMLError):
+    """Raised while nodes are composed: PyYAML does it by recursion in C, which ends the process if it is too deep."""
+
+
+class _Loader(yaml.CSafeLoader):
+    """Counts the nodes around the one that is composed, by the calls with which resolvers follow the path to it."""
+
+    _depth = 0
+
+    def descend_resolver(self, current_node: yaml.Node | None, current_index: object) -> None:
+        if self._depth > DEEPEST:
+            raise _TooDeep(problem_mark=current_node.start_mark if current_node else None)
+        self._depth += 1
+
+    def ascend_resolver(self) -> None:
+        self._depth -= 1
 
 
 class _Builder:
@@ -202,7 +228,7 @@ class _Builder:
         return built
 
     def _place(self, node: yaml.Node) -> Place:
-        return Place(self._source, node.start_mark.line + 1, node.start_mark.column + 1)
+        return _at(self._source, node.start_mark)
 
     def _scalar(self, node: yaml.ScalarNode, place: Place) -> Scalar:
         kind = _KINDS.get(node.tag.removeprefix(_TAG))

@@ -1,6 +1,6 @@
 """The client's side of an exchange: heads, errors, keep-alive comments. What a sink is told stands here, once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -102,9 +102,9 @@ def streamed_error(error: ClientError) -> dict[str, Any]:
     return {"error": {**error.body()["error"], "status": error.status}}
 
 
-def error_event(request: Request, error: ClientError, plan: Plan, endpoint: str) -> bytes:
+def error_event(request: Request, error: ClientError, plan: Plan, endpoint: str, head: Mapping[str, Any]) -> bytes:
     """An error after the wire commit: a chunk that SDKs raise on, and never [DONE] after it. `endpoint` is whose the
-    answer was, if anybody's."""
+    answer was, if anybody's; `head` what its chunks had in common."""
     if request.surface == "openrouter":
         return sse.event(orjson.dumps(openrouter.error_chunk(request, error, plan, endpoint)))
     chunk = {
@@ -112,6 +112,7 @@ def error_event(request: Request, error: ClientError, plan: Plan, endpoint: str)
         "object": "chat.completion.chunk",
         "created": request.created,
         "model": request.model,
+        **head,
         **streamed_error(error),
         "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
     }

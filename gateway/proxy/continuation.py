@@ -16,11 +16,11 @@ from gateway.proxy.attempt import Attempt
 from gateway.types import Policy, Request, Usage
 from gateway.upstream import sse
 from gateway.upstream.shape import Shape
+from gateway.upstream.stream import HEAD
 
 LARGEST = 1024 * 1024  # bytes of a stream that are kept
 _STRUCTURED = frozenset({"logprobs", "response_format"})  # of a request whose answer is more than its text
 _TEXT = frozenset({"role", "content"})  # all that an answer may hold
-_HEAD = ("id", "created", "model")
 
 
 class Continuation:
@@ -73,7 +73,7 @@ class Continuation:
     def shape(self, shape: Shape) -> Shape:
         """The same shape, in which chunks go on under the id of those that the client has."""
         head = self._assembled()
-        return Continued(shape, {name: head[name] for name in _HEAD if name in head})
+        return Continued(shape, {name: head[name] for name in HEAD if name in head})
 
     def total(self, last: Attempt) -> tuple[Usage, int]:
         """What all attempts of the answer used: the prompt once, as the last host counted it without the text."""

@@ -75,13 +75,13 @@ class Reply:
             return NOTHING
         return {"openrouter_metadata": openrouter.routing(self._request, self._plan, self.endpoint, self.attempts)}
 
-    def fail(self, error: ClientError) -> None:
-        """An error: as a response, or as an event once a stream has begun. Another model may answer instead, where no
-        host has."""
+    def fail(self, error: ClientError, head: Mapping[str, Any] = NOTHING) -> None:
+        """An error: as a response, or as an event once a stream has begun, with the `head` of its chunks. Another model
+        may answer instead, where no host has."""
         if not self.endpoint and not error.final and self.sink.moves_on():
             return
         if self.started and self._request.stream:
-            self.sink.write(answer.error_event(self._request, error, self._plan, self.endpoint))
+            self.sink.write(answer.error_event(self._request, error, self._plan, self.endpoint, head))
             self.sink.end()
             return
         body = answer.error_body(error, self._request.surface, self._request, self._plan)

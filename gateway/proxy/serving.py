@@ -6,7 +6,7 @@ An event that arrives while commands run waits its turn, so that the core never 
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from gateway.route import signals as core
 from gateway.route.exchange import Exchange
 from gateway.route.plan import Plan
 from gateway.types import PICO, Failure, HedgeResult, OutcomeName, Request
-from gateway.upstream.stream import StreamReader
+from gateway.upstream.stream import NOTHING, StreamReader
 
 if TYPE_CHECKING:
     from gateway.proxy.proxy import Proxy
@@ -250,7 +250,7 @@ class Serving:
             self._reply.whole(whole, attempt.shape.hidden)
 
     def _break(self, command: core.Break) -> None:
-        self._reply.fail(answer.broke(self._reply.endpoint, command.failure))
+        self._reply.fail(answer.broke(self._reply.endpoint, command.failure), self._head())
 
     def _give_up(self, command: core.GiveUp) -> None:
         error = answer.gave_up(self._request, self._plan, command.failures)
@@ -278,8 +278,13 @@ class Serving:
         if self._proxy.closed and self._reply.paused:
             self._reply.sink.abort()  # it takes nothing, and nobody can wait for it
         else:
-            self._reply.fail(error)
+            self._reply.fail(error, self._head())
         self._close()
+
+    def _head(self) -> Mapping[str, Any]:
+        """What the chunks that the client has got have in common."""
+        reader = self._answering.reader if self._answering is not None else None
+        return reader.head() if isinstance(reader, StreamReader) else NOTHING
 
     def _close(self) -> None:
         self._attempts, self._answering = (), None  # they refer back

@@ -1,5 +1,6 @@
 """Which names a gateway may be called by, and which web pages may call it, by the head of a request alone.
 
+    always          one `Host`, in HTTP/1.0 at most one, and it is a name or an address          else 400
     without keys    `Host` is a loopback name, the configured host or one of `allowed_hosts`     else 403
                     a page's request comes from the gateway's own page or from one of `cors`     else 403
     with keys       `Host` is one of the same, where `allowed_hosts` lists any                   else 403
@@ -13,14 +14,15 @@ import re
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from gateway.errors import ClientError, Forbidden
+from gateway.errors import BadRequest, ClientError, Forbidden
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 ANY = "*"
+NO_HTTP = "invalid_http"  # the code of errors about HTTP itself
 EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # a host that listens on all addresses
 MOST_KNOWN = 64  # values of `Host` that are remembered
-_NAME = re.compile(r"(?P<name>\[[0-9a-f:.%]+\]|[^\s\[\]:/@?#]+)(?::(?P<port>\d{1,5}))?")
+_NAME = re.compile(r"(?P<name>\[[\w:.%~-]+\]|[\w.~%!$&'()*+,;=-]+)(?::(?P<port>\d{0,5}))?", re.ASCII)
 _URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]*)")
 _PORTS = {"http": 80, "https": 443}
 _OWN = frozenset({b"same-origin", b"none"})  # none: typed, or from a bookmark
@@ -38,15 +40,21 @@ class Authority:
         self._allowed = tuple(_bare(name.lower()) for name in allowed)
         self._origins = frozenset(origin.lower().encode() for origin in origins)
         self._known: set[bytes] = set()  # values of `Host` that were found good
-        self.checks = not has_keys or bool(allowed)  # whether there is anything to ask
 
     def __repr__(self) -> str:
         return f"<Authority {self._host}, {len(self._allowed)} more names, {'with' if self._has_keys else 'no'} keys>"
 
     def refusal(
-        self, method: bytes, target: bytes, headers: Headers, by_name: Mapping[bytes, bytes]
+        self,
+        method: bytes,
+        target: bytes,
+        headers: Headers,
+        by_name: Mapping[bytes, bytes],
+        *,
+        needs_host: bool = True,
     ) -> ClientError | None:
-        """Why this request is not taken, if it is not. `by_name` are the same headers, of repeated ones the last."""
+        """Why this request is not taken, if it is not. `by_name` are the same headers, of repeated ones the last.
+        HTTP/1.1 needs a `Host`."""
         if (
             by_name.get(b"host") in self._known
             and len(by_name) == len(headers)
@@ -55,32 +63,35 @@ class Authority:
             and b"sec-fetch-site" not in by_name
         ):
             return None
-        return self._wrong_name(target, headers) or self._foreign_page(method, headers, by_name)
+        hosts = [value for name, value in headers if name == b"host"]
+        return (
+            _malformed(hosts, needs_host)
+            or self._wrong_name(target, hosts)
+            or self._foreign_page(method, headers, by_name)
+        )
 
-    def _wrong_name(self, target: bytes, headers: Headers) -> ClientError | None:
+    def _wrong_name(self, target: bytes, hosts: Sequence[bytes]) -> ClientError | None:
         """Every name that is given must be right; a client without one is no browser."""
-        names = [value for name, value in headers if name == b"host"]
-        if found := _URL.match(target.decode("latin-1").lower()):
-            names.append(found["authority"].encode("latin-1"))
-        for name in names:
+        found = _URL.match(target.decode("latin-1").lower())
+        for name in (*hosts, *([found["authority"].encode("latin-1")] if found else ())):
             if name not in self._known and not self._may_be_called(name):
                 shown = name[:100].decode("latin-1")
                 return Forbidden(
                     f"this gateway may not be called by the name `{shown}`; `allowed_hosts` lists further names",
                     code="host_not_allowed",
                 )
-            if len(self._known) < MOST_KNOWN:
-                self._known.add(name)
+        if len(self._known) < MOST_KNOWN:
+            self._known.update(hosts)
         return None
 
     def _may_be_called(self, value: bytes) -> bool:
-        found = _NAME.fullmatch(value.decode("latin-1").strip().lower())
+        if self._has_keys and not self._allowed:
+            return True
+        found = _parsed(value)
         if found is None:
             return False
         name = _bare(found["name"])
         if any(_covers(allowed, name) for allowed in self._allowed):
-            return True
-        if self._has_keys and not self._allowed:
             return True
         address = _address(name)
         if address is not None:
@@ -106,6 +117,21 @@ class Authority:
         return ANY.encode() in self._origins or origin.strip().lower() in self._origins
 
 
+def _malformed(hosts: Sequence[bytes], needs_host: bool) -> BadRequest | None:
+    """What RFC 9112 (3.2) wants refused: a server in front may have read another name than this one would."""
+    if len(hosts) > 1:
+        return BadRequest("there are several `Host` headers; send one", code=NO_HTTP)
+    if not hosts:
+        return BadRequest("there is no `Host` header, which HTTP/1.1 requires", code=NO_HTTP) if needs_host else None
+    if hosts[0].strip() and _parsed(hosts[0]) is None:
+        return BadRequest("`Host` is not a name or an address, with or without a port", code=NO_HTTP)
+    return None
+
+
+def _parsed(value: bytes) -> re.Match[str] | None:
+    return _NAME.fullmatch(value.strip().decode("latin-1").lower())
+
+
 def _bare(name: str) -> str:
     """Without the brackets of an address, and without the dot that ends a full name."""
     return name.strip("[]") if name.startswith("[") else name.removesuffix(".")
@@ -126,7 +152,7 @@ def _address(name: str) -> IPv4Address | IPv6Address | None:
 def _same_origin(origin: bytes, host: bytes) -> bool:
     """Whether a page of this origin is the gateway's own, as `Host` names it. TLS may end at a proxy in front."""
     found = _URL.fullmatch(origin.decode("latin-1").strip().lower())
-    ours = _NAME.fullmatch(host.decode("latin-1").strip().lower())
+    ours = _parsed(host)
     theirs = found and _NAME.fullmatch(found["authority"])
     if not (found and ours and theirs):
         return False

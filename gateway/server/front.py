@@ -47,7 +47,7 @@ class Front:
                 message = {**message, "headers": self._heading(asked, list(message.get("headers", ())))}
             await send(message)
 
-        if self._authority.checks and (error := self._refusal(scope, asked)) is not None:
+        if (error := self._refusal(scope, asked)) is not None:
             sink = AsgiSink()
             send_error(sink, error, [], refusal(error, scope["path"]))
             await sink.drain(sending)
@@ -58,7 +58,8 @@ class Front:
             await self._app({**scope, "path": plain(scope["path"])}, receive, sending)
 
     def _refusal(self, scope: Scope, asked: Mapping[bytes, bytes]) -> ClientError | None:
-        return self._authority.refusal(scope["method"].encode(), scope["raw_path"], scope["headers"], asked)
+        method, headers, needs_host = scope["method"].encode(), scope["headers"], scope["http_version"] == "1.1"
+        return self._authority.refusal(method, scope["raw_path"], headers, asked, needs_host=needs_host)
 
 
 def plain(path: str) -> str:

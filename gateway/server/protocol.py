@@ -20,6 +20,7 @@ from gateway.errors import BadRequest, ClientError, HeadTooLarge, Overloaded, To
 from gateway.proxy.answer import refusal, send_error
 from gateway.proxy.inbound import Handler, Inbound, promised
 from gateway.proxy.sink import HeadWriter, Sink
+from gateway.server.authority import NO_HTTP
 from gateway.server.connections import ANSWER, BODY, FIRST, HEAD, IDLE, UNREAD
 from gateway.server.direct import DirectSink
 from gateway.server.door import DOOR, Door
@@ -67,7 +68,7 @@ class HotProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as offer:
             self._decline(data[offer.args[0] :])
         except httptools.HttpParserError:
-            self._fail(BadRequest("this is no HTTP/1.1 request", code="invalid_http"))
+            self._fail(BadRequest("this is no HTTP/1.1 request", code=NO_HTTP))
         if self.received - self._used > LARGEST_HEAD and not self.transport.is_closing():
             self._fail(HeadTooLarge(LARGEST_HEAD))
 
@@ -96,7 +97,7 @@ class HotProtocol(HttpToolsProtocol):
         self.cycle = cast(RequestResponseCycle, sink)
         self._reading = True
         door = self._door
-        if door.authority.checks and (error := door.authority.refusal(b"POST", self.url, headers, asked)):
+        if error := door.authority.refusal(b"POST", self.url, headers, asked):
             self._refuse(sink, error)
         elif not door.knows(asked):
             self._end_early(sink)

@@ -4,6 +4,7 @@ The host's answer decides which way it takes: a 200 goes through litellm, anythi
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -18,6 +19,12 @@ from gateway.upstream.litellm_question import Question, Refused, checked, reques
 from gateway.upstream.pool import Origin
 from gateway.upstream.reader import LARGEST_ANSWER
 from gateway.upstream.transport import Transport
+
+_READ = 8192  # characters of a message that are looked at
+_TRACEBACK = "Traceback (most recent call last)"
+# As in `litellm.BadRequestError: AzureException BadRequestError - `.
+_NAMES = re.compile(r"\A(?:[\w.]+(?:Error|Exception)(?::| -)?\s+)+(?<=[:-]\s)")
+_PATH = re.compile(r"(?<![\w:/.])~?(?:/[\w.@+-]+){2,}|\b[A-Za-z]:\\[^\s'\"]+")
 
 
 class Answered(NamedTuple):
@@ -252,5 +259,12 @@ def _said(error: Exception, problem: tuple[str, str] | None) -> dict[str, Any]:
     if problem is not None:
         kind, text = problem
         return {"message": (loads(text.encode())[0] or {}).get("message") or text, "type": kind, "code": code}
-    message = getattr(error, "message", None) or str(error) or type(error).__name__
+    message = _first_words(str(getattr(error, "message", None) or error)) or type(error).__name__
     return {"message": message, "code": code, "param": getattr(error, "param", None)}
+
+
+def _first_words(text: str) -> str:
+    """The first line of a message, without the names of exceptions around it, and nothing of this machine: litellm puts
+    tracebacks behind messages."""
+    words = _NAMES.sub("", text[:_READ].partition(_TRACEBACK)[0].strip())
+    return _PATH.sub("[path]", words.partition("\n")[0]).strip()

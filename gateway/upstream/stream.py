@@ -25,6 +25,7 @@ from gateway.upstream.toolcalls import ToolCalls
 from gateway.upstream.usual import Guard
 
 NOTHING: Mapping[str, Any] = {}
+HEAD = ("id", "created", "model")  # what the chunks of one stream have in common
 
 Json = dict[str, Any]
 
@@ -35,7 +36,7 @@ class StreamReader(Reader):
     With `rewrite`, every event is brought to the clients' shape; else bytes pass untouched where nothing must change.
     """
 
-    __slots__ = ("_begun", "_choices", "_ended_choices", "_ends", "_guard", "_held", "_joined", "_unusual")
+    __slots__ = ("_begun", "_choices", "_ended_choices", "_ends", "_first", "_guard", "_held", "_joined", "_unusual")
 
     def __init__(
         self,
@@ -56,11 +57,17 @@ class StreamReader(Reader):
         self._ends: list[Json] = []  # finish chunks, held until usage is known
         self._ended_choices: set[int] = set()
         self._joined: list[bytes] | None = None  # what was held, while it goes out in one piece
+        self._first = b""  # the client's first event, or more
         self._unusual = False  # whether the guard has looked at the one event that was read
 
     @property
     def finished(self) -> bool:
         return len(self._ended_choices) >= self._choices
+
+    def head(self) -> Json:
+        """What the client's chunks have in common; empty before the first one."""
+        first = next(sse.payloads(self._first), NOTHING)
+        return {name: first[name] for name in HEAD if name in first}
 
     def tail(self, usage: Json, include_usage: bool, more: Mapping[str, Any] = NOTHING) -> bytes:
         """The end of the stream for the client: finish chunks with usage (or a chunk of its own for it), and [DONE];
@@ -160,7 +167,8 @@ class StreamReader(Reader):
                 self._tell(one, said if one is payload else 0)
             self._joined = None
             if joined and not self._over:
-                self._hand_over(b"".join(joined), said)
+                self._first = b"".join(joined)
+                self._hand_over(self._first, said)
 
     def _tell(self, payload: Json, said: int) -> None:
         """A chunk on its way to the client; what ends is held."""

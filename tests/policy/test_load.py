@@ -101,6 +101,15 @@ def test_a_broken_file_changes_nothing(folder: Path) -> None:
     assert "mine.yaml:2:17: gap: `3` needs a unit" in policies.problems[0]
 
 
+def test_a_policy_that_is_nested_without_end_changes_nothing(folder: Path) -> None:
+    policies = Policies(folder)
+    before = policies.current
+    write(folder, "mine", "name: mine\npick: " + "{a: [" * 50_000)
+    assert policies.reload() is False
+    assert policies.current is before
+    assert "mine.yaml:2:506: is nested deeper than 200 levels; write it flatter" in policies.problems[0]
+
+
 def test_a_corrected_file_takes_effect(folder: Path) -> None:
     policies = Policies(folder)
     write(folder, "mine", "name: [")

@@ -123,7 +123,9 @@ def error(response: httpx.Response) -> Json:
 def broken(text: str) -> Json:
     """The error at the end of a stream, which has no [DONE]."""
     assert "[DONE]" not in text
-    last = payloads(text)[-1]
+    *before, last = payloads(text)
+    for name in ("id", "created", "model"):
+        assert all(one.get(name, last[name]) == last[name] for one in before), f"chunks of one stream have one {name}"
     assert last["choices"][0]["finish_reason"] == "error"
     assert isinstance(last["error"]["code"], str)
     assert isinstance(last["error"]["status"], int)

@@ -40,6 +40,28 @@ NULL_USAGE = {"endpoint": {"dialect": {"null_usage": True}}}
 VLLM = {"endpoint": {"dialect": {"reasoning_field": "reasoning", "thinking": "chat_template_kwargs.thinking"}}}
 
 
+@pytest.mark.parametrize(
+    ("path", "fields", "ours"),
+    [
+        ("/v1/chat/completions", {}, False),
+        ("/v1/chat/completions", {"model": "deepseek-reasoner"}, False),  # rewritten
+        ("/v1/completions", {"prompt": "Hi"}, False),
+        ("/api/v1/chat/completions", {}, True),
+    ],
+)
+async def test_the_error_that_ends_a_stream_is_one_of_its_chunks(
+    path: str, fields: dict[str, Any], ours: bool, routed: Routed
+) -> None:
+    async with ScriptedHost(says(ROLE, WORD, WORD, then="cut")) as host, routed(host) as running:
+        asked = {"model": "deepseek-v3.2", "stream": True, **fields}
+        asked |= {} if "prompt" in fields else {"messages": [{"role": "user", "content": "Hi"}]}
+        response = await running.client.post(path, json=asked)
+        assert payloads(response.text)[-1]["choices"][0]["finish_reason"] == "error"
+        named = {(one["id"], one["model"]) for one in payloads(response.text)}
+        (exchange,) = {row.exchange for row in rows(running)}
+        assert named == {(exchange, "deepseek/deepseek-v3.2") if ours else ("x", "m")}
+
+
 # --- usage
 
 
@@ -261,6 +283,7 @@ async def test_after_comments_an_error_is_in_the_stream(routed: Routed) -> None:
         text = await waited(running, 2, silent)
         told = broken(text)
         assert (told["status"], told["code"]) == (503, "server")
+        assert payloads(text)[-1]["id"].startswith("gen-"), "no host has named the stream"
         assert told["metadata"]["attempts"][0]["endpoint"] == "a/fp8"
         (row,) = rows(running)
         assert (row.outcome, row.client_status) == ("server", 200)

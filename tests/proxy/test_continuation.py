@@ -41,6 +41,18 @@ async def test_another_host_goes_on_with_the_text(then: str, path: str, routed: 
         assert total["cost"] == pytest.approx((one.cost + two.cost) / 1e12)
 
 
+async def test_an_error_after_two_hosts_has_the_id_of_the_first(routed: Routed) -> None:
+    async with (
+        ScriptedHost(says(ROLE, WORD, then="cut")) as first,
+        ScriptedHost(says(chunk({"content": " there"}, id="y", model="other"), then="cut")) as second,
+        routed(first, second, settings=ABLE, **CONTINUE) as running,
+    ):
+        response = await running.chat(stream=True)
+        assert content(response.text) == "Hello there"
+        assert broken(response.text)["code"] == "cut"
+        assert {one["id"] for one in payloads(response.text)} == {"x"}
+
+
 async def test_a_text_that_was_whole_needs_nothing_more(routed: Routed) -> None:
     """The host lost only its end: the next one stops at once."""
     async with (

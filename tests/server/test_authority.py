@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.server.authority import Authority
+from gateway.server.authority import NO_HTTP, Authority
 
 Pairs = list[tuple[bytes, bytes]]
 EVIL = b"evil.example"
@@ -22,7 +22,7 @@ def refused(rules: Authority, headers: Pairs, method: bytes = b"POST", target: b
     assert str(found[0]) == str(found[1])
     if found[0] is None:
         return ""
-    assert found[0].status == 403
+    assert found[0].status == (400 if found[0].code == NO_HTTP else 403)
     return str(found[0].code)
 
 
@@ -30,8 +30,26 @@ LOOPBACK = [b"127.0.0.1", b"127.0.0.1:8080", b"127.8.9.1:80", b"localhost", b"Lo
 LOOPBACK += [b"localhost.", b"[::1]", b"[::1]:8080", b"[::ffff:127.0.0.1]:8080", b"[0:0:0:0:0:0:0:1]", b" localhost "]
 FOREIGN = [EVIL, b"evil.example:8080", b"127.0.0.1.evil.example", b"localhost.evil.example", b"evillocalhost"]
 FOREIGN += [b"10.0.0.5", b"169.254.169.254", b"0.0.0.0:8080", b"[2001:db8::1]:8080", b"128.0.0.1", b"[::2]", b""]
-FOREIGN += [b"localhost@evil.example", b"localhost:8080@evil.example", b"evil.example/localhost", b"localhost, evil"]
-FOREIGN += [b"localhost#.evil.example", b"127.0.0.1:80:80", b"2130706433", b"0x7f.1", b"local host", b"\xffhost"]
+FOREIGN += [b"2130706433", b"0x7f.1", b"my_gateway", b"%6cocalhost", b"[fe80::1%25lo]"]
+NO_NAMES = [b"localhost@evil.example", b"localhost:8080@evil.example", b"evil.example/localhost", b"localhost, evil"]
+NO_NAMES += [
+    b"localhost#.evil.example",
+    b"127.0.0.1:80:80",
+    b"local host",
+    b"\xffhost",
+    b"localhost\xa0",
+    b":80",
+    b"::1",
+]
+NO_NAMES += [
+    b"http://localhost",
+    b"localhost:http",
+    b"localhost:123456",
+    b"[::1",
+    b"localhost\\evil",
+    b"[]",
+    b'"localhost"',
+]
 
 
 @pytest.mark.parametrize("name", LOOPBACK)
@@ -46,14 +64,40 @@ def test_without_keys_other_names_are_not(name: bytes) -> None:
 
 @given(st.binary(max_size=40))
 def test_any_bytes_are_a_name_or_none(name: bytes) -> None:
-    assert refused(authority(), [(b"host", name)]) in ("", "host_not_allowed")
+    assert refused(authority(), [(b"host", name)]) in ("", "host_not_allowed", NO_HTTP)
 
 
-@pytest.mark.parametrize("names", [(EVIL, b"localhost"), (b"localhost", EVIL), (b"localhost", b"localhost", EVIL)])
-def test_of_several_names_every_one_counts(names: tuple[bytes, ...]) -> None:
-    rules = authority()
+@pytest.mark.parametrize("keys", [True, False])
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_what_is_no_name_is_refused_with_keys_and_without(name: bytes, keys: bool) -> None:
+    rules = authority(keys=keys)
+    assert refused(rules, [(b"host", name)]) == NO_HTTP
     assert not refused(rules, [(b"host", b"localhost")])
-    assert refused(rules, [(b"host", name) for name in names])
+
+
+@pytest.mark.parametrize("name", [*LOOPBACK, *FOREIGN, b"h\xc3\xb6st.example".decode().encode("idna"), b"10.0.0.5:"])
+def test_with_keys_every_name_is_taken(name: bytes) -> None:
+    assert not refused(authority(keys=True), [(b"host", name)])
+
+
+@pytest.mark.parametrize("keys", [True, False])
+@pytest.mark.parametrize(
+    "names", [(EVIL, b"localhost"), (b"localhost", EVIL), (b"localhost", b"localhost"), (b"localhost", b"")]
+)
+def test_of_several_names_none_counts(names: tuple[bytes, ...], keys: bool) -> None:
+    rules = authority(keys=keys)
+    assert not refused(rules, [(b"host", b"localhost")])
+    assert refused(rules, [(b"host", name) for name in names]) == NO_HTTP
+    rules_of_1_0 = rules.refusal(b"GET", b"/", [(b"host", name) for name in names], {}, needs_host=False)
+    assert rules_of_1_0 is not None
+    assert rules_of_1_0.status == 400
+
+
+def test_a_target_that_was_taken_makes_no_name_known() -> None:
+    rules = authority(keys=True)
+    headers = [(b"host", b"localhost")]
+    assert not refused(rules, headers, target=b"http://a@localhost/v1/models")
+    assert refused(rules, [(b"host", b"a@localhost")]) == NO_HTTP
 
 
 @pytest.mark.parametrize("target", [b"http://evil.example/v1", b"HTTP://evil.example", b"https://a@localhost/v1"])
@@ -63,8 +107,13 @@ def test_the_name_in_the_target_counts_too(target: bytes) -> None:
     assert refused(rules, [(b"host", b"localhost")], target=target)
 
 
-def test_a_client_that_gives_no_name_is_no_browser() -> None:
-    assert not refused(authority(), [])
+@pytest.mark.parametrize("keys", [True, False])
+def test_only_http_1_0_may_leave_out_the_name(keys: bool) -> None:
+    """Who does is no browser."""
+    rules = authority(keys=keys)
+    assert refused(rules, []) == NO_HTTP
+    assert refused(rules, [(b"user-agent", b"a"), (b"accept", b"b"), (b"accept", b"c")]) == NO_HTTP
+    assert rules.refusal(b"GET", b"/", [], {}, needs_host=False) is None
 
 
 @pytest.mark.parametrize("host", ["gateway.lan", "10.0.0.5", "2001:db8::1"])
@@ -111,7 +160,6 @@ def test_with_keys_and_further_names_probes_by_address_are_taken_still() -> None
 
 def test_with_keys_any_name_and_any_page_will_do() -> None:
     rules = authority(keys=True)
-    assert not rules.checks
     assert not refused(rules, [(b"host", EVIL), (b"origin", b"https://evil.example")])
 
 

@@ -25,15 +25,15 @@ def head(method: str, path: str, *lines: bytes) -> bytes:
     return b"\r\n".join((f"{method} {path} HTTP/1.1".encode(), *lines, b"", b""))
 
 
-async def told(connection: Connection) -> dict[str, Any]:
-    """The error of a 403."""
-    status, headers, body = await connection.answer()
-    assert (status, headers["content-type"]) == (403, "application/json")
+async def told(connection: Connection, status: int = 403) -> dict[str, Any]:
+    """The error of an answer with this status."""
+    got, headers, body = await connection.answer()
+    assert (got, headers["content-type"]) == (status, "application/json")
     error: dict[str, Any] = json.loads(body)["error"]
     return error
 
 
-@pytest.mark.parametrize("lines", [(REBOUND,), (b"host: localhost", PAGE), (b"host: localhost", REBOUND)])
+@pytest.mark.parametrize("lines", [(REBOUND,), (b"host: localhost", PAGE)])
 async def test_without_keys_no_page_spends_money(lines: tuple[bytes, ...], gateway: Gateway) -> None:
     """The body is announced and never sent."""
     async with ScriptedHost(answers(200, completion("Hi"))) as host, gateway({"a/fp8": host.url}) as running:
@@ -50,6 +50,17 @@ async def test_without_keys_no_page_reads_anything(lines: tuple[bytes, ...], gat
         for path in SHOWN:
             await connection.send(head("GET", path, *lines))
             assert "may not" in (await told(connection))["message"], path
+
+
+@pytest.mark.parametrize("environ", [{}, WITH_KEY])
+@pytest.mark.parametrize("lines", [(), (b"host: localhost", REBOUND), (b"host: a b",)])
+async def test_what_rfc_9112_wants_refused(lines: tuple[bytes, ...], environ: dict[str, str], gateway: Gateway) -> None:
+    """Before keys are read."""
+    async with gateway({}, environ=environ) as running:
+        for method, path in (*product(["POST"], POSTED), *product(["GET"], SHOWN), ("OPTIONS", "/v1/models")):
+            async with connected(running) as connection:
+                await connection.send(head(method, path, *lines, b"content-length: 0"))
+                assert "`Host`" in (await told(connection, 400))["message"], path
 
 
 async def test_a_refusal_is_in_the_words_of_its_clients(gateway: Gateway) -> None:

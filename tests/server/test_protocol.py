@@ -87,8 +87,10 @@ async def test_expect_continue_goes_the_long_way(connection: Connection) -> None
     assert said((await connection.answer())[2]) == "hello"
 
 
-async def test_http_1_0_gets_an_answer_and_a_close(connection: Connection) -> None:
-    await connection.send(REQUEST.replace(b"HTTP/1.1", b"HTTP/1.0"))
+@pytest.mark.parametrize("nameless", [False, True])
+async def test_http_1_0_gets_an_answer_and_a_close(connection: Connection, nameless: bool) -> None:
+    sent = REQUEST.replace(b"HTTP/1.1", b"HTTP/1.0")
+    await connection.send(sent.replace(b"host: localhost\r\n", b"") if nameless else sent)
     assert (await connection.answer())[0] == 200
     assert await connection.closed()
 

@@ -14,6 +14,7 @@ from tests.support.client import CHAT, connected, question, request
 from tests.support.gateway import NO_STORE, SINKS, Running, in_process, write_policy
 from tests.support.host import Out, Received, Script, ScriptedHost, answers, chunks, completion, streams
 
+NAMELESS = CHAT.replace(b"host: localhost\r\n", b"")
 KEY = "sk-client-0123456789abcdefghij"
 OF_THE_MOMENT = re.compile(rb"^date: .*?\r\n|(?:gen|req)-[\w-]+|(?<=\"created\":)\d+", re.MULTILINE)
 OVERLOADED = {"error": {"message": "overloaded", "code": 503}}
@@ -43,6 +44,12 @@ REFUSED: dict[str, bytes] = {
     "too deep": request(question()[:-1] + b',"extra":' + b"[" * 900 + b"]" * 900 + b"}"),
     "a wrong method": request(question(), head=CHAT.replace(b"POST", b"PUT")),
     "a wrong path": request(question(), head=CHAT.replace(b"/v1", b"/v2")),
+    "no Host": request(question(), head=NAMELESS),
+    "two Hosts": request(question(), b"host: localhost"),
+    "two Hosts, one with a capital": request(question(), b"Host: other"),
+    "a Host that is no name": request(question(), b"host: local host", head=NAMELESS),
+    "no Host, on another route": b"GET /v1/models HTTP/1.1\r\naccept: */*\r\n\r\n",
+    "a Host with a path, on another route": b"GET /v1/models HTTP/1.1\r\nhost: localhost/v1\r\n\r\n",
 }
 FAILED: dict[str, Script] = {
     "malformed": answers(422, {"error": {"message": "messages: wrong", "code": "invalid"}}),
@@ -104,6 +111,15 @@ async def test_answers(case: str, tmp_path: Path) -> None:
     head, body = await alike(tmp_path, question, script)
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"Hello" in body
+
+
+@pytest.mark.parametrize("head", [NAMELESS, b"GET /v1/models HTTP/1.1\r\n", CHAT + b"host: localhost\r\n"])
+async def test_a_wrong_host_counts_with_keys_too(head: bytes, tmp_path: Path) -> None:
+    body = b"" if head.startswith(b"GET") else question()
+    asked = request(body, b"authorization: Bearer " + KEY.encode(), head=head)
+    head, body = await alike(tmp_path, asked, GOOD, environ={"GATEWAY_API_KEYS": f"team:{KEY}"})
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b'"code":"invalid_http"' in body
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -259,6 +259,48 @@ async def test_what_fails_before_the_host_was_asked_has_a_status(error: Exceptio
     assert recorder.end == "complete"
 
 
+TRACEBACK = """
+Traceback (most recent call last):
+  File "/usr/lib/python3/site-packages/litellm/main.py", line 10, in completion
+    raise KeyError(secret)
+KeyError: 'secret'
+"""
+SAID = {  # by litellm: what its client is told
+    f"litellm.APIConnectionError: no such region{TRACEBACK}": "no such region",
+    f"litellm.BadRequestError: AzureException BadRequestError - too hot{TRACEBACK}": "too hot",
+    f"litellm.InternalServerError: InternalServerError: BedrockException - busy\nsecond line{TRACEBACK}": "busy",
+    f"Invalid response object {TRACEBACK}\n\nreceived_args={{'a': 1}}": "Invalid response object",
+    "Traceback (most recent call last):\n  File 'a.py'": "Refusal",
+    "\n\n  first\nsecond": "first",
+    "[Errno 2] No such file: '/etc/gateway/vertex.json'": "[Errno 2] No such file: '[path]'",
+    "cannot read ~/keys/a.json or C:\\keys\\b.json": "cannot read [path] or [path]",
+    "see https://docs.host.example/errors/quota.html; model/x/invoke and 1/2": (
+        "see https://docs.host.example/errors/quota.html; model/x/invoke and 1/2"
+    ),
+    "ValidationError for `a`: wrong": "ValidationError for `a`: wrong",
+    "x" * 9000: "x" * 8192,
+}
+
+
+@pytest.mark.parametrize("said", SAID)
+async def test_the_client_is_told_one_line_and_nothing_of_this_machine(said: str) -> None:
+    error = Refusal()
+    error.message = said
+    async with ScriptedHost([]) as host, Asking(host, failing(error)) as asking:
+        recorder = await asking.ask()
+    assert orjson.loads(recorder.body)["error"]["message"] == SAID[said]
+
+
+async def test_no_traceback_is_told_over_an_answer() -> None:
+    error = ValueError(f"odd bytes{TRACEBACK}")
+    for asked in (STREAMED, ASKED):
+        async with ScriptedHost(script(b"Hello")) as host, Asking(host, failing(error, True, host.url)) as asking:
+            recorder = await asking.ask(asked)
+        told = f"{recorder.body!r} {recorder.message}"
+        assert "odd bytes" in told
+        assert not [word for word in ("Traceback", "site-packages", "KeyError", "secret") if word in told]
+
+
 async def test_what_fails_within_a_stream_is_told_in_it() -> None:
     async with (
         ScriptedHost(script(b"Hello")) as host,
