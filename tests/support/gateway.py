@@ -37,7 +37,7 @@ from tests.support.ports import free_port
 NO_STORE = "unix:///nonexistent/store.sock"  # a store that is down: the gateway serves without it
 SINKS: dict[str, Any] = {"direct": HotProtocol, "asgi": "httptools"}  # uvicorn's protocol for each sink
 DIRECT_ONLY = pytest.mark.parametrize("sink", ["direct"])  # where the other sink could show nothing: the test says why
-GUARD = 20.0  # seconds after which a start or a stop is a failure
+GUARD = 60.0  # seconds after which a start or a stop is a failure
 
 
 @dataclass
