@@ -1,8 +1,14 @@
 """What holds for all tests."""
 
+import os
 import signal
+import ssl
+from functools import lru_cache
 
 from hypothesis import settings
+
+from gateway.document import node
+from gateway.upstream.tls import Trust
 
 pytest_plugins = ["tests.support.gateway", "tests.support.programs"]
 
@@ -13,3 +19,16 @@ settings.load_profile("repeatable")
 # a handler, and tests send both to them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, lambda *_: None)
+
+# What each gateway reads at its start takes 50 ms of every such test: most of it for documents that are the same, and
+# for public authorities, none of which vouches for a host of the tests. What a test names is read.
+node.parse = lru_cache(64)(node.parse)
+_load_default_certs, _named = Trust.load_default_certs, os.environ.get("SSL_CERT_FILE")
+
+
+def _load_what_a_test_names(self: Trust, *arguments: ssl.Purpose) -> None:
+    if os.environ.get("SSL_CERT_FILE") != _named:
+        _load_default_certs(self, *arguments)
+
+
+Trust.load_default_certs = _load_what_a_test_names  # type: ignore[assignment]

@@ -29,7 +29,7 @@ async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
 
 async def until_logged(caplog: pytest.LogCaptureFixture, count: int) -> list[tuple[str, str]]:
     """Level and message of what was logged about endpoints, once there is as much."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             said = [(one.levelname, one.getMessage()) for one in caplog.records if one.name == "gateway"]
             if len(said) >= count:

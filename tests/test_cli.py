@@ -348,7 +348,7 @@ class TestExplainLive:
         command = (sys.executable, "-m", "gateway", "explain", *arguments)
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env=os.environ | variables)
-        out, errors = await asyncio.wait_for(process.communicate(), 30)
+        out, errors = await asyncio.wait_for(process.communicate(), 60)
         return Ended(process.returncode or 0, out.decode(), errors.decode())
 
     @DIRECT_ONLY
@@ -394,7 +394,7 @@ def test_an_early_ctrl_c_ends_it_without_a_traceback(tmp_path: Path, loaded: str
     (tmp_path / f"{loaded}.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
     environ = os.environ | {"PYTHONPATH": str(tmp_path), "NOVITA_API_KEY": SECRET}
     command = [sys.executable, "-m", "gateway", "serve", "--state", str(tmp_path / "state")]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "")
 
 

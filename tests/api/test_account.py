@@ -48,7 +48,7 @@ async def told(running: Running, path: str, key: dict[str, str] = TEAM) -> Any:
 
 async def spent(running: Running, dollars: float) -> dict[str, Any]:
     """What the team's key tells, once its rows are shipped."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (told_key := await told(running, "key"))["usage"] < dollars - 1e-9:
             await asyncio.sleep(0.05)
     found: dict[str, Any] = told_key

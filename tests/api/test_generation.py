@@ -122,7 +122,7 @@ async def test_any_worker_knows_it_at_once(tmp_path: Path) -> None:
     async with (
         ScriptedHost(answers(200, completion("Hello"))) as host,
         gateway_command(tmp_path, {"own/fp8": host.url}, "--workers", "2") as running,
-        asyncio.timeout(30),
+        asyncio.timeout(60),
     ):
         ledger = running.folder / "ledger"
         rounds = 0

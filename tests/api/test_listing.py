@@ -98,7 +98,7 @@ async def test_endpoints_tell_what_was_measured(gateway: Gateway, valkey: str) -
     ):
         for _ in range(30):
             assert (await running.chat(stream=True)).status_code == 200
-        async with asyncio.timeout(20):  # until the rows are shipped, and then until uptimes are asked for again
+        async with asyncio.timeout(60):  # until the rows are shipped, and then until uptimes are asked for again
             while (endpoints := await measured(running))["good/fp8"]["uptime_last_1d"] is None:
                 await asyncio.sleep(0.1)
     assert endpoints["good/fp8"]["uptime_last_5m"] == endpoints["good/fp8"]["uptime_last_30m"] == 100

@@ -92,7 +92,7 @@ async def test_answers_are_as_it_says(gateway: Gateway, valkey: str, tmp_path: P
                 stderr=asyncio.subprocess.STDOUT,
                 cwd=tmp_path,
             )
-            out, _ = await asyncio.wait_for(process.communicate(), 120)
+            out, _ = await asyncio.wait_for(process.communicate(), 280)
     assert process.returncode == 0, out.decode()
 
 

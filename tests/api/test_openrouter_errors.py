@@ -177,13 +177,14 @@ async def test_no_key_is_ever_told(script: Script, gateway: Gateway) -> None:
     environ = {"HOST_API_KEY": HOST_KEY}
     async with (
         ScriptedHost(script) as host,
-        gateway({"a/fp8": host.url}, environ=environ, endpoint={"api_key_env": "HOST_API_KEY"}) as running,
+        gateway(dict.fromkeys("ab", host.url), environ=environ, endpoint={"api_key_env": "HOST_API_KEY"}) as running,
     ):
-        for stream in (True, False):
-            response = await ask(running, stream=stream)
+        for stream, endpoint in ((True, "a"), (False, "b")):  # after a 429 the same one would first be waited for
+            response = await ask(running, stream=stream, provider={"only": [endpoint]})
             assert '"error":' in response.text, "with a status of its own, or behind signs of life"
             assert HOST_KEY not in response.text
             assert HOST_KEY not in str(response.headers)
+        assert [request.path for request in host.requests].count("/v1/chat/completions") >= 2
 
 
 async def test_an_answer_that_breaks_off(routed: Routed) -> None:

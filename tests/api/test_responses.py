@@ -106,7 +106,7 @@ async def test_an_error_after_the_headers_left_is_told_in_the_stream(gateway: Ga
         await answers(503, {"error": {"message": "overloaded"}})(request, out)
 
     kept_alive: list[str] = []
-    write_policy(tmp_path / "policies", "quick", keepalive="10ms")
+    write_policy(tmp_path / "policies", "quick", keepalive="10ms", attempts={"retries": 0})
     async with ScriptedHost(late) as host, gateway({"a/fp8": host.url}, default_policy="quick") as running:
         asked = running.client.stream("POST", PATH, json={**ASKED, "stream": True})
         async with asked as response:
@@ -124,7 +124,7 @@ async def test_errors_have_openais_shape(gateway: Gateway) -> None:
     busy = answers(429, {"error": {"message": "slow down"}}, {"retry-after": "7"})
     async with (
         ScriptedHost(busy) as host,
-        gateway({"a/fp8": host.url}, environ={"GATEWAY_API_KEYS": "app:k"}) as running,
+        gateway({"a/fp8": host.url, "b/fp8": host.url}, environ={"GATEWAY_API_KEYS": "app:k"}) as running,
     ):
 
         async def ask(**fields: Any) -> httpx.Response:
@@ -133,8 +133,8 @@ async def test_errors_have_openais_shape(gateway: Gateway) -> None:
         assert refused(await running.client.post(PATH, json=ASKED), 401)["type"] == "authentication_error"
         assert refused(await ask(model="gpt-4"), 404)["code"] == "model_not_found"
         assert refused(await ask(previous_response_id="resp_1"), 503)["code"] == "store_away"
-        for stream in (False, True):
-            limited = await ask(stream=stream)
+        for stream, endpoint in ((False, "a/fp8"), (True, "b/fp8")):  # the same one would first be waited for
+            limited = await ask(stream=stream, provider={"only": [endpoint]})
             assert refused(limited, 429)["code"] == "rate_limit_exceeded"
             assert limited.headers["retry-after"] == "7"
 

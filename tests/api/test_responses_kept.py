@@ -49,7 +49,7 @@ async def start(tmp_path: Path, sink: str) -> AsyncIterator[Start]:
 
 
 async def until_store_is(running: Running, state: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await running.client.get("/health/ready")).json()["store"] != state:
             pass
 

@@ -38,7 +38,7 @@ async def replicas(valkey: str) -> AsyncIterator[tuple[KeptResponses, KeptRespon
 
 
 async def there(kept: KeptResponses, tenant: str, name: str) -> Kept:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while name not in (found := await kept.named(tenant, [name])):
             pass
     return found[name]

@@ -60,7 +60,7 @@ async def stores(valkey: str) -> AsyncIterator[tuple[Store, Store]]:
 async def restored(store: Store, request: Request) -> Request:
     answered: asyncio.Future[Request] = asyncio.get_running_loop().create_future()
     ReasoningVault(store).restore(request, gaps(request), answered.set_result)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return await answered
 
 

@@ -304,7 +304,7 @@ class TestResponseCache:
     async def look(self, store: Store, key: bytes = b"key") -> Answer | None:
         found: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
         ResponseCache(store).lookup(key, found.set_result)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await found
 
     async def test_what_is_saved_is_found_until_its_time_is_over(self, store: Store, client: redis.Redis) -> None:

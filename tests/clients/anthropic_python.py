@@ -9,7 +9,7 @@ import sys
 import anthropic
 
 base_url, key = sys.argv[1:3]
-client = anthropic.Anthropic(base_url=base_url, api_key=key, max_retries=0, timeout=30)
+client = anthropic.Anthropic(base_url=base_url, api_key=key, max_retries=0, timeout=60)
 MODEL = "deepseek/deepseek-v3.2"
 THINKING = {"type": "enabled", "budget_tokens": 1024}
 WEATHER = {

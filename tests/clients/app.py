@@ -13,7 +13,7 @@ from tests.sim.world import STEADY
 from tests.support.gateway import Gateway
 
 KEY = "test-key-of-the-app"
-ENDS_WITHIN = 60
+ENDS_WITHIN = 120
 DIALECT = {"dialect": {"thinking": "chat_template_kwargs.thinking", "thinking_default": "off"}}
 
 

@@ -67,9 +67,10 @@ def _install(folder: Path, wheels: tuple[str, ...]) -> None:
     if uv := shutil.which("uv"):
         _run(uv, "venv", "--quiet", "--python", sys.executable, str(folder))
         _run(uv, "pip", "install", "--quiet", "--python", python, *wheels)
-    else:
-        _run(sys.executable, "-m", "venv", str(folder))
-        _run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wheels)
+    else:  # without a pip of its own, and without bytecode for what is never imported: either takes seconds
+        _run(sys.executable, "-m", "venv", "--without-pip", str(folder))
+        pip = (sys.executable, "-m", "pip", "--python", python)
+        _run(*pip, "install", "--quiet", "--disable-pip-version-check", "--no-compile", *wheels)
 
 
 def _run(*command: str, cwd: Path | None = None) -> None:

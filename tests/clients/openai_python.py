@@ -10,7 +10,7 @@ import openai
 import pydantic
 
 base_url, key = sys.argv[1:3]
-client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=30)
+client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=60)
 MODEL = "deepseek/deepseek-v3.2"
 WEATHER = {
     "type": "function",

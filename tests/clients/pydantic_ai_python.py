@@ -24,7 +24,7 @@ THINKS = {"thinking": "high"} if OPENROUTER else {"openai_reasoning_effort": "hi
 
 
 def model_of(key=key, name=MODEL):
-    client = openai.AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=30)
+    client = openai.AsyncOpenAI(base_url=base_url, api_key=key, max_retries=0, timeout=60)
     if OPENROUTER:
         return OpenRouterModel(name, provider=OpenRouterProvider(openai_client=client))
     return OpenAIChatModel(name, provider=OpenAIProvider(openai_client=client))

@@ -26,7 +26,7 @@ async def _serve(request: Received, out: Out) -> None:
 
 async def _until(running: Running, holds: Callable[[dict[str, Any]], bool]) -> None:
     """Readiness says so."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         while not holds(ready := (await running.client.get("/health/ready")).json()):
             assert ready["status"] == "ok"
             await asyncio.sleep(0.05)
@@ -46,7 +46,7 @@ async def _sound(running: Running) -> None:
     """All works, and the next answer is in the ledger."""
     await _until(running, lambda ready: ready["store"] == "up" and not ready["degraded"])
     exchange = (await running.chat()).headers["x-generation-id"]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not any(exchange in path.read_text() for path in (running.folder / "ledger").glob("*.jsonl")):
             await asyncio.sleep(0.05)
 
@@ -125,7 +125,7 @@ async def test_a_state_folder_that_is_deleted(tmp_path: Path) -> None:
         await _served(running)
         _delete(running.folder)
         await _served(running)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (running.folder / "lock").exists():
                 await asyncio.sleep(0.05)
         await _sound(running)

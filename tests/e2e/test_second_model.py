@@ -64,7 +64,7 @@ class World:
 
     async def kept(self, count: int) -> None:
         """Until the vault has so many texts."""
-        async with asyncio.timeout(10), Redis.from_url(self.store) as redis:
+        async with asyncio.timeout(60), Redis.from_url(self.store) as redis:
             while len(await redis.keys("gw:think:*")) < count:
                 await asyncio.sleep(0.005)
 
@@ -110,7 +110,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         running = await stack.enter_async_context(
             in_process(tmp_path, "direct", {}, config=path, environ=keys, store=store)
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await running.client.get("/health/ready")).json()["store"] != "up":
                 pass
         yield World(running, store, deepseek, rack, novita)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.support.gateway import Running
 
-GUARD = 10.0  # seconds
+GUARD = 60.0  # seconds
 
 
 async def data(running: Running) -> Any:

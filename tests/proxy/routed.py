@@ -96,8 +96,8 @@ async def check_books(running: Running) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what happens in the same loop; TimeoutError after ten seconds."""
-    async with asyncio.timeout(10):
+    """Wait for what happens in the same loop; TimeoutError after a minute."""
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.002)
 

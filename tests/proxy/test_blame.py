@@ -238,6 +238,6 @@ async def test_the_request_is_sent_on_as_it_came(routed: Routed) -> None:
 async def opened(running: Running, endpoint: str) -> None:
     """Wait until the endpoint's breaker is open."""
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while endpoint not in (await running.client.get("/health/ready")).json()["breakers_open"]:
             pass

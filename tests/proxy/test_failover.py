@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.proxy import serving
 from tests.proxy.routed import (
     DONE,
     ROLE,
@@ -196,7 +197,8 @@ async def test_the_finish_chunk_and_then_a_cut_is_a_good_end(routed: Routed) -> 
         assert (row.outcome, row.usage_source) == ("ok", "estimated")
 
 
-async def test_the_finish_chunk_and_then_silence_is_a_good_end(routed: Routed) -> None:
+async def test_the_finish_chunk_and_then_silence_is_a_good_end(routed: Routed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "ENDING", 0.2)
     async with ScriptedHost(says(ROLE, WORD, STOP, then="stall")) as host, routed(host, **QUICK) as running:
         response = await running.chat(stream=True)
         assert response.text.endswith("data: [DONE]\n\n")

@@ -55,7 +55,7 @@ async def start(stack: AsyncExitStack, folder: Path, sink: str, host: ScriptedHo
     more = {"endpoint": THINKS, "keys": KEYS, **more}
     started = in_process(folder, sink, {"a/fp8": host.url}, store=store, **more)
     running = await stack.enter_async_context(started)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await running.client.get("/health/ready")).json()["store"] != "up":
             pass
     return running
@@ -192,7 +192,7 @@ def thought(text: str) -> str:
 
 async def until_kept(store: str, pattern: bytes = b"gw:think:*") -> None:
     found: list[Any] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not found:
             found = await keys(store, pattern)
 

@@ -12,7 +12,7 @@ ANSWER = answers(200, completion("Hello"))
 
 
 async def reloads(running: Running, result: str, count: int) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await running.metric("gateway_policy_reloads_total", result=result) < count:
             pass
 

@@ -133,7 +133,7 @@ class World:
 
     async def ask(self, stream: bool = False, cache: CacheMode = "default") -> Written:
         sink = self.send(stream, cache)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await sink.ended.wait()
         return sink
 

@@ -74,7 +74,7 @@ class Server:
             "path": "/v1/chat/completions",
             "headers": [(b"a", b"1"), (b"a", b"2")],
         }
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await Endpoint(handler, a_door(max_body))(scope, self.receive, self.send)
 
 

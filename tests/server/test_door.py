@@ -286,7 +286,7 @@ async def test_chunks_are_for_those_who_know_them(version: str, stream: bool, ga
         assert ("transfer-encoding" in answer) == (stream and version == "1.1")
         if version == "1.0":
             assert answer["connection"] == "close"
-            body = await asyncio.wait_for(connection.reader.read(), 10)
+            body = await asyncio.wait_for(connection.reader.read(), 60)
             assert body.endswith(b"data: [DONE]\n\n" if stream else b"}")
 
 
@@ -296,7 +296,7 @@ async def test_lists_for_http_1_0(method: str, gateway: Gateway) -> None:
     async with gateway({}) as running, connected(running) as connection:
         await connection.send(f"{method} /v1/models HTTP/1.0\r\n\r\n".encode())
         answer = fields(await connection.head())
-        body = await asyncio.wait_for(connection.reader.read(), 10)
+        body = await asyncio.wait_for(connection.reader.read(), 60)
         assert len(body) == (int(answer["content-length"]) if method == "GET" else 0)
 
 

@@ -150,7 +150,7 @@ async def test_an_internal_fault_is_told_with_the_same_headers(
 
     monkeypatch.setattr(Account, "_key", fails)
     async with gateway({"own/host": "http://127.0.0.1:1"}, cors=[APP]) as running:
-        answer = await asyncio.wait_for(running.client.get("/api/v1/key", headers={"origin": APP}), 10)
+        answer = await asyncio.wait_for(running.client.get("/api/v1/key", headers={"origin": APP}), 60)
     assert answer.status_code == 500
     assert answer.json()["error"]["code"] == 500
     assert answer.headers["access-control-allow-origin"] == APP

@@ -192,7 +192,7 @@ async def test_an_answer_that_is_given_again(stream: bool, valkey: str, tmp_path
         over("direct", tmp_path, host, store=valkey) as direct,
         over("asgi", tmp_path, host, store=valkey) as asgi,
     ):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             for running in (direct, asgi):
                 while b"x-gateway-cache: hit" not in (await said(running, asked))[0]:
                     pass

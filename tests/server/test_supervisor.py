@@ -50,7 +50,7 @@ async def ended(running: Running, *numbers: signal.Signals) -> int:
     assert running.process is not None
     for number in numbers:
         running.process.send_signal(number)
-    return await asyncio.wait_for(running.process.wait(), 20)
+    return await asyncio.wait_for(running.process.wait(), 60)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -82,7 +82,7 @@ async def test_an_answer_under_way_is_cut_off_by_a_second_ctrl_c(tmp_path: Path,
         await asked.wait()
         assert running.process is not None
         running.process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "draining" not in log():
                 await asyncio.sleep(0.01)
         assert not question.done()
@@ -136,7 +136,7 @@ async def test_every_worker_logs_with_its_process(tmp_path: Path) -> None:
     async with served(tmp_path, "--workers", "2") as (running, log):
         assert running.process is not None
         workers = {child for child in descendants(running.process.pid) if "spawn_main" in command_of(child)}
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while {
                 int(pid) for pid in re.findall(r"INFO \[(\d+)\] gateway\.state\.store: store .* is up", log())
             } != workers:

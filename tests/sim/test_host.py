@@ -315,7 +315,7 @@ def test_the_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
         finally:
             parent.kill()
         try:
-            parent.communicate(timeout=10)  # ends when nobody holds the other end: neither parent nor child
+            parent.communicate(timeout=60)  # ends when nobody holds the other end: neither parent nor child
         except subprocess.TimeoutExpired:
             os.kill(child, signal.SIGKILL)
             raise

@@ -93,7 +93,7 @@ class TestReplies:
 
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Connection]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with closing(await Connection.open(Address.parse(url))) as connection:
             yield connection
 
@@ -191,7 +191,7 @@ class TestOpening:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.01):
                     await Connection.open(address)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await left.wait()
 
     async def test_a_peer_without_tls(self) -> None:

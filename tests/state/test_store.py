@@ -208,7 +208,7 @@ class TestSlow:
             await until(lambda: seen == [None])
             assert store.stats == StoreStats(timeouts=1)
             proxy.release()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while await ask(store, b"second") != b"2":
                     pass
             assert seen == [None]

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from tests.support.gateway import Running
 
-GUARD = 10.0  # seconds
+GUARD = 60.0  # seconds
 CHAT = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
 
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,7 +37,7 @@ from tests.support.ports import free_port
 NO_STORE = "unix:///nonexistent/store.sock"  # a store that is down: the gateway serves without it
 SINKS: dict[str, Any] = {"direct": HotProtocol, "asgi": "httptools"}  # uvicorn's protocol for each sink
 DIRECT_ONLY = pytest.mark.parametrize("sink", ["direct"])  # where the other sink could show nothing: the test says why
-GUARD = 20.0  # seconds after which a start or a stop is a failure
+GUARD = 60.0  # seconds after which a start or a stop is a failure
 
 
 @dataclass
@@ -77,7 +77,7 @@ def write_config(
     endpoints = [{"id": name, "base_url": f"{url}/v1", **fields, **(endpoint or {})} for name, url in hosts.items()]
     models = {"deepseek/deepseek-v3.2": {"endpoints": endpoints, **MODEL}}
     path = folder / "gateway.yaml"
-    path.write_text(yaml.safe_dump({"catalogue": False, "models": models, **settings}))
+    path.write_text(yaml.dump({"catalogue": False, "models": models, **settings}, Dumper=yaml.CSafeDumper))
     return path
 
 
@@ -92,15 +92,21 @@ MODEL = {
 def write_policy(folder: Path, name: str, **fields: Any) -> None:
     """One policy file."""
     folder.mkdir(exist_ok=True)
-    (folder / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, **fields}))
+    (folder / f"{name}.yaml").write_text(yaml.dump({"name": name, **fields}, Dumper=yaml.CSafeDumper))
 
 
 def write_impatient(folder: Path) -> None:
     """The shipped default policy without the pauses before retries, which would make each failure take seconds."""
     path = folder / "balanced.yaml"
     if not path.exists():
-        balanced = yaml.safe_load((shipped_folder() / path.name).read_text())
-        write_policy(folder, **{**balanced, "attempts": {**balanced["attempts"], "retries": 0}})
+        folder.mkdir(exist_ok=True)
+        path.write_text(_impatient())
+
+
+@cache
+def _impatient() -> str:
+    balanced = yaml.safe_load((shipped_folder() / "balanced.yaml").read_text())
+    return yaml.safe_dump({**balanced, "attempts": {**balanced["attempts"], "retries": 0}})
 
 
 Gateway = Callable[..., AbstractAsyncContextManager[Running]]

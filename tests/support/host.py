@@ -185,7 +185,7 @@ class ScriptedHost:
         assert len(self.requests) <= len(self._script), f"only {len(self._script)} requests were scripted"
         return self._script[len(self.requests) - 1]
 
-    async def until(self, condition: Callable[[], bool], within: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], bool], within: float = 60.0) -> None:
         """Wait for a condition of the host or of anything else; TimeoutError when it does not come."""
         async with asyncio.timeout(within):
             while not condition():

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-GUARD = 15.0  # seconds after which a process that still runs is a failure
+GUARD = 60.0  # seconds after which a process that still runs is a failure
 
 
 def descendants(pid: int) -> set[int]:

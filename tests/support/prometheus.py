@@ -28,7 +28,7 @@ scrape_configs:
     static_configs: [{{targets: {targets}}}]
 """
 WINDOW = "20s"  # what Grafana's time variables become
-PATIENCE = 30.0  # seconds
+PATIENCE = 60.0  # seconds
 GRAFANA_VARIABLE = re.compile(r"\$(?:__rate_interval|__interval|__range)\b")
 LABEL_VARIABLE = re.compile(r"\$\w+")
 
@@ -43,7 +43,7 @@ class Prometheus:
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The instant vector, `[{"metric": labels, "value": [time, text]}]`."""
         url = f"http://{self._address}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
-        with urllib.request.urlopen(url, timeout=10) as response:
+        with urllib.request.urlopen(url, timeout=60) as response:
             result: list[dict[str, Any]] = json.load(response)["data"]["result"]
         return result
 

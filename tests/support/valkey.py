@@ -52,7 +52,7 @@ def client(engine: str) -> Iterator[redis.Redis]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until `condition` holds; TimeoutError after ten seconds."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.002)
 
@@ -60,5 +60,5 @@ async def until(condition: Callable[[], bool]) -> None:
 async def ask(store: Store, key: bytes) -> bytes | None:
     answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
     store.get(key, answer.set_result)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         return await answer

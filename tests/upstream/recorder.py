@@ -38,7 +38,7 @@ class Recorder:
         return self.end[1] if isinstance(self.end, tuple) else None
 
     async def ended(self) -> "Recorder":
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self._ended.wait()
         return self
 

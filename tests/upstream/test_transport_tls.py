@@ -147,7 +147,7 @@ class TestTls:
     async def test_a_host_that_speaks_no_tls_is_refused(self, transport: Transport) -> None:
         async with ScriptedHost(HELLO) as host:
             answer, _ = start(transport, Origin("https", "127.0.0.1", host.port), Recorder())
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await host.until(lambda: bool(host.connections))
                 host.connections[0].transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
                 assert (await answer.ended()).fault == "refused"
