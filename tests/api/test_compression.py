@@ -99,6 +99,19 @@ def test_the_task_stays_in_a_long_tool_loop() -> None:
     assert shorter[-2:] == loop[-2:]
 
 
+def test_results_without_their_calls_go_together() -> None:
+    """As a client sends them that kept only the end of a chat."""
+    orphans = [{"role": "tool", "tool_call_id": name, "content": "result " * 20} for name in "xy"]
+    chat = [said("user", "first"), *orphans, said("user", "last")]
+    assert middle_out(chat, size(chat) - 1) == [chat[0], chat[-1]]
+
+
+def test_results_in_front_of_everything_are_a_part_of_their_own() -> None:
+    orphan = {"role": "tool", "tool_call_id": "x", "content": "result " * 20}
+    chat = [orphan, said("user", "first"), said("user", "last")]
+    assert middle_out(chat, size(chat) - 1) == chat[1:]
+
+
 @given(chats, st.integers(0, 20_000))
 def test_what_comes_out_fits_keeps_its_order_and_its_last_message(chat: list[Json], budget: int) -> None:
     shorter = middle_out(chat, budget)
