@@ -140,8 +140,7 @@ class _Choice:
     def take_texts(self, delta: dict[str, Any]) -> bool:
         """Mends the texts of a delta, or of a message, in place; whether anything was changed."""
         changed = self._take_reasoning(delta)
-        content = delta.get("content")
-        if isinstance(content, str) and content:
+        if content := delta.get("content"):
             delta["content"] = free = self._content.feed(content)
             changed |= free != content
             if free.strip():
