@@ -89,7 +89,7 @@ class Mender:
                 self.repairs.content += _heal(message, "content", healed_content, finished)
 
     def _followed(self, choice: dict[str, Any]) -> "_Choice | None":
-        index = choice.get("index", 0)
+        index = choice["index"]
         followed = self._choices.get(index)
         if followed is None and self._tools and len(self._choices) < self._most:
             followed = self._choices[index] = _Choice(self._tools, self.repairs)
