@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api.compression import MARK, compressed, middle_out
+from gateway.api.compression import LEAST, MARK, compressed, middle_out
 from gateway.api.prefix import message_size, prefix_chain, read_prompt
 from gateway.route.fleet import Fleet
 from gateway.types import Policy, Request, Require
@@ -89,6 +89,17 @@ def test_instructions_are_shortened_last() -> None:
     assert (shorter[0], len(shorter[1]["content"]) < 2_100) == (chat[0], True)
     assert middle_out(chat, 3_000) is not None
     assert middle_out(chat, 300) is None
+
+
+def test_a_text_that_a_cut_would_not_shorten_stays_whole() -> None:
+    chat = [said("system", "s" * 5_000), said("user", "u" * (LEAST + len(MARK)))]
+    shorter = middle_out(chat, size(chat) - 1_000)
+    assert shorter is not None
+    assert shorter[1] == chat[1]
+    chat[1] = said("user", chat[1]["content"] + "u")
+    shorter = middle_out(chat, size(chat) - 1_000)
+    assert shorter is not None
+    assert len(shorter[1]["content"]) == LEAST + len(MARK)
 
 
 def test_the_task_stays_in_a_long_tool_loop() -> None:
