@@ -89,7 +89,7 @@ class Mender:
                 self.repairs.content += _heal(message, "content", healed_content, finished)
 
     def _followed(self, choice: dict[str, Any]) -> "_Choice | None":
-        index = choice.get("index", 0)
+        index = choice["index"]
         followed = self._choices.get(index)
         if followed is None and self._tools and len(self._choices) < self._most:
             followed = self._choices[index] = _Choice(self._tools, self.repairs)
@@ -140,8 +140,7 @@ class _Choice:
     def take_texts(self, delta: dict[str, Any]) -> bool:
         """Mends the texts of a delta, or of a message, in place; whether anything was changed."""
         changed = self._take_reasoning(delta)
-        content = delta.get("content")
-        if isinstance(content, str) and content:
+        if content := delta.get("content"):
             delta["content"] = free = self._content.feed(content)
             changed |= free != content
             if free.strip():

@@ -75,7 +75,7 @@ class OpenRouter:
 
     def _chunk_choice(self, choice: Json) -> Json:
         told = {
-            "index": choice.get("index", 0),
+            "index": choice["index"],
             "delta": self._said(choice.get("delta") or {}),
             "finish_reason": choice.get("finish_reason"),
             "native_finish_reason": choice.get("native_finish_reason"),
@@ -85,7 +85,7 @@ class OpenRouter:
     def _whole_choice(self, choice: Json) -> Json:
         said = choice.get("message") or {}
         told = {
-            "index": choice.get("index", 0),
+            "index": choice["index"],
             "finish_reason": choice.get("finish_reason"),
             "native_finish_reason": choice.get("native_finish_reason"),
             "message": {"refusal": said.get("refusal"), "reasoning": None, **self._said(said, whole=True)},

@@ -115,10 +115,13 @@ async def test_without_a_store_nothing_is_made_up(gateway: Gateway, path: str) -
 
 
 class Kept:
-    """A store's sums: a dollar a day."""
+    """A store's sums: a dollar a day, unless other counts are given."""
+
+    def __init__(self, **counts: int) -> None:
+        self._counts = counts or {"cost": PICO}
 
     async def spent(self, _: str, days: Any) -> list[Spent]:
-        return [Spent(day, "m", "e", {"cost": PICO}) for day in days]
+        return [Spent(day, "m", "e", self._counts) for day in days]
 
     async def spent_ever(self, _: str) -> int:
         return 1_000 * PICO
@@ -148,3 +151,24 @@ async def test_weeks_begin_on_monday_and_months_on_their_first(
         "usage_weekly": week,
         "usage_monthly": month,
     }
+
+
+@pytest.mark.parametrize(
+    ("counted", "field"),
+    [
+        ("cost", "usage"),
+        ("requests", "requests"),
+        ("prompt", "prompt_tokens"),
+        ("cached", "cached_tokens"),
+        ("completion", "completion_tokens"),
+        ("reasoning", "reasoning_tokens"),
+    ],
+)
+async def test_what_was_not_counted_is_zero(counted: str, field: str, sink: str) -> None:
+    routes = Account((), cast(Archive, Kept(**{counted: PICO})), Keys(())).routes()
+    (route,) = (one for one in routes if one.path == "/api/v1/activity")
+    answer = await route.endpoint(Request({"type": "http", "headers": [], "query_string": b""}))
+    days = json.loads(answer.body)["data"]
+    assert len(days) == account.ACTIVITY_DAYS
+    figures = {name: value for name, value in days[0].items() if isinstance(value, int | float)}
+    assert {name for name, value in figures.items() if value} == {field}

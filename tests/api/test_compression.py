@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api.compression import MARK, compressed, middle_out
+from gateway.api.compression import LEAST, MARK, compressed, middle_out
 from gateway.api.prefix import message_size, prefix_chain, read_prompt
 from gateway.route.fleet import Fleet
 from gateway.types import Policy, Request, Require
@@ -91,12 +91,36 @@ def test_instructions_are_shortened_last() -> None:
     assert middle_out(chat, 300) is None
 
 
+def test_a_text_that_a_cut_would_not_shorten_stays_whole() -> None:
+    chat = [said("system", "s" * 5_000), said("user", "u" * (LEAST + len(MARK)))]
+    shorter = middle_out(chat, size(chat) - 1_000)
+    assert shorter is not None
+    assert shorter[1] == chat[1]
+    chat[1] = said("user", chat[1]["content"] + "u")
+    shorter = middle_out(chat, size(chat) - 1_000)
+    assert shorter is not None
+    assert len(shorter[1]["content"]) == LEAST + len(MARK)
+
+
 def test_the_task_stays_in_a_long_tool_loop() -> None:
     loop = [said("user", "the task"), *(message for at in range(30) for message in called(f"c{at}"))]
     shorter = middle_out(loop, size(loop) // 3)
     assert shorter is not None
     assert shorter[0] == loop[0]
     assert shorter[-2:] == loop[-2:]
+
+
+def test_results_without_their_calls_go_together() -> None:
+    """As a client sends them that kept only the end of a chat."""
+    orphans = [{"role": "tool", "tool_call_id": name, "content": "result " * 20} for name in "xy"]
+    chat = [said("user", "first"), *orphans, said("user", "last")]
+    assert middle_out(chat, size(chat) - 1) == [chat[0], chat[-1]]
+
+
+def test_results_in_front_of_everything_are_a_part_of_their_own() -> None:
+    orphan = {"role": "tool", "tool_call_id": "x", "content": "result " * 20}
+    chat = [orphan, said("user", "first"), said("user", "last")]
+    assert middle_out(chat, size(chat) - 1) == chat[1:]
 
 
 @given(chats, st.integers(0, 20_000))

@@ -54,6 +54,8 @@ async def test_the_models(gateway: Gateway) -> None:
         ({"supported_parameters": "tools,seed"}, 1),
         ({"supported_parameters": "tools,top_a"}, 0),
         ({"limit": "1"}, 1),
+        ({"limit": "1000"}, 1),
+        ({"offset": "0"}, 1),
         ({"offset": "1"}, 0),
     ],
 )
@@ -62,7 +64,9 @@ async def test_filters(gateway: Gateway, query: dict[str, str], found: int) -> N
         assert len((await told(running, "models", **query))["data"]) == found
 
 
-@pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "x"}, {"offset": "-1"}, {"offset": "9" * 5_000}])
+@pytest.mark.parametrize(
+    "query", [{"limit": "0"}, {"limit": "1001"}, {"limit": "x"}, {"offset": "-1"}, {"offset": "9" * 5_000}]
+)
 async def test_pages_that_are_none(gateway: Gateway, query: dict[str, str]) -> None:
     async with gateway(HOSTS) as running:
         error = await told(running, "models", 400, **query)

@@ -193,6 +193,8 @@ def test_a_tool_that_openrouter_would_run_is_refused(intake: Intake) -> None:
         ({b"x-openrouter-cache": b"true"}, "on", 0),
         ({b"x-openrouter-cache": b"False"}, "no-store", 0),
         ({b"x-openrouter-cache": b"true", b"x-openrouter-cache-ttl": b"60"}, "on", 60),
+        ({b"x-openrouter-cache": b"true", b"x-openrouter-cache-ttl": b"1"}, "on", 1),
+        ({b"x-openrouter-cache": b"true", b"x-openrouter-cache-ttl": b"86400"}, "on", 86_400),
         ({b"x-openrouter-cache-clear": b"true"}, "refresh", 0),
         ({b"x-openrouter-cache-clear": b"false"}, "default", 0),
         ({b"x-openrouter-cache": b"false", b"x-openrouter-cache-clear": b"true"}, "no-store", 0),

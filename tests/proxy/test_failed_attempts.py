@@ -1,6 +1,7 @@
 """What is left of an attempt that failed: no connection to its host, which may go on sending, and billing."""
 
 import asyncio
+import json
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.proxy import attempt
-from gateway.types import Row
+from gateway.types import Price, Row
 from gateway.types.endpoint import Cancel
 from gateway.upstream import connection
 from gateway.upstream.address import Address
@@ -16,7 +17,7 @@ from gateway.upstream.hosts import Hosts
 from tests.proxy.routed import stalls
 from tests.proxy.world import GOOD, Make, World, Written
 from tests.support.gateway import Gateway, write_policy
-from tests.support.host import Out, Received, ScriptedHost, chunks, streams
+from tests.support.host import Out, Received, ScriptedHost, answers, chunks, streams
 
 
 async def test_a_host_that_goes_on_after_an_error_in_its_stream_is_hung_up_on(gateway: Gateway, tmp_path: Path) -> None:
@@ -93,6 +94,22 @@ async def test_a_whole_answer_that_its_host_was_asked_to_stream_is_booked_alike(
         world.wheel.fire()
         late = await first_row(world, sink)
         assert (late.outcome, late.prompt_tokens, late.completion_tokens) == ("timeout_first_token", UNKNOWN, 0)
+
+
+async def test_of_a_prompt_that_the_host_was_sent_before_a_part_is_booked_as_cached(make: Make) -> None:
+    prefix = ((7, 1_000),)
+    async with ScriptedHost(stalls) as slow:
+        world = make(slow)
+        (state,) = world.fleet.states.values()
+        world.fleet.configure([replace(state.endpoint, cancel="bills", price=Price(0.25, 0.5, cached_input=0.05))])
+        world.fleet.prefixes.sent(prefix, "a", world.proxy.clock())
+        sink = world.send(stream=True, prefix=prefix, prompt_tokens=1_000)
+        await slow.until(lambda: len(slow.requests) == 1)
+        assert sink.source is not None
+        sink.source.gone()
+        (row,) = world.rows()
+        assert (row.usage_source, row.prompt_tokens) == ("estimated", 1_000)
+        assert 0 < row.cached_tokens <= 1_000
 
 
 async def test_a_host_that_has_not_had_the_request_is_not_paid_when_the_client_leaves(make: Make) -> None:
@@ -186,3 +203,12 @@ async def test_a_host_that_was_never_reached_is_not_paid(make: Make) -> None:
             ("refused", "none", False),
             ("ok", "host", True),
         ]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "said"), [(1, "a: HTTP 500 without a message"), (2, "2 endpoints failed, the last was b: HTTP 500")]
+)
+async def test_the_error_names_the_last_endpoint_and_how_many_there_were(make: Make, hosts: int, said: str) -> None:
+    async with ScriptedHost(answers(500, {})) as host:
+        sink = await make(*[host] * hosts).ask()
+        assert json.loads(sink.body)["error"]["message"].startswith(said)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from gateway.cache.responses import ResponseCache
 from gateway.proxy.books import Books
@@ -121,12 +122,12 @@ class World:
     def rows(self) -> list[Row]:
         return list(read(self.ledger))
 
-    def send(self, stream: bool = False, cache: CacheMode = "default") -> Written:
+    def send(self, stream: bool = False, cache: CacheMode = "default", **known: Any) -> Written:
+        """`known` is what else is known of the request."""
         self._asked += 1
         body = {"messages": [{"role": "user", "content": "Hi"}], "stream": stream}
-        request = Request(
-            f"gen-{self._asked}", body, MODEL, self.policy.name, stream=stream, prompt_tokens=5, cache=cache
-        )
+        known = {"prompt_tokens": 5, **known}
+        request = Request(f"gen-{self._asked}", body, MODEL, self.policy.name, stream=stream, cache=cache, **known)
         sink = Written()
         self.proxy.serve(request, self.policy, sink, self.proxy.clock())
         return sink

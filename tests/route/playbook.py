@@ -8,10 +8,11 @@
         << "commit 1, clock gap 30"
     )
 
-A command that was not expected fails the script, at the next event or at its end.
+A command that was not expected fails the script, at the next event or at its end; so does a clock of an attempt that
+the commands are not about, which the words do not show.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from gateway.types.endpoint import Capability
 from tests.route.world import CHEAPEST, plan, priced, request
 
 ONE_EACH = replace(CHEAPEST, attempts=Attempts(retries=0))  # no endpoint is asked twice
+OF_THE_EXCHANGE = ("keepalive", "retry")  # clocks that are no attempt's
 
 
 class Playbook:
@@ -51,7 +53,9 @@ class Playbook:
 
     def __rshift__(self, event: core.Event) -> "Playbook":
         assert not self._commands, f"before {event}, nobody expected: {self._commands}"
-        self._commands = [told(command) for command in self.exchange.on(event)]
+        commands = self.exchange.on(event)
+        _check_clocks(event, commands)
+        self._commands = [told(command) for command in commands]
         return self
 
     def __lshift__(self, expected: str) -> "Playbook":
@@ -63,6 +67,15 @@ class Playbook:
     def __bool__(self) -> bool:
         assert not self._commands, f"at the end, nobody expected: {self._commands}"
         return True
+
+
+def _check_clocks(event: core.Event, commands: Sequence[core.Command]) -> None:
+    about = getattr(event, "attempt", 0)
+    for command in commands:
+        if isinstance(command, core.Send | core.Begin | core.Commit):
+            about = command.attempt
+        if isinstance(command, core.SetClock):
+            assert command.attempt == (0 if command.clock in OF_THE_EXCHANGE else about)
 
 
 def failed(attempt: int, fault: Fault, now: float = 1.0) -> core.Failed:

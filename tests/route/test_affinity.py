@@ -65,6 +65,24 @@ def test_older_news_do_not_shorten_the_ttl() -> None:
     assert index.matches((*TURN, (4, 400)), TTLS, 301.0) == {"a": 300}
 
 
+def test_late_news_of_a_longer_prompt_outlive_the_next_branch() -> None:
+    """The late news left the shared part as new as it was: nothing else shows that something follows it."""
+    index, longer, other = PrefixIndex(), (*TURN, (4, 400)), (*TURN, (5, 450))
+    index.sent(TURN, "a", 200.0)
+    index.sent(longer, "a", 150.0)
+    index.sent(other, "a", 210.0)
+    assert index.matches(longer, TTLS, 220.0) == {"a": 400}
+    assert index.matches(other, TTLS, 220.0) == {"a": 450}
+
+
+def test_a_branch_of_the_same_endpoint_leaves_the_other_one_whole() -> None:
+    index, other = PrefixIndex(), (TURN[0], (7, 250))
+    index.sent(TURN, "a", 0.0)
+    index.sent(other, "a", 1.0)
+    assert index.matches(TURN, TTLS, 2.0) == {"a": 300}
+    assert index.matches(other, TTLS, 2.0) == {"a": 250}
+
+
 def test_an_endpoint_without_a_cache_or_out_of_use_never_matches() -> None:
     index = PrefixIndex()
     index.sent(TURN, "none", 0.0)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from math import e
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -87,6 +88,14 @@ def test_the_last_of_the_slack_is_for_prompts_that_return() -> None:
     two.prefixes.sent(turn.prefix, "a", NOW)
     assert plan(two, LARGE, CAPPED).ranked[0].endpoint.id == "b"
     assert plan(two, turn, CAPPED).ranked[0].endpoint.id == "a"
+
+
+@pytest.mark.parametrize(("known", "first"), [(10_000, "a"), (9_999, "b")])
+def test_a_prompt_returns_where_half_of_it_is_known(known: int, first: str) -> None:
+    two = filled(a=0.1, b=9.0, up_to=FOR_NEW * SLACK_TOKENS)
+    two.prefixes.sent(((7, known),), "a", NOW)
+    turn = request(prompt_tokens=20_000, prefix=((7, known), (8, 20_000)))
+    assert plan(two, turn, CAPPED).ranked[0].endpoint.id == first
 
 
 def test_other_policies_are_not_concerned() -> None:

@@ -56,6 +56,16 @@ def test_measured_figures_bind_only_from_enough_samples() -> None:
     assert many["throughput_p50"] == pytest.approx(30.0, rel=0.08)
 
 
+def test_peers_may_go_by_an_uptime_of_20_attempts() -> None:
+    state = EndpointState(endpoint())
+    found = []
+    for _ in range(20):
+        state.ended(True, NOW)
+        found.append(fresh(state, NOW).known.uptime)
+    assert found[:19] == [None] * 19
+    assert found[19] == pytest.approx(1 - state.fails)
+
+
 def test_uptime_is_the_share_that_succeeded() -> None:
     state = EndpointState(endpoint())
     for number in range(40):

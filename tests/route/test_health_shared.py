@@ -140,6 +140,18 @@ def test_where_it_does_not_answer_here_a_closing_elsewhere_is_not_believed_again
     assert here.until is not None, "it goes by its own requests alone"
 
 
+@pytest.mark.parametrize(("later", "believed"), [(STEADY - 1, False), (STEADY, True)])
+def test_a_fault_long_after_a_closing_elsewhere_does_not_contradict_it(later: float, believed: bool) -> None:
+    here, there = opened(), opened()
+    now = closed_after(there)
+    here.merge(posted(there, now), now)
+    fail(here, now + later)
+    fail(there, now + later)
+    again = closed_after(there)
+    here.merge(posted(there, again), again)
+    assert (here.until is None) is believed
+
+
 def test_where_it_only_opened_twice_here_a_closing_elsewhere_is_believed() -> None:
     here, there = opened(), opened()
     now = here.opens_until()

@@ -27,6 +27,11 @@ def test_a_few_short_answers_do_not_shorten_the_longest() -> None:
     assert longest == DEFAULT_LONGEST
 
 
+@pytest.mark.parametrize(("count", "longest"), [(19, DEFAULT_LONGEST), (20, 10)])
+def test_20_short_answers_shorten_it(count: int, longest: float) -> None:
+    assert learned(*[10] * count).expected(None, 0.0)[1] == pytest.approx(longest, rel=0.08)
+
+
 def test_a_single_long_answer_lengthens_the_longest() -> None:
     assert learned(60_000).expected(None, 1.0)[1] == pytest.approx(60_000, rel=0.08)
 

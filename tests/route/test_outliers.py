@@ -58,6 +58,12 @@ def test_who_is_not(fleet: list[One]) -> None:
     assert [one.until for one in fleet] == [0] * len(fleet)
 
 
+@pytest.mark.parametrize(("attempts", "judged"), [(19, False), (20, True)])
+def test_20_attempts_are_enough(attempts: int, judged: bool) -> None:
+    one = One(failed=20, attempts=attempts).standing
+    assert (one.fails(NOW) is not None, one.slowness(NOW) is not None) == (judged, judged)
+
+
 def times_set_back(judged_on_return: bool) -> list[float]:
     """How long one that always fails is set back, each of twelve times; its return is judged on nothing, or not."""
     bad, others = One(failed=40), [One(), One(), One()]

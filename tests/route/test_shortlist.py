@@ -47,6 +47,14 @@ def test_requests_of_one_kind_share_a_shortlist_until_a_figure_changes() -> None
     assert fleet.shortlist(BEST, frozenset(), NOW) is not second
 
 
+def test_the_shortlist_that_a_refresh_made_is_shared_too() -> None:
+    fleet, later = Fleet([endpoint("a"), endpoint("b")]), NOW + 3_600
+    before = fleet.shortlist(BEST, frozenset(), NOW)
+    first = fleet.shortlist(BEST, frozenset(), later)
+    assert first is not before
+    assert fleet.shortlist(BEST, frozenset(), later) is first
+
+
 def test_what_is_shared_is_not_changed_by_what_one_request_finds() -> None:
     fleet = Fleet([endpoint("a"), endpoint("b", context=500)])
     shared = fleet.shortlist(BEST, frozenset(), NOW)

@@ -63,6 +63,15 @@ def test_it_is_known_only_from_enough() -> None:
     assert host.answers(2).known
 
 
+@pytest.mark.parametrize(("count", "known"), [(19, False), (20, True)])
+def test_20_answers_at_once_are_enough(count: int, known: bool) -> None:
+    speeds = unknown()
+    for _ in range(count):
+        speeds.add(100.0, 1, NOW)
+    speeds.refresh(NOW, NOTHING)
+    assert speeds.known is known
+
+
 def test_a_change_shows_within_40_answers_and_is_forgiven_within_minutes() -> None:
     host = Host()
     before, token_s = host.answers(600).p50, host.speeds.token_s

@@ -1,6 +1,6 @@
 """Two memories of one quantity: the level is 1 in quiet times, follows a change within 40 samples, and forgives it."""
 
-from math import exp, log
+from math import exp, inf, log
 from random import Random
 from statistics import median
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.route.trend import MOST_RECENT, PRIOR_SAMPLES, Trend, add_recent, blend, level
+from gateway.route.trend import MOST_RECENT, PRIOR_SAMPLES, Trend, add_recent, blend, blend_logs, level
 
 SCATTER = 0.5  # standard deviation of the logarithm
 seeds = st.sampled_from(range(100))  # what is said of noise holds for these
@@ -120,3 +120,12 @@ def test_what_is_published_counts_like_a_few_samples(measured: float, count: flo
     assert min(measured, prior) - 1e-9 <= found <= max(measured, prior) + 1e-9
     assert blend(measured, 0.0, prior) == pytest.approx(prior)
     assert blend(measured, PRIOR_SAMPLES, prior) == pytest.approx((measured + prior) / 2)
+
+
+@given(st.floats(0.01, 100.0), st.floats(0.0, 1e4), st.floats(0.01, 100.0))
+def test_what_scatters_by_factors_is_blended_in_logarithms(measured: float, count: float, prior: float) -> None:
+    assert log(blend_logs(measured, count, prior)) == pytest.approx(blend(log(measured), count, log(prior)), abs=1e-9)
+
+
+def test_without_samples_the_published_figure_is_all_there_is() -> None:
+    assert blend_logs(inf, 0.0, 2.0) == 2.0

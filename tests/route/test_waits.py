@@ -59,6 +59,16 @@ def unknown(priors: Priors = NOTHING, peers: Peers = NO_PEERS) -> Waits:
     return waits
 
 
+@pytest.mark.parametrize(("count", "known"), [(19, False), (20, True)])
+def test_20_answers_to_prompts_of_a_size_are_enough(count: int, known: bool) -> None:
+    waits = unknown()
+    for _ in range(count):
+        waits.began(1.0, SMALL, 1, NOW)
+        waits.ended(1.0, SMALL, 1, NOW)
+    waits.refresh(NOW, NOTHING)
+    assert waits.known == (known, False, False, False)
+
+
 # --- sizes ------------------------------------------------------------------------------------------------------
 
 

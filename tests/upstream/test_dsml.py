@@ -173,6 +173,7 @@ def test_what_only_mentions_the_markup_is_text(mention: str) -> None:
     [
         *("<｜DSML｜function_calls", tag("function_calls"), "<｜DSML｜", WEATHER[:-40], WEATHER[:60]),
         *(end("parameter"), f"{end('invoke')}\n{end('function_calls')}"),
+        *(WEATHER + end("parameter"), WEATHER + end("invoke"), end("function_calls") + WEATHER),
     ],
 )
 def test_a_rest_of_markup_is_told_but_is_no_call(rest: str) -> None:

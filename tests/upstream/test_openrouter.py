@@ -107,6 +107,17 @@ def test_the_hosts_reason_is_kept_and_an_aggregators_is_the_hosts() -> None:
     assert choice["native_finish_reason"] == "eos_token"
 
 
+@pytest.mark.parametrize(
+    ("hours", "usd"),
+    [(0, 0.1), (11.9, 0.1), (12, 0.2), (23.9, 0.2), (24, 0.1), (20_000 * 24 + 11.9, 0.1), (20_000 * 24 + 12, 0.2)],
+)
+def test_what_was_paid_for_is_at_the_price_of_the_hour(hours: float, usd: float) -> None:
+    used = Usage(10**6, 0, 10**6, 0, "host")
+    parts = OpenRouter(REQUEST, ENDPOINT, hours * 3_600).usage(used, PICO)["cost_details"]
+    assert parts["upstream_inference_prompt_cost"] == pytest.approx(usd)
+    assert parts["upstream_inference_completions_cost"] == pytest.approx(1 - usd)
+
+
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.sampled_from([0.0, 13 * 3600.0]))
 def test_what_was_paid_for_adds_up(prompt: int, cached: int, completion: int, unix: float) -> None:
     used = Usage(prompt, min(cached, prompt), completion, 0, "host")

@@ -112,6 +112,13 @@ class TestKeepAlive:
             assert "idle=1 busy=0" in repr(via)
             via.close()
 
+    async def test_64_are_kept_unless_it_is_given(self, send: Send, transport: Transport) -> None:
+        async with ScriptedHost(HELLO) as host:
+            for call in [send(host)[0] for _ in range(65)]:
+                await call.ended()
+            assert host.accepted == 65
+            assert "idle=64 busy=0" in repr(transport)
+
     async def test_pools_that_nobody_uses_make_room(self, send: Send, transport: Transport) -> None:
         for _ in range(3):
             async with ScriptedHost(answers(200, b"", {"connection": "close"})) as host:

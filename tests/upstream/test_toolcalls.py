@@ -134,6 +134,17 @@ def test_more_than_is_kept_is_not_judged() -> None:
     assert sum(map(len, kept.parts)) <= 2 * toolcalls.MOST_TEXT
 
 
+def test_just_what_is_kept_is_judged() -> None:
+    calls = [call("clock", "{}", index=place) for place in range(toolcalls.MOST_CALLS + 1)]
+    assert judged(*calls[:-1]) == "ok"
+    assert judged(*calls) == ""
+    full = ToolCalls()
+    full.take(message(call("clock", "{}".ljust(toolcalls.MOST_TEXT))), "message")
+    assert full.judge(TOOLS) == "ok"
+    full.take(message(call("clock", " ")), "message")
+    assert full.judge(TOOLS) == ""
+
+
 WORDS = ["choices", "index", "delta", "tool_calls", "function", "name", "arguments", "parameters", "required", "type"]
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),

@@ -310,6 +310,14 @@ IN_BAND: dict[str, tuple[dict[str, Any], Failure | None]] = {
         {"object": "error", "message": "aborted", "code": 500},
         Failure("in_band", "aborted", status=200, code="500"),
     ),
+    "a type alone": (
+        {"type": "error"},
+        Failure("in_band", "an error without a message", status=200, code="error"),
+    ),
+    "a message alone": ({"message": "aborted"}, Failure("in_band", "aborted", status=200)),
+    "a detail alone": ({"detail": "Not Found", "choices": []}, Failure("in_band", "Not Found", status=200)),
+    "a message beside an answer": ({"type": "error", "message": "hi", "choices": [{"delta": {}}]}, None),
+    "neither": ({"type": "ping"}, None),
     "rate": ({"error": {"code": 429, "message": "busy"}}, Failure("rate_limited", "busy", status=200, code="429")),
     "wordless rate": (
         {"error": {"code": 429}},
