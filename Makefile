@@ -1,7 +1,8 @@
 # demo          a gateway in front of simulated hosts; ARGS=--once ends after two questions, ARGS=--traffic keeps it busy
 # test          all tests
 # check         format, lint and types
-# bench         what a request and an event cost
+# bench         what a request and an event cost, in time
+# bench-instructions   the same in instructions, which hardly depend on what else the machine does
 # faults        tries every fault of hosts, clients, the store and the machine, and writes docs/faults.md
 # bench-peers   installs the programs that bench measures beside the gateway
 # specs         holds all answers against published documents: ARGS="--openrouter FILE --openai FILE", and SDKs' types
@@ -23,7 +24,7 @@ PIP := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python
 SELF := $(PIP) --no-deps --no-build-isolation --editable .
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header
 
-.PHONY: demo test check bench faults bench-peers specs docs lock env
+.PHONY: demo test check bench bench-instructions faults bench-peers specs docs lock env
 
 demo: $(VENV)/.runtime
 	@$(BIN)/gateway demo $(ARGS)
@@ -41,6 +42,9 @@ bench: $(VENV)/.development
 
 faults: $(VENV)/.development
 	$(BIN)/python -m tests.faults --write $(ARGS)
+
+bench-instructions: $(VENV)/.development
+	$(BIN)/python -m bench.instructions $(ARGS)
 
 bench-peers: $(VENV)/.development
 	$(BIN)/python -m bench.peers install $(ARGS)
