@@ -83,3 +83,10 @@ def test_a_tenant_or_secret_of_white_space_is_none() -> None:
     problems: list[str] = []
     assert not keys_from_environ(" : sk,dev: ", problems)
     assert len(problems) == 2
+
+
+def test_requests_whose_lookups_alternate_are_not_mistaken_for_each_other() -> None:
+    heads = [{b"authorization": b"Bearer " + secret} for secret in (b"sk-ops", b"sk-dev", b"sk-none")]
+    for _ in range(2):
+        assert [KEYS.know(head) for head in heads] == [True, True, False]
+        assert [KEYS.of(head).tenant for head in heads[:2]] == ["ops", "dev"]

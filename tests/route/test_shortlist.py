@@ -29,7 +29,7 @@ from gateway.types import (
     Window,
 )
 from tests.route import reference
-from tests.route.world import BEST, HOUR, NOW, attempt, endpoint, fail, plan, request, succeed
+from tests.route.world import BEST, HOUR, NOW, attempt, endpoint, fail, plan, request, succeed, teach
 
 # --- what is kept, and how long ---------------------------------------------------------------------------------
 
@@ -53,6 +53,22 @@ def test_the_shortlist_that_a_refresh_made_is_shared_too() -> None:
     first = fleet.shortlist(BEST, frozenset(), later)
     assert first is not before
     assert fleet.shortlist(BEST, frozenset(), later) is first
+
+
+def test_what_several_endpoints_have_learned_takes_one_refresh() -> None:
+    fleet = Fleet([endpoint("a"), endpoint("b")])
+    for name, at in (("a", NOW), ("b", NOW + 0.05)):
+        teach(fleet, name, [1.0], at)
+    first = fleet.shortlist(BEST, frozenset(), NOW + 0.11)
+    assert fleet.shortlist(BEST, frozenset(), NOW + 0.2) is first
+
+
+@pytest.mark.parametrize(("answers", "rare"), [(4, True), (8, False)])
+def test_one_that_had_few_answers_may_be_explored(answers: int, rare: bool) -> None:
+    fleet = Fleet([endpoint("a"), endpoint("b")])
+    for name, count in (("a", 8), ("b", answers)):
+        teach(fleet, name, [1.0] * count)
+    assert fleet.shortlist(BEST, frozenset(), NOW + 0.2).has_rare is rare
 
 
 def test_what_is_shared_is_not_changed_by_what_one_request_finds() -> None:

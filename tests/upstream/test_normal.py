@@ -11,6 +11,7 @@ from gateway.document.assembly import Assembly
 from gateway.types import Usage
 from gateway.upstream import sse
 from gateway.upstream.assembling import AssemblingReader
+from gateway.upstream.lenient import loads
 from gateway.upstream.mending import mender
 from gateway.upstream.normal import Normaliser
 from gateway.upstream.stream import StreamReader
@@ -356,6 +357,48 @@ def test_whole_answers_are_messages_or_failures(message: Any, other: Any) -> Non
             for call in said.get("tool_calls", ()):
                 assert isinstance(call["id"], str)
                 assert isinstance(call["function"]["arguments"], str)
+
+
+PLAIN: Json = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "m",
+    "choices": [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "Hi", "refusal": None, "reasoning_content": "Hm"},
+            "finish_reason": "stop",
+            "logprobs": None,
+        }
+    ],
+    "usage": USED,
+}
+PLACES = ("", "choices", "message")
+
+
+def changed(place: str, name: str, value: Any, keep: bool) -> Json:
+    """A plain answer with one more or one other field, or one less."""
+    answer = json.loads(json.dumps(PLAIN))
+    choice = answer["choices"][0]
+    held = {"": answer, "choices": choice, "message": choice["message"]}[place]
+    held.pop(name, None)
+    return answer if not keep else (held.update({name: value}) or answer)
+
+
+@given(st.sampled_from(PLACES), st.sampled_from([*FIELDS, *PLAIN, "role", "error", "x_groq"]), odd, st.booleans())
+def test_an_answer_that_needs_no_change_is_read_like_any_other(place: str, name: str, value: Any, keep: bool) -> None:
+    """The short way is taken where the long one would change nothing."""
+    data = json.dumps(changed(place, name, value, keep)).encode()
+    read = Normaliser(tools=True)
+    long_way = read._read(*loads(data), "message", "the host's answer", "a completion's")
+    assert Normaliser(tools=True).whole(data) == long_way
+
+
+def test_a_plain_answer_takes_the_short_way() -> None:
+    normaliser = Normaliser()
+    assert normaliser.whole(json.dumps(PLAIN).encode()) == PLAIN
+    assert "0 choices" in repr(normaliser)
 
 
 @pytest.mark.parametrize("before", [b"", b"\n \n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"])
