@@ -167,11 +167,21 @@ def gateway() -> list[Json]:
     cache = "sum by (result) (rate(gateway_cache_requests_total[$__rate_interval]))"
     store = [("min(gateway_store_up) or vector(0)", "store up")]
     lost = "sum(increase(gateway_ledger_errors_total[$__rate_interval])) or vector(0)"
+    shed = "sum by (reason) (rate(gateway_shed_total[$__rate_interval])) or vector(0)"
+    parts = "sum by (part) (increase(gateway_part_failures_total[$__rate_interval])) or vector(0)"
+    deaths = "sum(increase(gateway_worker_deaths_total[$__rate_interval])) or vector(0)"
     return [
         graph("Overhead", overhead, "s", "Time of a request in the gateway while it waits for no endpoint."),
         graph("In flight", [("sum(gateway_in_flight) or vector(0)", "exchanges")], "short"),
         graph("Response cache", [(cache, "{{result}}")], "reqps", stack=True),
         graph("Store and ledger", [*store, (lost, "ledger rows lost")], "short", "Lost rows are missing everywhere."),
+        graph("Requests refused for lack of room", [(shed, "{{reason}}")], "reqps", "Answered 503.", stack=True),
+        graph(
+            "Failures of the gateway's own parts",
+            [(parts, "{{part}}"), (deaths, "workers that died")],
+            "short",
+            "Disk, state folder, descriptors, background tasks; worker processes that were replaced.",
+        ),
     ]
 
 

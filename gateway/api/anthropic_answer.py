@@ -12,7 +12,6 @@ import orjson
 from gateway.api.anthropic_blocks import NEW, Blocks, Json, event
 from gateway.proxy import anthropic
 from gateway.types import Request, reasoning_text
-from gateway.upstream import shape
 from gateway.upstream.usage import read_usage
 
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
@@ -57,8 +56,6 @@ class Answer:
             status = error.get("status")
             said = anthropic.error(status if isinstance(status, int) else 500, error)
             return event("error", error=said, request_id=self.request_id)
-        if not shape.is_sound(chunk, "delta"):
-            raise ValueError("an event whose choices are not a chunk's")
         self._usage = chunk.get("usage") or self._usage
         choice = next((one for one in chunk.get("choices") or () if one.get("index", 0) == 0), None)
         if choice is None:

@@ -29,7 +29,7 @@ class Blocks:
         self._name = name  # of the message
         self._index = -1  # of the last block
         self._kind = ""  # of the open block
-        self._call: tuple[Any, Any] = (None, None)  # index and id of the open tool call
+        self._call = -1  # index of the last tool call
         self._blank = ""  # white space that may become the start of a text
         self.called = False  # whether there was a tool call
 
@@ -46,17 +46,14 @@ class Blocks:
         return self._enter("text") + self._delta(type="text_delta", text=text)
 
     def call(self, piece: Json) -> bytes:
-        """A piece of a tool call. Raises ValueError when it is none, or belongs to a call that is not open."""
-        function = piece.get("function") or {}
-        name, arguments = function.get("name"), function.get("arguments")
-        out = b""
-        if not self._continues(piece):
-            if not name or not isinstance(name, str):
-                raise ValueError("a piece of a tool call that had ended, or had not begun")
+        """A piece of a tool call, normalised: the first one has its name. Raises ValueError where its block has ended,
+        as where two calls come in turns."""
+        function, out = piece["function"], b""
+        if name := function.get("name"):
             out = self._begin_call(piece, name)
-        if arguments:
-            if not isinstance(arguments, str):
-                raise ValueError("arguments of a tool call that are no text")
+        elif self._kind != "tool_use" or piece["index"] != self._call:
+            raise ValueError("a piece of a tool call that had ended")
+        if arguments := function.get("arguments"):
             out += self._delta(type="input_json_delta", partial_json=arguments)
         return out
 
@@ -68,15 +65,10 @@ class Blocks:
         signed = self._delta(type="signature_delta", signature=self._name) if kind == "thinking" else b""
         return signed + event("content_block_stop", index=self._index)
 
-    def _continues(self, piece: Json) -> bool:
-        index, name = self._call
-        return self._kind == "tool_use" and piece.get("index", 0) == index and piece.get("id") in (None, "", name)
-
     def _begin_call(self, piece: Json, name: str) -> bytes:
         self.called = True
-        self._call = (piece.get("index", 0), piece.get("id"))
-        identity = piece.get("id") or f"{self._name}_{self._index + 1}"
-        return self._begin("tool_use", {**NEW["tool_use"], "id": identity, "name": name})
+        self._call = piece["index"]
+        return self._begin("tool_use", {**NEW["tool_use"], "id": piece["id"], "name": name})
 
     def _enter(self, kind: str) -> bytes:
         return b"" if self._kind == kind else self._begin(kind, NEW[kind])

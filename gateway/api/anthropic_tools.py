@@ -18,6 +18,15 @@ _VERSION = re.compile(r"_\d{8}$")
 _TEXT: Json = {"type": "string"}
 _LINE: Json = {"type": "integer"}
 _RANGE: Json = {"type": "array", "items": _LINE, "minItems": 2, "maxItems": 2}
+_OF_FILES: Mapping[str, Json] = {
+    "path": _TEXT,
+    "view_range": _RANGE,
+    "file_text": _TEXT,
+    "old_str": _TEXT,
+    "new_str": _TEXT,
+    "insert_line": _LINE,
+    "insert_text": _TEXT,
+}
 
 
 def _schema(needed: str, **fields: Json) -> Json:
@@ -40,13 +49,7 @@ _PUBLISHED: Mapping[str, tuple[str, Json]] = {  # by the type of the tool withou
         _schema(
             "command path",
             command=_commands("view", "create", "str_replace", "insert", "undo_edit"),
-            path=_TEXT,
-            view_range=_RANGE,
-            file_text=_TEXT,
-            old_str=_TEXT,
-            new_str=_TEXT,
-            insert_line=_LINE,
-            insert_text=_TEXT,
+            **_OF_FILES,
         ),
     ),
     "memory": (
@@ -56,13 +59,7 @@ _PUBLISHED: Mapping[str, tuple[str, Json]] = {  # by the type of the tool withou
         _schema(
             "command",
             command=_commands("view", "create", "str_replace", "insert", "delete", "rename"),
-            path=_TEXT,
-            view_range=_RANGE,
-            file_text=_TEXT,
-            old_str=_TEXT,
-            new_str=_TEXT,
-            insert_line=_LINE,
-            insert_text=_TEXT,
+            **_OF_FILES,
             old_path=_TEXT,
             new_path=_TEXT,
         ),

@@ -32,7 +32,6 @@ from gateway.api.responses_tools import NO_TOOLS, Tools
 from gateway.document.nesting import DEEPEST
 from gateway.errors import BadRequest
 from gateway.proxy.answer import KEEP_ALIVE
-from gateway.upstream import shape
 
 _WHY_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _ECHOED: Mapping[str, Any] = {  # fields of the request that come back, and what stands for those that were not given
@@ -139,8 +138,6 @@ class Answer:
         return self._encoded([*events, (f"response.{response['status']}", {"response": response})])
 
     def _take(self, chunk: dict[str, Any]) -> list[Event]:
-        if not shape.is_sound(chunk, "delta"):
-            raise ValueError("an event whose choices are not a chunk's")
         events: list[Event] = []
         if not self._model:
             self._model = _text(chunk, "model") or "unknown"

@@ -16,7 +16,7 @@ from gateway.proxy.sink import Headers, Sink, Source
 from gateway.upstream import sse
 
 _STREAM = b"text/event-stream"
-_UNREADABLE = (ValueError, TypeError, AttributeError, LookupError)  # of a host's answer that was relayed unread
+_UNREADABLE = (ValueError, TypeError, AttributeError, LookupError)  # by a payload that no translation has a place for
 
 
 class Translation(Protocol):

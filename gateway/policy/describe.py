@@ -46,7 +46,7 @@ FIELDS: dict[str, str] = {
     "can be asked anew. Comments keep the connection meanwhile.",
     "resume": "What a streamed answer becomes that breaks after its first token: `none` ends it with an error, "
     "`continue` has an endpoint that supports `prefix` continue its text.",
-    "content_filter": "`final` returns a host's refusal of the content to the client, `next` asks one other endpoint.",
+    "content_filter": "`final` returns a host's refusal of the content to the client, `next` tries one other endpoint.",
     "hedge": "A second endpoint for a streamed request whose first token is late; the first to answer is taken.",
     "hedge.after": "When it is sent: a time (800ms), a quantile of the policy's waits (p97) or off. Default off.",
     "hedge.max_share": "Most second attempts, as a share of this policy's streamed requests. Default 3%.",

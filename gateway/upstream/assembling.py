@@ -5,32 +5,15 @@ So the clocks of a stream hold for an answer that is not streamed.
 
 from typing import Any
 
-from gateway.upstream.mending import Mender
-from gateway.upstream.reader import Listener, Reader
-from gateway.upstream.shape import OPENAI, Shape
-from gateway.upstream.toolcalls import ToolCalls
+from gateway.upstream.reader import Reader
 from gateway.upstream.whole import WholeReader, whole_of
 
 
 class AssemblingReader(WholeReader):
-    """A streamed answer of `choices` choices (`n`). `on_chunk` and `on_comment` get no bytes. `completion` is there as
-    soon as each choice has ended: only usage and `[DONE]` may still come."""
+    """A streamed answer. `on_chunk` and `on_comment` get no bytes. `completion` is there as soon as each choice has
+    ended: only usage and `[DONE]` may still come."""
 
-    __slots__ = ("_begun", "_choices")
-
-    def __init__(
-        self,
-        listener: Listener,
-        now: float,
-        shape: Shape = OPENAI,
-        calls: ToolCalls | None = None,
-        mender: Mender | None = None,
-        *,
-        choices: int = 1,
-    ) -> None:
-        super().__init__(listener, now, shape, calls, mender)
-        self._choices = choices
-        self._begun = False  # whether the first token has come
+    __slots__ = ()
 
     def _chunk(self, payload: dict[str, Any], said: int) -> None:
         if self.finished:

@@ -19,7 +19,7 @@ _NOTHING: Mapping[int, str] = {}
 
 
 class Shape(Protocol):
-    """One surface's JSON for one answer. Payloads are a host's, sound (`is_sound`), and may be changed in place."""
+    """One surface's JSON for one answer. Payloads are a host's, normalised, and may be changed in place."""
 
     @property
     def hidden(self) -> Mapping[int, str]:
@@ -138,23 +138,6 @@ def _openai(message: dict[str, Any]) -> None:
     for key in NOT_NULL:
         if key in message and not message[key]:
             del message[key]
-
-
-def is_sound(payload: dict[str, Any], part: str) -> bool:
-    """Whether a host's `choices`, where there are any, can be read: objects, each with an object or null as its `part`
-    (`delta` or `message`)."""
-    choices = payload.get("choices")
-    if choices is None:
-        return True
-    if not isinstance(choices, list):
-        return False
-    for choice in choices:
-        if not isinstance(choice, dict) or not isinstance(choice.get("index", 0), int):
-            return False
-        said = choice.get(part)
-        if said is not None and not isinstance(said, dict):
-            return False
-    return True
 
 
 def says_something(part: dict[str, Any] | None) -> bool:

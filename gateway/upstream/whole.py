@@ -19,7 +19,7 @@ _NO_TEXT = (*REASONING_FIELDS, "refusal")  # where empty, absent from a message
 class WholeReader(Reader):
     """Fills `completion`, in the shape of a chat completion, at the answer's end; it is empty until then."""
 
-    __slots__ = ("_assembly", "_ended_choices", "completion")
+    __slots__ = ("_assembly", "_begun", "_choices", "_ended_choices", "completion")
 
     def __init__(
         self,
@@ -28,8 +28,12 @@ class WholeReader(Reader):
         shape: Shape = OPENAI,
         calls: ToolCalls | None = None,
         mender: Mender | None = None,
+        choices: int = 1,
     ) -> None:
+        """As `Reader`'s; `choices` are those of the request (`n`)."""
         super().__init__(listener, now, shape, calls, mender)
+        self._choices = choices
+        self._begun = False  # whether the first token has come
         self._assembly: Assembly | None = None  # of a stream
         self._ended_choices: set[int] = set()
         self.completion: dict[str, Any] = {}

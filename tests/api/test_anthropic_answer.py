@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.api.anthropic_answer import Answer
 from gateway.api.translated import TranslatedSink
-from gateway.types import Request
+from gateway.types import Failure, Request
+from gateway.upstream.normal import Normaliser
 from tests.api.kept import Kept
 from tests.support.host import chunks, completion, usage
 from tests.upstream.recordings import DONE, RECORDINGS, TOOLS, Recording, chunk, event
@@ -99,6 +100,13 @@ def stream(*payloads: Json) -> list[bytes]:
 def call(index: int, arguments: str, name: str | None = None, identity: str | None = None) -> Json:
     function = {"arguments": arguments} | ({"name": name} if name else {})
     return {"index": index, "function": function} | ({"id": identity} if identity else {})
+
+
+def normalised(*payloads: Json) -> list[Json]:
+    """What stands between a host's chunks and the answer."""
+    normaliser = Normaliser(tools=True)
+    found = [normaliser.chunk(json.dumps(payload).encode()) for payload in payloads]
+    return [one for one in found if not isinstance(one, Failure)]
 
 
 def calls(*pieces: Json) -> Json:
@@ -201,18 +209,28 @@ def test_a_message_that_thinks_speaks_and_calls() -> None:
     }
 
 
-def test_calls_at_one_index_are_told_apart_by_their_ids() -> None:
-    blocks = content(told(stream(calls(call(0, "{}", "f", "a")), calls(call(0, "{}", "g", "b")), chunk({}, "stop"))))
-    assert [(block["id"], block["name"], block["said"]) for block in blocks] == [("a", "f", "{}"), ("b", "g", "{}")]
+@pytest.mark.parametrize("indexes", [(0, 0), (0, 1), (3, 1), (None, None)])
+def test_calls_are_told_apart_however_the_host_counts_them(indexes: tuple[int | None, int | None]) -> None:
+    first, second = (call(index, "{}", name, name) for index, name in zip(indexes, "fg", strict=True))
+    found = normalised(calls(first), calls(second), chunk({}, "stop"))
+    blocks = content(told(stream(*found)))
+    assert [(block["id"], block["name"], block["said"]) for block in blocks] == [("f", "f", "{}"), ("g", "g", "{}")]
 
 
-def test_a_call_without_an_id_gets_one() -> None:
-    (block,) = content(told(stream(calls(call(0, "{}", "f")), chunk({}, "tool_calls"))))
-    assert block["id"] == f"{NAME}_0"
+def test_a_call_of_a_host_that_gives_no_id_has_one() -> None:
+    pieces = calls(call(0, "{", "f")), calls(call(0, "}")), chunk({}, "tool_calls")
+    (block,) = content(told(stream(*normalised(*pieces))))
+    assert (block["id"][:5], block["said"]) == ("call_", "{}")
+
+
+def test_pieces_of_two_calls_in_turns_end_loudly() -> None:
+    """A block that has ended cannot go on."""
+    pieces = [call(0, "", "f", "a"), call(1, "", "g", "b"), call(0, "{}"), call(1, "{}")]
+    assert told(stream(*normalised(*map(calls, pieces))))[-1][0] == "error"
 
 
 def test_calls_that_end_with_stop_are_still_calls() -> None:
-    assert stop(told(stream(calls(call(0, "{}", "f")), chunk({}, "stop"))))["delta"]["stop_reason"] == "tool_use"
+    assert stop(told(stream(calls(call(0, "{}", "f", "a")), chunk({}, "stop"))))["delta"]["stop_reason"] == "tool_use"
 
 
 @pytest.mark.parametrize("key", ["stop_reason", "matched_stop"])

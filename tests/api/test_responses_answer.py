@@ -222,7 +222,7 @@ UNREADABLE: list[bytes] = [
 
 @pytest.mark.parametrize("garbage", UNREADABLE)
 def test_what_cannot_be_read_breaks_the_stream(garbage: bytes) -> None:
-    """The proxy lets what looks like text through unread."""
+    """No host's event comes here unread; a fault of ours would."""
     good = b"data: " + orjson.dumps(chunk({"content": "Hel"})) + b"\n\n"
     found = events(through_a_sink([good, b"data: " + garbage + b"\n\n", good, b"data: [DONE]\n\n"]))
     assert names(found)[-2:] == ["error", "failed"]

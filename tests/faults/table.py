@@ -84,7 +84,7 @@ def _books(asked: int, rows: Sequence[Row], closed: bool = True) -> Iterator[str
     if closed and sum(row.last for row in rows) != 1:
         yield "**ledger not closed**"
     if asked > len(rows):
-        yield "**asked unseen**"
+        yield "**not logged**"
 
 
 def _estimated(trial: Trial) -> bool:
@@ -107,7 +107,7 @@ def _bound(trial: Trial) -> float:
 
 
 def client_lines(trials: Sequence[ClientTrial]) -> Iterator[str]:
-    yield "| the client | gets | s | others wait, ms | hosts asked | ledger | |"
+    yield "| the client | gets | s | others wait, ms | requests to hosts | ledger | |"
     yield "|---|---|---:|---:|---:|---|---|"
     for trial in trials:
         gets = trial.got or "it has left"
@@ -121,7 +121,7 @@ def broken_by_client(trial: ClientTrial) -> Iterator[str]:
     if not trial.got.startswith(trial.fault.expect):
         yield f"**should be {trial.fault.expect}**"
     if trial.fault.left and trial.left is None:
-        yield "**host still asked**"
+        yield "**host not cancelled**"
     if trial.others > OTHERS:
         yield "**others wait**"
     yield from _books(trial.asked, trial.rows, closed=trial.asked > 0)

@@ -76,10 +76,3 @@ def test_nothing_is_said(part: Any) -> None:
 @pytest.mark.parametrize("key", ["content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call"])
 def test_something_is_said(key: str) -> None:
     assert shape.says_something({key: "a"})
-
-
-@pytest.mark.parametrize(
-    "payload", [{}, {"choices": None}, {"choices": []}, {"choices": [{}]}, {"choices": [{"delta": None}]}]
-)
-def test_sound_choices(payload: Any) -> None:
-    assert shape.is_sound(payload, "delta")
