@@ -8,6 +8,7 @@ from functools import lru_cache
 from hypothesis import settings
 
 from gateway.document import node
+from gateway.state import embedded, store
 from gateway.upstream.tls import Trust
 
 pytest_plugins = ["tests.support.gateway", "tests.support.programs"]
@@ -19,6 +20,10 @@ settings.load_profile("repeatable")
 # a handler, and tests send both to them.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, lambda *_: None)
+
+# A store that a busy machine makes slow is none that is down. Tests of one that is silent set their own.
+store.ANSWER_WITHIN = store.FLUSH_WITHIN = 30.0
+embedded.READY_WITHIN = embedded.STOPPED_WITHIN = 30.0
 
 # What each gateway reads at its start takes 50 ms of every such test: most of it for documents that are the same, and
 # for public authorities, none of which vouches for a host of the tests. What a test names is read.

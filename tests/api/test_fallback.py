@@ -19,9 +19,17 @@ MODELS = ["deepseek-v3.2:first", "deepseek-v3.2:second"]
 
 @pytest.fixture(autouse=True)
 def policies(tmp_path: Path) -> None:
-    once = {"attempts": {"retries": 0}, "timeouts": {"first_token": "200ms", "first_token_per_10k": "0s"}}
+    for name, endpoint in (("first", "a/fp8"), ("second", "b/fp8")):
+        write_policy(
+            tmp_path / "policies", name, require={"only": [endpoint]}, keepalive="50ms", attempts={"retries": 0}
+        )
+
+
+@pytest.fixture
+def hasty(tmp_path: Path, policies: None) -> None:
+    """The first model has little time, for hosts that are silent."""
+    once: Any = {"attempts": {"retries": 0}, "timeouts": {"first_token": "200ms", "first_token_per_10k": "0s"}}
     write_policy(tmp_path / "policies", "first", require={"only": ["a/fp8"]}, keepalive="50ms", **once)
-    write_policy(tmp_path / "policies", "second", require={"only": ["b/fp8"]}, keepalive="50ms", **once)
 
 
 @PATHS
@@ -84,6 +92,7 @@ async def test_a_stream_that_has_begun_stays_with_its_model(routed: Routed) -> N
         broken(await ask(running, stream=True, model=None, models=MODELS))
 
 
+@pytest.mark.usefixtures("hasty")
 @PATHS
 async def test_a_stream_of_which_only_comments_have_left_goes_on_with_the_next_model(path: str, routed: Routed) -> None:
     """The first model's host is silent: comments have kept the client, and the second one's answer follows them."""
@@ -98,6 +107,7 @@ async def test_a_stream_of_which_only_comments_have_left_goes_on_with_the_next_m
         assert [(row.last, row.client_status) for row in rows(run)] == [(True, 200), (True, 200)]
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_where_the_last_model_fails_behind_comments_its_error_ends_the_stream(routed: Routed) -> None:
     async with ScriptedHost(stalls) as first, ScriptedHost(answers(503, {})) as second, routed(first, second) as run:
         response = await ask(run, stream=True, model=None, models=MODELS)
@@ -105,6 +115,7 @@ async def test_where_the_last_model_fails_behind_comments_its_error_ends_the_str
         assert "b/fp8" in str(broken(response))
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("good", [answers(200, completion("Hello")), answers(503, {"error": {"message": "down"}})])
 async def test_white_space_that_keeps_a_whole_answers_client_is_followed_by_the_next_models(
     good: Any, routed: Routed, monkeypatch: pytest.MonkeyPatch

@@ -58,6 +58,13 @@ def server(tmp_path: Path) -> Iterator[EmbeddedStore]:
     folder.close()
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A silent server is left as soon as the gateway itself would leave it."""
+    monkeypatch.setattr("gateway.state.store.ANSWER_WITHIN", 1.0)
+    monkeypatch.setattr("gateway.state.store.FLUSH_WITHIN", 1.0)
+
+
 class TestAskingAndTelling:
     async def test_what_is_put_can_be_got(self, engine: str, client: redis.Redis) -> None:
         async with opened(engine) as store:
@@ -183,6 +190,7 @@ class TestDown:
         await asyncio.sleep(0)
         await store.close()
 
+    @pytest.mark.usefixtures("hasty")
     async def test_close_answers_open_gets(self, valkey: str) -> None:
         seen: list[bytes | None] = []
         async with wire(valkey) as proxy:
@@ -213,6 +221,7 @@ class TestSlow:
                     pass
             assert seen == [None]
 
+    @pytest.mark.usefixtures("hasty")
     async def test_gets_behind_a_stuck_one_are_misses_too_and_are_not_sent_late(self, proxy: Wire) -> None:
         seen: list[bytes | None] = []
         async with opened(proxy.url, budget=HURRIED) as store:
@@ -225,6 +234,7 @@ class TestSlow:
             assert store.stats == StoreStats(timeouts=11)
             assert "waiting=0" in repr(store)
 
+    @pytest.mark.usefixtures("hasty")
     async def test_a_stuck_connection_is_replaced_and_answers_do_not_shift(self, proxy: Wire) -> None:
         async with opened(proxy.url) as store:
             proxy.hold()
