@@ -9,8 +9,8 @@ import pytest
 
 from gateway.api.completions import REFUSED, chat_request
 from gateway.errors import BadRequest
-from tests.support.gateway import Gateway
-from tests.support.host import ScriptedHost, answers, chunks, completion, streams
+from tests.support.gateway import Gateway, write_policy
+from tests.support.host import Out, Received, ScriptedHost, answers, chunks, completion, streams
 
 PATH = "/v1/completions"
 ASKED: dict[str, Any] = {"model": "deepseek-v3.2", "prompt": "Once upon"}
@@ -99,3 +99,22 @@ async def test_errors_have_openais_shape(gateway: Gateway) -> None:
 def test_the_documentation_names_every_field_that_is_not_taken() -> None:
     chapter = (Path(__file__).parents[2] / "docs" / "api.md").read_text().partition("## Text completions")[2]
     assert [name for name in REFUSED if f"`{name}`" not in chapter.partition("\n## ")[0]] == []
+
+
+async def test_a_client_that_waits_gets_comments(gateway: Gateway, tmp_path: Path) -> None:
+    async def late(request: Received, out: Out) -> None:
+        await host.until(lambda: bool(lines))
+        await streams(chunks("a time"))(request, out)
+
+    lines: list[str] = []
+    write_policy(tmp_path / "policies", "quick", keepalive="10ms")
+    async with (
+        ScriptedHost(late) as host,
+        gateway({"a/fp8": host.url}, default_policy="quick") as running,
+        running.client.stream("POST", PATH, json={**ASKED, "stream": True}) as response,
+    ):
+        async for line in response.aiter_lines():
+            lines.append(line)  # noqa: PERF401 (the host waits for the first)
+    assert lines[0] == ": keep-alive"
+    told = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+    assert text(told) == "a time"

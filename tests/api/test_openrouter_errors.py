@@ -191,7 +191,16 @@ async def test_an_answer_that_breaks_off(routed: Routed) -> None:
     async with ScriptedHost(says(ROLE, WORD, then="cut")) as host, routed(host) as running:
         response = await ask(running, stream=True)
         error = broken(response)
-        assert chunks_of(response)[-1]["provider"] == "vLLM"
+        last = chunks_of(response)[-1]
+        assert last["provider"] == "vLLM"
+        assert last["choices"] == [
+            {
+                "index": 0,
+                "delta": {"role": "assistant", "content": ""},
+                "finish_reason": "error",
+                "native_finish_reason": "error",
+            }
+        ]
         assert error["metadata"]["provider_code"] == "cut"
         assert "availability" in error
         assert rows(running)[0].client_status == 200

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.api.responses_input import _newest
 from gateway.api.responses_request import IGNORED, REFUSED, TRANSLATED, chat_request
 from gateway.api.responses_tools import read_tools
 from gateway.errors import BadRequest
@@ -230,6 +231,13 @@ def test_an_image_of_the_user_is_refused_where_it_is_new_and_a_note_later() -> N
     parts = conversation(shown, said("I cannot see it."), said("Well", "user"))[0]["content"]
     assert [part["text"] for part in parts] == ["this?", NOTE]
     assert conversation({"role": "assistant", "content": [IMAGE]}, said("Hi", "user"))[0]["content"] == NOTE
+
+
+@pytest.mark.parametrize("after", [said("I cannot see it."), call(1), {"role": ["user"]}, {"role": "tool"}])
+def test_what_the_model_or_nobody_said_makes_an_image_old(after: dict[str, Any]) -> None:
+    items = [{"role": "user", "content": [IMAGE]}, after, said("Be brief.", "developer")]
+    assert _newest(items) == -1
+    assert _newest([*items, said("Hi", "user"), said("Be brief.", "system")]) == 3
 
 
 @pytest.mark.parametrize(

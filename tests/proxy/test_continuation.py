@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from gateway.proxy.continuation import LARGEST, Continuation
+from gateway.types import Request
 from tests.proxy.routed import DONE, ROLE, STOP, WORD, Routed, broken, chunk, content, outcomes, payloads, rows, says
 from tests.support.host import Script, ScriptedHost, answers, streams
 from tests.support.host import chunks as chunks_of
@@ -122,3 +124,16 @@ async def test_without_the_field_a_broken_answer_ends_loudly(routed: Routed) -> 
     ):
         broken((await running.chat(stream=True)).text)
         assert not second.requests
+
+
+@pytest.mark.parametrize(("more", "possible"), [(0, True), (1, False)])
+def test_a_text_is_continued_as_far_as_all_of_it_is_kept(more: int, possible: bool) -> None:
+    written: list[bytes] = []
+    continuation = Continuation(Request("gen-1", {}, "m", "p"))
+    take = continuation.tee(written.append)
+    take(WORD)
+    take(b":".ljust(LARGEST - len(WORD) + more - 2, b"-") + b"\n\n")
+    assert continuation.possible is possible
+    take(WORD)
+    assert not continuation.possible
+    assert len(written) == 3, "the client has it all the same"

@@ -3,17 +3,19 @@
 import gc
 import json
 import time
+from dataclasses import replace
 
 import pytest
 
 from gateway.proxy.attempt import Attempt
 from gateway.proxy.serving import Serving
 from gateway.route.health import State
+from gateway.types import PICO, Price, Window
 from gateway.upstream.hosts import Hosts
 from gateway.upstream.reader import Reader
 from tests.proxy.routed import stalls, until
 from tests.proxy.world import BAD, GOOD, Make
-from tests.support.host import Out, Received, ScriptedHost, answers, chunks, streams
+from tests.support.host import Out, Received, ScriptedHost, answers, chunks, completion, streams, usage
 
 
 async def test_a_breaker_opens_half_opens_and_closes(make: Make) -> None:
@@ -169,3 +171,18 @@ async def test_an_exchange_that_has_ended_needs_no_garbage_collector(make: Make,
             await until(lambda: not left())
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize(("hours", "endpoint"), [(0.1, "a"), (11.9, "a"), (12.1, "b"), (23.9, "b"), (24.1, "a")])
+async def test_the_hour_of_the_day_has_its_price(make: Make, hours: float, endpoint: str) -> None:
+    """In the plan and on the bill."""
+    said = answers(200, completion("Hello", used=usage(1_000_000, 0)))
+    async with ScriptedHost(said) as host:
+        world = make(host, host)
+        night = Price(0.3, 0.3, hours=(Window(0, 12, 0.1, 0.1),))
+        a, b = (state.endpoint for state in world.fleet.states.values())
+        world.fleet.configure([replace(a, price=night), replace(b, price=Price(0.2, 0.2))])
+        world.proxy.unix = lambda: 3_600 * (20_000 * 24 + hours)
+        await world.ask()
+        (row,) = world.rows()
+        assert (row.endpoint, row.cost / PICO) == (endpoint, pytest.approx(0.1 if endpoint == "a" else 0.2, rel=0.01))

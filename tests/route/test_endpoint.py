@@ -118,6 +118,25 @@ def test_a_few_failures_show_however_many_answers_came_before() -> None:
     assert fresh(state, NOW + 600).fails < 0.05, "and are forgiven"
 
 
+def silent_after(state: EndpointState, writing: float = 0.0) -> int:
+    """Seconds until one request that waits makes it silent."""
+    state.waiting(1, 1_000, writing, NOW)
+    for waited in range(1, 10_000):
+        state.silence.judge(NOW + waited)
+        if state.silence.silent:
+            return waited
+    raise AssertionError("it is never silent")
+
+
+def test_silence_takes_as_many_times_longer_as_the_request_usually_does() -> None:
+    idle, busy, usual = answered(1), answered(1), seconds(answered(1).waits.p50)
+    for _ in range(200):
+        busy.sent(1_000, NOW)
+    assert silent_after(busy) == pytest.approx(busy.crowded * silent_after(idle), rel=0.1)
+    assert busy.crowded > 1.3
+    assert silent_after(idle, writing=2 * usual) == pytest.approx(3 * silent_after(idle), rel=0.1)
+
+
 def test_what_is_in_flight_slows_the_next_request() -> None:
     state = answered(1)
     assert (state.crowded, state.slowed) == (1, 1)

@@ -92,6 +92,21 @@ async def test_ages_are_kept_whatever_the_clocks_say(engine: str, client: redis.
         assert two.matches() == {}  # 300 s are the TTL
 
 
+async def test_news_are_as_old_as_their_place_in_the_stream_says(engine: str, client: redis.Redis) -> None:
+    """A worker reads what was written long before it came."""
+    async with peers(engine, engine) as (one, two):
+        one.send()
+        await one.gossip.share()
+        [(name, fields)] = client.xrange(STREAM)
+        client.delete(STREAM)
+        client.xadd(STREAM, fields, id=f"{int(name.partition(b'-')[0]) - 200_000}-0")
+        await two.gossip.share()
+        two.now += 90.0
+        assert two.matches() == {"a": 300}
+        two.now += 10.0
+        assert two.matches() == {}
+
+
 async def test_news_older_than_the_ttl_are_not_taken_in(engine: str, client: redis.Redis) -> None:
     async with peers(engine, engine) as (one, two):
         one.send()

@@ -175,6 +175,18 @@ def test_whole_arguments_are_mended() -> None:
     assert pieces.mended
 
 
+@pytest.mark.parametrize("arguments", ['{"a":"b\nc"}', json.dumps('{"a":1}')])
+def test_arguments_that_were_mended_stay_so_whatever_follows(arguments: str) -> None:
+    pieces = Pieces(set())
+    pieces.take([piece(0, "c1", "f", arguments)])
+    pieces.take([piece(1, "c2", "g", "{}")])
+    pieces.end()
+    assert pieces.mended
+    pieces = Pieces(set())
+    pieces.whole([piece(0, "c1", "f", arguments), piece(1, "c2", "g", "{}")])
+    assert pieces.mended
+
+
 def test_what_needs_no_mending_does_not_count_as_mended() -> None:
     for case in ("no index", "an object for arguments", "line breaks elsewhere", "a text for arguments"):
         pieces = Pieces(set())

@@ -113,6 +113,13 @@ def test_pieces_are_put_together() -> None:
     assert "3" in repr(taken)
 
 
+def test_what_says_no_index_is_of_the_first_choice() -> None:
+    taken = ToolCalls()
+    taken.take(delta({"index": 0, "function": {"name": "weather", "arguments": '{"city": '}}), "delta")
+    taken.take({"choices": [{"delta": {"tool_calls": [{"function": {"arguments": '"Rome"}'}}]}}]}, "delta")
+    assert taken.judge(TOOLS) == "ok"
+
+
 def test_what_cannot_be_read_is_passed_over() -> None:
     taken = ToolCalls()
     taken.take(delta(5, {"function": None}, {"function": {"name": None, "arguments": None}, "index": "x"}), "delta")

@@ -166,3 +166,15 @@ def test_a_host_whose_events_all_differ_is_not_followed() -> None:
     for number in range(100):
         assert guard.texts_in(event({**chunk({"content": "Hi"}), "id": f"x{number}"})) == 1
     assert "x3" in repr(guard)
+
+
+def test_after_many_unusual_events_one_of_16_is_looked_at() -> None:
+    """And a usual one among those is known again, and so are all that follow."""
+    guard, unusual = Guard(), event(chunk({"content": "Hi"}, "stop"))
+    for _ in range(9):
+        assert guard.texts_in(unusual) is None
+    seen = [guard.texts_in(USUAL) for _ in range(16)]
+    assert seen == [None] * 7 + [1] * 9
+    for _ in range(8):
+        assert guard.texts_in(unusual) is None
+    assert guard.texts_in(USUAL) == 1
