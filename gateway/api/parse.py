@@ -124,9 +124,8 @@ class Intake:
         tools, stream = "tools" in needs, bool(body.get("stream"))
         models = self._models(body)
         first = self._fleets[models[0].model.id].tokens
-        prompt_tokens = first.count(prompt.size, tools)
-        unnamed = self._unnamed(key, Facts(app, key.tenant, tools, prompt_tokens, stream))
-        wanted = Wanted(options.preset, text(headers, b"x-gateway-policy"), unnamed)
+        facts = Facts(app, key.tenant, tools, first.count(prompt.size, tools), stream)
+        wanted = Wanted(options.preset, text(headers, b"x-gateway-policy"), self._unnamed(key, facts))
         choices = served(models, wanted, self._policies.current)
         named, policy = choices[min(place, len(choices) - 1)]  # policies may have changed since the first was asked
         tokens, thinking = self._fleets[named.model.id].tokens, named.thinks(thinking_asked(body))
@@ -150,7 +149,7 @@ class Intake:
             include_usage=self.surface == "openrouter" or bool((body.get("stream_options") or {}).get("include_usage")),
             thinking=thinking,
             max_tokens=body.get("max_completion_tokens") or body.get("max_tokens"),
-            prompt_tokens=prompt_tokens if tokens is first else tokens.count(prompt.size, tools),
+            prompt_tokens=facts.prompt_tokens if tokens is first else tokens.count(prompt.size, tools),
             prompt_size=prompt.size,
             doubt=tokens.doubt[tools],
             prefix=known_by(policy, key.tenant, options.session, prompt, thinking, tokens.bytes_per_token[tools]),
