@@ -26,7 +26,7 @@ _ESCAPES = rb'\\["\\/bfnrt]|\\u(?:[0-9a-ce-fA-CE-F][0-9a-fA-F]{3}|[dD][0-7][0-9a
 _UTF8 = rb"""[\xc2-\xdf][\x80-\xbf]
     |\xe0[\xa0-\xbf][\x80-\xbf]|\xed[\x80-\x9f][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}
     |\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2}"""
-_PLAIN = re.compile(b"%b(?:(?:%b|%b)%b)*" % (_ASCII, _ESCAPES, b"".join(_UTF8.split()), _ASCII)).fullmatch
+_PLAIN = re.compile(b"%b+(?:(?:%b|%b)%b+)*+" % (_ASCII, _ESCAPES, b"".join(_UTF8.split()), _ASCII)).fullmatch
 
 
 class _Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
