@@ -104,10 +104,24 @@ class StreamReader(Reader):
             self._unusual = False
             super()._block(block)
             return
+        chunks = 0
+        for events, texts in self._guard.runs(block):
+            if texts and self._may_pass(events):
+                self._pass(events, texts)
+                chunks += texts
+            else:
+                chunks += self._each(events, self._guard)
+            if self._over:
+                return
+        if not chunks:
+            self._quiet()
+
+    def _each(self, block: bytes, guard: Guard) -> int:
+        """The same for events that differ; how many chunks with choices are among them."""
         run: list[bytes] = []
         texts = chunks = 0
         for event in sse.split(block):
-            found = self._guard.texts_of(event) if self._may_pass(event) else None
+            found = guard.texts_of(event) if self._may_pass(event) else None
             if found is None:
                 self._pass_run(run, texts)
                 run, texts = [], 0
@@ -117,10 +131,9 @@ class StreamReader(Reader):
                 texts += found
                 chunks += 1
             if self._over:
-                return
+                return chunks
         self._pass_run(run, texts)
-        if not chunks:
-            self._quiet()
+        return chunks
 
     def _pass_run(self, run: list[bytes], texts: int) -> None:
         if run:

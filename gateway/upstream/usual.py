@@ -1,6 +1,6 @@
 """The guard of a relayed stream: whether events are provably what a client expects, so that their bytes may pass.
 
-    event ──as the last one, but for its text──> passes
+    event ──as the last one, but for its text──> passes          whole runs of such events at once
           ──of the one usual shape─────────────> passes          sound JSON, text only: no end, error, usage or call
           ──anything else──────────────────────> is parsed and written anew
 
@@ -9,6 +9,8 @@ not depend on where reads end, and costs less than looking for marks in the byte
 """
 
 import re
+from collections.abc import Iterator
+from itertools import groupby, repeat
 from typing import Any, Literal
 
 import msgspec
@@ -24,7 +26,7 @@ _ESCAPES = rb'\\["\\/bfnrt]|\\u(?:[0-9a-ce-fA-CE-F][0-9a-fA-F]{3}|[dD][0-7][0-9a
 _UTF8 = rb"""[\xc2-\xdf][\x80-\xbf]
     |\xe0[\xa0-\xbf][\x80-\xbf]|\xed[\x80-\x9f][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}
     |\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2}"""
-_PLAIN = re.compile(b"%b(?:(?:%b|%b)%b)*" % (_ASCII, _ESCAPES, b"".join(_UTF8.split()), _ASCII)).fullmatch
+_PLAIN = re.compile(b"%b+(?:(?:%b|%b)%b+)*+" % (_ASCII, _ESCAPES, b"".join(_UTF8.split()), _ASCII)).fullmatch
 
 
 class _Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -90,8 +92,9 @@ class Guard:
     __slots__ = ("_after", "_after_event", "_before", "_misses", "_proofs")
 
     def __init__(self) -> None:
-        self._before = b"-"  # what no event starts with
-        self._after = self._after_event = b""  # with the blank line, and without
+        self._before = b""
+        self._after = b"-"  # with the blank line: no block ends so
+        self._after_event = _END  # and without: no event ends so
         self._proofs = 0
         self._misses = 0  # events in a row that were not of the usual shape
 
@@ -101,10 +104,12 @@ class Guard:
     def texts_in(self, block: bytes) -> int | None:
         """How many deltas of the whole events in `block` hold text; None where one of them is of another shape."""
         before, after = self._before, self._after
-        if block.startswith(before) and block.endswith(after):
-            start, end = len(before), len(block) - len(after)
-            if start < end and _PLAIN(block, start, end):
+        start, end = len(before), len(block) - len(after)
+        if start < end and block.startswith(before) and block.endswith(after):
+            if _PLAIN(block, start, end):
                 return 1
+            if events := self._run(block):
+                return events
         found = 0
         for event in block[: -len(_END)].split(_END):
             texts = self.texts_of(event)
@@ -113,11 +118,33 @@ class Guard:
             found += texts
         return found
 
-    def texts_of(self, event: bytes) -> int | None:
-        """The same for one event, without its blank line."""
+    def runs(self, block: bytes) -> Iterator[tuple[bytes, int]]:
+        """Cuts a block of whole events where runs of events like the last one start and end. Each run comes with the
+        number of its texts; what must be looked at event by event comes with 0."""
+        if block.startswith(_START) and (texts := self._run(block)):
+            yield block, texts
+            return
+        for usual, run in groupby(block[: -len(_END)].split(_END), self._is_as_the_last):
+            events = [*run]
+            yield _END.join((*events, b"")), len(events) if usual else 0
+
+    def _run(self, block: bytes) -> int:
+        """How many events a block has, where each is as the last one but for its text; else 0."""
+        events = block[len(_START) : -len(_END)].split(_END + _START)
+        rests = map(bytes.removeprefix, events, repeat(self._before[len(_START) :]))
+        texts = [*map(bytes.removesuffix, rests, repeat(self._after_event))]
+        plain = b" ".join(texts)  # a space between two completes neither an escape nor a character
+        framed = len(block) - len(plain) == len(events) * (len(self._before) + len(self._after) - 1) + 1
+        return len(events) if framed and b"" not in texts and _PLAIN(plain) else 0
+
+    def _is_as_the_last(self, event: bytes) -> bool:
         start, end = len(self._before), len(event) - len(self._after_event)
         frames = start < end and event.startswith(self._before) and event.endswith(self._after_event)
-        if frames and _PLAIN(event, start, end):
+        return frames and _PLAIN(event, start, end) is not None
+
+    def texts_of(self, event: bytes) -> int | None:
+        """The same for one event, without its blank line."""
+        if self._is_as_the_last(event):
             self._misses = 0
             return 1
         if self._misses > _MISSES and self._misses % _LOOKS:

@@ -94,6 +94,36 @@ def test_bytes_are_untouched_up_to_the_finish_chunk(one: Recording, places: list
     assert listener.text.replace(COMMENT, b"") == one.relayed
 
 
+USUAL = OPENAI.body[0]
+odd_events = st.sampled_from(
+    [
+        event(chunk({"content": ""})),
+        event(chunk({"content": "Hi", "tool_calls": None})),
+        event(chunk({"reasoning_content": "Hm"})),
+        event(chunk({"content": ["Hi"]})),
+        event(chunk({}, "stop")),
+        event(chunk({}, "odd")),
+        event({"error": {"message": "overloaded"}}),
+        USUAL.replace(b"Hi", b"\\ud83d"),
+        USUAL.replace(b"Hi", b"H\ti"),
+        USUAL.replace(b"Hi", b"\\q"),
+        USUAL.replace(b"Hi", b"\xff"),
+        USUAL[:40] + b"\n\n",
+        DONE,
+    ]
+)
+usual_events = st.text(min_size=1).map(lambda text: event(chunk({"content": text})))
+
+
+@given(st.lists(usual_events | odd_events, max_size=20), splits)
+def test_any_split_says_the_same_as_its_events_one_by_one(body: list[bytes], places: list[int]) -> None:
+    alone, slowly = read([*OPENAI.start, USUAL, *body])
+    split, reader = read(cut(b"".join((*OPENAI.start, USUAL, *body)), places))
+    assert (split.text, split.failure) == (alone.text, alone.failure)
+    assert reader.estimated_output() == slowly.estimated_output()
+    assert reader.finish_reason == slowly.finish_reason
+
+
 @given(recordings, splits)
 def test_rewritten_chunks_have_no_null_that_clients_refuse(one: Recording, places: list[int]) -> None:
     listener, reader = read(cut(one.stream, places), rewrite=True, choices=one.choices)

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.upstream.normal import Normaliser
@@ -166,6 +166,72 @@ def test_a_host_whose_events_all_differ_is_not_followed() -> None:
     for number in range(100):
         assert guard.texts_in(event({**chunk({"content": "Hi"}), "id": f"x{number}"})) == 1
     assert "x3" in repr(guard)
+
+
+START, END = USUAL.split(b"Hi")
+SHARDS = [
+    START,
+    END,
+    USUAL,
+    START + b"\\" + END,
+    START + b"\xe2" + END,
+    START + END,
+    END[:-2],
+    START[len(b"data: {") :],
+]
+shards = st.lists(
+    st.sampled_from(SHARDS)
+    | st.sampled_from([b"\n", b"\n\n", b"\r", b" ", b'"', b"\\", b"u12", b"data: {", b": comment", b"\x82\xac"])
+    | plain.map(lambda text: START + orjson.dumps(text)[1:-1] + END)
+    | st.sampled_from([*map(event, (*SOUND, *UNUSUAL)), *(data for data in BROKEN if len(data) < 1_000)]),
+    max_size=8,
+)
+ODD_START, ODD_EVENT = b"data; {" + USUAL[7:], b"data: {x\n\n"
+
+
+def block_of(parts: list[bytes]) -> bytes:
+    block = b"".join(parts)
+    return block if block.endswith(b"\n\n") else block + b"\n\n"
+
+
+def seen_alone(block: bytes) -> int | None:
+    """What a guard that has proven nothing finds in the events of a block, each looked at alone."""
+    found = [Guard().texts_of(one) for one in block[:-2].split(b"\n\n")]
+    return sum(filter(None, found)) if None not in found else None
+
+
+@given(shards)
+@example([ODD_START, USUAL])
+@example([USUAL, ODD_EVENT, USUAL])
+@example([START + b"\\" + END, START + b"1234" + END])
+def test_a_block_passes_if_and_only_if_each_of_its_events_would(parts: list[bytes]) -> None:
+    block = block_of(parts)
+    for texts in (proven().texts_in(block), Guard().texts_in(block)):
+        assert texts == seen_alone(block)
+
+
+@given(shards)
+@example([ODD_START, USUAL])
+@example([USUAL, ODD_EVENT, USUAL])
+@example([START + b"\\" + END, START + b"1234" + END])
+def test_runs_are_cut_out_of_any_block_without_a_byte_lost(parts: list[bytes]) -> None:
+    block = block_of(parts)
+    for guard in (proven(), Guard()):
+        runs = [*guard.runs(block)]
+        assert b"".join(run for run, _ in runs) == block
+        assert all(seen_alone(run) == texts for run, texts in runs if texts)
+
+
+def test_a_run_of_events_like_the_last_one_is_as_long_as_it_can_be() -> None:
+    odd = event(chunk({"content": "Hi"}, "stop"))
+    assert [*proven().runs(odd + USUAL * 3 + odd * 2 + USUAL)] == [(odd, 0), (USUAL * 3, 3), (odd * 2, 0), (USUAL, 1)]
+    assert [*Guard().runs(USUAL * 3)] == [(USUAL * 3, 0)]
+
+
+def test_a_guard_that_has_seen_nothing_lets_no_other_line_pass() -> None:
+    for data in (b"-junk", b"-", b"--", b"", b"junk", b" "):
+        assert Guard().texts_in(data + b"\n\n") is None
+        assert Guard().texts_of(data) is None
 
 
 def test_after_many_unusual_events_one_of_16_is_looked_at() -> None:
