@@ -1,5 +1,6 @@
 """`/v1/completions`: a prompt becomes a user message, and the answer a text completion."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from gateway.api.completions import REFUSED, chat_request
 from gateway.errors import BadRequest
+from tests.proxy.routed import stalls
 from tests.support.gateway import Gateway, write_policy
 from tests.support.host import Out, Received, ScriptedHost, answers, chunks, completion, streams
 
@@ -118,3 +120,12 @@ async def test_a_client_that_waits_gets_comments(gateway: Gateway, tmp_path: Pat
     assert lines[0] == ": keep-alive"
     told = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
     assert text(told) == "a time"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_client_that_leaves_ends_the_hosts_work(gateway: Gateway, stream: bool) -> None:
+    async with ScriptedHost(stalls) as host, gateway({"a/fp8": host.url}) as running:
+        asked = asyncio.create_task(running.client.post(PATH, json={**ASKED, "stream": stream}))
+        await host.until(lambda: len(host.requests) == 1)
+        asked.cancel()
+        await host.until(lambda: host.gone == 1)

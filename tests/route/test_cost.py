@@ -68,6 +68,7 @@ def test_a_toll_is_paid_for_every_token() -> None:
     found = expect(terms(state(), FREE_TIME), DEMAND, 0, toll=1e-7)
     assert found.toll_usd == pytest.approx(0.00105)
     assert found.plain == pytest.approx(found.usd + found.toll_usd)
+    assert found.time_usd == pytest.approx(0.0, abs=1e-12), "a toll is no time"
 
 
 def test_a_match_is_never_more_than_the_prompt() -> None:

@@ -40,6 +40,7 @@ def test_requests_of_one_kind_share_a_shortlist_until_a_figure_changes() -> None
     assert fleet.shortlist(BEST, frozenset(), NOW) is first
     assert fleet.shortlist(BEST, frozenset({"tools"}), NOW) is not first
     assert fleet.shortlist(Policy("other"), frozenset(), NOW) is not first
+    assert fleet.shortlist(BEST, frozenset(), NOW) is first, "others take no room from it yet"
     fleet.states["b"].refresh(NOW)
     second = fleet.shortlist(BEST, frozenset(), NOW)
     assert second is not first
