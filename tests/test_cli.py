@@ -426,7 +426,7 @@ class TestWhatif:
 
     def test_without_flags_it_is_the_setting_of_the_documents(self, run: Run) -> None:
         """The cheapest policy and the fastest one are what they are called, and chance is the dearest of all."""
-        ended = run("whatif", "--seeds", "1", "--json")
+        ended = run("whatif", "--seeds", "3", "--json")
         report = json.loads(ended.out)
         assert (ended.errors, report["trace"], report["fleet"]) == ("", "a sample of real traffic", "real")
         assert (report["requests"], report["cap"], len(report["hosts"])) == (600, 1.0, 6)
