@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gateway.policy.load import Policies
-from gateway.sim.fleet import Rates, SimHost
+from gateway.sim.fleet import FaultRates, SimHost
 from gateway.sim.fleetfile import read_fleet
 from gateway.sim.generated import agent_sessions, short_prompts
 from gateway.sim.whatif import Report, Setup, whatif
@@ -51,7 +51,7 @@ class Bench:
 
 def calm(hosts: Sequence[SimHost], ttl: float) -> list[SimHost]:
     """The same hosts, which never fail, with caches that live so many seconds."""
-    return [replace(host, rates=Rates(0.0, 0.0, 0.0), uptime=1.0, incidents=None, cache_ttl=ttl) for host in hosts]
+    return [replace(host, rates=FaultRates(0.0, 0.0, 0.0), uptime=1.0, incidents=None, cache_ttl=ttl) for host in hosts]
 
 
 def part_of(rows: Sequence[TraceRow], part: str) -> Sequence[TraceRow]:

@@ -16,8 +16,8 @@ from typing import NamedTuple
 from bench.routing.bench import CAP, Bench, calm
 from bench.routing.experiment import Experiment
 from bench.routing.table import heads, row
-from gateway.sim.changes import Change
-from gateway.sim.fleet import Load, Wait
+from gateway.sim.changes import HostChange
+from gateway.sim.fleet import Slowdown, Wait
 from gateway.sim.log import Log
 from gateway.sim.whatif import interval
 from gateway.types import Policy, Price
@@ -28,7 +28,7 @@ STOPPED_FOR = 1200.0
 SILENT_FOR = 600.0
 DEARER, DEARER_FOR = 3.0, 600.0
 NEWCOMER = Wait(0.6, 0.9, 2.0)  # of typical prompts; short ones take .3 s
-LOAD = Load(free=8, per=16.0)
+LOAD = Slowdown(free=8, per=16.0)
 TTL = 3600.0
 Values = dict[str, float | None]
 
@@ -71,7 +71,7 @@ def _cases(bench: Bench) -> list[Case]:
 def _slower(world: Experiment, factor: float, policy: Policy, seed: int) -> Values:
     calm_log = world.undisturbed(seed, policy)
     host, end = _busiest(calm_log), START + SLOW_FOR
-    log = world.log(seed, policy, Change(host, START, end, ttft=factor))
+    log = world.log(seed, policy, HostChange(host, START, end, ttft=factor))
     usual = log.share(host, USUAL, START)
     left = log.until_below(host, usual / 5, START, end)
     return {
@@ -86,7 +86,7 @@ def _slower(world: Experiment, factor: float, policy: Policy, seed: int) -> Valu
 def _uncached(world: Experiment, policy: Policy, seed: int) -> Values:
     calm_log = world.undisturbed(seed, policy)
     host, end = _busiest(calm_log), START + STOPPED_FOR
-    change = Change(host, START, end, hit_efficiency=0.0)
+    change = HostChange(host, START, end, hit_efficiency=0.0)
     log, knows = world.log(seed, policy, change), world.log(seed, policy, change, knowing=True)
     return {
         "$/1M meanwhile": log.price(START, end),
@@ -103,7 +103,7 @@ def _newcomer(bench: Bench, world: Experiment, policy: Policy, seed: int) -> Val
     busiest = _busiest(world.undisturbed(seed, policy))
     like = next(host for host in world.hosts if host.id == busiest)
     new = replace(like, id="newcomer", name="Newcomer", ttft=NEWCOMER, published=False)
-    log = Experiment(bench.short, [*world.hosts, new]).log(seed, policy, Change(new.id, 0.0, START, absent=True))
+    log = Experiment(bench.short, [*world.hosts, new]).log(seed, policy, HostChange(new.id, 0.0, START, absent=True))
     return {"share of requests after 5 min, %": 100 * log.share(new.id, START + 300, START + 360)}
 
 
@@ -120,7 +120,7 @@ def _crowded(world: Experiment, policy: Policy, seed: int) -> Values:
 
 def _silent(world: Experiment, policy: Policy, seed: int) -> Values:
     host, end = _busiest(world.undisturbed(seed, policy)), START + SILENT_FOR
-    log = world.log(seed, policy, Change(host, START, end, silent=True))
+    log = world.log(seed, policy, HostChange(host, START, end, silent=True))
     return {"requests that wait over 15 s": log.waited(15.0, START, end)}
 
 
@@ -128,7 +128,7 @@ def _dearer(world: Experiment, policy: Policy, seed: int) -> Values:
     """Perfect knowledge is what the policy does where the price has always been so."""
     host = _busiest(world.undisturbed(seed, policy))
     price = next(_times(one.price, DEARER) for one in world.hosts if one.id == host)
-    log, knows = (world.log(seed, policy, Change(host, start, price=price)) for start in (START, 0.0))
+    log, knows = (world.log(seed, policy, HostChange(host, start, price=price)) for start in (START, 0.0))
     return {"dollars of 10 min above perfect knowledge, %": _above(log, knows, START, START + DEARER_FOR)}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from gateway.route.plan import Plan
 from gateway.sim.baselines import Baseline
 from gateway.sim.behaviour import Behaviour
-from gateway.sim.changes import Change
+from gateway.sim.changes import HostChange
 from gateway.sim.engine import Engine, requests
 from gateway.sim.fleet import MODEL, SimHost
 from gateway.sim.fleetfile import endpoint
@@ -46,7 +46,7 @@ class Experiment:
             self._undisturbed[key] = self.log(seed, policy)
         return self._undisturbed[key]
 
-    def log(self, seed: int, subject: Policy | str, *changes: Change, knowing: bool = False) -> Log:
+    def log(self, seed: int, subject: Policy | str, *changes: HostChange, knowing: bool = False) -> Log:
         """What came of it under a policy or a baseline."""
         rows = arrivals(self._setup, seed)
         endpoints = [endpoint(host) for host in self.hosts]

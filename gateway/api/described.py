@@ -10,7 +10,7 @@ from typing import Any
 from gateway.route.endpoint import EndpointState
 from gateway.telemetry.archive import Uptime
 from gateway.types import Endpoint, Measure, Model, Price
-from gateway.types.endpoint import Tier, Window
+from gateway.types.endpoint import PriceTier, Window
 from gateway.upstream.openrouter import provider_name
 
 Json = dict[str, Any]
@@ -178,7 +178,7 @@ def _pricing(price: Price | None) -> Json:
     return told
 
 
-def _rates(price: Price | Tier | Window) -> Json:
+def _rates(price: Price | PriceTier | Window) -> Json:
     told = {"prompt": _per_token(price.input), "completion": _per_token(price.output)}
     if price.cached_input is not None:
         told["input_cache_read"] = _per_token(price.cached_input)

@@ -28,7 +28,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CachedAnswer:
     """A whole `chat.completion` as served, the endpoint that gave it, and when (unix time)."""
 
     completion: Json
@@ -42,11 +42,11 @@ class ResponseCache:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def lookup(self, key: bytes, then: Callable[[Answer | None], None]) -> None:
+    def lookup(self, key: bytes, then: Callable[[CachedAnswer | None], None]) -> None:
         """Call `then` once, later, from the event loop."""
         self._store.get(key, lambda value: then(None if value is None else _decode(value)))
 
-    def save(self, key: bytes, answer: Answer, ttl: float) -> bool:
+    def save(self, key: bytes, answer: CachedAnswer, ttl: float) -> bool:
         """Keep an answer for `ttl` seconds; False when it is unclean or too large to keep."""
         if not _is_clean(answer.completion):
             return False
@@ -58,7 +58,7 @@ class ResponseCache:
         return True
 
 
-def fresh(answer: Answer, new_id: str, created: int, *, counted: bool = True) -> Json:
+def fresh(answer: CachedAnswer, new_id: str, created: int, *, counted: bool = True) -> Json:
     """The answer as given again: a new id and time, and every cost 0, as nothing was bought; token counts are the same,
     or, not `counted`, 0 as well."""
     completion = {**answer.completion, "id": new_id, "created": created}
@@ -113,12 +113,12 @@ def replay(completion: Json, include_usage: bool) -> list[bytes]:
     return [b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks] + [b"data: [DONE]\n\n"]
 
 
-def _decode(value: bytes) -> Answer | None:
+def _decode(value: bytes) -> CachedAnswer | None:
     try:
         envelope = orjson.loads(value)
         if envelope["v"] != VERSION or not _is_clean(envelope["completion"]):
             return None
-        return Answer(envelope["completion"], str(envelope["endpoint"]), float(envelope["at"]))
+        return CachedAnswer(envelope["completion"], str(envelope["endpoint"]), float(envelope["at"]))
     except (ValueError, KeyError, TypeError):
         return None
 

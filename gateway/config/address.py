@@ -14,7 +14,7 @@ _OPTIONS = {"db", "username", "password", "ssl_ca_certs"}
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class StoreAddress:
     """Where a store is, and how to log in. `str` is what logs may show: never the user's part."""
 
     scheme: Literal["redis", "rediss", "unix"]
@@ -27,7 +27,7 @@ class Address:
     certificates: str | None = None  # file of the authorities to trust; None for the system's
 
     @classmethod
-    def parse(cls, url: str) -> "Address":
+    def parse(cls, url: str) -> "StoreAddress":
         """`redis://user:password@host:port/database`, `rediss://` for TLS, or `unix://user:password@/path?db=0`.
 
         Parts are percent-encoded. Options: `db`, `username`, `password`, and `ssl_ca_certs` for rediss.

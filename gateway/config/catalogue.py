@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from gateway.config.adapters import adapter_problem
 from gateway.config.inheritance import check_engines, named, with_inherited
 from gateway.config.keys import PRINTABLE, names_variable
-from gateway.document import INVALID, Entry, Items, Node, Reader, Table, below, merge, place_at, read, text_at
+from gateway.document import INVALID, DocumentReader, Entry, Items, Node, Table, below, merge, place_at, read, text_at
 from gateway.types import Endpoint, Model
 
 CATALOG = Path(__file__).parents[1] / "catalog" / "deepseek-v3.2.yaml"
@@ -79,7 +79,7 @@ def _engines_alone(shipped: Node, own: Node | None) -> Table:
     return Table(shipped.place, kept)
 
 
-def read_models(reader: Reader, node: Node) -> Any:
+def read_models(reader: DocumentReader, node: Node) -> Any:
     """Every model of the merged table; ids and aliases must be unique."""
     if not isinstance(node, Table):
         return reader.problem(node.place, "models: expected a table; write `author/model: {endpoints: [...]}`")
@@ -99,7 +99,7 @@ def read_models(reader: Reader, node: Node) -> Any:
     return tuple(models)
 
 
-def _check_ids(reader: Reader, model: str, node: Node, taken: dict[str, str]) -> None:
+def _check_ids(reader: DocumentReader, model: str, node: Node, taken: dict[str, str]) -> None:
     """Metrics, policies and the ledger know an endpoint by its id alone. `taken` holds the model of each id in use."""
     entry = node.entries.get("endpoints") if isinstance(node, Table) else None
     seen: set[str] = set()
@@ -114,7 +114,7 @@ def _check_ids(reader: Reader, model: str, node: Node, taken: dict[str, str]) ->
         seen.add(name)
 
 
-def read_endpoint(reader: Reader, node: Node) -> Any:
+def read_endpoint(reader: DocumentReader, node: Node) -> Any:
     """One endpoint, with its base URL freed of a trailing slash."""
     endpoint = reader.record(named(reader, node), Endpoint)
     if endpoint is INVALID or not names_variable(reader, place_at(node, "api_key_env"), endpoint.api_key_env):
@@ -140,7 +140,7 @@ def read_endpoint(reader: Reader, node: Node) -> Any:
     return replace(endpoint, base_url=endpoint.base_url.rstrip("/"))
 
 
-def _check_date(reader: Reader, node: Node, name: str) -> None:
+def _check_date(reader: DocumentReader, node: Node, name: str) -> None:
     """What looks like a date is a day or a month that there is."""
     text = text_at(node, name) or ""
     if not _DATE.fullmatch(text):

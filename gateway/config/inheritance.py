@@ -12,7 +12,7 @@ serves the model, or the switch in the model's chat template, is for the model t
 import re
 from typing import get_args
 
-from gateway.document import Entry, Items, Node, Place, Reader, Scalar, Table, merge, nearest, place_at, text_at
+from gateway.document import DocumentReader, Entry, Items, Node, Place, Scalar, Table, merge, nearest, place_at, text_at
 from gateway.types import Endpoint
 from gateway.types.endpoint import ThinkingSwitch
 
@@ -47,7 +47,7 @@ def _whole(endpoint: Node, shared: Node, layers: list[Table]) -> Node:
     return merge(shared, endpoint)
 
 
-def check_engines(reader: Reader, model: Node) -> None:
+def check_engines(reader: DocumentReader, model: Node) -> None:
     """Notes what is wrong with a model's own `engines`, used or not, and which endpoints lack what no engine knows."""
     own = _entry(model, "engines")
     if isinstance(own, Table):
@@ -64,7 +64,7 @@ def check_engines(reader: Reader, model: Node) -> None:
             _check_switch(reader, model, endpoint)
 
 
-def _check_switch(reader: Reader, model: Node, endpoint: Node) -> None:
+def _check_switch(reader: DocumentReader, model: Node, endpoint: Node) -> None:
     """A model that thinks is switched by its chat template at an engine: by nothing that its hosts have."""
     shared, dialect = _entry(model, "dialect") or model, _entry(endpoint, "dialect") or endpoint
     switch, engine = text_at(dialect, "thinking"), text_at(endpoint, "provider")
@@ -80,7 +80,7 @@ def _check_switch(reader: Reader, model: Node, endpoint: Node) -> None:
     reader.problem(endpoint.place, f"{text_at(endpoint, 'id')}: {problem}; add {right}")
 
 
-def named(reader: Reader, endpoint: Node) -> Node:
+def named(reader: DocumentReader, endpoint: Node) -> Node:
     """The endpoint, with a note where its engine serves a model under a name that is not given."""
     engine = text_at(endpoint, "provider")
     if engine not in ENGINES or _entry(endpoint, "model") is not None or not isinstance(endpoint, Table):

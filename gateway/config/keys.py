@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from gateway.document import INVALID, Node, Place, Reader, place_at
+from gateway.document import INVALID, DocumentReader, Node, Place, place_at
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PRINTABLE = re.compile(r"[!-~]+")  # what a header can carry as one word
@@ -53,7 +53,7 @@ class KeyEntry:
     policy: str | None = None
 
 
-def read_key(reader: Reader, node: Node, environ: Mapping[str, str]) -> Any:
+def read_key(reader: DocumentReader, node: Node, environ: Mapping[str, str]) -> Any:
     """One item of `keys:` as a Key."""
     entry = reader.record(node, KeyEntry)
     if entry is INVALID:
@@ -92,7 +92,7 @@ def _digest(secret: str) -> bytes:
     return sha256(secret.encode()).digest()
 
 
-def names_variable(reader: Reader, place: Place, name: str | None) -> bool:
+def names_variable(reader: DocumentReader, place: Place, name: str | None) -> bool:
     """Whether a `..._env` field is unset or a variable's name. Its text is not shown: it may be the key itself."""
     if name is None or VARIABLE.fullmatch(name):
         return True

@@ -8,7 +8,7 @@ from statistics import median
 
 from gateway.config.settings import Settings
 from gateway.types import Endpoint, Price
-from gateway.types.endpoint import Tier, Window
+from gateway.types.endpoint import PriceTier, Window
 
 FAR = 20.0  # times another price
 LEAST, MOST = 0.001, 1_000.0  # USD per 1M tokens, where too few endpoints tell what is usual
@@ -36,7 +36,7 @@ def _far(endpoint: Endpoint, name: str, prices: list[float]) -> Iterator[str]:
 
 
 def _contradictory(name: str, price: Price) -> Iterator[str]:
-    parts: list[Price | Tier | Window] = [price, *price.tiers, *price.hours]
+    parts: list[Price | PriceTier | Window] = [price, *price.tiers, *price.hours]
     for part in parts:
         if part.cached_input is not None and part.cached_input > part.input:
             yield f"{name}: cached_input is {part.cached_input:g}, above input, {part.input:g}: cached tokens cost less"

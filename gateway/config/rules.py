@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from operator import ge, gt, le, lt
 from typing import Any, NamedTuple
 
-from gateway.document import Node, Reader, Scalar, Table
+from gateway.document import DocumentReader, Node, Scalar, Table
 
 _BOUND = re.compile(r"(<=|>=|<|>) *([0-9]{1,15})")
 _COMPARE = {"<=": le, ">=": ge, "<": lt, ">": gt}
@@ -69,19 +69,19 @@ def policy_by_rule(rules: tuple[Rule, ...], facts: Facts) -> str | None:
     return next((rule.policy for rule in rules if rule.when.holds(facts)), None)
 
 
-def read_rule(reader: Reader, node: Node) -> Any:
+def read_rule(reader: DocumentReader, node: Node) -> Any:
     """One item of `rules:`."""
     return reader.record(node, Rule, given={"place": str(node.place)})
 
 
-def read_when(reader: Reader, node: Node) -> Any:
+def read_when(reader: DocumentReader, node: Node) -> Any:
     """The conditions of one rule; there must be one."""
     if isinstance(node, Table) and not node.entries:
         return reader.problem(node.place, "when: matches every request; give a condition, or use `default_policy`")
     return reader.record(node, When)
 
 
-def read_bound(reader: Reader, node: Node) -> Any:
+def read_bound(reader: DocumentReader, node: Node) -> Any:
     """A comparison of a number of tokens."""
     match = _BOUND.fullmatch(node.text) if isinstance(node, Scalar) else None
     if match is None:

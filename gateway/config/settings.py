@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway.config.address import Address
+from gateway.config.address import StoreAddress
 from gateway.config.catalogue import read_endpoint, read_models, wanted_variables, with_catalogue
 from gateway.config.keys import VARIABLE, Key, Secrets, keys_from_environ, read_key
 from gateway.config.rules import Bound, Rule, When, read_bound, read_rule, read_when
-from gateway.document import INVALID, Hook, Node, Place, Reader, Table, below, decode, place_at, read, scalars
+from gateway.document import INVALID, DocumentReader, Hook, Node, Place, Table, below, decode, place_at, read, scalars
 from gateway.errors import ConfigError
 from gateway.types import Endpoint, Model, Recording
 from gateway.types.units import Bytes
@@ -160,7 +160,7 @@ def _hooks(environ: Mapping[str, str]) -> dict[Any, Hook]:
     }
 
 
-def _gateway_file(reader: Reader, node: Node) -> Any:
+def _gateway_file(reader: DocumentReader, node: Node) -> Any:
     file = reader.record(node, GatewayFile)
     if file is INVALID:
         return INVALID
@@ -182,7 +182,7 @@ def _gateway_file(reader: Reader, node: Node) -> Any:
     return file
 
 
-def _redis(reader: Reader, node: Node, environ: Mapping[str, str]) -> Any:
+def _redis(reader: DocumentReader, node: Node, environ: Mapping[str, str]) -> Any:
     entry = reader.record(node, RedisEntry)
     if entry is INVALID or entry.url is None:
         return entry
@@ -197,7 +197,7 @@ def _redis(reader: Reader, node: Node, environ: Mapping[str, str]) -> Any:
 
 def _store_problem(url: str) -> str | None:
     try:
-        Address.parse(url)
+        StoreAddress.parse(url)
     except ConfigError as error:
         return str(error)
     return None

@@ -21,16 +21,16 @@ from gateway.document.node import (
     scalars,
     text_at,
 )
-from gateway.document.reader import INVALID, Hook, Reader, decode, in_unit, nearest, quantity
+from gateway.document.reader import INVALID, DocumentReader, Hook, decode, in_unit, nearest, quantity
 
 __all__ = [
     "INVALID",
+    "DocumentReader",
     "Entry",
     "Hook",
     "Items",
     "Node",
     "Place",
-    "Reader",
     "Scalar",
     "Table",
     "below",

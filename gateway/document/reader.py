@@ -14,7 +14,7 @@ from gateway.errors import ConfigError
 from gateway.types.units import DURATION, SHARE, USD, USD_PER_HOUR, Unit
 
 T = TypeVar("T")
-Hook = Callable[["Reader", Node], Any]
+Hook = Callable[["DocumentReader", Node], Any]
 SECRET_FIELDS = frozenset({"key", "api_key", "password", "token"})
 LARGEST = 1e15  # of any number, in its base unit; what is written longer than `LONGEST` is not even read
 LONGEST = 40  # characters
@@ -41,7 +41,7 @@ def decode(node: Node, cls: type[T], hooks: Mapping[Any, Hook] | None = None) ->
 
     Raises ConfigError with every problem of the document.
     """
-    reader = Reader(hooks or {})
+    reader = DocumentReader(hooks or {})
     value = reader.read(node, cls)
     if problems := reader.problems:
         raise ConfigError(*problems)
@@ -76,7 +76,7 @@ def _hints(cls: Any) -> dict[str, Any]:
     return get_type_hints(cls, include_extras=True)
 
 
-class Reader:
+class DocumentReader:
     """Reads nodes along type hints and notes every problem instead of stopping at the first."""
 
     def __init__(self, hooks: Mapping[Any, Hook]) -> None:

@@ -3,7 +3,7 @@
 import re
 from typing import Any, get_args
 
-from gateway.document import INVALID, Node, Reader, Scalar, Table, in_unit, nearest, quantity
+from gateway.document import INVALID, DocumentReader, Node, Scalar, Table, in_unit, nearest, quantity
 from gateway.types import Limit, Measure
 from gateway.types.units import DURATION, SHARE, USD, Unit
 
@@ -46,7 +46,7 @@ def pattern(measure: Measure) -> str:
     return "^(<=|>=) *" + (unit.pattern if unit else _NUMBER).removeprefix("^")
 
 
-def read_limits(reader: Reader, node: Node) -> Any:
+def read_limits(reader: DocumentReader, node: Node) -> Any:
     """All limits of a table, in its order; every key must be a measure."""
     if not isinstance(node, Table):
         return reader.problem(node.place, 'expected a table of limits, as in `{ttft_p95: "<= 4s"}`')
@@ -60,7 +60,7 @@ def read_limits(reader: Reader, node: Node) -> Any:
     return INVALID if INVALID in limits else tuple(limits)
 
 
-def _read_limit(reader: Reader, node: Node, measure: Measure) -> Any:
+def _read_limit(reader: DocumentReader, node: Node, measure: Measure) -> Any:
     right = f'write it as in `{measure}: "{example(measure)}"`'
     if not isinstance(node, Scalar):
         return reader.problem(node.place, f"{measure}: expected a comparison; {right}")

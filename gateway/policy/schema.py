@@ -9,7 +9,19 @@ from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from gateway.document import INVALID, Entry, Hook, Node, Reader, Scalar, Table, decode, place_at, quantity, text_at
+from gateway.document import (
+    INVALID,
+    DocumentReader,
+    Entry,
+    Hook,
+    Node,
+    Scalar,
+    Table,
+    decode,
+    place_at,
+    quantity,
+    text_at,
+)
 from gateway.policy.describe import FIELDS, LIMITS
 from gateway.policy.limits import MEASURES, example, pattern, read_limits
 from gateway.types import Cap, Delay, Hedge, Limit, Pick, Policy, Require, Timeouts
@@ -38,7 +50,7 @@ def read_policy(node: Node, stem: str) -> Policy:
     return decode(node, Policy, hooks)
 
 
-def _policy(reader: Reader, node: Node, stem: str) -> Any:
+def _policy(reader: DocumentReader, node: Node, stem: str) -> Any:
     policy = reader.record(node, Policy)
     name = text_at(node, "name")
     if name is not None and (problem := _name_problem(name, stem)):
@@ -60,7 +72,7 @@ def _name_problem(name: str, stem: str) -> str | None:
     return None
 
 
-def _require(reader: Reader, node: Node) -> Any:
+def _require(reader: DocumentReader, node: Node) -> Any:
     if not isinstance(node, Table):
         return reader.problem(node.place, "require: expected a table; write `{}` or `name: value` lines")
     limits: dict[str, Entry] = {name: entry for name, entry in node.entries.items() if name in MEASURES}
@@ -71,7 +83,7 @@ def _require(reader: Reader, node: Node) -> Any:
     return reader.record(node, Require, given, skip=[*MEASURES, *_DECLARED])
 
 
-def _pick(reader: Reader, node: Node) -> Any:
+def _pick(reader: DocumentReader, node: Node) -> Any:
     pick = reader.record(node, Pick)
     if pick is INVALID:
         return INVALID
@@ -88,7 +100,7 @@ def _pick(reader: Reader, node: Node) -> Any:
     return pick
 
 
-def _timeouts(reader: Reader, node: Node) -> Any:
+def _timeouts(reader: DocumentReader, node: Node) -> Any:
     timeouts = reader.record(node, Timeouts)
     if timeouts is INVALID:
         return INVALID
@@ -98,7 +110,7 @@ def _timeouts(reader: Reader, node: Node) -> Any:
     return timeouts
 
 
-def _delay(reader: Reader, node: Node) -> Any:
+def _delay(reader: DocumentReader, node: Node) -> Any:
     text = node.text if isinstance(node, Scalar) else ""
     if text == "off":
         return Delay()
@@ -111,7 +123,7 @@ def _delay(reader: Reader, node: Node) -> Any:
     return reader.problem(node.place, f"after: {shown} is no delay; {right}")
 
 
-def _hedge(reader: Reader, node: Node) -> Any:
+def _hedge(reader: DocumentReader, node: Node) -> Any:
     hedge = reader.record(node, Hedge)
     if hedge is INVALID:
         return INVALID
@@ -121,7 +133,7 @@ def _hedge(reader: Reader, node: Node) -> Any:
     return hedge
 
 
-def _cap(reader: Reader, node: Node) -> Any:
+def _cap(reader: DocumentReader, node: Node) -> Any:
     cap = reader.record(node, Cap)
     if cap is INVALID:
         return INVALID

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gateway.cache.responses import Answer, assemble
+from gateway.cache.responses import CachedAnswer, assemble
 from gateway.upstream import sse
 
 LARGEST_KEPT = 2 * 1024 * 1024  # bytes of a streamed answer; put together they are a tenth of that
@@ -22,7 +22,7 @@ class Keeper:
 
     def __init__(
         self,
-        save: Callable[[Answer, Hidden], object],
+        save: Callable[[CachedAnswer, Hidden], object],
         later: Callable[[Callable[[], None]], None],
         unix: Callable[[], float],
         mark: bytes = b"",
@@ -61,10 +61,10 @@ class Keeper:
     def _assemble(self, endpoint: str, unix: float, hidden: Hidden) -> None:
         completion = assemble(sse.payloads(b"".join(self._parts)))
         if completion is not None:
-            self._save(Answer(completion, endpoint, unix), hidden)
+            self._save(CachedAnswer(completion, endpoint, unix), hidden)
 
     def whole(self, completion: dict[str, Any], endpoint: str, hidden: Hidden) -> None:
-        one = Answer(completion, endpoint, self._unix())
+        one = CachedAnswer(completion, endpoint, self._unix())
 
         def save() -> None:
             self._save(one, hidden)

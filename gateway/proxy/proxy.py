@@ -8,7 +8,7 @@ from random import Random
 
 from gateway.cache.key import cache_key
 from gateway.cache.reasoning import ReasoningVault, gaps
-from gateway.cache.responses import Answer, ResponseCache, fresh, replay
+from gateway.cache.responses import CachedAnswer, ResponseCache, fresh, replay
 from gateway.proxy import answer
 from gateway.proxy.books import Books
 from gateway.proxy.journal import Journal
@@ -93,7 +93,7 @@ class Proxy:
             self._exchange(request, policy, sink, received, "refresh", keeper)
             return
 
-        def found(hit: Answer | None) -> None:
+        def found(hit: CachedAnswer | None) -> None:
             with _telling(request, sink):
                 if hit is None:
                     self._exchange(request, policy, sink, received, "miss", keeper)
@@ -129,13 +129,13 @@ class Proxy:
 
         Probe(endpoint, told).begin(self.hosts, self.wheel, self.unix())
 
-    def _keeper(self, request: Request, save: Callable[[Answer], object] | None) -> Keeper | None:
+    def _keeper(self, request: Request, save: Callable[[CachedAnswer], object] | None) -> Keeper | None:
         """What gathers the answer, for the response cache (`save`), the vault or both; None where nobody wants it."""
         vault = self.vault
         if vault is None or not _may_be_read_again(request) or request.cache == "no-store":
             return None if save is None else Keeper(lambda one, _: save(one), self.wheel.soon, self.unix)
 
-        def both(one: Answer, hidden: Hidden) -> None:
+        def both(one: CachedAnswer, hidden: Hidden) -> None:
             vault.keep(request, one.completion, hidden)
             if save is not None:
                 save(one)
@@ -163,7 +163,7 @@ class Proxy:
         else:
             serving.begin()
 
-    def _replay(self, request: Request, sink: Sink, received: float, hit: Answer) -> None:
+    def _replay(self, request: Request, sink: Sink, received: float, hit: CachedAnswer) -> None:
         """Answers from the response cache: a new id, cost 0, in the mode that was asked for."""
         openai = request.surface == "openai"
         whole = fresh(hit, request.id, int(self.unix()), counted=openai)

@@ -37,7 +37,7 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SimAnswer:
     """Pieces of text, one token each, in the order they are sent."""
 
     reasoning: tuple[str, ...]
@@ -61,7 +61,7 @@ def thinks(body: dict[str, Any], dialect: Dialect) -> bool:
     return dialect.thinking_default == "on"
 
 
-def compose(body: dict[str, Any], thinking: bool) -> Answer:
+def compose(body: dict[str, Any], thinking: bool) -> SimAnswer:
     """The answer to a well-formed chat request (`messages` is a list of objects)."""
     rng = Random(_seed(body))
     limit = body.get("max_completion_tokens") or body.get("max_tokens") or LONGEST
@@ -71,7 +71,7 @@ def compose(body: dict[str, Any], thinking: bool) -> Answer:
     reasoning = sentences(rng, max(8, int(len(content) * REASONING_SHARE))) if thinking else []
     finish = "length" if len(reasoning) + len(content) > limit else "tool_calls" if calls else "stop"
     reasoning = reasoning[:limit]
-    return Answer(tuple(reasoning), tuple(content[: limit - len(reasoning)]), calls, finish)
+    return SimAnswer(tuple(reasoning), tuple(content[: limit - len(reasoning)]), calls, finish)
 
 
 def _seed(body: dict[str, Any]) -> int:

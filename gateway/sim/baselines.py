@@ -15,9 +15,9 @@ from gateway.route.plan import Plan
 from gateway.route.signals import Book
 from gateway.sim.behaviour import Behaviour
 from gateway.sim.litellm_rules import LeastBusy, LowestCost, LowestLatency, Shuffle
-from gateway.sim.openrouter import OpenRouter, OpenRouter2025
+from gateway.sim.openrouter import OpenRouter2025, OpenRouterRule
 from gateway.sim.router import Router
-from gateway.sim.rules import Cheapest, InverseSquare, LeastInFlight, Rule, Scene, Sticky, StickyCost
+from gateway.sim.rules import Cheapest, InverseSquare, LeastInFlight, RouterRule, Scene, Sticky, StickyCost
 from gateway.sim.shares import Shares
 from gateway.sim.workload import TraceRow
 from gateway.types import Endpoint, Pick, Policy, Request, Score
@@ -28,8 +28,8 @@ LIST_PRICE = Policy(
     pick=Pick(how="best", explore=0.0),
     affinity="none",
 )
-RULES: dict[str, type[Rule]] = {
-    "openrouter": OpenRouter,
+RULES: dict[str, type[RouterRule]] = {
+    "openrouter": OpenRouterRule,
     "openrouter-2025": OpenRouter2025,
     "litellm-shuffle": Shuffle,
     "litellm-least-busy": LeastBusy,

@@ -13,7 +13,7 @@ from random import Random
 import msgspec
 
 from gateway.sim.blocks import BlockCache
-from gateway.sim.changes import Change, Phase, Phases
+from gateway.sim.changes import HostChange, Phase, Phases
 from gateway.sim.fleet import SimHost, draw_speed, draw_ttft
 from gateway.sim.outages import Outage, draw_outages
 from gateway.sim.workload import TraceRow
@@ -58,7 +58,7 @@ class Behaviour:
     """
 
     def __init__(
-        self, hosts: Sequence[SimHost], seed: int, span: float, days: float, changes: Sequence[Change] = ()
+        self, hosts: Sequence[SimHost], seed: int, span: float, days: float, changes: Sequence[HostChange] = ()
     ) -> None:
         self.hosts: Mapping[str, SimHost] = {host.id: host for host in hosts}
         if unknown := {one.host for one in changes} - self.hosts.keys():

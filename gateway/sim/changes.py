@@ -18,7 +18,7 @@ from gateway.types.units import Seconds, Share
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class HostChange:
     """What is different at one host from `start` to `end`, in seconds of the replay.
 
     `ttft` and `speed` are factors on times to first token, reading the prompt included, and on output speeds;
@@ -66,7 +66,7 @@ class Phases:
 
     __slots__ = ("_phases", "_starts")
 
-    def __init__(self, host: SimHost, changes: Iterable[Change]) -> None:
+    def __init__(self, host: SimHost, changes: Iterable[HostChange]) -> None:
         own = [one for one in changes if one.host == host.id]
         self._starts = sorted({time for one in own for time in (one.start, one.end) if time < inf})
         self._phases = [Phase(host), *(_phase(host, own, start) for start in self._starts)]
@@ -78,7 +78,7 @@ class Phases:
         return f"<Phases of {self._phases[0].host.id}, from {self._starts}>"
 
 
-def _phase(host: SimHost, changes: Iterable[Change], now: float) -> Phase:
+def _phase(host: SimHost, changes: Iterable[HostChange], now: float) -> Phase:
     silent = absent = False
     for one in changes:
         if one.start <= now < one.end:
@@ -87,7 +87,7 @@ def _phase(host: SimHost, changes: Iterable[Change], now: float) -> Phase:
     return Phase(host, silent, absent)
 
 
-def reconfigured(changes: Iterable[Change]) -> list[float]:
+def reconfigured(changes: Iterable[HostChange]) -> list[float]:
     """The times at which the gateway's configuration changes, in order."""
     known = [one for one in changes if one.absent or one.price]
     return sorted({time for one in known for time in (one.start, one.end) if time < inf})

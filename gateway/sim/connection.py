@@ -18,8 +18,8 @@ LARGEST_BODY = 16 * 1024 * 1024
 MOST_CONNECTIONS = 4096  # of one process
 
 
-class Connection(asyncio.Protocol):
-    def __init__(self, machine: Machine, peers: set["Connection"]) -> None:
+class SimConnection(asyncio.Protocol):
+    def __init__(self, machine: Machine, peers: set["SimConnection"]) -> None:
         self._machine = machine
         self._peers = peers
         self._loop = asyncio.get_running_loop()

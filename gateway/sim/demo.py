@@ -28,7 +28,7 @@ from rich.console import Console
 from gateway.errors import GatewayError
 from gateway.sim.demofleet import FLEET, gateway_config, seed_policies
 from gateway.sim.news import PolicyNews
-from gateway.sim.question import Reply, ask
+from gateway.sim.question import AnswerTiming, ask
 from gateway.sim.traffic import Summary, Traffic
 from gateway.sim.workload import read_trace
 from gateway.state.lifeline import tie
@@ -45,7 +45,7 @@ WIDTH = 80
 INDENT = "   "
 
 
-class Failed(GatewayError):
+class DemoFailed(GatewayError):
     """Why the demo cannot go on, in words for a person."""
 
 
@@ -57,9 +57,9 @@ class Child:
     process: "subprocess.Popen[bytes]"
     log: Path
 
-    def complaint(self, what: str) -> Failed:
+    def complaint(self, what: str) -> DemoFailed:
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        return Failed(f"the {self.name} {what}: {' | '.join(lines[-LOG_TAIL:]) or 'it said nothing'}")
+        return DemoFailed(f"the {self.name} {what}: {' | '.join(lines[-LOG_TAIL:]) or 'it said nothing'}")
 
 
 class Demo:
@@ -132,13 +132,13 @@ class Demo:
         again = self._again()
         self._print(f"\nA  The same answer, from the response cache: {again.seconds * 1000:.0f} ms, ${again.usd:g}")
 
-    def _again(self) -> Reply:
+    def _again(self) -> AnswerTiming:
         """The answer out of the response cache. A lookup that takes over 25 ms is a miss: a busy machine gets a few."""
         for _ in range(LOOKUPS):
             again = ask(self._port, QUESTION, lambda _: None)
             if again.cache == "hit":
                 return again
-        raise Failed(f"the second answer did not come from the response cache, but from {again.endpoint}")
+        raise DemoFailed(f"the second answer did not come from the response cache, but from {again.endpoint}")
 
     def _stream(self) -> Callable[[str], None]:
         """Prints pieces of text as they come; a line ends before the word that would not fit."""
@@ -254,7 +254,7 @@ def _await(ready: Callable[[], bool], child: Child) -> None:
         time.sleep(0.02)
 
 
-def _served(reply: Reply) -> str:
+def _served(reply: AnswerTiming) -> str:
     return (
         f"{reply.endpoint}: TTFT {reply.ttft:.2f} s, "
         f"{reply.prompt_tokens} tokens in, {reply.output_tokens} out, ${reply.usd:.6f}"

@@ -108,7 +108,7 @@ class Engine:
         return f"<Engine {self.router.name} over {len(self.rows)} requests>"
 
 
-class Attempt:
+class SimAttempt:
     """One try at one host, and what will become of it."""
 
     __slots__ = ("course", "host", "over", "sent_at", "tried")
@@ -139,7 +139,7 @@ class Replayed:
         if engine.log is not None:
             engine.log.arrived.append(now)
         self._core = Exchange(request, engine.router.plan(request, row, now, self._hour), engine.router.budget)
-        self._attempts: dict[int, Attempt] = {}
+        self._attempts: dict[int, SimAttempt] = {}
 
     def begin(self, now: float) -> None:
         self._feed(now, signals.Started(now))
@@ -174,7 +174,7 @@ class Replayed:
         host = engine.behaviour.phase(name, now).host
         course = engine.behaviour.ask(name, self._number, self._row, now)
         engine.tally.hedges += command.hedge
-        self._attempts[number] = Attempt(tried, host, course, now)
+        self._attempts[number] = SimAttempt(tried, host, course, now)
         if engine.log is not None and number == 1:
             engine.log.sent(self._number, name, tried.parts.usd, tried.parts.seconds)
         if course.first < inf:

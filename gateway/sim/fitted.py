@@ -13,7 +13,7 @@ from math import ceil
 from typing import NamedTuple
 
 from gateway.route.learn import SAYS_SPEED
-from gateway.sim.fleet import TYPICAL_UNCACHED, Rates, SimHost, Spread, Wait
+from gateway.sim.fleet import TYPICAL_UNCACHED, FaultRates, SimHost, Spread, Wait
 from gateway.types import BLAMED, Endpoint, Price, Row
 
 ENOUGH = 20  # answers without which an endpoint is left out
@@ -83,7 +83,7 @@ def fit(rows: Iterable[Row], endpoints: Mapping[str, Endpoint]) -> Fitted:
 
 
 def _host(endpoint: Endpoint, sample: Sample, best_hit: float) -> SimHost:
-    rates = Rates(*(count / sample.asked for count in (sample.limited, sample.refused, sample.cut)))
+    rates = FaultRates(*(count / sample.asked for count in (sample.limited, sample.refused, sample.cut)))
     return SimHost(
         id=endpoint.id,
         name=endpoint.name,

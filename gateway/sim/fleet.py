@@ -21,7 +21,7 @@ CUT_SHARE = 0.2  # assumed share of failures that break a stream instead of refu
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class FaultRates:
     """Share of requests that end in each fault."""
 
     rate_limited: float
@@ -60,7 +60,7 @@ class Incidents:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class Slowdown:
     """A host that slows down: with `n` requests in flight, everything takes 1 + (n - free) / per times as long."""
 
     free: int
@@ -87,12 +87,12 @@ class SimHost:
     ttft: Wait
     throughput: Spread
     uptime: Share
-    rates: Rates
+    rates: FaultRates
     dialect: Dialect = field(default_factory=Dialect)
     hit_efficiency: Share = 1.0
     cache_ttl: Seconds = 300.0
     incidents: Incidents | None = None
-    load: Load | None = None
+    load: Slowdown | None = None
     published: bool = True
     usage_chunk: bool = True
     context: int = 163_840
@@ -106,10 +106,10 @@ class SimHost:
         return self.id.partition("/")[0]
 
 
-def split_failures(uptime: float, rate_limited: float) -> Rates:
+def split_failures(uptime: float, rate_limited: float) -> FaultRates:
     """Split what `uptime` leaves over into errors and cuts. 429s are no part of uptime, so they come on top."""
     failures = 1 - uptime
-    return Rates(rate_limited, failures * (1 - CUT_SHARE), failures * CUT_SHARE)
+    return FaultRates(rate_limited, failures * (1 - CUT_SHARE), failures * CUT_SHARE)
 
 
 def draw_ttft(rng: Random, host: SimHost, uncached_tokens: int) -> float:

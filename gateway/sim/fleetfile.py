@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateway.document import INVALID, Node, Reader, Table, decode, nearest, place_at, read
+from gateway.document import INVALID, DocumentReader, Node, Table, decode, nearest, place_at, read
 from gateway.errors import ConfigError
 from gateway.sim.fleet import SimHost, split_failures
 from gateway.types import Endpoint, Priors, PromptCache
@@ -72,7 +72,7 @@ def _priors(host: SimHost) -> Priors:
     return Priors(host.ttft.p50, host.ttft.p90, host.throughput.p50, host.tools_ok, host.uptime)
 
 
-def _fleet(reader: Reader, node: Node) -> Any:
+def _fleet(reader: DocumentReader, node: Node) -> Any:
     file = reader.record(node, FleetFile)
     if file is INVALID:
         return INVALID
@@ -85,7 +85,7 @@ def _fleet(reader: Reader, node: Node) -> Any:
     return file
 
 
-def _host(reader: Reader, node: Node) -> Any:
+def _host(reader: DocumentReader, node: Node) -> Any:
     """A host whose failures follow from its uptime."""
     limited = RATE_LIMITED
     if isinstance(node, Table) and "rate_limited" in node.entries:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import orjson
 
-from gateway.sim.connection import Connection
+from gateway.sim.connection import SimConnection
 from gateway.sim.demofleet import FLEET
 from gateway.sim.fleet import SimHost
 from gateway.sim.machine import Machine
@@ -35,13 +35,13 @@ async def serving(
 ) -> AsyncIterator[dict[str, str]]:
     """Serve each host on a loopback port that the kernel picks; yields {endpoint id: address}."""
     loop = asyncio.get_running_loop()
-    peers: set[Connection] = set()
+    peers: set[SimConnection] = set()
     servers: list[asyncio.Server] = []
     addresses: dict[str, str] = {}
     try:
         for host in hosts:
             machine = Machine(host, speed=speed, seed=seed, key=key)
-            server = await loop.create_server(partial(Connection, machine, peers), "127.0.0.1", 0)
+            server = await loop.create_server(partial(SimConnection, machine, peers), "127.0.0.1", 0)
             servers.append(server)
             addresses[host.id] = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         yield addresses

@@ -14,7 +14,7 @@ from gateway.route.fleet import TIMEOUTS, Try
 from gateway.route.learn import Heard
 from gateway.route.plan import Choice, Plan
 from gateway.route.signals import Book
-from gateway.sim.rules import Rule, Scene
+from gateway.sim.rules import RouterRule, Scene
 from gateway.sim.workload import TraceRow
 
 KEPT = 10  # samples of a deployment
@@ -22,14 +22,14 @@ TTL = 3_600.0  # seconds after its first sample until everything that was measur
 TIMED_OUT = 1_000.0  # seconds noted for a timeout
 
 
-class Shuffle(Rule):
+class Shuffle(RouterRule):
     """LiteLLM's `simple-shuffle`."""
 
     def keys(self, plan: Plan, row: TraceRow, choices: Sequence[Choice], now: float) -> Sequence[Any]:
         return self.drawn([1.0] * len(choices))
 
 
-class LeastBusy(Rule):
+class LeastBusy(RouterRule):
     """LiteLLM's `least-busy`."""
 
     def __init__(self, scene: Scene) -> None:
@@ -40,14 +40,14 @@ class LeastBusy(Rule):
         return [(choice.state.in_flight, self._places[choice.endpoint.id]) for choice in choices]
 
 
-class LowestCost(Rule):
+class LowestCost(RouterRule):
     """LiteLLM's `cost-based-routing`."""
 
     def keys(self, plan: Plan, row: TraceRow, choices: Sequence[Choice], now: float) -> Sequence[Any]:
         return [choice.state.price.input + choice.state.price.output for choice in choices]
 
 
-class LowestLatency(Rule):
+class LowestLatency(RouterRule):
     """LiteLLM's `latency-based-routing` of streamed requests, with its buffer of 0.
 
     Timeouts are noted among the times of whole answers, which count only while there is no time to first token.

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from gateway.sim.answer import Answer, compose, thinks
+from gateway.sim.answer import SimAnswer, compose, thinks
 from gateway.sim.fleet import MODEL, SimHost, draw_speed, draw_ttft
 from gateway.sim.prefix import PrefixCache, prompt_text, token_count
 from gateway.sim.wire import Frame, error, event, stream, whole
@@ -203,12 +203,12 @@ def _parsed(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def _bent(answer: Answer, fault: str) -> Answer:
+def _bent(answer: SimAnswer, fault: str) -> SimAnswer:
     """The answer with what two faults do to it; both leave the stream itself intact."""
     if fault == "unclean":
         return replace(answer, finish="insufficient_system_resource")
     if fault == "empty":
-        return Answer((), (), (), "stop")
+        return SimAnswer((), (), (), "stop")
     return answer
 
 

@@ -24,7 +24,7 @@ from gateway.route.plan import Choice, Plan
 from gateway.route.signals import Book
 from gateway.sim.conversations import Conversations
 from gateway.sim.observed import Observed
-from gateway.sim.rules import RESERVE, InverseSquare, Rule, Scene
+from gateway.sim.rules import RESERVE, InverseSquare, RouterRule, Scene
 from gateway.sim.workload import TraceRow
 
 HOUR = 3_600.0
@@ -53,7 +53,7 @@ class OpenRouter2025(InverseSquare):
             self._conversations.answered(tried, heard.usage, now)
 
 
-class OpenRouter(Rule):
+class OpenRouterRule(RouterRule):
     """By the adjusted price and the speed that were measured; a conversation stays."""
 
     def __init__(self, scene: Scene) -> None:

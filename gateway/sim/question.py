@@ -20,7 +20,7 @@ class Unanswered(GatewayError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class AnswerTiming:
     """How an answer came. Times in seconds from sending the question."""
 
     endpoint: str
@@ -32,7 +32,7 @@ class Reply:
     usd: float
 
 
-def ask(port: int, question: str, show: Callable[[str], None]) -> Reply:
+def ask(port: int, question: str, show: Callable[[str], None]) -> AnswerTiming:
     """Asks; `show` gets the answer piece by piece as it comes. Raises Unanswered."""
     body = {
         "model": "deepseek-v3.2",
@@ -52,7 +52,7 @@ def ask(port: int, question: str, show: Callable[[str], None]) -> Reply:
         connection.close()
 
 
-def _read(response: HTTPResponse, sent: float, show: Callable[[str], None]) -> Reply:
+def _read(response: HTTPResponse, sent: float, show: Callable[[str], None]) -> AnswerTiming:
     if response.status != 200:
         raise Unanswered(f"the gateway answered {response.status}: {orjson.loads(response.read())['error']['message']}")
     endpoint = response.headers.get("x-gateway-endpoint", "")
@@ -72,7 +72,7 @@ def _read(response: HTTPResponse, sent: float, show: Callable[[str], None]) -> R
                 first = first or monotonic()
                 show(piece)
     ended = monotonic()
-    return Reply(
+    return AnswerTiming(
         endpoint=endpoint,
         cache=response.headers.get("x-gateway-cache", ""),
         ttft=(first or ended) - sent,

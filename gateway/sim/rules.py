@@ -38,7 +38,7 @@ class Scene:
     random: Random
 
 
-class Rule:
+class RouterRule:
     """Another router's choice."""
 
     def __init__(self, scene: Scene) -> None:
@@ -62,7 +62,7 @@ class Rule:
         return f"<{type(self).__name__}>"
 
 
-class InverseSquare(Rule):
+class InverseSquare(RouterRule):
     """By the square of the list price."""
 
     def keys(self, plan: Plan, row: TraceRow, choices: Sequence[Choice], now: float) -> Sequence[Any]:
@@ -70,14 +70,14 @@ class InverseSquare(Rule):
         return self.drawn([(cheapest / choice.parts.usd) ** 2 if choice.parts.usd else 1.0 for choice in choices])
 
 
-class Cheapest(Rule):
+class Cheapest(RouterRule):
     """The lowest list price of the request."""
 
     def keys(self, plan: Plan, row: TraceRow, choices: Sequence[Choice], now: float) -> Sequence[Any]:
         return [choice.parts.usd for choice in choices]
 
 
-class LeastInFlight(Rule):
+class LeastInFlight(RouterRule):
     """The fewest requests in flight; the price breaks ties."""
 
     def keys(self, plan: Plan, row: TraceRow, choices: Sequence[Choice], now: float) -> Sequence[Any]:
@@ -95,7 +95,7 @@ class Sticky(InverseSquare):
         return [(-held, draw) for held, draw in zip(cached, drawn, strict=True)]
 
 
-class StickyCost(Rule):
+class StickyCost(RouterRule):
     """As `Sticky`, by what the request costs there, and its usual re-reads."""
 
     def __init__(self, scene: Scene) -> None:

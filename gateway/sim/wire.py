@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from gateway.sim.answer import Answer, ToolCall
+from gateway.sim.answer import SimAnswer, ToolCall
 from gateway.types import Dialect, Usage
 
 CHUNK_TOKENS = (1, 2, 1, 3, 1, 2)  # tokens of one chunk after the other, as hosts batch them
@@ -55,7 +55,9 @@ class Frame:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model, "choices": choices}
 
 
-def stream(frame: Frame, answer: Answer, usage: Usage, usage_chunk: bool, asked: bool) -> Iterator[tuple[bytes, int]]:
+def stream(
+    frame: Frame, answer: SimAnswer, usage: Usage, usage_chunk: bool, asked: bool
+) -> Iterator[tuple[bytes, int]]:
     """Events, each with the tokens it carries.
 
     `usage_chunk` puts usage in a chunk of its own, and then only when the client `asked`; otherwise it is always on
@@ -82,7 +84,7 @@ def stream(frame: Frame, answer: Answer, usage: Usage, usage_chunk: bool, asked:
     yield DONE, 0
 
 
-def whole(frame: Frame, answer: Answer, usage: Usage) -> bytes:
+def whole(frame: Frame, answer: SimAnswer, usage: Usage) -> bytes:
     """The body of a reply that is not streamed."""
     message: dict[str, Any] = {"role": "assistant", "content": "".join(answer.content)}
     if answer.reasoning:

@@ -8,8 +8,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from gateway.config.address import Address
-from gateway.state.resp import PROBE, PROBED, Connection, StoreError, refusal
+from gateway.config.address import StoreAddress
+from gateway.state.resp import PROBE, PROBED, RespConnection, StoreError, refusal
 
 ANSWER_WITHIN = 5.0  # seconds for one answer, connecting included
 POLL = 1.0  # seconds
@@ -21,10 +21,10 @@ class Link:
     """`failing` is what the log says when the store fails, `name` who says it. ConfigError for a `url` that is none."""
 
     def __init__(self, url: str, name: str, failing: str) -> None:
-        self._address = Address.parse(url)
+        self._address = StoreAddress.parse(url)
         self._name = name
         self._failing = failing
-        self._connection: Connection | None = None
+        self._connection: RespConnection | None = None
         self.up: bool | None = None  # whether the last attempt reached the store; None before the first
 
     def __repr__(self) -> str:
@@ -50,7 +50,7 @@ class Link:
         try:
             async with asyncio.timeout(ANSWER_WITHIN):
                 if self._connection is None:
-                    self._connection = await Connection.open(self._address)
+                    self._connection = await RespConnection.open(self._address)
                 await self._connection.send([command])
                 return await self._connection.receive()
         except BaseException:  # cancelled, too: a reply that is still on its way would be taken for the next one's

@@ -27,7 +27,7 @@ TELL_BYTES = 2**20  # of hashes told at a time; older notes are dropped
 READ_COUNT = 16  # entries in one reply
 
 
-class Sent(msgspec.Struct, array_like=True):
+class SentPrefix(msgspec.Struct, array_like=True):
     """One prompt on the wire: `age` in seconds when the entry was written; `hashes` 8 bytes each, little endian."""
 
     model: str
@@ -36,7 +36,7 @@ class Sent(msgspec.Struct, array_like=True):
     hashes: bytes
 
 
-_decoder = msgspec.msgpack.Decoder(list[Sent])
+_decoder = msgspec.msgpack.Decoder(list[SentPrefix])
 
 
 class Prefixes:
@@ -63,9 +63,9 @@ class Prefixes:
             await ask("EXPIRE", STREAM, KEPT)
         await self._listen(ask, at)
 
-    def _take(self) -> list[Sent]:
+    def _take(self) -> list[SentPrefix]:
         """What waits to be told, oldest first, and not more than may be told at once."""
-        now, taken, size = self._clock(), list[Sent](), 0
+        now, taken, size = self._clock(), list[SentPrefix](), 0
         for model, fleet in self._fleets.items():
             while fleet.notes:
                 note = fleet.notes.pop()
@@ -111,15 +111,15 @@ class Prefixes:
             fleet.prefixes.sent(list(zip(digests, repeat(0))), sent.endpoint, now - since)
 
 
-def _told(model: str, note: Note, now: float) -> Sent:
+def _told(model: str, note: Note, now: float) -> SentPrefix:
     prefix, endpoint, at = note
     hashes = struct.pack(f"<{len(prefix)}Q", *[digest for digest, _ in prefix])
-    return Sent(model, endpoint, now - at, hashes)
+    return SentPrefix(model, endpoint, now - at, hashes)
 
 
-def _entries(notes: list[Sent]) -> Iterator[bytes]:
+def _entries(notes: list[SentPrefix]) -> Iterator[bytes]:
     """The stream's entries that hold these notes."""
-    batch, size = list[Sent](), 0
+    batch, size = list[SentPrefix](), 0
     for sent in notes:
         batch.append(sent)
         size += len(sent.hashes)

@@ -51,7 +51,7 @@ class Capped(msgspec.Struct, array_like=True):
         return Load(Cap(self.share, self.window), tokens, above, self.size, self.usd)
 
 
-class Model(msgspec.Struct, array_like=True):
+class ModelPresence(msgspec.Struct, array_like=True):
     """What one worker publishes of one model."""
 
     names: list[str]  # of endpoints
@@ -59,7 +59,7 @@ class Model(msgspec.Struct, array_like=True):
     policies: Annotated[dict[str, Capped], msgspec.Meta(max_length=MOST_POLICIES)]
 
 
-_decoder = msgspec.msgpack.Decoder(dict[str, Model])
+_decoder = msgspec.msgpack.Decoder(dict[str, ModelPresence])
 
 
 class Presence:
@@ -79,7 +79,7 @@ class Presence:
         others = list(_decoded(await self._board.read(ask, at)))
         before, self._others, self._read_at = self._others, len(others), now
         for model, fleet in self._fleets.items() if others or before else ():  # most gateways are one worker
-            await _merge(fleet, [one.of(one.value.get(model) or Model([], [], {})) for one in others], now)
+            await _merge(fleet, [one.of(one.value.get(model) or ModelPresence([], [], {})) for one in others], now)
 
     def forget(self) -> None:
         """The store is away: what others have in flight is known no more when it was not read for a while."""
@@ -88,18 +88,18 @@ class Presence:
                 for state in fleet.states.values():
                     state.shares(None, self._others)
 
-    def _own(self, now: float) -> dict[str, Model]:
+    def _own(self, now: float) -> dict[str, ModelPresence]:
         found = {}
         for model, fleet in self._fleets.items():
             loads = fleet.tolls.own(now)
             known = {name: present.own(state, now) for name, state in fleet.states.items()}
             names = list(dict.fromkeys([*known, *(name for load in loads.values() for name in load.tokens)]))
             policies = {policy: Capped.of(load, names) for policy, load in loads.items()}
-            found[model] = Model(names, list(known.values()), policies)
+            found[model] = ModelPresence(names, list(known.values()), policies)
         return found
 
 
-async def _merge(fleet: Fleet, others: list[Posted[Model]], now: float) -> None:
+async def _merge(fleet: Fleet, others: list[Posted[ModelPresence]], now: float) -> None:
     endpoints = [one.of(dict(zip(one.value.names, one.value.endpoints, strict=False))) for one in others]
     for name, state in fleet.states.items():
         present.merge(state, [one.of(one.value.get(name) or present.NOTHING) for one in endpoints], now)
@@ -113,7 +113,7 @@ async def _merge(fleet: Fleet, others: list[Posted[Model]], now: float) -> None:
         await asyncio.sleep(0)
 
 
-def _decoded(values: list[Posted[bytes]]) -> Iterator[Posted[dict[str, Model]]]:
+def _decoded(values: list[Posted[bytes]]) -> Iterator[Posted[dict[str, ModelPresence]]]:
     """Those that make sense."""
     for one in values:
         try:

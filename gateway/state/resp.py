@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import hiredis
 
-from gateway.config.address import Address
+from gateway.config.address import StoreAddress
 
 READ_BYTES = 64 * 1024
 MAX_REPLY = 64 * 1024 * 1024  # bytes; far above what is ever stored in one key
@@ -39,7 +39,7 @@ class StoreError(ConnectionError):
     """The peer is no store, refuses us, or hung up."""
 
 
-class Connection:
+class RespConnection:
     """An open connection that has logged in. Send, then receive as many replies as commands were sent."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -48,7 +48,7 @@ class Connection:
         self._parser = hiredis.Reader(notEnoughData=_MORE)
 
     @classmethod
-    async def open(cls, address: Address) -> "Connection":
+    async def open(cls, address: StoreAddress) -> "RespConnection":
         """Connect and log in. Raises OSError; its message holds no secret."""
         connection = cls(*await _connect(address))
         try:
@@ -89,7 +89,7 @@ class Connection:
             raise StoreError("the store hung up")
         return data
 
-    async def _introduce(self, address: Address) -> None:
+    async def _introduce(self, address: StoreAddress) -> None:
         steps = list(_introduction(address))
         await self.send(command for command, _ in steps)
         for command, due in steps:
@@ -98,7 +98,7 @@ class Connection:
                 raise StoreError(refusal(command, reply))
 
 
-async def _connect(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _connect(address: StoreAddress) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     if address.scheme == "unix":
         return await asyncio.open_unix_connection(address.path)
     tls = None
@@ -107,7 +107,7 @@ async def _connect(address: Address) -> tuple[asyncio.StreamReader, asyncio.Stre
     return await asyncio.open_connection(address.host, address.port, ssl=tls)
 
 
-def _introduction(address: Address) -> Iterable[tuple[Command, bytes]]:
+def _introduction(address: StoreAddress) -> Iterable[tuple[Command, bytes]]:
     """Commands with the replies that are due."""
     if address.user:
         yield ("AUTH", address.user, address.password), b"OK"

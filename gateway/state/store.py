@@ -21,8 +21,8 @@ from typing import Literal, NamedTuple
 
 from hiredis import ReplyError
 
-from gateway.config.address import Address
-from gateway.state.resp import PROBE, PROBED, Command, Connection, refusal
+from gateway.config.address import StoreAddress
+from gateway.state.resp import PROBE, PROBED, Command, RespConnection, refusal
 
 MAX_GETS = 1000  # unanswered
 MAX_WRITES = 1000  # unsent
@@ -60,13 +60,13 @@ class _Get:
 
 
 class Store:
-    """`url`: as `Address.parse` reads it. `budget`: seconds a get may take.
+    """`url`: as `StoreAddress.parse` reads it. `budget`: seconds a get may take.
 
     All methods belong to the event loop's thread. ConfigError when the URL cannot be read.
     """
 
     def __init__(self, url: str, *, budget: float = GET_WITHIN) -> None:
-        self._address = Address.parse(url)
+        self._address = StoreAddress.parse(url)
         self._budget = budget
         self._state: Literal["new", "up", "down", "closed"] = "new"
         self._gets: deque[_Get] = deque()  # not yet sent, oldest first
@@ -145,14 +145,14 @@ class Store:
         while self._state != "closed":
             try:
                 async with asyncio.timeout(ANSWER_WITHIN):
-                    connection = await Connection.open(self._address)
+                    connection = await RespConnection.open(self._address)
                 with closing(connection):
                     await self._serve(connection)
             except Exception as error:
                 # Not only OSError: the gateway goes on without its store, and this task without knowing why.
                 await self._went_down(error)
 
-    async def _serve(self, connection: Connection) -> None:
+    async def _serve(self, connection: RespConnection) -> None:
         if self._state != "closed":
             self._state = "up"
         await self._probe(connection)
@@ -165,7 +165,7 @@ class Store:
             if self._probe_due:
                 await self._probe(connection)
 
-    async def _probe(self, connection: Connection) -> None:
+    async def _probe(self, connection: RespConnection) -> None:
         async with asyncio.timeout(ANSWER_WITHIN):
             await connection.send([PROBE])
             reply = await connection.receive()
@@ -190,7 +190,7 @@ class Store:
             log.warning("store %s takes no writes, going on without them: %s", self._address, problem)
         self._refusal = problem
 
-    async def _exchange(self, connection: Connection, gets: list[_Get], writes: list[Command]) -> None:
+    async def _exchange(self, connection: RespConnection, gets: list[_Get], writes: list[Command]) -> None:
         """One round trip. Gets go first, so that their answers do not wait for the writes."""
         self._sent_writes = len(writes)
         async with asyncio.timeout(ANSWER_WITHIN):

@@ -24,7 +24,7 @@ KINDS = {
 _endpoint = attrgetter("endpoint")
 
 
-class Attempts:
+class AttemptMetrics:
     """The metrics of attempts. `count` takes rows that have an endpoint."""
 
     def __init__(self, registry: CollectorRegistry) -> None:

@@ -25,7 +25,7 @@ _WHERE = ("model", "policy")
 _kind = attrgetter("model", "policy", "stream")
 
 
-class Exchanges:
+class ExchangeMetrics:
     """The metrics of exchanges. `count` takes closing rows only."""
 
     def __init__(self, registry: CollectorRegistry) -> None:

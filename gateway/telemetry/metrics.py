@@ -20,9 +20,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from gateway.state.conditions import PARTS
-from gateway.telemetry.attempts import NOT_ATTEMPTS, Attempts
+from gateway.telemetry.attempts import NOT_ATTEMPTS, AttemptMetrics
 from gateway.telemetry.decisions import Decisions
-from gateway.telemetry.exchanges import Exchanges
+from gateway.telemetry.exchanges import ExchangeMetrics
 from gateway.telemetry.samples import Samples
 from gateway.telemetry.values import Values
 from gateway.types import Row
@@ -48,8 +48,8 @@ class Metrics:
         self._rows: list[Row] = []
         self._in_flight = 0
         self._refused: dict[str, int] = {}  # reason -> how often
-        self._exchanges = Exchanges(registry)
-        self._attempts = Attempts(registry)
+        self._exchanges = ExchangeMetrics(registry)
+        self._attempts = AttemptMetrics(registry)
         self._decisions = Decisions(registry)
         self._in_flight_gauge = Gauge(
             "gateway_in_flight", "Exchanges under way.", registry=registry, multiprocess_mode="livesum"

@@ -6,9 +6,9 @@ from gateway.types.endpoint import (
     Endpoint,
     Limits,
     Price,
+    PriceTier,
     Priors,
     PromptCache,
-    Tier,
     Window,
 )
 from gateway.types.model import Model, Reasoning
@@ -75,6 +75,7 @@ __all__ = [
     "Pick",
     "Policy",
     "Price",
+    "PriceTier",
     "Priors",
     "PromptCache",
     "Reasoning",
@@ -89,7 +90,6 @@ __all__ = [
     "Seconds",
     "Share",
     "Surface",
-    "Tier",
     "Timeouts",
     "ToolResult",
     "Unit",

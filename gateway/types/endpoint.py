@@ -52,7 +52,7 @@ Adapter = Literal["none", "litellm"]  # who translates for a host that speaks no
 
 
 @dataclass(frozen=True, slots=True)
-class Tier:
+class PriceTier:
     """Prices (USD per 1M tokens) for prompts longer than `over_prompt_tokens`."""
 
     over_prompt_tokens: int
@@ -80,13 +80,13 @@ class Price:
     output: float
     cached_input: float | None = None
     cache_write: float | None = None
-    tiers: tuple[Tier, ...] = ()
+    tiers: tuple[PriceTier, ...] = ()
     hours: tuple[Window, ...] = ()
     as_of: str = "unknown"
 
     def rates(self, prompt_tokens: int, hour: int) -> tuple[float, float, float]:
         """(input, cached input, output) in USD per 1M tokens for one request; tiers win over hours."""
-        best: Price | Tier | Window = self
+        best: Price | PriceTier | Window = self
         for window in self.hours:
             if _within(hour, window.from_hour, window.to_hour):
                 best = window

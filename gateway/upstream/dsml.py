@@ -44,7 +44,7 @@ _HALF_ESCAPE = re.compile(
 _SUSPECT = re.compile(rb'(?:<|\\u003[cC])[/|\\DSMLu0-9a-fA-F\x80-\xff]{0,40}"')
 
 
-class Call(NamedTuple):
+class MarkupCall(NamedTuple):
     """A tool call; `arguments` is JSON."""
 
     name: str
@@ -55,7 +55,7 @@ class Held(NamedTuple):
     """What a text ended with: its characters, the calls that they are, and whether they are markup at all."""
 
     text: str
-    calls: tuple[Call, ...] = ()
+    calls: tuple[MarkupCall, ...] = ()
     markup: bool = False
 
 
@@ -155,12 +155,12 @@ class _Reading:
         self._given: dict[str, str] = {}  # parameters, as JSON
         self._parameter = ("", False)  # its name, and whether it is text
         self._value: list[str] = []
-        self.calls: list[Call] = []
+        self.calls: list[MarkupCall] = []
 
     def raw(self) -> str:
         return "".join(self._raw)
 
-    def certain(self) -> tuple[Call, ...]:
+    def certain(self) -> tuple[MarkupCall, ...]:
         """The calls, where all that was read is whole. A missing end of the block around them takes nothing away."""
         if self._stage != "tags" or self._litter or self._escape:
             return ()
@@ -245,7 +245,7 @@ class _Reading:
         return True
 
     def _call(self, arguments: str) -> None:
-        self.calls.append(Call(self._name, arguments))
+        self.calls.append(MarkupCall(self._name, arguments))
         self._stage = "tags"
 
     def _read_value(self) -> bool | None:

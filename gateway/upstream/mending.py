@@ -16,7 +16,7 @@ import msgspec
 
 from gateway.route.filters import JSON_FORMATS
 from gateway.types import REASONING_FIELDS, RepairKind
-from gateway.upstream.dsml import Call, Leak
+from gateway.upstream.dsml import Leak, MarkupCall
 from gateway.upstream.endings import finish
 from gateway.upstream.healing import healed, healed_content
 from gateway.upstream.stated import Stated
@@ -126,7 +126,7 @@ class _Choice:
     def state(self, message: dict[str, Any]) -> None:
         """The calls of a whole message."""
         for function in map(_function, _calls(message)[:MOST_CALLS]):
-            self._stated.append(Stated.of(Call(str(function.get("name")), str(function.get("arguments")))))
+            self._stated.append(Stated.of(MarkupCall(str(function.get("name")), str(function.get("arguments")))))
 
     def take(self, delta: dict[str, Any]) -> bool:
         """Mends one delta in place; whether anything was changed."""

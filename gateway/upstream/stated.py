@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from gateway.upstream.dsml import Call
+from gateway.upstream.dsml import MarkupCall
 from gateway.upstream.healing import Brackets, closed, is_copy
 
 LARGEST_ARGUMENTS = 1024 * 1024  # characters of one call that are followed
@@ -25,7 +25,7 @@ class Stated:
         self._after: list[str] = []  # what came behind the end of its JSON
 
     @classmethod
-    def of(cls, call: Call) -> "Stated":
+    def of(cls, call: MarkupCall) -> "Stated":
         """A call that is whole."""
         stated = cls(f"call_{secrets.token_hex(12)}", call.name)
         stated._pieces.append(call.arguments)
@@ -60,7 +60,7 @@ class Stated:
         self._pieces.append(rest)
         return rest, whole is not None
 
-    def is_same(self, call: Call) -> bool:
+    def is_same(self, call: MarkupCall) -> bool:
         """Whether a call from the markup is this one. Arguments that cannot be read are taken for the same."""
         if call.name != self.name:
             return False

@@ -4,11 +4,11 @@ from gateway.api.described import OK, SET_BACK, described_endpoint, described_mo
 from gateway.route.fleet import Fleet
 from gateway.telemetry.archive import Uptime
 from gateway.types import Dialect, Endpoint, Model, Price, Reasoning
-from gateway.types.endpoint import ThinkingSwitch, Tier, Window
+from gateway.types.endpoint import PriceTier, ThinkingSwitch, Window
 
 
 def test_prices_that_depend() -> None:
-    price = Price(0.28, 0.42, tiers=(Tier(32_768, 0.56, 0.84, 0.056),), hours=(Window(16, 0, 0.14, 0.21),))
+    price = Price(0.28, 0.42, tiers=(PriceTier(32_768, 0.56, 0.84, 0.056),), hours=(Window(16, 0, 0.14, 0.21),))
     endpoint = Endpoint("a/b", "a", "http://a", "m", price=price)
     model = described_model(Model("x/y", "Y", 1_000, (endpoint,), aliases=("y",)), [endpoint])
     assert model["pricing"]["overrides"] == [

@@ -9,7 +9,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cache.responses import MAX_BYTES, MAX_PIECES, Answer, ResponseCache, assemble, fresh, replay
+from gateway.cache.responses import MAX_BYTES, MAX_PIECES, CachedAnswer, ResponseCache, assemble, fresh, replay
 from gateway.state.store import Store
 from tests.support.valkey import until
 
@@ -274,7 +274,7 @@ def test_a_replayed_answer_is_the_same_answer(whole: Json, include_usage: bool) 
 
 def test_a_hit_costs_nothing_and_counts_its_tokens() -> None:
     costs = {"cost": 0.1, "cost_details": {"upstream_inference_cost": 0.1}, "estimated_cost": 0.1}
-    answer = Answer(completion(usage=USAGE | costs), "novita/fp8", 5.0)
+    answer = CachedAnswer(completion(usage=USAGE | costs), "novita/fp8", 5.0)
     given_again = fresh(answer, "gen-2", 7)
     assert (given_again["id"], given_again["created"]) == ("gen-2", 7)
     free = {"cost": 0, "cost_details": {"upstream_inference_cost": 0}, "estimated_cost": 0}
@@ -283,7 +283,7 @@ def test_a_hit_costs_nothing_and_counts_its_tokens() -> None:
 
 
 def test_a_hit_without_usage_has_none() -> None:
-    assert fresh(Answer(completion(usage=None), "novita/fp8", 5.0), "gen-2", 7)["usage"] is None
+    assert fresh(CachedAnswer(completion(usage=None), "novita/fp8", 5.0), "gen-2", 7)["usage"] is None
 
 
 class TestResponseCache:
@@ -301,14 +301,16 @@ class TestResponseCache:
             client.flushdb()
             yield client
 
-    async def look(self, store: Store, key: bytes = b"key") -> Answer | None:
-        found: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+    async def look(self, store: Store, key: bytes = b"key") -> CachedAnswer | None:
+        found: asyncio.Future[CachedAnswer | None] = asyncio.get_running_loop().create_future()
         ResponseCache(store).lookup(key, found.set_result)
         async with asyncio.timeout(60):
             return await found
 
     async def test_what_is_saved_is_found_until_its_time_is_over(self, store: Store, client: redis.Redis) -> None:
-        answer = Answer(completion({"content": "Grüße 😀", "tool_calls": [WEATHER]}, "tool_calls"), "novita/fp8", 5.5)
+        answer = CachedAnswer(
+            completion({"content": "Grüße 😀", "tool_calls": [WEATHER]}, "tool_calls"), "novita/fp8", 5.5
+        )
         assert await self.look(store) is None
         assert ResponseCache(store).save(b"key", answer, 60.0)
         await until(lambda: bool(client.exists("key")))
@@ -317,17 +319,17 @@ class TestResponseCache:
 
     @pytest.mark.parametrize("reason", ["length", "content_filter", "error", None])
     async def test_unclean_answers_are_refused(self, store: Store, reason: str) -> None:
-        answer = Answer(completion(finish_reason=reason), "novita/fp8", 5.0)
+        answer = CachedAnswer(completion(finish_reason=reason), "novita/fp8", 5.0)
         assert not ResponseCache(store).save(b"key", answer, 60.0)
 
     async def test_every_choice_must_be_clean(self, store: Store) -> None:
         whole = completion()
         whole["choices"] += completion(finish_reason="length")["choices"]
-        assert not ResponseCache(store).save(b"key", Answer(whole, "novita/fp8", 5.0), 60.0)
+        assert not ResponseCache(store).save(b"key", CachedAnswer(whole, "novita/fp8", 5.0), 60.0)
 
     async def test_an_answer_over_the_limit_is_refused(self, store: Store) -> None:
         def saved(size: int) -> bool:
-            answer = Answer(completion({"content": "x" * size}), "novita/fp8", 5.0)
+            answer = CachedAnswer(completion({"content": "x" * size}), "novita/fp8", 5.0)
             return ResponseCache(store).save(b"key", answer, 60.0)
 
         assert saved(MAX_BYTES - 1000)

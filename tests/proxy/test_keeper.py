@@ -4,14 +4,14 @@ import json
 import sys
 from collections.abc import Callable
 
-from gateway.cache.responses import Answer
+from gateway.cache.responses import CachedAnswer
 from gateway.proxy import keeper
 from gateway.proxy.keeper import Hidden, Keeper
 from tests.support.host import chunks
 
 
 def test_a_stream_is_put_together_later() -> None:
-    saved: list[tuple[Answer, Hidden]] = []
+    saved: list[tuple[CachedAnswer, Hidden]] = []
     later: list[Callable[[], None]] = []
     sent: list[bytes] = []
     kept = Keeper(lambda *one: saved.append(one), later.append, lambda: 5.0)
@@ -50,9 +50,9 @@ def test_what_is_too_large_is_let_go_while_it_streams() -> None:
 def test_a_whole_answer_is_kept_later_too() -> None:
     """What goes wrong with keeping it is nothing to its client, who has the end by then."""
     later: list[Callable[[], None]] = []
-    saved: list[tuple[Answer, Hidden]] = []
+    saved: list[tuple[CachedAnswer, Hidden]] = []
     kept = Keeper(lambda *one: saved.append(one), later.append, lambda: 5.0)
     kept.whole({"choices": []}, "a/fp8", {0: "Hm"})
     assert not saved
     later.pop()()
-    assert saved == [(Answer({"choices": []}, "a/fp8", 5.0), {0: "Hm"})]
+    assert saved == [(CachedAnswer({"choices": []}, "a/fp8", 5.0), {0: "Hm"})]

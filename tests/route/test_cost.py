@@ -9,7 +9,7 @@ from msgspec.structs import replace as changed
 
 from gateway.route.cost import HOUR, Demand, Parts, expect, scores, terms
 from gateway.route.endpoint import EndpointState
-from gateway.types import Limit, Policy, Price, Priors, PromptCache, Score, Tier, Window
+from gateway.types import Limit, Policy, Price, PriceTier, Priors, PromptCache, Score, Window
 from tests.route.world import NOW, endpoint, fresh, seconds
 
 DEMAND = Demand(prompt_tokens=10_000, output_tokens=500, longest_output=5_000, hour=12, tools=False)
@@ -80,7 +80,7 @@ def test_an_empty_prompt_has_no_share() -> None:
 
 
 def test_prices_follow_prompt_size_and_hour() -> None:
-    price = replace(PRICE, tiers=(Tier(20_000, 0.9, 1.8),), hours=(Window(22, 6, 0.15, 0.3),))
+    price = replace(PRICE, tiers=(PriceTier(20_000, 0.9, 1.8),), hours=(Window(22, 6, 0.15, 0.3),))
     assert expected(state(price), DEMAND._replace(hour=23)).input_usd == pytest.approx(0.0015)
     assert expected(state(price), DEMAND._replace(prompt_tokens=30_000)).input_usd == pytest.approx(0.027)
 

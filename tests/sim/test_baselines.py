@@ -7,7 +7,7 @@ from gateway.route.toll import SLACK_TOKENS
 from gateway.sim.baselines import RULES, Baseline
 from gateway.sim.behaviour import Behaviour
 from gateway.sim.engine import Engine, requests
-from gateway.sim.fleet import Rates, SimHost
+from gateway.sim.fleet import FaultRates, SimHost
 from gateway.sim.fleetfile import endpoint, read_fleet
 from gateway.sim.workload import TraceRow, read_trace, spread
 from gateway.types import Price
@@ -35,7 +35,7 @@ def test_a_cap_holds_but_for_its_slack_and_a_request(name: str) -> None:
 
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_fails_over(name: str) -> None:
-    hosts = [host("a", price=Price(0.1, 0.1), rates=Rates(0.0, 1.0, 0.0)), host("b")]
+    hosts = [host("a", price=Price(0.1, 0.1), rates=FaultRates(0.0, 1.0, 0.0)), host("b")]
     figures = replayed(name, [row(float(t), 1, 2) for t in range(20)], hosts).tally.figures()
     assert figures.success == 1.0
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gateway.sim.behaviour import Behaviour, Course
 from gateway.sim.blocks import BLOCK
 from gateway.sim.demofleet import FLEET
-from gateway.sim.fleet import Incidents, Load, Rates
+from gateway.sim.fleet import FaultRates, Incidents, Slowdown
 from gateway.types import Usage
 from tests.sim.world import PROMPT, host, row
 
@@ -47,7 +47,7 @@ def test_a_host_may_advertise_a_cache_and_never_hit() -> None:
 
 
 def test_a_request_that_was_refused_is_not_read() -> None:
-    behaviour = world(host("a", rates=Rates(rate_limited=1.0, server_error=0.0, cut=0.0)))
+    behaviour = world(host("a", rates=FaultRates(rate_limited=1.0, server_error=0.0, cut=0.0)))
     course = behaviour.ask("a", 0, ROW, 0.0)
     assert course.failure is not None
     assert (course.failure.fault, course.failure.status, course.usage) == ("rate_limited", 429, Usage())
@@ -55,7 +55,7 @@ def test_a_request_that_was_refused_is_not_read() -> None:
 
 
 def test_faults_come_at_the_rates_of_the_host() -> None:
-    behaviour = world(host("a", rates=Rates(rate_limited=0.1, server_error=0.2, cut=0.3)))
+    behaviour = world(host("a", rates=FaultRates(rate_limited=0.1, server_error=0.2, cut=0.3)))
     courses = [behaviour.ask("a", number, ROW, 0.0) for number in range(4_000)]
     faults = [course.failure.fault if course.failure else "ok" for course in courses]
     shares = {fault: faults.count(fault) / len(faults) for fault in ("rate_limited", "server", "cut")}
@@ -95,7 +95,7 @@ def test_the_prompt_is_of_typical_size() -> None:
 
 
 class TestLoad:
-    LOADED = host("a", ttft=1.0, load=Load(free=2, per=4.0))
+    LOADED = host("a", ttft=1.0, load=Slowdown(free=2, per=4.0))
 
     def test_a_host_slows_down_with_what_it_has_in_flight(self) -> None:
         behaviour = world(self.LOADED)

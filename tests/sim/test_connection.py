@@ -5,7 +5,7 @@ import asyncio
 import orjson
 import pytest
 
-from gateway.sim.connection import LARGEST_BODY, Connection
+from gateway.sim.connection import LARGEST_BODY, SimConnection
 from gateway.sim.machine import Machine
 from tests.sim.world import STEADY
 
@@ -18,7 +18,7 @@ class Transport(asyncio.Transport):
         self.written = bytearray()
         self.room = room
         self.closed = False
-        self.protocol: Connection
+        self.protocol: SimConnection
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += data
@@ -35,8 +35,8 @@ class Transport(asyncio.Transport):
     abort = close
 
 
-def connect(transport: Transport, machine: Machine) -> Connection:
-    connection = transport.protocol = Connection(machine, set())
+def connect(transport: Transport, machine: Machine) -> SimConnection:
+    connection = transport.protocol = SimConnection(machine, set())
     connection.connection_made(transport)
     return connection
 

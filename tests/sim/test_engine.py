@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.sim.behaviour import REFUSED_AFTER
-from gateway.sim.changes import Change
+from gateway.sim.changes import HostChange
 from gateway.sim.demofleet import FLEET
 from gateway.sim.engine import requests
-from gateway.sim.fleet import Incidents, Rates
+from gateway.sim.fleet import FaultRates, Incidents
 from gateway.types import Attempts, Delay, Hedge, Pick, Policy, Price, Score, Timeouts
 from tests.sim.world import CHEAPEST, PROMPT, host, replay, row
 
 PAID = 1e6  # tokens that a price is for
-ERRORS = Rates(rate_limited=0.0, server_error=1.0, cut=0.0)
+ERRORS = FaultRates(rate_limited=0.0, server_error=1.0, cut=0.0)
 SICK = tuple(replace(one, incidents=Incidents(every=600.0, median=60.0)) for one in FLEET[:4])
 
 
@@ -59,7 +59,7 @@ def test_a_host_that_says_nothing_is_given_up_at_its_clock() -> None:
 
 
 def test_an_answer_that_is_cut_is_broken_and_its_part_is_paid() -> None:
-    engine = replay([row(0.0)], [host("a", rates=Rates(0.0, 0.0, 1.0))])
+    engine = replay([row(0.0)], [host("a", rates=FaultRates(0.0, 0.0, 1.0))])
     figures = engine.tally.figures()
     assert (figures.success, figures.cut_later) == (1.0, 1.0)
     assert figures.blended_price is None  # no token of a whole answer
@@ -112,7 +112,7 @@ def test_expected_dollars_are_compared_with_the_bill() -> None:
 
 def test_a_newcomer_gets_nothing_before_it_joins() -> None:
     hosts = [host("a"), host("new", price=Price(0.1, 0.1))]
-    engine = replay([row(10.0 * t) for t in range(100)], hosts, changes=[Change("new", 0.0, 500.0, absent=True)])
+    engine = replay([row(10.0 * t) for t in range(100)], hosts, changes=[HostChange("new", 0.0, 500.0, absent=True)])
     assert engine.log is not None
     assert engine.log.share("new", 0.0, 500.0) == 0.0
     assert engine.log.share("new", 500.0, inf) > 0.9
@@ -122,7 +122,7 @@ def test_a_newcomer_gets_nothing_before_it_joins() -> None:
 def test_a_price_changes_on_the_bill_and_in_the_configuration() -> None:
     """The cheapest host gets dearer than the other: what was sent before costs the old price, and traffic leaves."""
     hosts = [host("a", price=Price(0.1, 0.1)), host("b")]
-    engine = replay([row(10.0 * t) for t in range(100)], hosts, changes=[Change("a", 495.0, price=Price(1.0, 1.0))])
+    engine = replay([row(10.0 * t) for t in range(100)], hosts, changes=[HostChange("a", 495.0, price=Price(1.0, 1.0))])
     log, tokens = engine.log, PROMPT + 100
     assert log is not None
     assert (log.share("a", 0.0, 495.0), log.share("a", 495.0, inf)) == (1.0, 0.0)
@@ -133,7 +133,7 @@ def test_a_price_changes_on_the_bill_and_in_the_configuration() -> None:
 def test_a_host_that_falls_silent_is_given_up_at_its_clock() -> None:
     policy = replace(CHEAPEST, timeouts=Timeouts(first_token=3.0, first_token_per_10k=0.0))
     hosts = [host("a", price=Price(0.1, 0.1)), host("b")]
-    log = replay([row(0.0), row(50.0)], hosts, policy, changes=[Change("a", 40.0, 60.0, silent=True)]).log
+    log = replay([row(0.0), row(50.0)], hosts, policy, changes=[HostChange("a", 40.0, 60.0, silent=True)]).log
     assert log is not None
     assert list(log.ttft) == pytest.approx([1.0, 3.0 + 1.0])
     assert log.waited(2.0, 0.0, inf) == 1

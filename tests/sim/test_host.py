@@ -17,7 +17,7 @@ import orjson
 import pytest
 
 from gateway.sim.demofleet import FLEET
-from gateway.sim.fleet import MODEL, Rates, SimHost
+from gateway.sim.fleet import MODEL, FaultRates, SimHost
 from gateway.sim.host import serving
 from tests.sim.world import CALM
 
@@ -231,7 +231,7 @@ async def test_unclean_and_empty_answers(client: httpx.AsyncClient) -> None:
 
 
 async def test_faults_come_at_the_rates_of_the_host() -> None:
-    sick = replace(NOVITA, rates=Rates(rate_limited=0.3, server_error=0.3, cut=0.0))
+    sick = replace(NOVITA, rates=FaultRates(rate_limited=0.3, server_error=0.3, cut=0.0))
     async with running(sick, seed=5) as client:
         statuses = [(await client.post("/v1/chat/completions", json=ask())).status_code for _ in range(200)]
     assert 0.2 < statuses.count(429) / 200 < 0.4

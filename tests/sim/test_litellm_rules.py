@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.sim.fleet import Rates
+from gateway.sim.fleet import FaultRates
 from gateway.types import Price
 from tests.sim.test_baselines import replayed
 from tests.sim.world import host, row
@@ -44,7 +44,7 @@ def test_lowest_latency_learns_from_answers_when_they_end() -> None:
 
 def test_lowest_latency_does_not_hold_errors_against_a_deployment() -> None:
     """What fails has no time and stays a newcomer: it is asked first, unless the gateway's breaker is open."""
-    hosts = [host("broken", rates=Rates(0.0, 1.0, 0.0)), FAST]
+    hosts = [host("broken", rates=FaultRates(0.0, 1.0, 0.0)), FAST]
     engine = replayed("litellm-latency", [row(1_000.0 * t) for t in range(20)], hosts)
     assert engine.tally.figures().success == 1.0
     assert engine.tally.figures().ttft_p50 == pytest.approx(1.05)  # the failure before it included

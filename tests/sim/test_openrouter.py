@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sim.fleet import Rates, Spread
+from gateway.sim.fleet import FaultRates, Spread
 from gateway.sim.openrouter import EDGE, EXPLORE, shares
 from gateway.types import Price
 from tests.sim.test_baselines import replayed
@@ -56,8 +56,8 @@ def test_a_conversation_stays_where_it_had_a_hit() -> None:
     [
         {"ttft": 20.0},
         {"throughput": Spread(5.0, 5.0)},
-        {"rates": Rates(0.0, 0.0, 0.3)},
-        {"rates": Rates(0.3, 0.0, 0.0)},
+        {"rates": FaultRates(0.0, 0.0, 0.3)},
+        {"rates": FaultRates(0.3, 0.0, 0.0)},
     ],
     ids=["slow start", "slow", "cut", "limited"],
 )
@@ -75,7 +75,7 @@ def test_speed_may_cost_more() -> None:
 def test_a_retry_is_drawn_from_those_that_are_left_by_their_own_distances() -> None:
     """The best one fails always; of the others the near one is drawn, though both are far behind the best."""
     hosts = [
-        host("best", price=Price(0.01, 0.01), rates=Rates(1.0, 0.0, 0.0)),
+        host("best", price=Price(0.01, 0.01), rates=FaultRates(1.0, 0.0, 0.0)),
         host("near", price=Price(0.3, 0.3)),
         host("far", price=Price(0.6, 0.6)),
     ]

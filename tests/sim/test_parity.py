@@ -20,9 +20,9 @@ import pytest
 
 from gateway.route.fleet import Fleet, Try
 from gateway.sim.behaviour import Behaviour, Course
-from gateway.sim.changes import Change, reconfigured
+from gateway.sim.changes import HostChange, reconfigured
 from gateway.sim.engine import Engine, requests
-from gateway.sim.fleet import Rates, SimHost, Spread, Wait
+from gateway.sim.fleet import FaultRates, SimHost, Spread, Wait
 from gateway.sim.router import Router
 from gateway.sim.workload import TraceRow, read_trace, spread
 from gateway.types import Attempts, Cap, Endpoint, Pick, Policy, Price, PromptCache, Request, Row, Score
@@ -66,7 +66,7 @@ class Instant(Behaviour):
 
 
 def host(name: str, price: float, cached: float, errors: float = 0.1) -> SimHost:
-    none = Rates(rate_limited=0.0, server_error=errors, cut=0.0)
+    none = FaultRates(rate_limited=0.0, server_error=errors, cut=0.0)
     return SimHost(name, name, Price(price, 0.4, cached), Wait(1.0, 1.5), Spread(30, 40), 0.99, none, cache_ttl=60.0)
 
 
@@ -83,9 +83,9 @@ def workload() -> list[TraceRow]:
 
 MIDDLE = workload()[ROWS // 2].t - 1e-6
 CHANGES = [
-    Change("a", MIDDLE, hit_efficiency=0.0),
-    Change("c", MIDDLE, price=Price(0.5, 0.8, 0.3)),
-    Change("d", MIDDLE, errors=0.0),
+    HostChange("a", MIDDLE, hit_efficiency=0.0),
+    HostChange("c", MIDDLE, price=Price(0.5, 0.8, 0.3)),
+    HostChange("d", MIDDLE, errors=0.0),
 ]
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.sim.question import Reply, Unanswered, ask
+from gateway.sim.question import AnswerTiming, Unanswered, ask
 from tests.support.host import Script, ScriptedHost, answers, chunks, streams, usage
 from tests.support.ports import free_port
 
@@ -12,7 +12,7 @@ PRICED = usage(prompt=12, completion=3) | {"cost": 0.0000125}
 ABOUT = {"x-gateway-endpoint": "novita/fp8", "x-gateway-cache": "hit"}
 
 
-async def asked(script: Script) -> tuple[Reply, str]:
+async def asked(script: Script) -> tuple[AnswerTiming, str]:
     """The reply, and the text that was shown."""
     shown: list[str] = []
     async with ScriptedHost(script) as host:

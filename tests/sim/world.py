@@ -5,17 +5,17 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.sim.behaviour import Behaviour
-from gateway.sim.changes import Change
+from gateway.sim.changes import HostChange
 from gateway.sim.demofleet import FLEET
 from gateway.sim.engine import Engine, requests
-from gateway.sim.fleet import TYPICAL_UNCACHED, Rates, SimHost, Spread, Wait
+from gateway.sim.fleet import TYPICAL_UNCACHED, FaultRates, SimHost, Spread, Wait
 from gateway.sim.fleetfile import endpoint
 from gateway.sim.log import Log
 from gateway.sim.router import Router
 from gateway.sim.workload import TraceRow
 from gateway.types import Dialect, Pick, Policy, Price, Score
 
-CALM = Rates(0.0, 0.0, 0.0)
+CALM = FaultRates(0.0, 0.0, 0.0)
 STEADY = replace(FLEET[0], rates=CALM)
 PROMPT = TYPICAL_UNCACHED  # tokens: a prompt of this size takes as long as the host's median says
 CHEAPEST = Policy(name="cheapest", score=Score(value_of_time=0.0), pick=Pick(how="best", explore=0.0))
@@ -48,7 +48,7 @@ def replay(
     policy: Policy = CHEAPEST,
     seed: int = 0,
     days: float = 1.0,
-    changes: Sequence[Change] = (),
+    changes: Sequence[HostChange] = (),
 ) -> Engine:
     """The engine after its run: `engine.tally` and `engine.log` have what came of it."""
     behaviour = Behaviour(hosts, seed, rows[-1].t, days, changes)

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 import pytest
 import redis
 
-from gateway.config.address import Address
+from gateway.config.address import StoreAddress
 from gateway.route.posted import Posted
 from gateway.state.board import KEPT, Board
-from gateway.state.resp import Ask, Connection, StoreError
+from gateway.state.resp import Ask, RespConnection, StoreError
 
 KEY = "gw:board-test"
 AT = 1_700_000_000.25  # the store's time, as the tests have it
@@ -17,7 +17,7 @@ AT = 1_700_000_000.25  # the store's time, as the tests have it
 
 @asynccontextmanager
 async def asking(url: str) -> AsyncIterator[Ask]:
-    connection = await Connection.open(Address.parse(url))
+    connection = await RespConnection.open(StoreAddress.parse(url))
 
     async def ask(*command: bytes | str | int) -> object:
         await connection.send([command])

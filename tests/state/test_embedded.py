@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from gateway.config.address import Address
+from gateway.config.address import StoreAddress
 from gateway.errors import ConfigError
 from gateway.state.embedded import FIRST_PAUSE, LONGEST_PAUSE, READY_WITHIN, EmbeddedStore
 from gateway.state.folder import StateFolder
@@ -337,7 +337,7 @@ def test_its_url_leads_to_it_whatever_the_folder_is_called(tmp_path: Path) -> No
     folder.open()
     server = EmbeddedStore(folder)
     try:
-        assert Address.parse(server.start()) == Address("unix", path=str(folder.socket))
+        assert StoreAddress.parse(server.start()) == StoreAddress("unix", path=str(folder.socket))
     finally:
         server.stop()
         folder.close()

@@ -14,7 +14,7 @@ from gateway.route.fleet import Fleet
 from gateway.route.health import State
 from gateway.route.present import FRESH
 from gateway.state.gossip import Gossip
-from gateway.state.prefixes import ENTRY_BYTES, NOTES, STREAM, TELL_BYTES, Sent
+from gateway.state.prefixes import ENTRY_BYTES, NOTES, STREAM, TELL_BYTES, SentPrefix
 from tests.route.world import attempt, endpoint, fail, request, teach
 from tests.support.valkey import running
 from tests.support.wire import talker, wire
@@ -154,11 +154,11 @@ async def test_an_unused_stream_goes_away(engine: str, client: redis.Redis) -> N
 GARBAGE = (
     {b"by": b"x", b"sent": b"\xc1"},
     {b"by": b"x", b"sent": msgspec.msgpack.encode({"not": "a list"})},
-    {b"by": b"x", b"sent": msgspec.msgpack.encode([Sent("unknown", "a", 0.0, bytes(8))])},
-    {b"by": b"x", b"sent": msgspec.msgpack.encode([Sent(MODEL, "unknown", 0.0, bytes(8))])},
-    {b"by": b"x", b"sent": msgspec.msgpack.encode([Sent(MODEL, "a", 0.0, bytes(7))])},
-    {b"by": b"x", b"sent": msgspec.msgpack.encode([Sent(MODEL, "a", float("nan"), bytes(8))])},
-    {b"by": b"x", b"sent": msgspec.msgpack.encode([Sent(MODEL, "a", -1e9, bytes(8))])},
+    {b"by": b"x", b"sent": msgspec.msgpack.encode([SentPrefix("unknown", "a", 0.0, bytes(8))])},
+    {b"by": b"x", b"sent": msgspec.msgpack.encode([SentPrefix(MODEL, "unknown", 0.0, bytes(8))])},
+    {b"by": b"x", b"sent": msgspec.msgpack.encode([SentPrefix(MODEL, "a", 0.0, bytes(7))])},
+    {b"by": b"x", b"sent": msgspec.msgpack.encode([SentPrefix(MODEL, "a", float("nan"), bytes(8))])},
+    {b"by": b"x", b"sent": msgspec.msgpack.encode([SentPrefix(MODEL, "a", -1e9, bytes(8))])},
     {b"of": b"another", b"kind": b"x", b"with": b"more"},
 )
 

@@ -7,13 +7,13 @@ import msgspec
 import pytest
 import redis
 
-from gateway.config.address import Address
+from gateway.config.address import StoreAddress
 from gateway.route.fleet import Fleet
 from gateway.route.lengths import DEFAULT_LONGEST, DEFAULT_MEAN
 from gateway.route.measured import RATES, SKETCHES
 from gateway.state.board import KEPT
 from gateway.state.measurements import EVERY, KEY, VERSION, Measurements
-from gateway.state.resp import Connection
+from gateway.state.resp import RespConnection
 from gateway.types import Usage
 from tests.route.world import attempt, endpoint, fail, request, succeed, teach
 
@@ -24,7 +24,7 @@ AT = 1_700_000_000  # the store's time, as the tests tell it
 class Peer:
     """One worker with its own clock, on one connection."""
 
-    def __init__(self, connection: Connection, name: bytes, now: float) -> None:
+    def __init__(self, connection: RespConnection, name: bytes, now: float) -> None:
         self._connection = connection
         self.now = now
         self.fleet = Fleet([endpoint("a"), endpoint("b")])
@@ -46,7 +46,7 @@ class Peer:
 @asynccontextmanager
 async def peers(url: str) -> AsyncIterator[tuple[Peer, Peer]]:
     """Two workers whose clocks stand at different times."""
-    connection = await Connection.open(Address.parse(url))
+    connection = await RespConnection.open(StoreAddress.parse(url))
     try:
         yield Peer(connection, b"one", 1_000.0), Peer(connection, b"two", 5_000.0)
     finally:

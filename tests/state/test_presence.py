@@ -7,14 +7,14 @@ import msgspec
 import pytest
 import redis
 
-from gateway.config.address import Address
+from gateway.config.address import StoreAddress
 from gateway.route.endpoint import EndpointState
 from gateway.route.fleet import Fleet
 from gateway.route.health import FAULTS_IN_A_ROW, State
 from gateway.route.present import FRESH
 from gateway.state.board import KEPT
 from gateway.state.presence import KEY, VERSION, Presence
-from gateway.state.resp import Connection
+from gateway.state.resp import RespConnection
 from gateway.types import Cap, Limits, Policy
 from tests.route.world import attempt, endpoint, fail, request, succeed
 
@@ -27,7 +27,7 @@ CAPPED = Policy("capped", cap=Cap(0.3, 1e9))
 class Peer:
     """One worker with its own clock, on one connection."""
 
-    def __init__(self, connection: Connection, name: bytes, now: float, *endpoints: str) -> None:
+    def __init__(self, connection: RespConnection, name: bytes, now: float, *endpoints: str) -> None:
         self._connection = connection
         self._began = now
         self.now = now
@@ -66,7 +66,7 @@ class Peer:
 @asynccontextmanager
 async def peers(url: str, *endpoints: str) -> AsyncIterator[tuple[Peer, Peer]]:
     """Two workers whose clocks stand at different times; the second serves these endpoints, else all."""
-    connection = await Connection.open(Address.parse(url))
+    connection = await RespConnection.open(StoreAddress.parse(url))
     try:
         yield Peer(connection, b"one", 1_000.0), Peer(connection, b"two", 5_000.0, *endpoints)
     finally:

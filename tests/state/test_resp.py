@@ -12,8 +12,8 @@ from hiredis import ReplyError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.address import Address
-from gateway.state.resp import MAX_REPLY, READ_BYTES, Connection, StoreError
+from gateway.config.address import StoreAddress
+from gateway.state.resp import MAX_REPLY, READ_BYTES, RespConnection, StoreError
 from tests.support.closing import accepting
 from tests.support.wire import talker
 
@@ -44,7 +44,7 @@ class Said(asyncio.StreamReader):
 
 
 async def receive(pieces: Sequence[bytes], count: int) -> list[object]:
-    connection = Connection(Said(pieces), NOWHERE)
+    connection = RespConnection(Said(pieces), NOWHERE)
     return [plain(await connection.receive()) for _ in range(count)]
 
 
@@ -92,9 +92,9 @@ class TestReplies:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Connection]:
+async def opened(url: str) -> AsyncIterator[RespConnection]:
     async with asyncio.timeout(60):
-        with closing(await Connection.open(Address.parse(url))) as connection:
+        with closing(await RespConnection.open(StoreAddress.parse(url))) as connection:
             yield connection
 
 
@@ -187,10 +187,10 @@ class TestOpening:
 
         server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
         async with accepting(server):
-            address = Address("redis", "127.0.0.1", server.sockets[0].getsockname()[1])
+            address = StoreAddress("redis", "127.0.0.1", server.sockets[0].getsockname()[1])
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.01):
-                    await Connection.open(address)
+                    await RespConnection.open(address)
             async with asyncio.timeout(60):
                 await left.wait()
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.dsml import LARGEST, MOST_TRIES, Call, Held, Leak, is_suspect
+from gateway.upstream.dsml import LARGEST, MOST_TRIES, Held, Leak, MarkupCall, is_suspect
 from tests.upstream.markup import WEATHER, WEATHER_ARGUMENTS, block, end, invoke, parameter, tag
 
 TOOLS = frozenset({"weather", "exec"})
-CALL = Call("weather", WEATHER_ARGUMENTS)
+CALL = MarkupCall("weather", WEATHER_ARGUMENTS)
 
 
 def read(*pieces: str) -> tuple[str, Held]:
@@ -121,13 +121,13 @@ def test_every_shape_of_a_leak_is_the_call_that_it_was(shape: str) -> None:
 
 def test_several_calls_in_one_block_and_in_two() -> None:
     one, two = invoke("exec", parameter("cmd", "ls")), invoke("exec")
-    calls = (Call("exec", '{"cmd": "ls"}'), Call("exec", "{}"))
+    calls = (MarkupCall("exec", '{"cmd": "ls"}'), MarkupCall("exec", "{}"))
     assert read(block(one, two))[1].calls == calls
     assert read(block(one) + "\n" + block(two))[1].calls == calls
 
 
 def test_an_invoke_that_closes_itself_has_no_arguments() -> None:
-    assert read('<｜DSML｜invoke name="exec"/>')[1].calls == (Call("exec", "{}"),)
+    assert read('<｜DSML｜invoke name="exec"/>')[1].calls == (MarkupCall("exec", "{}"),)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_text_in_a_parameter_may_be_anything(value: str) -> None:
 @pytest.mark.parametrize("value", ["1.10", "12345678901234567890123", ' {"a": [1, null]} ', "true"])
 def test_json_in_a_parameter_is_kept_to_the_letter(value: str) -> None:
     held = read(block(invoke("exec", parameter("x", value, is_text=False))))[1]
-    assert held.calls == (Call("exec", f'{{"x": {value.strip()}}}'),)
+    assert held.calls == (MarkupCall("exec", f'{{"x": {value.strip()}}}'),)
 
 
 MENTIONS = {
@@ -185,7 +185,7 @@ def test_a_rest_of_markup_is_told_but_is_no_call(rest: str) -> None:
 def test_a_call_in_a_block_that_is_none_is_found(text: str) -> None:
     free, held = read(*text)
     assert free + held.text == text
-    assert held.calls == (Call("exec", "{}"),)
+    assert held.calls == (MarkupCall("exec", "{}"),)
 
 
 def test_a_call_behind_a_mention_is_found() -> None:

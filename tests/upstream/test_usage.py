@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.types import Price, Tier, Usage, Window
+from gateway.types import Price, PriceTier, Usage, Window
 from gateway.types.endpoint import Cancel
 from gateway.upstream.usage import billed_share, cost, read_usage, usage_object
 
@@ -100,7 +100,7 @@ def test_a_host_without_a_cached_price_gives_no_discount() -> None:
 
 
 def test_tiers_and_hours_are_priced() -> None:
-    tiered = Price(input=0.28, output=0.42, tiers=(Tier(32_768, input=0.56, output=0.84),))
+    tiered = Price(input=0.28, output=0.42, tiers=(PriceTier(32_768, input=0.56, output=0.84),))
     assert cost(Usage(prompt=32_768), tiered, hour=0) == 32_768 * 280_000
     assert cost(Usage(prompt=32_769), tiered, hour=0) == 32_769 * 560_000
     by_hour = Price(input=0.28, output=0.42, hours=(Window(16, 0, input=0.14, output=0.21),))
