@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gateway.types import OUTCOMES, counts
+
 Json = dict[str, Any]
 
 FILE = Path(__file__).parent / "dashboards" / "gateway.json"
@@ -17,7 +19,7 @@ WIDTH = 24
 
 EXCHANGE = 'model=~"$model",policy=~"$policy"'
 ENDPOINT = 'endpoint=~"$endpoint"'
-NOBODYS_FAULT = 'outcome!~"cancelled|malformed|rejected"'  # neither a success nor a failure of who served it
+COUNTED = f'outcome!~"{"|".join(outcome for outcome in OUTCOMES if not counts(outcome))}"'  # in a success rate
 
 TTFT = "gen_ai_server_time_to_first_token_seconds"
 TPOT = "gen_ai_server_time_per_output_token_seconds"
@@ -44,14 +46,14 @@ def quantiles(metric: str, labels: str = "") -> list[tuple[str, str]]:
 def success(by: str = "") -> str:
     """Share of attempts that ended well, of those whose end says something about the endpoint."""
     good = total("gateway_attempts_total", f'{ENDPOINT},outcome="ok"', by)
-    judged = total("gateway_attempts_total", f"{ENDPOINT},{NOBODYS_FAULT}", by)
+    judged = total("gateway_attempts_total", f"{ENDPOINT},{COUNTED}", by)
     return f"{good} / {judged}"
 
 
 def served() -> str:
     """Share of exchanges that were answered, of those that the client neither spoilt nor left."""
     good = total("gateway_requests_total", f'{EXCHANGE},outcome=~"ok|cached"')
-    judged = total("gateway_requests_total", f"{EXCHANGE},{NOBODYS_FAULT}")
+    judged = total("gateway_requests_total", f"{EXCHANGE},{COUNTED}")
     return f"({good} or vector(0)) / {judged}"
 
 

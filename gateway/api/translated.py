@@ -13,6 +13,7 @@ import orjson
 from gateway.errors import UpstreamError
 from gateway.proxy.answer import streamed_error
 from gateway.proxy.sink import Headers, Sink, Source
+from gateway.types import Fault
 from gateway.upstream import sse
 
 _STREAM = b"text/event-stream"
@@ -123,4 +124,4 @@ class TranslatedSink:
 
 def _unreadable(error: Exception) -> dict[str, Any]:
     """An error for an answer, or a chunk of one, that is no chat completion's."""
-    return streamed_error(UpstreamError(f"the host's answer cannot be read: {error}", code="garbage"))
+    return streamed_error(UpstreamError(f"the host's answer cannot be read: {error}", code=Fault.GARBAGE))

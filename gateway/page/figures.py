@@ -5,9 +5,8 @@ A share, quantile or price is None until there is something to make it of. Secon
 
 from dataclasses import dataclass
 
-from gateway.telemetry.attempts import NOBODYS_FAULT
 from gateway.telemetry.samples import Samples
-from gateway.types import Price
+from gateway.types import Price, counts
 
 GOOD = ("ok", "cached")
 
@@ -93,7 +92,7 @@ def ratio(part: float, whole: float) -> float | None:
 
 
 def _success(outcomes: dict[str, float]) -> float | None:
-    judged = sum(count for outcome, count in outcomes.items() if outcome not in NOBODYS_FAULT)
+    judged = sum(count for outcome, count in outcomes.items() if counts(outcome))
     return ratio(sum(outcomes.get(outcome, 0.0) for outcome in GOOD), judged)
 
 

@@ -135,7 +135,7 @@ def gave_up(request: Request, plan: Plan, failures: Sequence[tuple[str, Failure]
     if not failures:
         return _nothing_left(request, plan)
     endpoint, last = failures[-1]
-    if last.fault in ("malformed", "rejected"):
+    if last.fault.of_request:
         return _clients_own(request, plan, failures)
     metadata = {"attempts": [_told(endpoint, failure) for endpoint, failure in failures]}
     status = _status([failure for _, failure in failures])
@@ -165,7 +165,7 @@ def broke(endpoint: str, failure: Failure) -> ClientError:
 def _clients_own(request: Request, plan: Plan, failures: Sequence[tuple[str, Failure]]) -> ClientError:
     """The request itself was refused: the host's words, from every host that refused it. OpenRouter's clients expect
     that another model is asked where the content was refused."""
-    refusals = [(name, failure) for name, failure in failures if failure.fault in ("malformed", "rejected")]
+    refusals = [(name, failure) for name, failure in failures if failure.fault.of_request]
     message = "; ".join(f"{name}: {failure.message}" for name, failure in refusals)
     last = refusals[-1][1]
     metadata = {"attempts": [_told(endpoint, failure) for endpoint, failure in failures]}
@@ -238,12 +238,11 @@ def _too_long(request: Request, endpoints: list[Endpoint], removed: list[dict[st
 
 
 def _status(failures: list[Failure]) -> int:
-    faults = {failure.fault for failure in failures}
-    if faults == {"rate_limited"}:
-        return 429
-    if faults <= {"timeout_first_token", "timeout_total", "timeout_gap"}:
-        return 504
-    return 503 if faults <= {"rate_limited", "server", "refused"} else 502
+    """429 or 504 where each attempt ended so, 503 where no host took the request."""
+    statuses = {failure.fault.status for failure in failures}
+    if statuses in ({429}, {504}):
+        return statuses.pop()
+    return 503 if all(failure.fault.unavailable for failure in failures) else 502
 
 
 def _told(endpoint: str, failure: Failure) -> dict[str, Any]:

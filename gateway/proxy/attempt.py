@@ -141,7 +141,7 @@ class Attempt:
         self.held_back.append(data)
         self._held_size += len(data)
         if self._held_size > LARGEST_ANSWER:
-            self._owner.failed(self, Failure("garbage", f"an answer of more than {LARGEST_ANSWER} bytes"))
+            self._owner.failed(self, Failure(Fault.GARBAGE, f"an answer of more than {LARGEST_ANSWER} bytes"))
 
     def let_go(self, wheel: Wheel) -> None:
         """The answer is whole. What the host still sends is of no interest, but must come to an end."""
@@ -177,7 +177,7 @@ class Attempt:
         self.reader.on_complete()
 
     def on_lost(self, fault: Fault, message: str) -> None:
-        self._lost = fault == "cut"
+        self._lost = fault is Fault.CUT
         self._call_ended()
         self.reader.on_lost(fault, message)
 

@@ -15,8 +15,6 @@ from gateway.types import PICO, CacheResult, OutcomeName, Request, Row
 if TYPE_CHECKING:
     from gateway.proxy.proxy import Proxy
 
-CLOCKS = frozenset({"timeout_first_token", "timeout_gap", "timeout_total"})  # faults by which this side ends an attempt
-
 
 class Journal:
     """Times are on the loop's clock, in seconds.
@@ -59,7 +57,7 @@ class Journal:
         assert plan is not None
         now = proxy.clock()
         sent = proxy.unix() - (now - attempt.sent_at)
-        cut_off = book.cancelled or (book.failure is not None and book.failure.fault in CLOCKS)
+        cut_off = book.cancelled or (book.failure is not None and book.failure.fault.is_timeout)
         attempt.settle(self._request, sent, cut_off, plan.demand.output_tokens)
         self._learn(attempt, book, now)
         self._wait(attempt, attempt.first_at is None or book.failure is not None, now, alone)

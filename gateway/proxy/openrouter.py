@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.errors import ClientError, NoEndpoint, UpstreamError
 from gateway.route.plan import Plan
-from gateway.types import Request
+from gateway.types import FAULTS, Request
 from gateway.upstream.openrouter import CHUNK, provider_name
 
 Json = dict[str, Any]
@@ -41,14 +41,6 @@ _FINER = {
     "content_filter": "content_policy_violation",
     "max_tokens": "max_tokens_exceeded",
 }  # by code or parameter
-_STATUS_OF_FAULT = {
-    "malformed": 400,
-    "rejected": 400,
-    "rate_limited": 429,
-    "timeout_first_token": 504,
-    "timeout_gap": 504,
-    "timeout_total": 504,
-}  # where the host gave none that is an error; of all others, 502
 _EXCLUDED_BY = {
     "capability": "require_parameters",
     "context": "context_length",
@@ -151,7 +143,7 @@ def _previous(attempt: Json, names: Mapping[str, str]) -> Json:
 
 def _status(attempt: Json) -> int:
     status = attempt["status"] or 0
-    return status if status >= 400 else _STATUS_OF_FAULT.get(attempt["fault"], 502)
+    return status if status >= 400 else FAULTS[attempt["fault"]].status
 
 
 def _type(error: ClientError) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from gateway.proxy.wheel import Timer, Wheel
-from gateway.types import Endpoint, Failure, Request
+from gateway.types import Endpoint, Failure, Fault, Request
 from gateway.upstream.connection import Sent
 from gateway.upstream.hosts import Hosts
 from gateway.upstream.whole import WholeReader
@@ -46,7 +46,7 @@ class Probe:
         self._end(None)
 
     def on_failed(self, failure: Failure) -> None:
-        self._end(failure if failure.fault == "account" else None)
+        self._end(failure if failure.fault is Fault.ACCOUNT else None)
 
     def _end(self, failure: Failure | None) -> None:
         if self._timer is not None:

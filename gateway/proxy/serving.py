@@ -255,7 +255,7 @@ class Serving:
     def _give_up(self, command: core.GiveUp) -> None:
         error = answer.gave_up(self._request, self._plan, command.failures)
         if not self._journal.closed:
-            ended = command.failures[-1][1].fault if command.failures else "unrouted"
+            ended: OutcomeName = command.failures[-1][1].fault if command.failures else "unrouted"
             self._journal.unattempted(ended, 200 if self._reply.started else error.status)
         self._reply.fail(error)
 

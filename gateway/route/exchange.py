@@ -51,7 +51,7 @@ from gateway.route.signals import (
     SetClock,
     Started,
 )
-from gateway.types import Failure, HedgeResult, Request
+from gateway.types import Failure, Fault, HedgeResult, Request
 
 CONTENT_FILTER = "content_filter"  # what a host names that refuses the content
 CONTINUES = "prefix"  # what an endpoint supports that goes on with a given text
@@ -233,7 +233,7 @@ class Exchange:
         """Before the commit another attempt is made, unless one runs already or the failure is the answer."""
         self._running = tuple(other for other in self._running if other is not send)
         self._failures.append((send.choice.endpoint.id, failure))
-        if failure.fault == "empty":
+        if failure.fault is Fault.EMPTY:
             self._empties += (send.tried,)
         book = Book(send.attempt, failure, hedge=self._result(send, "failed"))
         commands: list[Command] = [Cancel(send.attempt), book]
@@ -242,7 +242,7 @@ class Exchange:
             self._begun_at = None
         if self.phase == "answering":
             return commands + self._broke(Break(send.attempt, failure), resumable, now)
-        if failure.fault == "account":
+        if failure.fault is Fault.ACCOUNT:
             commands.append(Probe(send.choice, failure))
         if self._broken is not None:
             return commands + self._continue(self._broken, now)
@@ -256,11 +256,11 @@ class Exchange:
 
     def _is_final(self, failure: Failure) -> bool:
         """Whether this is what the client gets, whatever other endpoints would say."""
-        if failure.fault != "rejected":
-            return failure.fault == "malformed"
+        if failure.fault is not Fault.REJECTED:
+            return failure.fault is Fault.MALFORMED
         if failure.param == CONTENT_FILTER and self.plan.policy.content_filter == "final":
             return True
-        return sum(one.fault == "rejected" for _, one in self._failures) == 2
+        return sum(one.fault is Fault.REJECTED for _, one in self._failures) == 2
 
     def _try_next(self, now: float) -> list[Command]:
         """Sends to the next endpoint of the plan, or once more to one that failed, within attempts and time."""
@@ -292,7 +292,7 @@ class Exchange:
             self._again = soonest
             return [SetClock("retry", 0, pause)]
         why = f"asked to wait for another {pause:.0f} s"
-        self._failures.append((soonest.endpoint.id, Failure("rate_limited", why, 429, retry_after=pause)))
+        self._failures.append((soonest.endpoint.id, Failure(Fault.RATE_LIMITED, why, 429, retry_after=pause)))
         return [self._give_up()]
 
     def _remaining(self, now: float) -> float:
@@ -414,14 +414,14 @@ class Exchange:
     def _timeout(self, send: Send, clock: Clock) -> Failure:
         timeouts = self.plan.policy.timeouts
         if clock == "gap":
-            return Failure("timeout_gap", f"no progress for {timeouts.gap:g} s")
+            return Failure(Fault.TIMEOUT_GAP, f"no progress for {timeouts.gap:g} s")
         if clock == "total":
             return Failure(
-                "timeout_total", f"no end in {timeouts.stream if self.request.stream else timeouts.total:g} s"
+                Fault.TIMEOUT_TOTAL, f"no end in {timeouts.stream if self.request.stream else timeouts.total:g} s"
             )
         if send.tried.streams:
-            return Failure("timeout_first_token", f"no first token in {send.tried.deadline:.3g} s")
-        return Failure("timeout_total", f"no answer in {send.tried.deadline:.3g} s")
+            return Failure(Fault.TIMEOUT_FIRST_TOKEN, f"no first token in {send.tried.deadline:.3g} s")
+        return Failure(Fault.TIMEOUT_TOTAL, f"no answer in {send.tried.deadline:.3g} s")
 
     def __repr__(self) -> str:
         return f"<Exchange {self.request.id} {self.phase} running={[send.attempt for send in self._running]}>"

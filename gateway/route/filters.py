@@ -17,25 +17,12 @@ from gateway.route.health import State
 from gateway.route.latency import expected, is_latency
 from gateway.route.refusals import Digests
 from gateway.route.toll import Toll
-from gateway.types import Endpoint, Limit, Policy, Request, Require, gives_less, most_output
+from gateway.types import FAULTS, Endpoint, Limit, Policy, Request, Require, gives_less, most_output
 
 CONTEXT = "context"  # the rule that an endpoint is too small; asked last, so that a shorter prompt could go there
 JSON_FORMATS = ("json_object", "json_schema")  # types of `response_format`, and what endpoints call their support
 WHOLE_FROM = 1_000  # figures are shown without a fraction
 ANSWER_ROOM = 1  # tokens that must be left for an answer when the client sets no limit
-FAULTS = {  # what opens a breaker, in words
-    "account": "a refused account",
-    "cut": "answers that broke off",
-    "empty": "empty answers",
-    "garbage": "answers that cannot be read",
-    "in_band": "errors inside answers",
-    "refused": "refused connections",
-    "server": "server errors",
-    "timeout_first_token": "first tokens that did not come in time",
-    "timeout_gap": "answers that stopped",
-    "timeout_total": "answers that did not come in time",
-    "unclean": "answers without a proper end",
-}
 
 
 class Reason(NamedTuple):
@@ -205,8 +192,9 @@ def hindered(states: Iterable[EndpointState], now: float) -> list[EndpointState]
 
 def _opened(state: EndpointState, now: float) -> Reason:
     breaker = state.breaker
-    fault, _, more = breaker.why.partition(" ")
-    why = f"{FAULTS.get(fault, fault)} {more}".rstrip()
+    name, _, more = breaker.why.partition(" ")
+    fault = FAULTS.get(name)
+    why = f"{name if fault is None else fault.words} {more}".rstrip()
     if breaker.state(now) is State.OPEN:
         return Reason("breaker", f"open after {why}, next probe in {breaker.opens_until() - now:.0f} s")
     return Reason("breaker", f"half-open after {why}, its probe is under way")

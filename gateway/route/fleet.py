@@ -25,13 +25,11 @@ from gateway.route.shortlist import Shortlist
 from gateway.route.tokens import Tokens
 from gateway.route.toll import Tolls
 from gateway.route.waits import scale
-from gateway.types import BLAMED, Endpoint, Failure, Policy, Request, Usage
+from gateway.types import Endpoint, Failure, Fault, Policy, Request, Usage
 
 Note = tuple[Prefix, str, float]  # what prompt was sent to which endpoint, and when
 
 SHORTLISTS = 256  # kept at most; there is one for every policy and set of needs
-TIMEOUTS = frozenset({"timeout_first_token", "timeout_total"})
-HOLDS = BLAMED | {"account"}  # faults that are about the endpoint: what they ask to wait holds for every request
 
 
 class Try(msgspec.Struct, gc=False):
@@ -208,25 +206,25 @@ class Fleet:
         state, fault = attempt.state, failure.fault
         state.done()
         state.silence.ended(attempt.ticket)
-        if fault in TIMEOUTS and attempt.streams:
+        if fault.missed_deadline and attempt.streams:
             state.waited(now - attempt.sent_at, attempt.parts.uncached, attempt.in_flight, now)
-        if failure.retry_after and fault in HOLDS:
+        if failure.retry_after and fault.delays_endpoint:
             state.asked_to_wait(failure.retry_after, now)
-        if fault in BLAMED and fault != "empty" and self._blames(attempt, fault):
+        if fault.blamed and fault is not Fault.EMPTY and self._blames(attempt, fault):
             state.ended(False, now)
             state.breaker.failed(attempt.ticket, now, chance, fault)
             return
         state.breaker.released(attempt.ticket)
-        if fault == "rate_limited":
+        if fault is Fault.RATE_LIMITED:
             state.ended(False, now)
             state.refused(attempt.sent_at, failure.retry_after, now)
-        elif fault == "rejected" and failure.param is not None:
+        elif fault is Fault.REJECTED and failure.param is not None:
             state.refusals.remember(failure.param, failure.about, attempt.request, now)
 
     def contradicted(self, attempt: Try, now: float, chance: float) -> None:
         """An attempt ended without content, and another host had an answer: only then is it a failure."""
         attempt.state.ended(False, now)
-        attempt.state.breaker.failed(attempt.ticket, now, chance, "empty")
+        attempt.state.breaker.failed(attempt.ticket, now, chance, Fault.EMPTY)
 
     def released(self, attempt: Try, in_vain: bool, now: float) -> None:
         """The client left: that says nothing about health, but a wait in vain says something about speed."""
@@ -257,10 +255,10 @@ class Fleet:
             expected = min(1.0, matched / prompt)
             attempt.state.confirmed(min(1.0, usage.cached / usage.prompt / expected), now)
 
-    def _blames(self, attempt: Try, fault: str) -> bool:
+    def _blames(self, attempt: Try, fault: Fault) -> bool:
         """A timeout counts only where a peer meets that clock at that size."""
         peers = [state for state in self.states.values() if state is not attempt.state]
-        return fault not in TIMEOUTS or not peers or any(_meets(peer, attempt) for peer in peers)
+        return not fault.missed_deadline or not peers or any(_meets(peer, attempt) for peer in peers)
 
     def __repr__(self) -> str:
         return f"<Fleet {list(self.states)}>"

@@ -29,6 +29,7 @@ import msgspec
 
 from gateway.route.posted import Posted
 from gateway.route.sketch import Rate
+from gateway.types import FAULTS
 
 FAULTS_IN_A_ROW = 5
 FAULT_SHARE = 0.5
@@ -36,7 +37,7 @@ FAULT_SHARE_OVER = 20.0  # requests, faded
 FADES = 60.0  # seconds until a request counts half
 FIRST_BACKOFF = 5.0
 LONGEST_BACKOFF = 300.0
-LONGEST_BACKOFFS = {"server": 10.0}  # by the fault, where it is not that
+LONGEST_CHEAP_BACKOFF = 10.0  # where a probe is cheap
 STEADY = 300.0  # seconds closed after which the waits start over
 SPREAD = 0.2
 PROBE_PATIENCE = 60.0
@@ -172,7 +173,8 @@ class Breaker:
         if self.until is None and not self._mine and now - self._changed_at < STEADY:
             self._alone_until = now + STEADY  # others closed it, but here it does not answer
         self._changed(now)
-        longest = LONGEST_BACKOFFS.get(why, LONGEST_BACKOFF)
+        fault = FAULTS.get(why)
+        longest = LONGEST_CHEAP_BACKOFF if fault is not None and fault.cheap_to_probe else LONGEST_BACKOFF
         self._backoff = FIRST_BACKOFF if steady else min(longest, self._backoff * 2) or FIRST_BACKOFF
         self._open(now + self._backoff * (1 + SPREAD * chance), why)
         self._opened_at, self._tripped = now, True

@@ -20,8 +20,6 @@ SHORTEST_PAUSE = 0.1  # seconds, whatever a `Retry-After` says
 LONGEST_PAUSE = 10.0  # seconds that a `Retry-After` may ask for where nothing else is left
 LONGEST_DETOUR = 3.0  # and where another endpoint could be asked at once
 MOST_FAILS = 0.2  # expected share of failures from which an endpoint is not asked again while another one is left
-PASSES = frozenset({"server", "cut", "refused", "in_band", "rate_limited"})  # where nothing else is left
-PASSES_SOON = frozenset({"server", "cut"})  # without a `Retry-After`, and where another endpoint is left
 SOON = 5.0  # seconds from the send: an attempt that failed later was no accident of a moment
 SUCCEEDS = 0.5  # share of first retries that succeed
 
@@ -55,13 +53,13 @@ class Retries:
     def failed(self, choice: Choice, failure: Failure, took: float, now: float) -> None:
         """An attempt at this endpoint has failed before its answer began, or was whole: after `took` seconds."""
         self._last = None
-        if failure.fault not in PASSES:
+        if not failure.fault.transient:
             return
         name, hinted = choice.endpoint.id, failure.retry_after is not None
         times = self._times[name] = self._times.get(name, 0) + 1
         backoff = FIRST_PAUSE * 2 ** (times - 1) * (1 - SPREAD + 2 * SPREAD * self._jitter)
         pause = backoff if failure.retry_after is None else max(failure.retry_after, SHORTEST_PAUSE)
-        passes_soon = hinted or (failure.fault in PASSES_SOON and took <= SOON)
+        passes_soon = hinted or (failure.fault.passes_soon and took <= SOON)
         self._last = self._failed[name] = _Failed(choice, now + pause, passes_soon)
 
     def next(self, other: Choice | None, alone: bool, now: float) -> Again | None:

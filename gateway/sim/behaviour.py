@@ -17,14 +17,14 @@ from gateway.sim.changes import HostChange, Phase, Phases
 from gateway.sim.fleet import SimHost, draw_speed, draw_ttft
 from gateway.sim.outages import Outage, draw_outages
 from gateway.sim.workload import TraceRow
-from gateway.types import Failure, Usage
+from gateway.types import Failure, Fault, Usage
 
 REFUSED_AFTER = 0.05  # seconds until a connection is refused or an error status comes
 RETRY_AFTER = 1.0
-_REFUSED = Failure("refused", "connection refused")
-_SERVER = Failure("server", "Service overloaded, try again", status=503)
-_LIMITED = Failure("rate_limited", "Model busy, retry later", status=429, retry_after=RETRY_AFTER)
-_CUT = Failure("cut", "the connection closed before the answer's end")
+_REFUSED = Failure(Fault.REFUSED, "connection refused")
+_SERVER = Failure(Fault.SERVER, "Service overloaded, try again", status=503)
+_LIMITED = Failure(Fault.RATE_LIMITED, "Model busy, retry later", status=429, retry_after=RETRY_AFTER)
+_CUT = Failure(Fault.CUT, "the connection closed before the answer's end")
 
 
 class Course(msgspec.Struct, frozen=True, gc=False):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from gateway.route.learn import SAYS_SPEED
 from gateway.sim.fleet import TYPICAL_UNCACHED, FaultRates, SimHost, Spread, Wait
-from gateway.types import BLAMED, Endpoint, Price, Row
+from gateway.types import FAULTS, Endpoint, Fault, Price, Row
 
 ENOUGH = 20  # answers without which an endpoint is left out
 KEPT = 20_000  # last answers of an endpoint that are looked at
@@ -34,15 +34,18 @@ class Sample:
 
     def add(self, row: Row) -> None:
         """Counts one attempt. Those that say nothing about the host (the client's fault, cancelled) do not count."""
-        if row.outcome != "ok" and row.outcome != "rate_limited" and row.outcome not in BLAMED:
-            return
-        self.asked += 1
-        self.limited += row.outcome == "rate_limited"
-        if row.outcome in BLAMED:
+        fault = FAULTS.get(row.outcome)
+        if fault is None:
+            if row.outcome == "ok":
+                self.asked += 1
+                self._add_answer(row)
+        elif fault is Fault.RATE_LIMITED:
+            self.asked += 1
+            self.limited += 1
+        elif fault.blamed:
+            self.asked += 1
             self.refused += row.ttft is None
             self.cut += row.ttft is not None
-        if row.outcome == "ok":
-            self._add_answer(row)
 
     def _add_answer(self, row: Row) -> None:
         self.prompt += row.prompt_tokens

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.route.fleet import TIMEOUTS, Try
+from gateway.route.fleet import Try
 from gateway.route.learn import Heard
 from gateway.route.plan import Choice, Plan
 from gateway.route.signals import Book
@@ -67,7 +67,7 @@ class LowestLatency(RouterRule):
         self._forget(now)
         endpoint = tried.state.endpoint.id
         if book.failure is not None:
-            if book.failure.fault in TIMEOUTS:
+            if book.failure.fault.missed_deadline:
                 self._timed_out.add(endpoint)
         elif heard.ttft is not None and not book.cancelled:
             self._ttfts.setdefault(endpoint, deque(maxlen=KEPT)).append(heard.ttft)

@@ -2,7 +2,7 @@
 
 from gateway.route.sketch import Rate
 from gateway.sim.rules import MILLION
-from gateway.types import BLAMED, Failure, Price, Usage
+from gateway.types import Failure, Fault, Price, Usage
 
 PRICE_HALF_LIFE = 600.0  # seconds: "the last half hour", of which the last minutes weigh most
 RECENT_HALF_LIFE = 300.0
@@ -35,8 +35,8 @@ class Observed:
 
     def ended(self, failure: Failure | None, now: float) -> None:
         """An attempt ended."""
-        self._errors.add(failure is not None and failure.fault in BLAMED, now)
-        self._limited.add(failure is not None and failure.fault == "rate_limited", now)
+        self._errors.add(failure is not None and failure.fault.blamed, now)
+        self._limited.add(failure is not None and failure.fault is Fault.RATE_LIMITED, now)
 
     def input_usd(self, price: Price, peer: "Observed", now: float) -> float:
         """Dollars per input token: what was charged, at first the list price with a peer's cache hits."""

@@ -9,11 +9,9 @@ from prometheus_client import CollectorRegistry, Counter
 
 from gateway.telemetry.exchanges import TTFT_BUCKETS
 from gateway.telemetry.instruments import BatchHistogram, grouped, observe
-from gateway.types import PICO, OutcomeName, RepairKind, Row, ToolResult
+from gateway.types import OUTCOMES, PICO, RepairKind, Row, ToolResult
 
-OUTCOMES: tuple[str, ...] = tuple(name for part in get_args(OutcomeName) for name in get_args(part))
 NOT_ATTEMPTS = frozenset({"cached", "unrouted"})  # how an exchange ends that asked no endpoint
-NOBODYS_FAULT = frozenset({"cancelled", "malformed", "rejected"})  # say nothing about who served: in no success rate
 THROUGHPUT_BUCKETS = (*(1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0), *(60.0, 80.0, 100.0, 150.0, 200.0, 400.0))
 KINDS = {
     "prompt": attrgetter("prompt_tokens"),

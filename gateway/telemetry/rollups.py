@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.types import BLAMED
+from gateway.types import FAULTS
 
 RETENTION = 31 * 86_400  # seconds that a minute is kept, and the age from which rows are not summed any more
 SLOT = 300  # seconds
@@ -83,7 +83,7 @@ def sums(rows: Iterable[Summed], now: float) -> dict[str, Sum]:
 
 
 def _count(row: Summed, totals: list[int]) -> None:
-    good = row.outcome == "ok"
+    good, fault = row.outcome == "ok", FAULTS.get(row.outcome)
     totals[0] += 1
     totals[1] += good
     totals[2] += row.prompt_tokens
@@ -91,7 +91,7 @@ def _count(row: Summed, totals: list[int]) -> None:
     totals[4] += row.completion_tokens
     totals[5] += row.reasoning_tokens
     totals[6] += row.cost
-    totals[7] += good or row.outcome in BLAMED
+    totals[7] += good if fault is None else fault.blamed
     totals[8] += row.last
 
 

@@ -11,13 +11,13 @@ from gateway.types.endpoint import (
     PromptCache,
     Window,
 )
+from gateway.types.fault import FAULTS, Fault
 from gateway.types.model import Model, Reasoning
 from gateway.types.outcome import (
-    BLAMED,
+    OUTCOMES,
     About,
     CacheResult,
     Failure,
-    Fault,
     HedgeResult,
     OutcomeName,
     RegretReason,
@@ -25,6 +25,7 @@ from gateway.types.outcome import (
     Row,
     ToolResult,
     Usage,
+    counts,
 )
 from gateway.types.policy import (
     NEVER,
@@ -48,8 +49,9 @@ from gateway.types.request import CacheMode, Request, Surface, gives_less, may_b
 from gateway.types.units import PICO, Seconds, Share, Unit, Usd, UsdPerHour
 
 __all__ = [
-    "BLAMED",
+    "FAULTS",
     "NEVER",
+    "OUTCOMES",
     "PICO",
     "REASONING_FIELDS",
     "About",
@@ -97,6 +99,7 @@ __all__ = [
     "Usd",
     "UsdPerHour",
     "Window",
+    "counts",
     "gives_less",
     "may_be_empty",
     "most_output",

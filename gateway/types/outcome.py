@@ -6,33 +6,21 @@ What is made for every request is a msgspec.Struct: it takes a quarter of a data
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
-Fault = Literal[
-    "malformed",  # the request is wrong; the client's fault, returned at once
-    "rejected",  # this host does not take this request (context, parameter, role, content filter); nobody's fault
-    "account",  # 401, 402, 403, 404: the credential or the endpoint, not the request
-    "rate_limited",  # 429
-    "server",  # 5xx and their kin
-    "refused",  # no connection: refused, unresolved, TLS failed, connect timeout
-    "timeout_first_token",
-    "timeout_gap",
-    "timeout_total",
-    "cut",  # the connection closed before the answer's end
-    "garbage",  # not HTTP, not SSE, not JSON
-    "in_band",  # an error inside a 200
-    "unclean",  # ended without a finish reason, or with one that is not an end
-    "empty",  # stop without any content, where there should be some
-]
+from gateway.types.fault import FAULTS, Fault
+
 About = Literal[  # what a rejection is about, and so which later requests it may concern
     "value",  # this value of the parameter
     "size",  # as much of it, or more
     "parameter",  # the parameter, whatever its value
     "request",  # this one request: its prompt, or what is not known
 ]
-OutcomeName = Literal["ok", "cancelled", "cached", "unrouted", "internal"] | Fault
+Ending = Literal["ok", "cancelled", "cached", "unrouted", "internal"]  # without a fault of an endpoint
+OutcomeName = Ending | Fault
+OUTCOMES: tuple[OutcomeName, ...] = (*get_args(Ending), *Fault)
 HedgeResult = Literal[
     "",  # this attempt was neither a second one nor beaten by one
     "won",  # a second attempt whose first token came first
@@ -57,21 +45,6 @@ RepairKind = Literal[
     "content",  # an answer in JSON taken out of what was around it, or completed
 ]
 CacheResult = Literal["off", "miss", "hit", "refresh"]  # what the response cache had to do with an exchange
-
-BLAMED: frozenset[str] = frozenset(
-    {
-        "server",
-        "refused",
-        "timeout_first_token",
-        "timeout_gap",
-        "timeout_total",
-        "cut",
-        "garbage",
-        "in_band",
-        "unclean",
-        "empty",
-    }
-)  # what counts against an endpoint's health; `empty` only where another endpoint had an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +89,7 @@ class Row(msgspec.Struct, gc=False):
     endpoint: str  # "" when no endpoint was asked
     provider: str
     attempt: int
-    outcome: OutcomeName
+    outcome: str  # an `OutcomeName`: msgspec cannot read a union of strings and an enum
     status: int = 0  # the host's HTTP status, 0 when none came
     error: str = ""
     finish_reason: str = ""
@@ -145,3 +118,9 @@ class Row(msgspec.Struct, gc=False):
     client_duration: float = 0.0
     overhead: float = 0.0  # time spent in the gateway while no endpoint was being waited for
     cache: CacheResult = "off"
+
+
+def counts(outcome: str) -> bool:
+    """Whether this outcome is in a success rate: neither the client left, nor was it the request that failed."""
+    fault = FAULTS.get(outcome)
+    return outcome != "cancelled" if fault is None else fault.counts

@@ -252,7 +252,7 @@ class Connection(asyncio.Protocol):
             call.retry()
         else:
             how = "closed the connection" if self._exc is None else "broke the connection"
-            self._break_off(call, "cut", f"the host {how} {'within' if incoming.status else 'before'} the answer")
+            self._break_off(call, Fault.CUT, f"the host {how} {'within' if incoming.status else 'before'} the answer")
 
     def _died_unasked(self) -> bool:
         """Whether the host had left before it was asked. One that waits and then leaves may have worked, and bill."""
@@ -317,7 +317,7 @@ class Connection(asyncio.Protocol):
         if incoming.complete:
             self._finish(call)
         elif incoming.problem:
-            self._break_off(call, "garbage", incoming.problem)
+            self._break_off(call, Fault.GARBAGE, incoming.problem)
 
     def _announce(self, call: Call) -> None:
         self._announced = True
@@ -371,7 +371,7 @@ class Connection(asyncio.Protocol):
     def _finish(self, call: Call) -> None:
         """Keep or close the connection first, so that a request sent from `on_complete` may use it."""
         if self._packed is not None and not self._packed.whole:
-            self._break_off(call, "cut", "the host's compressed answer ends within")
+            self._break_off(call, Fault.CUT, "the host's compressed answer ends within")
             return
         if self._patience is not None:
             self._patience.cancel()

@@ -153,7 +153,7 @@ class AdaptedCall:
         if self._status != 200:
             self._receiver.on_data(data)
         elif not self._stream and self._size > LARGEST_ANSWER:
-            self._lose("garbage", f"an answer of more than {LARGEST_ANSWER} bytes")
+            self._lose(Fault.GARBAGE, f"an answer of more than {LARGEST_ANSWER} bytes")
         else:
             self._words.feed(data)
             self._body.feed(data)
@@ -207,7 +207,7 @@ class AdaptedCall:
             return
         said = _said(error, self._words.problem)
         if self._status == 200 and not self._stream:
-            self._lose("garbage", f"litellm could not read the host's answer: {said['message']}")
+            self._lose(Fault.GARBAGE, f"litellm could not read the host's answer: {said['message']}")
             return
         told = orjson.dumps({"error": said})
         if self._status == 200:
@@ -224,7 +224,7 @@ class AdaptedCall:
         if self._lost:
             self._lose(*self._lost)
         elif not self._status:
-            self._lose("garbage", "litellm asked nobody")
+            self._lose(Fault.GARBAGE, "litellm asked nobody")
         else:
             if self._stream:
                 self._receiver.on_data(sse.event(sse.DONE))

@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-from gateway.types import Failure
+from gateway.types import Failure, Fault
 from gateway.upstream.endings import CLEAN, is_end
 from gateway.upstream.lenient import all_mended, joined, loads, mended
 from gateway.upstream.pieces import Pieces
@@ -87,7 +87,7 @@ class Normaliser:
 
     def _read(self, payload: Json | None, odd: bool, part: str, what: str, whose: str) -> Json | Failure:
         if payload is None:
-            return Failure("garbage", f"{what} is not a JSON object")
+            return Failure(Fault.GARBAGE, f"{what} is not a JSON object")
         if failure := in_band(all_mended(payload) if odd else payload):
             return failure
         if odd:
@@ -96,13 +96,13 @@ class Normaliser:
         if choices in _NONE:
             choices = []
         if not _are_objects(choices):
-            return Failure("garbage", f"{what} has choices that are not {whose}")
+            return Failure(Fault.GARBAGE, f"{what} has choices that are not {whose}")
         _lift_usage(payload, choices)
         _name(payload)
         try:
             payload["choices"] = [self._choice(one, part, place, odd) for place, one in enumerate(choices)]
         except ValueError as error:
-            return Failure("garbage", f"{what} has {error}")
+            return Failure(Fault.GARBAGE, f"{what} has {error}")
         payload["object"] = CHUNK if part == "delta" else COMPLETION
         return payload
 

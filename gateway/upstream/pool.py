@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
+from gateway.types import Fault
 from gateway.upstream.connection import Call, Connection
 from gateway.upstream.tls import Trust
 
@@ -115,9 +116,9 @@ class Pool:
         for call in list(self._opening):
             if call.opening is not None:
                 call.opening.cancel()
-            call.lose("refused", "the gateway closes its connections")
+            call.lose(Fault.REFUSED, "the gateway closes its connections")
         for connection in list(self._busy):
-            connection.fail("cut", "the gateway closes its connections")
+            connection.fail(Fault.CUT, "the gateway closes its connections")
 
     def _expired(self, connection: Connection, now: float) -> bool:
         return now - connection.since >= self._keep.idle or now - connection.born >= self._keep.lifetime
@@ -135,9 +136,9 @@ class Pool:
         try:
             connection = await self._dial(call)
         except TimeoutError:
-            call.lose("refused", f"connect timed out after {call.connect_timeout:g} s")
+            call.lose(Fault.REFUSED, f"connect timed out after {call.connect_timeout:g} s")
         except (OSError, UnicodeError) as error:
-            call.lose("refused", _why(error))
+            call.lose(Fault.REFUSED, _why(error))
         else:
             self._hand_over(connection, call)
 
@@ -152,7 +153,7 @@ class Pool:
 
     def _hand_over(self, connection: Connection, call: Call) -> None:
         if connection.lost:
-            call.lose("cut", "the host closed the connection as soon as it was made")
+            call.lose(Fault.CUT, "the host closed the connection as soon as it was made")
             return
         connection.born = self._loop.time()
         self._busy.add(connection)

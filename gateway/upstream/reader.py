@@ -181,7 +181,7 @@ class Reader:
         if self.finished:
             self._finish()
         else:
-            self._fail(Failure("unclean", "the host's stream ended without a finish reason"))
+            self._fail(Failure(Fault.UNCLEAN, "the host's stream ended without a finish reason"))
 
     def _document(self, payload: Json) -> None:
         """A whole answer, normalised."""
@@ -218,7 +218,7 @@ class Reader:
         try:
             block = self._splitter.feed(data)
         except sse.TooLong as error:
-            self._fail(Failure("garbage", str(error)))
+            self._fail(Failure(Fault.GARBAGE, str(error)))
             return
         if block:
             self._hear(block, len(data))
@@ -235,12 +235,12 @@ class Reader:
     def _hear_nothing(self, size: int) -> None:
         self._noise += size
         if self._noise > MOST_NOISE:
-            self._fail(Failure("garbage", f"the host sent over {MOST_NOISE} bytes without content"))
+            self._fail(Failure(Fault.GARBAGE, f"the host sent over {MOST_NOISE} bytes without content"))
 
     def _keep(self, data: bytes) -> None:
         self._size += len(data)
         if self._size > LARGEST_ANSWER:
-            self._fail(Failure("garbage", f"an answer of more than {LARGEST_ANSWER} bytes"))
+            self._fail(Failure(Fault.GARBAGE, f"an answer of more than {LARGEST_ANSWER} bytes"))
         else:
             self._body.append(data)
 
@@ -314,7 +314,7 @@ class Reader:
             self._finish()  # what went wrong came after the answer
             return
         if failure.status == 200 and failure.retry_after is None:  # an error inside
-            wait = in_headers(self._headers, self._now, failure.fault == "rate_limited")
+            wait = in_headers(self._headers, self._now, failure.fault is Fault.RATE_LIMITED)
             failure = replace(failure, retry_after=wait)
         self._over = True
         self._let_go().on_failed(failure)
@@ -335,5 +335,5 @@ class Reader:
         clean = finish(reason)
         if clean is None:
             said = shown(str(reason))[:LONGEST_REASON]
-            self._fail(Failure("unclean", f"the host ended with finish_reason {said!r}", code=said))
+            self._fail(Failure(Fault.UNCLEAN, f"the host ended with finish_reason {said!r}", code=said))
         return clean

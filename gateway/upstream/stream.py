@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from gateway.types import Failure
+from gateway.types import Failure, Fault
 from gateway.upstream import sse
 from gateway.upstream.dsml import is_suspect
 from gateway.upstream.endings import finish
@@ -243,14 +243,14 @@ class StreamReader(Reader):
 
     def _stopped(self) -> None:
         if self.finish_reason and not self._begun:
-            self._fail(Failure("empty", "the host's stream ended without content"))
+            self._fail(Failure(Fault.EMPTY, "the host's stream ended without content"))
         else:
             super()._stopped()
 
     def _document(self, payload: Json) -> None:
         """A whole answer where a stream was asked for, as the one chunk of a stream."""
         if not payload["choices"]:
-            self._fail(Failure("unclean", "the host's answer has no choices"))
+            self._fail(Failure(Fault.UNCLEAN, "the host's answer has no choices"))
             return
         for choice in payload["choices"]:
             choice["delta"] = said = choice.pop("message")

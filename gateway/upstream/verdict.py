@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.types import Failure
+from gateway.types import Failure, Fault
 from gateway.upstream.waiting import in_error, in_headers
 from gateway.upstream.wording import NAME_CHARS, Meaning, against_content, meaning, too_long
 
@@ -50,10 +50,10 @@ def judge(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, now:
     """Whose fault an answer with this status is. `now` is unix time, to which dates in headers are compared."""
     said = _parse(body, _DEPTH)
     fault, param, about = _classify(status, said)
-    wait = in_headers(headers, now, fault == "rate_limited")
+    wait = in_headers(headers, now, fault is Fault.RATE_LIMITED)
     retry_after = said.wait if wait is None else wait
     message = shown(said.message) or f"HTTP {status} without a message"
-    if fault == "account" and status in _CREDENTIAL_STATUS:  # hosts repeat the key that they refuse
+    if fault is Fault.ACCOUNT and status in _CREDENTIAL_STATUS:  # hosts repeat the key that they refuse
         message = f"the host refused the gateway's account (HTTP {status})"
     return Failure(
         fault, message, status=status, code=said.code, param=_named(param), retry_after=retry_after, about=about
@@ -69,7 +69,7 @@ def in_band(payload: dict[str, Any]) -> Failure | None:
     said = _read(failed, _DEPTH)
     fault, param, about = _classify_in_band(said)
     message = shown(said.message) or "an error without a message"
-    status = _status_of(said) if fault in ("malformed", "rejected") else 200  # it is the client's answer
+    status = _status_of(said) if fault.of_request else 200  # it is the client's answer
     return Failure(
         fault, message, status=status, code=said.code, param=_named(param), retry_after=said.wait, about=about
     )
@@ -93,7 +93,7 @@ def _classify_in_band(said: _Said) -> Meaning:
     status = _status_of(said)
     if status == 429 or status in _REQUEST_STATUS:
         return _classify(status, said)
-    return Meaning("in_band")
+    return Meaning(Fault.IN_BAND)
 
 
 def _status_of(said: _Said) -> int:
@@ -106,16 +106,16 @@ def _status_of(said: _Said) -> int:
 def _classify(status: int, said: _Said) -> Meaning:
     words = f"{said.hints} {said.message[:_READ_CHARS]}".lower()
     if status == 429:
-        return Meaning("rate_limited")
+        return Meaning(Fault.RATE_LIMITED)
     if status >= 500 or status in _SERVER_STATUS:
-        return Meaning("server")
+        return Meaning(Fault.SERVER)
     if status in _REQUEST_STATUS:
         return meaning(words, said.param)
     if status == 402 and too_long(words):
-        return Meaning("rejected", "context", "size")
+        return Meaning(Fault.REJECTED, "context", "size")
     if status == 403 and against_content(words):
-        return Meaning("rejected", "content_filter")
-    return Meaning("account" if status >= 400 else "garbage")
+        return Meaning(Fault.REJECTED, "content_filter")
+    return Meaning(Fault.ACCOUNT if status >= 400 else Fault.GARBAGE)
 
 
 def _parse(text: bytes | str, depth: int) -> _Said:

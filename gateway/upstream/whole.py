@@ -7,7 +7,7 @@ chunk, chunk, ... ──Assembly──┴──> calls are judged, then mended �
 from typing import Any
 
 from gateway.document.assembly import UNREADABLE, Assembly
-from gateway.types import REASONING_FIELDS, Failure
+from gateway.types import REASONING_FIELDS, Failure, Fault
 from gateway.upstream.mending import Mender
 from gateway.upstream.reader import LARGEST_ANSWER, Listener, Reader
 from gateway.upstream.shape import OPENAI, Shape, says_something
@@ -43,7 +43,7 @@ class WholeReader(Reader):
 
     def _chunk(self, payload: dict[str, Any], said: int) -> None:
         if self._size > LARGEST_ANSWER:
-            self._fail(Failure("garbage", f"an answer of more than {LARGEST_ANSWER} bytes"))
+            self._fail(Failure(Fault.GARBAGE, f"an answer of more than {LARGEST_ANSWER} bytes"))
             return
         ended = [choice for choice in payload["choices"] if choice["finish_reason"]]
         if any(self._clean(choice["finish_reason"]) is None for choice in ended):
@@ -53,7 +53,7 @@ class WholeReader(Reader):
         try:
             self._assembly.take(payload)
         except UNREADABLE:
-            self._fail(Failure("garbage", "the host's stream cannot be put together"))
+            self._fail(Failure(Fault.GARBAGE, "the host's stream cannot be put together"))
             return
         self._ended_choices |= {choice["index"] for choice in ended}
 
@@ -80,7 +80,7 @@ class WholeReader(Reader):
         """Makes it the answer, or fails."""
         choices = payload["choices"]
         if not choices:
-            self._fail(Failure("unclean", "the host's answer has no choices"))
+            self._fail(Failure(Fault.UNCLEAN, "the host's answer has no choices"))
             return
         if self.calls is not None:
             self.calls.take(payload, "message")
@@ -94,7 +94,7 @@ class WholeReader(Reader):
             self.finish_reason = reason
         self.empty = self.finish_reason == "stop" and not any(says_something(choice["message"]) for choice in choices)
         if self.empty and not self._listener.may_be_empty:
-            self._fail(Failure("empty", "the host's answer is empty"))
+            self._fail(Failure(Fault.EMPTY, "the host's answer is empty"))
             return
         self.completion = payload
 

@@ -135,17 +135,17 @@ def meaning(words: str, param: str | None) -> Meaning:
     part that it refuses."""
     named = top_level(param)
     if too_long(words, named):
-        return Meaning("rejected", "context", "size")
+        return Meaning(Fault.REJECTED, "context", "size")
     if _CONTENT.search(words):
-        return Meaning("rejected", "content_filter", "request")
+        return Meaning(Fault.REJECTED, "content_filter", "request")
     if _JSON_WORD.search(words):  # what the prompt lacks
-        return Meaning("rejected", "response_format", "request")
+        return Meaning(Fault.REJECTED, "response_format", "request")
     if _NO_TOOLS.search(words) and named == param and not _SCHEMA.search(words):
-        return Meaning("rejected", "tools", "parameter")
+        return Meaning(Fault.REJECTED, "tools", "parameter")
     if _MALFORMED.search(words):
-        return Meaning("malformed", named)
+        return Meaning(Fault.MALFORMED, named)
     if _ACCOUNT.search(words):
-        return Meaning("account")
+        return Meaning(Fault.ACCOUNT)
     return _rejected(words, param, named)
 
 
@@ -173,18 +173,18 @@ def top_level(param: str | None) -> str | None:
 
 def _rejected(words: str, param: str | None, named: str | None) -> Meaning:
     if _ONE_CHOICE.search(words):
-        return Meaning("rejected", "n", "size")
+        return Meaning(Fault.REJECTED, "n", "size")
     if _FORMAT.search(words) and named in (None, "response_format"):
         lacks = named == param and _UNSUPPORTED.search(words) and not _SCHEMA.search(words)
-        return Meaning("rejected", "response_format", "parameter" if lacks else "value")
+        return Meaning(Fault.REJECTED, "response_format", "parameter" if lacks else "value")
     if _OUTPUT_LIMIT.search(words) and (named is None or named.startswith("max_")):
-        return Meaning("rejected", "max_tokens", "value" if "at least" in words else "size")
+        return Meaning(Fault.REJECTED, "max_tokens", "value" if "at least" in words else "size")
     if _UNSUPPORTED.search(words):
         found = _subject(words, param) or _quoted(_QUOTED, words)
         whole = named == param and _WHOLE.search(words) and not _SCHEMA.search(words)
-        return Meaning("rejected", found, "parameter" if whole else "value")
+        return Meaning(Fault.REJECTED, found, "parameter" if whole else "value")
     found = _subject(words, param) or _quoted(_INVALID, words) or ("user" if _USER.search(words) else None)
-    return Meaning("rejected", found, _bound(words))
+    return Meaning(Fault.REJECTED, found, _bound(words))
 
 
 def _bound(words: str) -> About:

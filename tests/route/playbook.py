@@ -19,7 +19,7 @@ from typing import Any
 from gateway.route import signals as core
 from gateway.route.exchange import Exchange
 from gateway.route.hedge import Budget
-from gateway.types import Attempts, Failure, Fault, Policy
+from gateway.types import FAULTS, Attempts, Failure, Policy
 from gateway.types.endpoint import Capability
 from tests.route.world import CHEAPEST, plan, priced, request
 
@@ -78,8 +78,8 @@ def _check_clocks(event: core.Event, commands: Sequence[core.Command]) -> None:
             assert command.attempt == (0 if command.clock in OF_THE_EXCHANGE else about)
 
 
-def failed(attempt: int, fault: Fault, now: float = 1.0) -> core.Failed:
-    return core.Failed(attempt, Failure(fault, "no"), now)
+def failed(attempt: int, fault: str, now: float = 1.0) -> core.Failed:
+    return core.Failed(attempt, Failure(FAULTS[fault], "no"), now)
 
 
 def told(command: core.Command) -> str:

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from gateway.route.cost import Demand
 from gateway.route.endpoint import EndpointState
 from gateway.route.explore import FEW_OF_FAR, Explorer
-from gateway.route.filters import FAULTS
 from gateway.route.fleet import Fleet
-from gateway.types import Endpoint, Limit, Policy, Request
+from gateway.types import FAULTS, Endpoint, Limit, Policy, Request
 
 Reason = tuple[str, str]
 TTFT = ("ttft_p50", "ttft_p75", "ttft_p90", "ttft_p95", "ttft_p99")
@@ -196,7 +195,7 @@ def tier(state: EndpointState, policy: Policy, now: float) -> tuple[int, Reason 
     breaker, most, rates, standing = state.breaker, state.endpoint.limits.concurrency, state.rate_limit, state.standing
     if not breaker.allows(now):
         wait, (fault, *more) = breaker.opens_until() - now, breaker.why.split(" ")
-        why = " ".join([FAULTS.get(fault, fault), *more])
+        why = " ".join([FAULTS[fault].words if fault in FAULTS else fault, *more])
         if wait > 0:
             return 8, ("breaker", f"open after {why}, next probe in {wait:.0f} s")
         return 8, ("breaker", f"half-open after {why}, its probe is under way")

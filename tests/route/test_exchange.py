@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from random import Random
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -26,7 +26,7 @@ from gateway.route.signals import (
     Started,
 )
 from gateway.types import (
-    BLAMED,
+    FAULTS,
     Attempts,
     Endpoint,
     Failure,
@@ -46,6 +46,7 @@ from tests.route.world import CHEAPEST, NOW, attempt, endpoint, fresh, plan, req
 ONCE = replace(CHEAPEST, attempts=Attempts(max=1))
 WHOLE = replace(ONE_EACH, answer="whole")
 CONTINUE = replace(ONE_EACH, resume="continue")
+BLAMED = [fault for fault in Fault if fault.blamed]
 
 
 def started(*names: str, **about: Any) -> Playbook:
@@ -177,12 +178,12 @@ def test_the_accounts_fault_is_probed_also_where_nothing_is_left_to_try() -> Non
     assert started("a") >> failed(1, "account") << "cancel 1, book 1 account, probe a, give up a:account"
 
 
-@pytest.mark.parametrize("fault", ["rate_limited", *sorted(BLAMED)])
+@pytest.mark.parametrize("fault", ["rate_limited", *BLAMED])
 def test_other_faults_fail_over(fault: Fault) -> None:
     assert started("a", "b", "c") >> failed(1, fault) << f"cancel 1, book 1 {fault}, send 2 to b, clock first_token 10"
 
 
-@pytest.mark.parametrize("fault", sorted(get_args(Fault)))
+@pytest.mark.parametrize("fault", sorted(Fault))
 def test_after_the_first_token_every_fault_is_a_loud_end(fault: Fault) -> None:
     assert (
         started("a", "b")
@@ -436,9 +437,9 @@ def test_where_another_model_may_be_asked_the_last_endpoint_does_not_get_all_the
 # --- the same endpoint again ------------------------------------------------------------------------------------
 
 
-def after(seconds: float, fault: Fault = "rate_limited") -> Failed:
+def after(seconds: float, fault: Fault = Fault.RATE_LIMITED) -> Failed:
     """A failure of the first attempt, whose host said when to come back."""
-    return Failed(1, Failure(fault, "no", 429, retry_after=seconds), 1.0)
+    return Failed(1, Failure(FAULTS[fault], "no", 429, retry_after=seconds), 1.0)
 
 
 @pytest.mark.parametrize("fault", ["server", "cut"])
@@ -624,7 +625,7 @@ def asked_to_wait(**seconds: float) -> Fleet:
     for name, wait in seconds.items():
         if wait:
             tried = attempt(fleet, name, now=0.0)
-            fleet.failed(tried, Failure("rate_limited", "slow down", 429, retry_after=wait), 0.0, 0.5)
+            fleet.failed(tried, Failure(Fault.RATE_LIMITED, "slow down", 429, retry_after=wait), 0.0, 0.5)
         fresh(fleet.states[name], 0.1)
     return fleet
 
@@ -675,7 +676,7 @@ def test_waits_for_one_endpoint_are_spread() -> None:
 
 
 @pytest.mark.parametrize("about", [{"stream": False}, {"policy": WHOLE}])
-@pytest.mark.parametrize("fault", sorted(BLAMED))
+@pytest.mark.parametrize("fault", BLAMED)
 def test_an_answer_that_is_held_and_breaks_is_asked_for_anew(about: dict[str, Any], fault: Fault) -> None:
     script = started("a", "b", **about)
     assert (
@@ -716,14 +717,14 @@ def test_the_client_leaves_while_its_answer_is_held() -> None:
 # --- text that another endpoint continues -----------------------------------------------------------------------
 
 
-def answering(*able: str, fault: Fault = "cut", policy: Policy = CONTINUE) -> Playbook:
+def answering(*able: str, fault: Fault = Fault.CUT, policy: Policy = CONTINUE) -> Playbook:
     """A streamed answer of `a` that breaks in its text. Of a, b, c and d those named support `prefix`."""
     script = started("a", "b", "c", "d", policy=policy, supports={name: frozenset({"prefix"}) for name in able})
     return script >> FirstToken(1, 0.5) << "commit 1, clock gap 30"
 
 
-def broken(attempt: int, fault: Fault = "cut", now: float = 2.5, resumable: bool = True) -> Failed:
-    return Failed(attempt, Failure(fault, "no"), now, resumable)
+def broken(attempt: int, fault: Fault = Fault.CUT, now: float = 2.5, resumable: bool = True) -> Failed:
+    return Failed(attempt, Failure(FAULTS[fault], "no"), now, resumable)
 
 
 def test_the_next_endpoint_that_can_do_so_continues_the_text() -> None:
@@ -787,7 +788,7 @@ def test_else_a_broken_answer_ends_loudly(able: list[str], event: Failed, policy
 
 
 def refusal(attempt: int) -> Failed:
-    return Failed(attempt, Failure("rejected", "no", 400, param="content_filter"), 1.0)
+    return Failed(attempt, Failure(Fault.REJECTED, "no", 400, param="content_filter"), 1.0)
 
 
 def test_a_refusal_of_the_content_is_the_answer() -> None:
@@ -872,7 +873,7 @@ def test_the_words_of_a_timeout_say_how_long_was_waited() -> None:
 
 events = st.one_of(st.builds(Started, moments), happenings)
 follow = st.builds(
-    lambda fault: Failure(fault, "no"),
+    lambda fault: Failure(FAULTS[fault], "no"),
     st.sampled_from(["server", "server", "rate_limited", "account", "timeout_first_token", "rejected"]),
 )
 

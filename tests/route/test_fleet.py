@@ -11,7 +11,7 @@ from gateway.route.filters import Tier, tier
 from gateway.route.fleet import Fleet, Try
 from gateway.route.health import FAULTS_IN_A_ROW, State
 from gateway.route.waits import size_class
-from gateway.types import BLAMED, Endpoint, Fault, Policy, Score, Usage
+from gateway.types import Endpoint, Fault, Policy, Score, Usage
 from tests.route.world import BEST, HOUR, NOW, answer, attempt, endpoint, fail, fresh, request, seconds, succeed, teach
 
 TURN = ((1, 400), (2, 900))
@@ -32,7 +32,7 @@ def breaker_after(fault: Fault, fleet: Fleet | None = None, **about: object) -> 
 # --- whose fault ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", sorted(BLAMED - {"empty"}))
+@pytest.mark.parametrize("fault", [one for one in Fault if one.blamed and one is not Fault.EMPTY])
 def test_the_endpoints_faults_open_its_breaker(fault: Fault) -> None:
     assert breaker_after(fault) is State.OPEN
 

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from gateway.route.filters import Tier
 from gateway.route.fleet import Fleet, Try
 from gateway.route.silence import HUNG, LEAST_SCATTER, LOOKED_AT, Silence
-from gateway.types import Failure, Usage
+from gateway.types import Failure, Fault, Usage
 from tests.route.world import NOW, answer, attempt, endpoint, fresh, plan, request
 
 USUAL, SCATTER = 1.0, 0.5
@@ -222,7 +222,7 @@ def test_however_its_requests_end_it_is_not_silent_any_more(how: str) -> None:
         if how == "succeeded":
             fleet.succeeded(one, Usage(1_000, 0, 100, 0, "host"), None, None, NOW + 8)
         elif how == "failed":
-            fleet.failed(one, Failure("rejected", "no"), NOW + 8, chance=0.0)
+            fleet.failed(one, Failure(Fault.REJECTED, "no"), NOW + 8, chance=0.0)
         else:
             fleet.released(one, False, NOW + 8)
     assert len(fleet.states["a"].silence) == 0

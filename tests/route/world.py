@@ -9,7 +9,7 @@ from gateway.route.filters import Tier
 from gateway.route.fleet import Fleet, Try
 from gateway.route.plan import Plan, make_plan
 from gateway.route.waits import scale, size_class
-from gateway.types import Endpoint, Failure, Fault, Pick, Policy, Price, Request, Score, Usage
+from gateway.types import FAULTS, Endpoint, Failure, Pick, Policy, Price, Request, Score, Usage
 
 NOW = 1_000.0
 HOUR = 12
@@ -92,8 +92,8 @@ def succeed(fleet: Fleet, tried: Try, now: float, ttft: float | None = 1.0, usag
     fleet.succeeded(tried, counted, ttft, 30.0, now)
 
 
-def fail(fleet: Fleet, tried: Try, fault: Fault, now: float, **about: Any) -> None:
-    fleet.failed(tried, Failure(fault, "no", **about), now, chance=0.0)
+def fail(fleet: Fleet, tried: Try, fault: str, now: float, **about: Any) -> None:
+    fleet.failed(tried, Failure(FAULTS[fault], "no", **about), now, chance=0.0)
 
 
 def teach(fleet: Fleet, name: str, ttfts: Sequence[float], now: float = NOW, **asked: Any) -> None:

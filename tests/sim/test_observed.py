@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.sim.observed import Observed
-from gateway.types import Failure, Price, Usage
+from gateway.types import Failure, Fault, Price, Usage
 
 PRICE = Price(0.3, 1.0, 0.03)
 
@@ -37,9 +37,9 @@ def test_old_traffic_fades() -> None:
 
 def test_errors_and_429s_are_counted_apart_and_the_clients_fault_is_neither() -> None:
     peer, own = answers(Observed(), 500), answers(Observed(), 97)
-    own.ended(Failure("server", "", 503), 0.0)
-    own.ended(Failure("rate_limited", "", 429), 0.0)
-    own.ended(Failure("rejected", "", 400), 0.0)
+    own.ended(Failure(Fault.SERVER, "", 503), 0.0)
+    own.ended(Failure(Fault.RATE_LIMITED, "", 429), 0.0)
+    own.ended(Failure(Fault.REJECTED, "", 400), 0.0)
     assert own.errors(peer, 0.0) == own.limited(peer, 0.0) == pytest.approx(0.01, rel=0.1)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.telemetry.attempts import OUTCOMES
 from gateway.telemetry.metrics import BATCH_ROWS, CONTENT_TYPE, OPEN, Metrics, forget_dead, prepare_folder
+from gateway.types import OUTCOMES
 from tests.support.rows import cached_row, row
 
 MODEL = {"model": "deepseek/deepseek-v3.2", "policy": "balanced"}

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from gateway.types import Failure
+from gateway.types import Failure, Fault
 from gateway.upstream.reader import Reader
 
 OK: list[tuple[bytes, bytes]] = [(b"content-type", b"text/event-stream")]
@@ -67,7 +67,7 @@ def feed(reader: Reader, listener: Listener, pieces: Sequence[bytes], lost: bool
         listener.fed += 1
         reader.on_data(piece)
     if lost:
-        reader.on_lost("cut", "the host closed the connection within the answer")
+        reader.on_lost(Fault.CUT, "the host closed the connection within the answer")
     else:
         reader.on_complete()
     assert listener.ended, "no end"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.types import Failure
+from gateway.types import Failure, Fault
 from gateway.upstream.hosts import SHORTEST_SECRET, Hosts
 from gateway.upstream.transport import Transport
 from tests.support.gateway import Gateway
@@ -17,19 +17,19 @@ def hosts() -> Hosts:
 
 
 def test_a_key_that_a_host_repeats_is_not_shown(hosts: Hosts) -> None:
-    told = hosts.concealed(Failure("rejected", f"key {KEY} may not use this model", code=f"no-{KEY}"))
+    told = hosts.concealed(Failure(Fault.REJECTED, f"key {KEY} may not use this model", code=f"no-{KEY}"))
     assert (told.message, told.code) == ("key [redacted] may not use this model", "no-[redacted]")
     assert told.fault == "rejected"
 
 
 def test_other_words_stay_as_they_are(hosts: Hosts) -> None:
-    failure = Failure("rejected", "EMPTY messages")
+    failure = Failure(Fault.REJECTED, "EMPTY messages")
     assert len("EMPTY") < SHORTEST_SECRET
     assert hosts.concealed(failure) is failure
 
 
 def test_a_host_without_a_code(hosts: Hosts) -> None:
-    assert hosts.concealed(Failure("server", KEY)) == Failure("server", "[redacted]")
+    assert hosts.concealed(Failure(Fault.SERVER, KEY)) == Failure(Fault.SERVER, "[redacted]")
 
 
 async def test_neither_the_client_nor_the_ledger_sees_it(gateway: Gateway) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.types import Usage
+from gateway.types import Fault, Usage
 from gateway.upstream.reader import LARGEST_ANSWER, LARGEST_ERROR, MOST_NOISE
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.whole import WholeReader
@@ -134,5 +134,5 @@ def test_what_comes_after_the_end_is_not_heard() -> None:
     listener, reader = read([json.dumps(completion("Hello")).encode()])
     reader.on_data(b"more")
     reader.on_complete()
-    reader.on_lost("cut", "late")
+    reader.on_lost(Fault.CUT, "late")
     assert listener.failure is None

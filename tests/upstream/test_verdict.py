@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.types import Failure
+from gateway.types import Failure, Fault
 from gateway.upstream.endings import finish
 from gateway.upstream.verdict import in_band, judge
 
@@ -295,35 +295,38 @@ IN_BAND: dict[str, tuple[dict[str, Any], Failure | None]] = {
     "null error": ({"error": None, "choices": []}, None),
     "openrouter": (
         {"error": {"code": 502, "message": "lost"}, "choices": [{"finish_reason": "error"}]},
-        Failure("in_band", "lost", status=200, code="502"),
+        Failure(Fault.IN_BAND, "lost", status=200, code="502"),
     ),
     "in a choice": (
         {"choices": [{"index": 0, "delta": {}, "error": {"code": 502, "message": "lost"}, "finish_reason": "error"}]},
-        Failure("in_band", "lost", status=200, code="502"),
+        Failure(Fault.IN_BAND, "lost", status=200, code="502"),
     ),
     "in the second choice, as text": (
         {"choices": [{"error": None}, {"message": {}, "error": "out of memory"}]},
-        Failure("in_band", "out of memory", status=200),
+        Failure(Fault.IN_BAND, "out of memory", status=200),
     ),
-    "sglang text": ({"error": "out of memory"}, Failure("in_band", "out of memory", status=200)),
+    "sglang text": ({"error": "out of memory"}, Failure(Fault.IN_BAND, "out of memory", status=200)),
     "vllm": (
         {"object": "error", "message": "aborted", "code": 500},
-        Failure("in_band", "aborted", status=200, code="500"),
+        Failure(Fault.IN_BAND, "aborted", status=200, code="500"),
     ),
     "a type alone": (
         {"type": "error"},
-        Failure("in_band", "an error without a message", status=200, code="error"),
+        Failure(Fault.IN_BAND, "an error without a message", status=200, code="error"),
     ),
-    "a message alone": ({"message": "aborted"}, Failure("in_band", "aborted", status=200)),
-    "a detail alone": ({"detail": "Not Found", "choices": []}, Failure("in_band", "Not Found", status=200)),
+    "a message alone": ({"message": "aborted"}, Failure(Fault.IN_BAND, "aborted", status=200)),
+    "a detail alone": ({"detail": "Not Found", "choices": []}, Failure(Fault.IN_BAND, "Not Found", status=200)),
     "a message beside an answer": ({"type": "error", "message": "hi", "choices": [{"delta": {}}]}, None),
     "neither": ({"type": "ping"}, None),
-    "rate": ({"error": {"code": 429, "message": "busy"}}, Failure("rate_limited", "busy", status=200, code="429")),
+    "rate": ({"error": {"code": 429, "message": "busy"}}, Failure(Fault.RATE_LIMITED, "busy", status=200, code="429")),
     "wordless rate": (
         {"error": {"code": 429}},
-        Failure("rate_limited", "an error without a message", status=200, code="429"),
+        Failure(Fault.RATE_LIMITED, "an error without a message", status=200, code="429"),
     ),
-    "rate, as text": ({"error": {"code": "429", "message": "b"}}, Failure("rate_limited", "b", status=200, code="429")),
+    "rate, as text": (
+        {"error": {"code": "429", "message": "b"}},
+        Failure(Fault.RATE_LIMITED, "b", status=200, code="429"),
+    ),
 }
 
 

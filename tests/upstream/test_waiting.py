@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.types import Failure
+from gateway.types import Failure, Fault
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.verdict import in_band, judge
 from gateway.upstream.waiting import in_error
@@ -83,7 +83,7 @@ def test_another_failure_inside_a_200_waits_for_nothing() -> None:
     reader.on_response(200, SEVEN)
     reader.on_data(b"garbage")
     reader.on_complete()
-    assert listener.failure == Failure("garbage", "the host's answer is not a JSON object")
+    assert listener.failure == Failure(Fault.GARBAGE, "the host's answer is not a JSON object")
 
 
 json_values = st.recursive(

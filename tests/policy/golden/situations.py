@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from gateway.route.plan import Plan, make_plan
-from gateway.types import Failure, Policy, Request
+from gateway.types import Failure, Fault, Policy, Request
 from tests.policy.golden.history import MORE, NOW, Answer, History
 from tests.route.world import HOUR
 
@@ -100,10 +100,10 @@ def _slow(history: History, places: Places) -> Request:
 
 def _failing(history: History, places: Places) -> Request:
     for number in range(5):
-        failure = Failure("server", "overloaded", 503)
+        failure = Failure(Fault.SERVER, "overloaded", 503)
         history.failed(places.usual, history.prompt(SHORT), NOW - 3 + number / 10, failure)
     if places.home != places.usual:
-        failure = Failure("rate_limited", "too many requests", 429, retry_after=30.0)
+        failure = Failure(Fault.RATE_LIMITED, "too many requests", 429, retry_after=30.0)
         history.failed(places.home, history.prompt(SHORT), NOW - 5, failure)
     return history.prompt(SHORT)
 
