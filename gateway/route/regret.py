@@ -6,10 +6,8 @@ Eligible are the endpoints of the chosen one's tier, and those that a cap keeps 
 something else than the score (`order`, `fixed`, ...), nothing is regretted.
 """
 
-from collections.abc import Sequence
-
 from gateway.route.filters import Tier
-from gateway.route.plan import BY_SCORE, Choice, Plan, Row
+from gateway.route.plan import BY_SCORE, Choice, Plan
 from gateway.types import RegretReason
 
 _DRAWN: dict[str, RegretReason] = {"sample": "sample", "explore": "explore"}
@@ -17,10 +15,10 @@ _DRAWN: dict[str, RegretReason] = {"sample": "sample", "explore": "explore"}
 
 def regret(plan: Plan) -> tuple[float, RegretReason]:
     """Dollars, and to what they are due: the larger of what the picker and the cap have added."""
-    chosen = plan.first
-    if chosen is None or plan.policy.pick.how not in BY_SCORE:
+    if not plan.ranked or plan.policy.pick.how not in BY_SCORE:
         return 0.0, ""
-    drawn = chosen.score - _best_score(plan.rows)
+    chosen = plan.ranked[0]
+    drawn = chosen.score - _best_score(plan.ranked)
     if plan.demand.toll is None:
         return (drawn, _DRAWN.get(plan.picked, "")) if drawn > 0 else (0.0, "")
     eligible = [one for one in plan.ranked if one.tier == chosen.tier or one.tier == Tier.OVER_CAP]
@@ -30,10 +28,12 @@ def regret(plan: Plan) -> tuple[float, RegretReason]:
     return whole, "cap" if whole > 2 * drawn else _DRAWN.get(plan.picked, "cap")
 
 
-def _best_score(rows: Sequence[Row]) -> float:
+def _best_score(ranked: tuple[Choice, ...]) -> float:
     """Of the first one's tier. The others follow in the order of their scores."""
-    tier, _, score, *_ = rows[0]
-    return min(score, rows[1][2]) if len(rows) > 1 and rows[1][0] == tier else score
+    chosen = ranked[0]
+    if len(ranked) == 1 or ranked[1].tier != chosen.tier:
+        return chosen.score
+    return min(chosen.score, ranked[1].score)
 
 
 def _untolled(choice: Choice) -> float:
