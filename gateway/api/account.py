@@ -7,42 +7,82 @@ and months are UTC's. Without a store there is a 503: a zero would be a lie.
 import time
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Annotated, TypedDict
 
+from msgspec import Meta
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.api.auth import Keys
 from gateway.api.described import canonical_slug, provider_names
+from gateway.api.field_types import ApiObject, Count, Data, DataList, Day, Usd, json_answer
 from gateway.errors import BadRequest, StoreAway
 from gateway.telemetry.archive import Archive, Spent
 from gateway.types import PICO, Model
 
 ACTIVITY_DAYS = 31  # the last 30 whole days, and today
 _EPOCH = date(1970, 1, 1)
-_UNLIMITED = {
-    "limit": None,
-    "limit_remaining": None,
-    "limit_reset": None,
-    "include_byok_in_limit": False,
-    "byok_usage": 0,
-    "byok_usage_daily": 0,
-    "byok_usage_weekly": 0,
-    "byok_usage_monthly": 0,
-    "is_free_tier": False,
-    "is_management_key": False,
-    "is_provisioning_key": False,
-    "expires_at": None,
-    "creator_user_id": None,
-    "organization_id": None,
-    "workspace_id": None,
-    "allowed_data_regions": ["global"],
-    "budgets": [],
-    "effective_budget": None,
-    "free_model_daily_requests": {"limit": 0, "used": 0, "remaining": 0},
-    "rate_limit": {"requests": -1, "interval": "10s", "note": "the gateway sets no limit; hosts have theirs"},
-}  # of every key: the gateway counts, and limits nobody
+_FREE_REQUESTS = {"limit": 0, "used": 0, "remaining": 0}
+_RATE_LIMIT: dict[str, str | int] = {
+    "requests": -1,
+    "interval": "10s",
+    "note": "the gateway sets no limit; hosts have theirs",
+}
+
+
+class ActivityQuery(TypedDict, total=False):
+    date: Day
+
+
+class KeyUsage(ApiObject):
+    """What a key has spent. The gateway counts, and sets no limits."""
+
+    label: Annotated[str, Meta(description="the tenant")]
+    usage: Usd
+    usage_daily: Usd
+    usage_weekly: Usd
+    usage_monthly: Usd
+    free_model_daily_requests: dict[str, int]
+    rate_limit: dict[str, str | int]
+    limit: None = None
+    limit_remaining: None = None
+    limit_reset: None = None
+    include_byok_in_limit: bool = False
+    byok_usage: float = 0
+    byok_usage_daily: float = 0
+    byok_usage_weekly: float = 0
+    byok_usage_monthly: float = 0
+    is_free_tier: bool = False
+    is_management_key: bool = False
+    is_provisioning_key: bool = False
+    expires_at: None = None
+    creator_user_id: None = None
+    organization_id: None = None
+    workspace_id: None = None
+    allowed_data_regions: tuple[str, ...] = ("global",)
+    budgets: tuple[str, ...] = ()
+    effective_budget: None = None
+
+
+class CreditSums(ApiObject):
+    total_credits: float
+    total_usage: float
+
+
+class ActivityLine(ApiObject):
+    date: Day
+    model: str
+    model_permaslug: str
+    endpoint_id: str
+    provider_name: str
+    usage: float
+    requests: Count
+    prompt_tokens: Count
+    cached_tokens: Count
+    completion_tokens: Count
+    reasoning_tokens: Count
+    byok_usage_inference: float = 0
 
 
 class Account:
@@ -69,20 +109,21 @@ class Account:
         monday = _number(today - timedelta(days=today.weekday()))
         now = _number(today)
         spent = await self._spent(tenant, range(min(month, monday), now + 1))
-        data = {
-            "label": tenant,
-            "usage": await self._ever(tenant),
-            "usage_daily": _usd(one for one in spent if one.day == now),
-            "usage_weekly": _usd(one for one in spent if one.day >= monday),
-            "usage_monthly": _usd(one for one in spent if one.day >= month),
-            **_UNLIMITED,
-        }
-        return JSONResponse({"data": data})
+        usage = KeyUsage(
+            label=tenant,
+            usage=await self._ever(tenant),
+            usage_daily=_usd(one for one in spent if one.day == now),
+            usage_weekly=_usd(one for one in spent if one.day >= monday),
+            usage_monthly=_usd(one for one in spent if one.day >= month),
+            free_model_daily_requests=_FREE_REQUESTS,
+            rate_limit=_RATE_LIMIT,
+        )
+        return json_answer(Data(usage))
 
     async def _credits(self, request: Request) -> Response:
         """Nobody buys credits here: as many were granted as have been used."""
         used = await self._ever(self._keys.caller(request).tenant)
-        return JSONResponse({"data": {"total_credits": used, "total_usage": used}})
+        return json_answer(Data(CreditSums(total_credits=used, total_usage=used)))
 
     async def _activity(self, request: Request) -> Response:
         tenant = self._keys.caller(request).tenant
@@ -91,24 +132,23 @@ class Account:
         if said := request.query_params.get("date"):
             wanted = _day(said)
             days = [day for day in days if day == wanted]
-        return JSONResponse({"data": [self._line(one) for one in await self._spent(tenant, days)]})
+        return json_answer(DataList([self._line(one) for one in await self._spent(tenant, days)]))
 
-    def _line(self, spent: Spent) -> dict[str, Any]:
+    def _line(self, spent: Spent) -> ActivityLine:
         counts = spent.counts
-        return {
-            "date": (_EPOCH + timedelta(days=spent.day)).isoformat(),
-            "model": spent.model,
-            "model_permaslug": self._slugs.get(spent.model, spent.model),
-            "endpoint_id": spent.endpoint,
-            "provider_name": self._providers.get(spent.endpoint, spent.endpoint),
-            "usage": counts.get("cost", 0) / PICO,
-            "byok_usage_inference": 0,
-            "requests": counts.get("requests", 0),
-            "prompt_tokens": counts.get("prompt", 0),
-            "cached_tokens": counts.get("cached", 0),
-            "completion_tokens": counts.get("completion", 0),
-            "reasoning_tokens": counts.get("reasoning", 0),
-        }
+        return ActivityLine(
+            date=(_EPOCH + timedelta(days=spent.day)).isoformat(),
+            model=spent.model,
+            model_permaslug=self._slugs.get(spent.model, spent.model),
+            endpoint_id=spent.endpoint,
+            provider_name=self._providers.get(spent.endpoint, spent.endpoint),
+            usage=counts.get("cost", 0) / PICO,
+            requests=counts.get("requests", 0),
+            prompt_tokens=counts.get("prompt", 0),
+            cached_tokens=counts.get("cached", 0),
+            completion_tokens=counts.get("completion", 0),
+            reasoning_tokens=counts.get("reasoning", 0),
+        )
 
     async def _spent(self, tenant: str, days: Iterable[int]) -> list[Spent]:
         try:

@@ -5,17 +5,31 @@ Prices are texts, in USD per token; times are milliseconds, uptimes percent. Wha
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Literal, cast
 
+from msgspec import UNSET, UnsetType
+
+from gateway.api.field_types import Percentiles
+from gateway.api.listing_types import (
+    Architecture,
+    ListedEndpoint,
+    ListedModel,
+    ListedProvider,
+    ModelLinks,
+    ModelReasoning,
+    Pricing,
+    RateOverride,
+    ToolChoices,
+    TopProvider,
+)
 from gateway.route.endpoint import EndpointState
 from gateway.telemetry.archive import Uptime
 from gateway.types import Endpoint, Measure, Model, Price
 from gateway.types.endpoint import PriceTier, Window
 from gateway.upstream.openrouter import provider_name
 
-Json = dict[str, Any]
-
-OK, SET_BACK = 0, -5  # `status` of an endpoint
+OK: Literal[0] = 0  # `status` of an endpoint
+SET_BACK: Literal[-5] = -5
 UNPRICED = "-1"
 _EVERY_HOST = frozenset(
     {"frequency_penalty", "max_completion_tokens", "max_tokens", "presence_penalty", "stop", "temperature", "top_p"}
@@ -41,97 +55,78 @@ _THROUGHPUT: dict[str, Measure] = {
 }
 
 
-def described_model(model: Model, used: Sequence[Endpoint]) -> Json:
+def described_model(model: Model, used: Sequence[Endpoint]) -> ListedModel:
     """One row of the list; `used` are the endpoints that the gateway has keys for."""
     served_by = used or [one for one in model.endpoints if one.status != "retired"]
     priced = [one for one in served_by if one.price is not None]
     cheapest = min(priced, key=_list_price, default=None)
-    return {
-        "id": model.id,
-        "canonical_slug": canonical_slug(model),
-        "name": model.name,
-        "created": model.created,
-        "context_length": model.context,
-        "architecture": architecture(model),
-        "pricing": _pricing(cheapest.price if cheapest else None),
-        "top_provider": {
-            "context_length": cheapest.context if cheapest else None,
-            "max_completion_tokens": cheapest.max_output if cheapest else None,
-            "is_moderated": False,
-        },
-        "per_request_limits": None,
-        "supported_parameters": model_parameters(served_by),
-        "default_parameters": None,
-        "supported_voices": None,
-        **_reasoning(model, served_by),
-        "links": {"details": f"/api/v1/models/{model.id}/endpoints"},
-    }
+    return ListedModel(
+        id=model.id,
+        canonical_slug=canonical_slug(model),
+        name=model.name,
+        created=model.created,
+        context_length=model.context,
+        architecture=architecture(model),
+        pricing=_pricing(cheapest.price if cheapest else None),
+        top_provider=TopProvider(
+            context_length=cheapest.context if cheapest else None,
+            max_completion_tokens=cheapest.max_output if cheapest else None,
+        ),
+        supported_parameters=model_parameters(served_by),
+        reasoning=_reasoning(model, served_by),
+        links=ModelLinks(details=f"/api/v1/models/{model.id}/endpoints"),
+    )
 
 
-def _reasoning(model: Model, served_by: Sequence[Endpoint]) -> Json:
-    """Nothing for a model that no endpoint can be made to think."""
+def _reasoning(model: Model, served_by: Sequence[Endpoint]) -> ModelReasoning | UnsetType:
+    """Unset for a model that no endpoint can be made to think."""
     thinking = any(endpoint.dialect.thinking != "unknown" for endpoint in served_by)
-    facts = {"mandatory": False, "default_enabled": model.reasoning.default_enabled}
-    return {"reasoning": facts} if thinking or model.reasoning.default_enabled else {}
+    if not (thinking or model.reasoning.default_enabled):
+        return UNSET
+    return ModelReasoning(mandatory=False, default_enabled=model.reasoning.default_enabled)
 
 
-def described_endpoint(model: Model, state: EndpointState, uptime: Uptime, now: float) -> Json:
+def described_endpoint(model: Model, state: EndpointState, uptime: Uptime, now: float) -> ListedEndpoint:
     """One endpoint, with what was measured here. `now` is on the clock of its breaker, in seconds."""
     endpoint, supports = state.endpoint, state.endpoint.supports
     healthy = state.breaker.state(now).value == 0 and state.held_until <= now
-    return {
-        "name": f"{provider_name(endpoint)} | {canonical_slug(model)}",
-        "model_id": model.id,
-        "model_name": model.name,
-        "provider_name": provider_name(endpoint),
-        "tag": endpoint.id,
-        "quantization": endpoint.quantization,
-        "context_length": endpoint.context,
-        "max_prompt_tokens": endpoint.max_input,
-        "max_completion_tokens": endpoint.max_output,
-        "pricing": _pricing(endpoint.price),
-        "supported_parameters": list(parameters(endpoint)),
-        "supports_implicit_caching": endpoint.cache.automatic is True,
-        "supports_tool_choice": {
-            "auto": "tools" in supports,
-            "none": "tools" in supports,
-            "required": "tool_choice" in supports,
-            "function": "tool_choice" in supports,
-        },
-        "supports_diarization": False,
-        "native_tools": {},
-        "service_tier": None,
-        "status": OK if healthy else SET_BACK,
-        "latency_last_30m": _percentiles(state, _LATENCY, 1_000),
-        "throughput_last_30m": _percentiles(state, _THROUGHPUT, 1),
-        "uptime_last_5m": uptime.last_5m,
-        "uptime_last_30m": uptime.last_30m,
-        "uptime_last_1d": uptime.last_1d,
-    }
+    tools, choice = "tools" in supports, "tool_choice" in supports
+    return ListedEndpoint(
+        name=f"{provider_name(endpoint)} | {canonical_slug(model)}",
+        model_id=model.id,
+        model_name=model.name,
+        provider_name=provider_name(endpoint),
+        tag=endpoint.id,
+        quantization=endpoint.quantization,
+        context_length=endpoint.context,
+        max_prompt_tokens=endpoint.max_input,
+        max_completion_tokens=endpoint.max_output,
+        pricing=_pricing(endpoint.price),
+        supported_parameters=parameters(endpoint),
+        supports_implicit_caching=endpoint.cache.automatic is True,
+        supports_tool_choice=ToolChoices(auto=tools, none=tools, required=choice, function=choice),
+        status=OK if healthy else SET_BACK,
+        latency_last_30m=_percentiles(state, _LATENCY, 1_000),
+        throughput_last_30m=_percentiles(state, _THROUGHPUT, 1),
+        uptime_last_5m=uptime.last_5m,
+        uptime_last_30m=uptime.last_30m,
+        uptime_last_1d=uptime.last_1d,
+    )
 
 
-def described_provider(endpoint: Endpoint) -> Json:
-    return {
-        "name": provider_name(endpoint),
-        "slug": endpoint.provider,
-        "privacy_policy_url": None,
-        "terms_of_service_url": None,
-        "status_page_url": None,
-        "headquarters": None,
-        "datacenters": None,
-    }
+def described_provider(endpoint: Endpoint) -> ListedProvider:
+    return ListedProvider(provider_name(endpoint), endpoint.provider)
 
 
-def architecture(model: Model) -> Json:
+def architecture(model: Model) -> Architecture:
     takes = {kind for endpoint in model.endpoints for kind in endpoint.supports}
     inputs = ["text", *(kind for kind in _MEDIA if kind in takes)]
-    return {
-        "modality": f"{'+'.join(inputs)}->text",
-        "input_modalities": inputs,
-        "output_modalities": ["text"],
-        "tokenizer": "DeepSeek" if model.id.startswith("deepseek/") else "Other",
-        "instruct_type": None,
-    }
+    return Architecture(
+        modality=f"{'+'.join(inputs)}->text",
+        input_modalities=inputs,
+        output_modalities=["text"],
+        tokenizer="DeepSeek" if model.id.startswith("deepseek/") else "Other",
+    )
 
 
 def canonical_slug(model: Model) -> str:
@@ -163,32 +158,35 @@ def _list_price(endpoint: Endpoint) -> float:
     return endpoint.price.input + endpoint.price.output
 
 
-def _pricing(price: Price | None) -> Json:
+def _pricing(price: Price | None) -> Pricing:
     if price is None:
-        return {"prompt": UNPRICED, "completion": UNPRICED}
-    told: Json = {**_rates(price), "discount": 0}
-    if price.cache_write is not None:
-        told["input_cache_write"] = _per_token(price.cache_write)
-    by_hour: list[Json] = [
-        {"utc_start": 100 * one.from_hour, "utc_end": 100 * one.to_hour, **_rates(one)} for one in price.hours
+        return Pricing(UNPRICED, UNPRICED)
+    by_hour = [
+        RateOverride(*_rates(one), utc_start=100 * one.from_hour, utc_end=100 * one.to_hour) for one in price.hours
     ]
-    by_length: list[Json] = [{"min_prompt_tokens": one.over_prompt_tokens, **_rates(one)} for one in price.tiers]
-    if overrides := by_hour + by_length:  # as clients read them, the last that applies wins
-        told["overrides"] = overrides
-    return told
+    by_length = [RateOverride(*_rates(one), min_prompt_tokens=one.over_prompt_tokens) for one in price.tiers]
+    return Pricing(
+        *_rates(price),
+        discount=0,
+        input_cache_write=_if_known(price.cache_write),
+        overrides=by_hour + by_length or UNSET,  # as clients read them, the last that applies wins
+    )
 
 
-def _rates(price: Price | PriceTier | Window) -> Json:
-    told = {"prompt": _per_token(price.input), "completion": _per_token(price.output)}
-    if price.cached_input is not None:
-        told["input_cache_read"] = _per_token(price.cached_input)
-    return told
+def _rates(price: Price | PriceTier | Window) -> tuple[str, str, str | UnsetType]:
+    """Of input, output and cached input."""
+    return _per_token(price.input), _per_token(price.output), _if_known(price.cached_input)
 
 
 def _per_token(per_million: float) -> str:
     return f"{(Decimal(str(per_million)) / 1_000_000).normalize():f}"
 
 
-def _percentiles(state: EndpointState, measures: dict[str, Measure], unit: float) -> Json | None:
+def _if_known(per_million: float | None) -> str | UnsetType:
+    return UNSET if per_million is None else _per_token(per_million)
+
+
+def _percentiles(state: EndpointState, measures: dict[str, Measure], unit: float) -> Percentiles | None:
     found = {name: state.figures.get(measure) for name, measure in measures.items()}
-    return {name: value * unit for name, value in found.items() if value is not None} or None
+    known = {name: value * unit for name, value in found.items() if value is not None}
+    return cast(Percentiles, known) if known else None

@@ -1,10 +1,39 @@
 """The plan for a request, in words and figures, without sending anything."""
 
+from typing import TypedDict
+
 from gateway.api.entrance import Entrance
+from gateway.api.field_types import ApiObject, Count
 from gateway.proxy.answer import send_json
 from gateway.proxy.inbound import Inbound
 from gateway.proxy.sink import Sink
 from gateway.route.told import told
+
+
+class RankedEndpoint(TypedDict):
+    endpoint: str
+    expected_usd: float
+    expected_s: float
+
+
+class DroppedEndpoint(ApiObject):
+    endpoint: str
+    rule: str
+    detail: str
+
+
+class ExplainedPlan(ApiObject):
+    """What `route.told` makes of a plan."""
+
+    model: str
+    policy: str
+    prompt_tokens: Count
+    expected_output_tokens: Count
+    expected_rereads: float
+    picked_by: str
+    relaxed: str | None
+    ranked: list[RankedEndpoint]
+    dropped: list[DroppedEndpoint]
 
 
 class Explain(Entrance):

@@ -8,14 +8,16 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal, TypedDict
 
+from msgspec import Meta
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.api.auth import Keys
 from gateway.api.described import provider_names
+from gateway.api.field_types import ApiObject, Count, Data, Moment, json_answer
 from gateway.errors import BadRequest, NotFound, StoreAway
 from gateway.telemetry.archive import Archive
 from gateway.telemetry.search import began, find
@@ -23,6 +25,71 @@ from gateway.types import PICO, Model, Row
 
 AT_ONCE = 4  # searches on this machine
 CLIENT_LEFT = 499
+Milliseconds = Annotated[int, Meta(ge=0, description="milliseconds")]
+CostOfAttempts = Annotated[float, Meta(description="USD, all attempts")]
+
+
+class GenerationQuery(TypedDict):
+    id: str
+
+
+class GenerationAttempt(ApiObject):
+    endpoint_id: str
+    id: str
+    model_permaslug: str
+    provider_name: str
+    outcome: Annotated[str, Meta(description="in the gateway's words")]
+    latency: Milliseconds | None
+    status: Annotated[Count | None, Meta(description="the host's; null where none came")]
+    error: Annotated[str | None, Meta(description="in the host's words")]
+    is_byok: bool = False
+
+
+class Generation(ApiObject):
+    """What became of a request. What is not known here is null."""
+
+    id: str
+    model: str
+    origin: Annotated[str, Meta(description="the app")]
+    router: Annotated[str, Meta(description="the policy")]
+    created_at: Moment
+    total_cost: CostOfAttempts
+    usage: CostOfAttempts
+    upstream_inference_cost: CostOfAttempts
+    streamed: bool
+    cancelled: bool
+    provider_name: str | None
+    finish_reason: str | None
+    http_referer: str | None
+    latency: Milliseconds | None
+    generation_time: Milliseconds | None
+    tokens_prompt: Count
+    tokens_completion: Count
+    native_tokens_prompt: Count
+    native_tokens_completion: Count
+    native_tokens_reasoning: Count
+    native_tokens_cached: Count
+    provider_responses: Annotated[list[GenerationAttempt], Meta(description="every attempt, in order")]
+    api_type: Literal["completions"] = "completions"
+    data_region: str = "global"
+    is_byok: bool = False
+    upstream_id: None = None
+    cache_discount: None = None
+    app_id: None = None
+    moderation_latency: None = None
+    native_finish_reason: None = None
+    service_tier: None = None
+    native_tokens_completion_images: None = None
+    num_media_prompt: None = None
+    num_input_audio_prompt: None = None
+    num_media_completion: None = None
+    num_search_results: None = None
+    num_fetches: None = None
+    web_search_engine: None = None
+    external_user: None = None
+    preset_id: None = None
+    user_agent: None = None
+    workspace_id: None = None
 
 
 class Generations:
@@ -47,7 +114,7 @@ class Generations:
         rows = await self._rows(name)
         if not rows or rows[0].tenant != tenant:
             raise NotFound(f"there is no generation `{name[:100]}`, or it has not ended", param="id")
-        return JSONResponse({"data": generation(rows, self._providers)})
+        return json_answer(Data(generation(rows, self._providers)))
 
     async def _rows(self, name: str) -> list[Row]:
         if began(name) is None:
@@ -62,69 +129,47 @@ class Generations:
             raise StoreAway("this machine has no such generation, and others cannot be asked") from None
 
 
-def generation(rows: list[Row], providers: Mapping[str, str]) -> dict[str, Any]:
+def generation(rows: list[Row], providers: Mapping[str, str]) -> Generation:
     """An exchange's rows, which are in the order of its attempts, as one generation; `providers` by endpoint."""
     closing = next(row for row in rows if row.last)
     cost = sum(row.cost for row in rows) / PICO
-    return {
-        "id": closing.exchange,
-        "upstream_id": None,
-        "total_cost": cost,
-        "usage": cost,
-        "upstream_inference_cost": cost,
-        "cache_discount": None,
-        "created_at": _iso(closing.at + closing.duration - closing.client_duration),
-        "model": closing.model,
-        "app_id": None,
-        "streamed": closing.stream,
-        "cancelled": closing.client_status == CLIENT_LEFT,
-        "provider_name": providers.get(closing.endpoint, closing.provider) if closing.outcome == "ok" else None,
-        "latency": _ms(closing.client_ttft if closing.stream else closing.ttft),
-        "moderation_latency": None,
-        "generation_time": _ms(closing.client_duration),
-        "finish_reason": closing.finish_reason or None,
-        "native_finish_reason": None,
-        "service_tier": None,
-        "tokens_prompt": closing.prompt_tokens,
-        "tokens_completion": closing.completion_tokens,
-        "native_tokens_prompt": closing.prompt_tokens,
-        "native_tokens_completion": closing.completion_tokens,
-        "native_tokens_completion_images": None,
-        "native_tokens_reasoning": closing.reasoning_tokens,
-        "native_tokens_cached": closing.cached_tokens,
-        "num_media_prompt": None,
-        "num_input_audio_prompt": None,
-        "num_media_completion": None,
-        "num_search_results": None,
-        "num_fetches": None,
-        "web_search_engine": None,
-        "origin": closing.app,
-        "is_byok": False,
-        "external_user": None,
-        "api_type": "completions",
-        "preset_id": None,
-        "router": closing.policy,
-        "provider_responses": [_attempt(row, providers) for row in rows if row.endpoint],
-        "user_agent": None,
-        "http_referer": closing.app if closing.app.startswith(("http://", "https://")) else None,
-        "data_region": "global",
-        "workspace_id": None,
-    }
+    return Generation(
+        id=closing.exchange,
+        total_cost=cost,
+        usage=cost,
+        upstream_inference_cost=cost,
+        created_at=_iso(closing.at + closing.duration - closing.client_duration),
+        model=closing.model,
+        streamed=closing.stream,
+        cancelled=closing.client_status == CLIENT_LEFT,
+        provider_name=providers.get(closing.endpoint, closing.provider) if closing.outcome == "ok" else None,
+        latency=_ms(closing.client_ttft if closing.stream else closing.ttft),
+        generation_time=_ms(closing.client_duration),
+        finish_reason=closing.finish_reason or None,
+        tokens_prompt=closing.prompt_tokens,
+        tokens_completion=closing.completion_tokens,
+        native_tokens_prompt=closing.prompt_tokens,
+        native_tokens_completion=closing.completion_tokens,
+        native_tokens_reasoning=closing.reasoning_tokens,
+        native_tokens_cached=closing.cached_tokens,
+        origin=closing.app,
+        router=closing.policy,
+        provider_responses=[_attempt(row, providers) for row in rows if row.endpoint],
+        http_referer=closing.app if closing.app.startswith(("http://", "https://")) else None,
+    )
 
 
-def _attempt(row: Row, providers: Mapping[str, str]) -> dict[str, Any]:
-    """`status` is the host's, null where none came; `outcome` and `error` are the gateway's words, and the host's."""
-    return {
-        "endpoint_id": row.endpoint,
-        "id": row.id,
-        "is_byok": False,
-        "latency": _ms(row.ttft if row.ttft is not None else row.duration),
-        "model_permaslug": row.model,
-        "provider_name": providers.get(row.endpoint, row.provider),
-        "status": row.status or None,
-        "outcome": row.outcome,
-        "error": row.error or None,
-    }
+def _attempt(row: Row, providers: Mapping[str, str]) -> GenerationAttempt:
+    return GenerationAttempt(
+        endpoint_id=row.endpoint,
+        id=row.id,
+        latency=_ms(row.ttft if row.ttft is not None else row.duration),
+        model_permaslug=row.model,
+        provider_name=providers.get(row.endpoint, row.provider),
+        status=row.status or None,
+        outcome=row.outcome,
+        error=row.error or None,
+    )
 
 
 def _ms(seconds: float | None) -> int | None:

@@ -2,15 +2,31 @@
 
 from collections.abc import Mapping
 from time import monotonic
+from typing import Annotated, Literal
 
+from msgspec import Meta
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
+from gateway.api.field_types import ApiObject, Count, json_answer
 from gateway.policy.load import Policies
 from gateway.route.fleet import Fleet
 from gateway.route.health import State
 from gateway.state.conditions import Conditions
 from gateway.state.store import Store
+
+
+class Live(ApiObject):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(ApiObject):
+    status: Literal["ok", "draining", "no endpoint in use"]
+    endpoints: Count
+    breakers_open: list[str]
+    store: Literal["up", "down"]
+    policy_problems: list[str]
+    degraded: Annotated[dict[str, str], Meta(description="each part that fails, and why")]
 
 
 class Health:
@@ -28,21 +44,21 @@ class Health:
         self.draining = False
 
     async def live(self, _: Request) -> Response:
-        return JSONResponse({"status": "ok"})
+        return json_answer(Live())
 
     async def ready(self, _: Request) -> Response:
         now = monotonic()
         states = [state for fleet in self._fleets.values() for state in fleet.states.values()]
         ready = bool(states) and not self.draining
-        status = {
-            "status": "ok" if ready else "draining" if self.draining else "no endpoint in use",
-            "endpoints": len(states),
-            "breakers_open": [one.endpoint.id for one in states if one.breaker.state(now) is State.OPEN],
-            "store": "up" if self._store.healthy else "down",
-            "policy_problems": list(self._policies.problems),
-            "degraded": self._degraded(),
-        }
-        return JSONResponse(status, status_code=200 if ready else 503)
+        readiness = Readiness(
+            status="ok" if ready else "draining" if self.draining else "no endpoint in use",
+            endpoints=len(states),
+            breakers_open=[one.endpoint.id for one in states if one.breaker.state(now) is State.OPEN],
+            store="up" if self._store.healthy else "down",
+            policy_problems=list(self._policies.problems),
+            degraded=self._degraded(),
+        )
+        return json_answer(readiness, 200 if ready else 503)
 
     def _degraded(self) -> dict[str, str]:
         """What fails now, and why."""

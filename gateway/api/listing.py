@@ -11,11 +11,21 @@ from collections.abc import Mapping
 from math import inf
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.api import described
 from gateway.api.auth import Keys
+from gateway.api.field_types import Data, DataList, json_answer
+from gateway.api.listing_types import (
+    MOST_ROWS,
+    ListedEndpoint,
+    ListedModel,
+    ModelCount,
+    ModelEndpoints,
+    ModelPage,
+    PageLinks,
+)
 from gateway.api.names import Names
 from gateway.errors import BadRequest
 from gateway.route.endpoint import EndpointState
@@ -23,7 +33,6 @@ from gateway.route.fleet import Fleet
 from gateway.telemetry.archive import Archive, Uptime
 from gateway.types import Model
 
-MOST_ROWS = 1_000
 LONGEST_NUMBER = 9  # digits
 FRESH = 5.0  # seconds that uptimes are told again
 _log = logging.getLogger(__name__)
@@ -57,41 +66,31 @@ class Listing:
         found = self._matching(request)
         offset, limit = _count(request, "offset", 0, 0), _count(request, "limit", MOST_ROWS, 1)
         more = offset + limit < len(found)
-        return JSONResponse(
-            {
-                "data": [self._described(model) for model in found[offset : offset + limit]],
-                "total_count": len(found),
-                "links": {"next": str(request.url.include_query_params(offset=offset + limit)) if more else None},
-            }
-        )
+        following = str(request.url.include_query_params(offset=offset + limit)) if more else None
+        data = [self._described(model) for model in found[offset : offset + limit]]
+        return json_answer(ModelPage(data, len(found), PageLinks(following)))
 
     async def _count(self, request: Request) -> Response:
         self._keys.caller(request)
-        return JSONResponse({"data": {"count": len(self._models)}})
+        return json_answer(Data(ModelCount(len(self._models))))
 
     async def _one(self, request: Request) -> Response:
-        return JSONResponse({"data": self._described(self._named(request))})
+        return json_answer(Data(self._described(self._named(request))))
 
     async def _endpoints(self, request: Request) -> Response:
         model = self._named(request)
-        data = {
-            "id": model.id,
-            "name": model.name,
-            "created": model.created,
-            "description": "",
-            "architecture": described.architecture(model),
-            "endpoints": await self._of(model),
-        }
-        return JSONResponse({"data": data})
+        architecture = described.architecture(model)
+        listed = ModelEndpoints(model.id, model.name, model.created, architecture, await self._of(model))
+        return json_answer(Data(listed))
 
     async def _without_retention(self, request: Request) -> Response:
         self._keys.caller(request)
-        return JSONResponse({"data": [one for model in self._models for one in await self._of(model, zdr=True)]})
+        return json_answer(DataList([one for model in self._models for one in await self._of(model, zdr=True)]))
 
     async def _providers(self, request: Request) -> Response:
         self._keys.caller(request)
         by_slug = {state.endpoint.provider: state.endpoint for state in self._states()}
-        return JSONResponse({"data": [described.described_provider(one) for _, one in sorted(by_slug.items())]})
+        return json_answer(DataList([described.described_provider(one) for _, one in sorted(by_slug.items())]))
 
     def _named(self, request: Request) -> Model:
         """The model of the path. Raises Unauthorized, NotFound."""
@@ -102,16 +101,16 @@ class Listing:
         text = request.query_params.get("q", "").lower()
         wanted = {name for name in request.query_params.get("supported_parameters", "").split(",") if name}
         named = (model for model in self._models if any(text in name.lower() for name in (model.id, model.name)))
-        return [model for model in named if wanted.issubset(self._described(model)["supported_parameters"])]
+        return [model for model in named if wanted.issubset(self._described(model).supported_parameters)]
 
-    def _described(self, model: Model) -> described.Json:
+    def _described(self, model: Model) -> ListedModel:
         used = [state.endpoint for state in self._fleets[model.id].states.values()]
         return described.described_model(model, used)
 
     def _states(self) -> list[EndpointState]:
         return [state for fleet in self._fleets.values() for state in fleet.states.values()]
 
-    async def _of(self, model: Model, *, zdr: bool = False) -> list[described.Json]:
+    async def _of(self, model: Model, *, zdr: bool = False) -> list[ListedEndpoint]:
         """The endpoints of a model that are in use; all, or those that declare zero data retention."""
         await self._ask_uptimes()
         now = time.monotonic()

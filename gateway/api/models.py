@@ -4,18 +4,49 @@ Anthropic's SDKs send `anthropic-version` with every request; that tells the two
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Literal, TypedDict
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.api.auth import Keys
 from gateway.api.claude import ClaudeNames
+from gateway.api.field_types import ApiObject, Count, Moment, No, json_answer
 from gateway.api.names import Names
 from gateway.types import Model
 
 VERSION = "anthropic-version"
+
+
+ModelHeaders = TypedDict("ModelHeaders", {"anthropic-version": str}, total=False)
+
+
+class OpenAIModel(ApiObject, tag_field="object", tag="model"):
+    id: str
+    created: Count
+    owned_by: str
+    name: str
+    context_length: Count
+
+
+class OpenAIModels(ApiObject, tag_field="object", tag="list"):
+    data: list[OpenAIModel]
+
+
+class AnthropicModel(ApiObject, tag_field="type", tag="model"):
+    id: str
+    display_name: str
+    created_at: Moment
+    max_input_tokens: Count
+    lifecycle: Literal["active"] = "active"
+
+
+class AnthropicModels(ApiObject):
+    data: list[AnthropicModel]
+    first_id: str | None
+    last_id: str | None
+    has_more: No = False
 
 
 class ModelList:
@@ -37,37 +68,25 @@ class ModelList:
     async def _list(self, request: Request) -> Response:
         self._keys.caller(request)
         if VERSION not in request.headers:
-            return JSONResponse({"object": "list", "data": [_openai(model) for model in self._models]})
+            return json_answer(OpenAIModels([_openai(model) for model in self._models]))
         data = [_anthropic(model) for model in self._models]
-        first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
-        return JSONResponse({"data": data, "has_more": False, "first_id": first, "last_id": last})
+        first, last = (data[0].id, data[-1].id) if data else (None, None)
+        return json_answer(AnthropicModels(data, first, last))
 
     async def _one(self, request: Request) -> Response:
         """Raises Unauthorized, NotFound."""
         self._keys.caller(request)
         name = request.path_params["name"]
         if VERSION in request.headers:
-            return JSONResponse(_anthropic(self._claude.model(name).model))
-        return JSONResponse(_openai(self._names.model(name).model))
+            return json_answer(_anthropic(self._claude.model(name).model))
+        return json_answer(_openai(self._names.model(name).model))
 
 
-def _openai(model: Model) -> dict[str, Any]:
-    return {
-        "id": model.id,
-        "object": "model",
-        "created": model.created,
-        "owned_by": model.id.partition("/")[0],
-        "name": model.name,
-        "context_length": model.context,
-    }
+def _openai(model: Model) -> OpenAIModel:
+    owner = model.id.partition("/")[0]
+    return OpenAIModel(model.id, model.created, owner, model.name, model.context)
 
 
-def _anthropic(model: Model) -> dict[str, Any]:
-    return {
-        "type": "model",
-        "id": model.id,
-        "display_name": model.name,
-        "created_at": datetime.fromtimestamp(model.created, UTC).isoformat().replace("+00:00", "Z"),
-        "lifecycle": "active",
-        "max_input_tokens": model.context,
-    }
+def _anthropic(model: Model) -> AnthropicModel:
+    created = datetime.fromtimestamp(model.created, UTC).isoformat().replace("+00:00", "Z")
+    return AnthropicModel(model.id, model.name, created, model.context)

@@ -1,31 +1,34 @@
-"""`GET /openapi.json`: what every route takes and answers, in OpenAPI 3.1.
+"""`GET /openapi.json`: what every route takes and answers, in OpenAPI 3.1, generated from the types.
 
-    openapi_asked ── requests ──┐
-    openapi_told ─── answers ───┼──> document ──once──> bytes
-    this file ────── routes ────┘
+    routes, each with its types (this file) ──> schemas of the types, by msgspec ──> bytes, made once
 
 Tests hold it against the app: every route is in it, and answers are as it says.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
+import msgspec
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway import __version__
-from gateway.api import openapi_asked, openapi_told
+from gateway.api import account, chat_types, generation, health, listing_types, models, responses_kept
 from gateway.api.anthropic import DEEPSEEK_MESSAGES
+from gateway.api.anthropic_types import AnthropicMessage, MessagesRequest, TokenCount
+from gateway.api.chat_types import ChatCompletion, ChatRequest, OpenRouterCompletion, TextCompletion, TextRequest
+from gateway.api.error_types import AnthropicErrorBody, ErrorBody, OpenRouterErrorBody
+from gateway.api.explain import ExplainedPlan
+from gateway.api.field_types import COMPONENT, WITH_MODEL, ApiObject, Count, Data, DataList, Json
 from gateway.api.openai import DEEPSEEK_CHAT
-from gateway.api.openapi_terms import TEXT, Schema, named, one_of
+from gateway.api.options_types import RequestHeaders
+from gateway.api.responses_types import OpenAIResponse, ResponsesRequest
 from gateway.types import Model
 
-Json = dict[str, Any]
-
-_SURFACES = {"/v1": "Error", "/api/v1": "OpenRouterError"}
 _REFUSALS = {
     400: "the request is wrong, or a host refuses it",
     401: "no key, or not one of this gateway's",
@@ -34,37 +37,54 @@ _REFUSALS = {
     413: "the body is too large",
     415: "the body is compressed in a way that is not read",
     422: "a host refuses the request",
-    429: "every endpoint that was asked is rate limited",
+    429: "every endpoint that was tried is rate limited",
     500: "the gateway itself failed",
     502: "every attempt failed",
     503: "no endpoint is in use, every one is overloaded, or the gateway stops",
     504: "every attempt timed out",
     524: "every attempt timed out",
 }
-_TIMEOUTS = {"/v1": 524, "/api/v1": 504}  # which of the two each surface does not have
-_POSTED = {  # path -> summary, request, answer, whether it is streamed where asked for
-    "/chat/completions": ("Chat completion", "ChatRequest", "ChatCompletion", True),
-    "/completions": ("Text completion", "TextRequest", "TextCompletion", True),
-    "/responses": ("OpenAI's Responses", "ResponsesRequest", "Response", True),
-    "/messages": ("Anthropic's Messages", "MessagesRequest", "Message", True),
-    "/messages/count_tokens": ("Estimated length of a prompt", "MessagesRequest", "TokenCount", False),
-    "/explain": ("The plan for a chat completion, not sent", "ChatRequest", "Plan", False),
+_POSTED: dict[str, tuple[str, Any, Any]] = {  # summary, request, answer
+    "/v1/chat/completions": ("Chat completion", Annotated[ChatRequest, WITH_MODEL], ChatCompletion),
+    "/v1/completions": ("Text completion", Annotated[TextRequest, WITH_MODEL], TextCompletion),
+    "/v1/responses": ("OpenAI's Responses", Annotated[ResponsesRequest, WITH_MODEL], OpenAIResponse),
+    "/v1/messages": ("Anthropic's Messages", MessagesRequest, AnthropicMessage),
+    "/v1/messages/count_tokens": ("Estimated length of a prompt", MessagesRequest, TokenCount),
+    "/v1/explain": ("The plan for a chat completion, not sent", Annotated[ChatRequest, WITH_MODEL], ExplainedPlan),
+    "/api/v1/chat/completions": ("Chat completion", ChatRequest, OpenRouterCompletion),
+    "/api/v1/completions": ("Text completion", TextRequest, TextCompletion),
+    "/api/v1/responses": ("OpenAI's Responses", ResponsesRequest, OpenAIResponse),
+    "/api/v1/messages": ("Anthropic's Messages", MessagesRequest, AnthropicMessage),
+    "/api/v1/messages/count_tokens": ("Estimated length of a prompt", MessagesRequest, TokenCount),
 }
-_IN_ITS_WORDS = {
-    ("/api/v1", "ChatCompletion"): "OpenRouterCompletion",
-    ("/api/v1", "ChatRequest"): "OpenRouterChatRequest",
-    ("/api/v1", "TextRequest"): "OpenRouterTextRequest",
-    ("/api/v1", "ResponsesRequest"): "OpenRouterResponsesRequest",
-}
-_ONE_SURFACE = {"/explain": "/v1"}
+_NOT_STREAMED = (TokenCount, ExplainedPlan)
 _ABOUT_IT = ("x-generation-id", "x-gateway-endpoint", "x-gateway-policy", "x-gateway-attempts", "x-gateway-cache")
+_SECURITY: list[Json] = [{"bearer": []}, {"x-api-key": []}, {}]
+Operation = tuple[str, str, Json]  # path, method, what it takes and answers; types stand where schemas will
+
+
+class OpenAPIDocument(TypedDict):
+    openapi: str
+    paths: Json
+
+
+class PageData(ApiObject):
+    """The figures of the model page, which `page.view` makes."""
+
+    at: float
+    worker: Count
+    needs_key: bool
+    policies: Json
+    totals: Json
+    models: list[Json]
+    exchanges: list[Json]
 
 
 class Document:
-    """Made when it is first asked for: most gateways never are."""
+    """Made when it is first requested: most gateways never are."""
 
-    def __init__(self, models: tuple[Model, ...]) -> None:
-        self._models = models
+    def __init__(self, served: tuple[Model, ...]) -> None:
+        self._served = served
 
     def routes(self) -> list[Route]:
         return [Route("/openapi.json", self._answer, methods=["GET"])]
@@ -74,24 +94,20 @@ class Document:
 
     @cached_property
     def _bytes(self) -> bytes:
-        return orjson.dumps(document(self._models))
+        return orjson.dumps(document(self._served))
 
 
-def document(models: Iterable[Model]) -> Json:
-    names = [name for model in models for name in (model.id, *model.aliases)]
-    pattern = "^[^:@]*(@preset/[a-z0-9-]+)?(:[a-z0-9-]+)*$"
-    by_policy = {"type": "string", "pattern": pattern, "description": "a name with a policy"}
-    schemas = {
-        "ModelName": {"anyOf": [one_of(*names), by_policy]},
-        **openapi_asked.SCHEMAS,
-        **openapi_told.SCHEMAS,
-    }
+def document(served: Iterable[Model]) -> Json:
+    paths: Json = {}
+    for path, method, operation in (*_posts(), *_model_lists(), *_kept_responses(), *_openrouter_gets(), *_own_gets()):
+        paths.setdefault(path, {})[method] = operation
+    components = {"ModelName": _model_names(served)}
     return {
         "openapi": "3.1.0",
         "info": {"title": "LLM gateway", "version": __version__},
-        "paths": {**_posts(), **_openai_gets(), **_kept_responses(), **_openrouter_gets(), **_own_gets()},
+        "paths": _with_schemas(paths, components),
         "components": {
-            "schemas": schemas,
+            "schemas": components,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -100,140 +116,160 @@ def document(models: Iterable[Model]) -> Json:
     }
 
 
-def _posts() -> Json:
-    paths: Json = {}
-    for path, (summary, request, answer, streams) in _POSTED.items():
-        for start, error in _SURFACES.items():
-            if _ONE_SURFACE.get(path, start) == start:
-                anthropic = path.startswith("/messages")
-                refused = "AnthropicError" if anthropic else error
-                taken, told = (_IN_ITS_WORDS.get((start, one), one) for one in (request, answer))
-                statuses = sorted(_REFUSALS.keys() - {_TIMEOUTS["/v1" if anthropic else start]})
-                paths[start + path] = {"post": _post(summary, taken, told, _errors(refused, *statuses), streams)}
-    for path in ("", "/count_tokens"):
-        paths[f"{DEEPSEEK_MESSAGES}{path}"] = paths[f"/v1/messages{path}"]
-    return paths | dict.fromkeys(DEEPSEEK_CHAT, paths["/v1/chat/completions"])
+def _model_names(served: Iterable[Model]) -> Json:
+    names = [name for model in served for name in (model.id, *model.aliases)]
+    pattern = "^[^:@]*(@preset/[a-z0-9-]+)?(:[a-z0-9-]+)*$"
+    by_policy = {"type": "string", "pattern": pattern, "description": "a name with a policy"}
+    return {"anyOf": [{"enum": names}, by_policy]}
 
 
-def _post(summary: str, request: str, answer: str, errors: Json, streams: bool) -> Json:
-    content: Json = {"application/json": {"schema": named(answer)}}
-    good: Json = {"description": "the answer", "content": content}
-    if streams:
-        content["text/event-stream"] = {"schema": named("Event")}
-        good["headers"] = {name: {"schema": TEXT} for name in _ABOUT_IT}
+def _with_schemas(part: Any, components: Json) -> Any:
+    """The same with a schema in place of each type under the key `schema`; adds the components that it refers to."""
+    if isinstance(part, list):
+        return [_with_schemas(one, components) for one in part]
+    if not isinstance(part, dict):
+        return part
     return {
-        "summary": summary,
-        "security": [{"bearer": []}, {"x-api-key": []}, {}],
-        "parameters": [_header(name, schema) for name, schema in openapi_asked.HEADERS.items()],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": named(request)}}},
-        "responses": {"200": good, **errors},
+        name: _schema(one, components) if name == "schema" else _with_schemas(one, components)
+        for name, one in part.items()
     }
 
 
-def _openai_gets() -> Json:
+def _schema(kind: Any, components: Json) -> Json:
+    """Of a type, or of any of several. A schema stays what it is."""
+    if isinstance(kind, dict):
+        return kind
+    if isinstance(kind, tuple):
+        return {"anyOf": [_schema(one, components) for one in kind]}
+    (schema,), found = msgspec.json.schema_components((kind,), ref_template=COMPONENT)
+    components |= {name: _answered(one) for name, one in found.items()}
+    return schema
+
+
+def _answered(schema: Json) -> Json:
+    """A field with a default is always in an answer: only what is UNSET is left out."""
+    fields = schema.get("properties", {})
+    constant = [name for name, field in fields.items() if field.pop("default", fields) is not fields]
+    return schema | {"required": [*schema.get("required", ()), *constant]} if constant else schema
+
+
+def _posts() -> Iterator[Operation]:
+    aliases = dict.fromkeys(DEEPSEEK_CHAT, "/v1/chat/completions")
+    aliases |= {f"{DEEPSEEK_MESSAGES}{path}": f"/v1/messages{path}" for path in ("", "/count_tokens")}
+    for path, known in {**dict(zip(_POSTED, _POSTED, strict=True)), **aliases}.items():
+        summary, request, answer = _POSTED[known]
+        refusal = AnthropicErrorBody if "/messages" in path else _refusal(path)
+        unused = 504 if refusal is OpenRouterErrorBody else 524
+        errors = _errors(refusal, *sorted(_REFUSALS.keys() - {unused}))
+        operation = _operation(path, summary, answer, errors, header=RequestHeaders)
+        operation["requestBody"] = {"required": True, "content": _json(request)}
+        if answer not in _NOT_STREAMED:
+            operation["responses"]["200"]["content"]["text/event-stream"] = {"schema": chat_types.StreamEvent}
+            operation["responses"]["200"]["headers"] = {name: {"schema": str} for name in _ABOUT_IT}
+        yield path, "post", operation
+
+
+def _model_lists() -> Iterator[Operation]:
     """Anthropic's clients are known by their header, and get its shape."""
-    version = _header("anthropic-version", TEXT)
-    error: Schema = {"anyOf": [named("Error"), named("AnthropicError")]}
-    either = {name: {"anyOf": [named(f"OpenAI{name}"), named(f"Anthropic{name}")]} for name in ("Models", "Model")}
-    refused = {str(status): _json(_REFUSALS[status], error) for status in (401, 404)}
-    one = _get("One model", either["Model"], {}, _path("name"), version)
-    one["responses"] |= refused
-    every = _get("The models", either["Models"], {}, version)
-    every["responses"]["401"] = refused["401"]
-    return {"/v1/models": {"get": every}, "/models": {"get": every}, "/v1/models/{name}": {"get": one}}
+    refusal = (ErrorBody, AnthropicErrorBody)
+    every, one = (models.OpenAIModels, models.AnthropicModels), (models.OpenAIModel, models.AnthropicModel)
+    for path in ("/v1/models", "/models"):
+        yield path, "get", _operation(path, "The models", every, _errors(refusal, 401), header=models.ModelHeaders)
+    path = "/v1/models/{name}"
+    yield path, "get", _operation(path, "One model", one, _errors(refusal, 401, 404), header=models.ModelHeaders)
 
 
-def _kept_responses() -> Json:
-    pages = (
-        _query("limit", {"type": "integer", "minimum": 1, "maximum": 100}),
-        _query("order", one_of("asc", "desc")),
-        _query("after", TEXT),
-    )
-    paths: Json = {}
-    for start, error in _SURFACES.items():
-        wrong, name = _errors(error, 400, 401, 404, 503), _path("name")
+def _kept_responses() -> Iterator[Operation]:
+    for start in ("/v1", "/api/v1"):
+        errors = _errors(_refusal(start), 400, 401, 404, 503)
         one = f"{start}/responses/{{name}}"
-        paths[one] = {
-            "get": _get("A response that is kept", named("Response"), wrong, name),
-            "delete": _get("Forget a response", named("ForgottenResponse"), wrong, name),
-        }
-        paths[f"{one}/input_items"] = {"get": _get("Its input", named("ResponseItems"), wrong, name, *pages)}
-    return paths
+        yield one, "get", _operation(one, "A response that is kept", OpenAIResponse, errors)
+        yield one, "delete", _operation(one, "Forget a response", responses_kept.ForgottenResponse, errors)
+        items = f"{one}/input_items"
+        yield (
+            items,
+            "get",
+            _operation(items, "Its input", responses_kept.ResponseItems, errors, query=responses_kept.ItemQuery),
+        )
 
 
-def _openrouter_gets() -> Json:
-    model = (_path("author"), _path("slug"))
-    number: Schema = {"type": "integer", "maximum": 1_000}
-    filters = (
-        _query("offset", number | {"minimum": 0}),
-        _query("limit", number | {"minimum": 1}),
-        _query("q", TEXT),
-        _query("supported_parameters", TEXT),
+def _openrouter_gets() -> Iterator[Operation]:
+    yield _openrouter("/models", "The models", listing_types.ModelPage, 400, query=listing_types.ModelQuery)
+    yield _openrouter("/models/count", "How many models there are", Data[listing_types.ModelCount])
+    yield _openrouter("/model/{author}/{slug}", "One model", Data[listing_types.ListedModel], 404)
+    endpoints, figures = "/models/{author}/{slug}/endpoints", "Endpoints, and their figures"
+    yield _openrouter(endpoints, figures, Data[listing_types.ModelEndpoints], 404)
+    yield _openrouter("/providers", "Providers of the endpoints in use", DataList[listing_types.ListedProvider])
+    yield _openrouter("/endpoints/zdr", "Endpoints that retain nothing", DataList[listing_types.ListedEndpoint])
+    became = "What became of a request"
+    yield _openrouter(
+        "/generation", became, Data[generation.Generation], 400, 404, 503, query=generation.GenerationQuery
     )
-    day = _query("date", {"type": "string", "format": "date"})
-    gets = {
-        "/models": _own("The models", "Models", (400,), *filters),
-        "/models/count": _own("How many models there are", "Count"),
-        "/model/{author}/{slug}": _own("One model", "OneModel", (404,), *model),
-        "/models/{author}/{slug}/endpoints": _own("Endpoints, and their figures", "ModelEndpoints", (404,), *model),
-        "/providers": _own("Providers of the endpoints in use", "Providers"),
-        "/endpoints/zdr": _own("Endpoints that retain nothing", "EndpointList"),
-        "/generation": _own("What became of a request", "Generation", (400, 404, 503), _query("id", TEXT, needed=True)),
-        **dict.fromkeys(("/key", "/auth/key"), _own("What this key has spent", "Key", (503,))),
-        "/credits": _own("What this key has spent, in total", "Credits", (503,)),
-        "/activity": _own("By day, model and endpoint, of the last 30 days", "Activity", (400, 503), day),
+    for path in ("/key", "/auth/key"):
+        yield _openrouter(path, "What this key has spent", Data[account.KeyUsage], 503)
+    yield _openrouter("/credits", "What this key has spent, in total", Data[account.CreditSums], 503)
+    by_day = "By day, model and endpoint, of the last 30 days"
+    yield _openrouter("/activity", by_day, DataList[account.ActivityLine], 400, 503, query=account.ActivityQuery)
+
+
+def _openrouter(path: str, summary: str, answer: Any, *statuses: int, query: type | None = None) -> Operation:
+    path = f"/api/v1{path}"
+    return path, "get", _operation(path, summary, answer, _errors(OpenRouterErrorBody, 401, *statuses), query=query)
+
+
+def _own_gets() -> Iterator[Operation]:
+    for path in ("/health", "/health/live"):
+        yield path, "get", _operation(path, "Whether the process answers", health.Live, {})
+    unready = {"503": {"description": "it is not", "content": _json(health.Readiness)}}
+    yield "/health/ready", "get", _operation("", "Whether an endpoint can be used", health.Readiness, unready)
+    yield _text("/metrics", "Prometheus metrics of all workers", "text/plain")
+    yield "/openapi.json", "get", _operation("", "This document", OpenAPIDocument, {})
+    yield _text("/", "The model page", "text/html")
+    missing = {"404": {"description": "no such file", "content": _json(ErrorBody)}}
+    kinds = ("text/css", "text/javascript", "text/html", "image/svg+xml")
+    yield _text("/page/static/{name}", "A file of the model page", *kinds, errors=missing)
+    yield "/page/data.json", "get", _operation("", "The figures of the model page", PageData, {})
+
+
+def _text(path: str, summary: str, *kinds: str, errors: Json | None = None) -> Operation:
+    operation = _operation(path, summary, str, errors or {})
+    operation["responses"]["200"]["content"] = {kind: {"schema": str} for kind in kinds}
+    return path, "get", operation
+
+
+def _operation(
+    path: str, summary: str, answer: Any, errors: Json, header: Any = None, query: type | None = None
+) -> Json:
+    """`header` and `query` are the types of the route's header fields and query parameters."""
+    operation: Json = {
+        "summary": summary,
+        "responses": {"200": {"description": "the answer", "content": _json(answer)}, **errors},
     }
-    return {f"/api/v1{path}": {"get": get} for path, get in gets.items()}
+    if "401" in errors:
+        operation["security"] = _SECURITY
+    parameters = [
+        *({"name": name, "in": "path", "schema": str, "required": True} for name in re.findall(r"{(\w+)}", path)),
+        *(_parameters("header", header) if header else ()),
+        *(_parameters("query", query) if query else ()),
+    ]
+    return operation | {"parameters": parameters} if parameters else operation
 
 
-def _own(summary: str, answer: str, statuses: Iterable[int] = (), *parameters: Json) -> Json:
-    return _get(summary, named(answer), _errors("OpenRouterError", 401, *statuses), *parameters)
+def _parameters(place: str, fields: Any) -> Iterator[Json]:
+    described = msgspec.json.schema(fields)["$defs"][fields.__name__]
+    needed = described.get("required", ())
+    for name, schema in described["properties"].items():
+        yield {"name": name, "in": place, "schema": schema, "required": name in needed}
 
 
-def _own_gets() -> Json:
-    ready = _get("Whether an endpoint can be asked", named("Ready"), {"503": _json("it is not", named("Ready"))})
-    text = _get("Prometheus metrics of all workers", TEXT, {})
-    text["responses"]["200"]["content"] = {"text/plain": {"schema": TEXT}}
-    page = _get("The model page", TEXT, {})
-    page["responses"]["200"]["content"] = {"text/html": {"schema": TEXT}}
-    static = _get("A file of the model page", TEXT, {"404": _json("no such file", named("Error"))}, _path("name"))
-    static["responses"]["200"]["content"] = {
-        kind: {"schema": TEXT} for kind in ("text/css", "text/javascript", "text/html", "image/svg+xml")
-    }
-    gets = {
-        **dict.fromkeys(("/health", "/health/live"), _get("Whether the process answers", named("Live"), {})),
-        "/health/ready": ready,
-        "/metrics": text,
-        "/openapi.json": _get("This document", named("Document"), {}),
-        "/": page,
-        "/page/static/{name}": static,
-        "/page/data.json": _get("The figures of the model page", named("PageData"), {}),
-    }
-    return {path: {"get": get} for path, get in gets.items()}
+def _refusal(path: str) -> Any:
+    return OpenRouterErrorBody if path.startswith("/api/") else ErrorBody
 
 
-def _get(summary: str, answer: Schema, errors: Mapping[str, Json], *parameters: Json) -> Json:
-    get: Json = {"summary": summary, "responses": {"200": _json("the answer", answer), **errors}}
-    if "401" in errors or "anthropic-version" in {one["name"] for one in parameters}:
-        get["security"] = [{"bearer": []}, {"x-api-key": []}, {}]
-    return get | {"parameters": list(parameters)} if parameters else get
+def _errors(body: Any, *statuses: int) -> Json:
+    return {str(status): {"description": _REFUSALS[status], "content": _json(body)} for status in statuses}
 
 
-def _errors(schema: str, *statuses: int) -> Json:
-    return {str(status): _json(_REFUSALS[status], named(schema)) for status in statuses}
-
-
-def _json(description: str, schema: Schema) -> Json:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
-
-
-def _header(name: str, schema: Schema) -> Json:
-    return {"name": name, "in": "header", "schema": schema}
-
-
-def _query(name: str, schema: Schema, *, needed: bool = False) -> Json:
-    return {"name": name, "in": "query", "schema": schema, "required": needed}
-
-
-def _path(name: str) -> Json:
-    return {"name": name, "in": "path", "schema": TEXT, "required": True}
+def _json(kind: Any) -> Json:
+    """Content of a type, or of any of several types."""
+    return {"application/json": {"schema": kind}}

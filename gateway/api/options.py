@@ -7,10 +7,11 @@ tiers. What can have no effect here is taken and ignored.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 from gateway.errors import BadRequest
 from gateway.types import CacheMode
+from gateway.types.endpoint import Effort
 from gateway.upstream.mending import HEALING
 
 LONGEST_SESSION = 256  # characters
@@ -28,8 +29,9 @@ ELSEWHERE: Mapping[str, str] = {  # plugins of OpenRouter's -> why they are not 
     "web": "the gateway does not search: give the model a tool that does",
     "web-fetch": "the gateway does not fetch pages: give the model a tool that does",
 }
-EFFORTS = ("max", "xhigh", "high", "medium", "low", "minimal", "none")
-TIERS = ("auto", "default")
+EFFORTS = (*reversed(get_args(Effort)), "none")
+ServiceTier = Literal["auto", "default"]
+TIERS: tuple[str, ...] = get_args(ServiceTier)
 _TYPED: Mapping[str, tuple[type, str]] = {
     "debug": (dict, "an object"),
     "include_reasoning": (bool, "true or false"),

@@ -14,6 +14,8 @@ from typing import Any, get_args
 
 import orjson
 
+from gateway.api.field_types import Percentiles
+from gateway.api.options_types import ProviderOptions, Sort
 from gateway.config import hindrance
 from gateway.document import nearest
 from gateway.errors import BadRequest, NoEndpoint
@@ -25,12 +27,9 @@ REMEMBERED = 128  # derived policies: each brings a shortlist of its own
 MOST_NAMES = 64
 MOST_NAMED = 4  # in a refusal
 _WITHOUT_EFFECT: dict[str, type] = {"enforce_distillable_text": bool, "options": dict}  # the model's licence allows it
-_FIELDS = (
-    *("order", "only", "ignore", "allow_fallbacks", "require_parameters", "quantizations", "sort", "max_price"),
-    *("preferred_min_throughput", "preferred_max_latency", "data_collection", "zdr", *_WITHOUT_EFFECT),
-)
-_SORTS = ("price", "throughput", "latency", "exacto")
-_PERCENTILES = ("p50", "p75", "p90", "p99")
+_FIELDS = tuple(ProviderOptions.__annotations__)
+_SORTS: tuple[str, ...] = get_args(Sort)
+_PERCENTILES = tuple(Percentiles.__annotations__)
 _PRICES: dict[str, Measure | None] = {
     "prompt": "price.input",
     "completion": "price.output",

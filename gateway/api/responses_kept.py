@@ -8,13 +8,15 @@ All of it is the tenant's own; what belongs to another is as if it were not ther
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict, cast
 
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.api.auth import Keys
+from gateway.api.field_types import ApiObject, Yes, json_answer
 from gateway.cache.kept import Kept, KeptResponses
 from gateway.errors import BadRequest, ClientError, NotFound, StoreAway
 
@@ -78,6 +80,29 @@ def record(response: Json, given: Any, earlier: Earlier) -> Kept:
     return Kept(response, items, [one.name for one in before], before[-1].size if before else 0)
 
 
+class ItemQuery(TypedDict, total=False):
+    limit: Annotated[int, Meta(ge=1, le=LARGEST_PAGE)]
+    order: Literal["asc", "desc"]
+    after: str
+
+
+class InputItem(TypedDict):
+    type: str
+    id: str
+
+
+class ResponseItems(ApiObject, tag_field="object", tag="list"):
+    data: list[InputItem]
+    first_id: str
+    last_id: str
+    has_more: bool
+
+
+class ForgottenResponse(ApiObject, tag_field="object", tag="response"):
+    id: str
+    deleted: Yes = True
+
+
 class KeptRoutes:
     """Shows and forgets what is kept."""
 
@@ -109,7 +134,7 @@ class KeptRoutes:
             raise StoreAway(_AWAY) from None
         if not known:
             raise _missing(name)
-        return JSONResponse({"id": name, "object": "response", "deleted": True})
+        return json_answer(ForgottenResponse(name))
 
     async def _input(self, request: Request) -> Response:
         """Newest first, unless `order=asc`."""
@@ -119,9 +144,8 @@ class KeptRoutes:
             places = [place for place, item in enumerate(items) if item.get("id") == after]
             items = items[places[0] + 1 :] if places else []
         page = items[: _limit(asked.get("limit"))]
-        ends = (page[0].get("id"), page[-1].get("id")) if page else ("", "")
-        listed = {"object": "list", "data": page, "first_id": ends[0], "last_id": ends[1]}
-        return JSONResponse(listed | {"has_more": len(page) < len(items)})
+        first, last = (page[0]["id"], page[-1]["id"]) if page else ("", "")
+        return json_answer(ResponseItems(cast(list[InputItem], page), first, last, len(page) < len(items)))
 
     async def _found(self, request: Request) -> Kept:
         """Raises Unauthorized, NotFound, StoreAway."""

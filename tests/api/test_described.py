@@ -1,10 +1,22 @@
-import pytest
+from typing import Any
 
-from gateway.api.described import OK, SET_BACK, described_endpoint, described_model
+import pytest
+from msgspec import to_builtins
+
+from gateway.api import described
+from gateway.api.described import OK, SET_BACK
 from gateway.route.fleet import Fleet
 from gateway.telemetry.archive import Uptime
 from gateway.types import Dialect, Endpoint, Model, Price, Reasoning
 from gateway.types.endpoint import PriceTier, ThinkingSwitch, Window
+
+
+def described_model(*args: Any) -> Any:
+    return to_builtins(described.described_model(*args))
+
+
+def described_endpoint(*args: Any) -> Any:
+    return to_builtins(described.described_endpoint(*args))
 
 
 def test_prices_that_depend() -> None:

@@ -46,7 +46,7 @@ async def test_it_is_there_when_the_answer_is_and_has_every_attempt(gateway: Gat
 
 def test_each_attempt_has_the_time_to_its_first_token_or_to_its_end() -> None:
     rows = [row(outcome="server", status=500, ttft=None, duration=0.7, last=False), row(ttft=0.5, duration=2.0)]
-    assert [one["latency"] for one in described(rows, {})["provider_responses"]] == [700, 500]
+    assert [one.latency for one in described(rows, {}).provider_responses] == [700, 500]
 
 
 @DIRECT_ONLY

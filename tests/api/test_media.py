@@ -63,4 +63,4 @@ def test_what_is_no_part_is_no_image(content: Any) -> None:
 def test_what_a_model_reads_is_listed() -> None:
     endpoint = Endpoint("a/b", "a", "http://a", "m", supports=("tools", "audio", "image"))
     told = architecture(Model("x/y", "Y", 1_000, (endpoint,)))
-    assert (told["modality"], told["input_modalities"]) == ("text+image+audio->text", ["text", "image", "audio"])
+    assert (told.modality, told.input_modalities) == ("text+image+audio->text", ["text", "image", "audio"])

@@ -1,0 +1,53 @@
+"""The body of a refusal, in the shape of each surface: `errors`, `proxy.openrouter` and `proxy.anthropic` make them."""
+
+from typing import Annotated, TypedDict
+
+from msgspec import UNSET, Meta, UnsetType
+
+from gateway.api.field_types import ApiObject, Json
+
+
+class ErrorFields(ApiObject):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+    metadata: Annotated[
+        Json | UnsetType, Meta(description="what each host answered, or which constraint removed which endpoint")
+    ] = UNSET
+
+
+class ErrorBody(ApiObject):
+    error: ErrorFields
+
+
+class OpenRouterErrorMetadata(TypedDict):
+    error_type: str
+
+
+class Availability(TypedDict):
+    code: str
+    retryable: bool
+
+
+class OpenRouterErrorFields(ApiObject):
+    code: Annotated[int, Meta(description="the HTTP status")]
+    message: str
+    metadata: OpenRouterErrorMetadata
+    availability: Annotated[Availability | UnsetType, Meta(description="why no endpoint could serve")] = UNSET
+
+
+class OpenRouterErrorBody(ApiObject):
+    error: OpenRouterErrorFields
+    openrouter_metadata: Json | UnsetType = UNSET
+
+
+class AnthropicErrorFields(ApiObject):
+    type: str
+    message: str
+    metadata: Json | UnsetType = UNSET
+
+
+class AnthropicErrorBody(ApiObject, tag_field="type", tag="error"):
+    error: AnthropicErrorFields
+    request_id: str
