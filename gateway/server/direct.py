@@ -2,10 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
-
 from gateway.proxy.inbound import Handler
 from gateway.proxy.sink import Headers, Source
+from gateway.server.uvicorn_internals import STATUS_LINE
 
 if TYPE_CHECKING:
     from gateway.server.protocol import HotProtocol

@@ -14,7 +14,6 @@ from time import monotonic
 from typing import Any, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gateway.errors import BadRequest, ClientError, HeadTooLarge, Overloaded, TooSlow
 from gateway.proxy.answer import refusal, send_error
@@ -24,7 +23,7 @@ from gateway.server.authority import NO_HTTP
 from gateway.server.connections import ANSWER, BODY, FIRST, HEAD, IDLE, UNREAD
 from gateway.server.direct import DirectSink
 from gateway.server.door import DOOR, Door
-from gateway.server.unframed import Unframed
+from gateway.server.uvicorn_internals import RequestResponseCycle, UvicornConnection
 
 HOT = "hot_routes"  # key of the lifespan's state: {path: handler}
 HEADING = "heading"
@@ -32,7 +31,7 @@ LARGEST_HEAD = 64 * 1024  # bytes that may come before they must have made a hea
 LONGEST_REST = 64 * 1024  # bytes of a refused body that are read so that its connection can be used again
 
 
-class HotProtocol(HttpToolsProtocol):
+class HotProtocol(UvicornConnection):
     """uvicorn's protocol with a short way for hot routes, and with a `Door` in front of all."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -89,7 +88,7 @@ class HotProtocol(HttpToolsProtocol):
         self.phase, self.since = BODY, self._connections.now
         handler = self._hot.get(self.url) if self._is_plain_post() else None
         if handler is None:
-            self._hand_over()
+            self.hand_over()
             return
         headers, self.headers = self.headers, []
         asked = dict(headers)
@@ -156,7 +155,7 @@ class HotProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         self.since = self._connections.now
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            self.serve_queued()
         elif self.phase == ANSWER:
             self.phase = IDLE
         elif self.phase == BODY:
@@ -209,17 +208,6 @@ class HotProtocol(HttpToolsProtocol):
             and parser.get_http_version() == "1.1"
         )
 
-    def _hand_over(self) -> None:
-        """Gives uvicorn what it would have made of this request by itself."""
-        url, headers, expect = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.expect_100_continue = url, expect
-        self.headers.extend(headers)
-        super().on_headers_complete()
-        self.headers = []  # what is still added to them came behind the body
-        if self.parser.get_http_version() == "1.0":
-            self.cycle.__class__ = Unframed
-
     def _decline(self, rest: bytes) -> None:
         """Reads a head that offers another protocol again, without the offer, and what follows it as HTTP/1.1: the
         parser takes nothing behind an offer for HTTP."""
@@ -231,8 +219,7 @@ class HotProtocol(HttpToolsProtocol):
         for name, value in self.headers:
             if name != b"upgrade":
                 head += [name, b": ", value, b"\r\n"]
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.read_anew()
         self.received -= len(rest)
         self.data_received(b"".join((*head, b"\r\n", rest)))
 

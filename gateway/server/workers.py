@@ -18,9 +18,8 @@ from pathlib import Path
 from time import monotonic
 
 import uvicorn
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
+from gateway.server.uvicorn_internals import STARTUP_FAILURE, Multiprocess, Process
 from gateway.telemetry.metrics import count_deaths, forget_dead
 
 OF_THE_TERMINAL = (signal.SIGINT, signal.SIGHUP)

@@ -8,7 +8,8 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter
 
 from gateway.telemetry.exchanges import TTFT_BUCKETS
-from gateway.telemetry.instruments import BatchHistogram, grouped, observe
+from gateway.telemetry.instruments import grouped, observe
+from gateway.telemetry.prometheus_internals import BatchHistogram
 from gateway.types import OUTCOMES, PICO, RepairKind, Row, ToolResult
 
 NOT_ATTEMPTS = frozenset({"cached", "unrouted"})  # how an exchange ends that asked no endpoint

@@ -6,7 +6,8 @@ from operator import attrgetter
 
 from prometheus_client import CollectorRegistry, Counter
 
-from gateway.telemetry.instruments import BatchHistogram, grouped, observe
+from gateway.telemetry.instruments import grouped, observe
+from gateway.telemetry.prometheus_internals import BatchHistogram
 from gateway.types import Row
 
 # The buckets that OpenTelemetry's GenAI conventions advise; first tokens of a queueing host go on to 60 s.

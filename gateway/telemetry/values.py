@@ -8,8 +8,6 @@ process by SIGBUS, and no `except` helps. Plain writes fail with an OSError, and
 
     image    8 bytes: length in use | entries
     entry    4 bytes: length of the key | key, JSON | padding to 8 bytes | 8 bytes: value
-
-All that relies on prometheus-client's private names is in this file.
 """
 
 import errno
@@ -21,11 +19,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from prometheus_client import Metric
-from prometheus_client import values as library
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from gateway.files import content, opened
+from gateway.telemetry.prometheus_internals import empty_metric, make_values_with, merged
 
 PAGE = 4096  # bytes that are written at once
 _HEAD, _LENGTH, _VALUE = struct.Struct("<Q"), struct.Struct("<I"), struct.Struct("<d")
@@ -85,7 +82,7 @@ class Values(Collector):
         self._process = process or str(os.getpid())
         self._images: dict[str, Image] = {}
         self.unread: OSError | None = None  # why the last `collect` left out another worker's file
-        library.ValueClass = self._value
+        make_values_with(self._value)
 
     def __repr__(self) -> str:
         return f"<Values {self._folder}: {', '.join(self._images)}>"
@@ -117,12 +114,10 @@ class Values(Collector):
                 family, name, labels, text = _named(key)
                 metric = metrics.get(family)
                 if metric is None:
-                    metric = metrics[family] = Metric(family, text, kind)
-                    metric._multiprocess_mode = mode  # type: ignore[attr-defined]
+                    metric = metrics[family] = empty_metric(family, text, kind, mode)
                 own = (*labels, ("pid", process)) if kind == "gauge" else labels
                 metric.add_sample(name, own, value)  # type: ignore[arg-type]
-        merged: Iterable[Metric] = MultiProcessCollector._accumulate_metrics(metrics, True)  # type: ignore[no-untyped-call]
-        return merged
+        return merged(metrics)
 
     def _value(
         self,
@@ -165,8 +160,6 @@ class Values(Collector):
 
 class Value:
     """One value. The event loop's thread alone changes it."""
-
-    _multiprocess = True  # then prometheus-client adds no `_created` series
 
     def __init__(self, image: Image, key: bytes) -> None:
         self._image = image
