@@ -23,7 +23,7 @@ from gateway.api.options import (
 from gateway.api.prefix import known_by, read_prompt
 from gateway.api.provider import Preferences, sent_parameters
 from gateway.api.unpack import unpacked
-from gateway.config import Facts, Rule, policy_by_rule
+from gateway.config import Facts, Key, Rule, policy_by_rule
 from gateway.document.nesting import DEEPEST, is_deeper
 from gateway.document.values import read_json
 from gateway.errors import BadRequest

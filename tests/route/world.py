@@ -52,6 +52,11 @@ def plan(
     return make_plan(asked or request(), policy, fleet, now, HOUR, chance)
 
 
+def recent(state: EndpointState, now: float) -> float:
+    """First tokens of the last minute, faded by their age."""
+    return sum(trend.recent.count(now) for trend in state.waits.trends)
+
+
 def try_of(made: Plan, asked: Request, name: str = "") -> Try:
     """What is sent to this endpoint of the plan, or to its first."""
     choice = next(one for one in made.ranked if name in ("", one.endpoint.id))
