@@ -48,9 +48,12 @@ _TYPED: Mapping[str, tuple[type, str]] = {
     "usage": (dict, "an object"),
 }
 _READ = frozenset(_TYPED)
+_ABOUT_APP = (b"x-openrouter-title", b"x-title", b"http-referer")  # by the name it gives itself, else by its address
+LONGEST_APP = 200  # characters of an app's name
 _CACHE_HEADERS = frozenset(
     {b"x-gateway-cache", b"x-openrouter-cache", b"x-openrouter-cache-clear", b"x-openrouter-cache-ttl"}
 )
+_HEADERS = _CACHE_HEADERS.union(_ABOUT_APP, {b"x-gateway-explain", b"x-gateway-policy", b"x-openrouter-metadata"})
 _CACHE_MODES = frozenset({"on", "no-store", "refresh"})
 _FLAGS = {"true": True, "false": False}
 _SERVER_TOOL = "openrouter:"
@@ -72,7 +75,18 @@ class CacheOptions(NamedTuple):
     ttl: float = 0.0
 
 
+class HeaderOptions(NamedTuple):
+    """What headers alone say: the client's name, the policy, and what the answer shall tell of its way."""
+
+    app: str = ""
+    policy: str = ""
+    cache: CacheOptions = CacheOptions()
+    explain: bool = False
+    tells_routing: bool = False
+
+
 _NONE = Options()
+_NO_HEADERS = HeaderOptions()
 _NO_CACHE_OPTIONS = CacheOptions()
 
 
@@ -112,9 +126,17 @@ def read_cache_options(headers: Mapping[bytes, bytes]) -> CacheOptions:
     return CacheOptions(cast(CacheMode, mode), _ttl(ttl) if ttl else 0.0)
 
 
-def wants_routing(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether the answer shall have `openrouter_metadata`; any other value means no, as at OpenRouter."""
-    return text(headers, b"x-openrouter-metadata").lower() == "enabled"
+def read_headers(headers: Mapping[bytes, bytes]) -> HeaderOptions:
+    """Most requests have none of these. Raises BadRequest."""
+    if _HEADERS.isdisjoint(headers):
+        return _NO_HEADERS
+    return HeaderOptions(
+        app=next(filter(None, (text(headers, name) for name in _ABOUT_APP)), "")[:LONGEST_APP],
+        policy=text(headers, b"x-gateway-policy"),
+        cache=read_cache_options(headers),
+        explain=_explains(headers),
+        tells_routing=text(headers, b"x-openrouter-metadata").lower() == "enabled",  # else no, as at OpenRouter
+    )
 
 
 def asked_models(body: Mapping[str, Any]) -> list[Any]:
@@ -144,6 +166,13 @@ def text(headers: Mapping[bytes, bytes], name: bytes) -> str:
         return value.decode().strip()
     except UnicodeDecodeError:
         return value.decode("latin-1").strip()
+
+
+def _explains(headers: Mapping[bytes, bytes]) -> bool:
+    said = text(headers, b"x-gateway-explain").lower()
+    if said not in ("", "on"):
+        raise BadRequest("x-gateway-explain must be on, or absent", param="x-gateway-explain")
+    return bool(said)
 
 
 def _refuse(given: Mapping[str, Any]) -> None:

@@ -15,11 +15,9 @@ from gateway.api.media import media, refuse_media
 from gateway.api.names import Named, Names, Wanted, served
 from gateway.api.options import (
     asked_models,
-    read_cache_options,
+    read_headers,
     read_options,
     refuse_server_tools,
-    text,
-    wants_routing,
     whole,
 )
 from gateway.api.prefix import known_by, read_prompt
@@ -51,7 +49,6 @@ _COUNTS = frozenset({"max_completion_tokens", "max_output_tokens", "max_tokens",
 _NO_NEEDS: frozenset[str] = frozenset()
 _NEEDY = frozenset({"tools", "logprobs", "response_format"})
 PATIENCE = 1.0  # seconds for which OpenRouter's clients may be sent nothing: their SDKs give up after five
-LONGEST_APP = 200  # characters of an app's name
 LARGEST_BODY = 16 << 20  # bytes
 _TOOL_FIELDS = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
 _random = Random()
@@ -118,18 +115,18 @@ class Intake:
         key = self._keys.of(headers)
         body, raw = _read_body(self._unpacked(inbound), translate)
         options = read_options(body, headers)
+        said = read_headers(headers)
         prompt = read_prompt(body)
-        app = _app(headers)[:LONGEST_APP]
         needs = _needs(body)
         tools, stream = "tools" in needs, bool(body.get("stream"))
         models = self._models(body)
         first = self._fleets[models[0].model.id].tokens
-        facts = Facts(app, key.tenant, tools, first.count(prompt.size, tools), stream)
-        wanted = Wanted(options.preset, text(headers, b"x-gateway-policy"), self._unnamed(key, facts))
+        facts = Facts(said.app, key.tenant, tools, first.count(prompt.size, tools), stream)
+        wanted = Wanted(options.preset, said.policy, self._unnamed(key, facts))
         choices = served(models, wanted, self._policies.current)
         named, policy = choices[min(place, len(choices) - 1)]  # policies may have changed since the first was asked
         tokens, thinking = self._fleets[named.model.id].tokens, named.thinks(thinking_asked(body))
-        cache, created = read_cache_options(headers), int(time.time())
+        created = int(time.time())
         if found := media(body["messages"]):
             needs |= self._taken(found, named, place >= len(choices) - 1)
         if body["messages"][-1].get("prefix"):
@@ -143,7 +140,7 @@ class Intake:
             model=named.model.id,
             policy=policy.name,
             tenant=key.tenant,
-            app=app,
+            app=said.app,
             stream=stream,
             surface=self.surface,
             include_usage=self.surface == "openrouter" or bool((body.get("stream_options") or {}).get("include_usage")),
@@ -155,19 +152,23 @@ class Intake:
             prefix=known_by(policy, key.tenant, options.session, prompt, thinking, tokens.bytes_per_token[tools]),
             opening=tokens.count(prompt.opening, tools),
             needs=needs,
-            cache=cache.mode,
-            explain=_explains(headers),
+            cache=said.cache.mode,
+            explain=said.explain,
             raw=raw,
             created=created,
             session=options.session,
             reasoning_history=named.model.reasoning.history,
             hides_reasoning=options.hides_reasoning,
-            cache_ttl=cache.ttl,
-            tells_routing=wants_routing(headers),
+            cache_ttl=said.cache.ttl,
+            tells_routing=said.tells_routing,
             other_models=len(choices) - 1,
             patience=self._patience,
         )
         return compressed(request, policy, self._fleets[request.model]) if options.compress else request, policy
+
+    def _unnamed(self, key: Key, facts: Facts) -> str:
+        """The policy of a request that names none: by rule, by key, or the default."""
+        return (self._rules and policy_by_rule(self._rules, facts)) or key.policy or self._default
 
     def _models(self, body: dict[str, Any]) -> list[Named]:
         """The models that may be asked; OpenRouter's clients need not name any."""
@@ -191,10 +192,6 @@ class Intake:
         if alone:
             refuse_media(found, self._fleets[named.model.id].states.values(), named.model.id)
         return frozenset(found)
-
-    def _unnamed(self, key: Key, facts: Facts) -> str:
-        """The policy of a request that names none: by rule, by key, or the default."""
-        return (self._rules and policy_by_rule(self._rules, facts)) or key.policy or self._default
 
 
 def new_id(created: int) -> str:
@@ -228,14 +225,9 @@ def _read_body(raw: bytes, translate: Translate | None) -> tuple[dict[str, Any],
 
 def _is_deep(body: dict[str, Any]) -> bool:
     """Whether anything is nested too deeply. Messages that are mere texts, the usual ones, need no look inside."""
-    parts = [part for name, part in body.items() if name != "messages"]
+    parts = [part for name, part in body.items() if name != "messages" and (type(part) is dict or type(part) is list)]
     parts += [message for message in body["messages"] if len(message) > 2 or type(message.get("content")) is not str]
-    return is_deeper(parts)
-
-
-def _app(headers: Mapping[bytes, bytes]) -> str:
-    """By the name that the app gives itself, else by its address."""
-    return text(headers, b"x-openrouter-title") or text(headers, b"x-title") or text(headers, b"http-referer")
+    return bool(parts) and is_deeper(parts)
 
 
 def _check(body: dict[str, Any]) -> None:
@@ -286,10 +278,3 @@ def _continues(last: dict[str, Any]) -> frozenset[str]:
     if last["prefix"] is not True or last["role"] != "assistant":
         raise BadRequest("`prefix` must be true, on a last message from the assistant", param="messages")
     return frozenset({"prefix"})
-
-
-def _explains(headers: Mapping[bytes, bytes]) -> bool:
-    said = text(headers, b"x-gateway-explain").lower()
-    if said not in ("", "on"):
-        raise BadRequest("x-gateway-explain must be on, or absent", param="x-gateway-explain")
-    return bool(said)

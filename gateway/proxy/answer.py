@@ -40,10 +40,9 @@ def about(request: Request, cache: str, attempts: int, endpoint: str) -> Headers
 
 def shortened(request: Request, plan: Plan, endpoint: str) -> Headers:
     """What `max_tokens` the endpoint was given, where that is fewer than were asked for."""
-    for one in plan.ranked:
-        if one.endpoint.id == endpoint:
-            less = gives_less(one.endpoint, request)
-            return [(b"x-gateway-max-tokens", b"%d" % (one.endpoint.max_output or 0))] if less else []
+    for one in plan.endpoints:
+        if one.id == endpoint:
+            return [(b"x-gateway-max-tokens", b"%d" % (one.max_output or 0))] if gives_less(one, request) else []
     return []
 
 

@@ -15,7 +15,8 @@ class Clocks:
         self._timers: dict[int | str, Timer] = {}
 
     def set(self, name: int | str, seconds: float, call: Callable[[], None]) -> None:
-        self.stop(name)
+        if name in self._timers:
+            self.stop(name)
         self._timers[name] = self._wheel.after(seconds, call)
 
     def stop(self, name: int | str) -> None:

@@ -1,12 +1,13 @@
 """One HTTP request, read to its end, whichever server took it."""
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+
+import msgspec
 
 from gateway.proxy.sink import Sink
 
 
-class Inbound(NamedTuple):
+class Inbound(msgspec.Struct, frozen=True, gc=False):
     """Header names are lower case; of repeated ones the last counts. `received` is on the monotonic clock."""
 
     headers: dict[bytes, bytes]

@@ -99,12 +99,12 @@ def routing(request: Request, plan: Plan, endpoint: str, attempts: int) -> Json:
     """`openrouter_metadata`: who could have answered, and whose the answer is (nobody's, with `endpoint` empty)."""
     available = [
         {
-            "provider": provider_name(one.endpoint),
+            "provider": provider_name(one),
             "model": request.model,
-            "endpoint": one.endpoint.id,
-            "selected": one.endpoint.id == endpoint,
+            "endpoint": one.id,
+            "selected": one.id == endpoint,
         }
-        for one in plan.ranked
+        for one in plan.endpoints
     ]
     selected = next((one["provider"] for one in available if one["selected"]), None)
     return {
@@ -207,7 +207,7 @@ def _names(plan: Plan | None) -> dict[str, str]:
     """Display names of the providers, by endpoint."""
     if plan is None:
         return {}
-    endpoints = [one.endpoint for one in plan.ranked] + [one.endpoint for one in plan.dropped]
+    endpoints = plan.endpoints + [one.endpoint for one in plan.dropped]
     return {endpoint.id: provider_name(endpoint) for endpoint in endpoints}
 
 

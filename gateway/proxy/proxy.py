@@ -77,7 +77,7 @@ class Proxy:
 
         def restored(whole: Request) -> None:
             with _telling(request, sink):
-                fits = self.plan(whole, policy).ranked  # it is longer than what the client sent
+                fits = self.plan(whole, policy).first is not None  # it is longer than what the client sent
                 self._serve(whole if fits else request, policy, sink, received)
 
         vault.restore(request, missing, restored)

@@ -2,7 +2,8 @@
 
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from gateway.route.plan import Plan
 from gateway.types import Row
@@ -11,7 +12,7 @@ KEPT = 20  # exchanges
 MOST_OPEN = 1_000  # exchanges under way whose failed attempts have already cost something
 
 
-class Past(NamedTuple):
+class Past(msgspec.Struct, frozen=True, gc=False):
     """An exchange that ended: the row that closed it, what all its attempts cost (1e-12 USD), the plan it followed."""
 
     row: Row

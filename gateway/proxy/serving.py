@@ -207,8 +207,8 @@ class Serving:
             attempt.hold()
 
     def _began(self, attempt: Attempt) -> None:
-        """Its first token has come, or its whole answer."""
-        if not attempt.begun:
+        """Its first token has come. A whole answer is booked at once, which says the same and more."""
+        if not attempt.begun and attempt.send.tried.streams:
             attempt.begun = True
             self._fleet.began(attempt.send.tried, self._proxy.clock())
 
@@ -315,7 +315,7 @@ class Serving:
             self._journal.unattempted(ended, status)
 
     def _settle(self, attempt: Attempt, book: core.Book, ended: OutcomeName, status: int | None) -> None:
-        others = tuple(other for other in self._attempts if other is not attempt)
+        others = tuple([other for other in self._attempts if other is not attempt])
         self._journal.attempted(attempt, book, ended, status, not others)
         self._core.paid(book, attempt.cost / PICO)
         self._attempts = others

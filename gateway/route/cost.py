@@ -17,28 +17,34 @@ goes where it will be cheap to return to, and one that has a home leaves it only
 `toll` is what a policy's cap asks of an endpoint that is above its share (`toll.py`).
 
     EndpointState, Policy --terms--> Terms          whenever a figure changes
-    Terms, Demand, matched --expect--> Parts        for every endpoint, in every decision
-    all Parts --scores--> dollars                   once in every decision
+    Terms, Demand, matched --expect--> Figures      for every endpoint, in every decision
+    all Figures --scores--> dollars                 once in every decision
+    Figures --> Parts                               of the endpoint that is asked, and for those who list all
 
 What is made in every decision is a msgspec.Struct, because a dataclass takes four times as long to make; or a tuple,
 where all of it is read at once.
 """
 
 from bisect import bisect_left
+from collections.abc import Iterable, Mapping
 from math import inf
 from typing import NamedTuple
 
 import msgspec
 
 from gateway.route.endpoint import EndpointState
+from gateway.route.filters import Reason, Tier
 from gateway.route.latency import Preference, preferences, seconds_over
 from gateway.route.toll import Toll
 from gateway.route.waits import BASE, PREFILL, SIZES
-from gateway.types import Policy, Price
+from gateway.types import Endpoint, Policy, Price
 
 MILLION = 1e6
 HOUR = 3600.0
+MATCHED = 6  # place of `matched_tokens` in `Figures`
 _Rates = tuple[float, float, float]  # input, what is saved on input that was sent before, output
+# what `Parts` gives names to: in every decision it is made for every endpoint, and read of few
+Figures = tuple[float, float, float, float, float, float, int, float, float, int, float, float, float, float, float]
 
 
 class Demand(NamedTuple):
@@ -79,24 +85,35 @@ class Terms(NamedTuple):
     miss_usd_per_second: float
 
 
-class Parts(msgspec.Struct, frozen=True, gc=False):
-    """One endpoint's expectation, before looking at the others. Dollars, seconds, shares."""
+class Candidate(NamedTuple):
+    """One endpoint that may serve the request, its place, and what keeps it behind the others, if anything."""
 
+    state: EndpointState
+    endpoint: Endpoint
+    terms: Terms
+    rank: float  # the lower, the sooner, whatever the score; equal where the policy leaves it to the score
+    tier: Tier
+    why: Reason | None
+
+
+class Parts(msgspec.Struct, frozen=True, gc=False):
+    """One endpoint's expectation, before looking at the others: names for `Figures`. Dollars, seconds, shares."""
+
+    plain: float
+    fails: float  # q
+    seconds: float  # to the last token, if it goes well
+    ttft: float
     input_usd: float
     output_usd: float
-    hit: float  # h: expected cached share of the prompt
     matched_tokens: int  # tokens that the endpoint was sent before, within its cache's TTL
+    hit: float  # h: expected cached share of the prompt
     uncached: float  # tokens that it has to read afresh
     size: int  # their size class
     pace: float  # seconds to the first token that a ratio of 1 stands for, at the load of this moment
-    ttft: float
-    seconds: float  # to the last token, if it goes well
-    fails: float  # q
     quality_usd: float
     reread_usd: float
     miss_usd: float
     toll_usd: float
-    plain: float
 
     @property
     def usd(self) -> float:
@@ -129,68 +146,54 @@ def terms(state: EndpointState, policy: Policy) -> Terms:
 
 
 def expect(
-    offered: Terms, demand: Demand, matched: int, crowded: float = 1.0, slowed: float = 1.0, toll: float = 0.0
-) -> Parts:
-    """The parts of the score that depend on this endpoint alone.
+    candidates: Iterable[Candidate], demand: Demand, matches: Mapping[str, int], tolls: Mapping[str, float]
+) -> list[Figures]:
+    """The parts of each one's score that depend on it alone.
 
-    `matched` tokens of the prompt were sent to it; the first token takes it `crowded` times as long as without load,
-    and writing `slowed` times; its toll is in USD per token.
+    `matches` says how many tokens of the prompt an endpoint was sent before, `tolls` what it costs to be above a share,
+    in USD per token; both by id, of those where it is more than nothing.
     """
-    (
-        rates,
-        price,
-        list_price,
-        confirm,
-        ratios,
-        token_s,
-        fails,
-        bad_tools_usd,
-        usd_per_second,
-        preferred,
-        miss_usd_per_second,
-    ) = offered
     prompt, output, _, hour, tools, _, rereads, _ = demand
-    p_in, p_saved, p_out = rates or _rates(price, list_price, confirm, prompt, hour)
-    if matched and prompt:
-        share = matched / prompt if matched < prompt else 1.0
-        hit = share * confirm
-        uncached = prompt * (1 - hit)
-        input_usd = prompt * (p_in - share * p_saved) / MILLION
-    else:
-        hit, uncached, input_usd = 0.0, prompt, prompt * p_in / MILLION
-    output_usd = output * p_out / MILLION
-    size = bisect_left(SIZES, uncached)
-    pace = (BASE + uncached / PREFILL) * crowded
-    ttft = ratios[size] * pace
-    seconds = ttft + output * token_s * slowed
-    quality = bad_tools_usd if tools else 0.0
-    reread = rereads * prompt * (p_in - p_saved) / MILLION
-    tolled = toll * (prompt + output)
-    plain = input_usd + output_usd + usd_per_second * seconds + quality + reread + tolled
-    missed = 0.0
-    if preferred:
-        missed = miss_usd_per_second * seconds_over(preferred, size, pace, slowed, output)
-        plain += missed
-    return Parts(  # by place: by name it takes twice as long
-        input_usd,
-        output_usd,
-        hit,
-        matched,
-        uncached,
-        size,
-        pace,
-        ttft,
-        seconds,
-        fails,
-        quality,
-        reread,
-        missed,
-        tolled,
-        plain,
-    )
+    size_of_all, scale_of_all = bisect_left(SIZES, prompt), BASE + prompt / PREFILL
+    found = []
+    for state, endpoint, offered, _, _, _ in candidates:
+        rates, price, listed, confirm, ratios, token_s, fails, bad_tools, per_second, preferred, per_missed = offered
+        p_in, p_saved, p_out = rates or _rates(price, listed, confirm, prompt, hour)
+        known = matches.get(endpoint.id, 0) if matches else 0
+        if known and prompt:
+            share = known / prompt if known < prompt else 1.0
+            hit = share * confirm
+            fresh = prompt * (1 - hit)
+            usd_in = prompt * (p_in - share * p_saved) / MILLION
+            size = bisect_left(SIZES, fresh)
+            pace = (BASE + fresh / PREFILL) * state.crowded
+        else:
+            hit, fresh, size = 0.0, prompt, size_of_all
+            usd_in = prompt * p_in / MILLION
+            pace = scale_of_all * state.crowded
+        usd_out = output * p_out / MILLION
+        ttft = ratios[size] * pace
+        seconds = ttft + output * token_s * state.slowed
+        plain = usd_in + usd_out + per_second * seconds
+        quality = later = toll = miss = 0.0
+        if tools:
+            quality = bad_tools
+            plain += quality
+        if rereads:
+            later = rereads * prompt * (p_in - p_saved) / MILLION
+            plain += later
+        if tolls:
+            toll = tolls.get(endpoint.id, 0.0) * (prompt + output)
+            plain += toll
+        if preferred:
+            miss = per_missed * seconds_over(preferred, size, pace, state.slowed, output)
+            plain += miss
+        one = plain, fails, seconds, ttft, usd_in, usd_out, known, hit, fresh, size, pace, quality, later, miss, toll
+        found.append(one)
+    return found
 
 
-def scores(expected: list[Parts], policy: Policy) -> list[float]:
+def scores(expected: list[Figures], policy: Policy) -> list[float]:
     """Dollars that each of these is expected to cost in all, with the best of the others to turn to when it fails.
 
     That is `plain` and, with probability `q`, what a failure adds, less the time that its output would have taken:
@@ -198,24 +201,24 @@ def scores(expected: list[Parts], policy: Policy) -> list[float]:
         score = plain + q [failure_cost + next best's usd + value_of_time x next best's seconds
                            - value_of_time x (seconds - TTFT)]
     """
-    best, second = _two_best(expected)
     usd_per_second, failure_usd = policy.score.value_of_time / HOUR, policy.score.failure_cost
-    usually = failure_usd + best.usd + usd_per_second * best.seconds
-    after_best = failure_usd + second.usd + usd_per_second * second.seconds
-    return [
-        one.plain + one.fails * ((after_best if one is best else usually) - usd_per_second * (one.seconds - one.ttft))
-        for one in expected
-    ]
+    best, second = _two_best([one[0] for one in expected])
+    one = expected[best]
+    usually = failure_usd + (one[4] + one[5]) + usd_per_second * one[2]
+    found = [each[0] + each[1] * (usually - usd_per_second * (each[2] - each[3])) for each in expected]
+    other = expected[second]
+    after_best = failure_usd + (other[4] + other[5]) + usd_per_second * other[2]
+    found[best] = one[0] + one[1] * (after_best - usd_per_second * (one[2] - one[3]))
+    return found
 
 
-def _two_best(expected: list[Parts]) -> tuple[Parts, Parts]:
-    """Those with the lowest `plain`, the first ones among equals; twice the same when there is one only."""
-    plain = [parts.plain for parts in expected]
+def _two_best(plain: list[float]) -> tuple[int, int]:
+    """Places of the lowest two, the first ones among equals; twice the same when there is one only."""
     first = plain.index(min(plain))
     if len(plain) == 1:
-        return expected[0], expected[0]
+        return first, first
     plain[first] = inf
-    return expected[first], expected[plain.index(min(plain))]
+    return first, plain.index(min(plain))
 
 
 def _rates(price: Price, list_price: bool, confirm: float, prompt_tokens: int, hour: int) -> _Rates:

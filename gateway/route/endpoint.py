@@ -148,7 +148,8 @@ class EndpointState:
         self.in_flight += 1
         self._crowd()
         self.rate_limit.sent(tokens, now)
-        self.hold(now)
+        if self.rate_limit.limited or self.silence.silent:
+            self.hold(now)
 
     def waiting(self, ticket: int, uncached: float, writing: float, now: float) -> None:
         """A request waits for its first token. `writing`: seconds before it, of an answer that is not streamed."""
@@ -285,8 +286,9 @@ class EndpointState:
 
     def _crowd(self) -> None:
         at_once = self.in_flight + self.elsewhere + 1  # with one more: the one that a decision is about
-        self.crowded = self.waits.load.factor(at_once)
-        self.slowed = self.speeds.load.factor(at_once)
+        waits, speeds = self.waits.load, self.speeds.load
+        self.crowded = waits.factor(at_once) if at_once > waits.carried else 1.0
+        self.slowed = speeds.factor(at_once) if at_once > speeds.carried else 1.0
 
     def _learned(self, now: float) -> None:
         if now + LEARNED_WITHIN < self.due:

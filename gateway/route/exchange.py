@@ -85,7 +85,7 @@ class Exchange:
         "_running",
         "_sent",
         "_time_ends",
-        "_untried",
+        "_tried",
         "phase",
         "plan",
         "request",
@@ -99,7 +99,7 @@ class Exchange:
         self.plan = plan
         self.phase: Literal["new", "waiting", "answering", "over"] = "new"
         self._running: tuple[Send, ...] = ()
-        self._untried = plan.ranked
+        self._tried: set[str] = set()  # endpoints
         self._sent = 0  # attempts
         self._most = policy.attempts.max
         self._time_ends = 0.0  # when the client has waited long enough for an answer to begin
@@ -170,15 +170,15 @@ class Exchange:
         if self.phase != "new":
             return []
         self.phase = "waiting"
-        policy, ranked = self.plan.policy, self.plan.ranked
-        if ranked:
-            self._time_ends = now + deadline.scaled(policy.attempts.within, ranked[0], policy)
+        policy, first = self.plan.policy, self.plan.first
+        if first is not None:
+            self._time_ends = now + deadline.scaled(policy.attempts.within, first, policy)
         if self._holds:
             self._ends = now + (policy.timeouts.stream if self.request.stream else policy.timeouts.total)
         if self._budget is not None:
             self._budget.asked()
-        if self.plan.explorer is not None and ranked:
-            self.plan.explorer.decided(policy.pick.explore, ranked[0].score, self.plan.picked == "explore")
+        if self.plan.explorer is not None and first is not None:
+            self.plan.explorer.decided(policy.pick.explore, first.score, self.plan.picked == "explore")
         commands = self._wait_for_all(now) or self._try_next(now)
         if self._keepalive < inf and self.phase == "waiting":
             commands.append(SetClock("keepalive", 0, self._keepalive))
@@ -280,10 +280,10 @@ class Exchange:
     def _wait_for_all(self, now: float) -> list[Command]:
         """Where every endpoint has asked to wait: for the first of them, if that is soon; else the client is asked to
         wait. Empty where one may be asked."""
-        ranked = self.plan.ranked
-        if not ranked or ranked[0].tier is not Tier.BUSY:  # those that may be asked come before those that may not
+        first = self.plan.first
+        if first is None or first.tier is not Tier.BUSY:  # those that may be asked come before those that may not
             return []
-        soonest = min(ranked, key=_ready_at)
+        soonest = min(self.plan.ranked, key=_ready_at)
         pause = _ready_at(soonest) - now
         if pause <= 0:
             return []
@@ -306,17 +306,22 @@ class Exchange:
 
     def _next(self, now: float) -> Choice | None:
         """The best one left, without those whose breaker has opened since the plan was made, if any other is left."""
-        if not self._sent or not self._untried:
-            return self._untried[0] if self._untried else None
-        return next((one for one in self._untried if one.state.breaker.allows(now)), self._untried[0])
+        if not self._sent:
+            return self.plan.first
+        untried = self._untried()
+        return next((one for one in untried if one.state.breaker.allows(now)), untried[0]) if untried else None
+
+    @property
+    def _any_untried(self) -> bool:
+        return len(self._tried) < len(self.plan.rows)
+
+    def _untried(self) -> tuple[Choice, ...]:
+        """Those that were not asked, in the plan's order."""
+        return tuple([one for one in self.plan.ranked if one.endpoint.id not in self._tried])
 
     def _send(self, choice: Choice, remaining: float, hedge: bool = False, continues: bool = False) -> Send:
         self._sent += 1
-        untried = self._untried
-        if untried:
-            self._untried = (
-                untried[1:] if choice is untried[0] else tuple([one for one in untried if one is not choice])
-            )
+        self._tried.add(choice.endpoint.id)
         streams = deadline.streams(choice, self.request, self.plan.demand)
         seconds = self._time_for(choice, streams, remaining)
         demand, empties = self.plan.demand, self._empties
@@ -351,7 +356,7 @@ class Exchange:
         """Has the next endpoint that can do so go on with the text; else the answer ends as it broke."""
         self._broken = end
         remaining = self._remaining(now)
-        able = [one for one in self._untried if CONTINUES in one.endpoint.supports and one.state.breaker.allows(now)]
+        able = [one for one in self._untried() if CONTINUES in one.endpoint.supports and one.state.breaker.allows(now)]
         if not able or self._sent >= self._most or remaining <= 0:
             self.phase = "over"
             return [end]
@@ -365,7 +370,7 @@ class Exchange:
     def _is_late_after(self, choice: Choice) -> float:
         """Seconds until a second attempt may be sent next to the one to this endpoint; inf for never."""
         self._delay = inf
-        if self._budget is not None and not self._hedged and self._sent < self._most and self._untried:
+        if self._budget is not None and not self._hedged and self._sent < self._most and self._any_untried:
             self._delay = self._budget.late_after(choice)
         return self._delay
 
@@ -384,7 +389,7 @@ class Exchange:
         commands: list[Command] = [SetClock("first_token", send.attempt, send.tried.deadline - self._delay)]
         self._delay = inf
         remaining = self._remaining(now)
-        choice = rival(self._untried, send.choice, self.plan.policy, self._budget, now) if remaining > 0 else None
+        choice = rival(self._untried(), send.choice, self.plan.policy, self._budget, now) if remaining > 0 else None
         return commands if choice is None else commands + self._hedge(send.choice, choice, self._budget, remaining)
 
     def _hedge(self, late: Choice, choice: Choice, budget: Budget, remaining: float) -> list[Command]:
@@ -399,7 +404,7 @@ class Exchange:
 
     def _time_for(self, choice: Choice, streams: bool, remaining: float) -> float:
         """Seconds that an attempt gets. The last one gets what remains, unless another model may be asked."""
-        if (self._sent >= self._most or not self._untried) and not self.request.other_models:
+        if (self._sent >= self._most or not self._any_untried) and not self.request.other_models:
             return remaining
         policy = self.plan.policy
         if streams:

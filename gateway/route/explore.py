@@ -56,9 +56,14 @@ class Explorer:
         self.saved = min(KEPT, self.saved + share) - explored
         self.usual += (score - self.usual) / USUAL_OVER
 
+    @property
+    def ready(self) -> bool:
+        """Whether enough is saved for an exploration."""
+        return self.saved >= 1
+
     def places(self, top: Sequence[Scored]) -> list[tuple[int, float]]:
         """(place, weight) of those that may be explored now; `top` is sorted by score, the best first."""
-        if self.saved < 1:
+        if not self.ready:
             return []
         best = top[0].score
         limit = best + min((BOUND - 1) * best, EXTRA * self.usual)

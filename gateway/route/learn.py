@@ -1,7 +1,8 @@
 """What the fleet learns when an attempt is booked: the same for the live proxy and for a replay."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+
+import msgspec
 
 from gateway.route.fleet import Fleet, Try
 from gateway.route.signals import Book
@@ -10,7 +11,7 @@ from gateway.types import Usage
 SAYS_SPEED = 16  # output tokens from which the speed of an answer means something
 
 
-class Heard(NamedTuple):
+class Heard(msgspec.Struct, frozen=True, gc=False):
     """What an attempt told by its end: tokens, seconds to the first one, tokens a second, whether its tool calls were
     well formed; None where nothing was; and whether the answer had no content."""
 

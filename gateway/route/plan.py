@@ -1,6 +1,9 @@
 """A plan: the endpoints ranked for one request, every one kept or dropped with its reason and its parts in dollars.
 
-    every endpoint --Shortlist.sift--> candidates in tiers --cost.scores--> ranked --pick--> Plan
+    every endpoint --Shortlist.sift--> candidates in tiers --cost.scores--> rows in order --pick--> Plan
+
+Most requests are answered by the first endpoint, so only that one is made a `Choice`; those behind it stay plain rows
+until failover, a hedge or a person looks at them.
 
 A worse tier never comes before a better one. Within the best tier the picker decides who is first; the rest follow by
 score, for failover. Open breakers are used only when nothing else is left, as a panic threshold does, or nothing but
@@ -12,16 +15,15 @@ which counts what leaving would cost; only what is new to all is drawn, or explo
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import attrgetter
 
 import msgspec
 
-from gateway.route.cost import Demand, Parts, expect, scores
+from gateway.route.cost import MATCHED, Candidate, Demand, Figures, Parts, expect, scores
 from gateway.route.endpoint import EndpointState
 from gateway.route.explore import Explorer
 from gateway.route.filters import Dropped, Reason, Tier, late_for, over_cap
 from gateway.route.fleet import Fleet
-from gateway.route.shortlist import Candidate, Shortlist
+from gateway.route.shortlist import Shortlist
 from gateway.route.toll import FOR_NEW, Toll
 from gateway.types import Endpoint, Pick, Policy, Request
 
@@ -32,6 +34,7 @@ NOTHING: Mapping[str, int] = {}
 NO_TOLLS: Mapping[str, float] = {}
 Weights = Sequence[tuple[int, float]]
 CERTAIN: Weights = ((0, 1.0),)
+Row = tuple[Tier, float, float, int, Candidate, Figures]  # tier, rank, score, place by id: in the order of trying
 
 
 class Choice(msgspec.Struct, frozen=True, gc=False):
@@ -61,21 +64,36 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
         return self.state.speeds.known
 
 
-class Plan(msgspec.Struct, frozen=True, gc=False):
-    """`ranked` in the order of trying.
+class Plan(msgspec.Struct, gc=False):
+    """`rows` in the order of trying; `first` of them is None where nobody may be asked.
 
     `picked` says how the first was chosen: only, stays (where some of the prompt is), explore, or the policy's picker.
     It came from `place` in the order by score; `weights` has (place, weight) of all that chance might have put first.
+    `choices` are what `ranked` has made of the rows.
     """
 
     policy: Policy
-    ranked: tuple[Choice, ...]
+    rows: Sequence[Row]
+    first: Choice | None
     dropped: tuple[Dropped, ...]
     picked: str
     demand: Demand
     place: int = 0
     weights: Weights = CERTAIN
     explorer: Explorer | None = None
+    choices: tuple[Choice, ...] = ()
+
+    @property
+    def ranked(self) -> tuple[Choice, ...]:
+        """All that may be asked, in the order of trying, with the figures of the decision."""
+        if self.first is not None and not self.choices:
+            self.choices = (self.first, *map(_choice, self.rows[1:]))
+        return self.choices
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """Those of `ranked`."""
+        return [row[4].endpoint for row in self.rows]
 
     @property
     def odds(self) -> dict[str, float]:
@@ -90,9 +108,7 @@ class Plan(msgspec.Struct, frozen=True, gc=False):
     @property
     def relaxed(self) -> str | None:
         """What was given up to have any endpoint at all, in words; None when nothing was."""
-        if not self.ranked or self.ranked[0].tier is Tier.GOOD:
-            return None
-        return self.ranked[0].tier.words
+        return None if self.first is None or self.first.tier is Tier.GOOD else self.first.tier.words
 
 
 def make_plan(
@@ -108,19 +124,24 @@ def make_plan(
     candidates, dropped = shortlist.sift(request, now)
     if demand.toll is not None:
         candidates = _capped(candidates, demand, demand.toll, matches, now)
-    choices, late = _scored(candidates, demand, matches, shortlist)
+    rows, late = _scored(candidates, demand, matches, shortlist)
     if late:
         dropped = dropped + late
-    if choices and choices[-1].tier is Tier.BREAKER_OPEN:
-        choices, dropped = _without_open(choices, dropped)
+    if rows and rows[-1][0] is Tier.BREAKER_OPEN:
+        rows, dropped = _without_open(rows, dropped)
     explorer = fleet.explorers.of(policy)
-    may_explore = explorer if shortlist.has_rare else None
-    picked, weights = _pick(choices, policy.pick, _continues(request, known or 0), may_explore)
+    may_explore = explorer if shortlist.has_rare and explorer is not None and explorer.ready else None
+    picked, weights = _pick(rows, policy.pick, _continues(request, known or 0), may_explore)
     place = _drawn(weights, chance()) if len(weights) > 1 else weights[0][0]
-    return Plan(policy, _ordered(choices, place), tuple(dropped), picked, demand, place, weights, explorer)
+    if place:
+        rows.insert(0, rows.pop(place))
+    first = _choice(rows[0]) if rows else None
+    return Plan(policy, rows, first, tuple(dropped), picked, demand, place, weights, explorer)
 
 
-_by_tier_rank_and_score = attrgetter("tier", "rank", "score")
+def _choice(row: Row) -> Choice:
+    level, rank, score, _, (state, endpoint, _, _, _, why), figures = row
+    return Choice(endpoint, state, score, Parts(*figures), rank, level, why)
 
 
 def _capped(
@@ -142,53 +163,47 @@ def _capped(
 
 def _scored(
     candidates: list[Candidate], demand: Demand, matches: Mapping[str, int], shortlist: Shortlist
-) -> tuple[list[Choice], list[Dropped]]:
+) -> tuple[list[Row], list[Dropped]]:
     """Scores each endpoint given the best of the others. Sorts by tier, rank, score, then id, as the candidates are.
 
     Returns those that limits on latency drop as well.
     """
     tolls = demand.toll.rates if demand.toll is not None else NO_TOLLS
-    expected = [
-        expect(terms, demand, matches.get(endpoint.id, 0), state.crowded, state.slowed, tolls.get(endpoint.id, 0.0))
-        for state, endpoint, terms, _, _, _ in candidates
-    ]
+    expected = expect(candidates, demand, matches, tolls)
     late: list[Dropped] = []
     if shortlist.walls or shortlist.objectives:
         candidates, expected, late = _judged(candidates, expected, shortlist)
     if not candidates:
         return [], late
-    choices = [
-        Choice(endpoint, state, total, parts, rank, level, why)
-        for (state, endpoint, _, rank, level, why), parts, total in zip(
-            candidates, expected, scores(expected, shortlist.policy), strict=True
-        )
-    ]
-    choices.sort(key=_by_tier_rank_and_score)
-    return choices, late
+    found = scores(expected, shortlist.policy)
+    rows = [(one.tier, one.rank, found[place], place, one, expected[place]) for place, one in enumerate(candidates)]
+    rows.sort()
+    return rows, late
 
 
 def _judged(
-    candidates: list[Candidate], expected: list[Parts], shortlist: Shortlist
-) -> tuple[list[Candidate], list[Parts], list[Dropped]]:
+    candidates: list[Candidate], expected: list[Figures], shortlist: Shortlist
+) -> tuple[list[Candidate], list[Figures], list[Dropped]]:
     """By the limits on latency under `require` and `slo`: who is left, what is expected of them, and who is dropped."""
-    kept, parts_of_kept, late = [], [], []
-    for one, parts in zip(candidates, expected, strict=True):
+    kept, figures_of_kept, late = [], [], []
+    for one, figures in zip(candidates, expected, strict=True):
+        parts = Parts(*figures)
         if reason := late_for(one.state, shortlist.walls, parts.size, parts.pace):
             late.append(Dropped(one.endpoint, reason))
             continue
         if one.tier < Tier.MISSED_SLO and (why := late_for(one.state, shortlist.objectives, parts.size, parts.pace)):
             one = one._replace(tier=Tier.MISSED_SLO, why=why)
         kept.append(one)
-        parts_of_kept.append(parts)
-    return kept, parts_of_kept, late
+        figures_of_kept.append(figures)
+    return kept, figures_of_kept, late
 
 
-def _without_open(choices: list[Choice], dropped: list[Dropped]) -> tuple[list[Choice], list[Dropped]]:
+def _without_open(rows: list[Row], dropped: list[Dropped]) -> tuple[list[Row], list[Dropped]]:
     """Drops open breakers, which come last, unless nothing better than a likely refusal is left."""
-    if choices[0].tier >= Tier.LIKELY_REFUSAL:
-        return choices, dropped
-    opened = [choice for choice in choices if choice.tier is Tier.BREAKER_OPEN]
-    return choices[: -len(opened)], dropped + [Dropped(one.endpoint, one.why) for one in opened if one.why]
+    if rows[0][0] >= Tier.LIKELY_REFUSAL:
+        return rows, dropped
+    opened = [row[4] for row in rows if row[0] is Tier.BREAKER_OPEN]
+    return rows[: -len(opened)], dropped + [Dropped(one.endpoint, one.why) for one in opened if one.why]
 
 
 def _continues(request: Request, known: int) -> bool:
@@ -196,42 +211,38 @@ def _continues(request: Request, known: int) -> bool:
     return known > 0 and known >= (request.opening or request.prompt_tokens / 2)
 
 
-def _pick(choices: list[Choice], pick: Pick, continues: bool, explorer: Explorer | None) -> tuple[str, Weights]:
+def _pick(rows: list[Row], pick: Pick, continues: bool, explorer: Explorer | None) -> tuple[str, Weights]:
     """How the first is picked, and who it may be."""
-    if not choices:
+    if not rows:
         return "none", CERTAIN
     if pick.how not in BY_SCORE:
         return pick.how, CERTAIN
-    best = choices[0].tier
-    top = choices if choices[-1].tier is best else [choice for choice in choices if choice.tier is best]
+    best = rows[0][0]
+    top = rows if rows[-1][0] is best else [row for row in rows if row[0] is best]
     if len(top) == 1:
         return "only", CERTAIN
     if continues:
         place = _home(top)
-        return "stays" if top[place].parts.matched_tokens else "best", ((place, 1.0),)
-    if explorer is not None and (weights := explorer.places(top)):
+        return "stays" if top[place][5][MATCHED] else "best", ((place, 1.0),)
+    if explorer is not None and (weights := explorer.places([_choice(row) for row in top])):
         return "explore", weights
-    return (pick.how, _near(top, pick.edge)) if pick.how == "sample" else (pick.how, CERTAIN)
+    return (pick.how, _near([row[2] for row in top], pick.edge)) if pick.how == "sample" else (pick.how, CERTAIN)
 
 
-def _home(top: list[Choice]) -> int:
+def _home(top: list[Row]) -> int:
     """The place of the best score; among equals, of the one that has most of the prompt."""
-    equal = top[0].score * (1 + TIE)
-    places = [place for place, one in enumerate(top) if one.score <= equal]
-    return max(places, key=lambda place: top[place].parts.matched_tokens)
+    equal = top[0][2] * (1 + TIE)
+    places = [place for place, row in enumerate(top) if row[2] <= equal]
+    return max(places, key=lambda place: top[place][5][MATCHED])
 
 
-def _near(top: list[Choice], edge: float) -> Weights:
-    """Those within `edge` of the best score, weighted 1/score^2."""
-    limit = top[0].score * (1 + edge)
-    if top[1].score > limit:
+def _near(scores: list[float], edge: float) -> Weights:
+    """Places of those within `edge` of the best score, weighted 1/score^2. Scores are sorted, if ranks say no more."""
+    limit = scores[0] * (1 + edge)
+    if scores[1] > limit:
         return CERTAIN
-    least = max(top[0].score, TINY)
-    return [
-        (place, (one.score if one.score > least else least) ** -2)
-        for place, one in enumerate(top)
-        if one.score <= limit
-    ]
+    least = max(scores[0], TINY)
+    return [(place, (score if score > least else least) ** -2) for place, score in enumerate(scores) if score <= limit]
 
 
 def _drawn(weights: Weights, chance: float) -> int:
@@ -242,8 +253,3 @@ def _drawn(weights: Weights, chance: float) -> int:
         if target < 0:
             return place
     return weights[-1][0]
-
-
-def _ordered(choices: list[Choice], place: int) -> tuple[Choice, ...]:
-    """The one at this place first, and the others as they were."""
-    return (choices[place], *choices[:place], *choices[place + 1 :]) if place else tuple(choices)

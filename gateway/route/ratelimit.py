@@ -61,7 +61,6 @@ class RateLimit:
         "_full",
         "_learned",
         "_lesson",
-        "_limited",
         "_mine",
         "_others",
         "_published",
@@ -69,6 +68,7 @@ class RateLimit:
         "_wait_here",
         "_wait_since",
         "_workers",
+        "limited",
         "minute",
         "until",
         "why",
@@ -87,14 +87,14 @@ class RateLimit:
         self._learned = (inf, inf)
         self._lesson = 0.0  # when that was learned: what was sent before then has nothing to add
         self._mine = False  # whether this worker learned it
-        self._limited = False  # whether there is any limit
+        self.limited = False  # whether there is any limit
 
     def publish(self, limits: Limits, workers: int) -> None:
         """What the host allows so many workers of one gateway together."""
         self._workers = workers
         self._others = max(self._others, workers - 1)
         self._published = limits.rpm or inf, limits.tpm or inf
-        self._limited = min(*self._published, *self._learned) < inf
+        self.limited = min(*self._published, *self._learned) < inf
 
     def limit(self, unit: int, now: float) -> float:
         """The requests (0) or tokens (1) that a minute may hold, of all workers."""
@@ -104,7 +104,7 @@ class RateLimit:
     def sent(self, tokens: float, now: float) -> None:
         """A request with so many tokens, expected output included, goes out."""
         self.minute.add(tokens, now)
-        if self._limited:
+        if self.limited:
             self._fill(now)
 
     @property
@@ -127,7 +127,7 @@ class RateLimit:
         if sent_at >= self._lesson and self._telling():
             sent = [self.minute.expected(unit, self._others) for unit in (REQUESTS, TOKENS)]
             self._learned = AFTER_429 * min(sent[0], self.limit(0, now)), AFTER_429 * min(sent[1], self.limit(1, now))
-            self._lesson, self._mine, self._limited = now, True, True
+            self._lesson, self._mine, self.limited = now, True, True
         self._fill(now)
 
     # what workers share
@@ -170,7 +170,7 @@ class RateLimit:
         """What 429s taught another worker, unless this one knows it later."""
         if at > self._lesson:
             self._learned = float(requests), float(tokens)
-            self._lesson, self._mine, self._limited = at, False, True
+            self._lesson, self._mine, self.limited = at, False, True
 
     def _telling(self) -> bool:
         """Whether the minute's 429s are many enough to be about rates."""

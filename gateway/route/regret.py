@@ -6,8 +6,10 @@ Eligible are the endpoints of the chosen one's tier, and those that a cap keeps 
 something else than the score (`order`, `fixed`, ...), nothing is regretted.
 """
 
+from collections.abc import Sequence
+
 from gateway.route.filters import Tier
-from gateway.route.plan import BY_SCORE, Choice, Plan
+from gateway.route.plan import BY_SCORE, Choice, Plan, Row
 from gateway.types import RegretReason
 
 _DRAWN: dict[str, RegretReason] = {"sample": "sample", "explore": "explore"}
@@ -15,10 +17,10 @@ _DRAWN: dict[str, RegretReason] = {"sample": "sample", "explore": "explore"}
 
 def regret(plan: Plan) -> tuple[float, RegretReason]:
     """Dollars, and to what they are due: the larger of what the picker and the cap have added."""
-    if not plan.ranked or plan.policy.pick.how not in BY_SCORE:
+    chosen = plan.first
+    if chosen is None or plan.policy.pick.how not in BY_SCORE:
         return 0.0, ""
-    chosen = plan.ranked[0]
-    drawn = chosen.score - _best_score(plan.ranked)
+    drawn = chosen.score - _best_score(plan.rows)
     if plan.demand.toll is None:
         return (drawn, _DRAWN.get(plan.picked, "")) if drawn > 0 else (0.0, "")
     eligible = [one for one in plan.ranked if one.tier == chosen.tier or one.tier == Tier.OVER_CAP]
@@ -28,12 +30,10 @@ def regret(plan: Plan) -> tuple[float, RegretReason]:
     return whole, "cap" if whole > 2 * drawn else _DRAWN.get(plan.picked, "cap")
 
 
-def _best_score(ranked: tuple[Choice, ...]) -> float:
+def _best_score(rows: Sequence[Row]) -> float:
     """Of the first one's tier. The others follow in the order of their scores."""
-    chosen = ranked[0]
-    if len(ranked) == 1 or ranked[1].tier != chosen.tier:
-        return chosen.score
-    return min(chosen.score, ranked[1].score)
+    tier, _, score, *_ = rows[0]
+    return min(score, rows[1][2]) if len(rows) > 1 and rows[1][0] == tier else score
 
 
 def _untolled(choice: Choice) -> float:

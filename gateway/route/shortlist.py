@@ -9,9 +9,8 @@ at once by the smallest of their limits, the others by a glance at each state.
 """
 
 from math import inf
-from typing import NamedTuple
 
-from gateway.route.cost import Terms, terms
+from gateway.route.cost import Candidate, terms
 from gateway.route.endpoint import EndpointState
 from gateway.route.explore import FEW
 from gateway.route.filters import (
@@ -31,19 +30,7 @@ from gateway.route.filters import (
 from gateway.route.latency import is_latency
 from gateway.route.order import rank
 from gateway.route.refusals import Digests
-from gateway.types import Endpoint, Policy, Request
-
-
-class Candidate(NamedTuple):
-    """One endpoint that may serve the request, its place, and what keeps it behind the others, if anything."""
-
-    state: EndpointState
-    endpoint: Endpoint
-    terms: Terms
-    rank: float  # the lower, the sooner, whatever the score; equal where the policy leaves it to the score
-    tier: Tier
-    why: Reason | None
-
+from gateway.types import Policy, Request
 
 Sifted = tuple[list[Candidate], list[Dropped]]  # not to be changed: it may be the shortlist's own
 

@@ -10,7 +10,7 @@ passed on, so that none is counted twice. The others' are replaced as a whole wh
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, compress
 from math import exp, exp2, inf, log
 from operator import add, mul
 
@@ -104,13 +104,14 @@ class Sketch:
     def _all_means(self) -> tuple[float, float, float, float]:
         """Of the samples, their inverses, their logarithms and the squares of these."""
         if self._means is None:
-            weights = list(self._all())
+            every = list(self._all())
+            weights = list(compress(every, every))  # mostly few buckets hold anything
             total = self._total or 1.0
             self._means = (
-                sum(map(mul, weights, _MIDDLES)) / total,
-                sum(map(mul, weights, _INVERSES)) / total,
-                sum(map(mul, weights, _LOGS)) / total,
-                sum(map(mul, weights, _SQUARES)) / total,
+                sum(map(mul, weights, compress(_MIDDLES, every))) / total,
+                sum(map(mul, weights, compress(_INVERSES, every))) / total,
+                sum(map(mul, weights, compress(_LOGS, every))) / total,
+                sum(map(mul, weights, compress(_SQUARES, every))) / total,
             )
         return self._means
 

@@ -55,14 +55,14 @@ class Speeds:
         """Computes the figures from the samples."""
         usual = priors.throughput_p50 or peers.speed or DEFAULT_SPEED
         count = self.trend.usual.count(now)
-        found = self.trend.usual.quantiles(SHARES)
         self.known = count >= ENOUGH
-        mean, variance = self.trend.logs(now, log(usual), SPREAD**2)
+        mean, variance = self.trend.logs(count, log(usual), SPREAD**2)
         self.level = level([(self.trend, mean, variance)], now)
         self.load.refresh(now, sqrt(variance))
         self.token_s = blend_logs(self.trend.usual.mean_inverse(), count, MEAN_TOKEN / usual) / self.level
+        found = self.trend.usual.quantiles(SHARES)
         self.quantiles = tuple(
-            blend_logs(one, count, over * usual) * self.level for one, over in zip(found, OVER, strict=True)
+            [blend_logs(one, count, over * usual) * self.level for one, over in zip(found, OVER, strict=True)]
         )
 
     def __repr__(self) -> str:

@@ -33,9 +33,11 @@ class Trend:
         self.usual = Sketch(USUAL)
         self.recent = Rate(RECENT)
 
-    def logs(self, now: float, prior: float, variance: float) -> tuple[float, float]:
-        """(mean, variance) of the logarithm of what is usual, as if `PRIOR_SAMPLES` of the prior had been seen."""
-        count = self.usual.count(now)
+    def logs(self, count: float, prior: float, variance: float) -> tuple[float, float]:
+        """(mean, variance) of the logarithm of what is usual, of which there are `count` samples, as if `PRIOR_SAMPLES`
+        of the prior had been seen."""
+        if not count:
+            return prior, variance
         mean, scatter = self.usual.log_moments()
         return blend(mean, count, prior), blend(scatter, count, variance)
 
@@ -60,6 +62,8 @@ def level(trends: Iterable[tuple[Trend, float, float]], now: float) -> float:
     above = evidence = 0.0
     for trend, mean, variance in trends:
         count = trend.recent.count(now)
+        if not count:
+            continue
         precision = 1 / max(variance, LEAST_VARIANCE)
         above += (trend.recent.sum(now) - count * mean) * precision
         evidence += count * precision

@@ -62,7 +62,6 @@ class Waits:
         "load",
         "mean",
         "quantiles",
-        "samples",
         "scatter",
         "trends",
     )
@@ -74,7 +73,6 @@ class Waits:
         self._rows: list[tuple[float, ...]] = []  # usual ratios: for each of `SHARES` and the mean, by size class
         self._logs: list[tuple[Trend, float, float]] = []
         self.level = 1.0
-        self.samples = 0.0  # recent ones
         self.mean: tuple[float, ...] = ()
         self.quantiles: tuple[tuple[float, ...], ...] = ()
         self.scatter: tuple[float, ...] = ()
@@ -130,26 +128,27 @@ class Waits:
         self.level = level(self._logs, now)
         *quantiles, self.mean = self._rows if self.level == 1 else _scaled(self._rows, self.level)
         self.quantiles = tuple(quantiles)
-        self.samples = sum(trend.recent.count(now) for trend in self.trends)
 
     def _refresh_usual(self, now: float, priors: Priors, peers: Peers) -> None:
         spread = _spread(priors)
+        counts = [trend.usual.count(now) for trend in self.trends]
         row, rows, logs = _published(priors, peers, spread), [], []
-        for size, trend in enumerate(self.trends):
+        for size, (trend, count) in enumerate(zip(self.trends, counts, strict=True)):
             if size:
                 row = _stepped(row, size, _step(peers, size))
-            logs.append((trend, *trend.logs(now, log(row[0]), spread**2)))
-            count, found = trend.usual.count(now), [*trend.usual.quantiles(SHARES), trend.usual.mean()]
-            row = [blend_logs(one, count, prior) for one, prior in zip(found, row, strict=True)]
+            logs.append((trend, *trend.logs(count, log(row[0]), spread**2)))
+            if count:
+                found = [*trend.usual.quantiles(SHARES), trend.usual.mean()]
+                row = [blend_logs(one, count, prior) for one, prior in zip(found, row, strict=True)]
             rows.append(row)
         self._logs = logs
         self._rows = list(zip(*rows, strict=True))
-        self.scatter = tuple(sqrt(max(variance, LEAST_VARIANCE)) for _, _, variance in logs)
-        self._refresh_counts(now)
+        self.scatter = tuple([sqrt(max(variance, LEAST_VARIANCE)) for _, _, variance in logs])
+        self._counted(counts, now)
 
-    def _refresh_counts(self, now: float) -> None:
-        counts = [trend.usual.count(now) for trend in self.trends]
-        self.known = tuple(count >= ENOUGH for count in counts)
+    def _counted(self, counts: list[float], now: float) -> None:
+        """How many samples there are of each class: what that says about them, and about when to look again."""
+        self.known = tuple([count >= ENOUGH for count in counts])
         self._usual_due = now + USUAL_WITHIN if sum(counts) > SETTLED else now
         usual_size = counts.index(max(counts))
         self.load.refresh(now, self.scatter[usual_size])

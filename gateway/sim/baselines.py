@@ -61,6 +61,7 @@ class Baseline(Router):
 
     def plan(self, request: Request, row: TraceRow, now: float, hour: int) -> Plan:
         plan = super().plan(request, row, now, hour)
+        rows = {choice.endpoint.id: row for choice, row in zip(plan.ranked, plan.rows, strict=True)}
         top = [choice for choice in plan.ranked if choice.tier is plan.ranked[0].tier]
         free = self._shares.under(top) or top
         if not free:
@@ -69,7 +70,8 @@ class Baseline(Router):
         order = sorted(range(len(free)), key=keys.__getitem__)
         behind = [choice for choice in plan.ranked if choice not in free]
         ranked = (*(free[place] for place in order), *behind)
-        return msgspec.structs.replace(plan, ranked=ranked, picked=self.name)
+        ordered = [rows[choice.endpoint.id] for choice in ranked]
+        return msgspec.structs.replace(plan, rows=ordered, first=ranked[0], choices=ranked, picked=self.name)
 
     def sent(self, tried: Try, row: TraceRow, now: float) -> None:
         super().sent(tried, row, now)

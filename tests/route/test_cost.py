@@ -5,11 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import astuple
 from msgspec.structs import replace as changed
 
-from gateway.route.cost import HOUR, Demand, Parts, expect, scores, terms
+from gateway.route.cost import HOUR, Demand, Parts, scores
 from gateway.route.endpoint import EndpointState
 from gateway.types import Limit, Policy, Price, PriceTier, Priors, PromptCache, Score, Window
+from tests.route import world
 from tests.route.world import NOW, endpoint, fresh, seconds
 
 DEMAND = Demand(prompt_tokens=10_000, output_tokens=500, longest_output=5_000, hour=12, tools=False)
@@ -24,13 +26,19 @@ def state(price: Price = PRICE, confirm: float = 1.0) -> EndpointState:
     return made
 
 
-def expected(of: EndpointState, demand: Demand = DEMAND, matched: int = 0, policy: Policy = FREE_TIME) -> Parts:
-    return expect(terms(of, policy), demand, matched)
+def expected(
+    of: EndpointState, demand: Demand = DEMAND, matched: int = 0, policy: Policy = FREE_TIME, toll: float = 0.0
+) -> Parts:
+    return world.expected(of, policy, demand, matched, toll)
 
 
 def parts(policy: Policy = FREE_TIME, **changes: Any) -> Parts:
     made = changed(expected(state()), **changes)
     return changed(made, plain=made.usd + policy.score.value_of_time / HOUR * made.seconds)
+
+
+def scored(*ones: Parts, policy: Policy) -> list[float]:
+    return scores([astuple(one) for one in ones], policy)
 
 
 def test_without_a_match_everything_is_paid_in_full() -> None:
@@ -65,7 +73,7 @@ def test_where_there_is_no_cache_they_will_pay_in_full() -> None:
 
 
 def test_a_toll_is_paid_for_every_token() -> None:
-    found = expect(terms(state(), FREE_TIME), DEMAND, 0, toll=1e-7)
+    found = expected(state(), toll=1e-7)
     assert found.toll_usd == pytest.approx(0.00105)
     assert found.plain == pytest.approx(found.usd + found.toll_usd)
     assert found.time_usd == pytest.approx(0.0, abs=1e-12), "a toll is no time"
@@ -96,7 +104,9 @@ def test_cached_tokens_need_no_time() -> None:
 
 
 def test_load_takes_its_time() -> None:
-    alone, crowded = expected(state()), expect(terms(state(), FREE_TIME), DEMAND, 0, crowded=2.0, slowed=1.5)
+    busy = state()
+    busy.crowded, busy.slowed = 2.0, 1.5
+    alone, crowded = expected(state()), expected(busy)
     assert crowded.ttft == pytest.approx(2 * alone.ttft)
     assert crowded.seconds == pytest.approx(crowded.ttft + 1.5 * (alone.seconds - alone.ttft))
 
@@ -134,17 +144,17 @@ def test_bad_tool_calls_cost_only_where_tools_are_asked_for() -> None:
 
 def test_an_endpoint_that_never_fails_costs_what_it_costs() -> None:
     sure = parts(fails=0.0, input_usd=0.003, output_usd=0.001)
-    assert scores([sure, parts(input_usd=9.0)], FREE_TIME)[0] == pytest.approx(0.004)
+    assert scored(sure, parts(input_usd=9.0), policy=FREE_TIME)[0] == pytest.approx(0.004)
 
 
 def test_a_failure_costs_its_penalty_and_the_next_best() -> None:
     policy = replace(FREE_TIME, score=Score(value_of_time=0.0, failure_cost=0.002))
     risky, other = parts(fails=0.5, input_usd=0.003, output_usd=0.001), parts(input_usd=0.005, output_usd=0.001)
-    assert scores([risky, other], policy)[0] == pytest.approx(0.004 + 0.5 * (0.002 + 0.006))
+    assert scored(risky, other, policy=policy)[0] == pytest.approx(0.004 + 0.5 * (0.002 + 0.006))
 
 
 def test_time_is_worth_money() -> None:
     policy = replace(FREE_TIME, score=Score(value_of_time=3.6, failure_cost=0.0))  # 0.1 cents a second
     slow = parts(policy, fails=0.1, ttft=2.0, seconds=10.0, input_usd=0.0, output_usd=0.0)
     other = parts(policy, seconds=20.0, input_usd=0.0, output_usd=0.0)
-    assert scores([slow, other], policy)[0] == pytest.approx(0.001 * (0.9 * 10 + 0.1 * (2 + 20)))
+    assert scored(slow, other, policy=policy)[0] == pytest.approx(0.001 * (0.9 * 10 + 0.1 * (2 + 20)))

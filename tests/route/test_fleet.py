@@ -12,7 +12,21 @@ from gateway.route.fleet import Fleet, Try
 from gateway.route.health import FAULTS_IN_A_ROW, State
 from gateway.route.waits import size_class
 from gateway.types import Endpoint, Fault, Policy, Score, Usage
-from tests.route.world import BEST, HOUR, NOW, answer, attempt, endpoint, fail, fresh, request, seconds, succeed, teach
+from tests.route.world import (
+    BEST,
+    HOUR,
+    NOW,
+    answer,
+    attempt,
+    endpoint,
+    fail,
+    fresh,
+    recent,
+    request,
+    seconds,
+    succeed,
+    teach,
+)
 
 TURN = ((1, 400), (2, 900))
 
@@ -190,7 +204,7 @@ def test_that_of_a_hedge_or_of_a_whole_answer_says_only_that_it_is_not_silent(st
     tried.hedge = hedge
     fleet.began(tried, NOW + 5)
     state = fresh(fleet.states["a"], NOW + 5)
-    assert (state.waits.samples, len(state.silence)) == (0, 0)
+    assert (recent(state, NOW + 5), len(state.silence)) == (0, 0)
 
 
 # --- cancels ----------------------------------------------------------------------------------------------------

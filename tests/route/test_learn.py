@@ -6,7 +6,7 @@ from gateway.route.fleet import Fleet, Try
 from gateway.route.learn import Heard, learn
 from gateway.route.signals import Book
 from gateway.types import HedgeResult, Usage
-from tests.route.world import NOW, attempt, endpoint, fresh, seconds
+from tests.route.world import NOW, attempt, endpoint, fresh, recent, seconds
 
 NOTHING = Usage()
 
@@ -49,7 +49,7 @@ def test_a_hedge_says_nothing_about_the_time_to_first_token(
 def test_a_first_token_shows_at_once_unless_it_is_a_hedges(hedge: HedgeResult, counted: int) -> None:
     fleet = Fleet([endpoint()])
     ended(fleet, True, hedge, 1.0, after=2.0)
-    assert fresh(fleet.states["a/fp8"], NOW + 2).waits.samples == pytest.approx(counted, abs=0.1)
+    assert recent(fleet.states["a/fp8"], NOW + 2) == pytest.approx(counted, abs=0.1)
 
 
 def test_a_wait_that_was_broken_off_counts_as_what_takes_longer() -> None:

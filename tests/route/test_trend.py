@@ -40,7 +40,7 @@ class Samples:
         return exp(self._logs(self.now)[0]) * self.level() / self._median
 
     def _logs(self, now: float) -> tuple[float, float]:
-        return self.trend.logs(now, log(self._median), self._scatter**2)
+        return self.trend.logs(self.trend.usual.count(now), log(self._median), self._scatter**2)
 
 
 def test_without_samples_nothing_has_changed() -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.route.cost import expect, terms
+from gateway.route.cost import Candidate, Demand, Parts, expect, terms
 from gateway.route.endpoint import EndpointState
+from gateway.route.filters import Tier
 from gateway.route.fleet import Fleet, Try
 from gateway.route.plan import Plan, make_plan
 from gateway.route.waits import scale, size_class
@@ -52,6 +53,18 @@ def plan(
     return make_plan(asked or request(), policy, fleet, now, HOUR, chance)
 
 
+def expected(state: EndpointState, policy: Policy, demand: Demand, matched: int = 0, toll: float = 0.0) -> Parts:
+    """What is expected of this endpoint alone."""
+    offer = Candidate(state, state.endpoint, terms(state, policy), 0.0, Tier.GOOD, None)
+    (figures,) = expect([offer], demand, {state.endpoint.id: matched}, {state.endpoint.id: toll})
+    return Parts(*figures)
+
+
+def recent(state: EndpointState, now: float) -> float:
+    """First tokens of the last minute, faded by their age."""
+    return sum(trend.recent.count(now) for trend in state.waits.trends)
+
+
 def try_of(made: Plan, asked: Request, name: str = "") -> Try:
     """What is sent to this endpoint of the plan, or to its first."""
     choice = next(one for one in made.ranked if name in ("", one.endpoint.id))
@@ -73,7 +86,7 @@ def attempt(
     if now >= state.due:
         state.refresh(now)
     demand = fleet.demand(asked, policy, 0, now, HOUR)
-    parts = expect(terms(state, policy), demand, matched)
+    parts = expected(state, policy, demand, matched)
     tried = Try(state, asked, demand, parts, deadline, streams=asked.stream)
     fleet.sent(tried, now)
     return tried

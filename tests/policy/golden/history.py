@@ -14,7 +14,8 @@ from math import exp, log
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
-from gateway.route.cost import expect, terms
+from gateway.route.cost import Candidate, Parts, expect, terms
+from gateway.route.filters import Tier
 from gateway.route.fleet import Fleet, Try
 from gateway.sim.fleet import LEAST_TTFT, TYPICAL_UNCACHED, Z90, SimHost, Spread
 from gateway.sim.fleetfile import endpoint, read_fleet
@@ -104,8 +105,9 @@ class History:
         fleet.refresh(at)
         matches = fleet.prefixes.matches(asked.prefix, fleet.ttls, at)
         demand = fleet.demand(asked, self.policy, max(matches.values(), default=0), at, HOUR)
-        parts = expect(terms(state, self.policy), demand, matches.get(name, 0), state.crowded, state.slowed)
-        tried = Try(state, asked, demand, parts, deadline=60.0)
+        offer = Candidate(state, state.endpoint, terms(state, self.policy), 0.0, Tier.GOOD, None)
+        (figures,) = expect([offer], demand, matches, {})
+        tried = Try(state, asked, demand, Parts(*figures), deadline=60.0)
         fleet.sent(tried, at)
         return tried
 
