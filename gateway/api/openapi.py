@@ -6,7 +6,7 @@ Tests hold it against the app: every route is in it, and answers are as it says.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple, TypedDict
 
@@ -75,6 +75,11 @@ class Operation(NamedTuple):
     query: Any = None
     media: tuple[str, ...] = (_JSON,)
 
+    def types(self) -> Iterator[Any]:
+        """Of its bodies."""
+        for one in (self.answer, self.refusal, self.request):
+            yield from one if isinstance(one, tuple) else () if one is None else (one,)
+
 
 class OpenAPIDocument(TypedDict):
     openapi: str
@@ -111,16 +116,22 @@ class Document:
 
 
 def document(served: Iterable[Model]) -> Json:
+    operations = (*_posts(), *_openai_gets(), *_openrouter_gets(), *_kept_responses(), *_own_gets())
+    types = dict.fromkeys([StreamEvent, *(one for operation in operations for one in operation.types())])
+    found, components = msgspec.json.schema_components(types, ref_template=COMPONENT)
+    schemas = dict(zip(types, found, strict=True))
     paths: Json = {}
-    components = {"ModelName": _model_names(served)}
-    for operation in (*_posts(), *_openai_gets(), *_openrouter_gets(), *_kept_responses(), *_own_gets()):
-        paths.setdefault(operation.path, {})[operation.method] = _described(operation, components)
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method] = _described(operation, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "LLM gateway", "version": __version__},
         "paths": paths,
         "components": {
-            "schemas": components,
+            "schemas": {
+                "ModelName": _model_names(served),
+                **{name: _answered(one) for name, one in components.items()},
+            },
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
@@ -212,11 +223,14 @@ def _refusal(path: str) -> Any:
     return OpenRouterErrorBody if path.startswith("/api/") else ErrorBody
 
 
-def _described(operation: Operation, components: Json) -> Json:
-    """As the document says it; adds the schemas of its types to the components."""
+def _described(operation: Operation, schemas: Mapping[Any, Json]) -> Json:
+    """As the document says it; `schemas` are those of all types."""
 
     def content(kind: Any, *media: str) -> Json:
-        return {one: {"schema": _schema(StreamEvent if one == _EVENTS else kind, components)} for one in media}
+        return {one: {"schema": schema(StreamEvent if one == _EVENTS else kind)} for one in media}
+
+    def schema(kind: Any) -> Json:
+        return {"anyOf": [schemas[one] for one in kind]} if isinstance(kind, tuple) else schemas[kind]
 
     answer: Json = {"description": "the answer", "content": content(operation.answer, *operation.media)}
     if _EVENTS in operation.media:
@@ -244,15 +258,6 @@ def _parameters(operation: Operation) -> Iterator[Json]:
             needed = described.get("required", ())
             for name, schema in described["properties"].items():
                 yield {"name": name, "in": place, "schema": schema, "required": name in needed}
-
-
-def _schema(kind: Any, components: Json) -> Json:
-    """Of a type, or of any of several; adds the components that it refers to."""
-    if isinstance(kind, tuple):
-        return {"anyOf": [_schema(one, components) for one in kind]}
-    (schema,), found = msgspec.json.schema_components((kind,), ref_template=COMPONENT)
-    components |= {name: _answered(one) for name, one in found.items()}
-    return schema
 
 
 def _answered(schema: Json) -> Json:
