@@ -22,7 +22,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.api.account import Account
-from gateway.api.anthropic import DEEPSEEK_MESSAGES, CountTokens, Messages
 from gateway.api.auth import Keys
 from gateway.api.claude import ClaudeNames
 from gateway.api.completions import Completions
@@ -30,8 +29,9 @@ from gateway.api.cors import Cors
 from gateway.api.explain import Explain
 from gateway.api.generation import Generations
 from gateway.api.heading import Heading
-from gateway.api.health import Health
+from gateway.api.health_routes import Health
 from gateway.api.listing import Listing
+from gateway.api.messages import DEEPSEEK_MESSAGES, CountTokens, Messages
 from gateway.api.models import VERSION, ModelList
 from gateway.api.names import Names
 from gateway.api.openai import DEEPSEEK_CHAT, Chat
@@ -42,12 +42,12 @@ from gateway.api.responses import Responses
 from gateway.api.responses_kept import KeptRoutes
 from gateway.audit import doubts
 from gateway.cache.kept import KeptResponses
-from gateway.cache.reasoning import ReasoningVault
-from gateway.cache.responses import ResponseCache
+from gateway.cache.reasoning_vault import ReasoningVault
+from gateway.cache.response_cache import ResponseCache
 from gateway.config import Settings, usable
 from gateway.errors import BadRequest, ClientError, NotFound
 from gateway.page.page import Page
-from gateway.policy.load import Policies
+from gateway.policy.policies import Policies
 from gateway.proxy import anthropic
 from gateway.proxy.answer import internal_error, refusal
 from gateway.proxy.books import Books
@@ -57,12 +57,12 @@ from gateway.proxy.recent import Recent
 from gateway.proxy.wheel import Wheel
 from gateway.route.fleet import Fleet
 from gateway.route.health import Breaker, State
+from gateway.server.admission import Load, limits, memory_limit
 from gateway.server.asgi import Endpoint as AsgiEndpoint
 from gateway.server.authority import Authority
 from gateway.server.connections import Connections, most_connections
 from gateway.server.door import DOOR, Door
 from gateway.server.front import Front
-from gateway.server.load import Load, limits, memory_limit
 from gateway.server.protocol import HEADING, HOT
 from gateway.state.background import Background
 from gateway.state.conditions import Conditions

@@ -12,7 +12,7 @@ from gateway.api.auth import LOCAL
 from gateway.config import Settings, hindrance, prices, sufficient_variables, usable
 from gateway.document import nearest
 from gateway.errors import ConfigError
-from gateway.policy.load import PolicySet, shipped_folder
+from gateway.policy.policies import PolicySet, shipped_folder
 from gateway.route.filters import forbidden
 from gateway.route.fleet import Fleet
 from gateway.types import Endpoint, Model, Policy, Request

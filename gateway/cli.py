@@ -82,7 +82,7 @@ def serve(config: Path | None, redis: str | None, no_auth: bool, record: Path | 
     Example: NOVITA_API_KEY=... gateway serve --port 8080
     """
     from gateway.audit import obstacles
-    from gateway.policy.load import Policies
+    from gateway.policy.policies import Policies
     from gateway.server.supervisor import serve as run
     from gateway.telemetry.recorder import begin
 

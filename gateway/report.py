@@ -22,7 +22,7 @@ from gateway.api.parse import Intake
 from gateway.audit import audit
 from gateway.config import Secrets, Settings, hindrance, usable, wanted_variables
 from gateway.errors import ClientError, ConfigError
-from gateway.policy.load import Policies
+from gateway.policy.policies import Policies
 from gateway.proxy.inbound import Inbound
 from gateway.route.fleet import Fleet
 from gateway.route.plan import make_plan

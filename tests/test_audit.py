@@ -11,7 +11,7 @@ import yaml
 
 from gateway.audit import Audit, audit, doubts, obstacles
 from gateway.config import load, prices
-from gateway.policy.load import Policies, shipped_folder
+from gateway.policy.policies import Policies, shipped_folder
 from gateway.types import Endpoint
 from tests.support.gateway import write_config, write_policy
 

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gateway.policy.load import Policies
-from gateway.sim.fleet import FaultRates, SimHost
+from gateway.policy.policies import Policies
 from gateway.sim.fleetfile import read_fleet
 from gateway.sim.generated import agent_sessions, short_prompts
+from gateway.sim.sim_host import FaultRates, SimHost
 from gateway.sim.whatif import Report, Setup, whatif
 from gateway.sim.workload import TraceRow, read_trace
 from gateway.types import Policy

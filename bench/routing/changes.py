@@ -17,8 +17,8 @@ from bench.routing.bench import CAP, Bench, calm
 from bench.routing.experiment import Experiment
 from bench.routing.table import heads, row
 from gateway.sim.changes import HostChange
-from gateway.sim.fleet import Slowdown, Wait
 from gateway.sim.log import Log
+from gateway.sim.sim_host import Slowdown, Wait
 from gateway.sim.whatif import interval
 from gateway.types import Policy, Price
 

@@ -7,10 +7,10 @@ from gateway.sim.baselines import Baseline
 from gateway.sim.behaviour import Behaviour
 from gateway.sim.changes import HostChange
 from gateway.sim.engine import Engine, requests
-from gateway.sim.fleet import MODEL, SimHost
 from gateway.sim.fleetfile import endpoint
 from gateway.sim.log import Log
 from gateway.sim.router import Router
+from gateway.sim.sim_host import MODEL, SimHost
 from gateway.sim.whatif import INCIDENT_DAYS, Setup, arrivals
 from gateway.sim.workload import TraceRow
 from gateway.types import Endpoint, Policy, Request

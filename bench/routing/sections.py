@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from bench.routing.bench import CAP, Bench, calm, part_of
 from bench.routing.table import heads, mean, percent, plain, priced, row
-from gateway.sim.fleet import SimHost
+from gateway.sim.sim_host import SimHost
 from gateway.types import Delay, Pick, Policy
 
 HOUR, FIVE_MINUTES = 3600.0, 300.0

@@ -22,11 +22,11 @@ from gateway.api.listing_types import (
     ToolChoices,
     TopProvider,
 )
-from gateway.route.endpoint import EndpointState
+from gateway.route.endpoint_state import EndpointState
 from gateway.telemetry.archive import Uptime
 from gateway.types import Endpoint, Measure, Model, Price
 from gateway.types.endpoint import PriceTier, Window
-from gateway.upstream.openrouter import provider_name
+from gateway.upstream.openrouter_shape import provider_name
 
 OK: Literal[0] = 0  # `status` of an endpoint
 SET_BACK: Literal[-5] = -5

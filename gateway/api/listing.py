@@ -28,7 +28,7 @@ from gateway.api.listing_types import (
 )
 from gateway.api.names import Names
 from gateway.errors import BadRequest
-from gateway.route.endpoint import EndpointState
+from gateway.route.endpoint_state import EndpointState
 from gateway.route.fleet import Fleet
 from gateway.telemetry.archive import Archive, Uptime
 from gateway.types import Model

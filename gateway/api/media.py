@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from gateway.errors import BadRequest
-from gateway.route.endpoint import EndpointState
+from gateway.route.endpoint_state import EndpointState
 
 KINDS = {
     "file": "file",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gateway.errors import BadRequest, NotFound
-from gateway.policy.load import PolicySet
+from gateway.policy.policies import PolicySet
 from gateway.policy.schema import RESERVED
 from gateway.types import Model, Policy
 

@@ -19,7 +19,6 @@ from starlette.routing import Route
 from gateway import __version__
 from gateway.api import listing_types
 from gateway.api.account import ActivityLine, ActivityQuery, CreditSums, KeyUsage
-from gateway.api.anthropic import DEEPSEEK_MESSAGES
 from gateway.api.anthropic_types import AnthropicMessage, MessagesRequest, TokenCount
 from gateway.api.chat_types import (
     ChatCompletion,
@@ -33,7 +32,8 @@ from gateway.api.error_types import AnthropicErrorBody, ErrorBody, OpenRouterErr
 from gateway.api.explain import ExplainedPlan
 from gateway.api.field_types import COMPONENT, WITH_MODEL, ApiObject, Count, Data, DataList, Json
 from gateway.api.generation import Generation, GenerationQuery
-from gateway.api.health import Live, Readiness
+from gateway.api.health_routes import Live, Readiness
+from gateway.api.messages import DEEPSEEK_MESSAGES
 from gateway.api.models import AnthropicModel, AnthropicModels, ModelHeaders, OpenAIModel, OpenAIModels
 from gateway.api.openai import DEEPSEEK_CHAT
 from gateway.api.options_types import RequestHeaders

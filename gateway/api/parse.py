@@ -10,7 +10,7 @@ import orjson
 
 from gateway.api.auth import Keys
 from gateway.api.compression import compressed
-from gateway.api.lenient import reread
+from gateway.api.lenient_body import reread
 from gateway.api.media import media, refuse_media
 from gateway.api.names import Named, Names, Wanted, served
 from gateway.api.options import (
@@ -27,7 +27,7 @@ from gateway.config import Facts, Key, Rule, policy_by_rule
 from gateway.document.nesting import DEEPEST, is_deeper
 from gateway.document.values import read_json
 from gateway.errors import BadRequest
-from gateway.policy.load import Policies
+from gateway.policy.policies import Policies
 from gateway.proxy.inbound import Inbound
 from gateway.route.filters import JSON_FORMATS
 from gateway.route.fleet import Fleet

@@ -19,7 +19,7 @@ from gateway.api.options_types import ProviderOptions, Sort
 from gateway.config import hindrance
 from gateway.document import nearest
 from gateway.errors import BadRequest, NoEndpoint
-from gateway.policy.load import PolicySet
+from gateway.policy.policies import PolicySet
 from gateway.types import Endpoint, Hedge, Limit, Measure, Model, Operator, Pick, Policy, Require
 from gateway.types.endpoint import Quantization
 

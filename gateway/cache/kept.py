@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, cast
 import orjson
 from hiredis import ReplyError
 
-from gateway.cache.reasoning import TTL
+from gateway.cache.reasoning_vault import TTL
 from gateway.state.link import ANSWER_WITHIN, Link
 from gateway.state.resp import StoreError
 from gateway.state.store import Store

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway.config.address import StoreAddress
 from gateway.config.catalogue import read_endpoint, read_models, wanted_variables, with_catalogue
 from gateway.config.keys import VARIABLE, Key, Secrets, keys_from_environ, read_key
 from gateway.config.rules import Bound, Rule, When, read_bound, read_rule, read_when
+from gateway.config.store_address import StoreAddress
 from gateway.document import INVALID, DocumentReader, Hook, Node, Place, Table, below, decode, place_at, read, scalars
 from gateway.errors import ConfigError
 from gateway.types import Endpoint, Model, Recording

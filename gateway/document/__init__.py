@@ -6,6 +6,7 @@ A problem is one line, `file:line:column: what; what would be right`. Values of 
 never part of it.
 """
 
+from gateway.document.document_reader import INVALID, DocumentReader, Hook, decode, in_unit, nearest, quantity
 from gateway.document.node import (
     Entry,
     Items,
@@ -21,7 +22,6 @@ from gateway.document.node import (
     scalars,
     text_at,
 )
-from gateway.document.reader import INVALID, DocumentReader, Hook, decode, in_unit, nearest, quantity
 
 __all__ = [
     "INVALID",

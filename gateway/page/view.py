@@ -14,9 +14,9 @@ from typing import Any
 
 from gateway.config import Settings
 from gateway.page.figures import served, totals
-from gateway.policy.load import Policies
+from gateway.policy.policies import Policies
 from gateway.proxy.recent import Past, Recent
-from gateway.route.endpoint import EndpointState
+from gateway.route.endpoint_state import EndpointState
 from gateway.route.fleet import Fleet
 from gateway.route.told import told
 from gateway.telemetry.samples import Samples

@@ -13,7 +13,7 @@ from gateway.upstream.connection import AT_ONCE, Sent
 from gateway.upstream.dialects import relays
 from gateway.upstream.hosts import Hosts
 from gateway.upstream.mending import mender
-from gateway.upstream.openrouter import shape_of
+from gateway.upstream.openrouter_shape import shape_of
 from gateway.upstream.reader import LARGEST_ANSWER
 from gateway.upstream.shape import Shape
 from gateway.upstream.stream import StreamReader

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gateway.cache.responses import CachedAnswer, assemble
+from gateway.cache.response_cache import CachedAnswer, assemble
 from gateway.upstream import sse
 
 LARGEST_KEPT = 2 * 1024 * 1024  # bytes of a streamed answer; put together they are a tenth of that

@@ -13,7 +13,7 @@ from typing import Any
 from gateway.errors import ClientError, NoEndpoint, UpstreamError
 from gateway.route.plan import Plan
 from gateway.types import FAULTS, Request
-from gateway.upstream.openrouter import CHUNK, provider_name
+from gateway.upstream.openrouter_shape import CHUNK, provider_name
 
 Json = dict[str, Any]
 

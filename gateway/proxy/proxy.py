@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from random import Random
 
 from gateway.cache.key import cache_key
-from gateway.cache.reasoning import ReasoningVault, gaps
-from gateway.cache.responses import CachedAnswer, ResponseCache, fresh, replay
+from gateway.cache.reasoning_vault import ReasoningVault, gaps
+from gateway.cache.response_cache import CachedAnswer, ResponseCache, fresh, replay
 from gateway.proxy import answer
 from gateway.proxy.books import Books
 from gateway.proxy.journal import Journal

@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.route.endpoint import EndpointState
+from gateway.route.endpoint_state import EndpointState
 from gateway.route.filters import Reason, Tier
 from gateway.route.latency import Preference, preferences, seconds_over
 from gateway.route.toll import Toll

@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.route.affinity import Prefix, PrefixIndex
 from gateway.route.cost import Demand, Parts
-from gateway.route.endpoint import LEARNED_WITHIN, EndpointState
+from gateway.route.endpoint_state import LEARNED_WITHIN, EndpointState
 from gateway.route.explore import Explorers
 from gateway.route.lengths import Lengths
 from gateway.route.outliers import JUDGE_EVERY, judge

@@ -11,7 +11,7 @@ expected answer takes than at the limit.
 
 from typing import NamedTuple
 
-from gateway.route.endpoint import EndpointState
+from gateway.route.endpoint_state import EndpointState
 from gateway.route.speeds import SHARES as SPEED_SHARES
 from gateway.route.waits import SHARES as WAIT_SHARES
 from gateway.types import Limit, Measure

@@ -6,7 +6,7 @@ counts those of the others with them (`merge`). Tokens.
 
 from collections.abc import Mapping, Sequence
 
-from gateway.route.endpoint import ENOUGH, FADED_WITHIN, LEARNED_WITHIN
+from gateway.route.endpoint_state import ENOUGH, FADED_WITHIN, LEARNED_WITHIN
 from gateway.route.posted import Posted
 from gateway.route.sketch import Sketch
 

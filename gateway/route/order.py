@@ -1,6 +1,6 @@
 """The place that a policy gives an endpoint before any score: for those who know what they want first."""
 
-from gateway.route.endpoint import EndpointState
+from gateway.route.endpoint_state import EndpointState
 from gateway.route.waits import MIDDLES, scale
 from gateway.types import Pick
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from gateway.route.cost import MATCHED, Candidate, Demand, Figures, Parts, expect, scores
-from gateway.route.endpoint import EndpointState
+from gateway.route.endpoint_state import EndpointState
 from gateway.route.explore import Explorer
 from gateway.route.filters import Dropped, Reason, Tier, late_for, over_cap
 from gateway.route.fleet import Fleet

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from gateway.route.endpoint import EndpointState
+from gateway.route.endpoint_state import EndpointState
 from gateway.route.health import Change
 from gateway.route.posted import Posted
 from gateway.route.ratelimit import Rates

@@ -11,7 +11,7 @@ at once by the smallest of their limits, the others by a glance at each state.
 from math import inf
 
 from gateway.route.cost import Candidate, terms
-from gateway.route.endpoint import EndpointState
+from gateway.route.endpoint_state import EndpointState
 from gateway.route.explore import FEW
 from gateway.route.filters import (
     ANSWER_ROOM,

@@ -5,7 +5,7 @@ speed(in flight) = usual x level / load
 
 from math import log, sqrt
 
-from gateway.route.load import Load
+from gateway.route.congestion import Load
 from gateway.route.peers import NO_PEERS, Peers
 from gateway.route.trend import Trend, add_recent, blend_logs, level
 from gateway.types import Priors

@@ -12,7 +12,7 @@ a host that is three times slower is so for all.
 from bisect import bisect_left
 from math import exp, log, sqrt
 
-from gateway.route.load import Load
+from gateway.route.congestion import Load
 from gateway.route.peers import NO_PEERS, Peers
 from gateway.route.sketch import LOWEST
 from gateway.route.trend import LEAST_VARIANCE, Trend, add_recent, blend, blend_logs, level

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.errors import ClientError, Overloaded, TooLarge
+from gateway.server.admission import Load
 from gateway.server.authority import Authority
 from gateway.server.connections import Connections
-from gateway.server.load import Load
 
 DOOR = "door"  # key of the lifespan's state
 

@@ -15,9 +15,9 @@ from gateway.route.plan import Plan
 from gateway.route.signals import Book
 from gateway.sim.behaviour import Behaviour
 from gateway.sim.litellm_rules import LeastBusy, LowestCost, LowestLatency, Shuffle
-from gateway.sim.openrouter import OpenRouter2025, OpenRouterRule
+from gateway.sim.openrouter_rule import OpenRouter2025, OpenRouterRule
 from gateway.sim.router import Router
-from gateway.sim.rules import Cheapest, InverseSquare, LeastInFlight, RouterRule, Scene, Sticky, StickyCost
+from gateway.sim.router_rules import Cheapest, InverseSquare, LeastInFlight, RouterRule, Scene, Sticky, StickyCost
 from gateway.sim.shares import Shares
 from gateway.sim.workload import TraceRow
 from gateway.types import Endpoint, Pick, Policy, Request, Score

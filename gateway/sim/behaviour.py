@@ -14,8 +14,8 @@ import msgspec
 
 from gateway.sim.blocks import BlockCache
 from gateway.sim.changes import HostChange, Phase, Phases
-from gateway.sim.fleet import SimHost, draw_speed, draw_ttft
 from gateway.sim.outages import Outage, draw_outages
+from gateway.sim.sim_host import SimHost, draw_speed, draw_ttft
 from gateway.sim.workload import TraceRow
 from gateway.types import Failure, Fault, Usage
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import NamedTuple
 
-from gateway.sim.fleet import SimHost, Spread, Wait
+from gateway.sim.sim_host import SimHost, Spread, Wait
 from gateway.types import Price
 from gateway.types.units import Seconds, Share
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from gateway.config import Settings
 from gateway.document import nearest, read
 from gateway.errors import ConfigError
-from gateway.policy.load import Policies
+from gateway.policy.policies import Policies
 from gateway.policy.schema import read_policy
 from gateway.sim.baselines import RULES
 from gateway.sim.fitted import ENOUGH, fit
-from gateway.sim.fleet import MODEL, SimHost
 from gateway.sim.fleetfile import read_fleet
 from gateway.sim.generated import agent_sessions, short_prompts
+from gateway.sim.sim_host import MODEL, SimHost
 from gateway.sim.workload import SAMPLE, TraceRow, read_trace
 from gateway.state.folder import StateFolder
 from gateway.telemetry.ledger import read as read_ledger

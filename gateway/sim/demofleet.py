@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
-from gateway.policy.load import shipped_folder
-from gateway.sim.fleet import MODEL, SimHost
+from gateway.policy.policies import shipped_folder
 from gateway.sim.fleetfile import read_fleet
+from gateway.sim.sim_host import MODEL, SimHost
 from gateway.types import Dialect
 
 BEST_HIT = 0.62  # the best host's measured hit share: taken as all that the traffic allowed

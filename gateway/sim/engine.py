@@ -21,9 +21,9 @@ from gateway.route.learn import SAYS_SPEED, Heard
 from gateway.sim.behaviour import Behaviour, Course
 from gateway.sim.blocks import BLOCK
 from gateway.sim.changes import reconfigured
-from gateway.sim.fleet import SimHost
 from gateway.sim.log import Log
 from gateway.sim.router import Router
+from gateway.sim.sim_host import SimHost
 from gateway.sim.tally import Tally
 from gateway.sim.workload import TraceRow
 from gateway.types import PICO, Endpoint, Request

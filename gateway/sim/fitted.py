@@ -13,7 +13,7 @@ from math import ceil
 from typing import NamedTuple
 
 from gateway.route.learn import SAYS_SPEED
-from gateway.sim.fleet import TYPICAL_UNCACHED, FaultRates, SimHost, Spread, Wait
+from gateway.sim.sim_host import TYPICAL_UNCACHED, FaultRates, SimHost, Spread, Wait
 from gateway.types import FAULTS, Endpoint, Fault, Price, Row
 
 ENOUGH = 20  # answers without which an endpoint is left out

@@ -23,7 +23,7 @@ from typing import Any
 
 from gateway.document import INVALID, DocumentReader, Node, Table, decode, nearest, place_at, read
 from gateway.errors import ConfigError
-from gateway.sim.fleet import SimHost, split_failures
+from gateway.sim.sim_host import SimHost, split_failures
 from gateway.types import Endpoint, Priors, PromptCache
 from gateway.types.units import Share
 

@@ -22,10 +22,10 @@ from pathlib import Path
 
 import orjson
 
-from gateway.sim.connection import SimConnection
 from gateway.sim.demofleet import FLEET
-from gateway.sim.fleet import SimHost
 from gateway.sim.machine import Machine
+from gateway.sim.sim_connection import SimConnection
+from gateway.sim.sim_host import SimHost
 from gateway.state.lifeline import tie_self
 
 

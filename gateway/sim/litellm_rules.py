@@ -14,7 +14,7 @@ from gateway.route.fleet import Try
 from gateway.route.learn import Heard
 from gateway.route.plan import Choice, Plan
 from gateway.route.signals import Book
-from gateway.sim.rules import RouterRule, Scene
+from gateway.sim.router_rules import RouterRule, Scene
 from gateway.sim.workload import TraceRow
 
 KEPT = 10  # samples of a deployment

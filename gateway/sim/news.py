@@ -1,6 +1,6 @@
 """What a gateway's log says about policies, for the one who edits them while the demo runs.
 
-2026-11-01 10:00:00,000 ERROR gateway.policy.load: policies not reloaded, ...  ─┐
+2026-11-01 10:00:00,000 ERROR gateway.policy.policies: policies not reloaded, ...  ─┐
 policies/mine.yaml:3:3: unknown key ...                                         ─┴─> told, the second line indented
 2026-11-01 10:00:01,000 INFO gateway.state.store: ...                           ───> not told
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 AT_ONCE = 64 * 1024  # bytes read in one look
 RECORD = re.compile(rb"\d{4}-\d\d-\d\d \S+ [A-Z]+ (\S+): (.*)")  # as the supervisor formats it
-SUBJECT = b"gateway.policy.load"
+SUBJECT = b"gateway.policy.policies"
 
 
 class PolicyNews:

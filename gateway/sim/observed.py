@@ -1,7 +1,7 @@
 """What OpenRouter measures of an endpoint: sums over its recent traffic, and means that start from its peers'."""
 
 from gateway.route.sketch import Rate
-from gateway.sim.rules import MILLION
+from gateway.sim.router_rules import MILLION
 from gateway.types import Failure, Fault, Price, Usage
 
 PRICE_HALF_LIFE = 600.0  # seconds: "the last half hour", of which the last minutes weigh most

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from gateway.route.toll import SLACK_TOKENS
 from gateway.sim.blocks import BlockCache
 from gateway.sim.dual import Bill, Climb, Dual
-from gateway.sim.fleet import SimHost
-from gateway.sim.rules import MILLION
+from gateway.sim.router_rules import MILLION
+from gateway.sim.sim_host import SimHost
 from gateway.sim.workload import TraceRow
 
 

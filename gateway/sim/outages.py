@@ -10,7 +10,7 @@ from math import log
 from random import Random
 from typing import Literal, NamedTuple
 
-from gateway.sim.fleet import Incidents
+from gateway.sim.sim_host import Incidents
 
 SIGMA = 1.2  # of the log of a length: p90 is 4.7 times the median
 DEPTHS = (0.2, 1.0)  # share of requests that an outage hits, uniform in between

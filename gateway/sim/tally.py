@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from gateway.sim.fleet import SimHost
+from gateway.sim.sim_host import SimHost
 from gateway.types import PICO, Usage
 from gateway.upstream.usage import cost
 

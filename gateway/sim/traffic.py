@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from gateway.sim.fleet import MODEL
+from gateway.sim.sim_host import MODEL
 from gateway.sim.workload import TICK, Scale, TraceRow, chat_request, spread
 
 CONCURRENCY = 32

@@ -18,10 +18,10 @@ from typing import Any, Literal, NamedTuple
 from gateway.sim.baselines import Baseline
 from gateway.sim.behaviour import Behaviour
 from gateway.sim.engine import Engine, requests
-from gateway.sim.fleet import MODEL, SimHost
 from gateway.sim.fleetfile import endpoint
 from gateway.sim.oracle import Floor, floor
 from gateway.sim.router import Router
+from gateway.sim.sim_host import MODEL, SimHost
 from gateway.sim.tally import Tally
 from gateway.sim.workload import TraceRow, spread
 from gateway.types import Policy, Request

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from gateway.sim.answer import SimAnswer, ToolCall
+from gateway.sim.sim_answer import SimAnswer, ToolCall
 from gateway.types import Dialect, Usage
 
 CHUNK_TOKENS = (1, 2, 1, 3, 1, 2)  # tokens of one chunk after the other, as hosts batch them

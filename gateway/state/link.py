@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from gateway.config.address import StoreAddress
+from gateway.config.store_address import StoreAddress
 from gateway.state.resp import PROBE, PROBED, RespConnection, StoreError, refusal
 
 ANSWER_WITHIN = 5.0  # seconds for one answer, connecting included

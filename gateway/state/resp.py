@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import hiredis
 
-from gateway.config.address import StoreAddress
+from gateway.config.store_address import StoreAddress
 
 READ_BYTES = 64 * 1024
 MAX_REPLY = 64 * 1024 * 1024  # bytes; far above what is ever stored in one key

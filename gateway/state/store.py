@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 
 from hiredis import ReplyError
 
-from gateway.config.address import StoreAddress
+from gateway.config.store_address import StoreAddress
 from gateway.state.resp import PROBE, PROBED, Command, RespConnection, refusal
 
 MAX_GETS = 1000  # unanswered

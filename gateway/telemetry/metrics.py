@@ -23,8 +23,8 @@ from gateway.state.conditions import PARTS
 from gateway.telemetry.attempts import NOT_ATTEMPTS, AttemptMetrics
 from gateway.telemetry.decisions import Decisions
 from gateway.telemetry.exchanges import ExchangeMetrics
+from gateway.telemetry.metric_values import Values
 from gateway.telemetry.samples import Samples
-from gateway.telemetry.values import Values
 from gateway.types import Row
 
 CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST

@@ -15,10 +15,10 @@ from gateway.api.names import Names
 from gateway.api.parse import Intake
 from gateway.api.provider import sent_parameters
 from gateway.cache.key import cache_key
-from gateway.cache.reasoning import gaps
+from gateway.cache.reasoning_vault import gaps
 from gateway.config import load
 from gateway.errors import ClientError
-from gateway.policy.load import Policies
+from gateway.policy.policies import Policies
 from gateway.proxy.inbound import Inbound
 from gateway.route.fleet import Fleet
 from gateway.route.plan import make_plan

@@ -8,14 +8,14 @@ from typing import Any, cast
 import orjson
 import pytest
 
-from gateway.api.anthropic import Messages
 from gateway.api.auth import Keys
 from gateway.api.completions import Completions
+from gateway.api.messages import Messages
 from gateway.api.names import Names
 from gateway.api.openai import Chat
 from gateway.api.parse import Intake
 from gateway.config import load
-from gateway.policy.load import Policies
+from gateway.policy.policies import Policies
 from gateway.proxy.inbound import Handler, Inbound
 from gateway.proxy.proxy import Proxy
 from gateway.proxy.sink import Sink

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.api.names import Names, Wanted, choose_policy
 from gateway.errors import BadRequest, NotFound
-from gateway.policy.load import Policies
+from gateway.policy.policies import Policies
 from gateway.types import Model
 from tests.proxy.routed import Routed
 from tests.support.host import ScriptedHost, answers, completion

@@ -14,7 +14,7 @@ from gateway.api.options import ELSEWHERE, read_cache_options, read_options
 from gateway.api.parse import Intake
 from gateway.config import load
 from gateway.errors import BadRequest, ClientError, NotFound
-from gateway.policy.load import Policies
+from gateway.policy.policies import Policies
 from gateway.proxy.inbound import Inbound
 from gateway.route.fleet import Fleet
 from gateway.types import Policy, Request

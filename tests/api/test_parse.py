@@ -15,7 +15,7 @@ from gateway.api.parse import Intake
 from gateway.api.responses_tools import NO_TOOLS
 from gateway.config import load
 from gateway.errors import BadRequest
-from gateway.policy.load import Policies
+from gateway.policy.policies import Policies
 from gateway.proxy.inbound import Inbound
 from gateway.route.fleet import Fleet
 from gateway.types import Endpoint, Request

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.api.provider import REMEMBERED, Preferences, sent_parameters
 from gateway.errors import BadRequest, NoEndpoint
-from gateway.policy.load import Policies
+from gateway.policy.policies import Policies
 from gateway.route.fleet import Fleet
 from gateway.types import DataFacts, Endpoint, Hedge, Limit, Model, Pick, Policy, Price, Priors, Require
 from tests.route.world import attempt, endpoint, fail, plan, request

@@ -10,7 +10,7 @@ from gateway.api.auth import Keys
 from gateway.api.names import Names
 from gateway.api.parse import Intake
 from gateway.config import load
-from gateway.policy.load import Policies
+from gateway.policy.policies import Policies
 from gateway.proxy.inbound import Inbound
 from gateway.route.fleet import Fleet
 from gateway.types import Policy

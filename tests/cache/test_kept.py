@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.cache.kept import LARGEST, PREFIX, Kept, KeptResponses
-from gateway.cache.reasoning import TTL
+from gateway.cache.reasoning_vault import TTL
 from gateway.state.store import Store
 from tests.support.gateway import NO_STORE
 from tests.support.valkey import until

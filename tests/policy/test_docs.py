@@ -11,7 +11,7 @@ import pytest
 from gateway.config import GatewayFile, Key, KeyEntry, hindrance, load, wanted_variables
 from gateway.config.inheritance import INHERITED
 from gateway.policy.limits import MEASURES
-from gateway.policy.load import Policies
+from gateway.policy.policies import Policies
 from gateway.policy.schema import field_paths
 from gateway.types import Endpoint, Model, Policy
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.config import load
-from gateway.policy.load import Policies
+from gateway.policy.policies import Policies
 from gateway.types import Delay, Hedge, Limit, Policy
 
 POLICIES = Policies().current

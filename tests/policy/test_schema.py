@@ -13,7 +13,7 @@ from gateway.document import parse
 from gateway.errors import ConfigError
 from gateway.policy.describe import FIELDS, LIMITS
 from gateway.policy.limits import MEASURES, UNITS, example, pattern
-from gateway.policy.load import shipped_folder
+from gateway.policy.policies import shipped_folder
 from gateway.policy.schema import field_paths, json_schema, read_policy, schema_text
 from gateway.types import (
     Attempts,

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 
-from gateway.cache.responses import CachedAnswer
+from gateway.cache.response_cache import CachedAnswer
 from gateway.proxy import keeper
 from gateway.proxy.keeper import Hidden, Keeper
 from tests.support.host import chunks

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gateway.cache.responses import ResponseCache
+from gateway.cache.response_cache import ResponseCache
 from gateway.proxy.books import Books
 from gateway.proxy.proxy import Proxy
 from gateway.proxy.recent import Recent

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.route.cost import Demand
-from gateway.route.endpoint import EndpointState
+from gateway.route.endpoint_state import EndpointState
 from gateway.route.explore import FEW_OF_FAR, Explorer
 from gateway.route.fleet import Fleet
 from gateway.types import FAULTS, Endpoint, Limit, Policy, Request

@@ -9,7 +9,7 @@ from msgspec.structs import astuple
 from msgspec.structs import replace as changed
 
 from gateway.route.cost import HOUR, Demand, Parts, scores
-from gateway.route.endpoint import EndpointState
+from gateway.route.endpoint_state import EndpointState
 from gateway.types import Limit, Policy, Price, PriceTier, Priors, PromptCache, Score, Window
 from tests.route import world
 from tests.route.world import NOW, endpoint, fresh, seconds

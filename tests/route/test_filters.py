@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.route.endpoint import EndpointState
+from gateway.route.endpoint_state import EndpointState
 from gateway.route.filters import (
     Tier,
     forbidden,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.route.endpoint import HITS, EndpointState
+from gateway.route.endpoint_state import HITS, EndpointState
 from gateway.route.filters import Tier, tier
 from gateway.route.fleet import Fleet, Try
 from gateway.route.health import FAULTS_IN_A_ROW, State

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from gateway.route.endpoint import EndpointState
+from gateway.route.endpoint_state import EndpointState
 from gateway.route.fleet import Fleet
 from gateway.route.health import FAULTS_IN_A_ROW, State
 from gateway.route.posted import Posted

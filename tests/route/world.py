@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.route.cost import Candidate, Demand, Parts, expect, terms
-from gateway.route.endpoint import EndpointState
+from gateway.route.endpoint_state import EndpointState
 from gateway.route.filters import Tier
 from gateway.route.fleet import Fleet, Try
 from gateway.route.plan import Plan, make_plan

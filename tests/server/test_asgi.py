@@ -9,11 +9,11 @@ from starlette.types import Message
 
 from gateway.proxy.inbound import Inbound
 from gateway.proxy.sink import Sink
+from gateway.server.admission import Load
 from gateway.server.asgi import HIGH_WATER, AsgiSink, Endpoint
 from gateway.server.authority import Authority
 from gateway.server.connections import Connections
 from gateway.server.door import Door
-from gateway.server.load import Load
 
 HEADERS = [(b"content-type", b"text/plain")]
 

@@ -7,8 +7,8 @@ from gateway.route.toll import SLACK_TOKENS
 from gateway.sim.baselines import RULES, Baseline
 from gateway.sim.behaviour import Behaviour
 from gateway.sim.engine import Engine, requests
-from gateway.sim.fleet import FaultRates, SimHost
 from gateway.sim.fleetfile import endpoint, read_fleet
+from gateway.sim.sim_host import FaultRates, SimHost
 from gateway.sim.workload import TraceRow, read_trace, spread
 from gateway.types import Price
 from tests.sim.world import CALM, host, row

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gateway.sim.behaviour import Behaviour, Course
 from gateway.sim.blocks import BLOCK
 from gateway.sim.demofleet import FLEET
-from gateway.sim.fleet import FaultRates, Incidents, Slowdown
+from gateway.sim.sim_host import FaultRates, Incidents, Slowdown
 from gateway.types import Usage
 from tests.sim.world import PROMPT, host, row
 

@@ -9,7 +9,7 @@ from gateway.sim.behaviour import Behaviour
 from gateway.sim.blocks import BLOCK
 from gateway.sim.changes import HostChange, Phases, reconfigured
 from gateway.sim.demofleet import FLEET
-from gateway.sim.fleet import FaultRates, SimHost
+from gateway.sim.sim_host import FaultRates, SimHost
 from gateway.types import Price, Usage
 from tests.sim.world import host, row
 

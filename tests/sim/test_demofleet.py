@@ -6,7 +6,7 @@ import yaml
 
 from gateway.audit import audit
 from gateway.config import Settings, load
-from gateway.policy.load import Policies
+from gateway.policy.policies import Policies
 from gateway.sim.demofleet import FLEET, gateway_config, seed_policies
 
 

@@ -9,7 +9,7 @@ from gateway.sim.behaviour import REFUSED_AFTER
 from gateway.sim.changes import HostChange
 from gateway.sim.demofleet import FLEET
 from gateway.sim.engine import requests
-from gateway.sim.fleet import FaultRates, Incidents
+from gateway.sim.sim_host import FaultRates, Incidents
 from gateway.types import Attempts, Delay, Hedge, Pick, Policy, Price, Score, Timeouts
 from tests.sim.world import CHEAPEST, PROMPT, host, replay, row
 

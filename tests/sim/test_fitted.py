@@ -4,7 +4,7 @@ from random import Random
 import pytest
 
 from gateway.sim.fitted import ENOUGH, PREFILL, fit
-from gateway.sim.fleet import TYPICAL_UNCACHED, Wait, draw_ttft
+from gateway.sim.sim_host import TYPICAL_UNCACHED, Wait, draw_ttft
 from gateway.types import Endpoint, OutcomeName, Price, PromptCache, Row
 from tests.sim.world import host
 

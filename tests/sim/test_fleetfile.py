@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ConfigError
-from gateway.sim.fleet import CUT_SHARE, Incidents, Spread, Wait
 from gateway.sim.fleetfile import RATE_LIMITED, endpoint, read_fleet, shipped
+from gateway.sim.sim_host import CUT_SHARE, Incidents, Spread, Wait
 from gateway.types import Price, Priors
 
 ONE = """

@@ -17,8 +17,8 @@ import orjson
 import pytest
 
 from gateway.sim.demofleet import FLEET
-from gateway.sim.fleet import MODEL, FaultRates, SimHost
 from gateway.sim.host import serving
+from gateway.sim.sim_host import MODEL, FaultRates, SimHost
 from tests.sim.world import CALM
 
 NOVITA, STREAMLAKE = (replace(host, rates=CALM, hit_efficiency=1.0) for host in FLEET[:2])

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.sim.fleet import FaultRates
+from gateway.sim.sim_host import FaultRates
 from gateway.types import Price
 from tests.sim.test_baselines import replayed
 from tests.sim.world import host, row

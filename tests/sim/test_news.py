@@ -7,11 +7,11 @@ import pytest
 from gateway.sim.news import PolicyNews
 
 BROKEN = (
-    "2026-11-01 10:00:00,000 ERROR gateway.policy.load: policies not reloaded, the old ones stay in force:\n"
+    "2026-11-01 10:00:00,000 ERROR gateway.policy.policies: policies not reloaded, the old ones stay in force:\n"
     "policies/mine.yaml:3:3: unknown key `hwo`; did you mean `how`?\n"
 )
 OTHER = "2026-11-01 10:00:01,000 WARNING gateway: a/b is avoided\nTraceback\n"
-GOOD = "2026-11-01 10:00:02,000 INFO gateway.policy.load: policies in force: balanced changed\n"
+GOOD = "2026-11-01 10:00:02,000 INFO gateway.policy.policies: policies in force: balanced changed\n"
 
 
 @pytest.fixture

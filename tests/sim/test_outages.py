@@ -3,8 +3,8 @@ from statistics import median
 
 import pytest
 
-from gateway.sim.fleet import Incidents
 from gateway.sim.outages import DEPTHS, draw_outages
+from gateway.sim.sim_host import Incidents
 
 DAY = 86_400.0
 MONTHLY = Incidents(every=4 * DAY, median=3600.0)

@@ -22,8 +22,8 @@ from gateway.route.fleet import Fleet, Try
 from gateway.sim.behaviour import Behaviour, Course
 from gateway.sim.changes import HostChange, reconfigured
 from gateway.sim.engine import Engine, requests
-from gateway.sim.fleet import FaultRates, SimHost, Spread, Wait
 from gateway.sim.router import Router
+from gateway.sim.sim_host import FaultRates, SimHost, Spread, Wait
 from gateway.sim.workload import TraceRow, read_trace, spread
 from gateway.types import Attempts, Cap, Endpoint, Pick, Policy, Price, PromptCache, Request, Row, Score
 from gateway.upstream.address import Address

@@ -3,7 +3,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from gateway.policy.load import Policies
+from gateway.policy.policies import Policies
 from gateway.sim.fleetfile import read_fleet
 from gateway.sim.tally import Figures
 from gateway.sim.whatif import Setup, arrivals, interval, whatif

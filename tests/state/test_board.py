@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 import redis
 
-from gateway.config.address import StoreAddress
+from gateway.config.store_address import StoreAddress
 from gateway.route.posted import Posted
 from gateway.state.board import KEPT, Board
 from gateway.state.resp import Ask, RespConnection, StoreError

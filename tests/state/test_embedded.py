@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from gateway.config.address import StoreAddress
+from gateway.config.store_address import StoreAddress
 from gateway.errors import ConfigError
 from gateway.state.embedded import FIRST_PAUSE, LONGEST_PAUSE, READY_WITHIN, EmbeddedStore
 from gateway.state.folder import StateFolder

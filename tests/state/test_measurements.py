@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import redis
 
-from gateway.config.address import StoreAddress
+from gateway.config.store_address import StoreAddress
 from gateway.route.fleet import Fleet
 from gateway.route.lengths import DEFAULT_LONGEST, DEFAULT_MEAN
 from gateway.route.measured import RATES, SKETCHES

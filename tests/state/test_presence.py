@@ -7,8 +7,8 @@ import msgspec
 import pytest
 import redis
 
-from gateway.config.address import StoreAddress
-from gateway.route.endpoint import EndpointState
+from gateway.config.store_address import StoreAddress
+from gateway.route.endpoint_state import EndpointState
 from gateway.route.fleet import Fleet
 from gateway.route.health import FAULTS_IN_A_ROW, State
 from gateway.route.present import FRESH

@@ -12,7 +12,7 @@ from hiredis import ReplyError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.address import StoreAddress
+from gateway.config.store_address import StoreAddress
 from gateway.state.resp import MAX_REPLY, READ_BYTES, RespConnection, StoreError
 from tests.support.closing import accepting
 from tests.support.wire import talker

@@ -26,7 +26,7 @@ import yaml
 
 from gateway.app import build
 from gateway.config import load
-from gateway.policy.load import shipped_folder
+from gateway.policy.policies import shipped_folder
 from gateway.server.protocol import HotProtocol
 from gateway.server.supervisor import listening
 from gateway.state.folder import StateFolder

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from gateway.route.cost import Candidate, Parts, expect, terms
 from gateway.route.filters import Tier
 from gateway.route.fleet import Fleet, Try
-from gateway.sim.fleet import LEAST_TTFT, TYPICAL_UNCACHED, Z90, SimHost, Spread
 from gateway.sim.fleetfile import endpoint, read_fleet
+from gateway.sim.sim_host import LEAST_TTFT, TYPICAL_UNCACHED, Z90, SimHost, Spread
 from gateway.types import DataFacts, Failure, Policy, Request, Usage
 from tests.route.world import HOUR, request
 
@@ -136,7 +136,7 @@ class History:
 
 
 def _ttft(host: SimHost, uncached: int, place: int) -> float:
-    """Seconds, as `gateway.sim.fleet.draw_ttft` has them, without its tail."""
+    """Seconds, as `gateway.sim.sim_host.draw_ttft` has them, without its tail."""
     drawn = _drawn(host.ttft, place * STRIDE)
     return max(drawn * LEAST_TTFT, drawn + (uncached - TYPICAL_UNCACHED) / host.prefill)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from math import floor, log10
 from pathlib import Path
 
-from gateway.policy.load import load_folder, shipped_folder
+from gateway.policy.policies import load_folder, shipped_folder
 from gateway.route.filters import Reason
 from gateway.route.plan import Choice, Plan
 from gateway.types import Policy

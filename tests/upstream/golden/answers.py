@@ -16,7 +16,7 @@ from gateway.types import Endpoint, Request, Surface
 from gateway.upstream import sse
 from gateway.upstream.dialects import relays
 from gateway.upstream.mending import Mender, mender
-from gateway.upstream.openrouter import shape_of
+from gateway.upstream.openrouter_shape import shape_of
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.whole import WholeReader
 from tests.upstream.golden.requests import INPUTS, asked, hosts

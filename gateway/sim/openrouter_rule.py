@@ -24,7 +24,7 @@ from gateway.route.plan import Choice, Plan
 from gateway.route.signals import Book
 from gateway.sim.conversations import Conversations
 from gateway.sim.observed import Observed
-from gateway.sim.rules import RESERVE, InverseSquare, RouterRule, Scene
+from gateway.sim.router_rules import RESERVE, InverseSquare, RouterRule, Scene
 from gateway.sim.workload import TraceRow
 
 HOUR = 3_600.0

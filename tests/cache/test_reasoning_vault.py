@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from gateway.cache.reasoning import LARGEST, MOST, SCRAP, ReasoningVault, gaps
+from gateway.cache.reasoning_vault import LARGEST, MOST, SCRAP, ReasoningVault, gaps
 from gateway.state.store import Store
 from gateway.types import Request
 from tests.support.gateway import NO_STORE

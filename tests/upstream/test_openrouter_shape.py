@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.types import PICO, REASONING_FIELDS, Endpoint, Price, Request, Usage, Window
-from gateway.upstream.openrouter import OpenRouter, provider_name, shape_of
+from gateway.upstream.openrouter_shape import OpenRouter, provider_name, shape_of
 from gateway.upstream.shape import MOST_HIDDEN, OPENAI, Hiding, OpenAI, Shape
 from gateway.upstream.usage import cost
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sim.fleet import FaultRates, Spread
-from gateway.sim.openrouter import EDGE, EXPLORE, shares
+from gateway.sim.openrouter_rule import EDGE, EXPLORE, shares
+from gateway.sim.sim_host import FaultRates, Spread
 from gateway.types import Price
 from tests.sim.test_baselines import replayed
 from tests.sim.world import host, row

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.api.field_types import ApiObject, Count, json_answer
-from gateway.policy.load import Policies
+from gateway.policy.policies import Policies
 from gateway.route.fleet import Fleet
 from gateway.route.health import State
 from gateway.state.conditions import Conditions

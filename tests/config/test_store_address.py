@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.connection import parse_url
 
-from gateway.config.address import StoreAddress
+from gateway.config.store_address import StoreAddress
 from gateway.errors import ConfigError
 
 WORDS = st.text(min_size=1, max_size=20).filter(lambda text: text.isprintable() and text.strip() == text)

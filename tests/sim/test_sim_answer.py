@@ -4,7 +4,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.sim.answer import compose, thinks
+from gateway.sim.sim_answer import compose, thinks
 from gateway.types import Dialect
 from gateway.types.endpoint import ThinkingSwitch
 

@@ -15,9 +15,9 @@ from typing import Any
 import orjson
 import xxhash
 
-from gateway.sim.prefix import content_text
-from gateway.sim.schema import example
+from gateway.sim.fleet_schema import example
 from gateway.sim.text import pieces, sentences
+from gateway.sim.trace_prefix import content_text
 from gateway.types import Dialect
 
 NOT_CONTENT = frozenset({"model", "stream", "stream_options", "user", "metadata"})  # fields that leave the answer as is

@@ -9,7 +9,7 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cache.responses import MAX_BYTES, MAX_PIECES, CachedAnswer, ResponseCache, assemble, fresh, replay
+from gateway.cache.response_cache import MAX_BYTES, MAX_PIECES, CachedAnswer, ResponseCache, assemble, fresh, replay
 from gateway.state.store import Store
 from tests.support.valkey import until
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.route.endpoint import DEFAULT_TTL, FADED_WITHIN, WAITED_WITHIN, EndpointState
+from gateway.route.endpoint_state import DEFAULT_TTL, FADED_WITHIN, WAITED_WITHIN, EndpointState
 from gateway.route.measured import RATES, SKETCHES, Measured
 from gateway.route.speeds import DEFAULT_SPEED
 from gateway.route.waits import DEFAULT_TTFT, TYPICAL

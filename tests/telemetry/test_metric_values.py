@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.telemetry.metric_values import PAGE, Image, Values, _entries
 from gateway.telemetry.metrics import Metrics, prepare_folder
-from gateway.telemetry.values import PAGE, Image, Values, _entries
 from tests.support.rows import row
 from tests.telemetry.test_metrics import NOVITA, start_worker, value
 

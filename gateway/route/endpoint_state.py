@@ -18,11 +18,11 @@ from gateway.route.health import Breaker
 from gateway.route.measured import Measured
 from gateway.route.outliers import Standing
 from gateway.route.peers import NO_PEERS, Peers
-from gateway.route.ramp import Ramp
 from gateway.route.ratelimit import RateLimit
 from gateway.route.refusals import Refusals
 from gateway.route.silence import Silence
 from gateway.route.sketch import Rate, Sketch
+from gateway.route.slow_start import Ramp
 from gateway.route.speeds import Speeds
 from gateway.route.waits import MIDDLES, SHARES, Waits, scale, size_class
 from gateway.types import Endpoint, Measure, Price

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.server import load as module
-from gateway.server.load import FEWEST, Load, limits, memory_limit
+from gateway.server.admission import FEWEST, Load, limits, memory_limit
 from tests.support.client import CHAT, connected, question, request
 from tests.support.gateway import Gateway, Running
 from tests.support.host import Out, Received, ScriptedHost

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api.lenient import LARGEST, MOST_ESCAPES, reread
+from gateway.api.lenient_body import LARGEST, MOST_ESCAPES, reread
 from gateway.errors import BadRequest
 from tests.support.gateway import Gateway
 from tests.support.host import Received, ScriptedHost, answers, completion

@@ -13,8 +13,7 @@ import pytest
 
 from gateway.document import node
 from gateway.errors import ConfigError
-from gateway.policy import load
-from gateway.policy.load import MOST_DOUBTS, Policies, PolicySet, load_folder, shipped_folder
+from gateway.policy.policies import MOST_DOUBTS, Policies, PolicySet, load_folder, shipped_folder
 from gateway.state.conditions import Conditions
 from gateway.types import Policy
 from tests.support.valkey import until

@@ -3,7 +3,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from gateway.sim.schema import example
+from gateway.sim.fleet_schema import example
 
 TREE = {
     "$defs": {

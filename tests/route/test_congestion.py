@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.route.congestion import FEWEST, HALF_LIFE, ROOM, STEEPEST, Load
 from gateway.route.fleet import Fleet
-from gateway.route.load import FEWEST, HALF_LIFE, ROOM, STEEPEST, Load
 from gateway.types import Policy, Price, Score
 from tests.route.world import CHEAPEST, NOW, attempt, endpoint, plan
 

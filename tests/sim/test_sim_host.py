@@ -4,7 +4,7 @@ from statistics import quantiles
 import pytest
 
 from gateway.sim.demofleet import FLEET
-from gateway.sim.fleet import TYPICAL_UNCACHED, SimHost, draw_speed, draw_ttft
+from gateway.sim.sim_host import TYPICAL_UNCACHED, SimHost, draw_speed, draw_ttft
 
 each_host = pytest.mark.parametrize("host", FLEET, ids=lambda host: host.id)
 

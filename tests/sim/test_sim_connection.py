@@ -5,8 +5,8 @@ import asyncio
 import orjson
 import pytest
 
-from gateway.sim.connection import LARGEST_BODY, SimConnection
 from gateway.sim.machine import Machine
+from gateway.sim.sim_connection import LARGEST_BODY, SimConnection
 from tests.sim.world import STEADY
 
 
