@@ -2,8 +2,9 @@
 
     *_types.py, and Structs next to the code that makes an answer ──> gateway.api.openapi ──> /openapi.json
 
-A request, and an answer to which a host may add fields, is a TypedDict: it describes a dict, and other fields are
-allowed. An answer that the gateway makes itself is an `ApiObject`.
+A request, and an answer to which a host may add fields, is a TypedDict: it describes a dict, which is passed on with
+fields that are not described. Nothing is decoded by it; tests hold it to the code that reads. An answer that the
+gateway makes itself is an `ApiObject`, and written by it.
 """
 
 from typing import Annotated, Any, Generic, TypedDict, TypeVar
