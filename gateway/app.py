@@ -57,8 +57,8 @@ from gateway.proxy.recent import Recent
 from gateway.proxy.wheel import Wheel
 from gateway.route.fleet import Fleet
 from gateway.route.health import Breaker, State
-from gateway.server.admission import Load, limits, memory_limit
-from gateway.server.asgi import Endpoint as AsgiEndpoint
+from gateway.server.admission import Admission, limits, memory_limit
+from gateway.server.asgi import AsgiEndpoint as AsgiEndpoint
 from gateway.server.authority import Authority
 from gateway.server.connections import Connections, most_connections
 from gateway.server.door import DOOR, Door
@@ -75,7 +75,7 @@ from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 from gateway.telemetry.recorder import Recorder
 from gateway.telemetry.shipper import Shipper
 from gateway.upstream.address import Address, Destination
-from gateway.upstream.hosts import Hosts
+from gateway.upstream.hosts import Upstreams
 from gateway.upstream.litellm_adapter import Adapted, load
 from gateway.upstream.transport import Transport
 
@@ -120,7 +120,7 @@ class Worker:
         recent = Recent()
         self._proxy = proxy = Proxy(
             fleets=self.fleets,
-            hosts=Hosts(self._destinations, self.transport, settings.secrets.values()),
+            hosts=Upstreams(self._destinations, self.transport, settings.secrets.values()),
             wheel=Wheel(loop),
             cache=ResponseCache(self.store),
             books=Books(self.ledger, self.metrics, recent, self.recorder),
@@ -176,7 +176,7 @@ class Worker:
         return Door(
             authority=self.authority,
             knows=keys.know,
-            load=Load(*limits(memory_limit(), settings.workers, settings.max_in_flight), self.metrics.shed),
+            load=Admission(*limits(memory_limit(), settings.workers, settings.max_in_flight), self.metrics.shed),
             connections=Connections(most_connections(), loop.time),
             max_body=settings.max_body,
         )

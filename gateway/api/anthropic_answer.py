@@ -21,7 +21,7 @@ _NOT_STOPPED: Json = {"stop_reason": None, "stop_sequence": None, "stop_details"
 _NOT_METERED: Json = {"cache_creation": None, "inference_geo": None, "service_tier": "standard"}  # of a whole `usage`
 
 
-class Answer:
+class MessageAnswer:
     """A `Translation`. Until `to` has said which request it is for, it can only tell errors."""
 
     __slots__ = ("_blocks", "_finish", "_input_tokens", "_model", "_name", "_started", "_stops", "_usage", "request_id")

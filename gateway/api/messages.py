@@ -3,7 +3,7 @@
 body ──> anthropic_request ──> chat completion ──> proxy ──> anthropic_answer ──> message, events, errors
 """
 
-from gateway.api.anthropic_answer import Answer
+from gateway.api.anthropic_answer import MessageAnswer
 from gateway.api.anthropic_request import chat_body
 from gateway.api.entrance import Entrance
 from gateway.api.parse import Intake
@@ -22,7 +22,7 @@ class MessageSink(TranslatedSink):
 
     __slots__ = ("_answer",)
 
-    def __init__(self, sink: Sink, answer: Answer) -> None:
+    def __init__(self, sink: Sink, answer: MessageAnswer) -> None:
         super().__init__(sink, answer)
         self._answer = answer
 
@@ -36,7 +36,7 @@ class Messages(Entrance):
     __slots__ = ()
 
     def __call__(self, inbound: Inbound, sink: Sink) -> None:
-        answer = Answer()
+        answer = MessageAnswer()
 
         def ask(inbound: Inbound, sink: Sink) -> None:
             request, policy = self._intake.read(inbound, chat_body)
@@ -59,4 +59,4 @@ class CountTokens:
             request, _policy = self._intake.read(inbound, chat_body)
             send_json(sink, 200, {"input_tokens": request.prompt_tokens}, [])
 
-        refusing(count)(inbound, MessageSink(sink, Answer()))
+        refusing(count)(inbound, MessageSink(sink, MessageAnswer()))

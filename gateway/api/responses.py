@@ -12,7 +12,7 @@ from typing import Any
 from gateway.api.entrance import Entrance
 from gateway.api.parse import Intake
 from gateway.api.refuse import refusing
-from gateway.api.responses_answer import Answer
+from gateway.api.responses_answer import ResponseAnswer
 from gateway.api.responses_kept import NOTHING_EARLIER, Earlier, recalled, record, refers
 from gateway.api.responses_request import chat_request
 from gateway.api.responses_tools import NO_TOOLS, read_tools
@@ -89,7 +89,7 @@ class Responses(Entrance):
 
         request, policy = self._intake.read(inbound, translate)
         keep = self._keep(request, asked, own, earlier or NOTHING_EARLIER)
-        answer = Answer(asked, request.id.removeprefix("gen-"), time.time, tools, keep)
+        answer = ResponseAnswer(asked, request.id.removeprefix("gen-"), time.time, tools, keep)
         self._proxy.serve(request, policy, TranslatedSink(sink, answer), inbound.received)
 
     def _keep(self, request: Request, asked: Json, own: list[Json], earlier: Earlier) -> Callable[[Json], None] | None:

@@ -63,7 +63,7 @@ _COSTS = {  # of chat's `cost_details`, by their names here
 Json = dict[str, Any]
 
 
-class Answer:
+class ResponseAnswer:
     """A `Translation` into one response.
 
     `body` is the client's request, `tools` are its tools, `name` is unique to the response, `unix` tells the seconds.

@@ -9,9 +9,9 @@ from gateway.route.learn import SAYS_SPEED
 from gateway.route.signals import Event, Finished, FirstToken, Send
 from gateway.types import PICO, Failure, Fault, Request, Row, ToolResult, Usage, may_be_empty
 from gateway.upstream.assembling import AssemblingReader
-from gateway.upstream.connection import AT_ONCE, Sent
+from gateway.upstream.connection import AT_ONCE, SentCall
 from gateway.upstream.dialects import relays
-from gateway.upstream.hosts import Hosts
+from gateway.upstream.hosts import Upstreams
 from gateway.upstream.mending import mender
 from gateway.upstream.openrouter_shape import shape_of
 from gateway.upstream.reader import LARGEST_ANSWER
@@ -27,7 +27,7 @@ CONTEXTS = 8  # times the context that an endpoint declares: a host that counts 
 LINGER = 1.0  # seconds that a host has after its answer to end it properly, so that the connection can be kept
 
 
-class Owner(Protocol):
+class AttemptOwner(Protocol):
     """The exchange's shell."""
 
     def feed(self, event: Event) -> None: ...
@@ -77,7 +77,7 @@ class Attempt:
 
     def __init__(
         self,
-        owner: Owner,
+        owner: AttemptOwner,
         send: Send,
         request: Request,
         clock: Callable[[], float],
@@ -86,7 +86,7 @@ class Attempt:
     ) -> None:
         self._owner = owner
         self._clock = clock
-        self._call: Sent | None = None
+        self._call: SentCall | None = None
         self._linger: Timer | None = None
         self.send = send
         self.sent_at = self.heard_at = self.chunk_at = clock()
@@ -122,7 +122,7 @@ class Attempt:
     def __repr__(self) -> str:
         return f"<Attempt {self.send.attempt} at {self.send.choice.endpoint.id}>"
 
-    def begin(self, hosts: Hosts, request: Request, connect_timeout: float) -> None:
+    def begin(self, hosts: Upstreams, request: Request, connect_timeout: float) -> None:
         self._hosts = hosts
         send = self.send
         self._call = hosts.send(request, send.choice.endpoint, self, connect_timeout, send.tried.streams)

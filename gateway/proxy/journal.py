@@ -6,7 +6,7 @@ Book ──> attempted: settle, learn, row ──> ledger, metrics, recent excha
 from typing import TYPE_CHECKING
 
 from gateway.proxy.attempt import Attempt
-from gateway.route.learn import Heard, learn
+from gateway.route.learn import Observation, learn
 from gateway.route.plan import Plan
 from gateway.route.regret import regret
 from gateway.route.signals import Book
@@ -95,7 +95,7 @@ class Journal:
 
     def _learn(self, attempt: Attempt, book: Book, now: float) -> None:
         tools = attempt.tools == "ok" if attempt.tools else None
-        heard = Heard(attempt.usage, attempt.ttft, attempt.speed(), tools, attempt.reader.empty)
+        heard = Observation(attempt.usage, attempt.ttft, attempt.speed(), tools, attempt.reader.empty)
         learn(self._proxy.fleets[self._request.model], attempt.send.tried, book, heard, now, self._proxy.chance)
 
     def _wait(self, attempt: Attempt, to_the_end: bool, now: float, alone: bool) -> None:

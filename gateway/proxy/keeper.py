@@ -10,7 +10,7 @@ LARGEST_KEPT = 2 * 1024 * 1024  # bytes of a streamed answer; put together they 
 Hidden = Mapping[int, str]  # what the model thought and the client was not told, by choice
 
 
-class Keeper:
+class AnswerRecorder:
     """Hands the answer to `save` when it is whole, with what was hidden from its client.
 
     One that is too large, or cannot be put together, is not kept.

@@ -4,15 +4,15 @@ from collections.abc import Callable
 
 from gateway.proxy.wheel import Timer, Wheel
 from gateway.types import Endpoint, Failure, Fault, Request
-from gateway.upstream.connection import Sent
-from gateway.upstream.hosts import Hosts
+from gateway.upstream.connection import SentCall
+from gateway.upstream.hosts import Upstreams
 from gateway.upstream.whole import WholeReader
 
 CONNECT_TIMEOUT = 3.0
 TIMEOUT = 30.0  # for the whole answer
 
 
-class Probe:
+class AccountProbe:
     """Tells once: the failure, when the host refuses even this for the account's sake, else None."""
 
     __slots__ = ("_call", "_endpoint", "_timer", "_told")
@@ -20,10 +20,10 @@ class Probe:
     def __init__(self, endpoint: Endpoint, told: Callable[[Failure | None], None]) -> None:
         self._endpoint = endpoint
         self._told = told
-        self._call: Sent | None = None
+        self._call: SentCall | None = None
         self._timer: Timer | None = None
 
-    def begin(self, hosts: Hosts, wheel: Wheel, unix: float) -> None:
+    def begin(self, hosts: Upstreams, wheel: Wheel, unix: float) -> None:
         body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
         request = Request(id="probe", body=body, model="", policy="")
         self._call = hosts.send(request, self._endpoint, WholeReader(self, unix), CONNECT_TIMEOUT)

@@ -12,8 +12,8 @@ from gateway.cache.response_cache import CachedAnswer, ResponseCache, fresh, rep
 from gateway.proxy import answer
 from gateway.proxy.books import Books
 from gateway.proxy.journal import Journal
-from gateway.proxy.keeper import Hidden, Keeper
-from gateway.proxy.probe import Probe
+from gateway.proxy.keeper import AnswerRecorder, Hidden
+from gateway.proxy.probe import AccountProbe
 from gateway.proxy.reply import Reply
 from gateway.proxy.serving import Serving
 from gateway.proxy.sink import Sink
@@ -22,7 +22,7 @@ from gateway.route.fleet import Fleet
 from gateway.route.hedge import Budgets
 from gateway.route.plan import Choice, Plan, make_plan
 from gateway.types import CacheResult, Failure, Policy, Request
-from gateway.upstream.hosts import Hosts
+from gateway.upstream.hosts import Upstreams
 
 DEFAULT_TTL = 300.0  # seconds that an answer is kept when the request asks for caching and the policy does not
 CALLS = b'"finish_reason":"tool_calls"'  # in the end of a stream that called tools
@@ -36,7 +36,7 @@ class Proxy:
     def __init__(
         self,
         fleets: Mapping[str, Fleet],
-        hosts: Hosts,
+        hosts: Upstreams,
         wheel: Wheel,
         cache: ResponseCache,
         books: Books,
@@ -127,13 +127,13 @@ class Proxy:
                 alone = failure.status not in OF_THE_CREDENTIAL
                 fleet.distrust(endpoint.id, why, self.clock(), self.chance(), alone=alone)
 
-        Probe(endpoint, told).begin(self.hosts, self.wheel, self.unix())
+        AccountProbe(endpoint, told).begin(self.hosts, self.wheel, self.unix())
 
-    def _keeper(self, request: Request, save: Callable[[CachedAnswer], object] | None) -> Keeper | None:
+    def _keeper(self, request: Request, save: Callable[[CachedAnswer], object] | None) -> AnswerRecorder | None:
         """What gathers the answer, for the response cache (`save`), the vault or both; None where nobody wants it."""
         vault = self.vault
         if vault is None or not _may_be_read_again(request) or request.cache == "no-store":
-            return None if save is None else Keeper(lambda one, _: save(one), self.wheel.soon, self.unix)
+            return None if save is None else AnswerRecorder(lambda one, _: save(one), self.wheel.soon, self.unix)
 
         def both(one: CachedAnswer, hidden: Hidden) -> None:
             vault.keep(request, one.completion, hidden)
@@ -141,7 +141,7 @@ class Proxy:
                 save(one)
 
         alone = save is None and request.reasoning_history == "interleaved"
-        return Keeper(both, self.wheel.soon, self.unix, CALLS if alone else b"")
+        return AnswerRecorder(both, self.wheel.soon, self.unix, CALLS if alone else b"")
 
     def _exchange(
         self,
@@ -150,7 +150,7 @@ class Proxy:
         sink: Sink,
         received: float,
         cache: CacheResult,
-        keeper: Keeper | None,
+        keeper: AnswerRecorder | None,
     ) -> None:
         plan = self.plan(request, policy)
         journal = Journal(self, request, plan, received, cache)

@@ -7,7 +7,7 @@ import orjson
 
 from gateway.errors import ClientError
 from gateway.proxy import answer, openrouter
-from gateway.proxy.keeper import Hidden, Keeper
+from gateway.proxy.keeper import AnswerRecorder, Hidden
 from gateway.proxy.sink import Headers, Sink
 from gateway.route.plan import Plan
 from gateway.route.told import briefly
@@ -25,7 +25,9 @@ class Reply:
 
     __slots__ = ("_cache", "_keeper", "_plan", "_request", "attempts", "endpoint", "paused", "sink", "started")
 
-    def __init__(self, request: Request, sink: Sink, plan: Plan, cache: CacheResult, keeper: Keeper | None) -> None:
+    def __init__(
+        self, request: Request, sink: Sink, plan: Plan, cache: CacheResult, keeper: AnswerRecorder | None
+    ) -> None:
         self._request = request
         self._plan = plan
         self._cache = cache

@@ -28,7 +28,7 @@ LARGEST_LOG = 1.5  # of a slowness: an answer that took 4.5 times as long says e
 EVERY = 2.0  # seconds between two fits
 
 
-class Load:
+class Congestion:
     """One endpoint's answers by what was in flight when their requests were sent: a rate for each bucket."""
 
     __slots__ = ("_due", "_likely", "carried", "rates", "shown", "steepness")

@@ -16,13 +16,13 @@ from math import ceil, inf
 from gateway.route.estimate import Estimate
 from gateway.route.health import Breaker
 from gateway.route.measured import Measured
-from gateway.route.outliers import Standing
-from gateway.route.peers import NO_PEERS, Peers
+from gateway.route.outliers import OutlierStats
+from gateway.route.peers import NO_PEERS, FleetMedians
 from gateway.route.ratelimit import RateLimit
 from gateway.route.refusals import Refusals
 from gateway.route.silence import Silence
 from gateway.route.sketch import Rate, Sketch
-from gateway.route.slow_start import Ramp
+from gateway.route.slow_start import SlowStart
 from gateway.route.speeds import Speeds
 from gateway.route.waits import MIDDLES, SHARES, Waits, scale, size_class
 from gateway.types import Endpoint, Measure, Price
@@ -100,7 +100,7 @@ class EndpointState:
         self.breaker = Breaker()
         self.refusals = Refusals()
         self.rate_limit = RateLimit()
-        self.standing = Standing()
+        self.standing = OutlierStats()
         self.silence = Silence()
         self.waits = Waits()
         self.speeds = Speeds()
@@ -109,7 +109,7 @@ class EndpointState:
         self.elsewhere = 0
         self.crowded = self.slowed = 1.0
         self.held_until = 0.0
-        self._ramp = Ramp()
+        self._ramp = SlowStart()
         self._peers = NO_PEERS
         self._ttft_all = Sketch(1_800.0)
         self._success = Estimate(recent=60.0, most=40.0, usual=3_600.0, strength=10.0)
@@ -296,7 +296,7 @@ class EndpointState:
 
     # what decisions read
 
-    def refresh(self, now: float, peers: Peers = NO_PEERS) -> None:
+    def refresh(self, now: float, peers: FleetMedians = NO_PEERS) -> None:
         """Computes the figures from the samples; whoever reads them calls this when `due` is past."""
         self.revision += 1
         self.due = now + (WAITED_WITHIN if len(self.silence) else FADED_WITHIN)
@@ -323,7 +323,7 @@ class EndpointState:
         return self.rate_limit.retry_at
 
     @property
-    def known(self) -> Peers:
+    def known(self) -> FleetMedians:
         """What its peers may go by: figures that were published for it or measured, as of the last refresh."""
         priors, waits = self.endpoint.priors, self.waits
         published = bool(priors.ttft_p50)
@@ -331,7 +331,7 @@ class EndpointState:
             p50 * scale(middle) if sure or (published and not place) else None
             for place, (p50, middle, sure) in enumerate(zip(waits.p50, MIDDLES, waits.known, strict=True))
         ]
-        return Peers(
+        return FleetMedians(
             tuple(times),
             self.speeds.p50 if priors.throughput_p50 or self.speeds.known else None,
             1 - self.fails if priors.uptime or self.attempted >= ENOUGH else None,

@@ -24,7 +24,7 @@ from typing import Literal
 
 from gateway.route import deadline
 from gateway.route.filters import Tier
-from gateway.route.fleet import Try
+from gateway.route.fleet import TrackedAttempt
 from gateway.route.hedge import Budget, at_stake, rival
 from gateway.route.plan import Choice, Plan
 from gateway.route.retry import FIRST_PAUSE, LONGEST_PAUSE, Retries
@@ -108,7 +108,7 @@ class Exchange:
         self._keepalive = min(policy.keepalive, request.patience) if request.stream else request.patience
         self._begun_at: float | None = None  # when the answer began that is coming now
         self._failures: list[tuple[str, Failure]] = []
-        self._empties: tuple[Try, ...] = ()  # attempts that ended without content
+        self._empties: tuple[TrackedAttempt, ...] = ()  # attempts that ended without content
         self._chance = chance
         self._retries: Retries | None = None  # since the first failure
         self._again: Choice | None = None  # the endpoint that is asked again after a pause
@@ -325,7 +325,7 @@ class Exchange:
         streams = deadline.streams(choice, self.request, self.plan.demand)
         seconds = self._time_for(choice, streams, remaining)
         demand, empties = self.plan.demand, self._empties
-        tried = Try(choice.state, self.request, demand, choice.parts, seconds, hedge, streams, empties)
+        tried = TrackedAttempt(choice.state, self.request, demand, choice.parts, seconds, hedge, streams, empties)
         send = Send(self._sent, choice, tried, hedge, continues)
         self._running += (send,)
         return send

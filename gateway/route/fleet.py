@@ -32,7 +32,7 @@ Note = tuple[Prefix, str, float]  # what prompt was sent to which endpoint, and 
 SHORTLISTS = 256  # kept at most; there is one for every policy and set of needs
 
 
-class Try(msgspec.Struct, gc=False):
+class TrackedAttempt(msgspec.Struct, gc=False):
     """One attempt as the fleet follows it: what is asked of which endpoint, and what is expected of it.
 
     `deadline` is the first-token clock in seconds, or that of the whole answer where the host is not asked to stream
@@ -48,7 +48,7 @@ class Try(msgspec.Struct, gc=False):
     deadline: float
     hedge: bool = False
     streams: bool = True
-    empties: tuple["Try", ...] = ()
+    empties: tuple["TrackedAttempt", ...] = ()
     sent_at: float = 0.0
     ticket: int = 0
     in_flight: float = 0
@@ -149,7 +149,7 @@ class Fleet:
                 state.hold(now)
         return revision
 
-    def sent(self, attempt: Try, now: float) -> None:
+    def sent(self, attempt: TrackedAttempt, now: float) -> None:
         """An attempt goes out."""
         state, demand, request = attempt.state, attempt.demand, attempt.request
         state.sent(demand.tokens, now)
@@ -167,14 +167,16 @@ class Fleet:
         if self.notes is not None and request.prefix:
             self.notes.append((request.prefix, state.endpoint.id, now))
 
-    def began(self, attempt: Try, now: float) -> None:
+    def began(self, attempt: TrackedAttempt, now: float) -> None:
         """An attempt's first token came. That of a hedge says little about usual times: only quick ones are seen."""
         state = attempt.state
         state.silence.began(attempt.ticket)
         if attempt.streams and not attempt.hedge:
             state.began(now - attempt.sent_at, attempt.parts.uncached, attempt.in_flight, now)
 
-    def succeeded(self, attempt: Try, usage: Usage, ttft: float | None, speed: float | None, now: float) -> None:
+    def succeeded(
+        self, attempt: TrackedAttempt, usage: Usage, ttft: float | None, speed: float | None, now: float
+    ) -> None:
         """An attempt ended well. `ttft` (s) and `speed` (output tokens/s) are None where they say nothing."""
         state, request = attempt.state, attempt.request
         state.done()
@@ -190,18 +192,18 @@ class Fleet:
             self.tokens.learn(request.prompt_size, usage.prompt, attempt.demand.tools, now)
             self._compare_cached(attempt, usage, now)
 
-    def billed(self, attempt: Try, usage: Usage) -> None:
+    def billed(self, attempt: TrackedAttempt, usage: Usage) -> None:
         """What an attempt has really taken of its endpoint's share, however it ended."""
         toll = attempt.demand.toll
         if toll is not None:
             more = usage.prompt + usage.completion - attempt.demand.tokens
             toll.corrected(attempt.state.endpoint.id, more, attempt.sent_at)
 
-    def called_tools(self, attempt: Try, well_formed: bool, now: float) -> None:
+    def called_tools(self, attempt: TrackedAttempt, well_formed: bool, now: float) -> None:
         """An answer called tools."""
         attempt.state.called_tools(well_formed, now)
 
-    def failed(self, attempt: Try, failure: Failure, now: float, chance: float) -> None:
+    def failed(self, attempt: TrackedAttempt, failure: Failure, now: float, chance: float) -> None:
         """An attempt failed. `chance` is one draw in [0, 1)."""
         state, fault = attempt.state, failure.fault
         state.done()
@@ -221,12 +223,12 @@ class Fleet:
         elif fault is Fault.REJECTED and failure.param is not None:
             state.refusals.remember(failure.param, failure.about, attempt.request, now)
 
-    def contradicted(self, attempt: Try, now: float, chance: float) -> None:
+    def contradicted(self, attempt: TrackedAttempt, now: float, chance: float) -> None:
         """An attempt ended without content, and another host had an answer: only then is it a failure."""
         attempt.state.ended(False, now)
         attempt.state.breaker.failed(attempt.ticket, now, chance, Fault.EMPTY)
 
-    def released(self, attempt: Try, in_vain: bool, now: float) -> None:
+    def released(self, attempt: TrackedAttempt, in_vain: bool, now: float) -> None:
         """The client left: that says nothing about health, but a wait in vain says something about speed."""
         state = attempt.state
         state.done()
@@ -248,14 +250,14 @@ class Fleet:
             if other is state or (credential and other.endpoint.api_key_env == credential):
                 other.breaker.trip(now, chance, why)
 
-    def _compare_cached(self, attempt: Try, usage: Usage, now: float) -> None:
+    def _compare_cached(self, attempt: TrackedAttempt, usage: Usage, now: float) -> None:
         """Compares shares, not tokens: how much was matched is estimated, how much was cached is counted."""
         matched, prompt = attempt.parts.matched_tokens, attempt.demand.prompt_tokens
         if matched and prompt and usage.prompt:
             expected = min(1.0, matched / prompt)
             attempt.state.confirmed(min(1.0, usage.cached / usage.prompt / expected), now)
 
-    def _blames(self, attempt: Try, fault: Fault) -> bool:
+    def _blames(self, attempt: TrackedAttempt, fault: Fault) -> bool:
         """A timeout counts only where a peer meets that clock at that size."""
         peers = [state for state in self.states.values() if state is not attempt.state]
         return not fault.missed_deadline or not peers or any(_meets(peer, attempt) for peer in peers)
@@ -264,7 +266,7 @@ class Fleet:
         return f"<Fleet {list(self.states)}>"
 
 
-def _meets(peer: EndpointState, attempt: Try) -> bool:
+def _meets(peer: EndpointState, attempt: TrackedAttempt) -> bool:
     seconds = peer.waits.p95[attempt.parts.size] * scale(attempt.parts.uncached)
     if not attempt.streams:
         seconds += attempt.demand.longest_output / peer.speeds.p10

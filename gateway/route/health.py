@@ -56,7 +56,7 @@ class State(IntEnum):
     OPEN = 2
 
 
-class Change(msgspec.Struct, array_like=True, frozen=True):
+class BreakerChange(msgspec.Struct, array_like=True, frozen=True):
     """How one worker's breaker last opened or closed by its own requests. Times in milliseconds, as of its writing."""
 
     number: Annotated[int, msgspec.Meta(ge=1, le=10**12)]  # of these changes: a larger one is news
@@ -181,15 +181,15 @@ class Breaker:
 
     # what workers share
 
-    def own(self, now: float) -> Change | None:
+    def own(self, now: float) -> BreakerChange | None:
         """Its last change, for other workers; None where this worker's requests did not make it, or none need it."""
         if not self._mine or (self.until is None and now - self._changed_at > STEADY):
             return None
         age, wait = max(0.0, now - self._changed_at), max(0.0, self.opens_until() - now)
         open_, why = self.until is not None, self.why[:WHY_CHARS]
-        return Change(self._changes, round(1_000 * age), open_, round(1_000 * wait), why)
+        return BreakerChange(self._changes, round(1_000 * age), open_, round(1_000 * wait), why)
 
-    def merge(self, others: Sequence[Posted[Change]], now: float) -> bool:
+    def merge(self, others: Sequence[Posted[BreakerChange]], now: float) -> bool:
         """Takes over what is new at the other workers; these are all that are known. Whether that closed it."""
         was_open, seen = self.until is not None, self._seen
         if now < self._alone_until:
@@ -203,7 +203,7 @@ class Breaker:
                 self._take(one.value, at, now - one.age, now)
         return was_open and self.until is None
 
-    def _take(self, change: Change, at: float, written: float, now: float) -> None:
+    def _take(self, change: BreakerChange, at: float, written: float, now: float) -> None:
         closed = self.until is None
         if self._successes or self._probing(now) if change.open else closed:  # its own probes say more
             return
@@ -242,10 +242,10 @@ class Breaker:
         return f"<Breaker until={self.until} in_a_row={self._in_a_row} why={self.why!r}>"
 
 
-def _since(one: Posted[Change]) -> float:
+def _since(one: Posted[BreakerChange]) -> float:
     """Seconds since this change."""
     return one.age + one.value.age / 1_000
 
 
-def _oldest_first(one: Posted[Change]) -> tuple[float, bytes]:
+def _oldest_first(one: Posted[BreakerChange]) -> tuple[float, bytes]:
     return -_since(one), one.worker

@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import msgspec
 
-from gateway.route.fleet import Fleet, Try
+from gateway.route.fleet import Fleet, TrackedAttempt
 from gateway.route.signals import Book
 from gateway.types import Usage
 
 SAYS_SPEED = 16  # output tokens from which the speed of an answer means something
 
 
-class Heard(msgspec.Struct, frozen=True, gc=False):
+class Observation(msgspec.Struct, frozen=True, gc=False):
     """What an attempt told by its end: tokens, seconds to the first one, tokens a second, whether its tool calls were
     well formed; None where nothing was; and whether the answer had no content."""
 
@@ -22,7 +22,9 @@ class Heard(msgspec.Struct, frozen=True, gc=False):
     empty: bool = False
 
 
-def learn(fleet: Fleet, tried: Try, book: Book, heard: Heard, now: float, chance: Callable[[], float]) -> None:
+def learn(
+    fleet: Fleet, tried: TrackedAttempt, book: Book, heard: Observation, now: float, chance: Callable[[], float]
+) -> None:
     """Tells the fleet how an attempt ended. `now` in seconds, `chance` draws from [0, 1).
 
     A hedge says nothing about the time to first token: it is heard to its end only where it was quick.

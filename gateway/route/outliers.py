@@ -23,7 +23,7 @@ LONGEST_TIME = 300.0
 FADES = 150.0  # seconds until a sample counts half
 
 
-class Standing:
+class OutlierStats:
     """How one endpoint did since it was last set back. `until`: set back until then."""
 
     __slots__ = ("_fails", "_slowness", "times", "until", "why")
@@ -67,12 +67,12 @@ class Judged(Protocol):
     """An endpoint, as far as it is judged."""
 
     @property
-    def standing(self) -> Standing: ...
+    def standing(self) -> OutlierStats: ...
 
 
 class _Verdict(NamedTuple):
     badness: float  # 1 is just far worse
-    standing: Standing
+    standing: OutlierStats
     why: str
 
 
@@ -92,7 +92,7 @@ def judge(endpoints: Collection[Judged], now: float) -> None:
             one.times -= 1
 
 
-def _by_fails(standings: Sequence[Standing], now: float) -> list[_Verdict]:
+def _by_fails(standings: Sequence[OutlierStats], now: float) -> list[_Verdict]:
     shares = [(one, share) for one in standings if (share := one.fails(now)) is not None]
     found = []
     for one, share in shares:
@@ -103,7 +103,7 @@ def _by_fails(standings: Sequence[Standing], now: float) -> list[_Verdict]:
     return found
 
 
-def _by_slowness(standings: Sequence[Standing], now: float) -> list[_Verdict]:
+def _by_slowness(standings: Sequence[OutlierStats], now: float) -> list[_Verdict]:
     times = [(one, slow) for one in standings if (slow := one.slowness(now)) is not None]
     found = []
     for one, slow in times:
@@ -114,6 +114,6 @@ def _by_slowness(standings: Sequence[Standing], now: float) -> list[_Verdict]:
     return found
 
 
-def _median_of_others(one: Standing, figures: Sequence[tuple[Standing, float]]) -> float | None:
+def _median_of_others(one: OutlierStats, figures: Sequence[tuple[OutlierStats, float]]) -> float | None:
     others = [figure for other, figure in figures if other is not one]
     return median(others) if len(others) >= FEWEST_PEERS else None

@@ -8,7 +8,7 @@ from statistics import median
 from typing import NamedTuple
 
 
-class Peers(NamedTuple):
+class FleetMedians(NamedTuple):
     """Median seconds to the first token of a usual prompt of each size class, output tokens per second, shares.
 
     None where not known.
@@ -20,12 +20,12 @@ class Peers(NamedTuple):
     tools_ok: float | None = None
 
 
-NO_PEERS = Peers((None,) * 4)
+NO_PEERS = FleetMedians((None,) * 4)
 
 
-def usual(known: Collection[Peers]) -> Peers:
+def usual(known: Collection[FleetMedians]) -> FleetMedians:
     """The medians of what is known of each; at least one."""
-    return Peers(
+    return FleetMedians(
         tuple(_median(times) for times in zip(*(one.ttft for one in known), strict=True)),
         _median(one.speed for one in known),
         _median(one.uptime for one in known),

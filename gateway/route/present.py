@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 
 from gateway.route.endpoint_state import EndpointState
-from gateway.route.health import Change
+from gateway.route.health import BreakerChange
 from gateway.route.posted import Posted
 from gateway.route.ratelimit import Rates
 
@@ -24,7 +24,7 @@ class Present(msgspec.Struct, array_like=True, frozen=True):
 
     in_flight: Annotated[int, msgspec.Meta(ge=0, le=10**6)] = 0
     rates: Rates | None = None
-    breaker: Change | None = None
+    breaker: BreakerChange | None = None
 
 
 NOTHING = Present()

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from gateway.route.fleet import Try
+from gateway.route.fleet import TrackedAttempt
 from gateway.route.plan import Choice
 from gateway.types import Failure, HedgeResult
 
@@ -75,7 +75,7 @@ class Send(msgspec.Struct, frozen=True, gc=False):
 
     attempt: int
     choice: Choice
-    tried: Try
+    tried: TrackedAttempt
     hedge: bool = False
     continues: bool = False
 

@@ -12,7 +12,7 @@ FIRST = 2.0  # requests at once
 ENOUGH_AT_ONCE = 32.0
 
 
-class Ramp:
+class SlowStart:
     """How many requests one endpoint may have in flight; no limit unless it `began`."""
 
     __slots__ = ("window",)

@@ -5,8 +5,8 @@ speed(in flight) = usual x level / load
 
 from math import log, sqrt
 
-from gateway.route.congestion import Load
-from gateway.route.peers import NO_PEERS, Peers
+from gateway.route.congestion import Congestion
+from gateway.route.peers import NO_PEERS, FleetMedians
 from gateway.route.trend import Trend, add_recent, blend_logs, level
 from gateway.types import Priors
 
@@ -29,7 +29,7 @@ class Speeds:
 
     def __init__(self) -> None:
         self.trend = Trend()
-        self.load = Load(STEEPNESS)
+        self.load = Congestion(STEEPNESS)
         self.level = 1.0
         self.known = False
         self.token_s = MEAN_TOKEN / DEFAULT_SPEED
@@ -51,7 +51,7 @@ class Speeds:
         self.trend.usual.add(unloaded, now)
         add_recent((self.trend,), 0, unloaded, now)
 
-    def refresh(self, now: float, priors: Priors, peers: Peers = NO_PEERS) -> None:
+    def refresh(self, now: float, priors: Priors, peers: FleetMedians = NO_PEERS) -> None:
         """Computes the figures from the samples."""
         usual = priors.throughput_p50 or peers.speed or DEFAULT_SPEED
         count = self.trend.usual.count(now)

@@ -33,7 +33,7 @@ MOST_POLICIES = 256
 _LARGEST = 40.0  # windows, until weights are scaled down
 
 
-class Load(msgspec.Struct, frozen=True):
+class TokenCounts(msgspec.Struct, frozen=True):
     """What one worker sent to each endpoint under one policy: tokens in the window, and what it takes for the toll.
 
     `above` are tokens above the share, of all workers; `size` (tokens) and `usd` are those of a usual request.
@@ -100,13 +100,13 @@ class Toll:
 
     # what workers share
 
-    def own(self, now: float) -> Load:
+    def own(self, now: float) -> TokenCounts:
         """What this worker sent, for others."""
         weight = self._weight(now)
         tokens = {name: load / weight for name, load in self._own.items()}
-        return Load(self.rule, tokens, self._above, self._size, self._usd)
+        return TokenCounts(self.rule, tokens, self._above, self._size, self._usd)
 
-    def merge(self, others: Sequence[Posted[Load]], now: float) -> None:
+    def merge(self, others: Sequence[Posted[TokenCounts]], now: float) -> None:
         """Takes what each other worker sent under this rule, in place of what was known of them."""
         weight, window = self._weight(now), self.rule.window
         others = [one for one in others if one.value.rule == self.rule]
@@ -124,7 +124,7 @@ class Toll:
         self._others = {one.worker: (one.written, one.value.tokens) for one in others}
         self._raise(added, sum(added.values()))
 
-    def _begin(self, load: Load) -> None:
+    def _begin(self, load: TokenCounts) -> None:
         """With the tolls of another worker, where they are higher."""
         self._above = self._above | {name: max(more, self._above.get(name, 0.0)) for name, more in load.above.items()}
         if not self._seen:
@@ -162,7 +162,7 @@ class Toll:
         return f"<Toll {shares or 'nothing sent'}>"
 
 
-def _most_sent(one: Posted[Load]) -> tuple[float, bytes]:
+def _most_sent(one: Posted[TokenCounts]) -> tuple[float, bytes]:
     return sum(one.value.tokens.values()), one.worker
 
 
@@ -190,12 +190,12 @@ class Tolls:
     def policies(self) -> list[str]:
         return list(self._tolls)
 
-    def own(self, now: float) -> dict[str, Load]:
+    def own(self, now: float) -> dict[str, TokenCounts]:
         """What this worker sent under each policy, for others."""
         loads = {name: toll.own(now) for name, toll in self._tolls.items()}
         return {name: load for name, load in loads.items() if load.tokens}
 
-    def merge(self, policy: str, others: Sequence[Posted[Load]], now: float) -> None:
+    def merge(self, policy: str, others: Sequence[Posted[TokenCounts]], now: float) -> None:
         """Takes what each other worker sent under this policy, in place of what was known of them.
 
         A policy that this worker has not served yet gets its toll, so that the first request knows of the others.

@@ -1,7 +1,7 @@
 """How long one endpoint takes to its first token, for any prompt and at any load.
 
     seconds(uncached, in flight) = (BASE + uncached / PREFILL)  x  ratio of the size class  x  level  x  load
-                                          `scale`                   usual: a Trend each        now     `load.py`
+                                          `scale`                   usual: a Trend each        now     `congestion.py`
 
 A time to first token is kept as a ratio to what a plain host would take for that many uncached tokens, so that every
 answer says something about prompts of every length, and a class of sizes is no staircase. The ratio differs by size
@@ -12,8 +12,8 @@ a host that is three times slower is so for all.
 from bisect import bisect_left
 from math import exp, log, sqrt
 
-from gateway.route.congestion import Load
-from gateway.route.peers import NO_PEERS, Peers
+from gateway.route.congestion import Congestion
+from gateway.route.peers import NO_PEERS, FleetMedians
 from gateway.route.sketch import LOWEST
 from gateway.route.trend import LEAST_VARIANCE, Trend, add_recent, blend, blend_logs, level
 from gateway.types import Priors
@@ -68,7 +68,7 @@ class Waits:
 
     def __init__(self) -> None:
         self.trends = tuple(Trend() for _ in _CLASSES)
-        self.load = Load(STEEPNESS)
+        self.load = Congestion(STEEPNESS)
         self._usual_due = 0.0
         self._rows: list[tuple[float, ...]] = []  # usual ratios: for each of `SHARES` and the mean, by size class
         self._logs: list[tuple[Trend, float, float]] = []
@@ -121,7 +121,7 @@ class Waits:
         """What is published or known elsewhere has changed: the next refresh computes everything."""
         self._usual_due = 0.0
 
-    def refresh(self, now: float, priors: Priors, peers: Peers = NO_PEERS) -> None:
+    def refresh(self, now: float, priors: Priors, peers: FleetMedians = NO_PEERS) -> None:
         """Computes the ratios from the samples. What is usual moves slowly, so it is computed less often."""
         if now >= self._usual_due:
             self._refresh_usual(now, priors, peers)
@@ -129,7 +129,7 @@ class Waits:
         *quantiles, self.mean = self._rows if self.level == 1 else _scaled(self._rows, self.level)
         self.quantiles = tuple(quantiles)
 
-    def _refresh_usual(self, now: float, priors: Priors, peers: Peers) -> None:
+    def _refresh_usual(self, now: float, priors: Priors, peers: FleetMedians) -> None:
         spread = _spread(priors)
         counts = [trend.usual.count(now) for trend in self.trends]
         row, rows, logs = _published(priors, peers, spread), [], []
@@ -161,13 +161,13 @@ def _scaled(rows: list[tuple[float, ...]], factor: float) -> list[tuple[float, .
     return [tuple([factor * ratio for ratio in row]) for row in rows]
 
 
-def _published(priors: Priors, peers: Peers, spread: float) -> list[float]:
+def _published(priors: Priors, peers: FleetMedians, spread: float) -> list[float]:
     """Ratios of the smallest size class before any was measured: at each of `SHARES`, and the mean."""
     first = _first(priors, peers) / _SCALES[0]
     return [*(first * exp(z * spread) for z in NORMAL), first * exp(spread**2 / 2)]
 
 
-def _first(priors: Priors, peers: Peers) -> float:
+def _first(priors: Priors, peers: FleetMedians) -> float:
     """Seconds to the first token of a usual prompt of the smallest class, before any was measured."""
     if not priors.ttft_p50 and peers.ttft[0]:
         return peers.ttft[0]
@@ -180,7 +180,7 @@ def _stepped(ratios: list[float], size: int, step: float) -> list[float]:
     return [(ratio * _SCALES[size - 1] + step) / _SCALES[size] for ratio in ratios]
 
 
-def _step(peers: Peers, size: int) -> float:
+def _step(peers: FleetMedians, size: int) -> float:
     """Seconds that a usual prompt of this size class waits longer than one of the class below."""
     below, here = peers.ttft[size - 1], peers.ttft[size]
     return here - below if here and below and here > below else (MIDDLES[size] - MIDDLES[size - 1]) / PREFILL

@@ -16,7 +16,7 @@ UNKNOWN_MEMORY = 1 << 30  # bytes
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-class Load:
+class Admission:
     """What one worker has under way. `shed` is called with the reason of every refusal."""
 
     def __init__(self, most_requests: int, most_bytes: int, shed: Callable[[str], None]) -> None:

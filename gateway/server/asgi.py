@@ -113,7 +113,7 @@ class AsgiSink:
             self._source.resume()
 
 
-class Endpoint:
+class AsgiEndpoint:
     """An ASGI app of one route: reads the request, hands it to `handler`, sends what comes."""
 
     def __init__(self, handler: Handler, door: Door) -> None:

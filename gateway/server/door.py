@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.errors import ClientError, Overloaded, TooLarge
-from gateway.server.admission import Load
+from gateway.server.admission import Admission
 from gateway.server.authority import Authority
 from gateway.server.connections import Connections
 
@@ -20,7 +20,7 @@ class Door:
 
     authority: Authority
     knows: Callable[[Mapping[bytes, bytes]], bool]
-    load: Load
+    load: Admission
     connections: Connections
     max_body: int  # bytes
 

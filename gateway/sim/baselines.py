@@ -9,8 +9,8 @@ from random import Random
 
 import msgspec
 
-from gateway.route.fleet import Try
-from gateway.route.learn import Heard
+from gateway.route.fleet import TrackedAttempt
+from gateway.route.learn import Observation
 from gateway.route.plan import Plan
 from gateway.route.signals import Book
 from gateway.sim.behaviour import Behaviour
@@ -73,11 +73,11 @@ class Baseline(Router):
         ordered = [rows[choice.endpoint.id] for choice in ranked]
         return msgspec.structs.replace(plan, rows=ordered, first=ranked[0], choices=ranked, picked=self.name)
 
-    def sent(self, tried: Try, row: TraceRow, now: float) -> None:
+    def sent(self, tried: TrackedAttempt, row: TraceRow, now: float) -> None:
         super().sent(tried, row, now)
         self._shares.took(tried.state.endpoint.id, row.input_tokens + row.output_tokens)
         self.rule.sent(tried, row, now)
 
-    def ended(self, tried: Try, book: Book, heard: Heard, now: float) -> None:
+    def ended(self, tried: TrackedAttempt, book: Book, heard: Observation, now: float) -> None:
         super().ended(tried, book, heard, now)
         self.rule.ended(tried, book, heard, now)

@@ -7,7 +7,7 @@ prefix_hashes   s t a b c        s and t are in very many requests: a system pro
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from gateway.route.fleet import Try
+from gateway.route.fleet import TrackedAttempt
 from gateway.sim.workload import TraceRow
 from gateway.types import Usage
 
@@ -31,7 +31,7 @@ class Conversations:
         endpoint, since = self._homes.get(self._name(row.prefix_hashes), (None, now))
         return endpoint if now - since < IDLE else None
 
-    def answered(self, tried: Try, usage: Usage, now: float) -> None:
+    def answered(self, tried: TrackedAttempt, usage: Usage, now: float) -> None:
         """An attempt ended well."""
         endpoint, price = tried.state.endpoint.id, tried.state.price
         name = self._name(name for name, _ in tried.request.prefix)

@@ -16,8 +16,8 @@ from typing import Any
 
 from gateway.route import signals
 from gateway.route.exchange import Exchange
-from gateway.route.fleet import Try
-from gateway.route.learn import SAYS_SPEED, Heard
+from gateway.route.fleet import TrackedAttempt
+from gateway.route.learn import SAYS_SPEED, Observation
 from gateway.sim.behaviour import Behaviour, Course
 from gateway.sim.blocks import BLOCK
 from gateway.sim.changes import reconfigured
@@ -113,7 +113,7 @@ class SimAttempt:
 
     __slots__ = ("course", "host", "over", "sent_at", "tried")
 
-    def __init__(self, tried: Try, host: SimHost, course: Course, sent_at: float) -> None:
+    def __init__(self, tried: TrackedAttempt, host: SimHost, course: Course, sent_at: float) -> None:
         self.tried = tried
         self.host = host  # as it is when the attempt is sent
         self.course = course
@@ -207,7 +207,7 @@ class Replayed:
         usage = course.usage if ended else course.billed(elapsed)
         begun = elapsed >= course.first
         speed = course.speed if begun and usage.completion >= SAYS_SPEED else None
-        router.ended(one.tried, command, Heard(usage, course.first if begun else None, speed), now)
+        router.ended(one.tried, command, Observation(usage, course.first if begun else None, speed), now)
         self._engine.behaviour.over(one.host.id)
         good = ended and command.failure is None
         lost = bool(command.hedge) and command.hedge != "won"

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.route.fleet import Try
-from gateway.route.learn import Heard
+from gateway.route.fleet import TrackedAttempt
+from gateway.route.learn import Observation
 from gateway.route.plan import Choice, Plan
 from gateway.route.signals import Book
 from gateway.sim.router_rules import RouterRule, Scene
@@ -63,7 +63,7 @@ class LowestLatency(RouterRule):
         self._forget(now)
         return [(self._latency(choice.endpoint.id), self.scene.random.random()) for choice in choices]
 
-    def ended(self, tried: Try, book: Book, heard: Heard, now: float) -> None:
+    def ended(self, tried: TrackedAttempt, book: Book, heard: Observation, now: float) -> None:
         self._forget(now)
         endpoint = tried.state.endpoint.id
         if book.failure is not None:

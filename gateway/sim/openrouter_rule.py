@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from math import exp
 from typing import Any
 
-from gateway.route.fleet import Try
-from gateway.route.learn import Heard
+from gateway.route.fleet import TrackedAttempt
+from gateway.route.learn import Observation
 from gateway.route.plan import Choice, Plan
 from gateway.route.signals import Book
 from gateway.sim.conversations import Conversations
@@ -48,7 +48,7 @@ class OpenRouter2025(InverseSquare):
         drawn = super().keys(plan, row, choices, now)
         return [(choice.endpoint.id != home, key) for choice, key in zip(choices, drawn, strict=True)]
 
-    def ended(self, tried: Try, book: Book, heard: Heard, now: float) -> None:
+    def ended(self, tried: TrackedAttempt, book: Book, heard: Observation, now: float) -> None:
         if book.failure is None and not book.cancelled:
             self._conversations.answered(tried, heard.usage, now)
 
@@ -71,7 +71,7 @@ class OpenRouterRule(RouterRule):
             for choice, turn in zip(choices, self._drawn_in_turn(totals), strict=True)
         ]
 
-    def ended(self, tried: Try, book: Book, heard: Heard, now: float) -> None:
+    def ended(self, tried: TrackedAttempt, book: Book, heard: Observation, now: float) -> None:
         usage, good = heard.usage, book.failure is None and not book.cancelled
         for observed in (self._observed[tried.state.endpoint.id], self._peer):
             if usage.prompt:

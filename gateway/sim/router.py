@@ -7,9 +7,9 @@ Engine ──plan, sent, ended──> Router ──> route.plan, route.fleet, ro
 from collections.abc import Callable
 from random import Random
 
-from gateway.route.fleet import Fleet, Try
+from gateway.route.fleet import Fleet, TrackedAttempt
 from gateway.route.hedge import Budgets
-from gateway.route.learn import Heard, learn
+from gateway.route.learn import Observation, learn
 from gateway.route.plan import Plan, make_plan
 from gateway.route.signals import Book
 from gateway.sim.workload import TraceRow
@@ -30,15 +30,15 @@ class Router:
         """Where one request goes. `row` is what it will turn out to be, which a policy never looks at."""
         return make_plan(request, self.policy, self.fleet, now, hour, self.chance)
 
-    def sent(self, tried: Try, row: TraceRow, now: float) -> None:
+    def sent(self, tried: TrackedAttempt, row: TraceRow, now: float) -> None:
         """An attempt goes out."""
         self.fleet.sent(tried, now)
 
-    def began(self, tried: Try, now: float) -> None:
+    def began(self, tried: TrackedAttempt, now: float) -> None:
         """An attempt's first token came."""
         self.fleet.began(tried, now)
 
-    def ended(self, tried: Try, book: Book, heard: Heard, now: float) -> None:
+    def ended(self, tried: TrackedAttempt, book: Book, heard: Observation, now: float) -> None:
         """An attempt is booked."""
         learn(self.fleet, tried, book, heard, now, self.chance)
 

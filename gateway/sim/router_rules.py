@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from gateway.route.fleet import Try
-from gateway.route.learn import Heard
+from gateway.route.fleet import TrackedAttempt
+from gateway.route.learn import Observation
 from gateway.route.plan import Choice, Plan
 from gateway.route.signals import Book
 from gateway.sim.behaviour import Behaviour
@@ -48,10 +48,10 @@ class RouterRule:
         """One key for each choice, in their order; they can be compared with each other."""
         raise NotImplementedError
 
-    def sent(self, tried: Try, row: TraceRow, now: float) -> None:
+    def sent(self, tried: TrackedAttempt, row: TraceRow, now: float) -> None:
         """An attempt goes out."""
 
-    def ended(self, tried: Try, book: Book, heard: Heard, now: float) -> None:
+    def ended(self, tried: TrackedAttempt, book: Book, heard: Observation, now: float) -> None:
         """An attempt is booked."""
 
     def drawn(self, weights: Sequence[float]) -> list[float]:
@@ -115,6 +115,6 @@ class StickyCost(RouterRule):
             keys.append((not fits, now_and_later / MILLION + choice.parts.output_usd))
         return keys
 
-    def sent(self, tried: Try, row: TraceRow, now: float) -> None:
+    def sent(self, tried: TrackedAttempt, row: TraceRow, now: float) -> None:
         self._asked += row.input_tokens
         self._hit += self.scene.behaviour.cached(tried.state.endpoint.id, row, now)

@@ -19,7 +19,7 @@ from gateway.route import present
 from gateway.route.fleet import Fleet
 from gateway.route.posted import Posted
 from gateway.route.present import FRESH, Present
-from gateway.route.toll import MOST_POLICIES, Load
+from gateway.route.toll import MOST_POLICIES, TokenCounts
 from gateway.state.board import Board
 from gateway.state.resp import Ask
 from gateway.types import Cap
@@ -32,7 +32,7 @@ _Figure = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 
 class Capped(msgspec.Struct, array_like=True):
-    """A `Load` on the wire. Lists hold one number for each of the model's `names`, 0 at the end left out."""
+    """A `TokenCounts` on the wire. Lists hold one number for each of the model's `names`, 0 at the end left out."""
 
     share: Annotated[float, msgspec.Meta(gt=0, lt=1)]
     window: Annotated[float, msgspec.Meta(gt=0, le=1e12)]
@@ -42,13 +42,13 @@ class Capped(msgspec.Struct, array_like=True):
     usd: _Figure
 
     @classmethod
-    def of(cls, load: Load, names: list[str]) -> "Capped":
+    def of(cls, load: TokenCounts, names: list[str]) -> "Capped":
         tokens, above = (_listed(amounts, names) for amounts in (load.tokens, load.above))
         return cls(load.rule.share, load.rule.window, tokens, above, load.size, max(0.0, load.usd))
 
-    def load(self, names: list[str]) -> Load:
+    def load(self, names: list[str]) -> TokenCounts:
         tokens, above = (dict(zip(names, amounts, strict=False)) for amounts in (self.tokens, self.above))
-        return Load(Cap(self.share, self.window), tokens, above, self.size, self.usd)
+        return TokenCounts(Cap(self.share, self.window), tokens, above, self.size, self.usd)
 
 
 class ModelPresence(msgspec.Struct, array_like=True):
@@ -104,7 +104,7 @@ async def _merge(fleet: Fleet, others: list[Posted[ModelPresence]], now: float) 
     for name, state in fleet.states.items():
         present.merge(state, [one.of(one.value.get(name) or present.NOTHING) for one in endpoints], now)
         await asyncio.sleep(0)  # requests go first
-    loads: dict[str, list[Posted[Load]]] = {policy: [] for policy in fleet.tolls.policies}
+    loads: dict[str, list[Posted[TokenCounts]]] = {policy: [] for policy in fleet.tolls.policies}
     for one in others:
         for policy, capped in one.value.policies.items():
             loads.setdefault(policy, []).append(one.of(capped.load(one.value.names)))

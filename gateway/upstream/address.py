@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from gateway import __version__
 from gateway.errors import ConfigError
 from gateway.types import Endpoint
-from gateway.upstream.connection import Receiver, Sent
+from gateway.upstream.connection import Receiver, SentCall
 from gateway.upstream.pool import PORTS, Origin
 from gateway.upstream.transport import Call, Transport
 
@@ -17,7 +17,7 @@ _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 class Destination(Protocol):
     """An endpoint, as those see it who ask it: it takes and gives OpenAI's JSON, whatever it speaks itself."""
 
-    def send(self, transport: Transport, body: bytes, receiver: Receiver, connect_timeout: float) -> Sent: ...
+    def send(self, transport: Transport, body: bytes, receiver: Receiver, connect_timeout: float) -> SentCall: ...
 
 
 class Address:

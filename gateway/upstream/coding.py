@@ -19,7 +19,7 @@ _GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 _GZIP_STARTS = b"\x1f\x8b"
 
 
-class Unreadable(ValueError):
+class UnreadableBody(ValueError):
     """A body that cannot be unpacked, or should not be."""
 
 
@@ -81,10 +81,10 @@ class Unpacker:
         try:
             out = inflate.decompress(data, STEP)
         except zlib.error as error:
-            raise Unreadable(f"the host's answer is not in its content-encoding {self._name}: {error}") from None
+            raise UnreadableBody(f"the host's answer is not in its content-encoding {self._name}: {error}") from None
         self._out += len(out)
         if self._out > FREE and (self._out > RATIO * self._packed or self._out > LARGEST):
-            raise Unreadable(f"the host's answer grows from {self._packed} to over {self._out} bytes, unpacked")
+            raise UnreadableBody(f"the host's answer grows from {self._packed} to over {self._out} bytes, unpacked")
         return out
 
 
@@ -116,10 +116,10 @@ def unpacker(headers: Iterable[tuple[bytes, bytes]]) -> Chain | None:
     values = [value.decode("latin-1") for name, value in headers if name == b"content-encoding"]
     names = [name for part in ",".join(values).split(",") if (name := part.strip().lower()) not in ("", "identity")]
     if len(names) > DEEPEST:
-        raise Unreadable(f"the host sent an answer with {len(names)} content-encodings")
+        raise UnreadableBody(f"the host sent an answer with {len(names)} content-encodings")
     for name in names:
         if name not in _CODINGS:
-            raise Unreadable(f"the host sent content-encoding {name[:32]}, which the gateway does not read")
+            raise UnreadableBody(f"the host sent content-encoding {name[:32]}, which the gateway does not read")
     return Chain([Unpacker(name, _CODINGS[name]) for name in reversed(names)]) if names else None
 
 

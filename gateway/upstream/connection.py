@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Protocol, cast
 
 from gateway.types import Fault
-from gateway.upstream.coding import Chain, Unreadable, unpacker
+from gateway.upstream.coding import Chain, UnreadableBody, unpacker
 from gateway.upstream.incoming import Incoming
 
 AT_ONCE = 1.0  # seconds after a request within which a kept connection's loss shows that the host had left before it
@@ -43,7 +43,7 @@ class Receiver(Protocol):
         """The answer will not be whole: `refused`, `cut` or `garbage`, and why."""
 
 
-class Sent(Protocol):
+class SentCall(Protocol):
     """A request under way, as its sender sees it."""
 
     @property
@@ -55,7 +55,7 @@ class Sent(Protocol):
     def resume(self) -> None: ...
 
 
-class Owner(Protocol):
+class ConnectionOwner(Protocol):
     """Who opens connections and keeps them between calls."""
 
     def open(self, call: "Call") -> None: ...
@@ -68,7 +68,9 @@ class Call:
 
     __slots__ = ("_asked", "_owner", "body", "connect_timeout", "connection", "head", "opening", "paused", "receiver")
 
-    def __init__(self, owner: Owner, head: bytes, body: bytes, receiver: Receiver, connect_timeout: float) -> None:
+    def __init__(
+        self, owner: ConnectionOwner, head: bytes, body: bytes, receiver: Receiver, connect_timeout: float
+    ) -> None:
         self._owner = owner
         self.head = head
         self.body = body
@@ -138,7 +140,7 @@ class Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, owner: ConnectionOwner, loop: asyncio.AbstractEventLoop) -> None:
         self._owner = owner
         self._loop = loop
         self._incoming = Incoming()
@@ -336,7 +338,7 @@ class Connection(asyncio.Protocol):
         """The head as it would be of the body unpacked."""
         try:
             self._packed = unpacker(headers)
-        except Unreadable as error:
+        except UnreadableBody as error:
             self._incoming.spoil(str(error))
         return [header for header in headers if header[0] != b"content-encoding"]
 
@@ -361,7 +363,7 @@ class Connection(asyncio.Protocol):
                     break
                 if left <= 0:
                     return True
-        except Unreadable as error:
+        except UnreadableBody as error:
             self._incoming.spoil(str(error))
         self._steps = None
         return False

@@ -74,7 +74,7 @@ class Leak:
     def __init__(self, tools: Set[str]) -> None:
         self._tools = tools
         self._tail = ""  # what may become a mark
-        self._reading: _Reading | None = None
+        self._reading: _MarkupReading | None = None
         self._tries = MOST_TRIES
 
     @property
@@ -115,12 +115,12 @@ class Leak:
             return len(text)
         found = _MARK.search(text)
         if found is not None:
-            self._reading = _Reading(self._tools)
+            self._reading = _MarkupReading(self._tools)
             return found.start()
         last = text.rfind("<", -_LONGEST_MARK)
         return last if last >= 0 and text[last:] in _BEGINNINGS else len(text)
 
-    def _disproved(self, reading: "_Reading") -> tuple[str, str]:
+    def _disproved(self, reading: "_MarkupReading") -> tuple[str, str]:
         """The mark that was none, and the text behind it, in which there may be another."""
         self._reading = None
         self._tries -= 1
@@ -130,7 +130,7 @@ class Leak:
         return raw[: found.end()], raw[found.end() :]
 
 
-class _Reading:
+class _MarkupReading:
     """The text from a mark on, read while it can still be blocks and nothing else.
 
     outside ──block──> block ──invoke──> invoke ──parameter──> value ──its end──> invoke ──its end──> ...

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 from gateway.types import Endpoint, Failure, Request
 from gateway.upstream.address import Destination
-from gateway.upstream.connection import Receiver, Sent
+from gateway.upstream.connection import Receiver, SentCall
 from gateway.upstream.dialects import outgoing
 from gateway.upstream.transport import Transport
 
 SHORTEST_SECRET = 8  # characters; what is shorter protects nothing, and may be a word
 
 
-class Hosts:
+class Upstreams:
     """`destinations` by endpoint id. The transport stays its owner's to close. `secrets` are what hosts are given."""
 
     __slots__ = ("_destinations", "_secrets", "_transport")
@@ -29,7 +29,7 @@ class Hosts:
 
     def send(
         self, request: Request, endpoint: Endpoint, receiver: Receiver, connect_timeout: float, streams: bool = False
-    ) -> Sent:
+    ) -> SentCall:
         """Sends it, as `Transport.send` does; `streams` as for `outgoing`. KeyError for an endpoint without a
         destination."""
         return self._destinations[endpoint.id].send(

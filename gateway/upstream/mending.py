@@ -49,7 +49,7 @@ class Mender:
         self._tools = tools
         self._most = choices
         self._heals = heals_json
-        self._choices: dict[int, _Choice] = {}
+        self._choices: dict[int, _MendedChoice] = {}
         self.repairs = Repairs()
 
     @property
@@ -88,11 +88,11 @@ class Mender:
             if self._heals:
                 self.repairs.content += _heal(message, "content", healed_content, finished)
 
-    def _followed(self, choice: dict[str, Any]) -> "_Choice | None":
+    def _followed(self, choice: dict[str, Any]) -> "_MendedChoice | None":
         index = choice["index"]
         followed = self._choices.get(index)
         if followed is None and self._tools and len(self._choices) < self._most:
-            followed = self._choices[index] = _Choice(self._tools, self.repairs)
+            followed = self._choices[index] = _MendedChoice(self._tools, self.repairs)
         return followed
 
 
@@ -104,7 +104,7 @@ def mender(body: Mapping[str, Any]) -> Mender | None:
     return Mender(tools, body.get("n") or 1, heals) if tools or heals else None
 
 
-class _Choice:
+class _MendedChoice:
     """One choice of the answer."""
 
     __slots__ = ("_at", "_content", "_field", "_over", "_reasoning", "_repairs", "_said", "_stated")

@@ -8,7 +8,7 @@ What strict clients refuse as null is absent. Fields of the host that OpenRouter
 from typing import Any
 
 from gateway.types import PICO, Endpoint, Request, Usage, reasoning_text
-from gateway.upstream.shape import OPENAI, Hiding, OpenAI, Shape
+from gateway.upstream.shape import OPENAI, Hiding, OpenAIShape, Shape
 from gateway.upstream.usage import cost as price_of
 from gateway.upstream.usage import usage_object
 
@@ -19,7 +19,7 @@ CHUNK = "chat.completion.chunk"
 def shape_of(request: Request, endpoint: Endpoint, unix: float) -> Shape:
     """The shape of this endpoint's answer to `request`; `unix` is when it is sent."""
     openrouter = request.surface == "openrouter"
-    shape: Shape = OpenRouter(request, endpoint, unix) if openrouter else OpenAI(request.model)
+    shape: Shape = OpenRouterShape(request, endpoint, unix) if openrouter else OpenAIShape(request.model)
     return Hiding(shape) if request.hides_reasoning else shape
 
 
@@ -28,7 +28,7 @@ def provider_name(endpoint: Endpoint) -> str:
     return endpoint.name or endpoint.provider
 
 
-class OpenRouter:
+class OpenRouterShape:
     """The `Shape` of one attempt's answer."""
 
     __slots__ = ("_head", "_hour", "_price")

@@ -45,7 +45,7 @@ class _Piece(NamedTuple):
         return self.arguments.lstrip()[:1] == "{"
 
 
-class _Call:
+class _NumberedCall:
     """One call so far. Until its name is known nothing of it is said."""
 
     __slots__ = (
@@ -132,8 +132,8 @@ class Pieces:
 
     def __init__(self, ids: set[str]) -> None:
         self._ids = ids
-        self._calls: list[_Call] = []
-        self._at: dict[int, _Call] = {}  # the last one at each index of the host
+        self._calls: list[_NumberedCall] = []
+        self._at: dict[int, _NumberedCall] = {}  # the last one at each index of the host
         self._said = 0
         self.mended = False  # whether arguments were
 
@@ -173,7 +173,7 @@ class Pieces:
                 told.append({"index": call.number, "function": {"arguments": self._unquoted(waiting)}})
         return told
 
-    def _there(self, piece: _Piece, place: int | None) -> _Call | None:
+    def _there(self, piece: _Piece, place: int | None) -> _NumberedCall | None:
         """The call that a piece points to, by its index, its id or its place; None where it can only begin one."""
         last = self._calls[-1] if self._calls else None
         if piece.hosts_index is not None:
@@ -183,7 +183,7 @@ class Pieces:
         by_place = not piece.name and place is not None and place < len(self._calls)
         return self._calls[place] if by_place and place is not None else last
 
-    def _at_index(self, piece: _Piece, index: int, last: _Call | None) -> _Call | None:
+    def _at_index(self, piece: _Piece, index: int, last: _NumberedCall | None) -> _NumberedCall | None:
         there = self._at.get(index)
         if there is not None:
             differs = piece.id and piece.id != there.hosts_id
@@ -194,7 +194,7 @@ class Pieces:
         continues = known is not None and (not piece.name or (piece.name == known.name and known.partial))
         return known if continues else None  # some hosts count the pieces
 
-    def _is_another(self, there: _Call, piece: _Piece) -> bool:
+    def _is_another(self, there: _NumberedCall, piece: _Piece) -> bool:
         """Whether a piece begins another call than the one that it points to: it must name one."""
         if not piece.name:
             return False
@@ -207,7 +207,7 @@ class Pieces:
             return True
         return there.whole and piece.begins and not (piece.id and there.is_repeated_by(piece))
 
-    def _known(self, hosts_id: str, index: int | None = None) -> _Call | None:
+    def _known(self, hosts_id: str, index: int | None = None) -> _NumberedCall | None:
         """The last call with this id, and at this index where one is given."""
         for call in reversed(self._calls):
             if call.hosts_id == hosts_id and index in (None, call.hosts_index):
@@ -219,13 +219,13 @@ class Pieces:
             return []
         call_id = piece.id if piece.id and piece.id not in self._ids else f"call_{secrets.token_hex(12)}"
         self._ids.add(call_id)
-        call = _Call(piece, call_id)
+        call = _NumberedCall(piece, call_id)
         self._calls.append(call)
         if piece.hosts_index is not None:
             self._at[piece.hosts_index] = call
         return self._say(call, piece)
 
-    def _say(self, call: _Call, piece: _Piece) -> list[Json]:
+    def _say(self, call: _NumberedCall, piece: _Piece) -> list[Json]:
         call.name = call.name or piece.name
         call.hosts_id = call.hosts_id or piece.id
         self.mended |= call.take(piece.arguments)

@@ -38,7 +38,7 @@ class Shape(Protocol):
         """The `usage` object; `cost` in 1e-12 USD."""
 
 
-class OpenAI:
+class OpenAIShape:
     """The `Shape` of `/v1`. `model` is what whole answers call the model; empty leaves the host's name."""
 
     __slots__ = ("_model",)
@@ -80,7 +80,7 @@ class OpenAI:
         return usage_object(usage, cost)
 
 
-OPENAI = OpenAI()
+OPENAI = OpenAIShape()
 
 
 class Hiding:

@@ -27,7 +27,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-class _Call:
+class _JudgedCall:
     """One call, as it is put together."""
 
     __slots__ = ("name", "parts")
@@ -43,7 +43,7 @@ class ToolCalls:
     __slots__ = ("_calls", "_room")
 
     def __init__(self) -> None:
-        self._calls: dict[tuple[int, int], _Call] = {}  # by choice and place
+        self._calls: dict[tuple[int, int], _JudgedCall] = {}  # by choice and place
         self._room = MOST_TEXT
 
     def take(self, payload: Mapping[str, Any], part: str) -> None:
@@ -69,7 +69,7 @@ class ToolCalls:
             return
         if self._room < 0 or len(self._calls) > MOST_CALLS:
             return
-        call = self._calls.setdefault((choice, place), _Call())
+        call = self._calls.setdefault((choice, place), _JudgedCall())
         name, text = function.get("name"), function.get("arguments")
         if isinstance(name, str) and name:
             call.name = name
@@ -88,7 +88,7 @@ def offered_functions(tools: object) -> dict[str, Any]:
     return {one["name"]: one.get("parameters") for one in named}
 
 
-def _judge(call: _Call, offered: Mapping[str, Any]) -> ToolResult:
+def _judge(call: _JudgedCall, offered: Mapping[str, Any]) -> ToolResult:
     if call.name not in offered:
         return "unknown_name"
     try:

@@ -36,7 +36,7 @@ class _Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     refusal: str | None = None
 
 
-class _Choice(msgspec.Struct, gc=False):
+class _UsualChoice(msgspec.Struct, gc=False):
     """Fields with the type None must be null; those with a default may be absent."""
 
     delta: _Delta
@@ -49,7 +49,7 @@ class _Choice(msgspec.Struct, gc=False):
 
 
 class _Chunk(msgspec.Struct, gc=False):
-    choices: list[_Choice]
+    choices: list[_UsualChoice]
     object: Literal["chat.completion.chunk"]
     id: str = ""
     model: str = ""
@@ -65,7 +65,7 @@ class _PlainDelta(_Delta, gc=False, forbid_unknown_fields=True):
     function_call: None = None
 
 
-class _PlainChoice(_Choice, gc=False, kw_only=True):
+class _PlainChoice(_UsualChoice, gc=False, kw_only=True):
     delta: _PlainDelta
     usage: UnsetType = UNSET  # type: ignore[assignment]
     message: UnsetType = UNSET  # type: ignore[assignment]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api.anthropic_answer import Answer
+from gateway.api.anthropic_answer import MessageAnswer
 from gateway.api.translated import TranslatedSink
 from gateway.types import Failure, Request
 from gateway.upstream.normal import Normaliser
@@ -24,8 +24,8 @@ DIRECT: Json = {"caller": {"type": "direct"}}
 BODY: Json = {"model": "deepseek-v3.2", "messages": [], "stop": ["END"]}
 
 
-def answer() -> Answer:
-    made = Answer()
+def answer() -> MessageAnswer:
+    made = MessageAnswer()
     made.to(Request(id="gen-17-abc", body=BODY, model="m", policy="balanced", stream=True, prompt_tokens=9))
     return made
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api.responses_answer import Answer
+from gateway.api.responses_answer import ResponseAnswer
 from gateway.api.responses_tools import read_tools
 from gateway.api.translated import TranslatedSink
 from tests.api.kept import Kept
@@ -26,8 +26,8 @@ USAGE = {
 FIELDS = {"reasoning_content": "reasoning_text", "content": "output_text", "refusal": "refusal"}
 
 
-def answer(**body: Any) -> Answer:
-    return Answer(body, "abc", lambda: 1_700_000_000.9)
+def answer(**body: Any) -> ResponseAnswer:
+    return ResponseAnswer(body, "abc", lambda: 1_700_000_000.9)
 
 
 def chunk(delta: Json, finish: str | None = None, usage: Json | None = None) -> Json:
@@ -64,7 +64,7 @@ def events(sent: bytes) -> list[Json]:
     return found
 
 
-def stream(to: Answer, *chunks: Json) -> list[Json]:
+def stream(to: ResponseAnswer, *chunks: Json) -> list[Json]:
     return events(b"".join([*map(to.chunk, chunks), to.done()]))
 
 
@@ -72,7 +72,7 @@ def names(found: list[Json]) -> list[str]:
     return [event["type"].removeprefix("response.") for event in found]
 
 
-def whole(to: Answer, message: Json, finish: str = "stop") -> Json:
+def whole(to: ResponseAnswer, message: Json, finish: str = "stop") -> Json:
     told: Json = orjson.loads(orjson.dumps(to.whole(completion(message, finish))))
     return told
 
@@ -356,11 +356,11 @@ TOOLS = read_tools({"tools": [{"type": "custom", "name": "f0"}, {"type": "functi
 @given(st.data(), messages())
 def test_a_stream_with_tools_of_every_kind_comes_to_the_whole(data: st.DataObject, message: Json) -> None:
     chunks = data.draw(streams(message))
-    found = stream(Answer({}, "abc", lambda: 1_700_000_000.9, TOOLS), *chunks)
+    found = stream(ResponseAnswer({}, "abc", lambda: 1_700_000_000.9, TOOLS), *chunks)
     assert numbered(found)
     assert replayed(found) == found[-1]["response"]["output"]
     finish = chunks[-1]["choices"][0]["finish_reason"]
-    assert found[-1]["response"] == whole(Answer({}, "abc", lambda: 1_700_000_000.9, TOOLS), message, finish)
+    assert found[-1]["response"] == whole(ResponseAnswer({}, "abc", lambda: 1_700_000_000.9, TOOLS), message, finish)
 
 
 @given(st.data(), messages())

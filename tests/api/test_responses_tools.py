@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.api.responses_answer import Answer
+from gateway.api.responses_answer import ResponseAnswer
 from gateway.api.responses_request import chat_request
 from gateway.api.responses_tools import LONGEST_NAME, Told, chat_name, read_tools
 
@@ -159,7 +159,7 @@ def test_with_no_allowed_tool_left_nothing_is_said_about_tools() -> None:
 
 def told(name: str, arguments: str, *pieces: str, status: str = "tool_calls") -> tuple[list[Json], Json]:
     """The events of a streamed call, and its item at the end."""
-    to = Answer({}, "abc", lambda: 1.0, read_tools({"tools": [PLAIN, AGENTS, PATCH]}))
+    to = ResponseAnswer({}, "abc", lambda: 1.0, read_tools({"tools": [PLAIN, AGENTS, PATCH]}))
     first = {"index": 0, "id": "call_1", "function": {"name": name, "arguments": ""}}
     rest = [{"index": 0, "function": {"arguments": piece}} for piece in pieces or (arguments,)]
     chunks = [{"model": "m", "choices": [{"index": 0, "delta": {"tool_calls": [piece]}}]} for piece in (first, *rest)]

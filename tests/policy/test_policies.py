@@ -352,7 +352,7 @@ async def test_what_could_not_be_read_is_read_again_though_nothing_changes(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when descriptors were used up, or a network's folder was away for a moment."""
-    monkeypatch.setattr(load, "AGAIN", 1)
+    monkeypatch.setattr("gateway.policy.policies.AGAIN", 1)
     policies = Policies(folder)
     content = node.content
     monkeypatch.setattr(node, "content", refuse)

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.types import Endpoint
 from gateway.upstream.address import Address
-from gateway.upstream.hosts import Hosts
+from gateway.upstream.hosts import Upstreams
 from gateway.upstream.litellm_adapter import Adapted
 from gateway.upstream.litellm_call import Ask
 from gateway.upstream.litellm_question import Question
@@ -35,7 +35,7 @@ def adapt(world: World, host: ScriptedHost) -> None:
     endpoint = Endpoint("a", "a", host.url, "bedrock/m", adapter="litellm")
     adapted = Adapted(endpoint, None, lambda _, __: translate)
     others = {one.endpoint.id: Address(one.endpoint, None) for one in world.fleet.states.values()}
-    world.proxy.hosts = Hosts({**others, "a": adapted}, world.transport)
+    world.proxy.hosts = Upstreams({**others, "a": adapted}, world.transport)
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -13,7 +13,7 @@ from gateway.types import Price, Row
 from gateway.types.endpoint import Cancel
 from gateway.upstream import connection
 from gateway.upstream.address import Address
-from gateway.upstream.hosts import Hosts
+from gateway.upstream.hosts import Upstreams
 from tests.proxy.routed import stalls
 from tests.proxy.world import GOOD, Make, World, Written
 from tests.support.gateway import Gateway, write_policy
@@ -119,7 +119,7 @@ async def test_a_host_that_has_not_had_the_request_is_not_paid_when_the_client_l
             url = f"https://127.0.0.1:{silent.getsockname()[1]}/v1"
             endpoint = replace(world.fleet.states["a"].endpoint, base_url=url, cancel="bills")
             world.fleet.configure([endpoint])
-            world.proxy.hosts = Hosts({"a": Address(endpoint, None)}, world.transport)
+            world.proxy.hosts = Upstreams({"a": Address(endpoint, None)}, world.transport)
             sink = world.send(stream=True)
             assert sink.source is not None
             sink.source.gone()

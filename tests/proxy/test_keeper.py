@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gateway.cache.response_cache import CachedAnswer
 from gateway.proxy import keeper
-from gateway.proxy.keeper import Hidden, Keeper
+from gateway.proxy.keeper import AnswerRecorder, Hidden
 from tests.support.host import chunks
 
 
@@ -14,7 +14,7 @@ def test_a_stream_is_put_together_later() -> None:
     saved: list[tuple[CachedAnswer, Hidden]] = []
     later: list[Callable[[], None]] = []
     sent: list[bytes] = []
-    kept = Keeper(lambda *one: saved.append(one), later.append, lambda: 5.0)
+    kept = AnswerRecorder(lambda *one: saved.append(one), later.append, lambda: 5.0)
     both = kept.tee(sent.append)
     *events, tail = [f"data: {json.dumps(one)}\n\n".encode() for one in chunks("Hello there")]
     for event in events:
@@ -30,7 +30,7 @@ def test_a_stream_is_put_together_later() -> None:
 
 def test_what_is_too_large_is_not_kept() -> None:
     later: list[Callable[[], None]] = []
-    kept = Keeper(lambda *_: None, later.append, lambda: 5.0)
+    kept = AnswerRecorder(lambda *_: None, later.append, lambda: 5.0)
     kept.take(b": " + b"x" * keeper.LARGEST_KEPT + b"\n\n")
     kept.stream(b"data: [DONE]\n\n", "a/fp8", {})
     assert not later
@@ -38,7 +38,7 @@ def test_what_is_too_large_is_not_kept() -> None:
 
 def test_what_is_too_large_is_let_go_while_it_streams() -> None:
     """A stream may go on for an hour; its first megabyte is not held that long."""
-    kept = Keeper(lambda *_: None, lambda _: None, lambda: 5.0)
+    kept = AnswerRecorder(lambda *_: None, lambda _: None, lambda: 5.0)
     piece = b"x" * keeper.LARGEST_KEPT
     held = sys.getrefcount(piece)
     kept.take(piece)
@@ -51,7 +51,7 @@ def test_a_whole_answer_is_kept_later_too() -> None:
     """What goes wrong with keeping it is nothing to its client, who has the end by then."""
     later: list[Callable[[], None]] = []
     saved: list[tuple[CachedAnswer, Hidden]] = []
-    kept = Keeper(lambda *one: saved.append(one), later.append, lambda: 5.0)
+    kept = AnswerRecorder(lambda *one: saved.append(one), later.append, lambda: 5.0)
     kept.whole({"choices": []}, "a/fp8", {0: "Hm"})
     assert not saved
     later.pop()()

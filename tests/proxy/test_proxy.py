@@ -11,7 +11,7 @@ from gateway.proxy.attempt import Attempt
 from gateway.proxy.serving import Serving
 from gateway.route.health import State
 from gateway.types import PICO, Price, Window
-from gateway.upstream.hosts import Hosts
+from gateway.upstream.hosts import Upstreams
 from gateway.upstream.reader import Reader
 from tests.proxy.routed import stalls, until
 from tests.proxy.world import BAD, GOOD, Make
@@ -54,7 +54,7 @@ async def test_a_client_that_leaves_gives_the_probe_back(make: Make) -> None:
 async def test_a_fault_of_ours_is_told_and_booked(make: Make, stream: bool, caplog: pytest.LogCaptureFixture) -> None:
     async with ScriptedHost(GOOD) as host:
         world = make(host)
-        world.proxy.hosts = Hosts({}, world.transport)  # as if the wiring had forgotten an endpoint
+        world.proxy.hosts = Upstreams({}, world.transport)  # as if the wiring had forgotten an endpoint
         sink = await world.ask(stream)
         assert sink.status == 500
         assert json.loads(sink.body)["error"]["code"] == "internal_error"

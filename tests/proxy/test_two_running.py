@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.types import Delay, Hedge
-from gateway.upstream.hosts import Hosts
+from gateway.upstream.hosts import Upstreams
 from tests.proxy.routed import DONE, ROLE, STOP, WORD, stalls, until
 from tests.proxy.world import GOOD, MODEL, POLICY, Make, World, Written
 from tests.support.host import Out, Received, ScriptedHost, answers
@@ -54,7 +54,7 @@ async def test_a_fault_of_ours_ends_both(make: Make, caplog: pytest.LogCaptureFi
     async with ScriptedHost(stalls) as first, ScriptedHost(stalls) as second:
         world = make(first, second)
         sink = await late(world, first)
-        world.proxy.hosts = Hosts({}, world.transport)  # as if the wiring had forgotten the second
+        world.proxy.hosts = Upstreams({}, world.transport)  # as if the wiring had forgotten the second
         world.wheel.fire()
         await first.until(lambda: first.gone == 1)
         assert b"internal_error" in sink.body

@@ -18,7 +18,7 @@ from gateway.telemetry.ledger import Ledger, read
 from gateway.telemetry.metrics import Metrics, prepare_folder
 from gateway.types import Attempts, CacheMode, Endpoint, Pick, Policy, Price, Request, Row
 from gateway.upstream.address import Address
-from gateway.upstream.hosts import Hosts
+from gateway.upstream.hosts import Upstreams
 from gateway.upstream.transport import Transport
 from tests.proxy.routed import until
 from tests.support.gateway import NO_STORE
@@ -106,7 +106,7 @@ class World:
         prepare_folder(folder / "metrics")
         self.proxy = Proxy(
             fleets={MODEL: self.fleet},
-            hosts=Hosts({one.id: Address(one, None) for one in endpoints}, self.transport),
+            hosts=Upstreams({one.id: Address(one, None) for one in endpoints}, self.transport),
             wheel=self.wheel,
             cache=ResponseCache(Store(NO_STORE)),
             books=Books(Ledger(self.ledger), Metrics(folder / "metrics"), Recent()),

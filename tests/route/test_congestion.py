@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.route.congestion import FEWEST, HALF_LIFE, ROOM, STEEPEST, Load
+from gateway.route.congestion import FEWEST, HALF_LIFE, ROOM, STEEPEST, Congestion
 from gateway.route.fleet import Fleet
 from gateway.types import Policy, Price, Score
 from tests.route.world import CHEAPEST, NOW, attempt, endpoint, plan
@@ -19,9 +19,9 @@ LIKELY = 0.25
 seeds = st.sampled_from(range(100))  # what is said of noise holds for these
 
 
-def load(history: Iterable[tuple[int, float]], scatter: float = 0.3) -> Load:
+def load(history: Iterable[tuple[int, float]], scatter: float = 0.3) -> Congestion:
     """After answers, one a second: (how many were in flight, how many times as long as usual it took)."""
-    made = Load(LIKELY)
+    made = Congestion(LIKELY)
     now = NOW
     for in_flight, slowness in history:
         now += 1
@@ -30,7 +30,7 @@ def load(history: Iterable[tuple[int, float]], scatter: float = 0.3) -> Load:
     return made
 
 
-def answers(seed: int, most: int, free: float, scatter: float, count: int = 600) -> Load:
+def answers(seed: int, most: int, free: float, scatter: float, count: int = 600) -> Congestion:
     """Of a host that slows by 1/16 for each request beyond `free`, with up to `most` in flight."""
     random = Random(seed)
     numbers = [random.randint(1, most) for _ in range(count)]
@@ -42,11 +42,11 @@ def slowness(in_flight: int, free: float) -> float:
 
 
 def test_one_request_is_not_slowed_by_load() -> None:
-    assert Load(LIKELY).factor(1) == Load(LIKELY).factor(ROOM) == 1
+    assert Congestion(LIKELY).factor(1) == Congestion(LIKELY).factor(ROOM) == 1
 
 
 def test_a_burst_is_expected_to_slow_down_before_any_answer_shows_it() -> None:
-    made = Load(LIKELY)
+    made = Congestion(LIKELY)
     assert made.factor(12) == pytest.approx(1 + LIKELY)
     assert made.factor(20) == pytest.approx(1 + 2 * LIKELY)
     assert made.shown_factor(20) == 1, "samples are not corrected for what none of them shows"
@@ -113,7 +113,7 @@ def test_what_was_slow_long_ago_is_forgotten() -> None:
     made = load([(1, 1.0), (30, 3.0)] * 50)
     assert made.factor(30) > 2
     made.refresh(NOW + 12 * HALF_LIFE, 0.3)
-    assert made.factor(30) == Load(LIKELY).factor(30)
+    assert made.factor(30) == Congestion(LIKELY).factor(30)
 
 
 @given(

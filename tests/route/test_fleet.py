@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.route.endpoint_state import HITS, EndpointState
 from gateway.route.filters import Tier, tier
-from gateway.route.fleet import Fleet, Try
+from gateway.route.fleet import Fleet, TrackedAttempt
 from gateway.route.health import FAULTS_IN_A_ROW, State
 from gateway.route.waits import size_class
 from gateway.types import Endpoint, Fault, Policy, Score, Usage
@@ -335,8 +335,8 @@ steps = st.lists(
 @given(steps)
 def test_in_flight_and_waiting_is_what_was_sent_and_has_not_ended(history: list[tuple[str, object]]) -> None:
     fleet = fleet_of("a", "b", "c")
-    running: list[Try] = []
-    begun: list[Try] = []
+    running: list[TrackedAttempt] = []
+    begun: list[TrackedAttempt] = []
     seen: dict[int, EndpointState] = {id(state): state for state in fleet.states.values()}
     for act, what in history:
         if act == "configure":

@@ -18,7 +18,7 @@ from gateway.route.health import (
     STEADY,
     SUCCESSES_TO_CLOSE,
     Breaker,
-    Change,
+    BreakerChange,
     State,
 )
 from gateway.route.posted import Posted
@@ -36,7 +36,7 @@ def succeed(breaker: Breaker, now: float, times: int = SUCCESSES_TO_CLOSE) -> No
         breaker.succeeded(breaker.sent(now), now)
 
 
-def posted(breaker: Breaker, now: float, worker: bytes = b"other", age: float = 0.0) -> list[Posted[Change]]:
+def posted(breaker: Breaker, now: float, worker: bytes = b"other", age: float = 0.0) -> list[Posted[BreakerChange]]:
     """What this worker published `age` seconds before `now`."""
     change = breaker.own(now - age)
     return [] if change is None else [Posted(worker, now - age, age, change)]
@@ -292,7 +292,7 @@ def test_an_outage_costs_the_second_worker_no_row_of_faults_and_ends_for_both() 
 # --- any order, repeated, garbage -------------------------------------------------------------------------------
 
 changes = st.builds(
-    Change,
+    BreakerChange,
     st.integers(1, 5),
     st.integers(0, 600_000),
     st.booleans(),
@@ -311,7 +311,7 @@ def facts(breaker: Breaker) -> tuple[object, ...]:
 
 
 @given(others)
-def test_the_order_of_workers_does_not_matter(messages: list[Posted[Change]]) -> None:
+def test_the_order_of_workers_does_not_matter(messages: list[Posted[BreakerChange]]) -> None:
     found = []
     for order in permutations(messages):
         breaker = Breaker()
@@ -321,7 +321,7 @@ def test_the_order_of_workers_does_not_matter(messages: list[Posted[Change]]) ->
 
 
 @given(others, st.floats(0.0, 5.0))
-def test_what_was_read_before_changes_nothing(messages: list[Posted[Change]], later: float) -> None:
+def test_what_was_read_before_changes_nothing(messages: list[Posted[BreakerChange]], later: float) -> None:
     breaker = Breaker()
     breaker.merge(messages, NOW)
     before = facts(breaker)
@@ -337,7 +337,7 @@ class WorkersMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.now = NOW
         self.workers = [Breaker() for _ in range(3)]
-        self.board: dict[int, Posted[Change]] = {}
+        self.board: dict[int, Posted[BreakerChange]] = {}
 
     @rule(pause=st.one_of(st.floats(0.0, 10.0), st.floats(0.0, 400.0)))
     def time_passes(self, pause: float) -> None:
@@ -361,8 +361,10 @@ class WorkersMachine(RuleBasedStateMachine):
             self.board[place] = Posted(b"%d" % place, self.now, 0.0, change)
 
     @rule(change=changes, number=st.integers(1, 1_000))
-    def nonsense(self, change: Change, number: int) -> None:
-        self.board[3] = Posted(b"3", self.now, 0.0, Change(number, change.age, change.open, change.wait, "x" * 64))
+    def nonsense(self, change: BreakerChange, number: int) -> None:
+        self.board[3] = Posted(
+            b"3", self.now, 0.0, BreakerChange(number, change.age, change.open, change.wait, "x" * 64)
+        )
 
     @rule(place=st.integers(0, 3))
     def dies(self, place: int) -> None:
@@ -378,7 +380,7 @@ class WorkersMachine(RuleBasedStateMachine):
         breaker.merge(list(self.read(place)), self.now)
         assert breaker.until == before
 
-    def read(self, place: int) -> Iterator[Posted[Change]]:
+    def read(self, place: int) -> Iterator[Posted[BreakerChange]]:
         for writer, one in self.board.items():
             if writer != place and self.now - one.written <= 60.0:
                 yield one._replace(age=self.now - one.written)
@@ -392,7 +394,7 @@ class WorkersMachine(RuleBasedStateMachine):
     def what_is_published_can_be_read(self) -> None:
         for breaker in self.workers:
             change = breaker.own(self.now)
-            assert change is None or msgspec.convert(msgspec.to_builtins(change), Change) == change
+            assert change is None or msgspec.convert(msgspec.to_builtins(change), BreakerChange) == change
 
 
 TestWorkersMachine = WorkersMachine.TestCase
@@ -401,11 +403,11 @@ TestWorkersMachine = WorkersMachine.TestCase
 def test_a_worker_that_opens_it_every_second_does_not_keep_this_one_from_its_probe() -> None:
     here = Breaker()
     for second in range(int(LONGEST_WAIT) + 1):
-        change = Change(second + 1, 0, True, int(1_000 * LONGEST_WAIT), "server")
+        change = BreakerChange(second + 1, 0, True, int(1_000 * LONGEST_WAIT), "server")
         here.merge([Posted(b"bad", 0.0, 0.0, change)], NOW + second)
     at = NOW + LONGEST_WAIT
     assert here.allows(at)
     succeed(here, at)
     assert here.state(at) is State.CLOSED
-    here.merge([Posted(b"bad", 0.0, 0.0, Change(10_000, 0, True, 300_000, "server"))], at + 1)
+    here.merge([Posted(b"bad", 0.0, 0.0, BreakerChange(10_000, 0, True, 300_000, "server"))], at + 1)
     assert here.state(at + 1) is State.CLOSED

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.route.fleet import Fleet, Try
-from gateway.route.learn import Heard, learn
+from gateway.route.fleet import Fleet, TrackedAttempt
+from gateway.route.learn import Observation, learn
 from gateway.route.signals import Book
 from gateway.types import HedgeResult, Usage
 from tests.route.world import NOW, attempt, endpoint, fresh, recent, seconds
@@ -11,12 +11,12 @@ from tests.route.world import NOW, attempt, endpoint, fresh, recent, seconds
 NOTHING = Usage()
 
 
-def ended(fleet: Fleet, cancelled: bool, hedge: HedgeResult, ttft: float | None, after: float) -> Try:
+def ended(fleet: Fleet, cancelled: bool, hedge: HedgeResult, ttft: float | None, after: float) -> TrackedAttempt:
     tried = attempt(fleet, "a/fp8")
     tried.hedge = hedge not in ("", "beaten")
     if ttft is not None:
         fleet.began(tried, NOW + ttft)
-    learn(fleet, tried, Book(1, None, cancelled, hedge), Heard(NOTHING, ttft, None), NOW + after, lambda: 0.5)
+    learn(fleet, tried, Book(1, None, cancelled, hedge), Observation(NOTHING, ttft, None), NOW + after, lambda: 0.5)
     return tried
 
 

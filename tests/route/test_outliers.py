@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gateway.route.filters import Tier
 from gateway.route.fleet import Fleet
-from gateway.route.outliers import FIRST_TIME, LONGEST_TIME, Standing, judge
+from gateway.route.outliers import FIRST_TIME, LONGEST_TIME, OutlierStats, judge
 from tests.route.world import NOW, attempt, endpoint, fail, plan, succeed
 
 
@@ -14,7 +14,7 @@ class One:
     """An endpoint of which so many of 40 attempts failed, and whose first tokens take so many times as long."""
 
     def __init__(self, failed: int = 0, slowness: float = 1.0, attempts: int = 40, now: float = NOW) -> None:
-        self.standing = Standing()
+        self.standing = OutlierStats()
         self.lives(failed, slowness, attempts, now)
 
     def lives(self, failed: int = 0, slowness: float = 1.0, attempts: int = 40, now: float = NOW) -> None:

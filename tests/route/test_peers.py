@@ -5,7 +5,7 @@ from statistics import median
 import pytest
 
 from gateway.route.fleet import Fleet
-from gateway.route.peers import Peers, usual
+from gateway.route.peers import FleetMedians, usual
 from gateway.route.speeds import DEFAULT_SPEED
 from gateway.route.waits import DEFAULT_TTFT, TYPICAL
 from gateway.types import Priors
@@ -13,8 +13,12 @@ from tests.route.world import NOW, endpoint, plan, seconds, teach
 
 
 def test_medians_over_those_about_whom_something_is_known() -> None:
-    known = [Peers((1.0, None), 10.0), Peers((3.0, None), None, 0.9), Peers((None, None), 30.0, 0.7, 0.5)]
-    assert usual(known) == Peers((2.0, None), 20.0, median((0.9, 0.7)), 0.5)
+    known = [
+        FleetMedians((1.0, None), 10.0),
+        FleetMedians((3.0, None), None, 0.9),
+        FleetMedians((None, None), 30.0, 0.7, 0.5),
+    ]
+    assert usual(known) == FleetMedians((2.0, None), 20.0, median((0.9, 0.7)), 0.5)
 
 
 def test_without_any_knowledge_the_defaults_stand() -> None:

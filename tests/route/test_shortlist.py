@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.route.filters import Tier as FilterTier
-from gateway.route.fleet import SHORTLISTS, Fleet, Try
+from gateway.route.fleet import SHORTLISTS, Fleet, TrackedAttempt
 from gateway.route.plan import Plan, make_plan
 from gateway.types import (
     Cap,
@@ -254,7 +254,7 @@ def live(fleet: Fleet, number: int, what: Any, asked: Request, policy: Policy, n
                 end(fleet, attempt(fleet, name, asked, now, matched=200, policy=policy), what, now)
 
 
-def end(fleet: Fleet, tried: Try, how: Any, now: float) -> None:
+def end(fleet: Fleet, tried: TrackedAttempt, how: Any, now: float) -> None:
     prompt = tried.request.prompt_tokens
     if how in ("ok", "slow"):
         ttft = 0.7 if how == "ok" else 9.0

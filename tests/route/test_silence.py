@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.route.filters import Tier
-from gateway.route.fleet import Fleet, Try
+from gateway.route.fleet import Fleet, TrackedAttempt
 from gateway.route.silence import HUNG, LEAST_SCATTER, LOOKED_AT, Silence
 from gateway.types import Failure, Fault, Usage
 from tests.route.world import NOW, answer, attempt, endpoint, fresh, plan, request
@@ -185,7 +185,7 @@ TestAnyOrder = AnyOrder.TestCase
 # --- in a fleet -------------------------------------------------------------------------------------------------
 
 
-def silent_fleet() -> tuple[Fleet, list[Try]]:
+def silent_fleet() -> tuple[Fleet, list[TrackedAttempt]]:
     """Four requests wait at `a`, which usually answers within a second, and has a deadline of 30 s; `b` is idle."""
     fleet = Fleet([endpoint("a"), endpoint("b")])
     for _ in range(30):

@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 
 from gateway.route.filters import Tier
 from gateway.route.fleet import Fleet
-from gateway.route.slow_start import ENOUGH_AT_ONCE, FIRST, Ramp
+from gateway.route.slow_start import ENOUGH_AT_ONCE, FIRST, SlowStart
 from tests.route.world import NOW, attempt, endpoint, fail, plan, succeed
 
 
 def test_without_a_start_nothing_is_held_back() -> None:
-    assert Ramp().window == inf
+    assert SlowStart().window == inf
 
 
 def test_it_doubles_each_round_and_ends() -> None:
-    ramp, rounds = Ramp(), []
+    ramp, rounds = SlowStart(), []
     ramp.begin()
     while ramp.window != inf:
         rounds.append(ramp.window)
@@ -27,7 +27,7 @@ def test_it_doubles_each_round_and_ends() -> None:
 
 @given(st.lists(st.booleans(), max_size=200))
 def test_the_window_stays_in_its_bounds(results: list[bool]) -> None:
-    ramp = Ramp()
+    ramp = SlowStart()
     ramp.begin()
     for good in results:
         if ramp.window != inf:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.route.peers import NO_PEERS, Peers
+from gateway.route.peers import NO_PEERS, FleetMedians
 from gateway.route.speeds import DEFAULT_SPEED, ENOUGH, MEAN_TOKEN, SHARES, Speeds
 from gateway.types import Priors
 from tests.route.world import NOW
@@ -35,14 +35,14 @@ class Host:
         return self.speeds
 
 
-def unknown(priors: Priors = NOTHING, peers: Peers = NO_PEERS) -> Speeds:
+def unknown(priors: Priors = NOTHING, peers: FleetMedians = NO_PEERS) -> Speeds:
     speeds = Speeds()
     speeds.refresh(NOW, priors, peers)
     return speeds
 
 
 def test_before_anything_was_measured_it_is_what_is_published_or_usual() -> None:
-    peers = Peers((None,) * 4, speed=70.0)
+    peers = FleetMedians((None,) * 4, speed=70.0)
     assert unknown().p50 == DEFAULT_SPEED
     assert unknown(peers=peers).p50 == 70
     assert unknown(Priors(throughput_p50=50.0), peers).p50 == 50

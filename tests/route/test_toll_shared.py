@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.route.posted import Posted
-from gateway.route.toll import MOST, MOST_POLICIES, TOLL_REQUESTS, Load, Toll, Tolls
+from gateway.route.toll import MOST, MOST_POLICIES, TOLL_REQUESTS, TokenCounts, Toll, Tolls
 from gateway.types import Cap, Policy
 
 LONG = Cap(0.3, 1e9)  # everything so far counts
@@ -22,7 +22,7 @@ def sent(toll: Toll, endpoints: str, now: float = 0.0, tokens: float = 10_000.0)
     return toll
 
 
-def posted(toll: Toll, now: float = 0.0, age: float = 0.0, name: bytes = b"other") -> Posted[Load]:
+def posted(toll: Toll, now: float = 0.0, age: float = 0.0, name: bytes = b"other") -> Posted[TokenCounts]:
     """What this worker published `age` seconds before `now`, on a store whose clock shows the same."""
     return Posted(name, now - age, age, toll.own(now - age))
 
@@ -127,7 +127,7 @@ def test_a_newcomer_begins_with_the_tolls_of_the_one_that_sent_most() -> None:
 def test_tolls_are_bounded_whatever_others_send() -> None:
     here = sent(Toll(LONG), "b")
     for second in range(5):
-        load = Load(LONG, {"a": 1e12 * second}, {"a": 1e15}, 1.0, 1.0)
+        load = TokenCounts(LONG, {"a": 1e12 * second}, {"a": 1e15}, 1.0, 1.0)
         here.merge([Posted(b"bad", float(second), 0.0, load)], float(second))
     assert here.rates["a"] <= MOST * here.own(0.0).usd / here.own(0.0).size + 1e-12
 
@@ -158,7 +158,7 @@ def test_the_cap_holds_for_the_sum_where_one_worker_cannot_keep_it(seed: int, co
 # --- any order, repeated ----------------------------------------------------------------------------------------
 
 amounts = st.dictionaries(st.sampled_from(NAMES), st.integers(0, 10**6).map(float), max_size=4)
-loads = st.builds(Load, st.just(LONG), amounts, amounts, st.floats(1.0, 1e5), st.floats(0.0, 1.0))
+loads = st.builds(TokenCounts, st.just(LONG), amounts, amounts, st.floats(1.0, 1e5), st.floats(0.0, 1.0))
 messages = st.lists(
     st.builds(Posted, st.sampled_from([b"1", b"2", b"3"]), st.just(5.0), st.floats(0.0, 60.0), loads),
     max_size=3,
@@ -167,7 +167,7 @@ messages = st.lists(
 
 
 @given(messages, st.text(NAMES, max_size=5))
-def test_neither_order_nor_repetition_matters(others: list[Posted[Load]], own: str) -> None:
+def test_neither_order_nor_repetition_matters(others: list[Posted[TokenCounts]], own: str) -> None:
     for order in permutations(others):
         here, again = sent(Toll(LONG), own), sent(Toll(LONG), own)
         here.merge(others, 5.0)
@@ -197,7 +197,7 @@ def test_what_others_say_takes_no_toll_away() -> None:
     tolls = Tolls()
     first = tolls.of(Policy("first", cap=LONG))
     for number in range(MOST_POLICIES + 1):
-        tolls.merge(f"p{number}", [Posted(b"other", 0.0, 0.0, Load(LONG, {"a": 1.0}, {}, 1.0, 1.0))], 0.0)
+        tolls.merge(f"p{number}", [Posted(b"other", 0.0, 0.0, TokenCounts(LONG, {"a": 1.0}, {}, 1.0, 1.0))], 0.0)
     assert len(tolls.policies) == MOST_POLICIES
     assert tolls.of(Policy("first", cap=LONG)) is first
 
@@ -206,7 +206,7 @@ def test_a_policy_that_no_other_serves_is_forgotten_there() -> None:
     tolls = Tolls()
     toll = tolls.of(Policy("p", cap=LONG))
     assert toll is not None
-    tolls.merge("p", [Posted(b"other", 0.0, 0.0, Load(LONG, {"a": 1.0}, {}, 1.0, 1.0))], 0.0)
+    tolls.merge("p", [Posted(b"other", 0.0, 0.0, TokenCounts(LONG, {"a": 1.0}, {}, 1.0, 1.0))], 0.0)
     assert toll.share("a") == 1
     tolls.merge("p", [], 0.0)
     assert toll.share("a") == 0

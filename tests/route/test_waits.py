@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.route.peers import NO_PEERS, Peers
+from gateway.route.peers import NO_PEERS, FleetMedians
 from gateway.route.waits import (
     BASE,
     DEFAULT_TTFT,
@@ -53,7 +53,7 @@ class Host:
         return self.waits
 
 
-def unknown(priors: Priors = NOTHING, peers: Peers = NO_PEERS) -> Waits:
+def unknown(priors: Priors = NOTHING, peers: FleetMedians = NO_PEERS) -> Waits:
     waits = Waits()
     waits.refresh(NOW, priors, peers)
     return waits
@@ -135,7 +135,7 @@ def test_a_published_p90_says_how_far_times_scatter() -> None:
 
 
 def test_peers_say_what_is_usual_where_nothing_is_published() -> None:
-    peers = Peers((2.0, 3.0, None, None))
+    peers = FleetMedians((2.0, 3.0, None, None))
     waits = unknown(peers=peers)
     assert [seconds(waits.p50, middle) for middle in MIDDLES[:2]] == pytest.approx([2.0, 3.0])
     assert seconds(waits.p50, MIDDLES[2]) == pytest.approx(3.0 + 12_000 / PREFILL)

@@ -6,7 +6,7 @@ from typing import Any
 from gateway.route.cost import Candidate, Demand, Parts, expect, terms
 from gateway.route.endpoint_state import EndpointState
 from gateway.route.filters import Tier
-from gateway.route.fleet import Fleet, Try
+from gateway.route.fleet import Fleet, TrackedAttempt
 from gateway.route.plan import Plan, make_plan
 from gateway.route.waits import scale, size_class
 from gateway.types import FAULTS, Endpoint, Failure, Pick, Policy, Price, Request, Score, Usage
@@ -65,10 +65,10 @@ def recent(state: EndpointState, now: float) -> float:
     return sum(trend.recent.count(now) for trend in state.waits.trends)
 
 
-def try_of(made: Plan, asked: Request, name: str = "") -> Try:
+def try_of(made: Plan, asked: Request, name: str = "") -> TrackedAttempt:
     """What is sent to this endpoint of the plan, or to its first."""
     choice = next(one for one in made.ranked if name in ("", one.endpoint.id))
-    return Try(choice.state, asked, made.demand, choice.parts, 10.0)
+    return TrackedAttempt(choice.state, asked, made.demand, choice.parts, 10.0)
 
 
 def attempt(
@@ -79,7 +79,7 @@ def attempt(
     deadline: float = 10.0,
     matched: int = 0,
     policy: Policy = BEST,
-) -> Try:
+) -> TrackedAttempt:
     """One attempt at this endpoint, sent: streamed by its host where its client streams."""
     asked = asked or request()
     state = fleet.states[name]
@@ -87,17 +87,19 @@ def attempt(
         state.refresh(now)
     demand = fleet.demand(asked, policy, 0, now, HOUR)
     parts = expected(state, policy, demand, matched)
-    tried = Try(state, asked, demand, parts, deadline, streams=asked.stream)
+    tried = TrackedAttempt(state, asked, demand, parts, deadline, streams=asked.stream)
     fleet.sent(tried, now)
     return tried
 
 
-def succeed(fleet: Fleet, tried: Try, now: float, ttft: float | None = 1.0, usage: Usage | None = None) -> None:
+def succeed(
+    fleet: Fleet, tried: TrackedAttempt, now: float, ttft: float | None = 1.0, usage: Usage | None = None
+) -> None:
     counted = usage or Usage(tried.request.prompt_tokens, 0, 100, 0, "host")
     fleet.succeeded(tried, counted, ttft, 30.0, now)
 
 
-def fail(fleet: Fleet, tried: Try, fault: str, now: float, **about: Any) -> None:
+def fail(fleet: Fleet, tried: TrackedAttempt, fault: str, now: float, **about: Any) -> None:
     fleet.failed(tried, Failure(FAULTS[fault], "no", **about), now, chance=0.0)
 
 
@@ -107,7 +109,7 @@ def teach(fleet: Fleet, name: str, ttfts: Sequence[float], now: float = NOW, **a
         succeed(fleet, attempt(fleet, name, request(**asked), now), now, ttft)
 
 
-def answer(fleet: Fleet, tried: Try, ttft: float, speed: float | None = 30.0) -> None:
+def answer(fleet: Fleet, tried: TrackedAttempt, ttft: float, speed: float | None = 30.0) -> None:
     """The whole course of a good answer: its first token after so many seconds, and its end."""
     first = tried.sent_at + ttft
     fleet.began(tried, first)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.server import load as module
-from gateway.server.admission import FEWEST, Load, limits, memory_limit
+from gateway.server import admission as module
+from gateway.server.admission import FEWEST, Admission, limits, memory_limit
 from tests.support.client import CHAT, connected, question, request
 from tests.support.gateway import Gateway, Running
 from tests.support.host import Out, Received, ScriptedHost
@@ -20,7 +20,7 @@ def shed() -> list[str]:
 
 
 def test_requests_are_bounded(shed: list[str]) -> None:
-    load = Load(2, 1_000, shed.append)
+    load = Admission(2, 1_000, shed.append)
     assert [load.enter(10), load.enter(10), load.enter(10)] == [True, True, False]
     load.leave(10)
     assert load.enter(10)
@@ -28,7 +28,7 @@ def test_requests_are_bounded(shed: list[str]) -> None:
 
 
 def test_bodies_are_bounded_and_one_is_always_taken(shed: list[str]) -> None:
-    load = Load(10, 1_000, shed.append)
+    load = Admission(10, 1_000, shed.append)
     assert load.enter(5_000)
     assert load.enter(0), "what needs no room has some"
     assert not load.enter(1)

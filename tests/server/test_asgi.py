@@ -9,8 +9,8 @@ from starlette.types import Message
 
 from gateway.proxy.inbound import Inbound
 from gateway.proxy.sink import Sink
-from gateway.server.admission import Load
-from gateway.server.asgi import HIGH_WATER, AsgiSink, Endpoint
+from gateway.server.admission import Admission
+from gateway.server.asgi import HIGH_WATER, AsgiEndpoint, AsgiSink
 from gateway.server.authority import Authority
 from gateway.server.connections import Connections
 from gateway.server.door import Door
@@ -22,7 +22,7 @@ def a_door(max_body: int = 100, most_requests: int = 100, knows: bool = True) ->
     return Door(
         authority=Authority("127.0.0.1", (), (), has_keys=True),
         knows=lambda _: knows,
-        load=Load(most_requests, 1 << 20, lambda _: None),
+        load=Admission(most_requests, 1 << 20, lambda _: None),
         connections=Connections(100, lambda: 0.0),
         max_body=max_body,
     )
@@ -75,7 +75,7 @@ class Server:
             "headers": [(b"a", b"1"), (b"a", b"2")],
         }
         async with asyncio.timeout(60):
-            await Endpoint(handler, a_door(max_body))(scope, self.receive, self.send)
+            await AsgiEndpoint(handler, a_door(max_body))(scope, self.receive, self.send)
 
 
 def asked(*parts: bytes) -> list[Message]:

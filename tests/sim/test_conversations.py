@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 
-from gateway.route.fleet import Fleet, Try
+from gateway.route.fleet import Fleet, TrackedAttempt
 from gateway.route.plan import make_plan
 from gateway.sim.baselines import LIST_PRICE
 from gateway.sim.conversations import IDLE, Conversations
@@ -16,12 +16,12 @@ HOSTS = [host("a"), host("b"), host("flat", price=Price(0.1, 0.1))]
 HIT, MISS = Usage(1_000, 500, 10, 0, "host"), Usage(1_000, 0, 10, 0, "host")
 
 
-def tried(one: TraceRow, name: str) -> Try:
+def tried(one: TraceRow, name: str) -> TrackedAttempt:
     fleet = Fleet([endpoint(one) for one in HOSTS])
     request = requests([one], "m")[0]
     plan = make_plan(request, LIST_PRICE, fleet, 0.0, 0, lambda: 0.5)
     choice = next(choice for choice in plan.ranked if choice.endpoint.id == name)
-    return Try(choice.state, request, plan.demand, choice.parts, 10.0)
+    return TrackedAttempt(choice.state, request, plan.demand, choice.parts, 10.0)
 
 
 def homes(conversations: Conversations, rows: Sequence[TraceRow], now: float) -> list[str | None]:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from gateway.route.fleet import Fleet, Try
+from gateway.route.fleet import Fleet, TrackedAttempt
 from gateway.sim.behaviour import Behaviour, Course
 from gateway.sim.changes import HostChange, reconfigured
 from gateway.sim.engine import Engine, requests
@@ -27,7 +27,7 @@ from gateway.sim.sim_host import FaultRates, SimHost, Spread, Wait
 from gateway.sim.workload import TraceRow, read_trace, spread
 from gateway.types import Attempts, Cap, Endpoint, Pick, Policy, Price, PromptCache, Request, Row, Score
 from gateway.upstream.address import Address
-from gateway.upstream.hosts import Hosts
+from gateway.upstream.hosts import Upstreams
 from tests.proxy.world import MODEL, World, Written
 from tests.support.host import Out, Received, Script, ScriptedHost, answers, chunks, streams, usage
 
@@ -98,7 +98,7 @@ def simulated(policy: Policy, rows: Sequence[TraceRow]) -> tuple[list[tuple[str,
     sent: list[tuple[str, str]] = []
 
     class Noted(Router):
-        def sent(self, tried: Try, row: TraceRow, now: float) -> None:
+        def sent(self, tried: TrackedAttempt, row: TraceRow, now: float) -> None:
             sent.append((tried.request.id, tried.state.endpoint.id))
             super().sent(tried, row, now)
 
@@ -139,7 +139,7 @@ class Live:
         endpoints = [endpoint(one, hosts[one.id].url) for one in HOSTS]
         self.world.proxy.fleets = {MODEL: Fleet(endpoints)}
         addresses = {one.id: Address(one, None) for one in endpoints}
-        self.world.proxy.hosts = Hosts(addresses, self.world.transport)
+        self.world.proxy.hosts = Upstreams(addresses, self.world.transport)
         reloads = deque(reconfigured(CHANGES))
         for request, row in zip(requests(self.rows, MODEL), self.rows, strict=True):
             self.now = row.t

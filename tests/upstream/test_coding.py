@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.upstream.coding import FREE, RATIO, STEP, Chain, Unreadable, unpacker
+from gateway.upstream.coding import FREE, RATIO, STEP, Chain, UnreadableBody, unpacker
 from gateway.upstream.connection import Call
 from tests.support.host import Out, Received, ScriptedHost, answers
 from tests.upstream.listener import cut
@@ -96,7 +96,7 @@ def test_steps_are_small_and_a_bomb_is_refused(coding: str) -> None:
     bomb = PACK[coding](bytes(40 * FREE))
     steps = chain(coding).unpack(bomb)
     out: list[int] = []
-    with pytest.raises(Unreadable, match="grows from"):
+    with pytest.raises(UnreadableBody, match="grows from"):
         out.extend(len(step) for step in steps)
     assert max(out, default=0) <= STEP
     assert sum(out) <= max(FREE, RATIO * len(bomb)) + STEP
@@ -110,7 +110,7 @@ def test_repetitive_text_is_no_bomb() -> None:
 
 @pytest.mark.parametrize("name", ["br", "zstd", "compress", "utf-8", "gzip, br", "gzip, gzip, gzip, gzip"])
 def test_other_codings_are_refused_by_name(name: str) -> None:
-    with pytest.raises(Unreadable, match="content-encoding"):
+    with pytest.raises(UnreadableBody, match="content-encoding"):
         chain(name)
 
 
@@ -118,7 +118,7 @@ def test_other_codings_are_refused_by_name(name: str) -> None:
     "data", [b"\x1f\x8bnot gzip at all", gzipped(TEXT)[:10] + b"\xff" * 60], ids=["another text", "a broken one"]
 )
 def test_what_is_not_packed_that_way_is_refused(data: bytes) -> None:
-    with pytest.raises(Unreadable, match="not in its content-encoding gzip"):
+    with pytest.raises(UnreadableBody, match="not in its content-encoding gzip"):
         unpacked("gzip", [data])
 
 

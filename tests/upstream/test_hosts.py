@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.types import Failure, Fault
-from gateway.upstream.hosts import SHORTEST_SECRET, Hosts
+from gateway.upstream.hosts import SHORTEST_SECRET, Upstreams
 from gateway.upstream.transport import Transport
 from tests.support.gateway import Gateway
 from tests.support.host import Out, Received, ScriptedHost, answers
@@ -12,23 +12,23 @@ KEY = "a1b2c3d4e5f6"
 
 
 @pytest.fixture
-def hosts() -> Hosts:
-    return Hosts({}, Transport(), [KEY, "EMPTY"])
+def hosts() -> Upstreams:
+    return Upstreams({}, Transport(), [KEY, "EMPTY"])
 
 
-def test_a_key_that_a_host_repeats_is_not_shown(hosts: Hosts) -> None:
+def test_a_key_that_a_host_repeats_is_not_shown(hosts: Upstreams) -> None:
     told = hosts.concealed(Failure(Fault.REJECTED, f"key {KEY} may not use this model", code=f"no-{KEY}"))
     assert (told.message, told.code) == ("key [redacted] may not use this model", "no-[redacted]")
     assert told.fault == "rejected"
 
 
-def test_other_words_stay_as_they_are(hosts: Hosts) -> None:
+def test_other_words_stay_as_they_are(hosts: Upstreams) -> None:
     failure = Failure(Fault.REJECTED, "EMPTY messages")
     assert len("EMPTY") < SHORTEST_SECRET
     assert hosts.concealed(failure) is failure
 
 
-def test_a_host_without_a_code(hosts: Hosts) -> None:
+def test_a_host_without_a_code(hosts: Upstreams) -> None:
     assert hosts.concealed(Failure(Fault.SERVER, KEY)) == Failure(Fault.SERVER, "[redacted]")
 
 

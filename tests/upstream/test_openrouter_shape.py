@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.types import PICO, REASONING_FIELDS, Endpoint, Price, Request, Usage, Window
-from gateway.upstream.openrouter_shape import OpenRouter, provider_name, shape_of
-from gateway.upstream.shape import MOST_HIDDEN, OPENAI, Hiding, OpenAI, Shape
+from gateway.upstream.openrouter_shape import OpenRouterShape, provider_name, shape_of
+from gateway.upstream.shape import MOST_HIDDEN, OPENAI, Hiding, OpenAIShape, Shape
 from gateway.upstream.usage import cost
 
 PRICE = Price(0.2, 0.4, 0.1, hours=(Window(0, 12, 0.1, 0.2),))
@@ -23,7 +23,7 @@ HEAD = {
     "model": "deepseek/deepseek-v3.2",
     "provider": "Novita",
 }
-SHAPE = OpenRouter(REQUEST, ENDPOINT, 0.0)
+SHAPE = OpenRouterShape(REQUEST, ENDPOINT, 0.0)
 
 
 def delta(**said: Any) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def delta(**said: Any) -> dict[str, Any]:
 
 
 def test_each_surface_has_its_shape() -> None:
-    assert isinstance(shape_of(Request("gen-1", {}, "m", "p"), ENDPOINT, 0.0), OpenAI)
+    assert isinstance(shape_of(Request("gen-1", {}, "m", "p"), ENDPOINT, 0.0), OpenAIShape)
     assert isinstance(shape_of(Request("gen-1", {}, "m", "p", hides_reasoning=True), ENDPOINT, 0.0), Hiding)
     assert repr(shape_of(REQUEST, ENDPOINT, 0.0)) == "<OpenRouter gen-1 Novita>"
     assert provider_name(Endpoint("a/fp8", "a", None, None)) == "a"
@@ -113,7 +113,7 @@ def test_the_hosts_reason_is_kept_and_an_aggregators_is_the_hosts() -> None:
 )
 def test_what_was_paid_for_is_at_the_price_of_the_hour(hours: float, usd: float) -> None:
     used = Usage(10**6, 0, 10**6, 0, "host")
-    parts = OpenRouter(REQUEST, ENDPOINT, hours * 3_600).usage(used, PICO)["cost_details"]
+    parts = OpenRouterShape(REQUEST, ENDPOINT, hours * 3_600).usage(used, PICO)["cost_details"]
     assert parts["upstream_inference_prompt_cost"] == pytest.approx(usd)
     assert parts["upstream_inference_completions_cost"] == pytest.approx(1 - usd)
 
@@ -122,7 +122,7 @@ def test_what_was_paid_for_is_at_the_price_of_the_hour(hours: float, usd: float)
 def test_what_was_paid_for_adds_up(prompt: int, cached: int, completion: int, unix: float) -> None:
     used = Usage(prompt, min(cached, prompt), completion, 0, "host")
     paid = cost(used, PRICE, int(unix // 3600))
-    told = OpenRouter(REQUEST, ENDPOINT, unix).usage(used, paid)
+    told = OpenRouterShape(REQUEST, ENDPOINT, unix).usage(used, paid)
     parts = told["cost_details"]
     read, written = parts["upstream_inference_prompt_cost"], parts["upstream_inference_completions_cost"]
     assert told["cost"] == parts["upstream_inference_cost"] == paid / PICO
@@ -133,7 +133,7 @@ def test_what_was_paid_for_adds_up(prompt: int, cached: int, completion: int, un
 
 def test_an_endpoint_without_a_price_costs_nothing() -> None:
     free = Endpoint("a/fp8", "a", None, None)
-    told = OpenRouter(REQUEST, free, 0.0).usage(Usage(5, 0, 5, 0, "host"), 0)
+    told = OpenRouterShape(REQUEST, free, 0.0).usage(Usage(5, 0, 5, 0, "host"), 0)
     assert told["cost_details"]["upstream_inference_prompt_cost"] == 0
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.upstream import shape
-from gateway.upstream.shape import OPENAI, OpenAI
+from gateway.upstream.shape import OPENAI, OpenAIShape
 
 
 def test_reasoning_gets_the_name_that_clients_read() -> None:
@@ -40,7 +40,7 @@ def test_unknown_fields_stay() -> None:
 def test_a_whole_answer_has_our_names_and_usage_and_what_strict_types_want() -> None:
     message = {"role": "assistant", "content": "a", "audio": None, "tool_calls": None, "reasoning": None}
     payload = {"model": "host/model", "choices": [{"message": message}], "usage": None, "system_fingerprint": None}
-    assert OpenAI("own/model").completion(payload, {"cost": 0.5}) == {
+    assert OpenAIShape("own/model").completion(payload, {"cost": 0.5}) == {
         "model": "own/model",
         "choices": [
             {

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from gateway.route.cost import Candidate, Parts, expect, terms
 from gateway.route.filters import Tier
-from gateway.route.fleet import Fleet, Try
+from gateway.route.fleet import Fleet, TrackedAttempt
 from gateway.sim.fleetfile import endpoint, read_fleet
 from gateway.sim.sim_host import LEAST_TTFT, TYPICAL_UNCACHED, Z90, SimHost, Spread
 from gateway.types import DataFacts, Failure, Policy, Request, Usage
@@ -100,18 +100,18 @@ class History:
     def _at(self, at: float, event: Callable[[], object]) -> None:
         heapq.heappush(self._events, (at, next(self._order), event))
 
-    def _sent(self, name: str, asked: Request, at: float) -> Try:
+    def _sent(self, name: str, asked: Request, at: float) -> TrackedAttempt:
         fleet, state = self.fleet, self.fleet.states[name]
         fleet.refresh(at)
         matches = fleet.prefixes.matches(asked.prefix, fleet.ttls, at)
         demand = fleet.demand(asked, self.policy, max(matches.values(), default=0), at, HOUR)
         offer = Candidate(state, state.endpoint, terms(state, self.policy), 0.0, Tier.GOOD, None)
         (figures,) = expect([offer], demand, matches, {})
-        tried = Try(state, asked, demand, Parts(*figures), deadline=60.0)
+        tried = TrackedAttempt(state, asked, demand, Parts(*figures), deadline=60.0)
         fleet.sent(tried, at)
         return tried
 
-    def _answers_to(self, tried: Try, answer: Answer, at: float) -> None:
+    def _answers_to(self, tried: TrackedAttempt, answer: Answer, at: float) -> None:
         name, asked = tried.state.endpoint.id, tried.request
         cached = tried.parts.matched_tokens  # every host of this fleet honours what it was sent
         place = self._answers[name]
@@ -125,7 +125,7 @@ class History:
         self._at(at + ttft, lambda: self.fleet.began(tried, at + ttft))
         self._at(end, lambda: self._ended(tried, usage, ttft, speed, end))
 
-    def _ended(self, tried: Try, usage: Usage, ttft: float, speed: float, now: float) -> None:
+    def _ended(self, tried: TrackedAttempt, usage: Usage, ttft: float, speed: float, now: float) -> None:
         self.fleet.succeeded(tried, usage, ttft, speed, now)
         if tried.demand.tools:
             name = tried.state.endpoint.id
