@@ -1,0 +1,44 @@
+"""Each noun has one meaning, one class, one file; and the glossary tells the truth."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.source import PACKAGE, modules
+
+MODULES = modules()
+GLOSSARY = Path(__file__).parents[1] / "docs" / "glossary.md"
+ROW = re.compile(
+    r"^\| (?P<noun>[^|]+) \| (?P<meaning>[^|]+) \| `(?P<name>\w+)` \| `(?P<file>[\w/]+\.py)` \|$", re.MULTILINE
+)
+ROWS = [found.groupdict() for found in ROW.finditer(GLOSSARY.read_text())]
+
+
+def classes() -> Counter[str]:
+    found = Counter[str]()
+    for module in MODULES.values():
+        found.update(re.findall(r"^class (\w+)", module.text, re.MULTILINE))
+    return found
+
+
+def test_a_class_name_means_one_thing() -> None:
+    assert [name for name, count in classes().items() if count > 1] == []
+
+
+def test_a_file_name_means_one_thing() -> None:
+    names = Counter(path.stem for path in PACKAGE.rglob("*.py") if not path.stem.startswith("__"))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row["noun"] for row in ROWS])
+def test_the_glossary_names_what_there_is(row: dict[str, str]) -> None:
+    module = MODULES["gateway." + row["file"].removesuffix(".py").replace("/", ".")]
+    assert re.search(rf"^class {row['name']}\b", module.text, re.MULTILINE)
+
+
+def test_a_noun_stands_once_in_alphabetical_order() -> None:
+    nouns = [row["noun"].lower() for row in ROWS]
+    assert len(nouns) > 50
+    assert nouns == sorted(set(nouns))
