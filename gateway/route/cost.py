@@ -202,14 +202,18 @@ def scores(expected: list[Figures], policy: Policy) -> list[float]:
                            - value_of_time x (seconds - TTFT)]
     """
     usd_per_second, failure_usd = policy.score.value_of_time / HOUR, policy.score.failure_cost
-    best, second = _two_best([one[0] for one in expected])
-    one = expected[best]
-    usually = failure_usd + (one[4] + one[5]) + usd_per_second * one[2]
-    found = [each[0] + each[1] * (usually - usd_per_second * (each[2] - each[3])) for each in expected]
-    other = expected[second]
-    after_best = failure_usd + (other[4] + other[5]) + usd_per_second * other[2]
-    found[best] = one[0] + one[1] * (after_best - usd_per_second * (one[2] - one[3]))
-    return found
+    best, second = _two_best([figures[0] for figures in expected])
+    usually, after_best = (_then(expected[place], failure_usd, usd_per_second) for place in (best, second))
+    return [
+        plain + fails * ((after_best if place == best else usually) - usd_per_second * (seconds - ttft))
+        for place, (plain, fails, seconds, ttft) in enumerate([figures[:4] for figures in expected])
+    ]
+
+
+def _then(next_best: Figures, failure_usd: float, usd_per_second: float) -> float:
+    """Dollars of a failed attempt, and of the endpoint that is turned to."""
+    _, _, seconds, _, usd_in, usd_out = next_best[:6]
+    return failure_usd + (usd_in + usd_out) + usd_per_second * seconds
 
 
 def _two_best(plain: list[float]) -> tuple[int, int]:
