@@ -273,7 +273,7 @@ class Reader:
         data = sse.data_of(event)
         if not data:
             return 0
-        if b"\n" in data and loads(data)[0] is None:
+        if sse.LF in data and loads(data)[0] is None:
             return sum([self._data(line) for line in data.split(b"\n") if not self._over])
         return self._data(data)
 
@@ -291,7 +291,8 @@ class Reader:
         """A chunk, normalised; whether it has choices."""
         said = sum([says_something(choice["delta"]) for choice in payload["choices"]])
         self._events += said
-        self._count(payload.pop("usage", None))
+        if (usage := payload.pop("usage", None)) is not None:
+            self._count(usage)
         if payload["choices"]:
             self._chunk(payload, said)
         return bool(payload["choices"])
