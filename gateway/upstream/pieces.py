@@ -241,7 +241,7 @@ class Pieces:
         self.mended |= call.take(piece.arguments)
         return self._released(call, piece.rest)
 
-    def _released(self, call: _Call, rest: Json) -> list[Json]:
+    def _released(self, call: _NumberedCall, rest: Json) -> list[Json]:
         """What may be said of a call now; `rest` is for its first piece."""
         if not call.name:
             return []
