@@ -16,7 +16,7 @@ import orjson
 
 from gateway.upstream.lenient import without_commas
 
-_TOKEN = re.compile(r'["\\{}\[\]]')
+_TOKEN = re.compile(r'["{}\[\]]|\\.?', re.DOTALL)  # a backslash comes with what it escapes
 _CLOSES = {"{": "}", "[": "]"}
 _FENCED = re.compile(r"\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
 _ANY_FENCE = re.compile(r"^```[\w-]*[ \t]*\n(.*?)\n?^```[ \t]*$", re.DOTALL | re.MULTILINE)
@@ -44,16 +44,19 @@ class Brackets:
         """Where in `text` the first object or list ends; its length where that is still to come."""
         at = 1 if self.skips and text else 0
         self.skips = self.skips and not text
-        while not self.whole and (token := _TOKEN.search(text, at)) is not None:
-            at = token.end()
-            if token[0] == "\\":
-                self.skips = at == len(text)
-                at += 1
-            elif token[0] == '"':
+        if self.whole:
+            return at
+        for found in _TOKEN.finditer(text, at):
+            token = found[0]
+            if token == '"':
                 self.in_string = not self.in_string
+            elif token[0] == "\\":
+                self.skips = len(token) == 1
             elif not self.in_string:
-                self._bracket(token[0])
-        return at if self.whole else len(text)
+                self._bracket(token)
+                if self.whole:
+                    return found.end()
+        return len(text)
 
     def _bracket(self, token: str) -> None:
         if token in _CLOSES:

@@ -40,8 +40,12 @@ def loads(data: bytes) -> tuple[dict[str, Any] | None, bool]:
         payload, odd = _loads(data), True
     if not isinstance(payload, dict):
         return None, odd
-    nests = data.count(b"[") + data.count(b"{") > DEEPEST  # counting is quick, and mostly enough
-    return (None, odd) if nests and is_deeper((payload,)) else (payload, odd)
+    return (None, odd) if may_be_deep(data) and is_deeper((payload,)) else (payload, odd)
+
+
+def may_be_deep(data: bytes) -> bool:
+    """Whether JSON could be deeper than can be written again: its brackets are counted, which is quick."""
+    return len(data) > 2 * DEEPEST and data.count(b"[") + data.count(b"{") > DEEPEST
 
 
 def without_commas(text: str) -> str:

@@ -20,9 +20,9 @@ import orjson
 
 from gateway.types import Failure, Fault
 from gateway.upstream.endings import CLEAN, is_end
-from gateway.upstream.lenient import all_mended, joined, loads, mended
+from gateway.upstream.lenient import all_mended, joined, loads, may_be_deep, mended
 from gateway.upstream.pieces import Pieces
-from gateway.upstream.usual import plain_choice
+from gateway.upstream.usual import PlainChoice, plain_choice
 from gateway.upstream.verdict import in_band
 
 CHUNK = "chat.completion.chunk"
@@ -41,20 +41,16 @@ _THOUGHTS = frozenset({"thinking", "reasoning"})
 class Normaliser:
     """Reads one answer, whole or streamed. With `tools`, a legacy `function_call` becomes a tool call."""
 
-    __slots__ = ("_choices", "_ids", "_tools")
+    __slots__ = ("_choices", "_ids", "_tools", "idle")
 
     def __init__(self, tools: bool = False) -> None:
         self._tools = tools
         self._ids: set[str] = set()  # of tool calls
         self._choices: dict[int, _Choice] = {}
+        self.idle = True  # whether no half of a character waits for the other
 
     def __repr__(self) -> str:
         return f"<Normaliser of {len(self._choices)} choices>"
-
-    @property
-    def idle(self) -> bool:
-        """Whether no half of a character waits for the other."""
-        return not any(choice.halves for choice in self._choices.values())
 
     @property
     def mended(self) -> bool:
@@ -64,13 +60,13 @@ class Normaliser:
     def chunk(self, data: bytes) -> Json | Failure:
         """The chunk in one event's data. Each of its choices has an index, a delta, and null or an end as
         `finish_reason`; there are none where the event brings nothing but perhaps usage."""
-        if (index := plain_choice(data)) is not None and self._flows(index):
+        choice = plain_choice(data)
+        state = None if choice is None else self._choices.get(choice.index)
+        if choice is not None and state is not None and state.flows(choice) and not may_be_deep(data):
             try:
-                plain: Json = orjson.loads(data)
+                return _with_piece(orjson.loads(data), choice, state)
             except orjson.JSONDecodeError:
                 pass
-            else:
-                return plain
         return self._read(*loads(data), "delta", "an event of the host's stream", "a chunk's")
 
     def whole(self, data: bytes) -> Json | Failure:
@@ -79,11 +75,6 @@ class Normaliser:
         if payload is not None and not odd and _is_plain(payload):
             return payload
         return self._read(payload, odd, "message", "the host's answer", "a completion's")
-
-    def _flows(self, index: int) -> bool:
-        """Whether this choice is known to speak in deltas, and holds back nothing."""
-        state = self._choices.get(index)
-        return state is not None and state.speaks == "delta" and not state.halves
 
     def _read(self, payload: Json | None, odd: bool, part: str, what: str, whose: str) -> Json | Failure:
         if payload is None:
@@ -127,6 +118,7 @@ class Normaliser:
             del choice["logprobs"]
         if odd or state.halves:
             state.join(said, part == "message" or choice["finish_reason"] is not None)
+            self.idle = not any(one.halves for one in self._choices.values())
         return choice if not odd else {name: all_mended(value) for name, value in choice.items()}
 
     def _take_calls(self, state: "_Choice", said: Json, part: str, ended: bool) -> None:
@@ -156,6 +148,11 @@ class _Choice:
         self.halves: dict[str, str] = {}  # of characters, by field
         self.speaks = ""  # the field in which the host says what it says
 
+    def flows(self, choice: PlainChoice) -> bool:
+        """Whether it is known to speak in deltas, holds back nothing, and has begun the call of a piece."""
+        pieces = choice.delta.tool_calls
+        return self.speaks == "delta" and not self.halves and (pieces is None or self.pieces.knows(pieces[0].index))
+
     def said(self, choice: Json, part: str) -> Json:
         """Its delta or message. Hosts may write one for the other, and repeat all in a `message` at the end."""
         quiet: Json = {}
@@ -184,6 +181,17 @@ class _Choice:
             elif held:
                 self.halves[name] = held
             said[name] = text
+
+
+def _with_piece(payload: Json, choice: PlainChoice, state: _Choice) -> Json:
+    """A plain chunk with its piece of a tool call as the client gets it."""
+    if (pieces := choice.delta.tool_calls) is not None:
+        delta = payload["choices"][0]["delta"]
+        if told := state.pieces.more(pieces[0].index, pieces[0].function.arguments):
+            delta["tool_calls"] = told
+        else:
+            del delta["tool_calls"]
+    return payload
 
 
 def _is_plain(payload: Json) -> bool:

@@ -149,6 +149,16 @@ class Pieces:
                 told += self._say(there, piece)
         return told
 
+    def knows(self, index: int) -> bool:
+        """Whether a call has begun at this index of the host."""
+        return index in self._at
+
+    def more(self, index: int, arguments: str) -> list[Json]:
+        """The same as `take` for one piece of a call that has begun: its index and arguments only."""
+        call = self._at[index]
+        self.mended |= call.take(arguments)
+        return self._released(call, {})
+
     def whole(self, calls: Iterable[Any]) -> list[Json]:
         """The calls of a message, each of which is whole. Raises ValueError as `end` does."""
         told: list[Json] = []
@@ -229,6 +239,10 @@ class Pieces:
         call.name = call.name or piece.name
         call.hosts_id = call.hosts_id or piece.id
         self.mended |= call.take(piece.arguments)
+        return self._released(call, piece.rest)
+
+    def _released(self, call: _NumberedCall, rest: Json) -> list[Json]:
+        """What may be said of a call now; `rest` is for its first piece."""
         if not call.name:
             return []
         text = "" if call.quoted else call.release()
@@ -237,7 +251,7 @@ class Pieces:
         call.number = self._said
         self._said += 1
         function = {"name": call.name, "arguments": text}
-        return [{"index": call.number, "id": call.id, "type": "function", "function": function, **piece.rest}]
+        return [{"index": call.number, "id": call.id, "type": "function", "function": function, **rest}]
 
     def _unquoted(self, arguments: str) -> str:
         inner = unquoted(arguments)

@@ -291,7 +291,8 @@ class Reader:
         """A chunk, normalised; whether it has choices."""
         said = sum([says_something(choice["delta"]) for choice in payload["choices"]])
         self._events += said
-        self._count(payload.pop("usage", None))
+        if (usage := payload.pop("usage", None)) is not None:
+            self._count(usage)
         if payload["choices"]:
             self._chunk(payload, said)
         return bool(payload["choices"])

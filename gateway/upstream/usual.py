@@ -10,10 +10,12 @@ not depend on where reads end, and costs less than looking for marks in the byte
 
 import re
 from collections.abc import Iterator
-from itertools import groupby, repeat
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Literal
 
 import msgspec
+import orjson
 from msgspec import UNSET, UnsetType
 
 _START = b"data: {"
@@ -59,13 +61,28 @@ class _Chunk(msgspec.Struct, gc=False):
     x_groq: UnsetType = UNSET
 
 
+class _Arguments(msgspec.Struct, gc=False):
+    arguments: str
+    name: Literal["", None] = None
+
+
+class PlainPiece(msgspec.Struct, gc=False):
+    """More arguments of a tool call that has begun."""
+
+    index: int
+    function: _Arguments
+    id: Literal["", None] = None
+
+
 class _PlainDelta(_Delta, gc=False, forbid_unknown_fields=True):
     reasoning: str | None = None
-    tool_calls: None = None
+    tool_calls: tuple[PlainPiece] | None = None
     function_call: None = None
 
 
-class _PlainChoice(_UsualChoice, gc=False, kw_only=True):
+class PlainChoice(_UsualChoice, gc=False, kw_only=True):
+    """A choice that brings text, or one piece of a tool call, and needs no normalising but of that piece."""
+
     delta: _PlainDelta
     usage: UnsetType = UNSET  # type: ignore[assignment]
     message: UnsetType = UNSET  # type: ignore[assignment]
@@ -73,7 +90,7 @@ class _PlainChoice(_UsualChoice, gc=False, kw_only=True):
 
 
 class _PlainChunk(_Chunk, gc=False, kw_only=True):
-    choices: list[_PlainChoice]  # type: ignore[assignment]
+    choices: list[PlainChoice]  # type: ignore[assignment]
     id: str
     model: str
     created: int
@@ -89,12 +106,13 @@ _UNUSUAL = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 class Guard:
     """Follows one stream."""
 
-    __slots__ = ("_after", "_after_event", "_before", "_misses", "_proofs")
+    __slots__ = ("_after", "_after_event", "_before", "_misses", "_proofs", "_text")
 
     def __init__(self) -> None:
         self._before = b""
         self._after = b"-"  # with the blank line: no block ends so
         self._after_event = _END  # and without: no event ends so
+        self._text = itemgetter(slice(0))  # of an event without its first bytes
         self._proofs = 0
         self._misses = 0  # events in a row that were not of the usual shape
 
@@ -130,12 +148,14 @@ class Guard:
 
     def _run(self, block: bytes) -> int:
         """How many events a block has, where each is as the last one but for its text; else 0."""
-        events = block[len(_START) : -len(_END)].split(_END + _START)
-        rests = map(bytes.removeprefix, events, repeat(self._before[len(_START) :]))
-        texts = [*map(bytes.removesuffix, rests, repeat(self._after_event))]
-        plain = b" ".join(texts)  # a space between two completes neither an escape nor a character
-        framed = len(block) - len(plain) == len(events) * (len(self._before) + len(self._after) - 1) + 1
-        return len(events) if framed and b"" not in texts and _PLAIN(plain) else 0
+        texts = [*map(self._text, block[len(_START) : -len(_END)].split(_END + _START))]
+        if b"" in texts or self._before + (self._after + self._before).join(texts) + self._after != block:
+            return 0
+        try:
+            orjson.loads(b'"%b"' % b" ".join(texts))  # a space between two completes neither an escape nor a character
+        except orjson.JSONDecodeError:
+            return 0
+        return len(texts)
 
     def _is_as_the_last(self, event: bytes) -> bool:
         start, end = len(self._before), len(event) - len(self._after_event)
@@ -174,16 +194,17 @@ class Guard:
             probe = _PROBE.encode().join((before, after))
             if end > start and _texts(probe[len(_START) - 1 :], _PROBE) == 1:
                 self._before, self._after, self._after_event = before, after + _END, after
+                self._text = itemgetter(slice(start - len(_START), -len(after)))
 
 
-def plain_choice(data: bytes) -> int | None:
-    """The index of the one choice of a chunk that brings text only and needs no normalising; None for any other. What
-    stands in fields that are not read here may still be no JSON."""
+def plain_choice(data: bytes) -> PlainChoice | None:
+    """The one choice of a plain chunk; None for any other chunk. What stands in fields that are not read here may still
+    be no JSON."""
     try:
         chunk = _PLAIN_DECODER.decode(data)
     except _UNUSUAL:
         return None
-    return chunk.choices[0].index if len(chunk.choices) == 1 else None
+    return chunk.choices[0] if len(chunk.choices) == 1 else None
 
 
 def _texts(data: bytes, text: str | None = None) -> int | None:

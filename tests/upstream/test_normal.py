@@ -422,3 +422,72 @@ def test_a_legacy_call_stays_where_no_tools_were_offered() -> None:
     whole = Normaliser().whole(json.dumps(legacy).encode())
     assert isinstance(whole, dict)
     assert whole["choices"][0]["message"]["function_call"] == {"name": "f", "arguments": "{}"}
+
+
+def test_a_plain_chunk_that_nests_deeper_than_can_be_written_is_a_failure() -> None:
+    for more in ({"x": "%"}, {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": None, "x": "%"}]}):
+        for depth, sound in ((100, True), (300, False)):
+            deep = event(chunk({"content": "Hi"}, **more)).replace(b'"%"', b"[" * depth + b"]" * depth)
+            listener, _ = streamed([HI, deep, STOP, DONE], rewrite=True)
+            assert (listener.failure is None) == sound
+            assert listener.failure is None or listener.fault == "garbage"
+
+
+def piece(index: Any, arguments: Any, **more: Any) -> Json:
+    """A host's piece of a tool call; `name` goes to its function."""
+    named = {"name": more.pop("name")} if "name" in more else {}
+    return {"index": index, "function": {**named, "arguments": arguments}, **more}
+
+
+BEGUN = [piece(0, "", id="c1", name="f"), piece(1, '{"a"', id="c2", name="g"), piece(2, '"', id="c3", name="f")]
+arguments_of = st.sampled_from(
+    ["{", '{"a": "', 'x"}', "\\", '\\"', "\n", "\ud83d", "\ude00", "\xe9", "", "1}", "}}", '"{}"']
+)
+more_pieces = st.builds(
+    piece,
+    st.integers(0, 3) | st.sampled_from([None, "0", 1.0, True, -1]),
+    arguments_of | st.sampled_from([None, 5, {"a": 1}]),
+) | st.builds(
+    lambda index, arguments, more: piece(index, arguments, **more),
+    st.integers(0, 3),
+    arguments_of,
+    st.dictionaries(
+        st.sampled_from(["id", "name", "type", "x"]), st.sampled_from([None, "", "c1", "c9", "f", "function", 5])
+    ),
+)
+deltas_of = st.fixed_dictionaries(
+    {"tool_calls": st.lists(more_pieces, max_size=2) | st.lists(more_pieces, min_size=1, max_size=1)},
+    optional={"content": st.sampled_from([None, "", "Hi"]), "role": st.sampled_from([None, "assistant"])},
+)
+
+
+def without_own_ids(payload: Any) -> Any:
+    for choice in payload["choices"] if isinstance(payload, dict) else ():
+        for call in choice["delta"].get("tool_calls", ()):
+            if call.get("id", "").startswith("call_"):
+                call["id"] = "own"
+    return payload
+
+
+@given(st.permutations(BEGUN), st.lists(deltas_of | st.just({"content": "Hi"}), max_size=12), st.booleans())
+def test_pieces_of_calls_are_read_the_same_whichever_way_is_taken(
+    order: list[Json], deltas: list[Json], tools: bool
+) -> None:
+    """The short way gives what the long one gives."""
+    short, long_way = Normaliser(tools), Normaliser(tools)
+    for said in [*({"tool_calls": [one]} for one in order), *deltas, {}]:
+        data = json.dumps(chunk(said, None if said else "tool_calls")).encode()
+        expected = long_way._read(*loads(data), "delta", "an event of the host's stream", "a chunk's")
+        assert without_own_ids(short.chunk(data)) == without_own_ids(expected)
+    assert (short.mended, short.idle) == (long_way.mended, long_way.idle)
+
+
+def test_a_plain_piece_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    normaliser = Normaliser(tools=True)
+    normaliser.chunk(json.dumps(chunk({"tool_calls": [BEGUN[1]]})).encode())
+    monkeypatch.delattr(Normaliser, "_read")
+    for one in (piece(1, ":"), piece(1, "1", id=None, type=None, name=None), piece(1, "}", id="", name="")):
+        payload = normaliser.chunk(json.dumps(chunk({"content": None, "tool_calls": [one]})).encode())
+        assert isinstance(payload, dict)
+        told = {"index": 0, "function": {"arguments": one["function"]["arguments"]}}
+        assert payload["choices"][0]["delta"] == {"content": None, "tool_calls": [told]}
