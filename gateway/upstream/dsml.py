@@ -43,6 +43,8 @@ _HALF_ESCAPE = re.compile(
 # A possible mark in the bytes of a host's JSON: the mark's word, or its first characters at the end of a string.
 _SUSPECT = re.compile(rb'(?:<|\\u003[cC])[/|\\DSMLu0-9a-fA-F\x80-\xff]{0,40}"')
 
+_D, _LESS, _BACKSLASH = b"D<\\"  # as numbers: looked for before longer words, because `in` finds a number much sooner
+
 
 class MarkupCall(NamedTuple):
     """A tool call; `arguments` is JSON."""
@@ -61,9 +63,9 @@ class Held(NamedTuple):
 
 def is_suspect(block: bytes) -> bool:
     """Whether JSON holds a mark, or a text that ends with the beginning of one. May be wrong in saying yes."""
-    if b"DSML" in block:
+    if _D in block and b"DSML" in block:
         return True
-    return (b"<" in block or b"\\u003" in block) and _SUSPECT.search(block) is not None
+    return (_LESS in block or (_BACKSLASH in block and b"\\u003" in block)) and _SUSPECT.search(block) is not None
 
 
 class Leak:

@@ -22,7 +22,7 @@ from gateway.types import Failure, Fault
 from gateway.upstream.endings import CLEAN, is_end
 from gateway.upstream.lenient import all_mended, joined, loads, may_be_deep, mended
 from gateway.upstream.pieces import Pieces
-from gateway.upstream.usual import PlainChoice, plain_choice
+from gateway.upstream.usual import PlainChoice, PlainPiece, plain_choice
 from gateway.upstream.verdict import in_band
 
 CHUNK = "chat.completion.chunk"
@@ -64,9 +64,13 @@ class Normaliser:
         state = None if choice is None else self._choices.get(choice.index)
         if choice is not None and state is not None and state.flows(choice) and not may_be_deep(data):
             try:
-                return _with_piece(orjson.loads(data), choice, state)
+                plain: Json = orjson.loads(data)
             except orjson.JSONDecodeError:
                 pass
+            else:
+                return (
+                    plain if choice.delta.tool_calls is None else _with_piece(plain, choice.delta.tool_calls[0], state)
+                )
         return self._read(*loads(data), "delta", "an event of the host's stream", "a chunk's")
 
     def whole(self, data: bytes) -> Json | Failure:
@@ -183,14 +187,13 @@ class _Choice:
             said[name] = text
 
 
-def _with_piece(payload: Json, choice: PlainChoice, state: _Choice) -> Json:
-    """A plain chunk with its piece of a tool call as the client gets it."""
-    if (pieces := choice.delta.tool_calls) is not None:
-        delta = payload["choices"][0]["delta"]
-        if told := state.pieces.more(pieces[0].index, pieces[0].function.arguments):
-            delta["tool_calls"] = told
-        else:
-            del delta["tool_calls"]
+def _with_piece(payload: Json, piece: PlainPiece, state: _Choice) -> Json:
+    """A plain chunk, with its piece of a tool call as the client gets it."""
+    delta = payload["choices"][0]["delta"]
+    if told := state.pieces.more(piece.index, piece.function.arguments):
+        delta["tool_calls"] = told
+    else:
+        del delta["tool_calls"]
     return payload
 
 

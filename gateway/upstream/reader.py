@@ -273,7 +273,7 @@ class Reader:
         data = sse.data_of(event)
         if not data:
             return 0
-        if b"\n" in data and loads(data)[0] is None:
+        if sse.LF in data and loads(data)[0] is None:
             return sum([self._data(line) for line in data.split(b"\n") if not self._over])
         return self._data(data)
 

@@ -89,11 +89,13 @@ class StreamReader(Reader):
 
     def _passes(self, block: bytes) -> bool:
         """Lets whole events pass as they are, if all of them may."""
-        if self._guard is None or not self._may_pass(block):
+        if self._guard is None:
             return False
         texts = self._guard.texts_in(block)
         if not texts:  # also where all of them are empty
             self._unusual = texts is None and block.find(b"\n\n") == len(block) - 2
+            return False
+        if not self._may_pass(block):
             return False
         self._pass(block, texts)
         return True
