@@ -3,6 +3,8 @@
 # check         format, lint and types
 # bench         what a request and an event cost, in time
 # bench-instructions   the same in instructions, which hardly depend on what else the machine does
+# compiled      an optional wheel in dist/ with compiled modules; needs a C compiler, see docs/performance.md
+# test-compiled the tests of the compiled modules' behaviour, on that wheel; ARGS="tests/route tests/proxy"
 # faults        tries every fault of hosts, clients, the store and the machine, and writes docs/faults.md
 # bench-peers   installs the programs that bench measures beside the gateway
 # specs         holds all answers against published documents: ARGS="--openrouter FILE --openai FILE", and SDKs' types
@@ -24,7 +26,9 @@ PIP := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python
 SELF := $(PIP) --no-deps --no-build-isolation --editable .
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header
 
-.PHONY: demo test check bench bench-instructions faults bench-peers specs docs lock env
+COMPILED := build/compiled
+
+.PHONY: demo test check compiled test-compiled bench bench-instructions faults bench-peers specs docs lock env
 
 demo: $(VENV)/.runtime
 	@$(BIN)/gateway demo $(ARGS)
@@ -36,6 +40,18 @@ check: $(VENV)/.development
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+compiled: $(VENV)/.compiler
+	rm -rf dist/llm_routing_gateway-*-linux_*.whl
+	HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 $(BIN)/python -m hatchling build --target wheel --directory dist
+	@echo "To use it: $(BIN)/pip install --no-deps --force-reinstall dist/*.whl (back to pure Python: make $(VENV)/.development -B)"
+
+# The wheel's files with the tests next to them, so that the tests and what they start import those.
+test-compiled: compiled
+	rm -rf $(COMPILED)
+	$(PIP) --no-deps --target $(COMPILED) dist/llm_routing_gateway-*-linux_*.whl
+	cp -r bench deploy docs grafana policies tests pyproject.toml $(COMPILED)
+	cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest $(or $(ARGS),tests/route tests/upstream tests/proxy)
 
 bench: $(VENV)/.development
 	$(BIN)/python -m bench $(ARGS)
@@ -62,6 +78,8 @@ lock:
 	$(COMPILE) pyproject.toml --extra litellm --output-file requirements-litellm.lock
 	$(COMPILE) pyproject.toml --extra dev --output-file requirements-dev.lock
 	$(COMPILE) --group build --output-file requirements-build.lock
+	$(COMPILE) --group compile --constraint requirements-dev.lock --constraint requirements-build.lock \
+		--output-file requirements-compile.lock
 
 env: $(VENV)/.development
 
@@ -76,6 +94,10 @@ $(VENV)/.development: requirements-dev.lock requirements-build.lock pyproject.to
 	@$(PIP) --require-hashes -r requirements-dev.lock -r requirements-build.lock
 	@$(SELF)
 	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.compiler: requirements-compile.lock | $(VENV)/.development
+	@$(PIP) --require-hashes -r requirements-compile.lock
+	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is due: make PYTHON=python3.12 ...")'

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from gateway import __version__
+from gateway.compiled import BUILD
 from gateway.config import Settings, load, sufficient_variables, usable
 from gateway.document import quantity
 from gateway.errors import ConfigError
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 @click.group(context_settings={"show_default": True})
-@click.version_option(__version__, message="gateway %(version)s")
+@click.version_option(__version__, message=f"gateway %(version)s ({BUILD})")
 def app() -> None:
     """Routes DeepSeek-V3.2 requests over many hosts by the price and latency really paid."""
 

@@ -18,6 +18,7 @@ import pytest
 
 from gateway import __version__
 from gateway.cli import app, main
+from gateway.compiled import BUILD
 from gateway.config import load, sufficient_variables
 from gateway.sim.demofleet import FLEET, gateway_config
 from gateway.state.folder import StateFolder
@@ -93,7 +94,7 @@ class TestHelp:
         assert run() == Ended(2, "", run("--help").out)
 
     def test_the_version(self, run: Run) -> None:
-        assert run("--version") == Ended(0, f"gateway {__version__}\n", "")
+        assert run("--version") == Ended(0, f"gateway {__version__} ({BUILD})\n", "")
 
     @pytest.mark.parametrize(("name", "command"), COMMANDS, ids=NAMES)
     def test_every_flag_is_documented(self, name: str, command: click.Command) -> None:

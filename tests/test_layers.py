@@ -42,7 +42,7 @@ LAYERS = [
     {"config"},
     {"document"},
     {"types"},
-    {"errors", "files"},
+    {"errors", "files", "compiled"},
     {"gateway"},  # the package itself: its version, its folder
 ]
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from gateway.compiled import BUILD
 from gateway.config import Settings
 from gateway.page.figures import served, totals
 from gateway.policy.policies import Policies
@@ -41,6 +42,7 @@ def shown(
     return {
         "at": unix,
         "worker": os.getpid(),
+        "build": BUILD,
         "needs_key": bool(settings.keys),
         "policies": _policies(policies, settings.default_policy),
         "totals": asdict(totals(samples)),

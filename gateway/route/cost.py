@@ -168,7 +168,7 @@ def expect(
             size = bisect_left(SIZES, fresh)
             pace = (BASE + fresh / PREFILL) * state.crowded
         else:
-            hit, fresh, size = 0.0, prompt, size_of_all
+            hit, fresh, size = 0.0, float(prompt), size_of_all
             usd_in = prompt * p_in / MILLION
             pace = scale_of_all * state.crowded
         usd_out = output * p_out / MILLION

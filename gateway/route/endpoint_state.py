@@ -249,9 +249,10 @@ class EndpointState:
         if most is None:
             self._most_at_once = inf
         elif elsewhere is None:
-            self._most_at_once = ceil(most / workers)
+            self._most_at_once = float(ceil(most / workers))
         else:
-            self._most_at_once = self.in_flight + max(0, ceil((most - self.in_flight - elsewhere) / workers))
+            left = most - self.in_flight - elsewhere
+            self._most_at_once = float(self.in_flight + max(0, ceil(left / workers)))
         self.concurrency = min(self._most_at_once, self._ramp.window)
         self._crowd()
 

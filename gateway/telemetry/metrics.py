@@ -19,6 +19,8 @@ from typing import Final, Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from gateway import __version__
+from gateway.compiled import BUILD
 from gateway.state.conditions import PARTS
 from gateway.telemetry.attempts import NOT_ATTEMPTS, AttemptMetrics
 from gateway.telemetry.decisions import Decisions
@@ -89,6 +91,7 @@ class Metrics:
         self._shed = Counter(
             "gateway_shed_total", "Requests refused because a worker had no room.", ["reason"], registry=registry
         )
+        _build(registry)
         _deaths(registry)  # shown at 0
         for result in ("ok", "rejected"):
             self._reloads.labels(result)
@@ -197,6 +200,17 @@ def count_deaths(folder: Path) -> Callable[[], None]:
 
     show()  # at 0: a first death is then seen as a rise
     return count
+
+
+def _build(registry: CollectorRegistry) -> None:
+    info = Gauge(
+        "gateway_build_info",
+        "Always 1: the version, and whether it has compiled modules.",
+        ["version", "build"],
+        registry=registry,
+        multiprocess_mode="livemax",
+    )
+    info.labels(__version__, BUILD).set(1)
 
 
 def _deaths(registry: CollectorRegistry) -> Counter:

@@ -63,6 +63,7 @@ class Listener(Protocol):
 class Reader:
     """What all kinds of answer share."""
 
+    __deletable__ = ("_listener",)  # mypyc: `del` frees this attribute, see `_let_go`
     __slots__ = (
         "_body",
         "_counted",

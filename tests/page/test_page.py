@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.compiled import BUILD
 from gateway.page.page import STATIC
 from gateway.telemetry.ledger import read
 from gateway.types import PICO
@@ -98,6 +99,7 @@ async def test_nothing_secret_is_on_the_page(gateway: Gateway) -> None:
         shown = await until(running, lambda shown: len(shown["exchanges"]) == 2)
     text = json.dumps(shown)
     assert shown["needs_key"] is True
+    assert shown["build"] == BUILD
     assert "account" in shown["models"][0]["endpoints"][0]["why"]
     assert "account" in shown["exchanges"][0]["plan"]["ranked"][0]["behind_because"]
     for secret in ("client-secret", "host-secret", "tenant-name", "app-name", "prompt-text", "Incorrect"):

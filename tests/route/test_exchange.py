@@ -719,7 +719,7 @@ def test_the_client_leaves_while_its_answer_is_held() -> None:
 
 def answering(*able: str, fault: Fault = Fault.CUT, policy: Policy = CONTINUE) -> Playbook:
     """A streamed answer of `a` that breaks in its text. Of a, b, c and d those named support `prefix`."""
-    script = started("a", "b", "c", "d", policy=policy, supports={name: frozenset({"prefix"}) for name in able})
+    script = started("a", "b", "c", "d", policy=policy, supports=dict.fromkeys(able, ("prefix",)))
     return script >> FirstToken(1, 0.5) << "commit 1, clock gap 30"
 
 
@@ -903,7 +903,7 @@ def test_any_events_end_in_one_ending(
     failures: list[Failure],
     order: Random,
 ) -> None:
-    fleet = Fleet(endpoint(name, supports=frozenset({"prefix"})) for name in "abcde"[:hosts])
+    fleet = Fleet(endpoint(name, supports=("prefix",)) for name in "abcde"[:hosts])
     policy = replace(CHEAPEST, attempts=Attempts(most, within, retries), answer=answer, resume=resume)
     asked: Request = request(stream=stream)
     watched = Watched(Exchange(asked, plan(fleet, asked, policy)), at_once=1)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway import __version__
+from gateway.compiled import BUILD
 from gateway.telemetry.metrics import BATCH_ROWS, CONTENT_TYPE, OPEN, Metrics, forget_dead, prepare_folder
 from gateway.types import OUTCOMES
 from tests.support.rows import cached_row, row
@@ -293,3 +295,8 @@ def test_the_next_start_begins_at_zero(tmp_path: Path) -> None:
     prepare_folder(tmp_path)
     assert os.listdir(tmp_path) == []
     assert value(Metrics(tmp_path).exposition(), "gateway_attempts_total", **NOVITA, outcome="ok") is None
+
+
+def test_the_build_is_shown(metrics: Metrics) -> None:
+    metrics.publish()
+    assert value(metrics.exposition(), "gateway_build_info", version=__version__, build=BUILD) == 1

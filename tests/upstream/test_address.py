@@ -18,7 +18,7 @@ class Overheard(Transport):
 
     def send(self, origin: Origin, head: bytes, body: bytes, receiver: object, connect_timeout: float) -> Call:
         self.head = head
-        return None  # type: ignore[return-value]
+        return object.__new__(Call)
 
 
 class Nobody:

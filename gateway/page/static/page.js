@@ -353,7 +353,7 @@ function show(data) {
   showEndpoints(data.models);
   showExchanges(data);
   showTry(data);
-  put(byId("live-at"), clock(data.at), `Answered by worker ${data.worker}`);
+  put(byId("live-at"), clock(data.at), `Answered by worker ${data.worker}, ${data.build}`);
 }
 
 function say(state, text) {

@@ -79,7 +79,7 @@ def asked(name: str) -> Request:
         model="deepseek/deepseek-v3.2",
         policy="balanced",
         stream=bool(body.get("stream")),
-        thinking=thinking_asked(body),
+        thinking=bool(thinking_asked(body)),
         raw=orjson.dumps(body),
     )
 
