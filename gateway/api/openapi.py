@@ -8,7 +8,7 @@ Tests hold it against the app: every route is in it, and answers are as it says.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, Any, NamedTuple, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
 import msgspec
 import orjson
@@ -91,6 +91,7 @@ class PageData(ApiObject):
 
     at: float
     worker: Count
+    build: Literal["compiled", "pure Python"]
     needs_key: bool
     policies: Json
     totals: Json
