@@ -128,7 +128,7 @@ async def test_a_state_folder_that_is_deleted(tmp_path: Path) -> None:
         async with asyncio.timeout(60):
             while not (running.folder / "lock").exists():
                 await asyncio.sleep(0.05)
-            while len([*(running.folder / "ledger").glob("*.jsonl")]) < 2:  # each worker finds out by itself
+            while not any((running.folder / "ledger").glob("*.jsonl")):  # the worker that answers has found out
                 await _served(running)
         await _sound(running)
         assert await running.metric("gateway_part_failures_total", part="ledger") > 0
