@@ -58,7 +58,7 @@ from gateway.proxy.wheel import Wheel
 from gateway.route.fleet import Fleet
 from gateway.route.health import Breaker, State
 from gateway.server.admission import Admission, limits, memory_limit
-from gateway.server.asgi import AsgiEndpoint as AsgiEndpoint
+from gateway.server.asgi import AsgiEndpoint
 from gateway.server.authority import Authority
 from gateway.server.connections import Connections, most_connections
 from gateway.server.door import DOOR, Door

@@ -23,7 +23,7 @@ class DroppedEndpoint(ApiObject):
 
 
 class ExplainedPlan(ApiObject):
-    """What `route.told` makes of a plan."""
+    """A plan as `/v1/explain` shows it (`route/told.py`)."""
 
     model: str
     policy: str

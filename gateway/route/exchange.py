@@ -281,7 +281,7 @@ class Exchange:
         """Where every endpoint has asked to wait: for the first of them, if that is soon; else the client is asked to
         wait. Empty where one may be asked."""
         first = self.plan.first
-        if first is None or first.tier is not Tier.BUSY:  # those that may be asked come before those that may not
+        if first is None or first.tier is not Tier.BUSY:  # usable endpoints come before busy ones
             return []
         soonest = min(self.plan.ranked, key=_ready_at)
         pause = _ready_at(soonest) - now
@@ -316,7 +316,7 @@ class Exchange:
         return len(self._tried) < len(self.plan.rows)
 
     def _untried(self) -> tuple[Choice, ...]:
-        """Those that were not asked, in the plan's order."""
+        """Endpoints without an attempt yet, in the plan's order."""
         return tuple([one for one in self.plan.ranked if one.endpoint.id not in self._tried])
 
     def _send(self, choice: Choice, remaining: float, hedge: bool = False, continues: bool = False) -> Send:

@@ -34,7 +34,7 @@ NOTHING: Mapping[str, int] = {}
 NO_TOLLS: Mapping[str, float] = {}
 Weights = Sequence[tuple[int, float]]
 CERTAIN: Weights = ((0, 1.0),)
-Row = tuple[Tier, float, float, int, Candidate, Figures]  # tier, rank, score, place by id: in the order of trying
+RankedRow = tuple[Tier, float, float, int, Candidate, Figures]  # tier, rank, score, place by id: in the order of trying
 
 
 class Choice(msgspec.Struct, frozen=True, gc=False):
@@ -73,7 +73,7 @@ class Plan(msgspec.Struct, gc=False):
     """
 
     policy: Policy
-    rows: Sequence[Row]
+    rows: Sequence[RankedRow]
     first: Choice | None
     dropped: tuple[Dropped, ...]
     picked: str
@@ -139,7 +139,7 @@ def make_plan(
     return Plan(policy, rows, first, tuple(dropped), picked, demand, place, weights, explorer)
 
 
-def _choice(row: Row) -> Choice:
+def _choice(row: RankedRow) -> Choice:
     level, rank, score, _, (state, endpoint, _, _, _, why), figures = row
     return Choice(endpoint, state, score, Parts(*figures), rank, level, why)
 
@@ -163,7 +163,7 @@ def _capped(
 
 def _scored(
     candidates: list[Candidate], demand: Demand, matches: Mapping[str, int], shortlist: Shortlist
-) -> tuple[list[Row], list[Dropped]]:
+) -> tuple[list[RankedRow], list[Dropped]]:
     """Scores each endpoint given the best of the others. Sorts by tier, rank, score, then id, as the candidates are.
 
     Returns those that limits on latency drop as well.
@@ -198,7 +198,7 @@ def _judged(
     return kept, figures_of_kept, late
 
 
-def _without_open(rows: list[Row], dropped: list[Dropped]) -> tuple[list[Row], list[Dropped]]:
+def _without_open(rows: list[RankedRow], dropped: list[Dropped]) -> tuple[list[RankedRow], list[Dropped]]:
     """Drops open breakers, which come last, unless nothing better than a likely refusal is left."""
     if rows[0][0] >= Tier.LIKELY_REFUSAL:
         return rows, dropped
@@ -211,7 +211,7 @@ def _continues(request: Request, known: int) -> bool:
     return known > 0 and known >= (request.opening or request.prompt_tokens / 2)
 
 
-def _pick(rows: list[Row], pick: Pick, continues: bool, explorer: Explorer | None) -> tuple[str, Weights]:
+def _pick(rows: list[RankedRow], pick: Pick, continues: bool, explorer: Explorer | None) -> tuple[str, Weights]:
     """How the first is picked, and who it may be."""
     if not rows:
         return "none", CERTAIN
@@ -229,7 +229,7 @@ def _pick(rows: list[Row], pick: Pick, continues: bool, explorer: Explorer | Non
     return (pick.how, _near([row[2] for row in top], pick.edge)) if pick.how == "sample" else (pick.how, CERTAIN)
 
 
-def _home(top: list[Row]) -> int:
+def _home(top: list[RankedRow]) -> int:
     """The place of the best score; among equals, of the one that has most of the prompt."""
     equal = top[0][2] * (1 + TIE)
     places = [place for place, row in enumerate(top) if row[2] <= equal]

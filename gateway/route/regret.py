@@ -9,7 +9,7 @@ something else than the score (`order`, `fixed`, ...), nothing is regretted.
 from collections.abc import Sequence
 
 from gateway.route.filters import Tier
-from gateway.route.plan import BY_SCORE, Choice, Plan, Row
+from gateway.route.plan import BY_SCORE, Choice, Plan, RankedRow
 from gateway.types import RegretReason
 
 _DRAWN: dict[str, RegretReason] = {"sample": "sample", "explore": "explore"}
@@ -30,7 +30,7 @@ def regret(plan: Plan) -> tuple[float, RegretReason]:
     return whole, "cap" if whole > 2 * drawn else _DRAWN.get(plan.picked, "cap")
 
 
-def _best_score(rows: Sequence[Row]) -> float:
+def _best_score(rows: Sequence[RankedRow]) -> float:
     """Of the first one's tier. The others follow in the order of their scores."""
     tier, _, score, *_ = rows[0]
     return min(score, rows[1][2]) if len(rows) > 1 and rows[1][0] == tier else score
