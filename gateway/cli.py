@@ -120,9 +120,9 @@ def demo(once: bool, traffic: bool, port: int, host_speed: float) -> int:
 
     if once and traffic:
         raise click.UsageError("--once ends before any traffic could flow; choose one of the two")
-    with listening("127.0.0.1", port) as listener:  # before anything is started
-        free = listener.getsockname()[1]
-    return Demo(free, host_speed).run(once, traffic)
+    with listening("127.0.0.1", port):  # a port that is taken is reported before anything is started
+        pass
+    return Demo(port, host_speed).run(once, traffic)
 
 
 @app.command()

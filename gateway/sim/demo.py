@@ -7,6 +7,7 @@ Everything it writes is in one temporary folder, which it removes. Its processes
 
 import asyncio
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -43,6 +44,7 @@ LOOKUPS = 5  # of the response cache, for the second answer
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WIDTH = 80
 INDENT = "   "
+LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
 
 
 class DemoFailed(GatewayError):
@@ -63,16 +65,19 @@ class Child:
 
 
 class Demo:
-    """One run, on a free port of 127.0.0.1, from the main thread: its children are tied to that."""
+    """One run on 127.0.0.1, from the main thread: its children are tied to that. Port 0 takes any free one."""
 
     def __init__(self, port: int, host_speed: float) -> None:
         self._port = port
-        self._url = f"http://127.0.0.1:{port}"
         self._host_speed = host_speed
         self._console = Console(width=WIDTH, highlight=False, markup=False, soft_wrap=True)
 
     def __repr__(self) -> str:
         return f"Demo({self._url})"
+
+    @property
+    def _url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
 
     def run(self, once: bool, traffic: bool) -> int:
         """Returns the exit code: 0 when both answers came and, without `once`, a signal ended it; 1 otherwise."""
@@ -97,7 +102,7 @@ class Demo:
         return 0
 
     def _start(self, stack: ExitStack, folder: Path) -> list[Child]:
-        self._print(f"Starting {len(FLEET)} simulated hosts, and a gateway at {self._url}")
+        self._print(f"Starting {len(FLEET)} simulated hosts, and a gateway")
         ports, config, policies = folder / "ports.json", folder / "gateway.yaml", folder / "policies"
         speed = str(self._host_speed)
         module = ["gateway.sim.host", "--ports-file", str(ports), "--speed", speed]
@@ -109,8 +114,16 @@ class Demo:
         module += ["--state", str(folder / "state"), "--host", "127.0.0.1", "--port", str(self._port)]
         gateway = stack.enter_context(_running("gateway", module, folder / "gateway.log"))
         stack.callback(hosts.process.terminate)  # first: answers under way end, and the gateway need not wait for them
+        _await(lambda: self._listens(gateway.log), gateway)
         _await(self._ready, gateway)
         return [hosts, gateway]
+
+    def _listens(self, log: Path) -> bool:
+        """Whether the gateway listens. Its log says where: the kernel picks a free port when a server takes it."""
+        line = LISTENING.search(log.read_text(errors="replace"))
+        if line:
+            self._port = int(line[1])
+        return line is not None
 
     def _ready(self) -> bool:
         """Whether requests would be served, and answers kept."""

@@ -92,8 +92,8 @@ def test_what_it_says_fits_80_columns_and_names_a_policy_that_can_be_edited(temp
         assert policy.read_text().startswith("# yaml-language-server: $schema=./policy.schema.json\n")
         assert (policy.parent / "policy.schema.json").is_file()
         log = Path(next(line for line in said if line.startswith("tail -f")).split()[2])
-        assert "listening on http://127.0.0.1:" in log.read_text()
         url = next(line.split()[0] for line in said if "/metrics" in line).removesuffix("/metrics")
+        assert f"listening on {url}, " in log.read_text()
         assert f'client = OpenAI(base_url="{url}/v1", api_key="none")' in said
         assert f"curl -N {url}/v1/chat/completions \\" in said
 
