@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 
 from bench.parts import CLIENT, HEADERS, Subject
 from gateway.document.values import MOST, SMALL
-from gateway.proxy.inbound import Inbound
 from gateway.server.direct import DirectSink
+from gateway.types.sink import Inbound
 
 SIZE = 16 * 1024 * 1024 - 1024
 RUNS = 3

@@ -21,10 +21,10 @@ from bench.load import MARK, Call
 from bench.subjects import ENDPOINTS, configuration
 from gateway.app import Worker
 from gateway.config import load
-from gateway.proxy.inbound import Inbound
 from gateway.server.direct import DirectSink
 from gateway.state.folder import StateFolder
 from gateway.telemetry.metrics import prepare_folder
+from gateway.types.sink import Inbound
 
 ROUNDS, REQUESTS = 15, 300
 KEY = "sk-bench"

@@ -22,10 +22,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from gateway.api.account import Account
-from gateway.api.auth import Keys
-from gateway.api.claude import ClaudeNames
-from gateway.api.completions import Completions
+from gateway.api.chat import DEEPSEEK_CHAT, Chat, Completions
 from gateway.api.cors import Cors
+from gateway.api.entrance import refusing
 from gateway.api.explain import Explain
 from gateway.api.generation import Generations
 from gateway.api.heading import Heading
@@ -33,25 +32,20 @@ from gateway.api.health_routes import Health
 from gateway.api.listing import Listing
 from gateway.api.messages import DEEPSEEK_MESSAGES, CountTokens, Messages
 from gateway.api.models import VERSION, ModelList
-from gateway.api.names import Names
-from gateway.api.openai import DEEPSEEK_CHAT, Chat
 from gateway.api.openapi import Document
-from gateway.api.parse import Intake
-from gateway.api.refuse import refusing
 from gateway.api.responses import Responses
-from gateway.api.responses_kept import KeptRoutes
 from gateway.audit import doubts
 from gateway.cache.kept import KeptResponses
 from gateway.cache.reasoning_vault import ReasoningVault
 from gateway.cache.response_cache import ResponseCache
 from gateway.config import Settings, usable
 from gateway.errors import BadRequest, ClientError, NotFound
+from gateway.intake.auth import Keys
+from gateway.intake.intake import Intake
+from gateway.intake.names import Names
 from gateway.page.page import Page
 from gateway.policy.policies import Policies
-from gateway.proxy import anthropic
-from gateway.proxy.answer import internal_error, refusal
 from gateway.proxy.books import Books
-from gateway.proxy.inbound import Handler
 from gateway.proxy.proxy import Proxy
 from gateway.proxy.recent import Recent
 from gateway.proxy.wheel import Wheel
@@ -69,15 +63,20 @@ from gateway.state.conditions import Conditions
 from gateway.state.folder import StateFolder
 from gateway.state.gossip import Gossip
 from gateway.state.store import GET_WITHIN, Store
+from gateway.surface.answer import internal_error, refusal
+from gateway.surface.anthropic import errors as anthropic
+from gateway.surface.anthropic.claude import ClaudeNames
+from gateway.surface.responses.earlier import KeptRoutes
 from gateway.telemetry.archive import Archive
 from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 from gateway.telemetry.recorder import Recorder
 from gateway.telemetry.shipper import Shipper
-from gateway.upstream.address import Address, Destination
-from gateway.upstream.hosts import Upstreams
+from gateway.types.sink import Handler
 from gateway.upstream.litellm_adapter import Adapted, load
-from gateway.upstream.transport import Transport
+from gateway.upstream.transport.address import Address, Destination
+from gateway.upstream.transport.hosts import Upstreams
+from gateway.upstream.transport.transport import Transport
 
 FLUSH_EVERY = 0.25  # seconds
 LAST_SHIPMENT = 5.0  # seconds; rows that are not shipped by then wait on disk

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gateway.api.auth import LOCAL
 from gateway.config import Settings, hindrance, prices, sufficient_variables, usable
 from gateway.document import nearest
 from gateway.errors import ConfigError
+from gateway.intake.auth import LOCAL
 from gateway.policy.policies import PolicySet, shipped_folder
 from gateway.route.filters import forbidden
 from gateway.route.fleet import Fleet
 from gateway.types import Endpoint, Model, Policy, Request
-from gateway.upstream.address import Address
 from gateway.upstream.litellm_adapter import lacking
+from gateway.upstream.transport.address import Address
 
 ROUTES = ("/chat/completions", "/completions", "/responses", "/messages")
 

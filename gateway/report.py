@@ -16,19 +16,19 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from gateway.api.auth import Keys
-from gateway.api.names import Names
-from gateway.api.parse import Intake
 from gateway.audit import audit
 from gateway.config import Secrets, Settings, hindrance, usable, wanted_variables
 from gateway.errors import ClientError, ConfigError
+from gateway.intake.auth import Keys
+from gateway.intake.intake import Intake
+from gateway.intake.names import Names
 from gateway.policy.policies import Policies
-from gateway.proxy.inbound import Inbound
 from gateway.route.fleet import Fleet
 from gateway.route.plan import make_plan
 from gateway.route.told import told
 from gateway.sim.whatif import Interval, Outcome, Report
 from gateway.types import Endpoint, Model
+from gateway.types.sink import Inbound
 
 WIDTH = 80
 TIMEOUT = 10.0  # seconds

@@ -9,9 +9,14 @@ from hypothesis import settings
 
 from gateway.document import node
 from gateway.state import embedded, store
-from gateway.upstream.tls import Trust
+from gateway.upstream.transport.tls import Trust
 
-pytest_plugins = ["tests.support.gateway", "tests.support.programs"]
+pytest_plugins = [
+    "tests.support.gateway",
+    "tests.support.programs",
+    "tests.support.valkey",
+    "tests.proxy.routed",
+]
 
 settings.register_profile("repeatable", deadline=None, derandomize=True)  # no test fails by chance, or by the clock
 settings.load_profile("repeatable")

@@ -1,10 +1,12 @@
-"""Imports point one way: what a module may import is told by where it stands.
+"""Imports point one way: where a module stands says what it may import.
 
     wiring   cli, app, report, audit, server.supervisor: put the parts together, and may import each other
     then     server | api | page | probe | sim
              proxy
+             surface
+             intake
              policy | upstream | cache | telemetry
-             state
+             repair | state
              route
              config
              document
@@ -36,8 +38,10 @@ WIRING = {
 LAYERS = [
     {"server", "api", "page", "probe", "sim"},
     {"proxy"},
+    {"surface"},
+    {"intake"},
     {"policy", "upstream", "cache", "telemetry"},
-    {"state"},
+    {"repair", "state"},
     {"route"},
     {"config"},
     {"document"},
@@ -72,7 +76,7 @@ def test_imports_point_down(module: Module) -> None:
     ("module", "target"),
     [
         ("gateway.config", "gateway.route.plan"),  # up
-        ("gateway.api.parse", "gateway.page.page"),  # a neighbour
+        ("gateway.api.chat", "gateway.page.page"),  # a neighbour
         ("gateway.server.asgi", "gateway.server.supervisor"),  # wiring
     ],
 )

@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.api.auth import Keys
 from gateway.api.described import canonical_slug, provider_names
-from gateway.api.field_types import ApiObject, Count, Data, DataList, Day, Usd, json_answer
 from gateway.errors import BadRequest, StoreAway
+from gateway.intake.auth import Keys
+from gateway.intake.field_types import ApiObject, Count, Data, DataList, Day, Usd, json_answer
 from gateway.telemetry.archive import Archive, Spent
 from gateway.types import PICO, Model
 

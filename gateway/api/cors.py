@@ -7,7 +7,7 @@ Keys go in `Authorization`, never in cookies, so credentials are not allowed and
 
 from collections.abc import Mapping
 
-from gateway.proxy.sink import Headers
+from gateway.types.sink import Headers
 
 ANY = "*"
 EXPOSED = (

@@ -9,7 +9,6 @@ from typing import Literal, cast
 
 from msgspec import UNSET, UnsetType
 
-from gateway.api.field_types import Percentiles
 from gateway.api.listing_types import (
     Architecture,
     ListedEndpoint,
@@ -22,11 +21,12 @@ from gateway.api.listing_types import (
     ToolChoices,
     TopProvider,
 )
+from gateway.intake.field_types import Percentiles
 from gateway.route.endpoint_state import EndpointState
+from gateway.surface.openrouter.shape import provider_name
 from gateway.telemetry.archive import Uptime
 from gateway.types import Endpoint, Measure, Model, Price
 from gateway.types.endpoint import PriceTier, Window
-from gateway.upstream.openrouter_shape import provider_name
 
 OK: Literal[0] = 0  # `status` of an endpoint
 SET_BACK: Literal[-5] = -5

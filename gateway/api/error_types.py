@@ -1,10 +1,11 @@
-"""The body of a refusal, in the shape of each surface: `errors`, `proxy.openrouter` and `proxy.anthropic` make them."""
+"""The body of an error, as each surface writes it: `gateway/errors.py` in OpenAI's words, each `surface/*/errors.py` in
+its dialect's."""
 
 from typing import Annotated, TypedDict
 
 from msgspec import UNSET, Meta, UnsetType
 
-from gateway.api.field_types import ApiObject, Json
+from gateway.intake.field_types import ApiObject, Json
 
 
 class ErrorFields(ApiObject):

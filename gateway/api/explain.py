@@ -3,11 +3,10 @@
 from typing import TypedDict
 
 from gateway.api.entrance import Entrance
-from gateway.api.field_types import ApiObject, Count
-from gateway.proxy.answer import send_json
-from gateway.proxy.inbound import Inbound
-from gateway.proxy.sink import Sink
+from gateway.intake.field_types import ApiObject, Count
 from gateway.route.told import told
+from gateway.surface.answer import send_json
+from gateway.types.sink import Inbound, Sink
 
 
 class RankedEndpoint(TypedDict):

@@ -9,7 +9,7 @@ client, the next model's answer goes on behind it.
 
 from collections.abc import Callable
 
-from gateway.proxy.sink import Headers, Sink, Source
+from gateway.types.sink import Headers, Sink, Source
 
 Ask = Callable[[int, bool, Sink], None]
 

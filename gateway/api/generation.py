@@ -15,10 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.api.auth import Keys
 from gateway.api.described import provider_names
-from gateway.api.field_types import ApiObject, Count, Data, Moment, json_answer
 from gateway.errors import BadRequest, NotFound, StoreAway
+from gateway.intake.auth import Keys
+from gateway.intake.field_types import ApiObject, Count, Data, Moment, json_answer
 from gateway.telemetry.archive import Archive
 from gateway.telemetry.search import began, find
 from gateway.types import PICO, Model, Row

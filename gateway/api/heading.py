@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from random import Random
 
 from gateway.api.cors import Cors
-from gateway.proxy.sink import Headers
+from gateway.types.sink import Headers
 
 REQUEST_ID = b"x-request-id"
 _SANE = re.compile(rb"[\w.:/+=@-]{1,128}")

@@ -8,7 +8,7 @@ from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.api.field_types import ApiObject, Count, json_answer
+from gateway.intake.field_types import ApiObject, Count, json_answer
 from gateway.policy.policies import Policies
 from gateway.route.fleet import Fleet
 from gateway.route.health import State

@@ -15,8 +15,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.api import described
-from gateway.api.auth import Keys
-from gateway.api.field_types import Data, DataList, json_answer
 from gateway.api.listing_types import (
     MOST_ROWS,
     ListedEndpoint,
@@ -26,8 +24,10 @@ from gateway.api.listing_types import (
     ModelPage,
     PageLinks,
 )
-from gateway.api.names import Names
 from gateway.errors import BadRequest
+from gateway.intake.auth import Keys
+from gateway.intake.field_types import Data, DataList, json_answer
+from gateway.intake.names import Names
 from gateway.route.endpoint_state import EndpointState
 from gateway.route.fleet import Fleet
 from gateway.telemetry.archive import Archive, Uptime

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypedDict
 
 from msgspec import UNSET, Meta, UnsetType
 
-from gateway.api.field_types import ApiObject, Count, No, Percent, Percentiles, UsdPerToken
+from gateway.intake.field_types import ApiObject, Count, No, Percent, Percentiles, UsdPerToken
 
 MOST_ROWS = 1_000
 NoFields = Annotated[dict[str, bool], Meta(max_length=0)]

@@ -3,16 +3,14 @@
 body ──> anthropic_request ──> chat completion ──> proxy ──> anthropic_answer ──> message, events, errors
 """
 
-from gateway.api.anthropic_answer import MessageAnswer
-from gateway.api.anthropic_request import chat_body
-from gateway.api.entrance import Entrance
-from gateway.api.parse import Intake
-from gateway.api.refuse import refusing
-from gateway.api.translated import TranslatedSink
-from gateway.proxy import anthropic
-from gateway.proxy.answer import send_json
-from gateway.proxy.inbound import Inbound
-from gateway.proxy.sink import Headers, Sink
+from gateway.api.entrance import Entrance, refusing
+from gateway.intake.intake import Intake
+from gateway.surface.answer import send_json
+from gateway.surface.anthropic import errors as anthropic
+from gateway.surface.anthropic.decode import chat_body
+from gateway.surface.anthropic.encode import MessageAnswer
+from gateway.surface.translated import TranslatedSink
+from gateway.types.sink import Headers, Inbound, Sink
 
 DEEPSEEK_MESSAGES = "/anthropic/v1/messages"  # under the base URL that DeepSeek has for Anthropic's clients
 

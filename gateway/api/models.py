@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.api.auth import Keys
-from gateway.api.claude import ClaudeNames
-from gateway.api.field_types import ApiObject, Count, Moment, No, json_answer
-from gateway.api.names import Names
+from gateway.intake.auth import Keys
+from gateway.intake.field_types import ApiObject, Count, Moment, No, json_answer
+from gateway.intake.names import Names
+from gateway.surface.anthropic.claude import ClaudeNames
 from gateway.types import Model
 
 VERSION = "anthropic-version"

@@ -19,8 +19,17 @@ from starlette.routing import Route
 from gateway import __version__
 from gateway.api import listing_types
 from gateway.api.account import ActivityLine, ActivityQuery, CreditSums, KeyUsage
-from gateway.api.anthropic_types import AnthropicMessage, MessagesRequest, TokenCount
-from gateway.api.chat_types import (
+from gateway.api.chat import DEEPSEEK_CHAT
+from gateway.api.error_types import AnthropicErrorBody, ErrorBody, OpenRouterErrorBody
+from gateway.api.explain import ExplainedPlan
+from gateway.api.generation import Generation, GenerationQuery
+from gateway.api.health_routes import Live, Readiness
+from gateway.api.messages import DEEPSEEK_MESSAGES
+from gateway.api.models import AnthropicModel, AnthropicModels, ModelHeaders, OpenAIModel, OpenAIModels
+from gateway.intake.field_types import COMPONENT, WITH_MODEL, ApiObject, Count, Data, DataList, Json
+from gateway.intake.options_types import RequestHeaders
+from gateway.surface.anthropic.types import AnthropicMessage, MessagesRequest, TokenCount
+from gateway.surface.openai.types import (
     ChatCompletion,
     ChatRequest,
     OpenRouterCompletion,
@@ -28,17 +37,8 @@ from gateway.api.chat_types import (
     TextCompletion,
     TextRequest,
 )
-from gateway.api.error_types import AnthropicErrorBody, ErrorBody, OpenRouterErrorBody
-from gateway.api.explain import ExplainedPlan
-from gateway.api.field_types import COMPONENT, WITH_MODEL, ApiObject, Count, Data, DataList, Json
-from gateway.api.generation import Generation, GenerationQuery
-from gateway.api.health_routes import Live, Readiness
-from gateway.api.messages import DEEPSEEK_MESSAGES
-from gateway.api.models import AnthropicModel, AnthropicModels, ModelHeaders, OpenAIModel, OpenAIModels
-from gateway.api.openai import DEEPSEEK_CHAT
-from gateway.api.options_types import RequestHeaders
-from gateway.api.responses_kept import ForgottenResponse, ItemQuery, ResponseItems
-from gateway.api.responses_types import OpenAIResponse, ResponsesRequest
+from gateway.surface.responses.earlier import ForgottenResponse, ItemQuery, ResponseItems
+from gateway.surface.responses.types import OpenAIResponse, ResponsesRequest
 from gateway.types import Model
 
 _JSON, _EVENTS = "application/json", "text/event-stream"

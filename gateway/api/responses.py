@@ -9,20 +9,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from gateway.api.entrance import Entrance
-from gateway.api.parse import Intake
-from gateway.api.refuse import refusing
-from gateway.api.responses_answer import ResponseAnswer
-from gateway.api.responses_kept import NOTHING_EARLIER, Earlier, recalled, record, refers
-from gateway.api.responses_request import chat_request
-from gateway.api.responses_tools import NO_TOOLS, read_tools
-from gateway.api.translated import TranslatedSink
+from gateway.api.entrance import Entrance, refusing
 from gateway.cache.kept import KeptResponses
 from gateway.errors import BadRequest
-from gateway.proxy.inbound import Inbound
+from gateway.intake.intake import Intake
 from gateway.proxy.proxy import Proxy
-from gateway.proxy.sink import Sink
+from gateway.surface.responses.decode import chat_request
+from gateway.surface.responses.earlier import NOTHING_EARLIER, Earlier, recalled, record, refers
+from gateway.surface.responses.encode import ResponseAnswer
+from gateway.surface.responses.tools import NO_TOOLS, read_tools
+from gateway.surface.translated import TranslatedSink
 from gateway.types import Request
+from gateway.types.sink import Inbound, Sink
 
 Json = dict[str, Any]
 

@@ -5,19 +5,19 @@ from math import ceil
 from typing import Protocol
 
 from gateway.proxy.wheel import Timer, Wheel
+from gateway.repair.mending import mender
+from gateway.repair.toolcalls import ToolCalls
 from gateway.route.learn import SAYS_SPEED
 from gateway.route.signals import Event, Finished, FirstToken, Send
+from gateway.surface.openrouter.shape import shape_of
 from gateway.types import PICO, Failure, Fault, Request, Row, ToolResult, Usage, may_be_empty
 from gateway.upstream.assembling import AssemblingReader
-from gateway.upstream.connection import AT_ONCE, SentCall
 from gateway.upstream.dialects import relays
-from gateway.upstream.hosts import Upstreams
-from gateway.upstream.mending import mender
-from gateway.upstream.openrouter_shape import shape_of
 from gateway.upstream.reader import LARGEST_ANSWER
 from gateway.upstream.shape import Shape
 from gateway.upstream.stream import StreamReader
-from gateway.upstream.toolcalls import ToolCalls
+from gateway.upstream.transport.connection import AT_ONCE, SentCall
+from gateway.upstream.transport.hosts import Upstreams
 from gateway.upstream.usage import billed_share, cost
 from gateway.upstream.whole import WholeReader
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from gateway.proxy.wheel import Timer, Wheel
 from gateway.types import Endpoint, Failure, Fault, Request
-from gateway.upstream.connection import SentCall
-from gateway.upstream.hosts import Upstreams
+from gateway.upstream.transport.connection import SentCall
+from gateway.upstream.transport.hosts import Upstreams
 from gateway.upstream.whole import WholeReader
 
 CONNECT_TIMEOUT = 3.0

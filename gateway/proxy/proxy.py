@@ -9,20 +9,20 @@ from random import Random
 from gateway.cache.key import cache_key
 from gateway.cache.reasoning_vault import ReasoningVault, gaps
 from gateway.cache.response_cache import CachedAnswer, ResponseCache, fresh, replay
-from gateway.proxy import answer
 from gateway.proxy.books import Books
 from gateway.proxy.journal import Journal
 from gateway.proxy.keeper import AnswerRecorder, Hidden
 from gateway.proxy.probe import AccountProbe
 from gateway.proxy.reply import Reply
 from gateway.proxy.serving import Serving
-from gateway.proxy.sink import Sink
 from gateway.proxy.wheel import Wheel
 from gateway.route.fleet import Fleet
 from gateway.route.hedge import Budgets
 from gateway.route.plan import Choice, Plan, make_plan
+from gateway.surface import answer
 from gateway.types import CacheResult, Failure, Policy, Request
-from gateway.upstream.hosts import Upstreams
+from gateway.types.sink import Sink
+from gateway.upstream.transport.hosts import Upstreams
 
 DEFAULT_TTL = 300.0  # seconds that an answer is kept when the request asks for caching and the policy does not
 CALLS = b'"finish_reason":"tool_calls"'  # in the end of a stream that called tools

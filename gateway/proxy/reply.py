@@ -6,12 +6,13 @@ from typing import Any
 import orjson
 
 from gateway.errors import ClientError
-from gateway.proxy import answer, openrouter
 from gateway.proxy.keeper import AnswerRecorder, Hidden
-from gateway.proxy.sink import Headers, Sink
 from gateway.route.plan import Plan
 from gateway.route.told import briefly
+from gateway.surface import answer
+from gateway.surface.openrouter import errors as openrouter
 from gateway.types import CacheResult, Request
+from gateway.types.sink import Headers, Sink
 from gateway.upstream.stream import NOTHING
 
 

@@ -11,7 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from gateway.errors import ClientError
-from gateway.proxy import answer
+from gateway.proxy import failed
 from gateway.proxy.attempt import Attempt
 from gateway.proxy.clocks import Clocks
 from gateway.proxy.continuation import continuation
@@ -20,6 +20,7 @@ from gateway.proxy.reply import Reply
 from gateway.route import signals as core
 from gateway.route.exchange import Exchange
 from gateway.route.plan import Plan
+from gateway.surface import answer
 from gateway.types import PICO, Failure, HedgeResult, OutcomeName, Request
 from gateway.upstream.stream import NOTHING, StreamReader
 
@@ -250,10 +251,10 @@ class Serving:
             self._reply.whole(whole, attempt.shape.hidden)
 
     def _break(self, command: core.Break) -> None:
-        self._reply.fail(answer.broke(self._reply.endpoint, command.failure), self._head())
+        self._reply.fail(failed.broke(self._reply.endpoint, command.failure), self._head())
 
     def _give_up(self, command: core.GiveUp) -> None:
-        error = answer.gave_up(self._request, self._plan, command.failures)
+        error = failed.gave_up(self._request, self._plan, command.failures)
         if not self._journal.closed:
             ended: OutcomeName = command.failures[-1][1].fault if command.failures else "unrouted"
             self._journal.unattempted(ended, 200 if self._reply.started else error.status)
@@ -327,7 +328,7 @@ class Serving:
         if isinstance(ending, core.Abandon):
             return CLIENT_LEFT
         if isinstance(ending, core.GiveUp) and not self._reply.started:
-            return answer.gave_up(self._request, self._plan, ending.failures).status
+            return failed.gave_up(self._request, self._plan, ending.failures).status
         return 200
 
 

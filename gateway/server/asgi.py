@@ -12,10 +12,9 @@ from time import monotonic
 from starlette.types import Receive, Scope, Send
 
 from gateway.errors import ClientError
-from gateway.proxy.answer import refusal, send_error
-from gateway.proxy.inbound import Handler, Inbound, promised
-from gateway.proxy.sink import Headers, Source
 from gateway.server.door import Door
+from gateway.surface.answer import refusal, send_error
+from gateway.types.sink import Handler, Headers, Inbound, Source, content_length
 
 HIGH_WATER = 256 * 1024
 
@@ -129,7 +128,7 @@ class AsgiEndpoint:
             return
         upload = Upload(self._door)
         try:
-            upload.enter(promised(scope["headers"]))
+            upload.enter(content_length(scope["headers"]))
             body = await upload.read(receive)
             if body is not None:  # else the client left while it was sending
                 await self._serve(Inbound(headers, body, monotonic()), sink, receive, send)

@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from gateway.proxy.inbound import Handler
-from gateway.proxy.sink import Headers, Source
 from gateway.server.uvicorn_internals import STATUS_LINE
+from gateway.types.sink import Handler, Headers, Source
 
 if TYPE_CHECKING:
     from gateway.server.protocol import HotProtocol

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import ClientError
-from gateway.proxy.answer import refusal, send_error
-from gateway.proxy.sink import Headers, HeadWriter
 from gateway.server.asgi import AsgiSink
 from gateway.server.authority import Authority
+from gateway.surface.answer import refusal, send_error
+from gateway.types.sink import Headers, HeadWriter
 
 _SLASHES = re.compile("/{2,}")
 

@@ -16,14 +16,13 @@ from typing import Any, cast
 import httptools
 
 from gateway.errors import BadRequest, ClientError, HeadTooLarge, Overloaded, TooSlow
-from gateway.proxy.answer import refusal, send_error
-from gateway.proxy.inbound import Handler, Inbound, promised
-from gateway.proxy.sink import HeadWriter, Sink
 from gateway.server.authority import NO_HTTP
 from gateway.server.connections import ANSWER, BODY, FIRST, HEAD, IDLE, UNREAD
 from gateway.server.direct import DirectSink
 from gateway.server.door import DOOR, Door
 from gateway.server.uvicorn_internals import RequestResponseCycle, UvicornConnection
+from gateway.surface.answer import refusal, send_error
+from gateway.types.sink import Handler, HeadWriter, Inbound, Sink, content_length
 
 HOT = "hot_routes"  # key of the lifespan's state: {path: handler}
 HEADING = "heading"
@@ -101,7 +100,7 @@ class HotProtocol(UvicornConnection):
         elif not door.knows(asked):
             self._end_early(sink)
             handler(Inbound(asked, b"", monotonic()), sink)  # it refuses in its own words
-        elif error := door.enter(size := promised(headers)):
+        elif error := door.enter(size := content_length(headers)):
             self._refuse(sink, error)
         else:
             sink.taken = size

@@ -17,11 +17,11 @@ from importlib.util import find_spec
 
 from gateway.errors import ConfigError
 from gateway.types import Endpoint
-from gateway.upstream.address import locate
-from gateway.upstream.connection import Receiver
 from gateway.upstream.litellm_call import AdaptedCall, Answered, Translate
 from gateway.upstream.litellm_question import Question, Refused
-from gateway.upstream.transport import Transport
+from gateway.upstream.transport.address import locate
+from gateway.upstream.transport.connection import Receiver
+from gateway.upstream.transport.transport import Transport
 
 EXTRA = "llm-routing-gateway[litellm]"
 Library = Callable[[Endpoint, str | None], Translate]

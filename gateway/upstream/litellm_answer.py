@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from gateway.upstream.endings import finish
-from gateway.upstream.lenient import loads
+from gateway.repair.lenient import loads
+from gateway.types.finish_reason import finish
 
 HIGH = 256 * 1024  # bytes that wait for litellm before the host is held back
 _TAIL = 512  # bytes in which a reason that two reads share is found again

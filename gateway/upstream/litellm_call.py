@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from gateway.repair.lenient import loads
 from gateway.types import Fault
 from gateway.upstream import sse
-from gateway.upstream.connection import Call, Receiver
-from gateway.upstream.lenient import loads
 from gateway.upstream.litellm_answer import Body, Words, chunk, completion
 from gateway.upstream.litellm_question import Question, Refused, checked, request_head
-from gateway.upstream.pool import Origin
 from gateway.upstream.reader import LARGEST_ANSWER
-from gateway.upstream.transport import Transport
+from gateway.upstream.transport.connection import Call, Receiver
+from gateway.upstream.transport.pool import Origin
+from gateway.upstream.transport.transport import Transport
 
 _READ = 8192  # characters of a message that are looked at
 _TRACEBACK = "Traceback (most recent call last)"

@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from gateway.upstream.address import authority
-from gateway.upstream.pool import Origin
+from gateway.upstream.transport.address import authority
+from gateway.upstream.transport.pool import Origin
 
 # What a client may say. litellm takes keys, addresses and callbacks from the same arguments, so nothing else passes.
 FORWARDED = frozenset(

@@ -18,10 +18,10 @@ from typing import Any
 
 import orjson
 
+from gateway.repair.lenient import all_mended, joined, loads, may_be_deep, mended
+from gateway.repair.pieces import Pieces
 from gateway.types import Failure, Fault
-from gateway.upstream.endings import CLEAN, is_end
-from gateway.upstream.lenient import all_mended, joined, loads, may_be_deep, mended
-from gateway.upstream.pieces import Pieces
+from gateway.types.finish_reason import CLEAN, is_end
 from gateway.upstream.usual import PlainChoice, PlainPiece, plain_choice
 from gateway.upstream.verdict import in_band
 

@@ -14,14 +14,14 @@ from typing import Any, Literal, Protocol
 
 from msgspec import structs
 
+from gateway.repair.lenient import loads
+from gateway.repair.mending import Mender
+from gateway.repair.toolcalls import ToolCalls
 from gateway.types import Failure, Fault, RepairKind, Usage
+from gateway.types.finish_reason import finish
 from gateway.upstream import sse
-from gateway.upstream.endings import finish
-from gateway.upstream.lenient import loads
-from gateway.upstream.mending import Mender
 from gateway.upstream.normal import Normaliser
 from gateway.upstream.shape import OPENAI, Shape, says_something
-from gateway.upstream.toolcalls import ToolCalls
 from gateway.upstream.usage import read_usage
 from gateway.upstream.verdict import judge, shown
 from gateway.upstream.waiting import in_headers

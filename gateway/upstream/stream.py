@@ -13,15 +13,15 @@ from typing import Any
 
 import orjson
 
+from gateway.repair.dsml import is_suspect
+from gateway.repair.mending import Mender
+from gateway.repair.toolcalls import ToolCalls
 from gateway.types import Failure, Fault
+from gateway.types.finish_reason import finish
 from gateway.upstream import sse
-from gateway.upstream.dsml import is_suspect
-from gateway.upstream.endings import finish
-from gateway.upstream.mending import Mender
 from gateway.upstream.normal import CHUNK
 from gateway.upstream.reader import Listener, Reader
 from gateway.upstream.shape import OPENAI, Shape, says_something
-from gateway.upstream.toolcalls import ToolCalls
 from gateway.upstream.usual import Guard
 
 NOTHING: Mapping[str, Any] = {}

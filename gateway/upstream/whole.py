@@ -7,11 +7,11 @@ chunk, chunk, ... ──Assembly──┴──> calls are judged, then mended �
 from typing import Any
 
 from gateway.document.assembly import UNREADABLE, Assembly
+from gateway.repair.mending import Mender
+from gateway.repair.toolcalls import ToolCalls
 from gateway.types import REASONING_FIELDS, Failure, Fault
-from gateway.upstream.mending import Mender
 from gateway.upstream.reader import LARGEST_ANSWER, Listener, Reader
 from gateway.upstream.shape import OPENAI, Shape, says_something
-from gateway.upstream.toolcalls import ToolCalls
 
 _NO_TEXT = (*REASONING_FIELDS, "refusal")  # where empty, absent from a message
 

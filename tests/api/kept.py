@@ -1,6 +1,6 @@
 """What a translated answer comes to: a sink for tests without a connection."""
 
-from gateway.proxy.sink import Headers, Source
+from gateway.types.sink import Headers, Source
 
 
 class Kept:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from gateway.api import account
 from gateway.api.account import Account
-from gateway.api.auth import Keys
+from gateway.intake.auth import Keys
 from gateway.telemetry.archive import Archive, Spent
 from gateway.types import PICO
 from tests.support.gateway import DIRECT_ONLY, Gateway, Running

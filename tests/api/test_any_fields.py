@@ -8,25 +8,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.api.anthropic_request import chat_body
-from gateway.api.auth import Keys
-from gateway.api.completions import chat_request
-from gateway.api.names import Names
-from gateway.api.parse import Intake
-from gateway.api.provider import sent_parameters
 from gateway.cache.key import cache_key
 from gateway.cache.reasoning_vault import gaps
 from gateway.config import load
 from gateway.errors import ClientError
+from gateway.intake.auth import Keys
+from gateway.intake.intake import Intake
+from gateway.intake.names import Names
+from gateway.intake.provider import sent_parameters
 from gateway.policy.policies import Policies
-from gateway.proxy.inbound import Inbound
+from gateway.repair.mending import mender
+from gateway.repair.toolcalls import ToolCalls
 from gateway.route.fleet import Fleet
 from gateway.route.plan import make_plan
+from gateway.surface.anthropic.decode import chat_body
+from gateway.surface.openai.completions import chat_request
 from gateway.types import Dialect, Endpoint
 from gateway.types.endpoint import EffortField, ThinkingSwitch
+from gateway.types.sink import Inbound
 from gateway.upstream.dialects import outgoing, relays
-from gateway.upstream.mending import mender
-from gateway.upstream.toolcalls import ToolCalls
 from tests.support.gateway import write_config
 
 HOSTS = [

@@ -5,11 +5,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.api.anthropic_request import chat_body
-from gateway.api.responses_kept import NOTHING_EARLIER, record, refers
-from gateway.api.responses_request import chat_request
-from gateway.api.responses_tools import read_tools
 from gateway.errors import BadRequest
+from gateway.surface.anthropic.decode import chat_body
+from gateway.surface.responses.decode import chat_request
+from gateway.surface.responses.earlier import NOTHING_EARLIER, record, refers
+from gateway.surface.responses.tools import read_tools
 
 Json = dict[str, Any]
 TYPES = (

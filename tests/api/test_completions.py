@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.api.completions import REFUSED, chat_request
 from gateway.errors import BadRequest
+from gateway.surface.openai.completions import REFUSED, chat_request
 from tests.proxy.routed import stalls
 from tests.support.gateway import Gateway, write_policy
 from tests.support.host import Out, Received, ScriptedHost, answers, chunks, completion, streams

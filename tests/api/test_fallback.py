@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.api import parse
+from gateway.intake import intake as parse
 from tests.api.openrouter import CHAT, ask, broken, chunks_of, told, whole
 from tests.proxy.routed import ROLE, WORD, Routed, content, outcomes, rows, says, stalls
 from tests.support.gateway import write_policy

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gateway.api.options import ELSEWHERE, PLUGINS
-from gateway.api.provider import _FIELDS as PROVIDER_FIELDS
-from gateway.api.provider import _WITHOUT_EFFECT
+from gateway.intake.options import ELSEWHERE, PLUGINS
+from gateway.intake.provider import _FIELDS as PROVIDER_FIELDS
+from gateway.intake.provider import _WITHOUT_EFFECT
 from tests.api.openrouter import CHAT, MODEL, Json, ask, chunks_of, whole
 from tests.proxy.routed import Routed, rows
 from tests.support.host import ScriptedHost, answers, chunks, completion, streams

@@ -8,18 +8,16 @@ from typing import Any, cast
 import orjson
 import pytest
 
-from gateway.api.auth import Keys
-from gateway.api.completions import Completions
+from gateway.api.chat import Chat, Completions
 from gateway.api.messages import Messages
-from gateway.api.names import Names
-from gateway.api.openai import Chat
-from gateway.api.parse import Intake
 from gateway.config import load
+from gateway.intake.auth import Keys
+from gateway.intake.intake import Intake
+from gateway.intake.names import Names
 from gateway.policy.policies import Policies
-from gateway.proxy.inbound import Handler, Inbound
 from gateway.proxy.proxy import Proxy
-from gateway.proxy.sink import Sink
 from gateway.route.fleet import Fleet
+from gateway.types.sink import Handler, Inbound, Sink
 from tests.support.gateway import Gateway, write_config
 
 MESSAGES = [{"role": "user", "content": "Hi"}]

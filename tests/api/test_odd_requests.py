@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.api.names import LONGEST
-from gateway.api.parse import LARGEST_COUNT, LONGEST_ROLE
-from gateway.api.provider import REMEMBERED, Preferences
+from gateway.intake.intake import LARGEST_COUNT, LONGEST_ROLE
+from gateway.intake.names import LONGEST
+from gateway.intake.provider import REMEMBERED, Preferences
 from gateway.types import Model, Policy
 from tests.proxy.routed import Routed
 from tests.support.host import ScriptedHost

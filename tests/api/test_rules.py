@@ -6,14 +6,14 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.api.auth import Keys
-from gateway.api.names import Names
-from gateway.api.parse import Intake
 from gateway.config import load
+from gateway.intake.auth import Keys
+from gateway.intake.intake import Intake
+from gateway.intake.names import Names
 from gateway.policy.policies import Policies
-from gateway.proxy.inbound import Inbound
 from gateway.route.fleet import Fleet
 from gateway.types import Policy
+from gateway.types.sink import Inbound
 from tests.support.gateway import write_config
 
 TOOL = {"type": "function", "function": {"name": "f"}}

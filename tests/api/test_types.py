@@ -10,14 +10,18 @@ from typing import Any, get_type_hints
 import msgspec
 import pytest
 
-from gateway.api import anthropic_request, options, parse, responses_request
-from gateway.api.anthropic_types import MessagesRequest
-from gateway.api.chat_types import ChatRequest, TextRequest
 from gateway.api.error_types import AnthropicErrorBody, ErrorBody, OpenRouterErrorBody
-from gateway.api.options_types import PluginOptions, ProviderOptions, ReasoningFields, RoutingFields
-from gateway.api.responses_types import ResponsesRequest
 from gateway.errors import BadRequest, ClientError, NoEndpoint, NotFound, UpstreamError
-from gateway.proxy import anthropic, openrouter
+from gateway.intake import intake as parse
+from gateway.intake import options
+from gateway.intake.options_types import PluginOptions, ProviderOptions, ReasoningFields, RoutingFields
+from gateway.surface.anthropic import decode as anthropic_request
+from gateway.surface.anthropic import errors as anthropic
+from gateway.surface.anthropic.types import MessagesRequest
+from gateway.surface.openai.types import ChatRequest, TextRequest
+from gateway.surface.openrouter import errors as openrouter
+from gateway.surface.responses import decode as responses_request
+from gateway.surface.responses.types import ResponsesRequest
 from tests.source import modules
 
 REFUSED = {"mcp_servers"}  # read only to say what is wrong with it
@@ -50,20 +54,20 @@ def read(module: str, *names: str) -> set[str]:
 @pytest.mark.parametrize(
     ("described", "module", "name"),
     [
-        (ChatRequest, "api.parse", "body"),
-        (ChatRequest, "api.options", "body"),
-        (ChatRequest, "api.options", "given"),
-        (ChatRequest, "api.prefix", "body"),
+        (ChatRequest, "intake.intake", "body"),
+        (ChatRequest, "intake.options", "body"),
+        (ChatRequest, "intake.options", "given"),
+        (ChatRequest, "intake.prefix", "body"),
         (ChatRequest, "upstream.dialects", "body"),
         (ChatRequest, "upstream.dialects", "client"),
-        (TextRequest, "api.completions", "body"),
+        (TextRequest, "surface.openai.completions", "body"),
         (ResponsesRequest, "api.responses", "asked"),
-        (ResponsesRequest, "api.responses_answer", "body"),
-        (ResponsesRequest, "api.responses_kept", "body"),
-        (ResponsesRequest, "api.responses_request", "body"),
-        (ResponsesRequest, "api.responses_tools", "body"),
-        (MessagesRequest, "api.anthropic_request", "asked"),
-        (MessagesRequest, "api.anthropic_tools", "asked"),
+        (ResponsesRequest, "surface.responses.encode", "body"),
+        (ResponsesRequest, "surface.responses.earlier", "body"),
+        (ResponsesRequest, "surface.responses.decode", "body"),
+        (ResponsesRequest, "surface.responses.tools", "body"),
+        (MessagesRequest, "surface.anthropic.decode", "asked"),
+        (MessagesRequest, "surface.anthropic.tools", "asked"),
     ],
 )
 def test_what_is_read_of_a_body_is_described(described: type, module: str, name: str) -> None:
@@ -71,7 +75,7 @@ def test_what_is_read_of_a_body_is_described(described: type, module: str, name:
 
 
 def test_a_read_that_is_not_described_would_be_seen() -> None:
-    assert read("api.anthropic_request", "asked") > {"mcp_servers", "system", "output_config"}
+    assert read("surface.anthropic.decode", "asked") > {"mcp_servers", "system", "output_config"}
     assert not REFUSED & fields(MessagesRequest)
 
 
@@ -83,7 +87,7 @@ def test_tables_of_fields_and_types_say_the_same() -> None:
     assert parse._COUNTS - {"max_output_tokens"} <= fields(ChatRequest)
     assert fields(ResponsesRequest) >= responses_request.TRANSLATED
     assert not fields(ResponsesRequest) & responses_request.REFUSED.keys()
-    translated = read("api.anthropic_request", "asked") | read("api.anthropic_tools", "asked")
+    translated = read("surface.anthropic.decode", "asked") | read("surface.anthropic.tools", "asked")
     used = (translated | set(anthropic_request._AS_THEY_ARE)) - REFUSED
     assert fields(MessagesRequest) == used | fields(RoutingFields)
 

@@ -8,9 +8,6 @@ from typing import Any
 
 from tests.support.gateway import Running, gateway_command, write_policy
 from tests.support.host import ScriptedHost, answers, completion, usage
-from tests.support.valkey import valkey
-
-__all__ = ["valkey"]
 
 GOOD = answers(200, completion("hello", used=usage(1_000, 10)))
 BAD = answers(500, {"error": {"message": "try again"}})

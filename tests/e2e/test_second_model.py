@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from gateway.api.names import Names
 from gateway.config import Settings, load
+from gateway.intake.names import Names
 from tests.page.data import data, until
 from tests.support.gateway import Running, in_process
 from tests.support.host import Received, Script, ScriptedHost, answers, chunks, completion, streams, usage

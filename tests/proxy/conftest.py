@@ -1,4 +1,4 @@
-"""Gateways over scripted hosts, and worlds that are at rest when their test is done."""
+"""Worlds that are at rest when their test is done."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,11 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.proxy.routed import routed
 from tests.proxy.world import Make, World
 from tests.support.host import ScriptedHost
-
-__all__ = ["make", "routed"]
 
 
 @pytest.fixture

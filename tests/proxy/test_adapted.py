@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from gateway.types import Endpoint
-from gateway.upstream.address import Address
-from gateway.upstream.hosts import Upstreams
 from gateway.upstream.litellm_adapter import Adapted
 from gateway.upstream.litellm_call import Ask
 from gateway.upstream.litellm_question import Question
+from gateway.upstream.transport.address import Address
+from gateway.upstream.transport.hosts import Upstreams
 from tests.proxy.world import Make, World
 from tests.support.host import Out, Received, ScriptedHost, answers, completion
 

@@ -11,9 +11,9 @@ import pytest
 from gateway.proxy import attempt
 from gateway.types import Price, Row
 from gateway.types.endpoint import Cancel
-from gateway.upstream import connection
-from gateway.upstream.address import Address
-from gateway.upstream.hosts import Upstreams
+from gateway.upstream.transport import connection
+from gateway.upstream.transport.address import Address
+from gateway.upstream.transport.hosts import Upstreams
 from tests.proxy.routed import stalls
 from tests.proxy.world import GOOD, Make, World, Written
 from tests.support.gateway import Gateway, write_policy

@@ -7,9 +7,7 @@ import pytest
 
 from tests.proxy.routed import Routed, outcomes, rows
 from tests.support.host import ScriptedHost, answers, chunks, completion, streams, usage
-from tests.support.valkey import valkey
 
-__all__ = ["valkey"]
 PATHS = pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/v1/chat/completions"])
 BODY = {"model": "deepseek-v3.2", "messages": [{"role": "user", "content": "Hi"}]}
 

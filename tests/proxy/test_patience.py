@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.api import parse
+from gateway.intake import intake as parse
 from tests.proxy.routed import DONE, ROLE, STOP, WORD, Routed, content, outcomes, rows, stalls
 from tests.support.gateway import Running
 from tests.support.host import Out, Received, ScriptedHost, answers, completion

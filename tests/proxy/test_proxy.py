@@ -11,8 +11,8 @@ from gateway.proxy.attempt import Attempt
 from gateway.proxy.serving import Serving
 from gateway.route.health import State
 from gateway.types import PICO, Price, Window
-from gateway.upstream.hosts import Upstreams
 from gateway.upstream.reader import Reader
+from gateway.upstream.transport.hosts import Upstreams
 from tests.proxy.routed import stalls, until
 from tests.proxy.world import BAD, GOOD, Make
 from tests.support.host import Out, Received, ScriptedHost, answers, chunks, completion, streams, usage

@@ -7,11 +7,11 @@ import pytest
 
 from gateway.app import build
 from gateway.config import load
-from gateway.proxy.inbound import Inbound
 from gateway.server.protocol import HOT
 from gateway.state.folder import StateFolder
 from gateway.telemetry.ledger import read
 from gateway.telemetry.metrics import prepare_folder
+from gateway.types.sink import Inbound
 from tests.proxy.routed import ROLE, WORD, says, stalls
 from tests.proxy.world import GOOD, Make, Written
 from tests.support.gateway import NO_STORE, write_config

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.types import Delay, Hedge
-from gateway.upstream.hosts import Upstreams
+from gateway.upstream.transport.hosts import Upstreams
 from tests.proxy.routed import DONE, ROLE, STOP, WORD, stalls, until
 from tests.proxy.world import GOOD, MODEL, POLICY, Make, World, Written
 from tests.support.host import Out, Received, ScriptedHost, answers

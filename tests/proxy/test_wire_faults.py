@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.types import Pick
-from gateway.upstream import connection
+from gateway.upstream.transport import connection
 from tests.proxy.world import Make
 from tests.support.host import Out, Received, Script, ScriptedHost, answers, chunks, completion, streams
 

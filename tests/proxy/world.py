@@ -10,16 +10,16 @@ from gateway.cache.response_cache import ResponseCache
 from gateway.proxy.books import Books
 from gateway.proxy.proxy import Proxy
 from gateway.proxy.recent import Recent
-from gateway.proxy.sink import Headers, Source
 from gateway.proxy.wheel import Timer, Wheel
 from gateway.route.fleet import Fleet
 from gateway.state.store import Store
 from gateway.telemetry.ledger import Ledger, read
 from gateway.telemetry.metrics import Metrics, prepare_folder
 from gateway.types import Attempts, CacheMode, Endpoint, Pick, Policy, Price, Request, Row
-from gateway.upstream.address import Address
-from gateway.upstream.hosts import Upstreams
-from gateway.upstream.transport import Transport
+from gateway.types.sink import Headers, Source
+from gateway.upstream.transport.address import Address
+from gateway.upstream.transport.hosts import Upstreams
+from gateway.upstream.transport.transport import Transport
 from tests.proxy.routed import until
 from tests.support.gateway import NO_STORE
 from tests.support.host import ScriptedHost, answers, completion

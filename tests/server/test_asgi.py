@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from gateway.proxy.inbound import Inbound
-from gateway.proxy.sink import Sink
 from gateway.server.admission import Admission
 from gateway.server.asgi import HIGH_WATER, AsgiEndpoint, AsgiSink
 from gateway.server.authority import Authority
 from gateway.server.connections import Connections
 from gateway.server.door import Door
+from gateway.types.sink import Inbound, Sink
 
 HEADERS = [(b"content-type", b"text/plain")]
 

@@ -26,8 +26,8 @@ from gateway.sim.router import Router
 from gateway.sim.sim_host import FaultRates, SimHost, Spread, Wait
 from gateway.sim.workload import TraceRow, read_trace, spread
 from gateway.types import Attempts, Cap, Endpoint, Pick, Policy, Price, PromptCache, Request, Row, Score
-from gateway.upstream.address import Address
-from gateway.upstream.hosts import Upstreams
+from gateway.upstream.transport.address import Address
+from gateway.upstream.transport.hosts import Upstreams
 from tests.proxy.world import MODEL, World, Written
 from tests.support.host import Out, Received, Script, ScriptedHost, answers, chunks, streams, usage
 

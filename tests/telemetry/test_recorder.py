@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.api.prefix import prefix_chain, read_prompt
 from gateway.errors import ConfigError
+from gateway.intake.prefix import prefix_chain, read_prompt
 from gateway.sim.workload import read_trace
 from gateway.state.conditions import Conditions
 from gateway.telemetry.recorder import BLOCK, MOST_WAITING, NAME_BYTES, Recorder, begin, block_names

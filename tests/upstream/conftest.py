@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
 
-from gateway.upstream.pool import Origin
-from gateway.upstream.transport import Call, Transport
+from gateway.upstream.transport.pool import Origin
+from gateway.upstream.transport.transport import Call, Transport
 from tests.support.host import ScriptedHost
 from tests.upstream.recorder import Recorder, Send, start
 

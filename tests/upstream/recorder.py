@@ -6,7 +6,7 @@ from collections.abc import Callable
 import uvloop
 
 from gateway.types import Fault
-from gateway.upstream.transport import Call, Origin, Transport
+from gateway.upstream.transport.transport import Call, Origin, Transport
 
 BOTH_LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 Send = Callable[..., tuple["Recorder", Call]]  # (host, body=b"{}", via=transport)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.repair.mending import Repairs, mender
+from gateway.repair.toolcalls import ToolCalls
 from gateway.types import Usage
 from gateway.upstream.assembling import AssemblingReader
-from gateway.upstream.mending import Repairs, mender
 from gateway.upstream.reader import LARGEST_ANSWER, MOST_NOISE
-from gateway.upstream.toolcalls import ToolCalls
 from tests.upstream.listener import Listener, cut, feed
 from tests.upstream.markup import WEATHER, WEATHER_ARGUMENTS
 from tests.upstream.recordings import (

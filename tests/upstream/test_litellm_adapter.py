@@ -13,7 +13,7 @@ from gateway.types import Endpoint
 from gateway.upstream.litellm_adapter import Adapted, lacking, load
 from gateway.upstream.litellm_call import Ask, Translate
 from gateway.upstream.litellm_question import Question
-from gateway.upstream.transport import Transport
+from gateway.upstream.transport.transport import Transport
 from tests.support.eventstream import frame
 from tests.support.host import Out, Received, ScriptedHost, answers
 from tests.upstream.recorder import Recorder

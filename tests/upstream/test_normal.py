@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.document.assembly import Assembly
+from gateway.repair.lenient import loads
+from gateway.repair.mending import mender
+from gateway.repair.toolcalls import ToolCalls
 from gateway.types import Usage
 from gateway.upstream import sse
 from gateway.upstream.assembling import AssemblingReader
-from gateway.upstream.lenient import loads
-from gateway.upstream.mending import mender
 from gateway.upstream.normal import Normaliser
 from gateway.upstream.stream import StreamReader
-from gateway.upstream.toolcalls import ToolCalls
 from gateway.upstream.whole import WholeReader
 from tests.upstream.listener import Listener, cut, feed
 from tests.upstream.recordings import COMMENT, COUNTED, DONE, OPENAI, USED, chunk, event

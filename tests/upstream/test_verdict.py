@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.types import Failure, Fault
-from gateway.upstream.endings import finish
+from gateway.types.finish_reason import finish
 from gateway.upstream.verdict import in_band, judge
 
 NOW = 1_763_683_200.0  # Fri, 21 Nov 2025 00:00:00 GMT

@@ -12,11 +12,11 @@ from typing import Any
 
 from msgspec import structs
 
+from gateway.repair.mending import Mender, mender
+from gateway.surface.openrouter.shape import shape_of
 from gateway.types import Endpoint, Request, Surface
 from gateway.upstream import sse
 from gateway.upstream.dialects import relays
-from gateway.upstream.mending import Mender, mender
-from gateway.upstream.openrouter_shape import shape_of
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.whole import WholeReader
 from tests.upstream.golden.requests import INPUTS, asked, hosts

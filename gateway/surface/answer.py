@@ -1,0 +1,124 @@
+"""The client's side of an exchange: heads, errors, keep-alive comments. What a sink is told stands here, once."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from gateway.errors import ClientError
+from gateway.route.plan import Plan
+from gateway.surface.anthropic import errors as anthropic
+from gateway.surface.openrouter import errors as openrouter
+from gateway.types import Request, Surface, gives_less
+from gateway.types.sink import Headers, Sink
+from gateway.upstream import sse
+
+KEEP_ALIVE = b": keep-alive\n\n"
+PADDING = b"\n"  # white space before JSON, for a client that waits for a whole answer
+WAITING: dict[Surface, bytes] = {"openai": KEEP_ALIVE, "openrouter": b": OPENROUTER PROCESSING\n\n"}
+JSON = (b"content-type", b"application/json")
+_STREAM_HEAD: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+def about(request: Request, cache: str, attempts: int, endpoint: str) -> Headers:
+    """What every answer to a routed request says about itself; `endpoint` is empty while none has answered."""
+    return [
+        (b"x-generation-id", request.id.encode()),
+        (b"x-gateway-attempts", b"%d" % attempts),
+        *_routed(request.policy, cache, endpoint, request.surface),
+    ]
+
+
+def shortened(request: Request, plan: Plan, endpoint: str) -> Headers:
+    """What `max_tokens` the endpoint was given, where that is fewer than were asked for."""
+    for one in plan.endpoints:
+        if one.id == endpoint:
+            return [(b"x-gateway-max-tokens", b"%d" % (one.max_output or 0))] if gives_less(one, request) else []
+    return []
+
+
+@lru_cache(maxsize=4096)
+def _routed(policy: str, cache: str, endpoint: str, surface: Surface) -> Headers:
+    """All of them are names from configuration."""
+    head = [(b"x-gateway-policy", policy.encode()), (b"x-gateway-cache", cache.encode())]
+    if surface == "openrouter" and cache != "off":
+        head.append((b"x-openrouter-cache-status", b"HIT" if cache == "hit" else b"MISS"))
+    return [*head, (b"x-gateway-endpoint", endpoint.encode())] if endpoint else head
+
+
+def stream_head(headers: Headers) -> Headers:
+    return [*_STREAM_HEAD, *headers]
+
+
+def comment(endpoint: str, attempts: int, continues: bool = False) -> bytes:
+    """Who answers, in a stream whose headers left before that was known; or who goes on with the text of another."""
+    return b": %s %s, attempts %d\n\n" % (b"continued by" if continues else b"endpoint", endpoint.encode(), attempts)
+
+
+def send_json(sink: Sink, status: int, payload: Any, headers: Headers) -> None:
+    """A whole JSON response."""
+    body = orjson.dumps(payload)
+    head = [JSON, (b"content-length", b"%d" % len(body)), *headers]
+    sink.start(status, head)
+    sink.write(body)
+    sink.end()
+
+
+def surface_of(path: str) -> Surface:
+    """Whose words the clients of this path read."""
+    return "openrouter" if path.startswith("/api/") else "openai"
+
+
+def error_body(
+    error: ClientError, surface: Surface, request: Request | None = None, plan: Plan | None = None
+) -> dict[str, Any]:
+    return error.body() if surface == "openai" else openrouter.error_body(error, request, plan)
+
+
+def refusal(error: ClientError, path: str, *, to_anthropic: bool = False) -> dict[str, Any]:
+    """The whole body of an error that no handler tells, because none was asked: in the words of this path's clients."""
+    if to_anthropic or path.startswith(anthropic.PATHS):
+        return anthropic.error_body(error.status, error.body()["error"])
+    return error_body(error, surface_of(path))
+
+
+def send_error(sink: Sink, error: ClientError, headers: Headers, body: dict[str, Any]) -> None:
+    """An error as a whole response, told by `body`, with the headers that are its own."""
+    send_json(sink, error.status, body, [*headers, *error.headers(), *anthropic.head_of(error.status, body)])
+
+
+def streamed_error(error: ClientError) -> dict[str, Any]:
+    """An error inside a stream, in OpenAI's words, and what would have been its `status`."""
+    return {"error": {**error.body()["error"], "status": error.status}}
+
+
+def error_event(request: Request, error: ClientError, plan: Plan, endpoint: str, head: Mapping[str, Any]) -> bytes:
+    """An error after the wire commit: a chunk that SDKs raise on, and never [DONE] after it. `endpoint` is whose the
+    answer was, if anybody's; `head` what its chunks had in common."""
+    if request.surface == "openrouter":
+        return sse.event(orjson.dumps(openrouter.error_chunk(request, error, plan, endpoint)))
+    chunk = {
+        "id": request.id,
+        "object": "chat.completion.chunk",
+        "created": request.created,
+        "model": request.model,
+        **head,
+        **streamed_error(error),
+        "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
+    }
+    return sse.event(orjson.dumps(chunk))
+
+
+def internal_error() -> ClientError:
+    """The error for a fault of ours. What happened is in the log."""
+    return ClientError("the gateway failed to handle this request", code="internal_error")
+
+
+def shutting_down() -> ClientError:
+    """The error for an exchange that outlives the drain."""
+    return ClientError("the gateway is shutting down", status=503, code="shutting_down", retry_after=1.0, final=True)

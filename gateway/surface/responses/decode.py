@@ -1,0 +1,110 @@
+"""A request of OpenAI's Responses API as a chat completion request.
+
+    instructions, input ──> messages          tools, tool_choice ──> functions, as `responses_tools` has read them
+    text.format ──> response_format           max_output_tokens ──> max_tokens
+    reasoning without `summary` ──> reasoning
+    what both APIs have, and what neither knows ──> as it came
+
+What refers to earlier responses has been replaced by their items before it comes here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.errors import BadRequest
+from gateway.surface.responses.input import messages
+from gateway.surface.responses.tools import Tools
+
+_NO_CONVERSATIONS = "no conversations are kept here: send `previous_response_id`, or the items as `input`"
+_NO_LOGPROBS = "log probabilities come with chat completions only: leave it out"
+REFUSED: Mapping[str, str] = {  # a value that asks for something -> what would be right
+    "background": "no answer outlives its request: leave it out, and set `stream`",
+    "conversation": _NO_CONVERSATIONS,
+    "logprobs": _NO_LOGPROBS,
+    "messages": "the conversation goes into `input` here",
+    "n": "a response is one answer: leave it out",
+    "prompt": "no prompt templates are kept here: send their text as `instructions` and `input`",
+    "top_logprobs": _NO_LOGPROBS,
+}
+IGNORED = frozenset(  # they steer OpenAI's own service, and change nothing in an answer
+    {
+        "client_metadata",
+        "context_management",
+        "include",
+        "max_tool_calls",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "service_tier",
+        "stream_options",
+        "truncation",
+    }
+)
+TRANSLATED = frozenset(
+    {
+        "input",
+        "instructions",
+        "max_output_tokens",
+        "parallel_tool_calls",
+        "previous_response_id",
+        "reasoning",
+        "store",
+        "text",
+        "tool_choice",
+        "tools",
+    }
+)
+_NOT_FORWARDED = IGNORED | TRANSLATED | REFUSED.keys()
+_OF_A_SCHEMA = ("name", "description", "schema", "strict")
+_OF_THE_ANSWER = frozenset({"generate_summary", "summary"})  # in `reasoning`: how it is told, not whether there is any
+
+
+def chat_request(body: Mapping[str, Any], tools: Tools) -> dict[str, Any]:
+    """The body of the chat completion; `tools` are those of the body. Raises BadRequest."""
+    for name in REFUSED.keys() & body.keys():
+        if body[name]:
+            raise BadRequest(f"`{name}`: {REFUSED[name]}", param=name)
+    chat = {name: value for name, value in body.items() if value is not None and name not in _NOT_FORWARDED}
+    chat["messages"] = messages(body.get("instructions"), body.get("input"))
+    chat |= _limit(body.get("max_output_tokens")) | tools.fields
+    chat |= _format(_object(body, "text").get("format")) | _thinking(_object(body, "reasoning"))
+    return chat
+
+
+def _limit(tokens: Any) -> dict[str, Any]:
+    if tokens is None:
+        return {}
+    if type(tokens) is not int or tokens < 1:
+        raise BadRequest("`max_output_tokens` must be a positive whole number", param="max_output_tokens")
+    return {"max_tokens": tokens}
+
+
+def _format(form: Any) -> dict[str, Any]:
+    kind = form.get("type") if isinstance(form, dict) else form
+    if kind in (None, "text"):
+        return {}
+    if kind == "json_object":
+        return {"response_format": {"type": kind}}
+    if kind == "json_schema" and isinstance(form.get("schema"), dict):
+        return {"response_format": {"type": kind, kind: _given(form, _OF_A_SCHEMA)}}
+    wanted = "`text.format` must be of type text, json_object or json_schema, the last with `name` and `schema`"
+    raise BadRequest(wanted, param="text.format")
+
+
+def _thinking(reasoning: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {name: value for name, value in reasoning.items() if name not in _OF_THE_ANSWER and value is not None}
+    return {"reasoning": fields} if fields else {}
+
+
+def _given(fields: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: fields[name] for name in names if fields.get(name) is not None}
+
+
+def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = body.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BadRequest(f"`{name}` must be an object", param=name)
+    return value

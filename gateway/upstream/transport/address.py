@@ -1,0 +1,84 @@
+"""Where a request to an endpoint goes, and how it is sent there."""
+
+import re
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from gateway import __version__
+from gateway.errors import ConfigError
+from gateway.types import Endpoint
+from gateway.upstream.transport.connection import Receiver, SentCall
+from gateway.upstream.transport.pool import PORTS, Origin
+from gateway.upstream.transport.transport import Call, Transport
+
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
+
+
+class Destination(Protocol):
+    """An endpoint, as those see it who ask it: it takes and gives OpenAI's JSON, whatever it speaks itself."""
+
+    def send(self, transport: Transport, body: bytes, receiver: Receiver, connect_timeout: float) -> SentCall: ...
+
+
+class Address:
+    """Where an OpenAI-compatible endpoint's chat completions are, and the request head that goes there.
+
+    Made once per endpoint.
+
+    Raises ConfigError when the endpoint's URL is no http(s) URL, or when the key cannot stand in a header.
+    """
+
+    __slots__ = ("_start", "_url", "origin")
+
+    def __init__(self, endpoint: Endpoint, api_key: str | None) -> None:
+        self.origin, target = locate(endpoint)
+        self._url = f"{self.origin.scheme}://{authority(self.origin)}{target}"
+        lines = [
+            f"POST {target} HTTP/1.1",
+            f"Host: {authority(self.origin)}",
+            f"User-Agent: llm-routing-gateway/{__version__}",
+            "Accept: application/json, text/event-stream",
+            "Accept-Encoding: identity",
+            "Content-Type: application/json",
+        ]
+        if api_key is not None:
+            lines.append(f"Authorization: Bearer {_header_safe(api_key, endpoint)}")
+        self._start = "\r\n".join([*lines, "Content-Length: "]).encode("ascii")
+
+    def send(self, transport: Transport, body: bytes, receiver: Receiver, connect_timeout: float) -> Call:
+        """Ask for a completion; `body` is its JSON. As `Transport.send`."""
+        head = self._start + b"%d\r\n\r\n" % len(body)
+        return transport.send(self.origin, head, body, receiver, connect_timeout)
+
+    def __repr__(self) -> str:
+        key = "***" if b"\r\nAuthorization: " in self._start else None
+        return f"Address({self._url!r}, api_key={key})"
+
+
+def locate(endpoint: Endpoint) -> tuple[Origin, str]:
+    """The endpoint's origin, and the path and query of its chat completions."""
+    url = endpoint.base_url or ""
+    try:
+        origin, parts = Origin.from_url(url), urlsplit(url)
+    except ValueError:
+        raise _bad_url(endpoint) from None
+    if parts.username is not None or not _PRINTABLE.fullmatch(url):
+        raise _bad_url(endpoint)
+    return origin, parts.path.rstrip("/") + "/chat/completions" + (f"?{parts.query}" if parts.query else "")
+
+
+def _bad_url(endpoint: Endpoint) -> ConfigError:
+    """The URL itself is not repeated, because it may hold a password."""
+    return ConfigError(f"endpoint {endpoint.id}: base_url must look like https://host[:port]/path, without credentials")
+
+
+def authority(origin: Origin) -> str:
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    return host if origin.port == PORTS[origin.scheme] else f"{host}:{origin.port}"
+
+
+def _header_safe(api_key: str, endpoint: Endpoint) -> str:
+    if not _PRINTABLE.fullmatch(api_key):
+        where = endpoint.api_key_env or "its API key"
+        raise ConfigError(f"endpoint {endpoint.id}: {where} must be printable ASCII without spaces or line breaks")
+    return api_key

@@ -1,0 +1,173 @@
+"""The connections to one origin: made when none is free, kept while they are young and were used not long ago.
+
+take -> the connection used last, or None           open -> a task that makes one and asks
+release <- a connection whose answer is consumed    forget <- a connection that has closed
+"""
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import urlsplit
+
+from gateway.types import Fault
+from gateway.upstream.transport.connection import Call, Connection
+from gateway.upstream.transport.tls import Trust
+
+PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where connections go: all base URLs with the same scheme, host and port share them."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """The origin of a base URL; ValueError when it is not http(s) or has no host."""
+        parts = urlsplit(url)
+        if parts.scheme not in PORTS or not parts.hostname:
+            raise ValueError("a base URL must look like https://host/path or http://host:port/path")
+        return cls(parts.scheme, parts.hostname, parts.port or PORTS[parts.scheme])
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How long a connection is kept unused, how old it may get (both in seconds), how many are kept per origin."""
+
+    idle: float
+    lifetime: float
+    most: int
+
+
+class Pool:
+    """`idle` is in order of release, so the oldest is on the left."""
+
+    def __init__(self, origin: Origin, keep: Keep, trust: Trust) -> None:
+        self._origin = origin
+        self._keep = keep
+        self._trust = trust if origin.scheme == "https" else None
+        self._loop = asyncio.get_running_loop()
+        self._idle: deque[Connection] = deque()
+        self._busy: set[Connection] = set()
+        self._opening: set[Call] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        counts = f"idle={len(self._idle)} busy={len(self._busy)} opening={len(self._opening)}"
+        return f"<Pool {self._origin} {counts}{' closed' if self._closed else ''}>"
+
+    @property
+    def empty(self) -> bool:
+        return not (self._idle or self._busy or self._opening)
+
+    def take(self) -> Connection | None:
+        """The kept connection that was used last: the likeliest to be alive."""
+        now = self._loop.time()
+        while self._idle:
+            connection = self._idle.pop()
+            if not self._expired(connection, now) and not connection.transport.is_closing():
+                self._busy.add(connection)
+                return connection
+            connection.close()
+        return None
+
+    def open(self, call: Call) -> None:
+        """Make a connection for this call."""
+        self._opening.add(call)
+        call.opening = self._loop.create_task(self._connect(call))
+        call.opening.add_done_callback(lambda _: self._opening.discard(call))  # also when it never started
+
+    def release(self, connection: Connection) -> None:
+        self._busy.discard(connection)
+        if self._trust is not None and connection.since == 0.0:
+            self._trust.remember(self._origin.host, connection.transport.get_extra_info("ssl_object").session)
+        connection.since = self._loop.time()
+        if self._closed or not self._keep.most or connection.since - connection.born >= self._keep.lifetime:
+            connection.close()
+            return
+        if len(self._idle) == self._keep.most:
+            self._idle.popleft().close()
+        self._idle.append(connection)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._keep.idle, self._sweep)
+
+    def forget(self, connection: Connection) -> None:
+        self._busy.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def close(self) -> None:
+        """Close everything, and tell those who still wait. A later call is refused."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._idle:
+            self._idle.pop().close()
+        for call in list(self._opening):
+            if call.opening is not None:
+                call.opening.cancel()
+            call.lose(Fault.REFUSED, "the gateway closes its connections")
+        for connection in list(self._busy):
+            connection.fail(Fault.CUT, "the gateway closes its connections")
+
+    def _expired(self, connection: Connection, now: float) -> bool:
+        return now - connection.since >= self._keep.idle or now - connection.born >= self._keep.lifetime
+
+    def _sweep(self) -> None:
+        """Close what has expired, and come back when the next one does."""
+        now = self._loop.time()
+        while self._idle and self._expired(self._idle[0], now):
+            self._idle.popleft().close()
+        self._timer = None
+        if self._idle:
+            self._timer = self._loop.call_at(self._idle[0].since + self._keep.idle, self._sweep)
+
+    async def _connect(self, call: Call) -> None:
+        try:
+            connection = await self._dial(call)
+        except TimeoutError:
+            call.lose(Fault.REFUSED, f"connect timed out after {call.connect_timeout:g} s")
+        except (OSError, UnicodeError) as error:
+            call.lose(Fault.REFUSED, _why(error))
+        else:
+            self._hand_over(connection, call)
+
+    async def _dial(self, call: Call) -> Connection:
+        """Resolve, connect and, for https, shake hands, all within the call's time."""
+        if self._closed:
+            raise ConnectionAbortedError("the gateway closes its connections")
+        host, port = self._origin.host, self._origin.port
+        async with asyncio.timeout(call.connect_timeout):
+            make = self._loop.create_connection(lambda: Connection(self, self._loop), host, port, ssl=self._trust)
+            return (await make)[1]
+
+    def _hand_over(self, connection: Connection, call: Call) -> None:
+        if connection.lost:
+            call.lose(Fault.CUT, "the host closed the connection as soon as it was made")
+            return
+        connection.born = self._loop.time()
+        self._busy.add(connection)
+        connection.ask(call)
+
+
+def _why(error: Exception) -> str:
+    """A failed connect in an operator's words."""
+    if isinstance(error, socket.gaierror):
+        return "the host name does not resolve"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS failed: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason}"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    return f"could not connect: {error}"

@@ -1,3 +1,0 @@
-from tests.support.valkey import engine, valkey
-
-__all__ = ["engine", "valkey"]

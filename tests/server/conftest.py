@@ -1,3 +1,0 @@
-from tests.support.valkey import valkey
-
-__all__ = ["valkey"]

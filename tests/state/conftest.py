@@ -1,3 +1,0 @@
-from tests.support.valkey import client, engine, valkey
-
-__all__ = ["client", "engine", "valkey"]

@@ -1,0 +1,54 @@
+"""The way out, and what does not come back on it."""
+
+import pytest
+
+from gateway.types import Failure, Fault
+from gateway.upstream.transport.hosts import SHORTEST_SECRET, Upstreams
+from gateway.upstream.transport.transport import Transport
+from tests.support.gateway import Gateway
+from tests.support.host import Out, Received, ScriptedHost, answers
+
+KEY = "a1b2c3d4e5f6"
+
+
+@pytest.fixture
+def hosts() -> Upstreams:
+    return Upstreams({}, Transport(), [KEY, "EMPTY"])
+
+
+def test_a_key_that_a_host_repeats_is_not_shown(hosts: Upstreams) -> None:
+    told = hosts.concealed(Failure(Fault.REJECTED, f"key {KEY} may not use this model", code=f"no-{KEY}"))
+    assert (told.message, told.code) == ("key [redacted] may not use this model", "no-[redacted]")
+    assert told.fault == "rejected"
+
+
+def test_other_words_stay_as_they_are(hosts: Upstreams) -> None:
+    failure = Failure(Fault.REJECTED, "EMPTY messages")
+    assert len("EMPTY") < SHORTEST_SECRET
+    assert hosts.concealed(failure) is failure
+
+
+def test_a_host_without_a_code(hosts: Upstreams) -> None:
+    assert hosts.concealed(Failure(Fault.SERVER, KEY)) == Failure(Fault.SERVER, "[redacted]")
+
+
+async def test_neither_the_client_nor_the_ledger_sees_it(gateway: Gateway) -> None:
+    """Nor a key that looks like none: short, without a prefix."""
+
+    async def repeats(request: Received, out: Out) -> None:
+        key = request.headers["authorization"].removeprefix("Bearer ")
+        await answers(400, b'{"error": {"message": "the account of %s has no such model"}}' % key.encode())(
+            request, out
+        )
+
+    async with (
+        ScriptedHost(repeats) as host,
+        gateway({"a/fp8": host.url}, endpoint={"api_key_env": "HOST_KEY"}, environ={"HOST_KEY": KEY}) as running,
+    ):
+        told = await running.chat()
+        shown = (await running.client.get("/page/data.json")).text
+        rows = "".join(path.read_text() for path in (running.folder / "ledger").glob("*.jsonl"))
+    assert told.status_code >= 400
+    assert "the account of [redacted] has no such model" in told.text
+    assert KEY not in told.text + shown + rows
+    assert "[redacted]" in rows
