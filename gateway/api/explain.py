@@ -7,7 +7,7 @@ from gateway.api.field_types import ApiObject, Count
 from gateway.proxy.answer import send_json
 from gateway.proxy.inbound import Inbound
 from gateway.proxy.sink import Sink
-from gateway.route.told import told
+from gateway.route.explanation import explanation
 
 
 class RankedEndpoint(TypedDict):
@@ -43,4 +43,4 @@ class Explain(Entrance):
 
     def __call__(self, inbound: Inbound, sink: Sink) -> None:
         request, policy = self._intake.read(inbound)
-        send_json(sink, 200, told(self._proxy.plan(request, policy), request.model), [])
+        send_json(sink, 200, explanation(self._proxy.plan(request, policy), request.model), [])

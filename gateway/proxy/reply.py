@@ -9,8 +9,8 @@ from gateway.errors import ClientError
 from gateway.proxy import answer, openrouter
 from gateway.proxy.keeper import AnswerRecorder, Hidden
 from gateway.proxy.sink import Headers, Sink
+from gateway.route.explanation import summary
 from gateway.route.plan import Plan
-from gateway.route.told import briefly
 from gateway.types import CacheResult, Request
 from gateway.upstream.stream import NOTHING
 
@@ -107,5 +107,5 @@ class Reply:
         if self._request.max_tokens and self.endpoint:
             head += answer.shortened(self._request, self._plan, self.endpoint)
         if self._request.explain:
-            head.append((b"x-gateway-plan", briefly(self._plan)))
+            head.append((b"x-gateway-plan", summary(self._plan)))
         return head

@@ -20,8 +20,8 @@ from gateway.config import load
 from gateway.errors import ClientError
 from gateway.policy.policies import Policies
 from gateway.proxy.inbound import Inbound
+from gateway.route.decide import make_plan
 from gateway.route.fleet import Fleet
-from gateway.route.plan import make_plan
 from gateway.types import Dialect, Endpoint
 from gateway.types.endpoint import EffortField, ThinkingSwitch
 from gateway.upstream.dialects import outgoing, relays
