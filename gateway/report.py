@@ -23,9 +23,9 @@ from gateway.intake.auth import Keys
 from gateway.intake.intake import Intake
 from gateway.intake.names import Names
 from gateway.policy.policies import Policies
+from gateway.route.decide import make_plan
+from gateway.route.explanation import explanation
 from gateway.route.fleet import Fleet
-from gateway.route.plan import make_plan
-from gateway.route.told import told
 from gateway.sim.whatif import Interval, Outcome, Report
 from gateway.types import Endpoint, Model
 from gateway.types.sink import Inbound
@@ -91,7 +91,7 @@ def planned(settings: Settings, body: dict[str, Any]) -> dict[str, Any]:
     except ClientError as error:
         raise ConfigError(error.message) from None
     plan = make_plan(request, policy, fleets[request.model], monotonic(), gmtime().tm_hour, lambda: 0.5)
-    return told(plan, request.model)
+    return explanation(plan, request.model)
 
 
 def first_of(settings: Settings) -> str:

@@ -26,7 +26,7 @@ class Knowing(Router):
     def plan(self, request: Request, row: TraceRow, now: float, hour: int) -> Plan:
         self.fleet.refresh(now)
         for name, state in self.fleet.states.items():
-            state.confirm = self._behaviour.phase(name, now).host.hit_efficiency
+            state.hit_rate = self._behaviour.phase(name, now).host.hit_efficiency
         return super().plan(request, row, now, hour)
 
 

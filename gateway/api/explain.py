@@ -4,7 +4,7 @@ from typing import TypedDict
 
 from gateway.api.entrance import Entrance
 from gateway.intake.field_types import ApiObject, Count
-from gateway.route.told import told
+from gateway.route.explanation import explanation
 from gateway.surface.answer import send_json
 from gateway.types.sink import Inbound, Sink
 
@@ -42,4 +42,4 @@ class Explain(Entrance):
 
     def __call__(self, inbound: Inbound, sink: Sink) -> None:
         request, policy = self._intake.read(inbound)
-        send_json(sink, 200, told(self._proxy.plan(request, policy), request.model), [])
+        send_json(sink, 200, explanation(self._proxy.plan(request, policy), request.model), [])

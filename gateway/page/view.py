@@ -18,8 +18,8 @@ from gateway.page.figures import served, totals
 from gateway.policy.policies import Policies
 from gateway.proxy.recent import Past, Recent
 from gateway.route.endpoint_state import EndpointState
+from gateway.route.explanation import explanation
 from gateway.route.fleet import Fleet
-from gateway.route.told import told
 from gateway.telemetry.samples import Samples
 from gateway.types import PICO, Endpoint, Model, Price
 
@@ -133,5 +133,5 @@ def _exchange(past: Past) -> Json:
         "cost_usd": past.cost / PICO,
         "outcome": row.outcome,
         "status": row.client_status,
-        "plan": told(past.plan, row.model) if past.plan else None,
+        "plan": explanation(past.plan, row.model) if past.plan else None,
     }

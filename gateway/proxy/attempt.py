@@ -7,8 +7,8 @@ from typing import Protocol
 from gateway.proxy.wheel import Timer, Wheel
 from gateway.repair.mending import mender
 from gateway.repair.toolcalls import ToolCalls
-from gateway.route.learn import SAYS_SPEED
 from gateway.route.signals import Event, Finished, FirstToken, Send
+from gateway.route.tracked_attempt import MEASURES_SPEED
 from gateway.surface.openrouter.shape import shape_of
 from gateway.types import PICO, Failure, Fault, Request, Row, ToolResult, Usage, may_be_empty
 from gateway.upstream.assembling import AssemblingReader
@@ -269,7 +269,12 @@ class Attempt:
 
     def speed(self) -> float | None:
         """Output tokens a second after the first token; None where that says nothing."""
-        if self.held or self.first_at is None or self.usage.completion < SAYS_SPEED or self.chunk_at <= self.first_at:
+        if (
+            self.held
+            or self.first_at is None
+            or self.usage.completion < MEASURES_SPEED
+            or self.chunk_at <= self.first_at
+        ):
             return None
         return (self.usage.completion - 1) / (self.chunk_at - self.first_at)
 

@@ -6,10 +6,9 @@ Book ──> attempted: settle, learn, row ──> ledger, metrics, recent excha
 from typing import TYPE_CHECKING
 
 from gateway.proxy.attempt import Attempt
-from gateway.route.learn import Observation, learn
-from gateway.route.plan import Plan
-from gateway.route.regret import regret
+from gateway.route.plan import Plan, regret
 from gateway.route.signals import Book
+from gateway.route.tracked_attempt import Observation
 from gateway.types import PICO, CacheResult, OutcomeName, Request, Row
 
 if TYPE_CHECKING:
@@ -95,8 +94,8 @@ class Journal:
 
     def _learn(self, attempt: Attempt, book: Book, now: float) -> None:
         tools = attempt.tools == "ok" if attempt.tools else None
-        heard = Observation(attempt.usage, attempt.ttft, attempt.speed(), tools, attempt.reader.empty)
-        learn(self._proxy.fleets[self._request.model], attempt.send.tried, book, heard, now, self._proxy.chance)
+        seen = Observation(attempt.usage, attempt.ttft, attempt.speed(), tools, attempt.reader.empty)
+        self._proxy.fleets[self._request.model].learn(attempt.send.tried, book, seen, now, self._proxy.chance)
 
     def _wait(self, attempt: Attempt, to_the_end: bool, now: float, alone: bool) -> None:
         """Counts the time for which a host was waited for; where two were, once."""

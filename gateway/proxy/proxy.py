@@ -16,9 +16,10 @@ from gateway.proxy.probe import AccountProbe
 from gateway.proxy.reply import Reply
 from gateway.proxy.serving import Serving
 from gateway.proxy.wheel import Wheel
+from gateway.route.decide import make_plan
 from gateway.route.fleet import Fleet
 from gateway.route.hedge import Budgets
-from gateway.route.plan import Choice, Plan, make_plan
+from gateway.route.plan import Choice, Plan
 from gateway.surface import answer
 from gateway.types import CacheResult, Failure, Policy, Request
 from gateway.types.sink import Sink

@@ -7,8 +7,8 @@ import orjson
 
 from gateway.errors import ClientError
 from gateway.proxy.keeper import AnswerRecorder, Hidden
+from gateway.route.explanation import summary
 from gateway.route.plan import Plan
-from gateway.route.told import briefly
 from gateway.surface import answer
 from gateway.surface.openrouter import errors as openrouter
 from gateway.types import CacheResult, Request
@@ -108,5 +108,5 @@ class Reply:
         if self._request.max_tokens and self.endpoint:
             head += answer.shortened(self._request, self._plan, self.endpoint)
         if self._request.explain:
-            head.append((b"x-gateway-plan", briefly(self._plan)))
+            head.append((b"x-gateway-plan", summary(self._plan)))
         return head

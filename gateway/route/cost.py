@@ -75,7 +75,7 @@ class Terms(NamedTuple):
     rates: _Rates | None  # None where they depend on the hour or on the prompt's size
     price: Price
     list_price: bool  # whether the policy ignores what caching saves
-    confirm: float  # 0 where there is no cache
+    hit_rate: float  # 0 where there is no cache
     ttft: tuple[float, ...]  # mean ratios by size class
     token_s: float  # seconds per output token
     fails: float
@@ -129,12 +129,12 @@ def terms(state: EndpointState, policy: Policy) -> Terms:
     """Everything about a cost that does not depend on the request."""
     weights, price = policy.score, state.price
     list_price = weights.price == "list"
-    confirm = state.confirm if state.ttl else 0.0
+    hit_rate = state.hit_rate if state.ttl else 0.0
     return Terms(
-        rates=None if price.tiers or price.hours else _rates(price, list_price, confirm, 0, 0),
+        rates=None if price.tiers or price.hours else _rates(price, list_price, hit_rate, 0, 0),
         price=price,
         list_price=list_price,
-        confirm=confirm,
+        hit_rate=hit_rate,
         ttft=state.waits.mean,
         token_s=state.speeds.token_s,
         fails=state.fails,
@@ -157,12 +157,12 @@ def expect(
     size_of_all, scale_of_all = bisect_left(SIZES, prompt), BASE + prompt / PREFILL
     found = []
     for state, endpoint, offered, _, _, _ in candidates:
-        rates, price, listed, confirm, ratios, token_s, fails, bad_tools, per_second, preferred, per_missed = offered
-        p_in, p_saved, p_out = rates or _rates(price, listed, confirm, prompt, hour)
+        rates, price, listed, hit_rate, ratios, token_s, fails, bad_tools, per_second, preferred, per_missed = offered
+        p_in, p_saved, p_out = rates or _rates(price, listed, hit_rate, prompt, hour)
         known = matches.get(endpoint.id, 0) if matches else 0
         if known and prompt:
             share = known / prompt if known < prompt else 1.0
-            hit = share * confirm
+            hit = share * hit_rate
             fresh = prompt * (1 - hit)
             usd_in = prompt * (p_in - share * p_saved) / MILLION
             size = bisect_left(SIZES, fresh)
@@ -225,6 +225,6 @@ def _two_best(plain: list[float]) -> tuple[int, int]:
     return first, plain.index(min(plain))
 
 
-def _rates(price: Price, list_price: bool, confirm: float, prompt_tokens: int, hour: int) -> _Rates:
+def _rates(price: Price, list_price: bool, hit_rate: float, prompt_tokens: int, hour: int) -> _Rates:
     p_in, p_cached, p_out = price.rates(prompt_tokens, hour)
-    return p_in, 0.0 if list_price else confirm * (p_in - p_cached), p_out
+    return p_in, 0.0 if list_price else hit_rate * (p_in - p_cached), p_out

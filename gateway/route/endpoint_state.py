@@ -10,20 +10,17 @@ Every quantity has two memories (`trend.py`, `estimate.py`): what is usual over 
 The time constants were chosen by replays of changes (`python -m bench.routing --sections changes`).
 """
 
-from collections.abc import Sequence
 from math import ceil, inf
 
-from gateway.route.estimate import Estimate
-from gateway.route.health import Breaker
-from gateway.route.measured import Measured
-from gateway.route.outliers import OutlierStats
-from gateway.route.peers import NO_PEERS, FleetMedians
+from gateway.route.health import Breaker, SlowStart
+from gateway.route.peers import NO_PEERS, FleetMedians, OutlierStats
+from gateway.route.prompt_cache import HitRate
 from gateway.route.ratelimit import RateLimit
 from gateway.route.refusals import Refusals
 from gateway.route.silence import Silence
 from gateway.route.sketch import Rate, Sketch
-from gateway.route.slow_start import SlowStart
 from gateway.route.speeds import Speeds
+from gateway.route.trend import Estimate
 from gateway.route.waits import MIDDLES, SHARES, Waits, scale, size_class
 from gateway.types import Endpoint, Measure, Price
 
@@ -31,8 +28,6 @@ ENOUGH = 20.0  # samples before a measured figure is shown
 DEFAULT_UPTIME = 0.99  # this and what follows, where nothing is published, and nothing known of any peer
 DEFAULT_TOOLS = 0.9
 DEFAULT_TTL = 300.0
-HITS = 0.9  # of a match that was probably cached: a host is taken at its word until its usage speaks
-HITS_SAMPLES = 2.0
 UPTIME_SAMPLES = 10.0  # that a published uptime counts for
 TOOLS_SAMPLES = 20.0
 LEARNED_WITHIN = 0.1  # seconds until figures show what was learned
@@ -48,7 +43,7 @@ _UNKNOWN = (None,) * len(_TTFTS)
 class EndpointState:
     """One endpoint's figures. Seconds, tokens per second, shares in [0, 1].
 
-    `waits` and `speeds` say how long answers take; `fails`, `tools_ok` and `confirm` are shares as they are now, and
+    `waits` and `speeds` say how long answers take; `fails`, `tools_ok` and `hit_rate` are shares as they are now, and
     `recent` and `attempted` count the attempts of the last minutes and hours, faded by their age.
     `figures` has every measure, over all prompts, for those who list them; None while there are fewer than `ENOUGH`
     samples of what is only measured. `revision` grows with every refresh, so that whoever worked something out from
@@ -59,7 +54,7 @@ class EndpointState:
     """
 
     __slots__ = (
-        "_hits",
+        "_hit_rate",
         "_hour",
         "_most_at_once",
         "_peers",
@@ -72,7 +67,6 @@ class EndpointState:
         "attempted",
         "breaker",
         "concurrency",
-        "confirm",
         "crowded",
         "due",
         "elsewhere",
@@ -80,6 +74,7 @@ class EndpointState:
         "fails",
         "figures",
         "held_until",
+        "hit_rate",
         "in_flight",
         "price",
         "rate_limit",
@@ -117,7 +112,7 @@ class EndpointState:
         self.recent = 0.0
         self.attempted = 0.0
         self._tools = Estimate(recent=900.0, most=50.0, usual=DAY, strength=20.0)
-        self._hits = Estimate(recent=180.0, most=30.0, usual=3 * 3_600.0, strength=HITS_SAMPLES)
+        self._hit_rate = HitRate()
         self.figures: dict[Measure, float | None] = {}
         self.configure(endpoint, workers)
         self.refresh(0.0)
@@ -214,9 +209,9 @@ class EndpointState:
         silent = now + FADED_WITHIN if self.silence.silent else 0.0
         self.held_until = max(self.rate_limit.until, self.standing.until, silent)
 
-    def confirmed(self, share: float, now: float) -> None:
-        """Of a prefix that was sent before, this share was billed as cached."""
-        self._hits.add(share, now)
+    def cached(self, expected: float, cached: float, now: float) -> None:
+        """Of a prompt, the share `expected` was sent before and the share `cached` was billed as cached."""
+        self._hit_rate.add(expected, cached, now)
         self._learned(now)
 
     def called_tools(self, well_formed: bool, now: float) -> None:
@@ -224,18 +219,10 @@ class EndpointState:
         self._tools.add(well_formed, now)
         self._learned(now)
 
-    # what other workers tell
+    # what workers share
 
-    def measured(self, now: float) -> Measured:
-        """Its own samples, for other workers."""
-        return Measured([one.own(now) for one in self._sketches], [one.own(now) for one in self._rates])
-
-    def heard(self, others: Sequence[tuple[Measured, float]], now: float) -> None:
-        """Takes what each other worker measured, and how many seconds ago, in place of what was heard before."""
-        for place, sketch in enumerate(self._sketches):
-            sketch.hear([(one.sketches[place], age) for one, age in others], now)
-        for place, rate in enumerate(self._rates):
-            rate.hear([(one.rates[place], age) for one, age in others], now)
+    def renew(self, now: float) -> None:
+        """Other workers' samples were replaced: every figure is stale."""
         self.waits.renew()
         self._learned(now)
 
@@ -262,12 +249,14 @@ class EndpointState:
         return self._ramp.window < self._most_at_once
 
     @property
-    def _sketches(self) -> tuple[Sketch, ...]:
+    def sketches(self) -> tuple[Sketch, ...]:
+        """In the order in which workers share them."""
         return *(trend.usual for trend in self.waits.trends), self._ttft_all, self.speeds.trend.usual
 
     @property
-    def _rates(self) -> tuple[Rate, ...]:
-        shares = self._success, self._tools, self._hits
+    def rates(self) -> tuple[Rate, ...]:
+        """In the order in which workers share them."""
+        shares = self._success, self._tools, self._hit_rate.shares
         return (
             self._hour,
             *(rate for share in shares for rate in (share.recent, share.usual)),
@@ -314,7 +303,7 @@ class EndpointState:
         counted = self.recent + UPTIME_SAMPLES
         self.fails = 1 - uptime * counted / (counted + self.silence.hung)
         self.tools_ok = self._tools.share(now, priors.tools_ok or peers.tools_ok or DEFAULT_TOOLS, TOOLS_SAMPLES)
-        self.confirm = self._hits.share(now, HITS, HITS_SAMPLES)  # how much of a match its usage usually confirms
+        self.hit_rate = self._hit_rate.probability(now)
         self.attempted = self._hour.count(now)
         self._refresh_measures(now)
 

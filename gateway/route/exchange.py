@@ -24,7 +24,6 @@ from typing import Literal
 
 from gateway.route import deadline
 from gateway.route.filters import Tier
-from gateway.route.fleet import TrackedAttempt
 from gateway.route.hedge import Budget, at_stake, rival
 from gateway.route.plan import Choice, Plan
 from gateway.route.retry import FIRST_PAUSE, LONGEST_PAUSE, Retries
@@ -51,6 +50,7 @@ from gateway.route.signals import (
     SetClock,
     Started,
 )
+from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.types import Failure, Fault, HedgeResult, Request
 
 CONTENT_FILTER = "content_filter"  # what a host names that refuses the content

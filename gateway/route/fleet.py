@@ -9,49 +9,24 @@ that its end is booked where its start was, even when the endpoint was taken out
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-import msgspec
-
-from gateway.route.affinity import Prefix, PrefixIndex
-from gateway.route.cost import Demand, Parts
+from gateway.route.cost import Demand
 from gateway.route.endpoint_state import LEARNED_WITHIN, EndpointState
 from gateway.route.explore import Explorers
-from gateway.route.lengths import Lengths
-from gateway.route.outliers import JUDGE_EVERY, judge
-from gateway.route.peers import usual
-from gateway.route.reread import Rereads
+from gateway.route.peers import JUDGE_EVERY, fleet_medians, judge
+from gateway.route.prompt_cache import Prefix, PrefixIndex, Rereads
 from gateway.route.shortlist import Shortlist
-from gateway.route.tokens import Tokens
+from gateway.route.signals import Book
+from gateway.route.tokens import Lengths, Tokens
 from gateway.route.toll import Tolls
+from gateway.route.tracked_attempt import Observation, TrackedAttempt
 from gateway.route.waits import scale
 from gateway.types import Endpoint, Failure, Fault, Policy, Request, Usage
 
 Note = tuple[Prefix, str, float]  # what prompt was sent to which endpoint, and when
 
 SHORTLISTS = 256  # kept at most; there is one for every policy and set of needs
-
-
-class TrackedAttempt(msgspec.Struct, gc=False):
-    """One attempt as the fleet follows it: what is asked of which endpoint, and what is expected of it.
-
-    `deadline` is the first-token clock in seconds, or that of the whole answer where the host is not asked to stream
-    (`streams`). `empties` are the earlier attempts of the exchange that ended without content: this one's answer says
-    whether they should have had some. `sent_at`, `ticket` and `in_flight`, how many the endpoint then had in flight for
-    all workers, are filled in by `Fleet.sent`.
-    """
-
-    state: EndpointState
-    request: Request
-    demand: Demand
-    parts: Parts
-    deadline: float
-    hedge: bool = False
-    streams: bool = True
-    empties: tuple["TrackedAttempt", ...] = ()
-    sent_at: float = 0.0
-    ticket: int = 0
-    in_flight: float = 0
 
 
 class Fleet:
@@ -137,7 +112,7 @@ class Fleet:
         if not due:
             return revision
         states = self.states.values()
-        peers = usual([state.known for state in states])
+        peers = fleet_medians([state.known for state in states])
         for state in states:
             if now + LEARNED_WITHIN >= state.due:
                 state.refresh(now, peers)
@@ -174,6 +149,28 @@ class Fleet:
         if attempt.streams and not attempt.hedge:
             state.began(now - attempt.sent_at, attempt.parts.uncached, attempt.in_flight, now)
 
+    def learn(
+        self, attempt: TrackedAttempt, book: Book, seen: Observation, now: float, rng: Callable[[], float]
+    ) -> None:
+        """Learns from an attempt that is over. `now` in seconds, `rng` draws from [0, 1).
+
+        A hedge says nothing about the time to first token: it is read to its end only where it was quick.
+        """
+        self.billed(attempt, seen.usage)
+        hedge = book.hedge not in ("", "beaten")
+        ttft = None if hedge else seen.ttft
+        if book.cancelled:
+            self.released(attempt, ttft is None and not hedge, now)
+        elif book.failure is not None:
+            self.failed(attempt, book.failure, now, rng())
+        else:
+            self.succeeded(attempt, seen.usage, ttft, seen.speed, now)
+            if not seen.empty:
+                for earlier in attempt.empties:
+                    self.contradicted(earlier, now, rng())
+            if seen.tools is not None:
+                attempt.state.called_tools(seen.tools, now)
+
     def succeeded(
         self, attempt: TrackedAttempt, usage: Usage, ttft: float | None, speed: float | None, now: float
     ) -> None:
@@ -198,10 +195,6 @@ class Fleet:
         if toll is not None:
             more = usage.prompt + usage.completion - attempt.demand.tokens
             toll.corrected(attempt.state.endpoint.id, more, attempt.sent_at)
-
-    def called_tools(self, attempt: TrackedAttempt, well_formed: bool, now: float) -> None:
-        """An answer called tools."""
-        attempt.state.called_tools(well_formed, now)
 
     def failed(self, attempt: TrackedAttempt, failure: Failure, now: float, chance: float) -> None:
         """An attempt failed. `chance` is one draw in [0, 1)."""
@@ -251,11 +244,9 @@ class Fleet:
                 other.breaker.trip(now, chance, why)
 
     def _compare_cached(self, attempt: TrackedAttempt, usage: Usage, now: float) -> None:
-        """Compares shares, not tokens: how much was matched is estimated, how much was cached is counted."""
         matched, prompt = attempt.parts.matched_tokens, attempt.demand.prompt_tokens
         if matched and prompt and usage.prompt:
-            expected = min(1.0, matched / prompt)
-            attempt.state.confirmed(min(1.0, usage.cached / usage.prompt / expected), now)
+            attempt.state.cached(matched / prompt, usage.cached / usage.prompt, now)
 
     def _blames(self, attempt: TrackedAttempt, fault: Fault) -> bool:
         """A timeout counts only where a peer meets that clock at that size."""

@@ -1,4 +1,4 @@
-"""A breaker per endpoint: closed, open, half-open.
+"""The health of one endpoint: its breaker (closed, open, half-open), and slow start after it came back.
 
     closed --5 faults in a row, or half of the last ~20--> open --backoff passes--> half-open --2 successes--> closed
                                                             ^------------- any fault -------------'
@@ -18,6 +18,13 @@ waiting, and its waits grow by its own faults. What happened last counts, in the
 A fault may be a worker's own: its network, its DNS. So each trusts its own requests more. Where they contradicted what
 another worker found, this breaker goes by them alone for 5 min, and for longer while the contradiction lasts. Without
 an opening of its own it is never kept from a probe for longer than the longest wait.
+
+Slow start: an endpoint that came into use, or back, gets few requests at once, then more.
+
+    began ──> 2 at once ──each success adds one, so twice as many each round──> 32, then no limit
+                 ^──────────────a fault halves the limit──────────────────'
+
+It is counted in answers and not in seconds, because answers are what shows that the endpoint holds.
 """
 
 from collections.abc import Sequence
@@ -45,6 +52,8 @@ SUCCESSES_TO_CLOSE = 2
 LONGEST_WAIT = LONGEST_BACKOFF * (1 + SPREAD)
 ELSEWHERE = "at another worker"
 WHY_CHARS = 64  # that are shared
+FIRST = 2.0  # requests at once
+ENOUGH_AT_ONCE = 32.0
 
 _Millis = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 _Wait = Annotated[int, msgspec.Meta(ge=0, le=int(1_000 * LONGEST_WAIT))]
@@ -240,6 +249,32 @@ class Breaker:
 
     def __repr__(self) -> str:
         return f"<Breaker until={self.until} in_a_row={self._in_a_row} why={self.why!r}>"
+
+
+class SlowStart:
+    """How many requests one endpoint may have in flight (`window`); infinite unless `begin` was called."""
+
+    __slots__ = ("window",)
+
+    def __init__(self) -> None:
+        self.window = inf
+
+    def begin(self) -> None:
+        self.window = FIRST
+
+    def ended(self, good: bool) -> None:
+        """One request succeeded or failed, while there is a limit."""
+        if self.window == inf:
+            return
+        if not good:
+            self.window = max(FIRST, self.window // 2)
+        elif self.window < ENOUGH_AT_ONCE - 1:
+            self.window += 1
+        else:
+            self.window = inf
+
+    def __repr__(self) -> str:
+        return f"<SlowStart {self.window:g}>"
 
 
 def _since(one: Posted[BreakerChange]) -> float:

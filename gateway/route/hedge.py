@@ -1,19 +1,26 @@
-"""What hedging may cost, and which endpoint it asks.
+"""When a request is hedged, which endpoint the hedge goes to, and what hedging may cost.
 
     each streamed request   saves max_share             a hedge takes 1
     each attempt's cost     saves max_spend of it       a hedge takes what is at stake, until the loser's bill is known
 
-A request is late after the policy's time, or after the delay that `late.py` finds for what both shares can pay.
+    first-token times of a policy (seconds, uncached tokens) ──HedgeDelay──> delay, largest prompt
+
+The hedge delay is the policy's own, or one that spends what both shares allow. It is absolute and holds for all
+requests of a policy, whichever endpoint they went to: measured by an endpoint's own answers, a slow one would never be
+late. Large prompts use the allowed tokens up quickly, so for each size limit there is another delay that spends all of
+them; the pair with the lowest p99 is taken, as far as the last first-token times show.
 
 Savings never go below what a hedge takes, so its shares of requests and of spend are kept at every moment, not only on
 average. They are bounded, so that a quiet day does not pay for a storm. Where a large part of all requests is late the
 hosts are saturated, and more load would only slow them further: then nothing is hedged at all.
 """
 
-from math import inf
+from collections.abc import Callable
+from functools import partial
+from math import erfc, inf, log, sqrt
+from operator import itemgetter
 
 from gateway.route.filters import Tier, tier
-from gateway.route.late import Lateness
 from gateway.route.plan import Choice
 from gateway.types import NEVER, Hedge, Policy
 
@@ -25,19 +32,70 @@ MOST_BUDGETS = 256
 USUAL_OVER = 50.0  # hedges, or requests, that count for what they usually cost
 USED = 0.95  # of what may be spent, that delays are planned for: late requests come in bursts
 QUICK = 0.5, 0.6  # seconds to a rival's first token, and the scatter of their logarithm, until hedges show it
+SAMPLES = 4_096  # first-token times that are kept
+ENOUGH = 128  # of them, before a delay is computed
+EVERY = 128  # of them between two computations
+TAIL = 0.01  # of requests: the time that only these exceed is minimised
+LOOKED_AT = 0.125  # of them, the longest: the others are never late
+SIZES = (0.25, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)  # candidates for the largest prompt, as quantiles of prompts
+
+_seconds, _tokens = itemgetter(0), itemgetter(1)
+
+
+class HedgeDelay:
+    """After how many `seconds` a request of one policy is late (None while there are too few samples), and how many
+    uncached tokens the `largest` prompt has that may be hedged.
+    """
+
+    __slots__ = ("_waits", "_written", "largest", "seconds")
+
+    def __init__(self) -> None:
+        self._waits: list[tuple[float, float]] = []
+        self._written = 0
+        self.seconds: float | None = None
+        self.largest = inf
+
+    def add(self, seconds: float, uncached: float) -> bool:
+        """A first token came after so many seconds, or had not come by then. True when `optimise` should run."""
+        if len(self._waits) < SAMPLES:
+            self._waits.append((seconds, uncached))
+        else:
+            self._waits[self._written % SAMPLES] = seconds, uncached
+        self._written += 1
+        return self._written % EVERY == 0 and len(self._waits) >= ENOUGH
+
+    def optimise(self, share: float, tokens: float, rival: float, scatter: float) -> None:
+        """Takes the best pair for at most this share of requests and so many tokens a request.
+
+        A rival's first token usually comes after `rival` seconds; `scatter` is the standard deviation of its logarithm.
+        """
+        waits = self._waits
+        sizes = sorted(map(_tokens, waits))
+        late = sorted(waits, key=_seconds, reverse=True)[: max(2, int(LOOKED_AT * len(waits)))]
+        exceeds = partial(_exceeds, rival=rival, scatter=scatter)
+        plans = []
+        for quantile in SIZES:
+            largest = sizes[min(len(sizes) - 1, int(quantile * len(sizes)))]
+            delay = _delay(late, largest, share * len(waits), tokens * len(waits))
+            plans.append((_tail(late, largest, delay, exceeds, TAIL * len(waits)), -largest, delay))
+        _, negative, self.seconds = min(plans)
+        self.largest = -negative
+
+    def __repr__(self) -> str:
+        return f"<HedgeDelay {self.seconds} s, up to {self.largest:g} tokens>"
 
 
 class Budget:
     """What one policy has saved for hedges: a number of them, and dollars."""
 
-    __slots__ = ("_bill", "_cost", "_hedges", "_late", "_late_share", "_lateness", "_rival", "_usd", "rule")
+    __slots__ = ("_bill", "_cost", "_delay", "_hedges", "_late", "_late_share", "_rival", "_usd", "rule")
 
     def __init__(self, rule: Hedge) -> None:
         self.configure(rule)
         self._hedges = 0.0
         self._usd = 0.0  # below 0 when a loser has billed more than was at stake
         self._late = 0.0
-        self._lateness = Lateness()
+        self._delay = HedgeDelay()
         self._cost = 0.0  # dollars that a request usually costs
         self._bill = 0.0  # and that a hedge adds for each token that it reads
         self._rival = QUICK
@@ -65,16 +123,16 @@ class Budget:
         seconds, share = self.rule.after
         if share is None:
             return seconds or 0.0
-        parts, lateness = choice.parts, self._lateness
-        if lateness.delay is None:
+        parts, delay = choice.parts, self._delay
+        if delay.seconds is None:
             return choice.state.waits.p95[parts.size] * parts.pace
-        return lateness.delay if parts.uncached <= lateness.largest else inf
+        return delay.seconds if parts.uncached <= delay.largest else inf
 
     def waited(self, seconds: float, uncached: float) -> None:
         """A first token came after so many seconds, or had not come by then."""
         quantile = self.rule.after.quantile
-        if quantile is not None and self._lateness.waited(seconds, uncached):
-            self._lateness.plan(min(1 - quantile, self.rule.max_share), self._payable(), *self._rival)
+        if quantile is not None and self._delay.add(seconds, uncached):
+            self._delay.optimise(min(1 - quantile, self.rule.max_share), self._payable(), *self._rival)
 
     def allows(self) -> bool:
         """Whether another hedge keeps to the share of requests, and hosts are not saturated."""
@@ -170,3 +228,34 @@ def median_wait(choice: Choice) -> float:
 
 def _soonest(choice: Choice) -> tuple[Tier, float]:
     return choice.tier, median_wait(choice)
+
+
+def _delay(late: list[tuple[float, float]], largest: float, requests: float, tokens: float) -> float:
+    """The shortest delay with which requests up to this size use no more than so many of them, and so many tokens."""
+    for seconds, uncached in late:
+        if uncached <= largest:
+            requests -= 1
+            tokens -= uncached
+            if requests < 0 or tokens < 0:
+                return seconds
+    return late[-1][0]
+
+
+def _tail(
+    late: list[tuple[float, float]], largest: float, delay: float, exceeds: Callable[[float], float], beyond: float
+) -> float:
+    """The wait that so many of these are expected to exceed, if those up to this size are hedged after this delay."""
+    hedged = single = 0
+    for seconds, uncached in late:
+        if hedged * exceeds(seconds - delay) + single >= beyond:
+            return seconds
+        if uncached <= largest:
+            hedged += 1
+        else:
+            single += 1
+    return late[-1][0]
+
+
+def _exceeds(seconds: float, rival: float, scatter: float) -> float:
+    """The probability that the hedge's first token takes longer than this."""
+    return 0.5 * erfc(log(seconds / rival) / scatter / sqrt(2)) if seconds > 0 else 1.0

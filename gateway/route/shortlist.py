@@ -28,9 +28,9 @@ from gateway.route.filters import (
     usual_tier,
 )
 from gateway.route.latency import is_latency
-from gateway.route.order import rank
 from gateway.route.refusals import Digests
-from gateway.types import Policy, Request
+from gateway.route.waits import MIDDLES, scale
+from gateway.types import Pick, Policy, Request
 
 Sifted = tuple[list[Candidate], list[Dropped]]  # not to be changed: it may be the shortlist's own
 
@@ -112,6 +112,18 @@ def _behind(candidate: Candidate, level: Tier, why: Reason | None) -> Candidate:
 
 def _row(state: EndpointState, policy: Policy, needs: frozenset[str]) -> tuple[Candidate, Reason | None]:
     """An endpoint with the reason against it that has nothing to do with the request's size."""
-    place = rank(state, policy.pick)
+    place = _rank(state, policy.pick)
     candidate = Candidate(state, state.endpoint, terms(state, policy), place, *usual_tier(state, policy))
     return candidate, unsuited(state.endpoint, policy, needs) or outlawed(state, policy.require)
+
+
+def _rank(state: EndpointState, pick: Pick) -> float:
+    """The place that the policy gives it before any score; the lower, the sooner. A place in a list, seconds, minus
+    tokens per second, or 0 where the score decides."""
+    if pick.how == "order":
+        endpoint = state.endpoint
+        named = (place for place, name in enumerate(pick.order) if name in (endpoint.id, endpoint.provider))
+        return next(named, len(pick.order))
+    if pick.how == "latency":
+        return state.waits.p50[0] * scale(MIDDLES[0])
+    return -state.speeds.p50 if pick.how == "throughput" else 0.0

@@ -10,8 +10,8 @@ from typing import Literal
 
 import msgspec
 
-from gateway.route.fleet import TrackedAttempt
 from gateway.route.plan import Choice
+from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.types import Failure, HedgeResult
 
 Clock = Literal["hedge", "first_token", "gap", "total", "keepalive", "retry"]

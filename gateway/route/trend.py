@@ -45,6 +45,28 @@ class Trend:
         return f"<Trend usual={self.usual!r} recent={self.recent!r}>"
 
 
+class Estimate:
+    """Shares in [0, 1]. Half-lives in seconds; `strength` is how many recent samples what is usual counts for."""
+
+    __slots__ = ("_strength", "recent", "usual")
+
+    def __init__(self, recent: float, most: float, usual: float, strength: float) -> None:
+        self.recent = Rate(recent, most)
+        self.usual = Rate(usual)
+        self._strength = strength
+
+    def add(self, share: float, now: float) -> None:
+        self.recent.add(share, now)
+        self.usual.add(share, now)
+
+    def share(self, now: float, prior: float, strength: float) -> float:
+        """The share now; `prior` is what was published, which counts like `strength` samples."""
+        return self.recent.share(now, self.usual.share(now, prior, strength), self._strength)
+
+    def __repr__(self) -> str:
+        return f"<Estimate recent={self.recent!r} usual={self.usual!r}>"
+
+
 def add_recent(trends: Sequence[Trend], place: int, value: float, now: float) -> None:
     """A recent sample of one of the trends that share a level: the oldest ones of all of them make room."""
     count = sum(trend.recent.count(now) for trend in trends)

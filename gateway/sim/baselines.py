@@ -9,10 +9,9 @@ from random import Random
 
 import msgspec
 
-from gateway.route.fleet import TrackedAttempt
-from gateway.route.learn import Observation
 from gateway.route.plan import Plan
 from gateway.route.signals import Book
+from gateway.route.tracked_attempt import Observation, TrackedAttempt
 from gateway.sim.behaviour import Behaviour
 from gateway.sim.litellm_rules import LeastBusy, LowestCost, LowestLatency, Shuffle
 from gateway.sim.openrouter_rule import OpenRouter2025, OpenRouterRule

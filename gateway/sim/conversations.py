@@ -7,7 +7,7 @@ prefix_hashes   s t a b c        s and t are in very many requests: a system pro
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from gateway.route.fleet import TrackedAttempt
+from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.sim.workload import TraceRow
 from gateway.types import Usage
 

@@ -16,8 +16,7 @@ from typing import Any
 
 from gateway.route import signals
 from gateway.route.exchange import Exchange
-from gateway.route.fleet import TrackedAttempt
-from gateway.route.learn import SAYS_SPEED, Observation
+from gateway.route.tracked_attempt import MEASURES_SPEED, Observation, TrackedAttempt
 from gateway.sim.behaviour import Behaviour, Course
 from gateway.sim.blocks import BLOCK
 from gateway.sim.changes import reconfigured
@@ -206,7 +205,7 @@ class Replayed:
         ended = not command.cancelled and (command.failure is None or command.failure is course.failure)
         usage = course.usage if ended else course.billed(elapsed)
         begun = elapsed >= course.first
-        speed = course.speed if begun and usage.completion >= SAYS_SPEED else None
+        speed = course.speed if begun and usage.completion >= MEASURES_SPEED else None
         router.ended(one.tried, command, Observation(usage, course.first if begun else None, speed), now)
         self._engine.behaviour.over(one.host.id)
         good = ended and command.failure is None

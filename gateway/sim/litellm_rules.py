@@ -10,10 +10,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.route.fleet import TrackedAttempt
-from gateway.route.learn import Observation
 from gateway.route.plan import Choice, Plan
 from gateway.route.signals import Book
+from gateway.route.tracked_attempt import Observation, TrackedAttempt
 from gateway.sim.router_rules import RouterRule, Scene
 from gateway.sim.workload import TraceRow
 

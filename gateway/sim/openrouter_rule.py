@@ -18,10 +18,9 @@ from collections.abc import Sequence
 from math import exp
 from typing import Any
 
-from gateway.route.fleet import TrackedAttempt
-from gateway.route.learn import Observation
 from gateway.route.plan import Choice, Plan
 from gateway.route.signals import Book
+from gateway.route.tracked_attempt import Observation, TrackedAttempt
 from gateway.sim.conversations import Conversations
 from gateway.sim.observed import Observed
 from gateway.sim.router_rules import RESERVE, InverseSquare, RouterRule, Scene

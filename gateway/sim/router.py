@@ -1,17 +1,18 @@
 """Who decides in a replay: the gateway's own core under a policy, or a baseline that stands in its place.
 
-Engine ──plan, sent, ended──> Router ──> route.plan, route.fleet, route.learn
+Engine ──plan, sent, ended──> Router ──> route.decide, route.fleet
                                 └── Baseline (baselines.py): the same core's health, another order
 """
 
 from collections.abc import Callable
 from random import Random
 
-from gateway.route.fleet import Fleet, TrackedAttempt
+from gateway.route.decide import make_plan
+from gateway.route.fleet import Fleet
 from gateway.route.hedge import Budgets
-from gateway.route.learn import Observation, learn
-from gateway.route.plan import Plan, make_plan
+from gateway.route.plan import Plan
 from gateway.route.signals import Book
+from gateway.route.tracked_attempt import Observation, TrackedAttempt
 from gateway.sim.workload import TraceRow
 from gateway.types import Endpoint, Policy, Request
 
@@ -40,7 +41,7 @@ class Router:
 
     def ended(self, tried: TrackedAttempt, book: Book, heard: Observation, now: float) -> None:
         """An attempt is booked."""
-        learn(self.fleet, tried, book, heard, now, self.chance)
+        self.fleet.learn(tried, book, heard, now, self.chance)
 
     def __repr__(self) -> str:
         return f"<Router {self.name}>"

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from gateway.route.fleet import TrackedAttempt
-from gateway.route.learn import Observation
 from gateway.route.plan import Choice, Plan
 from gateway.route.signals import Book
+from gateway.route.tracked_attempt import Observation, TrackedAttempt
 from gateway.sim.behaviour import Behaviour
 from gateway.sim.blocks import BLOCK
 from gateway.sim.shares import Shares

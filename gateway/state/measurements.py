@@ -14,8 +14,8 @@ from typing import Annotated
 import msgspec
 
 from gateway.route.fleet import Fleet
-from gateway.route.measured import Counts, Measured, Shares
 from gateway.route.posted import Posted
+from gateway.route.shared import Counts, Measured, Shares, merge_measured, own_measured
 from gateway.state.board import Board
 from gateway.state.resp import Ask
 
@@ -62,7 +62,7 @@ class Measurements:
             lengths = [one.own(now) for one in fleet.lengths.values()]
             found[model] = Learned(endpoints, fleet.tokens.own(now), lengths)
             for name, state in fleet.states.items():
-                endpoints[name] = state.measured(self._clock())
+                endpoints[name] = own_measured(state, self._clock())
                 await asyncio.sleep(0)  # requests go first
         return msgspec.msgpack.encode(found)
 
@@ -84,5 +84,5 @@ class Measurements:
             lengths.merge([one.of(one.value.lengths[place]) for one in others], now)
         for name, state in fleet.states.items():
             measured = [(one.value.endpoints[name], one.age) for one in others if name in one.value.endpoints]
-            state.heard(measured, self._clock())
+            merge_measured(state, measured, self._clock())
             await asyncio.sleep(0)

@@ -15,10 +15,9 @@ from typing import Annotated
 
 import msgspec
 
-from gateway.route import present
 from gateway.route.fleet import Fleet
 from gateway.route.posted import Posted
-from gateway.route.present import FRESH, Present
+from gateway.route.shared import FRESH, NOTHING, Present, merge_present, own_present
 from gateway.route.toll import MOST_POLICIES, TokenCounts
 from gateway.state.board import Board
 from gateway.state.resp import Ask
@@ -92,7 +91,7 @@ class Presence:
         found = {}
         for model, fleet in self._fleets.items():
             loads = fleet.tolls.own(now)
-            known = {name: present.own(state, now) for name, state in fleet.states.items()}
+            known = {name: own_present(state, now) for name, state in fleet.states.items()}
             names = list(dict.fromkeys([*known, *(name for load in loads.values() for name in load.tokens)]))
             policies = {policy: Capped.of(load, names) for policy, load in loads.items()}
             found[model] = ModelPresence(names, list(known.values()), policies)
@@ -102,7 +101,7 @@ class Presence:
 async def _merge(fleet: Fleet, others: list[Posted[ModelPresence]], now: float) -> None:
     endpoints = [one.of(dict(zip(one.value.names, one.value.endpoints, strict=False))) for one in others]
     for name, state in fleet.states.items():
-        present.merge(state, [one.of(one.value.get(name) or present.NOTHING) for one in endpoints], now)
+        merge_present(state, [one.of(one.value.get(name) or NOTHING) for one in endpoints], now)
         await asyncio.sleep(0)  # requests go first
     loads: dict[str, list[Posted[TokenCounts]]] = {policy: [] for policy in fleet.tolls.policies}
     for one in others:

@@ -19,8 +19,8 @@ from gateway.intake.provider import sent_parameters
 from gateway.policy.policies import Policies
 from gateway.repair.mending import mender
 from gateway.repair.toolcalls import ToolCalls
+from gateway.route.decide import make_plan
 from gateway.route.fleet import Fleet
-from gateway.route.plan import make_plan
 from gateway.surface.anthropic.decode import chat_body
 from gateway.surface.openai.completions import chat_request
 from gateway.types import Dialect, Endpoint

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.intake.prefix import LONGEST_CHAIN, PIECE, Chain, known_by, read_prompt
-from gateway.route.affinity import PrefixIndex
+from gateway.route.prompt_cache import PrefixIndex
 from gateway.types import Policy
 
 PREFIX = Policy("p")

@@ -223,11 +223,11 @@ def uncached(state: EndpointState, demand: Demand, matched: int) -> float:
 
 
 def hit(state: EndpointState, demand: Demand, matched: int) -> float:
-    return min(1.0, matched / demand.prompt_tokens) * confirm(state) if demand.prompt_tokens else 0.0
+    return min(1.0, matched / demand.prompt_tokens) * hit_rate(state) if demand.prompt_tokens else 0.0
 
 
-def confirm(state: EndpointState) -> float:
-    return state.confirm if state.ttl else 0.0
+def hit_rate(state: EndpointState) -> float:
+    return state.hit_rate if state.ttl else 0.0
 
 
 def size_class(tokens: float) -> int:
@@ -287,7 +287,7 @@ def expected(
         seconds=seconds,
         fails=state.fails,
         quality=(1 - state.tools_ok) * weights.quality_cost if demand.tools else 0.0,
-        reread=demand.rereads * prompt * (p_in - confirm(state) * (p_in - p_cached)) / 1e6,
+        reread=demand.rereads * prompt * (p_in - hit_rate(state) * (p_in - p_cached)) / 1e6,
         toll=demand.toll.rates.get(state.endpoint.id, 0.0) * (prompt + output) if demand.toll else 0.0,
         time=weights.value_of_time / 3600 * seconds + miss,
         miss=miss,

@@ -20,9 +20,9 @@ PRIORS = Priors(ttft_p50=1.0, throughput_p50=50.0, uptime=0.98)
 FREE_TIME = Policy("p", score=Score(value_of_time=0.0, failure_cost=0.0))
 
 
-def state(price: Price = PRICE, confirm: float = 1.0) -> EndpointState:
+def state(price: Price = PRICE, hit_rate: float = 1.0) -> EndpointState:
     made = EndpointState(endpoint(price=price, priors=PRIORS))
-    made.confirm = confirm
+    made.hit_rate = hit_rate
     return made
 
 
@@ -49,7 +49,7 @@ def test_without_a_match_everything_is_paid_in_full() -> None:
 
 
 def test_a_match_is_paid_at_the_cached_price_as_far_as_it_is_confirmed() -> None:
-    found = expected(state(confirm=0.5), matched=8_000)
+    found = expected(state(hit_rate=0.5), matched=8_000)
     assert found.hit == pytest.approx(0.4)
     assert found.input_usd == pytest.approx((6_000 * 0.30 + 4_000 * 0.10) / 1e6)
 
@@ -61,7 +61,7 @@ def test_a_list_price_policy_ignores_what_caching_saves() -> None:
 
 def test_the_next_turns_will_pay_for_this_prompt_at_the_cached_price_as_far_as_it_is_confirmed() -> None:
     read_again = DEMAND._replace(rereads=2.0)
-    found = expected(state(confirm=0.5), read_again, matched=8_000)
+    found = expected(state(hit_rate=0.5), read_again, matched=8_000)
     assert found.reread_usd == pytest.approx(2 * 10_000 * (0.5 * 0.30 + 0.5 * 0.10) / 1e6)
     assert found.plain == pytest.approx(found.usd + found.reread_usd)
     assert expected(state(), read_again).reread_usd == pytest.approx(2 * 10_000 * 0.10 / 1e6)

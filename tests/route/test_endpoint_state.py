@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.route.endpoint_state import DEFAULT_TTL, FADED_WITHIN, WAITED_WITHIN, EndpointState
-from gateway.route.measured import RATES, SKETCHES, Measured
+from gateway.route.shared import RATES, SKETCHES, Measured, merge_measured, own_measured
 from gateway.route.speeds import DEFAULT_SPEED
 from gateway.route.waits import DEFAULT_TTFT, TYPICAL
 from gateway.types import Measure, Price, Priors, PromptCache
@@ -174,10 +174,10 @@ def test_silence_sets_it_back_until_a_first_token_comes() -> None:
 def test_confirmed_matches_raise_the_trust_in_the_prompt_cache() -> None:
     always, never = EndpointState(endpoint()), EndpointState(endpoint())
     for _ in range(20):
-        always.confirmed(1.0, NOW)
-        never.confirmed(0.0, NOW)
-    assert fresh(always, NOW).confirm > 0.9
-    assert fresh(never, NOW).confirm < 0.1
+        always.cached(1.0, 1.0, NOW)
+        never.cached(1.0, 0.0, NOW)
+    assert fresh(always, NOW).hit_rate > 0.9
+    assert fresh(never, NOW).hit_rate < 0.1
 
 
 def test_tool_calls_move_the_published_score() -> None:
@@ -208,7 +208,7 @@ def history(of: EndpointState, count: int, now: float = NOW) -> None:
         of.began(ttft, uncached, in_flight, at)
         of.answered(ttft, uncached, 50.0, in_flight, at)
         of.ended(number % 5 != 0, at)
-        of.confirmed(0.5, at)
+        of.cached(1.0, 0.5, at)
         of.called_tools(number % 3 != 0, at)
 
 
@@ -216,7 +216,7 @@ def shown(of: EndpointState, now: float) -> list[float]:
     """Every figure that decisions read."""
     fresh(of, now)
     waits, speeds = of.waits, of.speeds
-    shares = of.fails, of.tools_ok, of.confirm, of.recent
+    shares = of.fails, of.tools_ok, of.hit_rate, of.recent
     loads = [load.factor(20) for load in (waits.load, speeds.load)]
     times = [one for row in waits.quantiles for one in row]
     return [*times, *waits.mean, *waits.scatter, waits.level, *speeds.quantiles, speeds.token_s, *shares, *loads]
@@ -225,7 +225,7 @@ def shown(of: EndpointState, now: float) -> list[float]:
 def test_what_is_published_for_workers_has_the_shape_that_they_decode() -> None:
     state = EndpointState(endpoint())
     history(state, 50)
-    found = state.measured(NOW + 50)
+    found = own_measured(state, NOW + 50)
     assert (len(found.sketches), len(found.rates)) == (SKETCHES, RATES)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(found), type=Measured) == found
 
@@ -234,7 +234,7 @@ def test_a_worker_without_traffic_expects_what_the_others_measured() -> None:
     busy, idle = EndpointState(endpoint()), EndpointState(endpoint())
     history(busy, 300)
     now = NOW + 300
-    idle.heard([(busy.measured(now), 0.0)], now)
+    merge_measured(idle, [(own_measured(busy, now), 0.0)], now)
     assert shown(idle, now) == pytest.approx(shown(busy, now), rel=0.01, abs=0.01)
 
 
@@ -244,15 +244,15 @@ def test_what_others_saw_of_load_slows_what_is_in_flight_here() -> None:
     for _ in range(19):
         idle.sent(1_000, NOW + 300)
     before = idle.crowded
-    idle.heard([(busy.measured(NOW + 300), 0.0)], NOW + 300)
+    merge_measured(idle, [(own_measured(busy, NOW + 300), 0.0)], NOW + 300)
     assert fresh(idle, NOW + 301).crowded == idle.waits.load.factor(20) > 1.5 * before
 
 
 def test_samples_are_as_old_as_they_are_when_they_arrive() -> None:
     busy, idle = EndpointState(endpoint()), EndpointState(endpoint())
     history(busy, 300)
-    measured, later = busy.measured(NOW + 300), NOW + 330
-    idle.heard([(measured, 30.0)], later)
+    measured, later = own_measured(busy, NOW + 300), NOW + 330
+    merge_measured(idle, [(measured, 30.0)], later)
     assert shown(idle, later) == pytest.approx(shown(busy, later), rel=0.01, abs=0.01)
 
 
@@ -264,12 +264,12 @@ def test_samples_of_others_are_counted_once_and_never_passed_on(mine: int, their
     history(everything, mine)
     history(everything, theirs)
     now = NOW + 60
-    before, told = here.measured(now), there.measured(now)
+    before, published = own_measured(here, now), own_measured(there, now)
     for _ in range(times):
-        here.heard([(told, 0.0)], now)
-    assert here.measured(now) == before
+        merge_measured(here, [(published, 0.0)], now)
+    assert own_measured(here, now) == before
     assert here.waits.trends[0].usual.count(now) == pytest.approx(everything.waits.trends[0].usual.count(now), rel=0.01)
-    here.heard([], now)
+    merge_measured(here, [], now)
     alone = EndpointState(endpoint())
     history(alone, mine)
     assert shown(here, now) == pytest.approx(shown(alone, now))

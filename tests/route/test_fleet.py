@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.route.endpoint_state import HITS, EndpointState
+from gateway.route.endpoint_state import EndpointState
 from gateway.route.filters import Tier, tier
-from gateway.route.fleet import Fleet, TrackedAttempt
+from gateway.route.fleet import Fleet
 from gateway.route.health import FAULTS_IN_A_ROW, State
+from gateway.route.prompt_cache import HIT_RATE
+from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.route.waits import size_class
 from gateway.types import Endpoint, Fault, Policy, Score, Usage
 from tests.route.world import (
@@ -265,21 +267,21 @@ def test_cached_shares_are_compared_not_tokens() -> None:
     for _ in range(50):  # 900 of 1,000 estimated tokens matched; the host counts 2,000, of which it had 1,800
         tried = attempt(fleet, "a", request(prompt_tokens=1_000), matched=900)
         succeed(fleet, tried, NOW, usage=Usage(2_000, 1_800, 10, 0, "host"))
-    assert fresh(fleet.states["a"], NOW).confirm > 0.95
+    assert fresh(fleet.states["a"], NOW).hit_rate > 0.95
 
 
 def test_without_an_expected_match_a_hit_says_nothing() -> None:
     fleet = fleet_of("a")
     succeed(fleet, attempt(fleet, "a", matched=0), NOW, usage=Usage(1_000, 900, 10, 0, "host"))
-    assert fresh(fleet.states["a"], NOW).confirm == HITS
+    assert fresh(fleet.states["a"], NOW).hit_rate == HIT_RATE
 
 
 def test_a_host_that_never_gives_what_it_advertises_loses_it() -> None:
     fleet = fleet_of("a")
-    assert fresh(fleet.states["a"], NOW).confirm == HITS
+    assert fresh(fleet.states["a"], NOW).hit_rate == HIT_RATE
     for _ in range(20):
         succeed(fleet, attempt(fleet, "a", matched=900), NOW, usage=Usage(1_000, 0, 10, 0, "host"))
-    assert fresh(fleet.states["a"], NOW).confirm < 0.1
+    assert fresh(fleet.states["a"], NOW).hit_rate < 0.1
 
 
 def test_rereads_are_learned_by_kind() -> None:

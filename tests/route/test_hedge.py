@@ -9,8 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.route.fleet import Fleet
-from gateway.route.hedge import KEPT, LATE_OVER, MOST_BUDGETS, USED, Budget, Budgets, at_stake, median_wait, rival
-from gateway.route.late import ENOUGH, EVERY, SAMPLES
+from gateway.route.hedge import (
+    ENOUGH,
+    EVERY,
+    KEPT,
+    LATE_OVER,
+    MOST_BUDGETS,
+    SAMPLES,
+    USED,
+    Budget,
+    Budgets,
+    at_stake,
+    median_wait,
+    rival,
+)
 from gateway.route.plan import Choice
 from gateway.route.waits import MIDDLES, NORMAL, PREFILL, TYPICAL
 from gateway.types import Delay, Hedge, Limits, Pick, Policy, Price, Priors

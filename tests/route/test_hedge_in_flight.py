@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.route.fleet import Fleet
-from gateway.route.hedge import Budget
-from gateway.route.late import ENOUGH, SAMPLES, Lateness
+from gateway.route.hedge import ENOUGH, SAMPLES, Budget, HedgeDelay
 from gateway.types import Delay, Hedge
 from tests.route.world import CHEAPEST, endpoint, plan, request
 
@@ -81,13 +80,13 @@ class Waits(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lateness = Lateness()
+        self.lateness = HedgeDelay()
         self.waits: list[tuple[float, float]] = []
 
     @rule(seconds=st.floats(0.0, 1e6), tokens=st.floats(0.0, 1e6), times=st.integers(1, 400))
     def waited(self, seconds: float, tokens: float, times: int) -> None:
         for number in range(times):
-            self.lateness.waited(seconds + number, tokens)
+            self.lateness.add(seconds + number, tokens)
             self.waits.append((seconds + number, tokens))
         self.waits = self.waits[-SAMPLES:]
 
@@ -99,8 +98,8 @@ class Waits(RuleBasedStateMachine):
         scatter=st.floats(0.1, 3.0),
     )
     def plans(self, share: float, tokens: float, rival: float, scatter: float) -> None:
-        self.lateness.plan(share, tokens, rival, scatter)
-        delay, largest = self.lateness.delay, self.lateness.largest
+        self.lateness.optimise(share, tokens, rival, scatter)
+        delay, largest = self.lateness.seconds, self.lateness.largest
         assert delay is not None
         assert any(delay == seconds for seconds, _ in self.waits)
         assert any(largest == size for _, size in self.waits)

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.route.exchange import Exchange
-from gateway.route.hedge import USED, Budget
-from gateway.route.late import EVERY
+from gateway.route.hedge import EVERY, USED, Budget
 from gateway.route.signals import Book, ClientLeft, Event, Expired, Finished, FirstToken, Send, Started
 from gateway.types import Attempts, Delay, Hedge, Policy
 from tests.route.playbook import ONE_EACH, Playbook, failed

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.route.decide import make_plan
 from gateway.route.filters import Tier as FilterTier
-from gateway.route.fleet import SHORTLISTS, Fleet, TrackedAttempt
-from gateway.route.plan import Plan, make_plan
+from gateway.route.fleet import SHORTLISTS, Fleet
+from gateway.route.plan import Plan
+from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.types import (
     Cap,
     DataFacts,

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.route.filters import Tier
-from gateway.route.fleet import Fleet, TrackedAttempt
+from gateway.route.fleet import Fleet
 from gateway.route.silence import HUNG, LEAST_SCATTER, LOOKED_AT, Silence
+from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.types import Failure, Fault, Usage
 from tests.route.world import NOW, answer, attempt, endpoint, fresh, plan, request
 

@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.route.cost import Candidate, Demand, Parts, expect, terms
+from gateway.route.decide import make_plan
 from gateway.route.endpoint_state import EndpointState
 from gateway.route.filters import Tier
-from gateway.route.fleet import Fleet, TrackedAttempt
-from gateway.route.plan import Plan, make_plan
+from gateway.route.fleet import Fleet
+from gateway.route.plan import Plan
+from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.route.waits import scale, size_class
 from gateway.types import FAULTS, Endpoint, Failure, Pick, Policy, Price, Request, Score, Usage
 

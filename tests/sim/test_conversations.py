@@ -1,7 +1,8 @@
 from collections.abc import Sequence
 
-from gateway.route.fleet import Fleet, TrackedAttempt
-from gateway.route.plan import make_plan
+from gateway.route.decide import make_plan
+from gateway.route.fleet import Fleet
+from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.sim.baselines import LIST_PRICE
 from gateway.sim.conversations import IDLE, Conversations
 from gateway.sim.engine import requests

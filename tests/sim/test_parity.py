@@ -18,7 +18,8 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from gateway.route.fleet import Fleet, TrackedAttempt
+from gateway.route.fleet import Fleet
+from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.sim.behaviour import Behaviour, Course
 from gateway.sim.changes import HostChange, reconfigured
 from gateway.sim.engine import Engine, requests

@@ -1,5 +1,6 @@
+from gateway.route.decide import make_plan
 from gateway.route.fleet import Fleet
-from gateway.route.plan import Choice, make_plan
+from gateway.route.plan import Choice
 from gateway.route.toll import SLACK_TOKENS
 from gateway.sim.baselines import LIST_PRICE
 from gateway.sim.fleetfile import endpoint

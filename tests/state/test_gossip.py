@@ -12,7 +12,7 @@ import redis
 
 from gateway.route.fleet import Fleet
 from gateway.route.health import State
-from gateway.route.present import FRESH
+from gateway.route.shared import FRESH
 from gateway.state.gossip import Gossip
 from gateway.state.prefixes import ENTRY_BYTES, NOTES, STREAM, TELL_BYTES, SentPrefix
 from tests.route.world import attempt, endpoint, fail, request, teach

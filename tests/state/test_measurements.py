@@ -9,8 +9,8 @@ import redis
 
 from gateway.config.store_address import StoreAddress
 from gateway.route.fleet import Fleet
-from gateway.route.lengths import DEFAULT_LONGEST, DEFAULT_MEAN
-from gateway.route.measured import RATES, SKETCHES
+from gateway.route.shared import RATES, SKETCHES
+from gateway.route.tokens import DEFAULT_LONGEST, DEFAULT_MEAN
 from gateway.state.board import KEPT
 from gateway.state.measurements import EVERY, KEY, VERSION, Measurements
 from gateway.state.resp import RespConnection

@@ -11,7 +11,7 @@ from gateway.config.store_address import StoreAddress
 from gateway.route.endpoint_state import EndpointState
 from gateway.route.fleet import Fleet
 from gateway.route.health import FAULTS_IN_A_ROW, State
-from gateway.route.present import FRESH
+from gateway.route.shared import FRESH
 from gateway.state.board import KEPT
 from gateway.state.presence import KEY, VERSION, Presence
 from gateway.state.resp import RespConnection

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from gateway.route.cost import Candidate, Parts, expect, terms
 from gateway.route.filters import Tier
-from gateway.route.fleet import Fleet, TrackedAttempt
+from gateway.route.fleet import Fleet
+from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.sim.fleetfile import endpoint, read_fleet
 from gateway.sim.sim_host import LEAST_TTFT, TYPICAL_UNCACHED, Z90, SimHost, Spread
 from gateway.types import DataFacts, Failure, Policy, Request, Usage
@@ -132,7 +133,7 @@ class History:
             share = self.hosts[name].tools_ok or 0.9
             before, self._calls[name] = self._calls[name], self._calls[name] + 1
             well_formed = int((before + 1) * share + 0.5) > int(before * share + 0.5)
-            self.fleet.called_tools(tried, well_formed, now)
+            tried.state.called_tools(well_formed, now)
 
 
 def _ttft(host: SimHost, uncached: int, place: int) -> float:

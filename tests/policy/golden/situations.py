@@ -7,7 +7,8 @@ well). Conversations began at the one that it ranks next (`home`), so that stayi
 from collections.abc import Callable
 from typing import NamedTuple
 
-from gateway.route.plan import Plan, make_plan
+from gateway.route.decide import make_plan
+from gateway.route.plan import Plan
 from gateway.types import Failure, Fault, Policy, Request
 from tests.policy.golden.history import MORE, NOW, Answer, History
 from tests.route.world import HOUR

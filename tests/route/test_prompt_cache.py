@@ -1,4 +1,5 @@
-"""The prefix index finds what was sent within the TTL, along cumulative hashes only, and stays bounded."""
+"""The prefix index finds what was sent within the TTL, along cumulative hashes only, and stays bounded; re-reads are
+learned from it."""
 
 import tracemalloc
 from itertools import count, product
@@ -9,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.route.affinity import HASH_BYTES, STRETCH_BYTES, PrefixIndex
+from gateway.route.prompt_cache import (
+    HASH_BYTES,
+    REREADS,
+    REREADS_HALF_LIFE,
+    REREADS_TOKENS,
+    STRETCH_BYTES,
+    PrefixIndex,
+    Rereads,
+)
 
 Chain = tuple[tuple[int, int], ...]
 TTLS = {"a": 300.0, "b": 60.0}
@@ -196,3 +205,38 @@ def test_it_keeps_the_last_half_and_invents_nothing(history: list[Any], stretche
         if size > limit // 2:
             break
         assert index.matches(chain, dict.fromkeys("abc", 1.0), 0.0)[endpoint] == chain[-1][1]
+
+
+# --- re-reads ----------------------------------------------------------------------------------------------------
+
+
+def test_published_until_own_traffic_has_been_seen() -> None:
+    assert Rereads().usual == REREADS
+
+
+def test_it_learns_tokens_that_were_sent_before_over_those_that_were_not() -> None:
+    rereads = Rereads()
+    for _ in range(10_000):
+        rereads.add(10_000, 7_500, 0.0)
+    assert rereads.usual == pytest.approx(3.0, rel=0.1)
+
+
+def test_prompts_that_nobody_knows_bring_it_down() -> None:
+    rereads = Rereads()
+    rereads.add(REREADS_TOKENS, 0, 0.0)
+    assert rereads.usual == pytest.approx(REREADS / 2)
+
+
+def test_what_was_learned_fades() -> None:
+    rereads = Rereads()
+    rereads.add(3 * REREADS_TOKENS, 0, 0.0)
+    assert rereads.usual == pytest.approx(REREADS / 4)
+    rereads.add(0, 0, REREADS_HALF_LIFE)
+    assert rereads.usual == pytest.approx(REREADS / 2.5)
+
+
+def test_no_more_is_known_than_there_is() -> None:
+    rereads = Rereads()
+    rereads.add(1_000, 5_000, 0.0)
+    assert rereads.usual == pytest.approx((1_000 + REREADS * REREADS_TOKENS) / REREADS_TOKENS)
+    assert repr(rereads) == "<Rereads 1.00>"

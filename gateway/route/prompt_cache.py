@@ -1,9 +1,13 @@
-"""Which endpoint was sent which prompt prefix, and when: the reason to come back to it.
+"""What is known about prompt caches: which endpoint probably holds how much of a prompt, and what that is worth.
 
-A prompt is a list of (cumulative hash, tokens up to there), shortest first. An endpoint that was sent a prefix within
-its cache's TTL probably still holds it.
+    hit = matched / prompt x hit rate         the expected cached share of a prompt at one endpoint
 
-The index is a radix tree. Hashes that were always sent together are one stretch, which has its endpoints once:
+    matched     PrefixIndex    tokens of the prompt that the endpoint was sent within its cache's TTL
+    hit rate    HitRate        the share of matched tokens that its usage confirms as cached, learned per endpoint
+    re-reads    Rereads        how often a token is sent again, learned per kind of request, the same for all endpoints
+
+A prompt is a list of (cumulative hash, tokens up to there), shortest first. The index is a radix tree. Hashes that were
+always sent together are one stretch, which has its endpoints once:
 
     1 2 3 ──┬── 4 5 6 7          stretch      1 2 3     4 5 6 7     8 9
             └── 8 9              endpoints    a, b      a           b
@@ -18,11 +22,19 @@ What was sent lately is in the young half, so the least recently used goes first
 from array import array
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from math import exp2
+
+from gateway.route.trend import Estimate
 
 Prefix = Sequence[tuple[int, int]]
 LIMIT = 32 * 2**20  # bytes
 STRETCH_BYTES = 512  # about, without its hashes
 HASH_BYTES = 8
+HIT_RATE = 0.9  # before any usage: a host that declares a cache is believed
+HIT_RATE_SAMPLES = 2.0  # that this counts for
+REREADS = 1.0  # by public statistics: half of what hosts of this model are sent was sent before
+REREADS_TOKENS = 1_000_000.0  # that this counts for
+REREADS_HALF_LIFE = 3_600.0  # seconds
 
 
 class Stretch:
@@ -44,7 +56,7 @@ class Stretch:
         return bisect_left(range(most), True, 1, key=lambda place: hashes[place] != prefix[at + place][0])
 
     def sent(self, endpoint: str, now: float) -> None:
-        """An endpoint was sent it. Others' news may be older than what is known."""
+        """An endpoint was sent it. Timestamps from other workers may be older than ours."""
         if self.endpoints.get(endpoint, now) <= now:
             self.endpoints[endpoint] = now
 
@@ -135,3 +147,58 @@ class PrefixIndex:
 
     def __repr__(self) -> str:
         return f"<PrefixIndex of {len(self)} stretches>"
+
+
+class HitRate:
+    """Of the tokens that an endpoint was sent before, the share that its usage confirms as cached.
+
+    Two memories, as of every share: minutes, and three hours (`trend.py`).
+    """
+
+    __slots__ = ("shares",)
+
+    def __init__(self) -> None:
+        self.shares = Estimate(recent=180.0, most=30.0, usual=3 * 3_600.0, strength=HIT_RATE_SAMPLES)
+
+    def add(self, expected: float, cached: float, now: float) -> None:
+        """Usage reported `cached` of a prompt, of which `expected` (over 0) was sent before; both as shares of it.
+
+        Shares, not tokens: what was sent before is estimated, what was cached is counted.
+        """
+        self.shares.add(min(1.0, cached / min(1.0, expected)), now)
+
+    def probability(self, now: float) -> float:
+        """That a token which was sent before is cached."""
+        return self.shares.share(now, HIT_RATE, HIT_RATE_SAMPLES)
+
+    def __repr__(self) -> str:
+        return f"<HitRate {self.shares!r}>"
+
+
+class Rereads:
+    """Re-reads of one kind of request: tokens that were sent before / tokens that were not.
+
+    A token that is sent for the first time is usually read `usual` times more, in the next turns of its conversation.
+    That is what the choice of its endpoint is about where cached input is cheaper. It fades back to `REREADS`.
+    """
+
+    __slots__ = ("_again", "_at", "_fresh", "usual")
+
+    def __init__(self) -> None:
+        self.usual = REREADS
+        self._again = self._fresh = self._at = 0.0
+
+    def add(self, prompt: float, known: float, now: float) -> None:
+        """A prompt was sent of which some endpoint has `known` tokens already."""
+        if now > self._at:
+            keep = exp2((self._at - now) / REREADS_HALF_LIFE)
+            self._again *= keep
+            self._fresh *= keep
+            self._at = now
+        known = min(known, prompt)
+        self._again += known
+        self._fresh += prompt - known
+        self.usual = (self._again + REREADS * REREADS_TOKENS) / (self._fresh + REREADS_TOKENS)
+
+    def __repr__(self) -> str:
+        return f"<Rereads {self.usual:.2f}>"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.route.fleet import Fleet, TrackedAttempt
-from gateway.route.learn import Observation, learn
+from gateway.route.fleet import Fleet
 from gateway.route.signals import Book
+from gateway.route.tracked_attempt import Observation, TrackedAttempt
 from gateway.types import HedgeResult, Usage
 from tests.route.world import NOW, attempt, endpoint, fresh, recent, seconds
 
@@ -16,7 +16,7 @@ def ended(fleet: Fleet, cancelled: bool, hedge: HedgeResult, ttft: float | None,
     tried.hedge = hedge not in ("", "beaten")
     if ttft is not None:
         fleet.began(tried, NOW + ttft)
-    learn(fleet, tried, Book(1, None, cancelled, hedge), Observation(NOTHING, ttft, None), NOW + after, lambda: 0.5)
+    fleet.learn(tried, Book(1, None, cancelled, hedge), Observation(NOTHING, ttft, None), NOW + after, lambda: 0.5)
     return tried
 
 

@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.route.fleet import Fleet
-from gateway.route.regret import regret
-from gateway.route.told import LONGEST_LINE, briefly
-from gateway.types import Cap, Limit, Limits, Pick, Policy, Price, Priors, Require, Score
+from gateway.route.plan import regret
+from gateway.types import Cap, Limit, Pick, Policy, Price, Priors, Require, Score
 from tests.route.world import CHEAPEST, attempt, endpoint, fail, plan, priced, request, saved, try_of
 
 CHEAP = Score(value_of_time=0.0)
@@ -107,35 +106,3 @@ def test_regret_is_never_negative_and_has_a_reason(
     usd, reason = regret(plan(fleet, policy=policy, chance=lambda: chance))
     assert usd >= 0
     assert bool(usd) == bool(reason)
-
-
-# --- in one line ------------------------------------------------------------------------------------------------
-
-
-def test_a_plan_in_one_line() -> None:
-    two = Fleet([endpoint("a/fp8"), endpoint("b/fp8", limits=Limits(concurrency=0)), endpoint("c", context=10)])
-    line = briefly(plan(two, policy=SAMPLE)).decode("ascii")
-    picked, first, second, out = line.split("; ")
-    assert picked == "only"
-    assert first.startswith("a/fp8 $0.000")
-    assert first.endswith("s 0%")
-    assert second.startswith("b/fp8 ")
-    assert out == "not c (context)"
-
-
-def test_what_was_given_up_is_said() -> None:
-    busy = Fleet([endpoint("a", limits=Limits(concurrency=0))])
-    assert briefly(plan(busy, policy=SAMPLE)).startswith(b"only, relaxed: ")
-
-
-def test_nothing_left_in_one_line() -> None:
-    nobody = plan(priced(a=1.0), policy=replace(SAMPLE, require=Require(only=("z",))))
-    assert briefly(nobody) == b"none; not a (require.only)"
-
-
-@given(st.lists(st.text("abcé/", min_size=1, max_size=200), unique=True, max_size=30))
-def test_the_line_is_short_whatever_the_names(names: list[str]) -> None:
-    line = briefly(plan(Fleet(endpoint(name) for name in names), policy=SAMPLE))
-    assert len(line) <= LONGEST_LINE
-    assert line.isascii()
-    assert b"\n" not in line

@@ -6,17 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.route.late import ENOUGH, EVERY, LOOKED_AT, SAMPLES, SIZES, TAIL, Lateness
+from gateway.route.hedge import ENOUGH, EVERY, LOOKED_AT, SAMPLES, SIZES, TAIL, HedgeDelay
 
 ALL = inf, 0.5, 0.6  # any number of tokens, and a rival that usually begins after 0.5 s
 Waits = list[tuple[float, float]]
 
 
-def waited(*waits: tuple[float, float]) -> Lateness:
-    lateness = Lateness()
+def waited(*waits: tuple[float, float]) -> HedgeDelay:
+    delays = HedgeDelay()
     for seconds, tokens in waits:
-        lateness.waited(seconds, tokens)
-    return lateness
+        delays.add(seconds, tokens)
+    return delays
 
 
 def spread(count: int, first: float, tokens: float) -> Waits:
@@ -28,22 +28,22 @@ def spread(count: int, first: float, tokens: float) -> Waits:
 
 
 def test_nothing_is_known_before_it_was_planned() -> None:
-    lateness = waited(*spread(EVERY, 1.0, 1_000))
-    assert (lateness.delay, lateness.largest) == (None, inf)
+    delays = waited(*spread(EVERY, 1.0, 1_000))
+    assert (delays.seconds, delays.largest) == (None, inf)
 
 
 def test_it_is_planned_anew_every_so_many_waits() -> None:
-    lateness = Lateness()
-    times = [number for number in range(1, 5 * EVERY + 1) if lateness.waited(1.0, 1_000)]
+    delays = HedgeDelay()
+    times = [number for number in range(1, 5 * EVERY + 1) if delays.add(1.0, 1_000)]
     assert ENOUGH <= EVERY
     assert times == [EVERY, 2 * EVERY, 3 * EVERY, 4 * EVERY, 5 * EVERY]
 
 
 def test_the_oldest_waits_are_forgotten() -> None:
-    lateness = waited(*spread(SAMPLES, 50.0, 1_000), *spread(SAMPLES - 1, 1.0, 1_000))
-    lateness.plan(1.0, *ALL)
-    assert lateness.delay is not None
-    assert lateness.delay < 50.0
+    delays = waited(*spread(SAMPLES, 50.0, 1_000), *spread(SAMPLES - 1, 1.0, 1_000))
+    delays.optimise(1.0, *ALL)
+    assert delays.seconds is not None
+    assert delays.seconds < 50.0
 
 
 # --- how long ---------------------------------------------------------------------------------------------------
@@ -51,22 +51,22 @@ def test_the_oldest_waits_are_forgotten() -> None:
 
 @pytest.mark.parametrize(("share", "delay"), [(0.0, 1.999), (0.01, 1.989), (0.05, 1.949)])
 def test_the_share_of_requests_is_all_spent(share: float, delay: float) -> None:
-    lateness = waited(*spread(1_000, 1.0, 1_000))
-    lateness.plan(share, *ALL)
-    assert lateness.delay == pytest.approx(delay)
+    delays = waited(*spread(1_000, 1.0, 1_000))
+    delays.optimise(share, *ALL)
+    assert delays.seconds == pytest.approx(delay)
 
 
 def test_no_more_are_late_than_are_looked_at() -> None:
-    lateness = waited(*spread(1_000, 1.0, 1_000))
-    lateness.plan(1.0, *ALL)
-    assert lateness.delay == pytest.approx(2.0 - LOOKED_AT)
+    delays = waited(*spread(1_000, 1.0, 1_000))
+    delays.optimise(1.0, *ALL)
+    assert delays.seconds == pytest.approx(2.0 - LOOKED_AT)
 
 
 def test_the_tokens_are_not_overspent_either() -> None:
     """20 tokens a request read 20 of 1,000 prompts again."""
-    lateness = waited(*spread(1_000, 1.0, 1_000))
-    lateness.plan(1.0, 20.0, 0.5, 0.6)
-    assert lateness.delay == pytest.approx(1.979)
+    delays = waited(*spread(1_000, 1.0, 1_000))
+    delays.optimise(1.0, 20.0, 0.5, 0.6)
+    assert delays.seconds == pytest.approx(1.979)
 
 
 # --- how large --------------------------------------------------------------------------------------------------
@@ -74,28 +74,28 @@ def test_the_tokens_are_not_overspent_either() -> None:
 
 def test_few_large_prompts_leave_what_can_be_paid_to_many_small_ones() -> None:
     """Half a per cent wait 15 s for 100,000 tokens to be read; 2.5 % of the small ones wait 10 s for no reason."""
-    lateness = waited(*spread(970, 1.0, 1_000), *spread(25, 10.0, 1_000), *spread(5, 15.0, 100_000))
-    lateness.plan(0.03, 30.0, 0.5, 0.6)
-    assert lateness.largest == 1_000
-    assert lateness.delay == pytest.approx(1.965, abs=0.006), "30 small ones are late"
+    delays = waited(*spread(970, 1.0, 1_000), *spread(25, 10.0, 1_000), *spread(5, 15.0, 100_000))
+    delays.optimise(0.03, 30.0, 0.5, 0.6)
+    assert delays.largest == 1_000
+    assert delays.seconds == pytest.approx(1.965, abs=0.006), "30 small ones are late"
 
 
 def test_large_prompts_are_read_twice_where_they_are_the_tail_and_can_be_paid() -> None:
     waits = *spread(975, 1.0, 1_000), *spread(25, 15.0, 100_000)
     rich, poor = waited(*waits), waited(*waits)
-    rich.plan(0.03, 3_000.0, 0.5, 0.6)
+    rich.optimise(0.03, 3_000.0, 0.5, 0.6)
     assert rich.largest == 100_000
-    assert rich.delay is not None
-    assert rich.delay < 2.0
-    poor.plan(0.03, 100.0, 0.5, 0.6)
-    assert poor.delay is not None
-    assert sum(seconds > poor.delay and tokens <= poor.largest for seconds, tokens in waits) <= 30
+    assert rich.seconds is not None
+    assert rich.seconds < 2.0
+    poor.optimise(0.03, 100.0, 0.5, 0.6)
+    assert poor.seconds is not None
+    assert sum(seconds > poor.seconds and tokens <= poor.largest for seconds, tokens in waits) <= 30
 
 
 def test_of_plans_that_are_as_good_the_one_for_the_larger_prompts_is_taken() -> None:
-    lateness = waited(*spread(500, 1.0, 1_000), *spread(500, 1.5, 2_000))
-    lateness.plan(0.0, *ALL)
-    assert lateness.largest == 2_000
+    delays = waited(*spread(500, 1.0, 1_000), *spread(500, 1.5, 2_000))
+    delays.optimise(0.0, *ALL)
+    assert delays.largest == 2_000
 
 
 # --- for any waits ----------------------------------------------------------------------------------------------
@@ -152,14 +152,14 @@ many_waits = st.lists(
 def test_the_pair_with_the_lowest_p99_is_taken_of_those_that_can_be_paid(
     waits: Waits, share: float, tokens: float, rival: float, scatter: float
 ) -> None:
-    lateness = waited(*waits)
-    lateness.plan(share, tokens, rival, scatter)
-    assert lateness.delay is not None
-    late = hedged(waits, lateness.delay, lateness.largest)
+    delays = waited(*waits)
+    delays.optimise(share, tokens, rival, scatter)
+    assert delays.seconds is not None
+    late = hedged(waits, delays.seconds, delays.largest)
     assert len(late) <= share * len(waits) + 1e-9
     assert sum(size for _, size in late) <= tokens * len(waits) + 1e-6
 
     sizes = sorted(size for _, size in waits)
     limits = {sizes[min(len(sizes) - 1, int(quantile * len(sizes)))] for quantile in SIZES}
     best = min(tail(waits, delay_for(waits, size, share, tokens), size, rival, scatter) for size in limits)
-    assert tail(waits, lateness.delay, lateness.largest, rival, scatter) == best
+    assert tail(waits, delays.seconds, delays.largest, rival, scatter) == best

@@ -1,4 +1,4 @@
-"""A plan in words and figures, for people: what `explain`, the CLI and the model page show."""
+"""A plan in words and figures: what `explain`, the CLI and the model page show."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ LISTED = 10  # endpoints of a kind in one line
 LONGEST_LINE = 1_000  # bytes: proxies on the way take a header of that size
 
 
-def told(plan: Plan, model: str) -> dict[str, Any]:
+def explanation(plan: Plan, model: str) -> dict[str, Any]:
     """A plan for a request to `model`, as JSON. Dollars are for this request, seconds to its last token."""
     return {
         "model": model,
@@ -18,17 +18,16 @@ def told(plan: Plan, model: str) -> dict[str, Any]:
         "expected_rereads": plan.demand.rereads,
         "picked_by": plan.picked,
         "relaxed": plan.relaxed,
-        "ranked": [_choice(choice, chance) for choice, chance in zip(plan.ranked, _odds(plan), strict=True)],
+        "ranked": [_choice(choice, odds) for choice, odds in zip(plan.ranked, _odds(plan), strict=True)],
         "dropped": [
             {"endpoint": one.endpoint.id, "rule": one.reason.rule, "detail": one.reason.detail} for one in plan.dropped
         ],
     }
 
 
-def briefly(plan: Plan) -> bytes:
-    """The same in one line of at most `LONGEST_LINE` ASCII bytes, for a header: how the first was picked and how likely
-    that was, then each endpoint with its expected dollars, seconds and cached share, then those that are out, with the
-    rule.
+def summary(plan: Plan) -> bytes:
+    """The same in one line of at most `LONGEST_LINE` ASCII bytes, for a header: how the first was picked and its odds,
+    then each endpoint with its expected dollars, seconds and cached share, then the dropped ones with the rule.
 
         sample 56%; novita/fp8 $0.000212 2.1s 80%; baidu/fp8 $0.000240 1.9s 0%; not chutes (require.zdr)
     """

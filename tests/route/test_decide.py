@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.route.decide import make_plan
 from gateway.route.filters import Tier, forbidden, late_for
 from gateway.route.fleet import Fleet
 from gateway.route.latency import is_latency
-from gateway.route.plan import Plan, make_plan
+from gateway.route.plan import Plan
 from gateway.types import DataFacts, Endpoint, Limit, Limits, Pick, Policy, Price, Priors, Request, Require, Score
 from tests.route.world import CHEAPEST, HOUR, NOW, attempt, endpoint, fail, plan, priced, request, saved
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.route.filters import Tier
 from gateway.route.fleet import Fleet
-from gateway.route.slow_start import ENOUGH_AT_ONCE, FIRST, SlowStart
+from gateway.route.health import ENOUGH_AT_ONCE, FIRST, SlowStart
 from tests.route.world import NOW, attempt, endpoint, fail, plan, succeed
 
 

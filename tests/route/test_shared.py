@@ -7,7 +7,7 @@ from gateway.route.endpoint_state import EndpointState
 from gateway.route.fleet import Fleet
 from gateway.route.health import FAULTS_IN_A_ROW, State
 from gateway.route.posted import Posted
-from gateway.route.present import FRESH, NOTHING, Present, merge, own
+from gateway.route.shared import FRESH, NOTHING, Present, merge_present, own_present
 from gateway.types import Limits
 from tests.route.world import NOW, attempt, endpoint, fail, plan, succeed
 
@@ -17,7 +17,7 @@ def worker(concurrency: int | None = None, workers: int = 1) -> Fleet:
 
 
 def posted(fleet: Fleet, now: float = NOW, age: float = 0.0) -> Posted[Present]:
-    return Posted(b"other", now - age, age, own(fleet.states["a"], now - age) or NOTHING)
+    return Posted(b"other", now - age, age, own_present(fleet.states["a"], now - age) or NOTHING)
 
 
 def a(fleet: Fleet) -> EndpointState:
@@ -25,7 +25,7 @@ def a(fleet: Fleet) -> EndpointState:
 
 
 def test_an_idle_endpoint_is_nothing_to_publish() -> None:
-    assert own(a(worker()), NOW) is None
+    assert own_present(a(worker()), NOW) is None
 
 
 def test_what_others_have_in_flight_stands_apart_from_its_own() -> None:
@@ -34,9 +34,9 @@ def test_what_others_have_in_flight_stands_apart_from_its_own() -> None:
     for _ in range(3):
         attempt(there, "a")
     for _ in range(2):
-        merge(a(here), [posted(there)], NOW)
+        merge_present(a(here), [posted(there)], NOW)
     assert (a(here).in_flight, a(here).elsewhere) == (1, 3)
-    merge(a(here), [posted(there, age=FRESH + 1)], NOW)
+    merge_present(a(here), [posted(there, age=FRESH + 1)], NOW)
     assert a(here).elsewhere == 0, "of a worker that may have ended"
 
 
@@ -44,12 +44,12 @@ def test_an_opening_elsewhere_puts_it_behind_and_a_closing_lets_it_start_slowly(
     here, there = worker(), worker()
     for _ in range(FAULTS_IN_A_ROW):
         fail(there, attempt(there, "a"), "server", NOW)
-    merge(a(here), [posted(there)], NOW)
+    merge_present(a(here), [posted(there)], NOW)
     assert [one.endpoint.id for one in plan(here).ranked] == ["b"]
     at = a(there).breaker.opens_until()
     for _ in range(2):
         succeed(there, attempt(there, "a", now=at), at)
-    merge(a(here), [posted(there, at)], at)
+    merge_present(a(here), [posted(there, at)], at)
     assert a(here).breaker.state(at) is State.CLOSED
     assert a(here).concurrency == 2
 
@@ -57,7 +57,7 @@ def test_an_opening_elsewhere_puts_it_behind_and_a_closing_lets_it_start_slowly(
 def test_a_retry_after_elsewhere_makes_it_busy_here() -> None:
     here, there = worker(), worker()
     fail(there, attempt(there, "a"), "rate_limited", NOW, retry_after=20.0)
-    merge(a(here), [posted(there)], NOW)
+    merge_present(a(here), [posted(there)], NOW)
     assert a(here).held_until == pytest.approx(NOW + 20)
     assert plan(here).ranked[0].endpoint.id == "b"
 
@@ -70,7 +70,7 @@ def test_what_is_free_of_a_limit_is_for_all(mine: int, theirs: int, others: int,
     here = worker(concurrency=10)
     for _ in range(mine):
         attempt(here, "a")
-    merge(a(here), [Posted(b"%d" % place, NOW, 0.0, Present(theirs // others)) for place in range(others)], NOW)
+    merge_present(a(here), [Posted(b"%d" % place, NOW, 0.0, Present(theirs // others)) for place in range(others)], NOW)
     assert a(here).concurrency == allowed
 
 
@@ -78,7 +78,7 @@ def test_while_that_is_not_known_it_keeps_to_its_share() -> None:
     here = worker(concurrency=10, workers=2)
     attempt(here, "a")
     assert a(here).concurrency == 5
-    merge(a(here), [Posted(b"idle", NOW, 0.0, NOTHING)], NOW)
+    merge_present(a(here), [Posted(b"idle", NOW, 0.0, NOTHING)], NOW)
     assert a(here).concurrency == 6
     a(here).shares(None, 3)
     assert (a(here).concurrency, a(here).elsewhere) == (3, 0)
@@ -89,7 +89,7 @@ def test_it_can_be_read_by_a_version_that_knows_less_and_by_one_that_knows_more(
     fail(there, attempt(there, "a"), "rate_limited", NOW, retry_after=20.0)
     for _ in range(FAULTS_IN_A_ROW):
         fail(there, attempt(there, "a"), "server", NOW)
-    published = own(a(there), NOW)
+    published = own_present(a(there), NOW)
     assert published is not None
     wire = msgspec.to_builtins(published)
     assert msgspec.convert([*wire, {"a later": "field"}], Present) == published
