@@ -140,10 +140,10 @@ async def test_a_slow_client_is_no_silence_of_the_host(routed: Routed) -> None:
 
     async with (
         ScriptedHost(script) as host,
-        routed(host, timeouts={"gap": "200ms"}) as running,
+        routed(host, timeouts={"gap": "2s"}) as running,
     ):
         async with Slow(running) as response:
-            asyncio.get_running_loop().call_later(0.5, held.set)  # longer than the gap
+            asyncio.get_running_loop().call_later(2.5, held.set)  # longer than the gap
             await held.wait()
             text = b"".join([part async for part in response])
         assert b"data: [DONE]" in text
