@@ -1,7 +1,7 @@
 """One worker: the one place that wires everything. Start, drain and stop are named steps.
 
 build(settings, state folder, store url) -> Starlette
-    start: store, policies' watch, books' flush, shipper, gossip   drain: no new work   stop: in reverse
+    start: store, policies' watch, metrics' flush, shipper, gossip   drain: no new work   stop: in reverse
 """
 
 import asyncio
@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager, suppress
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from time import monotonic
+from random import Random
+from time import monotonic, time
 from typing import Any
 
 from starlette.applications import Starlette
@@ -45,9 +46,11 @@ from gateway.intake.intake import Intake
 from gateway.intake.names import Names
 from gateway.page.page import Page
 from gateway.policy.policies import Policies
-from gateway.proxy.books import Books
+from gateway.proxy.outcomes import OutcomeLog
 from gateway.proxy.proxy import Proxy
 from gateway.proxy.recent import Recent
+from gateway.proxy.runtime import Runtime
+from gateway.proxy.under_way import UnderWay
 from gateway.proxy.wheel import Wheel
 from gateway.route.fleet import Fleet
 from gateway.route.health import Breaker, State
@@ -117,16 +120,18 @@ class Worker:
         """The HTTP surface. Needs the running loop, because clocks and timers are the loop's."""
         settings = self.settings
         recent = Recent()
-        self._proxy = proxy = Proxy(
+        runtime = Runtime(
             fleets=self.fleets,
-            hosts=Upstreams(self._destinations, self.transport, settings.secrets.values()),
+            upstreams=Upstreams(self._destinations, self.transport, settings.secrets.values()),
             wheel=Wheel(loop),
-            cache=ResponseCache(self.store),
-            books=Books(self.ledger, self.metrics, recent, self.recorder),
-            in_flight=self.metrics.in_flight,
+            outcomes=OutcomeLog(self.ledger, self.metrics, recent, self.recorder),
+            under_way=UnderWay(self.metrics.in_flight),
             clock=monotonic,
-            vault=ReasoningVault(self.store) if settings.keep_reasoning else None,
+            wall_clock=time,
+            rng=Random().random,
         )
+        vault = ReasoningVault(self.store) if settings.keep_reasoning else None
+        self._proxy = proxy = Proxy(runtime, ResponseCache(self.store), vault)
         keys = Keys(settings.keys)
         self.door = door = self._door(loop, keys)
         intake = Intake(

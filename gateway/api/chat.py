@@ -2,6 +2,8 @@
 
 from functools import partial
 
+from msgspec import structs
+
 from gateway.api.entrance import Entrance, refusing
 from gateway.api.fallback import OtherModels
 from gateway.surface.openai.completions import Text, chat_request
@@ -27,8 +29,7 @@ class Chat(Entrance):
 
         def ask(inbound: Inbound, sink: Sink) -> None:
             request, policy = self._intake.read(inbound, place=place)
-            request.begun = begun
-            self._proxy.serve(request, policy, sink, inbound.received)
+            self._proxy.serve(structs.replace(request, begun=begun), policy, sink, inbound.received)
 
         refusing(ask, self._intake.surface)(inbound, sink)
 

@@ -2,7 +2,7 @@
 
     Proxy.serve(request, policy, sink) ── cache hit ──> replay
           │ miss
-          └─> Serving ── events ──> route.Exchange ── commands ──> Attempt (transport, reader), Wheel, sink, books
+          └─> LiveExchange ── events ──> route.Exchange ── commands ──> Attempt, Wheel, Journal, Reply ──> sink
 
 The core decides, this moves bytes. Between first token and end, bytes go from the host's connection to the sink
 without passing through the core.

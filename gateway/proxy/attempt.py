@@ -1,23 +1,23 @@
-"""One try at one endpoint: the request goes out, the reader listens, the exchange hears what it must decide on."""
+"""One try at one endpoint: the request goes out, a reader reads the answer, the exchange decides."""
 
 from collections.abc import Callable
 from math import ceil
 from typing import Protocol
 
-from gateway.proxy.wheel import Timer, Wheel
+from gateway.proxy.runtime import Runtime
+from gateway.proxy.wheel import Timer
 from gateway.repair.mending import mender
 from gateway.repair.toolcalls import ToolCalls
 from gateway.route.signals import Event, Finished, FirstToken, Send
-from gateway.route.tracked_attempt import MEASURES_SPEED
+from gateway.route.tracked_attempt import MEASURES_SPEED, Observation
 from gateway.surface.openrouter.shape import shape_of
-from gateway.types import PICO, Failure, Fault, Request, Row, ToolResult, Usage, may_be_empty
+from gateway.types import Failure, Fault, Request, ToolResult, Usage, may_be_empty
 from gateway.upstream.assembling import AssemblingReader
 from gateway.upstream.dialects import relays
 from gateway.upstream.reader import LARGEST_ANSWER
 from gateway.upstream.shape import Shape
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.transport.connection import AT_ONCE, SentCall
-from gateway.upstream.transport.hosts import Upstreams
 from gateway.upstream.usage import billed_share, cost
 from gateway.upstream.whole import WholeReader
 
@@ -25,6 +25,8 @@ SAYS_TOOLS = frozenset({"stop", "tool_calls"})  # an answer that was cut short m
 LEAKS = frozenset({"call", "markup"})  # what was mended of a call that the host had left in the text
 CONTEXTS = 8  # times the context that an endpoint declares: a host that counts more tokens has miscounted
 LINGER = 1.0  # seconds that a host has after its answer to end it properly, so that the connection can be kept
+
+NO_USAGE = Usage()
 
 
 class AttemptOwner(Protocol):
@@ -41,21 +43,20 @@ def _nowhere(_: bytes) -> None:
 
 
 class Attempt:
-    """Listens to a reader. Times come from the loop's clock, in seconds.
+    """Listens to a reader. Times are in seconds, on the loop's clock.
 
-    `heard_at` is when any byte came last, `chunk_at` when a chunk did; comments of a host that stalls are no chunks.
+    `received_at` is when any byte came last, `chunk_at` when a chunk did; comments of a host that stalls are no chunks.
     `ending_at` is when the answer was whole but for its usage. `reshape` changes the shape of its chunks. `relay` takes
     the answer's bytes, from the commit on; an answer that is held gathers in `held_back` until then.
     """
 
     __slots__ = (
         "_call",
-        "_clock",
         "_held_size",
-        "_hosts",
         "_linger",
         "_lost",
         "_owner",
+        "_runtime",
         "asked",
         "begun",
         "chunk_at",
@@ -63,10 +64,10 @@ class Attempt:
         "ended_at",
         "ending_at",
         "first_at",
-        "heard_at",
         "held",
         "held_back",
         "reader",
+        "received_at",
         "relay",
         "send",
         "sent_at",
@@ -77,19 +78,18 @@ class Attempt:
 
     def __init__(
         self,
+        runtime: Runtime,
         owner: AttemptOwner,
         send: Send,
         request: Request,
-        clock: Callable[[], float],
-        unix: float,
         reshape: Callable[[Shape], Shape] | None = None,
     ) -> None:
+        self._runtime = runtime
         self._owner = owner
-        self._clock = clock
         self._call: SentCall | None = None
         self._linger: Timer | None = None
         self.send = send
-        self.sent_at = self.heard_at = self.chunk_at = clock()
+        self.sent_at = self.received_at = self.chunk_at = runtime.clock()
         self.first_at: float | None = None
         self.ended_at: float | None = None
         self.ending_at: float | None = None
@@ -97,35 +97,36 @@ class Attempt:
         self.asked = False  # whether the host was sent the request
         self._lost = False  # whether it was the host that ended it
         self.held = False  # whether the client was slower than the host
-        self.usage = Usage()
+        self.usage = NO_USAGE
         self.cost = 0  # 1e-12 USD
         self.tools: ToolResult = ""
-        shape = shape_of(request, send.choice.endpoint, unix)
-        self.shape = shape = shape if reshape is None else reshape(shape)
-        calls = ToolCalls() if "tools" in request.needs else None
-        mends = mender(request.body)
         self.relay: Callable[[bytes], object] = _nowhere
         self.held_back: list[bytes] = []
         self._held_size = 0  # bytes
-        self.reader: StreamReader | WholeReader
-        choices = request.body.get("n") or 1
-        if request.stream:
-            rewrite = reshape is not None or not relays(send.choice.endpoint, request)
-            self.reader = StreamReader(
-                self, unix, rewrite=rewrite, choices=choices, shape=shape, calls=calls, mender=mends
-            )
-        elif send.tried.streams:
-            self.reader = AssemblingReader(self, unix, shape, calls, mends, choices=choices)
-        else:
-            self.reader = WholeReader(self, unix, shape, calls, mends)
+        now = runtime.wall_clock()
+        shape = shape_of(request, send.choice.endpoint, now)
+        self.shape = shape if reshape is None else reshape(shape)
+        self.reader = self._reader(request, now, reshape is not None)
+
+    def _reader(self, request: Request, now: float, reshapes: bool) -> StreamReader | WholeReader:
+        """The reader of the answer. `now` in unix time; `reshapes`: its chunks never pass as they are."""
+        body, shape, streams = request.body, self.shape, self.send.tried.streams
+        calls = ToolCalls() if "tools" in request.needs else None
+        mends = mender(body) if calls is not None or "plugins" in body else None
+        if not (request.stream or streams):
+            return WholeReader(self, now, shape, calls, mends)
+        choices = body.get("n") or 1
+        if not request.stream:
+            return AssemblingReader(self, now, shape, calls, mends, choices=choices)
+        rewrite = reshapes or not relays(self.send.choice.endpoint, request)
+        return StreamReader(self, now, rewrite=rewrite, choices=choices, shape=shape, calls=calls, mender=mends)
 
     def __repr__(self) -> str:
         return f"<Attempt {self.send.attempt} at {self.send.choice.endpoint.id}>"
 
-    def begin(self, hosts: Upstreams, request: Request, connect_timeout: float) -> None:
-        self._hosts = hosts
-        send = self.send
-        self._call = hosts.send(request, send.choice.endpoint, self, connect_timeout, send.tried.streams)
+    def begin(self, request: Request, connect_timeout: float) -> None:
+        endpoint, streams = self.send.choice.endpoint, self.send.tried.streams
+        self._call = self._runtime.upstreams.send(request, endpoint, self, connect_timeout, streams)
 
     def cancel(self) -> None:
         if self._call is not None:
@@ -143,11 +144,11 @@ class Attempt:
         if self._held_size > LARGEST_ANSWER:
             self._owner.failed(self, Failure(Fault.GARBAGE, f"an answer of more than {LARGEST_ANSWER} bytes"))
 
-    def let_go(self, wheel: Wheel) -> None:
+    def let_go(self) -> None:
         """The answer is whole. What the host still sends is of no interest, but must come to an end."""
         if self._call is not None:
             self._call.resume()
-            self._linger = wheel.after(LINGER, self.cancel)
+            self._linger = self._runtime.wheel.after(LINGER, self.cancel)
 
     def pause(self) -> None:
         self.held = True
@@ -165,10 +166,10 @@ class Attempt:
         self.reader.on_response(status, headers)
 
     def on_data(self, data: bytes) -> None:
-        self.heard_at = self._clock()
+        self.received_at = self._runtime.clock()
         self.reader.on_data(data)
         if self.ending_at is None and self.reader.finished:
-            self.ending_at = self.heard_at
+            self.ending_at = self.received_at
             if self.ended_at is None:
                 self._owner.ending(self)
 
@@ -197,21 +198,21 @@ class Attempt:
         return self.send.continues or bool(self.send.tried.empties) or may_be_empty(self.send.tried.request)
 
     def on_first_token(self) -> None:
-        self.first_at = self._clock()
+        self.first_at = self._runtime.clock()
         self._owner.feed(FirstToken(self.send.attempt, self.first_at))
 
     def on_chunk(self, data: bytes) -> None:
-        self.chunk_at = self.heard_at
+        self.chunk_at = self.received_at
         self.relay(data)
 
     def on_comment(self, data: bytes) -> None:
         self.relay(data)
 
     def on_finished(self) -> None:
-        self._owner.feed(Finished(self.send.attempt, self._clock()))
+        self._owner.feed(Finished(self.send.attempt, self._runtime.clock()))
 
     def on_failed(self, failure: Failure) -> None:
-        self._owner.failed(self, self._hosts.concealed(failure))
+        self._owner.failed(self, self._runtime.upstreams.concealed(failure))
 
     # what it came to
 
@@ -222,7 +223,7 @@ class Attempt:
     def settle(self, request: Request, unix: float, cut_off: bool, likely_output: float) -> None:
         """Fixes usage and cost. `unix` is when it was sent, `likely_output` what such requests usually get, `cut_off`
         whether it was this side that ended it."""
-        self.ended_at = self._clock()
+        self.ended_at = self._runtime.clock()
         self.usage = self._used(request, cut_off, likely_output)
         if self.reader.calls is not None and self.reader.finish_reason in SAYS_TOOLS:
             self.tools = self._judged(self.reader.calls, request)
@@ -230,14 +231,14 @@ class Attempt:
         self.cost = cost(self.usage, price, int(unix // 3600) % 24) if price else 0
 
     def _used(self, request: Request, cut_off: bool, likely_output: float) -> Usage:
-        """What the host counted, or an estimate of what it will bill for an answer that never told."""
+        """What the host counted, or an estimate of what it will bill for an answer without a count."""
         counted = self.reader.usage
         if counted.source == "host" and self._is_possible(counted, request):
             return counted
         produced = self.reader.estimated_output()
         share = 1.0 if produced or self.first_at is not None else self._share_of_prompt(cut_off)
         if not share:
-            return Usage()
+            return NO_USAGE
         if cut_off and self._bills_the_rest(request):
             produced = max(produced, round(likely_output))
         prompt = ceil(share * request.prompt_tokens)
@@ -253,7 +254,7 @@ class Attempt:
         return billed_share(self.send.choice.endpoint.cancel, self.send.tried.streams, cut_off)
 
     def _is_possible(self, counted: Usage, request: Request) -> bool:
-        """A wrong count would teach everybody wrong costs, lengths and speeds."""
+        """Whether it may be true: a wrong count would teach the fleet wrong costs, lengths and speeds."""
         most = CONTEXTS * self.send.choice.endpoint.context
         return counted.prompt <= most and counted.completion <= most * (request.body.get("n") or 1)
 
@@ -267,6 +268,16 @@ class Attempt:
         habit = self.send.choice.endpoint.cancel
         return habit == "bills" or (habit == "unknown" and not self.send.tried.streams)
 
+    @property
+    def duration(self) -> float:
+        """Seconds from the send to the end, of a settled attempt."""
+        return (self.ended_at or self.received_at) - self.sent_at
+
+    def observation(self) -> Observation:
+        """What the fleet learns of a settled attempt."""
+        tools = self.tools == "ok" if self.tools else None
+        return Observation(self.usage, self.ttft, self.speed(), tools, self.reader.empty)
+
     def speed(self) -> float | None:
         """Output tokens a second after the first token; None where that says nothing."""
         if (
@@ -277,23 +288,3 @@ class Attempt:
         ):
             return None
         return (self.usage.completion - 1) / (self.chunk_at - self.first_at)
-
-    def fill(self, row: Row) -> None:
-        """Writes into its row what a settled attempt came to."""
-        parts, usage = self.send.choice.parts, self.usage
-        row.status = self.reader.status
-        row.finish_reason = self.reader.finish_reason
-        row.ttft = self.ttft
-        row.duration = (self.ended_at or self.heard_at) - self.sent_at
-        row.prompt_tokens = usage.prompt
-        row.cached_tokens = usage.cached
-        row.completion_tokens = usage.completion
-        row.reasoning_tokens = usage.reasoning
-        row.usage_source = usage.source
-        row.cost = self.cost
-        row.predicted_usd = round(parts.usd * PICO)
-        row.predicted_s = parts.seconds
-        row.tools = self.tools
-        row.repairs = self.reader.repairs
-        row.held = self.held
-        row.continues = self.send.continues

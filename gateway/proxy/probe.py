@@ -1,33 +1,42 @@
-"""One minimal request to one endpoint, apart from any client: is it the account that the host refuses?"""
+"""One minimal request to one endpoint, apart from any client: is it the account that the host refuses?
 
-from collections.abc import Callable
+AccountProbe ── refused ──> Fleet.distrust: the breakers of all endpoints with the same credential open
+"""
 
-from gateway.proxy.wheel import Timer, Wheel
+from gateway.proxy.runtime import Runtime
+from gateway.proxy.wheel import Timer
+from gateway.route.fleet import Fleet
 from gateway.types import Endpoint, Failure, Fault, Request
 from gateway.upstream.transport.connection import SentCall
-from gateway.upstream.transport.hosts import Upstreams
 from gateway.upstream.whole import WholeReader
 
 CONNECT_TIMEOUT = 3.0
 TIMEOUT = 30.0  # for the whole answer
+OF_THE_CREDENTIAL = frozenset({401, 402})  # other refusals may concern one model only
 
 
 class AccountProbe:
-    """Tells once: the failure, when the host refuses even this for the account's sake, else None."""
+    """Distrusts the endpoint when its host refuses even this for the account's sake. One at a time for an endpoint."""
 
-    __slots__ = ("_call", "_endpoint", "_timer", "_told")
+    __slots__ = ("_call", "_endpoint", "_fleet", "_runtime", "_timer")
 
-    def __init__(self, endpoint: Endpoint, told: Callable[[Failure | None], None]) -> None:
+    def __init__(self, runtime: Runtime, fleet: Fleet, endpoint: Endpoint) -> None:
+        self._runtime = runtime
+        self._fleet = fleet
         self._endpoint = endpoint
-        self._told = told
         self._call: SentCall | None = None
         self._timer: Timer | None = None
 
-    def begin(self, hosts: Upstreams, wheel: Wheel, unix: float) -> None:
+    def begin(self) -> None:
+        runtime, endpoint = self._runtime, self._endpoint
+        if endpoint.id in runtime.probing:
+            return
         body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
         request = Request(id="probe", body=body, model="", policy="")
-        self._call = hosts.send(request, self._endpoint, WholeReader(self, unix), CONNECT_TIMEOUT)
-        self._timer = wheel.after(TIMEOUT, lambda: self._end(None))
+        reader = WholeReader(self, runtime.wall_clock())
+        self._call = runtime.upstreams.send(request, endpoint, reader, CONNECT_TIMEOUT)
+        self._timer = runtime.wheel.after(TIMEOUT, self._end)
+        runtime.probing.add(endpoint.id)
 
     def on_first_token(self) -> None:
         """A whole answer has none."""
@@ -43,14 +52,22 @@ class AccountProbe:
         return True
 
     def on_finished(self) -> None:
-        self._end(None)
+        self._end()
 
     def on_failed(self, failure: Failure) -> None:
-        self._end(failure if failure.fault is Fault.ACCOUNT else None)
+        self._end()
+        if failure.fault is Fault.ACCOUNT:
+            self._distrust(failure.status)
 
-    def _end(self, failure: Failure | None) -> None:
+    def _end(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._call is not None:
             self._call.cancel()
-        self._told(failure)
+        self._runtime.probing.discard(self._endpoint.id)
+
+    def _distrust(self, status: int | None) -> None:
+        runtime = self._runtime
+        why = f"account {status or ''}".rstrip()  # not the host's words: they may repeat the key
+        alone = status not in OF_THE_CREDENTIAL
+        self._fleet.distrust(self._endpoint.id, why, runtime.clock(), runtime.rng(), alone=alone)

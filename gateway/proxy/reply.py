@@ -6,36 +6,36 @@ from typing import Any
 import orjson
 
 from gateway.errors import ClientError
-from gateway.proxy.keeper import AnswerRecorder, Hidden
+from gateway.proxy.answer_recorder import AnswerRecorder, Hidden
 from gateway.route.explanation import summary
 from gateway.route.plan import Plan
 from gateway.surface import answer
 from gateway.surface.openrouter import errors as openrouter
-from gateway.types import CacheResult, Request
+from gateway.types import CacheResult, Endpoint, Request, gives_less
 from gateway.types.sink import Headers, Sink
 from gateway.upstream.stream import NOTHING
 
 
 class Reply:
-    """What the client of an exchange has been told so far, and who tells it.
+    """What the client of an exchange has got so far, and the only writer to its sink.
 
-    `started` says whether the head has left: with a stream, or with white space for who waits for a whole answer.
-    `paused` says whether the client is slower than the host. `attempts` are the tries so far; `endpoint` is empty until
-    the commit. The keeper, if there is one, gets what the client gets, and what was hidden from it.
+    `started` says whether the head has left: with a stream, or with white space before a whole answer. `paused` says
+    whether the client is slower than the host. `attempts` counts those so far; `endpoint` is None until the commit. The
+    recorder, if there is one, gets what the client gets, and what was hidden from it.
     """
 
-    __slots__ = ("_cache", "_keeper", "_plan", "_request", "attempts", "endpoint", "paused", "sink", "started")
+    __slots__ = ("_cache", "_plan", "_recorder", "_request", "attempts", "endpoint", "paused", "sink", "started")
 
     def __init__(
-        self, request: Request, sink: Sink, plan: Plan, cache: CacheResult, keeper: AnswerRecorder | None
+        self, request: Request, sink: Sink, plan: Plan, cache: CacheResult, recorder: AnswerRecorder | None
     ) -> None:
         self._request = request
         self._plan = plan
         self._cache = cache
-        self._keeper = keeper
+        self._recorder = recorder
         self.sink = sink
         self.attempts = 0
-        self.endpoint = ""
+        self.endpoint: Endpoint | None = None
         self.started = request.begun
         self.paused = False
 
@@ -44,47 +44,52 @@ class Reply:
             self._start()
         self.sink.write(answer.WAITING[self._request.surface] if self._request.stream else answer.PADDING)
 
-    def commit(self, endpoint: str) -> Callable[[bytes], None]:
-        """The answer is this endpoint's. Returns who takes its bytes. A whole one has its head at its end."""
-        continued, self.endpoint = self.endpoint, endpoint
+    @property
+    def endpoint_id(self) -> str:
+        """Empty until the commit."""
+        return "" if self.endpoint is None else self.endpoint.id
+
+    def commit(self, endpoint: Endpoint) -> Callable[[bytes], None]:
+        """The answer is this endpoint's. Returns what takes its bytes. The head of a whole one leaves at its end."""
+        continued, self.endpoint = self.endpoint is not None, endpoint
         if not self._request.stream:
             return self.sink.write
         if self.started:  # the headers left long ago: who answers goes in-band
-            self.sink.write(answer.comment(endpoint, self.attempts, bool(continued)))
+            self.sink.write(answer.comment(endpoint.id, self.attempts, continued))
         else:
             self._start()
-        return self.sink.write if self._keeper is None else self._keeper.tee(self.sink.write)
+        return self.sink.write if self._recorder is None else self._recorder.tee(self.sink.write)
 
     def finish(self, tail: bytes, hidden: Hidden) -> None:
         """The stream has ended well."""
         self.sink.write(tail)
         self.sink.end()
-        if self._keeper is not None:
-            self._keeper.stream(tail, self.endpoint, hidden)
+        if self._recorder is not None:
+            self._recorder.stream(tail, self.endpoint_id, hidden)
 
     def whole(self, payload: dict[str, Any], hidden: Hidden) -> None:
         routing = self.routing()
-        told = {**payload, **routing} if routing else payload
+        shown = {**payload, **routing} if routing else payload
         if self.started:
-            self._end_with(told)
+            self._end_with(shown)
         else:
-            answer.send_json(self.sink, 200, told, self._about())
-        if self._keeper is not None:
-            self._keeper.whole(payload, self.endpoint, hidden)
+            answer.send_json(self.sink, 200, shown, self._about())
+        if self._recorder is not None:
+            self._recorder.whole(payload, self.endpoint_id, hidden)
 
     def routing(self) -> Mapping[str, Any]:
-        """What the answer says about where it went, if the client wants to know."""
+        """What the answer says about its route, if the client wants to know."""
         if not self._request.tells_routing:
             return NOTHING
-        return {"openrouter_metadata": openrouter.routing(self._request, self._plan, self.endpoint, self.attempts)}
+        return {"openrouter_metadata": openrouter.routing(self._request, self._plan, self.endpoint_id, self.attempts)}
 
     def fail(self, error: ClientError, head: Mapping[str, Any] = NOTHING) -> None:
         """An error: as a response, or as an event once a stream has begun, with the `head` of its chunks. Another model
         may answer instead, where no host has."""
-        if not self.endpoint and not error.final and self.sink.moves_on():
+        if self.endpoint is None and not error.final and self.sink.moves_on():
             return
         if self.started and self._request.stream:
-            self.sink.write(answer.error_event(self._request, error, self._plan, self.endpoint, head))
+            self.sink.write(answer.error_event(self._request, error, self._plan, self.endpoint_id, head))
             self.sink.end()
             return
         body = answer.error_body(error, self._request.surface, self._request, self._plan)
@@ -104,9 +109,10 @@ class Reply:
         self.sink.end()
 
     def _about(self) -> Headers:
-        head = answer.about(self._request, self._cache, self.attempts, self.endpoint)
-        if self._request.max_tokens and self.endpoint:
-            head += answer.shortened(self._request, self._plan, self.endpoint)
-        if self._request.explain:
+        request, endpoint = self._request, self.endpoint
+        head = answer.about(request, self._cache, self.attempts, self.endpoint_id)
+        if endpoint is not None and gives_less(endpoint, request):
+            head.append((b"x-gateway-max-tokens", b"%d" % (endpoint.max_output or 0)))
+        if request.explain:
             head.append((b"x-gateway-plan", summary(self._plan)))
         return head

@@ -134,6 +134,10 @@ class Exchange:
                 return self._heard(send, event)
         return []
 
+    def stop(self) -> None:
+        """Ends the exchange from outside: the gateway stops, or has failed. Every later event is ignored."""
+        self.phase = "over"
+
     def paid(self, book: Book, usd: float) -> None:
         """What a booked attempt has cost, in dollars. Call it after each Book, because hedging has a budget."""
         if self._budget is None:

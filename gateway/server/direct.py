@@ -1,12 +1,9 @@
 """The direct sink: an answer written to the client's connection, without a task and without ASGI messages."""
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from gateway.server.uvicorn_internals import STATUS_LINE
-from gateway.types.sink import Handler, Headers, Source
-
-if TYPE_CHECKING:
-    from gateway.server.protocol import HotProtocol
+from gateway.types.sink import Handler, Headers, HeadWriter, Source
 
 _openings: dict[int, tuple[Headers, bytes]] = {}  # status -> the default headers that it was made with, and the bytes
 
@@ -18,6 +15,18 @@ def _opening(status: int, defaults: Headers) -> bytes:
         lines = [b"%b: %b\r\n" % header for header in defaults]
         kept = _openings[status] = (defaults, b"".join((STATUS_LINE[status], *lines)))
     return kept[1]
+
+
+class ClientConnection(Protocol):
+    """What a sink uses of its client's connection: asyncio's transport, and uvicorn's `flow` and `server_state`."""
+
+    transport: Any
+    flow: Any
+    server_state: Any
+    heading: HeadWriter
+
+    def answered(self, sink: "DirectSink") -> None:
+        """The response is complete."""
 
 
 class _Nobody:
@@ -47,7 +56,9 @@ class DirectSink:
 
     message_event = _Nobody()
 
-    def __init__(self, protocol: "HotProtocol", handler: Handler, keep_alive: bool, asked: dict[bytes, bytes]) -> None:
+    def __init__(
+        self, protocol: ClientConnection, handler: Handler, keep_alive: bool, asked: dict[bytes, bytes]
+    ) -> None:
         self._protocol = protocol
         self._source: Source | None = None
         self._head: list[bytes] | None = None  # not yet written

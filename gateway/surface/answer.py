@@ -10,7 +10,7 @@ from gateway.errors import ClientError
 from gateway.route.plan import Plan
 from gateway.surface.anthropic import errors as anthropic
 from gateway.surface.openrouter import errors as openrouter
-from gateway.types import Request, Surface, gives_less
+from gateway.types import Request, Surface
 from gateway.types.sink import Headers, Sink
 from gateway.upstream import sse
 
@@ -32,14 +32,6 @@ def about(request: Request, cache: str, attempts: int, endpoint: str) -> Headers
         (b"x-gateway-attempts", b"%d" % attempts),
         *_routed(request.policy, cache, endpoint, request.surface),
     ]
-
-
-def shortened(request: Request, plan: Plan, endpoint: str) -> Headers:
-    """What `max_tokens` the endpoint was given, where that is fewer than were asked for."""
-    for one in plan.endpoints:
-        if one.id == endpoint:
-            return [(b"x-gateway-max-tokens", b"%d" % (one.max_output or 0))] if gives_less(one, request) else []
-    return []
 
 
 @lru_cache(maxsize=4096)

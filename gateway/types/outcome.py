@@ -71,8 +71,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     source: Literal["host", "estimated", "none"] = "none"
 
 
-class Row(msgspec.Struct, gc=False):
-    """One attempt (or, with `attempt` 0, an exchange that no attempt has closed, mostly because no endpoint was asked).
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """One attempt (or, with `attempt` 0, an exchange that no attempt has closed, mostly because no request was sent).
 
     Times in seconds, money in 1e-12 USD. `last` marks the row that closes its exchange; the `client_*` fields are
     filled on that row only.
@@ -86,7 +86,7 @@ class Row(msgspec.Struct, gc=False):
     model: str
     policy: str
     stream: bool
-    endpoint: str  # "" when no endpoint was asked
+    endpoint: str  # "" when no request was sent
     provider: str
     attempt: int
     outcome: str  # an `OutcomeName`: msgspec cannot read a union of strings and an enum

@@ -14,7 +14,7 @@ _RESULTS = frozenset({"tool", "function"})  # roles
 CacheMode = Literal["default", "on", "no-store", "refresh"]
 
 
-class Request(msgspec.Struct, gc=False):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """One chat completion as asked for.
 
     `body` is the parsed JSON and is never changed, `raw` the bytes that it was parsed from (empty where there are

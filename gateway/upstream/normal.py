@@ -14,6 +14,7 @@ and fields that are nobody's.
 """
 
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any
 
 import orjson
@@ -32,6 +33,9 @@ MOST_CHOICES = 1024  # of one answer; a host that numbers more is not understood
 Json = dict[str, Any]
 
 _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
+# `str | None` in a call would make a union each time.
+_TEXT_OR_NULL = (str, NoneType)
+_OBJECT_OR_NULL = (dict, NoneType)
 _NONE: tuple[Any, ...] = (None, "", [], {})
 _PLAIN_CHOICE = frozenset({"index", "message", "finish_reason", "logprobs", "stop_reason", "matched_stop"})
 _PLAIN_MESSAGE = frozenset({"role", "content", "reasoning_content", "refusal"})
@@ -118,7 +122,7 @@ class Normaliser:
             said["role"] = said.get("role") or "assistant"
             said.setdefault("content", None)
         self._take_calls(state, said, part, choice["finish_reason"] is not None)
-        if not isinstance(choice.get("logprobs"), dict | None):
+        if not isinstance(choice.get("logprobs"), _OBJECT_OR_NULL):
             del choice["logprobs"]
         if odd or state.halves:
             state.join(said, part == "message" or choice["finish_reason"] is not None)
@@ -177,7 +181,7 @@ class _Choice:
         """Halves of characters are held until the other half comes, or the end."""
         for name in _TEXTS:
             text, held = said.get(name), self.halves.pop(name, "")
-            if not (text or held) or not isinstance(text, str | None):
+            if not (text or held) or not isinstance(text, _TEXT_OR_NULL):
                 continue
             text, held = joined(text or "", held)
             if held and ended:
@@ -211,13 +215,13 @@ def _is_plain(payload: Json) -> bool:
         and _PLAIN_MESSAGE.issuperset(message)
         and message.get("role") == "assistant"
         and type(message.get("content")) is str
-        and isinstance(message.get("reasoning_content"), str | None)
-        and isinstance(message.get("refusal"), str | None)
+        and isinstance(message.get("reasoning_content"), _TEXT_OR_NULL)
+        and isinstance(message.get("refusal"), _TEXT_OR_NULL)
         and type(index) is int
         and index == 0
         and type(reason) is str
         and reason in CLEAN
-        and isinstance(choice.get("logprobs"), dict | None)
+        and isinstance(choice.get("logprobs"), _OBJECT_OR_NULL)
         and type(payload.get("usage")) is dict
         and type(payload.get("created")) is int
         and type(payload.get("id")) is str
@@ -238,7 +242,7 @@ def as_text(value: Any) -> str:
 
 def _flatten(said: Json) -> None:
     """The texts of a delta or message as text, in place, without what nobody could read."""
-    if not isinstance(said.get("role"), str | None):
+    if not isinstance(said.get("role"), _TEXT_OR_NULL):
         del said["role"]
     details = said.get("reasoning_details")
     if details and not _are_objects(details):

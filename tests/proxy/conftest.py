@@ -20,6 +20,6 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
 
     yield world
     for one in worlds:
-        assert one.is_at_rest(), one.proxy.live
+        assert one.is_at_rest(), list(one.runtime.under_way)
         one.transport.close()
     await asyncio.sleep(0)

@@ -10,8 +10,6 @@ from gateway.types import Endpoint
 from gateway.upstream.litellm_adapter import Adapted
 from gateway.upstream.litellm_call import Ask
 from gateway.upstream.litellm_question import Question
-from gateway.upstream.transport.address import Address
-from gateway.upstream.transport.hosts import Upstreams
 from tests.proxy.world import Make, World
 from tests.support.host import Out, Received, ScriptedHost, answers, completion
 
@@ -34,8 +32,7 @@ def adapt(world: World, host: ScriptedHost) -> None:
 
     endpoint = Endpoint("a", "a", host.url, "bedrock/m", adapter="litellm")
     adapted = Adapted(endpoint, None, lambda _, __: translate)
-    others = {one.endpoint.id: Address(one.endpoint, None) for one in world.fleet.states.values()}
-    world.proxy.hosts = Upstreams({**others, "a": adapted}, world.transport)
+    world.destinations["a"] = adapted
 
 
 @pytest.mark.parametrize("stream", [True, False])

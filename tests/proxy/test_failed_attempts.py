@@ -13,7 +13,6 @@ from gateway.types import Price, Row
 from gateway.types.endpoint import Cancel
 from gateway.upstream.transport import connection
 from gateway.upstream.transport.address import Address
-from gateway.upstream.transport.hosts import Upstreams
 from tests.proxy.routed import stalls
 from tests.proxy.world import GOOD, Make, World, Written
 from tests.support.gateway import Gateway, write_policy
@@ -102,7 +101,7 @@ async def test_of_a_prompt_that_the_host_was_sent_before_a_part_is_booked_as_cac
         world = make(slow)
         (state,) = world.fleet.states.values()
         world.fleet.configure([replace(state.endpoint, cancel="bills", price=Price(0.25, 0.5, cached_input=0.05))])
-        world.fleet.prefixes.sent(prefix, "a", world.proxy.clock())
+        world.fleet.prefixes.sent(prefix, "a", world.clock())
         sink = world.send(stream=True, prefix=prefix, prompt_tokens=1_000)
         await slow.until(lambda: len(slow.requests) == 1)
         assert sink.source is not None
@@ -119,7 +118,7 @@ async def test_a_host_that_has_not_had_the_request_is_not_paid_when_the_client_l
             url = f"https://127.0.0.1:{silent.getsockname()[1]}/v1"
             endpoint = replace(world.fleet.states["a"].endpoint, base_url=url, cancel="bills")
             world.fleet.configure([endpoint])
-            world.proxy.hosts = Upstreams({"a": Address(endpoint, None)}, world.transport)
+            world.destinations["a"] = Address(endpoint, None)
             sink = world.send(stream=True)
             assert sink.source is not None
             sink.source.gone()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.proxy import serving
+from gateway.proxy import live_exchange
 from tests.proxy.routed import (
     DONE,
     ROLE,
@@ -198,7 +198,7 @@ async def test_the_finish_chunk_and_then_a_cut_is_a_good_end(routed: Routed) -> 
 
 
 async def test_the_finish_chunk_and_then_silence_is_a_good_end(routed: Routed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "ENDING", 0.2)
+    monkeypatch.setattr(live_exchange, "ENDING", 0.2)
     async with ScriptedHost(says(ROLE, WORD, STOP, then="stall")) as host, routed(host, **QUICK) as running:
         response = await running.chat(stream=True)
         assert response.text.endswith("data: [DONE]\n\n")

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from gateway.proxy.attempt import Attempt
-from gateway.proxy.serving import Serving
+from gateway.proxy.live_exchange import LiveExchange
+from gateway.proxy.probe import AccountProbe
 from gateway.route.health import State
 from gateway.types import PICO, Price, Window
 from gateway.upstream.reader import Reader
-from gateway.upstream.transport.hosts import Upstreams
 from tests.proxy.routed import stalls, until
 from tests.proxy.world import BAD, GOOD, Make
 from tests.support.host import Out, Received, ScriptedHost, answers, chunks, completion, streams, usage
@@ -24,15 +24,15 @@ async def test_a_breaker_opens_half_opens_and_closes(make: Make) -> None:
         breaker = world.fleet.states["a"].breaker
         for _ in range(5):
             assert (await world.ask()).status == 503
-        assert breaker.state(world.proxy.clock()) is State.OPEN
+        assert breaker.state(world.clock()) is State.OPEN
         world.ahead += 10
-        assert breaker.state(world.proxy.clock()) is State.HALF_OPEN
+        assert breaker.state(world.clock()) is State.HALF_OPEN
         assert (await world.ask()).status == 503
-        assert breaker.state(world.proxy.clock()) is State.OPEN, "the probe failed"
+        assert breaker.state(world.clock()) is State.OPEN, "the probe failed"
         world.ahead += 20
         for _ in range(2):
             assert (await world.ask()).status == 200
-        assert breaker.state(world.proxy.clock()) is State.CLOSED
+        assert breaker.state(world.clock()) is State.CLOSED
 
 
 async def test_a_client_that_leaves_gives_the_probe_back(make: Make) -> None:
@@ -46,7 +46,7 @@ async def test_a_client_that_leaves_gives_the_probe_back(make: Make) -> None:
         assert sink.source is not None
         sink.source.gone()
         await host.until(lambda: host.gone == 1)
-        assert world.fleet.states["a"].breaker.allows(world.proxy.clock())
+        assert world.fleet.states["a"].breaker.allows(world.clock())
         assert (await world.ask()).status == 200
 
 
@@ -54,7 +54,7 @@ async def test_a_client_that_leaves_gives_the_probe_back(make: Make) -> None:
 async def test_a_fault_of_ours_is_told_and_booked(make: Make, stream: bool, caplog: pytest.LogCaptureFixture) -> None:
     async with ScriptedHost(GOOD) as host:
         world = make(host)
-        world.proxy.hosts = Upstreams({}, world.transport)  # as if the wiring had forgotten an endpoint
+        world.destinations.clear()  # as if the wiring had forgotten an endpoint
         sink = await world.ask(stream)
         assert sink.status == 500
         assert json.loads(sink.body)["error"]["code"] == "internal_error"
@@ -65,11 +65,11 @@ async def test_a_fault_of_ours_is_told_and_booked(make: Make, stream: bool, capl
 
 async def test_a_fault_of_ours_in_a_stream_is_a_loud_end(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     async def script(request: Received, out: Out) -> None:
-        world.proxy.unix = broken_clock
+        world.wall_clock = broken_clock
         await streams(chunks("Hello"))(request, out)
 
     def broken_clock() -> float:
-        world.proxy.unix = time.time  # it fails once, when the attempt is booked
+        world.wall_clock = time.time  # it fails once, when the attempt is booked
         raise RuntimeError("no time")
 
     async with ScriptedHost(script) as host:
@@ -84,11 +84,11 @@ async def test_a_fault_of_ours_in_a_stream_is_a_loud_end(make: Make, caplog: pyt
 
 
 async def test_a_fault_of_ours_between_two_attempts_closes_the_books(
-    make: Make, caplog: pytest.LogCaptureFixture
+    make: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with ScriptedHost(answers(401, {})) as first, ScriptedHost(GOOD) as second:
         world = make(first, second)
-        world.proxy.probe = lambda *_: 1 // 0  # type: ignore[assignment]
+        monkeypatch.setattr(AccountProbe, "begin", lambda _: 1 // 0)
         sink = await world.ask()
         assert sink.status == 500
         assert [(row.attempt, row.outcome, row.last) for row in world.rows()] == [
@@ -103,7 +103,7 @@ async def test_a_fault_of_ours_that_lasts_is_told_all_the_same(make: Make, caplo
         raise RuntimeError("no time")
 
     async def script(request: Received, out: Out) -> None:
-        world.proxy.unix = breaks
+        world.wall_clock = breaks
         await GOOD(request, out)
 
     async with ScriptedHost(script) as host:
@@ -116,7 +116,7 @@ async def test_a_fault_of_ours_that_lasts_is_told_all_the_same(make: Make, caplo
 
 async def test_a_fault_of_ours_after_the_cache_was_asked_is_told(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     world = make()
-    world.proxy.fleets = {}
+    world.fleets.clear()
     sink = await world.ask(cache="on")
     assert (sink.status, json.loads(sink.body)["error"]["code"]) == (500, "internal_error")
     assert "gen-1 failed inside the gateway" in caplog.text
@@ -139,7 +139,7 @@ async def test_a_probe_that_is_not_answered_is_given_up(make: Make) -> None:
         await host.until(lambda: host.gone == 1)
         await world.ask()
         await host.until(lambda: len(host.requests) == 4)  # the next probe may go out
-        await until(lambda: world.fleet.states["a"].breaker.state(world.proxy.clock()) is State.OPEN)
+        await until(lambda: world.fleet.states["a"].breaker.state(world.clock()) is State.OPEN)
 
 
 @pytest.mark.parametrize(("status", "opened"), [(401, "ab"), (402, "ab"), (403, "a"), (404, "a")])
@@ -148,13 +148,13 @@ async def test_what_concerns_the_credential_concerns_all_its_endpoints(make: Mak
         world = make(first, second)
         assert (await world.ask()).status == 200
         states = world.fleet.states
-        await until(lambda: states["a"].breaker.state(world.proxy.clock()) is State.OPEN)
-        found = [name for name, state in states.items() if state.breaker.state(world.proxy.clock()) is State.OPEN]
+        await until(lambda: states["a"].breaker.state(world.clock()) is State.OPEN)
+        found = [name for name, state in states.items() if state.breaker.state(world.clock()) is State.OPEN]
         assert found == list(opened)
 
 
 def left() -> list[object]:
-    return [one for one in gc.get_objects() if isinstance(one, Serving | Attempt | Reader)]
+    return [one for one in gc.get_objects() if isinstance(one, LiveExchange | Attempt | Reader)]
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -182,7 +182,7 @@ async def test_the_hour_of_the_day_has_its_price(make: Make, hours: float, endpo
         night = Price(0.3, 0.3, hours=(Window(0, 12, 0.1, 0.1),))
         a, b = (state.endpoint for state in world.fleet.states.values())
         world.fleet.configure([replace(a, price=night), replace(b, price=Price(0.2, 0.2))])
-        world.proxy.unix = lambda: 3_600 * (20_000 * 24 + hours)
+        world.wall_clock = lambda: 3_600 * (20_000 * 24 + hours)
         await world.ask()
         (row,) = world.rows()
         assert (row.endpoint, row.cost / PICO) == (endpoint, pytest.approx(0.1 if endpoint == "a" else 0.2, rel=0.01))

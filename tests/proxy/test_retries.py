@@ -117,7 +117,7 @@ async def test_a_silent_host_is_not_asked_again(stream: bool, routed: Routed) ->
 
 
 async def test_after_the_finish_chunk_a_host_has_seconds(routed: Routed, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.proxy.serving.ENDING", 0.1)
+    monkeypatch.setattr("gateway.proxy.live_exchange.ENDING", 0.1)
     silent = says(WORD, STOP, then="stall")
     async with ScriptedHost(silent) as host, routed(host, timeouts={"gap": "60s"}) as running:
         response = await running.chat(stream=True)

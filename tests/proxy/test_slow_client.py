@@ -63,9 +63,9 @@ async def test_one_that_was_slow_before_the_first_token_still_gets_it(make: Make
         go.set()
         await until(lambda: b"Hello" in sink.body)
         (state,) = world.fleet.states.values()
-        (serving,) = world.proxy.live
-        assert serving._answering is not None
-        assert serving._answering.held, "from the commit on the host is held back"
+        (exchange,) = world.runtime.under_way
+        assert exchange._answering is not None
+        assert exchange._answering.held, "from the commit on the host is held back"
         assert state.in_flight == 1
         sink.source.gone()
 
@@ -107,3 +107,17 @@ async def test_one_that_left_while_the_cache_was_asked_costs_nothing(make: Make)
         await sink.ended.wait()
         assert [(row.outcome, row.attempt, row.client_status) for row in world.rows()] == [("cancelled", 0, 499)]
         assert not host.requests
+
+
+async def test_a_timer_that_is_set_again_runs_once_and_none_outlives_its_exchange(make: Make) -> None:
+    async with ScriptedHost(says(ROLE + WORD, then="stall")) as host:
+        world = make(host)
+        sink, source = await world.streaming()
+        for _ in range(3):
+            source.pause()
+            source.resume()
+        source.pause()
+        world.wheel.fire()
+        assert sink.aborted
+        world.wheel.fire()
+        assert [(row.outcome, row.last) for row in world.rows()] == [("cancelled", True)]

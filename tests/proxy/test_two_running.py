@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from gateway.types import Delay, Hedge
-from gateway.upstream.transport.hosts import Upstreams
 from tests.proxy.routed import DONE, ROLE, STOP, WORD, stalls, until
 from tests.proxy.world import GOOD, MODEL, POLICY, Make, World, Written
 from tests.support.host import Out, Received, ScriptedHost, answers
@@ -16,7 +15,7 @@ HEDGED = replace(POLICY, hedge=Hedge(Delay(seconds=0.8), 1.0, 1.0))
 async def late(world: World, first: ScriptedHost) -> Written:
     """A stream that the first host was asked for, and that may be hedged when timers go off."""
     world.policy = HEDGED
-    budget = world.proxy.budgets.of(HEDGED, MODEL)
+    budget = world.runtime.budgets.of(HEDGED, MODEL)
     assert budget is not None
     budget.spent(1.0)
     sink = world.send(stream=True)
@@ -54,7 +53,7 @@ async def test_a_fault_of_ours_ends_both(make: Make, caplog: pytest.LogCaptureFi
     async with ScriptedHost(stalls) as first, ScriptedHost(stalls) as second:
         world = make(first, second)
         sink = await late(world, first)
-        world.proxy.hosts = Upstreams({}, world.transport)  # as if the wiring had forgotten the second
+        world.destinations.clear()  # as if the wiring had forgotten the second
         world.wheel.fire()
         await first.until(lambda: first.gone == 1)
         assert b"internal_error" in sink.body
@@ -79,9 +78,9 @@ async def test_a_client_that_is_slow_while_both_are_asked_holds_the_winner(make:
             sink.source.pause()
             go = True
             await until(lambda: b"Hello" in sink.body)
-            (serving,) = world.proxy.live
-            assert serving._answering is not None
-            assert (serving._answering.send.attempt, serving._answering.held) == (2, True)
+            (exchange,) = world.runtime.under_way
+            assert exchange._answering is not None
+            assert (exchange._answering.send.attempt, exchange._answering.held) == (2, True)
             assert [row.held for row in world.rows()] == [False], "the loser was held by nobody"
             sink.source.resume()
             sink.source.gone()
@@ -126,7 +125,7 @@ async def test_a_budget_that_is_used_up_is_saved_up_again(make: Make) -> None:
     async with ScriptedHost(stalls) as first, ScriptedHost(answers(500, {})) as second:
         world = make(first, second)
         world.policy = replace(POLICY, hedge=Hedge(Delay(seconds=0.8), 0.5, 1.0))
-        budget = world.proxy.budgets.of(world.policy, MODEL)
+        budget = world.runtime.budgets.of(world.policy, MODEL)
         assert budget is not None
         budget.spent(1.0)
         asked = []
@@ -134,8 +133,8 @@ async def test_a_budget_that_is_used_up_is_saved_up_again(make: Make) -> None:
             sink = world.send(stream=True)
             await first.until(lambda wanted=number: len(first.requests) == wanted)  # type: ignore[misc]
             world.wheel.fire()
-            (serving,) = world.proxy.live
-            asked.append(len(serving._attempts))
+            (exchange,) = world.runtime.under_way
+            asked.append(len(exchange._attempts))
             assert sink.source is not None
             sink.source.gone()
             world.wheel.timers.clear()

@@ -6,7 +6,6 @@ from typing import cast
 
 import pytest
 
-from gateway.proxy.clocks import Clocks
 from gateway.proxy.wheel import SLOT, Wheel
 
 
@@ -114,20 +113,3 @@ def test_a_timer_goes_off_on_time_however_long_the_machine_is_up(uptime: float) 
     assert at == [pytest.approx(1.0, abs=2 * SLOT)]
     assert at[0] >= 1.0 - 1e-6
     assert len(wheel) == 0
-
-
-async def test_a_clock_that_is_set_again_runs_once() -> None:
-    clocks = Clocks(Wheel(asyncio.get_running_loop()))
-    heard: list[str] = []
-    ended = asyncio.Event()
-    clocks.set("gap", 0.0, lambda: heard.append("first"))
-    clocks.set("gap", 0.0, lambda: heard.append("second"))
-    clocks.set("keepalive", 0.0, lambda: heard.append("stopped"))
-    clocks.stop("keepalive")
-    clocks.set("end", SLOT, ended.set)
-    await asyncio.wait_for(ended.wait(), 60)
-    assert heard == ["second"]
-    clocks.set("gap", 0.0, lambda: heard.append("closed"))
-    clocks.close()
-    await asyncio.sleep(3 * SLOT)
-    assert heard == ["second"]

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from gateway.cache.response_cache import ResponseCache
-from gateway.proxy.books import Books
+from gateway.proxy.outcomes import OutcomeLog
 from gateway.proxy.proxy import Proxy
 from gateway.proxy.recent import Recent
+from gateway.proxy.runtime import Runtime
+from gateway.proxy.under_way import UnderWay
 from gateway.proxy.wheel import Timer, Wheel
 from gateway.route.fleet import Fleet
 from gateway.state.store import Store
@@ -17,7 +19,7 @@ from gateway.telemetry.ledger import Ledger, read
 from gateway.telemetry.metrics import Metrics, prepare_folder
 from gateway.types import Attempts, CacheMode, Endpoint, Pick, Policy, Price, Request, Row
 from gateway.types.sink import Headers, Source
-from gateway.upstream.transport.address import Address
+from gateway.upstream.transport.address import Address, Destination
 from gateway.upstream.transport.hosts import Upstreams
 from gateway.upstream.transport.transport import Transport
 from tests.proxy.routed import until
@@ -88,7 +90,11 @@ class LateWheel(Wheel):
 
 
 class World:
-    """One proxy over these hosts, `a`, `b`, ..., on a clock that can be put forward."""
+    """One proxy over these hosts, `a`, `b`, ..., on a clock that can be put forward.
+
+    A test may put another function in the place of `clock`, `wall_clock` or `rng`, and change `fleets` and
+    `destinations`, at any time.
+    """
 
     def __init__(self, folder: Path, *hosts: ScriptedHost) -> None:
         self.ahead = 0.0
@@ -104,16 +110,22 @@ class World:
         self.in_flight = 0
         self.ledger = folder / "ledger"
         prepare_folder(folder / "metrics")
-        self.proxy = Proxy(
-            fleets={MODEL: self.fleet},
-            hosts=Upstreams({one.id: Address(one, None) for one in endpoints}, self.transport),
+        self.clock: Callable[[], float] = lambda: time.monotonic() + self.ahead
+        self.wall_clock: Callable[[], float] = time.time
+        self.rng: Callable[[], float] = lambda: 0.5
+        self.fleets = {MODEL: self.fleet}
+        self.destinations: dict[str, Destination] = {one.id: Address(one, None) for one in endpoints}
+        self.runtime = Runtime(
+            fleets=self.fleets,
+            upstreams=Upstreams(self.destinations, self.transport),
             wheel=self.wheel,
-            cache=ResponseCache(Store(NO_STORE)),
-            books=Books(Ledger(self.ledger), Metrics(folder / "metrics"), Recent()),
-            in_flight=self._count,
-            clock=lambda: time.monotonic() + self.ahead,
-            chance=lambda: 0.5,
+            outcomes=OutcomeLog(Ledger(self.ledger), Metrics(folder / "metrics"), Recent()),
+            under_way=UnderWay(self._count),
+            clock=lambda: self.clock(),
+            wall_clock=lambda: self.wall_clock(),
+            rng=lambda: self.rng(),
         )
+        self.proxy = Proxy(self.runtime, ResponseCache(Store(NO_STORE)))
         self._asked = 0
 
     def _count(self, change: int) -> None:
@@ -129,7 +141,7 @@ class World:
         known = {"prompt_tokens": 5, **known}
         request = Request(f"gen-{self._asked}", body, MODEL, self.policy.name, stream=stream, cache=cache, **known)
         sink = Written()
-        self.proxy.serve(request, self.policy, sink, self.proxy.clock())
+        self.proxy.serve(request, self.policy, sink, self.clock())
         return sink
 
     async def ask(self, stream: bool = False, cache: CacheMode = "default") -> Written:
@@ -148,7 +160,7 @@ class World:
     def is_at_rest(self) -> bool:
         """Whether nothing of any exchange is left."""
         used = sum(state.in_flight for state in self.fleet.states.values())
-        return not self.proxy.live and self.in_flight == 0 and used == 0
+        return not self.runtime.under_way and self.in_flight == 0 and used == 0
 
 
 Make = Callable[..., World]

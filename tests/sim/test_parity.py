@@ -28,7 +28,6 @@ from gateway.sim.sim_host import FaultRates, SimHost, Spread, Wait
 from gateway.sim.workload import TraceRow, read_trace, spread
 from gateway.types import Attempts, Cap, Endpoint, Pick, Policy, Price, PromptCache, Request, Row, Score
 from gateway.upstream.transport.address import Address
-from gateway.upstream.transport.hosts import Upstreams
 from tests.proxy.world import MODEL, World, Written
 from tests.support.host import Out, Received, Script, ScriptedHost, answers, chunks, streams, usage
 
@@ -117,8 +116,8 @@ class Live:
         self.behaviour = behaviour()
         self.world = World(folder)
         self.world.policy = policy
-        self.world.proxy.clock = lambda: self.now
-        self.world.proxy.chance = Random(SEED).random
+        self.world.clock = lambda: self.now
+        self.world.rng = Random(SEED).random
 
     def script(self, name: str) -> Script:
         """What a host answers over HTTP: the course that its behaviour has for this request."""
@@ -138,9 +137,8 @@ class Live:
 
     async def run(self, hosts: dict[str, ScriptedHost]) -> list[Row]:
         endpoints = [endpoint(one, hosts[one.id].url) for one in HOSTS]
-        self.world.proxy.fleets = {MODEL: Fleet(endpoints)}
-        addresses = {one.id: Address(one, None) for one in endpoints}
-        self.world.proxy.hosts = Upstreams(addresses, self.world.transport)
+        self.world.fleets[MODEL] = Fleet(endpoints)
+        self.world.destinations.update({one.id: Address(one, None) for one in endpoints})
         reloads = deque(reconfigured(CHANGES))
         for request, row in zip(requests(self.rows, MODEL), self.rows, strict=True):
             self.now = row.t
@@ -153,7 +151,7 @@ class Live:
     def reload(self, endpoints: Sequence[Endpoint], now: float) -> None:
         """The configuration takes the prices of this moment."""
         prices = {one.id: self.behaviour.phase(one.id, now).host.price for one in endpoints}
-        self.world.proxy.fleets[MODEL].configure(replace(one, price=prices[one.id]) for one in endpoints)
+        self.world.fleets[MODEL].configure(replace(one, price=prices[one.id]) for one in endpoints)
 
     async def ask(self, request: Request) -> None:
         said = [{"role": "user", "content": "Hi"}]

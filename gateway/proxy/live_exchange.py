@@ -1,6 +1,6 @@
 """One exchange, live: events queue, the core decides, its commands are performed here.
 
-    attempts, clocks, client ──events──> core ──commands──> attempts, clocks, journal, sink
+    attempts, timers, client ──events──> core ──commands──> attempts, timers, journal, reply
 
 An event that arrives while commands run waits its turn, so that the core never sees the middle of its own decision.
 """
@@ -8,24 +8,23 @@ An event that arrives while commands run waits its turn, so that the core never 
 import logging
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gateway.errors import ClientError
 from gateway.proxy import failed
 from gateway.proxy.attempt import Attempt
-from gateway.proxy.clocks import Clocks
 from gateway.proxy.continuation import continuation
 from gateway.proxy.journal import Journal, outcome_of
+from gateway.proxy.probe import AccountProbe
 from gateway.proxy.reply import Reply
+from gateway.proxy.runtime import Runtime
+from gateway.proxy.wheel import Timer
 from gateway.route import signals as core
 from gateway.route.exchange import Exchange
 from gateway.route.plan import Plan
 from gateway.surface import answer
 from gateway.types import PICO, Failure, HedgeResult, OutcomeName, Request
 from gateway.upstream.stream import NOTHING, StreamReader
-
-if TYPE_CHECKING:
-    from gateway.proxy.proxy import Proxy
 
 CLIENT_LEFT = 499
 ENDING = 3.0  # seconds that a host has after the finish chunk for usage and `[DONE]`
@@ -35,73 +34,78 @@ _Ending = core.Complete | core.Break | core.GiveUp | core.Abandon
 _ENDINGS = frozenset({core.Complete, core.Break, core.GiveUp, core.Abandon})
 
 
-class Serving:
-    """Performs the commands of one exchange. It is the sink's source and the attempts' owner."""
+class LiveExchange:
+    """Performs the commands of one exchange. It is the sink's source and the attempts' owner.
+
+    Each attempt has one timer, by its number; the exchange has its own by name.
+    """
 
     __slots__ = (
         "_answering",
         "_attempts",
-        "_clocks",
         "_continuation",
         "_core",
         "_events",
         "_fleet",
         "_journal",
+        "_performing",
         "_plan",
-        "_proxy",
         "_reply",
         "_request",
-        "_working",
+        "_runtime",
+        "_timers",
     )
 
-    def __init__(self, proxy: "Proxy", request: Request, plan: Plan, reply: Reply, journal: Journal) -> None:
-        self._proxy = proxy
+    def __init__(self, runtime: Runtime, request: Request, plan: Plan, reply: Reply, journal: Journal) -> None:
+        policy = plan.policy
+        self._runtime = runtime
         self._request = request
         self._plan = plan
-        self._fleet = proxy.fleets[request.model]
+        self._fleet = runtime.fleets[request.model]
         self._reply = reply
         self._journal = journal
-        self._core = Exchange(request, plan, proxy.budgets.of(plan.policy, request.model), proxy.chance)
-        self._continuation = continuation(request, plan.policy)
-        self._clocks = Clocks(proxy.wheel)
-        self._events: list[core.Event] = []  # rarely more than one
-        self._attempts: tuple[Attempt, ...] = ()  # those that run: two at most
+        self._core = Exchange(request, plan, runtime.budgets.of(policy, request.model), runtime.rng)
+        self._continuation = continuation(request, policy) if policy.resume == "continue" else None
+        self._timers: dict[int | str, Timer] = {}
+        self._events: list[core.Event] = []  # that wait until commands are performed
+        self._performing = False
+        self._attempts: dict[int, Attempt] = {}  # those that run: two at most
         self._answering: Attempt | None = None  # the one that the answer comes from, since the commit
-        self._working = False  # whether commands are being performed
 
     def __repr__(self) -> str:
-        return f"<Serving {self._request.id} {self._core.phase} {self._attempts}>"
+        return f"<LiveExchange {self._request.id} {self._core.phase} {list(self._attempts.values())}>"
 
     def begin(self) -> None:
-        self.feed(core.Started(self._proxy.clock()))
+        self.feed(core.Started(self._runtime.clock()))
 
     def stop(self) -> None:
         """The gateway stops: whatever the exchange is doing, it ends here."""
         self._break_off("cancelled", answer.shutting_down())
 
-    # from attempts and clocks
+    # from attempts and timers
 
     def feed(self, event: core.Event) -> None:
-        self._events.append(event)
-        if self._working:
+        if self._performing:
+            self._events.append(event)
             return
-        self._working = True
+        self._performing = True
         try:
+            self._perform(self._core.on(event))
             while self._events:
                 self._perform(self._core.on(self._events.pop(0)))
         except Exception:  # a fault of ours must not leave the client waiting
             _log.exception("exchange %s failed inside the gateway", self._request.id)
             self._break_off("internal", answer.internal_error())
         finally:
-            self._working = False
+            self._performing = False
 
     def failed(self, attempt: Attempt, failure: Failure) -> None:
-        number, now = attempt.send.attempt, self._proxy.clock()
+        number, now = attempt.send.attempt, self._runtime.clock()
         self.feed(core.Failed(number, failure, now, self._is_resumable(attempt)))
 
     def ending(self, attempt: Attempt) -> None:
         number = attempt.send.attempt
-        self._clocks.set(number, ENDING, lambda: self._look(number, ENDING, inf))
+        self._set_timer(number, ENDING, lambda: self._look(number, ENDING, inf))
 
     # from the sink
 
@@ -109,19 +113,19 @@ class Serving:
         """Before the commit there is nothing to hold back, and the first token must come through."""
         if not self._reply.paused:
             self._reply.paused = True
-            self._clocks.set("client", PATIENCE, self._takes_nothing)
+            self._set_timer("client", PATIENCE, self._takes_nothing)
         if self._answering is not None:
             self._answering.pause()
 
     def resume(self) -> None:
         self._reply.paused = False
-        self._clocks.stop("client")
+        self._stop_timer("client")
         if self._answering is not None:
-            self._answering.chunk_at = self._proxy.clock()  # the silence was the client's
+            self._answering.chunk_at = self._runtime.clock()  # the silence was the client's
             self._answering.resume()
 
     def gone(self) -> None:
-        self.feed(core.ClientLeft(self._proxy.clock()))
+        self.feed(core.ClientLeft(self._runtime.clock()))
 
     def _takes_nothing(self) -> None:
         """A client that has stopped reading counts as gone: it would hold its host for ever."""
@@ -134,51 +138,50 @@ class Serving:
         ending: Any = commands[-1] if commands and type(commands[-1]) in _ENDINGS else None
         closing = None if ending is None else _last_book(commands)
         for command in commands:
-            if isinstance(command, core.Book):
-                self._book(command, self._status(ending) if command is closing else None)
+            if command is closing:
+                self._book(closing, self._client_status(ending))
             else:
                 _PERFORM[type(command)](self, command)
         if ending is not None:
             self._close()
 
     def _send(self, command: core.Send) -> None:
-        proxy, request = self._proxy, self._request
-        continued = self._continuation if command.continues else None
-        if continued is not None and self._answering is not None:
-            request = continued.request(self._answering)
-        reshape = None if continued is None else continued.shape
-        attempt = Attempt(self, command, request, proxy.clock, proxy.unix(), reshape)
-        self._attempts += (attempt,)
+        request, reshape = self._request, None
+        if command.continues and self._continuation is not None and self._answering is not None:
+            request, reshape = self._continuation.request(self._answering), self._continuation.shape
+        attempt = self._attempts[command.attempt] = Attempt(self._runtime, self, command, request, reshape)
         self._reply.attempts = command.attempt
         self._journal.pause_ended(attempt.sent_at)
         self._fleet.sent(command.tried, attempt.sent_at)
-        attempt.begin(proxy.hosts, request, self._plan.policy.timeouts.connect)
+        attempt.begin(request, self._plan.policy.timeouts.connect)
 
     def _set_clock(self, command: core.SetClock) -> None:
         clock, number, seconds = command.clock, command.attempt, command.seconds
         if clock == "gap":
-            ends = self._proxy.clock() + command.total
+            ends = self._runtime.clock() + command.total
             first = min(seconds, command.total, self._request.patience)
-            self._clocks.set(number, first, lambda: self._look(number, seconds, ends))
+            self._set_timer(number, first, lambda: self._look(number, seconds, ends))
             return
         if clock == "retry":
             self._journal.paused()
-        expired = core.Expired
-        self._clocks.set(number or clock, seconds, lambda: self.feed(expired(clock, number, self._proxy.clock())))
+        self._set_timer(number or clock, seconds, lambda: self._expired(clock, number))
+
+    def _expired(self, clock: core.Clock, number: int) -> None:
+        self.feed(core.Expired(clock, number, self._runtime.clock()))
 
     def _look(self, number: int, seconds: float, ends: float) -> None:
         """Whether the host has been silent too long, or the answer has come for too long; if not, looks again when
         either could be so. A client without patience gets a comment for each silence that tries it."""
-        attempt, now = self._of(number), self._proxy.clock()
+        attempt, now = self._attempts[number], self._runtime.clock()
         silent = 0.0 if self._reply.paused else now - attempt.chunk_at
         if attempt.ending_at is not None:  # only usage and [DONE] are missing
             silent = now - attempt.ending_at
         if silent < seconds and now < ends:
             patience = self._patience(attempt, silent)
             again = min(seconds - silent, ends - now, patience)
-            self._clocks.set(number, again, lambda: self._look(number, seconds, ends))
+            self._set_timer(number, again, lambda: self._look(number, seconds, ends))
             return
-        attempt.heard_at = now  # all this time the host was waited for
+        attempt.received_at = now  # all this time the host was waited for
         if attempt.ending_at is not None:
             self.feed(core.Finished(number, now))
         else:
@@ -198,11 +201,11 @@ class Serving:
         return continued is not None and attempt is self._answering and continued.possible
 
     def _cancel(self, command: core.Cancel) -> None:
-        self._clocks.stop(command.attempt)
-        self._of(command.attempt).cancel()
+        self._stop_timer(command.attempt)
+        self._attempts[command.attempt].cancel()
 
     def _begin(self, command: core.Begin) -> None:
-        attempt = self._of(command.attempt)
+        attempt = self._attempts[command.attempt]
         self._began(attempt)
         if self._request.stream:
             attempt.hold()
@@ -211,16 +214,15 @@ class Serving:
         """Its first token has come. A whole answer is booked at once, which says the same and more."""
         if not attempt.begun and attempt.send.tried.streams:
             attempt.begun = True
-            self._fleet.began(attempt.send.tried, self._proxy.clock())
+            self._fleet.began(attempt.send.tried, self._runtime.clock())
 
     def _commit(self, command: core.Commit) -> None:
-        self._clocks.stop("keepalive")
-        attempt = self._of(command.attempt)
+        self._stop_timer("keepalive")
+        attempt = self._answering = self._attempts[command.attempt]
         self._began(attempt)
         if self._request.stream and self._journal.first_at is None:
-            self._journal.first_at = self._proxy.clock()
-        self._answering = attempt
-        relay = self._reply.commit(attempt.send.choice.endpoint.id)
+            self._journal.first_at = self._runtime.clock()
+        relay = self._reply.commit(attempt.send.choice.endpoint)
         attempt.relay = relay if self._continuation is None else self._continuation.tee(relay)
         if attempt.held_back:
             attempt.relay(b"".join(attempt.held_back))
@@ -232,7 +234,7 @@ class Serving:
         self._reply.keep_alive()
 
     def _probe(self, command: core.Probe) -> None:
-        self._proxy.probe(self._fleet, command.choice)
+        AccountProbe(self._runtime, self._fleet, command.choice.endpoint).begin()
 
     def _complete(self, _: core.Complete) -> None:
         attempt = self._answering
@@ -245,13 +247,13 @@ class Serving:
         if isinstance(reader, StreamReader):
             tail = reader.tail(usage, self._request.include_usage, self._reply.routing())
             self._reply.finish(tail, attempt.shape.hidden)
-            attempt.let_go(self._proxy.wheel)
+            attempt.let_go()
         else:
             whole = attempt.shape.completion(reader.completion, usage)
             self._reply.whole(whole, attempt.shape.hidden)
 
     def _break(self, command: core.Break) -> None:
-        self._reply.fail(failed.broke(self._reply.endpoint, command.failure), self._head())
+        self._reply.fail(failed.broke(self._reply.endpoint_id, command.failure), self._head())
 
     def _give_up(self, command: core.GiveUp) -> None:
         error = failed.gave_up(self._request, self._plan, command.failures)
@@ -265,19 +267,19 @@ class Serving:
             self._journal.unattempted("cancelled", CLIENT_LEFT)
 
     def _break_off(self, outcome: OutcomeName, error: ClientError) -> None:
-        """Ends the exchange without asking the core: by a fault of ours, or because the gateway stops."""
-        if self not in self._proxy.live:
+        """Ends the exchange from outside the core: by a fault of ours, or because the gateway stops."""
+        if self not in self._runtime.under_way:
             return
-        self._core.phase = "over"
+        self._core.stop()
         self._events.clear()
-        for attempt in self._attempts:
+        for attempt in self._attempts.values():
             attempt.cancel()
         try:
             self._book_break(outcome, 200 if self._reply.started else error.status)
-        except Exception:  # the client is told all the same
+        except Exception:  # the client gets its error all the same
             _log.exception("exchange %s is not booked", self._request.id)
-        if self._proxy.closed and self._reply.paused:
-            self._reply.sink.abort()  # it takes nothing, and nobody can wait for it
+        if self._runtime.under_way.closed and self._reply.paused:
+            self._reply.sink.abort()  # it takes nothing, and the worker does not wait for it
         else:
             self._reply.fail(error, self._head())
         self._close()
@@ -288,43 +290,48 @@ class Serving:
         return reader.head() if isinstance(reader, StreamReader) else NOTHING
 
     def _close(self) -> None:
-        self._attempts, self._answering = (), None  # they refer back
-        self._clocks.close()
-        self._proxy.ended(self)
+        self._attempts, self._answering = {}, None  # they refer back
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._runtime.under_way.discard(self)
+
+    # timers
+
+    def _set_timer(self, name: int | str, seconds: float, call: Callable[[], None]) -> None:
+        """In the place of the one of that name, if one runs."""
+        if (timer := self._timers.get(name)) is not None:
+            timer.cancel()
+        self._timers[name] = self._runtime.wheel.after(seconds, call)
+
+    def _stop_timer(self, name: int | str) -> None:
+        if (timer := self._timers.pop(name, None)) is not None:
+            timer.cancel()
 
     # bookkeeping
 
-    def _of(self, number: int) -> Attempt:
-        for attempt in self._attempts:
-            if attempt.send.attempt == number:
-                return attempt
-        raise LookupError(f"attempt {number} of {self!r} does not run")
-
-    def _book(self, command: core.Book, status: int | None) -> None:
-        """The attempt is over, as the core says."""
-        attempt = self._of(command.attempt)
-        self._settle(attempt, command, outcome_of(command), status)
+    def _book(self, command: core.Book, status: int | None = None) -> None:
+        """The attempt is over, as the core says. `status` is what the client gets where that ends the exchange."""
+        self._settle(self._attempts[command.attempt], command, outcome_of(command), status)
 
     def _book_break(self, ended: OutcomeName, status: int) -> None:
         """Writes what is still to be written of an exchange that was broken off."""
-        for attempt in self._attempts:
+        attempts = list(self._attempts.values())
+        for attempt in attempts:
             if attempt.ended_at is None:
                 race: HedgeResult = "won" if attempt is self._answering else "cancelled"
                 book = core.Book(attempt.send.attempt, cancelled=True, hedge=race if attempt.send.hedge else "")
-                self._settle(attempt, book, ended, status if attempt is self._attempts[-1] else None)
+                self._settle(attempt, book, ended, status if attempt is attempts[-1] else None)
         if not self._journal.closed:
             self._journal.unattempted(ended, status)
 
     def _settle(self, attempt: Attempt, book: core.Book, ended: OutcomeName, status: int | None) -> None:
-        others = tuple([other for other in self._attempts if other is not attempt])
-        self._journal.attempted(attempt, book, ended, status, not others)
+        self._journal.attempted(attempt, book, ended, status, len(self._attempts) == 1)
         self._core.paid(book, attempt.cost / PICO)
-        self._attempts = others
+        del self._attempts[book.attempt]
 
-    def _status(self, ending: _Ending | None) -> int | None:
-        """What the client gets when the exchange ends in this way; None while it goes on."""
-        if ending is None:
-            return None
+    def _client_status(self, ending: _Ending) -> int:
+        """What the client gets when the exchange ends in this way."""
         if isinstance(ending, core.Abandon):
             return CLIENT_LEFT
         if isinstance(ending, core.GiveUp) and not self._reply.started:
@@ -340,16 +347,17 @@ def _last_book(commands: list[core.Command]) -> core.Book | None:
     return None
 
 
-_PERFORM: dict[type[core.Command], Callable[[Serving, Any], None]] = {
-    core.Send: Serving._send,
-    core.SetClock: Serving._set_clock,
-    core.Cancel: Serving._cancel,
-    core.Begin: Serving._begin,
-    core.Commit: Serving._commit,
-    core.KeepAlive: Serving._keep_alive,
-    core.Probe: Serving._probe,
-    core.Complete: Serving._complete,
-    core.Break: Serving._break,
-    core.GiveUp: Serving._give_up,
-    core.Abandon: Serving._abandon,
+_PERFORM: dict[type[core.Command], Callable[[LiveExchange, Any], None]] = {
+    core.Send: LiveExchange._send,
+    core.SetClock: LiveExchange._set_clock,
+    core.Cancel: LiveExchange._cancel,
+    core.Begin: LiveExchange._begin,
+    core.Commit: LiveExchange._commit,
+    core.KeepAlive: LiveExchange._keep_alive,
+    core.Probe: LiveExchange._probe,
+    core.Book: LiveExchange._book,
+    core.Complete: LiveExchange._complete,
+    core.Break: LiveExchange._break,
+    core.GiveUp: LiveExchange._give_up,
+    core.Abandon: LiveExchange._abandon,
 }

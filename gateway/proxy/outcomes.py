@@ -11,7 +11,7 @@ from gateway.telemetry.recorder import Recorder
 from gateway.types import Request, Row
 
 
-class Books:
+class OutcomeLog:
     """The only writer of rows."""
 
     __slots__ = ("_ledger", "_metrics", "_recent", "_recorder")

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable
 
 from gateway.cache.response_cache import CachedAnswer
-from gateway.proxy import keeper
-from gateway.proxy.keeper import AnswerRecorder, Hidden
+from gateway.proxy import answer_recorder
+from gateway.proxy.answer_recorder import AnswerRecorder, Hidden
 from tests.support.host import chunks
 
 
@@ -31,7 +31,7 @@ def test_a_stream_is_put_together_later() -> None:
 def test_what_is_too_large_is_not_kept() -> None:
     later: list[Callable[[], None]] = []
     kept = AnswerRecorder(lambda *_: None, later.append, lambda: 5.0)
-    kept.take(b": " + b"x" * keeper.LARGEST_KEPT + b"\n\n")
+    kept.take(b": " + b"x" * answer_recorder.LARGEST_KEPT + b"\n\n")
     kept.stream(b"data: [DONE]\n\n", "a/fp8", {})
     assert not later
 
@@ -39,7 +39,7 @@ def test_what_is_too_large_is_not_kept() -> None:
 def test_what_is_too_large_is_let_go_while_it_streams() -> None:
     """A stream may go on for an hour; its first megabyte is not held that long."""
     kept = AnswerRecorder(lambda *_: None, lambda _: None, lambda: 5.0)
-    piece = b"x" * keeper.LARGEST_KEPT
+    piece = b"x" * answer_recorder.LARGEST_KEPT
     held = sys.getrefcount(piece)
     kept.take(piece)
     assert sys.getrefcount(piece) == held + 1

@@ -1,0 +1,33 @@
+"""What the exchanges of one worker share: clocks, chance, timers, the way to hosts, and where outcomes go.
+
+app ──builds──> Runtime ──> Proxy, and each LiveExchange, Journal and AccountProbe
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from gateway.proxy.outcomes import OutcomeLog
+from gateway.proxy.under_way import UnderWay
+from gateway.proxy.wheel import Wheel
+from gateway.route.fleet import Fleet
+from gateway.route.hedge import Budgets
+from gateway.upstream.transport.hosts import Upstreams
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """`clock` is the loop's, in seconds; `wall_clock` in unix time; `rng` draws from [0, 1).
+
+    `fleets` by model id. `probing` are the endpoints with an account probe under way.
+    """
+
+    fleets: Mapping[str, Fleet]
+    upstreams: Upstreams
+    wheel: Wheel
+    outcomes: OutcomeLog
+    under_way: UnderWay
+    clock: Callable[[], float]
+    wall_clock: Callable[[], float]
+    rng: Callable[[], float]
+    budgets: Budgets = field(default_factory=Budgets)
+    probing: set[str] = field(default_factory=set)
