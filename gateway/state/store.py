@@ -71,7 +71,8 @@ class Store:
         self._state: Literal["new", "up", "down", "closed"] = "new"
         self._gets: deque[_Get] = deque()  # not yet sent, oldest first
         self._waiting: deque[_Get] = deque()  # sent or not, but not yet answered, oldest first
-        self._writes: deque[tuple[int, Command]] = deque()  # (bytes, command)
+        self._writes: deque[tuple[bytes, bytes, float]] = deque()  # (key, value, TTL in seconds)
+        self._unsent: dict[bytes, bytes] = {}  # the values of `_writes` by key: gets overtake writes
         self._write_bytes = 0
         self._sent_writes = 0  # unanswered
         self._wake = asyncio.Event()
@@ -123,6 +124,10 @@ class Store:
             self._dropped += 1
             loop.call_soon(then, None)
             return
+        if (value := self._unsent.get(key)) is not None:
+            self._hits += 1
+            loop.call_soon(then, value)
+            return
         command = (b"GETEX", key, *_expiry(ttl)) if ttl else (b"GET", key)
         get = _Get(command, then, loop.time() + self._budget)
         self._gets.append(get)
@@ -132,12 +137,13 @@ class Store:
             self._timer = loop.call_at(get.deadline, self._sweep)
 
     def put(self, key: bytes, value: bytes, ttl: float) -> None:
-        """Set a key that lives for `ttl` seconds, soon and silently. A get of the same moment may still miss it."""
+        """Set a key that lives for `ttl` seconds, soon and silently. Later gets of this worker find it."""
         full = len(self._writes) >= MAX_WRITES or self._write_bytes + len(value) > MAX_WRITE_BYTES
         if self._state != "up" or full:
             self._dropped += 1
             return
-        self._writes.append((len(value), (b"SET", key, value, *_expiry(ttl))))
+        self._writes.append((key, value, ttl))
+        self._unsent[key] = value
         self._write_bytes += len(value)
         self._wake.set()
 
@@ -221,10 +227,12 @@ class Store:
         taken: list[Command] = []
         left = BATCH_BYTES
         while self._writes and left > 0 and len(taken) < BATCH:
-            size, command = self._writes.popleft()
-            self._write_bytes -= size
-            left -= size
-            taken.append(command)
+            key, value, ttl = self._writes.popleft()
+            self._write_bytes -= len(value)
+            left -= len(value)
+            taken.append((b"SET", key, value, *_expiry(ttl)))
+            if self._unsent.get(key) is value:  # else another write of this key waits
+                del self._unsent[key]
         return taken
 
     def _resolve(self, value: bytes | None) -> None:
@@ -262,6 +270,7 @@ class Store:
             self._resolve(None)
         self._gets.clear()
         self._writes.clear()
+        self._unsent.clear()
         self._write_bytes = self._sent_writes = 0
 
 

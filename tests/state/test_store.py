@@ -221,6 +221,22 @@ class TestSlow:
                     pass
             assert seen == [None]
 
+    async def test_a_get_finds_a_write_that_waits_behind_a_round_trip(self, proxy: Wire) -> None:
+        """Gets go before writes, so both would be sent in the wrong order when the round trip ends."""
+        seen: list[bytes | None] = []
+        async with opened(proxy.url, budget=60.0) as store:
+            proxy.hold()
+            store.get(b"first", seen.append)
+            await until(lambda: proxy.held)
+            store.put(b"third", b"old", 60.0)
+            store.put(b"third", b"3", 60.0)
+            store.get(b"third", seen.append)
+            proxy.release()
+            await until(lambda: len(seen) == 2)
+            assert set(seen) == {b"1", b"3"}
+            assert await ask(store, b"third") == b"3"
+            assert "writes=0" in repr(store)
+
     @pytest.mark.usefixtures("hasty")
     async def test_gets_behind_a_stuck_one_are_misses_too_and_are_not_sent_late(self, proxy: Wire) -> None:
         seen: list[bytes | None] = []
