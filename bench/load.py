@@ -38,6 +38,7 @@ class Call:
     size: int = 1024
     stream: bool = False
     unique: bool = True
+    model: str = MODEL
 
     def body(self) -> bytes:
         """What is asked, with `MARK` where prompts differ."""
@@ -46,7 +47,7 @@ class Call:
         said = [{"role": ("user", "assistant")[at % 2], "content": part} for at, part in enumerate(parts)]
         if said[-1]["role"] == "assistant":
             said.append({"role": "user", "content": "Go on."})
-        body: dict[str, Any] = {"model": MODEL, "messages": said, "temperature": 0.7, "max_tokens": 256}
+        body: dict[str, Any] = {"model": self.model, "messages": said, "temperature": 0.7, "max_tokens": 256}
         if self.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return json.dumps(body, separators=(",", ":")).encode()

@@ -62,13 +62,14 @@ def measure(subject: Subject, scenarios: tuple[str, ...], bench: Bench) -> Itera
         site = _site(folder, bench)
         launch = subject.launch(site) if subject.launch else None
         headers = {"authorization": f"Bearer {bench.key}", **subject.headers, **(launch.headers if launch else {})}
+        model = launch.model if launch else MODEL
         running = None
         if launch is not None:
             began = time.monotonic()
             log = folder / "log"
             running = stack.enter_context(_started(launch.command, launch.environ, log, bench.cpu))
             try:
-                _await_ready(running, Call(site.port, headers), log)
+                _await_ready(running, Call(site.port, headers, model=launch.model), log)
             except NotReadyError as error:
                 yield {"scenario": "start", "failed": str(error)}
                 return
@@ -76,7 +77,7 @@ def measure(subject: Subject, scenarios: tuple[str, ...], bench: Bench) -> Itera
         elif subject.launch is not None:
             return
         port = site.port if running else bench.host.port
-        measured = Measured(subject, port, headers, running.pid if running else None, bench)
+        measured = Measured(subject, port, headers, model, running.pid if running else None, bench)
         measured.warm_up()
         for name in scenarios:
             if subject.scenarios is None or name in subject.scenarios:
@@ -90,6 +91,7 @@ class Measured:
     subject: Subject
     port: int
     headers: dict[str, str] = field(repr=False)
+    model: str
     pid: int | None
     bench: Bench
 
@@ -108,7 +110,7 @@ class Measured:
             return {"failed": str(error)}
 
     def _call(self, scenario: Scenario) -> Call:
-        return Call(self.port, self.headers, scenario.size, scenario.stream, self.subject.unique)
+        return Call(self.port, self.headers, scenario.size, scenario.stream, self.subject.unique, self.model)
 
     def _run(self, scenario: Scenario) -> Record:
         behaviour = {**asdict(Behaviour()), "style": self.subject.style, **scenario.behaviour}
@@ -208,7 +210,7 @@ def _await_ready(running: Popen[bytes], call: Call, log: Path) -> None:
 def _ask(call: Call) -> tuple[int, str]:
     """Status and beginning of the answer to one small request."""
     connection = http.client.HTTPConnection("127.0.0.1", call.port, timeout=10)
-    body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]})
+    body = json.dumps({"model": call.model, "messages": [{"role": "user", "content": "Hi"}]})
     try:
         connection.request("POST", "/v1/chat/completions", body, {**call.headers, "content-type": "application/json"})
         answer = connection.getresponse()
