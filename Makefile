@@ -1,8 +1,10 @@
 # demo          a gateway in front of simulated hosts; ARGS=--once ends after two questions, ARGS=--traffic keeps it busy
 # test          all tests
 # check         format, lint and types
-# bench         what a request and an event cost, in time
-# bench-instructions   the same in instructions, which hardly depend on what else the machine does
+# bench         what a request and an event cost beside other gateways: ROUNDS=1 SUBJECTS=ours,nginx SCENARIOS=small-c16,
+#               ARGS=--quick to see that all works
+# bench-instructions   the same in instructions, which hardly depend on what else the machine does: ARGS=--in-process
+# bench-document  both at full length: all tables of docs/performance.md, about an hour on an idle machine
 # compiled      an optional wheel in dist/ with compiled modules; needs a C compiler, see docs/performance.md
 # test-compiled the tests of the compiled modules' behaviour, on that wheel; ARGS="tests/route tests/proxy"
 # faults        tries every fault of hosts, clients, the store and the machine, and writes docs/faults.md
@@ -28,7 +30,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --upgrade --
 
 COMPILED := build/compiled
 
-.PHONY: demo test check compiled test-compiled bench bench-instructions faults bench-peers specs docs lock env
+.PHONY: demo test check compiled test-compiled bench bench-document bench-instructions faults bench-peers specs docs lock env
 
 demo: $(VENV)/.runtime
 	@$(BIN)/gateway demo $(ARGS)
@@ -54,7 +56,10 @@ test-compiled: compiled
 	cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest $(or $(ARGS),tests/route tests/upstream tests/proxy)
 
 bench: $(VENV)/.development
-	$(BIN)/python -m bench $(ARGS)
+	$(BIN)/python -m bench $(if $(SUBJECTS),--subjects $(SUBJECTS)) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+
+bench-document: bench bench-instructions
 
 faults: $(VENV)/.development
 	$(BIN)/python -m tests.faults --write $(ARGS)

@@ -56,3 +56,5 @@ def mock_host(folder: Path, cpu: int, tls: bool) -> Iterator[MockHost]:
         yield MockHost(running, ports["port"], ports["tls_port"], folder / CERTIFICATE)
     finally:
         process.stop(running)
+        if running.stdout is not None:
+            running.stdout.close()

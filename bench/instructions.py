@@ -4,14 +4,13 @@
 
 No sockets, and a clock that moves between requests only. What is left is the gateway's own work, so the counts hardly
 depend on what else the machine does. Each figure is the difference of two counts of one child process: start-up and
-warm-up fall out. Metrics are left out, because they are written off the path.
+warm-up fall out. Metrics are left out, because they are written off the path. `bench.whole` counts with everything.
 """
 
 import argparse
 import asyncio
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -26,24 +25,25 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from bench import mock
-from bench.load import MARK, Call
+from bench.load import MARK, OPENAI, OPENROUTER, Call
 from bench.parts import KEY, Nothing
 from bench.subjects import configuration
+from bench.whole import COUNTED, VALGRIND, whole_process
 
 STEP = 0.002  # seconds from one request to the next, as at 500 requests a second
 BLOCK = 64 * 1024  # bytes of one read of a burst
 AT_ONCE = 10  # events of one read of a host that writes fast
-COUNTED = re.compile(r"Collected : (\d+)")
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is counted. `requests` and `events` of the first and of the second count; `per` one of them."""
+    """What is counted: `requests` and `events` of the first and of the second count, made at `path`."""
 
     about: str
     requests: tuple[int, int]
     events: tuple[int, int] = (0, 0)
+    path: str = OPENAI
 
     @property
     def units(self) -> int:
@@ -53,10 +53,11 @@ class Case:
 
 
 CASES = {
-    "whole": Case("a request of 1 KB, its answer not streamed", (200, 700)),
-    "paced": Case("a relayed event, one in a read", (30, 30), (100, 400)),
-    "ten": Case("a relayed event, ten in a read", (30, 30), (100, 400)),
-    "burst": Case("a relayed event, 64 KB in a read", (30, 30), (100, 400)),
+    "whole": Case("request of 1 KB, not streamed", (200, 500)),
+    "paced": Case("relayed event, one in a read", (20, 20), (100, 300)),
+    "rewritten": Case("rewritten event (`/api/v1`), one in a read", (20, 20), (100, 300), OPENROUTER),
+    "ten": Case("relayed event, ten in a read", (20, 20), (100, 300)),
+    "burst": Case("relayed event, 64 KB in a read", (20, 20), (100, 300)),
 }
 
 
@@ -195,7 +196,7 @@ async def serve(case: str, requests: int, events: int, folder: Path) -> None:
     before, _, after = Call(0, {}, 1024, stream=case != "whole").body().partition(MARK.encode())
     for number in range(requests):
         body = b"%b%016d%b" % (before, number, after)
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:8080\r\nauthorization: Bearer {KEY}\r\n"
+        head = f"POST {CASES[case].path} HTTP/1.1\r\nhost: 127.0.0.1:8080\r\nauthorization: Bearer {KEY}\r\n"
         head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         CLOCK.now += STEP
         protocol.data_received(head.encode() + body)
@@ -218,32 +219,39 @@ def child(case: str, requests: int, events: int) -> None:
 
 def instructions(case: str, requests: int, events: int) -> int:
     """Of a child process that serves so much."""
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, "-m", __spec__.name]
-    run = subprocess.run(
-        [*command, "--child", case, str(requests), str(events)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONHASHSEED": "0"},
-        check=False,
-    )
+    child = [sys.executable, "-m", __spec__.name, "--child", case, str(requests), str(events)]
+    environ = {**os.environ, "PYTHONHASHSEED": "0"}
+    run = subprocess.run([*VALGRIND, *child], capture_output=True, text=True, env=environ, check=False)
     if (found := COUNTED.search(run.stderr)) is None:
         raise SystemExit(run.stderr[-2000:])
-    return int(found[1])
+    return int(found[1].replace(",", ""))
+
+
+def in_process(name: str) -> float:
+    """Instructions of one request or event."""
+    case = CASES[name]
+    first, second = (instructions(name, case.requests[turn], case.events[turn]) for turn in (0, 1))
+    return (second - first) / case.units
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.instructions", description=(__doc__ or "").split(":")[0])
-    parser.add_argument("cases", nargs="*", choices=[*CASES, []], help="what to count (default: all)")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; default: all")
+    parser.add_argument("--in-process", action="store_true", help="leave the whole process out, which takes minutes")
     parser.add_argument("--child", nargs=3, metavar=("CASE", "REQUESTS", "EVENTS"), help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.child:
-        child(asked.child[0], int(asked.child[1]), int(asked.child[2]))
+    given = parser.parse_args()
+    if given.child:
+        child(given.child[0], int(given.child[1]), int(given.child[2]))
+    cases = tuple(given.cases or CASES)
+    if unknown := sorted({*cases} - {*CASES}):
+        parser.error(f"no such case: {', '.join(unknown)}; there are {', '.join(CASES)}")
     if shutil.which("valgrind") is None:
         raise SystemExit("valgrind is not installed: it counts the instructions (Debian: apt-get install valgrind)")
-    for name in asked.cases or CASES:
-        case = CASES[name]
-        first, second = (instructions(name, case.requests[turn], case.events[turn]) for turn in (0, 1))
-        print(f"{case.about:45} {(second - first) / case.units:10,.0f} instructions", flush=True)
+    whole = {} if given.in_process else dict(whole_process(cases))
+    print("| instructions of one | in process | whole process |\n|---|---:|---:|")
+    for name in cases:
+        outer = f"{whole[name]:,.0f}" if name in whole else ""
+        print(f"| {CASES[name].about} | {in_process(name):,.0f} | {outer} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,30 @@ http {{
   }}
 }}
 """
+ROLTER = """\
+[server]
+host = "127.0.0.1"
+port = {port}
+
+[[virtual_keys]]
+name = "bench"
+key = "{key}"
+
+[[providers]]
+name = "host"
+kind = "openai"
+api_base = "http://127.0.0.1:{host_port}/v1"
+api_key_env = "HOST_KEY"
+
+[[routes]]
+model = "{model}"
+strategy = "round_robin"
+
+[[routes.targets]]
+provider = "host"
+model = "{model}"
+weight = 1
+"""
 ENVOY_TYPES = "type.googleapis.com/envoy.extensions.filters"
 
 
@@ -67,6 +91,7 @@ class Launch:
     command: list[str]
     environ: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    model: str = MODEL
 
 
 def nginx(site: Site) -> Launch | None:
@@ -112,6 +137,31 @@ def portkey(site: Site) -> Launch | None:
     return Launch(command, {"NODE_ENV": "production"}, headers)
 
 
+def ferrogw(site: Site) -> Launch | None:
+    """It serves the models of its own list only, so clients name one of those. It checks the key."""
+    found = program("ferrogw", site.peers)
+    if found is None:
+        return None
+    environ = {
+        "PORT": str(site.port),
+        "MASTER_KEY": site.key,
+        "OPENAI_API_KEY": "none",
+        "OPENAI_BASE_URL": f"http://127.0.0.1:{site.host_port}",
+        "RATE_LIMIT_RPS": "0",
+        "LOG_LEVEL": "error",
+    }
+    return Launch([str(found), "serve"], environ, model="gpt-4o")
+
+
+def rolter(site: Site) -> Launch | None:
+    found = program("rolter", site.peers)
+    if found is None:
+        return None
+    config = site.folder / "rolter.toml"
+    config.write_text(ROLTER.format(port=site.port, host_port=site.host_port, key=site.key, model=MODEL))
+    return Launch([str(found), "gateway", "-c", str(config)], {"HOST_KEY": "none", "RUST_LOG": "error"})
+
+
 def litellm(site: Site) -> Launch | None:
     """Its proxy refuses to start without a strong master key, so it checks keys as ours does."""
     found = program("litellm", site.peers)
@@ -138,6 +188,8 @@ PEERS: Mapping[str, Callable[[Site], Launch | None]] = {
     "vllm-router": vllm_router,
     "sglang-router": sglang_router,
     "smg": smg,
+    "rolter": rolter,
+    "ferrogw": ferrogw,
     "portkey": portkey,
     "litellm": litellm,
 }

@@ -13,18 +13,18 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import monotonic_ns, perf_counter
 from typing import Any
 
 import httptools
 import uvloop
 
-from bench.mock import MODEL, TOKEN
+from bench.mock import MODEL, STAMP, STAMPED, TOKEN
 
 TURN = 4096  # a long prompt is a conversation of messages of this many bytes
 WORDS = "Weigh the price of each host against the time it takes, and say what you would do. "
 MARK = "#" * 16
-GRACE = 10.0  # seconds that open requests get after the run's own end
+OPENAI, OPENROUTER = "/v1/chat/completions", "/api/v1/chat/completions"
 MANY_ERRORS = 100  # after which a run is given up
 DONE = b"data: [DONE]\n\n"
 
@@ -38,6 +38,8 @@ class Call:
     size: int = 1024
     stream: bool = False
     unique: bool = True
+    model: str = MODEL
+    path: str = OPENAI
 
     def body(self) -> bytes:
         """What is asked, with `MARK` where prompts differ."""
@@ -46,7 +48,7 @@ class Call:
         said = [{"role": ("user", "assistant")[at % 2], "content": part} for at, part in enumerate(parts)]
         if said[-1]["role"] == "assistant":
             said.append({"role": "user", "content": "Go on."})
-        body: dict[str, Any] = {"model": MODEL, "messages": said, "temperature": 0.7, "max_tokens": 256}
+        body: dict[str, Any] = {"model": self.model, "messages": said, "temperature": 0.7, "max_tokens": 256}
         if self.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         return json.dumps(body, separators=(",", ":")).encode()
@@ -56,19 +58,22 @@ class Call:
         data = self.body()
         headers = {"host": f"127.0.0.1:{self.port}", "content-type": "application/json", "user-agent": "bench"}
         headers |= {**self.headers, "content-length": str(len(data))}
-        head = "POST /v1/chat/completions HTTP/1.1\r\n" + "".join(f"{key}: {it}\r\n" for key, it in headers.items())
+        head = f"POST {self.path} HTTP/1.1\r\n" + "".join(f"{key}: {it}\r\n" for key, it in headers.items())
         before, _, after = data.partition(MARK.encode())
         return f"{head}\r\n".encode() + before, after
 
 
 @dataclass(slots=True)
 class Result:
-    """What was seen; times in seconds. `gaps` has each stream's longest silence after its first token."""
+    """What was seen; times in seconds. `gaps` has each stream's longest silence after its first token, `ways` the time
+    that each stamped event took from the host to the client.
+    """
 
     wall: float = 0.0
     latencies: list[float] = field(default_factory=list)
     ttfts: list[float] = field(default_factory=list)
     gaps: list[float] = field(default_factory=list)
+    ways: list[float] = field(default_factory=list)
     events: int = 0
     errors: int = 0
     first_error: str = ""
@@ -94,7 +99,12 @@ def quantile(values: list[float], share: float) -> float:
 
 
 class Load:
-    """One run, over when `seconds` have passed or `requests` were made; connections open evenly within `spread`."""
+    """One run, over when `seconds` have passed or `requests` were made; connections open evenly within `spread`.
+
+    Open requests get `grace` seconds after the run's own end.
+    """
+
+    grace = 10.0
 
     def __init__(
         self, call: Call, connections: int, *, seconds: float, requests: int | None = None, spread: float = 0.0
@@ -114,16 +124,16 @@ class Load:
         return f"<Load {len(self._open)}/{self._connections} open, {len(self.result.latencies)} done>"
 
     async def run(self) -> Result:
-        """Makes the run; it ends in any case `GRACE` after its time."""
+        """Makes the run; it ends in any case `grace` after its time."""
         self._loop = asyncio.get_running_loop()
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._active = self._connections
-        began = perf_counter()
-        self._until = began + self._seconds
+        self._began = perf_counter()
+        self._until = self._began + self._seconds
         for at in range(self._connections):
             self._loop.call_later(self._spread * at / self._connections, self.connect)
-        await asyncio.wait([self._over], timeout=self._seconds + GRACE)
-        self.result.wall = perf_counter() - began
+        await asyncio.wait([self._over], timeout=self._seconds + self.grace)
+        self.result.wall = perf_counter() - self._began
         unfinished = list(self._open)
         for connection in unfinished:
             connection.drop()
@@ -137,6 +147,10 @@ class Load:
             return None
         if self._left is not None:
             self._left -= 1
+        return self.payload()
+
+    def payload(self) -> bytes:
+        """One more request's bytes."""
         if self.call.unique:
             self._serial += 1
         return b"%b%016x%b" % (self._before, self._serial, self._after)
@@ -152,6 +166,15 @@ class Load:
 
     def opened(self, connection: "Connection") -> None:
         self._open.add(connection)
+        self.free(connection)
+
+    def free(self, connection: "Connection") -> None:
+        """A connection has no request: it makes the next one, or ends."""
+        payload = self.next_payload()
+        if payload is None:
+            connection.finish()
+        else:
+            connection.ask(payload, perf_counter())
 
     def closed(self, connection: "Connection", finished: bool) -> None:
         """A connection is gone; one that had more to ask is replaced."""
@@ -189,7 +212,6 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._parser = httptools.HttpResponseParser(self)
         self._load.opened(self)
-        self._ask()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._busy and not self._finished:
@@ -203,8 +225,21 @@ class Connection(asyncio.Protocol):
             self._load.fail(f"no HTTP: {error}")
             self.drop()
 
+    def ask(self, payload: bytes, since: float) -> None:
+        """Makes a request, whose time counts from `since`."""
+        self._busy = True
+        self._tail = b""
+        self._heard = self._gap = self._ttft = 0.0
+        self._asked = since
+        self._transport.write(payload)
+
+    def finish(self) -> None:
+        """Closes when nothing is open."""
+        self._finished = True
+        self._transport.close()
+
     def drop(self) -> None:
-        """Closes without asking again."""
+        """Closes at once."""
         self._finished = True
         self._transport.abort()
 
@@ -213,6 +248,9 @@ class Connection(asyncio.Protocol):
         if not self._load.call.stream:
             return
         self._result.events += data.count(b"data: ")
+        if STAMP in data:
+            arrived = monotonic_ns()
+            self._result.ways += [(arrived - int(sent, 16)) / 1e9 for sent in STAMPED.findall(data)]
         now = perf_counter()
         if self._heard:
             self._gap = max(self._gap, now - self._heard)
@@ -238,21 +276,9 @@ class Connection(asyncio.Protocol):
         else:
             self._load.fail("a stream ended without [DONE]")
         if keep:
-            self._ask()
+            self._load.free(self)
         else:
             self._transport.close()
-
-    def _ask(self) -> None:
-        payload = self._load.next_payload()
-        if payload is None:
-            self._finished = True
-            self._transport.close()
-            return
-        self._busy = True
-        self._tail = b""
-        self._heard = self._gap = self._ttft = 0.0
-        self._asked = perf_counter()
-        self._transport.write(payload)
 
 
 def run(load: Load) -> Result:

@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,15 +23,18 @@ import uvloop
 
 from bench import process
 from bench.cancel import measure_cancel
+from bench.frontier import QUICK, SCALES, SEARCH, Floor, Scale, frontier
+from bench.growth import PER_BLOCK, measure_growth
 from bench.host import ROOT, MockHost
 from bench.launch import Site
 from bench.load import Call, Load, Result
 from bench.mock import MODEL, Behaviour
-from bench.scenarios import CANCEL, SCENARIOS, Scenario
+from bench.scenarios import CANCEL, GROWTH, SCENARIOS, Scenario
 from bench.subjects import Subject
 
 READY_WITHIN = 90.0  # seconds to the first 200; LiteLLM needs 15 on an idle machine
 SETTLED = 0.5  # seconds after which memory is read as idle
+QUICK_SEARCH = 3.0  # seconds of a quick search
 SAMPLE = 0.1  # seconds between two looks at memory
 WARM = Scenario("warm", connections=8, requests=400)
 WARM_STREAMS = Scenario("warm", connections=8, requests=40, stream=True, behaviour={"chunks": 20})
@@ -49,6 +52,11 @@ class Bench:
     seconds: float
     quick: bool
     key: str = field(repr=False)
+    floors: dict[str, Floor] = field(default_factory=dict, repr=False)
+
+    def floor(self, scale: Scale) -> Floor:
+        """What the host alone takes, measured once in a run."""
+        return self.floors.setdefault(scale.name, Floor(scale, Call(self.host.port, {}, stream=bool(scale.chunks))))
 
 
 class NotReadyError(Exception):
@@ -56,27 +64,29 @@ class NotReadyError(Exception):
 
 
 def measure(subject: Subject, scenarios: tuple[str, ...], bench: Bench) -> Iterator[Record]:
-    """The records of one start of `subject`; none when it is not installed."""
+    """The records of one start of `subject`; `failed` in the only one says why it does not run."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="bench-")))
         site = _site(folder, bench)
         launch = subject.launch(site) if subject.launch else None
         headers = {"authorization": f"Bearer {bench.key}", **subject.headers, **(launch.headers if launch else {})}
+        model = launch.model if launch else MODEL
         running = None
         if launch is not None:
             began = time.monotonic()
             log = folder / "log"
             running = stack.enter_context(_started(launch.command, launch.environ, log, bench.cpu))
             try:
-                _await_ready(running, Call(site.port, headers), log)
+                await_ready(running, Call(site.port, headers, model=launch.model), log)
             except NotReadyError as error:
                 yield {"scenario": "start", "failed": str(error)}
                 return
             yield {"scenario": "start", "cold_start_s": time.monotonic() - began, **_idle_memory(running.pid)}
         elif subject.launch is not None:
+            yield {"scenario": "start", "failed": "not installed, left out; `make bench-peers` installs it"}
             return
         port = site.port if running else bench.host.port
-        measured = Measured(subject, port, headers, running.pid if running else None, bench)
+        measured = Measured(subject, port, headers, model, running.pid if running else None, bench)
         measured.warm_up()
         for name in scenarios:
             if subject.scenarios is None or name in subject.scenarios:
@@ -90,6 +100,7 @@ class Measured:
     subject: Subject
     port: int
     headers: dict[str, str] = field(repr=False)
+    model: str
     pid: int | None
     bench: Bench
 
@@ -101,19 +112,30 @@ class Measured:
         """What one scenario gave; a connection that breaks where it must not is a failure of the scenario."""
         try:
             if name == CANCEL:
-                return measure_cancel(self._call(SCENARIOS["paced"]), self.bench.host, 3 if self.bench.quick else 10)
+                return measure_cancel(self._call(1024, True), self.bench.host, 3 if self.bench.quick else 10)
+            if name == GROWTH:
+                return measure_growth(self._call, self.bench.host, self.pid, 100 if self.bench.quick else PER_BLOCK)
+            if name in SCALES:
+                return self._frontier((QUICK if self.bench.quick else SCALES)[name])
             scenario = SCENARIOS[name]
             return self._run(scenario.quick() if self.bench.quick else scenario)
         except OSError as error:
             return {"failed": str(error)}
 
-    def _call(self, scenario: Scenario) -> Call:
-        return Call(self.port, self.headers, scenario.size, scenario.stream, self.subject.unique)
+    def _call(self, size: int, stream: bool) -> Call:
+        return Call(self.port, self.headers, size, stream, self.subject.unique, self.model)
+
+    def _behave(self, behaviour: Mapping[str, Any]) -> dict[str, Any]:
+        return self.bench.host.behave(**{**asdict(Behaviour()), "style": self.subject.style, **behaviour})
+
+    def _frontier(self, scale: Scale) -> Record:
+        self._behave(scale.behaviour)
+        call = self._call(1024, bool(scale.chunks))
+        return frontier(scale, call, self.bench.floor(scale), QUICK_SEARCH if self.bench.quick else SEARCH)
 
     def _run(self, scenario: Scenario) -> Record:
-        behaviour = {**asdict(Behaviour()), "style": self.subject.style, **scenario.behaviour}
-        before = self.bench.host.behave(**behaviour)
-        load = scenario.load(self._call(scenario), self.bench.seconds)
+        before = self._behave(scenario.behaviour)
+        load = scenario.load(self._call(scenario.size, scenario.stream), self.bench.seconds)
         meter = Meter(self.pid, self.bench.host.running.pid)
         result, peak = uvloop.run(_watched(load, meter.pids))
         record: Record = result.summary() | meter.cost(len(result.latencies))
@@ -177,9 +199,14 @@ def _started(command: list[str], environ: Any, log: Path, cpu: int) -> Iterator[
         process.stop(running)
 
 
-def _site(folder: Path, bench: Bench) -> Site:
+def free_ports() -> tuple[int, int]:
+    """Two ports that nothing listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        port, spare = one.getsockname()[1], two.getsockname()[1]
+        return one.getsockname()[1], two.getsockname()[1]
+
+
+def _site(folder: Path, bench: Bench) -> Site:
+    port, spare = free_ports()
     host = bench.host
     return Site(folder, bench.peers, port, spare, host.port, host.tls_port, host.certificate, bench.key)
 
@@ -190,8 +217,9 @@ def _idle_memory(pid: int) -> Record:
     return {"rss_mb": process.rss(pids) / 1e6, "rss_first_process_mb": process.rss([pid]) / 1e6}
 
 
-def _await_ready(running: Popen[bytes], call: Call, log: Path) -> None:
-    until = time.monotonic() + READY_WITHIN
+def await_ready(running: Popen[bytes], call: Call, log: Path, within: float = READY_WITHIN) -> None:
+    """Returns when `call` is answered with 200. Raises NotReadyError when the process has ended or time is up."""
+    until = time.monotonic() + within
     answer = "no connection"
     while time.monotonic() < until and running.poll() is None:
         try:
@@ -201,16 +229,16 @@ def _await_ready(running: Popen[bytes], call: Call, log: Path) -> None:
         except (OSError, http.client.HTTPException):
             pass
         time.sleep(0.005)
-    why = f"ended with {running.returncode}" if running.poll() is not None else f"no 200 in {READY_WITHIN:g} s"
+    why = f"ended with {running.returncode}" if running.poll() is not None else f"no 200 in {within:g} s"
     raise NotReadyError(f"{why}; last answer: {answer}; log: {log.read_text(errors='replace')[-600:]}")
 
 
 def _ask(call: Call) -> tuple[int, str]:
     """Status and beginning of the answer to one small request."""
     connection = http.client.HTTPConnection("127.0.0.1", call.port, timeout=10)
-    body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]})
+    body = json.dumps({"model": call.model, "messages": [{"role": "user", "content": "Hi"}]})
     try:
-        connection.request("POST", "/v1/chat/completions", body, {**call.headers, "content-type": "application/json"})
+        connection.request("POST", call.path, body, {**call.headers, "content-type": "application/json"})
         answer = connection.getresponse()
         return answer.status, answer.read()[:300].decode(errors="replace")
     finally:

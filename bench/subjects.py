@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.launch import PEERS, Launch, Site
 from bench.mock import MODEL
+from bench.scenarios import COMPARED
 
 ENDPOINTS = 8
 PRICE = {"input": 0.25, "cached_input": 0.05, "output": 0.5}
@@ -60,13 +61,13 @@ def _endpoint(name: str, url: str, dialect: Mapping[str, Any]) -> dict[str, Any]
 
 CACHED = {"x-gateway-cache": "on"}
 ALL = (
-    Subject("direct", None),
+    Subject("direct", None, COMPARED),
     Subject("ours", ours),
     Subject("ours-cache-miss", ours, SMALL, headers=CACHED),
     Subject("ours-cache-hit", ours, SMALL, headers=CACHED, unique=False),
     Subject("ours-rewrite", partial(ours, rewrite=True), ("small-c16", "paced"), style="reasoning"),
     Subject("ours-asgi", partial(ours, program="bench.asgi"), (*SMALL, "large-c4", "stream-c1", "paced")),
     Subject("ours-tls", partial(ours, tls=True), (*SMALL, "large-c4", "stream-c1", "paced", "crowd"), tls=True),
-    *(Subject(name, launch) for name, launch in PEERS.items()),
+    *(Subject(name, launch, COMPARED) for name, launch in PEERS.items()),
 )
 SUBJECTS = {subject.name: subject for subject in ALL}

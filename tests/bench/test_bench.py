@@ -32,6 +32,12 @@ def test_a_short_run_prints_a_table_and_keeps_its_records(tmp_path: Path) -> Non
     assert bench("--report", str(raw)).strip() == table.strip()
 
 
+def test_a_peer_that_is_absent_is_left_out_with_a_reason(tmp_path: Path) -> None:
+    printed = bench("--subjects", "direct,smg", "--scenarios", "cancel", "--quick", "--peers", str(tmp_path))
+    assert "- smg, start: not installed, left out; `make bench-peers` installs it" in printed
+    assert "| smg |" not in printed
+
+
 def test_a_stream_is_counted_whole(tmp_path: Path) -> None:
     raw = tmp_path / "raw.jsonl"
 

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from bench.instructions import CASES, reads
+from bench.whole import BASE, COUNTED, RUNS
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -19,3 +20,17 @@ def test_what_a_host_sends_is_the_same_however_it_is_divided() -> None:
     whole = {b"".join(reads(case, 25)).count(b"data: {") for case in ("paced", "ten", "burst")}
     assert whole == {27}
     assert len(reads("ten", 25)) < len(reads("paced", 25))
+
+
+def test_a_run_of_the_whole_process_has_more_of_one_thing_only() -> None:
+    assert set(RUNS) <= set(CASES)
+    for run, units in RUNS.values():
+        more = [getattr(run, name) - getattr(BASE, name) for name in ("requests", "relayed", "rewritten")]
+        assert sorted(more)[:2] == [0, 0]
+        assert units % max(more) == 0
+
+
+def test_what_valgrind_says_is_read() -> None:
+    found = COUNTED.search("==7== \n==7== I   refs:      4,038,339,753\n")
+    assert found is not None
+    assert found[1] == "4,038,339,753"
