@@ -63,7 +63,7 @@ from gateway.state.conditions import Conditions
 from gateway.state.folder import StateFolder
 from gateway.state.gossip import Gossip
 from gateway.state.store import GET_WITHIN, Store
-from gateway.surface.answer import internal_error, refusal
+from gateway.surface.answer import internal_error, path_error_body
 from gateway.surface.anthropic import errors as anthropic
 from gateway.surface.anthropic.claude import ClaudeNames
 from gateway.surface.responses.earlier import KeptRoutes
@@ -311,6 +311,6 @@ async def _internal_error(request: HttpRequest, _: Exception) -> Response:
 
 
 def _told(request: HttpRequest, error: ClientError, headers: Mapping[str, str] | None = None) -> Response:
-    body = refusal(error, request.url.path, to_anthropic=VERSION in request.headers)
+    body = path_error_body(error, request.url.path, to_anthropic=VERSION in request.headers)
     own = {name.decode(): value.decode() for name, value in anthropic.head_of(error.status, body)}
     return JSONResponse(body, error.status, {**own, **(headers or {})})

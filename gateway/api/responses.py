@@ -15,7 +15,7 @@ from gateway.errors import BadRequest
 from gateway.intake.intake import Intake
 from gateway.proxy.proxy import Proxy
 from gateway.surface.responses.decode import chat_request
-from gateway.surface.responses.earlier import NOTHING_EARLIER, Earlier, recalled, record, refers
+from gateway.surface.responses.earlier import NO_EARLIER, Earlier, load_earlier, record, refers
 from gateway.surface.responses.encode import ResponseAnswer
 from gateway.surface.responses.tools import NO_TOOLS, read_tools
 from gateway.surface.translated import TranslatedSink
@@ -53,10 +53,10 @@ class Responses(Entrance):
 
     async def _recall(self, inbound: Inbound, sink: Sink, body: Json) -> None:
         """Answers a request that has to wait for what it refers to."""
-        earlier, failed = NOTHING_EARLIER, None
+        earlier, failed = NO_EARLIER, None
         try:
             assert self._kept is not None
-            earlier = await recalled(self._kept, self._intake.tenant(inbound), body)
+            earlier = await load_earlier(self._kept, self._intake.tenant(inbound), body)
         except Exception as error:
             failed = error
 
@@ -86,7 +86,7 @@ class Responses(Entrance):
             return chat_request(body, tools)
 
         request, policy = self._intake.read(inbound, translate)
-        keep = self._keep(request, asked, own, earlier or NOTHING_EARLIER)
+        keep = self._keep(request, asked, own, earlier or NO_EARLIER)
         answer = ResponseAnswer(asked, request.id.removeprefix("gen-"), time.time, tools, keep)
         self._proxy.serve(request, policy, TranslatedSink(sink, answer), inbound.received)
 
