@@ -61,7 +61,7 @@ def read(module: str, *names: str) -> set[str]:
         (ChatRequest, "upstream.dialects", "body"),
         (ChatRequest, "upstream.dialects", "client"),
         (TextRequest, "surface.openai.completions", "body"),
-        (ResponsesRequest, "api.responses", "asked"),
+        (ResponsesRequest, "api.responses", "client_body"),
         (ResponsesRequest, "surface.responses.encode", "body"),
         (ResponsesRequest, "surface.responses.earlier", "body"),
         (ResponsesRequest, "surface.responses.decode", "body"),

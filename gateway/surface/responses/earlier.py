@@ -98,7 +98,7 @@ class ResponseItems(ApiObject, tag_field="object", tag="list"):
     has_more: bool
 
 
-class ForgottenResponse(ApiObject, tag_field="object", tag="response"):
+class DeletedResponse(ApiObject, tag_field="object", tag="response"):
     id: str
     deleted: Yes = True
 
@@ -115,7 +115,7 @@ class KeptRoutes:
         for start in ("/v1", "/api/v1"):
             found += [
                 Route(f"{start}/responses/{{name}}", self._one, methods=["GET"]),
-                Route(f"{start}/responses/{{name}}", self._forget, methods=["DELETE"]),
+                Route(f"{start}/responses/{{name}}", self._delete, methods=["DELETE"]),
                 Route(f"{start}/responses/{{name}}/input_items", self._input, methods=["GET"]),
             ]
         return found
@@ -126,7 +126,7 @@ class KeptRoutes:
             raise BadRequest("`stream` is not supported for stored responses; leave it out", param="stream")
         return JSONResponse(kept.response)
 
-    async def _forget(self, request: Request) -> Response:
+    async def _delete(self, request: Request) -> Response:
         tenant, name = self._keys.caller(request).tenant, request.path_params["name"]
         try:
             known = self._kept is not None and await self._kept.forget(tenant, name)
@@ -134,7 +134,7 @@ class KeptRoutes:
             raise StoreAway(_AWAY) from None
         if not known:
             raise _missing(name)
-        return json_answer(ForgottenResponse(name))
+        return json_answer(DeletedResponse(name))
 
     async def _input(self, request: Request) -> Response:
         """Newest first, unless `order=asc`."""
