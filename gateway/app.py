@@ -25,9 +25,9 @@ from starlette.routing import Route
 from gateway.api.account import Account
 from gateway.api.chat import DEEPSEEK_CHAT, Chat, Completions
 from gateway.api.cors import Cors
-from gateway.api.entrance import refusing
 from gateway.api.explain import Explain
 from gateway.api.generation import Generations
+from gateway.api.handler import with_error_responses
 from gateway.api.heading import Heading
 from gateway.api.health_routes import Health
 from gateway.api.listing import Listing
@@ -66,7 +66,7 @@ from gateway.state.conditions import Conditions
 from gateway.state.folder import StateFolder
 from gateway.state.gossip import Gossip
 from gateway.state.store import GET_WITHIN, Store
-from gateway.surface.answer import internal_error, refusal
+from gateway.surface.answer import internal_error, path_error_body
 from gateway.surface.anthropic import errors as anthropic
 from gateway.surface.anthropic.claude import ClaudeNames
 from gateway.surface.responses.earlier import KeptRoutes
@@ -145,11 +145,13 @@ class Worker:
         )
         in_use = [model for model in settings.models if self.fleets[model.id].states]
         claude = ClaudeNames(settings.models, next(iter(in_use or settings.models), None), settings.claude)
-        cold: dict[str, Handler] = {"/v1/explain": refusing(Explain(proxy, intake))}
+        cold: dict[str, Handler] = {"/v1/explain": with_error_responses(Explain(proxy, intake))}
         for start, own in (("/v1", intake), ("/api/v1", intake.of("openrouter"))):
-            self.hot[f"{start}/chat/completions".encode()] = refusing(Chat(proxy, own), own.surface)
-            self.hot[f"{start}/completions".encode()] = refusing(Completions(proxy, own), own.surface)
-            self.hot[f"{start}/responses".encode()] = refusing(Responses(proxy, own, self.kept), own.surface)
+            self.hot[f"{start}/chat/completions".encode()] = with_error_responses(Chat(proxy, own), own.surface)
+            self.hot[f"{start}/completions".encode()] = with_error_responses(Completions(proxy, own), own.surface)
+            self.hot[f"{start}/responses".encode()] = with_error_responses(
+                Responses(proxy, own, self.kept), own.surface
+            )
             anthropic = own.of("openai", claude)  # Anthropic's words on either
             self.hot[f"{start}/messages".encode()] = Messages(proxy, anthropic)
             cold[f"{start}/messages/count_tokens"] = CountTokens(anthropic)
@@ -316,6 +318,6 @@ async def _internal_error(request: HttpRequest, _: Exception) -> Response:
 
 
 def _told(request: HttpRequest, error: ClientError, headers: Mapping[str, str] | None = None) -> Response:
-    body = refusal(error, request.url.path, to_anthropic=VERSION in request.headers)
+    body = path_error_body(error, request.url.path, to_anthropic=VERSION in request.headers)
     own = {name.decode(): value.decode() for name, value in anthropic.head_of(error.status, body)}
     return JSONResponse(body, error.status, {**own, **(headers or {})})

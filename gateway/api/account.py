@@ -1,7 +1,7 @@
 """What a key has spent: `GET /api/v1/key`, `/api/v1/credits`, `/api/v1/activity`.
 
-A key is a tenant, and sees only itself. The sums are the store's, and a second or two behind. Days, weeks (from Monday)
-and months are UTC's. Without a store there is a 503: a zero would be a lie.
+A key is a tenant and sees only its own spending. The sums come from the store and lag by a second or two. Days, weeks
+(from Monday) and months are in UTC. If the store is down, the response is 503 and not a wrong zero.
 """
 
 import time
@@ -27,7 +27,7 @@ _FREE_REQUESTS = {"limit": 0, "used": 0, "remaining": 0}
 _RATE_LIMIT: dict[str, str | int] = {
     "requests": -1,
     "interval": "10s",
-    "note": "the gateway sets no limit; hosts have theirs",
+    "note": "the gateway has no rate limit; hosts have their own",
 }
 
 
@@ -36,7 +36,7 @@ class ActivityQuery(TypedDict, total=False):
 
 
 class KeyUsage(ApiObject):
-    """What a key has spent. The gateway counts, and sets no limits."""
+    """What a key has spent. The gateway sets no spending limits."""
 
     label: Annotated[str, Meta(description="the tenant")]
     usage: Usd
@@ -86,7 +86,7 @@ class ActivityLine(ApiObject):
 
 
 class Account:
-    """Answers are `{"data": ...}`, money in USD."""
+    """Responses are `{"data": ...}`; amounts are in USD."""
 
     def __init__(self, models: tuple[Model, ...], archive: Archive, keys: Keys) -> None:
         self._slugs = {model.id: canonical_slug(model) for model in models}
@@ -97,7 +97,7 @@ class Account:
     def routes(self) -> list[Route]:
         return [
             Route("/api/v1/key", self._key, methods=["GET"]),
-            Route("/api/v1/auth/key", self._key, methods=["GET"]),  # its older name
+            Route("/api/v1/auth/key", self._key, methods=["GET"]),  # the former path
             Route("/api/v1/credits", self._credits, methods=["GET"]),
             Route("/api/v1/activity", self._activity, methods=["GET"]),
         ]
@@ -121,7 +121,7 @@ class Account:
         return json_answer(Data(usage))
 
     async def _credits(self, request: Request) -> Response:
-        """Nobody buys credits here: as many were granted as have been used."""
+        """The gateway has no prepaid credits, so the total granted equals the total used."""
         used = await self._ever(self._keys.caller(request).tenant)
         return json_answer(Data(CreditSums(total_credits=used, total_usage=used)))
 
@@ -129,8 +129,8 @@ class Account:
         tenant = self._keys.caller(request).tenant
         newest = _number(_today())
         days: Iterable[int] = range(newest, newest - ACTIVITY_DAYS, -1)
-        if said := request.query_params.get("date"):
-            wanted = _day(said)
+        if text := request.query_params.get("date"):
+            wanted = _day(text)
             days = [day for day in days if day == wanted]
         return json_answer(DataList([self._line(one) for one in await self._spent(tenant, days)]))
 
@@ -154,13 +154,13 @@ class Account:
         try:
             return await self._archive.spent(tenant, days)
         except OSError:
-            raise StoreAway("what was spent is not known") from None
+            raise StoreAway("spending is unknown") from None
 
     async def _ever(self, tenant: str) -> float:
         try:
             return await self._archive.spent_ever(tenant) / PICO
         except OSError:
-            raise StoreAway("what was spent is not known") from None
+            raise StoreAway("spending is unknown") from None
 
 
 def _today() -> date:
@@ -172,12 +172,12 @@ def _number(day: date) -> int:
     return (day - _EPOCH).days
 
 
-def _day(said: str) -> int:
+def _day(text: str) -> int:
     """Raises BadRequest."""
     try:
-        return _number(date.fromisoformat(said))
+        return _number(date.fromisoformat(text))
     except ValueError:
-        raise BadRequest("`date` must be a day in UTC, as in 2026-11-21", param="date") from None
+        raise BadRequest("`date` must be a date in UTC, as in 2026-11-21", param="date") from None
 
 
 def _usd(spent: Iterable[Spent]) -> float:

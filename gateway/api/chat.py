@@ -1,41 +1,41 @@
-"""`POST /v1/chat/completions`, also at the paths of DeepSeek's API, and OpenAI's older `POST /v1/completions`."""
+"""`POST /v1/chat/completions`, also at the paths of DeepSeek's API, and OpenAI's legacy `POST /v1/completions`."""
 
 from functools import partial
 
 from msgspec import structs
 
-from gateway.api.entrance import Entrance, refusing
-from gateway.api.fallback import OtherModels
+from gateway.api.fallback import ModelFallback
+from gateway.api.handler import ApiHandler, with_error_responses
 from gateway.surface.openai.completions import Text, chat_request
 from gateway.surface.translated import TranslatedSink
 from gateway.types.sink import Inbound, Sink
 
-DEEPSEEK_CHAT = ("/chat/completions", "/beta/chat/completions")  # DeepSeek's base URL has no version
+DEEPSEEK_CHAT = ("/chat/completions", "/beta/chat/completions")  # DeepSeek's base URL has no version prefix
 
 
-class Chat(Entrance):
-    """Handles chat completions over any sink. Raises ClientError for what cannot be routed."""
+class Chat(ApiHandler):
+    """Handles chat completions over any sink. Raises ClientError for a request that cannot be routed."""
 
     __slots__ = ()
 
     def __call__(self, inbound: Inbound, sink: Sink) -> None:
         request, policy = self._intake.read(inbound)
         if request.other_models:
-            sink = OtherModels(sink, request.other_models, partial(self._ask, inbound))
+            sink = ModelFallback(sink, request.other_models, partial(self._try_model, inbound))
         self._proxy.serve(request, policy, sink, inbound.received)
 
-    def _ask(self, inbound: Inbound, place: int, begun: bool, sink: Sink) -> None:
-        """Another model of the request's; `begun` where a head has left for the one before."""
+    def _try_model(self, inbound: Inbound, place: int, begun: bool, sink: Sink) -> None:
+        """Serves the request with the model at `place` of `models`. `begun`: response headers have been sent."""
 
-        def ask(inbound: Inbound, sink: Sink) -> None:
+        def serve(inbound: Inbound, sink: Sink) -> None:
             request, policy = self._intake.read(inbound, place=place)
             self._proxy.serve(structs.replace(request, begun=begun), policy, sink, inbound.received)
 
-        refusing(ask, self._intake.surface)(inbound, sink)
+        with_error_responses(serve, self._intake.surface)(inbound, sink)
 
 
-class Completions(Entrance):
-    """Handles text completions over any sink. Raises ClientError, which has one shape in all of OpenAI's APIs."""
+class Completions(ApiHandler):
+    """Handles text completions over any sink. Raises ClientError: all of OpenAI's APIs share one error format."""
 
     __slots__ = ()
 

@@ -1,8 +1,8 @@
-"""Cross-origin resource sharing: which web pages may call the gateway, as the setting `cors` lists them.
+"""Cross-origin resource sharing: the setting `cors` lists the origins of web pages that may call the gateway.
 
-    OPTIONS with an Origin ──preflight──> 204, without a key          any answer ──headers──> what the page may read
+    OPTIONS with an Origin ──preflight──> 204, no key needed          any response ──headers──> readable by the page
 
-Keys go in `Authorization`, never in cookies, so credentials are not allowed and `*` is safe beside keys.
+Keys are sent in `Authorization`, never in cookies, so credentials are not allowed and `*` is safe with keys.
 """
 
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ EXPOSED = (
     *("x-request-id", "x-generation-id", "request-id", "retry-after", "accept-encoding", "x-should-retry"),
     *("x-gateway-endpoint", "x-gateway-policy", "x-gateway-attempts", "x-gateway-cache", "x-gateway-plan"),
     *("x-openrouter-cache-status", "x-openrouter-cache-age"),
-)  # a `*` would not do: some browsers do not know it
-REMEMBERED = 7_200  # seconds that a browser may remember a preflight; none remembers it longer
+)  # not `*`: some browsers do not support it here
+MAX_AGE = 7_200  # seconds that a browser may cache a preflight response; Chromium's maximum
 _EXPOSED = (b"access-control-expose-headers", ", ".join(EXPOSED).encode())
 _VARY = (b"vary", b"origin")
 
 
 class Cors:
-    """The origins of one gateway; without any, no answer has a header of these."""
+    """The allowed origins of one gateway. Without any, no CORS headers are added."""
 
     __slots__ = ("_any", "_origins")
 
@@ -35,26 +35,26 @@ class Cors:
     def __repr__(self) -> str:
         return f"<Cors {sorted(self._origins)}>"
 
-    def headers(self, asked: Mapping[bytes, bytes]) -> Headers:
-        """What an answer to a request with these headers has."""
-        allowed = self._allowed(asked)
+    def headers(self, request_headers: Mapping[bytes, bytes]) -> Headers:
+        """The CORS headers of a response to a request with these headers."""
+        allowed = self._allowed(request_headers)
         return [*self._vary(), *([(b"access-control-allow-origin", allowed), _EXPOSED] if allowed else ())]
 
-    def preflight(self, asked: Mapping[bytes, bytes]) -> Headers | None:
-        """The answer to `OPTIONS`; None where it is no preflight, or not allowed."""
-        allowed = self._allowed(asked)
-        if allowed is None or b"access-control-request-method" not in asked:
+    def preflight(self, request_headers: Mapping[bytes, bytes]) -> Headers | None:
+        """The headers of the response to a preflight; None if it is not a preflight or the origin is not allowed."""
+        allowed = self._allowed(request_headers)
+        if allowed is None or b"access-control-request-method" not in request_headers:
             return None
         return [
             *self._vary(),
             (b"access-control-allow-origin", allowed),
             (b"access-control-allow-methods", b"GET, HEAD, POST, OPTIONS"),
-            (b"access-control-allow-headers", asked.get(b"access-control-request-headers", b"authorization")),
-            (b"access-control-max-age", b"%d" % REMEMBERED),
+            (b"access-control-allow-headers", request_headers.get(b"access-control-request-headers", b"authorization")),
+            (b"access-control-max-age", b"%d" % MAX_AGE),
         ]
 
-    def _allowed(self, asked: Mapping[bytes, bytes]) -> bytes | None:
-        origin = asked.get(b"origin")
+    def _allowed(self, request_headers: Mapping[bytes, bytes]) -> bytes | None:
+        origin = request_headers.get(b"origin")
         if origin is None or not (self._any or origin.lower() in self._origins):
             return None
         return ANY.encode() if self._any else origin

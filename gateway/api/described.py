@@ -1,6 +1,6 @@
-"""Models and endpoints in the words of OpenRouter's clients.
+"""Models and endpoints in the format of OpenRouter's listings.
 
-Prices are texts, in USD per token; times are milliseconds, uptimes percent. What is not known is null.
+Prices are strings in USD per token, times are in milliseconds, uptimes in percent. An unknown value is null.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,8 +28,8 @@ from gateway.telemetry.archive import Uptime
 from gateway.types import Endpoint, Measure, Model, Price
 from gateway.types.endpoint import PriceTier, Window
 
-OK: Literal[0] = 0  # `status` of an endpoint
-SET_BACK: Literal[-5] = -5
+OK: Literal[0] = 0  # values of an endpoint's `status`
+DEGRADED: Literal[-5] = -5
 UNPRICED = "-1"
 _EVERY_HOST = frozenset(
     {"frequency_penalty", "max_completion_tokens", "max_tokens", "presence_penalty", "stop", "temperature", "top_p"}
@@ -44,7 +44,7 @@ _BY_SUPPORT = {
     "logit_bias": ("logit_bias",),
     "seed": ("seed",),
 }
-_MEDIA = ("image", "file", "audio", "video")  # what a model may read besides text, as endpoints declare it
+_MEDIA = ("image", "file", "audio", "video")  # input modalities besides text, as endpoints declare them
 _REASONING = ("include_reasoning", "reasoning", "reasoning_effort")
 _LATENCY: dict[str, Measure] = {"p50": "ttft_p50", "p75": "ttft_p75", "p90": "ttft_p90", "p99": "ttft_p99"}
 _THROUGHPUT: dict[str, Measure] = {
@@ -56,7 +56,7 @@ _THROUGHPUT: dict[str, Measure] = {
 
 
 def described_model(model: Model, used: Sequence[Endpoint]) -> ListedModel:
-    """One row of the list; `used` are the endpoints that the gateway has keys for."""
+    """One model of the list; `used` are its endpoints in use."""
     served_by = used or [one for one in model.endpoints if one.status != "retired"]
     priced = [one for one in served_by if one.price is not None]
     cheapest = min(priced, key=_list_price, default=None)
@@ -79,7 +79,7 @@ def described_model(model: Model, used: Sequence[Endpoint]) -> ListedModel:
 
 
 def _reasoning(model: Model, served_by: Sequence[Endpoint]) -> ModelReasoning | UnsetType:
-    """Unset for a model that no endpoint can be made to think."""
+    """Unset for a model without reasoning at any of its endpoints."""
     thinking = any(endpoint.dialect.thinking != "unknown" for endpoint in served_by)
     if not (thinking or model.reasoning.default_enabled):
         return UNSET
@@ -87,7 +87,7 @@ def _reasoning(model: Model, served_by: Sequence[Endpoint]) -> ModelReasoning | 
 
 
 def described_endpoint(model: Model, state: EndpointState, uptime: Uptime, now: float) -> ListedEndpoint:
-    """One endpoint, with what was measured here. `now` is on the clock of its breaker, in seconds."""
+    """One endpoint with its measurements. `now` is in monotonic seconds, as for its breaker."""
     endpoint, supports = state.endpoint, state.endpoint.supports
     healthy = state.breaker.state(now).value == 0 and state.held_until <= now
     tools, choice = "tools" in supports, "tool_choice" in supports
@@ -105,7 +105,7 @@ def described_endpoint(model: Model, state: EndpointState, uptime: Uptime, now: 
         supported_parameters=parameters(endpoint),
         supports_implicit_caching=endpoint.cache.automatic is True,
         supports_tool_choice=ToolChoices(auto=tools, none=tools, required=choice, function=choice),
-        status=OK if healthy else SET_BACK,
+        status=OK if healthy else DEGRADED,
         latency_last_30m=_percentiles(state, _LATENCY, 1_000),
         throughput_last_30m=_percentiles(state, _THROUGHPUT, 1),
         uptime_last_5m=uptime.last_5m,
@@ -130,17 +130,17 @@ def architecture(model: Model) -> Architecture:
 
 
 def canonical_slug(model: Model) -> str:
-    """The model's dated name, where it has one."""
+    """The model's dated alias if it has one, else its id."""
     return next((alias for alias in model.aliases if alias.startswith(f"{model.id}-")), model.id)
 
 
 def provider_names(models: Iterable[Model]) -> dict[str, str]:
-    """By endpoint."""
+    """Display names by endpoint id."""
     return {one.id: provider_name(one) for model in models for one in model.endpoints}
 
 
 def parameters(endpoint: Endpoint) -> list[str]:
-    """The request parameters that have an effect there."""
+    """The request parameters that this endpoint supports."""
     found = {name for support in endpoint.supports for name in _BY_SUPPORT.get(support, ())}
     found.update(_EVERY_HOST)
     if endpoint.dialect.thinking != "unknown":
@@ -149,7 +149,7 @@ def parameters(endpoint: Endpoint) -> list[str]:
 
 
 def model_parameters(endpoints: Iterable[Endpoint]) -> list[str]:
-    """Those that have an effect at one of these at least."""
+    """The request parameters that at least one of these endpoints supports."""
     return sorted({name for endpoint in endpoints for name in parameters(endpoint)})
 
 
@@ -169,12 +169,12 @@ def _pricing(price: Price | None) -> Pricing:
         *_rates(price),
         discount=0,
         input_cache_write=_if_known(price.cache_write),
-        overrides=by_hour + by_length or UNSET,  # as clients read them, the last that applies wins
+        overrides=by_hour + by_length or UNSET,  # the last override that applies wins
     )
 
 
 def _rates(price: Price | PriceTier | Window) -> tuple[str, str, str | UnsetType]:
-    """Of input, output and cached input."""
+    """Prices of input, output and cached input."""
     return _per_token(price.input), _per_token(price.output), _if_known(price.cached_input)
 
 

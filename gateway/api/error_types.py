@@ -1,5 +1,5 @@
-"""The body of an error, as each surface writes it: `gateway/errors.py` in OpenAI's words, each `surface/*/errors.py` in
-its dialect's."""
+"""Types of the error bodies of each surface. `gateway/errors.py` writes the format of OpenAI, each `surface/*/errors.py`
+that of its dialect."""
 
 from typing import Annotated, TypedDict
 
@@ -14,7 +14,7 @@ class ErrorFields(ApiObject):
     param: str | None
     code: str | None
     metadata: Annotated[
-        Json | UnsetType, Meta(description="what each host answered, or which constraint removed which endpoint")
+        Json | UnsetType, Meta(description="the error of each attempt, or the constraint that excluded each endpoint")
     ] = UNSET
 
 

@@ -1,8 +1,8 @@
-"""The plan for a request, in words and figures, without sending anything."""
+"""`POST /v1/explain`: the routing plan for a request, which is not sent to any host."""
 
 from typing import TypedDict
 
-from gateway.api.entrance import Entrance
+from gateway.api.handler import ApiHandler
 from gateway.intake.field_types import ApiObject, Count
 from gateway.route.explanation import explanation
 from gateway.surface.answer import send_json
@@ -22,7 +22,7 @@ class DroppedEndpoint(ApiObject):
 
 
 class ExplainedPlan(ApiObject):
-    """A plan as `/v1/explain` shows it (`route/told.py`)."""
+    """A plan as `/v1/explain` shows it (`route/explanation.py`)."""
 
     model: str
     policy: str
@@ -35,8 +35,8 @@ class ExplainedPlan(ApiObject):
     dropped: list[DroppedEndpoint]
 
 
-class Explain(Entrance):
-    """`POST /v1/explain`: the same body as a chat completion; the answer is the plan. Raises ClientError."""
+class Explain(ApiHandler):
+    """`POST /v1/explain`: takes the body of a chat completion and returns its plan. Raises ClientError."""
 
     __slots__ = ()
 

@@ -1,34 +1,34 @@
-"""A sink in front of a sink: where no host of a model answers, the next model of `models` is asked.
+"""A sink that wraps a sink: if no host of a model answers, the request is served with the next model of `models`.
 
-    proxy ── moves_on ──> OtherModels ── ask(next) ──> proxy       the client sees the last one's error only
+    proxy ── moves_on ──> ModelFallback ── try_model ──> proxy       the client sees only the last model's error
           ── answer ────────────────────────────────────────> sink
 
-Each model is an exchange of its own, in the ledger too. Where a head has left, with comments or white space to keep the
-client, the next model's answer goes on behind it.
+Each model is a separate exchange, also in the ledger. If headers and keep-alives have been sent already, the next
+model's answer follows them in the same response.
 """
 
 from collections.abc import Callable
 
 from gateway.types.sink import Headers, Sink, Source
 
-Ask = Callable[[int, bool, Sink], None]
+TryModel = Callable[[int, bool, Sink], None]
 
 
-class OtherModels:
-    """One response to one client. `ask` takes the place of a model, from 1 to `others`, whether a head has left, and
-    where its answer goes."""
+class ModelFallback:
+    """One response to one client. `try_model` takes the place of a model in `models`, from 1 to `others`, whether
+    response headers have been sent, and the sink for its answer."""
 
-    __slots__ = ("_ask", "_others", "_place", "_sink", "_started")
+    __slots__ = ("_others", "_place", "_sink", "_started", "_try_model")
 
-    def __init__(self, sink: Sink, others: int, ask: Ask) -> None:
+    def __init__(self, sink: Sink, others: int, try_model: TryModel) -> None:
         self._sink = sink
-        self._ask = ask
+        self._try_model = try_model
         self._others = others
         self._place = 0
-        self._started = False  # whether a head has left
+        self._started = False  # whether response headers have been sent
 
     def __repr__(self) -> str:
-        return f"<OtherModels {self._place}/{self._others}>"
+        return f"<ModelFallback {self._place}/{self._others}>"
 
     def start(self, status: int, headers: Headers) -> None:
         if not self._started:
@@ -48,7 +48,7 @@ class OtherModels:
         if self._place == self._others:
             return False
         self._place += 1
-        self._ask(self._place, self._started, self)
+        self._try_model(self._place, self._started, self)
         return True
 
     def attach(self, source: Source) -> None:

@@ -1,6 +1,6 @@
-"""`GET /api/v1/generation?id=`: what became of one request, all its attempts included, from the moment its answer ends.
+"""`GET /api/v1/generation?id=`: the outcome of one request with all its attempts, available once its answer has ended.
 
-ledger of this machine (any worker's) ──not there──> stream of all replicas' rows ──not there──> 404
+ledger of this machine (all workers) ──not found──> the store's stream of all replicas' rows ──not found──> 404
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from gateway.telemetry.archive import Archive
 from gateway.telemetry.search import began, find
 from gateway.types import PICO, Model, Row
 
-AT_ONCE = 4  # searches on this machine
+AT_ONCE = 4  # concurrent searches per worker
 CLIENT_LEFT = 499
 Milliseconds = Annotated[int, Meta(ge=0, description="milliseconds")]
 CostOfAttempts = Annotated[float, Meta(description="USD, all attempts")]
@@ -38,15 +38,15 @@ class GenerationAttempt(ApiObject):
     id: str
     model_permaslug: str
     provider_name: str
-    outcome: Annotated[str, Meta(description="in the gateway's words")]
+    outcome: Annotated[str, Meta(description="the gateway's name for it")]
     latency: Milliseconds | None
-    status: Annotated[Count | None, Meta(description="the host's; null where none came")]
-    error: Annotated[str | None, Meta(description="in the host's words")]
+    status: Annotated[Count | None, Meta(description="the host's HTTP status; null if none was received")]
+    error: Annotated[str | None, Meta(description="the host's message")]
     is_byok: bool = False
 
 
 class Generation(ApiObject):
-    """What became of a request. What is not known here is null."""
+    """The outcome of a request. Fields that the gateway does not know are null."""
 
     id: str
     model: str
@@ -93,7 +93,7 @@ class Generation(ApiObject):
 
 
 class Generations:
-    """Rows are found by the time in their exchange's id."""
+    """Finds ledger rows by the timestamp in their exchange's id."""
 
     def __init__(self, models: tuple[Model, ...], ledger: Path, archive: Archive, keys: Keys) -> None:
         self._providers = provider_names(models)
@@ -106,11 +106,11 @@ class Generations:
         return [Route("/api/v1/generation", self._one, methods=["GET"])]
 
     async def _one(self, request: Request) -> Response:
-        """Only who made a generation may see it; to others there is none."""
+        """A tenant sees only its own generations: any other is "not found"."""
         tenant = self._keys.caller(request).tenant
         name = request.query_params.get("id", "")
         if not name:
-            raise BadRequest("`id` must be a generation's, as in x-generation-id", param="id")
+            raise BadRequest("`id` must be a generation id, as in the header x-generation-id", param="id")
         rows = await self._rows(name)
         if not rows or rows[0].tenant != tenant:
             raise NotFound(f"there is no generation `{name[:100]}`, or it has not ended", param="id")
@@ -126,11 +126,11 @@ class Generations:
         try:
             return await self._archive.exchange(name)
         except OSError:
-            raise StoreAway("this machine has no such generation, and others cannot be asked") from None
+            raise StoreAway("this machine has no such generation, and those of other machines are unknown") from None
 
 
 def generation(rows: list[Row], providers: Mapping[str, str]) -> Generation:
-    """An exchange's rows, which are in the order of its attempts, as one generation; `providers` by endpoint."""
+    """One generation from an exchange's rows, in the order of its attempts. `providers`: display names by endpoint."""
     closing = next(row for row in rows if row.last)
     cost = sum(row.cost for row in rows) / PICO
     return Generation(
@@ -176,5 +176,5 @@ def _ms(seconds: float | None) -> int | None:
     return None if seconds is None else math.ceil(1_000 * seconds)
 
 
-def _iso(unix: float) -> str:
-    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _iso(wall_time: float) -> str:
+    return datetime.fromtimestamp(wall_time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

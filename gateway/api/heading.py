@@ -1,4 +1,4 @@
-"""What the head of every answer has, whatever route or error it comes from: `x-request-id`, and CORS headers."""
+"""Headers of every response, including errors, on every route: `x-request-id` and the CORS headers."""
 
 import re
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from gateway.types.sink import Headers
 
 REQUEST_ID = b"x-request-id"
 _SANE = re.compile(rb"[\w.:/+=@-]{1,128}")
-_OURS = frozenset({b"x-generation-id", b"request-id"})  # names that an answer may already have
+_OURS = frozenset({b"x-generation-id", b"request-id"})  # headers with an id that a response may already have
 _random = Random()
 
 
 class Heading:
-    """Servers call it once for each answer."""
+    """Servers call it once for each response."""
 
     __slots__ = ("_has_cors", "cors")
 
@@ -22,15 +22,15 @@ class Heading:
         self.cors = cors
         self._has_cors = bool(cors)
 
-    def __call__(self, asked: Mapping[bytes, bytes], headers: Headers) -> Headers:
-        """`headers` of the answer to a request that had the headers `asked`, and what is added to them."""
-        told = [*headers, (REQUEST_ID, _name(asked, headers))]
-        return told + self.cors.headers(asked) if self._has_cors else told
+    def __call__(self, request_headers: Mapping[bytes, bytes], headers: Headers) -> Headers:
+        """The response headers: `headers` and those added to every response to a request with `request_headers`."""
+        extended = [*headers, (REQUEST_ID, _name(request_headers, headers))]
+        return extended + self.cors.headers(request_headers) if self._has_cors else extended
 
 
-def _name(asked: Mapping[bytes, bytes], headers: Headers) -> bytes:
-    """The client's own name for the request where it is short and plain, else the exchange's, else a new one."""
-    own = asked.get(REQUEST_ID)
+def _name(request_headers: Mapping[bytes, bytes], headers: Headers) -> bytes:
+    """The client's own `x-request-id` if it is valid, else the exchange's id, else a new one."""
+    own = request_headers.get(REQUEST_ID)
     if own is not None and _SANE.fullmatch(own):
         return own
     for name, value in headers:

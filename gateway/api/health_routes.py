@@ -1,4 +1,4 @@
-"""Whether this worker lives, and whether it can serve."""
+"""Liveness and readiness of this worker."""
 
 from collections.abc import Mapping
 from time import monotonic
@@ -26,13 +26,13 @@ class Readiness(ApiObject):
     breakers_open: list[str]
     store: Literal["up", "down"]
     policy_problems: list[str]
-    degraded: Annotated[dict[str, str], Meta(description="each part that fails, and why")]
+    degraded: Annotated[dict[str, str], Meta(description="each failing part and its error")]
 
 
 class Health:
-    """`/health/live` says that the process answers; `/health/ready` that an endpoint can be asked.
+    """`/health/live`: the process responds. `/health/ready`: at least one endpoint is in use.
 
-    A store that is down and parts that fail are named, and do not make the gateway unready: requests are served
+    A store that is down and other failing parts are listed but do not make the worker unready: requests are served
     without them.
     """
 
@@ -61,6 +61,6 @@ class Health:
         return json_answer(readiness, 200 if ready else 503)
 
     def _degraded(self) -> dict[str, str]:
-        """What fails now, and why."""
+        """Each failing part and its error."""
         store = {"store": self._store.problem} if self._store.problem else {}
         return {**store, **self._conditions.failing}

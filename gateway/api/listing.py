@@ -1,7 +1,7 @@
-"""What OpenRouter's clients list: models, endpoints with what was measured of them, providers.
+"""OpenRouter's listings: models, endpoints with their measurements, providers.
 
 settings, endpoints in use ──┐
-figures of this worker ──────┼──> GET /api/v1/models, .../endpoints, /api/v1/providers, ...
+measured by this worker ─────┼──> GET /api/v1/models, .../endpoints, /api/v1/providers, ...
 uptime in the store ─────────┘
 """
 
@@ -34,12 +34,12 @@ from gateway.telemetry.archive import Archive, Uptime
 from gateway.types import Model
 
 LONGEST_NUMBER = 9  # digits
-FRESH = 5.0  # seconds that uptimes are told again
+FRESH = 5.0  # seconds that uptimes are cached
 _log = logging.getLogger(__name__)
 
 
 class Listing:
-    """One worker's lists. Every answer is `{"data": ...}`."""
+    """One worker's lists. Every response is `{"data": ...}`."""
 
     def __init__(self, models: tuple[Model, ...], fleets: Mapping[str, Fleet], keys: Keys, archive: Archive) -> None:
         self._models = models
@@ -48,7 +48,7 @@ class Listing:
         self._names = Names(models)
         self._archive = archive
         self._uptimes: dict[str, Uptime] = {}
-        self._asked_at = -inf
+        self._fetched_at = -inf
 
     def routes(self) -> list[Route]:
         get = ["GET"]
@@ -111,8 +111,8 @@ class Listing:
         return [state for fleet in self._fleets.values() for state in fleet.states.values()]
 
     async def _of(self, model: Model, *, zdr: bool = False) -> list[ListedEndpoint]:
-        """The endpoints of a model that are in use; all, or those that declare zero data retention."""
-        await self._ask_uptimes()
+        """The endpoints of a model that are in use. With `zdr`, only those that declare zero data retention."""
+        await self._fetch_uptimes()
         now = time.monotonic()
         fleet = self._fleets[model.id]
         fleet.refresh(now)
@@ -122,25 +122,25 @@ class Listing:
             if not zdr or state.endpoint.data.zdr == "yes"
         ]
 
-    async def _ask_uptimes(self) -> None:
-        """Uptimes as of the last seconds; none while the store is away."""
+    async def _fetch_uptimes(self) -> None:
+        """Fetches uptimes from the store, at most every `FRESH` seconds. While the store is down there are none."""
         now = time.monotonic()
-        if now < self._asked_at + FRESH:
+        if now < self._fetched_at + FRESH:
             return
-        self._asked_at = now
+        self._fetched_at = now
         try:
             self._uptimes = await self._archive.uptimes(time.time())
         except OSError as error:
             self._uptimes = {}
-            _log.info("uptimes are not known, the store fails: %s", error)
+            _log.info("uptimes are unknown, because the store is down: %s", error)
 
 
-def _count(request: Request, name: str, otherwise: int, least: int) -> int:
-    """A whole number of the query. Raises BadRequest."""
-    said = request.query_params.get(name)
-    if not said:
-        return otherwise
-    number = int(said) if said.isascii() and said.isdecimal() and len(said) <= LONGEST_NUMBER else -1
+def _count(request: Request, name: str, default: int, least: int) -> int:
+    """A whole number in the query. Raises BadRequest."""
+    text = request.query_params.get(name)
+    if not text:
+        return default
+    number = int(text) if text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER else -1
     if not least <= number <= MOST_ROWS:
         raise BadRequest(f"`{name}` must be a whole number from {least} to {MOST_ROWS}", param=name)
     return number

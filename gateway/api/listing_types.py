@@ -1,4 +1,4 @@
-"""What OpenRouter's clients list: models, endpoints, providers. `described` makes them, `listing` answers with them."""
+"""Types of OpenRouter's listings: models, endpoints, providers. `described` builds them, `listing` serves them."""
 
 from typing import Annotated, Literal, TypedDict
 
@@ -96,9 +96,9 @@ class ListedEndpoint(ApiObject):
     supported_parameters: list[str]
     supports_implicit_caching: bool
     supports_tool_choice: ToolChoices
-    status: Annotated[Literal[0, -5], Meta(description="0; -5 while its breaker is open or it is rate limited")]
-    latency_last_30m: Annotated[Percentiles | None, Meta(description="milliseconds to the first token")]
-    throughput_last_30m: Annotated[Percentiles | None, Meta(description="output tokens a second")]
+    status: Annotated[Literal[0, -5], Meta(description="0, or -5 while its breaker is open or it is rate limited")]
+    latency_last_30m: Annotated[Percentiles | None, Meta(description="time to first token in milliseconds")]
+    throughput_last_30m: Annotated[Percentiles | None, Meta(description="output tokens per second")]
     uptime_last_5m: Percent | None
     uptime_last_30m: Percent | None
     uptime_last_1d: Percent | None

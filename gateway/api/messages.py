@@ -1,9 +1,9 @@
-"""Anthropic's surface: `POST /v1/messages`, `POST /v1/messages/count_tokens`, and where DeepSeek's clients look for it.
+"""Anthropic's surface: `POST /v1/messages` and `POST /v1/messages/count_tokens`, also at the paths of DeepSeek's API.
 
-body ──> anthropic_request ──> chat completion ──> proxy ──> anthropic_answer ──> message, events, errors
+body ──> anthropic.decode ──> chat completion ──> proxy ──> anthropic.encode ──> message, events, errors
 """
 
-from gateway.api.entrance import Entrance, refusing
+from gateway.api.handler import ApiHandler, with_error_responses
 from gateway.intake.intake import Intake
 from gateway.surface.answer import send_json
 from gateway.surface.anthropic import errors as anthropic
@@ -12,11 +12,11 @@ from gateway.surface.anthropic.encode import MessageAnswer
 from gateway.surface.translated import TranslatedSink
 from gateway.types.sink import Headers, Inbound, Sink
 
-DEEPSEEK_MESSAGES = "/anthropic/v1/messages"  # under the base URL that DeepSeek has for Anthropic's clients
+DEEPSEEK_MESSAGES = "/anthropic/v1/messages"  # DeepSeek's base URL for Anthropic's clients ends in /anthropic
 
 
 class MessageSink(TranslatedSink):
-    """Anthropic's clients read the request's name, and whether to try again, in headers of their own."""
+    """Adds Anthropic's own headers for the request id and for whether to retry."""
 
     __slots__ = ("_answer",)
 
@@ -28,24 +28,24 @@ class MessageSink(TranslatedSink):
         super().start(status, [*headers, *anthropic.head(status, self._answer.request_id)])
 
 
-class Messages(Entrance):
-    """Handles messages over any sink. What it refuses is told in Anthropic's words: it raises nothing."""
+class Messages(ApiHandler):
+    """Handles messages over any sink. It never raises: it sends errors in Anthropic's format."""
 
     __slots__ = ()
 
     def __call__(self, inbound: Inbound, sink: Sink) -> None:
         answer = MessageAnswer()
 
-        def ask(inbound: Inbound, sink: Sink) -> None:
+        def serve(inbound: Inbound, sink: Sink) -> None:
             request, policy = self._intake.read(inbound, chat_body)
             answer.to(request)
             self._proxy.serve(request, policy, sink, inbound.received)
 
-        refusing(ask)(inbound, MessageSink(sink, answer))
+        with_error_responses(serve)(inbound, MessageSink(sink, answer))
 
 
 class CountTokens:
-    """How long a prompt is, by the gateway's own estimate: no host is asked. It raises nothing."""
+    """The gateway's estimate of a prompt's length in tokens, without a request to a host. It never raises."""
 
     __slots__ = ("_intake",)
 
@@ -57,4 +57,4 @@ class CountTokens:
             request, _policy = self._intake.read(inbound, chat_body)
             send_json(sink, 200, {"input_tokens": request.prompt_tokens}, [])
 
-        refusing(count)(inbound, MessageSink(sink, MessageAnswer()))
+        with_error_responses(count)(inbound, MessageSink(sink, MessageAnswer()))

@@ -1,6 +1,6 @@
-"""`GET /v1/models` and `GET /v1/models/{id}`, as OpenAI's and Anthropic's clients list them.
+"""`GET /v1/models` and `GET /v1/models/{id}` in OpenAI's and in Anthropic's format.
 
-Anthropic's SDKs send `anthropic-version` with every request; that tells the two apart.
+Anthropic's SDKs are recognised by the header `anthropic-version`, which they send with every request.
 """
 
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ class AnthropicModels(ApiObject):
 
 
 class ModelList:
-    """All of the models in one page: there are few."""
+    """Lists all models in one page, because there are few."""
 
     def __init__(self, models: tuple[Model, ...], keys: Keys, claude: ClaudeNames) -> None:
         self._models = models

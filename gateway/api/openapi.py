@@ -1,8 +1,8 @@
-"""`GET /openapi.json`: what every route takes and answers, in OpenAPI 3.1, generated from the types.
+"""`GET /openapi.json`: requests and responses of every route, in OpenAPI 3.1, generated from the types.
 
-    operations, each with its types (this file) ──> schemas of the types, by msgspec ──> bytes, made once
+    operations, each with its types (this file) ──> schemas of the types, by msgspec ──> bytes, cached
 
-Tests hold it against the app: every route is in it, and answers are as it says.
+Tests check that the document has every route and that responses match it.
 """
 
 import re
@@ -37,47 +37,53 @@ from gateway.surface.openai.types import (
     TextCompletion,
     TextRequest,
 )
-from gateway.surface.responses.earlier import ForgottenResponse, ItemQuery, ResponseItems
+from gateway.surface.responses.earlier import DeletedResponse, ItemQuery, ResponseItems
 from gateway.surface.responses.types import OpenAIResponse, ResponsesRequest
 from gateway.types import Model
 
 _JSON, _EVENTS = "application/json", "text/event-stream"
 _STATIC = ("text/css", "text/javascript", "text/html", "image/svg+xml")
-_REFUSALS = {
-    400: "the request is wrong, or a host refuses it",
-    401: "no key, or not one of this gateway's",
-    403: "a host refuses the request",
-    404: "no such model, policy or file, or no endpoint fits",
+_STATUSES = {
+    400: "the request is invalid, or a host rejected it",
+    401: "the key is missing or unknown",
+    403: "a host rejected the request",
+    404: "there is no such model, policy or file, or no endpoint matches",
     413: "the body is too large",
-    415: "the body is compressed in a way that is not read",
-    422: "a host refuses the request",
+    415: "the content-encoding is not supported",
+    422: "a host rejected the request",
     429: "every endpoint that was tried is rate limited",
-    500: "the gateway itself failed",
+    500: "an internal error of the gateway",
     502: "every attempt failed",
-    503: "no endpoint is in use, every one is overloaded, or the gateway stops",
+    503: "no endpoint is in use, all are overloaded, or the gateway is shutting down",
     504: "every attempt timed out",
     524: "every attempt timed out",
 }
-_ABOUT_IT = ("x-generation-id", "x-gateway-endpoint", "x-gateway-policy", "x-gateway-attempts", "x-gateway-cache")
+_GATEWAY_HEADERS = (
+    "x-generation-id",
+    "x-gateway-endpoint",
+    "x-gateway-policy",
+    "x-gateway-attempts",
+    "x-gateway-cache",
+)
 
 
 class Operation(NamedTuple):
-    """A route under one method: the types of what it takes and answers, and the statuses of its refusals."""
+    """One method of one route: the types of its request and response, its error statuses and the error type."""
 
     method: str
     path: str
     summary: str
     answer: Any
     statuses: Iterable[int] = ()
-    refusal: Any = None
+    error: Any = None
     request: Any = None
     headers: Any = None
     query: Any = None
     media: tuple[str, ...] = (_JSON,)
 
     def types(self) -> Iterator[Any]:
-        """Of its bodies."""
-        for one in (self.answer, self.refusal, self.request):
+        """The types of its bodies."""
+        for one in (self.answer, self.error, self.request):
             yield from one if isinstance(one, tuple) else () if one is None else (one,)
 
 
@@ -87,7 +93,7 @@ class OpenAPIDocument(TypedDict):
 
 
 class PageData(ApiObject):
-    """The figures of the model page, which `page.view` makes."""
+    """The data of the model page, built by `page.view`."""
 
     at: float
     worker: Count
@@ -100,7 +106,7 @@ class PageData(ApiObject):
 
 
 class Document:
-    """Made when it is first requested: most gateways never are."""
+    """Builds the document at the first request for it."""
 
     def __init__(self, served: tuple[Model, ...]) -> None:
         self._served = served
@@ -144,7 +150,7 @@ def document(served: Iterable[Model]) -> Json:
 def _model_names(served: Iterable[Model]) -> Json:
     names = [name for model in served for name in (model.id, *model.aliases)]
     pattern = "^[^:@]*(@preset/[a-z0-9-]+)?(:[a-z0-9-]+)*$"
-    by_policy = {"type": "string", "pattern": pattern, "description": "a name with a policy"}
+    by_policy = {"type": "string", "pattern": pattern, "description": "a model name, optionally with a policy"}
     return {"anyOf": [{"enum": names}, by_policy]}
 
 
@@ -154,52 +160,52 @@ def _posts() -> Iterator[Operation]:
         yield _post(path, "Chat completion", chat, ChatCompletion, _EVENTS)
     yield _post("/v1/completions", "Text completion", Annotated[TextRequest, WITH_MODEL], TextCompletion, _EVENTS)
     yield _post("/v1/responses", "OpenAI's Responses", Annotated[ResponsesRequest, WITH_MODEL], OpenAIResponse, _EVENTS)
-    yield _post("/v1/explain", "The plan for a chat completion, not sent", chat, ExplainedPlan)
+    yield _post("/v1/explain", "The routing plan for a chat completion, which is not sent", chat, ExplainedPlan)
     yield _post("/api/v1/chat/completions", "Chat completion", ChatRequest, OpenRouterCompletion, _EVENTS)
     yield _post("/api/v1/completions", "Text completion", TextRequest, TextCompletion, _EVENTS)
     yield _post("/api/v1/responses", "OpenAI's Responses", ResponsesRequest, OpenAIResponse, _EVENTS)
     for path in ("/v1/messages", DEEPSEEK_MESSAGES, "/api/v1/messages"):
         yield _post(path, "Anthropic's Messages", MessagesRequest, AnthropicMessage, _EVENTS)
-        yield _post(f"{path}/count_tokens", "Estimated length of a prompt", MessagesRequest, TokenCount)
+        yield _post(f"{path}/count_tokens", "Estimated length of a prompt in tokens", MessagesRequest, TokenCount)
 
 
 def _post(path: str, summary: str, request: Any, answer: Any, *streamed: str) -> Operation:
-    refusal, media = _refusal(path), (_JSON, *streamed)
-    statuses = sorted(_REFUSALS.keys() - {504 if refusal is OpenRouterErrorBody else 524})
-    return Operation("post", path, summary, answer, statuses, refusal, request, RequestHeaders, media=media)
+    error, media = _error_type(path), (_JSON, *streamed)
+    statuses = sorted(_STATUSES.keys() - {504 if error is OpenRouterErrorBody else 524})
+    return Operation("post", path, summary, answer, statuses, error, request, RequestHeaders, media=media)
 
 
 def _openai_gets() -> Iterator[Operation]:
-    """Anthropic's clients are known by their header, and get its shape."""
+    """Clients that send the header `anthropic-version` get Anthropic's format."""
     every, one = (OpenAIModels, AnthropicModels), (OpenAIModel, AnthropicModel)
-    refusal = (ErrorBody, AnthropicErrorBody)
+    error = (ErrorBody, AnthropicErrorBody)
     for path in ("/v1/models", "/models"):
-        yield Operation("get", path, "The models", every, (401,), refusal, headers=ModelHeaders)
-    yield Operation("get", "/v1/models/{name}", "One model", one, (401, 404), refusal, headers=ModelHeaders)
+        yield Operation("get", path, "The models", every, (401,), error, headers=ModelHeaders)
+    yield Operation("get", "/v1/models/{name}", "One model", one, (401, 404), error, headers=ModelHeaders)
 
 
 def _kept_responses() -> Iterator[Operation]:
     for start in ("/v1", "/api/v1"):
-        path, refused = f"{start}/responses/{{name}}", ((400, 401, 404, 503), _refusal(start))
-        yield Operation("get", path, "A response that is kept", OpenAIResponse, *refused)
-        yield Operation("delete", path, "Forget a response", ForgottenResponse, *refused)
-        yield Operation("get", f"{path}/input_items", "Its input", ResponseItems, *refused, query=ItemQuery)
+        path, errors = f"{start}/responses/{{name}}", ((400, 401, 404, 503), _error_type(start))
+        yield Operation("get", path, "A stored response", OpenAIResponse, *errors)
+        yield Operation("delete", path, "Delete a stored response", DeletedResponse, *errors)
+        yield Operation("get", f"{path}/input_items", "Its input items", ResponseItems, *errors, query=ItemQuery)
 
 
 def _openrouter_gets() -> Iterator[Operation]:
     endpoints = "/models/{author}/{slug}/endpoints"
     yield _openrouter("/models", "The models", listing_types.ModelPage, 400, query=listing_types.ModelQuery)
-    yield _openrouter("/models/count", "How many models there are", Data[listing_types.ModelCount])
+    yield _openrouter("/models/count", "The number of models", Data[listing_types.ModelCount])
     yield _openrouter("/model/{author}/{slug}", "One model", Data[listing_types.ListedModel], 404)
-    yield _openrouter(endpoints, "Endpoints, and their figures", Data[listing_types.ModelEndpoints], 404)
+    yield _openrouter(endpoints, "A model's endpoints with their measurements", Data[listing_types.ModelEndpoints], 404)
     yield _openrouter("/providers", "Providers of the endpoints in use", DataList[listing_types.ListedProvider])
-    yield _openrouter("/endpoints/zdr", "Endpoints that retain nothing", DataList[listing_types.ListedEndpoint])
-    became = "What became of a request"
-    yield _openrouter("/generation", became, Data[Generation], 400, 404, 503, query=GenerationQuery)
+    yield _openrouter("/endpoints/zdr", "Endpoints with zero data retention", DataList[listing_types.ListedEndpoint])
+    outcome = "The outcome of a request"
+    yield _openrouter("/generation", outcome, Data[Generation], 400, 404, 503, query=GenerationQuery)
     for path in ("/key", "/auth/key"):
         yield _openrouter(path, "What this key has spent", Data[KeyUsage], 503)
     yield _openrouter("/credits", "What this key has spent, in total", Data[CreditSums], 503)
-    by_day = "By day, model and endpoint, of the last 30 days"
+    by_day = "Usage by day, model and endpoint over the last 30 days"
     yield _openrouter("/activity", by_day, DataList[ActivityLine], 400, 503, query=ActivityQuery)
 
 
@@ -209,23 +215,23 @@ def _openrouter(path: str, summary: str, answer: Any, *statuses: int, query: Any
 
 def _own_gets() -> Iterator[Operation]:
     for path in ("/health", "/health/live"):
-        yield Operation("get", path, "Whether the process answers", Live)
-    yield Operation("get", "/health/ready", "Whether an endpoint can be used", Readiness, (503,), Readiness)
+        yield Operation("get", path, "Whether the process responds", Live)
+    yield Operation("get", "/health/ready", "Whether an endpoint is in use", Readiness, (503,), Readiness)
     yield Operation("get", "/metrics", "Prometheus metrics of all workers", str, media=("text/plain",))
     yield Operation("get", "/openapi.json", "This document", OpenAPIDocument)
     yield Operation("get", "/", "The model page", str, media=("text/html",))
     yield Operation("get", "/page/static/{name}", "A file of the model page", str, (404,), ErrorBody, media=_STATIC)
-    yield Operation("get", "/page/data.json", "The figures of the model page", PageData)
+    yield Operation("get", "/page/data.json", "The data of the model page", PageData)
 
 
-def _refusal(path: str) -> Any:
+def _error_type(path: str) -> Any:
     if "/messages" in path:
         return AnthropicErrorBody
     return OpenRouterErrorBody if path.startswith("/api/") else ErrorBody
 
 
 def _described(operation: Operation, schemas: Mapping[Any, Json]) -> Json:
-    """As the document says it; `schemas` are those of all types."""
+    """The operation in OpenAPI; `schemas` has the schema of each type."""
 
     def content(kind: Any, *media: str) -> Json:
         return {one: {"schema": schema(StreamEvent if one == _EVENTS else kind)} for one in media}
@@ -233,11 +239,11 @@ def _described(operation: Operation, schemas: Mapping[Any, Json]) -> Json:
     def schema(kind: Any) -> Json:
         return {"anyOf": [schemas[one] for one in kind]} if isinstance(kind, tuple) else schemas[kind]
 
-    answer: Json = {"description": "the answer", "content": content(operation.answer, *operation.media)}
+    answer: Json = {"description": "success", "content": content(operation.answer, *operation.media)}
     if _EVENTS in operation.media:
-        answer["headers"] = {name: {"schema": {"type": "string"}} for name in _ABOUT_IT}
+        answer["headers"] = {name: {"schema": {"type": "string"}} for name in _GATEWAY_HEADERS}
     errors = {
-        str(status): {"description": _REFUSALS[status], "content": content(operation.refusal, _JSON)}
+        str(status): {"description": _STATUSES[status], "content": content(operation.error, _JSON)}
         for status in operation.statuses
     }
     described: Json = {"summary": operation.summary, "responses": {"200": answer, **errors}}
@@ -262,7 +268,7 @@ def _parameters(operation: Operation) -> Iterator[Json]:
 
 
 def _answered(schema: Json) -> Json:
-    """A field with a default is always in an answer: only what is UNSET is left out."""
+    """Makes fields with a default required: a response has all of them except those that are UNSET."""
     fields = schema.get("properties", {})
     constant = [name for name, field in fields.items() if field.pop("default", fields) is not fields]
     return schema | {"required": [*schema.get("required", ()), *constant]} if constant else schema

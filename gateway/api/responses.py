@@ -1,7 +1,7 @@
 """`POST /v1/responses`: OpenAI's Responses API over chat completions.
 
-body ──> responses_request ──> chat completion ──> proxy ──> responses_answer ──> response, events
- └── refers to earlier responses ──> responses_kept ──> their items, in its input       └──> kept
+body ──> responses.decode ──> chat completion ──> proxy ──> responses.encode ──> response, events
+ └── refers to earlier responses ──> the store ──> their items, in its input        └──> the store
 """
 
 import asyncio
@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from gateway.api.entrance import Entrance, refusing
+from gateway.api.handler import ApiHandler, with_error_responses
 from gateway.cache.kept import KeptResponses
 from gateway.errors import BadRequest
 from gateway.intake.intake import Intake
 from gateway.proxy.proxy import Proxy
 from gateway.surface.responses.decode import chat_request
-from gateway.surface.responses.earlier import NOTHING_EARLIER, Earlier, recalled, record, refers
+from gateway.surface.responses.earlier import NO_EARLIER, Earlier, load_earlier, record, refers
 from gateway.surface.responses.encode import ResponseAnswer
 from gateway.surface.responses.tools import NO_TOOLS, read_tools
 from gateway.surface.translated import TranslatedSink
@@ -26,13 +26,13 @@ Json = dict[str, Any]
 
 
 class _Refers(Exception):
-    """The request refers to earlier responses, which are not there yet."""
+    """The request refers to earlier responses, which must be loaded first."""
 
 
-class Responses(Entrance):
-    """Handles responses over any sink. Raises ClientError, which has one shape in all of OpenAI's APIs.
+class Responses(ApiHandler):
+    """Handles responses over any sink. Raises ClientError: all of OpenAI's APIs share one error format.
 
-    `kept` is None where nothing is kept.
+    `kept` is None if responses are not stored.
     """
 
     __slots__ = ("_kept", "_tasks")
@@ -47,16 +47,16 @@ class Responses(Entrance):
             self._serve(inbound, sink, None)
         except _Refers as reference:
             (body,) = reference.args
-            task = asyncio.get_running_loop().create_task(self._recall(inbound, sink, body))
+            task = asyncio.get_running_loop().create_task(self._load_and_serve(inbound, sink, body))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _recall(self, inbound: Inbound, sink: Sink, body: Json) -> None:
-        """Answers a request that has to wait for what it refers to."""
-        earlier, failed = NOTHING_EARLIER, None
+    async def _load_and_serve(self, inbound: Inbound, sink: Sink, body: Json) -> None:
+        """Loads the responses that the request refers to, then serves it."""
+        earlier, failed = NO_EARLIER, None
         try:
             assert self._kept is not None
-            earlier = await recalled(self._kept, self._intake.tenant(inbound), body)
+            earlier = await load_earlier(self._kept, self._intake.tenant(inbound), body)
         except Exception as error:
             failed = error
 
@@ -65,17 +65,17 @@ class Responses(Entrance):
                 raise failed
             self._serve(inbound, sink, earlier)
 
-        refusing(serve, self._intake.surface)(inbound, sink)
+        with_error_responses(serve, self._intake.surface)(inbound, sink)
 
     def _serve(self, inbound: Inbound, sink: Sink, earlier: Earlier | None) -> None:
-        """Raises _Refers where `earlier` is None and the request refers to it."""
-        asked: Json = {}
+        """Raises _Refers if the request refers to earlier responses and `earlier` is None."""
+        client_body: Json = {}
         own: list[Json] = []
         tools = NO_TOOLS
 
         def translate(body: Json) -> Json:
             nonlocal own, tools
-            asked.update(body)
+            client_body.update(body)
             if refers(body):
                 if self._kept is None:
                     raise BadRequest(_NOT_KEPT, param="previous_response_id")
@@ -86,20 +86,22 @@ class Responses(Entrance):
             return chat_request(body, tools)
 
         request, policy = self._intake.read(inbound, translate)
-        keep = self._keep(request, asked, own, earlier or NOTHING_EARLIER)
-        answer = ResponseAnswer(asked, request.id.removeprefix("gen-"), time.time, tools, keep)
+        keep = self._keep(request, client_body, own, earlier or NO_EARLIER)
+        answer = ResponseAnswer(client_body, request.id.removeprefix("gen-"), time.time, tools, keep)
         self._proxy.serve(request, policy, TranslatedSink(sink, answer), inbound.received)
 
-    def _keep(self, request: Request, asked: Json, own: list[Json], earlier: Earlier) -> Callable[[Json], None] | None:
-        """What keeps the response, if it is to be kept."""
+    def _keep(
+        self, request: Request, client_body: Json, own: list[Json], earlier: Earlier
+    ) -> Callable[[Json], None] | None:
+        """The function that stores the response, or None if it is not to be stored."""
         kept = self._kept
-        if kept is None or not kept.up or asked.get("store") is False or request.cache == "no-store":
+        if kept is None or not kept.up or client_body.get("store") is False or request.cache == "no-store":
             return None
-        given = own or asked["input"]
+        given = own or client_body["input"]
         return lambda response: kept.keep(request.tenant, record(response, given, earlier))
 
 
 _NOT_KEPT = (
-    "responses are not kept here (`keep_responses` in gateway.yaml): send the whole conversation as `input`, and its"
-    " items in place of references (SDKs do with `store: false`)"
+    "responses are not stored here (`keep_responses` in gateway.yaml); send the whole conversation as `input`, with"
+    " the items in place of references (SDKs do with `store: false`)"
 )

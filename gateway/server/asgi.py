@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.errors import ClientError
 from gateway.server.door import Door
-from gateway.surface.answer import refusal, send_error
+from gateway.surface.answer import path_error_body, send_error
 from gateway.types.sink import Handler, Headers, Inbound, Source, content_length
 
 HIGH_WATER = 256 * 1024
@@ -133,7 +133,7 @@ class AsgiEndpoint:
             if body is not None:  # else the client left while it was sending
                 await self._serve(Inbound(headers, body, monotonic()), sink, receive, send)
         except ClientError as error:
-            send_error(sink, error, [], refusal(error, scope["path"]))
+            send_error(sink, error, [], path_error_body(error, scope["path"]))
             await sink.drain(send)
         finally:
             upload.leave()

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.errors import ClientError
 from gateway.server.asgi import AsgiSink
 from gateway.server.authority import Authority
-from gateway.surface.answer import refusal, send_error
+from gateway.surface.answer import path_error_body, send_error
 from gateway.types.sink import Headers, HeadWriter
 
 _SLASHES = re.compile("/{2,}")
@@ -49,7 +49,7 @@ class Front:
 
         if (error := self._refusal(scope, asked)) is not None:
             sink = AsgiSink()
-            send_error(sink, error, [], refusal(error, scope["path"]))
+            send_error(sink, error, [], path_error_body(error, scope["path"]))
             await sink.drain(sending)
         elif scope["method"] == "OPTIONS" and (allowed := self._preflight(asked)) is not None:
             await send({"type": "http.response.start", "status": 204, "headers": allowed})

@@ -21,7 +21,7 @@ from gateway.server.connections import ANSWER, BODY, FIRST, HEAD, IDLE, UNREAD
 from gateway.server.direct import DirectSink
 from gateway.server.door import DOOR, Door
 from gateway.server.uvicorn_internals import RequestResponseCycle, UvicornConnection
-from gateway.surface.answer import refusal, send_error
+from gateway.surface.answer import path_error_body, send_error
 from gateway.types.sink import Handler, HeadWriter, Inbound, Sink, content_length
 
 HOT = "hot_routes"  # key of the lifespan's state: {path: handler}
@@ -225,7 +225,7 @@ class HotProtocol(UvicornConnection):
     def _refuse(self, sink: DirectSink, error: ClientError) -> None:
         """Answers at once, and what still comes of the body is thrown away."""
         self._end_early(sink)
-        send_error(sink, error, [], refusal(error, self._path()))
+        send_error(sink, error, [], path_error_body(error, self._path()))
 
     def _end_early(self, sink: DirectSink) -> None:
         """Closes the connection after an answer that is given before the body, unless little of it is left."""
@@ -246,7 +246,7 @@ class HotProtocol(UvicornConnection):
             self._forget(self._sink)
         self._reading = True  # closing now would reset the connection under the answer
         sink = DirectSink(self, _unheard, False, dict(self.headers or ()))
-        send_error(sink, error, [], refusal(error, self._path()))
+        send_error(sink, error, [], path_error_body(error, self._path()))
 
     def _may_speak(self) -> bool:
         """Whether no answer has begun, nor is being worked on."""

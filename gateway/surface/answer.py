@@ -1,4 +1,4 @@
-"""The client's side of an exchange: heads, errors, keep-alive comments. What a sink is told stands here, once."""
+"""What every client dialect shares when it writes to a sink: response headers, errors, keep-alive comments."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -15,7 +15,7 @@ from gateway.types.sink import Headers, Sink
 from gateway.upstream import sse
 
 KEEP_ALIVE = b": keep-alive\n\n"
-PADDING = b"\n"  # white space before JSON, for a client that waits for a whole answer
+PADDING = b"\n"  # white space before a JSON body: keeps the connection of a client that does not stream open
 WAITING: dict[Surface, bytes] = {"openai": KEEP_ALIVE, "openrouter": b": OPENROUTER PROCESSING\n\n"}
 JSON = (b"content-type", b"application/json")
 _STREAM_HEAD: Headers = [
@@ -26,7 +26,7 @@ _STREAM_HEAD: Headers = [
 
 
 def about(request: Request, cache: str, attempts: int, endpoint: str) -> Headers:
-    """What every answer to a routed request says about itself; `endpoint` is empty while none has answered."""
+    """The gateway's headers of every response to a routed request. `endpoint` is empty until one has answered."""
     return [
         (b"x-generation-id", request.id.encode()),
         (b"x-gateway-attempts", b"%d" % attempts),
@@ -36,7 +36,7 @@ def about(request: Request, cache: str, attempts: int, endpoint: str) -> Headers
 
 @lru_cache(maxsize=4096)
 def _routed(policy: str, cache: str, endpoint: str, surface: Surface) -> Headers:
-    """All of them are names from configuration."""
+    """Cached by names from the configuration, so the cache is bounded."""
     head = [(b"x-gateway-policy", policy.encode()), (b"x-gateway-cache", cache.encode())]
     if surface == "openrouter" and cache != "off":
         head.append((b"x-openrouter-cache-status", b"HIT" if cache == "hit" else b"MISS"))
@@ -48,12 +48,13 @@ def stream_head(headers: Headers) -> Headers:
 
 
 def comment(endpoint: str, attempts: int, continues: bool = False) -> bytes:
-    """Who answers, in a stream whose headers left before that was known; or who goes on with the text of another."""
+    """The SSE comment that names the endpoint: of a stream whose headers were sent before one answered, or, with
+    `continues`, of the endpoint that continues another's text."""
     return b": %s %s, attempts %d\n\n" % (b"continued by" if continues else b"endpoint", endpoint.encode(), attempts)
 
 
 def send_json(sink: Sink, status: int, payload: Any, headers: Headers) -> None:
-    """A whole JSON response."""
+    """Sends a complete JSON response."""
     body = orjson.dumps(payload)
     head = [JSON, (b"content-length", b"%d" % len(body)), *headers]
     sink.start(status, head)
@@ -62,7 +63,7 @@ def send_json(sink: Sink, status: int, payload: Any, headers: Headers) -> None:
 
 
 def surface_of(path: str) -> Surface:
-    """Whose words the clients of this path read."""
+    """The client dialect of this path."""
     return "openrouter" if path.startswith("/api/") else "openai"
 
 
@@ -72,26 +73,26 @@ def error_body(
     return error.body() if surface == "openai" else openrouter.error_body(error, request, plan)
 
 
-def refusal(error: ClientError, path: str, *, to_anthropic: bool = False) -> dict[str, Any]:
-    """The whole body of an error that no handler tells, because none was asked: in the words of this path's clients."""
+def path_error_body(error: ClientError, path: str, *, to_anthropic: bool = False) -> dict[str, Any]:
+    """The response body of an error raised before any handler ran, in the dialect of this path's clients."""
     if to_anthropic or path.startswith(anthropic.PATHS):
         return anthropic.error_body(error.status, error.body()["error"])
     return error_body(error, surface_of(path))
 
 
 def send_error(sink: Sink, error: ClientError, headers: Headers, body: dict[str, Any]) -> None:
-    """An error as a whole response, told by `body`, with the headers that are its own."""
+    """Sends an error as a complete response with `body`, and adds the error's own headers."""
     send_json(sink, error.status, body, [*headers, *error.headers(), *anthropic.head_of(error.status, body)])
 
 
 def streamed_error(error: ClientError) -> dict[str, Any]:
-    """An error inside a stream, in OpenAI's words, and what would have been its `status`."""
+    """An error inside a stream, in OpenAI's format, with the `status` that a response of its own would have."""
     return {"error": {**error.body()["error"], "status": error.status}}
 
 
 def error_event(request: Request, error: ClientError, plan: Plan, endpoint: str, head: Mapping[str, Any]) -> bytes:
-    """An error after the wire commit: a chunk that SDKs raise on, and never [DONE] after it. `endpoint` is whose the
-    answer was, if anybody's; `head` what its chunks had in common."""
+    """An error after the wire commit: a chunk on which SDKs raise; [DONE] never follows it. `endpoint` is the one that
+    was answering, or empty; `head` holds the fields common to its chunks."""
     if request.surface == "openrouter":
         return sse.event(orjson.dumps(openrouter.error_chunk(request, error, plan, endpoint)))
     chunk = {
@@ -107,10 +108,10 @@ def error_event(request: Request, error: ClientError, plan: Plan, endpoint: str,
 
 
 def internal_error() -> ClientError:
-    """The error for a fault of ours. What happened is in the log."""
+    """The error for an internal fault. The cause is in the log, not in the response."""
     return ClientError("the gateway failed to handle this request", code="internal_error")
 
 
 def shutting_down() -> ClientError:
-    """The error for an exchange that outlives the drain."""
+    """The error for an exchange still running when the drain period ends."""
     return ClientError("the gateway is shutting down", status=503, code="shutting_down", retry_after=1.0, final=True)

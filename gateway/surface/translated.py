@@ -1,9 +1,9 @@
-"""A sink in front of a sink: what the proxy says as chat completions reaches the client in another API's words.
+"""A sink that wraps a sink: chat completions from the proxy reach the client in another API's format.
 
     proxy ── chat completion, its chunks, errors ──> TranslatedSink ── Translation ──> the client's API ──> sink
 
-The proxy below knows one surface only, and failover, hedging, ledger and limits are the same for all of them. Each
-event of a stream is parsed once here, and nothing of it is kept.
+The proxy only produces chat completions, so failover, hedging, ledger and limits are the same for every API. Each event
+of a stream is parsed once here and not kept.
 """
 
 from typing import Any, Protocol
@@ -17,29 +17,29 @@ from gateway.types.sink import Headers, Sink, Source
 from gateway.upstream import sse
 
 _STREAM = b"text/event-stream"
-_UNREADABLE = (ValueError, TypeError, AttributeError, LookupError)  # by a payload that no translation has a place for
+_UNREADABLE = (ValueError, TypeError, AttributeError, LookupError)  # raised for a payload of an unexpected shape
 
 
 class Translation(Protocol):
-    """One answer in another API's words. Payloads are OpenAI's chat completion, chunk and error objects.
+    """Translates one answer into another API's format. Payloads are OpenAI's chat completion, chunk and error objects.
 
-    `whole` and `chunk` may raise ValueError, and what Python raises by itself, for a payload that they cannot read.
+    `whole` and `chunk` may raise ValueError, TypeError, AttributeError or LookupError for a malformed payload.
     """
 
     def whole(self, completion: dict[str, Any]) -> dict[str, Any]:
-        """A whole answer."""
+        """The body of a complete answer."""
 
     def error(self, status: int, error: dict[str, Any]) -> dict[str, Any]:
-        """A whole answer that is an error, `{"error": {...}}`."""
+        """The body of an error response, from OpenAI's `{"error": {...}}`."""
 
     def chunk(self, chunk: dict[str, Any]) -> bytes:
-        """The events of one chunk; of a chunk with `error`, the events that end the stream loudly."""
+        """The events of one chunk; for a chunk with `error`, the events that end the stream with that error."""
 
     def waiting(self) -> bytes:
-        """Something that keeps the connection open, for a comment."""
+        """A keep-alive, sent in place of a comment."""
 
     def done(self) -> bytes:
-        """The events of a good end."""
+        """The events that end a successful stream."""
 
 
 class TranslatedSink:
@@ -50,11 +50,11 @@ class TranslatedSink:
     def __init__(self, sink: Sink, translation: Translation) -> None:
         self._sink = sink
         self._translation = translation
-        self._head: tuple[int, Headers] | None = None  # of a whole answer, which is translated at its end
+        self._head: tuple[int, Headers] | None = None  # status and headers of a whole answer, translated at its end
         self._parts: list[bytes] = []
         self._splitter = sse.Splitter()
-        self._padded = False  # whether the head of a whole answer has left, and white space
-        self._broken = False  # whether the client was told that its stream cannot be read: nothing may follow
+        self._padded = False  # whether a whole answer's headers and white space have been sent
+        self._broken = False  # whether the stream ended with an error event: nothing may follow
 
     def start(self, status: int, headers: Headers) -> None:
         if any(name == b"content-type" and value.startswith(_STREAM) for name, value in headers):
@@ -84,7 +84,7 @@ class TranslatedSink:
         self._sink.attach(source)
 
     def _take(self, data: bytes, status: int, headers: Headers) -> None:
-        """A piece of a whole answer. White space before it tells the client to wait, and goes on at once."""
+        """Part of a whole answer. White space before it is a keep-alive and is forwarded at once."""
         if self._parts or not data.isspace():
             self._parts.append(data)
             return
@@ -107,13 +107,17 @@ class TranslatedSink:
         return self._translation.done() if data == sse.DONE else self._translation.chunk(orjson.loads(data))
 
     def _send_whole(self, status: int, headers: Headers) -> None:
-        said = orjson.loads(b"".join(self._parts))
+        completion = orjson.loads(b"".join(self._parts))
         try:
-            told = self._translation.error(status, said) if said.get("error") else self._translation.whole(said)
+            payload = (
+                self._translation.error(status, completion)
+                if completion.get("error")
+                else self._translation.whole(completion)
+            )
         except _UNREADABLE as error:
             status = UpstreamError.status
-            told = self._translation.error(status, _unreadable(error))
-        body = orjson.dumps(told)
+            payload = self._translation.error(status, _unreadable(error))
+        body = orjson.dumps(payload)
         if self._padded:
             self._sink.write(body)
             return
@@ -123,5 +127,5 @@ class TranslatedSink:
 
 
 def _unreadable(error: Exception) -> dict[str, Any]:
-    """An error for an answer, or a chunk of one, that is no chat completion's."""
+    """The error for an answer or a chunk that is not a valid chat completion."""
     return streamed_error(UpstreamError(f"the host's answer cannot be read: {error}", code=Fault.GARBAGE))

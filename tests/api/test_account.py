@@ -95,7 +95,7 @@ async def test_activity_by_day_endpoint_and_model(running: Running) -> None:
 async def test_a_date_that_is_none(running: Running) -> None:
     answer = await running.client.get("/api/v1/activity?date=yesterday", headers=TEAM)
     assert answer.status_code == 400
-    assert "must be a day" in answer.text
+    assert "must be a date" in answer.text
 
 
 @pytest.mark.parametrize("path", ["key", "credits", "activity"])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gateway.errors import BadRequest
 from gateway.surface.anthropic.decode import chat_body
 from gateway.surface.responses.decode import chat_request
-from gateway.surface.responses.earlier import NOTHING_EARLIER, record, refers
+from gateway.surface.responses.earlier import NO_EARLIER, record, refers
 from gateway.surface.responses.tools import read_tools
 
 Json = dict[str, Any]
@@ -67,7 +67,7 @@ def test_responses(body: Json) -> None:
         return
     assert all(isinstance(message["role"], str) for message in chat["messages"])
     assert all(isinstance(tool["function"]["name"], str) for tool in chat.get("tools", ()))
-    kept = record({"id": "resp_x", "output": []}, body["input"], NOTHING_EARLIER)
+    kept = record({"id": "resp_x", "output": []}, body["input"], NO_EARLIER)
     assert all(item["id"] for item in kept.items())
 
 

@@ -40,7 +40,7 @@ def test_what_asks_for_nothing_is_no_error() -> None:
 
 @pytest.mark.parametrize("prompt", [None, 7, [], ["a", "b"], [1, 2, 3], [[1, 2]], {"a": 1}])
 def test_other_prompts_are_refused(prompt: Any) -> None:
-    with pytest.raises(BadRequest, match="a list of one text") as caught:
+    with pytest.raises(BadRequest, match="a list of one string") as caught:
         chat_request({"prompt": prompt})
     assert caught.value.param == "prompt"
 

@@ -4,7 +4,7 @@ import pytest
 from msgspec import to_builtins
 
 from gateway.api import described
-from gateway.api.described import OK, SET_BACK
+from gateway.api.described import DEGRADED, OK
 from gateway.route.fleet import Fleet
 from gateway.telemetry.archive import Uptime
 from gateway.types import Dialect, Endpoint, Model, Price, Reasoning
@@ -72,5 +72,5 @@ def test_an_endpoint_is_well_until_its_breaker_opens_or_it_asks_to_wait() -> Non
     assert described_endpoint(model, state, Uptime(), 0.0)["status"] == OK
     state.breaker.trip(0.0, 0.0, "server")
     half_open = state.breaker.opens_until()
-    assert described_endpoint(model, state, Uptime(), half_open - 1)["status"] == SET_BACK
-    assert described_endpoint(model, state, Uptime(), half_open)["status"] == SET_BACK
+    assert described_endpoint(model, state, Uptime(), half_open - 1)["status"] == DEGRADED
+    assert described_endpoint(model, state, Uptime(), half_open)["status"] == DEGRADED

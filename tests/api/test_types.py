@@ -61,13 +61,13 @@ def read(module: str, *names: str) -> set[str]:
         (ChatRequest, "upstream.dialects", "body"),
         (ChatRequest, "upstream.dialects", "client"),
         (TextRequest, "surface.openai.completions", "body"),
-        (ResponsesRequest, "api.responses", "asked"),
+        (ResponsesRequest, "api.responses", "client_body"),
         (ResponsesRequest, "surface.responses.encode", "body"),
         (ResponsesRequest, "surface.responses.earlier", "body"),
         (ResponsesRequest, "surface.responses.decode", "body"),
         (ResponsesRequest, "surface.responses.tools", "body"),
-        (MessagesRequest, "surface.anthropic.decode", "asked"),
-        (MessagesRequest, "surface.anthropic.tools", "asked"),
+        (MessagesRequest, "surface.anthropic.decode", "body"),
+        (MessagesRequest, "surface.anthropic.tools", "body"),
     ],
 )
 def test_what_is_read_of_a_body_is_described(described: type, module: str, name: str) -> None:
@@ -75,7 +75,7 @@ def test_what_is_read_of_a_body_is_described(described: type, module: str, name:
 
 
 def test_a_read_that_is_not_described_would_be_seen() -> None:
-    assert read("surface.anthropic.decode", "asked") > {"mcp_servers", "system", "output_config"}
+    assert read("surface.anthropic.decode", "body") > {"mcp_servers", "system", "output_config"}
     assert not REFUSED & fields(MessagesRequest)
 
 
@@ -87,8 +87,8 @@ def test_tables_of_fields_and_types_say_the_same() -> None:
     assert parse._COUNTS - {"max_output_tokens"} <= fields(ChatRequest)
     assert fields(ResponsesRequest) >= responses_request.TRANSLATED
     assert not fields(ResponsesRequest) & responses_request.REFUSED.keys()
-    translated = read("surface.anthropic.decode", "asked") | read("surface.anthropic.tools", "asked")
-    used = (translated | set(anthropic_request._AS_THEY_ARE)) - REFUSED
+    translated = read("surface.anthropic.decode", "body") | read("surface.anthropic.tools", "body")
+    used = (translated | set(anthropic_request._PASSED_THROUGH)) - REFUSED
     assert fields(MessagesRequest) == used | fields(RoutingFields)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.surface.notes import MOST_WORDS, note
+from gateway.surface.notes import MOST_TEXTS, note
 
 Json = dict[str, Any]
 LEFT_OUT = "left out, the model reads text only]"
@@ -114,13 +114,13 @@ def test_what_is_nested_without_end_is_left_out() -> None:
 
 
 def test_as_many_texts_as_may_be_are_all_there() -> None:
-    told = note({"type": "odd", "content": ["a"] * MOST_WORDS})
-    assert told.count("a") >= MOST_WORDS
+    told = note({"type": "odd", "content": ["a"] * MOST_TEXTS})
+    assert told.count("a") >= MOST_TEXTS
     assert LEFT_OUT not in told
 
 
 def test_what_has_texts_without_end_is_cut() -> None:
-    many = ["a"] * (MOST_WORDS + 5)
+    many = ["a"] * (MOST_TEXTS + 5)
     told = note({"type": "odd", "content": many, "output": [{"text": "b"}, many]})
-    assert told.count("a\n") == MOST_WORDS
+    assert told.count("a\n") == MOST_TEXTS
     assert told.endswith(f"[the rest: {LEFT_OUT}")

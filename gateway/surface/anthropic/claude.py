@@ -1,9 +1,9 @@
-"""Claude's names of models, on the routes of Anthropic's API: Claude Code's subagents and some libraries send them.
+"""Claude model names on the routes of Anthropic's API. Claude Code's subagents and some libraries hard-code them.
 
-    claude-haiku-4-5-20251001, anthropic/claude-..., claude-...[1m], with a policy behind it or without
-        ──> the first model in use, under the policy that `claude` in gateway.yaml has for such a name, if any
+    claude-haiku-4-5-20251001, anthropic/claude-..., claude-...[1m], each with an optional policy suffix
+        ──> the first model in use, with the policy that `claude` in gateway.yaml maps the name to, if any
 
-A model that has such a name among its `aliases` keeps it.
+A model that lists such a name among its `aliases` takes precedence.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,13 +12,13 @@ from gateway.intake.names import Named, Names
 from gateway.types import Model
 
 VENDOR = "anthropic/"
-LONG_CONTEXT = "[1m]"  # how Claude Code marks that a model takes a million tokens
+LONG_CONTEXT = "[1m]"  # Claude Code's suffix for a context window of a million tokens
 FAMILY = "claude"
 
 
 class ClaudeNames(Names):
-    """Names that may be Claude's as well. `default` is the model that those mean, None where there is none; `policies`
-    has a policy for a part of a name (`haiku`)."""
+    """Model names, including Claude's. `default` is the model that Claude names resolve to, or None; `policies` maps a
+    substring of a name (`haiku`) to a policy."""
 
     __slots__ = ("_policies",)
 

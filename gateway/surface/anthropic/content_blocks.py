@@ -1,4 +1,4 @@
-"""The content of a streamed Anthropic message: blocks, one after the other, none of them empty.
+"""The content of a streamed Anthropic message: a sequence of non-empty blocks.
 
 chat deltas: reasoning_content, content, tool_calls ──> content_block_start, content_block_delta..., content_block_stop
 """
@@ -9,7 +9,7 @@ import orjson
 
 Json = dict[str, Any]
 
-NEW: dict[str, Json] = {  # blocks with all that typed clients want to find in one
+NEW: dict[str, Json] = {  # empty blocks with every field that typed clients require
     "thinking": {"type": "thinking", "thinking": "", "signature": ""},
     "text": {"type": "text", "text": "", "citations": None},
     "tool_use": {"type": "tool_use", "id": "", "name": "", "input": {}, "caller": {"type": "direct"}},
@@ -21,23 +21,23 @@ def event(kind: str, **fields: Any) -> bytes:
 
 
 class Blocks:
-    """At most one block is open. Methods give the events of what came."""
+    """At most one block is open. Each method returns the events for its input."""
 
     __slots__ = ("_blank", "_call", "_index", "_kind", "_name", "called")
 
     def __init__(self, name: str) -> None:
-        self._name = name  # of the message
-        self._index = -1  # of the last block
-        self._kind = ""  # of the open block
-        self._call = -1  # index of the last tool call
-        self._blank = ""  # white space that may become the start of a text
-        self.called = False  # whether there was a tool call
+        self._name = name  # the message's id
+        self._index = -1  # of the latest block
+        self._kind = ""  # type of the open block, empty when none is open
+        self._call = -1  # index of the latest tool call
+        self._blank = ""  # white space held back until text follows
+        self.called = False  # whether the message has a tool call
 
-    def thought(self, text: str) -> bytes:
+    def reasoning(self, text: str) -> bytes:
         return self._enter("thinking") + self._delta(type="thinking_delta", thinking=text)
 
     def text(self, text: str) -> bytes:
-        """White space alone is no block: clients may not send one back."""
+        """White space alone opens no block, because Anthropic's API rejects such a block in the next request."""
         if self._kind != "text":
             text = self._blank + text
             if text.isspace():
@@ -46,19 +46,19 @@ class Blocks:
         return self._enter("text") + self._delta(type="text_delta", text=text)
 
     def call(self, piece: Json) -> bytes:
-        """A piece of a tool call, normalised: the first one has its name. Raises ValueError where its block has ended,
-        as where two calls come in turns."""
+        """A normalised tool call delta; the first of each call has the name. Raises ValueError if the call's block has
+        been closed, as when two calls interleave."""
         function, out = piece["function"], b""
         if name := function.get("name"):
             out = self._begin_call(piece, name)
         elif self._kind != "tool_use" or piece["index"] != self._call:
-            raise ValueError("a piece of a tool call that had ended")
+            raise ValueError("a tool call delta after its block was closed")
         if arguments := function.get("arguments"):
             out += self._delta(type="input_json_delta", partial_json=arguments)
         return out
 
     def close(self) -> bytes:
-        """The end of the open block, if any."""
+        """Closes the open block, if any."""
         kind, self._kind, self._blank = self._kind, "", ""
         if not kind:
             return b""

@@ -4,10 +4,10 @@
     user: tool_result, text             ──> tool messages, then one user message
     assistant: thinking, text, tool_use ──> one message: `reasoning_content`, `content`, `tool_calls`
     thinking, stop_sequences, ...       ──> OpenAI's fields and OpenRouter's `reasoning`
-    tools, tool_choice                  ──> see `anthropic_tools`
-    blocks that hold no text            ──> notes (see `notes`)
+    tools, tool_choice                  ──> see `tools`
+    blocks without text                 ──> placeholders (see `notes`)
 
-Only what needs other words is read here. The chat completion's own checks come after it.
+Only fields that need translating are read here. The resulting chat completion is validated afterwards.
 """
 
 from collections.abc import Iterator
@@ -23,31 +23,32 @@ Json = dict[str, Any]
 
 BETWEEN_BLOCKS = "\n\n"
 BILLING = "x-anthropic-billing-header:"  # Claude Code's first system line; its hash differs in every request
-_AS_THEY_ARE = (
+_PASSED_THROUGH = (
     *("model", "stream", "max_tokens", "temperature", "top_p", "top_k"),
     *("models", "plugins", "preset", "provider", "route", "session_id", "trace", "transforms"),
 )
 _THINKING = {"enabled": True, "adaptive": True, "between_tools": True, "disabled": False}
 RESULT = "tool_result"
-_SHOWN = frozenset({"document", "image"})
+_VISUAL = frozenset({"document", "image"})
 _EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
 
 
-def chat_body(asked: Json) -> Json:
-    """The chat completion that `asked` means. Raises BadRequest with the place of what cannot be said."""
-    chat = {name: asked[name] for name in _AS_THEY_ARE if name in asked}
-    chat["messages"] = [*_system(asked.get("system")), *_messages(asked.get("messages"))]
-    if asked.get("mcp_servers"):
+def chat_body(body: Json) -> Json:
+    """The equivalent chat completion request. Raises BadRequest that names the field without an equivalent."""
+    chat = {name: body[name] for name in _PASSED_THROUGH if name in body}
+    chat["messages"] = [*_system(body.get("system")), *_messages(body.get("messages"))]
+    if body.get("mcp_servers"):
         raise BadRequest(
-            "`mcp_servers`: the gateway calls no servers; give their tools in `tools`", param="mcp_servers"
+            "`mcp_servers` is not supported: the gateway calls no MCP servers; list their tools in `tools`",
+            param="mcp_servers",
         )
-    chat.update(read_tools(asked))
-    if asked.get("stop_sequences"):
-        chat["stop"] = asked["stop_sequences"]
-    if user := _object(asked, "metadata").get("user_id"):
+    chat.update(read_tools(body))
+    if body.get("stop_sequences"):
+        chat["stop"] = body["stop_sequences"]
+    if user := _object(body, "metadata").get("user_id"):
         chat["user"] = user
-    chat.update(_thinking(asked))
-    if form := _object(_object(asked, "output_config"), "format"):
+    chat.update(_thinking(body))
+    if form := _object(_object(body, "output_config"), "format"):
         chat["response_format"] = {
             "type": "json_schema",
             "json_schema": {"name": "answer", "schema": form.get("schema")},
@@ -64,31 +65,31 @@ def _system(system: Any) -> list[Json]:
 
 
 def _without_billing(text: str) -> str:
-    """Without what differs each time: in front of everything, it would keep hosts from ever finding a prompt cached."""
+    """Removes the line that differs in every request: at the start of the prompt, it would defeat prompt caching."""
     return text.partition("\n")[2].lstrip() if text.startswith(BILLING) else text
 
 
 def _messages(messages: Any) -> list[Json]:
-    said: list[Json] = []
+    chat: list[Json] = []
     newest = _newest(messages)
     for index, (message, where) in enumerate(_objects(messages, "messages")):
         role, content, place = message.get("role"), message.get("content"), f"{where}.content"
         if role not in ("user", "assistant", "system"):
             raise BadRequest(f"`{where}.role` must be user, assistant or system", param=f"{where}.role")
         if role == "system":
-            _instruct(said, content if isinstance(content, str) else _joined(content, place))
+            _instruct(chat, content if isinstance(content, str) else _joined(content, place))
         elif isinstance(content, str):
-            said.append({"role": role, "content": content})
+            chat.append({"role": role, "content": content})
         elif role == "user":
-            said.extend(_user(content, place, refuse=index == newest))
+            chat.extend(_user(content, place, refuse=index == newest))
         else:
-            said.append(_assistant(content, place))
-    return said
+            chat.append(_assistant(content, place))
+    return chat
 
 
 def _newest(messages: Any) -> int:
-    """The place of the user's message that is new, -1 where a tool has answered: only there may an image be refused. An
-    agent could not take back what came before, nor what its tool has shown."""
+    """Index of the new user message, or -1 if the request ends with tool results. Images are rejected only in that
+    message: an agent cannot edit its history, nor what a tool returned."""
     newest = -1
     for index, message in reversed(list(enumerate(messages if isinstance(messages, list) else ()))):
         role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
@@ -100,17 +101,17 @@ def _newest(messages: Any) -> int:
     return newest
 
 
-def _instruct(said: list[Json], text: str) -> None:
-    """Adds a system text to the question or result before it: the model's template lets the answer begin right behind
-    those, so that the model would take a message of its own for the start of its answer."""
-    if said and said[-1]["role"] in ("user", "tool"):
-        said[-1]["content"] += BETWEEN_BLOCKS + text
+def _instruct(chat: list[Json], text: str) -> None:
+    """Appends a system text to the user or tool message before it. The model's chat template starts the answer right
+    after such a message, so a separate system message would read as the start of the answer."""
+    if chat and chat[-1]["role"] in ("user", "tool"):
+        chat[-1]["content"] += BETWEEN_BLOCKS + text
     else:
-        said.append({"role": "system", "content": text})
+        chat.append({"role": "system", "content": text})
 
 
 def _user(content: Any, where: str, refuse: bool) -> Iterator[Json]:
-    """Tool messages come first: hosts want them directly behind the calls."""
+    """Tool messages come first: hosts require them directly after the calls."""
     texts = []
     for block, place in _blocks(content, where):
         if block["type"] == RESULT:
@@ -122,17 +123,17 @@ def _user(content: Any, where: str, refuse: bool) -> Iterator[Json]:
 
 
 def _assistant(content: Any, where: str) -> Json:
-    texts, thoughts, calls = [], [], []
+    texts, reasoning, calls = [], [], []
     for block, place in _blocks(content, where):
         if block["type"] == "thinking":
-            thoughts.append(_string(block, "thinking", place))
+            reasoning.append(_string(block, "thinking", place))
         elif block["type"] == "tool_use":
             calls.append(_call(block, place))
-        elif block["type"] != "redacted_thinking":  # which nobody but Anthropic can read
+        elif block["type"] != "redacted_thinking":  # encrypted by Anthropic
             texts.append(_text(block, place))
     message: Json = {"role": "assistant", "content": BETWEEN_BLOCKS.join(texts) if texts or not calls else None}
-    if thoughts:
-        message["reasoning_content"] = BETWEEN_BLOCKS.join(thoughts)
+    if reasoning:
+        message["reasoning_content"] = BETWEEN_BLOCKS.join(reasoning)
     if calls:
         message["tool_calls"] = calls
     return message
@@ -160,28 +161,28 @@ def _joined(content: Any, where: str) -> str:
 
 
 def _text(block: Json, where: str, refuse: bool = False) -> str:
-    """The text of a block, or a note in its place. An image or a file is refused where that is wanted."""
+    """The text of a block, or its placeholder. With `refuse`, an image or a file is an error."""
     kind = block["type"]
     if kind == "text":
         return _string(block, "text", where)
     source = block.get("source")
     if kind == "document" and isinstance(source, dict) and source.get("type") == "text":
         return _string(source, "data", f"{where}.source")
-    if refuse and kind in _SHOWN and isinstance(source, dict) and source.get("type") != "content":
-        raise BadRequest(f"`{where}`: the model reads text only, no block of type {kind}", param=where)
+    if refuse and kind in _VISUAL and isinstance(source, dict) and source.get("type") != "content":
+        raise BadRequest(f"`{where}` has type {kind}, but the model reads text only", param=where)
     return note(block)
 
 
-def _thinking(asked: Json) -> Iterator[tuple[str, Any]]:
-    """The model thinks or does not: a budget says no more than that."""
-    thinking = _object(asked, "thinking")
+def _thinking(body: Json) -> Iterator[tuple[str, Any]]:
+    """OpenRouter's `reasoning`. A token budget has no equivalent: it only switches reasoning on."""
+    thinking = _object(body, "thinking")
     if not thinking:
         return
     kind = thinking.get("type")
     if not isinstance(kind, str) or kind not in _THINKING:
         raise BadRequest(f"`thinking.type` must be one of {', '.join(_THINKING)}", param="thinking.type")
     reasoning: Json = {"enabled": _THINKING[kind]}
-    effort = _object(asked, "output_config").get("effort")
+    effort = _object(body, "output_config").get("effort")
     if _THINKING[kind] and isinstance(effort, str) and effort in _EFFORTS:
         reasoning["effort"] = effort
     yield "reasoning", reasoning
@@ -194,7 +195,7 @@ def _blocks(content: Any, where: str) -> Iterator[tuple[Json, str]]:
 
 
 def _objects(listed: Any, where: str) -> Iterator[tuple[Json, str]]:
-    """Each object of a list, with its place."""
+    """Each object of a list, with its path for error messages."""
     if not isinstance(listed, list):
         raise BadRequest(f"`{where}` must be a list", param=where)
     for index, one in enumerate(listed):
@@ -205,7 +206,7 @@ def _objects(listed: Any, where: str) -> Iterator[tuple[Json, str]]:
 
 
 def _object(of: Json, name: str, where: str = "") -> Json:
-    """An object, empty where there is none; `where` is its place with a dot behind it."""
+    """The object `of[name]`, or an empty one; `where` is the path of `of` with a trailing dot."""
     value = of.get(name)
     if value is not None and not isinstance(value, dict):
         raise BadRequest(f"`{where}{name}` must be an object", param=f"{where}{name}")
@@ -215,5 +216,5 @@ def _object(of: Json, name: str, where: str = "") -> Json:
 def _string(of: Json, name: str, where: str) -> str:
     value = of.get(name)
     if not isinstance(value, str):
-        raise BadRequest(f"`{where}.{name}` must be a text", param=f"{where}.{name}")
+        raise BadRequest(f"`{where}.{name}` must be a string", param=f"{where}.{name}")
     return value

@@ -15,21 +15,21 @@ from gateway.types import Request, reasoning_text
 from gateway.upstream.usage import read_usage
 
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
-_STOPPED_BY = ("stop_reason", "matched_stop")  # where vLLM and SGLang tell the stop sequence that they met
+_STOPPED_BY = ("stop_reason", "matched_stop")  # fields in which vLLM and SGLang return the matched stop sequence
 _PING = event("ping")
 _NOT_STOPPED: Json = {"stop_reason": None, "stop_sequence": None, "stop_details": None}
-_NOT_METERED: Json = {"cache_creation": None, "inference_geo": None, "service_tier": "standard"}  # of a whole `usage`
+_NOT_METERED: Json = {"cache_creation": None, "inference_geo": None, "service_tier": "standard"}  # fields of `usage`
 
 
 class MessageAnswer:
-    """A `Translation`. Until `to` has said which request it is for, it can only tell errors."""
+    """A `Translation`. Before `to` has set the request, only `error` may be called."""
 
     __slots__ = ("_blocks", "_finish", "_input_tokens", "_model", "_name", "_started", "_stops", "_usage", "request_id")
 
     def __init__(self) -> None:
-        self.request_id = anthropic.new_request_id()  # until the request has one
+        self.request_id = anthropic.new_request_id()  # replaced by the request's own id
         self._started = False
-        self._finish: Json = {}  # the choice that told why it ended
+        self._finish: Json = {}  # the choice that has the finish reason
         self._usage: Json | None = None
 
     def to(self, request: Request) -> None:
@@ -37,7 +37,7 @@ class MessageAnswer:
         self._name = f"msg_{request.id.removeprefix('gen-')}"
         self._model = request.body["model"]  # as the client calls it
         self._stops = request.body.get("stop") or ()
-        self._input_tokens = request.prompt_tokens  # an estimate: a stream tells it before any host has counted
+        self._input_tokens = request.prompt_tokens  # estimated: `message_start` is sent before a host has counted
         self._blocks = Blocks(self._name)
 
     def whole(self, completion: Json) -> Json:
@@ -51,18 +51,18 @@ class MessageAnswer:
         return anthropic.error_body(status, error["error"], self.request_id)
 
     def chunk(self, chunk: Json) -> bytes:
-        """Raises ValueError for a chunk that is none."""
+        """Raises ValueError for a malformed chunk."""
         if error := chunk.get("error"):
             status = error.get("status")
-            said = anthropic.error(status if isinstance(status, int) else 500, error)
-            return event("error", error=said, request_id=self.request_id)
+            translated = anthropic.error(status if isinstance(status, int) else 500, error)
+            return event("error", error=translated, request_id=self.request_id)
         self._usage = chunk.get("usage") or self._usage
         choice = next((one for one in chunk.get("choices") or () if one.get("index", 0) == 0), None)
         if choice is None:
             return b""
         if choice.get("finish_reason"):
             self._finish = choice
-        return self._start() + self._said(choice.get("delta") or {})
+        return self._start() + self._content_events(choice.get("delta") or {})
 
     def waiting(self) -> bytes:
         return self._start() + _PING
@@ -73,11 +73,11 @@ class MessageAnswer:
         delta = event("message_delta", delta=stop | {"container": None}, usage=_usage(self._usage))
         return start + closed + delta + event("message_stop")
 
-    def _said(self, delta: Json) -> bytes:
+    def _content_events(self, delta: Json) -> bytes:
         out = b""
-        if thought := reasoning_text(delta):
-            out += self._blocks.thought(thought)
-        if text := _words(delta):
+        if reasoning := reasoning_text(delta):
+            out += self._blocks.reasoning(reasoning)
+        if text := _message_text(delta):
             out += self._blocks.text(text)
         for piece in delta.get("tool_calls") or ():
             out += self._blocks.call(piece)
@@ -104,25 +104,25 @@ class MessageAnswer:
 
 def _content(message: Json, name: str) -> list[Json]:
     content: list[Json] = []
-    if thought := reasoning_text(message):
-        content.append({**NEW["thinking"], "thinking": thought, "signature": name})
-    if (text := _words(message)).strip():
+    if reasoning := reasoning_text(message):
+        content.append({**NEW["thinking"], "thinking": reasoning, "signature": name})
+    if (text := _message_text(message)).strip():
         content.append({**NEW["text"], "text": text})
     for call in message.get("tool_calls") or ():
         function = call["function"]
         identity = call.get("id") or f"{name}_{len(content)}"
-        said = {"id": identity, "name": function["name"], "input": _input(function.get("arguments"))}
-        content.append({**NEW["tool_use"], **said})
+        own = {"id": identity, "name": function["name"], "input": _input(function.get("arguments"))}
+        content.append({**NEW["tool_use"], **own})
     return content
 
 
-def _words(said: Json) -> str:
-    text = said.get("content") or said.get("refusal")
+def _message_text(message: Json) -> str:
+    text = message.get("content") or message.get("refusal")
     return text if isinstance(text, str) else ""
 
 
 def _input(arguments: Any) -> Json:
-    """The arguments as an object. What is none reaches the client's own check under a name that no schema has."""
+    """The arguments as an object. Anything else is passed under a name that fails the client's schema validation."""
     try:
         parsed = orjson.loads(arguments or "{}")
     except ValueError:
@@ -130,8 +130,8 @@ def _input(arguments: Any) -> Json:
     return parsed if isinstance(parsed, dict) else {"unparsed_arguments": arguments}
 
 
-def _usage(said: Json | None) -> Json:
-    used = read_usage(said)
+def _usage(chat_usage: Json | None) -> Json:
+    used = read_usage(chat_usage)
     usage: Json = {
         "input_tokens": used.prompt - used.cached,
         "cache_creation_input_tokens": 0,
@@ -140,4 +140,4 @@ def _usage(said: Json | None) -> Json:
         "output_tokens_details": {"thinking_tokens": used.reasoning},
         "server_tool_use": None,
     }
-    return usage | {"cost": said["cost"]} if said and "cost" in said else usage
+    return usage | {"cost": chat_usage["cost"]} if chat_usage and "cost" in chat_usage else usage

@@ -1,8 +1,8 @@
 """The tools of a request to Anthropic's Messages API as functions of a chat completion.
 
 with an `input_schema` ────────────────────────> a function
-bash_*, text_editor_*, memory_* ───────────────> functions by the schemas that Anthropic publishes: clients run them
-web_search_*, code_execution_*, computer_*, ... ─> left out: nobody here runs them
+bash_*, text_editor_*, memory_* ───────────────> functions with the schemas that Anthropic publishes; clients run them
+web_search_*, code_execution_*, computer_*, ... ─> left out: only Anthropic's servers run them
 """
 
 import re
@@ -37,15 +37,15 @@ def _commands(*names: str) -> Json:
     return {"type": "string", "enum": list(names)}
 
 
-_PUBLISHED: Mapping[str, tuple[str, Json]] = {  # by the type of the tool without its version
+_PUBLISHED: Mapping[str, tuple[str, Json]] = {  # description and schema, by the tool's type without its version
     "bash": (
-        "Runs a command in a bash session that lasts, and gives its output. `restart` starts the session anew.",
+        "Runs a command in a persistent bash session and returns its output. `restart` restarts the session.",
         _schema("", command=_TEXT, restart={"type": "boolean"}),
     ),
     "text_editor": (
-        "Views, creates and edits text files. `view` takes a file, with `view_range` only these lines, or a folder;"
-        " `create` takes `file_text`; `str_replace` replaces `old_str`, which must occur once, by `new_str`; `insert`"
-        " puts `insert_text` (in older versions `new_str`) behind the line `insert_line`.",
+        "Views, creates and edits text files. `view` takes a file, optionally with `view_range`, or a directory;"
+        " `create` takes `file_text`; `str_replace` replaces `old_str`, which must occur exactly once, with `new_str`;"
+        " `insert` inserts `insert_text` (in older versions `new_str`) after the line `insert_line`.",
         _schema(
             "command path",
             command=_commands("view", "create", "str_replace", "insert", "undo_edit"),
@@ -53,9 +53,9 @@ _PUBLISHED: Mapping[str, tuple[str, Json]] = {  # by the type of the tool withou
         ),
     ),
     "memory": (
-        "Keeps notes in files below /memories, which last beyond this conversation. `view` takes a folder or a file;"
-        " `create` takes `file_text`; `str_replace` replaces `old_str` by `new_str`; `insert` puts `insert_text` behind"
-        " the line `insert_line`; `delete` removes `path`; `rename` moves `old_path` to `new_path`.",
+        "Keeps notes in files under /memories that persist across conversations. `view` takes a directory or a file;"
+        " `create` takes `file_text`; `str_replace` replaces `old_str` with `new_str`; `insert` inserts `insert_text`"
+        " after the line `insert_line`; `delete` removes `path`; `rename` moves `old_path` to `new_path`.",
         _schema(
             "command",
             command=_commands("view", "create", "str_replace", "insert", "delete", "rename"),
@@ -67,9 +67,9 @@ _PUBLISHED: Mapping[str, tuple[str, Json]] = {  # by the type of the tool withou
 }
 
 
-def read_tools(asked: Mapping[str, Any]) -> Json:
-    """The fields about tools. Without any that can be called nothing is said about them. Raises BadRequest."""
-    tools, choice = asked.get("tools") or [], asked.get("tool_choice")
+def read_tools(body: Mapping[str, Any]) -> Json:
+    """The chat fields about tools; empty if no tool can be called. Raises BadRequest."""
+    tools, choice = body.get("tools") or [], body.get("tool_choice")
     if not isinstance(tools, list):
         raise BadRequest("`tools` must be a list", param="tools")
     if choice is not None and not isinstance(choice, dict):
@@ -82,18 +82,18 @@ def read_tools(asked: Mapping[str, Any]) -> Json:
 
 
 def _function(tool: Any, where: str) -> Json | None:
-    """The function that a tool is; None for one that is left out."""
+    """The tool as a function; None if it is left out."""
     if not isinstance(tool, dict):
         raise BadRequest(f"`{where}` must be an object", param=where)
     kind = tool.get("type") or "custom"
     if not isinstance(kind, str):
-        raise BadRequest(f"`{where}.type` must be a text", param=f"{where}.type")
+        raise BadRequest(f"`{where}.type` must be a string", param=f"{where}.type")
     family = _VERSION.sub("", kind)
     if kind != "custom" and family not in _PUBLISHED:
         return None
     name = tool.get("name")
     if not isinstance(name, str):
-        raise BadRequest(f"`{where}.name` must be a text", param=f"{where}.name")
+        raise BadRequest(f"`{where}.name` must be a string", param=f"{where}.name")
     if kind != "custom":
         about, published = _PUBLISHED[family]
         return {"name": name, "description": about, "parameters": published}
@@ -108,13 +108,13 @@ def _tool_choice(choice: Json, functions: list[Json], tools: list[Json]) -> Iter
     kind, name = choice.get("type"), choice.get("name")
     if kind == "tool":
         if not isinstance(name, str):
-            raise BadRequest("`tool_choice.name` must be a text", param="tool_choice.name")
+            raise BadRequest("`tool_choice.name` must be a string", param="tool_choice.name")
         if all(name != one["name"] for one in functions) and any(name == one.get("name") for one in tools):
-            raise _nobody_runs(f"forces `{name[:64]}`")
+            raise _server_side_only(f"forces `{name[:64]}`")
         yield "tool_choice", {"type": "function", "function": {"name": name}}
     elif isinstance(kind, str) and kind in _CHOICES:
         if kind == "any" and tools and not functions:
-            raise _nobody_runs("requires a call")
+            raise _server_side_only("requires a call")
         yield "tool_choice", _CHOICES[kind]
     else:
         raise BadRequest("`tool_choice.type` must be auto, any, tool or none", param="tool_choice.type")
@@ -122,6 +122,6 @@ def _tool_choice(choice: Json, functions: list[Json], tools: list[Json]) -> Iter
         yield "parallel_tool_calls", False
 
 
-def _nobody_runs(what: str) -> BadRequest:
-    told = f"`tool_choice` {what}, and there is only what Anthropic runs; give a tool with an `input_schema`"
-    return BadRequest(told, param="tool_choice")
+def _server_side_only(what: str) -> BadRequest:
+    message = f"`tool_choice` {what}, but only Anthropic's servers run such tools; add a tool with an `input_schema`"
+    return BadRequest(message, param="tool_choice")

@@ -1,5 +1,5 @@
-"""Anthropic's Messages API. `decode` reads the request; `encode` makes the answer, which is a dict because its parts
-are events, too."""
+"""Anthropic's Messages API, as types. `decode` reads the request; `encode` builds the response as a dict, because its
+parts are sent as events, too."""
 
 from typing import Annotated, Literal, Required, TypedDict
 

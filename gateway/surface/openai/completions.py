@@ -1,9 +1,9 @@
-"""`POST /v1/completions`: OpenAI's older API, over chat completions.
+"""`POST /v1/completions`: OpenAI's legacy text completions, served as chat completions.
 
-    prompt ──> one user message          text ──> the answer's content
+    request: prompt ──> one user message          response: message content ──> text
 
-The model is a chat model: hosts put the prompt into its chat template, and the answer is a reply to it, not its
-continuation.
+The model is a chat model: hosts render the prompt with its chat template, so the text replies to the prompt and does
+not continue it.
 """
 
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from gateway.errors import BadRequest
 from gateway.surface.answer import KEEP_ALIVE
 from gateway.upstream import sse
 
-REFUSED: Mapping[str, str] = {  # a value that asks for something -> what would be right
-    "best_of": "answers are not ranked here: ask for several with `n`",
-    "echo": "the prompt is not repeated: put it before the text yourself",
-    "logprobs": "log probabilities come with chat completions only: leave it out",
-    "messages": "here the text goes into `prompt`; messages are for chat completions",
-    "suffix": "no host of this model fills in the middle: leave it out",
-    "tools": "tools are for chat completions",
+REFUSED: Mapping[str, str] = {  # field -> why it is rejected, and what to send instead
+    "best_of": "is not supported; use `n` for several answers",
+    "echo": "is not supported; prepend the prompt to the text yourself",
+    "logprobs": "is supported for chat completions only; leave it out",
+    "messages": "is for chat completions; send the text as `prompt`",
+    "suffix": "is not supported, because no host of this model fills in the middle; leave it out",
+    "tools": "is for chat completions; leave it out",
 }
 _HARMLESS = {"best_of": 1}
 _REASONING = ("reasoning", "reasoning_content")
@@ -31,7 +31,7 @@ def chat_request(body: Mapping[str, Any]) -> dict[str, Any]:
     """The body of the chat completion. Raises BadRequest."""
     for name in REFUSED.keys() & body.keys():
         if body[name] and body[name] != _HARMLESS.get(name):
-            raise BadRequest(f"`{name}`: {REFUSED[name]}", param=name)
+            raise BadRequest(f"`{name}` {REFUSED[name]}", param=name)
     chat = {name: value for name, value in body.items() if name not in REFUSED and name != "prompt"}
     return {**chat, "messages": [{"role": "user", "content": _prompt(body.get("prompt"))}]}
 
@@ -41,23 +41,25 @@ def _prompt(prompt: Any) -> str:
         prompt = prompt[0]
     if isinstance(prompt, str):
         return prompt
-    raise BadRequest("`prompt` must be a text, or a list of one text; tokens are not taken", param="prompt")
+    raise BadRequest(
+        "`prompt` must be a string or a list of one string; token arrays are not supported", param="prompt"
+    )
 
 
 class Text:
-    """A `Translation` into a text completion."""
+    """The `Translation` into a text completion."""
 
     __slots__ = ()
 
     def whole(self, completion: dict[str, Any]) -> dict[str, Any]:
-        return _told(completion, "message")
+        return _text_completion(completion, "message")
 
     def error(self, status: int, error: dict[str, Any]) -> dict[str, Any]:
-        """Errors have one shape in all of OpenAI's APIs."""
+        """All of OpenAI's APIs share one error format."""
         return error
 
     def chunk(self, chunk: dict[str, Any]) -> bytes:
-        return sse.event(orjson.dumps(_told(chunk, "delta")))
+        return sse.event(orjson.dumps(_text_completion(chunk, "delta")))
 
     def waiting(self) -> bytes:
         return KEEP_ALIVE
@@ -66,19 +68,19 @@ class Text:
         return sse.event(sse.DONE)
 
 
-def _told(payload: dict[str, Any], part: str) -> dict[str, Any]:
+def _text_completion(payload: dict[str, Any], part: str) -> dict[str, Any]:
     choices = [_choice(choice, choice.get(part) or {}) for choice in payload.get("choices") or ()]
     return {**payload, "object": "text_completion", "choices": choices}
 
 
-def _choice(choice: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
-    """One choice; its reasoning stands beside the text, by the names that chat completions give it."""
-    told = {
-        "text": said.get("content") or "",
+def _choice(choice: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
+    """One choice. Reasoning is in the same fields as in chat completions."""
+    text_choice = {
+        "text": message.get("content") or "",
         "index": choice.get("index", 0),
         "logprobs": None,
         "finish_reason": choice.get("finish_reason"),
     }
     if "native_finish_reason" in choice:
-        told["native_finish_reason"] = choice["native_finish_reason"]
-    return told | {name: said[name] for name in _REASONING if said.get(name)}
+        text_choice["native_finish_reason"] = choice["native_finish_reason"]
+    return text_choice | {name: message[name] for name in _REASONING if message.get(name)}

@@ -1,5 +1,5 @@
-"""Chat and text completions, in OpenAI's words and in OpenRouter's. `intake` and `completions` read the requests;
-the answers are a host's, and `surface.openrouter` adds to them what OpenRouter's clients expect."""
+"""Chat and text completions as OpenAI and OpenRouter define them. `intake` and `completions` decode the requests. A
+response is the host's; `surface.openrouter` adds the fields that OpenRouter's clients expect."""
 
 from typing import Annotated, Any, Literal, NotRequired, Required, TypedDict
 
@@ -15,7 +15,7 @@ class StreamOptions(TypedDict, total=False):
 
 
 class CompletionFields(RoutingFields, total=False):
-    """OpenRouter's clients may leave `model` out: the gateway's first one answers."""
+    """`model` is optional for OpenRouter's clients: the default is the gateway's first model."""
 
     model: ModelName
     stream: bool | None
@@ -36,7 +36,7 @@ class CompletionFields(RoutingFields, total=False):
 class ChatMessage(TypedDict, total=False):
     role: Required[Annotated[str, Meta(max_length=LONGEST_ROLE)]]
     content: str | list[Json] | None
-    prefix: Annotated[Any, Meta(description="true on a last message of the assistant, which the answer continues")]
+    prefix: Annotated[Any, Meta(description="true on a final assistant message that the answer continues")]
 
 
 class ResponseFormat(TypedDict):
@@ -126,7 +126,7 @@ class OpenRouterCompletion(ApiObject):
     object: Literal["chat.completion"]
     created: Count
     model: str
-    provider: Annotated[str, Meta(description="its display name")]
+    provider: Annotated[str, Meta(description="display name of the provider")]
     system_fingerprint: str | None
     choices: list[OpenRouterChoice]
     usage: OpenRouterUsage
@@ -143,7 +143,7 @@ class TextCompletion(TypedDict):
 
 
 class StreamEvent(ApiObject):
-    """One event of a stream; comments are not events."""
+    """One server-sent event. Comments are not events."""
 
     data: str
     event: str | UnsetType = UNSET

@@ -3,8 +3,8 @@
     {"error": {"code": 429, "message", "metadata": {error_type, provider_name, raw, previous_errors, ...},
                "availability": {code, retryable, retry_after, requested_models, excluded, excluded_by, ...}}}
 
-`metadata` is about the hosts that were asked, the last one first of all; `availability` says why none could serve, with
-the constraint that removed each endpoint. The words are a host's own, as far as they may be shown.
+`metadata` describes the failed attempts, mainly the last one; `availability` says why no endpoint could serve, with the
+constraint that excluded each one. `raw` is the host's own message, redacted.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,8 +17,8 @@ from gateway.types import FAULTS, Request
 
 Json = dict[str, Any]
 
-STATUSES = {504: 524}  # of an exchange, by what it would be elsewhere: OpenRouter's clients know no 504
-_TYPES = {  # by status, where nothing finer is known
+STATUSES = {504: 524}  # status on OpenAI's surface -> on this one: OpenRouter has no 504
+_TYPES = {  # `error_type` by status, if `_SPECIFIC` has none
     400: "invalid_request",
     401: "authentication",
     402: "payment_required",
@@ -36,11 +36,11 @@ _TYPES = {  # by status, where nothing finer is known
     504: "timeout",
     524: "timeout",
 }
-_FINER = {
+_SPECIFIC = {
     "context_length_exceeded": "context_length_exceeded",
     "content_filter": "content_policy_violation",
     "max_tokens": "max_tokens_exceeded",
-}  # by code or parameter
+}  # `error_type` by the error's `code` or `param`
 _EXCLUDED_BY = {
     "capability": "require_parameters",
     "context": "context_length",
@@ -55,28 +55,28 @@ _EXCLUDED_BY = {
     "require.quantization": "quantization",
     "require.region": "data_region",
     "require.zdr": "data_policy:zdr",
-}  # OpenRouter's words for our constraints, where it has any
-_RESTATED = frozenset({"attempts", "removed"})  # of an error's metadata: told in OpenRouter's words
+}  # OpenRouter's names for our constraints, where it has one
+_RESTATED = frozenset({"attempts", "removed"})  # metadata that is converted to OpenRouter's fields
 _PRIVACY = frozenset({"data_policy:training", "data_policy:zdr"})
 
 
 def error_body(error: ClientError, request: Request | None = None, plan: Plan | None = None) -> Json:
-    """The whole body. `request` and `plan` as far as it came to them."""
+    """The response body. `request` and `plan` are None if the error occurred before they were made."""
     names = _names(plan)
-    told: Json = {"code": error.status, "message": error.message, "metadata": _metadata(error, names)}
+    translated: Json = {"code": error.status, "message": error.message, "metadata": _metadata(error, names)}
     if availability := _availability(error, names, request, plan):
-        told["availability"] = availability
-    body: Json = {"error": told}
+        translated["availability"] = availability
+    body: Json = {"error": translated}
     if request is not None and plan is not None and request.tells_routing:
         body["openrouter_metadata"] = routing(request, plan, "", len(_attempts(error)))
     return body
 
 
 def error_chunk(request: Request, error: ClientError, plan: Plan, endpoint: str) -> Json:
-    """The last chunk of a stream that has broken, or of one that no endpoint answered (`endpoint` empty)."""
+    """The last chunk of a stream that failed. `endpoint` was answering; it is empty if none answered."""
     names = _names(plan)
-    asked = [one["endpoint"] for one in _attempts(error)]
-    provider = names.get(endpoint or (asked[-1] if asked else ""))
+    tried = [one["endpoint"] for one in _attempts(error)]
+    provider = names.get(endpoint or (tried[-1] if tried else ""))
     return {
         "id": request.id,
         "object": CHUNK,
@@ -96,7 +96,7 @@ def error_chunk(request: Request, error: ClientError, plan: Plan, endpoint: str)
 
 
 def routing(request: Request, plan: Plan, endpoint: str, attempts: int) -> Json:
-    """`openrouter_metadata`: who could have answered, and whose the answer is (nobody's, with `endpoint` empty)."""
+    """`openrouter_metadata`: the available endpoints, with the selected one marked (none if `endpoint` is empty)."""
     available = [
         {
             "provider": provider_name(one),
@@ -119,20 +119,20 @@ def routing(request: Request, plan: Plan, endpoint: str, attempts: int) -> Json:
 
 
 def _metadata(error: ClientError, names: Mapping[str, str]) -> Json:
-    told: Json = {"error_type": _type(error)}
+    metadata: Json = {"error_type": _type(error)}
     if error.param:
-        told["param"] = error.param
+        metadata["param"] = error.param
     if error.code:
-        told["provider_code" if _attempts(error) else "error_code"] = error.code
-    told.update({name: value for name, value in (error.metadata or {}).items() if name not in _RESTATED})
+        metadata["provider_code" if _attempts(error) else "error_code"] = error.code
+    metadata.update({name: value for name, value in (error.metadata or {}).items() if name not in _RESTATED})
     if attempts := _attempts(error):
         last = attempts[-1]
-        told["provider_name"] = names.get(last["endpoint"], last["endpoint"])
-        told["endpoint"] = last["endpoint"]
-        told["raw"] = last["message"]
-        told["is_byok"] = False
-        told["previous_errors"] = [_previous(one, names) for one in attempts[:-1]]
-    return told
+        metadata["provider_name"] = names.get(last["endpoint"], last["endpoint"])
+        metadata["endpoint"] = last["endpoint"]
+        metadata["raw"] = last["message"]
+        metadata["is_byok"] = False
+        metadata["previous_errors"] = [_previous(one, names) for one in attempts[:-1]]
+    return metadata
 
 
 def _previous(attempt: Json, names: Mapping[str, str]) -> Json:
@@ -147,34 +147,34 @@ def _status(attempt: Json) -> int:
 
 
 def _type(error: ClientError) -> str:
-    return _FINER.get(error.code or "") or _FINER.get(error.param or "") or _TYPES.get(error.status) or "server"
+    return _SPECIFIC.get(error.code or "") or _SPECIFIC.get(error.param or "") or _TYPES.get(error.status) or "server"
 
 
 def _availability(
     error: ClientError, names: Mapping[str, str], request: Request | None, plan: Plan | None
 ) -> Json | None:
-    """Why no endpoint could serve; None where the request itself is wrong, and nobody else would do better."""
+    """Why no endpoint could serve; None if the request itself is invalid, so that any endpoint would reject it."""
     removed = list(_removed(plan, names))
     by = sorted({_EXCLUDED_BY[one["constraint"]] for one in removed if one["constraint"] in _EXCLUDED_BY})
     code = _code(error, removed, by)
     if code is None:
         return None
-    told: Json = {"code": code, "retryable": isinstance(error, UpstreamError) or error.status == 503}
+    availability: Json = {"code": code, "retryable": isinstance(error, UpstreamError) or error.status == 503}
     if error.retry_after is not None:
-        told["retry_after"] = error.retry_after
+        availability["retry_after"] = error.retry_after
     if request is not None:
-        told["requested_models"] = _models(request)
+        availability["requested_models"] = _models(request)
     if attempts := _attempts(error):
-        told["affected_providers"] = list(
+        availability["affected_providers"] = list(
             dict.fromkeys(names.get(one["endpoint"], one["endpoint"]) for one in attempts)
         )
     if by:
-        told["excluded_by"] = by
+        availability["excluded_by"] = by
     if removed:
-        told["excluded"] = removed
+        availability["excluded"] = removed
     if error.param and code == "constraint_filtered":
-        told["constraint"] = {"field": error.param, "detail": error.message}
-    return told
+        availability["constraint"] = {"field": error.param, "detail": error.message}
+    return availability
 
 
 def _code(error: ClientError, removed: list[Json], by: list[str]) -> str | None:
@@ -184,8 +184,8 @@ def _code(error: ClientError, removed: list[Json], by: list[str]) -> str | None:
         return "capacity_exhausted" if error.status == 429 else "temporarily_unavailable"
     if error.code == "shutting_down":
         return "temporarily_unavailable"
-    nowhere_to_go = isinstance(error, NoEndpoint) or (error.code == "context_length_exceeded" and bool(removed))
-    if not nowhere_to_go:
+    none_left = isinstance(error, NoEndpoint) or (error.code == "context_length_exceeded" and bool(removed))
+    if not none_left:
         return None
     if not removed and error.param is None:
         return "no_endpoints"
@@ -204,7 +204,7 @@ def _attempts(error: ClientError) -> list[Json]:
 
 
 def _names(plan: Plan | None) -> dict[str, str]:
-    """Display names of the providers, by endpoint."""
+    """Display names of the providers, by endpoint id."""
     if plan is None:
         return {}
     endpoints = plan.endpoints + [one.endpoint for one in plan.dropped]
@@ -212,7 +212,7 @@ def _names(plan: Plan | None) -> dict[str, str]:
 
 
 def _removed(plan: Plan | None, names: Mapping[str, str]) -> Iterator[Json]:
-    """Which constraint removed which endpoint."""
+    """The excluded endpoints, each with its constraint."""
     for one in () if plan is None else plan.dropped:
         name, why = one.endpoint.id, one.reason
         yield {"endpoint": name, "provider": names[name], "constraint": why.rule, "detail": why.detail}

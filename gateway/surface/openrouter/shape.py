@@ -1,8 +1,8 @@
-"""A host's JSON in the shape of `/api/v1`: OpenRouter's.
+"""Converts a host's chunks and completions to OpenRouter's format, which `/api/v1` returns.
 
-Every chunk has the exchange's id and time, the model and the provider's display name; reasoning text stands in
-`reasoning`, `reasoning_details` and `reasoning_content`; the host's own finish reason is beside the canonical one.
-What strict clients refuse as null is absent. Fields of the host that OpenRouter's answers do not have are left out.
+Every chunk has the exchange's id and creation time, the model and the provider's display name. Reasoning text is in
+`reasoning`, `reasoning_details` and `reasoning_content`; `native_finish_reason` is the host's own finish reason. Fields
+that strict clients reject as null are absent. Fields of the host that OpenRouter does not have are dropped.
 """
 
 from typing import Any
@@ -16,15 +16,15 @@ Json = dict[str, Any]
 CHUNK = "chat.completion.chunk"
 
 
-def shape_of(request: Request, endpoint: Endpoint, unix: float) -> Shape:
-    """The shape of this endpoint's answer to `request`; `unix` is when it is sent."""
+def shape_of(request: Request, endpoint: Endpoint, wall_time: float) -> Shape:
+    """The shape of this endpoint's answer to `request`, sent at `wall_time` (Unix seconds)."""
     openrouter = request.surface == "openrouter"
-    shape: Shape = OpenRouterShape(request, endpoint, unix) if openrouter else OpenAIShape(request.model)
+    shape: Shape = OpenRouterShape(request, endpoint, wall_time) if openrouter else OpenAIShape(request.model)
     return Hiding(shape) if request.hides_reasoning else shape
 
 
 def provider_name(endpoint: Endpoint) -> str:
-    """What clients read as `provider`."""
+    """The value of `provider` in responses."""
     return endpoint.name or endpoint.provider
 
 
@@ -34,7 +34,7 @@ class OpenRouterShape:
     __slots__ = ("_head", "_hour", "_price")
     hidden = OPENAI.hidden
 
-    def __init__(self, request: Request, endpoint: Endpoint, unix: float) -> None:
+    def __init__(self, request: Request, endpoint: Endpoint, wall_time: float) -> None:
         self._head = {
             "id": request.id,
             "object": CHUNK,
@@ -43,7 +43,7 @@ class OpenRouterShape:
             "provider": provider_name(endpoint),
         }
         self._price = endpoint.price
-        self._hour = int(unix // 3600) % 24
+        self._hour = int(wall_time // 3600) % 24
 
     def __repr__(self) -> str:
         return f"<OpenRouter {self._head['id']} {self._head['provider']}>"
@@ -53,7 +53,7 @@ class OpenRouterShape:
         return {**self._head, "choices": choices}
 
     def end(self, choice: Json, reason: str) -> None:
-        if not isinstance(choice.get("native_finish_reason"), str):  # an aggregator's host has its own
+        if not isinstance(choice.get("native_finish_reason"), str):  # an aggregator already passes its host's reason
             choice["native_finish_reason"] = choice["finish_reason"]
         choice["finish_reason"] = reason
 
@@ -63,7 +63,7 @@ class OpenRouterShape:
         return {**head, "choices": choices, "usage": usage}
 
     def usage(self, usage: Usage, cost: int) -> Json:
-        """The parts of `cost` add up to it."""
+        """OpenRouter's `usage`. `cost` is in picodollars; the prompt and completion costs add up to it."""
         prompt = Usage(usage.prompt, usage.cached, 0, 0)
         read = min(cost, price_of(prompt, self._price, self._hour)) if self._price else 0
         details = {
@@ -74,57 +74,57 @@ class OpenRouterShape:
         return {**usage_object(usage, cost), "is_byok": False, "cost_details": details}
 
     def _chunk_choice(self, choice: Json) -> Json:
-        told = {
+        converted = {
             "index": choice["index"],
-            "delta": self._said(choice.get("delta") or {}),
+            "delta": self._content(choice.get("delta") or {}),
             "finish_reason": choice.get("finish_reason"),
             "native_finish_reason": choice.get("native_finish_reason"),
         }
-        return _with_logprobs(told, choice)
+        return _with_logprobs(converted, choice)
 
     def _whole_choice(self, choice: Json) -> Json:
-        said = choice.get("message") or {}
-        told = {
+        message = choice.get("message") or {}
+        converted = {
             "index": choice["index"],
             "finish_reason": choice.get("finish_reason"),
             "native_finish_reason": choice.get("native_finish_reason"),
-            "message": {"refusal": said.get("refusal"), "reasoning": None, **self._said(said, whole=True)},
+            "message": {"refusal": message.get("refusal"), "reasoning": None, **self._content(message, whole=True)},
         }
-        return _with_logprobs(told, choice)
+        return _with_logprobs(converted, choice)
 
-    def _said(self, said: Json, *, whole: bool = False) -> Json:
-        """A delta or a message. Beside a tool call, silence is null; elsewhere in a stream it is an empty text."""
-        calls = _calls(said.get("tool_calls"), numbered=not whole)
-        content = said.get("content")
+    def _content(self, message: Json, *, whole: bool = False) -> Json:
+        """A delta or, with `whole`, a message. Missing content is null in a message or with a tool call, else ""."""
+        calls = _calls(message.get("tool_calls"), numbered=not whole)
+        content = message.get("content")
         if content is None and not (calls or whole):
             content = ""
-        told: Json = {"role": "assistant", "content": content}
-        if text := reasoning_text(said):
-            told.update(reasoning=text, reasoning_content=text, reasoning_details=_details(said, text))
+        converted: Json = {"role": "assistant", "content": content}
+        if text := reasoning_text(message):
+            converted.update(reasoning=text, reasoning_content=text, reasoning_details=_details(message, text))
         if calls:
-            told["tool_calls"] = calls
-        if said.get("refusal"):
-            told["refusal"] = said["refusal"]
-        return told
+            converted["tool_calls"] = calls
+        if message.get("refusal"):
+            converted["refusal"] = message["refusal"]
+        return converted
 
 
-def _with_logprobs(told: Json, choice: Json) -> Json:
-    return told if choice.get("logprobs") is None else {**told, "logprobs": choice["logprobs"]}
+def _with_logprobs(converted: Json, choice: Json) -> Json:
+    return converted if choice.get("logprobs") is None else {**converted, "logprobs": choice["logprobs"]}
 
 
-def _details(said: Json, text: str) -> list[Json]:
-    """The host's own, which may be signed; or the text, as hosts of open weights are told of."""
-    details = said.get("reasoning_details")
+def _details(message: Json, text: str) -> list[Json]:
+    """The host's own `reasoning_details`, which may be signed; else one made of the text, as for open-weight models."""
+    details = message.get("reasoning_details")
     if isinstance(details, list) and details and all(isinstance(one, dict) for one in details):
         return details
     return [{"type": "reasoning.text", "text": text, "format": "unknown", "index": 0}]
 
 
 def _calls(calls: Any, *, numbered: bool) -> list[Json]:
-    """Without nulls; with the type where a call begins, and in a stream with its number."""
+    """Tool calls without null fields; with `type` on the first piece of a call and, if `numbered`, with `index`."""
     if not isinstance(calls, list):
         return []
-    told = []
+    converted = []
     for place, call in enumerate(one for one in calls if isinstance(one, dict)):
         clean = _without_nulls(call)
         if isinstance(function := call.get("function"), dict):
@@ -133,9 +133,9 @@ def _calls(calls: Any, *, numbered: bool) -> list[Json]:
             clean.setdefault("index", place)
         if clean.get("id"):
             clean.setdefault("type", "function")
-        told.append(clean)
-    return told
+        converted.append(clean)
+    return converted
 
 
-def _without_nulls(said: Json) -> Json:
-    return {name: value for name, value in said.items() if value is not None}
+def _without_nulls(fields: Json) -> Json:
+    return {name: value for name, value in fields.items() if value is not None}

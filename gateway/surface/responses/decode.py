@@ -1,11 +1,11 @@
-"""A request of OpenAI's Responses API as a chat completion request.
+"""A request to OpenAI's Responses API as a chat completion request.
 
-    instructions, input ──> messages          tools, tool_choice ──> functions, as `responses_tools` has read them
+    instructions, input ──> messages          tools, tool_choice ──> functions, as `tools` has read them
     text.format ──> response_format           max_output_tokens ──> max_tokens
     reasoning without `summary` ──> reasoning
-    what both APIs have, and what neither knows ──> as it came
+    fields of both APIs, and unknown fields ──> unchanged
 
-What refers to earlier responses has been replaced by their items before it comes here.
+References to earlier responses have been replaced by the items themselves.
 """
 
 from collections.abc import Mapping
@@ -15,18 +15,18 @@ from gateway.errors import BadRequest
 from gateway.surface.responses.input import messages
 from gateway.surface.responses.tools import Tools
 
-_NO_CONVERSATIONS = "no conversations are kept here: send `previous_response_id`, or the items as `input`"
-_NO_LOGPROBS = "log probabilities come with chat completions only: leave it out"
-REFUSED: Mapping[str, str] = {  # a value that asks for something -> what would be right
-    "background": "no answer outlives its request: leave it out, and set `stream`",
+_NO_CONVERSATIONS = "is not supported; use `previous_response_id`, or send the items as `input`"
+_NO_LOGPROBS = "is supported for chat completions only; leave it out"
+REFUSED: Mapping[str, str] = {  # field -> why it is rejected, and what to send instead
+    "background": "is not supported; leave it out, and set `stream` for a long answer",
     "conversation": _NO_CONVERSATIONS,
     "logprobs": _NO_LOGPROBS,
-    "messages": "the conversation goes into `input` here",
-    "n": "a response is one answer: leave it out",
-    "prompt": "no prompt templates are kept here: send their text as `instructions` and `input`",
+    "messages": "is for chat completions; send the conversation as `input`",
+    "n": "is not supported, because a response has one answer; leave it out",
+    "prompt": "is not supported; send the template's text as `instructions` and `input`",
     "top_logprobs": _NO_LOGPROBS,
 }
-IGNORED = frozenset(  # they steer OpenAI's own service, and change nothing in an answer
+IGNORED = frozenset(  # settings of OpenAI's own service that do not affect an answer
     {
         "client_metadata",
         "context_management",
@@ -57,14 +57,14 @@ TRANSLATED = frozenset(
 )
 _NOT_FORWARDED = IGNORED | TRANSLATED | REFUSED.keys()
 _OF_A_SCHEMA = ("name", "description", "schema", "strict")
-_OF_THE_ANSWER = frozenset({"generate_summary", "summary"})  # in `reasoning`: how it is told, not whether there is any
+_OF_THE_ANSWER = frozenset({"generate_summary", "summary"})  # fields of `reasoning` that affect only how it is returned
 
 
 def chat_request(body: Mapping[str, Any], tools: Tools) -> dict[str, Any]:
-    """The body of the chat completion; `tools` are those of the body. Raises BadRequest."""
+    """The body of the chat completion; `tools` are the body's, already read. Raises BadRequest."""
     for name in REFUSED.keys() & body.keys():
         if body[name]:
-            raise BadRequest(f"`{name}`: {REFUSED[name]}", param=name)
+            raise BadRequest(f"`{name}` {REFUSED[name]}", param=name)
     chat = {name: value for name, value in body.items() if value is not None and name not in _NOT_FORWARDED}
     chat["messages"] = messages(body.get("instructions"), body.get("input"))
     chat |= _limit(body.get("max_output_tokens")) | tools.fields
@@ -88,8 +88,8 @@ def _format(form: Any) -> dict[str, Any]:
         return {"response_format": {"type": kind}}
     if kind == "json_schema" and isinstance(form.get("schema"), dict):
         return {"response_format": {"type": kind, kind: _given(form, _OF_A_SCHEMA)}}
-    wanted = "`text.format` must be of type text, json_object or json_schema, the last with `name` and `schema`"
-    raise BadRequest(wanted, param="text.format")
+    message = "`text.format` must have type text, json_object or json_schema, the last with `name` and `schema`"
+    raise BadRequest(message, param="text.format")
 
 
 def _thinking(reasoning: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""What a request says of earlier responses, and the routes that show what is kept.
+"""References to earlier responses, and the routes that return stored responses.
 
-    previous_response_id ──> the items of that response and of all before it, in front of `input`
-    item_reference ────────> the item itself: its id has the name of its response and its place there
+    previous_response_id ──> the items of that response and of all before it, prepended to `input`
+    item_reference ────────> the item itself: its id contains its response's name and its index there
     GET, DELETE /v1/responses/{id}, GET /v1/responses/{id}/input_items
 
-All of it is the tenant's own; what belongs to another is as if it were not there.
+A tenant sees only its own responses: any other is "not found".
 """
 
 from collections.abc import Mapping
@@ -24,19 +24,19 @@ Json = dict[str, Any]
 
 REFERENCE = "item_reference"
 LONGEST_NAME = 128  # characters
-MOST_NAMED = 1_000  # responses: the store answers nobody else while it reads them
-PAGE, LARGEST_PAGE = 20, 100  # input items
+MOST_NAMED = 1_000  # responses that one request may refer to: reading them blocks the store
+PAGE, LARGEST_PAGE = 20, 100  # input items per page: default, maximum
 _AWAY = "the earlier response cannot be read"
 
 
 class Earlier(NamedTuple):
-    """`responses` that a request continues, oldest first, and the items that it refers to, by their ids."""
+    """The `responses` that a request continues, oldest first, and the `items` that it refers to, by id."""
 
     responses: list[Kept]
     items: Mapping[str, Json]
 
     def applied(self, body: Json) -> tuple[list[Json], Json]:
-        """The request's own input, and its body with everything that it refers to in its place."""
+        """The request's own input, and its body with all references resolved."""
         own = [
             self.items.get(item.get("id"), item) if _is_reference(item) else item for item in _listed(body.get("input"))
         ]
@@ -44,7 +44,7 @@ class Earlier(NamedTuple):
         return own, {**body, "input": [*before, *own]}
 
 
-NOTHING_EARLIER = Earlier([], {})
+NO_EARLIER = Earlier([], {})
 
 
 def refers(body: Json) -> bool:
@@ -52,8 +52,8 @@ def refers(body: Json) -> bool:
     return bool(body.get("previous_response_id")) or (isinstance(items, list) and any(map(_is_reference, items)))
 
 
-async def recalled(kept: KeptResponses, tenant: str, body: Json) -> Earlier:
-    """Raises BadRequest or NotFound for what is not there, StoreAway where that cannot be known."""
+async def load_earlier(kept: KeptResponses, tenant: str, body: Json) -> Earlier:
+    """Loads what `body` refers to. Raises BadRequest or NotFound if missing, StoreAway if the store is down."""
     name, items = body.get("previous_response_id"), body.get("input")
     if name and (not isinstance(name, str) or len(name) > LONGEST_NAME):
         raise BadRequest("`previous_response_id` must be the id of a response", param="previous_response_id")
@@ -67,13 +67,13 @@ async def recalled(kept: KeptResponses, tenant: str, body: Json) -> Earlier:
     except OSError:
         raise StoreAway(_AWAY) from None
     if name and not before:
-        message = f"Previous response with id '{name}' not found; it may have been kept for too long"
+        message = f"Previous response with id '{name}' not found; it may have expired"
         raise BadRequest(message, param="previous_response_id", code="previous_response_not_found")
     return Earlier(before, {one: _item(holders.get(_response_of(one)), one) for one in references})
 
 
 def record(response: Json, given: Any, earlier: Earlier) -> Kept:
-    """A response as it is kept; `given` is its own input."""
+    """A response as it is stored; `given` is its own input."""
     name = response["id"].removeprefix("resp_")
     items = [_listed_item(item, f"{name}_i{index}") for index, item in enumerate(_listed(given))]
     before = earlier.responses
@@ -98,13 +98,13 @@ class ResponseItems(ApiObject, tag_field="object", tag="list"):
     has_more: bool
 
 
-class ForgottenResponse(ApiObject, tag_field="object", tag="response"):
+class DeletedResponse(ApiObject, tag_field="object", tag="response"):
     id: str
     deleted: Yes = True
 
 
 class KeptRoutes:
-    """Shows and forgets what is kept."""
+    """Returns and deletes stored responses."""
 
     def __init__(self, kept: KeptResponses | None, keys: Keys) -> None:
         self._kept = kept
@@ -115,7 +115,7 @@ class KeptRoutes:
         for start in ("/v1", "/api/v1"):
             found += [
                 Route(f"{start}/responses/{{name}}", self._one, methods=["GET"]),
-                Route(f"{start}/responses/{{name}}", self._forget, methods=["DELETE"]),
+                Route(f"{start}/responses/{{name}}", self._delete, methods=["DELETE"]),
                 Route(f"{start}/responses/{{name}}/input_items", self._input, methods=["GET"]),
             ]
         return found
@@ -123,10 +123,10 @@ class KeptRoutes:
     async def _one(self, request: Request) -> Response:
         kept = await self._found(request)
         if request.query_params.get("stream") == "true":
-            raise BadRequest("`stream`: what is kept comes as a whole: leave it out", param="stream")
+            raise BadRequest("`stream` is not supported for stored responses; leave it out", param="stream")
         return JSONResponse(kept.response)
 
-    async def _forget(self, request: Request) -> Response:
+    async def _delete(self, request: Request) -> Response:
         tenant, name = self._keys.caller(request).tenant, request.path_params["name"]
         try:
             known = self._kept is not None and await self._kept.forget(tenant, name)
@@ -134,16 +134,16 @@ class KeptRoutes:
             raise StoreAway(_AWAY) from None
         if not known:
             raise _missing(name)
-        return json_answer(ForgottenResponse(name))
+        return json_answer(DeletedResponse(name))
 
     async def _input(self, request: Request) -> Response:
         """Newest first, unless `order=asc`."""
-        kept, asked = await self._found(request), request.query_params
-        items = kept.input if asked.get("order") == "asc" else kept.input[::-1]
-        if after := asked.get("after"):
+        kept, query = await self._found(request), request.query_params
+        items = kept.input if query.get("order") == "asc" else kept.input[::-1]
+        if after := query.get("after"):
             places = [place for place, item in enumerate(items) if item.get("id") == after]
             items = items[places[0] + 1 :] if places else []
-        page = items[: _limit(asked.get("limit"))]
+        page = items[: _limit(query.get("limit"))]
         first, last = (page[0]["id"], page[-1]["id"]) if page else ("", "")
         return json_answer(ResponseItems(cast(list[InputItem], page), first, last, len(page) < len(items)))
 
@@ -163,16 +163,16 @@ def _missing(name: str) -> ClientError:
     return NotFound(f"Response with id '{name[:LONGEST_NAME]}' not found.", param="id")
 
 
-def _limit(said: str | None) -> int:
-    known = said is None or (said.isascii() and said.isdecimal() and len(said) < 4)
-    limit = int(said) if said is not None and known else PAGE
-    if not known or not 1 <= limit <= LARGEST_PAGE:
+def _limit(value: str | None) -> int:
+    valid = value is None or (value.isascii() and value.isdecimal() and len(value) < 4)
+    limit = int(value) if value is not None and valid else PAGE
+    if not valid or not 1 <= limit <= LARGEST_PAGE:
         raise BadRequest(f"`limit` must be a whole number from 1 to {LARGEST_PAGE}", param="limit")
     return limit
 
 
 def _is_reference(item: Any) -> bool:
-    """Its type may be left out."""
+    """Whether this is an `item_reference`, whose `type` is optional."""
     if not isinstance(item, dict) or "id" not in item:
         return False
     return item.get("type") == REFERENCE or (item.get("type") is None and "role" not in item)
@@ -183,15 +183,15 @@ def _listed(given: Any) -> list[Any]:
 
 
 def _listed_item(item: Any, name: str) -> Json:
-    """An item of input as OpenAI lists it: typed, with an id, its texts in parts."""
+    """An input item as OpenAI lists it: with a type and an id, and with its text in parts."""
     if not isinstance(item, dict):
         return {"type": "message", "id": f"msg_{name}", "content": []}
     listed = {"type": "message", **item} if "role" in item else dict(item)
     listed["id"] = item.get("id") or f"{_PREFIXES.get(listed.get('type'), 'msg')}_{name}"
     if isinstance(item.get("content"), str):
-        said = item.get("role") == "assistant"
+        is_output = item.get("role") == "assistant"
         part = {"type": "output_text", "text": item["content"], "annotations": [], "logprobs": []}
-        listed["content"] = [part if said else {"type": "input_text", "text": item["content"]}]
+        listed["content"] = [part if is_output else {"type": "input_text", "text": item["content"]}]
     listed.setdefault("status", "completed")
     return listed
 
@@ -200,7 +200,7 @@ _PREFIXES: Mapping[Any, str] = {"function_call": "fc", "function_call_output": "
 
 
 def _response_of(item: str) -> str:
-    """The response whose item this is: `fc_NAME_2` is one of `resp_NAME`."""
+    """The id of the response that an item belongs to: `fc_NAME_i2` and `fc_NAME_2` are items of `resp_NAME`."""
     return f"resp_{item.partition('_')[2].rpartition('_')[0]}"
 
 
@@ -208,4 +208,4 @@ def _item(kept: Kept | None, name: str) -> Json:
     for item in kept.items() if kept is not None else ():
         if item.get("id") == name:
             return item
-    raise NotFound(f"Item with id '{name}' not found; it may have been kept for too long", param="input")
+    raise NotFound(f"Item with id '{name}' not found; it may have expired", param="input")

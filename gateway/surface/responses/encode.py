@@ -1,12 +1,12 @@
-"""A chat completion as a response of OpenAI's Responses API: its events as they come, and the whole at its end.
+"""A chat completion as a response of OpenAI's Responses API: streamed events, and the complete response at the end.
 
     chunk ──> response.created, response.in_progress           once
               items: reasoning, message, function calls        in the order in which they begin
-    done  ──> response.completed | response.incomplete         with everything again
-    error ──> error, response.failed                           and never an end as if all were well
+    done  ──> response.completed | response.incomplete         with the complete response
+    error ──> error, response.failed                           and never response.completed
 
-A whole completion is one large chunk, so that both modes say the same. Text before another kind of text ends there;
-function calls end with the response, because hosts may mix their pieces.
+A whole completion is treated as one large chunk, so that both modes give the same response. A text item ends when an
+item of another kind begins; function calls end with the response, because hosts may interleave their deltas.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,10 +21,10 @@ from gateway.surface.responses.items import (
     COMPLETED,
     IN_PROGRESS,
     INCOMPLETE,
+    REASONING,
     REFUSAL,
     SUMMARY,
     TEXT,
-    THOUGHT,
     CallItem,
     CustomCallItem,
     Event,
@@ -34,7 +34,7 @@ from gateway.surface.responses.items import (
 from gateway.surface.responses.tools import NO_TOOLS, Tools
 
 _WHY_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
-_ECHOED: Mapping[str, Any] = {  # fields of the request that come back, and what stands for those that were not given
+_ECHOED: Mapping[str, Any] = {  # fields of the request that the response repeats, with their defaults
     "frequency_penalty": None,
     "instructions": None,
     "max_output_tokens": None,
@@ -46,7 +46,7 @@ _ECHOED: Mapping[str, Any] = {  # fields of the request that come back, and what
     "tool_choice": "auto",
     "top_p": None,
 }
-_FUNCTION = {"parameters": None, "strict": None}  # what typed clients want to find in one
+_FUNCTION = {"parameters": None, "strict": None}  # fields that typed clients require
 _ALWAYS: Mapping[str, Any] = {"background": False, "truncation": "disabled"}
 _UNFINISHED: Mapping[str, Any] = {
     "completed_at": None,
@@ -55,7 +55,7 @@ _UNFINISHED: Mapping[str, Any] = {
     "output": [],
     "usage": None,
 }
-_COSTS = {  # of chat's `cost_details`, by their names here
+_COSTS = {  # `cost_details`: name in chat completions -> name in the Responses API
     "upstream_inference_cost": "upstream_inference_cost",
     "upstream_inference_prompt_cost": "upstream_inference_input_cost",
     "upstream_inference_completions_cost": "upstream_inference_output_cost",
@@ -64,11 +64,11 @@ Json = dict[str, Any]
 
 
 class ResponseAnswer:
-    """A `Translation` into one response.
+    """The `Translation` into one response.
 
-    `body` is the client's request, `tools` are its tools, `name` is unique to the response, `unix` tells the seconds.
-    `keep`, if there is one, gets the response at its end, before the client does. It holds the whole text until then,
-    because the last event repeats it. Raises BadRequest for a request that is nested too deeply to be told again.
+    `body` is the client's request, `tools` are its tools, `name` is unique to the response, `wall_time` returns Unix
+    seconds. `keep`, if given, stores the complete response before the client receives its end. All text is held until
+    then, because the last event repeats it. Raises BadRequest if the request is nested too deeply to be repeated.
     """
 
     __slots__ = (
@@ -80,33 +80,33 @@ class ResponseAnswer:
         "_keep",
         "_model",
         "_number",
+        "_open_text",
+        "_reasoning_kind",
         "_response",
-        "_speaking",
-        "_thought",
         "_tools",
-        "_unix",
         "_usage",
+        "_wall_time",
     )
 
     def __init__(
         self,
         body: Mapping[str, Any],
         name: str,
-        unix: Callable[[], float],
+        wall_time: Callable[[], float],
         tools: Tools = NO_TOOLS,
         keep: Callable[[Json], None] | None = None,
     ) -> None:
         self._response = name
         self._tools = tools
         self._keep = keep
-        self._unix = unix
-        self._head = {"id": f"resp_{name}", "object": "response", "created_at": int(unix())}
+        self._wall_time = wall_time
+        self._head = {"id": f"resp_{name}", "object": "response", "created_at": int(wall_time())}
         self._echo = _echo(body)
-        self._thought = SUMMARY if (body.get("reasoning") or {}).get("summary") else THOUGHT
+        self._reasoning_kind = SUMMARY if (body.get("reasoning") or {}).get("summary") else REASONING
         self._model = ""  # until the first chunk
         self._number = 0  # of the next event
         self._items: list[TextItem | CallItem] = []
-        self._speaking: TextItem | None = None
+        self._open_text: TextItem | None = None
         self._calls: dict[int, CallItem] = {}
         self._finish = ""
         self._usage: dict[str, Any] = {}
@@ -120,7 +120,7 @@ class ResponseAnswer:
         return self._end()
 
     def error(self, status: int, error: dict[str, Any]) -> dict[str, Any]:
-        """Errors have one shape in all of OpenAI's APIs."""
+        """All of OpenAI's APIs share one error format."""
         return error
 
     def chunk(self, chunk: dict[str, Any]) -> bytes:
@@ -141,7 +141,7 @@ class ResponseAnswer:
         events: list[Event] = []
         if not self._model:
             self._model = _text(chunk, "model") or "unknown"
-            begun = {"response": self._told(IN_PROGRESS)}
+            begun = {"response": self._snapshot(IN_PROGRESS)}
             events += [("response.created", begun), ("response.in_progress", begun)]
         self._usage = chunk.get("usage") or self._usage
         for choice in chunk.get("choices") or ():
@@ -151,32 +151,32 @@ class ResponseAnswer:
 
     def _delta(self, delta: dict[str, Any]) -> list[Event]:
         events: list[Event] = []
-        if thought := _text(delta, "reasoning_content") or _text(delta, "reasoning"):
-            events += self._say(self._thought, thought)
+        if reasoning := _text(delta, "reasoning_content") or _text(delta, "reasoning"):
+            events += self._add_text(self._reasoning_kind, reasoning)
         if content := _text(delta, "content"):
-            events += self._say(TEXT, content)
+            events += self._add_text(TEXT, content)
         if refusal := _text(delta, "refusal"):
-            events += self._say(REFUSAL, refusal)
+            events += self._add_text(REFUSAL, refusal)
         for piece in delta.get("tool_calls") or ():
             events += self._call(piece)
         return events
 
-    def _say(self, kind: Kind, piece: str) -> list[Event]:
+    def _add_text(self, kind: Kind, piece: str) -> list[Event]:
         events: list[Event] = []
-        item = self._speaking
+        item = self._open_text
         if item is None or item.kind is not kind:
-            events += self._fall_silent()
-            item = self._speaking = TextItem(kind, self._response, len(self._items))
+            events += self._close_text()
+            item = self._open_text = TextItem(kind, self._response, len(self._items))
             self._items.append(item)
             events += item.open()
-        return [*events, item.say(piece)]
+        return [*events, item.append(piece)]
 
     def _call(self, piece: dict[str, Any]) -> list[Event]:
         events: list[Event] = []
         number, function = piece.get("index") or 0, piece.get("function") or {}
         call = self._calls.get(number)
         if call is None:
-            events += self._fall_silent()
+            events += self._close_text()
             tool = self._tools.called(_text(function, "name"))
             kind = CustomCallItem if tool.custom else CallItem
             call = kind(tool, _text(piece, "id"), self._response, len(self._items))
@@ -184,16 +184,16 @@ class ResponseAnswer:
             self._items.append(call)
             events += call.open()
         if arguments := _text(function, "arguments"):
-            events += call.say(arguments)
+            events += call.append(arguments)
         return events
 
-    def _fall_silent(self) -> list[Event]:
-        """The text that was being said is over."""
-        item, self._speaking = self._speaking, None
+    def _close_text(self) -> list[Event]:
+        """Closes the open text item, if any."""
+        item, self._open_text = self._open_text, None
         return item.close(COMPLETED) if item is not None else []
 
     def _close(self) -> list[Event]:
-        """Ends what is open. Where the response was cut short, its last item was."""
+        """Closes all open items. If the response was cut off, its last item is incomplete."""
         cut = self._items[-1] if self._items and self._finish in _WHY_INCOMPLETE else None
         events: list[Event] = []
         for item in self._items:
@@ -202,18 +202,18 @@ class ResponseAnswer:
         return events
 
     def _broken(self, error: dict[str, Any]) -> list[Event]:
-        """SDKs raise on an event with `error`; those that do not read it know `response.failed`."""
-        code = error.get("code")  # a number in OpenRouter's words
+        """Some SDKs raise on `error` events, others on `response.failed`: the stream has both."""
+        code = error.get("code")  # a number in OpenRouter's format
         if not isinstance(code, str):
             code = (error.get("metadata") or {}).get("error_type") or "server_error"
-        told = {"code": code, "message": error.get("message"), "param": error.get("param")}
-        reason = {"code": code if code == "rate_limit_exceeded" else "server_error", "message": told["message"]}
+        fields = {"code": code, "message": error.get("message"), "param": error.get("param")}
+        reason = {"code": code if code == "rate_limit_exceeded" else "server_error", "message": fields["message"]}
         for item in self._items:
             if item.status == IN_PROGRESS:
                 item.status = INCOMPLETE
-        failed = self._told("failed", error=reason, output=[item.whole() for item in self._items])
+        failed = self._snapshot("failed", error=reason, output=[item.whole() for item in self._items])
         return [
-            ("error", {**told, "error": {"type": error.get("type"), **told}}),
+            ("error", {**fields, "error": {"type": error.get("type"), **fields}}),
             ("response.failed", {"response": failed}),
         ]
 
@@ -221,18 +221,18 @@ class ResponseAnswer:
         reason = _WHY_INCOMPLETE.get(self._finish)
         output, usage = [item.whole() for item in self._items], _usage(self._usage)
         if reason is not None:
-            return self._told(INCOMPLETE, incomplete_details={"reason": reason}, output=output, usage=usage)
-        return self._told(COMPLETED, completed_at=int(self._unix()), output=output, usage=usage)
+            return self._snapshot(INCOMPLETE, incomplete_details={"reason": reason}, output=output, usage=usage)
+        return self._snapshot(COMPLETED, completed_at=int(self._wall_time()), output=output, usage=usage)
 
     def _end(self) -> dict[str, Any]:
-        """The response as it ended well, kept before the client may refer to it."""
+        """The complete response, stored before the client receives it and may refer to it."""
         response = self._final()
         if self._keep is not None:
             self._keep(response)
         return response
 
-    def _told(self, status: str, **fields: Any) -> dict[str, Any]:
-        """The response object as it stands."""
+    def _snapshot(self, status: str, **fields: Any) -> dict[str, Any]:
+        """The response object in its current state."""
         about = {**self._head, "status": status, "model": self._model}
         return {**about, **self._echo, **_ALWAYS, "store": self._keep is not None, **_UNFINISHED, **fields}
 
@@ -246,22 +246,22 @@ class ResponseAnswer:
 
 
 def _as_piece(choice: dict[str, Any]) -> dict[str, Any]:
-    """A whole choice as if it had come in one piece: in streams, calls are numbered."""
+    """A whole choice as one delta. In deltas, tool calls have an `index`."""
     message = choice.get("message") or {}
     calls = [{**call, "index": index} for index, call in enumerate(message.get("tool_calls") or ())]
     return {"delta": {**message, "tool_calls": calls}, "finish_reason": choice.get("finish_reason")}
 
 
 def _echo(body: Mapping[str, Any]) -> dict[str, orjson.Fragment]:
-    """What comes back of the request, as JSON: written once, for up to three events."""
-    told = {name: default if body.get(name) is None else body[name] for name, default in _ECHOED.items()}
-    told["tools"] = [_tool(tool) for tool in body.get("tools") or ()]
+    """The request's fields that the response repeats, serialised once for up to three events."""
+    echo = {name: default if body.get(name) is None else body[name] for name, default in _ECHOED.items()}
+    echo["tools"] = [_tool(tool) for tool in body.get("tools") or ()]
     if body.get("user") is not None:
-        told["user"] = body["user"]
-    told["text"] = {"format": {"type": "text"}} | (body.get("text") or {})
-    told["reasoning"] = {"effort": None, "summary": None} | (body.get("reasoning") or {})
+        echo["user"] = body["user"]
+    echo["text"] = {"format": {"type": "text"}} | (body.get("text") or {})
+    echo["reasoning"] = {"effort": None, "summary": None} | (body.get("reasoning") or {})
     try:
-        return {name: orjson.Fragment(orjson.dumps(value)) for name, value in told.items()}
+        return {name: orjson.Fragment(orjson.dumps(value)) for name, value in echo.items()}
     except orjson.JSONEncodeError:
         raise BadRequest(f"the body is nested deeper than {DEEPEST} levels") from None
 
@@ -270,22 +270,22 @@ def _tool(tool: Any) -> Any:
     return _FUNCTION | tool if isinstance(tool, dict) and tool.get("type") == "function" else tool
 
 
-def _text(said: Mapping[str, Any], name: str) -> str:
-    """A text that may be null or absent. Raises ValueError for anything else: most of it comes unread from the host."""
-    value = said.get(name) or ""
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    """A string that may be null or absent. Raises ValueError for any other type, because hosts may send anything."""
+    value = fields.get(name) or ""
     if not isinstance(value, str):
-        raise ValueError(f"`{name}` is not a text")
+        raise ValueError(f"`{name}` is not a string")
     return value
 
 
 def _usage(usage: dict[str, Any]) -> dict[str, Any]:
-    """Chat's `usage` by its names here, with the cost in dollars."""
+    """The `usage` of a chat completion in the Responses API's format, with the cost in USD."""
     prompt, output = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
     cached = {
         "cached_tokens": prompt.get("cached_tokens", 0),
         "cache_write_tokens": prompt.get("cache_write_tokens", 0),
     }
-    told = {
+    translated = {
         "input_tokens": usage.get("prompt_tokens", 0),
         "input_tokens_details": cached,
         "output_tokens": usage.get("completion_tokens", 0),
@@ -293,7 +293,7 @@ def _usage(usage: dict[str, Any]) -> dict[str, Any]:
         "total_tokens": usage.get("total_tokens", 0),
     }
     if "cost" in usage:
-        told["cost"] = usage["cost"]
+        translated["cost"] = usage["cost"]
     if costs := usage.get("cost_details"):
-        told["cost_details"] = {_COSTS[name]: value for name, value in costs.items() if name in _COSTS}
-    return told
+        translated["cost_details"] = {_COSTS[name]: value for name, value in costs.items() if name in _COSTS}
+    return translated

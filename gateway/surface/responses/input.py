@@ -2,12 +2,12 @@
 
     message (user, system, developer) ─────────────────> a message
     reasoning, message (assistant), a call         ─┐
-    reasoning, ...                                 ─┴──> one assistant message, until something is said to the model
+    reasoning, ...                                 ─┴──> one assistant message, until the next input to the model
     the output of a call ──────────────────────────────> a `tool` message
-    items of OpenAI's own tools, and unknown ones ─────> a note (see `notes`)
+    items of OpenAI's own tools, and unknown ones ─────> a placeholder (see `notes`)
 
-Chat wants what the model said in one turn in one message, its reasoning beside the calls that came of it. A call of a
-tool that is no function (`local_shell`, ...) is kept where its output is there, too.
+Chat completions have one assistant message per turn, with its reasoning and its tool calls. A call of a built-in tool
+(`local_shell`, ...) is kept only if its output is in the input, too.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,46 +22,46 @@ from gateway.surface.responses.tools import INPUT, chat_name
 Json = dict[str, Any]
 
 _PARAGRAPH = "\n\n"
-_SAID_TO_IT = frozenset({"user", "system", "developer"})
+_INPUT_ROLES = frozenset({"user", "system", "developer"})
 _CALL, _OUTPUT = "_call", "_output"
 _ABOUT_A_CALL = frozenset({"call_id", "caller", "created_by", "environment", "execution", "id", "status", "type"})
 
 
-def messages(instructions: Any, said: Any) -> list[dict[str, Any]]:
+def messages(instructions: Any, items: Any) -> list[dict[str, Any]]:
     """The messages of `instructions` and `input`. Raises BadRequest."""
     conversation = _Conversation()
     if instructions is not None:
         if not isinstance(instructions, str):
-            raise BadRequest("`instructions` must be a text", param="instructions")
-        conversation.hear({"role": "system", "content": instructions})
-    if isinstance(said, str):
-        conversation.hear({"role": "user", "content": said})
-    elif isinstance(said, list) and said:
-        conversation.paired = _paired(said)
-        newest = _newest(said)
-        for index, item in enumerate(said):
+            raise BadRequest("`instructions` must be a string", param="instructions")
+        conversation.add_input({"role": "system", "content": instructions})
+    if isinstance(items, str):
+        conversation.add_input({"role": "user", "content": items})
+    elif isinstance(items, list) and items:
+        conversation.paired = _paired(items)
+        newest = _newest(items)
+        for index, item in enumerate(items):
             conversation.take(item, f"input[{index}]", is_new=index == newest)
     else:
-        raise BadRequest("`input` must be a text, or a list of at least one item", param="input")
+        raise BadRequest("`input` must be a string or a list of at least one item", param="input")
     return conversation.whole()
 
 
 def _newest(items: list[Any]) -> int:
-    """The place of the user's message that is new, -1 where a tool has answered: only there may an image be refused. An
-    agent could not take back what came before, nor what its tool has shown."""
+    """Index of the new user message, or -1 if the request ends with tool outputs. Images are rejected only in that
+    message: an agent cannot edit its history, nor what a tool returned."""
     newest = -1
     for index, item in reversed(list(enumerate(items))):
         kind, role = (item.get("type"), item.get("role")) if isinstance(item, dict) else (None, None)
         if isinstance(kind, str) and kind.endswith(_OUTPUT):
             return -1
-        if not isinstance(role, str) or role not in _SAID_TO_IT:
+        if not isinstance(role, str) or role not in _INPUT_ROLES:
             break
         newest = index if newest < 0 and role == "user" else newest
     return newest
 
 
 def _paired(items: list[Any]) -> frozenset[str]:
-    """The names of calls that were made and answered."""
+    """The ids of the calls that have an output."""
     made: set[str] = set()
     answered: set[str] = set()
     for item in items:
@@ -72,14 +72,14 @@ def _paired(items: list[Any]) -> frozenset[str]:
 
 
 class _Conversation:
-    """Messages so far, and the model's turn that is not over yet. `paired` are the calls that have their output."""
+    """The messages so far, and the open turn of the model. `paired` are the ids of the calls that have an output."""
 
-    __slots__ = ("_calls", "_messages", "_texts", "_thoughts", "paired")
+    __slots__ = ("_calls", "_messages", "_reasoning_texts", "_texts", "paired")
 
     def __init__(self) -> None:
         self.paired: frozenset[str] = frozenset()
         self._messages: list[Json] = []
-        self._thoughts: list[str] = []
+        self._reasoning_texts: list[str] = []
         self._texts: list[str] = []
         self._calls: list[Json] = []
 
@@ -87,7 +87,7 @@ class _Conversation:
         return f"<_Conversation {len(self._messages)} messages, {len(self._calls)} calls in the open turn>"
 
     def take(self, item: Any, where: str, *, is_new: bool) -> None:
-        """One item of `input`; `where` is its place, for errors. In one that is new an image is refused."""
+        """Adds one item of `input`; `where` is its path in error messages. In a new item, an image is an error."""
         if not isinstance(item, dict):
             raise BadRequest(f"`{where}` must be an object", param=where)
         kind = item.get("type") or ("message" if "role" in item else None)
@@ -97,40 +97,41 @@ class _Conversation:
             self._message(item, where, is_new)
         elif (take := _TAKE.get(kind)) is not None:
             take(self, item, where)
-        elif kind != "additional_tools":  # which `responses_tools` has read
+        elif kind != "additional_tools":  # read by `tools`
             self._foreign(item, kind)
 
-    def hear(self, message: dict[str, Any]) -> None:
-        """Something said to the model, which ends its turn."""
+    def add_input(self, message: dict[str, Any]) -> None:
+        """Adds a message to the model, which ends the model's turn."""
         self._end_turn()
         self._messages.append(message)
 
     def whole(self) -> list[dict[str, Any]]:
         self._end_turn()
         if not self._messages:
-            raise BadRequest("`input` holds no message", param="input")
+            raise BadRequest("`input` has no message", param="input")
         return self._messages
 
     def _message(self, item: Json, where: str, is_new: bool) -> None:
         role, content = item.get("role"), item.get("content")
         if role == "assistant":
             self._texts.append("".join(_texts(content or "", f"{where}.content")))
-        elif isinstance(role, str) and role in _SAID_TO_IT:
+        elif isinstance(role, str) and role in _INPUT_ROLES:
             texts = _texts(content, f"{where}.content", refuse=is_new)
             parts = [{"type": "text", "text": text} for text in texts]
-            self.hear({"role": role, "content": parts if len(parts) > 1 else "".join(texts)})
+            self.add_input({"role": role, "content": parts if len(parts) > 1 else "".join(texts)})
         else:
             raise BadRequest(f"`{where}.role` must be user, assistant, system or developer", param=f"{where}.role")
 
     def _reasoning(self, item: Json, where: str) -> None:
-        """Its text, which is in `content` or, where a summary was asked for, in `summary`. Sealed text is another's."""
-        parts, sealed = item.get("content") or item.get("summary"), item.get("encrypted_content")
-        if parts is None and sealed:
+        """Adds the text in `content` or, if a summary was requested, in `summary`. Encrypted text is skipped: only the
+        provider that produced it can read it."""
+        parts, encrypted = item.get("content") or item.get("summary"), item.get("encrypted_content")
+        if parts is None and encrypted:
             return
         if parts is None or not isinstance(parts, list) or not all(map(_is_text, parts)):
-            raise BadRequest(f"`{where}` must have `content` or `summary`, a list of texts", param=where)
-        if parts or not sealed:
-            self._thoughts.append(_PARAGRAPH.join([part["text"] for part in parts]))
+            raise BadRequest(f"`{where}` must have `content` or `summary`, a list of text parts", param=where)
+        if parts or not encrypted:
+            self._reasoning_texts.append(_PARAGRAPH.join([part["text"] for part in parts]))
 
     def _call(self, item: Json, where: str) -> None:
         name, arguments, call = (_string(item, field, where) for field in ("name", "arguments", "call_id"))
@@ -141,42 +142,42 @@ class _Conversation:
         self._calls.append(_chat_call(item, name, orjson.dumps({INPUT: text}).decode(), call))
 
     def _foreign(self, item: Json, kind: str) -> None:
-        """An item of one of OpenAI's own tools, or of a type that came later than this code."""
+        """Adds an item of one of OpenAI's built-in tools, or of an unknown type."""
         call, role = item.get("call_id"), item.get("role")
         if isinstance(call, str) and call in self.paired:
             (self._foreign_output if kind.endswith(_OUTPUT) else self._foreign_call)(item)
-        elif isinstance(role, str) and role in _SAID_TO_IT:
-            self.hear({"role": role, "content": note(item)})
+        elif isinstance(role, str) and role in _INPUT_ROLES:
+            self.add_input({"role": role, "content": note(item)})
         else:
             self._texts.append(note(item))
 
     def _foreign_call(self, item: Json) -> None:
-        """A call of a tool that OpenAI's models know without a schema."""
+        """Adds a call of a built-in tool, which has no schema in the request."""
         arguments = _json({name: value for name, value in item.items() if name not in _ABOUT_A_CALL})
         self._calls.append(_chat_call({}, item["type"].removesuffix(_CALL), arguments, item["call_id"]))
 
     def _output(self, item: Json, where: str) -> None:
         call, output = _string(item, "call_id", where), item.get("output")
-        if isinstance(output, dict):  # no text, and no parts: whatever it is, the model reads JSON
+        if isinstance(output, dict):  # neither a string nor a list of parts: passed to the model as JSON
             output = _json(output)
         texts = _texts(output or "", f"{where}.output")
-        self.hear({"role": "tool", "tool_call_id": call, "content": "\n".join(texts)})
+        self.add_input({"role": "tool", "tool_call_id": call, "content": "\n".join(texts)})
 
     def _foreign_output(self, item: Json) -> None:
         output = item.get("output")
         content = output if isinstance(output, str) else note(item)
-        self.hear({"role": "tool", "tool_call_id": item["call_id"], "content": content})
+        self.add_input({"role": "tool", "tool_call_id": item["call_id"], "content": content})
 
     def _end_turn(self) -> None:
-        """Reasoning that nothing came of is left out."""
+        """Closes the open turn. A turn of reasoning alone is dropped."""
         if self._texts or self._calls:
             message: dict[str, Any] = {"role": "assistant", "content": _PARAGRAPH.join(self._texts)}
-            if self._thoughts:
-                message["reasoning_content"] = _PARAGRAPH.join(self._thoughts)
+            if self._reasoning_texts:
+                message["reasoning_content"] = _PARAGRAPH.join(self._reasoning_texts)
             if self._calls:
                 message["tool_calls"] = self._calls
             self._messages.append(message)
-        self._thoughts, self._texts, self._calls = [], [], []
+        self._reasoning_texts, self._texts, self._calls = [], [], []
 
 
 _TAKE: dict[str, Callable[[_Conversation, Json, str], None]] = {
@@ -190,14 +191,14 @@ _TAKE: dict[str, Callable[[_Conversation, Json, str], None]] = {
 
 def _instead(kind: object) -> str:
     if kind == "item_reference":
-        return "responses are not kept here: send the item itself (SDKs do with `store: false`)"
+        return "responses are not stored here; send the item itself (SDKs do with `store: false`)"
     return f"it must be one of message, {', '.join(_TAKE)}"
 
 
 def _json(value: Json) -> str:
     try:
         return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:  # nested too deeply to be written again
+    except orjson.JSONEncodeError:  # nested too deeply for orjson
         return "{}"
 
 
@@ -208,11 +209,12 @@ def _chat_call(item: Json, name: str, arguments: str, call: str) -> Json:
 
 
 def _texts(content: Any, where: str, *, refuse: bool = False) -> list[str]:
-    """The texts of a content: a string, or a list of parts. A part that holds none becomes a note, or is refused."""
+    """The texts of `content`, a string or a list of parts. A part without text becomes a placeholder or, with `refuse`,
+    an error."""
     if isinstance(content, str):
         return [content]
     if not isinstance(content, list):
-        raise BadRequest(f"`{where}` must be a text or a list of parts", param=where)
+        raise BadRequest(f"`{where}` must be a string or a list of parts", param=where)
     return [_part(part, f"{where}[{index}]", refuse) for index, part in enumerate(content)]
 
 
@@ -225,8 +227,8 @@ def _part(part: Any, where: str, refuse: bool) -> str:
     if kind.endswith("text") or isinstance(part.get("text"), str):
         return _string(part, "text", where)
     if refuse:
-        told = f"`{where}.type` is {kind[:60]!r}; the model reads text only, as `input_text`"
-        raise BadRequest(told, param=f"{where}.type")
+        message = f"`{where}.type` is {kind[:60]!r}; the model reads text only, as `input_text`"
+        raise BadRequest(message, param=f"{where}.type")
     return note(part)
 
 

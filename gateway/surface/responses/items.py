@@ -1,9 +1,9 @@
-"""The output items of a response, growing: a text (said, thought or refused) and a call of a tool.
+"""The output items of a streamed response: a text (message, reasoning or refusal) or a tool call.
 
-    open ──> *.added      say ──> *.delta      close ──> *.done, with the whole of it
+    open ──> *.added      append ──> *.delta      close ──> *.done, with the complete item
 
-Each step gives its events as `(type, fields)`; whoever sends them gives them numbers. An item keeps its pieces until
-the response is over, because the last events repeat them.
+Each step returns its events as `(type, fields)`; the caller numbers them. An item keeps its pieces until the response
+ends, because the last events repeat them.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.surface.responses.tools import INPUT, Told
+from gateway.surface.responses.tools import INPUT, ClientTool
 
 Event = tuple[str, dict[str, Any]]
 
@@ -20,17 +20,17 @@ IN_PROGRESS, COMPLETED, INCOMPLETE = "in_progress", "completed", "incomplete"
 
 
 class Kind(NamedTuple):
-    """How the API tells one kind of text."""
+    """How the API represents one kind of text."""
 
     item: str  # type of the item
     prefix: str  # of the item's id
     part: str  # type of a part
-    name: str  # stem of the events of the text
+    name: str  # prefix of the text's event types
     place: str = "content"  # where the item holds its parts
     field: str = "text"  # where a part holds its text
-    parts: str = "response.content_part"  # stem of the events of a part
-    number: str = "content_index"  # what events call the part's place
-    of_part: Mapping[str, Any] = MappingProxyType({})  # what SDKs want to find in a part, whatever was said
+    parts: str = "response.content_part"  # prefix of the part's event types
+    number: str = "content_index"  # the events' field for the part's index
+    of_part: Mapping[str, Any] = MappingProxyType({})  # constant fields that SDKs require in a part
     of_event: Mapping[str, Any] = MappingProxyType({})  # and in an event of its text
 
 
@@ -43,7 +43,7 @@ TEXT = Kind(
     of_event={"logprobs": []},
 )
 REFUSAL = Kind("message", "msg", part="refusal", name="response.refusal", field="refusal")
-THOUGHT = Kind("reasoning", "rs", part="reasoning_text", name="response.reasoning_text")
+REASONING = Kind("reasoning", "rs", part="reasoning_text", name="response.reasoning_text")
 SUMMARY = Kind(
     "reasoning",
     "rs",
@@ -56,7 +56,7 @@ SUMMARY = Kind(
 
 
 class TextItem:
-    """A message or reasoning item of one part."""
+    """A message or reasoning item with one part."""
 
     __slots__ = ("_id", "_index", "_pieces", "kind", "status")
 
@@ -78,7 +78,7 @@ class TextItem:
             (f"{kind.parts}.added", {**self._where(), "part": self._part("")}),
         ]
 
-    def say(self, text: str) -> Event:
+    def append(self, text: str) -> Event:
         self._pieces.append(text)
         return f"{self.kind.name}.delta", {**self._where(), "delta": text, **self.kind.of_event}
 
@@ -113,7 +113,7 @@ class CallItem:
 
     kind, prefix = "function_call", "fc"
 
-    def __init__(self, tool: Told, call_id: str, response: str, index: int) -> None:
+    def __init__(self, tool: ClientTool, call_id: str, response: str, index: int) -> None:
         self.status = IN_PROGRESS
         self._id = f"{self.prefix}_{response}_{index}"
         self._index = index
@@ -127,31 +127,31 @@ class CallItem:
     def open(self) -> list[Event]:
         return [("response.output_item.added", {"output_index": self._index, "item": self.whole()})]
 
-    def say(self, arguments: str) -> list[Event]:
+    def append(self, arguments: str) -> list[Event]:
         self._arguments.append(arguments)
         return [("response.function_call_arguments.delta", {**self._where(), "delta": arguments})]
 
     def close(self, status: str) -> list[Event]:
         self.status = status
         item = self.whole()
-        return [*self._told(item), ("response.output_item.done", {"output_index": self._index, "item": item})]
+        return [*self._done_events(item), ("response.output_item.done", {"output_index": self._index, "item": item})]
 
     def whole(self) -> dict[str, Any]:
-        inside = {"namespace": self._tool.namespace} if self._tool.namespace else {}
+        namespace = {"namespace": self._tool.namespace} if self._tool.namespace else {}
         return {
             "id": self._id,
             "type": self.kind,
             "status": self.status,
             "call_id": self._call_id,
             "name": self._tool.name,
-            **inside,
-            **self._said(),
+            **namespace,
+            **self._input_field(),
         }
 
-    def _said(self) -> dict[str, str]:
+    def _input_field(self) -> dict[str, str]:
         return {"arguments": "".join(self._arguments)}
 
-    def _told(self, item: dict[str, Any]) -> list[Event]:
+    def _done_events(self, item: dict[str, Any]) -> list[Event]:
         done = {**self._where(), "name": item["name"], "arguments": item["arguments"]}
         return [("response.function_call_arguments.done", done)]
 
@@ -160,29 +160,29 @@ class CallItem:
 
 
 class CustomCallItem(CallItem):
-    """A call of a tool that takes a text. Its arguments are that text in JSON, which can be read at the end only."""
+    """A call of a custom tool, whose input is plain text. The arguments hold that text in JSON, parsed at the end."""
 
     __slots__ = ()
 
     kind, prefix = "custom_tool_call", "ctc"
 
-    def say(self, arguments: str) -> list[Event]:
+    def append(self, arguments: str) -> list[Event]:
         self._arguments.append(arguments)
         return []
 
-    def _said(self) -> dict[str, str]:
+    def _input_field(self) -> dict[str, str]:
         return {"input": "" if self.status == IN_PROGRESS else _text_of("".join(self._arguments))}
 
-    def _told(self, item: dict[str, Any]) -> list[Event]:
+    def _done_events(self, item: dict[str, Any]) -> list[Event]:
         name, text = "response.custom_tool_call_input", item["input"]
         return [(f"{name}.delta", {**self._where(), "delta": text}), (f"{name}.done", {**self._where(), "input": text})]
 
 
 def _text_of(arguments: str) -> str:
-    """The text in them; they themselves, where a model wrote the text as it is."""
+    """The text in the arguments, or the arguments themselves if the model wrote plain text in place of JSON."""
     try:
-        said = orjson.loads(arguments)
+        value = orjson.loads(arguments)
     except orjson.JSONDecodeError:
         return arguments
-    text = said.get(INPUT) if isinstance(said, dict) else said
+    text = value.get(INPUT) if isinstance(value, dict) else value
     return text if isinstance(text, str) else arguments

@@ -1,5 +1,5 @@
-"""OpenAI's Responses API. `decode` and `earlier` read the request; `encode` makes the answer, which is a dict because
-its parts are events, too."""
+"""OpenAI's Responses API, as types. `decode` and `earlier` read the request; `encode` builds the response as a dict,
+because its parts are sent as events, too."""
 
 from typing import Annotated, Literal, Required, TypedDict
 
@@ -25,9 +25,9 @@ class ResponsesRequest(RoutingFields, total=False):
     tool_choice: str | Json | None
     parallel_tool_calls: bool | None
     previous_response_id: Annotated[
-        str | None, Meta(description="a response that is kept, whose conversation is continued")
+        str | None, Meta(description="id of a stored response whose conversation to continue")
     ]
-    store: Annotated[bool | None, Meta(description="whether the response is kept; true by default")]
+    store: Annotated[bool | None, Meta(description="whether to store the response; true by default")]
     reasoning: Json | None
     text: Json | None
     user: str | None
@@ -52,4 +52,4 @@ class OpenAIResponse(TypedDict):
     model: str
     output: list[OutputItem]
     usage: ResponseUsage | None
-    store: Annotated[bool, Meta(description="whether it is kept")]
+    store: Annotated[bool, Meta(description="whether the response is stored")]

@@ -328,7 +328,7 @@ def test_tools_that_nobody_runs_here_are_left_out_unless_one_is_forced(kind: str
     assert [tool["function"]["name"] for tool in fields(tools=[hosted, own])["tools"]] == ["f"]
     assert fields(tools=[hosted], tool_choice={"type": "auto"}) == {}
     for forced in ({"type": "tool", "name": "theirs"}, {"type": "any"}):
-        with pytest.raises(BadRequest, match="Anthropic runs") as caught:
+        with pytest.raises(BadRequest, match="Anthropic's servers run") as caught:
             fields(tools=[hosted], tool_choice=forced)
         assert caught.value.param == "tool_choice"
     assert fields(tools=[hosted, own], tool_choice={"type": "any"})["tool_choice"] == "required"

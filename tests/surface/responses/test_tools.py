@@ -7,7 +7,7 @@ import pytest
 
 from gateway.surface.responses.decode import chat_request
 from gateway.surface.responses.encode import ResponseAnswer
-from gateway.surface.responses.tools import LONGEST_NAME, Told, chat_name, read_tools
+from gateway.surface.responses.tools import LONGEST_NAME, ClientTool, chat_name, read_tools
 
 Json = dict[str, Any]
 SCHEMA: Json = {"type": "object", "properties": {"id": {"type": "string"}}}
@@ -201,6 +201,6 @@ def test_a_model_that_leaves_out_the_json_is_understood(arguments: str) -> None:
 
 
 def test_a_name_that_is_nobodys_is_told_as_it_came() -> None:
-    assert read_tools({"tools": [PLAIN]}).called("else") == Told("else")
+    assert read_tools({"tools": [PLAIN]}).called("else") == ClientTool("else")
     twice = [AGENTS, AGENTS | {"name": "others"}]
-    assert read_tools({"tools": twice}).called("spawn") == Told("spawn"), "two could be meant"
+    assert read_tools({"tools": twice}).called("spawn") == ClientTool("spawn"), "two could be meant"

@@ -1,4 +1,4 @@
-"""What the handlers of all APIs are made of."""
+"""The base class of all API handlers, and the wrapper that turns their errors into responses."""
 
 import logging
 
@@ -12,8 +12,8 @@ from gateway.types.sink import Handler, Inbound, Sink
 _log = logging.getLogger(__name__)
 
 
-class Entrance:
-    """A way in: `_intake` reads requests, `_proxy` plans and serves them."""
+class ApiHandler:
+    """Base class: `_intake` decodes requests, `_proxy` plans and serves them."""
 
     __slots__ = ("_intake", "_proxy")
 
@@ -22,16 +22,17 @@ class Entrance:
         self._intake = intake
 
 
-def refusing(handler: Handler, surface: Surface = "openai") -> Handler:
-    """`handler` as a server may call it: it never raises. Nothing may have been sent when it raises."""
+def with_error_responses(handler: Handler, surface: Surface = "openai") -> Handler:
+    """A handler that never raises: it sends an error response if `handler` raises, which must be before it has sent
+    anything."""
 
     def handle(inbound: Inbound, sink: Sink) -> None:
         try:
             handler(inbound, sink)
-        except ClientError as refused:
-            send_error(sink, refused, [], error_body(refused, surface))
-        except Exception:  # a fault of ours must not leave the client waiting
-            _log.exception("a request failed inside the gateway")
+        except ClientError as client_error:
+            send_error(sink, client_error, [], error_body(client_error, surface))
+        except Exception:  # a bug must not leave the client waiting
+            _log.exception("a request failed because of an internal error")
             error = internal_error()
             send_error(sink, error, [], error_body(error, surface))
 
