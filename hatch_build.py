@@ -37,10 +37,10 @@ INTERPRETED = {
     "gateway/upstream/litellm_answer.py": _RARE,
     "gateway/upstream/litellm_call.py": _RARE,
     "gateway/upstream/litellm_library.py": _RARE,
-    "gateway/upstream/litellm_question.py": _RARE,
+    "gateway/upstream/litellm_request.py": _RARE,
     "gateway/upstream/transport/tls.py": "mypyc does not construct subclasses of classes written in C",
     "gateway/upstream/transport/transport.py": _SUBCLASSED,
-    "gateway/upstream/usual.py": _STRUCT,
+    "gateway/upstream/passthrough.py": _STRUCT,
 }
 
 

@@ -16,7 +16,7 @@ from gateway.upstream.dialects import relays
 from gateway.upstream.reader import LARGEST_ANSWER
 from gateway.upstream.shape import Shape
 from gateway.upstream.stream import StreamReader
-from gateway.upstream.transport.connection import AT_ONCE, SentCall
+from gateway.upstream.transport.connection import STALE_WINDOW, SentCall
 from gateway.upstream.transport.hosts import Upstreams
 from gateway.upstream.usage import billed_share, cost
 from gateway.upstream.whole import WholeReader
@@ -129,7 +129,7 @@ class Attempt:
 
     def cancel(self) -> None:
         if self._call is not None:
-            self.asked = self.asked or self._call.asked
+            self.asked = self.asked or self._call.written
             self._call.cancel()
             self._call = None
 
@@ -183,7 +183,7 @@ class Attempt:
 
     def _call_ended(self) -> None:
         if self._call is not None:
-            self.asked = self.asked or self._call.asked
+            self.asked = self.asked or self._call.written
         self._call = None
         if self._linger is not None:
             self._linger.cancel()
@@ -247,7 +247,7 @@ class Attempt:
         """How much of the prompt is probably billed for an attempt without a token. Nothing, where the host cannot have
         had the request, or said what was wrong, or left at once."""
         assert self.ended_at is not None
-        waited = self.reader.status == 200 or self.ended_at - self.sent_at >= AT_ONCE
+        waited = self.reader.status == 200 or self.ended_at - self.sent_at >= STALE_WINDOW
         if not self.asked or not (cut_off or (self._lost and waited)):
             return 0.0
         return billed_share(self.send.choice.endpoint.cancel, self.send.tried.streams, cut_off)

@@ -22,8 +22,8 @@ from gateway.repair.lenient import all_mended, joined, loads, may_be_deep, mende
 from gateway.repair.pieces import Pieces
 from gateway.types import Failure, Fault
 from gateway.types.finish_reason import CLEAN, is_end
-from gateway.upstream.usual import PlainChoice, PlainPiece, plain_choice
-from gateway.upstream.verdict import in_band
+from gateway.upstream.host_error import classify_in_band
+from gateway.upstream.passthrough import PlainChoice, PlainPiece, plain_choice
 
 CHUNK = "chat.completion.chunk"
 COMPLETION = "chat.completion"
@@ -83,7 +83,7 @@ class Normaliser:
     def _read(self, payload: Json | None, odd: bool, part: str, what: str, whose: str) -> Json | Failure:
         if payload is None:
             return Failure(Fault.GARBAGE, f"{what} is not a JSON object")
-        if failure := in_band(all_mended(payload) if odd else payload):
+        if failure := classify_in_band(all_mended(payload) if odd else payload):
             return failure
         if odd:
             payload = {name: value if name == "choices" else all_mended(value) for name, value in payload.items()}
