@@ -259,7 +259,7 @@ class Attempt:
 
     def _judged(self, calls: ToolCalls, request: Request) -> ToolResult:
         """What the host's own calls are like, before they were mended."""
-        result = calls.judge(request.body.get("tools"))
+        result = calls.verdict(request.body.get("tools"))
         return "leaked" if result in ("", "ok") and not LEAKS.isdisjoint(self.reader.repairs) else result
 
     def _bills_the_rest(self, request: Request) -> bool:

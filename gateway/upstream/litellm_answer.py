@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from gateway.repair.lenient import loads
+from gateway.repair.lenient_json import loads
 from gateway.types.finish_reason import finish
 
 HIGH = 256 * 1024  # bytes that wait for litellm before reading from the host pauses

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.repair.lenient import loads
+from gateway.repair.lenient_json import loads
 from gateway.types import Fault
 from gateway.upstream import sse
 from gateway.upstream.litellm_answer import Body, HostFacts, chunk, completion

@@ -18,12 +18,12 @@ from typing import Any
 
 import orjson
 
-from gateway.repair.lenient import all_mended, joined, loads, may_be_deep, mended
-from gateway.repair.pieces import Pieces
+from gateway.repair.call_fragments import CallFragments
+from gateway.repair.lenient_json import all_mended, joined, loads, may_be_deep, mended
 from gateway.types import Failure, Fault
 from gateway.types.finish_reason import CLEAN, is_end
 from gateway.upstream.host_error import classify_in_band
-from gateway.upstream.passthrough import PlainChoice, PlainPiece, plain_choice
+from gateway.upstream.passthrough import PlainChoice, PlainFragment, plain_choice
 
 CHUNK = "chat.completion.chunk"
 COMPLETION = "chat.completion"
@@ -69,7 +69,7 @@ class Normaliser:
                 pass
             else:
                 return (
-                    plain if choice.delta.tool_calls is None else _with_piece(plain, choice.delta.tool_calls[0], state)
+                    plain if choice.delta.tool_calls is None else _with_call(plain, choice.delta.tool_calls[0], state)
                 )
         return self._read(*loads(data), "delta", "an event of the host's stream", "a chunk's")
 
@@ -148,7 +148,7 @@ class _Choice:
     __slots__ = ("halves", "pieces", "speaks")
 
     def __init__(self, ids: set[str]) -> None:
-        self.pieces = Pieces(ids)
+        self.pieces = CallFragments(ids)
         self.halves: dict[str, str] = {}  # of characters, by field
         self.speaks = ""  # the field in which the host says what it says
 
@@ -187,7 +187,7 @@ class _Choice:
             said[name] = text
 
 
-def _with_piece(payload: Json, piece: PlainPiece, state: _Choice) -> Json:
+def _with_call(payload: Json, piece: PlainFragment, state: _Choice) -> Json:
     """A plain chunk, with its piece of a tool call as the client gets it."""
     delta = payload["choices"][0]["delta"]
     if told := state.pieces.more(piece.index, piece.function.arguments):

@@ -66,7 +66,7 @@ class _Arguments(msgspec.Struct, gc=False):
     name: Literal["", None] = None
 
 
-class PlainPiece(msgspec.Struct, gc=False):
+class PlainFragment(msgspec.Struct, gc=False):
     """A later fragment of a tool call's arguments."""
 
     index: int
@@ -76,7 +76,7 @@ class PlainPiece(msgspec.Struct, gc=False):
 
 class _PlainDelta(_Delta, gc=False, forbid_unknown_fields=True):
     reasoning: str | None = None
-    tool_calls: tuple[PlainPiece] | None = None
+    tool_calls: tuple[PlainFragment] | None = None
     function_call: None = None
 
 

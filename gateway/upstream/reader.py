@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from msgspec import structs
 
-from gateway.repair.lenient import loads
+from gateway.repair.lenient_json import loads
 from gateway.repair.mending import Mender
 from gateway.repair.toolcalls import ToolCalls
 from gateway.types import Failure, Fault, RepairKind, Usage
