@@ -190,7 +190,7 @@ class Worker:
     async def start(self) -> None:
         for destination in self._destinations.values():
             if isinstance(destination, Adapted):
-                await destination.rehearse()
+                await destination.warm_up()
         self.store.start()
         for model, fleet in self.fleets.items():
             self.metrics.prepare(model, fleet.states)

@@ -1,5 +1,5 @@
-"""Types of the error bodies of each surface. `gateway/errors.py` writes the format of OpenAI, each `surface/*/errors.py`
-that of its dialect."""
+"""Types of the error bodies of each surface. `gateway/errors.py` writes the format of OpenAI, each
+`surface/*/errors.py` that of its dialect."""
 
 from typing import Annotated, TypedDict
 

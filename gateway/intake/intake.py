@@ -32,7 +32,7 @@ from gateway.route.filters import JSON_FORMATS
 from gateway.route.fleet import Fleet
 from gateway.types import Model, Policy, Request, Surface
 from gateway.types.sink import Inbound
-from gateway.upstream.dialects import thinking_asked
+from gateway.upstream.dialects import thinking_requested
 
 LARGEST_COUNT = 2**53  # sums of larger ones could not be written as JSON
 LONGEST_ROLE = 64  # characters
@@ -125,7 +125,7 @@ class Intake:
         wanted = Wanted(options.preset, said.policy, self._unnamed(key, facts))
         choices = served(models, wanted, self._policies.current)
         named, policy = choices[min(place, len(choices) - 1)]  # policies may have changed since the first was asked
-        tokens, thinking = self._fleets[named.model.id].tokens, named.thinks(thinking_asked(body))
+        tokens, thinking = self._fleets[named.model.id].tokens, named.thinks(thinking_requested(body))
         created = int(time.time())
         if found := media(body["messages"]):
             needs |= self._taken(found, named, place >= len(choices) - 1)

@@ -220,7 +220,7 @@ def _session(given: Mapping[str, Any], header: str) -> str:
 
 
 def _hides_reasoning(given: Mapping[str, Any]) -> bool:
-    """Checks `reasoning`; `thinking_asked` reads from the same fields whether the model shall think."""
+    """Checks `reasoning`; `thinking_requested` reads from the same fields whether the model shall think."""
     reasoning = given.get("reasoning", {})
     for name in ("enabled", "exclude"):
         if not isinstance(reasoning.get(name) or False, bool):

@@ -17,7 +17,7 @@ from gateway.upstream.dialects import relays
 from gateway.upstream.reader import LARGEST_ANSWER
 from gateway.upstream.shape import Shape
 from gateway.upstream.stream import StreamReader
-from gateway.upstream.transport.connection import AT_ONCE, SentCall
+from gateway.upstream.transport.connection import STALE_WINDOW, SentCall
 from gateway.upstream.usage import billed_share, cost
 from gateway.upstream.whole import WholeReader
 
@@ -130,7 +130,7 @@ class Attempt:
 
     def cancel(self) -> None:
         if self._call is not None:
-            self.asked = self.asked or self._call.asked
+            self.asked = self.asked or self._call.written
             self._call.cancel()
             self._call = None
 
@@ -184,7 +184,7 @@ class Attempt:
 
     def _call_ended(self) -> None:
         if self._call is not None:
-            self.asked = self.asked or self._call.asked
+            self.asked = self.asked or self._call.written
         self._call = None
         if self._linger is not None:
             self._linger.cancel()
@@ -248,7 +248,7 @@ class Attempt:
         """How much of the prompt is probably billed for an attempt without a token. Nothing, where the host cannot have
         had the request, or said what was wrong, or left at once."""
         assert self.ended_at is not None
-        waited = self.reader.status == 200 or self.ended_at - self.sent_at >= AT_ONCE
+        waited = self.reader.status == 200 or self.ended_at - self.sent_at >= STALE_WINDOW
         if not self.asked or not (cut_off or (self._lost and waited)):
             return 0.0
         return billed_share(self.send.choice.endpoint.cancel, self.send.tried.streams, cut_off)
@@ -260,7 +260,7 @@ class Attempt:
 
     def _judged(self, calls: ToolCalls, request: Request) -> ToolResult:
         """What the host's own calls are like, before they were mended."""
-        result = calls.judge(request.body.get("tools"))
+        result = calls.verdict(request.body.get("tools"))
         return "leaked" if result in ("", "ok") and not LEAKS.isdisjoint(self.reader.repairs) else result
 
     def _bills_the_rest(self, request: Request) -> bool:

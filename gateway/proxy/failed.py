@@ -13,7 +13,7 @@ from gateway.route.filters import CONTEXT, room
 from gateway.route.plan import Plan
 from gateway.surface.openrouter.errors import STATUSES
 from gateway.types import Endpoint, Failure, Request, most_output
-from gateway.upstream.wording import counted
+from gateway.upstream.rejection import counted
 
 NAMED = 3  # endpoints that a message names where one reason removed them; `metadata` names all
 WITHOUT_HINT = 1.0  # seconds to wait after a 429 that does not say how long

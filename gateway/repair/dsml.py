@@ -1,16 +1,16 @@
-"""DeepSeek's own tool-call markup, where a host has let it slip into the text of an answer.
+"""Recognises DeepSeek's own tool-call markup where a host left it in the text of an answer.
 
     <｜DSML｜function_calls>
     <｜DSML｜invoke name="f"><｜DSML｜parameter name="x" string="true">words</｜DSML｜parameter></｜DSML｜invoke>
     </｜DSML｜function_calls>
 
-    text ──no mark──> on its way
-         ──a mark, or what may become one──> held ──disproved──> on its way
-                                                  ──end of the text──> calls, or a rest of markup, or text after all
+    text ── no mark ──> passes
+         ── a mark, or the beginning of one ──> held ── not markup after all ──> passes
+                                                     ── end of the text ──> calls, or incomplete markup, or text
 
-A block counts only where it is whole, names tools that the request has, and ends the text. One in a code fence or in
-an explanation is followed by other text, so it stays what it is. Hosts differ in the bars, in the block's name, in
-whether there is a block around the calls at all, and some hand the markup on as the inside of a JSON string.
+A block counts only where it is complete, names tools of the request, and ends the text. A block in a code fence or in
+an explanation is followed by other text, so it stays text. Hosts differ in the bars, in the block's name, in whether
+there is a block around the calls at all, and some send the markup escaped as in a JSON string.
 """
 
 import re
@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import orjson
 
-LARGEST = 1024 * 1024  # characters held; a longer block is let through as text
-MOST_TRIES = 100  # marks of one text that may turn out to be none; after that it is let through
+LARGEST = 1024 * 1024  # characters held; a longer block passes as text
+MOST_TRIES = 100  # false marks per text; after that the text passes unread
 _LONGEST_TAG = 320
 
 _BARS = tuple(bar * times for bar in ("｜", "‖", "|", "\\uff5c", "\\u2016", "\\uFF5C") for times in (1, 2))
@@ -33,17 +33,18 @@ _TAG = re.compile(r"<(/?)[｜‖|]{1,2}DSML[｜‖|]{1,2}(\w+)([^<>]*)>")
 _TAG_BEGINNING = re.compile(r"</?[｜‖|]{1,2}DSML[｜‖|]{1,2}[^<>]*")
 _CLOSING = {
     name: re.compile(rf"</[｜‖|]{{1,2}}DSML[｜‖|]{{1,2}}{name}>") for name in ("parameter", "invoke")
-}  # what ends a value that may hold anything
+}  # what ends a value, which may hold anything
 _LONGEST_CLOSING = 24
 _ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
-# The end of a text inside a JSON string whose last escape is not whole: a backslash, `\u12`, or half of a pair.
+# The end of a text inside a JSON string whose last escape is incomplete: a backslash, `\u12`, or half of a surrogate
+# pair.
 _HALF_ESCAPE = re.compile(
     r"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?|\\u[dD][89abAB][0-9a-fA-F]{2}(?:\\(?:u[0-9a-fA-F]{0,3})?)?)\Z"
 )
-# A possible mark in the bytes of a host's JSON: the mark's word, or its first characters at the end of a string.
+# A possible mark in the bytes of a host's JSON: the mark itself, or its first characters at the end of a string.
 _SUSPECT = re.compile(rb'(?:<|\\u003[cC])[/|\\DSMLu0-9a-fA-F\x80-\xff]{0,40}"')
 
-_D, _LESS, _BACKSLASH = b"D<\\"  # as numbers: looked for before longer words, because `in` finds a number much sooner
+_D, _LESS, _BACKSLASH = b"D<\\"  # as integers, searched before longer words: `int in bytes` is much faster
 
 
 class MarkupCall(NamedTuple):
@@ -54,7 +55,7 @@ class MarkupCall(NamedTuple):
 
 
 class Held(NamedTuple):
-    """What a text ended with: its characters, the calls that they are, and whether they are markup at all."""
+    """The held end of a text: its characters, the calls in it, and whether it is markup."""
 
     text: str
     calls: tuple[MarkupCall, ...] = ()
@@ -62,20 +63,20 @@ class Held(NamedTuple):
 
 
 def is_suspect(block: bytes) -> bool:
-    """Whether JSON holds a mark, or a text that ends with the beginning of one. May be wrong in saying yes."""
+    """Whether JSON holds a mark, or a text that ends with the beginning of one. May return True for other text."""
     if _D in block and b"DSML" in block:
         return True
     return (_LESS in block or (_BACKSLASH in block and b"\\u003" in block)) and _SUSPECT.search(block) is not None
 
 
 class Leak:
-    """One text of an answer, looked through as it comes. `tools` are the names that calls may have."""
+    """Follows one text of an answer and holds back markup. `tools` are the names that calls may have."""
 
     __slots__ = ("_reading", "_tail", "_tools", "_tries")
 
     def __init__(self, tools: Set[str]) -> None:
         self._tools = tools
-        self._tail = ""  # what may become a mark
+        self._tail = ""  # the possible beginning of a mark
         self._reading: _MarkupReading | None = None
         self._tries = MOST_TRIES
 
@@ -84,7 +85,7 @@ class Leak:
         return bool(self._tail) or self._reading is not None
 
     def feed(self, text: str) -> str:
-        """The text that may go on, of what was held and what came."""
+        """Takes the next piece of the text; returns the text that may pass."""
         if "<" not in text and not self.holds:
             return text
         out: list[str] = []
@@ -99,20 +100,20 @@ class Leak:
                     break
             if self._reading.feed(text):
                 break
-            mark, text = self._disproved(self._reading)
+            mark, text = self._reject(self._reading)
             out.append(mark)
         return "".join(out)
 
     def end(self) -> Held:
-        """The text is over, and nothing is held any more."""
+        """Ends the text and returns what was held."""
         reading, self._reading = self._reading, None
         tail, self._tail = self._tail, ""
         if reading is None:
             return Held(tail)
-        return Held(reading.raw(), reading.certain(), markup=True)
+        return Held(reading.raw(), reading.complete_calls(), markup=True)
 
     def _mark(self, text: str) -> int:
-        """Where a mark starts, or may start; a mark is read from there on."""
+        """Where a mark starts, or may start; reading starts at a full mark."""
         if not self._tries:
             return len(text)
         found = _MARK.search(text)
@@ -122,8 +123,8 @@ class Leak:
         last = text.rfind("<", -_LONGEST_MARK)
         return last if last >= 0 and text[last:] in _BEGINNINGS else len(text)
 
-    def _disproved(self, reading: "_MarkupReading") -> tuple[str, str]:
-        """The mark that was none, and the text behind it, in which there may be another."""
+    def _reject(self, reading: "_MarkupReading") -> tuple[str, str]:
+        """The false mark, and the text behind it, which may hold another one."""
         self._reading = None
         self._tries -= 1
         raw = reading.raw()
@@ -133,13 +134,13 @@ class Leak:
 
 
 class _MarkupReading:
-    """The text from a mark on, read while it can still be blocks and nothing else.
+    """The text from a mark on, for as long as it can be blocks and nothing else.
 
     outside ──block──> block ──invoke──> invoke ──parameter──> value ──its end──> invoke ──its end──> ...
     """
 
     __slots__ = (
-        *("_block", "_escape", "_escaped", "_given", "_litter", "_name", "_parameter", "_raw", "_size", "_stage"),
+        *("_block", "_escape", "_escaped", "_given", "_stray", "_name", "_parameter", "_raw", "_size", "_stage"),
         *("_tools", "_unread", "_value", "calls"),
     )
 
@@ -148,23 +149,23 @@ class _MarkupReading:
         self._raw: list[str] = []
         self._size = 0
         self._unread = ""
-        self._escaped = False  # whether it is the inside of a JSON string
-        self._escape = ""  # the beginning of an escape in it
-        self._stage = "tags"  # tags | invoke (between its parameters) | parameter | body (JSON in their place)
+        self._escaped = False  # whether the markup is escaped as in a JSON string
+        self._escape = ""  # the beginning of an escape
+        self._stage = "tags"  # tags | invoke (between its parameters) | parameter | body (JSON instead of parameters)
         self._block = False
-        self._litter = False  # tags that close nothing
+        self._stray = False  # a closing tag without an opening one
         self._name = ""
         self._given: dict[str, str] = {}  # parameters, as JSON
-        self._parameter = ("", False)  # its name, and whether it is text
+        self._parameter = ("", False)  # its name, and whether its value is text
         self._value: list[str] = []
         self.calls: list[MarkupCall] = []
 
     def raw(self) -> str:
         return "".join(self._raw)
 
-    def certain(self) -> tuple[MarkupCall, ...]:
-        """The calls, where all that was read is whole. A missing end of the block around them takes nothing away."""
-        if self._stage != "tags" or self._litter or self._escape:
+    def complete_calls(self) -> tuple[MarkupCall, ...]:
+        """The calls, where everything read is complete. A missing end of the surrounding block does not matter."""
+        if self._stage != "tags" or self._stray or self._escape:
             return ()
         rest = self._unread.lstrip()
         if rest and not (rest.startswith("</") and self._block and _begins_tag(rest)):
@@ -172,7 +173,7 @@ class _MarkupReading:
         return tuple(self.calls)
 
     def feed(self, text: str) -> bool:
-        """Whether it still can be markup."""
+        """Whether the text can still be markup."""
         self._raw.append(text)
         self._size += len(text)
         if not self._take(text):
@@ -196,7 +197,7 @@ class _MarkupReading:
         return True
 
     def _step(self) -> bool | None:
-        """Reads one thing. True: read; None: more text is needed; False: it is no markup."""
+        """Reads one item. True: read; None: more text is needed; False: not markup."""
         if self._stage in ("parameter", "body"):
             return self._read_value()
         self._unread = rest = self._unread.lstrip()
@@ -211,9 +212,9 @@ class _MarkupReading:
             return None if _begins_tag(rest) else False
         self._unread = rest[tag.end() :]
         closes, name, attributes = tag.groups()
-        return self._closed(name) if closes else self._opened(name, attributes)
+        return self._close_tag(name) if closes else self._open_tag(name, attributes)
 
-    def _opened(self, name: str, attributes: str) -> bool:
+    def _open_tag(self, name: str, attributes: str) -> bool:
         given = dict(_ATTRIBUTE.findall(attributes))
         if self._stage == "invoke":
             return name == "parameter" and self._open_parameter(given)
@@ -236,13 +237,13 @@ class _MarkupReading:
         self._stage = "parameter"
         return True
 
-    def _closed(self, name: str) -> bool:
+    def _close_tag(self, name: str) -> bool:
         if self._stage == "invoke":
             if name == "invoke":
                 self._call("{" + ", ".join(f"{_quoted(key)}: {value}" for key, value in self._given.items()) + "}")
             return name == "invoke"
         if name in _CLOSING or not self.calls:
-            self._litter = True
+            self._stray = True
         self._block = False
         return True
 
@@ -281,7 +282,7 @@ def _begins_tag(rest: str) -> bool:
 
 
 def _is_escaped(rest: str) -> bool:
-    """Whether there is a backslash where markup has none: before a tag, or inside of it."""
+    """Whether there is a backslash where markup has none: before a tag, or inside it."""
     end = rest.find(">")
     return "\\" in (rest if end < 0 else rest[:end])
 

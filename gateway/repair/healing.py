@@ -1,12 +1,12 @@
-"""Broken JSON that can only have meant one thing, and what it meant.
+"""Repairs broken JSON that has only one possible meaning.
 
     ```json {"a": 1}```      a code fence around it
-    {"a": 1}{"a": 1}         the same twice
+    {"a": 1}{"a": 1}         the same value twice
     {"a": [1, 2,],}          commas before a closing bracket
-    {"a": {"b": "c"          brackets that are missing at the end of a finished answer
+    {"a": {"b": "c"          closing brackets missing at the end of a finished answer
 
-In an answer that was to be JSON, words around the JSON are left out as well, where there is one object only.
-What could have meant something else stays as it is: half a string, a number that may lack digits, two different values.
+In an answer that was requested as JSON, text around the JSON is removed as well, where there is only one object.
+Anything ambiguous stays as it is: an unfinished string, a number that may lack digits, two different values.
 """
 
 import re
@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 
-from gateway.repair.lenient import without_commas
+from gateway.repair.lenient_json import without_commas
 
-_TOKEN = re.compile(r'["{}\[\]]|\\.?', re.DOTALL)  # a backslash comes with what it escapes
+_TOKEN = re.compile(r'["{}\[\]]|\\.?', re.DOTALL)  # a backslash matches with the character that it escapes
 _CLOSES = {"{": "}", "[": "]"}
 _FENCED = re.compile(r"\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
 _ANY_FENCE = re.compile(r"^```[\w-]*[ \t]*\n(.*?)\n?^```[ \t]*$", re.DOTALL | re.MULTILINE)
@@ -24,15 +24,15 @@ _ENDS_VALUE = re.compile(r'(?:["}\]]|true|false|null)\s*\Z')
 
 
 class Brackets:
-    """Which brackets are open after so much of a JSON text, whose pieces may end anywhere."""
+    """Tracks the open brackets of a JSON text that arrives in pieces."""
 
     __slots__ = ("_open", "broken", "in_string", "skips", "whole")
 
     def __init__(self) -> None:
-        self._open: list[str] = []  # what closes them
-        self.in_string = False  # whether what comes next stands inside a string
+        self._open: list[str] = []  # their closing brackets
+        self.in_string = False  # whether the next character is inside a string
         self.skips = False  # the next character is escaped
-        self.broken = False  # a bracket closes what is not open
+        self.broken = False  # a closing bracket without an opening one
         self.whole = False  # the first object or list is complete
 
     @property
@@ -41,7 +41,7 @@ class Brackets:
         return "" if self.in_string or self.broken else "".join(reversed(self._open))
 
     def feed(self, text: str) -> int:
-        """Where in `text` the first object or list ends; its length where that is still to come."""
+        """Where in `text` the first object or list ends; its length where the end is still to come."""
         at = 1 if self.skips and text else 0
         self.skips = self.skips and not text
         if self.whole:
@@ -69,9 +69,9 @@ class Brackets:
 
 
 def healed(text: str, finished: bool) -> str | None:
-    """The JSON object or list that `text` must have meant; None where it is fine, or where that is not certain.
+    """The JSON object or list that `text` must mean; None where `text` is valid, or where that is not certain.
 
-    `finished` says that the answer was not cut off: only then a missing bracket is all that can be missing.
+    `finished`: the answer was not cut off. Only then can missing brackets be all that is missing.
     """
     if _is_structure(text):
         return None
@@ -83,14 +83,14 @@ def healed(text: str, finished: bool) -> str | None:
 
 
 def healed_content(text: str, finished: bool) -> str | None:
-    """The same for an answer that was to be JSON: what stands around it are the model's own words."""
+    """As `healed`, for an answer that was requested as JSON: the text around it is removed."""
     whole = healed(text, finished)
     if whole is not None or _is_structure(text):
         return whole
     fences = _ANY_FENCE.findall(text)
     if fences:
         return _structure_of(fences[0], finished) if len(fences) == 1 else None
-    start = text.find("{")  # a list would be taken for a reference, as in [1]
+    start = text.find("{")  # a list could be a reference, as in [1]
     if start < 0:
         return None
     end = start + Brackets().feed(text[start:])
@@ -98,19 +98,19 @@ def healed_content(text: str, finished: bool) -> str | None:
 
 
 def is_copy(first: str, rest: str) -> bool:
-    """Whether `rest` says the same as `first` once more, to its end or up to where it was cut."""
+    """Whether `rest` repeats `first`, in full or up to where it was cut."""
     again = rest.strip()
     return bool(again) and (first.strip().startswith(again) or _same(first, again))
 
 
 def unquoted(text: str) -> str | None:
-    """The JSON object that stands in a JSON text; None where there is none."""
+    """The JSON object inside a JSON string; None where there is none."""
     inner = _parsed(text)
     return inner if isinstance(inner, str) and isinstance(_parsed(inner), dict) else None
 
 
 def closed(text: str) -> str | None:
-    """`text` with the brackets that it lacks; None where it may lack more than these."""
+    """`text` with its missing closing brackets; None where it may lack more than these."""
     brackets = Brackets()
     brackets.feed(text)
     if not brackets.missing or not _ENDS_VALUE.search(text):

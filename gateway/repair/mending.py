@@ -1,11 +1,11 @@
-"""Mends the tool calls of one answer on their way to the client, streamed or whole.
+"""Repairs the tool calls of one answer on their way to the client, streamed or whole.
 
-    delta ──its texts──> Leak ────> text without markup        what is held back is decided where the choice ends:
-          ──its calls──> Stated ──> arguments, said once       a call that is not there yet, markup of one that is,
-                                                               brackets that are missing, or text after all
+    delta ── its texts ──> Leak ───────> text without markup       what is held is decided when the choice ends:
+          ── its calls ──> StatedCall ──> arguments, sent once      a call not stated yet, markup of a stated one,
+                                                                   missing brackets, or text after all
 
-Only the answer to a request with tools is followed, and JSON is healed in whole answers only, where the client asked
-for it. Whatever is changed is counted.
+Only answers to requests with tools are followed. JSON content is healed in whole answers only, on the client's request.
+Every repair is counted.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ import msgspec
 
 from gateway.repair.dsml import Leak, MarkupCall
 from gateway.repair.healing import healed, healed_content
-from gateway.repair.stated import Stated
+from gateway.repair.stated_call import StatedCall
 from gateway.repair.toolcalls import MOST_CALLS, offered_functions
 from gateway.route.filters import JSON_FORMATS
 from gateway.types import REASONING_FIELDS, RepairKind
@@ -27,21 +27,22 @@ _WHOLE_ENDS = frozenset({"stop", "tool_calls"})
 
 
 class Repairs(msgspec.Struct, gc=False):
-    """How often something was mended in one answer, by kind."""
+    """How often something was repaired in one answer, by kind."""
 
     call: int = 0  # calls that the host had left in the text as markup
-    markup: int = 0  # markup removed beside the call that it was
-    arguments: int = 0  # calls whose JSON was completed, or said twice
-    content: int = 0  # answers in JSON taken out of what was around it, or completed
+    markup: int = 0  # markup removed because its call was stated too
+    arguments: int = 0  # calls whose JSON was completed, or was sent twice
+    content: int = 0  # JSON answers that were completed, or taken out of other text
 
     @property
     def kinds(self) -> tuple[RepairKind, ...]:
-        """What was mended at all."""
+        """The kinds that occurred."""
         return tuple(kind for kind in get_args(RepairKind) if getattr(self, kind))
 
 
 class Mender:
-    """Follows one normalised answer. `tools` are the names that may be called; of `choices` (`n`) so many count."""
+    """Follows one normalised answer. `tools` are the names that may be called; the first `choices` (`n`) choices are
+    followed."""
 
     __slots__ = ("_choices", "_heals", "_most", "_tools", "repairs")
 
@@ -54,14 +55,14 @@ class Mender:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is held back, so that events that hold no mark and no call may pass unread."""
+        """Whether nothing is held, so that events without marks and calls may pass unread."""
         return not any(choice.holds for choice in self._choices.values())
 
     def chunk(self, payload: dict[str, Any]) -> bool:
-        """Mends one chunk of a stream in place; whether anything in it was changed."""
+        """Repairs one chunk of a stream in place; returns whether anything was changed."""
         changed = False
         for choice in payload.get("choices") or ():
-            followed = self._followed(choice)
+            followed = self._follow(choice)
             if followed is None:
                 continue
             delta = choice.get("delta") or {}
@@ -72,23 +73,23 @@ class Mender:
         return changed
 
     def whole(self, payload: dict[str, Any]) -> None:
-        """Mends a whole answer in place."""
+        """Repairs a whole answer in place."""
         for choice in payload["choices"]:
             message = choice.get("message")
             if not message:
                 continue
             finished = finish(choice.get("finish_reason")) in _WHOLE_ENDS
-            followed = self._followed(choice)
+            followed = self._follow(choice)
             if followed is not None:
                 for function in map(_function, _calls(message)):
                     self.repairs.arguments += _heal(function, "arguments", healed, finished)
-                followed.state(message)
+                followed.take_whole_calls(message)
                 followed.take_texts(message)
                 followed.end(choice, message)
             if self._heals:
                 self.repairs.content += _heal(message, "content", healed_content, finished)
 
-    def _followed(self, choice: dict[str, Any]) -> "_MendedChoice | None":
+    def _follow(self, choice: dict[str, Any]) -> "_MendedChoice | None":
         index = choice["index"]
         followed = self._choices.get(index)
         if followed is None and self._tools and len(self._choices) < self._most:
@@ -97,7 +98,7 @@ class Mender:
 
 
 def mender(body: Mapping[str, Any]) -> Mender | None:
-    """The mender for the answer to this request; None where there is nothing to mend."""
+    """The mender for the answer to this request; None where there is nothing to repair."""
     calls = body.get("tools") and body.get("tool_choice") != "none"
     tools = frozenset(offered_functions(body["tools"])) if calls else frozenset()
     heals = "plugins" in body and _wants_json(body)
@@ -107,29 +108,29 @@ def mender(body: Mapping[str, Any]) -> Mender | None:
 class _MendedChoice:
     """One choice of the answer."""
 
-    __slots__ = ("_at", "_content", "_field", "_over", "_reasoning", "_repairs", "_said", "_stated")
+    __slots__ = ("_at", "_content", "_field", "_has_content", "_over", "_reasoning", "_repairs", "_stated")
 
     def __init__(self, tools: frozenset[str], repairs: Repairs) -> None:
         self._repairs = repairs
         self._content = Leak(tools)
         self._reasoning = Leak(tools)
-        self._field = "reasoning_content"  # in which the host writes its reasoning
-        self._said = False  # whether there was content
-        self._stated: list[Stated] = []
-        self._at: dict[int, Stated] = {}  # the last one at each index
+        self._field = "reasoning_content"  # the field in which the host sends its reasoning
+        self._has_content = False  # whether there was content
+        self._stated: list[StatedCall] = []
+        self._at: dict[int, StatedCall] = {}  # the last one at each index
         self._over = False
 
     @property
     def holds(self) -> bool:
         return self._content.holds or self._reasoning.holds
 
-    def state(self, message: dict[str, Any]) -> None:
-        """The calls of a whole message."""
+    def take_whole_calls(self, message: dict[str, Any]) -> None:
+        """Takes the calls of a whole message."""
         for function in map(_function, _calls(message)[:MOST_CALLS]):
-            self._stated.append(Stated.of(MarkupCall(str(function.get("name")), str(function.get("arguments")))))
+            self._stated.append(StatedCall.of(MarkupCall(str(function.get("name")), str(function.get("arguments")))))
 
     def take(self, delta: dict[str, Any]) -> bool:
-        """Mends one delta in place; whether anything was changed."""
+        """Repairs one delta in place; returns whether anything was changed."""
         if self._over:
             return False
         changed = self.take_texts(delta)
@@ -138,19 +139,19 @@ class _MendedChoice:
         return changed
 
     def take_texts(self, delta: dict[str, Any]) -> bool:
-        """Mends the texts of a delta, or of a message, in place; whether anything was changed."""
+        """Repairs the texts of a delta, or of a message, in place; returns whether anything was changed."""
         changed = self._take_reasoning(delta)
         if content := delta.get("content"):
             delta["content"] = free = self._content.feed(content)
             changed |= free != content
             if free.strip():
-                self._said = True
+                self._has_content = True
                 changed |= self._reasoning.holds
-                self._think(delta, self._reasoning.end().text)  # what it thought of, it then did not do
+                self._add_reasoning(delta, self._reasoning.end().text)  # calls before content are text
         return changed
 
     def end(self, choice: dict[str, Any], delta: dict[str, Any]) -> bool:
-        """Decides on what was held back, and puts it into the last delta; whether anything was changed."""
+        """Decides what was held, and adds it to the last delta; returns whether anything was changed."""
         if self._over:
             return False
         self._over = True
@@ -160,9 +161,9 @@ class _MendedChoice:
         stated = len(self._stated)
         if text := self._settled(self._content, clean):
             delta["content"] = (delta.get("content") or "") + text
-        self._think(delta, self._settled(self._reasoning, clean, self._said))
+        self._add_reasoning(delta, self._settled(self._reasoning, clean, self._has_content))
         if len(self._stated) > stated:
-            delta["tool_calls"] = [*_calls(delta), *map(Stated.delta, self._stated[stated:], count(stated))]
+            delta["tool_calls"] = [*_calls(delta), *map(StatedCall.delta, self._stated[stated:], count(stated))]
             choice["finish_reason"] = "tool_calls"
         return changed
 
@@ -179,19 +180,19 @@ class _MendedChoice:
         delta[field] = free
         return True
 
-    def _think(self, delta: dict[str, Any], text: str) -> None:
+    def _add_reasoning(self, delta: dict[str, Any], text: str) -> None:
         if text:
             delta[self._field] = (delta.get(self._field) or "") + text
 
-    def _settled(self, leak: Leak, clean: bool, was_thought: bool = False) -> str:
-        """What was held of a text that is over, where it is text; else it is among the calls.
+    def _settled(self, leak: Leak, clean: bool, reasoning_only: bool = False) -> str:
+        """The held end of a text, where it is text; otherwise it becomes calls.
 
-        A call that was only thought of, before an answer in words, is none.
+        A call in the reasoning before an answer with content does not count.
         """
         held = leak.end()
-        if clean and held.calls and not was_thought:
+        if clean and held.calls and not reasoning_only:
             missing = [call for call in held.calls if not any(stated.is_same(call) for stated in self._stated)]
-            self._stated += map(Stated.of, missing)
+            self._stated += map(StatedCall.of, missing)
             self._repairs.call += len(missing)
             self._repairs.markup += len(missing) < len(held.calls)
             return ""
@@ -206,7 +207,7 @@ class _MendedChoice:
         if stated is None:
             if len(self._stated) == MOST_CALLS:
                 return False
-            stated = self._at[index] = Stated(call["id"], function["name"])
+            stated = self._at[index] = StatedCall(call["id"], function["name"])
             self._stated.append(stated)
         piece = function["arguments"]
         function["arguments"] = taken = stated.take(piece)
@@ -245,11 +246,11 @@ def _heal(fields: dict[str, Any], name: str, heal: Callable[[str, bool], str | N
 
 
 def _wants_json(body: Mapping[str, Any]) -> bool:
-    """Whether the client asked for JSON, not streamed, and for it to be healed."""
+    """Whether the client requested JSON, not streamed, and its repair."""
     plugins, wanted = body.get("plugins"), body.get("response_format")
     if body.get("stream") or not isinstance(plugins, list) or not isinstance(wanted, dict):
         return False
-    asked = any(
+    requested = any(
         isinstance(one, dict) and one.get("id") == HEALING and one.get("enabled") is not False for one in plugins
     )
-    return asked and wanted.get("type") in JSON_FORMATS
+    return requested and wanted.get("type") in JSON_FORMATS

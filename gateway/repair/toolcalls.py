@@ -1,9 +1,9 @@
-"""Whether an answer's tool calls can be used: functions that the request offered, arguments that fit them.
+"""Whether an answer's tool calls are usable: functions that the request offered, arguments that fit them.
 
-    deltas or message ──> ToolCalls ──judge(the request's tools)──> ok | unknown_name | not_json | misfit
+    deltas or message ──> ToolCalls ──verdict(the request's tools)──> ok | unknown_name | not_json | misfit
 
-Arguments are checked as far as it is cheap: a JSON object that has the required keys, its values of the declared types,
-both at the top level only. What is kept is bounded; an answer that calls more is not judged.
+The check is cheap: a JSON object with the required keys, its values of the declared types, at the top level only.
+Memory is bounded; an answer with more calls gets no verdict.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ import orjson
 
 from gateway.types import ToolResult
 
-MOST_CALLS = 256  # of one answer that are followed
+MOST_CALLS = 256  # followed per answer
 MOST_TEXT = 1024 * 1024  # characters of arguments
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -27,8 +27,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-class _JudgedCall:
-    """One call, as it is put together."""
+class _CheckedCall:
+    """One call while its fragments arrive."""
 
     __slots__ = ("name", "parts")
 
@@ -38,30 +38,30 @@ class _JudgedCall:
 
 
 class ToolCalls:
-    """The calls of one answer, whole or in pieces."""
+    """The calls of one answer, whole or in fragments."""
 
     __slots__ = ("_calls", "_room")
 
     def __init__(self) -> None:
-        self._calls: dict[tuple[int, int], _JudgedCall] = {}  # by choice and place
+        self._calls: dict[tuple[int, int], _CheckedCall] = {}  # by choice and place
         self._room = MOST_TEXT
 
     def take(self, payload: Mapping[str, Any], part: str) -> None:
-        """Takes what one chunk (`part` is `delta`) or whole answer (`message`) holds."""
+        """Takes the calls of one chunk (`part` is `delta`) or whole answer (`message`)."""
         choices = payload.get("choices")
         for choice in choices if isinstance(choices, list) else ():
-            said = choice.get(part) if isinstance(choice, dict) else None
-            calls = said.get("tool_calls") if isinstance(said, dict) else None
+            message = choice.get(part) if isinstance(choice, dict) else None
+            calls = message.get("tool_calls") if isinstance(message, dict) else None
             for place, call in enumerate(calls if isinstance(calls, list) else ()):
                 if isinstance(call, dict):
                     self._piece(choice.get("index", 0), call.get("index", place), call.get("function"))
 
-    def judge(self, tools: object) -> ToolResult:
-        """What the worst of the calls is like; empty where nothing can be said."""
+    def verdict(self, tools: object) -> ToolResult:
+        """The worst result of the calls; empty where there is no verdict."""
         offered = offered_functions(tools)
         if not self._calls or not offered or self._room < 0 or len(self._calls) > MOST_CALLS:
             return ""
-        results = [_judge(call, offered) for call in self._calls.values()]
+        results = [_verdict(call, offered) for call in self._calls.values()]
         return next((one for one in ("unknown_name", "not_json", "misfit") if one in results), "ok")
 
     def _piece(self, choice: object, place: object, function: object) -> None:
@@ -69,7 +69,7 @@ class ToolCalls:
             return
         if self._room < 0 or len(self._calls) > MOST_CALLS:
             return
-        call = self._calls.setdefault((choice, place), _JudgedCall())
+        call = self._calls.setdefault((choice, place), _CheckedCall())
         name, text = function.get("name"), function.get("arguments")
         if isinstance(name, str) and name:
             call.name = name
@@ -82,13 +82,13 @@ class ToolCalls:
 
 
 def offered_functions(tools: object) -> dict[str, Any]:
-    """The functions of a request's `tools`, which may be anything: name -> parameters."""
+    """The functions of a request's `tools`, which may be any value: name -> parameters."""
     functions = [tool.get("function") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
     named = (one for one in functions if isinstance(one, dict) and isinstance(one.get("name"), str))
     return {one["name"]: one.get("parameters") for one in named}
 
 
-def _judge(call: _JudgedCall, offered: Mapping[str, Any]) -> ToolResult:
+def _verdict(call: _CheckedCall, offered: Mapping[str, Any]) -> ToolResult:
     if call.name not in offered:
         return "unknown_name"
     try:
@@ -112,7 +112,7 @@ def _fits(arguments: Mapping[str, Any], schema: object) -> bool:
 
 
 def _is_of_type(value: object, schema: object) -> bool:
-    """By the simple forms of `type` alone; what says more is not looked into."""
+    """By the simple forms of `type` only; other schemas always match."""
     kinds = schema.get("type") if isinstance(schema, dict) else None
     names = [kinds] if isinstance(kinds, str) else kinds if isinstance(kinds, list) else []
     if not names or any(name not in _TYPES for name in names if isinstance(name, str)):
@@ -121,7 +121,7 @@ def _is_of_type(value: object, schema: object) -> bool:
 
 
 def _is_a(value: object, kind: str) -> bool:
-    if isinstance(value, bool):  # an int to Python, and nothing else to JSON
+    if isinstance(value, bool):  # bool is an int in Python, but not in JSON
         return kind == "boolean"
     if kind == "integer" and isinstance(value, float):
         return value.is_integer()

@@ -62,7 +62,7 @@ class Fault(StrEnum):
         "server",
         _Traits("server errors", transient=True, passes_soon=True, unavailable=True, cheap_to_probe=True),
     )
-    REFUSED = (  # no connection: refused, unresolved, TLS failed, connect timeout
+    REFUSED = (  # no connection: refused, unresolved, TLS handshake failed, connect timeout
         "refused",
         _Traits("refused connections", transient=True, unavailable=True),
     )

@@ -1,6 +1,7 @@
-"""Reads a stream for a client that gets it whole, and tells of the first token, of progress and of the end.
+"""Reads a streamed answer for a client that did not ask for a stream: it assembles the whole answer, and reports the
+first token, progress and the end.
 
-So the clocks of a stream hold for an answer that is not streamed.
+So the first-token, idle and total timeouts apply to it as they do to a stream.
 """
 
 from typing import Any
@@ -10,8 +11,8 @@ from gateway.upstream.whole import WholeReader, whole_of
 
 
 class AssemblingReader(WholeReader):
-    """A streamed answer. `on_chunk` and `on_comment` get no bytes. `completion` is there as soon as each choice has
-    ended: only usage and `[DONE]` may still come."""
+    """A streamed answer. `on_chunk` and `on_comment` are called with no bytes. `completion` is set as soon as every
+    choice has ended: only usage and `[DONE]` may still follow."""
 
     __slots__ = ()
 

@@ -1,10 +1,10 @@
-"""How one request is said to one host: its body. Where it goes is told by `address.py`.
+"""Builds the request body for one host. `address.py` builds the request line and the headers.
 
-    client's body ──gateway and thinking fields out──> host's model id ──> replay rule ──> thinking switch ──> JSON
+    client's body ── drop gateway and thinking fields ──> host's model id ──> old reasoning ──> thinking switch ──> JSON
 
-What differs between hosts is data (`types.Dialect`); this module is the only reader of it. The client's body is never
-changed, and where nothing but the model and added fields differ its bytes go out as they came. Keys keep the client's
-order: hosts cache prompts by prefix, and a moved key is another prefix.
+Hosts differ in data only (`types.Dialect`), and this is the only module that reads it. The client's body is never
+changed. Where only the model and added fields differ, the client's bytes are sent unparsed. Keys keep the client's
+order: hosts cache prompts by prefix, and a moved key makes another prefix.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,18 +20,18 @@ from gateway.upstream.splice import spliced
 
 PSEUDONYM_CHARS = 32
 _DEFAULT_EFFORT = "medium"
-_EFFORTS: Sequence[str] = get_args(Effort)  # from the least on
+_EFFORTS: Sequence[str] = get_args(Effort)  # from the least to the greatest
 _THINKING_FIELDS = frozenset({"enable_thinking", "include_reasoning", "reasoning", "reasoning_effort", "thinking"})
-_ASKS_THINKING = _THINKING_FIELDS | {"chat_template_kwargs"}
-_TEMPLATE_SWITCHES = frozenset({"thinking", "enable_thinking"})  # inside chat_template_kwargs
-_KINDS = {"enabled": True, "disabled": False}  # of `thinking.type`
+_THINKING_REQUEST_FIELDS = _THINKING_FIELDS | {"chat_template_kwargs"}
+_TEMPLATE_SWITCHES = frozenset({"thinking", "enable_thinking"})  # keys of chat_template_kwargs
+_KINDS = {"enabled": True, "disabled": False}  # values of `thinking.type`
 _GATEWAY_FIELDS = frozenset(
     {"metadata", "models", "plugins", "preset", "provider", "route", "session_id", "trace", "transforms", "usage"}
     | {"debug", "service_tier"}
 )
 _STREAMED = frozenset({"stream", "stream_options"})
-_IDENTITIES = ("user", "safety_identifier")  # who is behind the client: hosts see a hash of it
-_NOT_AS_SENT = _ASKS_THINKING | _GATEWAY_FIELDS | {"max_completion_tokens", *_IDENTITIES}
+_IDENTITIES = ("user", "safety_identifier")  # identify the client's user: hosts get a hash
+_NOT_AS_SENT = _THINKING_REQUEST_FIELDS | _GATEWAY_FIELDS | {"max_completion_tokens", *_IDENTITIES}
 _NOT_FORWARDED = _THINKING_FIELDS | _GATEWAY_FIELDS | _STREAMED | {"max_completion_tokens"}
 _WITH_USAGE = {"include_usage": True}
 _STREAMS = {"stream": True, "stream_options": _WITH_USAGE}
@@ -39,7 +39,7 @@ _REASONING_FIELDS = frozenset(REASONING_FIELDS)
 
 
 class Patch(NamedTuple):
-    """The fields that switch thinking on and off at a host."""
+    """The fields that switch thinking on or off at a host."""
 
     on: Mapping[str, Any]
     off: Mapping[str, Any]
@@ -72,14 +72,17 @@ PATCHES: Mapping[ThinkingSwitch, Patch] = {
 
 
 def outgoing(request: Request, endpoint: Endpoint, streams: bool = False) -> bytes:
-    """The JSON body of `request` as `endpoint` takes it. Its `messages` are a list of objects, already checked.
-    `streams`: the host is to stream, also where the client does not."""
+    """Returns the JSON body of `request` for `endpoint`. Its `messages` are a list of objects, already checked.
+
+    `streams`: ask the host for a stream even where the client wants a whole answer.
+    """
     streams = streams or request.stream
     return _as_sent(request, endpoint, streams) or _rebuilt(request, endpoint, streams)
 
 
 def _as_sent(request: Request, endpoint: Endpoint, streams: bool) -> bytes | None:
-    """The client's own bytes where only the model and added fields differ, which is the usual request."""
+    """The client's own bytes with the model replaced and fields added; None where more must change. This is the usual
+    case."""
     body, dialect = request.body, endpoint.dialect
     if not _NOT_AS_SENT.isdisjoint(body) or not body.keys().isdisjoint(dialect.drop):
         return None
@@ -105,7 +108,7 @@ def _rebuilt(request: Request, endpoint: Endpoint, streams: bool) -> bytes:
     body["model"] = _model(request, endpoint)
     if "messages" in body:
         body["messages"] = _messages(request)
-    if client.get("max_completion_tokens") is not None:  # only `max_tokens` is known to every host
+    if client.get("max_completion_tokens") is not None:  # every host knows `max_tokens`; not all know the newer name
         body["max_tokens"] = client["max_completion_tokens"]
     if gives_less(endpoint, request):
         body["max_tokens"] = endpoint.max_output
@@ -124,31 +127,31 @@ def _rebuilt(request: Request, endpoint: Endpoint, streams: bool) -> bytes:
 
 
 def pseudonym(tenant: str, identity: Any) -> str:
-    """A short name for a user of this tenant: always the same, of letters and digits, and no way back."""
-    said = identity.encode(errors="replace") if isinstance(identity, str) else orjson.dumps(identity)
-    return sha256(b"%b\0%b" % (tenant.encode(errors="replace"), said)).hexdigest()[:PSEUDONYM_CHARS]
+    """A stable pseudonym for a user of this tenant: letters and digits, not reversible."""
+    raw = identity.encode(errors="replace") if isinstance(identity, str) else orjson.dumps(identity)
+    return sha256(b"%b\0%b" % (tenant.encode(errors="replace"), raw)).hexdigest()[:PSEUDONYM_CHARS]
 
 
-def thinking_asked(body: Mapping[str, Any]) -> bool | None:
-    """Whether the client asks for thinking, in any host's way of asking; None where it does not say.
+def thinking_requested(body: Mapping[str, Any]) -> bool | None:
+    """Whether the client requests thinking, in any host's syntax; None where no field says so.
 
     Raises BadRequest, with `param`, when a field has the wrong type.
     """
-    if _ASKS_THINKING.isdisjoint(body):
+    if _THINKING_REQUEST_FIELDS.isdisjoint(body):
         return None
     template = _object(body, "chat_template_kwargs")
-    said = [
-        _reasoning_asked(body),
+    switches = [
+        _reasoning_requested(body),
         _KINDS.get(str(_object(body, "thinking").get("type"))),
         body.get("enable_thinking"),
         template.get("thinking"),
         template.get("enable_thinking"),
     ]
-    return True if any(one is True for one in said) else False if any(one is False for one in said) else None
+    return True if any(one is True for one in switches) else False if any(one is False for one in switches) else None
 
 
 def relays(endpoint: Endpoint, request: Request) -> bool:
-    """Whether the host's streamed chunks already are what this client expects, so that bytes may pass unchanged."""
+    """Whether the host's stream chunks already have the client's shape, so that their bytes may pass unchanged."""
     dialect = endpoint.dialect
     readable = not request.thinking or dialect.reasoning_field == "reasoning_content"
     return request.surface == "openai" and readable and not dialect.null_usage and not request.hides_reasoning
@@ -161,7 +164,7 @@ def _model(request: Request, endpoint: Endpoint) -> str | None:
 
 
 def _drop_template_switches(body: dict[str, Any]) -> None:
-    """Without the client's switches in `chat_template_kwargs`: the host has one of its own."""
+    """Removes the client's switches from `chat_template_kwargs`: the host has its own switch."""
     template = body.get("chat_template_kwargs")
     if isinstance(template, dict) and not _TEMPLATE_SWITCHES.isdisjoint(template):
         body["chat_template_kwargs"] = {name: template[name] for name in template if name not in _TEMPLATE_SWITCHES}
@@ -170,11 +173,11 @@ def _drop_template_switches(body: dict[str, Any]) -> None:
 
 
 def _switch(request: Request, dialect: Dialect) -> Mapping[str, Any]:
-    """The fields that switch thinking on or off. A host that is off by default needs no off switch."""
+    """The fields that switch thinking on or off. A host where thinking is off by default needs no switch for off."""
     if not request.thinking:
         return {} if dialect.thinking_default == "off" else PATCHES[dialect.thinking].off
-    patch, asked = PATCHES[dialect.thinking].on, _effort(request.body)
-    effort = _nearest(None if asked == "none" else asked, dialect.efforts)
+    patch, requested = PATCHES[dialect.thinking].on, _effort(request.body)
+    effort = _nearest(None if requested == "none" else requested, dialect.efforts)
     if dialect.thinking == "reasoning_effort":
         return {"reasoning_effort": effort or _nearest(_DEFAULT_EFFORT, dialect.efforts)}
     if dialect.thinking == "reasoning.effort":
@@ -191,15 +194,17 @@ def _with_effort(patch: Mapping[str, Any], field: EffortField, effort: str) -> M
 
 
 def _nearest(effort: str | None, known: Sequence[str]) -> str | None:
-    """The known effort that is nearest, of two the greater. One that has no rank is left to the host."""
+    """The supported effort nearest to `effort`; the greater one of two that are equally near. An unknown effort is
+    passed to the host."""
     if effort is None or effort in known or effort not in _EFFORTS or not known:
         return effort
     rank = _EFFORTS.index(effort)
     return min(known, key=lambda one: (abs(_EFFORTS.index(one) - rank), -_EFFORTS.index(one)))
 
 
-def _reasoning_asked(body: Mapping[str, Any]) -> bool | None:
-    """OpenRouter's fields: an explicit `enabled` wins, then an effort, then a budget or the older flag."""
+def _reasoning_requested(body: Mapping[str, Any]) -> bool | None:
+    """Reads OpenRouter's fields: an explicit `enabled` wins, then an effort, then a token budget or the older
+    `include_reasoning`."""
     reasoning, effort = _object(body, "reasoning"), _effort(body)
     if reasoning.get("enabled") is not None:
         return reasoning["enabled"] is True
@@ -209,7 +214,7 @@ def _reasoning_asked(body: Mapping[str, Any]) -> bool | None:
 
 
 def _effort(body: Mapping[str, Any]) -> str | None:
-    """The effort in `reasoning.effort`, or else in its short form `reasoning_effort`; empty is none."""
+    """The effort in `reasoning.effort`, or else in its short form `reasoning_effort`; None where both are empty."""
     nested, short = _object(body, "reasoning").get("effort"), body.get("reasoning_effort")
     for param, value in (("reasoning.effort", nested), ("reasoning_effort", short)):
         if value is not None and not isinstance(value, str):
@@ -227,7 +232,7 @@ def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _messages(request: Request) -> Sequence[dict[str, Any]]:
-    """The messages as hosts take them: the client's own list where nothing in it has to change."""
+    """The messages as the host takes them: the client's own list object where nothing changes."""
     messages: Sequence[dict[str, Any]] = request.body.get("messages", ())
     if not any(map(_differs, messages)):
         return messages
@@ -241,12 +246,12 @@ def _differs(message: dict[str, Any]) -> bool:
 
 
 def _message(message: dict[str, Any], read_again: bool) -> dict[str, Any]:
-    """One message with the client's reasoning in the field that hosts know where the model reads its own thoughts
-    again, and without it elsewhere."""
-    said = {name: value for name, value in message.items() if name not in _REASONING_FIELDS}
-    if said.get("role") == "developer":  # OpenAI's name; the hosts know `system` only
-        said["role"] = "system"
+    """One message in the host's form. Reasoning moves to `reasoning_content` where the model reads it again, and is
+    removed elsewhere."""
+    sent = {name: value for name, value in message.items() if name not in _REASONING_FIELDS}
+    if sent.get("role") == "developer":  # OpenAI's name; the hosts know only `system`
+        sent["role"] = "system"
     text = reasoning_text(message) if read_again else None
-    if text is not None:  # empty reasoning counts: a strict host wants the field
-        said["reasoning_content"] = text
-    return message if said == message else said
+    if text is not None:  # empty reasoning counts: a strict host requires the field
+        sent["reasoning_content"] = text
+    return message if sent == message else sent

@@ -1,13 +1,14 @@
-"""Endpoints that speak no OpenAI dialect (Bedrock Converse, Azure, Vertex): litellm translates, our transport carries.
+"""Endpoints without an OpenAI-compatible API (Bedrock Converse, Azure, Vertex): litellm translates, our transport
+sends.
 
-    OpenAI JSON ──> litellm ──ask──> Transport ──> host
+    OpenAI JSON ──> litellm ──send──> Transport ──> host
     Receiver <── OpenAI JSON or SSE <── litellm <── Body <── 200 ──┘
-             <── status, headers and body as they came <── any other status
+             <── status, headers and body unchanged <── any other status
 
-litellm never opens a connection to a host and never reads an error: it turns one question into one request, and the
-answer's bytes into chunks. What it makes up is undone: finish reasons are the host's own words, read beside it from
-the same bytes, and an answer without one ends without one. It is imported where an endpoint needs it, when a worker
-starts; `litellm_library.py` is the only module that does.
+litellm never opens a connection to a host and never reads an error. It turns one completion request into one HTTP
+request, and the bytes of the answer into chunks. Its inventions are undone: `litellm_answer.py` reads the host's own
+finish reason from the same bytes, and an answer without a finish reason keeps none. litellm is imported when a worker
+starts that has such an endpoint; `litellm_library.py` is the only module that imports it.
 """
 
 import asyncio
@@ -18,20 +19,21 @@ from importlib.util import find_spec
 from gateway.errors import ConfigError
 from gateway.types import Endpoint
 from gateway.upstream.litellm_call import AdaptedCall, Answered, Translate
-from gateway.upstream.litellm_question import Question, Refused
+from gateway.upstream.litellm_request import HostRequest, Refused
 from gateway.upstream.transport.address import locate
 from gateway.upstream.transport.connection import Receiver
 from gateway.upstream.transport.transport import Transport
 
 EXTRA = "llm-routing-gateway[litellm]"
 Library = Callable[[Endpoint, str | None], Translate]
-REHEARSAL = 10.0  # seconds that a worker's start waits for credentials
+WARM_UP_TIMEOUT = 10.0  # seconds that a worker's start waits for the warm-up, which may fetch credentials
 _TOOL = {"type": "function", "function": {"name": "none", "parameters": {"type": "object", "properties": {}}}}
-_REHEARSED = {"messages": [{"role": "user", "content": "Hi"}], "tools": [_TOOL], "stream": True}
+_WARM_UP_REQUEST = {"messages": [{"role": "user", "content": "Hi"}], "tools": [_TOOL], "stream": True}
 
 
 def lacking(endpoint: Endpoint) -> str | None:
-    """What must be installed before this endpoint can be used; None when nothing must."""
+    """The package that must be installed before this endpoint can be used, as an error message; None when nothing is
+    missing."""
     if endpoint.adapter == "none" or find_spec("litellm") is not None:
         return None
     return f"endpoint {endpoint.id}: `adapter: litellm` needs a package that is not here; install {EXTRA}"
@@ -49,7 +51,7 @@ def load(endpoint: Endpoint) -> Library:
 
 
 class Adapted:
-    """An endpoint behind litellm: takes and gives OpenAI's JSON. Made once per endpoint."""
+    """An endpoint behind litellm. Takes and returns OpenAI's JSON. Made once per endpoint."""
 
     __slots__ = ("_name", "_translate", "origin")
 
@@ -61,18 +63,18 @@ class Adapted:
     def __repr__(self) -> str:
         return f"<Adapted {self._name} at {self.origin}>"
 
-    async def rehearse(self) -> None:
-        """Makes litellm load what its first question needs, so that no client waits for that. The host is not asked;
-        who gives credentials may be."""
+    async def warm_up(self) -> None:
+        """Has litellm load what its first request needs, so that no client waits for it. No request is sent to the
+        host; a credentials service may get one."""
         with suppress(Exception):
-            async with asyncio.timeout(REHEARSAL):
-                async for _ in self._translate(_REHEARSED, _ask_nobody):
+            async with asyncio.timeout(WARM_UP_TIMEOUT):
+                async for _ in self._translate(_WARM_UP_REQUEST, _send_nothing):
                     pass
 
     def send(self, transport: Transport, body: bytes, receiver: Receiver, connect_timeout: float) -> AdaptedCall:
-        """Ask for a completion; `body` is its JSON. As `Transport.send`."""
+        """Sends a completion request whose JSON is `body`. Otherwise as `Transport.send`."""
         return AdaptedCall(self._translate, self.origin, transport, body, receiver, connect_timeout)
 
 
-async def _ask_nobody(_: Question) -> Answered:
-    raise Refused("a rehearsal")
+async def _send_nothing(_: HostRequest) -> Answered:
+    raise Refused("warm-up: no request is sent")

@@ -1,6 +1,7 @@
-"""litellm itself, tied down: no retries, no callbacks, nothing fetched, and no connection to a host but ours.
+"""litellm itself, restricted: no retries, no callbacks, no downloads, and no connection to a host other than the
+gateway's own.
 
-Importing this module imports litellm, so only `litellm_adapter.load` does.
+Importing this module imports litellm, so only `litellm_adapter.load` imports it.
 """
 
 import logging
@@ -10,12 +11,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-# Read when litellm is imported: the price map and other tables come with the package, no .env is looked for.
+# Read when litellm is imported. The price map and other tables come with the package; no .env file is read.
 os.environ |= {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
     "LITELLM_MODE": "PRODUCTION",
-    "LITELLM_RUST": "False",  # its engine in Rust would open connections of its own
+    "LITELLM_RUST": "False",  # its Rust engine would open connections of its own
 }
 
 import httpx
@@ -26,29 +27,29 @@ from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 from gateway import __version__
 from gateway.types import Endpoint
 from gateway.upstream.litellm_answer import Body
-from gateway.upstream.litellm_call import Ask, Translate
-from gateway.upstream.litellm_question import Question
+from gateway.upstream.litellm_call import Send, Translate
+from gateway.upstream.litellm_request import HostRequest
 
-FOREVER = 86_400.0  # seconds; the exchange's own clocks end a call
-_asks: ContextVar[Ask] = ContextVar("_asks")
+FOREVER = 86_400.0  # seconds: effectively none; the exchange's own timeouts end a call
+_senders: ContextVar[Send] = ContextVar("_senders")
 
 litellm.telemetry = False
 litellm.suppress_debug_info = True
 litellm.disable_streaming_logging = True
 litellm.callbacks = litellm.success_callback = litellm.failure_callback = []
 litellm.num_retries = 0
-litellm.drop_params = False  # what a host refuses is for its dialect to say
-# A call that is cancelled while litellm prepares it in a thread.
+litellm.drop_params = False  # unsupported parameters are the endpoint's dialect to declare, not litellm's to drop
+# Emitted when a call is cancelled while litellm prepares it in a thread.
 warnings.filterwarnings("ignore", r"coroutine '\w+\.a\w+' was never awaited", RuntimeWarning)
-logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)  # what fails is told by the gateway
+logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)  # the gateway logs failures itself
 
 
 class Pipe(httpx.AsyncBaseTransport):
-    """Where httpx would open a connection: hands the request to the call that is being made."""
+    """In place of httpx's connections: hands the HTTP request to the call that is being made."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         body = await request.aread()
-        headers, stream = await _asks.get()(Question(request.method, str(request.url), request.headers.raw, body))
+        headers, stream = await _senders.get()(HostRequest(request.method, str(request.url), request.headers.raw, body))
         return httpx.Response(200, headers=headers, stream=Stream(stream))
 
 
@@ -62,13 +63,13 @@ class Stream(httpx.AsyncByteStream):
 
 
 def translator(endpoint: Endpoint, api_key: str | None) -> Translate:
-    """How questions to this endpoint are translated."""
+    """Returns the function that translates requests to this endpoint."""
     fixed = _fixed(endpoint, api_key)
 
-    async def translate(question: Mapping[str, Any], ask: Ask) -> AsyncIterator[dict[str, Any]]:
-        _asks.set(ask)
-        answer = await litellm.acompletion(**question, **fixed)
-        if not question.get("stream"):
+    async def translate(request: Mapping[str, Any], send: Send) -> AsyncIterator[dict[str, Any]]:
+        _senders.set(send)
+        answer = await litellm.acompletion(**request, **fixed)
+        if not request.get("stream"):
             yield answer.model_dump()
             return
         async for chunk in answer:
@@ -94,10 +95,10 @@ def _fixed(endpoint: Endpoint, api_key: str | None) -> dict[str, Any]:
         "num_retries": 0,
         "timeout": FOREVER,
         "no-log": True,
-        "_skip_mcp_handler": True,  # it would be imported for every request with tools
+        "_skip_mcp_handler": True,  # else litellm imports it for every request with tools
     }
     if family == "bedrock":
-        return fixed | {"aws_region_name": options.region or "us-east-1"}  # a bearer key is not signed for one
+        return fixed | {"aws_region_name": options.region or "us-east-1"}  # a bearer key is not signed for a region
     if family == "azure":
         client = openai.AsyncAzureOpenAI(
             api_key=api_key,

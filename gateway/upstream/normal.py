@@ -19,12 +19,12 @@ from typing import Any
 
 import orjson
 
-from gateway.repair.lenient import all_mended, joined, loads, may_be_deep, mended
-from gateway.repair.pieces import Pieces
+from gateway.repair.call_fragments import CallFragments
+from gateway.repair.lenient_json import all_mended, joined, loads, may_be_deep, mended
 from gateway.types import Failure, Fault
 from gateway.types.finish_reason import CLEAN, is_end
-from gateway.upstream.usual import PlainChoice, PlainPiece, plain_choice
-from gateway.upstream.verdict import in_band
+from gateway.upstream.host_error import classify_in_band
+from gateway.upstream.passthrough import PlainChoice, PlainFragment, plain_choice
 
 CHUNK = "chat.completion.chunk"
 COMPLETION = "chat.completion"
@@ -73,7 +73,7 @@ class Normaliser:
                 pass
             else:
                 return (
-                    plain if choice.delta.tool_calls is None else _with_piece(plain, choice.delta.tool_calls[0], state)
+                    plain if choice.delta.tool_calls is None else _with_call(plain, choice.delta.tool_calls[0], state)
                 )
         return self._read(*loads(data), "delta", "an event of the host's stream", "a chunk's")
 
@@ -87,7 +87,7 @@ class Normaliser:
     def _read(self, payload: Json | None, odd: bool, part: str, what: str, whose: str) -> Json | Failure:
         if payload is None:
             return Failure(Fault.GARBAGE, f"{what} is not a JSON object")
-        if failure := in_band(all_mended(payload) if odd else payload):
+        if failure := classify_in_band(all_mended(payload) if odd else payload):
             return failure
         if odd:
             payload = {name: value if name == "choices" else all_mended(value) for name, value in payload.items()}
@@ -152,7 +152,7 @@ class _Choice:
     __slots__ = ("halves", "pieces", "speaks")
 
     def __init__(self, ids: set[str]) -> None:
-        self.pieces = Pieces(ids)
+        self.pieces = CallFragments(ids)
         self.halves: dict[str, str] = {}  # of characters, by field
         self.speaks = ""  # the field in which the host says what it says
 
@@ -191,7 +191,7 @@ class _Choice:
             said[name] = text
 
 
-def _with_piece(payload: Json, piece: PlainPiece, state: _Choice) -> Json:
+def _with_call(payload: Json, piece: PlainFragment, state: _Choice) -> Json:
     """A plain chunk, with its piece of a tool call as the client gets it."""
     delta = payload["choices"][0]["delta"]
     if told := state.pieces.more(piece.index, piece.function.arguments):

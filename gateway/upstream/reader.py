@@ -14,17 +14,17 @@ from typing import Any, Literal, Protocol
 
 from msgspec import structs
 
-from gateway.repair.lenient import loads
+from gateway.repair.lenient_json import loads
 from gateway.repair.mending import Mender
 from gateway.repair.toolcalls import ToolCalls
 from gateway.types import Failure, Fault, RepairKind, Usage
 from gateway.types.finish_reason import finish
 from gateway.upstream import sse
+from gateway.upstream.host_error import classify, redacted
 from gateway.upstream.normal import Normaliser
-from gateway.upstream.shape import OPENAI, Shape, says_something
+from gateway.upstream.retry_after import from_headers
+from gateway.upstream.shape import OPENAI, Shape, has_content
 from gateway.upstream.usage import read_usage
-from gateway.upstream.verdict import judge, shown
-from gateway.upstream.waiting import in_headers
 
 LARGEST_ERROR = 64 * 1024
 MOST_NOISE = 1024 * 1024  # bytes in a row that bring an answer no further: white space, comments, empty events
@@ -158,7 +158,7 @@ class Reader:
         if self.status == 200:
             self._ended()
         else:
-            self._fail(judge(self.status, self._headers, b"".join(self._body), self._now))
+            self._fail(classify(self.status, self._headers, b"".join(self._body), self._now))
 
     def on_lost(self, fault: Fault, message: str) -> None:
         if not self._over:
@@ -290,7 +290,7 @@ class Reader:
 
     def _received(self, payload: Json) -> bool:
         """A chunk, normalised; whether it has choices."""
-        said = sum([says_something(choice["delta"]) for choice in payload["choices"]])
+        said = sum([has_content(choice["delta"]) for choice in payload["choices"]])
         self._events += said
         if (usage := payload.pop("usage", None)) is not None:
             self._count(usage)
@@ -316,7 +316,7 @@ class Reader:
             self._finish()  # what went wrong came after the answer
             return
         if failure.status == 200 and failure.retry_after is None:  # an error inside
-            wait = in_headers(self._headers, self._now, failure.fault is Fault.RATE_LIMITED)
+            wait = from_headers(self._headers, self._now, failure.fault is Fault.RATE_LIMITED)
             failure = replace(failure, retry_after=wait)
         self._over = True
         self._let_go().on_failed(failure)
@@ -336,6 +336,6 @@ class Reader:
         """A finish reason by its canonical name; None and a failure when it is no end."""
         clean = finish(reason)
         if clean is None:
-            said = shown(str(reason))[:LONGEST_REASON]
+            said = redacted(str(reason))[:LONGEST_REASON]
             self._fail(Failure(Fault.UNCLEAN, f"the host ended with finish_reason {said!r}", code=said))
         return clean

@@ -1,10 +1,11 @@
-"""Bringing a host's JSON to the shape that a surface's clients read. Here is that of `/v1`: OpenAI's and DeepSeek's.
+"""Brings a host's JSON to the shape that a surface's clients read. This module has that of `/v1`: OpenAI's and
+DeepSeek's.
 
-    host's JSON ──> Hiding, where the client does not want to hear what the model thought ──> OpenAI | OpenRouter
+    host's JSON ──> Hiding, where the client does not want reasoning ──> OpenAI | OpenRouter
 
-Reasoning text is `reasoning_content`; keys that strict clients refuse as null (`tool_calls`, `audio`, a fingerprint,
-`usage` in mid-stream) are absent; those that they want at least as null (`refusal`, `logprobs`) are in whole answers,
-whose `model` is the gateway's name for it. Everything else stays as the host said it.
+Reasoning text is `reasoning_content`. Keys that strict clients reject as null (`tool_calls`, `audio`, a fingerprint,
+`usage` in mid-stream) are left out; keys that they require at least as null (`refusal`, `logprobs`) are added to whole
+answers, whose `model` is the gateway's name for it. Everything else stays as the host sent it.
 """
 
 from collections.abc import Mapping
@@ -14,22 +15,23 @@ from gateway.types import REASONING_FIELDS, Usage, reasoning_text
 from gateway.upstream.usage import usage_object
 
 NOT_NULL = ("tool_calls", "audio", "annotations", "function_call", "reasoning_details")
-MOST_HIDDEN = 1024 * 1024  # characters of one answer that are kept
+MOST_HIDDEN = 1024 * 1024  # characters of hidden reasoning kept per answer
 _NOTHING: Mapping[int, str] = {}
 
 
 class Shape(Protocol):
-    """One surface's JSON for one answer. Payloads are a host's, normalised, and may be changed in place."""
+    """One surface's JSON for one answer. Payloads come normalised from a host, and may be changed in place."""
 
     @property
     def hidden(self) -> Mapping[int, str]:
-        """What the model thought and the client was not told, by choice."""
+        """Reasoning that was hidden from the client, by choice index."""
 
     def chunk(self, payload: dict[str, Any]) -> dict[str, Any]:
         """One stream chunk."""
 
     def end(self, choice: dict[str, Any], reason: str) -> None:
-        """Gives a choice that has ended its finish reason by the canonical name; before `chunk` or `completion`."""
+        """Sets the finish reason, by its canonical name, of a choice that has ended; called before `chunk` or
+        `completion`."""
 
     def completion(self, payload: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:
         """A whole answer with its usage and cost."""
@@ -39,7 +41,7 @@ class Shape(Protocol):
 
 
 class OpenAIShape:
-    """The `Shape` of `/v1`. `model` is what whole answers call the model; empty leaves the host's name."""
+    """The `Shape` of `/v1`. `model` is the model's name in whole answers; empty leaves the host's name."""
 
     __slots__ = ("_model",)
     hidden = _NOTHING
@@ -84,13 +86,13 @@ OPENAI = OpenAIShape()
 
 
 class Hiding:
-    """A surface's `Shape` without what the model thought. That is kept: in a tool turn the model must read it again."""
+    """Wraps a surface's `Shape` and removes the reasoning. It is kept: in a tool turn the model must read it again."""
 
-    __slots__ = ("_room", "_shape", "_thoughts")
+    __slots__ = ("_reasoning", "_room", "_shape")
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
-        self._thoughts: dict[int, list[str]] = {}  # by choice
+        self._reasoning: dict[int, list[str]] = {}  # by choice index
         self._room = MOST_HIDDEN
 
     def __repr__(self) -> str:
@@ -98,7 +100,7 @@ class Hiding:
 
     @property
     def hidden(self) -> Mapping[int, str]:
-        return {choice: "".join(texts) for choice, texts in self._thoughts.items()}
+        return {choice: "".join(texts) for choice, texts in self._reasoning.items()}
 
     def chunk(self, payload: dict[str, Any]) -> dict[str, Any]:
         self._hide(payload, "delta")
@@ -116,21 +118,21 @@ class Hiding:
 
     def _hide(self, payload: dict[str, Any], part: str) -> None:
         for choice in payload.get("choices") or ():
-            if said := choice.get(part):
-                self._keep(choice.get("index", 0), reasoning_text(said) or "")
+            if message := choice.get(part):
+                self._keep(choice.get("index", 0), reasoning_text(message) or "")
                 for name in REASONING_FIELDS:
-                    said.pop(name, None)
+                    message.pop(name, None)
 
     def _keep(self, choice: int, text: str) -> None:
         self._room -= len(text)
-        if self._room < 0:  # a part of it would not be what the model thought
-            self._thoughts.clear()
+        if self._room < 0:  # partial reasoning would be of no use
+            self._reasoning.clear()
         elif text:
-            self._thoughts.setdefault(choice, []).append(text)
+            self._reasoning.setdefault(choice, []).append(text)
 
 
 def _openai(message: dict[str, Any]) -> None:
-    """A delta or a message, in place."""
+    """Normalises a delta or a message in place."""
     if "reasoning" in message:
         text = message.pop("reasoning")
         if not message.get("reasoning_content"):
@@ -140,8 +142,9 @@ def _openai(message: dict[str, Any]) -> None:
             del message[key]
 
 
-def says_something(part: dict[str, Any] | None) -> bool:
-    """Whether a delta or message holds text, reasoning, a refusal or a tool call: the first token does."""
+def has_content(part: dict[str, Any] | None) -> bool:
+    """Whether a delta or message holds text, reasoning, a refusal or a tool call. The first such one is the first
+    token."""
     if not part:
         return False
     if part.get("content") or part.get("reasoning_content") or part.get("tool_calls"):

@@ -1,11 +1,11 @@
-"""A client's JSON with another model and some fields more, without writing the rest of it again.
+"""Replaces the model and adds fields in a client's JSON without serialising the rest of it again.
 
-    {"messages":[...],"model":"deepseek-chat:nitro"}     as it came
+    {"messages":[...],"model":"deepseek-chat:nitro"}     from the client
     {"stream_options":{...},"messages":[...],"model":"deepseek/deepseek-v3.2"}
 
-The place of the model is found by its key, and believed only when what stands before it, or behind it, proves to be
-the start, or the end, of one flat object: a string or a nested object that holds the same letters never does. What
-cannot be proved within a few hundred bytes of either end is not spliced.
+The model is found by its key, and accepted only where the bytes before it (or behind it) prove to be the start (or the
+end) of one flat object. A string or a nested object with the same letters never does. A body where that cannot be
+proved within REACH bytes of either end is not spliced.
 """
 
 import re
@@ -15,13 +15,13 @@ from typing import Any
 
 import orjson
 
-REACH = 512  # bytes from either end in which the model is looked for
+REACH = 512  # bytes from either end in which the model is searched
 _KEY = b'"model"'
 _VALUE = re.compile(rb'\s*:\s*("[^"\\]*")')
 
 
 def spliced(raw: bytes, body: Mapping[str, Any], model: str | None, added: Mapping[str, Any]) -> bytes | None:
-    """`raw`, which was parsed to `body`, with `model` and the fields of `added`; None when that is not safe.
+    """`raw`, which was parsed to `body`, with `model` and the fields of `added`; None where that is not safe.
 
     None of the keys of `added` may be in `body`.
     """
@@ -34,7 +34,7 @@ def spliced(raw: bytes, body: Mapping[str, Any], model: str | None, added: Mappi
 
 
 def _value(raw: bytes, model: str) -> tuple[int, int] | None:
-    """Where the model's value starts and ends."""
+    """Start and end of the model's value."""
     at = raw.find(_KEY, 0, REACH)
     if at < 0 or not _opens(raw[:at]):
         at = raw.rfind(_KEY, -REACH)
@@ -47,12 +47,12 @@ def _value(raw: bytes, model: str) -> tuple[int, int] | None:
 
 
 def _opens(before: bytes) -> bool:
-    """Whether a key of the outermost object may follow."""
+    """Whether a key of the outermost object may follow `before`."""
     return before == b"{" or _is_object(before + b'"":0}')
 
 
 def _closes(rest: bytes) -> bool:
-    """Whether this is the end of the outermost object."""
+    """Whether `rest` is the end of the outermost object."""
     return _is_object(b"{" + rest)
 
 

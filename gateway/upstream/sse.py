@@ -1,7 +1,7 @@
-"""Server-sent events as hosts send them, cut at event borders.
+"""Splits a host's server-sent events at event boundaries.
 
-A read from the socket usually holds whole events: then its bytes pass through as they are. What is left of an event
-waits for the next read; a client could not use it earlier anyway. Lines may end in LF, CRLF or CR; here they get LF.
+A read from the socket usually holds whole events: its bytes then pass unchanged. The start of an unfinished event waits
+for the next read; a client could not use it earlier. Hosts may end lines in LF, CRLF or CR; the output has LF.
 """
 
 from collections.abc import Iterator
@@ -11,56 +11,56 @@ import orjson
 
 LONGEST_EVENT = 8 * 1024 * 1024
 DONE = b"[DONE]"
-COMMENT = b": keep-alive\n\n"  # for a client, in place of a host's event that brings it nothing
-LF, CR = b"\n\r"  # as numbers: `in` finds a number in bytes far sooner than a byte string
-_BORDER = b"\n\n"  # the end of a line, and a blank line
+COMMENT = b": keep-alive\n\n"  # sent to a client in place of a host's event without content
+LF, CR = b"\n\r"  # as integers: `int in bytes` is much faster than `bytes in bytes`
+_BOUNDARY = b"\n\n"  # end of a line, then a blank line
 
 
 class TooLong(ValueError):
-    """An event that does not end: not SSE, or not for us."""
+    """An event of more than LONGEST_EVENT bytes."""
 
 
 class Splitter:
-    """Gives back whole events, keeps the rest."""
+    """Returns whole events, keeps the unfinished rest."""
 
     __slots__ = ("_carriage", "_rest", "_size")
 
     def __init__(self) -> None:
         self._rest: list[bytes] = []
         self._size = 0
-        self._carriage = False  # whether the last read ended in CR, which an LF may follow
+        self._carriage = False  # the last read ended in CR, so an LF that follows belongs to it
 
     def feed(self, data: bytes) -> bytes:
         """All events that are complete; empty when none is. Raises TooLong."""
         if self._carriage or CR in data:
             data = self._with_line_feeds(data)
-        if not self._rest and data.endswith(_BORDER):
+        if not self._rest and data.endswith(_BOUNDARY):
             return data  # the usual read
-        border = self._last_border(data)
-        if border <= 0:
+        boundary = self._last_boundary(data)
+        if boundary <= 0:
             self._keep(data)
             return b""
-        whole = b"".join((*self._rest, data[:border])) if self._rest else data[:border]
+        whole = b"".join((*self._rest, data[:boundary])) if self._rest else data[:boundary]
         self._rest.clear()
         self._size = 0
-        if border < len(data):
-            self._keep(data[border:])
+        if boundary < len(data):
+            self._keep(data[boundary:])
         return whole
 
     @property
     def partial(self) -> bool:
-        """Whether something of an event is kept."""
+        """Whether a part of an event is kept."""
         return self._size > 0 or self._carriage
 
     def rest(self) -> bytes:
-        """What came after the last border; a last event that the host did not end with a blank line."""
+        """The bytes after the last boundary: a last event without a blank line behind it."""
         return b"".join(self._rest)
 
-    def _last_border(self, data: bytes) -> int:
-        """Where in `data` the last border ends; 0 when there is none."""
-        border = data.rfind(_BORDER)
-        if border >= 0:
-            return border + len(_BORDER)
+    def _last_boundary(self, data: bytes) -> int:
+        """Where in `data` the last boundary ends; 0 when there is none."""
+        boundary = data.rfind(_BOUNDARY)
+        if boundary >= 0:
+            return boundary + len(_BOUNDARY)
         return 1 if self._rest and data.startswith(b"\n") and self._rest[-1].endswith(b"\n") else 0
 
     def _keep(self, data: bytes) -> None:
@@ -79,17 +79,17 @@ class Splitter:
 
 def split(block: bytes) -> list[bytes]:
     """The events in `block`, whose lines end in LF, without their blank lines."""
-    return [event for event in map(bytes.strip, block.split(_BORDER)) if event]
+    return [event for event in map(bytes.strip, block.split(_BOUNDARY)) if event]
 
 
 def events(block: bytes) -> Iterator[bytes]:
-    """The data of each of them; empty for comments."""
+    """The data of each event; empty for comments."""
     return map(data_of, split(block))
 
 
 def event(data: bytes) -> bytes:
     """One event with this data, which holds no line break."""
-    return b"data: " + data + _BORDER
+    return b"data: " + data + _BOUNDARY
 
 
 def payloads(block: bytes) -> Iterator[dict[str, Any]]:
@@ -100,7 +100,7 @@ def payloads(block: bytes) -> Iterator[dict[str, Any]]:
 
 
 def data_of(event: bytes) -> bytes:
-    """The data of one event, as `split` gives it."""
+    """The data of one event, as `split` returns it."""
     if event.startswith(b"data:") and LF not in event:
         return event[5:].strip()
     return b"\n".join(line[5:].strip() for line in event.split(b"\n") if line.startswith(b"data:"))

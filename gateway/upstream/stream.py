@@ -1,11 +1,13 @@
-"""Reads an answer for a client that gets a stream: when its first token comes, what may pass untouched, how it ends.
+"""Reads a streamed answer for a client that requested a stream: detects the first token, lets unchanged bytes through,
+recognises the end.
 
     waiting ──first token──> flowing ──a finish chunk for each choice──> finished ──[DONE] or end──> over
-    (held)                    │ bytes that are provably usual (`usual`) pass as they are
-                              └ every other event is parsed, cleaned (`normal`), mended, and written anew
+    (held)                    │ bytes that provably need no change (`passthrough`) pass as they are
+                              └ every other event is parsed, normalised (`normal`), repaired, and serialised again
 
-Every event is written anew where the host's shape is not the clients'. The finish chunk is held until usage is known,
-because it carries the cost. A failure may come in any phase; whether it can be hidden is for the exchange to decide.
+Every event is serialised again where the host's shape differs from the client's. The finish chunk is held until usage
+is known, because it carries the cost. A failure may come in any phase; whether it can be hidden from the client is for
+the exchange to decide.
 """
 
 from collections.abc import Mapping
@@ -20,23 +22,23 @@ from gateway.types import Failure, Fault
 from gateway.types.finish_reason import finish
 from gateway.upstream import sse
 from gateway.upstream.normal import CHUNK
+from gateway.upstream.passthrough import Guard
 from gateway.upstream.reader import Listener, Reader
-from gateway.upstream.shape import OPENAI, Shape, says_something
-from gateway.upstream.usual import Guard
+from gateway.upstream.shape import OPENAI, Shape, has_content
 
 NOTHING: Mapping[str, Any] = {}
-HEAD = ("id", "created", "model")  # what the chunks of one stream have in common
+HEAD = ("id", "created", "model")  # fields that all chunks of one stream share
 
 Json = dict[str, Any]
 
 
 class StreamReader(Reader):
-    """A streamed answer of `choices` choices (`n`), which has ended well when each of them has.
+    """A streamed answer of `choices` choices (`n`). It has succeeded when every choice has ended.
 
-    With `rewrite`, every event is brought to the clients' shape; else bytes pass untouched where nothing must change.
+    With `rewrite`, every event is brought to the client's shape; else bytes pass unchanged where nothing must change.
     """
 
-    __slots__ = ("_begun", "_choices", "_ended_choices", "_ends", "_first", "_guard", "_held", "_joined", "_unusual")
+    __slots__ = ("_begun", "_choices", "_ended_choices", "_ends", "_first", "_guard", "_held", "_joined", "_rejected")
 
     def __init__(
         self,
@@ -52,25 +54,25 @@ class StreamReader(Reader):
         super().__init__(listener, now, shape, calls, mender)
         self._guard = None if rewrite else Guard()
         self._choices = choices
-        self._begun = False  # whether the first token has come
+        self._begun = False  # whether the first token has arrived
         self._held: list[Json] = []  # chunks before it
         self._ends: list[Json] = []  # finish chunks, held until usage is known
         self._ended_choices: set[int] = set()
-        self._joined: list[bytes] | None = None  # what was held, while it goes out in one piece
-        self._first = b""  # the client's first event, or more
-        self._unusual = False  # whether the guard has looked at the one event that was read
+        self._joined: list[bytes] | None = None  # serialised chunks, while held ones are joined into one write
+        self._first = b""  # what the client got first: one event or more
+        self._rejected = False  # whether the guard has already rejected the one event of this read
 
     @property
     def finished(self) -> bool:
         return len(self._ended_choices) >= self._choices
 
     def head(self) -> Json:
-        """What the client's chunks have in common; empty before the first one."""
+        """The fields that all of the client's chunks share; empty before the first chunk."""
         first = next(sse.payloads(self._first), NOTHING)
         return {name: first[name] for name in HEAD if name in first}
 
     def tail(self, usage: Json, include_usage: bool, more: Mapping[str, Any] = NOTHING) -> bytes:
-        """The end of the stream for the client: finish chunks with usage (or a chunk of its own for it), and [DONE];
+        """The end of the stream for the client: finish chunks with usage (or a separate usage chunk), and [DONE];
         `more` is added to the last chunk."""
         out = self._ends[:-1]
         last = self._ends[-1]
@@ -81,19 +83,19 @@ class StreamReader(Reader):
         return b"".join(map(sse.event, (*map(orjson.dumps, out), sse.DONE)))
 
     def on_data(self, data: bytes) -> None:
-        """The usual read, while the answer flows, is whole usual events: a short way for them."""
+        """The fast path: while the answer flows, most reads hold only whole events that may pass unchanged."""
         if not self._begun or self._over or not data.endswith(b"\n\n") or self._splitter.partial:
             super().on_data(data)
         elif not self._passes(data):
             self._hear(self._splitter.feed(data), len(data))
 
     def _passes(self, block: bytes) -> bool:
-        """Lets whole events pass as they are, if all of them may."""
+        """Passes whole events unchanged, if all of them may pass."""
         if self._guard is None:
             return False
         texts = self._guard.texts_in(block)
         if not texts:  # also where all of them are empty
-            self._unusual = texts is None and block.find(b"\n\n") == len(block) - 2
+            self._rejected = texts is None and block.find(b"\n\n") == len(block) - 2
             return False
         if not self._may_pass(block):
             return False
@@ -101,9 +103,9 @@ class StreamReader(Reader):
         return True
 
     def _block(self, block: bytes) -> None:
-        """Lets the usual events of a block pass together, and reads the others."""
-        if self._guard is None or self._unusual or b"data" not in block:
-            self._unusual = False
+        """Passes events of a block unchanged where they may pass, and reads the others."""
+        if self._guard is None or self._rejected or b"data" not in block:
+            self._rejected = False
             super()._block(block)
             return
         chunks = 0
@@ -119,7 +121,7 @@ class StreamReader(Reader):
             self._quiet()
 
     def _each(self, block: bytes, guard: Guard) -> int:
-        """The same for events that differ; how many chunks with choices are among them."""
+        """The same event by event; returns the number of chunks with choices among them."""
         run: list[bytes] = []
         texts = chunks = 0
         for event in sse.split(block):
@@ -142,8 +144,8 @@ class StreamReader(Reader):
             self._pass(b"\n\n".join((*run, b"")), texts)
 
     def _may_pass(self, block: bytes) -> bool:
-        """Whether the answer flows, nothing is held back that must come first, and nothing comes that the mender must
-        see."""
+        """Whether the answer flows, nothing is held that must be sent first, and the mender need not see these
+        events."""
         if not self._begun or self._ends or not self._normaliser.idle:
             return False
         return self._mender is None or (self._mender.idle and not is_suspect(block))
@@ -159,9 +161,9 @@ class StreamReader(Reader):
     def _chunk(self, payload: Json, said: int) -> None:
         if self._begun:
             self.empty = self.empty and not said
-            self._tell(payload, said)
+            self._emit(payload, said)
             return
-        for choice in _ended(payload):  # before the first token another endpoint can be asked
+        for choice in _ended(payload):  # before the first token, another endpoint can be tried
             reason = self._clean(choice["finish_reason"])
             if reason is None:
                 return
@@ -179,24 +181,24 @@ class StreamReader(Reader):
             joined: list[bytes] = []
             self._joined = joined
             for one in held:
-                self._tell(one, said if one is payload else 0)
+                self._emit(one, said if one is payload else 0)
             self._joined = None
             if joined and not self._over:
                 self._first = b"".join(joined)
                 self._hand_over(self._first, said)
 
-    def _tell(self, payload: Json, said: int) -> None:
-        """A chunk on its way to the client; what ends is held."""
+    def _emit(self, payload: Json, said: int) -> None:
+        """A chunk on its way to the client; finish chunks are held."""
         if self.calls is not None:
             self.calls.take(payload, "delta")
         if self._mender is not None:
             self._mender.chunk(payload)
         if ended := _ended(payload):
-            self._take_ends(payload, ended, said)
+            self._hold_finish(payload, ended, said)
         else:
-            self._say(payload, said)
+            self._write(payload, said)
 
-    def _say(self, payload: Json, said: int) -> None:
+    def _write(self, payload: Json, said: int) -> None:
         data = sse.event(orjson.dumps(self._shape.chunk(payload)))
         if self._joined is None:
             self._hand_over(data, said)
@@ -209,26 +211,26 @@ class StreamReader(Reader):
         else:
             self._listener.on_comment(data)
 
-    def _take_ends(self, payload: Json, ended: list[Json], said: int) -> None:
-        """Keeps a finish chunk, and tells at once what it says. Some hosts repeat it with the usage."""
+    def _hold_finish(self, payload: Json, ended: list[Json], said: int) -> None:
+        """Holds a finish chunk, and sends its content at once. Some hosts repeat the finish chunk with the usage."""
         reasons = [self._clean(choice["finish_reason"]) for choice in ended]
         if self._over:
             return
-        says = len(ended) < len(payload["choices"]) or any(says_something(choice["delta"]) for choice in ended)
-        if says:
+        carries_content = len(ended) < len(payload["choices"]) or any(has_content(choice["delta"]) for choice in ended)
+        if carries_content:
             open_choices = [{**choice, "finish_reason": None} for choice in payload["choices"]]
-            self._say({**payload, "choices": open_choices}, said)
+            self._write({**payload, "choices": open_choices}, said)
         for choice, reason in zip(ended, reasons, strict=True):
-            self._end(choice, reason or "", says)
+            self._finish_choice(choice, reason or "", carries_content)
         indexes = {choice["index"] for choice in ended}
         if not indexes <= self._ended_choices:
             self._ended_choices |= indexes
             self._ends.append(self._shape.chunk({**payload, "choices": ended}))
 
-    def _end(self, choice: Json, reason: str, is_said: bool) -> None:
+    def _finish_choice(self, choice: Json, reason: str, is_sent: bool) -> None:
         self._shape.end(choice, reason)
         self.finish_reason = reason
-        if is_said:
+        if is_sent:
             choice["delta"] = {}
             if "logprobs" in choice:
                 choice["logprobs"] = None
@@ -239,7 +241,7 @@ class StreamReader(Reader):
 
     def _done(self) -> None:
         if self._ends:
-            self._finish()  # even where a choice has not ended: the host says that this is all
+            self._finish()  # even where a choice has not ended: the host has ended the stream
         else:
             self._stopped()
 
@@ -250,14 +252,14 @@ class StreamReader(Reader):
             super()._stopped()
 
     def _document(self, payload: Json) -> None:
-        """A whole answer where a stream was asked for, as the one chunk of a stream."""
+        """A whole answer where a stream was requested: sent as the only chunk of a stream."""
         if not payload["choices"]:
             self._fail(Failure(Fault.UNCLEAN, "the host's answer has no choices"))
             return
         for choice in payload["choices"]:
-            choice["delta"] = said = choice.pop("message")
-            if "tool_calls" in said:
-                said["tool_calls"] = [{"index": number, **call} for number, call in enumerate(said["tool_calls"])]
+            choice["delta"] = delta = choice.pop("message")
+            if "tool_calls" in delta:
+                delta["tool_calls"] = [{"index": number, **call} for number, call in enumerate(delta["tool_calls"])]
         payload["object"] = CHUNK
         self._received(payload)
         if not self._over:

@@ -11,7 +11,7 @@ from gateway.repair.mending import Mender
 from gateway.repair.toolcalls import ToolCalls
 from gateway.types import REASONING_FIELDS, Failure, Fault
 from gateway.upstream.reader import LARGEST_ANSWER, Listener, Reader
-from gateway.upstream.shape import OPENAI, Shape, says_something
+from gateway.upstream.shape import OPENAI, Shape, has_content
 
 _NO_TEXT = (*REASONING_FIELDS, "refusal")  # where empty, absent from a message
 
@@ -92,7 +92,7 @@ class WholeReader(Reader):
                 return
             self._shape.end(choice, reason)
             self.finish_reason = reason
-        self.empty = self.finish_reason == "stop" and not any(says_something(choice["message"]) for choice in choices)
+        self.empty = self.finish_reason == "stop" and not any(has_content(choice["message"]) for choice in choices)
         if self.empty and not self._listener.may_be_empty:
             self._fail(Failure(Fault.EMPTY, "the host's answer is empty"))
             return

@@ -8,8 +8,8 @@ import pytest
 
 from gateway.types import Endpoint
 from gateway.upstream.litellm_adapter import Adapted
-from gateway.upstream.litellm_call import Ask
-from gateway.upstream.litellm_question import Question
+from gateway.upstream.litellm_call import Send
+from gateway.upstream.litellm_request import HostRequest
 from tests.proxy.world import Make, World
 from tests.support.host import Out, Received, ScriptedHost, answers, completion
 
@@ -19,8 +19,8 @@ WHOLE = {"stopReason": "end_turn", "usage": {"inputTokens": 1}}
 def adapt(world: World, host: ScriptedHost) -> None:
     """Puts a translator before endpoint `a`: it says `Hello` and `stop`, whatever the host says."""
 
-    async def translate(question: Mapping[str, Any], ask: Ask) -> AsyncIterator[dict[str, Any]]:
-        answer = await ask(Question("POST", f"{host.url}/converse", [], json.dumps(question["messages"]).encode()))
+    async def translate(question: Mapping[str, Any], ask: Send) -> AsyncIterator[dict[str, Any]]:
+        answer = await ask(HostRequest("POST", f"{host.url}/converse", [], json.dumps(question["messages"]).encode()))
         async for _ in answer.body:
             part = {"role": "assistant", "content": "Hello"}
             used = {"prompt_tokens": 7, "completion_tokens": 2}

@@ -70,7 +70,7 @@ async def bomb(_: Received, out: Out) -> None:
 async def test_the_next_endpoint_serves_without_a_clock(
     make: Make, script: Script, outcome: str, stream: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "ERROR_PATIENCE", 0.05)
+    monkeypatch.setattr(connection, "ERROR_BODY_TIMEOUT", 0.05)
     async with ScriptedHost(script) as bad, ScriptedHost(GOOD) as good:
         world = make(bad, good)
         sink = await world.ask(stream)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.repair.mending import Mender, Repairs, mender
-from gateway.repair.stated import LARGEST_ARGUMENTS
+from gateway.repair.stated_call import LARGEST_ARGUMENTS
 from gateway.upstream import sse
 from gateway.upstream.normal import Normaliser
 from gateway.upstream.shape import OPENAI as SHAPE

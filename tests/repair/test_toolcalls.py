@@ -41,7 +41,7 @@ def message(*calls: dict[str, Any]) -> dict[str, Any]:
 def judged(*calls: dict[str, Any], tools: object = TOOLS) -> str:
     taken = ToolCalls()
     taken.take(message(*calls), "message")
-    return taken.judge(tools)
+    return taken.verdict(tools)
 
 
 def delta(*calls: object, choice: int = 0) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def test_pieces_are_put_together() -> None:
     taken.take(delta({"index": 1, "function": {"name": "clock", "arguments": "{}"}}), "delta")
     taken.take(delta({"index": 0, "function": {"arguments": '"Rome"}'}}), "delta")
     taken.take(delta({"index": 0, "function": {"name": "clock", "arguments": "{}"}}, choice=1), "delta")
-    assert taken.judge(TOOLS) == "ok"
+    assert taken.verdict(TOOLS) == "ok"
     assert "3" in repr(taken)
 
 
@@ -117,26 +117,26 @@ def test_what_says_no_index_is_of_the_first_choice() -> None:
     taken = ToolCalls()
     taken.take(delta({"index": 0, "function": {"name": "weather", "arguments": '{"city": '}}), "delta")
     taken.take({"choices": [{"delta": {"tool_calls": [{"function": {"arguments": '"Rome"}'}}]}}]}, "delta")
-    assert taken.judge(TOOLS) == "ok"
+    assert taken.verdict(TOOLS) == "ok"
 
 
 def test_what_cannot_be_read_is_passed_over() -> None:
     taken = ToolCalls()
     taken.take(delta(5, {"function": None}, {"function": {"name": None, "arguments": None}, "index": "x"}), "delta")
     taken.take({"choices": [{"delta": {"tool_calls": {}}}, {"delta": None}, 5]}, "delta")
-    assert taken.judge(TOOLS) == ""
+    assert taken.verdict(TOOLS) == ""
 
 
 def test_more_than_is_kept_is_not_judged() -> None:
     taken = ToolCalls()
     taken.take(message(*(call("clock", "{", index=place) for place in range(10_000))), "message")
-    assert taken.judge(TOOLS) == ""
+    assert taken.verdict(TOOLS) == ""
     assert len(taken._calls) <= toolcalls.MOST_CALLS + 1
     long = ToolCalls()
     for _ in range(4):
         arguments = "x" * (toolcalls.MOST_TEXT // 2)
         long.take(delta({"index": 0, "function": {"name": "clock", "arguments": arguments}}), "delta")
-    assert long.judge(TOOLS) == ""
+    assert long.verdict(TOOLS) == ""
     (kept,) = long._calls.values()
     assert sum(map(len, kept.parts)) <= 2 * toolcalls.MOST_TEXT
 
@@ -147,9 +147,9 @@ def test_just_what_is_kept_is_judged() -> None:
     assert judged(*calls) == ""
     full = ToolCalls()
     full.take(message(call("clock", "{}".ljust(toolcalls.MOST_TEXT))), "message")
-    assert full.judge(TOOLS) == "ok"
+    assert full.verdict(TOOLS) == "ok"
     full.take(message(call("clock", " ")), "message")
-    assert full.judge(TOOLS) == ""
+    assert full.verdict(TOOLS) == ""
 
 
 WORDS = ["choices", "index", "delta", "tool_calls", "function", "name", "arguments", "parameters", "required", "type"]
@@ -166,5 +166,5 @@ def test_nothing_that_a_host_or_client_sends_breaks_it(payload: object, tools: o
     if isinstance(payload, dict):
         taken.take(payload, "delta")
     taken.take(message(call("clock", "{}"), call("name", '{"type": 1}')), "message")
-    taken.judge(tools)
-    taken.judge([{"function": {"name": "clock", "parameters": tools}}, *(tools if isinstance(tools, list) else ())])
+    taken.verdict(tools)
+    taken.verdict([{"function": {"name": "clock", "parameters": tools}}, *(tools if isinstance(tools, list) else ())])

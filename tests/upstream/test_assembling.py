@@ -94,7 +94,7 @@ def test_tool_calls_are_put_together_judged_and_mended() -> None:
     (call,) = message(reader)["tool_calls"]
     assert call == {"id": "call_00", "type": "function", "function": {"name": "f", "arguments": '{"error": 1}'}}
     assert message(reader)["content"] is None
-    assert calls.judge([{"function": {"name": "f"}}]) == "ok"
+    assert calls.verdict([{"function": {"name": "f"}}]) == "ok"
 
 
 def test_a_call_in_the_text_becomes_a_call() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.errors import BadRequest
 from gateway.types import Dialect, Endpoint, ReasoningHistory, Request
 from gateway.types.endpoint import ThinkingSwitch
-from gateway.upstream.dialects import PATCHES, outgoing, relays, thinking_asked
+from gateway.upstream.dialects import PATCHES, outgoing, relays, thinking_requested
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -134,7 +134,7 @@ ASKED: list[tuple[dict[str, Any], bool | None]] = [
 
 @pytest.mark.parametrize(("body", "asked"), ASKED, ids=[str(body) for body, _ in ASKED])
 def test_thinking_may_be_asked_for_in_any_hosts_way(body: dict[str, Any], asked: bool | None) -> None:
-    assert thinking_asked(body) is asked
+    assert thinking_requested(body) is asked
 
 
 @pytest.mark.parametrize("body", [body for body, _ in ASKED], ids=str)
@@ -159,7 +159,7 @@ def test_however_it_was_asked_the_host_gets_its_own_switch_alone(body: dict[str,
 )
 def test_contradictions_and_wrong_types_are_the_clients_fault(body: dict[str, Any], param: str) -> None:
     with pytest.raises(BadRequest) as caught:
-        thinking_asked(body)
+        thinking_requested(body)
     assert caught.value.param == param
 
 

@@ -11,8 +11,8 @@ import pytest
 from gateway.errors import ConfigError
 from gateway.types import Endpoint
 from gateway.upstream.litellm_adapter import Adapted, lacking, load
-from gateway.upstream.litellm_call import Ask, Translate
-from gateway.upstream.litellm_question import Question
+from gateway.upstream.litellm_call import Send, Translate
+from gateway.upstream.litellm_request import HostRequest
 from gateway.upstream.transport.transport import Transport
 from tests.support.eventstream import frame
 from tests.support.host import Out, Received, ScriptedHost, answers
@@ -31,9 +31,9 @@ def said(content: str, finish: str | None = None) -> dict[str, Any]:
     return {"id": "x", "choices": [{"index": 0, "delta": part, "message": part, "finish_reason": finish}]}
 
 
-async def by_line(question: Mapping[str, Any], ask: Ask, url: str) -> AsyncIterator[dict[str, Any]]:
+async def by_line(question: Mapping[str, Any], ask: Send, url: str) -> AsyncIterator[dict[str, Any]]:
     """Asks with the question as it is; each read of the answer is a chunk."""
-    answer = await ask(Question("POST", f"{url}/converse?x=1", [(b"X-Sign", b"s")], orjson.dumps(dict(question))))
+    answer = await ask(HostRequest("POST", f"{url}/converse?x=1", [(b"X-Sign", b"s")], orjson.dumps(dict(question))))
     if not question.get("stream"):
         data = b"".join([piece async for piece in answer.body])
         yield said(data.decode(), "stop")
@@ -50,7 +50,7 @@ class Asking:
         self.transport = Transport()
         at = endpoint(host.url)
 
-        def usual(question: Mapping[str, Any], ask: Ask) -> AsyncIterator[dict[str, Any]]:
+        def usual(question: Mapping[str, Any], ask: Send) -> AsyncIterator[dict[str, Any]]:
             return by_line(question, ask, host.url)
 
         self.adapted = Adapted(at, "key", lambda _, __: translate or usual)
@@ -152,7 +152,7 @@ async def test_cancelling_closes_the_connection() -> None:
     async with ScriptedHost(script(b"Hello", after="stall")) as host, Asking(host) as asking:
         recorder, call = asking.send()
         await host.until(lambda: b"Hello" in recorder.body)
-        assert call.asked
+        assert call.written
         call.cancel()
         await host.until(lambda: host.gone == 1)
     assert recorder.end is None
@@ -171,7 +171,7 @@ async def test_what_was_cancelled_before_it_was_asked_is_not_asked() -> None:
         _, call = asking.send()
         call.cancel()
         await asyncio.sleep(0)
-        assert not call.asked
+        assert not call.written
         assert host.accepted == 0
 
 
@@ -188,25 +188,25 @@ async def test_a_paused_call_reads_nothing_until_it_is_resumed() -> None:
 
 @pytest.mark.parametrize("elsewhere", ["https://127.0.0.1:1", "http://localhost:1"])
 async def test_only_base_url_is_ever_asked(elsewhere: str) -> None:
-    def astray(question: Mapping[str, Any], ask: Ask) -> AsyncIterator[dict[str, Any]]:
+    def astray(question: Mapping[str, Any], ask: Send) -> AsyncIterator[dict[str, Any]]:
         return by_line(question, ask, elsewhere)
 
     async with ScriptedHost([]) as host, Asking(host, astray) as asking:
         recorder = await asking.ask()
     assert recorder.status == 400
-    assert b"another host than base_url" in recorder.body
+    assert b"a host other than that of base_url" in recorder.body
 
 
 async def test_nothing_is_asked_twice() -> None:
-    async def insisting(_: Mapping[str, Any], ask: Ask) -> AsyncIterator[dict[str, Any]]:
-        question = Question("POST", host.url, [], b"{}")
+    async def insisting(_: Mapping[str, Any], ask: Send) -> AsyncIterator[dict[str, Any]]:
+        question = HostRequest("POST", host.url, [], b"{}")
         await ask(question)
         await ask(question)
         yield said("never")
 
     async with ScriptedHost(script(b"Hello", after="stall")) as host, Asking(host, insisting) as asking:
         recorder = await asking.ask()
-        assert b"twice" in recorder.body
+        assert b"second request" in recorder.body
         await host.until(lambda: host.gone == 1)
     assert len(host.requests) == 1
 
@@ -239,7 +239,7 @@ class Refusal(Exception):
 
 
 def failing(error: Exception, ask_first: bool = False, url: str = "") -> Translate:
-    async def translate(question: Mapping[str, Any], ask: Ask) -> AsyncIterator[dict[str, Any]]:
+    async def translate(question: Mapping[str, Any], ask: Send) -> AsyncIterator[dict[str, Any]]:
         if ask_first:
             async for one in by_line(question, ask, url):
                 yield one
@@ -334,7 +334,7 @@ async def test_an_exception_in_the_stream_is_told_in_the_hosts_words() -> None:
 
 
 async def test_a_translator_that_asks_nobody() -> None:
-    async def silent(_: Mapping[str, Any], __: Ask) -> AsyncIterator[dict[str, Any]]:
+    async def silent(_: Mapping[str, Any], __: Send) -> AsyncIterator[dict[str, Any]]:
         return
         yield
 
@@ -344,7 +344,7 @@ async def test_a_translator_that_asks_nobody() -> None:
 
 async def test_a_rehearsal_asks_nobody() -> None:
     async with ScriptedHost([]) as host, Asking(host) as asking:
-        await asking.adapted.rehearse()
+        await asking.adapted.warm_up()
         assert host.accepted == 0
 
 

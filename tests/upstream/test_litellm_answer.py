@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.litellm_answer import HIGH, Body, Words, chunk, completion
+from gateway.upstream.litellm_answer import HIGH, Body, HostFacts, chunk, completion
 from tests.support.eventstream import frame, text
 from tests.upstream.listener import cut
 
 
-def heard(data: bytes, places: list[int], streamed: bool = True) -> Words:
+def heard(data: bytes, places: list[int], streamed: bool = True) -> HostFacts:
     """The words of an answer that came in pieces."""
-    words = Words()
+    words = HostFacts()
     words.streamed = streamed
     for piece in cut(data, places):
         words.feed(piece)
@@ -29,7 +29,7 @@ splits = st.lists(st.integers(0, 2000), max_size=6)
 def test_a_streamed_reason_is_found_however_it_is_cut(places: list[int]) -> None:
     words = heard(b"".join(text("Hel", "lo", stop="malformed_model_output")), places)
     assert words.reason == "malformed_model_output"
-    assert words.counted
+    assert words.has_usage
     assert words.problem is None
 
 
@@ -38,7 +38,7 @@ def test_an_exception_is_found_however_it_is_cut(places: list[int]) -> None:
     failed = frame("throttlingException", {"message": "slow down"}, exception=True)
     words = heard(b"".join(text("Hel", stop=None)[:2]) + failed, places)
     assert words.reason is None
-    assert not words.counted
+    assert not words.has_usage
     assert words.problem == ("throttlingException", '{"message": "slow down"}')
 
 
@@ -47,7 +47,7 @@ def test_what_the_model_writes_is_no_reason(places: list[int]) -> None:
     said = 'Look: {"stopReason": "end_turn", "usage": {}, "finish_reason": "stop"}'
     words = heard(b"".join(text(said, stop=None)[:2]), places)
     assert words.reason is None
-    assert not words.counted
+    assert not words.has_usage
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_whole_answers_reason_is_its_own_and_not_an_arguments(
 ) -> None:
     words = heard(json.dumps(payload).encode(), [7], streamed=False)
     assert words.reason == reason
-    assert words.counted == counted
+    assert words.has_usage == counted
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_whole_answers_reason_is_its_own_and_not_an_arguments(
 def test_litellms_reason_counts_only_where_the_hosts_is_known(
     host: str | None, mapped: str | None, told: str | None
 ) -> None:
-    words = Words()
+    words = HostFacts()
     words.reason = host
     assert chunk({"choices": [{"finish_reason": mapped}]}, words)["choices"][0]["finish_reason"] == told
     assert completion({"choices": [{"finish_reason": mapped}]}, words)["choices"][0]["finish_reason"] == told
@@ -96,7 +96,7 @@ def test_a_chunk_is_openais() -> None:
     call = {"id": None, "type": "function", "index": 0, "function": {"name": None, "arguments": "{"}}
     delta = {"role": None, "content": None, "tool_calls": [call], "thinking_blocks": None, "audio": None}
     said = {"id": "x", "model": "m", "usage": None, "citations": None, "choices": [{"index": 0, "delta": delta}]}
-    assert chunk(said, Words()) == {
+    assert chunk(said, HostFacts()) == {
         "id": "x",
         "model": "m",
         "choices": [
@@ -111,9 +111,9 @@ def test_a_chunk_is_openais() -> None:
 
 def test_usage_is_the_hosts_or_none() -> None:
     payload = {"choices": [], "usage": {"prompt_tokens": 3, "prompt_tokens_details": {"audio_tokens": None}}}
-    words = Words()
+    words = HostFacts()
     assert "usage" not in chunk(payload, words)
-    words.counted = True
+    words.has_usage = True
     assert chunk(payload, words)["usage"] == {"prompt_tokens": 3, "prompt_tokens_details": {}}
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.document.assembly import Assembly
-from gateway.repair.lenient import loads
+from gateway.repair.lenient_json import loads
 from gateway.repair.mending import mender
 from gateway.repair.toolcalls import ToolCalls
 from gateway.types import Usage

@@ -70,9 +70,9 @@ def test_logprobs_of_a_chunk_name_the_refusals() -> None:
     "part", [None, {}, {"content": ""}, {"content": None, "role": "assistant"}, {"tool_calls": []}]
 )
 def test_nothing_is_said(part: Any) -> None:
-    assert not shape.says_something(part)
+    assert not shape.has_content(part)
 
 
 @pytest.mark.parametrize("key", ["content", "reasoning_content", "reasoning", "refusal", "tool_calls", "function_call"])
 def test_something_is_said(key: str) -> None:
-    assert shape.says_something({key: "a"})
+    assert shape.has_content({key: "a"})

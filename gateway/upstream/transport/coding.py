@@ -1,38 +1,40 @@
-"""Compressed bodies, unpacked as they come. We ask for none, but hosts and proxies between send them all the same.
+"""Decompresses response bodies as they arrive. The gateway sends no `Accept-Encoding` for them, but some hosts and
+proxies compress anyway.
 
-    content-encoding: deflate, gzip      packed bytes -> gunzip -> inflate -> the body, in steps of at most STEP bytes
+    content-encoding: deflate, gzip      compressed bytes -> gunzip -> inflate -> body, in steps of at most STEP bytes
 
-An event that the host flushed is unpacked at once. What grows too much is refused, and so is a coding that Python's
-standard library does not read. A body that is plain although its header says gzip (proxies unpack and leave the header)
-passes as it is.
+An event that the host flushed is decompressed at once. A body that grows too much is refused, and so is a coding that
+Python's standard library cannot read. A plain body whose header says gzip (some proxies decompress and leave the
+header) passes unchanged.
 """
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 
-STEP = 8 * 1024  # bytes that one step gives at most
-FREE = 1024 * 1024  # unpacked bytes that may come of anything
-RATIO = 100  # how much larger than packed a body may be beyond that; repetitive events reach 50
-LARGEST = 256 * 1024 * 1024  # unpacked bytes of one answer
-DEEPEST = 3  # codings of one body
+STEP = 8 * 1024  # most bytes of one step
+FREE = 1024 * 1024  # decompressed bytes that are always allowed
+RATIO = 100  # largest ratio of decompressed to compressed bytes beyond that; repetitive events reach 50
+LARGEST = 256 * 1024 * 1024  # decompressed bytes of one answer
+DEEPEST = 3  # most codings of one body
 _GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 _GZIP_STARTS = b"\x1f\x8b"
 
 
 class UnreadableBody(ValueError):
-    """A body that cannot be unpacked, or should not be."""
+    """A body that cannot be decompressed, or grows too much."""
 
 
 class Unpacker:
-    """Undoes one coding. `whole` says whether what came so far is a complete body."""
+    """Undoes one coding. `whole` says whether the bytes so far are a complete body."""
 
     __slots__ = ("_choose", "_inflate", "_name", "_out", "_packed", "_plain", "_start", "whole")
 
     def __init__(self, name: str, choose: Callable[[bytes], int | None]) -> None:
-        """`choose` looks at a body's first two bytes: zlib's window bits, or None where it is not packed at all."""
+        """`choose` takes a body's first two bytes and returns zlib's window bits, or None where the body is not
+        compressed."""
         self._name = name
         self._choose = choose
-        self._start = b""  # the first byte, while it is alone
+        self._start = b""  # the first byte, until the second arrives
         self._inflate: zlib._Decompress | None = None
         self._plain = False
         self._packed = self._out = 0  # bytes
@@ -42,7 +44,7 @@ class Unpacker:
         return f"<Unpacker {self._name} {self._packed} -> {self._out}>"
 
     def unpack(self, data: bytes) -> Iterator[bytes]:
-        """What these bytes give, in steps, some of them empty. Raises Unreadable."""
+        """Decompresses `data` in steps, some of them empty. Raises UnreadableBody."""
         self._packed += len(data)
         if self._inflate is None and not self._plain:
             self._start = data = self._start + data
@@ -74,7 +76,7 @@ class Unpacker:
             out = self._step(self._inflate, data)
             self.whole = self._inflate.eof
             data = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
-            full = len(out) == STEP and not self._inflate.eof  # zlib may keep some of it
+            full = len(out) == STEP and not self._inflate.eof  # zlib may hold more output
             yield out
 
     def _step(self, inflate: "zlib._Decompress", data: bytes) -> bytes:
@@ -112,7 +114,7 @@ class Chain:
 
 
 def unpacker(headers: Iterable[tuple[bytes, bytes]]) -> Chain | None:
-    """What undoes the content codings that an answer's head names; None where it names none. Raises Unreadable."""
+    """What undoes the content codings of an answer's headers; None where they name none. Raises UnreadableBody."""
     values = [value.decode("latin-1") for name, value in headers if name == b"content-encoding"]
     names = [name for part in ",".join(values).split(",") if (name := part.strip().lower()) not in ("", "identity")]
     if len(names) > DEEPEST:
@@ -133,7 +135,7 @@ def _gzip(start: bytes) -> int | None:
 
 
 def _deflate(start: bytes) -> int | None:
-    """By its name zlib's format; some servers leave out its head."""
+    """`deflate` is defined as the zlib format; some servers leave out its header."""
     return _ZLIB if start[0] & 0x0F == 8 and int.from_bytes(start[:2], "big") % 31 == 0 else _RAW
 
 

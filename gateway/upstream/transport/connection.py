@@ -1,14 +1,15 @@
-"""One connection to a host: it asks one question at a time and hands the answer over as it arrives.
+"""One HTTP/1.1 connection to a host: one request at a time, whose answer is handed over as it arrives.
 
     socket -> data_received -> Incoming -> (unpacked) -> Receiver.on_response, on_data*, on_complete
-                    |                                                or on_lost, whatever went wrong
+                    |                                                or on_lost, on any failure
     complete and reusable -> owner.release        closed -> owner.forget
 
-The receiver is called after each read, so it may cancel, pause or send again from within any callback. No read holds
-the loop: what is more than a slice is parsed slice by slice, one a turn of the loop, and nothing is read meanwhile.
+The receiver is called after each read, so it may cancel, pause or send again from within any callback. No read blocks
+the event loop: a read of more than SLICE bytes is parsed slice by slice, one per loop iteration, and the socket is not
+read meanwhile.
 
-An answer that is not a 200 is an error, and what its host says of it comes at once or not at all: such a body is whole
-after half a second, after 64 KB, or when the connection ends.
+The body of an answer other than 200 is an error message, which arrives at once or not at all. It counts as whole after
+half a second, after 64 KB, or when the connection ends.
 """
 
 import asyncio
@@ -20,35 +21,35 @@ from gateway.types import Fault
 from gateway.upstream.transport.coding import Chain, UnreadableBody, unpacker
 from gateway.upstream.transport.incoming import Incoming
 
-AT_ONCE = 1.0  # seconds after a request within which a kept connection's loss shows that the host had left before it
-SLICE = 8 * 1024  # bytes that are parsed in one turn of the loop; of tiny events that is some ms
-SMALL = 1024  # bytes that a step of unpacking counts as, at least
-ERROR_PATIENCE = 0.5  # seconds for the body of an error
-LARGEST_ERROR = 64 * 1024  # bytes of it
+STALE_WINDOW = 1.0  # seconds; a kept connection lost sooner after a request was closed before it
+SLICE = 8 * 1024  # bytes parsed per loop iteration; with tiny events that takes some ms
+LEAST_STEP = 1024  # bytes that one step of decompression counts as, at least
+ERROR_BODY_TIMEOUT = 0.5  # seconds for the body of an error
+LARGEST_ERROR_BODY = 64 * 1024  # bytes of it
 
 
 class Receiver(Protocol):
-    """Who gets the answer. Every callback is synchronous; exactly one of `on_complete` and `on_lost` ends a call."""
+    """Receives the answer. Every callback is synchronous; exactly one of `on_complete` and `on_lost` ends a call."""
 
     def on_response(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """The final head (never 1xx); header names in lower case."""
+        """The final status and headers (never 1xx); header names in lower case."""
 
     def on_data(self, data: bytes) -> None:
-        """Bytes of the body, de-chunked, one call for what one read delivered."""
+        """Bytes of the body without chunked framing: one call per read."""
 
     def on_complete(self) -> None:
-        """The answer is whole."""
+        """The answer is complete."""
 
     def on_lost(self, fault: Fault, message: str) -> None:
-        """The answer will not be whole: `refused`, `cut` or `garbage`, and why."""
+        """The answer will stay incomplete, with `refused`, `cut` or `garbage` and the reason."""
 
 
 class SentCall(Protocol):
     """A request under way, as its sender sees it."""
 
     @property
-    def asked(self) -> bool:
-        """Whether it was written to the host, all of it as far as can be known."""
+    def written(self) -> bool:
+        """Whether the request was written to the host, in full as far as can be known."""
 
     def cancel(self) -> None: ...
     def pause(self) -> None: ...
@@ -56,7 +57,7 @@ class SentCall(Protocol):
 
 
 class ConnectionOwner(Protocol):
-    """Who opens connections and keeps them between calls."""
+    """Opens connections and keeps them between calls."""
 
     def open(self, call: "Call") -> None: ...
     def release(self, connection: "Connection") -> None: ...
@@ -64,9 +65,9 @@ class ConnectionOwner(Protocol):
 
 
 class Call:
-    """One request, from `send` until its receiver was told the end or `cancel` was called."""
+    """One request, from `send` until its receiver got the end or `cancel` was called."""
 
-    __slots__ = ("_asked", "_owner", "body", "connect_timeout", "connection", "head", "opening", "paused", "receiver")
+    __slots__ = ("_owner", "_written", "body", "connect_timeout", "connection", "head", "opening", "paused", "receiver")
 
     def __init__(
         self, owner: ConnectionOwner, head: bytes, body: bytes, receiver: Receiver, connect_timeout: float
@@ -77,21 +78,21 @@ class Call:
         self.receiver: Receiver | None = receiver  # None once the call has ended
         self.connect_timeout = connect_timeout
         self.connection: Connection | None = None
-        self.opening: asyncio.Task[None] | None = None  # set while a connection is being made for this call
+        self.opening: asyncio.Task[None] | None = None  # set while a connection is opened for this call
         self.paused = False
-        self._asked = False
+        self._written = False
 
     def __repr__(self) -> str:
-        state = "ended" if self.receiver is None else "asked" if self.connection else "connecting"
+        state = "ended" if self.receiver is None else "sent" if self.connection else "connecting"
         return f"<Call {state}{' paused' if self.paused else ''}>"
 
     @property
-    def asked(self) -> bool:
-        """Whether the request was written to a host; also once the call has ended."""
-        return self._asked if self.connection is None else not self.connection.writing
+    def written(self) -> bool:
+        """Whether the request was written to a host; also valid once the call has ended."""
+        return self._written if self.connection is None else not self.connection.writing
 
     def cancel(self) -> None:
-        """Close the connection, or stop making it. No callback comes afterwards."""
+        """Closes the connection, or stops opening it. No callback follows."""
         opening, connection = self.opening, self.connection
         self._end()
         if opening is not None:
@@ -100,7 +101,7 @@ class Call:
             connection.close()
 
     def pause(self) -> None:
-        """Read no more from the host, so that its sending blocks."""
+        """Stops reading from the host, so that the host's writes block."""
         self.paused = True
         if self.connection is not None:
             self.connection.pause()
@@ -111,7 +112,7 @@ class Call:
             self.connection.resume()
 
     def retry(self) -> None:
-        """Ask again on a fresh connection: the kept one had died before it was asked."""
+        """Sends again on a fresh connection: the kept one was stale."""
         self.connection = None
         self._owner.open(self)
 
@@ -126,17 +127,17 @@ class Call:
             receiver.on_lost(fault, message)
 
     def _end(self) -> Receiver | None:
-        """Let go of everything; the receiver comes back only once."""
+        """Releases everything. Returns the receiver once, and None afterwards."""
         receiver, self.receiver = self.receiver, None
         if self.connection is not None:
-            self._asked = not self.connection.writing
+            self._written = not self.connection.writing
         self.connection = self.opening = None
         self.head = self.body = b""
         return receiver
 
 
 class Connection(asyncio.Protocol):
-    """A socket, what is parsed of its bytes, and the call that it serves (None while it is kept)."""
+    """A socket, its parser, and the call that it serves (None while the connection is idle)."""
 
     transport: asyncio.Transport
 
@@ -145,62 +146,62 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._incoming = Incoming()
         self._call: Call | None = None
-        self.born = self.since = 0.0  # loop times: when it was made, when it was last released
+        self.born = self.since = 0.0  # loop times of connect and of the last release
         self.lost = False
-        self.writing = False  # whether much of a request is still to be written
-        self._exc: Exception | None = None  # by which it was lost
-        self._used = False  # whether an earlier call was answered here
-        self._asked_at = 0.0
-        self._turn: asyncio.Handle | None = None  # set while a turn is to come
+        self.writing = False  # whether a large part of a request is still in the write buffer
+        self._exc: Exception | None = None  # the error by which it was lost
+        self._used = False  # whether an earlier call was answered on it
+        self._sent_at = 0.0
+        self._next_iteration: asyncio.Handle | None = None  # set while an iteration is scheduled
         self._rest: deque[memoryview] = deque()  # read, but not yet parsed
         self._begin()
 
     def _begin(self) -> None:
-        """Forget the last answer."""
+        """Resets what belongs to one answer."""
         self._incoming.begin()
-        self._announced = False  # whether the receiver has the head
-        self._flows = False  # whether it is that of a 200, and pieces of the body go to the receiver as they are
+        self._has_head = False  # whether the receiver has status and headers
+        self._raw = False  # whether this is a 200 whose body goes to the receiver as it is
         self._packed: Chain | None = None
-        self._steps: Iterator[bytes] | None = None  # of what is being unpacked
-        self._behind = False  # whether there are any, or more is read than parsed
-        self._patience: asyncio.TimerHandle | None = None
-        self._size = 0  # bytes of body that the receiver has, of an error
+        self._steps: Iterator[bytes] | None = None  # decompression under way
+        self._behind = False  # whether decompression or unparsed bytes are left for later iterations
+        self._error_timer: asyncio.TimerHandle | None = None
+        self._size = 0  # bytes of an error's body that the receiver has
 
     def __repr__(self) -> str:
         return f"<Connection {'closed' if self.lost else 'busy' if self._call else 'idle'}>"
 
-    def ask(self, call: Call) -> None:
-        """Send a call's request; its answer goes to its receiver."""
+    def send(self, call: Call) -> None:
+        """Sends a call's request; the answer goes to its receiver."""
         self._call = call
         call.connection, call.opening = self, None
         if call.paused:
             self.transport.pause_reading()
         if self._used:
-            self._asked_at = self._loop.time()
+            self._sent_at = self._loop.time()
         self.transport.writelines((call.head, call.body))
 
     def pause(self) -> None:
-        """Read no more; what was read waits as well."""
+        """Stops reading. Bytes already read wait as well."""
         if not self.lost:
             self.transport.pause_reading()
 
     def resume(self) -> None:
-        """Go on with what was read, or else read on."""
+        """Continues with bytes already read, or else reads on."""
         if self._behind:
-            self._turn = self._turn or self._loop.call_soon(self._go_on)
+            self._next_iteration = self._next_iteration or self._loop.call_soon(self._parse_slice)
         elif not self.lost:
             self.transport.resume_reading()
 
     def close(self) -> None:
-        """Close at once. Nobody is told."""
+        """Closes at once, without a callback."""
         self._call = None
         self._rest.clear()
-        if self._patience is not None:
-            self._patience.cancel()
+        if self._error_timer is not None:
+            self._error_timer.cancel()
         self.transport.abort()
 
     def fail(self, fault: Fault, message: str) -> None:
-        """Close at once, and tell the receiver why."""
+        """Closes at once, and reports the failure to the receiver."""
         call = self._call
         self.close()
         if call is not None:
@@ -209,7 +210,7 @@ class Connection(asyncio.Protocol):
     # asyncio's callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's transports are none of asyncio's classes
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's transports do not derive from asyncio's
 
     def pause_writing(self) -> None:
         self.writing = True
@@ -220,7 +221,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         call = self._call
         if call is None:
-            self.close()  # bytes that nobody asked for
+            self.close()  # bytes without a request
         elif self._behind or len(data) > SLICE:
             self._rest.append(memoryview(data))
             self._fall_behind()
@@ -228,7 +229,7 @@ class Connection(asyncio.Protocol):
             incoming = self._incoming
             incoming.feed(data)
             pieces = incoming.pieces
-            if self._flows and pieces and not incoming.complete and not incoming.problem and call.receiver is not None:
+            if self._raw and pieces and not incoming.complete and not incoming.problem and call.receiver is not None:
                 incoming.pieces = []
                 call.receiver.on_data(pieces[0] if len(pieces) == 1 else b"".join(pieces))
             else:
@@ -241,7 +242,7 @@ class Connection(asyncio.Protocol):
             self._lose()
 
     def _lose(self) -> None:
-        """The connection is lost, and all that it brought is delivered."""
+        """The connection is lost, and all of its bytes are delivered."""
         self._incoming.close()
         call, incoming = self._call, self._incoming
         if call is None:
@@ -249,33 +250,34 @@ class Connection(asyncio.Protocol):
         if incoming.until_close and self._exc is None:
             incoming.complete = True
             self._finish(call)
-        elif self._died_unasked():
+        elif self._was_stale():
             self._call = None
             call.retry()
         else:
             how = "closed the connection" if self._exc is None else "broke the connection"
             self._break_off(call, Fault.CUT, f"the host {how} {'within' if incoming.status else 'before'} the answer")
 
-    def _died_unasked(self) -> bool:
-        """Whether the host had left before it was asked. One that waits and then leaves may have worked, and bill."""
+    def _was_stale(self) -> bool:
+        """Whether the kept connection was stale: the host had closed it before the request. After a longer wait the
+        host may have worked on the request, and bill it."""
         unanswered = self._used and not self._incoming.status and not self._incoming.quiet
-        return unanswered and self._loop.time() - self._asked_at < AT_ONCE
+        return unanswered and self._loop.time() - self._sent_at < STALE_WINDOW
 
     # large reads
 
     def _fall_behind(self) -> None:
-        """More has come than one turn should handle: read no more until it is done."""
+        """More bytes have arrived than one iteration may parse: stop reading until they are parsed."""
         self._behind = True
-        if self._turn is None:
+        if self._next_iteration is None:
             if not self.lost:
                 self.transport.pause_reading()
-            self._turn = self._loop.call_soon(self._go_on)
+            self._next_iteration = self._loop.call_soon(self._parse_slice)
 
-    def _go_on(self) -> None:
-        """One turn's share of what has come."""
-        self._turn = None
+    def _parse_slice(self) -> None:
+        """Parses one slice, in one iteration of the loop."""
+        self._next_iteration = None
         call = self._call
-        if call is None or call.paused or not self._behind:  # `resume` comes back
+        if call is None or call.paused or not self._behind:  # `resume` schedules the next one
             return
         if self._steps is None:
             self._incoming.feed(self._next_slice())
@@ -283,7 +285,7 @@ class Connection(asyncio.Protocol):
         if self._call is not call or not self._behind:
             return
         if self._steps is not None or self._rest:
-            self._turn = self._turn or self._loop.call_soon(self._go_on)
+            self._next_iteration = self._next_iteration or self._loop.call_soon(self._parse_slice)
             return
         self._behind = False
         if self.lost:
@@ -300,10 +302,10 @@ class Connection(asyncio.Protocol):
     # to the receiver
 
     def _deliver(self, call: Call) -> None:
-        """Pass on what has been parsed; stop where the receiver cancels."""
+        """Delivers what has been parsed; stops where the receiver cancels."""
         incoming = self._incoming
-        if incoming.status and not self._announced:
-            self._announce(call)
+        if incoming.status and not self._has_head:
+            self._deliver_head(call)
         if incoming.pieces and call.receiver is not None:
             pieces, incoming.pieces = incoming.pieces, []
             data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -321,21 +323,21 @@ class Connection(asyncio.Protocol):
         elif incoming.problem:
             self._break_off(call, Fault.GARBAGE, incoming.problem)
 
-    def _announce(self, call: Call) -> None:
-        self._announced = True
+    def _deliver_head(self, call: Call) -> None:
+        self._has_head = True
         incoming = self._incoming
         headers = incoming.headers
         if incoming.status == 200:
-            self._flows = not incoming.packed
+            self._raw = not incoming.packed
         else:
-            self._patience = self._loop.call_later(ERROR_PATIENCE, self._wait_no_more)
+            self._error_timer = self._loop.call_later(ERROR_BODY_TIMEOUT, self._end_error)
         if incoming.packed:
             headers = self._choose_unpacker(headers)
         assert call.receiver is not None
         call.receiver.on_response(incoming.status, headers)
 
     def _choose_unpacker(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        """The head as it would be of the body unpacked."""
+        """The headers without the content coding, which is undone here."""
         try:
             self._packed = unpacker(headers)
         except UnreadableBody as error:
@@ -345,20 +347,20 @@ class Connection(asyncio.Protocol):
     def _pass(self, call: Call, data: bytes) -> None:
         assert call.receiver is not None
         call.receiver.on_data(data)
-        if self._patience is not None:
+        if self._error_timer is not None:
             self._size += len(data)
-            if self._size >= LARGEST_ERROR:
-                self._wait_no_more()
+            if self._size >= LARGEST_ERROR_BODY:
+                self._end_error()
 
     def _unpack(self, call: Call) -> bool:
-        """Passes on what one turn may unpack. Whether there is more."""
+        """Delivers what one iteration may decompress. Returns whether more is left."""
         assert self._steps is not None
         left = SLICE
         try:
             for data in self._steps:
                 if data:
                     self._pass(call, data)
-                left -= max(len(data), SMALL)
+                left -= max(len(data), LEAST_STEP)
                 if call.receiver is None:
                     break
                 if left <= 0:
@@ -371,12 +373,12 @@ class Connection(asyncio.Protocol):
     # ends
 
     def _finish(self, call: Call) -> None:
-        """Keep or close the connection first, so that a request sent from `on_complete` may use it."""
+        """Releases or closes the connection first, so that a request sent from `on_complete` may use it."""
         if self._packed is not None and not self._packed.whole:
             self._break_off(call, Fault.CUT, "the host's compressed answer ends within")
             return
-        if self._patience is not None:
-            self._patience.cancel()
+        if self._error_timer is not None:
+            self._error_timer.cancel()
         if self._is_reusable():
             self._call = None
             self._used = True
@@ -389,23 +391,24 @@ class Connection(asyncio.Protocol):
         call.complete()
 
     def _is_reusable(self) -> bool:
-        """Whether the connection is in order, with nothing under way in either direction."""
+        """Whether the connection is intact, with nothing under way in either direction."""
         incoming = self._incoming
         clean = incoming.reusable and not incoming.problem and not self._rest and not self.lost
         return clean and self.transport.get_write_buffer_size() == 0
 
-    def _wait_no_more(self) -> None:
-        """An error's body has had its time."""
+    def _end_error(self) -> None:
+        """Ends an error's body: its time or its size is used up."""
         call = self._call
         self.close()
         if call is not None:
             call.complete()
 
     def _break_off(self, call: Call, fault: Fault, message: str) -> None:
-        """The rest of the answer cannot be had. An error is one without it; where none of it came, `message` does."""
+        """The rest of the answer will not arrive. An error is complete without it; an empty body is replaced by
+        `message`."""
         if self._incoming.status in (0, 200):
             self.fail(fault, message)
             return
         if not self._size and call.receiver is not None:
             call.receiver.on_data(message.encode())
-        self._wait_no_more()
+        self._end_error()

@@ -1,21 +1,21 @@
-"""One answer of a host as its bytes are parsed: the head, what has come of the body, whether it is whole.
+"""One answer of a host while its bytes are parsed: status and headers, pieces of the body, whether it is complete.
 
-    bytes -> feed -> httptools -> callbacks take notes -> status, headers, pieces, complete, reusable, problem
+    bytes -> feed -> httptools -> callbacks set -> status, headers, pieces, complete, reusable, problem
 
-The connection reads the notes after each feed, so that the pieces of one read are joined into one call.
+The connection reads these after each feed, so that the pieces of one read are joined into one call.
 """
 
 import httptools
 
 CODING = b"content-encoding"
-QUIET_LIMIT = 64 * 1024  # bytes that may come before they must have made a head, or a piece of body, or an end
+QUIET_LIMIT = 64 * 1024  # bytes without progress: without a complete head, a piece of body, or the end
 
 
 class Incoming:
-    """`status` is 0 until the final head is whole, `problem` says what makes the rest unreadable.
+    """`status` is 0 until the final headers are complete; `problem` says why the rest cannot be read.
 
-    `quiet` counts the bytes since something came of them; `until_close` says that the body ends where the connection
-    does, `packed` that it has a content coding.
+    `quiet` counts the bytes since the parser last made progress. `until_close`: the body ends where the connection
+    does. `packed`: it has a content coding.
     """
 
     __slots__ = (
@@ -36,7 +36,7 @@ class Incoming:
         self.begin()
 
     def begin(self) -> None:
-        """Forget the last answer."""
+        """Resets for the next answer."""
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.pieces: list[bytes] = []
@@ -51,11 +51,11 @@ class Incoming:
         return f"<Incoming {self.status or 'head'}{' complete' if self.complete else ''}>"
 
     def close(self) -> None:
-        """Take no more; the parser refers back to this object."""
+        """Stops parsing. Breaks the reference cycle with the parser."""
         self._parser = None
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Parse what has come. Not after `close`."""
+        """Parses `data`. Not after `close`."""
         assert self._parser is not None
         self.quiet += len(data)
         try:
@@ -63,10 +63,10 @@ class Incoming:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.problem = self.problem or f"the host sent bytes that are not HTTP: {error}"
         if self.quiet > QUIET_LIMIT:
-            self.problem = f"the host sent over {QUIET_LIMIT} bytes of head, or of framing, without content"
+            self.problem = f"the host sent over {QUIET_LIMIT} bytes of headers or framing without content"
 
     def spoil(self, problem: str) -> None:
-        """What came of the body is of no use."""
+        """Discards the body: it cannot be used."""
         self.problem, self.pieces, self.complete = problem, [], False
 
     # httptools' callbacks
@@ -76,7 +76,7 @@ class Incoming:
             self._refuse("the host sent a second answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.status:  # later ones are trailers
+        if not self.status:  # later headers are trailers
             name = name.lower()
             self.headers.append((name, value))
             if name == CODING:
@@ -86,12 +86,12 @@ class Incoming:
         assert self._parser is not None
         status = self._parser.get_status_code()
         if status < 200:
-            if status < 100 or status == 101:  # 101 changes the protocol
-                self._refuse(f"the host sent status {status}, which nobody asked for")
+            if status < 100 or status == 101:  # 101 switches the protocol
+                self._refuse(f"the host sent an unexpected status {status}")
             return
         if self.quiet > QUIET_LIMIT and sum(len(n) + len(v) + 4 for n, v in self.headers) > QUIET_LIMIT:
-            self._refuse(f"the host sent a head of over {QUIET_LIMIT} bytes")
-        if not self._parser.should_keep_alive():  # so the framing may be unusual
+            self._refuse(f"the host sent headers of over {QUIET_LIMIT} bytes")
+        if not self._parser.should_keep_alive():  # so the framing may need a check
             self._check_framing()
         self.status = status
         self.quiet = 0
@@ -102,25 +102,25 @@ class Incoming:
 
     def on_message_complete(self) -> None:
         assert self._parser is not None
-        if not self.status:  # the end of a 1xx
+        if not self.status:  # the end of a 1xx response
             self.headers, self.packed = [], False
             return
         self.complete = True
         self.quiet = 0
-        self.reusable = self._parser.should_keep_alive()  # the parser forgets it after this callback
+        self.reusable = self._parser.should_keep_alive()  # the parser resets it after this callback
 
     def _check_framing(self) -> None:
-        """Find out whether the body ends where the connection does, and refuse what cannot be read."""
+        """Sets `until_close`, and refuses framing that cannot be read."""
         assert self._parser is not None
         if not self._parser.get_http_version().startswith("1."):
-            self._refuse("the host does not speak HTTP/1.1")
+            self._refuse("the host does not use HTTP/1.1")
         fields = dict(self.headers)
         coding = fields.get(b"transfer-encoding", b"chunked")
         if coding.lower() != b"chunked":
-            self._refuse("the host sent a transfer coding that nobody asked for")
+            self._refuse("the host sent an unexpected transfer coding")
         self.until_close = fields.keys().isdisjoint((b"content-length", b"transfer-encoding"))
 
     def _refuse(self, problem: str) -> None:
-        """Stop the parser."""
+        """Stops the parser."""
         self.problem = problem
         raise httptools.HttpParserError(problem)

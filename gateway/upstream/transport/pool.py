@@ -1,7 +1,7 @@
-"""The connections to one origin: made when none is free, kept while they are young and were used not long ago.
+"""The connections to one origin: opened when none is free, kept while young and recently used.
 
-take -> the connection used last, or None           open -> a task that makes one and asks
-release <- a connection whose answer is consumed    forget <- a connection that has closed
+take -> the connection used last, or None           open -> a task that opens one and sends release <- a connection
+whose answer is complete    forget <- a connection that has closed
 """
 
 import asyncio
@@ -21,7 +21,7 @@ PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where connections go: all base URLs with the same scheme, host and port share them."""
+    """An origin: base URLs with the same scheme, host and port share connections."""
 
     scheme: str
     host: str
@@ -41,7 +41,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """How long a connection is kept unused, how old it may get (both in seconds), how many are kept per origin."""
+    """The idle timeout and the maximum age of a connection, both in seconds, and how many are kept per origin."""
 
     idle: float
     lifetime: float
@@ -49,7 +49,7 @@ class Keep:
 
 
 class Pool:
-    """`idle` is in order of release, so the oldest is on the left."""
+    """`idle` is in order of release: the oldest is on the left."""
 
     def __init__(self, origin: Origin, keep: Keep, trust: Trust) -> None:
         self._origin = origin
@@ -71,7 +71,7 @@ class Pool:
         return not (self._idle or self._busy or self._opening)
 
     def take(self) -> Connection | None:
-        """The kept connection that was used last: the likeliest to be alive."""
+        """The kept connection that was used last: the most likely to be alive."""
         now = self._loop.time()
         while self._idle:
             connection = self._idle.pop()
@@ -82,7 +82,7 @@ class Pool:
         return None
 
     def open(self, call: Call) -> None:
-        """Make a connection for this call."""
+        """Opens a connection for this call."""
         self._opening.add(call)
         call.opening = self._loop.create_task(self._connect(call))
         call.opening.add_done_callback(lambda _: self._opening.discard(call))  # also when it never started
@@ -107,7 +107,7 @@ class Pool:
             self._idle.remove(connection)
 
     def close(self) -> None:
-        """Close everything, and tell those who still wait. A later call is refused."""
+        """Closes every connection; calls under way are lost, later calls are refused."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -116,15 +116,15 @@ class Pool:
         for call in list(self._opening):
             if call.opening is not None:
                 call.opening.cancel()
-            call.lose(Fault.REFUSED, "the gateway closes its connections")
+            call.lose(Fault.REFUSED, "the gateway is shutting down")
         for connection in list(self._busy):
-            connection.fail(Fault.CUT, "the gateway closes its connections")
+            connection.fail(Fault.CUT, "the gateway is shutting down")
 
     def _expired(self, connection: Connection, now: float) -> bool:
         return now - connection.since >= self._keep.idle or now - connection.born >= self._keep.lifetime
 
     def _sweep(self) -> None:
-        """Close what has expired, and come back when the next one does."""
+        """Closes expired connections, and schedules itself for the next expiry."""
         now = self._loop.time()
         while self._idle and self._expired(self._idle[0], now):
             self._idle.popleft().close()
@@ -140,34 +140,34 @@ class Pool:
         except (OSError, UnicodeError) as error:
             call.lose(Fault.REFUSED, _why(error))
         else:
-            self._hand_over(connection, call)
+            self._send_on(connection, call)
 
     async def _dial(self, call: Call) -> Connection:
-        """Resolve, connect and, for https, shake hands, all within the call's time."""
+        """Resolves, connects and, for https, performs the TLS handshake, all within the connect timeout."""
         if self._closed:
-            raise ConnectionAbortedError("the gateway closes its connections")
+            raise ConnectionAbortedError("the gateway is shutting down")
         host, port = self._origin.host, self._origin.port
         async with asyncio.timeout(call.connect_timeout):
             make = self._loop.create_connection(lambda: Connection(self, self._loop), host, port, ssl=self._trust)
             return (await make)[1]
 
-    def _hand_over(self, connection: Connection, call: Call) -> None:
+    def _send_on(self, connection: Connection, call: Call) -> None:
         if connection.lost:
             call.lose(Fault.CUT, "the host closed the connection as soon as it was made")
             return
         connection.born = self._loop.time()
         self._busy.add(connection)
-        connection.ask(call)
+        connection.send(call)
 
 
 def _why(error: Exception) -> str:
-    """A failed connect in an operator's words."""
+    """The message for a failed connect."""
     if isinstance(error, socket.gaierror):
         return "the host name does not resolve"
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS failed: {error.verify_message}"
+        return f"TLS handshake failed: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {error.reason}"
+        return f"TLS handshake failed: {error.reason}"
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     return f"could not connect: {error}"

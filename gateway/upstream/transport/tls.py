@@ -1,9 +1,9 @@
-"""What hosts are trusted over TLS, and what lets a later connection to the same host skip half of the handshake.
+"""The TLS client context: which certificates are trusted, and session resumption per host.
 
     first connection ── full handshake ── answer ──> remember(host, session)
-    later ones       <── wrap_bio(session) ── the host accepts its own ticket, or shakes hands in full
+    later ones       <── wrap_bio(session) ── the host accepts its ticket, or performs a full handshake
 
-asyncio and uvloop pass no session along, but both ask the context to wrap each connection: there it is added.
+asyncio and uvloop do not pass a session, but both call `wrap_bio` for each connection: the session is added there.
 """
 
 import ssl
@@ -13,7 +13,7 @@ MOST = 256  # hosts whose session is kept
 
 
 class Trust(ssl.SSLContext):
-    """A client's context: certificates and host names are checked, with the system's authorities or `authorities`."""
+    """A client context that checks certificates and host names, against the system's authorities or `authorities`."""
 
     _sessions: dict[str, ssl.SSLSession]
 
@@ -30,7 +30,7 @@ class Trust(ssl.SSLContext):
             self.load_verify_locations(authorities)
 
     def remember(self, host: str, session: ssl.SSLSession | None) -> None:
-        """Keeps what a connection to `host` ended up with. Its ticket comes with, or after, the first answer."""
+        """Keeps the session of a connection to `host`. Its ticket arrives with, or after, the first answer."""
         if session is None:
             return
         self._sessions.pop(host, None)

@@ -1,12 +1,12 @@
-"""Our own HTTP/1.1 client: callbacks on sockets, a pool per origin, no task on a kept connection.
+"""The gateway's own HTTP/1.1 client: callbacks on sockets, a pool per origin, no task for a kept connection.
 
-    send -> Pool.take  -> Connection.ask          (kept: written before `send` returns)
-         -> Pool.open  -> task -> Connection.ask  (fresh: connect, then written)
+    send -> Pool.take  -> Connection.send          (kept: written before `send` returns)
+         -> Pool.open  -> task -> Connection.send  (fresh: connect, then written)
 
-It knows no JSON, no SSE, no retries of ours: it moves one request's bytes and says how the answer ended. The single
-thing that it repeats, once, is a request on a kept connection that was lost within a second of it, before a byte of an
-answer: then the host had closed it before. After a longer wait the host may have worked on the request, and bill it.
-Requests with HEAD or CONNECT are not supported, as their answers are framed differently. No redirect is followed.
+It has no JSON, no SSE and no retries of the exchange: it sends one request and reports how the answer ended. It repeats
+only one kind of request, once: one on a stale connection, that is a kept connection lost within a second of the request
+and before a byte of the answer. After a longer wait the host may have worked on the request, and bill it. HEAD and
+CONNECT are not supported, as their answers are framed differently. Redirects are not followed.
 """
 
 from gateway.upstream.transport.connection import Call, Receiver
@@ -21,9 +21,9 @@ class Transport:
 
     Args:
         idle: seconds that an unused connection is kept.
-        lifetime: seconds after which a connection is not used again, so that DNS changes are followed.
+        lifetime: maximum age in seconds, so that DNS changes are followed.
         max_idle: unused connections kept per origin.
-        trust: whose certificates are good; the system's by default.
+        trust: the TLS context; by default it trusts the system's authorities.
     """
 
     def __init__(
@@ -43,29 +43,29 @@ class Transport:
         return f"<Transport {list(self._pools.values())}>"
 
     def send(self, origin: Origin, head: bytes, body: bytes, receiver: Receiver, connect_timeout: float) -> Call:
-        """Send a request; the receiver is never called before this returns.
+        """Sends a request. The receiver is never called before this returns.
 
         Args:
-            head: all of the request's head, from the request line to the blank line.
-            connect_timeout: seconds for DNS, TCP and TLS together, where a connection must be made.
+            head: request line and headers, up to and including the blank line.
+            connect_timeout: seconds for DNS, TCP and TLS together, where a connection must be opened.
         """
         pool = self._pools.get(origin) or self._add(origin)
         call = Call(pool, head, body, receiver, connect_timeout)
         connection = pool.take()
         if connection is not None:
-            connection.ask(call)
+            connection.send(call)
         else:
             pool.open(call)
         return call
 
     def close(self) -> None:
-        """Close every connection. Calls under way are lost; later ones are refused."""
+        """Closes every connection. Calls under way are lost; later ones are refused."""
         self._closed = True
         for pool in list(self._pools.values()):
             pool.close()
 
     def _add(self, origin: Origin) -> Pool:
-        """A pool for a new origin, in place of those that nobody uses any more."""
+        """Adds a pool for a new origin, and drops pools without connections."""
         self._pools = {other: pool for other, pool in self._pools.items() if not pool.empty}
         pool = self._pools[origin] = Pool(origin, self._keep, self._trust)
         if self._closed:

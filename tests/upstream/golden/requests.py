@@ -8,7 +8,7 @@ import orjson
 
 from gateway.config import load
 from gateway.types import Endpoint, Request
-from gateway.upstream.dialects import outgoing, relays, thinking_asked
+from gateway.upstream.dialects import outgoing, relays, thinking_requested
 
 FOLDER = Path(__file__).parent / "requests"
 OWN = Path(__file__).parent / "engines.yaml"  # the catalogue's serving engines, as somebody's own endpoints
@@ -79,7 +79,7 @@ def asked(name: str) -> Request:
         model="deepseek/deepseek-v3.2",
         policy="balanced",
         stream=bool(body.get("stream")),
-        thinking=bool(thinking_asked(body)),
+        thinking=bool(thinking_requested(body)),
         raw=orjson.dumps(body),
     )
 

@@ -168,12 +168,12 @@ class TestStaleConnections:
     async def test_a_host_that_was_asked_and_leaves_later_is_not_asked_again(
         self, send: Send, death: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(connection, "AT_ONCE", 0.0)  # every loss comes later
+        monkeypatch.setattr(connection, "STALE_WINDOW", 0.0)  # every loss comes later
         async with ScriptedHost([HELLO, getattr(self, death)]) as host:
             await send(host)[0].ended()
             answer, call = send(host)
             assert (await answer.ended()).fault == "cut"
-            assert call.asked, "the host may bill it"
+            assert call.written, "the host may bill it"
         assert len(host.requests) == 2
 
     async def test_a_lost_connection_is_asked_again_only_soon_after_the_request(self, send: Send) -> None:
@@ -188,7 +188,7 @@ class TestStaleConnections:
             await send(host)[0].ended()
             answer, call = send(host)
             assert call.connection is not None
-            call.connection._asked_at = clock - connection.AT_ONCE
+            call.connection._sent_at = clock - connection.STALE_WINDOW
             await host.until(lambda: len(host.requests) == 2)
             gate.set()
             assert (await answer.ended()).message == "the host closed the connection before the answer"
@@ -196,17 +196,17 @@ class TestStaleConnections:
     async def test_a_host_that_leaves_while_a_large_request_is_written_was_not_asked(
         self, send: Send, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(connection, "AT_ONCE", 0.0)
+        monkeypatch.setattr(connection, "STALE_WINDOW", 0.0)
         async with ScriptedHost(HELLO) as host:
             await send(host)[0].ended()
             host.connections[0].transport.pause_reading()
             answer, call = send(host, b"a" * 50_000_000)
             await asyncio.sleep(0)  # uvloop writes, and says that it is full, at the end of a turn
             await host.until(lambda: call.connection is not None and call.connection.writing)
-            assert not call.asked
+            assert not call.written
             host.connections[0].transport.abort()
             assert (await answer.ended()).fault == "cut"
-            assert not call.asked
+            assert not call.written
 
     async def test_a_connection_that_expired_behind_the_sweep_is_closed_in_place_of_used(self, send: Send) -> None:
         via = Transport(idle=3600.0, lifetime=3600.0)

@@ -113,7 +113,7 @@ class TestBackPressure:
                 await send(other)[0].ended()
             await host.until(lambda: blocked(host))  # the kernel may have made room between the two sockets meanwhile
             assert len(receiver.pieces) <= 1  # what came with the head
-            assert repr(call) == "<Call asked paused>"
+            assert repr(call) == "<Call sent paused>"
             flood.enough = True
             call.resume()
             await receiver.ended()

@@ -135,7 +135,7 @@ class TestErrors:
     async def test_a_body_that_never_ends_is_taken_as_far_as_it_came(
         self, send: Send, chunked: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(connection, "ERROR_PATIENCE", 0.05)
+        monkeypatch.setattr(connection, "ERROR_BODY_TIMEOUT", 0.05)
 
         async def script(_: Received, out: Out) -> None:
             await out.head(503, {} if chunked else {"content-length": "1000"}, chunked=chunked)
@@ -148,7 +148,7 @@ class TestErrors:
             await host.until(lambda: host.gone == 1)
 
     async def test_a_body_that_drips_has_no_longer(self, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(connection, "ERROR_PATIENCE", 0.05)
+        monkeypatch.setattr(connection, "ERROR_BODY_TIMEOUT", 0.05)
 
         async def script(_: Received, out: Out) -> None:
             await out.head(500)
@@ -161,7 +161,7 @@ class TestErrors:
             await host.until(lambda: host.gone == 1)
 
     async def test_a_body_without_end_is_bounded(self, send: Send, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(connection, "ERROR_PATIENCE", 3600.0)
+        monkeypatch.setattr(connection, "ERROR_BODY_TIMEOUT", 3600.0)
 
         async def script(_: Received, out: Out) -> None:
             await out.head(502)
@@ -171,7 +171,7 @@ class TestErrors:
         async with ScriptedHost(script) as host:
             answer = await send(host)[0].ended()
             assert (answer.end, answer.body) == ("complete", b"a" * len(answer.body))
-            assert connection.LARGEST_ERROR <= len(answer.body) < 2 * connection.LARGEST_ERROR
+            assert connection.LARGEST_ERROR_BODY <= len(answer.body) < 2 * connection.LARGEST_ERROR_BODY
             await host.until(lambda: host.gone == 1)
 
     @pytest.mark.parametrize("death", ["cut", "reset"])

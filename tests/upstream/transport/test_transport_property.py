@@ -97,7 +97,7 @@ class Wire:
         self.loop = Loop()
         self.connection = Connection(self.owner, self.loop)
         self.connection.connection_made(self.socket)
-        self.connection.ask(Call(self.owner, b"GET / HTTP/1.1\r\n\r\n", b"", self.receiver, 1.0))
+        self.connection.send(Call(self.owner, b"GET / HTTP/1.1\r\n\r\n", b"", self.receiver, 1.0))
 
     def feed(self, pieces: list[bytes]) -> None:
         for piece in pieces:
@@ -383,7 +383,7 @@ def test_a_receiver_that_pauses_and_goes_on_leaves_no_turn_to_the_next_call() ->
     while not wire.owner.released:
         wire.loop.turns.popleft()()
     second = Recorder()
-    wire.connection.ask(Call(wire.owner, b"GET / HTTP/1.1\r\n\r\n", b"", second, 1.0))
+    wire.connection.send(Call(wire.owner, b"GET / HTTP/1.1\r\n\r\n", b"", second, 1.0))
     wire.loop.turn()
     wire.feed([b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"])
     assert (wire.receiver.end, second.body, second.end) == ("complete", b"hi", "complete")

@@ -113,7 +113,7 @@ class TestTls:
     async def test_a_kept_connection_that_is_lost_is_replaced_only_soon_after_the_request(
         self, send: Send, server: ssl.SSLContext, certificate: Path, soon: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(connection, "AT_ONCE", 60.0 if soon else 0.0)
+        monkeypatch.setattr(connection, "STALE_WINDOW", 60.0 if soon else 0.0)
 
         async def leaves(_: Received, out: Out) -> None:
             out.cut()
@@ -142,7 +142,7 @@ class TestTls:
         async with ScriptedHost(HELLO, tls=server) as host:
             answer = await send(host)[0].ended()
         assert answer.fault == "refused"
-        assert (answer.message or "").startswith("TLS failed: self-signed certificate")
+        assert (answer.message or "").startswith("TLS handshake failed: self-signed certificate")
 
     async def test_a_host_that_speaks_no_tls_is_refused(self, transport: Transport) -> None:
         async with ScriptedHost(HELLO) as host:

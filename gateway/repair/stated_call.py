@@ -1,4 +1,4 @@
-"""One tool call as the host stated it, piece by piece: its JSON is said once, and to its end."""
+"""One structured tool call of a host, fragment by fragment: its JSON is sent once, and completely."""
 
 import secrets
 from typing import Any
@@ -11,10 +11,11 @@ from gateway.repair.healing import Brackets, closed, is_copy
 LARGEST_ARGUMENTS = 1024 * 1024  # characters of one call that are followed
 
 
-class Stated:
-    """A structured call. What stands behind the end of its JSON waits, because it may be the same once more."""
+class StatedCall:
+    """A call in the `tool_calls` of an answer. Text behind the end of its JSON is held, because it may be a
+    repetition."""
 
-    __slots__ = ("_after", "_brackets", "_pieces", "_size", "id", "name")
+    __slots__ = ("_brackets", "_pieces", "_size", "_trailing", "id", "name")
 
     def __init__(self, call_id: str, name: str) -> None:
         self.id = call_id
@@ -22,11 +23,11 @@ class Stated:
         self._pieces: list[str] = []
         self._size = 0
         self._brackets = Brackets()
-        self._after: list[str] = []  # what came behind the end of its JSON
+        self._trailing: list[str] = []  # text behind the end of its JSON
 
     @classmethod
-    def of(cls, call: MarkupCall) -> "Stated":
-        """A call that is whole."""
+    def of(cls, call: MarkupCall) -> "StatedCall":
+        """A call that is complete."""
         stated = cls(f"call_{secrets.token_hex(12)}", call.name)
         stated._pieces.append(call.arguments)
         return stated
@@ -36,32 +37,32 @@ class Stated:
         return "".join(self._pieces)
 
     def take(self, piece: str) -> str:
-        """The part of `piece` that may go on: not what stands behind the end of the JSON."""
+        """The part of `piece` that may be sent: up to the end of the JSON."""
         self._size += len(piece)
         if self._size > LARGEST_ARGUMENTS:
-            waiting = "".join(self._after)
-            self._after.clear()
+            waiting = "".join(self._trailing)
+            self._trailing.clear()
             return waiting + piece
         end = self._brackets.feed(piece)
-        if not self._after:
+        if not self._trailing:
             end += len(piece[end:]) - len(piece[end:].lstrip())
         if end < len(piece):
-            self._after.append(piece[end:])
+            self._trailing.append(piece[end:])
         self._pieces.append(piece[:end])
         return piece[:end]
 
     def end(self, clean: bool) -> tuple[str, bool]:
-        """What is still to be said of its arguments, and whether they were mended."""
-        after, arguments = "".join(self._after), self.arguments
-        if after and is_copy(arguments, after):
+        """The rest of its arguments to send, and whether they were repaired."""
+        trailing, arguments = "".join(self._trailing), self.arguments
+        if trailing and is_copy(arguments, trailing):
             return "", True
-        whole = closed(arguments) if clean and not after and self._size <= LARGEST_ARGUMENTS else None
-        rest = after if whole is None else whole[len(arguments) :]
+        whole = closed(arguments) if clean and not trailing and self._size <= LARGEST_ARGUMENTS else None
+        rest = trailing if whole is None else whole[len(arguments) :]
         self._pieces.append(rest)
         return rest, whole is not None
 
     def is_same(self, call: MarkupCall) -> bool:
-        """Whether a call from the markup is this one. Arguments that cannot be read are taken for the same."""
+        """Whether a call in markup is this one. Arguments that cannot be parsed count as equal."""
         if call.name != self.name:
             return False
         try:

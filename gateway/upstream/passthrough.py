@@ -1,11 +1,11 @@
-"""The guard of a relayed stream: whether events are provably what a client expects, so that their bytes may pass.
+"""Decides which events of a relayed stream may pass as bytes: those that provably are what the client expects.
 
-    event ──as the last one, but for its text──> passes          whole runs of such events at once
-          ──of the one usual shape─────────────> passes          sound JSON, text only: no end, error, usage or call
-          ──anything else──────────────────────> is parsed and written anew
+    event ── equal to the last one but for its text ──> passes     whole runs of such events at once
+          ── of the common shape ─────────────────────> passes     valid JSON, text only: no end, error, usage, call
+          ── anything else ───────────────────────────> is parsed and serialised again
 
-The first check compares bytes: between a start and an end that were proven once, plain text can only be text. It does
-not depend on where reads end, and costs less than looking for marks in the bytes.
+The first check compares bytes: between a prefix and a suffix that were proven once, plain text can only be text. It
+does not depend on read boundaries, and costs less than searching the bytes for markers.
 """
 
 import re
@@ -20,11 +20,11 @@ from msgspec import UNSET, UnsetType
 
 _START = b"data: {"
 _END = b"\n\n"
-_TEXT = re.compile(rb'content": ?"')  # what stands before the text of `content`, or of `reasoning_content`
+_TEXT = re.compile(rb'content": ?"')  # what precedes the text of `content`, or of `reasoning_content`
 _PROBE = "?"
-_MOST_PROOFS = 4  # in one stream: an end of thinking, a role; a host whose events all differ is not followed
+_MOST_PROOFS = 4  # per stream, e.g. after reasoning ends or a role; a host whose events all differ is not followed
 _ASCII = rb'[^"\\\x00-\x1f\x80-\xff]*'
-_ESCAPES = rb'\\["\\/bfnrt]|\\u(?:[0-9a-ce-fA-CE-F][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})'  # no halves of characters
+_ESCAPES = rb'\\["\\/bfnrt]|\\u(?:[0-9a-ce-fA-CE-F][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})'  # no lone surrogates
 _UTF8 = rb"""[\xc2-\xdf][\x80-\xbf]
     |\xe0[\xa0-\xbf][\x80-\xbf]|\xed[\x80-\x9f][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}
     |\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2}"""
@@ -38,8 +38,8 @@ class _Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     refusal: str | None = None
 
 
-class _UsualChoice(msgspec.Struct, gc=False):
-    """Fields with the type None must be null; those with a default may be absent."""
+class _TextChoice(msgspec.Struct, gc=False):
+    """Fields of type None must be null; those with a default may be absent."""
 
     delta: _Delta
     index: int
@@ -51,13 +51,13 @@ class _UsualChoice(msgspec.Struct, gc=False):
 
 
 class _Chunk(msgspec.Struct, gc=False):
-    choices: list[_UsualChoice]
+    choices: list[_TextChoice]
     object: Literal["chat.completion.chunk"]
     id: str = ""
     model: str = ""
     created: int = 0
     error: None = None
-    usage: None = None  # null, as OpenAI writes it before the end
+    usage: None = None  # null, as OpenAI sends it before the end
     x_groq: UnsetType = UNSET
 
 
@@ -66,8 +66,8 @@ class _Arguments(msgspec.Struct, gc=False):
     name: Literal["", None] = None
 
 
-class PlainPiece(msgspec.Struct, gc=False):
-    """More arguments of a tool call that has begun."""
+class PlainFragment(msgspec.Struct, gc=False):
+    """A later fragment of a tool call's arguments."""
 
     index: int
     function: _Arguments
@@ -76,12 +76,12 @@ class PlainPiece(msgspec.Struct, gc=False):
 
 class _PlainDelta(_Delta, gc=False, forbid_unknown_fields=True):
     reasoning: str | None = None
-    tool_calls: tuple[PlainPiece] | None = None
+    tool_calls: tuple[PlainFragment] | None = None
     function_call: None = None
 
 
-class PlainChoice(_UsualChoice, gc=False, kw_only=True):
-    """A choice that brings text, or one piece of a tool call, and needs no normalising but of that piece."""
+class PlainChoice(_TextChoice, gc=False, kw_only=True):
+    """A choice with text, or with one fragment of a tool call; only that fragment may need normalising."""
 
     delta: _PlainDelta
     usage: UnsetType = UNSET  # type: ignore[assignment]
@@ -98,9 +98,9 @@ class _PlainChunk(_Chunk, gc=False, kw_only=True):
 
 _DECODER = msgspec.json.Decoder(_Chunk)
 _PLAIN_DECODER = msgspec.json.Decoder(_PlainChunk)
-_MISSES = 8  # in a row, after which most events are not looked at
-_LOOKS = 16  # then one of so many is
-_UNUSUAL = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_MOST_MISSES = 8  # in a row, after which only one of LOOKS events is examined
+_EXAMINE_EVERY = 16
+_OTHER_SHAPE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Guard:
@@ -110,17 +110,17 @@ class Guard:
 
     def __init__(self) -> None:
         self._before = b""
-        self._after = b"-"  # with the blank line: no block ends so
-        self._after_event = _END  # and without: no event ends so
-        self._text = itemgetter(slice(0))  # of an event without its first bytes
+        self._after = b"-"  # suffix with the blank line; "-" matches no block
+        self._after_event = _END  # suffix without it; a bare boundary matches no event
+        self._text = itemgetter(slice(0))  # takes the text of an event without its first bytes
         self._proofs = 0
-        self._misses = 0  # events in a row that were not of the usual shape
+        self._misses = 0  # events in a row of another shape
 
     def __repr__(self) -> str:
         return f"<Guard {self._before!r}>"
 
     def texts_in(self, block: bytes) -> int | None:
-        """How many deltas of the whole events in `block` hold text; None where one of them is of another shape."""
+        """How many deltas in the whole events of `block` hold text; None where an event has another shape."""
         before, after = self._before, self._after
         start, end = len(before), len(block) - len(after)
         if start < end and block.startswith(before) and block.endswith(after):
@@ -137,17 +137,17 @@ class Guard:
         return found
 
     def runs(self, block: bytes) -> Iterator[tuple[bytes, int]]:
-        """Cuts a block of whole events where runs of events like the last one start and end. Each run comes with the
-        number of its texts; what must be looked at event by event comes with 0."""
+        """Cuts a block of whole events into runs of events that equal the last one but for their text. Each run comes
+        with its number of texts; events to be examined one by one come with 0."""
         if block.startswith(_START) and (texts := self._run(block)):
             yield block, texts
             return
-        for usual, run in groupby(block[: -len(_END)].split(_END), self._is_as_the_last):
+        for usual, run in groupby(block[: -len(_END)].split(_END), self._matches_last):
             events = [*run]
             yield _END.join((*events, b"")), len(events) if usual else 0
 
     def _run(self, block: bytes) -> int:
-        """How many events a block has, where each is as the last one but for its text; else 0."""
+        """The number of events in a block where each equals the last one but for its text; else 0."""
         texts = [*map(self._text, block[len(_START) : -len(_END)].split(_END + _START))]
         if b"" in texts or self._before + (self._after + self._before).join(texts) + self._after != block:
             return 0
@@ -157,24 +157,24 @@ class Guard:
             return 0
         return len(texts)
 
-    def _is_as_the_last(self, event: bytes) -> bool:
+    def _matches_last(self, event: bytes) -> bool:
         start, end = len(self._before), len(event) - len(self._after_event)
         frames = start < end and event.startswith(self._before) and event.endswith(self._after_event)
         return frames and _PLAIN(event, start, end) is not None
 
     def texts_of(self, event: bytes) -> int | None:
-        """The same for one event, without its blank line."""
-        if self._is_as_the_last(event):
+        """As `texts_in`, for one event without its blank line."""
+        if self._matches_last(event):
             self._misses = 0
             return 1
-        if self._misses > _MISSES and self._misses % _LOOKS:
+        if self._misses > _MOST_MISSES and self._misses % _EXAMINE_EVERY:
             self._misses += 1
             return None
-        texts = self._looked_at(event)
+        texts = self._examine(event)
         self._misses = self._misses + 1 if texts is None else 0
         return texts
 
-    def _looked_at(self, event: bytes) -> int | None:
+    def _examine(self, event: bytes) -> int | None:
         if not event.startswith(_START) or b"\n" in event or b"\r" in event:
             return None
         if not event.isascii() and not _is_utf8(event):  # the decoder does not look into fields that are not listed
@@ -185,7 +185,8 @@ class Guard:
         return texts
 
     def _prove(self, event: bytes) -> None:
-        """Finds what stands before and after the text of an event of the usual shape, and proves it by another text."""
+        """Finds the prefix and suffix around the text of an event of the common shape, and proves them with another
+        text."""
         self._proofs += 1
         for found in _TEXT.finditer(event):
             start = found.end()
@@ -198,26 +199,26 @@ class Guard:
 
 
 def plain_choice(data: bytes) -> PlainChoice | None:
-    """The one choice of a plain chunk; None for any other chunk. What stands in fields that are not read here may still
-    be no JSON."""
+    """The one choice of a plain chunk; None for any other chunk. Fields that are not read here may still hold invalid
+    JSON."""
     try:
         chunk = _PLAIN_DECODER.decode(data)
-    except _UNUSUAL:
+    except _OTHER_SHAPE:
         return None
     return chunk.choices[0] if len(chunk.choices) == 1 else None
 
 
 def _texts(data: bytes, text: str | None = None) -> int | None:
-    """How many deltas of one chunk hold text, and which one where it is given; None for another shape."""
+    """How many deltas of one chunk hold text, or exactly `text` where given; None for another shape."""
     try:
         chunk = _DECODER.decode(data)
-    except _UNUSUAL:
+    except _OTHER_SHAPE:
         return None
     found = 0
     for choice in chunk.choices:
         delta = choice.delta
-        said = delta.content or delta.reasoning_content or delta.refusal
-        if said and text in (None, said):
+        found_text = delta.content or delta.reasoning_content or delta.refusal
+        if found_text and text in (None, found_text):
             found += 1
     return found if chunk.choices else None
 

@@ -1,13 +1,13 @@
-"""JSON as hosts write it, where it is not quite JSON and can only mean one thing.
+"""Parses JSON that hosts write not quite correctly, where it has only one possible meaning.
 
     NaN, Infinity          null
-    -Infinity              -9999, as OpenAI writes the logprob of what cannot be
-    a raw line break       in a string: itself
-    [1, 2,]                a comma before a closing bracket: left out
-    \\ud83d | \\ude00        the halves of one character in two texts: joined, where the second one comes
-    \\ud83d                 half a character: U+FFFD
+    -Infinity              -9999, OpenAI's logprob of an impossible token
+    a raw line break       in a string: kept
+    [1, 2,]                a comma before a closing bracket: removed
+    \\ud83d | \\ude00        a surrogate pair split over two texts: joined in the second one
+    \\ud83d                 a lone surrogate: U+FFFD
 
-and bytes that are no UTF-8 likewise: the pieces of a character in two texts are joined, else U+FFFD.
+Invalid UTF-8 likewise: a character split over two texts is joined, other bytes become U+FFFD.
 """
 
 import codecs
@@ -24,16 +24,16 @@ LOST = "\ufffd"
 
 _STRING_OR_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[}\]])', re.DOTALL)
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
-_BYTES = re.compile("[\udc80-\udcff]+")  # as `surrogateescape` reads them
+_BYTES = re.compile("[\udc80-\udcff]+")  # as `surrogateescape` decodes them
 _HALF = re.compile("[\ud800-\udfff]")
 _OPEN_END = re.compile("(?:[\ud800-\udbff]|[\udc80-\udcff]+)\\Z")  # what the next text may complete
 _CONSTANTS = {"-Infinity": LEAST_LOGPROB}
-_DIGITS = 18  # of a whole number that can be written again for certain
+_DIGITS = 18  # of an integer that can be serialised again exactly
 
 
 def loads(data: bytes) -> tuple[dict[str, Any] | None, bool]:
-    """A JSON object, or None when it is none, or one that could not be written again; and whether it was not quite
-    JSON: then its texts may hold halves of characters."""
+    """Returns a JSON object, or None where the data is none, or too deep to be serialised again; and whether it was not
+    quite JSON: then its texts may hold lone surrogates."""
     try:
         payload, odd = orjson.loads(data), False
     except orjson.JSONDecodeError:
@@ -44,7 +44,7 @@ def loads(data: bytes) -> tuple[dict[str, Any] | None, bool]:
 
 
 def may_be_deep(data: bytes) -> bool:
-    """Whether JSON could be deeper than can be written again: its brackets are counted, which is quick."""
+    """Whether JSON may be nested too deeply to be serialised again: a quick count of its brackets."""
     return len(data) > 2 * DEEPEST and data.count(b"[") + data.count(b"{") > DEEPEST
 
 
@@ -54,17 +54,18 @@ def without_commas(text: str) -> str:
 
 
 def joined(text: str, held: str = "") -> tuple[str, str]:
-    """`text` in whole characters, after the half of one that was `held`; and the half at its end, to be held."""
+    """`text` in whole characters, with the part of a character that was `held` in front; and the part at its end, to
+    hold."""
     text = _PAIR.sub(_character, held + text)
     end = _OPEN_END.search(text)
     if end is None:
         return mended(text), ""
-    told, rest = _opened(end[0])
-    return mended(text[: end.start()]) + told, rest
+    whole, rest = _opened(end[0])
+    return mended(text[: end.start()]) + whole, rest
 
 
 def mended(text: str) -> str:
-    """`text` with U+FFFD for what is half a character."""
+    """`text` with U+FFFD for each incomplete character."""
     if _HALF.search(text) is None:
         return text
     text = _BYTES.sub(_decoded, _PAIR.sub(_character, text))
@@ -98,12 +99,12 @@ def _number(digits: str) -> int | float:
 
 
 def _opened(end: str) -> tuple[str, str]:
-    """The whole characters in the end of a text, and what may become one."""
+    """The whole characters in the end of a text, and the part that the next text may complete."""
     if _BYTES.fullmatch(end) is None:
         return "", end
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    told = decoder.decode(end.encode("utf-8", "surrogateescape"))
-    return told, decoder.getstate()[0].decode("utf-8", "surrogateescape")
+    whole = decoder.decode(end.encode("utf-8", "surrogateescape"))
+    return whole, decoder.getstate()[0].decode("utf-8", "surrogateescape")
 
 
 def _character(pair: re.Match[str]) -> str:

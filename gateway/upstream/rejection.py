@@ -1,14 +1,14 @@
-"""What a host means by refusing a request: its words, not its status.
+"""What a host's 400 means, by its text: the status alone does not tell.
 
-    words, param ──meaning──> Meaning(fault, param, about)
+    text, param ──meaning──> Meaning(fault, param, about)
 
-    rejected    this host does not take it; another may. `about` says what of `param` to remember
-    malformed   the request itself is broken: tool messages that follow no call, roles out of order. No host takes it
-    account     the gateway's key or account, or the model's name at that host: it is not about the request
+    rejected    this host does not take the request; another may. `about` says what of `param` to remember
+    malformed   the request itself is invalid: tool messages without a call, roles out of order. No host takes it
+    account     the gateway's key or account, or the model's name at that host: not about the request
 
-Words that no rule knows count as a rejection of which nothing is remembered: it costs one try at another host, while a
-wrong `malformed` would cost the client its answer. What a host declares for good (a field that it does not know, no
-tools) is about the parameter; a bound that was passed is about its size; all else is about this one value.
+A text that matches no rule counts as a rejection of which nothing is remembered: that costs one try at another host,
+while a wrong `malformed` would cost the client its answer. A permanent statement of the host (unknown field, no tools)
+is about the parameter; an exceeded bound is about its size; all else is about this one value.
 """
 
 import re
@@ -19,7 +19,7 @@ from gateway.types import About, Fault
 NAME_CHARS = 64  # of a code or a parameter
 LONGEST_NUMBER = 12  # digits
 
-_PROMPT = frozenset({"messages", "prompt", "input", "inputs", "contents"})  # params that may mean its length
+_PROMPT = frozenset({"messages", "prompt", "input", "inputs", "contents"})  # params that may mean the prompt's length
 _CONTEXT = re.compile(
     r"context.?(length|window|size|limit)|maximum context|maximum number of (input )?tokens"
     r"|max(imum)?[ _-](prompt|input|model|message|total|sequence|seq)[ _-](length|len|tokens|size)"
@@ -62,7 +62,7 @@ _ACCOUNT = re.compile(
     r"|access denied|(do|does)(n't| not) have access|does not work with the \w+ model|unable to access( \S+)? model"
     r"|on-demand throughput|余额不足|欠费|模型不存在"
 )
-_NO_TOOLS = re.compile(  # the host serves this model without tools; `tool_choice` alone is another matter
+_NO_TOOLS = re.compile(  # the host serves this model without tools; a refused `tool_choice` is not meant
     r"enable-auto-tool-choice|tool-call-parser|--jinja"
     r"|\b(tools?|tool[ _-](use|call(s|ing)?)|function[ _-]call(s|ing)?|functions)\b[^.:'\"`]{0,20}"
     r"\b(is|are)(n't| not)( yet| currently)? (support|allow|available|enabled|implement)"
@@ -79,7 +79,7 @@ _UNSUPPORTED = re.compile(
     r"|extra_forbidden|additional propert|cannot (be (set|used|combined)|use)|must not be (set|used)|invalid role"
     r"|must be passed back|missing .?reasoning_content|unavailable|not available|requires? --"
 )
-_WHOLE = re.compile(  # of these, those that refuse the parameter whatever it says
+_WHOLE = re.compile(  # of these, those that refuse the parameter with any value
     r"(unknown|unsupported)[ _](request )?(parameter|field|argument)|unrecogni[sz]ed (request )?(param|field|arg|key)"
     r"|unexpected (field|keyword)|extra (inputs|fields)|extra_forbidden"
     r"|(parameter|field|argument)s?\b[^.]{0,40} (is|are) (not|un)[ -]?(supported|allowed|permitted|accepted)"
@@ -97,7 +97,7 @@ _TOO_MUCH = re.compile(
 _TOO_LITTLE = re.compile(
     r"at least|minimum|positive|greater than (or equal to )?-?\d|between|range|>|below|too (few|short|small|low)"
 )
-# Ordinary words such as `stop`, `user` and `thinking` are left out: they would be found in any sentence.
+# Common words such as `stop`, `user` and `thinking` are left out: they occur in many sentences.
 _KNOWN = re.compile(
     r"\b(tool_choice|parallel_tool_calls|tools?|functions?|top_logprobs|logprobs|logit_bias|seed|prediction|verbosity"
     r"|temperature|top_p|top_k|min_p|top_a|frequency_penalty|presence_penalty|repetition_penalty"
@@ -123,88 +123,88 @@ _LIMIT = re.compile(
 
 
 class Meaning(NamedTuple):
-    """Whose fault a refusal is; of a rejection, what was rejected, as far as that is known."""
+    """The fault of a refusal, and for a rejection the rejected parameter, as far as known."""
 
     fault: Fault
     param: str | None = None
     about: About = "value"
 
 
-def meaning(words: str, param: str | None) -> Meaning:
-    """What a host's 400 says. `words` in lower case, its codes before its message; `param` is its own word for the
-    part that it refuses."""
+def meaning(text: str, param: str | None) -> Meaning:
+    """The meaning of a host's 400. `text` is in lower case, codes before the message; `param` is the host's own name
+    for the part that it refuses."""
     named = top_level(param)
-    if too_long(words, named):
+    if too_long(text, named):
         return Meaning(Fault.REJECTED, "context", "size")
-    if _CONTENT.search(words):
+    if _CONTENT.search(text):
         return Meaning(Fault.REJECTED, "content_filter", "request")
-    if _JSON_WORD.search(words):  # what the prompt lacks
+    if _JSON_WORD.search(text):  # the prompt does not mention JSON
         return Meaning(Fault.REJECTED, "response_format", "request")
-    if _NO_TOOLS.search(words) and named == param and not _SCHEMA.search(words):
+    if _NO_TOOLS.search(text) and named == param and not _SCHEMA.search(text):
         return Meaning(Fault.REJECTED, "tools", "parameter")
-    if _MALFORMED.search(words):
+    if _MALFORMED.search(text):
         return Meaning(Fault.MALFORMED, named)
-    if _ACCOUNT.search(words):
+    if _ACCOUNT.search(text):
         return Meaning(Fault.ACCOUNT)
-    return _rejected(words, param, named)
+    return _rejected(text, param, named)
 
 
-def too_long(words: str, named: str | None = None) -> bool:
-    """Whether the prompt, alone or with its answer, is more than the host takes."""
+def too_long(text: str, named: str | None = None) -> bool:
+    """Whether the prompt, alone or with its answer, exceeds the host's limit."""
     if named is not None and named not in _PROMPT and not named.startswith("max_"):
         return False
-    return bool(_CONTEXT.search(words) or ((named is None or named in _PROMPT) and _FIELD_TOO_LONG.search(words)))
+    return bool(_CONTEXT.search(text) or ((named is None or named in _PROMPT) and _FIELD_TOO_LONG.search(text)))
 
 
 def counted(message: str) -> tuple[int | None, int | None]:
-    """The tokens that a host counted in a prompt that is too long, and its limit, as far as it says them."""
+    """The prompt tokens that a host counted, and its limit, as far as `message` states them."""
     return _number(_PROMPT_COUNT.search(message)), _number(_LIMIT.search(message))
 
 
-def against_content(words: str) -> bool:
-    """Whether a host refuses what the prompt says."""
-    return bool(_CONTENT.search(words))
+def against_content(text: str) -> bool:
+    """Whether a host refuses the content of the prompt."""
+    return bool(_CONTENT.search(text))
 
 
 def top_level(param: str | None) -> str | None:
-    """`messages[0].role` and `messages.0.role` are about `messages`."""
+    """`messages` for `messages[0].role` and for `messages.0.role`."""
     return re.split(r"[.\[]", param, maxsplit=1)[0][:NAME_CHARS] if param else None
 
 
-def _rejected(words: str, param: str | None, named: str | None) -> Meaning:
-    if _ONE_CHOICE.search(words):
+def _rejected(text: str, param: str | None, named: str | None) -> Meaning:
+    if _ONE_CHOICE.search(text):
         return Meaning(Fault.REJECTED, "n", "size")
-    if _FORMAT.search(words) and named in (None, "response_format"):
-        lacks = named == param and _UNSUPPORTED.search(words) and not _SCHEMA.search(words)
+    if _FORMAT.search(text) and named in (None, "response_format"):
+        lacks = named == param and _UNSUPPORTED.search(text) and not _SCHEMA.search(text)
         return Meaning(Fault.REJECTED, "response_format", "parameter" if lacks else "value")
-    if _OUTPUT_LIMIT.search(words) and (named is None or named.startswith("max_")):
-        return Meaning(Fault.REJECTED, "max_tokens", "value" if "at least" in words else "size")
-    if _UNSUPPORTED.search(words):
-        found = _subject(words, param) or _quoted(_QUOTED, words)
-        whole = named == param and _WHOLE.search(words) and not _SCHEMA.search(words)
+    if _OUTPUT_LIMIT.search(text) and (named is None or named.startswith("max_")):
+        return Meaning(Fault.REJECTED, "max_tokens", "value" if "at least" in text else "size")
+    if _UNSUPPORTED.search(text):
+        found = _subject(text, param) or _quoted(_QUOTED, text)
+        whole = named == param and _WHOLE.search(text) and not _SCHEMA.search(text)
         return Meaning(Fault.REJECTED, found, "parameter" if whole else "value")
-    found = _subject(words, param) or _quoted(_INVALID, words) or ("user" if _USER.search(words) else None)
-    return Meaning(Fault.REJECTED, found, _bound(words))
+    found = _subject(text, param) or _quoted(_INVALID, text) or ("user" if _USER.search(text) else None)
+    return Meaning(Fault.REJECTED, found, _bound(text))
 
 
-def _bound(words: str) -> About:
-    """What a refusal in no known words is about: a bound that it names, or nothing that can be remembered."""
-    little = _TOO_LITTLE.search(words)
-    if _TOO_MUCH.search(words) and not little:
+def _bound(text: str) -> About:
+    """What a refusal that matches no rule is about: a bound that it names, or nothing to remember."""
+    little = _TOO_LITTLE.search(text)
+    if _TOO_MUCH.search(text) and not little:
         return "size"
     return "value" if little else "request"
 
 
-def _subject(words: str, param: str | None) -> str | None:
-    """The parameter that a rejection is about: the host's own word for it, else the first one its message names."""
+def _subject(text: str, param: str | None) -> str | None:
+    """The parameter that a rejection is about: the host's own name for it, else the first known one in its message."""
     named = top_level(param)
     if named not in (None, "messages"):
         return named
-    if _ROLE.search(f"{param} {words}"):
+    if _ROLE.search(f"{param} {text}"):
         return "role"
     if named:
         return named
-    if known := _KNOWN.search(words):
+    if known := _KNOWN.search(text):
         return "tools" if known[1] in ("tool", "function", "functions") else known[1]
     return None
 
@@ -214,6 +214,6 @@ def _number(found: re.Match[str] | None) -> int | None:
     return int(digits) if 0 < len(digits) <= LONGEST_NUMBER else None
 
 
-def _quoted(pattern: re.Pattern[str], words: str) -> str | None:
-    found = pattern.search(words)
+def _quoted(pattern: re.Pattern[str], text: str) -> str | None:
+    found = pattern.search(text)
     return next(name for name in found.groups() if name)[:NAME_CHARS] if found else None

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from gateway.types import Failure
-from gateway.upstream.verdict import in_band, judge
-from gateway.upstream.wording import counted
+from gateway.upstream.host_error import classify, classify_in_band
+from gateway.upstream.rejection import counted
 
 
 def refused(message: str, **fields: Any) -> Failure:
-    return judge(400, [], json.dumps({"error": {"message": message, **fields}}).encode(), 0.0)
+    return classify(400, [], json.dumps({"error": {"message": message, **fields}}).encode(), 0.0)
 
 
 TOO_LONG = {
@@ -182,7 +182,7 @@ def test_what_is_refused_is_as_little_as_the_words_say(
 
 @pytest.mark.parametrize("code", [400, "400", "invalid_request_error", "context_length_exceeded"])
 def test_a_refusal_inside_a_200_is_told_as_the_clients(code: object) -> None:
-    failure = in_band({"error": {"code": code, "message": "maximum context length is 100 tokens"}})
+    failure = classify_in_band({"error": {"code": code, "message": "maximum context length is 100 tokens"}})
     assert failure is not None
     assert (failure.fault, failure.param, failure.status) == ("rejected", "context", 400)
 

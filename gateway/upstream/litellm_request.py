@@ -1,11 +1,13 @@
-"""What is asked by way of litellm: what a client may say to it, and what it may say to the host."""
+"""The request by way of litellm: which fields of a client reach litellm, and the HTTP request that litellm wants
+sent."""
 
 from typing import Any, NamedTuple
 
 from gateway.upstream.transport.address import authority
 from gateway.upstream.transport.pool import Origin
 
-# What a client may say. litellm takes keys, addresses and callbacks from the same arguments, so nothing else passes.
+# The fields of a client that reach litellm. It takes keys, addresses and callbacks from the same arguments, so no other
+# field passes.
 FORWARDED = frozenset(
     {
         "frequency_penalty",
@@ -29,11 +31,11 @@ FORWARDED = frozenset(
         "user",
     }
 )
-_OURS = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})  # headers
+_OWN_HEADERS = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})  # set by us
 
 
-class Question(NamedTuple):
-    """One request as litellm wants it sent."""
+class HostRequest(NamedTuple):
+    """One HTTP request as litellm wants it sent."""
 
     method: str
     url: str
@@ -42,7 +44,7 @@ class Question(NamedTuple):
 
 
 class Refused(Exception):
-    """The question cannot be asked; `param` names what is in the way."""
+    """The request cannot be sent; `param` names the field that prevents it."""
 
     status_code = 400
 
@@ -52,7 +54,7 @@ class Refused(Exception):
 
 
 def checked(body: dict[str, Any]) -> dict[str, Any]:
-    """A body of which every part is for the host. Raises Refused."""
+    """The body with only fields that are meant for the host. Raises Refused."""
     body.pop("model", None)
     if body.get("n") == 1:
         del body["n"]  # litellm reads one choice of a stream
@@ -61,16 +63,18 @@ def checked(body: dict[str, Any]) -> dict[str, Any]:
     for message in body.get("messages", ()):
         parts = message.get("content")
         if isinstance(parts, list) and any(not isinstance(one, dict) or one.get("type") != "text" for one in parts):
-            raise Refused("unsupported content: text only", "messages")  # litellm would fetch an image's address
+            raise Refused("unsupported content: text only", "messages")  # it fetches images
     return body
 
 
-def request_head(question: Question, origin: Origin) -> bytes:
-    """The question's head, for the endpoint's origin. Raises Refused."""
-    path = question.url.split("/", 3)[3] if question.url.count("/") > 2 else ""
-    lines = [f"{question.method} /{path} HTTP/1.1".encode("ascii"), b"Host: " + authority(origin).encode("ascii")]
-    lines += [name + b": " + value for name, value in question.headers if name.decode("latin-1").lower() not in _OURS]
-    lines += [b"Accept-Encoding: identity", b"Content-Length: %d" % len(question.body)]
+def request_head(request: HostRequest, origin: Origin) -> bytes:
+    """The head of the HTTP request, for the endpoint's origin. Raises Refused."""
+    path = request.url.split("/", 3)[3] if request.url.count("/") > 2 else ""
+    lines = [f"{request.method} /{path} HTTP/1.1".encode("ascii"), b"Host: " + authority(origin).encode("ascii")]
+    lines += [
+        name + b": " + value for name, value in request.headers if name.decode("latin-1").lower() not in _OWN_HEADERS
+    ]
+    lines += [b"Accept-Encoding: identity", b"Content-Length: %d" % len(request.body)]
     if any(b"\r" in line or b"\n" in line for line in lines):
         raise Refused("a line break in a request's head")
     return b"\r\n".join([*lines, b"\r\n"])

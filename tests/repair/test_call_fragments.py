@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.repair.pieces import LARGEST_KEPT, Pieces
+from gateway.repair.call_fragments import LARGEST_KEPT, CallFragments
 
 Json = dict[str, Any]
 Call = tuple[str, str, str]  # id, name, arguments; an id of the gateway's own is "own"
@@ -21,7 +21,7 @@ def piece(index: Any = None, call: Any = None, name: Any = None, arguments: Any 
 
 
 def told(deltas: Sequence[Sequence[Any]]) -> list[Json]:
-    pieces = Pieces(set())
+    pieces = CallFragments(set())
     return [*(one for delta in deltas for one in pieces.take(delta)), *pieces.end()]
 
 
@@ -163,13 +163,15 @@ def test_calls_are_numbered_and_named_once(case: str) -> None:
 )
 def test_whole_calls_come_out_likewise(case: str) -> None:
     deltas, calls = CASES[case]
-    whole = Pieces(set()).whole([one for delta in deltas for one in delta if (one.get("id") or one.get("function"))])
+    whole = CallFragments(set()).whole(
+        [one for delta in deltas for one in delta if (one.get("id") or one.get("function"))]
+    )
     assert all("index" not in call for call in whole)
     assert together([{"index": number, **call} for number, call in enumerate(whole)]) == calls
 
 
 def test_whole_arguments_are_mended() -> None:
-    pieces = Pieces(set())
+    pieces = CallFragments(set())
     (first, second) = pieces.whole([piece(0, "c1", "f", '{"a":"b\nc"}'), piece(1, "c2", "g", json.dumps('{"a":1}'))])
     assert (first["function"]["arguments"], second["function"]["arguments"]) == ('{"a":"b\\nc"}', '{"a":1}')
     assert pieces.mended
@@ -177,19 +179,19 @@ def test_whole_arguments_are_mended() -> None:
 
 @pytest.mark.parametrize("arguments", ['{"a":"b\nc"}', json.dumps('{"a":1}')])
 def test_arguments_that_were_mended_stay_so_whatever_follows(arguments: str) -> None:
-    pieces = Pieces(set())
+    pieces = CallFragments(set())
     pieces.take([piece(0, "c1", "f", arguments)])
     pieces.take([piece(1, "c2", "g", "{}")])
     pieces.end()
     assert pieces.mended
-    pieces = Pieces(set())
+    pieces = CallFragments(set())
     pieces.whole([piece(0, "c1", "f", arguments), piece(1, "c2", "g", "{}")])
     assert pieces.mended
 
 
 def test_what_needs_no_mending_does_not_count_as_mended() -> None:
     for case in ("no index", "an object for arguments", "line breaks elsewhere", "a text for arguments"):
-        pieces = Pieces(set())
+        pieces = CallFragments(set())
         for delta in CASES[case][0]:
             pieces.take(delta)
         pieces.end()
@@ -197,16 +199,16 @@ def test_what_needs_no_mending_does_not_count_as_mended() -> None:
 
 
 def test_arguments_without_a_name_are_no_call() -> None:
-    pieces = Pieces(set())
+    pieces = CallFragments(set())
     assert pieces.take([piece(0, "c1", None, "{}")]) == []
     with pytest.raises(ValueError, match="without a name"):
         pieces.end()
     with pytest.raises(ValueError, match="without a name"):
-        Pieces(set()).whole([piece(0, "c1", None, "{}")])
+        CallFragments(set()).whole([piece(0, "c1", None, "{}")])
 
 
 def test_fields_of_the_host_stay_with_the_first_piece() -> None:
-    pieces = Pieces(set())
+    pieces = CallFragments(set())
     first, later = (
         *pieces.take([piece(0, "c1", "f", "{", extra={"signature": "x"}, none=None)]),
         *pieces.take([piece(0, arguments="}", extra=1)]),
@@ -257,7 +259,8 @@ def test_any_order_of_pieces_makes_the_same_calls(
 
 
 odd = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(max_size=5),
+    # parsers give larger numbers as floats
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(st.sampled_from(["name", "arguments", "id", "index", "function"]), inner)
@@ -269,7 +272,7 @@ odd = st.recursive(
 def test_whatever_comes_is_well_formed_or_refused(deltas: list[list[Any]]) -> None:
     try:
         together(told(deltas))
-        Pieces(set()).whole([one for delta in deltas for one in delta])
+        CallFragments(set()).whole([one for delta in deltas for one in delta])
     except ValueError as error:
         if "without a name" not in str(error):
             raise

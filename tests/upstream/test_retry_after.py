@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.types import Failure, Fault
+from gateway.upstream.host_error import classify, classify_in_band
+from gateway.upstream.retry_after import from_error
 from gateway.upstream.stream import StreamReader
-from gateway.upstream.verdict import in_band, judge
-from gateway.upstream.waiting import in_error
 from gateway.upstream.whole import WholeReader
 from tests.upstream.listener import Listener
 
@@ -20,7 +20,7 @@ SEVEN: Header = [(b"retry-after", b"7")]
 
 
 def said(status: int, headers: Header, body: Any = None) -> Failure:
-    return judge(status, headers, json.dumps(body).encode() if body is not None else b"", NOW)
+    return classify(status, headers, json.dumps(body).encode() if body is not None else b"", NOW)
 
 
 @pytest.mark.parametrize("status", [301, 307, 400, 401, 402, 403, 404, 408, 413, 425, 429, 500, 502, 503, 504, 529])
@@ -59,7 +59,7 @@ IN_BODIES: dict[str, tuple[Any, float | None]] = {
 def test_the_error_itself_may_say_it(body: Any, seconds: float | None) -> None:
     assert said(503, [], body).retry_after == seconds
     assert said(503, SEVEN, body).retry_after == 7.0, "a header is plainer"
-    failure = in_band(body)
+    failure = classify_in_band(body)
     assert failure is not None
     assert failure.retry_after == seconds
 
@@ -96,5 +96,5 @@ fields = st.sampled_from(["retry_after", "retry_after_ms", "details"])
 
 @given(st.dictionaries(fields, json_values | st.lists(st.fixed_dictionaries({"retryDelay": json_values}))))
 def test_any_error_gives_a_bounded_wait(error: dict[str, Any]) -> None:
-    wait = in_error(error)
+    wait = from_error(error)
     assert wait is None or 0 <= wait <= 3600

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.types import Failure, Fault
 from gateway.types.finish_reason import finish
-from gateway.upstream.verdict import in_band, judge
+from gateway.upstream.host_error import classify, classify_in_band
 
 NOW = 1_763_683_200.0  # Fri, 21 Nov 2025 00:00:00 GMT
 
@@ -18,7 +18,7 @@ def said(status: int, body: Any, headers: dict[str, str] | None = None) -> Failu
     """The verdict on a JSON body, or on text as it is."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     pairs = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
-    return judge(status, pairs, raw, NOW)
+    return classify(status, pairs, raw, NOW)
 
 
 def error(message: str, **fields: Any) -> dict[str, Any]:
@@ -239,7 +239,7 @@ def test_a_refused_account_is_told_in_our_words(status: int) -> None:
 
 @pytest.mark.parametrize(("code", "fault"), [(400, "malformed"), (422, "malformed"), (429, "rate_limited")])
 def test_a_clients_mistake_inside_a_200_is_still_the_clients(code: int, fault: str) -> None:
-    failure = in_band({"error": {"code": code, "message": "messages must not be empty"}})
+    failure = classify_in_band({"error": {"code": code, "message": "messages must not be empty"}})
     assert failure is not None
     assert failure.fault == fault
 
@@ -258,13 +258,13 @@ def test_a_message_is_one_line_of_at_most_500_characters() -> None:
 @given(st.text(st.characters(codec="latin-1"), max_size=40))
 def test_any_header_gives_a_bounded_wait(value: str) -> None:
     for name in (b"retry-after", b"retry-after-ms", b"x-ratelimit-reset-tokens"):
-        wait = judge(429, [(name, value.encode("latin-1"))], b"", NOW).retry_after
+        wait = classify(429, [(name, value.encode("latin-1"))], b"", NOW).retry_after
         assert wait is None or 0 <= wait <= 3600
 
 
 @given(status=st.integers(100, 599), body=st.binary(max_size=200))
 def test_any_bytes_get_a_verdict(status: int, body: bytes) -> None:
-    failure = judge(status, [], body, NOW)
+    failure = classify(status, [], body, NOW)
     assert 0 < len(failure.message) <= 500
 
 
@@ -282,7 +282,7 @@ JSON = st.recursive(
 
 @given(status=st.integers(100, 599), payload=JSON)
 def test_any_json_gets_a_verdict(status: int, payload: Any) -> None:
-    assert judge(status, [], json.dumps(payload).encode(), NOW).message
+    assert classify(status, [], json.dumps(payload).encode(), NOW).message
 
 
 def test_deep_nesting_is_not_followed() -> None:
@@ -332,7 +332,7 @@ IN_BAND: dict[str, tuple[dict[str, Any], Failure | None]] = {
 
 @pytest.mark.parametrize(("payload", "expected"), IN_BAND.values(), ids=IN_BAND)
 def test_errors_inside_a_200(payload: dict[str, Any], expected: Failure | None) -> None:
-    assert in_band(payload) == expected
+    assert classify_in_band(payload) == expected
 
 
 FINISHES = {

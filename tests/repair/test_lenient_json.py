@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.repair.lenient import all_mended, joined, loads, mended
+from gateway.repair.lenient_json import all_mended, joined, loads, mended
 
 DEEP = b"[" * 300 + b"]" * 300
 SMILE = "\U0001f600"

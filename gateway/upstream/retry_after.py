@@ -1,10 +1,10 @@
-"""How long a host asks to wait: by a header of its answer, or inside the error itself.
+"""How long a host asks to wait before a retry, from the headers of its answer or from the error object.
 
-    retry-after-ms, retry-after, x-ratelimit-reset-* ──in_headers──┐
-    {"retry_after": 20}, {"retryDelay": "13s"}, ... ───in_error────┴──> seconds, or None
+    retry-after-ms, retry-after, x-ratelimit-reset-* ──from_headers──┐
+    {"retry_after": 20}, {"retryDelay": "13s"}, ... ───from_error────┴──> seconds, or None
 
-`Retry-After` counts with any status. Limits' resets come with answers of any kind, and count only where a limit was the
-reason.
+`Retry-After` counts with any status. `x-ratelimit-reset-*` comes with successful answers too, so it counts only for a
+429.
 """
 
 import re
@@ -13,17 +13,17 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-_LONGEST = 3600.0  # seconds; a host that asks for more is asked again after an hour
-_EPOCH = 1e9  # a number larger than this is a point in time, not a span
+_LONGEST = 3600.0  # seconds; a longer wait is cut to one hour
+_EPOCH = 1e9  # a number above this is a unix time, not a duration
 _EPOCH_MS = 1e12
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _FIELDS = {"retry_after": 1.0, "retry_after_seconds": 1.0, "retryAfter": 1.0, "retry_after_ms": 0.001}
 
 
-def in_headers(headers: Iterable[tuple[bytes, bytes]], now: float, limited: bool) -> float | None:
-    """Seconds to wait, by the most explicit header there is. Of several limits' resets the nearest counts.
+def from_headers(headers: Iterable[tuple[bytes, bytes]], now: float, limited: bool) -> float | None:
+    """Seconds to wait, by the most explicit header. Of several `x-ratelimit-reset-*` the nearest counts.
 
-    `now` is unix time, to which dates are compared; `limited` says whether a limit was the reason.
+    `now` is unix time, to which dates are compared. `limited`: the answer is a rate limit.
     """
     found = {name.lower().decode("latin-1"): value.decode("latin-1").strip() for name, value in headers}
     wait = _number(found.get("retry-after-ms"))
@@ -37,19 +37,19 @@ def in_headers(headers: Iterable[tuple[bytes, bytes]], now: float, limited: bool
     return _bounded(min((reset for reset in resets if reset is not None), default=None))
 
 
-def in_error(error: Mapping[str, Any]) -> float | None:
-    """Seconds to wait, by the fields of an error's JSON, those of Google's `RetryInfo` included."""
+def from_error(error: Mapping[str, Any]) -> float | None:
+    """Seconds to wait, by the fields of an error object, Google's `RetryInfo` included."""
     for name, unit in _FIELDS.items():
-        wait = _span(error.get(name))
+        wait = _duration(error.get(name))
         if wait is not None:
             return _bounded(wait * unit)
     details = error.get("details")
     delays = [one.get("retryDelay") for one in details if isinstance(one, dict)] if isinstance(details, list) else []
-    return _bounded(max((wait for delay in delays if (wait := _span(delay)) is not None), default=None))
+    return _bounded(max((wait for delay in delays if (wait := _duration(delay)) is not None), default=None))
 
 
-def _span(value: object) -> float | None:
-    """A number of units, or a text that is a span."""
+def _duration(value: object) -> float | None:
+    """A number, or a text that is a duration."""
     if isinstance(value, str):
         number = _number(value)
         return _units(value) if number is None else number
@@ -57,13 +57,13 @@ def _span(value: object) -> float | None:
 
 
 def _seconds(text: str, now: float) -> float | None:
-    """A span (`12`, `1.5`, `6m0s`, `20ms`), a unix time in seconds or milliseconds, or an HTTP date, as seconds on."""
+    """Seconds from `now`: of a duration (`12`, `1.5`, `6m0s`, `20ms`), a unix time in s or ms, or an HTTP date."""
     number = _number(text)
     if number is not None:
         return number if number < _EPOCH else number / (1000 if number >= _EPOCH_MS else 1) - now
-    span = _units(text)
-    if span is not None:
-        return span
+    duration = _units(text)
+    if duration is not None:
+        return duration
     try:
         date = parsedate_to_datetime(text)
     except (ValueError, OverflowError):

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.upstream.normal import Normaliser
-from gateway.upstream.usual import Guard
+from gateway.upstream.passthrough import Guard
 from tests.upstream.recordings import OPENAI, chunk, event
 
 Json = dict[str, Any]
