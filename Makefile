@@ -4,7 +4,7 @@
 # bench         what a request and an event cost beside other gateways: ROUNDS=1 SUBJECTS=ours,nginx SCENARIOS=small-c16,
 #               ARGS=--quick to see that all works
 # bench-instructions   the same in instructions, which hardly depend on what else the machine does: ARGS=--in-process
-# bench-document  both at full length: all tables of docs/performance.md, about an hour on an idle machine
+# bench-document  both at full length: all tables of docs/performance.md, 40 minutes on an idle machine
 # compiled      an optional wheel in dist/ with compiled modules; needs a C compiler, see docs/performance.md
 # test-compiled the tests of the compiled modules' behaviour, on that wheel; ARGS="tests/route tests/proxy"
 # faults        tries every fault of hosts, clients, the store and the machine, and writes docs/faults.md
