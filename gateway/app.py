@@ -109,6 +109,7 @@ class Worker:
         self.gossip = Gossip(self.fleets, store_url, monotonic)
         self.recorder = Recorder(settings.record, self.conditions) if settings.record else None
         self.transport = Transport()
+        self.under_way = UnderWay()
         self.health = Health(self.fleets, self.store, self.policies, self.conditions)
         self._destinations = self._located()
         self.authority = Authority(settings.host, settings.allowed_hosts, settings.cors, bool(settings.keys))
@@ -125,7 +126,7 @@ class Worker:
             upstreams=Upstreams(self._destinations, self.transport, settings.secrets.values()),
             wheel=Wheel(loop),
             outcomes=OutcomeLog(self.ledger, self.metrics, recent, self.recorder),
-            under_way=UnderWay(self.metrics.in_flight),
+            under_way=self.under_way,
             clock=monotonic,
             wall_clock=time,
             rng=Random().random,
@@ -210,7 +211,7 @@ class Worker:
         await self._background.stop()
         self._proxy.close()  # before the hosts' connections: what outlived the drain would fail over
         self.transport.close()
-        self.metrics.flush()
+        self._count()
         self._publish()
         self.ledger.close()
         if self.recorder is not None:
@@ -244,10 +245,14 @@ class Worker:
                 for name, state in fleet.states.items():
                     self.metrics.endpoint_state(name, state.breaker.state(now).value)
                     self._tell(name, state.breaker, now)
-            self.metrics.flush()
+            self._count()
             self.ledger.check()
             self._publish()
             await asyncio.sleep(FLUSH_EVERY)
+
+    def _count(self) -> None:
+        self.metrics.in_flight(len(self.under_way))
+        self.metrics.flush()
 
     def _publish(self) -> None:
         with self.conditions.noted("metrics"):
@@ -266,7 +271,7 @@ class Worker:
             _log.info("%s is used again, its breaker closed", endpoint)
 
     async def _exposition(self, _: HttpRequest) -> Response:
-        self.metrics.flush()  # here, because rows are this thread's
+        self._count()  # here, because rows are this thread's
         text = await asyncio.to_thread(self.metrics.exposition)
         return Response(text, headers={"content-type": CONTENT_TYPE})
 

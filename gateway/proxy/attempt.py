@@ -18,15 +18,13 @@ from gateway.upstream.reader import LARGEST_ANSWER
 from gateway.upstream.shape import Shape
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.transport.connection import STALE_WINDOW, SentCall
-from gateway.upstream.usage import billed_share, cost
+from gateway.upstream.usage import NO_USAGE, billed_share, cost
 from gateway.upstream.whole import WholeReader
 
 SAYS_TOOLS = frozenset({"stop", "tool_calls"})  # an answer that was cut short may have cut off arguments
 LEAKS = frozenset({"call", "markup"})  # what was mended of a call that the host had left in the text
 CONTEXTS = 8  # times the context that an endpoint declares: a host that counts more tokens has miscounted
 LINGER = 1.0  # seconds that a host has after its answer to end it properly, so that the connection can be kept
-
-NO_USAGE = Usage()
 
 
 class AttemptOwner(Protocol):

@@ -48,12 +48,11 @@ class Metrics:
         self._shown = CollectorRegistry()
         self._shown.register(self._values)
         self._rows: list[Row] = []
-        self._in_flight = 0
         self._refused: dict[str, int] = {}  # reason -> how often
         self._exchanges = ExchangeMetrics(registry)
         self._attempts = AttemptMetrics(registry)
         self._decisions = Decisions(registry)
-        self._in_flight_gauge = Gauge(
+        self._in_flight = Gauge(
             "gateway_in_flight", "Exchanges under way.", registry=registry, multiprocess_mode="livesum"
         )
         # live: with plain max, a worker that died seeing an endpoint open would show it open for ever
@@ -99,7 +98,7 @@ class Metrics:
             self._shed.labels(reason)
 
     def __repr__(self) -> str:
-        return f"<Metrics {self._values!r}: {len(self._rows)} rows pending, {self._in_flight} in flight>"
+        return f"<Metrics {self._values!r}: {len(self._rows)} rows pending>"
 
     def prepare(self, model: str, endpoints: Iterable[str]) -> None:
         """Show the series of a model's endpoints at 0: a first failure is then seen as a rise, no panel is empty."""
@@ -115,9 +114,9 @@ class Metrics:
         if len(self._rows) >= BATCH_ROWS:
             self.flush()
 
-    def in_flight(self, change: int) -> None:
-        """Count an exchange in (+1) or out (-1); visible with the next `flush`."""
-        self._in_flight += change
+    def in_flight(self, count: int) -> None:
+        """How many exchanges are under way."""
+        self._in_flight.set(count)
 
     def flush(self) -> None:
         """Count everything recorded: this worker's exposition has it from now on."""
@@ -126,7 +125,6 @@ class Metrics:
         self._attempts.count(attempts)
         self._decisions.count(attempts)
         self._exchanges.count([row for row in rows if row.last])
-        self._in_flight_gauge.set(self._in_flight)
         for reason, count in self._refused.items():
             self._shed.labels(reason).inc(count)
         self._refused.clear()

@@ -39,6 +39,8 @@ _OBJECT_OR_NULL = (dict, NoneType)
 _NONE: tuple[Any, ...] = (None, "", [], {})
 _PLAIN_CHOICE = frozenset({"index", "message", "finish_reason", "logprobs", "stop_reason", "matched_stop"})
 _PLAIN_MESSAGE = frozenset({"role", "content", "reasoning_content", "refusal"})
+_PLAIN_FIELDS = ("usage", "created", "id", "model")
+_PLAIN_TYPES = (str, int, dict, int, str, str)  # of the content, the index and these fields
 _THOUGHTS = frozenset({"thinking", "reasoning"})
 
 
@@ -209,23 +211,18 @@ def _is_plain(payload: Json) -> bool:
     choice = choices[0]
     if type(choice) is not dict or not _PLAIN_CHOICE.issuperset(choice):
         return False
-    message, reason, index = choice.get("message"), choice.get("finish_reason"), choice.get("index")
+    message, reason = choice.get("message"), choice.get("finish_reason")
+    if type(message) is not dict or not _PLAIN_MESSAGE.issuperset(message) or type(reason) is not str:
+        return False
+    kinds = (type(message.get("content")), type(choice.get("index")), *map(type, map(payload.get, _PLAIN_FIELDS)))
     return (
-        type(message) is dict
-        and _PLAIN_MESSAGE.issuperset(message)
+        kinds == _PLAIN_TYPES
+        and choice["index"] == 0
+        and reason in CLEAN
         and message.get("role") == "assistant"
-        and type(message.get("content")) is str
         and isinstance(message.get("reasoning_content"), _TEXT_OR_NULL)
         and isinstance(message.get("refusal"), _TEXT_OR_NULL)
-        and type(index) is int
-        and index == 0
-        and type(reason) is str
-        and reason in CLEAN
         and isinstance(choice.get("logprobs"), _OBJECT_OR_NULL)
-        and type(payload.get("usage")) is dict
-        and type(payload.get("created")) is int
-        and type(payload.get("id")) is str
-        and type(payload.get("model")) is str
     )
 
 

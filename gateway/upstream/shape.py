@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from gateway.types import REASONING_FIELDS, Usage, reasoning_text
 from gateway.upstream.usage import usage_object
 
-NOT_NULL = ("tool_calls", "audio", "annotations", "function_call", "reasoning_details")
+NOT_NULL = frozenset({"tool_calls", "audio", "annotations", "function_call", "reasoning_details"})
 MOST_HIDDEN = 1024 * 1024  # characters of hidden reasoning kept per answer
 _NOTHING: Mapping[int, str] = {}
 
@@ -137,8 +137,8 @@ def _openai(message: dict[str, Any]) -> None:
         text = message.pop("reasoning")
         if not message.get("reasoning_content"):
             message["reasoning_content"] = text
-    for key in NOT_NULL:
-        if key in message and not message[key]:
+    for key in NOT_NULL & message.keys():
+        if not message[key]:
             del message[key]
 
 

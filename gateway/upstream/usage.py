@@ -27,6 +27,7 @@ _FINER = frozenset(  # where hosts say more than two numbers
 CANCELLED: Mapping[Cancel, float] = {"stops": 0.0, "unknown": 0.25, "bills": 1.0}
 LOST = CANCELLED["unknown"]  # the same where it was the host that left, after it had the request for a while
 MOST_TOKENS = 10**9  # a host that counts more has miscounted
+NO_USAGE = Usage()
 _PICO_PER_TOKEN = 1_000_000  # one USD per 1M tokens is 1e6 x 1e-12 USD per token
 
 
@@ -36,10 +37,10 @@ def read_usage(usage: Mapping[str, Any] | None) -> Usage:
     Always 0 <= cached <= prompt and 0 <= reasoning <= completion, whatever the host says.
     """
     if not isinstance(usage, dict):
-        return Usage()
-    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+        return NO_USAGE
+    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     if prompt is None and completion is None:
-        return Usage()
+        return NO_USAGE
     prompt, completion = prompt or 0, completion or 0
     if _FINER.isdisjoint(usage):
         return Usage(prompt, 0, completion, 0, "host")
@@ -83,17 +84,16 @@ def usage_object(usage: Usage, cost: int) -> dict[str, Any]:
     }
 
 
-def _count(fields: Mapping[str, Any], name: str) -> int | None:
-    """A token count, or None where the host sent null, text, a bool or a negative number."""
-    value = fields.get(name)
+def _count(value: Any) -> int | None:
+    """A token count, or None where the host sent nothing, null, text, a bool or a negative number."""
     return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
 
 
 def _largest(usage: Mapping[str, Any], group: str, names: tuple[str, ...]) -> int:
     """Hosts that fill one of several names, or the first of them in the group, leave the others at 0 or null."""
     details = usage.get(group)
-    most = _count(details, names[0]) or 0 if isinstance(details, dict) else 0
+    most = _count(details.get(names[0])) or 0 if isinstance(details, dict) else 0
     for name in names:
-        if name in usage:
-            most = max(most, _count(usage, name) or 0)
+        if value := usage.get(name):
+            most = max(most, _count(value) or 0)
     return most

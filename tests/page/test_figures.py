@@ -25,7 +25,7 @@ def samples(tmp_path: Path) -> Samples:
     metrics.record(row(outcome="cancelled", ttft=None, client_ttft=None, **NOTHING_USED))
     metrics.record(cached_row(prompt_tokens=0, cached_tokens=0, completion_tokens=0, reasoning_tokens=0))
     metrics.record(row(endpoint="", attempt=0, outcome="unrouted", ttft=None, client_ttft=None, **NOTHING_USED))
-    metrics.in_flight(+3)
+    metrics.in_flight(3)
     metrics.flush()
     return metrics.samples()
 

@@ -107,7 +107,6 @@ class World:
         self.fleet = Fleet(endpoints)
         self.transport = Transport()
         self.wheel = LateWheel()
-        self.in_flight = 0
         self.ledger = folder / "ledger"
         prepare_folder(folder / "metrics")
         self.clock: Callable[[], float] = lambda: time.monotonic() + self.ahead
@@ -120,16 +119,13 @@ class World:
             upstreams=Upstreams(self.destinations, self.transport),
             wheel=self.wheel,
             outcomes=OutcomeLog(Ledger(self.ledger), Metrics(folder / "metrics"), Recent()),
-            under_way=UnderWay(self._count),
+            under_way=UnderWay(),
             clock=lambda: self.clock(),
             wall_clock=lambda: self.wall_clock(),
             rng=lambda: self.rng(),
         )
         self.proxy = Proxy(self.runtime, ResponseCache(Store(NO_STORE)))
         self._asked = 0
-
-    def _count(self, change: int) -> None:
-        self.in_flight += change
 
     def rows(self) -> list[Row]:
         return list(read(self.ledger))
@@ -160,7 +156,7 @@ class World:
     def is_at_rest(self) -> bool:
         """Whether nothing of any exchange is left."""
         used = sum(state.in_flight for state in self.fleet.states.values())
-        return not self.runtime.under_way and self.in_flight == 0 and used == 0
+        return not self.runtime.under_way and used == 0
 
 
 Make = Callable[..., World]

@@ -41,7 +41,7 @@ def serve_everything(metrics: Metrics) -> None:
     metrics.record(row(outcome="cancelled", client_status=499))
     metrics.record(row(endpoint="", attempt=0, outcome="unrouted", client_status=503, usage_source="none", ttft=None))
     metrics.record(cached_row())
-    metrics.in_flight(+1)
+    metrics.in_flight(1)
     metrics.endpoint_state(ENDPOINTS[2], HALF_OPEN)
     metrics.ledger_error()
 

@@ -207,9 +207,8 @@ def test_what_is_not_a_row(metrics: Metrics) -> None:
     metrics.store_up(False)
     metrics.ledger_error()
     metrics.endpoint_state("novita/fp8", OPEN)
-    metrics.in_flight(+1)
-    metrics.in_flight(+1)
-    metrics.in_flight(-1)
+    metrics.in_flight(2)
+    metrics.in_flight(1)
     metrics.flush()
     text = metrics.exposition()
     assert value(text, "gateway_policy_reloads_total", result="ok") == 1

@@ -9,7 +9,7 @@ import socket
 import ssl
 from collections import deque
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 from gateway.types import Fault
@@ -19,8 +19,7 @@ from gateway.upstream.transport.tls import Trust
 PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """An origin: base URLs with the same scheme, host and port share connections."""
 
     scheme: str
