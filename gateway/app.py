@@ -42,7 +42,7 @@ from gateway.cache.response_cache import ResponseCache
 from gateway.config import Settings, usable
 from gateway.errors import BadRequest, ClientError, NotFound
 from gateway.intake.auth import Keys
-from gateway.intake.intake import Intake
+from gateway.intake.intake import Intake, Serving
 from gateway.intake.names import Names
 from gateway.page.page import Page
 from gateway.policy.policies import Policies
@@ -135,15 +135,8 @@ class Worker:
         self._proxy = proxy = Proxy(runtime, ResponseCache(self.store), vault)
         keys = Keys(settings.keys)
         self.door = door = self._door(loop, keys)
-        intake = Intake(
-            keys,
-            Names(settings.models),
-            self.policies,
-            self.fleets,
-            settings.default_policy,
-            settings.rules,
-            max_body=settings.max_body,
-        )
+        serving = Serving(keys, self.policies, self.fleets, settings.default_policy, settings.rules, settings.max_body)
+        intake = Intake(serving, Names(settings.models))
         in_use = [model for model in settings.models if self.fleets[model.id].states]
         claude = ClaudeNames(settings.models, next(iter(in_use or settings.models), None), settings.claude)
         cold: dict[str, Handler] = {"/v1/explain": with_error_responses(Explain(proxy, intake))}

@@ -20,7 +20,7 @@ from gateway.audit import audit
 from gateway.config import Secrets, Settings, hindrance, usable, wanted_variables
 from gateway.errors import ClientError, ConfigError
 from gateway.intake.auth import Keys
-from gateway.intake.intake import Intake
+from gateway.intake.intake import Intake, Serving
 from gateway.intake.names import Names
 from gateway.policy.policies import Policies
 from gateway.route.decide import make_plan
@@ -85,7 +85,8 @@ def planned(settings: Settings, body: dict[str, Any]) -> dict[str, Any]:
     keys = defaultdict(lambda: "set", dict.fromkeys(wanted_variables(settings.models), "set"))
     policies = Policies(settings.policies)
     fleets = {model.id: Fleet(usable(model, keys)) for model in settings.models}
-    intake = Intake(Keys(()), Names(settings.models), policies, fleets, settings.default_policy, settings.rules)
+    serving = Serving(Keys(()), policies, fleets, settings.default_policy, settings.rules)
+    intake = Intake(serving, Names(settings.models))
     try:
         request, policy = intake.read(Inbound({}, orjson.dumps(body), 0.0))
     except ClientError as error:

@@ -7,6 +7,8 @@ NAME[:POLICY ...]        a model under a policy            NAME@preset/POLICY   
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from gateway.errors import BadRequest, NotFound
 from gateway.policy.policies import PolicySet
 from gateway.policy.schema import RESERVED
@@ -30,7 +32,7 @@ class Named(NamedTuple):
         return self.model.reasoning.default_enabled and self.name != CHAT if asked is None else asked
 
 
-class Wanted(NamedTuple):
+class Wanted(msgspec.Struct, frozen=True, gc=False):
     """Where a policy's name may stand beside the model's, the first that says one wins; `otherwise` always does."""
 
     preset: str
@@ -113,7 +115,10 @@ def choose_policy(named: Named, wanted: Wanted, policies: PolicySet) -> Policy:
     """The suffix wins over `preset`, that over the header, and that over what holds for the name, or at all, where the
     client names no policy; of several suffixes (`nitro:floor`) the last. Raises NotFound."""
     suffix = named.suffix
-    names = suffix.split(":") if suffix else [wanted.preset or wanted.header or named.policy or wanted.otherwise]
+    name = wanted.preset or wanted.header or named.policy or wanted.otherwise
+    if not suffix and (policy := policies.get(name)) is not None:
+        return policy
+    names = suffix.split(":") if suffix else [name]
     for name in names:
         if name not in policies:
             known = ", ".join(sorted(policies))

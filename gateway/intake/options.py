@@ -6,7 +6,7 @@ What is refused would change the answer, and silence about it would mislead: plu
 tiers. What can have no effect here is taken and ignored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 from gateway.errors import BadRequest
@@ -47,13 +47,15 @@ _TYPED: Mapping[str, tuple[type, str]] = {
     "transforms": (list, "a list"),
     "usage": (dict, "an object"),
 }
-_READ = frozenset(_TYPED)
+OPTION_FIELDS = frozenset(_TYPED)
 _ABOUT_APP = (b"x-openrouter-title", b"x-title", b"http-referer")  # by the name it gives itself, else by its address
 LONGEST_APP = 200  # characters of an app's name
 _CACHE_HEADERS = frozenset(
     {b"x-gateway-cache", b"x-openrouter-cache", b"x-openrouter-cache-clear", b"x-openrouter-cache-ttl"}
 )
-_HEADERS = _CACHE_HEADERS.union(_ABOUT_APP, {b"x-gateway-explain", b"x-gateway-policy", b"x-openrouter-metadata"})
+OPTION_HEADERS = _CACHE_HEADERS.union(
+    _ABOUT_APP, {b"x-gateway-explain", b"x-gateway-policy", b"x-openrouter-metadata", b"x-session-id"}
+)
 _CACHE_MODES = frozenset({"on", "no-store", "refresh"})
 _FLAGS = {"true": True, "false": False}
 _SERVER_TOOL = "openrouter:"
@@ -85,17 +87,26 @@ class HeaderOptions(NamedTuple):
     tells_routing: bool = False
 
 
-_NONE = Options()
-_NO_HEADERS = HeaderOptions()
+NO_OPTIONS = Options()
+NO_HEADERS = HeaderOptions()
 _NO_CACHE_OPTIONS = CacheOptions()
+
+
+def all_options(
+    body: Mapping[str, Any], fields: Set[str], headers: Mapping[bytes, bytes]
+) -> tuple[Options, HeaderOptions]:
+    """Those of the body and those that only headers say; `fields` are those of the body that the gateway reads. Most
+    requests have none. Raises BadRequest."""
+    has_headers = not OPTION_HEADERS.isdisjoint(headers)
+    if not has_headers and OPTION_FIELDS.isdisjoint(fields):
+        return NO_OPTIONS, NO_HEADERS
+    return read_options(body, headers), read_headers(headers) if has_headers else NO_HEADERS
 
 
 def read_options(body: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Options:
     """Raises BadRequest."""
     header = text(headers, b"x-session-id")
-    if not header and _READ.isdisjoint(body):
-        return _NONE
-    given = {name: body[name] for name in _READ & body.keys() if body[name] is not None}
+    given = {name: body[name] for name in OPTION_FIELDS & body.keys() if body[name] is not None}
     for name, value in given.items():
         kind, wanted = _TYPED[name]
         if not isinstance(value, kind):
@@ -127,9 +138,7 @@ def read_cache_options(headers: Mapping[bytes, bytes]) -> CacheOptions:
 
 
 def read_headers(headers: Mapping[bytes, bytes]) -> HeaderOptions:
-    """Most requests have none of these. Raises BadRequest."""
-    if _HEADERS.isdisjoint(headers):
-        return _NO_HEADERS
+    """Raises BadRequest."""
     return HeaderOptions(
         app=next(filter(None, (text(headers, name) for name in _ABOUT_APP)), "")[:LONGEST_APP],
         policy=text(headers, b"x-gateway-policy"),

@@ -9,10 +9,10 @@ counted from the beginning of their message, so that a prompt that continues ano
 stands in front of it all: what one has sent is known for its own requests only.
 """
 
-from functools import lru_cache
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import orjson
 from xxhash import xxh3_64_intdigest
 
@@ -25,7 +25,7 @@ Chain = tuple[tuple[int, int], ...]  # (hash, estimated tokens up to there), sho
 _PLAIN = 2  # fields of a message that has a role and a content only
 
 
-class Prompt(NamedTuple):
+class Prompt(msgspec.Struct, frozen=True, gc=False):
     """What the model reads, as (role, text): the tools as JSON under the role `tools`, if any, then each message.
 
     The texts are UTF-8, whichever way the client wrote it; `size` is in bytes, `opening` the part of it up to the end
@@ -41,9 +41,16 @@ def read_prompt(body: dict[str, Any]) -> Prompt:
     """The prompt of a request whose `messages` are objects with a role."""
     tools = body.get("tools")
     parts = [("tools", orjson.dumps(tools))] if tools else []
-    parts += [(message["role"], _text(message)) for message in body["messages"]]
-    size = sum([len(text) for _, text in parts]) + AROUND * len(parts)
-    return Prompt(parts, size, _opening(parts))
+    size = len(parts[0][1]) + AROUND if tools else 0
+    opening = 0
+    for message in body["messages"]:
+        role, content = message["role"], message.get("content")
+        text = content.encode() if type(content) is str and len(message) == _PLAIN else orjson.dumps(message)
+        parts.append((role, text))
+        size += AROUND + len(text)
+        if not opening and role == "user":
+            opening = size
+    return Prompt(parts, size, opening or size)
 
 
 def prefix_chain(prompt: Prompt, tenant: str, thinking: bool, bytes_per_token: float) -> Chain:
@@ -52,9 +59,10 @@ def prefix_chain(prompt: Prompt, tenant: str, thinking: bool, bytes_per_token: f
     digest = xxh3_64_intdigest(tenant.encode(), thinking)
     size = 0
     for role, text in prompt.parts:
-        digest ^= _of_role(role)
-        start, size = size + AROUND, size + AROUND + len(text)
+        digest ^= _ROLES.get(role) or _of_role(role)
+        size += AROUND + len(text)
         if len(text) > PIECE:
+            start = size - len(text)
             for end in range(PIECE, min(len(text), PIECE * LONGEST_CHAIN), PIECE):
                 digest = xxh3_64_intdigest(text[end - PIECE : end], digest)  # seeded with all that came before
                 chain.append((digest, ceil((start + end) / bytes_per_token)))
@@ -62,8 +70,8 @@ def prefix_chain(prompt: Prompt, tenant: str, thinking: bool, bytes_per_token: f
         digest = xxh3_64_intdigest(text, digest)
         chain.append((digest, ceil(size / bytes_per_token)))
         if len(chain) >= LONGEST_CHAIN:
-            break
-    return tuple(chain[:LONGEST_CHAIN])
+            return tuple(chain[:LONGEST_CHAIN])
+    return tuple(chain)
 
 
 def session_chain(prompt: Prompt, tenant: str, session: str, bytes_per_token: float) -> Chain:
@@ -89,19 +97,11 @@ def message_size(message: dict[str, Any]) -> int:
     return len(_text(message)) + AROUND
 
 
-def _opening(parts: list[tuple[str, bytes]]) -> int:
-    """Bytes up to the end of the first user message; of all messages where there is none."""
-    size = 0
-    for role, text in parts:
-        size += AROUND + len(text)
-        if role == "user":
-            break
-    return size
-
-
-@lru_cache(maxsize=64)
 def _of_role(role: str) -> int:
     return xxh3_64_intdigest(role.encode())
+
+
+_ROLES = {role: _of_role(role) for role in ("system", "developer", "user", "assistant", "tool", "tools")}  # the usual
 
 
 def _text(message: dict[str, Any]) -> bytes:

@@ -22,7 +22,7 @@ PSEUDONYM_CHARS = 32
 _DEFAULT_EFFORT = "medium"
 _EFFORTS: Sequence[str] = get_args(Effort)  # from the least to the greatest
 _THINKING_FIELDS = frozenset({"enable_thinking", "include_reasoning", "reasoning", "reasoning_effort", "thinking"})
-_THINKING_REQUEST_FIELDS = _THINKING_FIELDS | {"chat_template_kwargs"}
+THINKING_REQUEST_FIELDS = _THINKING_FIELDS | {"chat_template_kwargs"}
 _TEMPLATE_SWITCHES = frozenset({"thinking", "enable_thinking"})  # keys of chat_template_kwargs
 _KINDS = {"enabled": True, "disabled": False}  # values of `thinking.type`
 _GATEWAY_FIELDS = frozenset(
@@ -31,7 +31,7 @@ _GATEWAY_FIELDS = frozenset(
 )
 _STREAMED = frozenset({"stream", "stream_options"})
 _IDENTITIES = ("user", "safety_identifier")  # identify the client's user: hosts get a hash
-_NOT_AS_SENT = _THINKING_REQUEST_FIELDS | _GATEWAY_FIELDS | {"max_completion_tokens", *_IDENTITIES}
+_NOT_AS_SENT = THINKING_REQUEST_FIELDS | _GATEWAY_FIELDS | {"max_completion_tokens", *_IDENTITIES}
 _NOT_FORWARDED = _THINKING_FIELDS | _GATEWAY_FIELDS | _STREAMED | {"max_completion_tokens"}
 _WITH_USAGE = {"include_usage": True}
 _STREAMS = {"stream": True, "stream_options": _WITH_USAGE}
@@ -137,7 +137,7 @@ def thinking_requested(body: Mapping[str, Any]) -> bool | None:
 
     Raises BadRequest, with `param`, when a field has the wrong type.
     """
-    if _THINKING_REQUEST_FIELDS.isdisjoint(body):
+    if THINKING_REQUEST_FIELDS.isdisjoint(body):
         return None
     template = _object(body, "chat_template_kwargs")
     switches = [

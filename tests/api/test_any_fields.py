@@ -13,7 +13,7 @@ from gateway.cache.reasoning_vault import gaps
 from gateway.config import load
 from gateway.errors import ClientError
 from gateway.intake.auth import Keys
-from gateway.intake.intake import Intake
+from gateway.intake.intake import Intake, Serving
 from gateway.intake.names import Names
 from gateway.intake.provider import sent_parameters
 from gateway.policy.policies import Policies
@@ -86,7 +86,8 @@ def intake(tmp_path_factory: pytest.TempPathFactory) -> Intake:
     folder: Path = tmp_path_factory.mktemp("any")
     found = load(write_config(folder, {"a/fp8": "http://127.0.0.1:1"}, {"supports": ["tools", "image"]}), {})
     fleets = {model.id: Fleet(model.endpoints) for model in found.models}
-    return Intake(Keys(()), Names(found.models), Policies(found.policies), fleets, found.default_policy)
+    serving = Serving(Keys(()), Policies(found.policies), fleets, found.default_policy)
+    return Intake(serving, Names(found.models))
 
 
 def follow(intake: Intake, body: dict[str, Any], translate: Any = None) -> None:
@@ -102,7 +103,7 @@ def follow(intake: Intake, body: dict[str, Any], translate: Any = None) -> None:
         assert sent.get("reasoning_effort") != ""
         relays(host, asked)
     mender(asked.body)
-    ToolCalls().judge(asked.body.get("tools"))
+    ToolCalls().verdict(asked.body.get("tools"))
     gaps(asked)
     cache_key(asked, policy)
     sent_parameters(asked.body)

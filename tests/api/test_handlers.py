@@ -12,7 +12,7 @@ from gateway.api.chat import Chat, Completions
 from gateway.api.messages import Messages
 from gateway.config import load
 from gateway.intake.auth import Keys
-from gateway.intake.intake import Intake
+from gateway.intake.intake import Intake, Serving
 from gateway.intake.names import Names
 from gateway.policy.policies import Policies
 from gateway.proxy.proxy import Proxy
@@ -67,7 +67,8 @@ class Client:
 def intake(tmp_path: Path) -> Intake:
     settings = load(write_config(tmp_path, {"a/fp8": "http://127.0.0.1:1"}), {})
     fleets = {model.id: Fleet(model.endpoints) for model in settings.models}
-    return Intake(Keys(()), Names(settings.models), Policies(settings.policies), fleets, settings.default_policy)
+    serving = Serving(Keys(()), Policies(settings.policies), fleets, settings.default_policy)
+    return Intake(serving, Names(settings.models))
 
 
 HANDLERS: list[tuple[Callable[..., Handler], dict[str, Any]]] = [

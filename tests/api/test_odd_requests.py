@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.intake.intake import LARGEST_COUNT, LONGEST_ROLE
+from gateway.intake.body import LARGEST_COUNT, LONGEST_ROLE
 from gateway.intake.names import LONGEST
 from gateway.intake.provider import REMEMBERED, Preferences
 from gateway.types import Model, Policy

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.config import load
 from gateway.intake.auth import Keys
-from gateway.intake.intake import Intake
+from gateway.intake.intake import Intake, Serving
 from gateway.intake.names import Names
 from gateway.policy.policies import Policies
 from gateway.route.fleet import Fleet
@@ -31,7 +31,7 @@ def intake(tmp_path: Path) -> Intake:
     settings = load(write_config(tmp_path, {"a/fp8": "http://127.0.0.1:1"}, rules=RULES, keys=KEYS), {})
     names, policies = Names(settings.models), Policies(settings.policies)
     fleets = {model.id: Fleet(model.endpoints) for model in settings.models}
-    return Intake(Keys(settings.keys), names, policies, fleets, settings.default_policy, settings.rules)
+    return Intake(Serving(Keys(settings.keys), policies, fleets, settings.default_policy, settings.rules), names)
 
 
 def chosen(intake: Intake, key: str = "w", model: str = "deepseek-v3.2", text: str = "Hi", **about: Any) -> Policy:

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.api.error_types import AnthropicErrorBody, ErrorBody, OpenRouterErrorBody
 from gateway.errors import BadRequest, ClientError, NoEndpoint, NotFound, UpstreamError
-from gateway.intake import intake as parse
+from gateway.intake import body as parse
 from gateway.intake import options
 from gateway.intake.options_types import PluginOptions, ProviderOptions, ReasoningFields, RoutingFields
 from gateway.surface.anthropic import decode as anthropic_request
@@ -55,6 +55,7 @@ def read(module: str, *names: str) -> set[str]:
     ("described", "module", "name"),
     [
         (ChatRequest, "intake.intake", "body"),
+        (ChatRequest, "intake.body", "body"),
         (ChatRequest, "intake.options", "body"),
         (ChatRequest, "intake.options", "given"),
         (ChatRequest, "intake.prefix", "body"),

@@ -10,7 +10,7 @@ import pytest
 from gateway.config import load
 from gateway.errors import BadRequest
 from gateway.intake.auth import Keys
-from gateway.intake.intake import Intake
+from gateway.intake.intake import Intake, Serving
 from gateway.intake.names import Names
 from gateway.policy.policies import Policies
 from gateway.route.fleet import Fleet
@@ -31,7 +31,8 @@ A_HOST = Endpoint("a", "a", "http://127.0.0.1:1/v1", "m")
 def intake(tmp_path: Path) -> Intake:
     settings = load(write_config(tmp_path, {"a/fp8": "http://127.0.0.1:1"}), {})
     fleets = {model.id: Fleet(model.endpoints) for model in settings.models}
-    return Intake(Keys(()), Names(settings.models), Policies(settings.policies), fleets, settings.default_policy)
+    serving = Serving(Keys(()), Policies(settings.policies), fleets, settings.default_policy)
+    return Intake(serving, Names(settings.models))
 
 
 def read(intake: Intake, body: Any, *, escaped: bool = True) -> Request:

@@ -11,7 +11,7 @@ import pytest
 from gateway.config import load
 from gateway.errors import BadRequest, ClientError, NotFound
 from gateway.intake.auth import Keys
-from gateway.intake.intake import Intake
+from gateway.intake.intake import Intake, Serving
 from gateway.intake.names import Names
 from gateway.intake.options import ELSEWHERE, read_cache_options, read_options
 from gateway.policy.policies import Policies
@@ -28,7 +28,8 @@ HEADER = {b"x-session-id": b"from the header"}
 def intake(tmp_path: Path) -> Intake:
     settings = load(write_config(tmp_path, {"a/fp8": "http://127.0.0.1:1"}), {})
     fleets = {model.id: Fleet(model.endpoints) for model in settings.models}
-    return Intake(Keys(()), Names(settings.models), Policies(settings.policies), fleets, settings.default_policy)
+    serving = Serving(Keys(()), Policies(settings.policies), fleets, settings.default_policy)
+    return Intake(serving, Names(settings.models))
 
 
 def read(intake: Intake, headers: Mapping[bytes, bytes] = NO_HEADERS, **fields: Any) -> tuple[Request, Policy]:

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, NotRequired, Required, TypedDict
 
 from msgspec import UNSET, Meta, UnsetType
 
+from gateway.intake.body import LONGEST_ROLE, MOST_CHOICES
 from gateway.intake.field_types import ApiObject, Count, Json, ModelName, Positive, Usd
-from gateway.intake.intake import LONGEST_ROLE, MOST_CHOICES
 from gateway.intake.options_types import ReasoningFields, RoutingFields
 
 

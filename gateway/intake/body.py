@@ -1,0 +1,149 @@
+"""The body of a chat completion: parsed once, and checked as far as routing relies on it. Hosts check the rest.
+
+    bytes ─> JSON ─> counts written as 100.0 ─> another API's body translated ─> unused tool fields dropped ─> checked
+
+Most bodies hold a few fields that need no look, and messages that are a role and a text. Which fields of a body the
+gateway reads is found out once (`ParsedBody.fields`); what is not among them costs nothing later.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import orjson
+
+from gateway.document.nesting import DEEPEST, is_deeper
+from gateway.document.values import read_json
+from gateway.errors import BadRequest
+from gateway.intake.lenient_body import reread
+from gateway.intake.options import OPTION_FIELDS, refuse_server_tools, whole
+from gateway.route.filters import JSON_FORMATS
+from gateway.upstream.dialects import THINKING_REQUEST_FIELDS
+
+LARGEST_COUNT = 2**53  # sums of larger ones could not be written as JSON
+LONGEST_ROLE = 64  # characters
+MOST_CHOICES = 16  # `n`: each of them is held in memory, and paid
+_EXPECTED: dict[str, tuple[type, str]] = {  # what routing relies on
+    "stream": (bool, "true or false"),
+    "stream_options": (dict, "an object"),
+    "tools": (list, "a list of tools"),
+    "max_tokens": (int, f"a whole number from 1 to {LARGEST_COUNT}, or absent for no limit"),
+    "max_completion_tokens": (int, f"a whole number from 1 to {LARGEST_COUNT}, or absent for no limit"),
+    "n": (int, f"a whole number from 1 to {MOST_CHOICES}"),
+}
+_MOST = {"n": MOST_CHOICES}
+_COUNTS = frozenset({"max_completion_tokens", "max_output_tokens", "max_tokens", "n", "seed", "top_k", "top_logprobs"})
+_NEEDY = frozenset({"tools", "logprobs", "response_format"})
+_TOOL_FIELDS = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
+_READ = _COUNTS.union(_EXPECTED, _NEEDY, _TOOL_FIELDS, OPTION_FIELDS, THINKING_REQUEST_FIELDS, {"provider", "models"})
+MOST_COUNTED = 1 << 15  # bytes of a body whose brackets are counted
+_TEXT_MESSAGE = 2  # fields of a message that is a role and a content
+NO_NEEDS: frozenset[str] = frozenset()
+
+Json = dict[str, Any]
+Translate = Callable[[Json], Json]
+
+
+class ParsedBody(msgspec.Struct, frozen=True, gc=False):
+    """A checked body. `raw` is the bytes that say the same, empty where the body had to be changed; `fields` are those
+    that the gateway reads, apart from `model` and `messages`; `only_texts`: each message is a role and a text."""
+
+    json: Json
+    raw: bytes
+    fields: set[str]
+    only_texts: bool
+
+
+def read_body(raw: bytes, translate: Translate | None) -> ParsedBody:
+    """`translate` makes a chat completion's body of another API's. Raises BadRequest."""
+    body, raw = _json_object(raw)
+    if translate is not None:
+        body, raw = translate(_with_whole_counts(body)), b""
+    fields: set[str] = set()
+    nested, floats = 0, False
+    for name, value in body.items():
+        kind = type(value)
+        if kind is dict or kind is list:
+            nested += 1
+        elif kind is float and name in _COUNTS:
+            floats = True
+        if name in _READ:
+            fields.add(name)
+    if floats:
+        body, raw = _with_whole_counts(body), b""
+    if not (_TOOL_FIELDS.isdisjoint(fields) or body.get("tools")):  # new hosts refuse an empty list, and what uses it
+        body, raw = {name: value for name, value in body.items() if name not in _TOOL_FIELDS}, b""
+        fields -= _TOOL_FIELDS
+    others = _other_messages(body.get("messages"))
+    for name in fields:
+        if name in _EXPECTED and body[name] is not None:
+            _check_field(name, body[name])
+    if (others or nested > 1) and _may_be_deep(raw) and _is_deep(body, others):
+        raise BadRequest(f"the body is nested deeper than {DEEPEST} levels")
+    return ParsedBody(body, raw, fields, not others)
+
+
+def capabilities(parsed: ParsedBody) -> frozenset[str]:
+    """Capabilities without which the answer would be wrong, as far as fields other than `messages` say."""
+    if _NEEDY.isdisjoint(parsed.fields):
+        return NO_NEEDS
+    body = parsed.json
+    needs = set()
+    if body.get("tools"):
+        refuse_server_tools(body["tools"])
+        needs.add("tools")
+    if body.get("logprobs"):
+        needs.add("logprobs")
+    response_format = body.get("response_format")
+    if isinstance(response_format, dict) and response_format.get("type") in JSON_FORMATS:
+        needs.add(response_format["type"])
+    return frozenset(needs)
+
+
+def _json_object(raw: bytes) -> tuple[Json, bytes]:
+    """A JSON object, and the bytes that it was parsed from."""
+    try:
+        body: object = read_json(raw)
+    except orjson.JSONDecodeError as error:
+        body, raw = reread(raw, error)
+    if not isinstance(body, dict):
+        raise BadRequest("the body must be a JSON object")
+    return body, raw
+
+
+def _with_whole_counts(body: Json) -> Json:
+    floats = [name for name in _COUNTS & body.keys() if type(body[name]) is float]
+    return body | {name: number for name in floats if (number := whole(body[name])) is not None}
+
+
+def _other_messages(messages: object) -> list[Json]:
+    """Those that are more than a role and a text. Raises BadRequest."""
+    if not isinstance(messages, list) or not messages:
+        raise BadRequest("`messages` must be a list of at least one message", param="messages")
+    others = []
+    for message in messages:
+        if type(message) is not dict or type(role := message.get("role")) is not str or len(role) > LONGEST_ROLE:
+            place = next(place for place, one in enumerate(messages) if one is message)
+            raise BadRequest(f"`messages[{place}]` must be an object with a `role`", param=f"messages[{place}]")
+        if len(message) != _TEXT_MESSAGE or type(message.get("content")) is not str:
+            others.append(message)
+    return others
+
+
+def _check_field(name: str, value: Any) -> None:
+    """Raises BadRequest where a field that is there has another type or size than routing relies on."""
+    kind, expected = _EXPECTED[name]
+    count = value if kind is int else 1
+    if type(value) is not kind or not 1 <= count <= _MOST.get(name, LARGEST_COUNT):
+        raise BadRequest(f"`{name}` must be {expected}", param=name)
+
+
+def _may_be_deep(raw: bytes) -> bool:
+    """Whether a body could be too deep. In a body of a usual size the brackets are counted, which is quick."""
+    return not 0 < len(raw) <= MOST_COUNTED or raw.count(b"[") + raw.count(b"{") > DEEPEST
+
+
+def _is_deep(body: Json, others: list[Json]) -> bool:
+    """Whether anything is nested too deeply: messages that are a role and a text are not."""
+    parts = [part for name, part in body.items() if name != "messages" and (type(part) is dict or type(part) is list)]
+    return is_deeper(parts + others)
