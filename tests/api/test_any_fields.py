@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.cache.key import cache_key
+from gateway.cache.cache_key import cache_key
 from gateway.cache.reasoning_vault import gaps
 from gateway.config import load
 from gateway.errors import ClientError
@@ -102,7 +102,7 @@ def follow(intake: Intake, body: dict[str, Any], translate: Any = None) -> None:
         assert sent.get("reasoning_effort") != ""
         relays(host, asked)
     mender(asked.body)
-    ToolCalls().judge(asked.body.get("tools"))
+    ToolCalls().verdict(asked.body.get("tools"))
     gaps(asked)
     cache_key(asked, policy)
     sent_parameters(asked.body)

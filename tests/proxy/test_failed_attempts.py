@@ -132,8 +132,8 @@ async def test_a_host_that_leaves_after_a_while_may_bill(
     make: Make, monkeypatch: pytest.MonkeyPatch, cancel: Cancel, tokens: int, death: str, kept: bool
 ) -> None:
     """Also on a connection that was kept: it is not asked again unseen."""
-    monkeypatch.setattr(connection, "AT_ONCE", 0.0)
-    monkeypatch.setattr(attempt, "AT_ONCE", 0.0)
+    monkeypatch.setattr(connection, "STALE_WINDOW", 0.0)
+    monkeypatch.setattr(attempt, "STALE_WINDOW", 0.0)
 
     async def leaves(_: Received, out: Out) -> None:
         getattr(out, death)()
