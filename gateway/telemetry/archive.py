@@ -107,7 +107,7 @@ class Archive:
         async with (
             asyncio.timeout(self._within),
             self._lock,
-        ):  # a hanging store delays queued queries no longer than this
+        ):  # bounds queueing behind a store that hangs
             reply = await self._link.execute(*command)
         if isinstance(reply, ReplyError):
             raise StoreError(f"the store rejected {command[0]!s}: {reply}")

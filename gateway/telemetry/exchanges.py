@@ -61,9 +61,7 @@ class ExchangeMetrics:
             "Exchanges, by their outcome for the client.",
             (*_WHERE, "outcome", "stream", "code"),
         )
-        self._cache = counter(
-            "gateway_cache_requests_total", "Exchanges that used the response cache, by result.", ("result",)
-        )
+        self._cache = counter("gateway_cache_requests_total", "Lookups in the response cache, by result.", ("result",))
         for result in ("hit", "miss", "refresh"):
             self._cache.labels(result)
 
