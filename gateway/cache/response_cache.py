@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from gateway.document.assembly import UNREADABLE, Assembly, keep
+from gateway.document.assembly import UNREADABLE, Assembly, copy_fields
 from gateway.document.nesting import is_deeper
 from gateway.state.store import Store
 
@@ -102,7 +102,7 @@ def replay(completion: Json, include_usage: bool) -> list[bytes]:
     head: Json = {"object": "chat.completion.chunk"}
     head |= {name: value for name in HEAD if (value := completion.get(name)) is not None}
     rest: Json = {}
-    keep(rest, completion, but=(*HEAD, "choices", "object", "usage"))
+    copy_fields(rest, completion, but=(*HEAD, "choices", "object", "usage"))
     chunks = [head | {"choices": [part]} for choice in completion["choices"] for part in _parts(choice)]
     chunks[-1] |= rest
     usage = completion.get("usage")
@@ -158,7 +158,7 @@ def _parts(choice: Json) -> list[Json]:
     index, message = choice["index"], choice["message"]
     content = message.get("content")
     other: Json = {}
-    keep(other, message, but=("role", "content", "tool_calls"))
+    copy_fields(other, message, but=("role", "content", "tool_calls"))
     first: Json = {"role": message.get("role", "assistant"), "content": None if content is None else ""}
     each, unended = (first, {"native_finish_reason": None}) if "native_finish_reason" in choice else ({}, {})
     deltas = [first]
@@ -167,7 +167,7 @@ def _parts(choice: Json) -> list[Json]:
     for number, call in enumerate(message.get("tool_calls") or ()):
         deltas += _call_deltas(number, call)
     end: Json = {"index": index, "delta": each}
-    keep(end, choice, but=("index", "message"))
+    copy_fields(end, choice, but=("index", "message"))
     parts = [{"index": index, "delta": {**each, **delta}, "finish_reason": None, **unended} for delta in deltas]
     return [*parts, end]
 
