@@ -36,7 +36,7 @@ from gateway.api.models import VERSION, ModelList
 from gateway.api.openapi import Document
 from gateway.api.responses import Responses
 from gateway.audit import doubts
-from gateway.cache.kept import KeptResponses
+from gateway.cache.kept_responses import KeptResponses
 from gateway.cache.reasoning_vault import ReasoningVault
 from gateway.cache.response_cache import ResponseCache
 from gateway.config import Settings, usable

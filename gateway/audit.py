@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gateway.config import Settings, hindrance, prices, sufficient_variables, usable
+from gateway.config import Settings, prices, sufficient_variables, usable, why_unusable
 from gateway.document import nearest
 from gateway.errors import ConfigError
 from gateway.intake.auth import LOCAL
@@ -33,7 +33,12 @@ class Audit:
 def audit(settings: Settings, policies: PolicySet) -> Audit:
     """Looks at all of it, and sends nothing."""
     problems = [*obstacles(settings, policies), *_unknown_keys(settings)]
-    warnings = [*_out_of_use(settings), *prices.doubtful(settings), *_routes(settings), *_unmet(settings, policies)]
+    warnings = [
+        *_out_of_use(settings),
+        *prices.unusual(settings),
+        *_routes(settings),
+        *_unmet(settings, policies),
+    ]
     chosen = set(_wanted(settings).values())
     for policy in policies.values():
         path = _file(settings, policy)
@@ -120,7 +125,7 @@ def idle_keys(models: tuple[Model, ...], environ: Mapping[str, str]) -> list[str
     return [
         f"{endpoint.api_key_env} is set, but {endpoint.id} cannot be used: {why}"
         for endpoint in endpoints
-        if environ.get(endpoint.api_key_env or "", "").strip() and (why := hindrance(endpoint, environ))
+        if environ.get(endpoint.api_key_env or "", "").strip() and (why := why_unusable(endpoint, environ))
     ]
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.audit import audit
-from gateway.config import Secrets, Settings, hindrance, usable, wanted_variables
+from gateway.config import Secrets, Settings, usable, wanted_variables, why_unusable
 from gateway.errors import ClientError, ConfigError
 from gateway.intake.auth import Keys
 from gateway.intake.intake import Intake, Serving
@@ -61,7 +61,7 @@ def _endpoints(model: Model, secrets: Secrets) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("as of", no_wrap=True)
     table.add_column("in use", overflow="fold")
-    notes = {endpoint: hindrance(endpoint, secrets) for endpoint in model.endpoints}
+    notes = {endpoint: why_unusable(endpoint, secrets) for endpoint in model.endpoints}
     for endpoint in sorted(notes, key=lambda one: (notes[one] is not None, one.status == "retired")):
         table.add_row(endpoint.id, *_prices(endpoint), _use(endpoint, notes[endpoint]))
     return table

@@ -27,7 +27,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, lambda *_: None)
 
 # A store that a busy machine makes slow is none that is down. Tests of one that is silent set their own.
-store.ANSWER_WITHIN = store.FLUSH_WITHIN = 30.0
+store.REPLY_WITHIN = store.FLUSH_WITHIN = 30.0
 embedded.READY_WITHIN = embedded.STOPPED_WITHIN = 30.0
 
 # What each gateway reads at its start takes 50 ms of every such test: most of it for documents that are the same, and

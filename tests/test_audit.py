@@ -195,7 +195,7 @@ NIGHT = {"from_hour": 1, "to_hour": 2, "input": 0.1, "output": 0.5, "cached_inpu
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"price": {"input": 2.7e-07, "output": 0.5}}, "price.input is 2.7e-07, usual is about 0.3"),
+        ({"price": {"input": 2.7e-07, "output": 0.5}}, "price.input is 2.7e-07, the median is about 0.3"),
         ({"price": {"input": 0.3, "output": 4e-07}}, "price.output is 4e-07"),
         ({"price": {"input": 200, "output": 0.5}}, "price.input is 200"),
         ({"price": {"input": 0.3, "output": 0.5, "cached_input": 0.4}}, "cached_input is 0.4, above input"),
@@ -223,7 +223,7 @@ def test_usual_prices_are_no_doubt(tmp_path: Path) -> None:
 
 
 def test_the_shipped_catalogue_raises_no_doubt() -> None:
-    assert list(prices.doubtful(load(None, {}))) == []
+    assert list(prices.unusual(load(None, {}))) == []
 
 
 @pytest.mark.parametrize("key", ["sk-a\nsk-b", "sk a", "schlüssel", "sk\x00"])

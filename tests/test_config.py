@@ -150,19 +150,19 @@ def test_keys_come_from_the_file_and_the_environment(folder: Path) -> None:
         (
             "redis: {url: 'http://x'}",
             {},
-            "gateway.yaml:1:14: redis.url: the store's URL cannot be read: write one server, as redis://",
+            "gateway.yaml:1:14: redis.url: the store's URL is invalid: write one server, as redis://",
         ),
         (
             "redis: {url: 'redis://a:6379,b:6379/0'}",
             {},
-            "gateway.yaml:1:14: redis.url: the store's URL cannot be read: write one server, as redis://",
+            "gateway.yaml:1:14: redis.url: the store's URL is invalid: write one server, as redis://",
         ),
-        ("redis: {url: 'redis://h/${DB}'}", {"DB": "one"}, "gateway.yaml:1:14: redis.url: the store's URL cannot"),
-        ("", {"GATEWAY_REDIS_URL": "redis://a:1,b:2"}, "GATEWAY_REDIS_URL: the store's URL cannot be read"),
+        ("redis: {url: 'redis://h/${DB}'}", {"DB": "one"}, "gateway.yaml:1:14: redis.url: the store's URL is"),
+        ("", {"GATEWAY_REDIS_URL": "redis://a:1,b:2"}, "GATEWAY_REDIS_URL: the store's URL is invalid"),
         ("port: 70000", {}, "gateway.yaml:1:7: port: 70000 is too large"),
         ("max_in_flight: 0", {}, "gateway.yaml:1:16: max_in_flight must be at least 1, or absent"),
         *(
-            (f"allowed_hosts: ['{name}']", {}, f"gateway.yaml:1:16: allowed_hosts: `{name}` is no host name; write")
+            (f"allowed_hosts: ['{name}']", {}, f"gateway.yaml:1:16: allowed_hosts: `{name}` is not a host name; write")
             for name in ("http://gateway", "gateway:8080", "a b", "", "*lan", "a.*", "gateway/", "[::1]:80")
         ),
         ("workers: 0", {}, "workers and max_body must be at least 1"),
@@ -170,9 +170,9 @@ def test_keys_come_from_the_file_and_the_environment(folder: Path) -> None:
         (
             "cors: [chat.example]",
             {},
-            "gateway.yaml:1:7: cors: `chat.example` is no origin; write scheme, host and port",
+            "gateway.yaml:1:7: cors: `chat.example` is not an origin; write only scheme, host and port",
         ),
-        ("cors: ['*', 'https://a.example/']", {}, "cors: `https://a.example/` is no origin"),
+        ("cors: ['*', 'https://a.example/']", {}, "cors: `https://a.example/` is not an origin"),
         ("prot: 1", {}, "gateway.yaml:1:1: unknown key `prot`; did you mean `port`?"),
         ("models: 3", {}, "gateway.yaml:1:9: models: expected a table"),
         ("- a", {}, "gateway.yaml:1:1: expected a table"),
@@ -248,28 +248,31 @@ def adapted(model: str, options: str = "") -> str:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("{id: x, provider: x, base_url: 'ftp://x', model: x}", "x: base_url is no http(s) address"),
-        ("{id: x, provider: x, base_url: 'http://[hunter2', model: x}", "x: base_url is no address"),
-        ("{id: x, provider: x, base_url: 'x.example', model: x}", "x: base_url is no http(s) address"),
-        ("{id: x, provider: x, base_url: 'https://me:hunter2@x', model: x}", "x: base_url holds a credential"),
-        ("{id: novita/fp8, price: {input: 0}}", "novita/fp8: a price of 0 would draw all traffic"),
-        ("{id: novita/fp8, api_key_env: sk-hunter2}", "the name of an environment variable is due"),
+        ("{id: x, provider: x, base_url: 'ftp://x', model: x}", "x: base_url is not an http(s) URL"),
+        ("{id: x, provider: x, base_url: 'http://[hunter2', model: x}", "x: base_url is not a URL"),
+        ("{id: x, provider: x, base_url: 'x.example', model: x}", "x: base_url is not an http(s) URL"),
+        ("{id: x, provider: x, base_url: 'https://me:hunter2@x', model: x}", "x: base_url contains a credential"),
+        ("{id: novita/fp8, price: {input: 0}}", "novita/fp8: a price of 0 would attract all traffic"),
+        ("{id: novita/fp8, api_key_env: sk-hunter2}", "expected the name of an environment variable"),
         ("{id: novita/fp8, api_key: hunter2}", "unknown key `api_key`; did you mean `api_key_env`?"),
-        ("{id: novita/fp8, price: {hours: [{from_hour: 1, to_hour: 25, input: 1, output: 1}]}}", "an hour is past 24"),
+        ("{id: novita/fp8, price: {hours: [{from_hour: 1, to_hour: 25, input: 1, output: 1}]}}", "an hour is above 24"),
         ("{id: novita/fp9}", "`provider` is missing; add `provider: ...`"),
         ('{id: "x\\r\\ny: z", provider: x, base_url: "http://x", model: x}', "id: must be printable ASCII"),
         ('{id: "größe", provider: x, base_url: "http://x", model: x}', "id: must be printable ASCII"),
-        (adapted("m"), "x: with `adapter: litellm`, model starts with who translates: `bedrock/converse/...`"),
+        (
+            adapted("m"),
+            "x: with `adapter: litellm`, `model` must start with litellm's provider: `bedrock/converse/...`",
+        ),
         (adapted("bedrock/m"), "x: bedrock needs `adapter_options: {region: ...}`"),
         (adapted("azure/m"), "x: azure needs `adapter_options: {api_version: ...}`"),
         (adapted("vertex_ai/m", "location: global"), "x: vertex_ai needs `adapter_options: {project: ...}`"),
         (adapted("azure/m", "api_version: 1, region: us"), "api_version: `1` is a number"),
         (
             adapted("azure/m", "api_version: a, region: us"),
-            "adapter_options: azure takes no `region`; it takes",
+            "adapter_options: azure has no `region`; it has",
         ),
         (adapted("azure/m", "key: hunter2"), "unknown key"),
-        ("{id: novita/fp8, adapter_options: {region: us}}", "adapter_options say nothing without an adapter"),
+        ("{id: novita/fp8, adapter_options: {region: us}}", "adapter_options need an adapter"),
         ("{id: novita/fp8, adapter: lightllm}", "adapter: unknown value `lightllm`; did you mean `litellm`?"),
     ],
 )
@@ -293,9 +296,7 @@ def test_an_adapters_options_are_due_where_they_are_needed(folder: Path, line: s
 
 def test_an_id_may_stand_once(folder: Path) -> None:
     text = endpoints("{id: novita/fp8, context: 1}", "{id: novita/fp8, context: 2}")
-    assert problems(folder, text) == (
-        "gateway.yaml:5:14: endpoint `novita/fp8` stands twice; give each an id of its own"
-    )
+    assert problems(folder, text) == ("gateway.yaml:5:14: endpoint `novita/fp8` is defined twice; give each its own id")
 
 
 def test_an_alias_names_one_model(folder: Path) -> None:
@@ -450,16 +451,16 @@ def test_an_absurd_number_is_a_mistake_like_any_other(folder: Path, field: str, 
         ('base_url: "https://münchen/v1"', "base_url has a space, a fragment or a character outside ASCII"),
         ('base_url: "https://h/v1\\n"', "base_url has a space"),
         ('base_url: "https://h/v1#x"', "base_url has a space, a fragment"),
-        ('base_url: "https://h:99999/v1"', "base_url has no port from 1 to 65535"),
-        ('base_url: "https://h:0/v1"', "base_url has no port"),
-        ('base_url: "https://h:x/v1"', "base_url has no port"),
-        ('base_url: "https://h/${X}"', "`${X}` is replaced in redis.url alone"),
+        ('base_url: "https://h:99999/v1"', "base_url has a port outside 1 to 65535"),
+        ('base_url: "https://h:0/v1"', "base_url has a port outside 1 to 65535"),
+        ('base_url: "https://h:x/v1"', "base_url has a port outside 1 to 65535"),
+        ('base_url: "https://h/${X}"', "`${X}` is replaced only in redis.url"),
         ('model: "${MODEL}"', "gateway.yaml:4:"),
-        ("retires: 2026-13-45", "retires: there is no date `2026-13-45`"),
-        ("price: {input: 1, output: 1, as_of: 2026-02-30}", "as_of: there is no date `2026-02-30`"),
-        ("priors: {as_of: 2026-00}", "as_of: there is no date `2026-00`"),
+        ("retires: 2026-13-45", "retires: `2026-13-45` is not a valid date"),
+        ("price: {input: 1, output: 1, as_of: 2026-02-30}", "as_of: `2026-02-30` is not a valid date"),
+        ("priors: {as_of: 2026-00}", "as_of: `2026-00` is not a valid date"),
         ("supports: [function_calling]", "unknown value `function_calling`"),
-        ("<<: {context: 1}", "merge keys (`<<`) are not taken"),
+        ("<<: {context: 1}", "merge keys (`<<`) are not supported"),
     ],
 )
 def test_an_endpoint_that_cannot_be_asked_is_refused_with_its_place(folder: Path, fields: str, problem: str) -> None:
@@ -488,7 +489,7 @@ def test_spaces_around_a_tenant_and_its_key_are_no_part_of_them(folder: Path) ->
 
 def test_a_document_that_is_nested_without_end_is_refused(folder: Path) -> None:
     found = problems(folder, "a: " + "[" * 100_000, {})
-    assert found == "gateway.yaml:1:203: is nested deeper than 200 levels; write it flatter"
+    assert found == "gateway.yaml:1:203: is nested deeper than 200 levels; use fewer"
 
 
 def test_aliases_of_aliases_cost_no_time(folder: Path) -> None:

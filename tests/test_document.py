@@ -130,9 +130,9 @@ def test_a_bare_number_is_shown_with_its_unit(text: str, unit: Unit, written: st
     [
         ("name: a\nhow: bset", "s.yaml:2:6: how: unknown value `bset`; did you mean `best`?"),
         ("name: a\nhow: zzz", "s.yaml:2:6: how: unknown value `zzz`; write one of best, no, sample"),
-        ("name: a\nname: b", "s.yaml:2:1: duplicate key `name`; it already stands on line 1"),
+        ("name: a\nname: b", "s.yaml:2:1: duplicate key `name`; the first one is on line 1"),
         ("name: a\non: yes", "s.yaml:2:5: on: `yes` is a boolean; write true or false"),
-        ("name: no", "s.yaml:1:7: name: `no` is a boolean; write text, in quotes if YAML takes it for something else"),
+        ("name: no", "s.yaml:1:7: name: `no` is a boolean; write text, in quotes if YAML parses it as another type"),
         ("name: a\nrate: -1", "s.yaml:2:7: rate: `-1` is a number; write a number, 0 or more, without quotes"),
         ("name: a\nrate: .nan", "s.yaml:2:7: rate: `.nan` is a number; write a number, 0 or more, without quotes"),
         ("name: a\ncount: '3'", "s.yaml:2:8: count: `3` is text; write a whole number, 0 or more, without quotes"),
@@ -144,10 +144,10 @@ def test_a_bare_number_is_shown_with_its_unit(text: str, unit: Unit, written: st
         ("name: a\ntags: x", "s.yaml:2:7: tags: expected a list; write `[...]` or lines that start with `-`"),
         ("name: [a]", "s.yaml:1:7: name: expected one value; write it without brackets or fields"),
         ("name: a\nby_name: 1", "s.yaml:2:10: by_name: expected a table; write `name: value` lines"),
-        ("name: a\nmoney: 3%", "s.yaml:2:8: money: `3%` is no usd; write it as in `$0.002`"),
-        ("name: !secret a", "s.yaml:1:7: YAML tags have no meaning here; write the plain value"),
+        ("name: a\nmoney: 3%", "s.yaml:2:8: money: `3%` is not valid as usd; write it as in `$0.002`"),
+        ("name: !secret a", "s.yaml:1:7: YAML tags are not supported; write the plain value"),
         ("[a]: b", "s.yaml:1:1: a key is a list or a table; write a name"),
-        ("name: &a [*a]", "s.yaml:1:7: an alias points at what contains it; write the value out"),
+        ("name: &a [*a]", "s.yaml:1:7: an alias refers to a value that contains it; write the value in full"),
         ("name: a\x01", "s.yaml:1:1: has a character that YAML forbids; save it as UTF-8 text"),
     ],
 )
@@ -185,7 +185,7 @@ def test_a_secret_is_never_echoed(account: str) -> None:
 
 def test_a_secret_of_the_wrong_type_is_not_echoed() -> None:
     assert problems("{name: a, account: {tenant: t, key: 12345}}") == (
-        "s.yaml:1:37: key: the value is a number; write text, in quotes if YAML takes it for something else",
+        "s.yaml:1:37: key: the value is a number; write text, in quotes if YAML parses it as another type",
     )
 
 
@@ -228,7 +228,7 @@ def test_values_come_in_the_order_of_the_document_however_long_a_chain_of_aliase
 )
 def test_what_is_nested_without_end_is_refused_where_it_is_too_deep(text: str, place: str) -> None:
     (problem,) = problems(text)
-    assert problem == f"s.yaml:{place}: is nested deeper than {DEEPEST} levels; write it flatter"
+    assert problem == f"s.yaml:{place}: is nested deeper than {DEEPEST} levels; use fewer"
 
 
 @given(st.lists(st.sampled_from(["[]", "{}"]), min_size=1, max_size=2 * DEEPEST))

@@ -1,19 +1,19 @@
-"""Reasoning that a client drops, kept so that the model reads its own thoughts again.
+"""Stores reasoning that clients do not send back, so that the model can read it again.
 
-    answer with reasoning ─────────────keep──> store: (tenant, model, message) -> the text; an hour from its last use
-    request that lacks it ─────gaps──> restore: one round trip ──> the request with the text put back
+    answer with reasoning ──────keep──> store: (tenant, model, message) -> the text; an hour from its last use
+    request without it ──gaps──> restore: one round trip ──> the request with the text put back
 
-Which messages the model reads with their reasoning is the model's rule (`types.read_again`): DeepSeek-V3.2 those
-between a tool call and the next user message, V4 with tools all of them. Many clients never send that back; a strict
-host then refuses the request, the others answer worse. Nothing here fails a request: a store that is away, slow or
-empty leaves it as it came. Requests that lack nothing never ask the store.
+Which messages the model reads with their reasoning depends on the model (`types.read_again`): DeepSeek-V3.2 those
+between a tool call and the next user message, V4 with tools all of them. Many clients never send reasoning back; a
+strict host then rejects the request, others answer worse. Nothing here fails a request: if the store is down, slow or
+empty, the request stays as it came. Requests without gaps do not use the store.
 
-OpenAI's helper for streams in Node keeps only the last piece of a field that it does not know, and sends that back. A
-few characters may so be the end of a thought: they yield to a kept text that ends with them.
+OpenAI's streaming helper for Node keeps only the last piece of a field that it does not know, and sends that back. So a
+few characters may be the end of a longer text: they are replaced by a stored text that ends with them.
 
-A call is known by its id, its function and its arguments: some hosts count their ids from 0 in every answer. An answer
-without calls is known by its text and by the message that it answers. The hash of a prompt's prefix stays that of the
-client's own words, which are the same in every turn and on every replica.
+A call is identified by its id, function and arguments, as some hosts count ids from 0 in every answer. An answer
+without calls is identified by its text and the message before it. The hash of a prompt's prefix is computed from the
+client's own messages, which are the same in every turn and on every replica.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,15 +27,16 @@ from gateway.state.store import Store
 from gateway.types import REASONING_FIELDS, Request, read_again, reasoning_text
 
 PREFIX = b"gw:think:"
-TTL = 3_600.0  # seconds from when a text was last kept or read
-LARGEST = 256 * 1024  # bytes of one text; a part of it would not be what the model thought
-MOST = 512  # messages of a request that are looked up, the last ones
-SCRAP = 64  # characters: what is shorter may be the last piece of a stream
+TTL = 3_600.0  # seconds after the last write or read
+LARGEST = 256 * 1024  # bytes of one text; a longer one is not stored
+MOST = 512  # messages of a request that are looked up, counted from the last
+SCRAP = 64  # characters: a shorter text may be the last piece of a stream
 Json = dict[str, Any]
 
 
 class Gap(NamedTuple):
-    """A message whose reasoning is missing: its place, the key under which that may be kept, what there is of it."""
+    """A message without its reasoning: its index, the key of the stored text, and the end of the text that it has, if
+    any."""
 
     place: int
     key: bytes
@@ -43,7 +44,7 @@ class Gap(NamedTuple):
 
 
 def gaps(request: Request) -> list[Gap]:
-    """Messages that the model reads with what it thought, and that came back without; the last ones first."""
+    """Messages that the model reads with reasoning, and that came back without it; the last ones first."""
     found: list[Gap] = []
     if not request.thinking:
         return found
@@ -60,7 +61,7 @@ def gaps(request: Request) -> list[Gap]:
 
 
 class ReasoningVault:
-    """Texts of reasoning by tenant and tool call, in a store that replicas share."""
+    """Reasoning texts by tenant and tool call, in a store that replicas share."""
 
     __slots__ = ("_store",)
 
@@ -68,9 +69,9 @@ class ReasoningVault:
         self._store = store
 
     def keep(self, request: Request, completion: Json, hidden: Mapping[int, str]) -> None:
-        """Keeps the reasoning of an answer (a whole `chat.completion`) that the model may read again; soon, silently.
+        """Stores the reasoning of an answer (a whole `chat.completion`) that the model may read again; asynchronous.
 
-        `hidden` is the reasoning that the client was not told, by choice.
+        `hidden` is the reasoning that was hidden from the client, by choice index.
         """
         for choice in completion["choices"]:
             message = choice.get("message") or {}
@@ -81,7 +82,8 @@ class ReasoningVault:
                 self._store.put(key, value, TTL)
 
     def restore(self, request: Request, missing: Sequence[Gap], then: Callable[[Request], None]) -> None:
-        """Calls `then` once, later, from the event loop, with the request as far as its gaps could be filled."""
+        """Calls `then` once, later, from the event loop, with the request, its gaps filled as far as texts were
+        found."""
         texts: list[tuple[int, bytes]] = []
         open_gaps = len(missing)
 
@@ -101,7 +103,7 @@ class ReasoningVault:
 
 
 def _end(message: Json) -> bytes | None:
-    """What a message has of its reasoning, if that may be no more than the end; None where it is whole."""
+    """The reasoning of a message, if that may be only the end of it; None where it is complete."""
     texts = [message[name] for name in REASONING_FIELDS if message.get(name)]
     if not texts:
         return b""
@@ -109,7 +111,7 @@ def _end(message: Json) -> bytes | None:
 
 
 def _restored(request: Request, texts: list[tuple[int, bytes]]) -> Request:
-    """The request with these texts in its messages, and as much longer."""
+    """The request with these texts in its messages, and its size adjusted."""
     messages = list(request.body["messages"])
     for place, text in texts:
         kept = {name: value for name, value in messages[place].items() if name not in REASONING_FIELDS}
@@ -121,15 +123,15 @@ def _restored(request: Request, texts: list[tuple[int, bytes]]) -> Request:
 
 
 def _key(request: Request, message: Json, before: Json | None) -> bytes | None:
-    """The key of a message's reasoning; None where there is nothing to know it by. `before` is what it answers."""
-    known = _call(message) if message.get("tool_calls") else _text(request, message, before)
-    if known is None:
+    """The key of a message's reasoning; None where nothing identifies it. `before` is the message that it answers."""
+    identity = _call(message) if message.get("tool_calls") else _text(request, message, before)
+    if identity is None:
         return None
-    return PREFIX + sha256(orjson.dumps([request.tenant, request.model, *known])).hexdigest().encode()
+    return PREFIX + sha256(orjson.dumps([request.tenant, request.model, *identity])).hexdigest().encode()
 
 
 def _call(message: Json) -> list[object] | None:
-    """What the first of a message's calls is known by; None where that has no shape of a call."""
+    """What identifies the first of a message's calls; None where that is not a valid call."""
     calls = message["tool_calls"]
     call = calls[0] if isinstance(calls, list) and calls else None
     function = call.get("function") if isinstance(call, dict) else None
@@ -139,7 +141,7 @@ def _call(message: Json) -> list[object] | None:
 
 
 def _text(request: Request, message: Json, before: Json | None) -> list[object] | None:
-    """What an answer without calls is known by. Only where the model reads those again, too."""
+    """What identifies an answer without calls. Only for models that read those again too."""
     text = message.get("content")
     if request.reasoning_history != "preserved" or not isinstance(text, str) or before is None:
         return None
@@ -147,10 +149,10 @@ def _text(request: Request, message: Json, before: Json | None) -> list[object] 
 
 
 def _arguments(text: object) -> object:
-    """Arguments as they are meant: clients write them anew."""
+    """Arguments in a canonical form: clients may serialise them differently."""
     if not isinstance(text, str):
         return text
     try:
         return orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS).decode()
-    except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # no JSON, or too deep to be written again
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # invalid JSON, or too deep to be serialised again
         return text

@@ -1,10 +1,10 @@
-"""Answers kept to be given again, and the two shapes of an answer: whole, and as a stream.
+"""Stores answers to serve them again, whole or as a stream.
 
     stream chunks --assemble--> completion --save--> store --lookup--> completion --fresh--> served whole
                                                                               \\--fresh, replay--> served as a stream
 
-Only whole answers are kept, so one entry serves both modes. `assemble` is strict, because a wrong answer in the
-cache is given many times: what cannot be put together for certain is None and is not kept.
+Only whole answers are stored, so one entry serves both modes. `assemble` is strict, because a wrong answer in the cache
+is served many times: chunks that do not certainly form one answer yield None, and nothing is stored.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,11 +13,11 @@ from typing import Any
 
 import orjson
 
-from gateway.document.assembly import UNREADABLE, Assembly, keep
+from gateway.document.assembly import UNREADABLE, Assembly, copy_fields
 from gateway.document.nesting import is_deeper
 from gateway.state.store import Store
 
-VERSION = 1  # of the envelope: another one is a miss
+VERSION = 1  # of the envelope; an entry of another version is a miss
 CLEAN = frozenset({"stop", "tool_calls"})
 MAX_BYTES = 1_000_000  # of the envelope
 MAX_PIECES = 20  # of a replayed text
@@ -37,17 +37,17 @@ class CachedAnswer:
 
 
 class ResponseCache:
-    """Answers by key in the store. Whatever is wrong with an entry, it is a miss."""
+    """Answers by key in the store. Any invalid entry is a miss."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def lookup(self, key: bytes, then: Callable[[CachedAnswer | None], None]) -> None:
-        """Call `then` once, later, from the event loop."""
+        """Calls `then` once, later, from the event loop, with the answer or None."""
         self._store.get(key, lambda value: then(None if value is None else _decode(value)))
 
     def save(self, key: bytes, answer: CachedAnswer, ttl: float) -> bool:
-        """Keep an answer for `ttl` seconds; False when it is unclean or too large to keep."""
+        """Stores an answer for `ttl` seconds; False when it is incomplete or larger than MAX_BYTES."""
         if not _is_clean(answer.completion):
             return False
         envelope = {"v": VERSION, "at": answer.at, "endpoint": answer.endpoint, "completion": answer.completion}
@@ -59,10 +59,10 @@ class ResponseCache:
 
 
 def fresh(answer: CachedAnswer, new_id: str, created: int, *, counted: bool = True) -> Json:
-    """The answer as given again: a new id and time, and every cost 0, as nothing was bought; token counts are the same,
-    or, not `counted`, 0 as well."""
+    """A copy of the answer with a new id and time, and with every cost 0, as nothing was bought. Token counts stay, or,
+    without `counted`, become 0 as well."""
     completion = {**answer.completion, "id": new_id, "created": created}
-    completion.pop("openrouter_metadata", None)  # it was about the first time
+    completion.pop("openrouter_metadata", None)  # it described the first request
     usage = completion.get("usage")
     if usage is not None and not counted:
         completion["usage"] = _zero(usage)
@@ -80,7 +80,7 @@ def _zero(value: Any) -> Any:
 
 
 def assemble(events: Iterable[Json]) -> Json | None:
-    """The whole completion that these chunks make; None for an error, a cut, or a shape that is not understood."""
+    """The whole completion that these chunks form; None for an error, a cut, or an unknown shape."""
     assembly = Assembly()
     try:
         for event in events:
@@ -89,7 +89,7 @@ def assemble(events: Iterable[Json]) -> Json | None:
             assembly.take(event)
         whole = assembly.completion()
         sound = all(map(_is_complete, whole["choices"])) and not is_deeper((whole,))
-    except UNREADABLE:  # or, as they are read lazily, not JSON
+    except UNREADABLE:  # or, as the events are parsed lazily, not JSON
         return None
     return whole if whole["choices"] and sound else None
 
@@ -97,12 +97,12 @@ def assemble(events: Iterable[Json]) -> Json | None:
 def replay(completion: Json, include_usage: bool) -> list[bytes]:
     """The completion as server-sent events, `[DONE]` included.
 
-    Usage rides on the last finish chunk, or with `include_usage` in a chunk of its own without choices.
+    Usage is sent with the last finish chunk, or with `include_usage` in a chunk of its own without choices.
     """
     head: Json = {"object": "chat.completion.chunk"}
     head |= {name: value for name in HEAD if (value := completion.get(name)) is not None}
     rest: Json = {}
-    keep(rest, completion, but=(*HEAD, "choices", "object", "usage"))
+    copy_fields(rest, completion, but=(*HEAD, "choices", "object", "usage"))
     chunks = [head | {"choices": [part]} for choice in completion["choices"] for part in _parts(choice)]
     chunks[-1] |= rest
     usage = completion.get("usage")
@@ -124,7 +124,7 @@ def _decode(value: bytes) -> CachedAnswer | None:
 
 
 def _is_clean(completion: Any) -> bool:
-    """Whether this has the parts that `fresh` and `replay` read, and ended well."""
+    """Whether this has the parts that `fresh` and `replay` read, and ended with a clean finish reason."""
     try:
         choices, usage = completion["choices"], completion.get("usage")
         return bool(choices) and (usage is None or isinstance(usage, dict)) and all(map(_is_clean_choice, choices))
@@ -151,14 +151,14 @@ def _is_complete(choice: Json) -> bool:
 
 
 def _parts(choice: Json) -> list[Json]:
-    """One choice as the choices of its chunks: role, everything but text, text in pieces, tool calls, end.
+    """One choice as the choices of its chunks: role, other fields, text in pieces, tool calls, end.
 
-    In OpenRouter's shape, which a choice's `native_finish_reason` gives away, each of them says all of that.
+    In OpenRouter's shape (recognised by `native_finish_reason`) each of them repeats role and content.
     """
     index, message = choice["index"], choice["message"]
     content = message.get("content")
     other: Json = {}
-    keep(other, message, but=("role", "content", "tool_calls"))
+    copy_fields(other, message, but=("role", "content", "tool_calls"))
     first: Json = {"role": message.get("role", "assistant"), "content": None if content is None else ""}
     each, unended = (first, {"native_finish_reason": None}) if "native_finish_reason" in choice else ({}, {})
     deltas = [first]
@@ -167,9 +167,9 @@ def _parts(choice: Json) -> list[Json]:
     for number, call in enumerate(message.get("tool_calls") or ()):
         deltas += _call_deltas(number, call)
     end: Json = {"index": index, "delta": each}
-    keep(end, choice, but=("index", "message"))
-    said = [{"index": index, "delta": {**each, **delta}, "finish_reason": None, **unended} for delta in deltas]
-    return [*said, end]
+    copy_fields(end, choice, but=("index", "message"))
+    parts = [{"index": index, "delta": {**each, **delta}, "finish_reason": None, **unended} for delta in deltas]
+    return [*parts, end]
 
 
 def _pieces(text: str) -> list[str]:

@@ -1,6 +1,6 @@
-"""What operators tell the gateway: gateway.yaml, the environment and the catalogue of endpoints."""
+"""The operator's configuration: gateway.yaml, the environment and the catalogue of endpoints."""
 
-from gateway.config.catalogue import CATALOG, hindrance, sufficient_variables, usable, wanted_variables
+from gateway.config.catalogue import CATALOG, sufficient_variables, usable, wanted_variables, why_unusable
 from gateway.config.keys import Key, KeyEntry, Secrets
 from gateway.config.rules import Bound, Facts, Rule, When, policy_by_rule
 from gateway.config.settings import GatewayFile, RedisEntry, Settings, load
@@ -17,10 +17,10 @@ __all__ = [
     "Secrets",
     "Settings",
     "When",
-    "hindrance",
     "load",
     "policy_by_rule",
     "sufficient_variables",
     "usable",
     "wanted_variables",
+    "why_unusable",
 ]

@@ -1,4 +1,4 @@
-"""The models: the shipped catalogue with gateway.yaml's `models:` merged over it."""
+"""The models: the shipped catalogue, with `models:` of gateway.yaml merged over it."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from gateway.config.adapters import adapter_problem
-from gateway.config.inheritance import check_engines, named, with_inherited
+from gateway.config.inheritance import check_engines, check_named, with_inherited
 from gateway.config.keys import PRINTABLE, names_variable
 from gateway.document import INVALID, DocumentReader, Entry, Items, Node, Table, below, merge, place_at, read, text_at
 from gateway.types import Endpoint, Model
@@ -21,23 +21,23 @@ _PLACEHOLDER = re.compile(r"\{[^}]*\}")
 
 
 def usable(model: Model, secrets: Mapping[str, str]) -> tuple[Endpoint, ...]:
-    """The endpoints that can be asked: not retired, complete, and with a key where one is due."""
-    return tuple(endpoint for endpoint in model.endpoints if hindrance(endpoint, secrets) is None)
+    """The endpoints that can be used: not retired, complete, and with an API key where one is required."""
+    return tuple(endpoint for endpoint in model.endpoints if why_unusable(endpoint, secrets) is None)
 
 
 def wanted_variables(models: tuple[Model, ...]) -> tuple[str, ...]:
-    """The environment variables that hold API keys of hosts, each once, without those of retired endpoints."""
+    """The environment variables with API keys of hosts, each once, without those of retired endpoints."""
     endpoints = [endpoint for model in models for endpoint in model.endpoints if endpoint.status != "retired"]
     return tuple(dict.fromkeys(endpoint.api_key_env for endpoint in endpoints if endpoint.api_key_env))
 
 
 def sufficient_variables(models: tuple[Model, ...]) -> tuple[str, ...]:
-    """Those of `wanted_variables` that bring an endpoint into use by themselves."""
+    """Those of `wanted_variables` that suffice to bring an endpoint into use."""
     return tuple(name for name in wanted_variables(models) if any(usable(model, {name: "set"}) for model in models))
 
 
-def hindrance(endpoint: Endpoint, secrets: Mapping[str, str]) -> str | None:
-    """What keeps an endpoint from being asked, or what to do about it; None when nothing does."""
+def why_unusable(endpoint: Endpoint, secrets: Mapping[str, str]) -> str | None:
+    """Why an endpoint cannot be used, or what to do about it; None when it can be used."""
     if endpoint.status == "retired":
         return "retired"
     if endpoint.price is None or not endpoint.model or not endpoint.base_url:
@@ -51,16 +51,16 @@ def hindrance(endpoint: Endpoint, secrets: Mapping[str, str]) -> str | None:
 
 
 def with_catalogue(document: Node) -> Node:
-    """`document` with its `models:` merged over the catalogue's, and what endpoints take over filled in.
+    """`document` with its `models:` merged over the catalogue's, and the inherited fields of endpoints filled in.
 
-    `catalogue: false` leaves the shipped endpoints out, and the models that the document does not name.
+    `catalogue: false` leaves out the shipped endpoints, and the models that the document does not name.
     """
     catalogue = read(CATALOG)
     if not (isinstance(document, Table) and isinstance(catalogue, Table)):
         return document
     shipped, own = catalogue.entries["models"], document.entries.get("models")
     if text_at(document, "catalogue") == "false":
-        shipped = Entry(shipped.place, _engines_alone(shipped.node, own.node if own else None))
+        shipped = Entry(shipped.place, _engines_only(shipped.node, own.node if own else None))
     merged = merge(shipped.node, own.node) if own else shipped.node
     engines = catalogue.entries["engines"].node
     if isinstance(merged, Table) and isinstance(engines, Table):
@@ -69,8 +69,8 @@ def with_catalogue(document: Node) -> Node:
     return Table(document.place, {**document.entries, "models": models})
 
 
-def _engines_alone(shipped: Node, own: Node | None) -> Table:
-    """What is known of the engines that serve the models of `own`, and nothing else of the shipped ones."""
+def _engines_only(shipped: Node, own: Node | None) -> Table:
+    """The `engines` of the models that `own` names, without the rest of the catalogue."""
     kept = {}
     if isinstance(shipped, Table) and isinstance(own, Table):
         for name, model in shipped.entries.items():
@@ -100,7 +100,8 @@ def read_models(reader: DocumentReader, node: Node) -> Any:
 
 
 def _check_ids(reader: DocumentReader, model: str, node: Node, taken: dict[str, str]) -> None:
-    """Metrics, policies and the ledger know an endpoint by its id alone. `taken` holds the model of each id in use."""
+    """Checks that ids are unique: metrics, policies and the ledger identify an endpoint by its id alone. `taken` maps
+    each id in use to its model."""
     entry = node.entries.get("endpoints") if isinstance(node, Table) else None
     seen: set[str] = set()
     for endpoint in entry.node.nodes if entry and isinstance(entry.node, Items) else ():
@@ -108,25 +109,25 @@ def _check_ids(reader: DocumentReader, model: str, node: Node, taken: dict[str, 
         if name is None:
             continue
         if name in seen:
-            reader.problem(place, f"endpoint `{name}` stands twice; give each an id of its own")
+            reader.problem(place, f"endpoint `{name}` is defined twice; give each its own id")
         elif text_at(endpoint, "status") != "retired" and taken.setdefault(name, model) != model:
-            reader.problem(place, f"`{name}` is an endpoint of {taken[name]}; give this one an id of its own")
+            reader.problem(place, f"`{name}` is an endpoint of {taken[name]}; give this one its own id")
         seen.add(name)
 
 
 def read_endpoint(reader: DocumentReader, node: Node) -> Any:
-    """One endpoint, with its base URL freed of a trailing slash."""
-    endpoint = reader.record(named(reader, node), Endpoint)
+    """One endpoint, its base URL without a trailing slash."""
+    endpoint = reader.record(check_named(reader, node), Endpoint)
     if endpoint is INVALID or not names_variable(reader, place_at(node, "api_key_env"), endpoint.api_key_env):
         return INVALID
-    if not _ID.fullmatch(endpoint.id):  # it goes into headers and metric labels
+    if not _ID.fullmatch(endpoint.id):  # it is used in headers and metric labels
         return reader.problem(place_at(node, "id"), "id: must be printable ASCII without spaces, as in `novita/fp8`")
     price = endpoint.price
     if price and endpoint.status != "self_hosted" and not (price.input and price.output):
-        text = f"{endpoint.id}: a price of 0 would draw all traffic; give the price, or `status: self_hosted`"
+        text = f"{endpoint.id}: a price of 0 would attract all traffic; give the price, or `status: self_hosted`"
         return reader.problem(place_at(node, "price"), text)
     if price and any(max(window.from_hour, window.to_hour) > 24 for window in price.hours):
-        reader.problem(place_at(node, "price"), f"{endpoint.id}: an hour is past 24; write hours of the day in UTC")
+        reader.problem(place_at(node, "price"), f"{endpoint.id}: an hour is above 24; write hours of the day in UTC")
     for table, name in ((node, "retires"), (below(node, "price"), "as_of"), (below(node, "priors"), "as_of")):
         if table is not None:
             _check_date(reader, table, name)
@@ -141,29 +142,29 @@ def read_endpoint(reader: DocumentReader, node: Node) -> Any:
 
 
 def _check_date(reader: DocumentReader, node: Node, name: str) -> None:
-    """What looks like a date is a day or a month that there is."""
+    """Checks that a value that looks like a date is a valid day or month."""
     text = text_at(node, name) or ""
     if not _DATE.fullmatch(text):
         return
     try:
         date.fromisoformat(text if text.count("-") == 2 else f"{text}-01")
     except ValueError:
-        reader.problem(place_at(node, name), f"{name}: there is no date `{text}`; write it as in `2026-11-29`")
+        reader.problem(place_at(node, name), f"{name}: `{text}` is not a valid date; write it as in `2026-11-29`")
 
 
 def _address_problem(address: str) -> str | None:
-    """What is wrong with a base URL. It is not shown: it may hold a credential."""
+    """The problem of a base URL. The URL is not quoted: it may hold a credential."""
     try:
         url = urlsplit(_PLACEHOLDER.sub("x", address))
     except ValueError:
-        return "is no address; write https://host/path"
+        return "is not a URL; write https://host/path"
     if url.scheme not in ("http", "https") or not url.hostname:
-        return "is no http(s) address; write https://host/path"
+        return "is not an http(s) URL; write https://host/path"
     if url.username or url.password:
-        return "holds a credential; name it by `api_key_env`"
+        return "contains a credential; use `api_key_env` instead"
     if not PRINTABLE.fullmatch(address) or not PRINTABLE.fullmatch(url.netloc) or url.fragment:
         return "has a space, a fragment or a character outside ASCII; write https://host/path (a name as xn--...)"
-    return None if _port_is_good(url) else "has no port from 1 to 65535; write https://host:port/path"
+    return None if _port_is_good(url) else "has a port outside 1 to 65535; write https://host:port/path"
 
 
 def _port_is_good(url: SplitResult) -> bool:

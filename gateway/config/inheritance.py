@@ -1,12 +1,12 @@
-"""What an endpoint takes over where its own fields say nothing, laid on each other as YAML.
+"""The fields that an endpoint inherits where it does not set its own, merged as YAML.
 
     the model's context, max_output, quantization, supports, dialect ──┐
-    the engine's fields, where `provider` is a serving engine ─────────┤ what stands lower wins
+    the engine's fields, where `provider` is a serving engine ─────────┤ lower layers win
     the model's own `engines: {vllm: ...}` ────────────────────────────┤
-    the endpoint's fields ─────────────────────────────────────────────┴──> the endpoint as it is decoded
+    the endpoint's fields ─────────────────────────────────────────────┴──> the endpoint to decode
 
-An engine's fields are true of whichever model it serves. What depends on both, such as the name under which an engine
-serves the model, or the switch in the model's chat template, is for the model to say, or the endpoint.
+An engine's fields hold for every model that it serves. What depends on both, such as the name under which an engine
+serves the model, or the switch in the model's chat template, is set by the model or by the endpoint.
 """
 
 import re
@@ -23,7 +23,8 @@ _HOSTS_OWN = frozenset(switch for switch in get_args(ThinkingSwitch) if not _AT_
 
 
 def with_inherited(models: Table, engines: Table) -> Table:
-    """`models` in which every endpoint has what it takes over. `engines` are tables of an endpoint's fields by name."""
+    """`models` with the inherited fields of every endpoint filled in. `engines` are tables of endpoint fields by
+    name."""
     filled = {name: Entry(entry.place, _filled(entry.node, engines)) for name, entry in models.entries.items()}
     return Table(models.place, filled)
 
@@ -35,11 +36,11 @@ def _filled(model: Node, engines: Table) -> Node:
     shared = Table(model.place, {name: model.entries[name] for name in INHERITED if name in model.entries})
     own = _entry(model, "engines")
     layers = [engines, own] if isinstance(own, Table) else [engines]
-    whole = Items(listed.place, tuple(_whole(endpoint, shared, layers) for endpoint in listed.nodes))
+    whole = Items(listed.place, tuple(_with_layers(endpoint, shared, layers) for endpoint in listed.nodes))
     return Table(model.place, {**model.entries, "endpoints": Entry(model.entries["endpoints"].place, whole)})
 
 
-def _whole(endpoint: Node, shared: Node, layers: list[Table]) -> Node:
+def _with_layers(endpoint: Node, shared: Node, layers: list[Table]) -> Node:
     provider = text_at(endpoint, "provider") or ""
     for engines in layers:
         if provider in engines.entries:
@@ -48,7 +49,8 @@ def _whole(endpoint: Node, shared: Node, layers: list[Table]) -> Node:
 
 
 def check_engines(reader: DocumentReader, model: Node) -> None:
-    """Notes what is wrong with a model's own `engines`, used or not, and which endpoints lack what no engine knows."""
+    """Reports problems of a model's own `engines`, used or not, and endpoints without a field that no engine
+    provides."""
     own = _entry(model, "engines")
     if isinstance(own, Table):
         for name, engine in own.entries.items():
@@ -65,13 +67,13 @@ def check_engines(reader: DocumentReader, model: Node) -> None:
 
 
 def _check_switch(reader: DocumentReader, model: Node, endpoint: Node) -> None:
-    """A model that thinks is switched by its chat template at an engine: by nothing that its hosts have."""
+    """At an engine, thinking is switched through the model's chat template, not through a field of a host's API."""
     shared, dialect = _entry(model, "dialect") or model, _entry(endpoint, "dialect") or endpoint
     switch, engine = text_at(dialect, "thinking"), text_at(endpoint, "provider")
     if switch is None and _entry(model, "reasoning") is not None:
         problem = f"how {engine} switches this model's thinking is missing"
     elif switch in _HOSTS_OWN and place_at(dialect, "thinking") == place_at(shared, "thinking"):
-        problem = f"{engine} has no switch `{switch}`, which the model's endpoints take over"
+        problem = f"{engine} has no switch `{switch}`, which the endpoint inherits from the model"
     else:
         return
     right = (
@@ -80,8 +82,8 @@ def _check_switch(reader: DocumentReader, model: Node, endpoint: Node) -> None:
     reader.problem(endpoint.place, f"{text_at(endpoint, 'id')}: {problem}; add {right}")
 
 
-def named(reader: DocumentReader, endpoint: Node) -> Node:
-    """The endpoint, with a note where its engine serves a model under a name that is not given."""
+def check_named(reader: DocumentReader, endpoint: Node) -> Node:
+    """The endpoint, after reporting a missing `model` where its provider is an engine."""
     engine = text_at(endpoint, "provider")
     if engine not in ENGINES or _entry(endpoint, "model") is not None or not isinstance(endpoint, Table):
         return endpoint
@@ -91,7 +93,7 @@ def named(reader: DocumentReader, endpoint: Node) -> Node:
 
 
 def _unnamed(engine: Entry) -> Table:
-    """The fields that an engine need not give."""
+    """The fields that an engine need not set."""
     kinds = {"id": "text", "provider": "text", "base_url": "null", "model": "null"}
     return Table(engine.place, {name: _scalar(engine.place, kind) for name, kind in kinds.items()})
 

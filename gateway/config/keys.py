@@ -1,4 +1,4 @@
-"""Secrets: the keys of clients, of which only digests are kept, and the API keys of hosts."""
+"""Secrets: the clients' keys, of which only digests are kept, and the API keys of hosts."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,12 +9,12 @@ from typing import Any
 from gateway.document import INVALID, DocumentReader, Node, Place, place_at
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-PRINTABLE = re.compile(r"[!-~]+")  # what a header can carry as one word
-NO_KEY = "must be printable ASCII without spaces or line breaks; does it hold several keys?"
+PRINTABLE = re.compile(r"[!-~]+")  # what one word of a header may contain
+NO_KEY = "must be printable ASCII without spaces or line breaks; are these several keys?"
 
 
 class Secrets(Mapping[str, str]):
-    """API keys of hosts by the variable they came from. Neither repr nor str shows a value."""
+    """API keys of hosts by their environment variable. Neither repr nor str contains a value."""
 
     __slots__ = ("_values",)
 
@@ -40,7 +40,7 @@ class Key:
 
     tenant: str
     digest: bytes = field(repr=False)
-    policy: str | None = None  # used when the request names none
+    policy: str | None = None  # default for requests that name no policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def read_key(reader: DocumentReader, node: Node, environ: Mapping[str, str]) -> 
 
 
 def keys_from_environ(text: str, problems: list[str]) -> tuple[Key, ...]:
-    """Keys of `tenant:secret,tenant2:secret2`; a bare secret is tenant `key-N`, N being its position."""
+    """Keys of `tenant:secret,tenant2:secret2`; a bare secret belongs to tenant `key-N`, N being its position."""
     keys = []
     for position, item in enumerate(text.split(","), 1):
         if not item.strip():
@@ -93,8 +93,8 @@ def _digest(secret: str) -> bytes:
 
 
 def names_variable(reader: DocumentReader, place: Place, name: str | None) -> bool:
-    """Whether a `..._env` field is unset or a variable's name. Its text is not shown: it may be the key itself."""
+    """Whether a `..._env` field is unset or a valid variable name. Its text is not quoted: it may be the key itself."""
     if name is None or VARIABLE.fullmatch(name):
         return True
-    reader.problem(place, "the name of an environment variable is due, as in `NOVITA_API_KEY`; not the key itself")
+    reader.problem(place, "expected the name of an environment variable, as in `NOVITA_API_KEY`; not the key itself")
     return False

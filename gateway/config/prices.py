@@ -1,6 +1,6 @@
-"""Prices that are probably a mistake: per token in place of per million, or a discount that is none.
+"""Warns about prices that are probably a mistake: per token instead of per million, or a discount above the price.
 
-A price that is too low draws all traffic, and one that is too high none.
+A price that is too low attracts all traffic; one that is too high gets none.
 """
 
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from gateway.config.settings import Settings
 from gateway.types import Endpoint, Price
 from gateway.types.endpoint import PriceTier, Window
 
-FAR = 20.0  # times another price
-LEAST, MOST = 0.001, 1_000.0  # USD per 1M tokens, where too few endpoints tell what is usual
+FAR = 20.0  # times the median price
+LEAST, MOST = 0.001, 1_000.0  # USD per 1M tokens, used where there are too few endpoints for a median
 
 
-def doubtful(settings: Settings) -> Iterator[str]:
+def unusual(settings: Settings) -> Iterator[str]:
     """A line for each price that is far from those of its model's other endpoints, or contradicts itself."""
     for model in settings.models:
         priced = [one for one in model.endpoints if one.price and one.status not in ("retired", "self_hosted")]
@@ -28,11 +28,11 @@ def doubtful(settings: Settings) -> Iterator[str]:
 
 def _far(endpoint: Endpoint, name: str, prices: list[float]) -> Iterator[str]:
     price = getattr(endpoint.price, name)
-    usual = median(prices) if len(prices) > 2 else None  # of two, either may be the wrong one
-    low, high = (usual / FAR, usual * FAR) if usual else (LEAST, MOST)
+    middle = median(prices) if len(prices) > 2 else None  # of two, either may be wrong
+    low, high = (middle / FAR, middle * FAR) if middle else (LEAST, MOST)
     if not low <= price <= high:
-        beside = f", usual is about {usual:g}" if usual else ""
-        yield f"{endpoint.id}: price.{name} is {price:g}{beside}: prices are USD per 1M tokens, not per token"
+        compared = f", the median is about {middle:g}" if middle else ""
+        yield f"{endpoint.id}: price.{name} is {price:g}{compared}: prices are USD per 1M tokens, not per token"
 
 
 def _contradictory(name: str, price: Price) -> Iterator[str]:

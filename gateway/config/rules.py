@@ -1,7 +1,7 @@
-"""Match rules: which policy a request runs under when its client names none.
+"""Match rules: the policy for requests whose client names none.
 
-request ──first rule whose every condition holds──> policy
-        └─none holds──> the key's own policy, or the default
+request ──first rule whose conditions all hold──> policy
+        └─no rule──> the key's own policy, or the default
 """
 
 import re
@@ -26,7 +26,8 @@ class Bound(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What rules can tell requests apart by. `prompt_tokens` is an estimate, `key` the tenant of the client's key."""
+    """The facts of a request that rules can test. `prompt_tokens` is an estimate, `key` the tenant of the client's
+    key."""
 
     app: str
     key: str
@@ -37,7 +38,7 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class When:
-    """Conditions on a request; None is met by all. An app's name is compared without regard to case."""
+    """Conditions on a request; None always holds. App names are compared case-insensitively."""
 
     app: str | None = None
     key: str | None = None
@@ -65,7 +66,7 @@ class Rule:
 
 
 def policy_by_rule(rules: tuple[Rule, ...], facts: Facts) -> str | None:
-    """The policy of the first rule that this request meets."""
+    """The policy of the first rule whose conditions hold."""
     return next((rule.policy for rule in rules if rule.when.holds(facts)), None)
 
 
@@ -75,14 +76,14 @@ def read_rule(reader: DocumentReader, node: Node) -> Any:
 
 
 def read_when(reader: DocumentReader, node: Node) -> Any:
-    """The conditions of one rule; there must be one."""
+    """The conditions of one rule; at least one is required."""
     if isinstance(node, Table) and not node.entries:
         return reader.problem(node.place, "when: matches every request; give a condition, or use `default_policy`")
     return reader.record(node, When)
 
 
 def read_bound(reader: DocumentReader, node: Node) -> Any:
-    """A comparison of a number of tokens."""
+    """A comparison with a number of tokens."""
     match = _BOUND.fullmatch(node.text) if isinstance(node, Scalar) else None
     if match is None:
         return reader.problem(node.place, 'expected a comparison of tokens; write it as in `"> 32000"`')

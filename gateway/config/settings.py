@@ -1,10 +1,10 @@
-"""gateway.yaml, the environment and the shipped catalogue, read into frozen dataclasses.
+"""gateway.yaml, the environment and the shipped catalogue, decoded into frozen dataclasses.
 
     catalog/deepseek-v3.2.yaml --+
     gateway.yaml `models:` ------+--merge--> models
     gateway.yaml, the rest ------+--decode-> Settings <-- GATEWAY_* and the hosts' API keys from the environment
 
-The environment wins over the file where both speak; keys from both are accepted.
+The environment takes precedence over the file; `keys` from both are accepted.
 """
 
 import re
@@ -29,12 +29,12 @@ _REFERENCE = re.compile(rf"\$\{{({VARIABLE.pattern})\}}")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All that the gateway is told at its start. `max_body` is in bytes."""
+    """All settings of the gateway, fixed at its start. `max_body` is in bytes."""
 
     host: str = "127.0.0.1"
     port: int = 8080
     workers: int = 1
-    redis_url: str | None = field(default=None, repr=False)  # may hold a password
+    redis_url: str | None = field(default=None, repr=False)  # may contain a password
     keys: tuple[Key, ...] = ()
     policies: Path | None = None
     default_policy: str = "balanced"
@@ -72,14 +72,14 @@ class GatewayFile:
     rules: tuple[Rule, ...] = ()
     state: str | None = None
     max_body: Bytes = 16 << 20
-    max_in_flight: int | None = None  # requests that a worker serves at once; by its memory
-    allowed_hosts: tuple[str, ...] = ()  # further names that clients may call the gateway by
+    max_in_flight: int | None = None  # per worker; default: by its memory
+    allowed_hosts: tuple[str, ...] = ()  # further host names under which clients may call the gateway
     cors: tuple[str, ...] = ()  # origins of web pages that may call the gateway
     public_lists: bool = False  # whether OpenRouter's lists need no key
-    keep_reasoning: bool = True  # so that it can be put back where a client drops it
-    keep_responses: bool = True  # so that clients of `responses` can refer to them
-    claude: dict[str, str] = field(default_factory=dict)  # part of a Claude model's name -> policy
-    catalogue: bool = True  # whether the shipped models and endpoints are there
+    keep_reasoning: bool = True  # so that reasoning can be restored where a client drops it
+    keep_responses: bool = True  # so that clients of `/v1/responses` can refer to earlier ones
+    claude: dict[str, str] = field(default_factory=dict)  # substring of a Claude model's name -> policy
+    catalogue: bool = True  # whether the shipped models and endpoints are included
     models: tuple[Model, ...] = ()
 
 
@@ -98,7 +98,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         problems.extend(error.problems)
     keys = (*file.keys, *keys_from_environ(environ.get("GATEWAY_API_KEYS", ""), problems))
     if len({key.digest for key in keys}) < len(keys):
-        problems.append("keys: two keys are equal; give every tenant a secret of its own")
+        problems.append("keys: two keys are equal; give every tenant its own secret")
     redis_url = environ.get("GATEWAY_REDIS_URL")
     if redis_url and (problem := _store_problem(redis_url)):
         problems.append(f"GATEWAY_REDIS_URL: {problem}")
@@ -130,12 +130,12 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 
 def _unreplaced(document: Node) -> Iterator[str]:
-    """A line for each `${NAME}` that stands where nothing takes its place."""
+    """A line for each `${NAME}` in a field where it is not replaced."""
     redis = below(document, "redis")
     replaced = below(redis, "url") if redis else None
     for one in scalars(document):
         if one is not replaced and (found := _REFERENCE.search(one.text)):
-            yield f"{one.place}: `{found[0]}` is replaced in redis.url alone; write the value itself"
+            yield f"{one.place}: `{found[0]}` is replaced only in redis.url; write the value itself"
 
 
 def _path(text: str | None, folder: Path) -> Path | None:
@@ -166,7 +166,7 @@ def _gateway_file(reader: DocumentReader, node: Node) -> Any:
         return INVALID
     if file.port > 65_535:
         return reader.problem(
-            place_at(node, "port"), f"port: {file.port} is too large; write 0 (any free one) to 65535"
+            place_at(node, "port"), f"port: {file.port} is too large; write 0 (any free port) to 65535"
         )
     if file.workers < 1 or file.max_body < 1:
         return reader.problem(node.place, "workers and max_body must be at least 1")
@@ -174,10 +174,10 @@ def _gateway_file(reader: DocumentReader, node: Node) -> Any:
         return reader.problem(place_at(node, "max_in_flight"), "max_in_flight must be at least 1, or absent")
     wrong = next((name for name in file.allowed_hosts if not _HOST.fullmatch(name)), None)
     if wrong is not None:
-        what = f"allowed_hosts: `{wrong}` is no host name; write a name or an address alone, without port, *.name or *"
+        what = f"allowed_hosts: `{wrong}` is not a host name; write a name or an address without a port, *.name, or *"
         return reader.problem(place_at(node, "allowed_hosts"), what)
     if wrong := next((origin for origin in file.cors if not _ORIGIN.fullmatch(origin)), None):
-        what = f"cors: `{wrong}` is no origin; write scheme, host and port alone, as in https://chat.example, or *"
+        what = f"cors: `{wrong}` is not an origin; write only scheme, host and port, as in https://chat.example, or *"
         return reader.problem(place_at(node, "cors"), what)
     return file
 
@@ -188,7 +188,7 @@ def _redis(reader: DocumentReader, node: Node, environ: Mapping[str, str]) -> An
         return entry
     unset = [name for name in _REFERENCE.findall(entry.url) if not environ.get(name)]
     if unset:
-        return reader.problem(place_at(node, "url"), f"redis.url: {unset[0]} is not set; set it, or write the URL out")
+        return reader.problem(place_at(node, "url"), f"redis.url: {unset[0]} is not set; set it, or write it out")
     url = _REFERENCE.sub(lambda match: environ[match[1]], entry.url)
     if problem := _store_problem(url):
         return reader.problem(place_at(node, "url"), f"redis.url: {problem}")

@@ -1,4 +1,4 @@
-"""Where a store is, read from its URL. A secret may stand in any part of a URL, so no message repeats one."""
+"""The store's address, parsed from its URL. Any part of the URL may hold a secret, so no message quotes one."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _OPTIONS = {"db", "username", "password", "ssl_ca_certs"}
 
 @dataclass(frozen=True, slots=True)
 class StoreAddress:
-    """Where a store is, and how to log in. `str` is what logs may show: never the user's part."""
+    """The store's address and login. `str` is safe for logs: it leaves out user and password."""
 
     scheme: Literal["redis", "rediss", "unix"]
     host: str = ""  # a name or an IP address; empty for unix
@@ -24,20 +24,20 @@ class StoreAddress:
     database: int = 0
     user: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
-    certificates: str | None = None  # file of the authorities to trust; None for the system's
+    certificates: str | None = None  # file with the trusted authorities; None for the system's
 
     @classmethod
     def parse(cls, url: str) -> "StoreAddress":
-        """`redis://user:password@host:port/database`, `rediss://` for TLS, or `unix://user:password@/path?db=0`.
+        """Parses `redis://user:password@host:port/database`, `rediss://` for TLS, or `unix://user:password@/path?db=0`.
 
-        Parts are percent-encoded. Options: `db`, `username`, `password`, and `ssl_ca_certs` for rediss.
-        Raises ConfigError.
+        Parts are percent-encoded. Options: `db`, `username`, `password`, and `ssl_ca_certs` for rediss. Raises
+        ConfigError.
         """
         try:
             return cls(**_fields(urlsplit(url)))
         except ValueError:
             raise ConfigError(
-                "the store's URL cannot be read: write one server, as redis://user:password@host:port/0, rediss:// for "
+                "the store's URL is invalid: write one server, as redis://user:password@host:port/0, rediss:// for "
                 f"TLS, or unix:///path?db=0, with a percent-encoded password; options are {', '.join(sorted(_OPTIONS))}"
             ) from None
 
@@ -49,7 +49,7 @@ class StoreAddress:
 
 
 def _fields(parts: SplitResult) -> Mapping[str, Any]:
-    """An address' fields. ValueError when the URL says something else, or more."""
+    """The fields of an address. ValueError for any other URL."""
     if parts.scheme not in ("redis", "rediss", "unix") or parts.fragment:
         raise ValueError
     options = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True)) if parts.query else {}

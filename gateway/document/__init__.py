@@ -1,9 +1,9 @@
-"""YAML with places, read into frozen dataclasses.
+"""YAML with positions, decoded into frozen dataclasses.
 
     text --parse--> Node --merge--> Node --decode--> frozen dataclasses | one ConfigError with all problems
 
-A problem is one line, `file:line:column: what; what would be right`. Values of fields that may hold a secret are
-never part of it.
+A problem is one line, `file:line:column: problem; correction`. It never contains the value of a field that may hold a
+secret.
 """
 
 from gateway.document.document_reader import INVALID, DocumentReader, Hook, decode, in_unit, nearest, quantity

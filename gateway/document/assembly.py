@@ -1,15 +1,16 @@
-"""A chat completion put together from the chunks of its stream.
+"""Assembles a chat completion from the chunks of its stream.
 
-Text and lists in deltas add up, tool calls and reasoning details do so by their `index`; of every other field the last
-value that is not null counts. Text gathers in a StringIO, because adding strings copies them each time.
+Text and lists in deltas are concatenated; tool calls and reasoning details are merged by their `index`; of every other
+field the last value that is not null counts. Text is collected in a StringIO, because each concatenation of strings
+copies them.
 """
 
 from collections.abc import Iterable
 from io import StringIO
 from typing import Any
 
-ASIDE = 16  # reasoning details that a host may write side by side
-UNREADABLE = (AttributeError, IndexError, KeyError, TypeError, ValueError)  # what chunks of another shape raise
+MOST_PARALLEL = 16  # reasoning details that a host may write in parallel
+UNREADABLE = (AttributeError, IndexError, KeyError, TypeError, ValueError)  # raised for chunks of another shape
 
 Json = dict[str, Any]
 
@@ -27,21 +28,21 @@ class Assembly:
         return f"<Assembly of {len(self._choices)} choices>"
 
     def take(self, chunk: Json) -> None:
-        """Raises one of `UNREADABLE` for a chunk that does not have the shape of one."""
+        """Adds a chunk. Raises one of `UNREADABLE` for a chunk of another shape."""
         for choice in chunk.get("choices") or ():
             _add_choice(self._choices, choice)
-        keep(self._head, chunk, but=("choices", "object"))
+        copy_fields(self._head, chunk, but=("choices", "object"))
 
     def completion(self) -> Json:
-        """What the chunks make: choices by their index, empty where none of them had any."""
+        """The completion so far: choices by their index, empty where no chunk had any."""
         whole = [_finished(choice) for _, choice in sorted(self._choices.items())]
         for choice in whole:
-            choice["message"].setdefault("content", None)  # clients expect the key beside tool calls
+            choice["message"].setdefault("content", None)  # clients expect the key also with tool calls
         return self._head | {"choices": whole}
 
 
-def keep(into: Json, found: Json, but: Iterable[str]) -> None:
-    """Takes over all fields that are not null, and not named in `but`."""
+def copy_fields(into: Json, found: Json, but: Iterable[str]) -> None:
+    """Copies all fields that are not null, and not named in `but`."""
     into.update({name: value for name, value in found.items() if value is not None and name not in but})
 
 
@@ -54,7 +55,7 @@ def _finished(value: Any) -> Any:
 
 
 def _add(into: Json, name: str, value: Any) -> None:
-    """Text and lists add up; of anything else the last value that is not null counts."""
+    """Concatenates text and lists; of anything else the last value that is not null counts."""
     if isinstance(value, str):
         into.setdefault(name, StringIO()).write(value)
     elif isinstance(value, list):
@@ -68,7 +69,7 @@ def _add_choice(choices: dict[int, Json], found: Json) -> None:
     if index not in choices:
         choices[index] = {"index": index, "message": {"role": "assistant"}, "finish_reason": None}
     choice = choices[index]
-    keep(choice, found, but=("index", "delta", "logprobs"))
+    copy_fields(choice, found, but=("index", "delta", "logprobs"))
     _add_delta(choice["message"], found.get("delta") or {})
     for name, tokens in (found.get("logprobs") or {}).items():
         _add(choice.setdefault("logprobs", {}), name, tokens)
@@ -89,7 +90,8 @@ def _add_delta(message: Json, delta: Json) -> None:
 
 
 def _add_call(calls: list[Json], found: Json) -> None:
-    """Only the arguments come in pieces; hosts may repeat the rest, or leave it empty, after the first time."""
+    """Only the arguments arrive in fragments; hosts may repeat other fields, or leave them empty, after the first
+    one."""
     index = found["index"]
     if index == len(calls):
         calls.append({"id": None, "type": "function", "function": {"name": None, "arguments": StringIO()}})
@@ -102,11 +104,11 @@ def _add_call(calls: list[Json], found: Json) -> None:
 
 
 def _add_detail(details: list[Json], found: Json) -> None:
-    near = details[-ASIDE:] if "index" in found else ()
+    near = details[-MOST_PARALLEL:] if "index" in found else ()
     detail = next((one for one in near if one.get("index") == found["index"]), None)
     if detail is None:
         detail = {}
         details.append(detail)
-    keep(detail, found, but=("text", "summary"))
+    copy_fields(detail, found, but=("text", "summary"))
     for name in ("text", "summary"):
         _add(detail, name, found.get(name))

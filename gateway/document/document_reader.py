@@ -1,4 +1,4 @@
-"""Reads a document along type hints: dataclasses, literals, tuples and numbers with a unit."""
+"""Decodes a document along type hints: dataclasses, literals, tuples and numbers with a unit."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -9,16 +9,16 @@ from functools import lru_cache
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from gateway.document.node import Items, Node, Place, Scalar, Table, shown
+from gateway.document.node import Items, Node, Place, Scalar, Table, quoted
 from gateway.errors import ConfigError
 from gateway.types.units import DURATION, SHARE, USD, USD_PER_HOUR, Unit
 
 T = TypeVar("T")
 Hook = Callable[["DocumentReader", Node], Any]
 SECRET_FIELDS = frozenset({"key", "api_key", "password", "token"})
-LARGEST = 1e15  # of any number, in its base unit; what is written longer than `LONGEST` is not even read
-LONGEST = 40  # characters
-INVALID: Any = object()  # what reading returns where a problem was noted
+LARGEST = 1e15  # for any number, in its base unit
+LONGEST = 40  # characters; a longer number is not parsed
+INVALID: Any = object()  # the result of reading a node with a problem
 
 _NUMBER = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _PLAIN = re.compile(r"[0-9]{1,15}(\.[0-9]{0,15})?|\.[0-9]{1,15}")
@@ -37,7 +37,7 @@ _SCALE = {
 
 
 def decode(node: Node, cls: type[T], hooks: Mapping[Any, Hook] | None = None) -> T:
-    """An instance of the dataclass `cls`. `hooks` maps a type hint to the function that reads it instead.
+    """An instance of the dataclass `cls`. `hooks` maps type hints to functions that read them instead.
 
     Raises ConfigError with every problem of the document.
     """
@@ -49,13 +49,13 @@ def decode(node: Node, cls: type[T], hooks: Mapping[Any, Hook] | None = None) ->
 
 
 def quantity(text: str, unit: Unit) -> float | None:
-    """`text` in the base unit (seconds, a share of 1, USD, bytes), None when it is not written as `unit` asks."""
+    """`text` in the base unit (seconds, a share of 1, USD, bytes); None where it does not match `unit`."""
     match = _QUANTITY.fullmatch(text) if len(text) <= LONGEST and re.fullmatch(unit.pattern, text) else None
     return float(Decimal(match[1]) * _SCALE.get(match[2], Decimal(1))) if match else None
 
 
 def in_unit(text: str, unit: Unit) -> str:
-    """A bare number as `unit` would have it written; its example where `text` is no such number."""
+    """A bare number written with `unit`; the unit's example where `text` is not a plain number."""
     if not _PLAIN.fullmatch(text):
         return unit.example
     number = Decimal(text)
@@ -66,7 +66,7 @@ def in_unit(text: str, unit: Unit) -> str:
 
 
 def nearest(name: str, names: Collection[str]) -> str:
-    """The end of a message about an unknown name: the closest valid one, or all of them."""
+    """The correction for an unknown name: the closest valid one, or all of them."""
     close = get_close_matches(name, names, n=1)
     return f"did you mean `{close[0]}`?" if close else f"write one of {', '.join(sorted(set(names)))}"
 
@@ -77,7 +77,7 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 
 class DocumentReader:
-    """Reads nodes along type hints and notes every problem instead of stopping at the first."""
+    """Reads nodes along type hints, and collects every problem instead of stopping at the first."""
 
     def __init__(self, hooks: Mapping[Any, Hook]) -> None:
         self._problems: list[tuple[Place, str]] = []
@@ -88,17 +88,17 @@ class DocumentReader:
 
     @property
     def problems(self) -> list[str]:
-        """One line each, in the order of their places. A problem of what several records share stands once."""
+        """One line each, in the order of their positions, without duplicates."""
         ordered = sorted(dict.fromkeys(self._problems), key=lambda problem: problem[0])
         return [f"{place}: {text}" for place, text in ordered]
 
     def problem(self, place: Place, text: str) -> Any:
-        """Notes `place: text` and returns INVALID."""
+        """Records `place: text` and returns INVALID."""
         self._problems.append((place, text))
         return INVALID
 
     def read(self, node: Node, hint: Any, name: str = "") -> Any:
-        """The value of `node` as `hint` asks, INVALID after a problem. `name` is the field's, for messages."""
+        """The value of `node` for `hint`; INVALID after a problem. `name` is the field's, for messages."""
         origin = get_origin(hint)
         if hint in self._hooks:
             return self._hooks[hint](self, node)
@@ -122,8 +122,8 @@ class DocumentReader:
     def record(self, node: Node, cls: Any, given: Mapping[str, Any] | None = None, skip: Collection[str] = ()) -> Any:
         """An instance of the dataclass `cls` from a table.
 
-        `given` holds fields that the caller has read itself and the table may not name; `skip` names keys that the
-        caller reads from the same table.
+        `given`: fields that the caller has read itself, and that the table may not name. `skip`: keys of the table that
+        the caller reads.
         """
         if not isinstance(node, Table):
             return self.problem(node.place, f"expected a table; write fields such as `{fields(cls)[0].name}: ...`")
@@ -133,7 +133,7 @@ class DocumentReader:
             if name in hints:
                 values[name] = self.read(entry.node, hints[name], name)
             elif name not in skip:
-                named = "" if any(_holds_secret(field) for field in fields(cls)) else f" {shown(name)}"
+                named = "" if any(_holds_secret(field) for field in fields(cls)) else f" {quoted(name)}"
                 right = "write a space behind its colon" if ":" in name else nearest(name, [*hints, *skip])
                 self.problem(entry.place, f"unknown key{named}; {right}")
         for field in fields(cls):
@@ -161,7 +161,7 @@ class DocumentReader:
         return self.read(node, next(hint for hint in hints if hint is not type(None)), name)
 
     def _quantity(self, node: Scalar, base: type, unit: Unit, name: str) -> Any:
-        if _is_endless(node.text) or ((value := quantity(node.text, unit)) or 0) > LARGEST:
+        if _is_too_long(node.text) or ((value := quantity(node.text, unit)) or 0) > LARGEST:
             return self.problem(node.place, f"{_label(name)}the number is too large; write it as in `{unit.example}`")
         if value is not None:
             return base(value)
@@ -171,15 +171,15 @@ class DocumentReader:
             )
         what = unit.name.replace("_", " ")
         return self.problem(
-            node.place, f"{_label(name)}{_shown(node, name)} is no {what}; write it as in `{unit.example}`"
+            node.place, f"{_label(name)}{_value(node, name)} is not valid as {what}; write it as in `{unit.example}`"
         )
 
     def _choice(self, node: Scalar, choices: tuple[str, ...], name: str) -> Any:
-        # By text, so that `no` and `off`, which YAML takes for booleans, mean what they say.
+        # By text, so that `no` and `off`, which YAML parses as booleans, are accepted as names.
         if node.text in choices:
             return node.text
         return self.problem(
-            node.place, f"{_label(name)}unknown value {_shown(node, name)}; {nearest(node.text, choices)}"
+            node.place, f"{_label(name)}unknown value {_value(node, name)}; {nearest(node.text, choices)}"
         )
 
     def _plain(self, node: Scalar, hint: type, name: str) -> Any:
@@ -189,20 +189,20 @@ class DocumentReader:
             return node.text == "true"
         pattern = {int: _WHOLE, float: _NUMBER}.get(hint)
         if pattern and pattern.fullmatch(node.text) and not node.quoted:
-            if _is_endless(node.text) or (value := hint(node.text)) > LARGEST:
+            if _is_too_long(node.text) or (value := hint(node.text)) > LARGEST:
                 return self.problem(node.place, f"{_label(name)}the number is too large; write a smaller one")
             return value
         right = {
-            str: "write text, in quotes if YAML takes it for something else",
+            str: "write text, in quotes if YAML parses it as another type",
             bool: "write true or false",
             int: "write a whole number, 0 or more, without quotes",
             float: "write a number, 0 or more, without quotes",
         }[hint]
-        return self.problem(node.place, f"{_label(name)}{_shown(node, name)} is {_kind(node)}; {right}")
+        return self.problem(node.place, f"{_label(name)}{_value(node, name)} is {_kind(node)}; {right}")
 
 
 def _holds_secret(field: "Field[Any]") -> bool:
-    """A name such as `key` may mean whose key it is: then it is shown in reprs, too."""
+    """A field such as `key` may be a harmless name: then its dataclass shows it in reprs, too."""
     return field.name in SECRET_FIELDS and not field.repr
 
 
@@ -216,10 +216,10 @@ def _kind(node: Scalar) -> str:
     return "text" if node.quoted or node.kind == "text" else f"a {node.kind}"
 
 
-def _shown(node: Scalar, name: str) -> str:
+def _value(node: Scalar, name: str) -> str:
     return "the value" if name in SECRET_FIELDS or "//" in node.text or "@" in node.text else f"`{node.text[:60]}`"
 
 
-def _is_endless(text: str) -> bool:
-    """Whether it is a number of so many digits that Python refuses it, or takes long over it."""
+def _is_too_long(text: str) -> bool:
+    """Whether this is a number of so many digits that Python rejects it, or is slow to parse it."""
     return len(text) > LONGEST and re.match(r"\$?[0-9.]{20}", text) is not None

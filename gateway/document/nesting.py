@@ -1,4 +1,4 @@
-"""How deep a JSON document is nested. What is very deep can be read, but not always be written again."""
+"""How deeply a JSON document is nested. Very deep ones can be parsed, but not always serialised again."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,8 +7,8 @@ DEEPEST = 200  # levels
 
 
 def is_deeper(parts: Iterable[Any], levels: int = DEEPEST) -> bool:
-    """Whether one of these values, as JSON is read to Python, is nested deeper than so many levels. It takes time as
-    they have parts."""
+    """Whether one of these parsed JSON values is nested deeper than `levels`. Takes time in proportion to their
+    size."""
     level = [part for part in parts if type(part) is dict or type(part) is list]
     for _ in range(levels):
         inner: list[Any] = []

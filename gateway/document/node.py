@@ -1,4 +1,4 @@
-"""A YAML document as a tree in which every value knows its file, line and column.
+"""A YAML document as a tree in which every value has its file, line and column.
 
 text --parse--> Node = Scalar | Items | Table --merge--> Node
 """
@@ -21,7 +21,7 @@ _KINDS = {"str": "text", "timestamp": "text", "int": "number", "float": "number"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where something stands, in the order of reading; lines and columns count from 1."""
+    """A position, ordered by source, line and column; lines and columns count from 1."""
 
     source: str
     line: int
@@ -33,7 +33,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """One value as written. The text stays out of the repr: it may be a secret."""
+    """One value as written. The text is not in the repr, as it may be a secret."""
 
     place: Place
     text: str
@@ -71,7 +71,7 @@ def parse(text: str, source: str) -> Node:
         root = yaml.compose(text, Loader=_Loader)
     except _TooDeep as error:
         raise ConfigError(
-            f"{_at(source, error.problem_mark)}: is nested deeper than {DEEPEST} levels; write it flatter"
+            f"{_at(source, error.problem_mark)}: is nested deeper than {DEEPEST} levels; use fewer"
         ) from None
     except yaml.MarkedYAMLError as error:
         raise ConfigError(_syntax_problem(error, source)) from None
@@ -87,9 +87,9 @@ def parse(text: str, source: str) -> Node:
 
 
 def read(path: Path) -> Node:
-    """The document in a file. Raises ConfigError, Unreadable where there is nothing to read.
+    """The document in a file. Raises ConfigError, or Unreadable where the file cannot be read.
 
-    What is no file is refused, but for what a shell puts in place of one: `--config /dev/stdin`, `--config <(...)`.
+    Only regular files are accepted, and what a shell substitutes: `--config /dev/stdin`, `--config <(...)`.
     """
     try:
         data = path.read_bytes() if str(path).startswith("/dev/") else content(path)
@@ -101,7 +101,8 @@ def read(path: Path) -> Node:
 
 
 def merge(base: Node, over: Node) -> Node:
-    """`over` laid on `base`: tables field by field, lists of tables with an `id` by that id, all else replaced."""
+    """`over` merged over `base`: tables field by field, lists of tables with an `id` by that id; all else is
+    replaced."""
     if isinstance(base, Table) and isinstance(over, Table):
         entries = dict(base.entries)
         for name, entry in over.entries.items():
@@ -117,14 +118,14 @@ def merge(base: Node, over: Node) -> Node:
     return over
 
 
-def shown(text: str) -> str:
-    """Some text of a document for a message. What stands behind a colon is left out: `key:VALUE` may lack its space."""
+def quoted(text: str) -> str:
+    """A key for a message. Text behind a colon is left out: in `key:VALUE` the space may be missing."""
     name, colon, _ = text[:60].partition(":")
     return f"`{name}{colon}...`" if colon else f"`{name}`"
 
 
 def scalars(node: Node) -> Iterator[Scalar]:
-    """Every value of a document, once each, however many aliases point at it."""
+    """Every value of a document, each once, even with several aliases."""
     seen: set[int] = set()
     left = [node]
     while left:
@@ -140,27 +141,27 @@ def scalars(node: Node) -> Iterator[Scalar]:
 
 
 def below(node: Node, name: str) -> Node | None:
-    """A table's field."""
+    """The value of a table's field; None without it."""
     entry = node.entries.get(name) if isinstance(node, Table) else None
     return entry.node if entry else None
 
 
 def text_at(node: Node, name: str) -> str | None:
-    """The text of a table's field, None when it has no such field or it is no text."""
+    """The text of a table's field; None without it, or where it is not a scalar."""
     entry = node.entries.get(name) if isinstance(node, Table) else None
     return entry.node.text if entry and isinstance(entry.node, Scalar) else None
 
 
 def place_at(node: Node, name: str) -> Place:
-    """Where the value of a table's field stands, the table's own place when it has no such field."""
+    """The position of a table field's value; the table's own position without it."""
     entry = node.entries.get(name) if isinstance(node, Table) else None
     return entry.node.place if entry else node.place
 
 
 def _merge_by_id(base: tuple[Node, ...], over: tuple[Node, ...]) -> tuple[Node, ...]:
-    """Items of `base` in their order, with their namesakes of `over` laid on them, then the rest of `over`.
+    """Items of `base` in their order, merged with those of `over` with the same id, then the rest of `over`.
 
-    Two namesakes in `over` make two items, so that whoever reads them finds the duplicate.
+    Two items of `over` with the same id make two items, so that a later check finds the duplicate.
     """
     merged: list[Node] = []
     for node in base:
@@ -172,8 +173,7 @@ def _merge_by_id(base: tuple[Node, ...], over: tuple[Node, ...]) -> tuple[Node, 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, source: str) -> str:
     place = _at(source, error.problem_mark or error.context_mark)
-    # Quoted parts are cut, unless they are a mark such as ',' or ']': an alias or tag may be a secret that YAML took
-    # for one.
+    # Quoted parts are removed, unless they are punctuation such as ',' or ']': a secret may look like an alias.
     what = re.sub(r" (?!'\W')['\"].*['\"]", "", error.problem or "is not YAML")
     block = "block scalar" in (error.context or "")
     right = 'quote a value that starts with ">", as in ">= 80%"' if block else "correct the YAML here"
@@ -185,11 +185,11 @@ def _at(source: str, mark: yaml.Mark | None) -> Place:
 
 
 class _TooDeep(yaml.MarkedYAMLError):
-    """Raised while nodes are composed: PyYAML does it by recursion in C, which ends the process if it is too deep."""
+    """Raised while nodes are composed: PyYAML recurses in C, which crashes the process where it is too deep."""
 
 
 class _Loader(yaml.CSafeLoader):
-    """Counts the nodes around the one that is composed, by the calls with which resolvers follow the path to it."""
+    """Counts the levels around a node, by the calls that follow the path to it."""
 
     _depth = 0
 
@@ -203,19 +203,19 @@ class _Loader(yaml.CSafeLoader):
 
 
 class _Builder:
-    """Turns PyYAML's nodes into ours; finds duplicate keys, loops and tags."""
+    """Converts PyYAML's nodes; finds duplicate keys, loops and tags."""
 
     def __init__(self, source: str) -> None:
         self.problems: list[str] = []
         self._source = source
-        self._built: dict[int, Node | None] = {}  # by id of PyYAML's node; None while it is being built
+        self._built: dict[int, Node | None] = {}  # by id of PyYAML's node; None while it is built
 
     def build(self, node: yaml.Node) -> Node:
         place = self._place(node)
         if id(node) in self._built:
             known = self._built[id(node)]
             if known is None:
-                self.problems.append(f"{place}: an alias points at what contains it; write the value out")
+                self.problems.append(f"{place}: an alias refers to a value that contains it; write the value in full")
             return known or Scalar(place, "", "null")
         self._built[id(node)] = None
         if isinstance(node, yaml.MappingNode):
@@ -233,7 +233,7 @@ class _Builder:
     def _scalar(self, node: yaml.ScalarNode, place: Place) -> Scalar:
         kind = _KINDS.get(node.tag.removeprefix(_TAG))
         if kind is None:
-            self.problems.append(f"{place}: YAML tags have no meaning here; write the plain value")
+            self.problems.append(f"{place}: YAML tags are not supported; write the plain value")
         return Scalar(place, node.value, kind or "null", quoted=bool(node.style))
 
     def _entries(self, node: yaml.MappingNode) -> dict[str, Entry]:
@@ -243,10 +243,10 @@ class _Builder:
             if not isinstance(key, yaml.ScalarNode):
                 self.problems.append(f"{place}: a key is a list or a table; write a name")
             elif key.tag == f"{_TAG}merge":
-                self.problems.append(f"{place}: merge keys (`<<`) are not taken; write the fields out")
+                self.problems.append(f"{place}: merge keys (`<<`) are not supported; write the fields in full")
             elif key.value in entries:
                 first = entries[key.value].place.line
-                self.problems.append(f"{place}: duplicate key {shown(key.value)}; it already stands on line {first}")
+                self.problems.append(f"{place}: duplicate key {quoted(key.value)}; the first one is on line {first}")
             else:
                 entries[key.value] = Entry(place, self.build(value))
         return entries

@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 import orjson
 
-from gateway.config import hindrance
+from gateway.config import why_unusable
 from gateway.document import nearest
 from gateway.errors import BadRequest, NoEndpoint
 from gateway.intake.field_types import Percentiles
@@ -253,14 +253,14 @@ class _Wishes:
             told = f"none of [{', '.join(asked[:MOST_NAMED])}] is here; {nearest(asked[0], self._names_in_use())}"
             raise NoEndpoint(told, param=f"provider.{field}", status=404)
         if names and self._names_in_use().isdisjoint(names):
-            told = "; ".join(f"{name} is not in use: {self._hindrances(name)}" for name in names)
+            told = "; ".join(f"{name} is not in use: {self._why_unusable(name)}" for name in names)
             raise NoEndpoint(told, param=f"provider.{field}", status=404)
 
-    def _hindrances(self, name: str) -> str:
+    def _why_unusable(self, name: str) -> str:
         """What keeps the endpoints of this name out of use, each once."""
         named = [one for one in self._endpoints if name in (one.id, one.provider)]
         # No secret is needed to tell why: a key that is set is not what is missing.
-        return " or ".join(dict.fromkeys(why for one in named if (why := hindrance(one, {}))))
+        return " or ".join(dict.fromkeys(why for one in named if (why := why_unusable(one, {}))))
 
     def _texts(self, field: str, what: str) -> list[str]:
         given = self._given.get(field, [])

@@ -1,4 +1,4 @@
-"""Limits as operators write them: `ttft_p95: "<= 4s"`, each measure in its own unit."""
+"""Limits of a policy, as in `ttft_p95: "<= 4s"`: each measure has its own unit."""
 
 import re
 from typing import Any, get_args
@@ -33,7 +33,7 @@ _COMPARISON = re.compile(r"(<=|>=) *(.*)")
 
 
 def example(measure: Measure) -> str:
-    """A limit in this measure's unit, for messages and editors."""
+    """A limit in this measure's unit, for error messages and editors."""
     unit = UNITS[measure]
     operator = "<=" if measure.startswith(("price", "ttft")) else ">="
     plain = "20" if measure.startswith("throughput") else "100000"
@@ -66,13 +66,13 @@ def _read_limit(reader: DocumentReader, node: Node, measure: Measure) -> Any:
         return reader.problem(node.place, f"{measure}: expected a comparison; {right}")
     match = _COMPARISON.fullmatch(node.text)
     if match is None:
-        return reader.problem(node.place, f"{measure}: `{node.text[:60]}` is no comparison; {right}")
+        return reader.problem(node.place, f"{measure}: `{node.text[:60]}` is not a comparison; {right}")
     unit = UNITS[measure]
     value = _number(match[2]) if unit is None else quantity(match[2], unit)
     if value is None:
         if unit is not None and _number(match[2]) is not None:
             right = f'write it as in `{measure}: "{match[1]} {in_unit(match[2], unit)}"`'
-        return reader.problem(node.place, f"{measure}: `{match[2][:60]}` has the wrong unit or none; {right}")
+        return reader.problem(node.place, f"{measure}: `{match[2][:60]}` has a wrong unit, or none; {right}")
     return Limit(measure, "<=" if match[1] == "<=" else ">=", value)
 
 

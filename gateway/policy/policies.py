@@ -1,10 +1,10 @@
-"""A folder of policies: loaded whole, replaced whole.
+"""The folder of policies: loaded as a whole, replaced as a whole.
 
-shipped policies --+
-user's folder -----+--overlay by name--> PolicySet --reload--> the next one, or none when a file is broken
+shipped policies --+ user's folder -----+--overlay by name--> PolicySet --reload--> the next one, or none when a file is
+invalid
 
-The folder, or what is in it, may be links that are swapped, as git-sync and Kubernetes do: they are followed anew at
-each look.
+The folder and its files may be symbolic links that are swapped, as git-sync and Kubernetes do: links are followed anew
+at each check.
 """
 
 import asyncio
@@ -25,24 +25,24 @@ from gateway.types import Policy
 
 PolicySet: TypeAlias = Mapping[str, Policy]  # by name; read-only
 
-MOST_DOUBTS = 10  # lines that one reload logs
-LOOK_EVERY = 0.25  # seconds; a look at the shipped folder takes 0.1 ms
-AGAIN = 20  # looks until what could not be read is read again, though nothing has changed
+MOST_WARNINGS = 10  # lines logged per reload
+CHECK_EVERY = 0.25  # seconds; checking the shipped folder takes 0.1 ms
+RETRY_AFTER = 20  # checks after which an unreadable file is read again, though it has not changed
 
 _log = logging.getLogger(__name__)
 _Stamp: TypeAlias = frozenset[tuple[str, int, int, int, int, int]]
 
 
 def shipped_folder() -> Path:
-    """The policies that come with the gateway: inside the wheel, or beside the package in a source checkout."""
+    """The policies that come with the gateway: inside the wheel, or next to the package in a source checkout."""
     package = Path(gateway.__file__).parent
     inside = package / "policies"
     return inside if inside.is_dir() else package.parent / "policies"
 
 
 def load_folder(folder: Path) -> PolicySet:
-    """Every `*.yaml` of `folder` by its name. Raises ConfigError with the problems of all files, as Unreadable where
-    one of them could not be read.
+    """Every `*.yaml` of `folder` by its name. Raises ConfigError with the problems of all files, as Unreadable if one
+    of them could not be read.
     """
     problems: list[str] = []
     policies: dict[str, Policy] = {}
@@ -50,10 +50,10 @@ def load_folder(folder: Path) -> PolicySet:
     try:
         paths = _files(folder)
     except OSError as error:
-        raise Unreadable(f"{folder}: {_words(error)}; give the folder that holds the policy files") from None
+        raise Unreadable(f"{folder}: {_reason(error)}; give the folder that holds the policy files") from None
     for path in paths:
         if path.suffix == ".yml":
-            problems.append(f"{path}: is not read; name it {path.stem}.yaml")
+            problems.append(f"{path}: is not loaded; name it {path.stem}.yaml")
             continue
         try:
             policies[path.stem] = read_policy(read(path), path.stem)
@@ -66,21 +66,21 @@ def load_folder(folder: Path) -> PolicySet:
 
 
 class Policies:
-    """The policies in force. A reload takes the whole folder or nothing."""
+    """The policies in force. A reload replaces all of them or none."""
 
     def __init__(
         self,
         folder: Path | None = None,
         needed: Iterable[str] = (),
-        doubts: Callable[[PolicySet], Sequence[str]] = lambda changed: (),
+        warnings: Callable[[PolicySet], Sequence[str]] = lambda changed: (),
     ) -> None:
-        """The shipped policies with those of `folder` over them; all of `needed` must be there. `doubts` tells what is
-        doubtful about policies that a reload has changed, one line each, for the log. Raises ConfigError."""
-        self._doubts = doubts
+        """The shipped policies, overlaid by those of `folder`; all of `needed` must be among them. `warnings` returns
+        warnings about the policies that a reload has changed, one line each, for the log. Raises ConfigError."""
+        self._warnings = warnings
         self._needed = frozenset(needed)
         self._folders = tuple(dict.fromkeys(path.absolute() for path in (shipped_folder(), folder) if path))
-        self._stamp = self._look()
-        self._unreadable = False  # a file that may be readable later, though it does not change
+        self._stamp = self._check()
+        self._unreadable = False  # whether a file may become readable without a change
         self.current: PolicySet = self._load()
         self.problems: tuple[str, ...] = ()
 
@@ -88,8 +88,8 @@ class Policies:
         return f"Policies({', '.join(self.current)}; {len(self.problems)} problems)"
 
     def reload(self) -> bool:
-        """Reads the folders again. False keeps the old set in force and says why in `problems`."""
-        self._stamp = self._look()
+        """Reads the folders again. On an error, returns False, keeps the old set and sets `problems`."""
+        self._stamp = self._check()
         before = self.current
         try:
             self.current = self._load()
@@ -101,29 +101,30 @@ class Policies:
             return False
         self.problems, self._unreadable = (), False
         _log.info("policies in force: %s", _changes(before, self.current))
-        self._tell_doubts({name: policy for name, policy in self.current.items() if before.get(name) != policy})
+        self._log_warnings({name: policy for name, policy in self.current.items() if before.get(name) != policy})
         return True
 
-    def _tell_doubts(self, changed: PolicySet) -> None:
-        doubts = self._doubts(changed)
-        if doubts:
-            more = [f"and {len(doubts) - MOST_DOUBTS} more; see `gateway check`"] if len(doubts) > MOST_DOUBTS else []
-            _log.warning("policies to look at:\n%s", "\n".join([*doubts[:MOST_DOUBTS], *more]))
+    def _log_warnings(self, changed: PolicySet) -> None:
+        warnings = self._warnings(changed)
+        if warnings:
+            left = len(warnings) - MOST_WARNINGS
+            more = [f"and {left} more; see `gateway check`"] if left > 0 else []
+            _log.warning("policies to check:\n%s", "\n".join([*warnings[:MOST_WARNINGS], *more]))
 
     async def watch(self, on_result: Callable[[bool], None], conditions: Conditions) -> None:
-        """Reloads after every change, until cancelled; `on_result` gets what each `reload` returned.
+        """Reloads after every change, until cancelled; `on_result` gets each return value of `reload`.
 
-        It looks instead of waiting for events, which not every file system sends. A change counts once two looks
-        agree, because editors write a file in several steps. A look that fails changes nothing.
+        It polls, because not every file system sends events. A change counts once two checks agree, because editors
+        write a file in several steps. A failed check changes nothing.
         """
-        seen, looks = self._stamp, 0
+        seen, checks = self._stamp, 0
         while True:
-            await asyncio.sleep(LOOK_EVERY)
-            looks += 1
+            await asyncio.sleep(CHECK_EVERY)
+            checks += 1
             with conditions.noted("policies"):
-                before, seen = seen, await asyncio.to_thread(self._look)  # a folder on the network may be slow
-                if before == seen != self._stamp or (self._unreadable and looks >= AGAIN):
-                    looks = 0
+                before, seen = seen, await asyncio.to_thread(self._check)  # a network file system may be slow
+                if before == seen != self._stamp or (self._unreadable and checks >= RETRY_AFTER):
+                    checks = 0
                     on_result(await asyncio.to_thread(self.reload))
 
     def _load(self) -> PolicySet:
@@ -136,33 +137,35 @@ class Policies:
             except ConfigError as error:
                 problems.extend(error.problems)
                 unreadable |= isinstance(error, Unreadable)
-        if not problems:  # a broken file explains itself
+        if not problems:  # an invalid file has its own messages
             missing = sorted(self._needed - policies.keys())
             problems = [f"policy `{name}` is a default in gateway.yaml; put {name}.yaml back" for name in missing]
         if problems:
             raise (Unreadable if unreadable else ConfigError)(*problems)
         return MappingProxyType(policies)
 
-    def _look(self) -> _Stamp:
-        """What the folders hold, links followed. A folder that is not there holds nothing. Raises OSError."""
-        return frozenset(stamp for folder in self._folders for path in _there(folder) if (stamp := _stamp(path)))
+    def _check(self) -> _Stamp:
+        """Stamps of the files in the folders, links followed. A missing folder has none. Raises OSError."""
+        return frozenset(stamp for folder in self._folders for path in _files_if_any(folder) if (stamp := _stamp(path)))
 
 
 def _changes(before: PolicySet, after: PolicySet) -> str:
-    """What a reload came to, in words."""
-    told = [f"{name} {'changed' if name in before else 'added'}" for name in after if before.get(name) != after[name]]
-    told += [f"{name} removed" for name in before if name not in after]
-    return ", ".join(told) or "as before"
+    """A summary of a reload, for the log."""
+    changed = [
+        f"{name} {'changed' if name in before else 'added'}" for name in after if before.get(name) != after[name]
+    ]
+    changed += [f"{name} removed" for name in before if name not in after]
+    return ", ".join(changed) or "unchanged"
 
 
 def _files(folder: Path) -> list[Path]:
-    """The `*.yaml` and `*.yml` of a folder in their order. Raises OSError, where `glob` may find nothing."""
+    """The `*.yaml` and `*.yml` of a folder in their order. Raises OSError, where `glob` may return nothing."""
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries]
     return sorted(folder / name for name in names if name.endswith(".yml") or fnmatch(name, "[!.]*.yaml"))
 
 
-def _there(folder: Path) -> list[Path]:
+def _files_if_any(folder: Path) -> list[Path]:
     try:
         return _files(folder)
     except (FileNotFoundError, NotADirectoryError):
@@ -170,13 +173,13 @@ def _there(folder: Path) -> list[Path]:
 
 
 def _stamp(path: Path) -> tuple[str, int, int, int, int, int] | None:
-    """Other where a file is another or has another content, its time and size kept. Raises OSError."""
+    """Differs where a file was replaced or its content changed, even with the same time and size. Raises OSError."""
     try:
         facts = path.stat()
-    except FileNotFoundError:  # gone since it was listed
+    except FileNotFoundError:  # deleted since it was listed
         return None
     return str(path), facts.st_dev, facts.st_ino, facts.st_ctime_ns, facts.st_mtime_ns, facts.st_size
 
 
-def _words(error: OSError) -> str:
-    return "is no folder" if isinstance(error, FileNotFoundError | NotADirectoryError) else f"{error.strerror}"
+def _reason(error: OSError) -> str:
+    return "is not a folder" if isinstance(error, FileNotFoundError | NotADirectoryError) else f"{error.strerror}"

@@ -1,6 +1,6 @@
-"""One policy document: read into a `Policy`, and described for editors as a JSON schema.
+"""One policy document: decoded into a `Policy`, and described as a JSON schema for editors.
 
-Both walk the type hints of `types/policy.py`, so that a field exists in all three or in none.
+Both follow the type hints of `types/policy.py`, so that a field exists in all three or in none.
 """
 
 import json
@@ -28,7 +28,7 @@ from gateway.types import Cap, Delay, Hedge, Limit, Pick, Policy, Require, Timeo
 from gateway.types.endpoint import Quantization
 from gateway.types.units import DURATION, Unit
 
-RESERVED = frozenset({"free", "batch", "thinking"})  # model suffixes with a meaning of their own at OpenRouter
+RESERVED = frozenset({"free", "batch", "thinking"})  # model suffixes that have a meaning at OpenRouter
 NAME = r"^[a-z0-9][a-z0-9-]{0,47}$"
 QUANTILE = r"p[5-9][0-9]"
 
@@ -36,7 +36,7 @@ _DECLARED = [name for name in Require.__dataclass_fields__ if name != "limits"]
 
 
 def read_policy(node: Node, stem: str) -> Policy:
-    """The policy of one document; `stem` is its file's name without `.yaml`. Raises ConfigError."""
+    """The policy of one document; `stem` is its file name without `.yaml`. Raises ConfigError."""
     hooks: dict[Any, Hook] = {
         Policy: lambda reader, node: _policy(reader, node, stem),
         Require: _require,
@@ -56,9 +56,12 @@ def _policy(reader: DocumentReader, node: Node, stem: str) -> Any:
     if name is not None and (problem := _name_problem(name, stem)):
         reader.problem(place_at(node, "name"), problem)
     if policy is not INVALID and not (policy.attempts.max and policy.attempts.within):
-        reader.problem(place_at(node, "attempts"), "attempts: none could start; write `max: 1` or more, and some time")
+        reader.problem(
+            place_at(node, "attempts"),
+            "attempts: no attempt could start; write `max: 1` or more, and a `within` above 0s",
+        )
     if policy is not INVALID and not policy.keepalive:
-        reader.problem(place_at(node, "keepalive"), "keepalive: `0s` leaves no pause; write one, as in `10s`")
+        reader.problem(place_at(node, "keepalive"), "keepalive: `0s` is not an interval; write one, as in `10s`")
     return policy
 
 
@@ -66,7 +69,7 @@ def _name_problem(name: str, stem: str) -> str | None:
     if name in RESERVED:
         return f"name: `{name}` is a reserved model suffix; choose another name"
     if not re.fullmatch(NAME, name):
-        return f"name: `{name[:60]}` is no model suffix; write at most 48 of a-z, 0-9 and `-`"
+        return f"name: `{name[:60]}` is not a model suffix; write at most 48 of a-z, 0-9 and `-`"
     if name != stem:
         return f"name: `{name}` is not the file's name; write `{stem}`, or rename the file to {name}.yaml"
     return None
@@ -118,9 +121,9 @@ def _delay(reader: DocumentReader, node: Node) -> Any:
         return Delay(quantile=int(text[1:]) / 100)
     if seconds := quantity(text, DURATION):
         return Delay(seconds=seconds)
-    shown = f"`{text[:60]}`" if text else "this"
+    found = f"`{text[:60]}`" if text else "this"
     right = "write a time as in `800ms`, `p50` to `p99`, or `off`"
-    return reader.problem(node.place, f"after: {shown} is no delay; {right}")
+    return reader.problem(node.place, f"after: {found} is not a delay; {right}")
 
 
 def _hedge(reader: DocumentReader, node: Node) -> Any:
@@ -129,7 +132,7 @@ def _hedge(reader: DocumentReader, node: Node) -> Any:
         return INVALID
     for name in ("max_share", "max_spend"):
         if getattr(hedge, name) > 1:
-            reader.problem(place_at(node, name), f"hedge: `{name}` is a share of the whole; write at most `100%`")
+            reader.problem(place_at(node, name), f"hedge: `{name}` is a share; write at most `100%`")
     return hedge
 
 
@@ -138,14 +141,14 @@ def _cap(reader: DocumentReader, node: Node) -> Any:
     if cap is INVALID:
         return INVALID
     if not 0 < cap.share <= 1:
-        reader.problem(place_at(node, "share"), "cap: `share` is a part of the whole; write over `0%`, up to `100%`")
+        reader.problem(place_at(node, "share"), "cap: `share` must be above `0%`, and at most `100%`")
     if not cap.window:
-        reader.problem(place_at(node, "window"), "cap: `window: 0s` counts nothing; write a time, as in `10m`")
+        reader.problem(place_at(node, "window"), "cap: `window` must be above 0s; write a time, as in `10m`")
     return cap
 
 
 def field_paths(cls: Any = Policy, above: str = "") -> Iterator[tuple[str, Any, "Field[Any]"]]:
-    """Every field of a policy as (`score.value_of_time`, type hint, field), tables before what they hold."""
+    """Every field of a policy as (`score.value_of_time`, type hint, field), tables before their fields."""
     hints = get_type_hints(cls, include_extras=True)
     for field in fields(cls):
         yield f"{above}{field.name}", hints[field.name], field
@@ -163,7 +166,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def schema_text() -> str:
-    """`json_schema()` as it is committed in `policies/policy.schema.json`."""
+    """`json_schema()` as committed in `policies/policy.schema.json`."""
     return json.dumps(json_schema(), indent=2) + "\n"
 
 
@@ -216,7 +219,7 @@ def _unit_schema(unit: Unit) -> dict[str, Any]:
 
 
 def _delay_schema() -> dict[str, Any]:
-    """Some editors take a bare `off` for false."""
+    """Some editors parse a bare `off` as false."""
     text = {"type": "string", "pattern": f"^(off|{QUANTILE}|{DURATION.pattern.strip('^$')})$", "examples": ["p97"]}
     return {"anyOf": [text, {"const": False}]}
 
@@ -234,6 +237,6 @@ def _limits_schema() -> dict[str, Any]:
 
 
 def _default(field: "Field[Any]") -> dict[str, Any]:
-    """The default where JSON can say it as the file would: text, counts and switches."""
+    """The default, where JSON and YAML write it alike: text, counts and switches."""
     plain = isinstance(field.default, str | bool | int) and not isinstance(field.default, float)
     return {"default": field.default} if plain else {}

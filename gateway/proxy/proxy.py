@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from gateway.cache.key import cache_key
+from gateway.cache.cache_key import cache_key
 from gateway.cache.reasoning_vault import ReasoningVault, gaps
 from gateway.cache.response_cache import CachedAnswer, ResponseCache, fresh, replay
 from gateway.proxy.answer_recorder import AnswerRecorder, Hidden

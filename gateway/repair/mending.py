@@ -20,7 +20,7 @@ from gateway.repair.stated_call import StatedCall
 from gateway.repair.toolcalls import MOST_CALLS, offered_functions
 from gateway.route.filters import JSON_FORMATS
 from gateway.types import REASONING_FIELDS, RepairKind
-from gateway.types.finish_reason import finish
+from gateway.types.finish_reason import canonical_reason
 
 HEALING = "response-healing"  # OpenRouter's name for the plugin that heals JSON
 _WHOLE_ENDS = frozenset({"stop", "tool_calls"})
@@ -78,7 +78,7 @@ class Mender:
             message = choice.get("message")
             if not message:
                 continue
-            finished = finish(choice.get("finish_reason")) in _WHOLE_ENDS
+            finished = canonical_reason(choice.get("finish_reason")) in _WHOLE_ENDS
             followed = self._follow(choice)
             if followed is not None:
                 for function in map(_function, _calls(message)):
@@ -155,7 +155,7 @@ class _MendedChoice:
         if self._over:
             return False
         self._over = True
-        clean = finish(choice["finish_reason"]) in _WHOLE_ENDS
+        clean = canonical_reason(choice["finish_reason"]) in _WHOLE_ENDS
         changed = self._end_arguments(delta, clean)
         changed |= self.holds
         stated = len(self._stated)

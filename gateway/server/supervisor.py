@@ -33,7 +33,7 @@ from gateway.server.authority import EVERYWHERE
 from gateway.server.workers import Calls, Workers
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
-from gateway.state.lifeline import tie_self
+from gateway.state.parent_death import end_this_with_parent
 from gateway.telemetry.metrics import prepare_folder
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _worker(settings: Settings, state: Path, store_url: str, supervisor: int) ->
 
     if os.getpid() != supervisor:
         _log_to_stderr(WORKER_FORMAT)
-        tie_self(supervisor)
+        end_this_with_parent(supervisor)
     return build(settings, state, store_url)
 
 

@@ -32,7 +32,7 @@ from gateway.sim.news import PolicyNews
 from gateway.sim.question import AnswerTiming, ask
 from gateway.sim.traffic import Summary, Traffic
 from gateway.sim.workload import read_trace
-from gateway.state.lifeline import tie
+from gateway.state.parent_death import end_with_parent
 
 QUESTION = "What does an LLM gateway do? Answer in about 40 words."
 READY_WITHIN = 30.0  # seconds; a start takes one, on a busy machine several
@@ -242,7 +242,7 @@ def _running(name: str, module: Sequence[str], log: Path) -> Iterator[Child]:
             stderr=output,
             env=environ,
             start_new_session=True,
-            preexec_fn=tie(os.getpid()),
+            preexec_fn=end_with_parent(os.getpid()),
         )
     try:
         yield Child(name, process, log)

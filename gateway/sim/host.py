@@ -26,7 +26,7 @@ from gateway.sim.demofleet import FLEET
 from gateway.sim.machine import Machine
 from gateway.sim.sim_connection import SimConnection
 from gateway.sim.sim_host import SimHost
-from gateway.state.lifeline import tie_self
+from gateway.state.parent_death import end_this_with_parent
 
 
 @asynccontextmanager
@@ -56,7 +56,7 @@ async def serving(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve `FLEET` until a signal ends the process."""
-    tie_self(os.getppid())
+    end_this_with_parent(os.getppid())
     options = _parser().parse_args(arguments)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_run(options))

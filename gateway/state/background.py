@@ -1,6 +1,6 @@
-"""Work that goes on as long as a worker lives. What ends is started again, with growing pauses.
+"""Background tasks that run for a worker's lifetime. A task that ends is restarted, with exponential backoff.
 
-keep(name, work) ──> work() ──raises, or returns──> logged, counted, shown as failing ──pause──> work() ...
+keep(name, work) ──> work() ──raises, or returns──> logged, counted, reported as failing ──backoff──> work() ...
 """
 
 import asyncio
@@ -12,7 +12,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds
 
 
 class Background:
-    """One worker's tasks, which have the names in `conditions.TASKS`."""
+    """One worker's tasks, named as in `conditions.TASKS`."""
 
     def __init__(self, conditions: Conditions, pause: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
         self._conditions = conditions
@@ -24,7 +24,7 @@ class Background:
         return f"<Background: {', '.join(task.get_name() for task in self._tasks)}>"
 
     def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Do this until `stop`. A start that lasts as long as the longest pause resets the pauses."""
+        """Runs `work` until `stop`. A run longer than LONGEST_PAUSE resets the backoff."""
         self._tasks.append(asyncio.create_task(self._keep(name, work), name=name))
 
     async def stop(self) -> None:
@@ -39,11 +39,11 @@ class Background:
             began = loop.time()
             try:
                 await work()
-                ended: Exception = RuntimeError("it returned")
+                ended: Exception = RuntimeError("the task returned")
             except Exception as error:
                 ended = error
             self._conditions.failed(f"task {name}", ended, trace=(name, type(ended)) not in self._traced)
-            self._traced.add((name, type(ended)))  # a traceback for each kind is enough
+            self._traced.add((name, type(ended)))  # one traceback per kind of error
             wait = FIRST_PAUSE if loop.time() - began > LONGEST_PAUSE else wait
             await self._pause(wait)
             wait = min(2 * wait, LONGEST_PAUSE)

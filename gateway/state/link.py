@@ -1,7 +1,7 @@
-"""A way to the store for what no request waits for: one connection, kept open, that asks one thing at a time.
+"""A connection to the store for background work: kept open, one command at a time.
 
-repeat(work) ──> attempt(step) ──> ask(command) ──> Connection
-                     └── fails: closed, told once; the next attempt connects again
+repeat(work) ──> attempt(step) ──> execute(command) ──> RespConnection
+                     └── fails: closed, logged once; the next attempt reconnects
 """
 
 import asyncio
@@ -9,16 +9,16 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from gateway.config.store_address import StoreAddress
-from gateway.state.resp import PROBE, PROBED, RespConnection, StoreError, refusal
+from gateway.state.resp import PROBE, PROBED, RespConnection, StoreError, rejection
 
-ANSWER_WITHIN = 5.0  # seconds for one answer, connecting included
+REPLY_WITHIN = 5.0  # seconds for one reply, connecting included
 POLL = 1.0  # seconds
 
 _log = logging.getLogger(__name__)
 
 
 class Link:
-    """`failing` is what the log says when the store fails, `name` who says it. ConfigError for a `url` that is none."""
+    """`name` and `failing` are the log message when the store fails. ConfigError for an invalid `url`."""
 
     def __init__(self, url: str, name: str, failing: str) -> None:
         self._address = StoreAddress.parse(url)
@@ -31,12 +31,12 @@ class Link:
         return f"<Link {self._name}: store {'up' if self.up else 'not reached'}>"
 
     async def attempt(self, step: Callable[[], Awaitable[None]]) -> bool:
-        """Do this once; False when an OSError ended it. What changed since the last time is logged."""
+        """Runs `step` once; False when it raised OSError. A change since the last attempt is logged."""
         try:
             await step()
         except OSError as error:
             if self.up is not False:
-                reason = str(error) or f"no answer within {ANSWER_WITHIN:g} s"
+                reason = str(error) or f"no reply within {REPLY_WITHIN:g} s"
                 _log.warning("%s: %s: %s", self._name, self._failing, reason)
             self.up = False
         else:
@@ -45,23 +45,23 @@ class Link:
             self.up = True
         return self.up
 
-    async def ask(self, *command: bytes | str | int) -> object:
-        """What the store replies, refusals included. OSError when it cannot be reached."""
+    async def execute(self, *command: bytes | str | int) -> object:
+        """The store's reply, errors included. OSError when the store cannot be reached."""
         try:
-            async with asyncio.timeout(ANSWER_WITHIN):
+            async with asyncio.timeout(REPLY_WITHIN):
                 if self._connection is None:
                     self._connection = await RespConnection.open(self._address)
                 await self._connection.send([command])
                 return await self._connection.receive()
-        except BaseException:  # cancelled, too: a reply that is still on its way would be taken for the next one's
+        except BaseException:  # cancelled too: a late reply would be read as the next command's
             self.close()
             raise
 
     async def writable(self) -> None:
         """Returns when the store takes writes. OSError when it does not, or cannot be reached."""
-        reply = await self.ask(*PROBE)
+        reply = await self.execute(*PROBE)
         if reply != PROBED:
-            raise StoreError(refusal(PROBE, reply))
+            raise StoreError(rejection(PROBE, reply))
 
     def close(self) -> None:
         if self._connection is not None:
@@ -74,7 +74,7 @@ async def repeat(
     longest: float,
     pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> None:
-    """Work once a second until cancelled; while it fails, after 2 s, 4 s, ... up to `longest` seconds."""
+    """Calls `work` once a second until cancelled; while it fails, after 2 s, 4 s, ... up to `longest` seconds."""
     wait = POLL
     while True:
         wait = POLL if await work() else min(2 * wait, longest)

@@ -1,9 +1,9 @@
-"""What the other workers measured of endpoints, prompts and answers: each publishes its own samples, readers add them.
+"""Shares measurements of endpoints, prompts and answers: each worker publishes its own samples, readers add them up.
 
     Fleet ──> samples ──every 5 s──> gw:learned ──> the samples of the others ──> Fleet
                                      hash: worker -> samples
 
-Only own samples are written, so nothing is counted twice.
+A worker writes only its own samples, so nothing is counted twice.
 """
 
 import asyncio
@@ -16,17 +16,17 @@ import msgspec
 from gateway.route.fleet import Fleet
 from gateway.route.posted import Posted
 from gateway.route.shared import Counts, Measured, Shares, merge_measured, own_measured
-from gateway.state.board import Board
-from gateway.state.resp import Ask
+from gateway.state.resp import Execute
+from gateway.state.worker_hash import WorkerHash
 
 KEY = "gw:learned"
 VERSION = 1
 EVERY = 5.0  # seconds
-KINDS = 4  # of requests: thinking or not, with tools or not
+KINDS = 4  # of requests: with or without thinking, with or without tools
 
 
 class Learned(msgspec.Struct, array_like=True):
-    """What one worker measured of one model: of each endpoint, tokens per byte of prompts, lengths of answers."""
+    """One worker's samples of one model: of each endpoint, of tokens per byte of prompt, of answer lengths."""
 
     endpoints: dict[str, Measured]
     tokens: tuple[Shares, Shares]
@@ -37,23 +37,23 @@ _decoder = msgspec.msgpack.Decoder(dict[str, Learned])
 
 
 class Measurements:
-    """What one worker publishes, under its name `me`, and reads."""
+    """What one worker publishes, as the field `me`, and reads."""
 
     def __init__(self, fleets: Mapping[str, Fleet], clock: Callable[[], float], me: bytes) -> None:
         self._fleets = fleets
         self._clock = clock
-        self._board = Board(KEY, VERSION, me)
-        self._due = -inf
+        self._board = WorkerHash(KEY, VERSION, me)
+        self._next_at = -inf
 
-    async def share(self, ask: Ask, at: float) -> None:
-        """Publish and read, every 5 s. `at` is the store's time in seconds. OSError as `ask` raises it."""
-        if self._clock() < self._due:
+    async def share(self, execute: Execute, at: float) -> None:
+        """Publishes and reads, every 5 s. `at` is the store's time in seconds. OSError as `execute` raises it."""
+        if self._clock() < self._next_at:
             return
-        await self._board.write(ask, await self._own(), at)
-        others = await self._decoded(await self._board.read(ask, at))
+        await self._board.write(execute, await self._own(), at)
+        others = await self._decoded(await self._board.read(execute, at))
         for model, fleet in self._fleets.items():
             await self._merge(fleet, [one.of(one.value[model]) for one in others if model in one.value])
-        self._due = self._clock() + EVERY
+        self._next_at = self._clock() + EVERY
 
     async def _own(self) -> bytes:
         found = dict[str, Learned]()
@@ -63,11 +63,11 @@ class Measurements:
             found[model] = Learned(endpoints, fleet.tokens.own(now), lengths)
             for name, state in fleet.states.items():
                 endpoints[name] = own_measured(state, self._clock())
-                await asyncio.sleep(0)  # requests go first
+                await asyncio.sleep(0)  # yield to requests
         return msgspec.msgpack.encode(found)
 
     async def _decoded(self, values: list[Posted[bytes]]) -> list[Posted[dict[str, Learned]]]:
-        """Those that make sense."""
+        """The values that can be decoded."""
         found = list[Posted[dict[str, Learned]]]()
         for one in values:
             try:

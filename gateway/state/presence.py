@@ -1,11 +1,11 @@
-"""What holds now, as workers publish it every second: in flight, rates, breakers, and what caps count.
+"""Shares live state every second: requests in flight, rates, breakers, and the token counts of caps.
 
     Fleet ──> Present of each endpoint, Load of each policy ──> gw:present ──> the others' ──> Fleet
                                                                 hash: worker -> both
 
-A breaker that opens is known to all within a second or two. While the store is away, each worker goes on with what it
-knows: rates fade within a minute, loads with the policy's window, waits and openings end at their time. What others
-have in flight is forgotten after 10 s.
+All workers learn of an open breaker within a second or two. While the store is down, each worker goes on with what it
+knows: rates decay within a minute, loads with the policy's window, rate limits and open breakers end at their time. The
+others' requests in flight are forgotten after 10 s.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from gateway.route.fleet import Fleet
 from gateway.route.posted import Posted
 from gateway.route.shared import FRESH, NOTHING, Present, merge_present, own_present
 from gateway.route.toll import MOST_POLICIES, TokenCounts
-from gateway.state.board import Board
-from gateway.state.resp import Ask
+from gateway.state.resp import Execute
+from gateway.state.worker_hash import WorkerHash
 from gateway.types import Cap
 
 KEY = "gw:present"
@@ -31,7 +31,8 @@ _Figure = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 
 class Capped(msgspec.Struct, array_like=True):
-    """A `TokenCounts` on the wire. Lists hold one number for each of the model's `names`, 0 at the end left out."""
+    """A `TokenCounts` on the wire. The lists hold one number for each of the model's `names`, without trailing
+    zeros."""
 
     share: Annotated[float, msgspec.Meta(gt=0, lt=1)]
     window: Annotated[float, msgspec.Meta(gt=0, le=1e12)]
@@ -53,7 +54,7 @@ class Capped(msgspec.Struct, array_like=True):
 class ModelPresence(msgspec.Struct, array_like=True):
     """What one worker publishes of one model."""
 
-    names: list[str]  # of endpoints
+    names: list[str]  # endpoint ids
     endpoints: list[Present | None]  # one for each of the first names
     policies: Annotated[dict[str, Capped], msgspec.Meta(max_length=MOST_POLICIES)]
 
@@ -62,26 +63,26 @@ _decoder = msgspec.msgpack.Decoder(dict[str, ModelPresence])
 
 
 class Presence:
-    """What one worker publishes, under its name `me`, and reads."""
+    """What one worker publishes, as the field `me`, and reads."""
 
     def __init__(self, fleets: Mapping[str, Fleet], clock: Callable[[], float], me: bytes) -> None:
         self._fleets = fleets
         self._clock = clock
-        self._board = Board(KEY, VERSION, me)
+        self._board = WorkerHash(KEY, VERSION, me)
         self._others = 0
         self._read_at = inf
 
-    async def share(self, ask: Ask, at: float) -> None:
-        """Publish and read. `at` is the store's time in seconds. OSError as `ask` raises it."""
+    async def share(self, execute: Execute, at: float) -> None:
+        """Publishes and reads. `at` is the store's time in seconds. OSError as `execute` raises it."""
         now = self._clock()  # the same moment as `at`
-        await self._board.write(ask, msgspec.msgpack.encode(self._own(now)), at)
-        others = list(_decoded(await self._board.read(ask, at)))
+        await self._board.write(execute, msgspec.msgpack.encode(self._own(now)), at)
+        others = list(_decoded(await self._board.read(execute, at)))
         before, self._others, self._read_at = self._others, len(others), now
-        for model, fleet in self._fleets.items() if others or before else ():  # most gateways are one worker
+        for model, fleet in self._fleets.items() if others or before else ():  # most gateways have one worker
             await _merge(fleet, [one.of(one.value.get(model) or ModelPresence([], [], {})) for one in others], now)
 
     def forget(self) -> None:
-        """The store is away: what others have in flight is known no more when it was not read for a while."""
+        """While the store is down: forgets the others' requests in flight once they are older than FRESH."""
         if self._clock() - self._read_at > FRESH:
             for fleet in self._fleets.values():
                 for state in fleet.states.values():
@@ -102,7 +103,7 @@ async def _merge(fleet: Fleet, others: list[Posted[ModelPresence]], now: float) 
     endpoints = [one.of(dict(zip(one.value.names, one.value.endpoints, strict=False))) for one in others]
     for name, state in fleet.states.items():
         merge_present(state, [one.of(one.value.get(name) or NOTHING) for one in endpoints], now)
-        await asyncio.sleep(0)  # requests go first
+        await asyncio.sleep(0)  # yield to requests
     loads: dict[str, list[Posted[TokenCounts]]] = {policy: [] for policy in fleet.tolls.policies}
     for one in others:
         for policy, capped in one.value.policies.items():
@@ -113,7 +114,7 @@ async def _merge(fleet: Fleet, others: list[Posted[ModelPresence]], now: float) 
 
 
 def _decoded(values: list[Posted[bytes]]) -> Iterator[Posted[dict[str, ModelPresence]]]:
-    """Those that make sense."""
+    """The values that can be decoded."""
     for one in values:
         try:
             yield one.of(_decoder.decode(one.value))

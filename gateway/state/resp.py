@@ -1,10 +1,10 @@
-"""One connection to a Redis or Valkey, in the protocol RESP 2 that hiredis packs and parses.
+"""One connection to a Redis or Valkey, in RESP 2, which hiredis packs and parses.
 
-    Connection.open(address) ──> send(commands) ──> receive(), once for each command, in order
+    RespConnection.open(address) ──> send(commands) ──> receive(), once for each command, in order
     TCP, TLS or socket, then AUTH, SELECT, PING
 
-The caller bounds every wait with `asyncio.timeout`: one deadline for a whole round trip, however slowly bytes drip in.
-Whatever goes wrong is an OSError, and the connection is then to be closed: a late answer would be taken for another's.
+The caller bounds every wait with `asyncio.timeout`: one deadline for a whole round trip, however slowly bytes arrive.
+Every failure is an OSError, after which the connection must be closed: a late reply would be read as another command's.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ import hiredis
 from gateway.config.store_address import StoreAddress
 
 READ_BYTES = 64 * 1024
-MAX_REPLY = 64 * 1024 * 1024  # bytes; far above what is ever stored in one key
+MAX_REPLY = 64 * 1024 * 1024  # bytes; far more than any key holds
 
 Command = tuple[bytes | str | int, ...]
-Ask = Callable[..., Awaitable[object]]  # a command's parts -> the reply, never a refusal. Raises OSError
+Execute = Callable[..., Awaitable[object]]  # a command's parts -> the reply, never an error reply. Raises OSError
 
-# A store that answers PING may refuse all else: when it is full, a replica, part of a cluster, short of disk. This does
-# what the gateway does, by a script and with keys of two slots, and leaves nothing behind.
+# A store that replies to PING may reject writes: when it is full, a replica, part of a cluster, or short of disk. The
+# probe writes as the gateway does, by a script and with keys of two slots, and leaves nothing behind.
 PROBE: Command = (
     "EVAL",
     "for _, key in ipairs(KEYS) do redis.call('SET', key, '', 'PX', 1000) end return redis.call('DEL', unpack(KEYS))",
@@ -30,17 +30,17 @@ PROBE: Command = (
     "gw:probe:1",
     "gw:probe:2",
 )
-PROBED = 2  # the reply that is due
+PROBED = 2  # the expected reply
 
-_MORE = object()  # hiredis: the reply is not whole yet
+_MORE = object()  # hiredis: the reply is incomplete
 
 
 class StoreError(ConnectionError):
-    """The peer is no store, refuses us, or hung up."""
+    """The peer is not a Redis, rejects a command, or closed the connection."""
 
 
 class RespConnection:
-    """An open connection that has logged in. Send, then receive as many replies as commands were sent."""
+    """An open connection after login. Send commands, then receive as many replies."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -49,53 +49,54 @@ class RespConnection:
 
     @classmethod
     async def open(cls, address: StoreAddress) -> "RespConnection":
-        """Connect and log in. Raises OSError; its message holds no secret."""
+        """Connects and logs in. Raises OSError; its message holds no secret."""
         connection = cls(*await _connect(address))
         try:
-            await connection._introduce(address)
+            await connection._log_in(address)
         except BaseException:
             connection.close()
             raise
         return connection
 
     async def send(self, commands: Iterable[Command]) -> None:
-        """Hand commands to the network. Raises OSError when the connection is gone."""
+        """Writes commands. Raises OSError when the connection is closed."""
         if self._writer.is_closing():
-            raise StoreError("the store hung up")
+            raise StoreError("the store closed the connection")
         self._writer.write(b"".join(map(_packed, commands)))
         await self._writer.drain()
 
     async def receive(self) -> object:
-        """The next reply: bytes, int, None, a list of replies, or a `hiredis.ReplyError`, which is a value too.
+        """The next reply: bytes, int, None, a list of replies, or a `hiredis.ReplyError`, which is returned, not
+        raised.
 
-        Raises OSError when the connection is gone, or when what arrives is no reply.
+        Raises OSError when the connection is closed, or when the data is not a reply.
         """
         try:
             while (reply := self._parser.gets()) is _MORE:
                 self._parser.feed(await self._read())
-        except (hiredis.ProtocolError, MemoryError, TypeError) as error:  # the last two: lengths and maps beyond sense
-            raise StoreError(f"what answers is no store: {error}") from None
+        except (hiredis.ProtocolError, MemoryError, TypeError) as error:  # the last two: absurd lengths and maps
+            raise StoreError(f"the server does not use the Redis protocol: {error}") from None
         return reply
 
     def close(self) -> None:
-        """Close at once. Whatever is still unsent or unanswered is lost."""
+        """Closes at once. Unsent commands and unread replies are lost."""
         self._writer.transport.abort()
 
     async def _read(self) -> bytes:
         if self._parser.len() > MAX_REPLY:
-            raise StoreError(f"an answer is longer than {MAX_REPLY} bytes")
+            raise StoreError(f"a reply is longer than {MAX_REPLY} bytes")
         data = await self._reader.read(READ_BYTES)
         if not data:
-            raise StoreError("the store hung up")
+            raise StoreError("the store closed the connection")
         return data
 
-    async def _introduce(self, address: StoreAddress) -> None:
-        steps = list(_introduction(address))
+    async def _log_in(self, address: StoreAddress) -> None:
+        steps = list(_login(address))
         await self.send(command for command, _ in steps)
-        for command, due in steps:
+        for command, expected in steps:
             reply = await self.receive()
-            if reply != due:
-                raise StoreError(refusal(command, reply))
+            if reply != expected:
+                raise StoreError(rejection(command, reply))
 
 
 async def _connect(address: StoreAddress) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -107,8 +108,8 @@ async def _connect(address: StoreAddress) -> tuple[asyncio.StreamReader, asyncio
     return await asyncio.open_connection(address.host, address.port, ssl=tls)
 
 
-def _introduction(address: StoreAddress) -> Iterable[tuple[Command, bytes]]:
-    """Commands with the replies that are due."""
+def _login(address: StoreAddress) -> Iterable[tuple[Command, bytes]]:
+    """The login commands with their expected replies."""
     if address.user:
         yield ("AUTH", address.user, address.password), b"OK"
     elif address.password:
@@ -118,13 +119,13 @@ def _introduction(address: StoreAddress) -> Iterable[tuple[Command, bytes]]:
     yield ("PING",), b"PONG"
 
 
-def refusal(command: Command, reply: object) -> str:
-    """What a reply that is not due says, in words that may be logged."""
+def rejection(command: Command, reply: object) -> str:
+    """The message for an unexpected reply, without secrets."""
     if not isinstance(reply, hiredis.ReplyError):
-        return f"what answers {command[0]!s} is no store"
-    # A store without AUTH repeats its arguments ("unknown command, with args beginning with"): only the code is told.
-    told = str(reply).partition(" ")[0] if command[0] == "AUTH" else str(reply)
-    return f"the store refuses {command[0]!s}: {told}"
+        return f"the reply to {command[0]!s} is not one of Redis"
+    # A server without AUTH quotes its arguments ("unknown command, with args beginning with"): only the code is safe.
+    reason = str(reply).partition(" ")[0] if command[0] == "AUTH" else str(reply)
+    return f"the store rejected {command[0]!s}: {reason}"
 
 
 def _packed(command: Command) -> bytes:

@@ -1,13 +1,13 @@
-"""The store: a Redis or Valkey that replicas share, asked by one task per worker over one connection.
+"""The store: a Redis or Valkey that replicas share, used by one task per worker over one connection.
 
     get ----> gets ---+                     +--> then(value)
-                      +--> batch --> answers
+                      +--> batch --> replies
     put ----> writes -+                     +--> counted
               one timer: a get older than the budget is a miss
 
-Nothing here may hold up or fail a request. A get that is slow, refused or lost is a miss; a write that cannot be
-taken is dropped and counted. While the store is down, gets miss at once, and the task tries again with growing pauses.
-Every two seconds, and after a refusal, a probe finds out whether it takes writes: a PING says nothing of that.
+Nothing here may delay or fail a request. A get that is slow, rejected or lost is a miss; a write that cannot be queued
+is dropped and counted. While the store is down, gets miss at once, and the task reconnects with exponential backoff.
+Every two seconds, and after a rejected write, a probe checks whether the store takes writes: a PING does not show that.
 Only commands that Redis 7.0 and Valkey share are used.
 """
 
@@ -22,18 +22,18 @@ from typing import Literal, NamedTuple
 from hiredis import ReplyError
 
 from gateway.config.store_address import StoreAddress
-from gateway.state.resp import PROBE, PROBED, Command, RespConnection, refusal
+from gateway.state.resp import PROBE, PROBED, Command, RespConnection, rejection
 
-MAX_GETS = 1000  # unanswered
-MAX_WRITES = 1000  # unsent
+MAX_GETS = 1000  # without a reply
+MAX_WRITES = 1000  # not sent
 MAX_WRITE_BYTES = 64 * 1024 * 1024
 BATCH = 128  # gets, and writes, in one round trip
-BATCH_BYTES = 1024 * 1024  # of writes: the gets of the next batch wait behind them
+BATCH_BYTES = 1024 * 1024  # of writes: the next batch's gets wait behind them
 GET_WITHIN = 0.025  # seconds; a request waits for it
-ANSWER_WITHIN = 1.0  # seconds to connect and log in, and for each round trip
+REPLY_WITHIN = 1.0  # seconds to connect and log in, and for each round trip
 FLUSH_WITHIN = 1.0  # seconds for the last writes
 PROBE_EVERY = 2.0  # seconds
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two attempts to reach the store
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two attempts to connect
 
 Then = Callable[[bytes | None], None]
 
@@ -41,12 +41,12 @@ log = logging.getLogger(__name__)
 
 
 class StoreStats(NamedTuple):
-    """Counts since the start. Every command ends in one of these, or is a write that succeeded."""
+    """Counts since the start. Every command ends in one of these, or is a successful write."""
 
     hits: int = 0
-    misses: int = 0  # the store has no such key
-    timeouts: int = 0  # gets without an answer within the budget
-    errors: int = 0  # refused by the store, or lost with the connection
+    misses: int = 0  # no such key in the store
+    timeouts: int = 0  # gets without a reply within the budget
+    errors: int = 0  # rejected by the store, or lost with the connection
     dropped: int = 0  # never sent: the store was down, or the queue full
 
 
@@ -60,29 +60,29 @@ class _Get:
 
 
 class Store:
-    """`url`: as `StoreAddress.parse` reads it. `budget`: seconds a get may take.
+    """`url`: as `StoreAddress.parse` reads it. `budget`: seconds that a get may take.
 
-    All methods belong to the event loop's thread. ConfigError when the URL cannot be read.
+    All methods must be called from the event loop's thread. ConfigError when the URL is invalid.
     """
 
     def __init__(self, url: str, *, budget: float = GET_WITHIN) -> None:
         self._address = StoreAddress.parse(url)
         self._budget = budget
         self._state: Literal["new", "up", "down", "closed"] = "new"
-        self._gets: deque[_Get] = deque()  # not yet sent, oldest first
-        self._waiting: deque[_Get] = deque()  # sent or not, but not yet answered, oldest first
+        self._gets: deque[_Get] = deque()  # not sent, oldest first
+        self._waiting: deque[_Get] = deque()  # sent or not, without a reply, oldest first
         self._writes: deque[tuple[bytes, bytes, float]] = deque()  # (key, value, TTL in seconds)
         self._unsent: dict[bytes, bytes] = {}  # the values of `_writes` by key: gets overtake writes
         self._write_bytes = 0
-        self._sent_writes = 0  # unanswered
+        self._sent_writes = 0  # without a reply
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._pause = FIRST_PAUSE
-        self._probe_due = False
+        self._probe_requested = False
         self._prober: asyncio.TimerHandle | None = None
-        self._refusal: str | None = None  # why the last probe failed
-        self.problem: str | None = "it is not connected yet"  # None while it is reached and takes writes
+        self._last_problem: str | None = None  # the last probe's problem
+        self.problem: str | None = "not connected yet"  # None while it is reachable and takes writes
         self._hits = self._misses = self._timeouts = self._errors = self._dropped = 0
 
     def __repr__(self) -> str:
@@ -90,7 +90,7 @@ class Store:
 
     @property
     def healthy(self) -> bool:
-        """Whether the store was reached last time, and took writes."""
+        """Whether the store was reachable at the last attempt, and took writes."""
         return self._state == "up" and self.problem is None
 
     @property
@@ -98,11 +98,11 @@ class Store:
         return StoreStats(self._hits, self._misses, self._timeouts, self._errors, self._dropped)
 
     def start(self) -> None:
-        """Begin to connect; until that has happened every get is a miss."""
+        """Starts connecting; until connected, every get is a miss."""
         self._task = asyncio.create_task(self._run(), name="store")
 
     async def close(self) -> None:
-        """Send what is still to be written, for a second at most. Open gets are misses, later ones too."""
+        """Sends the queued writes, for a second at most. Open gets are misses, and so are later ones."""
         healthy, self._state = self.healthy, "closed"
         self._wake.set()
         if self._task is not None:
@@ -115,9 +115,9 @@ class Store:
             self._timer.cancel()
 
     def get(self, key: bytes, then: Then, ttl: float = 0.0) -> None:
-        """Call `then` once, later, from the event loop: with the value, or with None for every kind of miss.
+        """Calls `then` once, later, from the event loop: with the value, or with None for every kind of miss.
 
-        A key that is there lives for `ttl` seconds from now on, where that is given.
+        `ttl`: if given, an existing key expires that many seconds from now.
         """
         loop = asyncio.get_running_loop()
         if self._state != "up" or len(self._waiting) >= MAX_GETS:
@@ -137,7 +137,7 @@ class Store:
             self._timer = loop.call_at(get.deadline, self._sweep)
 
     def put(self, key: bytes, value: bytes, ttl: float) -> None:
-        """Set a key that lives for `ttl` seconds, soon and silently. Later gets of this worker find it."""
+        """Sets a key that expires after `ttl` seconds, asynchronously. Later gets of this worker find it."""
         full = len(self._writes) >= MAX_WRITES or self._write_bytes + len(value) > MAX_WRITE_BYTES
         if self._state != "up" or full:
             self._dropped += 1
@@ -150,13 +150,13 @@ class Store:
     async def _run(self) -> None:
         while self._state != "closed":
             try:
-                async with asyncio.timeout(ANSWER_WITHIN):
+                async with asyncio.timeout(REPLY_WITHIN):
                     connection = await RespConnection.open(self._address)
                 with closing(connection):
                     await self._serve(connection)
             except Exception as error:
-                # Not only OSError: the gateway goes on without its store, and this task without knowing why.
-                await self._went_down(error)
+                # Not only OSError: the gateway must go on without its store, and this task must not end.
+                await self._handle_loss(error)
 
     async def _serve(self, connection: RespConnection) -> None:
         if self._state != "closed":
@@ -168,50 +168,50 @@ class Store:
             while self._gets or self._writes:
                 await self._exchange(connection, self._next_gets(), self._next_writes())
                 self._pause = FIRST_PAUSE
-            if self._probe_due:
+            if self._probe_requested:
                 await self._probe(connection)
 
     async def _probe(self, connection: RespConnection) -> None:
-        async with asyncio.timeout(ANSWER_WITHIN):
+        async with asyncio.timeout(REPLY_WITHIN):
             await connection.send([PROBE])
             reply = await connection.receive()
-        self._found(None if reply == PROBED else refusal(PROBE, reply))
-        self._probe_due = False
+        self._set_problem(None if reply == PROBED else rejection(PROBE, reply))
+        self._probe_requested = False
         self._cancel_prober()
-        self._prober = asyncio.get_running_loop().call_later(PROBE_EVERY, self._ask_probe)
+        self._prober = asyncio.get_running_loop().call_later(PROBE_EVERY, self._request_probe)
 
     def _cancel_prober(self) -> None:
         if self._prober is not None:
             self._prober.cancel()
 
-    def _ask_probe(self) -> None:
-        self._probe_due = True
+    def _request_probe(self) -> None:
+        self._probe_requested = True
         self._wake.set()
 
-    def _found(self, problem: str | None) -> None:
+    def _set_problem(self, problem: str | None) -> None:
         before, self.problem = self.problem, problem
         if problem is None and before is not None:
             log.info("store %s is up", self._address)
-        elif problem is not None and problem != self._refusal:
-            log.warning("store %s takes no writes, going on without them: %s", self._address, problem)
-        self._refusal = problem
+        elif problem is not None and problem != self._last_problem:
+            log.warning("store %s takes no writes, going on without it: %s", self._address, problem)
+        self._last_problem = problem
 
     async def _exchange(self, connection: RespConnection, gets: list[_Get], writes: list[Command]) -> None:
-        """One round trip. Gets go first, so that their answers do not wait for the writes."""
+        """One round trip. Gets go first, so that their replies do not wait for the writes."""
         self._sent_writes = len(writes)
-        async with asyncio.timeout(ANSWER_WITHIN):
+        async with asyncio.timeout(REPLY_WITHIN):
             await connection.send([*(get.command for get in gets), *writes])
             for get in gets:
                 self._take(get, await connection.receive())
             for _ in writes:
                 if isinstance(await connection.receive(), ReplyError):
                     self._errors += 1
-                    self._probe_due |= self.problem is None
+                    self._probe_requested |= self.problem is None
                 self._sent_writes -= 1
 
     def _take(self, get: _Get, answer: object) -> None:
         if get.then is None:
-            return  # it was too late, and counted so
+            return  # it timed out, and was counted
         if isinstance(answer, bytes):
             self._hits += 1
             self._resolve(answer)
@@ -236,10 +236,10 @@ class Store:
         return taken
 
     def _resolve(self, value: bytes | None) -> None:
-        """Answer the oldest waiting get. Answers come in the order of the questions, and so do deadlines."""
+        """Completes the oldest waiting get. Replies come in the order of the gets, and so do deadlines."""
         get = self._waiting.popleft()
         if get.then is not None:
-            # Never called from here: what it raises is not this task's trouble.
+            # Never called from here: its exceptions must not end this task.
             asyncio.get_running_loop().call_soon(get.then, value)
             get.then = None
 
@@ -253,9 +253,9 @@ class Store:
             self._gets.popleft()
         self._timer = loop.call_at(self._waiting[0].deadline, self._sweep) if self._waiting else None
 
-    async def _went_down(self, error: Exception) -> None:
+    async def _handle_loss(self, error: Exception) -> None:
         self._abandon()
-        reason = self.problem = str(error) or f"no answer within {ANSWER_WITHIN:g} s"
+        reason = self.problem = str(error) or f"no reply within {REPLY_WITHIN:g} s"
         if self._state in ("new", "up"):
             log.warning("store %s is down, going on without it: %s", self._address, reason)
             self._state = "down"
@@ -263,7 +263,7 @@ class Store:
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     def _abandon(self) -> None:
-        """Give up all that is queued or sent."""
+        """Gives up everything queued or sent."""
         self._errors += len(self._waiting) + self._sent_writes
         self._dropped += len(self._writes)
         while self._waiting:

@@ -1,10 +1,10 @@
-"""What the store remembers of all workers' and replicas' rows: spending, uptime, the rows of one exchange.
+"""Reads from the store what all workers and replicas recorded: spending, uptime, the rows of one exchange.
 
     gw:day:TENANT:DAY ──> Spent, one for each endpoint and model      gw:slot:SLOT ──> Uptime of each endpoint
     gw:spent ──> a tenant's total                                     gw:rows ──> the rows of an exchange
 
-It is up to date but for what the shippers have not sent yet, a second or so. Every question is one round trip, or a
-bounded number of them. All of them raise OSError when the store cannot be reached.
+The data lags by what the shippers have not sent yet: about a second. Every query takes one round trip, or a bounded
+number of them. Every query raises OSError when the store cannot be reached.
 """
 
 import asyncio
@@ -13,23 +13,24 @@ from typing import NamedTuple, cast
 
 from hiredis import ReplyError
 
-from gateway.state.link import ANSWER_WITHIN, Link
+from gateway.state.link import REPLY_WITHIN, Link
 from gateway.state.resp import StoreError
 from gateway.telemetry.rollups import DAY, SLOT, SPENT_KEY, day_key, slot_key
 from gateway.telemetry.search import LONGEST, SLACK, began, rows_in, whole
 from gateway.telemetry.shipper import STREAM
 from gateway.types import Row
 
-PAGE = 16  # entries of the stream in one reply: a megabyte
+PAGE = 16  # stream entries in one reply: a megabyte
 MOST_BYTES = 32 * 2**20  # of the stream, for one exchange
-_WINDOWS = (300, 1_800, DAY)  # seconds of uptime that are told
+_WINDOWS = (300, 1_800, DAY)  # windows of uptime in seconds
 _HASHES = "local all = {} for i, key in ipairs(KEYS) do all[i] = redis.call('HGETALL', key) end return all"
 
 _Hash = dict[str, int]
 
 
 class Spent(NamedTuple):
-    """What a tenant used of one endpoint and model on one day (unix time // 86,400); `counts` by `rollups.SPENT`."""
+    """A tenant's use of one endpoint and model on one day (unix time // 86,400); `counts` by the names in
+    `rollups.SPENT`."""
 
     day: int
     endpoint: str
@@ -38,7 +39,8 @@ class Spent(NamedTuple):
 
 
 class Uptime(NamedTuple):
-    """Percent of the attempts that an endpoint answered well, of those that ended well or by its fault; or None."""
+    """Uptime in percent: successful attempts among those that succeeded or failed by the endpoint's fault. None without
+    any."""
 
     last_5m: float | None = None
     last_30m: float | None = None
@@ -46,11 +48,12 @@ class Uptime(NamedTuple):
 
 
 class Archive:
-    """Asks over a connection of its own, one question at a time; `within` seconds each, its turn included."""
+    """Queries over a connection of its own, one at a time. `within`: the timeout of each in seconds, queueing
+    included."""
 
-    def __init__(self, url: str, within: float = ANSWER_WITHIN) -> None:
-        self._link = Link(url, "archive", "accounts and uptime cannot be told")
-        self._turn = asyncio.Lock()
+    def __init__(self, url: str, within: float = REPLY_WITHIN) -> None:
+        self._link = Link(url, "archive", "accounts and uptime cannot be read")
+        self._lock = asyncio.Lock()
         self._within = within
 
     def __repr__(self) -> str:
@@ -60,25 +63,25 @@ class Archive:
         self._link.close()
 
     async def spent(self, tenant: str, days: Iterable[int]) -> list[Spent]:
-        """What a tenant used on these days, in their order."""
-        asked = list(days)
-        hashes = await self._hashes([day_key(tenant, day) for day in asked])
-        return [one for day, fields in zip(asked, hashes, strict=True) for one in _spent(day, fields)]
+        """A tenant's use on these days, in their order."""
+        queried = list(days)
+        hashes = await self._hashes([day_key(tenant, day) for day in queried])
+        return [one for day, fields in zip(queried, hashes, strict=True) for one in _spent(day, fields)]
 
     async def spent_ever(self, tenant: str) -> int:
-        """What a tenant has cost, in 1e-12 USD."""
-        amount = await self._ask("HGET", SPENT_KEY, tenant)
+        """A tenant's total cost, in 1e-12 USD."""
+        amount = await self._execute("HGET", SPENT_KEY, tenant)
         return int(amount) if isinstance(amount, bytes) else 0
 
     async def uptimes(self, now: float) -> dict[str, Uptime]:
-        """By endpoint, as of the unix time `now`. A window reaches back to the border of its first five minutes."""
+        """By endpoint, at the unix time `now`. A window starts at the boundary of its first five-minute slot."""
         newest = int(now // SLOT)
         hashes = await self._hashes([slot_key(newest - age) for age in range(DAY // SLOT + 1)])
-        told = [_shares(hashes[: window // SLOT + 1]) for window in _WINDOWS]
-        return {endpoint: Uptime(*(shares.get(endpoint) for shares in told)) for endpoint in told[-1]}
+        windows = [_shares(hashes[: window // SLOT + 1]) for window in _WINDOWS]
+        return {endpoint: Uptime(*(shares.get(endpoint) for shares in windows)) for endpoint in windows[-1]}
 
     async def exchange(self, exchange: str) -> list[Row]:
-        """All rows of an exchange, by attempt; empty when the one that closes it is not there, or not any more."""
+        """All rows of an exchange, by attempt; empty when its closing row is not stored yet, or has expired."""
         since = began(exchange)
         if since is None:
             return []
@@ -87,7 +90,7 @@ class Archive:
         last = int((since + 2 * LONGEST) * 1000)
         left = MOST_BYTES
         while left > 0:
-            entries = cast(list[list[object]], await self._ask("XRANGE", STREAM, first, last, "COUNT", PAGE))
+            entries = cast(list[list[object]], await self._execute("XRANGE", STREAM, first, last, "COUNT", PAGE))
             for _, fields in cast(list[tuple[bytes, list[bytes]]], entries):
                 rows += rows_in(fields[1], exchange)
                 left -= len(fields[1])
@@ -97,14 +100,17 @@ class Archive:
         return whole(rows)
 
     async def _hashes(self, keys: list[str]) -> list[_Hash]:
-        reply = await self._ask("EVAL", _HASHES, len(keys), *keys)
+        reply = await self._execute("EVAL", _HASHES, len(keys), *keys)
         return [_hash(cast(list[bytes], parts)) for parts in cast(list[object], reply)]
 
-    async def _ask(self, *command: bytes | str | int) -> object:
-        async with asyncio.timeout(self._within), self._turn:  # a store that hangs keeps nobody longer who waits behind
-            reply = await self._link.ask(*command)
+    async def _execute(self, *command: bytes | str | int) -> object:
+        async with (
+            asyncio.timeout(self._within),
+            self._lock,
+        ):  # bounds queueing behind a store that hangs
+            reply = await self._link.execute(*command)
         if isinstance(reply, ReplyError):
-            raise StoreError(f"the store refuses {command[0]!s}: {reply}")
+            raise StoreError(f"the store rejected {command[0]!s}: {reply}")
         return reply
 
 
@@ -122,7 +128,7 @@ def _spent(day: int, fields: _Hash) -> list[Spent]:
 
 
 def _shares(slots: Iterable[_Hash]) -> dict[str, float]:
-    """Percent of the judged attempts that were good, of each endpoint that has any."""
+    """Uptime in percent, of each endpoint with blamable or successful attempts."""
     counts: _Hash = {}
     for slot in slots:
         for name, amount in slot.items():

@@ -1,4 +1,4 @@
-"""What endpoints did: one sample for each attempt."""
+"""Metrics of endpoints: one sample for each attempt."""
 
 from collections import Counter as Multiset
 from functools import partial
@@ -12,7 +12,7 @@ from gateway.telemetry.instruments import grouped, observe
 from gateway.telemetry.prometheus_internals import BatchHistogram
 from gateway.types import OUTCOMES, PICO, RepairKind, Row, ToolResult
 
-NOT_ATTEMPTS = frozenset({"cached", "unrouted"})  # how an exchange ends that asked no endpoint
+NOT_ATTEMPTS = frozenset({"cached", "unrouted"})  # outcomes of exchanges that sent no request to an endpoint
 THROUGHPUT_BUCKETS = (*(1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0), *(60.0, 80.0, 100.0, 150.0, 200.0, 400.0))
 KINDS = {
     "prompt": attrgetter("prompt_tokens"),
@@ -29,24 +29,24 @@ class AttemptMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         counter = partial(Counter, registry=registry)
         histogram = partial(BatchHistogram, registry=registry)
-        self._attempts = counter("gateway_attempts_total", "Attempts, by how they ended.", ("endpoint", "outcome"))
+        self._attempts = counter("gateway_attempts_total", "Attempts, by outcome.", ("endpoint", "outcome"))
         self._tokens = counter("gateway_tokens_total", "Tokens; cached is part of prompt.", ("endpoint", "kind"))
         self._cost = counter("gateway_cost_usd_total", "Dollars spent.", ("endpoint",))
         self._ttft = histogram(
-            "gateway_attempt_ttft_seconds", "From send to first token.", ("endpoint",), buckets=TTFT_BUCKETS
+            "gateway_attempt_ttft_seconds", "Time from sending to the first token.", ("endpoint",), buckets=TTFT_BUCKETS
         )
         self._throughput = histogram(
             "gateway_attempt_throughput_tokens_per_second",
-            "Output tokens per second from send to last token, of attempts that ended well.",
+            "Output tokens per second from send to last token, of successful attempts.",
             ("endpoint",),
             buckets=THROUGHPUT_BUCKETS,
         )
         self._tools = counter(
             "gateway_tool_calls_total",
-            "Answers that called tools, by the worst of their calls.",
+            "Answers with tool calls, by the worst result of their calls.",
             ("endpoint", "result"),
         )
-        self._repairs = counter("gateway_repairs_total", "Answers that were mended, by what.", ("endpoint", "kind"))
+        self._repairs = counter("gateway_repairs_total", "Repaired answers, by kind of repair.", ("endpoint", "kind"))
 
     def prepare(self, endpoint: str) -> None:
         for outcome in OUTCOMES:
@@ -75,8 +75,10 @@ class AttemptMetrics:
             self._repairs.labels(endpoint, kind).inc(number)
         self._cost.labels(endpoint).inc(sum([row.cost for row in rows]) / PICO)
         observe(self._ttft, (endpoint,), [row.ttft for row in rows if row.ttft is not None])
-        observe(self._throughput, (endpoint,), [row.completion_tokens / row.duration for row in rows if _timed(row)])
+        observe(
+            self._throughput, (endpoint,), [row.completion_tokens / row.duration for row in rows if _has_speed(row)]
+        )
 
 
-def _timed(row: Row) -> bool:
+def _has_speed(row: Row) -> bool:
     return row.outcome == "ok" and not row.held and row.completion_tokens > 0 and row.duration > 0

@@ -1,4 +1,4 @@
-"""How decisions turned out: hedges, regret, what was given up, and what was predicted beside what came."""
+"""Metrics of decisions: hedges, regret, relaxed limits, and predictions compared with measurements."""
 
 from collections import Counter as Multiset
 from functools import partial
@@ -11,7 +11,7 @@ from gateway.telemetry.instruments import grouped, observe
 from gateway.telemetry.prometheus_internals import BatchHistogram
 from gateway.types import PICO, Row
 
-HEDGES = ("won", "lost", "failed", "cancelled")  # of a second attempt
+HEDGES = ("won", "lost", "failed", "cancelled")  # results of a second attempt
 REASONS = ("sample", "explore", "cap")
 RATIO_BUCKETS = (0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 _endpoint_and_policy = attrgetter("endpoint", "policy")
@@ -23,18 +23,18 @@ class Decisions:
     def __init__(self, registry: CollectorRegistry) -> None:
         counter = partial(Counter, registry=registry)
         ratio = partial(BatchHistogram, buckets=RATIO_BUCKETS, registry=registry)
-        self._hedges = counter("gateway_hedges_total", "Second attempts, by how the race went.", ("result",))
+        self._hedges = counter("gateway_hedges_total", "Second attempts (hedges), by result.", ("result",))
         self._regret = counter(
             "gateway_regret_usd_total", "Expected dollars above the best eligible score.", ("reason",)
         )
         self._dollars = ratio(
             "gateway_cost_actual_to_predicted_ratio",
-            "Dollars that an answer cost, over those that were expected.",
+            "Actual cost of an answer, divided by its predicted cost.",
             ("endpoint", "policy"),
         )
         self._seconds = ratio(
             "gateway_duration_actual_to_predicted_ratio",
-            "Seconds that an answer took, over those that were expected.",
+            "Actual duration of an answer, divided by its predicted duration.",
             ("endpoint", "policy"),
         )
         self._explorations = counter(
@@ -42,7 +42,7 @@ class Decisions:
         )
         self._relaxed = counter(
             "gateway_relaxed_total",
-            "Decisions without an endpoint that keeps everything, by the least that had to be given up.",
+            "Decisions where no endpoint met every limit, by the least important limit that was given up.",
             ("what",),
         )
         for tier in (one for one in Tier if one is not Tier.GOOD):

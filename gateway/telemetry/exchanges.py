@@ -1,4 +1,4 @@
-"""What clients saw: one sample for each exchange, from the row that closes it."""
+"""Metrics of exchanges, as clients see them: one sample for each exchange, from its closing row."""
 
 from collections import Counter as Multiset
 from functools import partial
@@ -10,7 +10,7 @@ from gateway.telemetry.instruments import grouped, observe
 from gateway.telemetry.prometheus_internals import BatchHistogram
 from gateway.types import Row
 
-# The buckets that OpenTelemetry's GenAI conventions advise; first tokens of a queueing host go on to 60 s.
+# The buckets that OpenTelemetry's GenAI conventions advise, extended to 60 s for queueing hosts.
 TTFT_BUCKETS = (
     *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75),
     *(1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0),
@@ -34,19 +34,19 @@ class ExchangeMetrics:
         histogram = partial(BatchHistogram, registry=registry)
         self._ttft = histogram(
             "gen_ai_server_time_to_first_token_seconds",
-            "From the client's request to its first token.",
+            "Time from the client's request to its first token.",
             _WHERE,
             buckets=TTFT_BUCKETS,
         )
         self._tpot = histogram(
             "gen_ai_server_time_per_output_token_seconds",
-            "Mean time per output token after the first, of streams that ended well.",
+            "Mean time per output token after the first, of successful streams.",
             _WHERE,
             buckets=TPOT_BUCKETS,
         )
         self._duration = histogram(
             "gen_ai_server_request_duration_seconds",
-            "From the client's request to the end of its answer.",
+            "Time from the client's request to the end of its answer.",
             (*_WHERE, "stream"),
             buckets=DURATION_BUCKETS,
         )
@@ -54,14 +54,14 @@ class ExchangeMetrics:
             "gen_ai_client_token_usage", "Tokens of one answer.", (*_WHERE, "gen_ai_token_type"), buckets=TOKEN_BUCKETS
         )
         self._overhead = histogram(
-            "gateway_overhead_seconds", "Time in the gateway while waiting for no endpoint.", buckets=OVERHEAD_BUCKETS
+            "gateway_overhead_seconds", "Time in the gateway, without waiting for endpoints.", buckets=OVERHEAD_BUCKETS
         )
         self._requests = counter(
             "gateway_requests_total",
-            "Exchanges, by how they ended for the client.",
+            "Exchanges, by their outcome for the client.",
             (*_WHERE, "outcome", "stream", "code"),
         )
-        self._cache = counter("gateway_cache_requests_total", "Exchanges that asked the response cache.", ("result",))
+        self._cache = counter("gateway_cache_requests_total", "Lookups in the response cache, by result.", ("result",))
         for result in ("hit", "miss", "refresh"):
             self._cache.labels(result)
 
@@ -80,16 +80,16 @@ class ExchangeMetrics:
         for (outcome, status), number in endings.items():
             self._requests.labels(model, policy, outcome, stream, f"{status}xx").inc(number)
         observe(self._duration, (model, policy, stream), [row.client_duration for row in rows])
-        made = [row for row in rows if row.cache != "hit"]  # nobody generated the others' tokens
-        timed = [row for row in made if row.client_ttft is not None]
+        generated = [row for row in rows if row.cache != "hit"]  # a cache hit generated no tokens
+        timed = [row for row in generated if row.client_ttft is not None]
         observe(self._ttft, (model, policy), [row.client_ttft or 0.0 for row in timed])
-        observe(self._tpot, (model, policy), [_per_token(row) for row in timed if _tells_speed(row)])
-        counted = [row for row in made if row.usage_source != "none"]
+        observe(self._tpot, (model, policy), [_per_token(row) for row in timed if _has_speed(row)])
+        counted = [row for row in generated if row.usage_source != "none"]
         observe(self._tokens, (model, policy, "input"), [row.prompt_tokens for row in counted])
         observe(self._tokens, (model, policy, "output"), [row.completion_tokens for row in counted])
 
 
-def _tells_speed(row: Row) -> bool:
+def _has_speed(row: Row) -> bool:
     return row.stream and row.outcome == "ok" and row.completion_tokens > 1
 
 

@@ -1,4 +1,4 @@
-"""Rows in batches, by what they have in common, and what a batch observes."""
+"""Grouping of rows, and observation of a batch."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ Key = TypeVar("Key")
 
 
 def observe(histogram: BatchHistogram, labels: tuple[str, ...], values: list[float]) -> None:
-    """Observes what there is; a series without any observation is not shown."""
+    """Observes `values`, if any; a series without observations is not created."""
     if values:
         histogram.labels(*labels).observe_many(values)
 

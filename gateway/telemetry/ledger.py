@@ -4,11 +4,11 @@
         1763764498123-4711-9f3a01.jsonl     start in unix ms, pid, random: sorts by age, unique across machines
         1763764502980-4712-03bc77.jsonl     one JSON row a line
 
-One `write` per row, before the client sees the end of its answer: a killed worker loses no attempt that a client saw
-end. A row is not fsynced; a power cut may cost the last seconds and leave a torn line, which readers skip. The worker
-holds a lock on the segment it writes, so that others can tell a living segment from one left behind.
+One `write` per row, before the client gets the end of its answer: a killed worker loses no attempt whose end a client
+saw. Rows are not fsynced; a power cut may lose the last seconds and leave a torn line, which readers skip. The worker
+holds a lock on its segment, so that other processes can tell a live segment from an abandoned one.
 
-Disk is bounded: closed segments beyond the newest `keep` times 64 MB are deleted when a segment is opened.
+Disk space is bounded: closed segments beyond the newest `keep` times 64 MB are deleted when a segment is opened.
 """
 
 import errno
@@ -29,7 +29,7 @@ from gateway.types import Row
 
 SEGMENT_BYTES = 64 * 2**20
 SEGMENTS_KEPT = 8
-SMALLEST_CHARGE = 2**20  # a closed segment counts as at least 1 MB: this bounds the number of files as well
+SMALLEST_CHARGE = 2**20  # a closed segment counts as at least 1 MB, which bounds the number of files too
 
 _NAME = re.compile(r"[0-9]+-[0-9]+-[0-9a-z]+\.jsonl")
 _encoder = msgspec.json.Encoder()
@@ -37,7 +37,7 @@ _decoder = msgspec.json.Decoder(Row)
 
 
 class Ledger:
-    """The segments that this process writes. `append` never raises: it counts, and notes it in `conditions`."""
+    """The segments of this process. `append` never raises: failures are counted, and recorded in `conditions`."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Ledger:
         return f"<Ledger {self._folder}: {state}, {self.errors} errors>"
 
     def append(self, row: Row) -> None:
-        """Write one row. On a full or broken disk the row is lost and counted."""
+        """Writes one row. On a full or broken disk the row is lost and counted."""
         try:
             self._write(_encoder.encode(row) + b"\n")
         except (OSError, msgspec.MsgspecError, UnicodeEncodeError) as error:
@@ -76,11 +76,11 @@ class Ledger:
                 self._work()
 
     def check(self) -> None:
-        """Find out whether the segment was deleted, or a disk that failed works again. Call it every second or so."""
+        """Detects a deleted segment, and a failed disk that works again. Call it every second or so."""
         if self._fd is not None and os.fstat(self._fd).st_nlink == 0:
             self.close()
-            gone = "the segment was deleted, with rows that are not in the store perhaps"
-            self._fail(OSError(errno.ENOENT, gone, str(self._folder)))
+            message = "the segment was deleted, perhaps with rows that are not in the store"
+            self._fail(OSError(errno.ENOENT, message, str(self._folder)))
         if self._failing:
             with suppress(OSError):
                 self._write(b"\n")  # a blank line, which readers skip
@@ -95,7 +95,7 @@ class Ledger:
         self._conditions.works("ledger")
 
     def close(self) -> None:
-        """Release the segment. The next `append` opens another."""
+        """Closes the segment. The next `append` opens another."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -108,7 +108,7 @@ class Ledger:
             self._size = 0
         written = os.write(self._fd, line)
         if written != len(line):
-            os.ftruncate(self._fd, self._size)  # half a row would swallow the next one
+            os.ftruncate(self._fd, self._size)  # half a row would spoil the next one
             raise OSError("short write, the disk is full")
         self._size += written
 
@@ -117,7 +117,7 @@ class Ledger:
         self._prune()
         name = f"{int(time.time() * 1000):013d}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
         fd = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX)  # free: only a look at its liveness could hold it, for microseconds
+        fcntl.flock(fd, fcntl.LOCK_EX)  # free: at most `is_live` holds it, for microseconds
         return fd
 
     def _prune(self) -> None:
@@ -126,19 +126,19 @@ class Ledger:
             try:
                 size = path.stat().st_size
             except FileNotFoundError:
-                continue  # another worker was quicker
+                continue  # deleted by another worker
             used += max(size, min(SMALLEST_CHARGE, self._segment_bytes))
             if used > self._budget and not is_live(path):
                 path.unlink(missing_ok=True)
 
 
 def segments(folder: Path) -> list[Path]:
-    """All segments in a folder, oldest first. What has another name, or is no file, is not ours."""
+    """All segments in a folder, oldest first. Files with other names are ignored."""
     return sorted(path for path in folder.glob("*.jsonl") if _NAME.fullmatch(path.name) and path.is_file())
 
 
 def is_live(path: Path) -> bool:
-    """Whether some process still writes this segment."""
+    """Whether a process still writes this segment."""
     try:
         fd = opened(path)
     except FileNotFoundError:
@@ -153,7 +153,7 @@ def is_live(path: Path) -> bool:
 
 
 def parse(line: bytes) -> Row | None:
-    """One line as a row; None for a line that a crash left torn or blank."""
+    """One line as a row; None for a torn or blank line."""
     try:
         return _decoder.decode(line)
     except msgspec.MsgspecError:
@@ -161,12 +161,12 @@ def parse(line: bytes) -> Row | None:
 
 
 def read(folder: Path) -> Iterator[Row]:
-    """Every row on disk, segment by segment, oldest segment first. Torn lines are skipped."""
+    """Every row on disk, oldest segment first. Torn lines are skipped."""
     for path in segments(folder):
         try:
             fd = opened(path)
         except FileNotFoundError:
-            continue  # pruned since it was listed
+            continue  # deleted since it was listed
         with os.fdopen(fd, "rb") as file:
             for line in file:
                 row = parse(line)

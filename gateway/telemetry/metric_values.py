@@ -1,12 +1,12 @@
-"""Where metrics keep their values: in memory, with a copy in a file that the other workers read.
+"""The values of metrics: in memory, with a copy in a file that the other workers read.
 
-    inc, set ──> Image (memory) ──publish()──> FOLDER/counter_4711.db      pages that changed
+    inc, set ──> Image (memory) ──publish()──> FOLDER/counter_4711.db      changed pages
     collect() <── own images, from memory; those of the other workers, from their files
 
-prometheus-client would map such files into memory. Then a full disk, a file cut short or a disk's error ends the
-process by SIGBUS, and no `except` helps. Plain writes fail with an OSError, and are done again with the next `publish`.
+prometheus-client would map such files into memory. Then a full disk, a truncated file or a disk error kills the process
+by SIGBUS, which no `except` catches. Plain writes raise OSError, and the next `publish` repeats them.
 
-    image    8 bytes: length in use | entries
+    image    8 bytes: used length | entries
     entry    4 bytes: length of the key | key, JSON | padding to 8 bytes | 8 bytes: value
 """
 
@@ -24,24 +24,24 @@ from prometheus_client.registry import Collector
 from gateway.files import content, opened
 from gateway.telemetry.prometheus_internals import empty_metric, make_values_with, merged
 
-PAGE = 4096  # bytes that are written at once
+PAGE = 4096  # bytes per write
 _HEAD, _LENGTH, _VALUE = struct.Struct("<Q"), struct.Struct("<I"), struct.Struct("<d")
 _Entry = tuple[bytes, float]
 
 
 class Image:
-    """Named values of one kind of metric, and the file at `path` that shows them to other processes."""
+    """Named values of one kind of metric, and the file at `path` through which other processes read them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._data = bytearray(_HEAD.pack(_HEAD.size))
-        self._changed: set[int] = {0}  # pages that the file does not show yet
+        self._changed: set[int] = {0}  # pages not written yet
 
     def __repr__(self) -> str:
         return f"<Image {self.path}: {len(self._data)} bytes, {len(self._changed)} pages to write>"
 
     def add(self, key: bytes) -> int:
-        """A new value, 0 so far; returns where it is."""
+        """Adds a value of 0; returns its offset."""
         start, padding = len(self._data), -(_LENGTH.size + len(key)) % 8
         self._data += _LENGTH.pack(len(key)) + key + bytes(padding + _VALUE.size)
         self._changed |= {0, *range(start // PAGE, (len(self._data) - 1) // PAGE + 1)}
@@ -49,19 +49,20 @@ class Image:
         return len(self._data) - _VALUE.size
 
     def write(self, at: int, value: float) -> None:
-        _VALUE.pack_into(self._data, at, value)  # aligned: no page and no reader has half of it
+        _VALUE.pack_into(self._data, at, value)  # aligned, so that no page and no reader has half of it
         self._changed.add(at // PAGE)
 
     def entries(self) -> Iterator[_Entry]:
         return _entries(bytes(self._data))
 
     def publish(self) -> None:
-        """Bring the file up to date, or make it again. Raises OSError; what is missing is written the next time."""
+        """Writes the changed pages, or the whole file if it is missing. Raises OSError; the next call writes what is
+        missing."""
         file = opened(self.path, os.O_RDWR | os.O_CREAT)
         try:
             if os.fstat(file).st_size < len(self._data):
                 self._changed.update(range((len(self._data) - 1) // PAGE + 1))
-            for page in sorted(self._changed, reverse=True):  # the length in use comes last
+            for page in sorted(self._changed, reverse=True):  # page 0 with the used length comes last
                 part = self._data[page * PAGE : (page + 1) * PAGE]
                 if os.pwrite(file, part, page * PAGE) != len(part):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
@@ -71,26 +72,26 @@ class Image:
 
 
 class Values(Collector):
-    """The values of this process, kept for the other workers in `folder`.
+    """The values of this process, published for the other workers in `folder`.
 
-    A process has one `Values` at a time: what is constructed next belongs to the one that was made last.
+    A process has one active `Values`: new metrics use the one that was created last.
     """
 
     def __init__(self, folder: Path, process: str = "") -> None:
-        """`process` names the files where the process' number should not."""
+        """`process` is used in file names instead of the process id."""
         self._folder = folder
         self._process = process or str(os.getpid())
         self._images: dict[str, Image] = {}
-        self.unread: OSError | None = None  # why the last `collect` left out another worker's file
+        self.unread: OSError | None = None  # why the last `collect` skipped another worker's file
         make_values_with(self._value)
 
     def __repr__(self) -> str:
         return f"<Values {self._folder}: {', '.join(self._images)}>"
 
     def publish(self) -> None:
-        """Bring the files up to date. A folder that is gone is made again.
+        """Writes the files. A missing folder is created again.
 
-        Raises OSError, also where the last `collect` could not read another worker's file, and that is still so.
+        Raises OSError, also where another worker's file could not be read by the last `collect` and still cannot be.
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         failed: OSError | None = None
@@ -100,7 +101,7 @@ class Values(Collector):
             except OSError as error:
                 failed = error
         if self.unread is not None:
-            list(self._all())  # is it still so?
+            list(self._all())  # does it still fail?
         failed = failed or self.unread
         if failed is not None:
             raise failed
@@ -129,7 +130,7 @@ class Values(Collector):
         text: str,
         multiprocess_mode: str = "",
     ) -> "Value":
-        """A value of a metric that is being constructed, with the arguments that prometheus-client gives."""
+        """A value of a metric under construction, with prometheus-client's arguments."""
         file = f"{kind}_{multiprocess_mode}" if kind == "gauge" else kind
         image = self._images.get(file)
         if image is None:
@@ -146,7 +147,7 @@ class Values(Collector):
             try:
                 yield path, _entries(content(path))
             except FileNotFoundError:
-                continue  # of a worker that ended
+                continue  # the worker has ended
             except OSError as error:
                 self.unread = error
 
@@ -159,7 +160,7 @@ class Values(Collector):
 
 
 class Value:
-    """One value. The event loop's thread alone changes it."""
+    """One value. Only the event loop's thread changes it."""
 
     def __init__(self, image: Image, key: bytes) -> None:
         self._image = image
@@ -179,7 +180,7 @@ class Value:
 
 
 def _entries(data: bytes) -> Iterator[_Entry]:
-    """What a whole or partly written image holds."""
+    """The entries of a whole or partly written image."""
     at = _HEAD.size
     end = min(_HEAD.unpack_from(data)[0], len(data)) if len(data) >= at else 0
     while at + _LENGTH.size <= end:
@@ -192,7 +193,7 @@ def _entries(data: bytes) -> Iterator[_Entry]:
 
 
 def _parts(path: Path) -> tuple[str, str, str]:
-    """Kind, mode and process in the name of an image's file."""
+    """Kind, mode and process from the file name of an image."""
     kind, *mode, process = path.stem.split("_")
     return kind, "".join(mode), process
 

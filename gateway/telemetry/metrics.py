@@ -1,12 +1,12 @@
-"""Prometheus metrics, all of them made from ledger rows. `docs/metrics.md` explains each one.
+"""Prometheus metrics, all made from ledger rows. `docs/metrics.md` explains each one.
 
 Rows are counted in batches, off the request's path.
 
     worker 1: record(row) -> list -> flush() -> values -> publish() -> <folder>/counter_4711.db ...  ─┐
     worker 2: record(row) -> list -> flush() -> values -> publish() -> <folder>/counter_4712.db ...  ─┴─> exposition()
 
-One worker does what many do. The supervisor clears the folder at start (`prepare_folder`) and drops the gauges of a
-worker that died (`forget_dead`); its counters stay. Without the folder a worker still shows its own values.
+A single worker works the same way. The supervisor clears the folder at start (`prepare_folder`) and deletes the gauges
+of a worker that died (`forget_dead`); its counters stay. Without the folder a worker still exposes its own values.
 
 Label values come from configuration and from closed sets in `types`: never a key, an app, a tenant or a prompt.
 """
@@ -44,40 +44,40 @@ class Metrics:
 
     def __init__(self, folder: Path) -> None:
         registry = CollectorRegistry()
-        self._values = Values(folder)  # of what is constructed next
-        self._shown = CollectorRegistry()
-        self._shown.register(self._values)
+        self._values = Values(folder)  # used by the metrics below
+        self._exposed = CollectorRegistry()
+        self._exposed.register(self._values)
         self._rows: list[Row] = []
-        self._refused: dict[str, int] = {}  # reason -> how often
+        self._shed_counts: dict[str, int] = {}  # by reason
         self._exchanges = ExchangeMetrics(registry)
         self._attempts = AttemptMetrics(registry)
         self._decisions = Decisions(registry)
         self._in_flight = Gauge(
             "gateway_in_flight", "Exchanges under way.", registry=registry, multiprocess_mode="livesum"
         )
-        # live: with plain max, a worker that died seeing an endpoint open would show it open for ever
+        # live: with plain max, a worker that died while an endpoint was open would report it open for ever
         self._state = Gauge(
             "gateway_endpoint_state",
-            "Breaker of the endpoint: 0 closed, 1 half-open, 2 open; the worst of all workers.",
+            "Breaker of the endpoint: 0 closed, 1 half-open, 2 open; the maximum over all workers.",
             ["endpoint"],
             registry=registry,
             multiprocess_mode="livemax",
         )
         self._info = Gauge(
             "gateway_endpoint_info",
-            "Always 1: which model an endpoint in use serves.",
+            "Always 1; the labels name the model of each endpoint in use.",
             ["endpoint", "model"],
             registry=registry,
             multiprocess_mode="livemax",
         )
         self._store = Gauge(
             "gateway_store_up",
-            "1 while every worker reaches its store.",
+            "1 while every worker can reach the store.",
             registry=registry,
             multiprocess_mode="livemin",
         )
         self._reloads = Counter(
-            "gateway_policy_reloads_total", "Policy files read again.", ["result"], registry=registry
+            "gateway_policy_reloads_total", "Reloads of the policy files.", ["result"], registry=registry
         )
         self._ledger_errors = Counter(
             "gateway_ledger_errors_total", "Rows that could not be written to the ledger.", registry=registry
@@ -88,10 +88,10 @@ class Metrics:
         for part in PARTS:
             self._failures.labels(part)
         self._shed = Counter(
-            "gateway_shed_total", "Requests refused because a worker had no room.", ["reason"], registry=registry
+            "gateway_shed_total", "Requests rejected because a worker was at its limit.", ["reason"], registry=registry
         )
         _build(registry)
-        _deaths(registry)  # shown at 0
+        _deaths(registry)  # exposed at 0
         for result in ("ok", "rejected"):
             self._reloads.labels(result)
         for reason in SHED:
@@ -101,7 +101,8 @@ class Metrics:
         return f"<Metrics {self._values!r}: {len(self._rows)} rows pending>"
 
     def prepare(self, model: str, endpoints: Iterable[str]) -> None:
-        """Show the series of a model's endpoints at 0: a first failure is then seen as a rise, no panel is empty."""
+        """Exposes the series of a model's endpoints at 0: then a first failure is an increase, and no panel is
+        empty."""
         for endpoint in endpoints:
             self._attempts.prepare(endpoint)
             self._decisions.prepare(endpoint)
@@ -109,30 +110,30 @@ class Metrics:
             self._info.labels(endpoint, model).set(1)
 
     def record(self, row: Row) -> None:
-        """Remember a row for the next `flush`. Cheap: this is on the request's path."""
+        """Queues a row for the next `flush`. Cheap, as it is on the request's path."""
         self._rows.append(row)
         if len(self._rows) >= BATCH_ROWS:
             self.flush()
 
     def in_flight(self, count: int) -> None:
-        """How many exchanges are under way."""
+        """Sets how many exchanges are under way."""
         self._in_flight.set(count)
 
     def flush(self) -> None:
-        """Count everything recorded: this worker's exposition has it from now on."""
+        """Counts all queued rows: this worker's exposition includes them from now on."""
         rows, self._rows = self._rows, []
         attempts = [row for row in rows if row.endpoint and row.outcome not in NOT_ATTEMPTS]
         self._attempts.count(attempts)
         self._decisions.count(attempts)
         self._exchanges.count([row for row in rows if row.last])
-        for reason, count in self._refused.items():
+        for reason, count in self._shed_counts.items():
             self._shed.labels(reason).inc(count)
-        self._refused.clear()
+        self._shed_counts.clear()
 
     def publish(self) -> None:
-        """Show the other workers what was counted: any worker may answer the scrape. Call it about once a second.
+        """Makes counts visible to the other workers, any of which may serve the scrape. Call it about once a second.
 
-        Raises OSError when their files, or this worker's, cannot be used; the next call does what is missing.
+        Raises OSError when this worker's or another worker's files cannot be used; the next call does what is missing.
         """
         self._values.publish()
 
@@ -149,61 +150,61 @@ class Metrics:
         self._failures.labels(part).inc()
 
     def shed(self, reason: str) -> None:
-        """Count a request that was refused for one of `SHED`; visible with the next `flush`."""
-        self._refused[reason] = self._refused.get(reason, 0) + 1
+        """Counts a request that was shed for a reason in `SHED`; exposed after the next `flush`."""
+        self._shed_counts[reason] = self._shed_counts.get(reason, 0) + 1
 
     def ledger_error(self) -> None:
         self._ledger_errors.inc()
 
     def exposition(self) -> bytes:
-        """All workers' metrics in Prometheus' text format, as far as they were flushed; serve it as `CONTENT_TYPE`.
+        """All workers' flushed metrics in Prometheus' text format, served as `CONTENT_TYPE`.
 
-        Takes some 20 ms; it only reads, so that another thread may do it.
+        Takes some 20 ms; it only reads, so another thread may call it.
         """
-        return generate_latest(self._shown)
+        return generate_latest(self._exposed)
 
     def samples(self) -> Samples:
-        """All workers' metrics as numbers, as far as they were flushed.
+        """All workers' flushed metrics as numbers.
 
-        Reads every worker's files, 10 ms or so: call it in a thread where requests are being served.
+        Reads every worker's files, for 10 ms or so: call it in a thread while requests are served.
         """
         return Samples.of(self._values.collect())
 
 
 def prepare_folder(folder: Path) -> None:
-    """Create the folder, or empty it of what an earlier run left. For the supervisor, before any worker starts."""
+    """Creates the folder, or deletes the files of an earlier run. For the supervisor, before any worker starts."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for path in folder.glob("*.db"):
         path.unlink()
 
 
 def forget_dead(folder: Path, pid: int) -> None:
-    """Drop the gauges of a worker that is gone. Its counters stay."""
+    """Deletes the gauges of a dead worker. Its counters stay."""
     for path in folder.glob(f"gauge_live*_{pid}.db"):
         path.unlink(missing_ok=True)
 
 
 def count_deaths(folder: Path) -> Callable[[], None]:
-    """The supervisor's own metric: call it for each worker that died."""
+    """The supervisor's own metric: returns the function to call for each worker that died."""
     values = Values(folder, "supervisor")
     deaths = _deaths(CollectorRegistry())
 
     def show() -> None:
-        with suppress(OSError):  # the next one brings what is missing
+        with suppress(OSError):  # the next call repeats it
             values.publish()
 
     def count() -> None:
         deaths.inc()
         show()
 
-    show()  # at 0: a first death is then seen as a rise
+    show()  # at 0: then a first death is an increase
     return count
 
 
 def _build(registry: CollectorRegistry) -> None:
     info = Gauge(
         "gateway_build_info",
-        "Always 1: the version, and whether it has compiled modules.",
+        "Always 1; the labels name the version and the build (compiled or pure Python).",
         ["version", "build"],
         registry=registry,
         multiprocess_mode="livemax",
@@ -212,5 +213,5 @@ def _build(registry: CollectorRegistry) -> None:
 
 
 def _deaths(registry: CollectorRegistry) -> Counter:
-    """Workers show it, the supervisor counts."""
+    """Workers expose it, the supervisor counts."""
     return Counter("gateway_worker_deaths_total", "Worker processes that died and were replaced.", registry=registry)

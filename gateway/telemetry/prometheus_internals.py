@@ -1,14 +1,14 @@
-"""prometheus-client from the inside: every private name of it that this gateway relies on, here and nowhere else.
+"""The private names of prometheus-client that this gateway uses, all in this module.
 
-    values.ValueClass           makes each value of a metric that is constructed, and of a child that `labels` makes:
+    values.ValueClass           creates the value of each new metric, and of each child that `labels` creates:
                                 (kind, family, name, labels, own, text, multiprocess_mode=) -> inc, set and get
     Histogram._upper_bounds, _sum, _buckets
-                                bounds in ascending order, the last infinite; values that are not cumulative
-    Metric._multiprocess_mode   how the values of several processes become one: "livesum", ...
+                                bounds in ascending order, the last infinite; bucket values are not cumulative
+    Metric._multiprocess_mode   how the values of several processes are merged: "livesum", ...
     MultiProcessCollector._accumulate_metrics(metrics, accumulate)
-                                merges them; where `accumulate`, buckets become cumulative and get a `_count`
+                                merges them; with `accumulate`, buckets become cumulative and get a `_count`
 
-`tests/telemetry/test_prometheus_internals.py` names what a new version of the library has changed.
+`tests/telemetry/test_prometheus_internals.py` fails when a new version of the library changes one of them.
 """
 
 from bisect import bisect_left
@@ -32,7 +32,7 @@ class MetricValue(Protocol):
 
 
 class ValueFactory(Protocol):
-    """Makes a value. `own` are the values of `labels`, `text` the help of the family."""
+    """Creates a value. `own` are the values of `labels`, `text` is the help text of the family."""
 
     def __call__(
         self,
@@ -57,7 +57,7 @@ class BatchHistogram(Histogram):
 
 
 def make_values_with(factory: ValueFactory) -> None:
-    """Whatever metric is constructed from now on keeps its values there."""
+    """Metrics created from now on take their values from `factory`."""
     library.ValueClass = factory
 
 
@@ -69,6 +69,6 @@ def empty_metric(family: str, text: str, kind: str, mode: str) -> Metric:
 
 
 def merged(metrics: dict[str, Metric]) -> Iterable[Metric]:
-    """Families whose samples of several processes (gauges have a label `pid`) have become one each."""
+    """The families, with the samples of several processes (gauges have a label `pid`) merged into one."""
     found: Iterable[Metric] = MultiProcessCollector._accumulate_metrics(metrics, True)  # type: ignore[no-untyped-call]
     return found

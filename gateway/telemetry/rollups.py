@@ -1,11 +1,11 @@
-"""Sums over ledger rows, as the store keeps them: hashes of whole numbers that only grow, each with an end.
+"""Sums over ledger rows, as the store keeps them: hashes of integers that only grow, each with an expiry.
 
     gw:minute:ENDPOINT:MINUTE   `FIELDS`                              31 days
     gw:slot:SLOT                `ok ENDPOINT`, `judged ENDPOINT`      a day: five minutes of every endpoint
     gw:day:TENANT:DAY           `WHAT ENDPOINT MODEL`, of `SPENT`     32 days
-    gw:spent                    TENANT: its cost                      a year after anybody's last request
+    gw:spent                    TENANT: its cost                      a year after the last request of all tenants
 
-Minutes, slots and days are unix time divided by 60, 300 and 86,400. No endpoint's id has a space in it.
+Minutes, slots and days are unix time divided by 60, 300 and 86,400. No endpoint's id contains a space.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.types import FAULTS
 
-RETENTION = 31 * 86_400  # seconds that a minute is kept, and the age from which rows are not summed any more
+RETENTION = 31 * 86_400  # seconds that a minute is kept; older rows are not summed
 SLOT = 300  # seconds
 DAY = 86_400
 SLOT_KEPT = DAY + 2 * SLOT
@@ -29,14 +29,14 @@ _COUNTED = (*FIELDS, "judged", "requests")
 
 
 class Sum(NamedTuple):
-    """One hash: when it ends, in unix seconds, and what is added to its fields."""
+    """One hash: its expiry in unix seconds, and the amounts to add to its fields."""
 
     expires: int
     fields: dict[str, int]
 
 
 class Summed(msgspec.Struct):
-    """What the sums need of a row; the rest of a line is not looked at."""
+    """The fields of a row that the sums need."""
 
     at: float
     tenant: str
@@ -64,7 +64,7 @@ def day_key(tenant: str, day: int) -> str:
 
 
 def sums(rows: Iterable[Summed], now: float) -> dict[str, Sum]:
-    """What these rows add to each key. Rows without an endpoint add nothing."""
+    """The amounts that these rows add to each key. Rows without an endpoint add nothing."""
     groups: dict[tuple[str, str, str, int], list[int]] = {}
     for row in rows:
         if not row.endpoint:

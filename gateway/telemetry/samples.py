@@ -1,4 +1,4 @@
-"""Samples of all workers at one moment, and the sums and quantiles that Prometheus would make of them."""
+"""The samples of all workers at one moment, with Prometheus' sums and quantiles."""
 
 from collections.abc import Iterable, Sequence
 from math import isinf
@@ -7,7 +7,7 @@ from typing import TypeAlias
 from prometheus_client import Metric
 
 Series: TypeAlias = tuple[dict[str, str], float]  # labels, value
-Bucket: TypeAlias = tuple[float, float]  # upper bound, count of all observations up to it
+Bucket: TypeAlias = tuple[float, float]  # upper bound, cumulative count
 
 
 class Samples:
@@ -27,7 +27,7 @@ class Samples:
         return cls(series)
 
     def total(self, name: str, **labels: str) -> float:
-        """The sum of a metric's series that carry these labels; 0 when there is none."""
+        """The sum of a metric's series with these labels; 0 when there is none."""
         found = self._series.get(name, ())
         return sum(value for own, value in found if labels.items() <= own.items())
 
@@ -39,7 +39,7 @@ class Samples:
         return sums
 
     def split(self, label: str) -> dict[str, "Samples"]:
-        """The series that carry `label`, apart for each of its values."""
+        """The series that have `label`, grouped by its values."""
         parts: dict[str, dict[str, list[Series]]] = {}
         for name, series in self._series.items():
             for labels, value in series:
@@ -54,11 +54,11 @@ class Samples:
 
 
 def quantile(share: float, buckets: Sequence[Bucket]) -> float | None:
-    """The value that `share` of the observations stay under, as PromQL's histogram_quantile estimates it.
+    """The `share` quantile of the observations, as PromQL's histogram_quantile estimates it.
 
-    Observations are taken to lie evenly within their bucket. Beyond the last finite bound nothing is known, so that
-    bound is the answer there. `buckets` are cumulative, in ascending order, the last with an infinite bound; bounds
-    are positive.
+    Observations are assumed to be spread evenly within their bucket. Beyond the last finite bound nothing is known, so
+    the result is that bound. `buckets` are cumulative, in ascending order, the last with an infinite bound; bounds are
+    positive.
     """
     total = buckets[-1][1] if buckets else 0.0
     if not total:

@@ -1,11 +1,11 @@
-"""One exchange's rows in the ledger of this machine, whichever worker wrote them.
+"""Finds one exchange's rows in the ledger of this machine, of any worker.
 
-    1763764498123-4711-9f3a01.jsonl    rows in the order of their ends
+    1763764498123-4711-9f3a01.jsonl    rows ordered by the ends of their attempts
     ├── before the exchange began: skipped by bisection
-    ├── from there on: read, up to the row that closes it
-    └── an hour later: nothing of it can be there
+    ├── from there on: read, up to the closing row
+    └── an hour later: cannot hold rows of it
 
-Blocks the thread that calls it, for milliseconds at most times; `MOST_BYTES` bounds what it reads.
+Blocks the calling thread, usually for milliseconds; `MOST_BYTES` bounds what is read.
 """
 
 import os
@@ -17,7 +17,7 @@ from gateway.files import opened
 from gateway.telemetry.ledger import parse, segments
 from gateway.types import Row
 
-LONGEST = 3_600.0  # seconds from an exchange's beginning to its last row
+LONGEST = 3_600.0  # seconds from an exchange's start to its last row
 SLACK = 10.0  # seconds by which clocks and ends may be off
 CHUNK = 256 * 1024  # bytes
 MOST_BYTES = 64 * 2**20
@@ -25,13 +25,13 @@ _ID = re.compile(r"gen-([0-9]{1,11})-[0-9a-f]{1,40}")
 
 
 def began(exchange: str) -> int | None:
-    """The unix time in an exchange's id; None for what is no such id."""
+    """The unix time in an exchange's id; None for an invalid id."""
     found = _ID.fullmatch(exchange)
     return int(found[1]) if found else None
 
 
 def find(folder: Path, exchange: str) -> list[Row]:
-    """All rows of an exchange, by attempt; empty when it is not there, or has not ended."""
+    """All rows of an exchange, by attempt; empty when it is not found, or has not ended."""
     since = began(exchange)
     if since is None:
         return []
@@ -62,28 +62,28 @@ def rows_in(lines: bytes, exchange: str) -> list[Row]:
 
 
 def whole(rows: list[Row]) -> list[Row]:
-    """Rows by attempt, when the one that closes the exchange is among them; else none."""
+    """Rows by attempt, if the closing row is among them; else none."""
     return sorted(rows, key=lambda row: row.attempt) if any(row.last for row in rows) else []
 
 
 def _complete(rows: list[Row]) -> bool:
-    """Whether the closing row is there, and every attempt before it: segments of one moment have no order."""
+    """Whether the closing row and every attempt before it are there: segments of one moment have no order."""
     return any(row.last and 0 < row.attempt <= len(rows) for row in rows)
 
 
 def _chunks(path: Path, since: float) -> Iterator[bytes]:
-    """Whole lines of a segment from about the time `since` on, for as long as an exchange of that time may last."""
+    """Whole lines of a segment from about the time `since` on, up to LONGEST after it."""
     if int(path.name.partition("-")[0]) / 1000 > since + LONGEST:
         return
     try:
         fd = opened(path)
     except OSError:
-        return  # pruned since it was listed, or it cannot be read: the store has its rows, too
+        return  # deleted since it was listed, or unreadable: the store has its rows too
     try:
-        about = os.fstat(fd)
-        if about.st_mtime < since - SLACK:
+        stat = os.fstat(fd)
+        if stat.st_mtime < since - SLACK:
             return
-        at = _place(fd, about.st_size, since - SLACK)
+        at = _bisect(fd, stat.st_size, since - SLACK)
         while lines := _whole_lines(fd, at):
             yield lines
             at += len(lines)
@@ -94,8 +94,8 @@ def _chunks(path: Path, since: float) -> Iterator[bytes]:
         os.close(fd)
 
 
-def _place(fd: int, size: int, since: float) -> int:
-    """Where a line begins before which all rows ended before `since`."""
+def _bisect(fd: int, size: int, since: float) -> int:
+    """The offset of a line; all rows before it ended before `since`."""
     low, high = 0, size
     while high - low > CHUNK:
         middle = (low + high) // 2
@@ -115,6 +115,6 @@ def _row_after(fd: int, offset: int) -> Row | None:
 
 
 def _whole_lines(fd: int, offset: int) -> bytes:
-    """The next bytes up to the last line end among them; empty when there is none, as behind the newest row."""
+    """The next bytes up to the last newline among them; empty without one, as behind the newest row."""
     chunk = os.pread(fd, CHUNK, offset)
     return chunk[: chunk.rfind(b"\n") + 1]

@@ -1,14 +1,14 @@
-"""Moves ledger rows into Redis, each exactly once.
+"""Ships ledger rows to Redis, each exactly once.
 
     <state>/ledger/*.jsonl ── batch of whole lines ──> one Lua script ──┬─> gw:rows                        stream
                                                                         ├─> gw:minute:..., gw:day:...      sums
                                                                         └─> gw:shipped:SEGMENT             offset
 
-The offset up to which a segment was shipped lives in Redis, and the script that adds the rows moves it: both happen
-or neither does. A shipper that dies in between, times out, or races another one asks Redis where to go on. So no row
-is counted twice, and a store that comes back older or empty is filled again from the ledger.
+The offset up to which a segment was shipped is kept in Redis, and the script that adds the rows advances it: both
+happen or neither. A shipper that crashes, times out or races another one reads the offset from Redis. So no row is
+counted twice, and a store that comes back older or empty is filled again from the ledger.
 
-While Redis is away rows wait on disk, in the ledger's own bounded space; memory holds one batch at a time.
+While Redis is down, rows wait on disk, in the ledger's bounded space; memory holds one batch at a time.
 """
 
 import fcntl
@@ -30,15 +30,15 @@ from gateway.telemetry import ledger
 from gateway.telemetry.rollups import RETENTION, Summed, sums
 
 STREAM = "gw:rows"
-STREAM_BYTES = 64 * 2**20  # of rows, about: so many batches are kept as have room, if all were like the last
-OFFSET_TTL = RETENTION + 86_400  # an offset outlives the time in which its rows are summed, or they would be again
+STREAM_BYTES = 64 * 2**20  # of rows, approximate: MAXLEN is set to as many batches of the last one's size as fit
+OFFSET_TTL = RETENTION + 86_400  # longer than the time in which its rows are summed, or they would be summed again
 BATCH_BYTES = 64 * 1024  # about 100 rows: a millisecond here, and about two in Redis
-LONGEST_WAIT = 30.0  # seconds between attempts while Redis is away
+LONGEST_WAIT = 30.0  # seconds between attempts while Redis is down
 
-# KEYS: offset, stream, one per sum.
-# ARGV: start, end, offset ttl, stream length, the rows (JSON lines; one entry for all of them, because an entry costs
-# Redis more than a row), then per sum its end, its number of fields, and each of them with what is added. Amounts stay
-# strings, because Lua's numbers are doubles. Only commands that Redis 7.0 and Valkey share.
+# KEYS: offset, stream, one per sum. ARGV: start, end, offset ttl, stream length, the rows (JSON lines; one entry for
+# all of them, because an entry costs Redis more than a row), then per sum its expiry, its number of fields, and each
+# field with the amount to add. Amounts stay strings, because Lua's numbers are doubles. Only commands that Redis 7.0
+# and Valkey share.
 _SCRIPT = """
 local known = redis.call('GET', KEYS[1])
 if known and tonumber(known) ~= tonumber(ARGV[1]) then return tonumber(known) end
@@ -65,11 +65,11 @@ _decoder = msgspec.json.Decoder(Summed)
 
 
 class _Unreadable(Exception):
-    """The ledger cannot be read. No OSError, which is the store's here."""
+    """The ledger cannot be read. Not an OSError, which stands for the store here."""
 
 
 class Shipper:
-    """One per worker: ships what its own worker writes, and segments that nobody writes any more."""
+    """One per worker: ships its own worker's segments, and abandoned ones."""
 
     def __init__(
         self,
@@ -85,21 +85,21 @@ class Shipper:
         self._on_store = on_store
         self._conditions = conditions or Conditions()
         self._clock = clock
-        self._done: dict[str, int] = {}  # segment -> offset known to be shipped; only segments that exist
+        self._done: dict[str, int] = {}  # segment -> offset known to be shipped; only existing segments
 
     def __repr__(self) -> str:
         return f"<Shipper {self._folder}: {self._link!r}, {len(self._done)} segments>"
 
     async def run(self) -> None:
-        """Ship until cancelled. While Redis is away, try again after 2 s, 4 s, ... 30 s."""
+        """Ships until cancelled. While Redis is down, retries after 2 s, 4 s, ... 30 s."""
         await repeat(self.ship, LONGEST_WAIT)
 
     async def ship(self) -> bool:
-        """Ship everything there is; False when Redis could not be reached. Call it once more when draining."""
+        """Ships all rows; False when Redis could not be reached. Call it once more when draining."""
         before = self._link.up
         up = await self._link.attempt(self._ship_segments)
         if not up:
-            self._done.clear()  # the store may come back older than it was
+            self._done.clear()  # the store may come back with older data
         if up != before:
             self._on_store(up)
         return up
@@ -126,23 +126,23 @@ class Shipper:
             with _files():
                 fd = opened(path)
         except FileNotFoundError:
-            return  # pruned since it was listed
+            return  # deleted since it was listed
         try:
             if os.fstat(fd).st_size > self._done.get(path.name, 0) and _may_ship(path, fd):
-                await self._follow(path.name, fd)
+                await self._ship_lines(path.name, fd)
         finally:
             os.close(fd)
 
-    async def _follow(self, name: str, fd: int) -> None:
+    async def _ship_lines(self, name: str, fd: int) -> None:
         key = f"gw:shipped:{name}"
-        known = await self._link.ask("GET", key)
+        known = await self._link.execute("GET", key)
         offset = 0 if known is None else _number(known)
         while lines := _whole_lines(fd, offset):
             offset = await self._send(key, offset, lines)
             self._done[name] = offset
 
     async def _send(self, key: str, start: int, lines: bytes) -> int:
-        """Hand one batch to the script. The offset to go on from: after the batch, or wherever Redis says."""
+        """Passes one batch to the script. Returns the next offset: behind the batch, or the one that Redis has."""
         now = self._clock()
         rows = [(line, row) for line in lines.splitlines() if (row := _read(line)) and row.at >= now - RETENTION]
         arguments: list[bytes | str | int] = [
@@ -161,15 +161,15 @@ class Shipper:
         return _number(await self._run_script(len(keys), *keys, *arguments))
 
     async def _run_script(self, *arguments: bytes | str | int) -> object:
-        reply = await self._link.ask("EVALSHA", _SCRIPT_ID, *arguments)
+        reply = await self._link.execute("EVALSHA", _SCRIPT_ID, *arguments)
         if isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT"):
-            return await self._link.ask("EVAL", _SCRIPT, *arguments)  # the store knows it from here on
+            return await self._link.execute("EVAL", _SCRIPT, *arguments)  # from here on the store has it cached
         return reply
 
 
 @contextmanager
 def _files() -> Iterator[None]:
-    """What is done with files inside raises FileNotFoundError or _Unreadable."""
+    """File operations inside raise FileNotFoundError or _Unreadable."""
     try:
         yield
     except FileNotFoundError:
@@ -186,7 +186,7 @@ def _read(line: bytes) -> Summed | None:
 
 
 def _may_ship(path: Path, fd: int) -> bool:
-    """Own segments always; another's only when its writer is gone and no other shipper is at it."""
+    """Own segments always; another one only when its writer has ended and no other shipper holds it."""
     if path.name.split("-")[1] == str(os.getpid()):
         return True
     try:
@@ -197,7 +197,7 @@ def _may_ship(path: Path, fd: int) -> bool:
 
 
 def _whole_lines(fd: int, offset: int) -> bytes:
-    """The next bytes of a segment up to the last line end among them; empty when there is no whole line."""
+    """The next bytes of a segment up to the last newline among them; empty without a whole line."""
     for size in (BATCH_BYTES, ledger.SEGMENT_BYTES):  # the second is for a row that is longer than a batch
         with _files():
             chunk = os.pread(fd, size, offset)
@@ -212,4 +212,4 @@ def _number(reply: object) -> int:
         return reply
     if isinstance(reply, bytes) and reply.isdigit():
         return int(reply)
-    raise StoreError(f"the store refuses: {reply}" if isinstance(reply, ReplyError) else "the reply is not a number")
+    raise StoreError(f"the store rejected: {reply}" if isinstance(reply, ReplyError) else "the reply is not a number")

@@ -1,4 +1,4 @@
-"""The nouns. Everything else imports these; they import nothing of ours."""
+"""The domain types, which every other package imports; they import no other package of the gateway."""
 
 from gateway.types.endpoint import (
     DataFacts,

@@ -1,7 +1,7 @@
 """An endpoint: one model as one provider serves it. The unit of routing, health and price.
 
 All of it is dated configuration (`catalog/`, `gateway.yaml`), because hosts, prices and limits change within days.
-`unknown` and `None` are values: nothing is guessed.
+`unknown` and `None` are values of their own: nothing is assumed.
 """
 
 from dataclasses import dataclass, field
@@ -47,8 +47,8 @@ Capability = Literal[
 ]
 Effort = Literal["minimal", "low", "medium", "high", "xhigh", "max"]
 EffortField = Literal["none", "reasoning_effort", "chat_template_kwargs.reasoning_effort"]
-Cancel = Literal["stops", "bills", "unknown"]  # what becomes of the bill when an answer is cancelled
-Adapter = Literal["none", "litellm"]  # who translates for a host that speaks no OpenAI dialect
+Cancel = Literal["stops", "bills", "unknown"]  # whether the host bills the rest of a cancelled answer
+Adapter = Literal["none", "litellm"]  # the library that translates for a host without an OpenAI-compatible API
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """List prices, USD per 1M tokens, as published on `as_of`. No `cached_input` means no discount."""
+    """List prices, USD per 1M tokens, as published on `as_of`. Without `cached_input` there is no discount."""
 
     input: float
     output: float
@@ -85,7 +85,7 @@ class Price:
     as_of: str = "unknown"
 
     def rates(self, prompt_tokens: int, hour: int) -> tuple[float, float, float]:
-        """(input, cached input, output) in USD per 1M tokens for one request; tiers win over hours."""
+        """(input, cached input, output) in USD per 1M tokens for one request; tiers take precedence over hours."""
         best: Price | PriceTier | Window = self
         for window in self.hours:
             if _within(hour, window.from_hour, window.to_hour):
@@ -103,13 +103,13 @@ def _within(hour: int, start: int, end: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a host's wire differs from OpenAI's: data, so that a new host needs no code.
+    """How a host's API differs from OpenAI's, as data, so that a new host needs no code.
 
-    `thinking` names the request field that switches thinking on and off (`upstream/dialects.py` holds the table);
-    `thinking_default` is what the host does when nothing is sent; `effort` names the field that takes an effort beside
-    the switch, and `efforts` lists those that the host knows; `null_usage` says that chunks carry `"usage": null` or
-    `"tool_calls": null`; `drop` lists request parameters this host refuses although it need not see them;
-    `tools_or_format` says that it refuses tools together with a JSON `response_format`.
+    `thinking`: the request field that switches thinking on and off (the table is in `upstream/dialects.py`).
+    `thinking_default`: the host's behaviour without that field. `effort`: the field for an effort in addition to the
+    switch. `efforts`: the values that the host knows. `null_usage`: chunks contain `"usage": null` or `"tool_calls":
+    null`. `drop`: request parameters that the host rejects, and that may be left out. `tools_or_format`: the host
+    rejects tools together with a JSON `response_format`.
     """
 
     thinking: ThinkingSwitch = "unknown"
@@ -125,9 +125,9 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True)
 class AdapterOptions:
-    """What an adapter must know besides address, model and key; nothing of it is secret."""
+    """What an adapter needs in addition to address, model and key; none of it is secret."""
 
-    region: str | None = None  # Bedrock: of the signature
+    region: str | None = None  # Bedrock: for the signature
     api_version: str | None = None  # Azure
     project: str | None = None  # Vertex
     location: str | None = None  # Vertex
@@ -135,7 +135,7 @@ class AdapterOptions:
 
 @dataclass(frozen=True, slots=True)
 class PromptCache:
-    """The host's own prompt cache: whether it works by itself, and how long a prefix lives after its last use."""
+    """The host's own prompt cache: whether it is automatic, and for how long a prefix stays after its last use."""
 
     automatic: bool | None = None
     ttl: Seconds | None = None
@@ -143,7 +143,7 @@ class PromptCache:
 
 @dataclass(frozen=True, slots=True)
 class DataFacts:
-    """What the host declares it does with prompts. A policy that demands one of these drops the unknown."""
+    """The host's declarations about its use of prompts. A policy that requires one excludes `unknown`."""
 
     trains: Tristate = "unknown"
     zdr: Tristate = "unknown"
@@ -161,7 +161,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Priors:
-    """What was published about the host's behaviour, used until own traffic has been seen."""
+    """Published figures of the host's behaviour, the prior for its own measurements."""
 
     ttft_p50: Seconds | None = None
     ttft_p90: Seconds | None = None

@@ -1,8 +1,7 @@
-"""Why an attempt failed, and what follows from it everywhere: breaker, retries, status, success rate, words.
+"""The kinds of failure of an attempt, with all their consequences: breaker, retries, status, success rate, messages.
 
-Fault.SERVER.blamed     the breaker counts it
-Fault.SERVER.status     502: what a client gets where the host sent no error status
-Fault.SERVER == "server"        its name in the ledger, in metrics and in errors
+Fault.SERVER.blamed     counted by the breaker Fault.SERVER.status     502: for the client, unless the host sent an
+error status Fault.SERVER == "server"        its name in the ledger, in metrics and in errors
 """
 
 from enum import StrEnum
@@ -10,7 +9,7 @@ from typing import NamedTuple, Self
 
 
 class _Traits(NamedTuple):
-    """The answers of one fault, as the members below give them. `Fault` says what they mean."""
+    """The traits of one fault; `Fault` documents them."""
 
     words: str
     status: int = 502
@@ -26,23 +25,23 @@ class _Traits(NamedTuple):
 
 
 class Fault(StrEnum):
-    """How an attempt failed.
+    """The kind of a failure.
 
-    words            what happened, in the plural, for people
-    status           HTTP status for the client, where the host sent no error status
-    blamed           counts against the endpoint's health; `empty` only where another endpoint had an answer
-    of_request       the request was refused for what it is: no other one is concerned
-    counts           in a success rate; all but those of the request
-    delays_endpoint  its `Retry-After` holds for all requests to the endpoint (that of a 429 is the rate limit's)
-    is_timeout       a clock of the gateway ended the attempt: the host may go on with it, and bill it
-    missed_deadline  such a clock, and no answer had come: the wait for one is longer than that
-    transient        the same endpoint may answer a moment later
-    passes_soon      so soon that it may be worth a pause while other endpoints are left
-    unavailable      no host took the request: a client gets 503 where all attempts ended so
-    cheap_to_probe   it comes at once, as a status: a half-open breaker may look for its end often
+    words            the failures in the plural, for messages
+    status           HTTP status for the client, unless the host sent an error status
+    blamed           counts against the endpoint's health; `empty` only if another endpoint had an answer
+    of_request       the request itself was rejected: says nothing about other requests
+    counts           is part of success rates: all except `of_request`
+    delays_endpoint  its `Retry-After` holds for all requests to the endpoint (for a 429, the rate limit handles it)
+    is_timeout       a timeout of the gateway ended the attempt: the host may continue it, and bill it
+    missed_deadline  a timeout before the answer: the true wait is longer (right-censored)
+    transient        a retry at the same endpoint may succeed
+    passes_soon      so soon that a short backoff may be worth it even while other endpoints are left
+    unavailable      the host did not accept the request: the client gets 503 if all attempts ended so
+    cheap_to_probe   fails at once, with a status: a half-open breaker may probe often
     """
 
-    MALFORMED = (  # the request is wrong, for every host
+    MALFORMED = (  # the request is invalid at every host
         "malformed",
         _Traits("malformed requests", status=400, blamed=False, of_request=True),
     )
@@ -58,7 +57,7 @@ class Fault(StrEnum):
         "rate_limited",
         _Traits("rate limits", status=429, blamed=False, transient=True, unavailable=True),
     )
-    SERVER = (  # 5xx and their kin
+    SERVER = (  # 5xx and similar
         "server",
         _Traits("server errors", transient=True, passes_soon=True, unavailable=True, cheap_to_probe=True),
     )
@@ -78,7 +77,7 @@ class Fault(StrEnum):
         "timeout_total",
         _Traits("answers that did not come in time", status=504, is_timeout=True, missed_deadline=True),
     )
-    CUT = (  # the connection closed before the answer's end
+    CUT = (  # the connection closed before the end of the answer
         "cut",
         _Traits("answers that broke off", transient=True, passes_soon=True),
     )
@@ -90,11 +89,11 @@ class Fault(StrEnum):
         "in_band",
         _Traits("errors inside answers", transient=True),
     )
-    UNCLEAN = (  # ended without a finish reason, or with one that is not an end
+    UNCLEAN = (  # no finish reason, or one that is not a regular end
         "unclean",
         _Traits("answers without a proper end"),
     )
-    EMPTY = (  # stop without any content, where there should be some
+    EMPTY = (  # finish reason stop, without content where some is expected
         "empty",
         _Traits("empty answers"),
     )
@@ -119,4 +118,4 @@ class Fault(StrEnum):
         self.cheap_to_probe = traits.cheap_to_probe
 
 
-FAULTS = {fault.value: fault for fault in Fault}  # by name, for what has been written and is read again
+FAULTS = {fault.value: fault for fault in Fault}  # by name, for rows read back

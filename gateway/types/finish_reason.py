@@ -1,10 +1,8 @@
-"""How hosts say that an answer has ended, and what each of these reasons means.
+"""Maps the finish reasons of hosts to OpenAI's.
 
-"STOP", "eos_token", "end_turn"          stop
-"MAX_TOKENS", "model_length"             length
-"tool_use", "function_call"              tool_calls
-"SAFETY", "guardrail_intervened"         content_filter
-"abort", "error", "repetition", ...      no end that an answer can have
+"STOP", "eos_token", "end_turn"          stop "MAX_TOKENS", "model_length"             length "tool_use",
+"function_call"              tool_calls "SAFETY", "guardrail_intervened"         content_filter "abort", "error",
+"repetition", ...      none: not a regular end of an answer
 """
 
 import re
@@ -26,12 +24,12 @@ _NOT_LETTERS = re.compile(r"[^a-z]+")
 
 
 def _letters(reason: str) -> str:
-    """Hosts write `MAX_TOKENS`, `max-tokens`, `maxTokens` and `FINISH_REASON_MAX_TOKENS`."""
+    """The letters of a reason. Hosts write `MAX_TOKENS`, `max-tokens`, `maxTokens` and `FINISH_REASON_MAX_TOKENS`."""
     return _NOT_LETTERS.sub("", reason.lower()).removeprefix("finishreason")
 
 
 # Of vLLM, SGLang, TGI, TensorRT-LLM, llama.cpp, OpenAI, Gemini, Bedrock, Mistral, Cohere, Anthropic, Zhipu, watsonx and
-# others. Whatever else a host says is no end: `abort`, `error`, `insufficient_system_resource`, `repetition`, ...
+# others. Any other reason is not a regular end: `abort`, `error`, `insufficient_system_resource`, `repetition`, ...
 _CLEAN = {
     _letters(reason): name
     for name, reasons in (
@@ -43,18 +41,18 @@ _CLEAN = {
     for reason in reasons
 }
 CLEAN = frozenset(_CLEAN.values())
-_NO_END = frozenset({"", "null", "none", "unspecified", "notfinished"})  # in mid-stream, as text
+_NOT_ENDED = frozenset({"", "null", "none", "unspecified", "notfinished"})  # sent as text before the end
 
 
-def finish(reason: object) -> str | None:
-    """The canonical name of a clean end: stop, length, tool_calls or content_filter. None for anything else."""
+def canonical_reason(reason: object) -> str | None:
+    """The canonical name of a regular end: stop, length, tool_calls or content_filter. None for anything else."""
     if not isinstance(reason, str):
         return None
     return reason if reason in CLEAN else _CLEAN.get(_letters(reason))
 
 
 def is_end(reason: object) -> bool:
-    """Whether a finish reason says that the answer has ended, well or not."""
+    """Whether a finish reason means that the answer has ended, regularly or not."""
     if isinstance(reason, str):
-        return reason in CLEAN or _letters(reason) not in _NO_END
+        return reason in CLEAN or _letters(reason) not in _NOT_ENDED
     return bool(reason)

@@ -1,4 +1,4 @@
-"""A model: what clients name, what its endpoints take over from it, and who serves it."""
+"""A model: its names, the defaults of its endpoints, and its endpoints."""
 
 from dataclasses import dataclass, field
 
@@ -8,7 +8,7 @@ from gateway.types.reasoning import ReasoningHistory
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """How a model thinks: whether it does when the client does not say, and what it reads again of earlier thoughts."""
+    """How a model reasons: whether it does by default, and which earlier reasoning it reads again."""
 
     default_enabled: bool = False
     history: ReasoningHistory = "interleaved"
@@ -16,10 +16,10 @@ class Reasoning:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model that clients may name, and who serves it.
+    """A model that clients may name, with its endpoints.
 
-    `context`, `max_output`, `quantization`, `supports` and `dialect` are those of every endpoint that does not say
-    otherwise: the endpoints here have taken them over already.
+    `context`, `max_output`, `quantization`, `supports` and `dialect` are the defaults of its endpoints; `endpoints`
+    have inherited them already.
     """
 
     id: str

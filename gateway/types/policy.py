@@ -1,7 +1,7 @@
 """A routing policy: what to require, what to minimise, when to retry, what to cache.
 
-A policy is a point on one dial (`score.value_of_time`: 0 is the cheapest, large is the fastest) plus limits. Every
-field has a default, so the shortest policy is a name.
+A policy is a point on one scale (`score.value_of_time`: 0 is the cheapest, a large value the fastest) plus limits.
+Every field has a default, so the shortest policy is a name.
 """
 
 from dataclasses import dataclass, field
@@ -21,13 +21,13 @@ Measure = Literal[
     "ttft_p90",
     "ttft_p95",
     "ttft_p99",
-    "throughput_p50",  # output tokens per second that half of the answers reach
-    "throughput_p75",  # that 75 % of the answers reach, and so on: the slow end
+    "throughput_p50",  # output tokens per second, reached by half of the answers
+    "throughput_p75",  # reached by 75 % of the answers, and so on: the slow end
     "throughput_p90",
     "throughput_p99",
     "uptime_5m",  # share of attempts that succeeded
     "uptime_1h",
-    "tools_ok",  # share of tool calls that were well formed
+    "tools_ok",  # share of tool calls that were well-formed
 ]
 
 
@@ -45,7 +45,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Require:
-    """Hard limits: an endpoint that misses one is never used. Declared facts fail when unknown."""
+    """Hard limits: an endpoint that violates one is never used. Unknown declarations violate."""
 
     only: tuple[str, ...] = ()  # endpoint ids or providers
     ignore: tuple[str, ...] = ()
@@ -58,30 +58,31 @@ class Require:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How dollars and seconds are traded. `price: list` ignores what prompt caching saves.
+    """How dollars and seconds are weighed against each other. `price: list` ignores savings from prompt caching.
 
-    `miss_cost` is the price of each second over a preferred limit on latency; None derives it from `value_of_time`.
+    `miss_cost` is the price of an hour over a preferred limit on latency; None derives it from `value_of_time`.
     """
 
     price: Literal["effective", "list"] = "effective"
     value_of_time: UsdPerHour = 0.30
     failure_cost: Usd = 0.002
-    quality_cost: Usd = 0.0  # what a bad tool call costs; ranks by tool-call success when it is large
+    quality_cost: Usd = 0.0  # the cost of a bad tool call; a large value ranks by tool-call success
     miss_cost: UsdPerHour | None = None
 
     @property
     def usd_per_second_missed(self) -> float:
-        """Dollars for each second over a preferred limit: by default ten times what waiting costs, at least $1/h."""
+        """Dollars per second over a preferred limit: by default ten times the value of time, at least $1/h."""
         per_hour = max(10 * self.value_of_time, 1.0) if self.miss_cost is None else self.miss_cost
         return per_hour / 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """`sample` among those within `edge` of the best score, weighted 1/score^2; `best`; or `fixed`: one endpoint.
+    """How one endpoint is selected: `sample` among those within `edge` of the best score, weighted 1/score^2; the
+    `best`; `fixed`: one endpoint.
 
-    `order` goes by a list of endpoint ids and providers, `latency` by the time to first token and `throughput` by the
-    output speed; the score decides among equals, and among those that are not listed.
+    `order` follows a list of endpoint ids and providers, `latency` the time to first token, and `throughput` the output
+    speed; the score decides among equals, and among endpoints that are not listed.
     """
 
     how: Literal["sample", "best", "fixed", "order", "latency", "throughput"] = "sample"
@@ -93,9 +94,9 @@ class Pick:
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """How many attempts there may be before the answer begins, and for how long in all they may wait for it.
+    """The maximum number of attempts before the answer begins, and their total time.
 
-    `retries` says how many of them may go to the same endpoint again where another one is left.
+    `retries`: how many of them may go to the same endpoint while another one is left.
     """
 
     max: int = 4
@@ -105,7 +106,7 @@ class Attempts:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """The clocks of one attempt. `total` bounds a request that is not streamed, `stream` an answer that is."""
+    """The timeouts of one attempt. `total` is for requests that are not streamed, `stream` for streamed answers."""
 
     connect: Seconds = 3.0
     first_token: Seconds = 10.0
@@ -116,10 +117,8 @@ class Timeouts:
 
 
 class Delay(NamedTuple):
-    """How long to wait: a time in seconds, or as long as this share of the policy's requests waits for a first token.
-
-    Neither means never.
-    """
+    """A delay: a time in seconds, or a quantile of the first-token times of the policy's requests. Neither means
+    never."""
 
     seconds: float | None = None
     quantile: float | None = None  # 0.97 for p97
@@ -130,7 +129,7 @@ NEVER = Delay()
 
 @dataclass(frozen=True, slots=True)
 class Hedge:
-    """A second endpoint for a streamed request whose first token is late, as far as both shares allow."""
+    """A second attempt for a streamed request whose first token is late, within both shares."""
 
     after: Delay = NEVER
     max_share: Share = 0.03
@@ -139,8 +138,8 @@ class Hedge:
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """The most of a policy's tokens, in and out, that one endpoint may have; 1 is off. `window` is how long they count:
-    a token in full when it is sent, by e^-1 a window later."""
+    """The largest share of a policy's tokens, in and out, for one endpoint; 1 is off. A token's weight decays
+    exponentially with time constant `window`."""
 
     share: Share = 1.0
     window: Seconds = 600.0
@@ -148,15 +147,15 @@ class Cap:
 
 @dataclass(frozen=True, slots=True)
 class CacheRule:
-    """The response cache: `ttl: 0s` is off unless a request asks for it."""
+    """The response cache: `ttl: 0s` is off unless a request enables it."""
 
     ttl: Seconds = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """One policy file. `answer: whole` holds a streamed answer back until it is whole, `resume: continue` has another
-    endpoint continue one that broke, and `content_filter: next` asks another one where a host refused the content.
+    """One policy file. `answer: whole` holds a streamed answer until it is complete, `resume: continue` lets another
+    endpoint continue a broken one, and `content_filter: next` tries another endpoint after a content refusal.
     """
 
     name: str

@@ -1,9 +1,9 @@
-"""What the model thought, as a message or a delta carries it, and in which messages the model reads it again."""
+"""Reasoning in a message or a delta, and the messages whose reasoning the model reads again."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-# Which earlier reasoning a model's prompt holds. The words are those that Fireworks' API gave them.
+# Which earlier reasoning a model's prompt contains; the names are those of Fireworks' API.
 #   disabled     none
 #   interleaved  that of the tool calls since the last user message: DeepSeek-V3.2
 #   preserved    with tools, all of it, in all later turns: DeepSeek-V4
@@ -11,16 +11,16 @@ ReasoningHistory = Literal["disabled", "interleaved", "preserved"]
 REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_details")
 
 
-def reasoning_text(said: Mapping[str, Any]) -> str | None:
-    """The text, in whichever field it stands; empty where a field holds none, None where there is no field."""
+def reasoning_text(message: Mapping[str, Any]) -> str | None:
+    """The text of whichever field has it; empty where all fields are empty, None without such a field."""
     found = None
     for name in ("reasoning_content", "reasoning"):
-        text = said.get(name)
+        text = message.get(name)
         if isinstance(text, str):
             if text:
                 return text
             found = text
-    details = said.get("reasoning_details")
+    details = message.get("reasoning_details")
     if not isinstance(details, list):
         return found
     texts = [part.get("text") for part in details if isinstance(part, dict)]
@@ -28,7 +28,7 @@ def reasoning_text(said: Mapping[str, Any]) -> str | None:
 
 
 def read_again(body: Mapping[str, Any], history: ReasoningHistory) -> Sequence[int]:
-    """The places of the messages whose reasoning the model reads again, in their order."""
+    """The indexes of the messages whose reasoning the model reads again, in order."""
     messages = body["messages"]
     if history == "interleaved":
         last_user = max((at for at, message in enumerate(messages) if message.get("role") == "user"), default=-1)

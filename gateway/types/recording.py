@@ -1,4 +1,4 @@
-"""A recording of live traffic: where it goes, and what keeps it anonymous."""
+"""A recording of live traffic: its file, and the salt that keeps it anonymous."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One file that all workers write to. `began` is unix time; without `salt` no prefix in it can be recognised, so
-    it is kept nowhere."""
+    """One file that all workers write to. `began` is unix time. `salt` keys the hashes: it is never written, so that
+    known prompts cannot be recognised."""
 
     path: Path
     began: float

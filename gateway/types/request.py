@@ -1,4 +1,4 @@
-"""A client's request, parsed once, in the terms that routing needs."""
+"""A client's request, parsed once, with the facts that routing needs."""
 
 from math import inf
 from typing import Any, Literal
@@ -8,24 +8,24 @@ import msgspec
 from gateway.types.endpoint import Endpoint
 from gateway.types.reasoning import ReasoningHistory
 
-Surface = Literal["openai", "openrouter"]  # whose wire shape the client expects
+Surface = Literal["openai", "openrouter"]  # the client's API shape
 FEW_TOKENS = 16
 _RESULTS = frozenset({"tool", "function"})  # roles
 CacheMode = Literal["default", "on", "no-store", "refresh"]
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
-    """One chat completion as asked for.
+    """One chat completion as requested.
 
-    `body` is the parsed JSON and is never changed, `raw` the bytes that it was parsed from (empty where there are
-    none); `prompt_size` is in bytes, and `prompt_tokens` estimated from it, off by the share `doubt` at most; `prefix`
-    holds one cumulative hash per message boundary with the estimated tokens up to it, shortest first; `opening` is how
-    many are estimated up to the end of the first user message, tools included (what conversations with the same
-    instructions may share); `needs` are the capabilities without which the answer would be wrong (`tools`,
-    `json_schema`, ...); `session` names the conversation, where the client says so.
+    `body`: the parsed JSON, never changed. `raw`: the bytes that it was parsed from; empty without them. `prompt_size`:
+    bytes. `prompt_tokens`: estimated from the size, with a relative error of at most `doubt`. `prefix`: one cumulative
+    hash per message boundary, with the estimated tokens up to it, shortest first. `opening`: estimated tokens up to the
+    end of the first user message, tools included; conversations with the same instructions may share them. `needs`:
+    capabilities without which the answer would be wrong (`tools`, `json_schema`, ...). `session`: the client's name for
+    the conversation, if any.
     """
 
-    id: str  # gen-...: the exchange's name in headers, ledger and logs
+    id: str  # gen-...: the exchange's id in headers, ledger and logs
     body: dict[str, Any]
     model: str  # canonical id, suffix removed
     policy: str
@@ -43,34 +43,33 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     opening: int = 0
     needs: frozenset[str] = frozenset()
     cache: CacheMode = "default"
-    explain: bool = False  # whether the answer's headers say why it went where it went
+    explain: bool = False  # whether the answer's headers explain the decision
     raw: bytes = b""
     created: int = 0  # unix time
     session: str = ""
     reasoning_history: ReasoningHistory = "interleaved"  # the model's rule, see `read_again`
-    hides_reasoning: bool = False  # whether the model may think, but not be heard
-    cache_ttl: float = 0.0  # seconds to keep the answer; 0 leaves it to the policy
-    other_models: int = 0  # how many more of `models` may be asked where this one's answer is an error
+    hides_reasoning: bool = False  # whether reasoning is enabled, but hidden from the client
+    cache_ttl: float = 0.0  # seconds that the answer is cached; 0: as the policy says
+    other_models: int = 0  # how many more of `models` may be tried if this one's answer is an error
     tells_routing: bool = False  # whether the answer has `openrouter_metadata`
-    begun: bool = False  # whether the head has left already, for another model that did not answer
-    patience: float = inf  # seconds until the client must see a byte, and between two; inf leaves it to the policy
+    begun: bool = False  # whether the response has started already, for an earlier model that failed
+    patience: float = inf  # longest silence in seconds that the client accepts; inf: as the policy says
 
 
 def may_be_empty(request: Request) -> bool:
-    """Whether an answer without a word may be what the model has to say: it began with a text that stops it, it
-    continues what is whole already, a tool has done what was asked, or there is room for a few tokens only."""
+    """Whether an answer without content may be correct: `stop` is set, the last message may be complete already, a tool
+    has done its work, or only a few tokens are allowed."""
     last = request.body["messages"][-1]
     few = request.max_tokens is not None and request.max_tokens <= FEW_TOKENS
     return few or bool(request.body.get("stop") or last.get("prefix")) or last["role"] in _RESULTS
 
 
 def most_output(endpoint: Endpoint, request: Request) -> int | None:
-    """The tokens that an answer may have there, as the request limits them and the endpoint does; None where the
-    request does not."""
+    """The output limit of a request at an endpoint, in tokens; None where the request sets none."""
     return endpoint.max_output if gives_less(endpoint, request) else request.max_tokens
 
 
 def gives_less(endpoint: Endpoint, request: Request) -> bool:
-    """Whether the endpoint's own limit is below what the request allows its answer."""
+    """Whether the endpoint's own output limit is below the request's."""
     most, limit = request.max_tokens, endpoint.max_output
     return bool(most and limit and most > limit)

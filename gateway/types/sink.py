@@ -1,9 +1,9 @@
-"""One HTTP request, read to its end, and where its answer goes, whichever server took it.
+"""One HTTP request, read completely, and the sink of its response, for any server.
 
     server ── Inbound, Sink ──> Handler ──> Proxy      Proxy ── start write end abort ──> Sink
                                                        Sink ── pause resume gone ──> Source
 
-The ASGI sink serves every server; a sink in the HTTP connection itself may serve hot routes.
+The ASGI sink works with every server; a sink in the HTTP connection itself may serve hot routes.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,11 +12,11 @@ from typing import Protocol
 import msgspec
 
 Headers = list[tuple[bytes, bytes]]
-HeadWriter = Callable[[Mapping[bytes, bytes], Headers], Headers]  # a request's, an answer's -> all of the answer's
+HeadWriter = Callable[[Mapping[bytes, bytes], Headers], Headers]  # a request's, a response's -> all of the response's
 
 
 class Source(Protocol):
-    """What fills a sink, and listens to its client."""
+    """Fills a sink, and is notified about its client."""
 
     def pause(self) -> None:
         """The client is slower than the host: stop reading from the host."""
@@ -24,27 +24,27 @@ class Source(Protocol):
     def resume(self) -> None: ...
 
     def gone(self) -> None:
-        """The client left."""
+        """The client closed its connection."""
 
 
 class Sink(Protocol):
-    """One response to one client. Calls never block and never raise; after `end` or `abort` nothing follows."""
+    """One response to one client. Calls never block and never raise; nothing may follow `end` or `abort`."""
 
     def start(self, status: int, headers: Headers) -> None: ...
     def write(self, data: bytes) -> None: ...
     def end(self) -> None: ...
     def abort(self) -> None:
-        """Closes the connection at once, without what still waits to be taken. The source hears nothing of it."""
+        """Closes the connection at once and drops unsent data. The source is not notified."""
 
     def moves_on(self) -> bool:
-        """No host has answered: whether the sink sees to another answer."""
+        """No host has answered: returns whether the sink provides another answer."""
 
     def attach(self, source: Source) -> None:
-        """From here on the source hears of pause, resume and a client that leaves (at once, if it has left)."""
+        """From now on the source is notified of pause, resume and gone (immediately, if the client has left)."""
 
 
 class Inbound(msgspec.Struct, frozen=True, gc=False):
-    """Header names are lower case; of repeated ones the last counts. `received` is on the monotonic clock."""
+    """Header names are in lower case; of repeated ones the last counts. `received` is on the monotonic clock."""
 
     headers: dict[bytes, bytes]
     body: bytes
@@ -55,7 +55,7 @@ Handler = Callable[[Inbound, Sink], None]
 
 
 def content_length(headers: Iterable[tuple[bytes, bytes]]) -> int:
-    """The declared length of the body in bytes; 0 if absent. Servers have checked that it is a number."""
+    """The declared length of the body in bytes; 0 if absent. The server has checked that it is a number."""
     for name, value in headers:
         if name == b"content-length":
             return int(value)

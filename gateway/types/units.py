@@ -1,8 +1,8 @@
 """Numbers with a unit.
 
-Operators write `30s`, `$0.50/h`, `3%`; inside, everything is a plain float in one base unit. The `Unit` in the
-annotation tells the YAML reader how to parse the text, and the schema how to describe it. A bare number where a
-unit is due is an error, because `gap: 30` has already meant milliseconds to somebody.
+Operators write `30s`, `$0.50/h`, `3%`; internally every value is a plain float in one base unit. The `Unit` in the
+annotation tells the YAML reader how to parse the text, and the schema how to describe it. A bare number where a unit is
+required is an error, because `gap: 30` could be meant as milliseconds.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ UnitName = Literal["duration", "share", "usd", "usd_per_hour", "bytes"]
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """How a number is written: its name, an example for messages, and a pattern for editors."""
+    """How a number is written: the unit's name, an example for messages, and a pattern for editors."""
 
     name: UnitName
     example: str

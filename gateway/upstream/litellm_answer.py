@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gateway.repair.lenient_json import loads
-from gateway.types.finish_reason import finish
+from gateway.types.finish_reason import canonical_reason
 
 HIGH = 256 * 1024  # bytes that wait for litellm before reading from the host pauses
 _TAIL = 512  # bytes kept between reads, so that a finish reason cut by a read border is found
@@ -117,7 +117,7 @@ class HostFacts:
     def ending(self, mapped: object) -> object:
         """The finish reason to send for litellm's `mapped`: litellm's where it knows the host's reason, else the host's
         own."""
-        return mapped if mapped is None or finish(self.reason) else self.reason
+        return mapped if mapped is None or canonical_reason(self.reason) else self.reason
 
 
 def chunk(payload: dict[str, Any], facts: HostFacts) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from gateway.repair.lenient_json import loads
 from gateway.repair.mending import Mender
 from gateway.repair.toolcalls import ToolCalls
 from gateway.types import Failure, Fault, RepairKind, Usage
-from gateway.types.finish_reason import finish
+from gateway.types.finish_reason import canonical_reason
 from gateway.upstream import sse
 from gateway.upstream.host_error import classify, redacted
 from gateway.upstream.normal import Normaliser
@@ -334,7 +334,7 @@ class Reader:
 
     def _clean(self, reason: object) -> str | None:
         """A finish reason by its canonical name; None and a failure when it is no end."""
-        clean = finish(reason)
+        clean = canonical_reason(reason)
         if clean is None:
             said = redacted(str(reason))[:LONGEST_REASON]
             self._fail(Failure(Fault.UNCLEAN, f"the host ended with finish_reason {said!r}", code=said))

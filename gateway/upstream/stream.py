@@ -19,7 +19,7 @@ from gateway.repair.dsml import is_suspect
 from gateway.repair.mending import Mender
 from gateway.repair.toolcalls import ToolCalls
 from gateway.types import Failure, Fault
-from gateway.types.finish_reason import finish
+from gateway.types.finish_reason import canonical_reason
 from gateway.upstream import sse
 from gateway.upstream.normal import CHUNK
 from gateway.upstream.passthrough import Guard
@@ -172,7 +172,7 @@ class StreamReader(Reader):
 
     def _hold(self, payload: Json, said: int) -> None:
         self._held.append(payload)
-        ends = [finish(choice["finish_reason"]) for choice in payload["choices"]]
+        ends = [canonical_reason(choice["finish_reason"]) for choice in payload["choices"]]
         self.empty = not said and all(reason in (None, "stop") for reason in ends)
         if not self.empty or (self.finish_reason and self._listener.may_be_empty):
             self._begun = True

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.cache.key import cache_key
+from gateway.cache.cache_key import cache_key
 from gateway.cache.reasoning_vault import gaps
 from gateway.config import load
 from gateway.errors import ClientError

@@ -167,7 +167,7 @@ from gateway.upstream.litellm_adapter import Adapted, load
 options = AdapterOptions(api_version="2024-10-21")
 for model in ("bedrock/converse/m", "azure/m"):
     one = Endpoint("x", "x", "http://127.0.0.1:1", model, adapter="litellm", adapter_options=options)
-    asyncio.run(Adapted(one, "key", load(one)).rehearse())
+    asyncio.run(Adapted(one, "key", load(one)).warm_up())
 print(asked)
 """
 

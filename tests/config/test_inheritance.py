@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.config import CATALOG, Settings, hindrance, load, usable
+from gateway.config import CATALOG, Settings, load, usable, why_unusable
 from gateway.config.inheritance import ENGINES
 from gateway.errors import ConfigError
 from gateway.types import Dialect, Endpoint, Model, Reasoning
@@ -158,7 +158,7 @@ def test_the_name_under_which_an_engine_serves_the_model(engine: str, tmp_path: 
         ("reasoning: {history: preserved}", "how vllm switches this model's thinking is missing"),
         (
             "dialect: {thinking: thinking.type}",
-            "vllm has no switch `thinking.type`, which the model's endpoints take over",
+            "vllm has no switch `thinking.type`, which the endpoint inherits from the model",
         ),
     ],
 )
@@ -211,11 +211,11 @@ def test_an_id_is_one_models_alone(tmp_path: Path) -> None:
     (found,) = problems(tmp_path, text)
     line = text.splitlines().index(f"      - {host('novita/fp8')}") + 1
     assert found.startswith(f"gateway.yaml:{line}:")
-    assert found.endswith(f": `novita/fp8` is an endpoint of {V32}; give this one an id of its own")
+    assert found.endswith(f": `novita/fp8` is an endpoint of {V32}; give this one its own id")
 
 
 def test_the_id_of_a_retired_endpoint_is_free(tmp_path: Path) -> None:
     shipped = load(None, {}).models[0].endpoints
     retired: Endpoint = next(one for one in shipped if one.status == "retired")
     (one,) = second(tmp_path, host(retired.id)).endpoints
-    assert hindrance(one, {}) is None
+    assert why_unusable(one, {}) is None

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from gateway.config import GatewayFile, Key, KeyEntry, hindrance, load, wanted_variables
+from gateway.config import GatewayFile, Key, KeyEntry, load, wanted_variables, why_unusable
 from gateway.config.inheritance import INHERITED
 from gateway.policy.limits import MEASURES
 from gateway.policy.policies import Policies
@@ -82,7 +82,7 @@ def test_what_a_key_brings_into_use_is_documented_and_what_else_that_needs() -> 
     environ = dict.fromkeys(wanted_variables(models), "set")
     cells = rows(CONFIGURATION, "Environment")
     for endpoint in (one for model in models for one in model.endpoints if one.api_key_env in environ):
-        lacking = hindrance(endpoint, environ)
+        lacking = why_unusable(endpoint, environ)
         cell = cells[endpoint.api_key_env or ""].strip()
         assert cell.startswith(f"`{endpoint.id}` ({lacking}" if lacking else f"`{endpoint.id}`"), cell
         assert lacking or "(" not in cell, cell

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.document import node
 from gateway.errors import ConfigError
-from gateway.policy.policies import MOST_DOUBTS, Policies, PolicySet, load_folder, shipped_folder
+from gateway.policy.policies import MOST_WARNINGS, Policies, PolicySet, load_folder, shipped_folder
 from gateway.state.conditions import Conditions
 from gateway.types import Policy
 from tests.support.valkey import until
@@ -58,12 +58,12 @@ def test_the_problems_of_all_files_are_reported(folder: Path) -> None:
         load_folder(folder)
 
     found = "\n".join(caught.value.problems)
-    for stem in ("a.yaml:1:7", "c.yaml:1:1", "d.yaml:1:1", "e.yaml:1:1", "f.yml: is not read; name it f.yaml"):
+    for stem in ("a.yaml:1:7", "c.yaml:1:1", "d.yaml:1:1", "e.yaml:1:1", "f.yml: is not loaded; name it f.yaml"):
         assert stem in found
 
 
 def test_a_folder_that_is_none_is_a_problem(folder: Path) -> None:
-    with pytest.raises(ConfigError, match="is no folder"):
+    with pytest.raises(ConfigError, match="is not a folder"):
         load_folder(folder / "none")
 
 
@@ -106,7 +106,7 @@ def test_a_policy_that_is_nested_without_end_changes_nothing(folder: Path) -> No
     write(folder, "mine", "name: mine\npick: " + "{a: [" * 50_000)
     assert policies.reload() is False
     assert policies.current is before
-    assert "mine.yaml:2:506: is nested deeper than 200 levels; write it flatter" in policies.problems[0]
+    assert "mine.yaml:2:506: is nested deeper than 200 levels; use fewer" in policies.problems[0]
 
 
 def test_a_corrected_file_takes_effect(folder: Path) -> None:
@@ -130,7 +130,7 @@ def test_doubts_are_told_about_what_a_reload_changed_and_only_so_many(
         asked.append(list(changed))
         return [f"{name}: doubtful" for name in changed]
 
-    policies = Policies(folder, doubts=doubts)
+    policies = Policies(folder, warnings=doubts)
     assert asked == [], "a start costs nothing"
     policies.reload()
     assert caplog.records == [], "nothing has changed"
@@ -138,13 +138,13 @@ def test_doubts_are_told_about_what_a_reload_changed_and_only_so_many(
     policies.reload()
     assert asked[1:] == [["mine"]]
     (warned,) = caplog.records
-    assert warned.getMessage() == "policies to look at:\nmine: doubtful"
+    assert warned.getMessage() == "policies to check:\nmine: doubtful"
 
-    for number in range(MOST_DOUBTS + 2):
+    for number in range(MOST_WARNINGS + 2):
         write(folder, f"p{number}", f"name: p{number}\n")
     policies.reload()
     lines = caplog.records[-1].getMessage().splitlines()
-    assert (len(lines), lines[-1]) == (MOST_DOUBTS + 2, "and 2 more; see `gateway check`")
+    assert (len(lines), lines[-1]) == (MOST_WARNINGS + 2, "and 2 more; see `gateway check`")
 
 
 def test_a_removed_file_takes_its_policy_along(folder: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_reload_tells_what_it_changed(folder: Path, caplog: pytest.LogCaptureF
         policies.reload()
     assert [record.message for record in caplog.records] == [
         "policies in force: mine changed, other added, old removed",
-        "policies in force: as before",
+        "policies in force: unchanged",
     ]
 
 
@@ -221,10 +221,10 @@ class WrittenInSteps(Policies):
         super().__init__(folder)
         self.folder = folder
 
-    def _look(self) -> frozenset[tuple[str, int, int]]:
+    def _check(self) -> frozenset[tuple[str, int, int]]:
         if self.steps:
             write(self.folder, "mine", self.steps.pop(0))
-        return super()._look()
+        return super()._check()
 
 
 async def test_a_file_is_read_when_it_is_written_to_its_end(folder: Path) -> None:
@@ -317,7 +317,7 @@ class TestLinks:
             shutil.rmtree(first)
             assert await asyncio.wait_for(results.get(), 60) is False
             assert about(policies) == "v1"
-            assert "is no folder" in policies.problems[0]
+            assert "is not a folder" in policies.problems[0]
             self.swap(tmp_path / "now", self.release(tmp_path / "v2", "v2"))
             assert await asyncio.wait_for(results.get(), 60) is True
             assert about(policies) == "v2"
@@ -352,7 +352,7 @@ async def test_what_could_not_be_read_is_read_again_though_nothing_changes(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when descriptors were used up, or a network's folder was away for a moment."""
-    monkeypatch.setattr("gateway.policy.policies.AGAIN", 1)
+    monkeypatch.setattr("gateway.policy.policies.RETRY_AFTER", 1)
     policies = Policies(folder)
     content = node.content
     monkeypatch.setattr(node, "content", refuse)

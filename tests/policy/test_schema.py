@@ -135,34 +135,37 @@ def test_a_hedge_waits_for_a_time_or_a_quantile_or_for_ever(text: str, delay: De
         ("name: mine\nrequire: [zdr]", "mine.yaml:2:10: require: expected a table"),
         ("name: mine\nprefer: {zdr: true}", "mine.yaml:2:10: unknown measure `zdr`"),
         ("name: mine\nprefer: [x]", "mine.yaml:2:9: expected a table of limits"),
-        ("name: mine\nprefer: {ttft_p95: 4s}", 'ttft_p95: `4s` is no comparison; write it as in `ttft_p95: "<= 30s"`'),
+        (
+            "name: mine\nprefer: {ttft_p95: 4s}",
+            'ttft_p95: `4s` is not a comparison; write it as in `ttft_p95: "<= 30s"`',
+        ),
         (
             "name: mine\nprefer: {ttft_p95: '<= 4'}",
-            'ttft_p95: `4` has the wrong unit or none; write it as in `ttft_p95: "<= 4s"`',
+            'ttft_p95: `4` has a wrong unit, or none; write it as in `ttft_p95: "<= 4s"`',
         ),
         (
             "name: mine\nprefer: {uptime_5m: '>= 0.8'}",
-            'uptime_5m: `0.8` has the wrong unit or none; write it as in `uptime_5m: ">= 80%"`',
+            'uptime_5m: `0.8` has a wrong unit, or none; write it as in `uptime_5m: ">= 80%"`',
         ),
         (
             "name: mine\nprefer: {price.input: '<= 0.3'}",
-            'price.input: `0.3` has the wrong unit or none; write it as in `price.input: "<= $0.3"`',
+            'price.input: `0.3` has a wrong unit, or none; write it as in `price.input: "<= $0.3"`',
         ),
-        ("name: mine\nprefer: {context: '>= 100k'}", "context: `100k` has the wrong unit or none"),
+        ("name: mine\nprefer: {context: '>= 100k'}", "context: `100k` has a wrong unit, or none"),
         ("name: mine\nprefer: {context: ['>= 1']}", "context: expected a comparison"),
         ("name: mine\npick: {how: fixed}", "mine.yaml:2:7: pick: `how: fixed` and `endpoint` go together"),
         ("name: mine\npick: {endpoint: a}", "mine.yaml:2:7: pick: `how: fixed` and `endpoint` go together"),
         ("name: mine\npick: {how: order}", "mine.yaml:2:7: pick: `how: order` and `order` go together"),
         ("name: mine\npick: {order: [a]}", "mine.yaml:2:7: pick: `how: order` and `order` go together"),
-        ("name: mine\nslo: {ttft_p95: 2s}", 'ttft_p95: `2s` is no comparison; write it as in `ttft_p95: "<= 30s"`'),
+        ("name: mine\nslo: {ttft_p95: 2s}", 'ttft_p95: `2s` is not a comparison; write it as in `ttft_p95: "<= 30s"`'),
         ("name: mine\npick: {explore: 101%}", "mine.yaml:2:17: pick: `explore` is a share of requests"),
-        ("name: mine\nattempts: {max: 0}", "mine.yaml:2:11: attempts: none could start"),
-        ("name: mine\nhedge: {after: 3}", "mine.yaml:2:16: after: `3` is no delay; write a time as in `800ms`"),
-        ("name: mine\nhedge: {after: p100}", "mine.yaml:2:16: after: `p100` is no delay"),
-        ("name: mine\nhedge: {after: 0s}", "mine.yaml:2:16: after: `0s` is no delay"),
-        ("name: mine\nhedge: {after: [p97]}", "mine.yaml:2:16: after: this is no delay"),
-        ("name: mine\nhedge: {max_share: 101%}", "mine.yaml:2:20: hedge: `max_share` is a share of the whole"),
-        ("name: mine\nkeepalive: 0s", "mine.yaml:2:12: keepalive: `0s` leaves no pause"),
+        ("name: mine\nattempts: {max: 0}", "mine.yaml:2:11: attempts: no attempt could start"),
+        ("name: mine\nhedge: {after: 3}", "mine.yaml:2:16: after: `3` is not a delay; write a time as in `800ms`"),
+        ("name: mine\nhedge: {after: p100}", "mine.yaml:2:16: after: `p100` is not a delay"),
+        ("name: mine\nhedge: {after: 0s}", "mine.yaml:2:16: after: `0s` is not a delay"),
+        ("name: mine\nhedge: {after: [p97]}", "mine.yaml:2:16: after: this is not a delay"),
+        ("name: mine\nhedge: {max_share: 101%}", "mine.yaml:2:20: hedge: `max_share` is a share;"),
+        ("name: mine\nkeepalive: 0s", "mine.yaml:2:12: keepalive: `0s` is not an interval"),
     ],
 )
 def test_a_mistake_is_refused_with_its_place(text: str, problem: str) -> None:
@@ -180,7 +183,7 @@ def test_names_of_other_suffixes_are_reserved(name: str) -> None:
 @pytest.mark.parametrize("name", ["Mine", "a:b", "a b", "-a", "a" * 49])
 def test_a_name_must_be_a_model_suffix(name: str) -> None:
     (problem,) = problems(f"name: '{name}'", stem=name)
-    assert "is no model suffix" in problem
+    assert "is not a model suffix" in problem
 
 
 def test_all_mistakes_are_reported_together() -> None:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from gateway.cache.key import PREFIX
+from gateway.cache.cache_key import PREFIX
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
 from gateway.state.store import GET_WITHIN

@@ -117,7 +117,7 @@ def test_what_became_of_an_edited_policy_is_told(temporary: Path) -> None:
         policy.write_text(text + "wrong: 1\n")
         assert read_until(demo, "balanced.yaml")[0] == "policies not reloaded, the old ones stay in force:"
         policy.write_text(text)
-        assert read_until(demo, "policies in force: as before")
+        assert read_until(demo, "policies in force: unchanged")
 
 
 def test_traffic_flows_is_counted_and_ends_with_the_demo(temporary: Path) -> None:

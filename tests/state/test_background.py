@@ -69,7 +69,7 @@ async def test_what_ends_is_started_again_and_shown_as_failing_meanwhile(
     assert conditions.failing == {"task policies": "Input/output error"}
     pauses.end()
     await until(lambda: len(pauses.seconds) == 2)
-    assert conditions.failing == {"task policies": "it returned"}
+    assert conditions.failing == {"task policies": "the task returned"}
     pauses.end()
     await until(lambda: work.starts == 3)
     assert not conditions.failing

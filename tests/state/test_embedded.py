@@ -218,7 +218,7 @@ class TestTending:
         self.killed(server, url)
         now = time.monotonic()
         server.tend(now)
-        assert "ended (signal 9), it is started again in 1 s" in caplog.text
+        assert "ended (signal 9), it is restarted in 1 s" in caplog.text
         server.tend(now + FIRST_PAUSE)
         wait_until(lambda: self.answers(url))
 

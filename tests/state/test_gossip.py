@@ -14,7 +14,7 @@ from gateway.route.fleet import Fleet
 from gateway.route.health import State
 from gateway.route.shared import FRESH
 from gateway.state.gossip import Gossip
-from gateway.state.prefixes import ENTRY_BYTES, NOTES, STREAM, TELL_BYTES, SentPrefix
+from gateway.state.prefixes import ENTRY_BYTES, NOTES, PUBLISH_BYTES, STREAM, SentPrefix
 from tests.route.world import attempt, endpoint, fail, request, teach
 from tests.support.valkey import running
 from tests.support.wire import talker, wire
@@ -253,14 +253,14 @@ async def test_notes_that_wait_are_bounded() -> None:
 
 async def test_too_much_at_once_is_told_in_parts_and_the_oldest_dropped(engine: str, client: redis.Redis) -> None:
     chain = tuple((digest, digest) for digest in range(1, 513))
-    told = TELL_BYTES // (8 * len(chain))
+    told = PUBLISH_BYTES // (8 * len(chain))
     async with peers(engine, engine) as (one, two):
         one.send(((10_000, 100),))
         for _ in range(told):
             one.send(chain)
         assert await one.gossip.share()
         assert "0 notes, 1 dropped" in repr(one.gossip)
-        assert client.xlen(STREAM) == TELL_BYTES // ENTRY_BYTES
+        assert client.xlen(STREAM) == PUBLISH_BYTES // ENTRY_BYTES
         await two.gossip.share()
         assert two.matches(chain) == {"a": 512}
         assert two.matches(((10_000, 100),)) == {}

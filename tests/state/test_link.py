@@ -20,9 +20,9 @@ def link(url: str) -> Link:
 async def test_one_connection_answers_everything_and_refusals_are_answers(engine: str) -> None:
     async with wire(engine) as proxy:
         asking = link(proxy.url)
-        assert await asking.ask("PING") == b"PONG"
-        assert isinstance(await asking.ask("NOSUCHCOMMAND"), ReplyError)
-        assert await asking.ask("ECHO", b"again") == b"again"
+        assert await asking.execute("PING") == b"PONG"
+        assert isinstance(await asking.execute("NOSUCHCOMMAND"), ReplyError)
+        assert await asking.execute("ECHO", b"again") == b"again"
         assert proxy.connections == 1
         asking.close()
 
@@ -30,11 +30,11 @@ async def test_one_connection_answers_everything_and_refusals_are_answers(engine
 async def test_a_line_that_was_cut_is_an_error_once(engine: str) -> None:
     async with wire(engine) as proxy:
         asking = link(proxy.url)
-        await asking.ask("PING")
+        await asking.execute("PING")
         proxy.close()
-        with pytest.raises(OSError, match=r"hung up|reset|broken"):
-            await asking.ask("PING")
-        assert await asking.ask("PING") == b"PONG"
+        with pytest.raises(OSError, match=r"closed the connection|reset|broken"):
+            await asking.execute("PING")
+        assert await asking.execute("PING") == b"PONG"
         assert proxy.connections == 2
         asking.close()
 
@@ -42,16 +42,16 @@ async def test_a_line_that_was_cut_is_an_error_once(engine: str) -> None:
 async def test_an_answer_that_nobody_waits_for_any_more_is_not_the_next_ones(engine: str) -> None:
     async with wire(engine) as proxy:
         asking = link(proxy.url)
-        await asking.ask("PING")
+        await asking.execute("PING")
         proxy.hold()
-        late = asyncio.create_task(asking.ask("ECHO", b"late"))
+        late = asyncio.create_task(asking.execute("ECHO", b"late"))
         while not proxy.held:
             await asyncio.sleep(0)
         late.cancel()
         with pytest.raises(asyncio.CancelledError):
             await late
         proxy.release()
-        assert await asking.ask("ECHO", b"next") == b"next"
+        assert await asking.execute("ECHO", b"next") == b"next"
         asking.close()
 
 
@@ -63,7 +63,7 @@ async def test_a_store_that_fails_and_comes_back_is_told_once_each(
     asking = link(url)
 
     async def step() -> None:
-        await asking.ask("PING")
+        await asking.execute("PING")
 
     assert not await asking.attempt(step)
     assert not await asking.attempt(step)
@@ -82,7 +82,7 @@ async def test_a_first_success_is_no_news(engine: str, caplog: pytest.LogCapture
     asking = link(engine)
 
     async def step() -> None:
-        await asking.ask("PING")
+        await asking.execute("PING")
 
     assert await asking.attempt(step)
     assert not caplog.messages
@@ -99,8 +99,8 @@ async def test_what_is_no_fault_of_the_store_is_not_taken_for_one(engine: str) -
 
 async def test_what_answers_but_is_no_store_is_an_error() -> None:
     async with talker(lambda _: b"HTTP/1.1 400 Bad Request\r\n\r\n") as url:
-        with pytest.raises(OSError, match="no store"):
-            await link(url).ask("PING")
+        with pytest.raises(OSError, match="Redis"):
+            await link(url).execute("PING")
 
 
 def test_a_url_that_is_none_is_refused_at_once() -> None:

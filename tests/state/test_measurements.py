@@ -11,9 +11,9 @@ from gateway.config.store_address import StoreAddress
 from gateway.route.fleet import Fleet
 from gateway.route.shared import RATES, SKETCHES
 from gateway.route.tokens import DEFAULT_LONGEST, DEFAULT_MEAN
-from gateway.state.board import KEPT
 from gateway.state.measurements import EVERY, KEY, VERSION, Measurements
 from gateway.state.resp import RespConnection
+from gateway.state.worker_hash import EXPIRY
 from gateway.types import Usage
 from tests.route.world import attempt, endpoint, fail, request, succeed, teach
 
@@ -92,9 +92,9 @@ async def test_a_worker_that_writes_no_more_is_forgotten(engine: str, client: re
     async with peers(engine) as (one, two):
         teach(one.fleet, "a", [3.0] * 30, one.now)
         await one.share()
-        await two.share(AT + KEPT)
+        await two.share(AT + EXPIRY)
         assert two.figure("ttft_p50") is not None
-        await two.share(AT + KEPT + 1)
+        await two.share(AT + EXPIRY + 1)
         assert two.figure("ttft_p50") is None
         assert client.hkeys(KEY) == [b"two"]
 

@@ -12,9 +12,9 @@ from gateway.route.endpoint_state import EndpointState
 from gateway.route.fleet import Fleet
 from gateway.route.health import FAULTS_IN_A_ROW, State
 from gateway.route.shared import FRESH
-from gateway.state.board import KEPT
 from gateway.state.presence import KEY, VERSION, Presence
 from gateway.state.resp import RespConnection
+from gateway.state.worker_hash import EXPIRY
 from gateway.types import Cap, Limits, Policy
 from tests.route.world import attempt, endpoint, fail, request, succeed
 
@@ -151,7 +151,7 @@ async def test_a_worker_that_dies_is_forgotten(engine: str, client: redis.Redis)
         one.fails()
         one.send("b", 200)
         await both(one, two)
-        two.now += KEPT + 1
+        two.now += EXPIRY + 1
         await two.share()
         assert two.state().breaker.state(two.now) is State.HALF_OPEN
         assert two.state("b").elsewhere == 0

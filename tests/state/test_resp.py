@@ -126,7 +126,7 @@ class TestAgainstRealStores:
         assert client.get("name") == b"three"
 
     async def test_a_database_that_is_not_there(self, engine: str) -> None:
-        with pytest.raises(StoreError, match="refuses SELECT: ERR DB index is out of range"):
+        with pytest.raises(StoreError, match="rejected SELECT: ERR DB index is out of range"):
             async with opened(f"{engine}?db=99"):
                 pass
 
@@ -136,14 +136,14 @@ class TestAgainstRealStores:
         async with opened(f"unix://ann:p%40ss%2Fw%C3%B6rd%20%25@{place}") as connection:
             await connection.send([("ACL", "WHOAMI")])
             assert await connection.receive() == b"ann"
-        with pytest.raises(StoreError, match=r"^the store refuses AUTH: WRONGPASS$"):
+        with pytest.raises(StoreError, match=r"^the store rejected AUTH: WRONGPASS$"):
             async with opened(f"unix://ann:other@{place}"):
                 pass
 
     async def test_a_closed_connection_sends_nothing(self, engine: str) -> None:
         async with opened(engine) as connection:
             connection.close()
-            with pytest.raises(StoreError, match="hung up"):
+            with pytest.raises(StoreError, match="closed the connection"):
                 await connection.send([("PING",)])
 
 
@@ -153,26 +153,26 @@ class TestOpening:
             return b"-ERR unknown command 'AUTH', with args beginning with: 's3cr3t'\r\n+PONG\r\n"
 
         async with talker(speak) as url:
-            with pytest.raises(StoreError, match=r"^the store refuses AUTH: ERR$"):
+            with pytest.raises(StoreError, match=r"^the store rejected AUTH: ERR$"):
                 async with opened(url.replace("redis://", "redis://:s3cr3t@")):
                     pass
 
     @pytest.mark.parametrize("answer", [b"HTTP/1.1 400\r\n", b":1\r\n", b"$-1\r\n", b"*1\r\n+PONG\r\n", b"+OK\r\n"])
     async def test_a_peer_that_is_no_store(self, answer: bytes) -> None:
         async with talker(lambda said: answer) as url:
-            with pytest.raises(StoreError, match="is no store"):
+            with pytest.raises(StoreError, match="Redis"):
                 async with opened(url):
                     pass
 
     async def test_an_echo_is_no_store_and_shows_no_password(self) -> None:
         async with talker(lambda said: said) as url:
-            with pytest.raises(StoreError, match=r"^what answers AUTH is no store$"):
+            with pytest.raises(StoreError, match=r"^the reply to AUTH is not one of Redis$"):
                 async with opened(url.replace("redis://", "redis://:s3cr3t@")):
                     pass
 
     async def test_a_store_that_is_still_loading(self) -> None:
         async with talker(lambda said: b"-LOADING the dataset\r\n") as url:
-            with pytest.raises(StoreError, match="refuses PING: LOADING"):
+            with pytest.raises(StoreError, match="rejected PING: LOADING"):
                 async with opened(url):
                     pass
 

@@ -61,7 +61,7 @@ def server(tmp_path: Path) -> Iterator[EmbeddedStore]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """A silent server is left as soon as the gateway itself would leave it."""
-    monkeypatch.setattr("gateway.state.store.ANSWER_WITHIN", 1.0)
+    monkeypatch.setattr("gateway.state.store.REPLY_WITHIN", 1.0)
     monkeypatch.setattr("gateway.state.store.FLUSH_WITHIN", 1.0)
 
 

@@ -67,7 +67,7 @@ async def test_uptime_counts_what_the_endpoint_is_to_blame_for(tmp_path: Path, s
 
 
 async def test_the_rows_of_an_exchange(tmp_path: Path, store: Store, archive: Archive) -> None:
-    began, _ = await archive._ask("TIME")  # type: ignore[misc]
+    began, _ = await archive._execute("TIME")  # type: ignore[misc]
     name = f"gen-{int(began)}-0a"
     wanted = [row(exchange=name, at=NOW, attempt=1, last=False), row(exchange=name, at=NOW, attempt=2)]
     noise = [row(at=NOW, error="x" * 70_000) for _ in range(2 * PAGE)]  # an entry of the stream each
@@ -84,7 +84,7 @@ async def test_what_is_read_for_one_exchange_is_bounded(
     """Whoever asks for one that never ended costs the store and this worker no more than that."""
     monkeypatch.setattr("gateway.telemetry.archive.MOST_BYTES", 50_000)
     monkeypatch.setattr("gateway.telemetry.archive.PAGE", 1)
-    began, _ = await archive._ask("TIME")  # type: ignore[misc]
+    began, _ = await archive._execute("TIME")  # type: ignore[misc]
     near, far = f"gen-{int(began)}-0a", f"gen-{int(began)}-0b"
     noise = [row(at=NOW, error="x" * 40_000) for _ in range(3)]  # an entry of the stream each
     await shipped(tmp_path, store, [row(exchange=near, at=NOW), *noise, row(exchange=far, at=NOW)])
@@ -93,7 +93,7 @@ async def test_what_is_read_for_one_exchange_is_bounded(
 
 
 async def test_an_exchange_that_has_not_ended(tmp_path: Path, store: Store, archive: Archive) -> None:
-    began, _ = await archive._ask("TIME")  # type: ignore[misc]
+    began, _ = await archive._execute("TIME")  # type: ignore[misc]
     name = f"gen-{int(began)}-0a"
     await shipped(tmp_path, store, [row(exchange=name, at=NOW, last=False)])
     assert await archive.exchange(name) == []
@@ -108,7 +108,7 @@ async def test_a_store_that_is_away(store: Store, archive: Archive) -> None:
 async def test_a_store_that_refuses() -> None:
     async with talker(lambda said: b"+PONG\r\n" if b"PING" in said else b"-LOADING not yet\r\n") as url:
         archive = Archive(url)
-        with pytest.raises(OSError, match="refuses"):
+        with pytest.raises(OSError, match="rejected"):
             await archive.spent_ever("team")
         archive.close()
 

@@ -18,7 +18,7 @@ from gateway.errors import ConfigError
 from gateway.intake.prefix import prefix_chain, read_prompt
 from gateway.sim.workload import read_trace
 from gateway.state.conditions import Conditions
-from gateway.telemetry.recorder import BLOCK, MOST_WAITING, NAME_BYTES, Recorder, begin, block_names
+from gateway.telemetry.recorder import BLOCK, MOST_QUEUED, NAME_BYTES, Recorder, begin, block_names
 from gateway.types import Recording, Request
 from tests.support.gateway import gateway_command
 from tests.support.host import ScriptedHost, answers, completion
@@ -164,7 +164,7 @@ class TestFile:
         """By hashes, because long prompts have hundreds."""
         recorder = Recorder(Recording(tmp_path / "trace", 0.0, SALT))
         request, answer = asked("long" * 100_000), row()
-        held = ceil(MOST_WAITING / (1 + len(request.prefix)))
+        held = ceil(MOST_QUEUED / (1 + len(request.prefix)))
         for _ in range(held + 3):
             recorder.answered(request, answer)
         assert recorder.lost == 3

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.types.finish_reason import finish, is_end
+from gateway.types.finish_reason import canonical_reason, is_end
 
 ENDS = {
     "stop": [
@@ -47,23 +47,23 @@ NO_ENDS = [
 
 @pytest.mark.parametrize(("reason", "name"), [(reason, name) for name, reasons in ENDS.items() for reason in reasons])
 def test_clean_ends(reason: str, name: str) -> None:
-    assert finish(reason) == name
+    assert canonical_reason(reason) == name
     assert is_end(reason)
 
 
 @pytest.mark.parametrize("reason", NO_ENDS)
 def test_other_ends_are_not_clean(reason: str) -> None:
-    assert finish(reason) is None
+    assert canonical_reason(reason) is None
     assert is_end(reason)
 
 
 @pytest.mark.parametrize("reason", [None, "", "null", "NULL", "none", "FINISH_REASON_UNSPECIFIED", "not_finished", 0])
 def test_what_hosts_write_in_mid_stream_is_no_end(reason: object) -> None:
-    assert finish(reason) is None
+    assert canonical_reason(reason) is None
     assert not is_end(reason)
 
 
 @pytest.mark.parametrize("reason", [7, {"a": 1}, ["stop"], True])
 def test_what_is_no_text_is_no_clean_end(reason: object) -> None:
-    assert finish(reason) is None
+    assert canonical_reason(reason) is None
     assert is_end(reason)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.types import Failure, Fault
-from gateway.types.finish_reason import finish
+from gateway.types.finish_reason import canonical_reason
 from gateway.upstream.host_error import classify, classify_in_band
 
 NOW = 1_763_683_200.0  # Fri, 21 Nov 2025 00:00:00 GMT
@@ -354,7 +354,7 @@ FINISHES = {
 
 @pytest.mark.parametrize(("reason", "expected"), FINISHES.items())
 def test_clean_ends_have_one_name(reason: object, expected: str | None) -> None:
-    assert finish(reason) == expected
+    assert canonical_reason(reason) == expected
 
 
 # Ends that other gateways have taken for `stop`.
@@ -362,4 +362,4 @@ def test_clean_ends_have_one_name(reason: object, expected: str | None) -> None:
     "reason", ["abort", "cancelled", "error", "insufficient_system_resource", "network_error", "repetition"]
 )
 def test_unclean_ends_are_no_end(reason: str) -> None:
-    assert finish(reason) is None
+    assert canonical_reason(reason) is None

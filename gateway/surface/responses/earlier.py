@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.cache.kept import Kept, KeptResponses
+from gateway.cache.kept_responses import KeptResponse, KeptResponses
 from gateway.errors import BadRequest, ClientError, NotFound, StoreAway
 from gateway.intake.auth import Keys
 from gateway.intake.field_types import ApiObject, Yes, json_answer
@@ -32,7 +32,7 @@ _AWAY = "the earlier response cannot be read"
 class Earlier(NamedTuple):
     """The `responses` that a request continues, oldest first, and the `items` that it refers to, by id."""
 
-    responses: list[Kept]
+    responses: list[KeptResponse]
     items: Mapping[str, Json]
 
     def applied(self, body: Json) -> tuple[list[Json], Json]:
@@ -58,12 +58,12 @@ async def load_earlier(kept: KeptResponses, tenant: str, body: Json) -> Earlier:
     if name and (not isinstance(name, str) or len(name) > LONGEST_NAME):
         raise BadRequest("`previous_response_id` must be the id of a response", param="previous_response_id")
     references = [str(item.get("id"))[:LONGEST_NAME] for item in items or () if _is_reference(item)]
-    named = {_response_of(one) for one in references}
-    if len(named) > MOST_NAMED:
+    ids = {_response_of(one) for one in references}
+    if len(ids) > MOST_NAMED:
         raise BadRequest(f"`input` may refer to items of at most {MOST_NAMED} responses", param="input")
     try:
         before = await kept.conversation(tenant, name) if name else []
-        holders = await kept.named(tenant, named)
+        holders = await kept.by_ids(tenant, ids)
     except OSError:
         raise StoreAway(_AWAY) from None
     if name and not before:
@@ -72,12 +72,12 @@ async def load_earlier(kept: KeptResponses, tenant: str, body: Json) -> Earlier:
     return Earlier(before, {one: _item(holders.get(_response_of(one)), one) for one in references})
 
 
-def record(response: Json, given: Any, earlier: Earlier) -> Kept:
+def record(response: Json, given: Any, earlier: Earlier) -> KeptResponse:
     """A response as it is stored; `given` is its own input."""
     name = response["id"].removeprefix("resp_")
     items = [_listed_item(item, f"{name}_i{index}") for index, item in enumerate(_listed(given))]
     before = earlier.responses
-    return Kept(response, items, [one.name for one in before], before[-1].size if before else 0)
+    return KeptResponse(response, items, [one.name for one in before], before[-1].size if before else 0)
 
 
 class ItemQuery(TypedDict, total=False):
@@ -147,11 +147,11 @@ class KeptRoutes:
         first, last = (page[0]["id"], page[-1]["id"]) if page else ("", "")
         return json_answer(ResponseItems(cast(list[InputItem], page), first, last, len(page) < len(items)))
 
-    async def _found(self, request: Request) -> Kept:
+    async def _found(self, request: Request) -> KeptResponse:
         """Raises Unauthorized, NotFound, StoreAway."""
         tenant, name = self._keys.caller(request).tenant, request.path_params["name"]
         try:
-            found = {} if self._kept is None else await self._kept.named(tenant, [name])
+            found = {} if self._kept is None else await self._kept.by_ids(tenant, [name])
         except OSError:
             raise StoreAway(_AWAY) from None
         if name not in found:
@@ -204,7 +204,7 @@ def _response_of(item: str) -> str:
     return f"resp_{item.partition('_')[2].rpartition('_')[0]}"
 
 
-def _item(kept: Kept | None, name: str) -> Json:
+def _item(kept: KeptResponse | None, name: str) -> Json:
     for item in kept.items() if kept is not None else ():
         if item.get("id") == name:
             return item

@@ -12,13 +12,13 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tell
 
 OUTSIDE = """
 import os, signal, subprocess
-from gateway.state.lifeline import tie
-print(subprocess.Popen(["sleep", "60"], preexec_fn=tie(os.getpid())).pid, flush=True)
+from gateway.state.parent_death import end_with_parent
+print(subprocess.Popen(["sleep", "60"], preexec_fn=end_with_parent(os.getpid())).pid, flush=True)
 signal.pause()
 """
 ITSELF = """
 import os, signal, subprocess, sys
-tied = "import os, signal; from gateway.state.lifeline import tie_self; tie_self(os.getppid())"
+tied = "import os, signal, gateway.state.parent_death as tie; tie.end_this_with_parent(os.getppid())"
 child = f"{tied}; print(flush=True); signal.pause()"
 process = subprocess.Popen([sys.executable, "-c", child], stdout=subprocess.PIPE)
 process.stdout.readline()
@@ -37,6 +37,6 @@ def test_a_tied_process_ends_when_its_parent_is_killed(parent: str) -> None:
 
 
 def test_a_process_whose_parent_is_gone_already_ends_at_once() -> None:
-    script = f"from gateway.state.lifeline import tie_self; tie_self({os.getpid()} + 1); print('still here')"
+    script = f"import gateway.state.parent_death as tie; tie.end_this_with_parent({os.getpid()} + 1); print('here')"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (1, b"")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace as changed
 
-from gateway.cache.key import WITHOUT_EFFECT, cache_key
+from gateway.cache.cache_key import WITHOUT_EFFECT, cache_key
 from gateway.types import CacheRule, Limit, Pick, Policy, Request, Require
 
 BODY = {"model": "deepseek-chat:floor", "messages": [{"role": "user", "content": "Hello"}], "temperature": 0.2}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from gateway.cache.kept import LARGEST, PREFIX, Kept, KeptResponses
+from gateway.cache.kept_responses import LARGEST, PREFIX, KeptResponse, KeptResponses
 from gateway.cache.reasoning_vault import TTL
 from gateway.state.store import Store
 from tests.support.gateway import NO_STORE
@@ -16,11 +16,11 @@ from tests.support.valkey import until
 Json = dict[str, Any]
 
 
-def said(name: str, text: str = "Hello", *earlier: Kept) -> Kept:
+def said(name: str, text: str = "Hello", *earlier: KeptResponse) -> KeptResponse:
     """A response after others; the last of these is the one that it continues."""
     response = {"id": name, "output": [{"id": f"msg_{name}", "text": text}]}
     size = earlier[-1].size if earlier else 0
-    return Kept(response, [{"role": "user", "content": "Hi"}], [one.name for one in earlier], size)
+    return KeptResponse(response, [{"role": "user", "content": "Hi"}], [one.name for one in earlier], size)
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ async def replicas(valkey: str) -> AsyncIterator[tuple[KeptResponses, KeptRespon
         await store.close()
 
 
-async def there(kept: KeptResponses, tenant: str, name: str) -> Kept:
+async def there(kept: KeptResponses, tenant: str, name: str) -> KeptResponse:
     async with asyncio.timeout(60):
-        while name not in (found := await kept.named(tenant, [name])):
+        while name not in (found := await kept.by_ids(tenant, [name])):
             pass
     return found[name]
 
@@ -48,7 +48,7 @@ async def test_a_conversation_is_read_by_another_replica_oldest_first(
     replicas: tuple[KeptResponses, KeptResponses],
 ) -> None:
     one, two = replicas
-    known: list[Kept] = []
+    known: list[KeptResponse] = []
     for number in range(4):
         one.keep("web", said(f"chain{number}", f"text {number}", *known))
         known.append(await there(two, "web", f"chain{number}"))
@@ -62,7 +62,7 @@ async def test_others_have_none_of_it(replicas: tuple[KeptResponses, KeptRespons
     one, two = replicas
     one.keep("web", said("mine"))
     await there(two, "web", "mine")
-    assert await two.named("else", ["mine"]) == {}
+    assert await two.by_ids("else", ["mine"]) == {}
     assert await two.conversation("else", "mine") == []
     assert not await two.forget("else", "mine")
     assert await two.forget("web", "mine")
@@ -77,7 +77,7 @@ async def test_a_conversation_with_a_gap_is_none(replicas: tuple[KeptResponses, 
     await there(two, "web", "gap1")
     assert await two.forget("web", "gap0")
     assert await two.conversation("web", "gap1") == []
-    assert list(await two.named("web", ["gap0", "gap1", "gap2"])) == ["gap1"]
+    assert list(await two.by_ids("web", ["gap0", "gap1", "gap2"])) == ["gap1"]
 
 
 async def test_every_reading_keeps_a_whole_conversation_longer(
@@ -107,14 +107,14 @@ async def test_what_is_too_large_or_too_deep_is_not_kept(replicas: tuple[KeptRes
         deep = [deep]
     one.keep("web", said("large", "x" * LARGEST))
     one.keep("web", said("sum")._replace(size=LARGEST))
-    one.keep("web", Kept({"id": "deep", "output": deep}, []))
+    one.keep("web", KeptResponse({"id": "deep", "output": deep}, []))
     one.keep("web", said("last"))
     await there(one, "web", "last")
-    assert list(await one.named("web", ["large", "sum", "deep", "last"])) == ["last"]
+    assert list(await one.by_ids("web", ["large", "sum", "deep", "last"])) == ["last"]
 
 
 async def test_nothing_asked_is_nothing_found(replicas: tuple[KeptResponses, KeptResponses]) -> None:
-    assert await replicas[0].named("web", []) == {}
+    assert await replicas[0].by_ids("web", []) == {}
 
 
 async def test_a_store_that_is_away_says_so() -> None:
@@ -136,5 +136,5 @@ async def test_a_store_that_refuses_says_so(replicas: tuple[KeptResponses, KeptR
         (key,) = await client.keys(PREFIX + b"*")
         await client.delete(key)
         await client.rpush(key, "no text")
-        with pytest.raises(OSError, match="refuses"):
-            await replicas[0].named("web", ["odd"])
+        with pytest.raises(OSError, match="rejected"):
+            await replicas[0].by_ids("web", ["odd"])
