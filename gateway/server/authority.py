@@ -77,7 +77,7 @@ class Authority:
             if name not in self._known and not self._may_be_called(name):
                 shown = name[:100].decode("latin-1")
                 return Forbidden(
-                    f"this gateway may not be called by the host name `{shown}`; to allow it, add it to `allowed_hosts`",
+                    f"this gateway may not be called by the host name `{shown}`; add it to `allowed_hosts`",
                     code="host_not_allowed",
                 )
         if len(self._known) < MOST_KNOWN:
