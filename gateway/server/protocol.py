@@ -89,16 +89,16 @@ class HotProtocol(UvicornConnection):
             self.hand_over()
             return
         headers, self.headers = self.headers, []
-        asked = dict(headers)
-        self._sink = sink = DirectSink(self, handler, parser.should_keep_alive(), asked)
+        request_headers = dict(headers)
+        self._sink = sink = DirectSink(self, handler, parser.should_keep_alive(), request_headers)
         self.cycle = cast(RequestResponseCycle, sink)
         self._reading = True
         door = self._door
-        if error := door.authority.refusal(b"POST", self.url, headers, asked):
+        if error := door.authority.refusal(b"POST", self.url, headers, request_headers):
             self._refuse(sink, error)
-        elif not door.knows(asked):
+        elif not door.knows(request_headers):
             self._end_early(sink)
-            handler(Inbound(asked, b"", monotonic()), sink)  # responds with 401 in its own format
+            handler(Inbound(request_headers, b"", monotonic()), sink)  # responds with 401 in its own format
         elif error := door.enter(size := content_length(headers)):
             self._refuse(sink, error)
         else:
@@ -135,7 +135,7 @@ class HotProtocol(UvicornConnection):
             return
         body = sink.body[0] if len(sink.body) == 1 else b"".join(sink.body)
         sink.body = []
-        sink.handler(Inbound(sink.asked, body, monotonic()), sink)
+        sink.handler(Inbound(sink.request_headers, body, monotonic()), sink)
 
     def answered(self, sink: DirectSink) -> None:
         """A hot response is complete: the connection waits for the next request, or closes."""
@@ -228,7 +228,7 @@ class HotProtocol(UvicornConnection):
     def _end_early(self, sink: DirectSink) -> None:
         """Closes the connection after a response that is sent before the body has been received, unless it is short."""
         sink.body = []
-        length = sink.asked.get(b"content-length")
+        length = sink.request_headers.get(b"content-length")
         if length is None or int(length) > LONGEST_REST:
             sink.keep_alive = False
 
