@@ -1,7 +1,7 @@
-"""One worker: the one place that wires everything. Start, drain and stop are named steps.
+"""One worker: the only place where all parts are wired together.
 
 build(settings, state folder, store url) -> Starlette
-    start: store, policies' watch, metrics' flush, shipper, gossip   drain: no new work   stop: in reverse
+    start: store, policy reload, flush of metrics and ledger, shipper, gossip   drain: no new work   stop: in reverse
 """
 
 import asyncio
@@ -82,14 +82,14 @@ from gateway.upstream.transport.hosts import Upstreams
 from gateway.upstream.transport.transport import Transport
 
 FLUSH_EVERY = 0.25  # seconds
-LAST_SHIPMENT = 5.0  # seconds; rows that are not shipped by then wait on disk
-ALIKE = 0.75  # how much of an unknown path a known one must share to be suggested
+LAST_SHIPMENT = 5.0  # seconds at shutdown; ledger rows that are not shipped by then stay on disk for the next start
+ALIKE = 0.75  # similarity, 0 to 1, from which a known path is suggested for an unknown one
 
 _log = logging.getLogger("gateway")
 
 
 class Worker:
-    """Everything that one process serves with."""
+    """All parts of one serving process."""
 
     def __init__(self, settings: Settings, folder: StateFolder, store_url: str, lookup: float = GET_WITHIN) -> None:
         self.settings = settings
@@ -113,12 +113,12 @@ class Worker:
         self.health = Health(self.fleets, self.store, self.policies, self.conditions)
         self._destinations = self._located()
         self.authority = Authority(settings.host, settings.allowed_hosts, settings.cors, bool(settings.keys))
-        self.hot: dict[bytes, Handler] = {}  # routes that the HTTP connection itself may serve
+        self.hot: dict[bytes, Handler] = {}  # hot routes, which the HTTP connection serves directly
         self._background = Background(self.conditions)
-        self._avoided: set[str] = set()  # endpoints whose breaker is not closed, as far as the log has told
+        self._avoided: set[str] = set()  # endpoints whose breaker was logged as open
 
     def routes(self, loop: asyncio.AbstractEventLoop) -> list[Route]:
-        """The HTTP surface. Needs the running loop, because clocks and timers are the loop's."""
+        """All routes. Needs the running loop for its clock and timers."""
         settings = self.settings
         recent = Recent()
         runtime = Runtime(
@@ -146,14 +146,14 @@ class Worker:
             self.hot[f"{start}/responses".encode()] = with_error_responses(
                 Responses(proxy, own, self.kept), own.surface
             )
-            anthropic = own.of("openai", claude)  # Anthropic's words on either
+            anthropic = own.of("openai", claude)  # Anthropic's format under both prefixes
             self.hot[f"{start}/messages".encode()] = Messages(proxy, anthropic)
             cold[f"{start}/messages/count_tokens"] = CountTokens(anthropic)
         self.hot[DEEPSEEK_MESSAGES.encode()] = self.hot[b"/v1/messages"]
         cold[f"{DEEPSEEK_MESSAGES}/count_tokens"] = cold["/v1/messages/count_tokens"]
         self.hot |= dict.fromkeys(map(str.encode, DEEPSEEK_CHAT), self.hot[b"/v1/chat/completions"])
         posted = cold | {path.decode(): handler for path, handler in self.hot.items()}
-        self.hot |= {  # as Claude Code asks
+        self.hot |= {  # Claude Code's URLs
             path + b"?beta=true": handler for path, handler in self.hot.items() if path.endswith(b"/messages")
         }
         return [
@@ -197,12 +197,12 @@ class Worker:
         if self.recorder is not None:
             keep("recording", self.recorder.run)
         gc.collect()
-        gc.freeze()  # what lives now lives as long as the worker: no need to look at it again
+        gc.freeze()  # objects that exist now live as long as the worker: collections can skip them
 
     async def stop(self) -> None:
         self.health.draining = True
         await self._background.stop()
-        self._proxy.close()  # before the hosts' connections: what outlived the drain would fail over
+        self._proxy.close()  # before the connections to hosts, else exchanges still running would fail over
         self.transport.close()
         self._count()
         self._publish()
@@ -220,7 +220,7 @@ class Worker:
         await self.store.close()
 
     def _located(self) -> dict[str, Destination]:
-        """Where each endpoint is asked. Imports litellm, which takes seconds, where one needs it."""
+        """The destination of each endpoint. Imports litellm, which takes seconds, only if an endpoint needs it."""
         secrets = self.settings.secrets
         found: dict[str, Destination] = {}
         for fleet in self.fleets.values():
@@ -231,13 +231,13 @@ class Worker:
         return found
 
     async def _flush(self) -> None:
-        """Makes what happened visible to whichever worker answers the next scrape."""
+        """Publishes metrics and ledger rows regularly, so that any worker can answer the next scrape."""
         while True:
             now = monotonic()
             for fleet in self.fleets.values():
                 for name, state in fleet.states.items():
                     self.metrics.endpoint_state(name, state.breaker.state(now).value)
-                    self._tell(name, state.breaker, now)
+                    self._log_breaker(name, state.breaker, now)
             self._count()
             self.ledger.check()
             self._publish()
@@ -251,28 +251,28 @@ class Worker:
         with self.conditions.noted("metrics"):
             self.metrics.publish()
 
-    def _tell(self, endpoint: str, breaker: Breaker, now: float) -> None:
-        """Logs once that an endpoint is avoided, and once that it is not any more."""
+    def _log_breaker(self, endpoint: str, breaker: Breaker, now: float) -> None:
+        """Logs once when a breaker has opened, and once when it has closed."""
         avoided = breaker.state(now) is not State.CLOSED
         if avoided == (endpoint in self._avoided):
             return
         if avoided:
             self._avoided.add(endpoint)
-            _log.warning("%s is avoided, its breaker opened: %s", endpoint, breaker.why)
+            _log.warning("%s: breaker opened, endpoint not in use: %s", endpoint, breaker.why)
         else:
             self._avoided.discard(endpoint)
-            _log.info("%s is used again, its breaker closed", endpoint)
+            _log.info("%s: breaker closed, endpoint in use again", endpoint)
 
     async def _exposition(self, _: HttpRequest) -> Response:
-        self._count()  # here, because rows are this thread's
+        self._count()  # on this thread, which owns the rows
         text = await asyncio.to_thread(self.metrics.exposition)
         return Response(text, headers={"content-type": CONTENT_TYPE})
 
 
 def build(settings: Settings, state: Path, store_url: str, lookup: float = GET_WITHIN) -> Starlette:
-    """The ASGI app of one worker, in which the response cache has `lookup` seconds to answer.
+    """The ASGI app of one worker. `lookup` is the timeout of response cache lookups, in seconds.
 
-    Raises ConfigError when it cannot serve.
+    Raises ConfigError if it cannot serve.
     """
     worker = Worker(settings, StateFolder(state), store_url, lookup)
     heading = Heading(Cors(settings.cors))
@@ -293,29 +293,29 @@ def build(settings: Settings, state: Path, store_url: str, lookup: float = GET_W
 
 async def _client_error(request: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, ClientError)
-    return _told(request, error, {name.decode(): value.decode() for name, value in error.headers()})
+    return _error_response(request, error, {name.decode(): value.decode() for name, value in error.headers()})
 
 
 async def _http_error(request: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = NotFound if error.status_code == 404 else BadRequest
     hint = _nearest_path(request) if error.status_code == 404 else ""
-    told = kind(f"{request.method} {request.url.path}: {error.detail}{hint}", status=error.status_code)
-    return _told(request, told, error.headers)
+    translated = kind(f"{request.method} {request.url.path}: {error.detail}{hint}", status=error.status_code)
+    return _error_response(request, translated, error.headers)
 
 
 def _nearest_path(request: HttpRequest) -> str:
-    """The end of a message about an unknown path: the known one that it resembles, if any."""
+    """The hint for an unknown path: the most similar known path, or nothing."""
     known = [route.path for route in request.app.routes if isinstance(route, Route) and "{" not in route.path]
     close = get_close_matches(request.url.path[:100], known, n=1, cutoff=ALIKE)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 async def _internal_error(request: HttpRequest, _: Exception) -> Response:
-    return _told(request, internal_error())  # the server logs what was raised
+    return _error_response(request, internal_error())  # the server logs the exception
 
 
-def _told(request: HttpRequest, error: ClientError, headers: Mapping[str, str] | None = None) -> Response:
+def _error_response(request: HttpRequest, error: ClientError, headers: Mapping[str, str] | None = None) -> Response:
     body = path_error_body(error, request.url.path, to_anthropic=VERSION in request.headers)
     own = {name.decode(): value.decode() for name, value in anthropic.head_of(error.status, body)}
     return JSONResponse(body, error.status, {**own, **(headers or {})})

@@ -1,6 +1,7 @@
-"""What gateway.yaml, the catalogue and the policies say about each other.
+"""Cross-checks between gateway.yaml, the catalogue and the policies.
 
-Each is sound by itself once it is read. Here names are looked up across them, and what can never serve is found.
+Each file has been validated by itself when it was read. Here names are resolved across files, and configurations that
+can never serve a request are found.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,14 +25,14 @@ ROUTES = ("/chat/completions", "/completions", "/responses", "/messages")
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """One line each. Problems are mistakes; warnings are true of sound configurations, too."""
+    """One line each. Problems are mistakes; warnings may also apply to a correct configuration."""
 
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
 def audit(settings: Settings, policies: PolicySet) -> Audit:
-    """Looks at all of it, and sends nothing."""
+    """Runs all checks. Sends no request."""
     problems = [*obstacles(settings, policies), *_unknown_keys(settings)]
     warnings = [
         *_out_of_use(settings),
@@ -45,13 +46,13 @@ def audit(settings: Settings, policies: PolicySet) -> Audit:
         found = [f"{path}: {mistake}" for mistake in _unknown_names(settings, policy)]
         if path.parent != shipped_folder():
             problems.extend(found)
-        elif policy.name in chosen:  # it knows the shipped catalogue alone, which `catalogue: false` leaves out
+        elif policy.name in chosen:  # written for the shipped catalogue, which `catalogue: false` disables
             warnings.extend(found)
     return Audit(tuple(problems), tuple(warnings))
 
 
 def doubts(settings: Settings, policies: PolicySet) -> list[str]:
-    """A line for each of these policies that can serve nobody as things are, or names whom no model has."""
+    """A line for each of these policies that currently has no endpoint, or names an endpoint that no model has."""
     unknown = [
         f"{_file(settings, policy)}: {mistake}"
         for policy in policies.values()
@@ -61,12 +62,12 @@ def doubts(settings: Settings, policies: PolicySet) -> list[str]:
 
 
 def obstacles(settings: Settings, policies: PolicySet) -> list[str]:
-    """A line for each mistake that keeps the gateway from serving."""
+    """A line for each mistake that prevents the gateway from starting."""
     return [*unknown_policies(settings, policies), *lacking_packages(settings), *_unusable_keys(settings)]
 
 
 def unknown_policies(settings: Settings, policies: PolicySet) -> list[str]:
-    """A line for each policy that gateway.yaml names and that is not there."""
+    """A line for each policy that gateway.yaml names but that does not exist."""
     return [
         f"{where}: there is no policy `{name}`; {nearest(name, policies.keys())}"
         for where, name in _wanted(settings).items()
@@ -75,7 +76,7 @@ def unknown_policies(settings: Settings, policies: PolicySet) -> list[str]:
 
 
 def _wanted(settings: Settings) -> dict[str, str]:
-    """The policies that gateway.yaml names, each by where it does."""
+    """The policies that gateway.yaml names, by the place where it does."""
     wanted = {"default_policy": settings.default_policy}
     wanted |= {f"{rule.place}: rules[{number}]": rule.policy for number, rule in enumerate(settings.rules)}
     wanted |= {f"claude.{part}": name for part, name in settings.claude.items()}
@@ -83,12 +84,12 @@ def _wanted(settings: Settings) -> dict[str, str]:
 
 
 def lacking_packages(settings: Settings) -> list[str]:
-    """A line for each endpoint in use that needs a package which is not installed."""
+    """A line for each endpoint in use that needs a package that is not installed."""
     return [problem for endpoint in _in_use(settings) if (problem := lacking(endpoint))]
 
 
 def _unusable_keys(settings: Settings) -> Iterator[str]:
-    """A line for each endpoint in use that cannot be asked with its address and key."""
+    """A line for each endpoint in use with an invalid address or key."""
     for endpoint in _in_use(settings):
         if endpoint.adapter == "none":
             try:
@@ -98,12 +99,12 @@ def _unusable_keys(settings: Settings) -> Iterator[str]:
 
 
 def _routes(settings: Settings) -> Iterator[str]:
-    """A line for each base URL that ends where the gateway's own route is added."""
+    """A line for each base URL that ends in a route, which the gateway itself would append."""
     for model in settings.models:
         for endpoint in model.endpoints:
             path = urlsplit(endpoint.base_url or "").path.rstrip("/")
             if route := next((one for one in ROUTES if path.endswith(one)), None):
-                yield f"{endpoint.id}: base_url ends in `{route}`, and `/chat/completions` is added to it; leave it out"
+                yield f"{endpoint.id}: base_url ends in `{route}`, but `/chat/completions` is appended to it; remove it"
 
 
 def _in_use(settings: Settings) -> list[Endpoint]:
@@ -111,16 +112,16 @@ def _in_use(settings: Settings) -> list[Endpoint]:
 
 
 def _unknown_keys(settings: Settings) -> Iterator[str]:
-    """A line for each rule about a key that is not there."""
+    """A line for each rule about a key that does not exist."""
     tenants = {key.tenant for key in settings.keys} or {LOCAL.tenant}
     for number, rule in enumerate(settings.rules):
         if rule.when.key is not None and rule.when.key not in tenants:
-            unknown = f"there is no key of `{rule.when.key}`; {nearest(rule.when.key, tenants)}"
+            unknown = f"there is no key for tenant `{rule.when.key}`; {nearest(rule.when.key, tenants)}"
             yield f"{rule.place}: rules[{number}]: {unknown}"
 
 
 def idle_keys(models: tuple[Model, ...], environ: Mapping[str, str]) -> list[str]:
-    """A line for each API key that is set and does not bring its endpoint into use, with the reason."""
+    """A line for each API key that is set but whose endpoint cannot be used, with the reason."""
     endpoints = [endpoint for model in models for endpoint in model.endpoints]
     return [
         f"{endpoint.api_key_env} is set, but {endpoint.id} cannot be used: {why}"
@@ -130,7 +131,7 @@ def idle_keys(models: tuple[Model, ...], environ: Mapping[str, str]) -> list[str
 
 
 def _unknown_names(settings: Settings, policy: Policy) -> Iterator[str]:
-    """Names of endpoints and providers that no model has."""
+    """A line for each name in a policy that is no model's endpoint or provider."""
     endpoints = [endpoint for model in settings.models for endpoint in model.endpoints]
     ids = {endpoint.id for endpoint in endpoints}
     known = ids | {endpoint.provider for endpoint in endpoints}
@@ -155,10 +156,10 @@ def _out_of_use(settings: Settings) -> Iterator[str]:
 
 
 def _unmet(settings: Settings, policies: PolicySet) -> Iterator[str]:
-    """A line for each policy and model that it is for, where none of the model's endpoints in use meets it.
+    """A line for each policy and model that it applies to, if none of the model's endpoints in use meets the policy.
 
-    One that gateway.yaml names is for all models. Of the others, a shipped policy is an offer: it is worth a line only
-    where it serves no model at all.
+    A policy that gateway.yaml names applies to all models. Any other shipped policy is optional: it gets a line only if
+    it can serve no model at all.
     """
     fleets = {model: fleet for model in settings.models if (fleet := Fleet(usable(model, settings.secrets))).states}
     chosen = set(_wanted(settings).values())
@@ -174,14 +175,14 @@ def _unmet(settings: Settings, policies: PolicySet) -> Iterator[str]:
 
 
 def _is_meant(policy: Policy, model: Model) -> bool:
-    """Whether a policy is for this model: one that allows certain endpoints alone is for the models that have them."""
+    """Whether a policy applies to this model. One that lists its endpoints applies to the models that have them."""
     allowed = {policy.pick.endpoint} if policy.pick.endpoint else set(policy.require.only)
     names = {name for endpoint in model.endpoints for name in (endpoint.id, endpoint.provider)}
     return not allowed or not allowed.isdisjoint(names)
 
 
 def _missed(policy: Policy, model: str, fleet: Fleet) -> str:
-    """The rules that keep all of a model's endpoints from a policy's requests; empty where one of them may serve."""
+    """The rules by which a policy excludes all endpoints of a model; empty if it allows one of them."""
     request = Request(id="", body={}, model=model, policy=policy.name)
     reasons = [forbidden(state, request, policy) for state in fleet.states.values()]
     return ", ".join(sorted({reason.rule for reason in reasons if reason})) if all(reasons) else ""

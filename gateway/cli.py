@@ -1,6 +1,6 @@
-"""The command line. Exit codes: 0 done, 1 the answer is no, 2 wrong usage or configuration, 130 interrupted.
+"""The command line. Exit codes: 0 success, 1 negative result, 2 usage or configuration error, 130 interrupted.
 
-What only one command needs is imported by that command: a server starts without what draws tables.
+Imports that only one command needs are inside that command, so that the server starts without the table library.
 """
 
 import json
@@ -25,40 +25,40 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PATH = click.Path(path_type=Path)
 PORT = click.IntRange(0, 65535)
 COUNT = click.IntRange(1)
-config_option = click.option("--config", type=PATH, help="gateway.yaml; default: ./gateway.yaml if there.")
-policies_option = click.option("--policies", type=PATH, help="Folder of policies, over the shipped ones.")
+config_option = click.option("--config", type=PATH, help="gateway.yaml; default: ./gateway.yaml if it exists.")
+policies_option = click.option("--policies", type=PATH, help="Folder of policies, which override the shipped ones.")
 
 
 class Share(click.ParamType[float]):
-    """A share of a whole as an operator writes it, `30%`: 0.3."""
+    """A share in percent, as in `30%`, converted to a fraction: 0.3."""
 
     name = "share"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         share = quantity(value, SHARE) if isinstance(value, str) else float(value)
         if share is None or not 0 < share <= 1:
-            self.fail(f"`{value}` is no share; write it as in `30%`", param, ctx)
+            self.fail(f"`{value}` is not a share; write it as in `30%`", param, ctx)
         return share
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line; a wrong configuration is told in one line for each problem, without a traceback."""
+    """Runs the command line. Configuration errors are printed one per line, without a traceback."""
     try:
         sys.exit(app(arguments, prog_name="gateway", standalone_mode=False))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except ConfigError as error:
-        _tell(error)
+        _print_problems(error)
         sys.exit(2)
-    except click.Abort:  # what click makes of Ctrl-C
+    except click.Abort:  # Ctrl-C
         sys.exit(130)
 
 
 @click.group(context_settings={"show_default": True})
 @click.version_option(__version__, message=f"gateway %(version)s ({BUILD})")
 def app() -> None:
-    """Routes DeepSeek-V3.2 requests over many hosts by the price and latency really paid."""
+    """Routes DeepSeek-V3.2 requests across many hosts by measured cost and latency."""
 
 
 @app.command()
@@ -70,13 +70,13 @@ def app() -> None:
 )
 @click.option("--workers", type=COUNT, metavar="N", help="Worker processes.")
 @click.option("--host", metavar="ADDRESS", help="Address to listen on; default 127.0.0.1.")
-@click.option("--port", type=PORT, metavar="N", help="Port to listen on; default 8080; 0 takes any free one.")
+@click.option("--port", type=PORT, metavar="N", help="Port to listen on; default 8080; 0 picks a free one.")
 @click.option(
     "--no-auth",
     is_flag=True,
-    help="Listen beyond loopback without keys: everyone who can reach it spends your money.",
+    help="Listen beyond loopback without keys: anyone who can reach it spends your money.",
 )
-@click.option("--record", type=PATH, metavar="FILE", help="Write a trace of lengths, times and salted prefix hashes.")
+@click.option("--record", type=PATH, metavar="FILE", help="Record a trace of lengths, times and salted prefix hashes.")
 def serve(config: Path | None, redis: str | None, no_auth: bool, record: Path | None, **given: Any) -> None:
     """Serve with every host whose API key is set in the environment.
 
@@ -88,28 +88,28 @@ def serve(config: Path | None, redis: str | None, no_auth: bool, record: Path | 
     from gateway.telemetry.recorder import begin
 
     settings = replace(_settings(config, redis), **{name: value for name, value in given.items() if value is not None})
-    _refuse_open_door(settings, no_auth)
-    _refuse_no_endpoint(settings)
+    _require_keys(settings, no_auth)
+    _require_endpoint(settings)
     if redis and "@" in redis:
-        _warn("everyone on this machine can read the password in --redis: set GATEWAY_REDIS_URL in its place")
+        _warn("anyone on this machine can read the password in --redis; set GATEWAY_REDIS_URL instead")
     if mistakes := obstacles(settings, Policies(settings.policies).current):
         raise ConfigError(*mistakes)
     run(replace(settings, record=begin(record)) if record else settings)
 
 
 @app.command()
-@click.option("--once", is_flag=True, help="End after the two questions.")
-@click.option("--traffic", is_flag=True, help="Keep sample traffic flowing until Ctrl-C.")
-@click.option("--port", type=PORT, metavar="N", default=8080, help="Port on 127.0.0.1; 0 takes any free one.")
+@click.option("--once", is_flag=True, help="Exit after two sample requests.")
+@click.option("--traffic", is_flag=True, help="Send sample traffic until Ctrl-C.")
+@click.option("--port", type=PORT, metavar="N", default=8080, help="Port on 127.0.0.1; 0 picks a free one.")
 @click.option(
     "--host-speed",
     type=click.FloatRange(0),
     metavar="X",
     default=1.0,
-    help="How much faster than real the hosts are; 0 answers at once.",
+    help="Speed of the simulated hosts relative to real ones; 0: they answer at once.",
 )
 def demo(once: bool, traffic: bool, port: int, host_speed: float) -> int:
-    """Try it: a gateway before simulated hosts, without any key.
+    """Try it: a gateway with simulated hosts; no key needed.
 
     Everything stays on this machine.
 
@@ -119,8 +119,8 @@ def demo(once: bool, traffic: bool, port: int, host_speed: float) -> int:
     from gateway.sim.demo import Demo
 
     if once and traffic:
-        raise click.UsageError("--once ends before any traffic could flow; choose one of the two")
-    with listening("127.0.0.1", port):  # a port that is taken is reported before anything is started
+        raise click.UsageError("--once and --traffic exclude each other; choose one of the two")
+    with listening("127.0.0.1", port):  # reports a port in use before anything is started
         pass
     return Demo(port, host_speed).run(once, traffic)
 
@@ -131,7 +131,7 @@ def demo(once: bool, traffic: bool, port: int, host_speed: float) -> int:
 def check(config: Path | None, policies: Path | None) -> int:
     """Check gateway.yaml, the catalogue and the policies.
 
-    Nothing is sent.
+    No request is sent.
 
     Example: gateway check --config gateway.yaml --policies policies/
     """
@@ -141,23 +141,23 @@ def check(config: Path | None, policies: Path | None) -> int:
         settings = _settings(config)
         click.echo(checked(replace(settings, policies=policies) if policies else settings), nl=False)
     except ConfigError as error:
-        _tell(error)
+        _print_problems(error)
         return 1
     return 0
 
 
 @app.command()
 @click.option(
-    "--model", metavar="NAME", help="Model, with a policy as suffix: deepseek-v3.2:nitro; default: the first."
+    "--model", metavar="NAME", help="Model, optionally with a policy suffix: deepseek-v3.2:nitro; default: the first."
 )
-@click.option("--prompt-tokens", type=COUNT, metavar="N", default=1000, help="Length of the prompt.")
-@click.option("--max-tokens", type=COUNT, metavar="N", help="Longest answer.")
+@click.option("--prompt-tokens", type=COUNT, metavar="N", default=1000, help="Prompt length in tokens.")
+@click.option("--max-tokens", type=COUNT, metavar="N", help="Maximum answer length in tokens.")
 @click.option("--tools", is_flag=True, help="The request uses tools.")
-@click.option("--thinking", is_flag=True, help="The request asks for thinking.")
-@click.option("--request", type=PATH, help="A request body as JSON, instead of the above; - is stdin.")
+@click.option("--thinking", is_flag=True, help="The request enables reasoning.")
+@click.option("--request", type=PATH, help="File with a JSON request body, instead of the above; - is stdin.")
 @config_option
 @policies_option
-@click.option("--url", metavar="URL", help="Ask this running gateway, which knows live figures.")
+@click.option("--url", metavar="URL", help="Use this running gateway and its measurements.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def explain(
     request: Path | None,
@@ -168,13 +168,13 @@ def explain(
     as_json: bool,
     **shape: Any,
 ) -> int:
-    """Show where a request would go, and why.
+    """Show where a request would be routed, and why.
 
-    Every endpoint is listed, kept or dropped, in dollars and seconds.
+    Lists every endpoint, ranked or dropped, with expected cost and time.
 
     Example: gateway explain --model deepseek-v3.2:floor --prompt-tokens 12000
     """
-    from gateway.report import asked, explained, first_listed, first_of, planned
+    from gateway.report import explained, first_listed, first_of, live_plan, planned
 
     key = os.environ.get("GATEWAY_API_KEY")
     if url is None:
@@ -182,7 +182,7 @@ def explain(
         settings = replace(settings, policies=policies) if policies else settings
         plan = planned(settings, _body(request) if request else _sample(model or first_of(settings), **shape))
     else:
-        plan = asked(url, _body(request) if request else _sample(model or first_listed(url, key), **shape), key)
+        plan = live_plan(url, _body(request) if request else _sample(model or first_listed(url, key), **shape), key)
     click.echo(json.dumps(plan, indent=2) + "\n" if as_json else explained(plan, live=url is not None), nl=False)
     return 0 if plan["ranked"] else 1
 
@@ -191,33 +191,39 @@ def explain(
 @click.option(
     "--trace", metavar="FILE", help="JSON Lines, or agent-sessions or short-prompts; default: a sample of real traffic."
 )
-@click.option("--model", metavar="NAME", help="Whose requests and hosts; default: the only one in ledger and trace.")
+@click.option("--model", metavar="NAME", help="Model to replay; default: the only one in the ledger and the trace.")
 @click.option(
     "--policy",
     "given",
     multiple=True,
     metavar="NAME",
-    help="Policy or its file, repeatable; default: the default one, floor, nitro.",
+    help="Policy name or file, repeatable; default: the default policy, floor, nitro.",
 )
 @click.option(
     "--baseline",
     "others",
     multiple=True,
     metavar="NAME",
-    help="Another router, repeatable; default: openrouter and two more.",
+    help="Baseline router, repeatable; default: openrouter and two more.",
 )
-@click.option("--fleet", metavar="NAME", help="real, wide, or a file; default: as this gateway measured it, or real.")
-@click.option("--cap", type=Share(), metavar="SHARE", default="100%", help="Most tokens for one host, as in 30%.")
-@click.option("--seeds", type=COUNT, metavar="N", default=5, help="Replays of each, for confidence intervals.")
-@click.option("--limit", type=COUNT, metavar="N", default=20_000, help="Requests, from the trace's first on.")
+@click.option("--fleet", metavar="NAME", help="real, wide, or a file; default: as measured by this gateway, else real.")
 @click.option(
-    "--time-scale", type=click.FloatRange(0, min_open=True), metavar="X", default=1.0, help="Arrive so much faster."
+    "--cap", type=Share(), metavar="SHARE", default="100%", help="Maximum share of tokens for one host, as in 30%."
+)
+@click.option("--seeds", type=COUNT, metavar="N", default=5, help="Replays of each policy, for confidence intervals.")
+@click.option("--limit", type=COUNT, metavar="N", default=20_000, help="Replay only the first N requests of the trace.")
+@click.option(
+    "--time-scale",
+    type=click.FloatRange(0, min_open=True),
+    metavar="X",
+    default=1.0,
+    help="Factor by which requests arrive faster.",
 )
 @config_option
 @policies_option
-@click.option("--state", type=PATH, help="State folder whose ledger tells how hosts behave; default as for serve.")
+@click.option("--state", type=PATH, help="State folder with the ledger of measurements; default as for serve.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-@click.option("--svg", type=PATH, metavar="FILE", help="Draw price against time to first token as well.")
+@click.option("--svg", type=PATH, metavar="FILE", help="Also plot price against time to first token.")
 def whatif(
     trace: str | None,
     model: str | None,
@@ -232,9 +238,9 @@ def whatif(
     svg: Path | None,
     **setup: Any,
 ) -> None:
-    """Show what policies would have done with a trace of requests.
+    """Replay a trace of requests under several policies.
 
-    Nothing is sent: time is virtual, and other routers are replayed beside.
+    No request is sent: time is virtual. Other routers are replayed for comparison.
 
     Example: gateway whatif --trace yesterday.jsonl.gz --cap 30% --policy balanced --policy mine.yaml
     """
@@ -258,7 +264,7 @@ def whatif(
 
 @contextmanager
 def _progress() -> Iterator[Callable[[float], None]]:
-    """A bar on standard error while something takes its time, where that is a terminal."""
+    """A progress bar on standard error, if that is a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -268,11 +274,11 @@ def _progress() -> Iterator[Callable[[float], None]]:
         yield lambda share: bar.update(task, completed=share)
 
 
-def _warn(words: str) -> None:
-    click.echo(f"gateway: warning: {words}", err=True)
+def _warn(message: str) -> None:
+    click.echo(f"gateway: warning: {message}", err=True)
 
 
-def _tell(error: ConfigError) -> None:
+def _print_problems(error: ConfigError) -> None:
     for problem in error.problems:
         click.echo(f"gateway: {problem}", err=True)
 
@@ -283,21 +289,21 @@ def _settings(config: Path | None, redis: str | None = None) -> Settings:
     return load(config, os.environ | ({"GATEWAY_REDIS_URL": redis} if redis else {}))
 
 
-def _refuse_open_door(settings: Settings, no_auth: bool) -> None:
+def _require_keys(settings: Settings, no_auth: bool) -> None:
     if settings.host not in LOOPBACK and not settings.keys and not no_auth:
         raise ConfigError(
-            f"listening on {settings.host} without keys would let anyone spend your money: "
+            f"listening on {settings.host} without keys would let anyone spend your money; "
             "set GATEWAY_API_KEYS or `keys:`, or pass --no-auth"
         )
 
 
-def _refuse_no_endpoint(settings: Settings) -> None:
+def _require_endpoint(settings: Settings) -> None:
     from gateway.audit import idle_keys
 
     if not any(usable(model, settings.secrets) for model in settings.models):
-        names = ", ".join(sufficient_variables(settings.models)) or "the variables that its endpoints name"
+        names = ", ".join(sufficient_variables(settings.models)) or "the variables named by its endpoints"
         raise ConfigError(
-            f"no endpoint can be used: set at least one of {names}; or try `gateway demo`",
+            f"no endpoint can be used; set at least one of {names}, or try `gateway demo`",
             *idle_keys(settings.models, os.environ),
         )
 
@@ -309,12 +315,12 @@ def _body(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: is not a request body in JSON: {error}") from None
     if not isinstance(body, dict):
-        raise ConfigError(f"{path}: a request body is a JSON object")
+        raise ConfigError(f"{path}: a request body must be a JSON object")
     return body
 
 
 def _sample(model: str, prompt_tokens: int, max_tokens: int | None, tools: bool, thinking: bool) -> dict[str, Any]:
-    """A request of this size; only its shape matters to a plan."""
+    """A request of this size. Its text does not affect a plan."""
     body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": "word" * prompt_tokens}]}
     if max_tokens:
         body["max_tokens"] = max_tokens

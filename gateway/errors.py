@@ -1,31 +1,31 @@
-"""One tree of errors. Each leaf knows its status, its type and its code.
+"""The hierarchy of errors. Each class has its HTTP status, type and code.
 
     GatewayError
-    ├── ConfigError              a file or setting is wrong: what, where, what would be right (never reaches a client)
-    │   └── Unreadable              a file or folder cannot be read now
-    └── ClientError              reaches the client, in the OpenAI error shape
+    ├── ConfigError              a file or setting is invalid: what, where, how to correct it (never sent to a client)
+    │   └── Unreadable              a file or folder cannot be read at the moment
+    └── ClientError              sent to the client, in OpenAI's error format
         ├── BadRequest        400  invalid_request_error
         │   └── ContextTooLong      context_length_exceeded
         ├── Unauthorized      401  authentication_error
-        ├── Forbidden         403  permission_error: a web page or a host name that may not use this gateway
+        ├── Forbidden         403  permission_error: the request's `Host` or `Origin` is not allowed
         ├── NotFound          404  not_found_error: route, model or policy
         ├── TooSlow           408  the request did not arrive in time
         ├── TooLarge          413  request body over the limit
-        ├── UnknownCoding     415  request body compressed in a way that is not read
-        ├── HeadTooLarge      431  request head over the limit
-        ├── Overloaded        503  this worker has as many requests as it takes
-        ├── NoEndpoint        404 | 503  nothing is left after the filters
-        ├── StoreAway         503  only the store knows the answer, and it cannot be reached
+        ├── UnknownCoding     415  unsupported content-encoding of the request body
+        ├── HeadTooLarge      431  request headers over the limit
+        ├── Overloaded        503  this worker is at its limit of requests in flight
+        ├── NoEndpoint        404 | 503  no endpoint is left after the filters
+        ├── StoreAway         503  the response needs the store, which cannot be reached
         └── UpstreamError     429 | 502 | 503 | 504 | the host's own status: every attempt failed
 
-Faults of one attempt are values (`types.Failure`), not exceptions: the core decides on them.
+Failures of a single attempt are values (`types.Failure`), not exceptions: the routing core decides what to do.
 """
 
 import re
 from collections.abc import Sequence
 from typing import Any
 
-# As in redis://host, with a user and a password in front of the host, however it is misspelt; our own example stays.
+# user:password@ in front of a host, also in a misspelt URL. The placeholder of our own messages is not redacted.
 _CREDENTIALS = re.compile(r"[^\s`'\"]*:[^\s`'\"]*@")
 
 
@@ -38,9 +38,9 @@ class GatewayError(Exception):
 
 
 class ConfigError(GatewayError):
-    """A file or setting is wrong. `problems` holds one line each, `file:line:column: what, and what would be right`.
+    """A file or setting is invalid. `problems` holds one line each: `file:line:column: what, and how to correct it`.
 
-    A URL's user and password are never part of one, wherever they were written by mistake.
+    The user and password of a URL are always redacted.
     """
 
     def __init__(self, *problems: str) -> None:
@@ -49,11 +49,11 @@ class ConfigError(GatewayError):
 
 
 class Unreadable(ConfigError):
-    """A file or folder cannot be read now. It may be later, without a change."""
+    """A file or folder cannot be read at the moment, but perhaps later without a change."""
 
 
 class ClientError(GatewayError):
-    """An error that the client sees."""
+    """An error that is sent to the client."""
 
     status = 500
     type = "api_error"
@@ -70,7 +70,7 @@ class ClientError(GatewayError):
         metadata: dict[str, Any] | None = None,
         final: bool = False,
     ) -> None:
-        """`final`: it is the answer, also where the request names other models."""
+        """`retry_after` is in seconds. `final`: the request's other `models` are not tried."""
         super().__init__(message)
         self.message = message
         self.final = final
@@ -81,11 +81,11 @@ class ClientError(GatewayError):
         self.metadata = metadata
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """What the head of the answer says: Retry-After where waiting helps."""
+        """The response headers of this error: Retry-After, if a retry may succeed."""
         return [] if self.retry_after is None else [(b"retry-after", b"%d" % max(1, round(self.retry_after)))]
 
     def body(self) -> dict[str, Any]:
-        """The OpenAI error object, with `metadata` beside it when there is something to tell about hosts."""
+        """OpenAI's error object, with `metadata` about hosts if there is any."""
         error: dict[str, Any] = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
         if self.metadata:
             error["metadata"] = self.metadata
@@ -142,11 +142,11 @@ class UnknownCoding(ClientError):
 
     def __init__(self, coding: str, taken: Sequence[str]) -> None:
         self._taken = ", ".join(taken)
-        message = f"content-encoding `{coding}` is not read here; send {self._taken}, or the body as it is"
+        message = f"content-encoding `{coding}` is not supported; use {self._taken}, or send the body uncompressed"
         super().__init__(message, param="content-encoding")
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """RFC 9110 15.5.16: which codings would be right."""
+        """Adds Accept-Encoding with the supported codings (RFC 9110, 15.5.16)."""
         return [*super().headers(), (b"accept-encoding", self._taken.encode())]
 
 
@@ -156,7 +156,7 @@ class HeadTooLarge(ClientError):
     code = "headers_too_large"
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"the head of the request is larger than {limit} bytes")
+        super().__init__(f"the request headers are larger than {limit} bytes")
 
 
 class Overloaded(ClientError):
@@ -164,7 +164,7 @@ class Overloaded(ClientError):
     code = "overloaded"
 
     def __init__(self) -> None:
-        super().__init__("the gateway has as many requests as it can hold; send this one again", retry_after=1.0)
+        super().__init__("the gateway is at its limit of requests in flight; retry later", retry_after=1.0)
 
 
 class NoEndpoint(ClientError):

@@ -1,4 +1,4 @@
-"""What `gateway check`, `gateway explain` and `gateway whatif` print: tables for a terminal of 80 columns."""
+"""The output of `gateway check`, `gateway explain` and `gateway whatif`: tables for a terminal of 80 columns."""
 
 import io
 from collections import defaultdict
@@ -33,12 +33,12 @@ from gateway.types.sink import Inbound
 WIDTH = 80
 TIMEOUT = 10.0  # seconds
 SCORE = "score = in + out + later (re-reads, toll, bad tools, misses) + time + failures"
-SHOWN_SHARE = 0.005  # of all tokens, from which a host is named
-_Column = tuple[str, str, Callable[[Interval | None], str]]  # heading, figure, how it is shown
+SHOWN_SHARE = 0.005  # of all tokens: hosts with a smaller share are not listed
+_Column = tuple[str, str, Callable[[Interval | None], str]]  # heading, figure, formatter
 
 
 def checked(settings: Settings) -> str:
-    """What the configuration amounts to. Raises ConfigError with every problem."""
+    """A summary of the configuration. Raises ConfigError with all problems."""
     policies = Policies(settings.policies).current
     found = audit(settings, policies)
     if found.problems:
@@ -54,7 +54,7 @@ def checked(settings: Settings) -> str:
 
 
 def _endpoints(model: Model, secrets: Secrets) -> Table:
-    """Those in use first, those that will not return last."""
+    """The endpoints of a model: those in use first, retired ones last."""
     count = len(usable(model, secrets))
     table = _table(f"{model.id}: {count} of {len(model.endpoints)} endpoints in use", "endpoint")
     for name in ("$/M in", "cached", "out"):
@@ -81,7 +81,7 @@ def _use(endpoint: Endpoint, note: str | None) -> str:
 
 
 def planned(settings: Settings, body: dict[str, Any]) -> dict[str, Any]:
-    """The plan for a request from published figures alone, as if every host's key were set."""
+    """The plan for a request from published figures only, as if the keys of all hosts were set."""
     keys = defaultdict(lambda: "set", dict.fromkeys(wanted_variables(settings.models), "set"))
     policies = Policies(settings.policies)
     fleets = {model.id: Fleet(usable(model, keys)) for model in settings.models}
@@ -96,36 +96,36 @@ def planned(settings: Settings, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def first_of(settings: Settings) -> str:
-    """The model that is meant where none is named. Raises ConfigError."""
+    """The default model. Raises ConfigError if there is none."""
     if not settings.models:
-        raise ConfigError("there is no model; give one under `models:` in gateway.yaml")
+        raise ConfigError("there is no model; add one under `models:` in gateway.yaml")
     return settings.models[0].id
 
 
 def first_listed(url: str, key: str | None) -> str:
-    """The same at a running gateway. Raises ConfigError when it cannot be asked."""
+    """The default model of a running gateway. Raises ConfigError if the gateway cannot be reached."""
     match _answer(url, "/v1/models", key):
         case {"data": [{"id": str() as model}, *_]}:
             return model
-    raise _stranger(url)
+    raise _not_a_gateway(url)
 
 
-def asked(url: str, body: dict[str, Any], key: str | None) -> dict[str, Any]:
-    """The plan that a running gateway makes. Raises ConfigError when it cannot be asked."""
+def live_plan(url: str, body: dict[str, Any], key: str | None) -> dict[str, Any]:
+    """The plan of a running gateway. Raises ConfigError if the gateway cannot be reached."""
     plan = _answer(url, "/v1/explain", key, body)
     if not isinstance(plan, dict) or "ranked" not in plan:
-        raise _stranger(url)
+        raise _not_a_gateway(url)
     return plan
 
 
-def _stranger(url: str) -> ConfigError:
-    return ConfigError(f"{_where(url)}: answered, but is no gateway")
+def _not_a_gateway(url: str) -> ConfigError:
+    return ConfigError(f"{_where(url)}: the server there is not a gateway")
 
 
 def _answer(url: str, path: str, key: str | None, body: dict[str, Any] | None = None) -> Any:
     headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
     try:
-        root = url.rstrip("/").removesuffix("/api/v1").removesuffix("/v1")  # a client's base URL will do
+        root = url.rstrip("/").removesuffix("/api/v1").removesuffix("/v1")  # a client's base URL works, too
         request = HttpRequest(f"{root}{path}", None if body is None else orjson.dumps(body), headers)
         with urlopen(request, timeout=TIMEOUT) as response:
             return orjson.loads(response.read())
@@ -134,16 +134,16 @@ def _answer(url: str, path: str, key: str | None, body: dict[str, Any] | None = 
         raise ConfigError(f"{_where(url)}: {error.code} {_message(error.read())}{hint}") from None
     except (ValueError, OSError) as error:
         why = getattr(error, "reason", error)
-        raise ConfigError(f"{_where(url)}: cannot be asked ({why}); give the address of a gateway that runs") from None
+        raise ConfigError(f"{_where(url)}: cannot be reached ({why}); give the address of a running gateway") from None
 
 
 def _where(url: str) -> str:
-    """The address without a login."""
+    """The address without user and password."""
     return f"--url {urlsplit(url).netloc.rpartition('@')[2] or url}"
 
 
 def _message(body: bytes) -> str:
-    """What an error body says, in the OpenAI shape or as it came."""
+    """The message of an error body in OpenAI's format, else the start of the body."""
     try:
         return str(orjson.loads(body)["error"]["message"])
     except (ValueError, KeyError, TypeError):
@@ -151,7 +151,7 @@ def _message(body: bytes) -> str:
 
 
 def explained(plan: dict[str, Any], live: bool) -> str:
-    """A plan in words and figures."""
+    """A plan as a table, with the reasons for endpoints that are not used."""
     out = _console()
     out.print(
         f"{plan['model']}, policy {plan['policy']}: about {plan['prompt_tokens']:,} tokens in, "
@@ -164,13 +164,13 @@ def explained(plan: dict[str, Any], live: bool) -> str:
         out.print("no endpoint can serve this request:" if plan["dropped"] else "no endpoint is in use")
     _print_reasons(out, plan)
     if not live:
-        out.print("\nFrom published figures only; ask a running gateway (--url) for measured ones.")
+        out.print("\nFrom published figures only; use a running gateway (--url) for measured ones.")
     return _text(out)
 
 
 def _ranked(plan: dict[str, Any]) -> Table:
     table = _table(f"best first; the first was picked by: {plan['picked_by']}{_likely(plan)}", "endpoint")
-    table.padding = (0, 0)  # of nine columns, in 80
+    table.padding = (0, 0)  # nine columns must fit into 80 characters
     for name in ("score $", "in $", "out $", "later $", "cached", "TTFT s", "all s", "fails"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in plan["ranked"]:
@@ -188,7 +188,7 @@ def _ranked(plan: dict[str, Any]) -> Table:
 
 
 def _likely(plan: dict[str, Any]) -> str:
-    """The odds of every endpoint that chance might have put first; nothing where chance decided nothing."""
+    """The probability of each endpoint to be sampled first; empty if the choice was not random."""
     drawn = [f"{one['endpoint']} {one['odds']:.0%}" for one in plan["ranked"] if 0 < one["odds"] < 1]
     return f" ({', '.join(drawn)})" if drawn else ""
 
@@ -204,7 +204,7 @@ def _print_reasons(out: Console, plan: dict[str, Any]) -> None:
 
 
 def replayed(report: Report) -> str:
-    """A what-if report: what each policy and baseline paid, how long it took, and where its tokens went."""
+    """A what-if report: cost, latency and share of tokens per host for each policy and baseline."""
     out = _console()
     hosts = f"{len(report.hosts)} {'host' if len(report.hosts) == 1 else 'hosts'}"
     seeds = f"{report.seeds} {'seed' if report.seeds == 1 else 'seeds'}"
@@ -292,7 +292,7 @@ def _text(console: Console) -> str:
 
 
 def _table(title: str, first: str) -> Table:
-    """A table whose first column folds a long name rather than cut it."""
+    """A table whose first column wraps a long name and does not truncate it."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column(first, overflow="fold")
     return table

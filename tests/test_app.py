@@ -45,12 +45,12 @@ async def test_a_breaker_that_opens_and_closes_is_told_once_each(
     breaker = fleet.states["own/host"].breaker
     opened = monotonic() - 100  # so that its backoff is over
     breaker.trip(opened, 0.0, "server_error")
-    assert await until_logged(caplog, 1) == [("WARNING", "own/host is avoided, its breaker opened: server_error")]
+    assert await until_logged(caplog, 1) == [("WARNING", "own/host: breaker opened, endpoint not in use: server_error")]
     now = monotonic()
     breaker.failed(breaker.sent(now), now - 10, 0.0, "cut")  # open again: it has not been closed meanwhile
     for _ in range(2):
         breaker.succeeded(breaker.sent(now), now)
     assert await until_logged(caplog, 2) == [
-        ("WARNING", "own/host is avoided, its breaker opened: server_error"),
-        ("INFO", "own/host is used again, its breaker closed"),
+        ("WARNING", "own/host: breaker opened, endpoint not in use: server_error"),
+        ("INFO", "own/host: breaker closed, endpoint in use again"),
     ]

@@ -65,7 +65,7 @@ def test_a_rules_policy_and_key_that_are_not_there(tmp_path: Path) -> None:
     first, second = lines.index("- policy: exakto") + 1, lines.index("- policy: floor") + 1
     assert problems == (
         f"{file}:{first}:3: rules[0]: there is no policy `exakto`; did you mean `exacto`?",
-        f"{file}:{second}:3: rules[1]: there is no key of `wep`; did you mean `web`?",
+        f"{file}:{second}:3: rules[1]: there is no key for tenant `wep`; did you mean `web`?",
     )
 
 

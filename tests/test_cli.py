@@ -106,8 +106,8 @@ class TestHelp:
         "words",
         [
             "GATEWAY_STATE, else ~/.local/state/llm-routing-gateway",
-            "Listen beyond loopback without keys: everyone who can reach it spends your money.",
-            "0 takes any free one",
+            "Listen beyond loopback without keys: anyone who can reach it spends your money.",
+            "0 picks a free one",
         ],
     )
     def test_help_and_documentation_of_serve_agree(self, words: str) -> None:
@@ -194,7 +194,7 @@ class TestServe:
     def test_a_password_on_the_command_line_is_warned_of(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "gateway.yaml").write_text("default_policy: nitr\n")  # so that it ends
         ended = run("serve", "--redis", f"redis://:{SECRET}@127.0.0.1", NOVITA_API_KEY=SECRET)
-        assert "warning: everyone on this machine can read the password in --redis" in ended.errors
+        assert "warning: anyone on this machine can read the password in --redis" in ended.errors
         assert SECRET not in ended.errors
 
     @pytest.mark.parametrize("key", ["sk-a\nsk-b", "sk a"])
@@ -268,7 +268,7 @@ class TestExplainOffline:
         ended = run("explain", "--model", "deepseek-v3.2:floor", "--prompt-tokens", "12000")
         assert (ended.code, ended.errors) == (0, "")
         assert ended.out.startswith("deepseek/deepseek-v3.2, policy floor: about 12,0")
-        assert "ask a running gateway (--url)" in ended.out
+        assert "use a running gateway (--url)" in ended.out
 
     def test_what_it_ranks_by_is_in_the_table(self, run: Run) -> None:
         """Two endpoints of nearly the same price are told apart by what their re-reads will cost."""
@@ -313,7 +313,7 @@ class TestExplainOffline:
         assert from_file["policy"] == "nitro"
         assert [one["endpoint"] for one in from_file["ranked"]] == [one["endpoint"] for one in from_stdin["ranked"]]
 
-    @pytest.mark.parametrize(("text", "why"), [("{", "is not a request body"), ("[]", "is a JSON object")])
+    @pytest.mark.parametrize(("text", "why"), [("{", "is not a request body"), ("[]", "must be a JSON object")])
     def test_a_request_that_is_none(self, run: Run, tmp_path: Path, text: str, why: str) -> None:
         (tmp_path / "request.json").write_text(text)
         ended = run("explain", "--request", "request.json")
@@ -334,7 +334,7 @@ class TestExplainOffline:
         (tmp_path / "gateway.yaml").write_text("catalogue: false\n")
         ended = run("explain")
         assert (ended.code, ended.out) == (2, "")
-        assert ended.errors == "gateway: there is no model; give one under `models:` in gateway.yaml\n"
+        assert ended.errors == "gateway: there is no model; add one under `models:` in gateway.yaml\n"
 
     def test_a_policy_that_is_not_there(self, run: Run) -> None:
         ended = run("explain", "--model", "deepseek-v3.2:fastest")
@@ -377,12 +377,15 @@ class TestExplainLive:
     async def test_somebody_else_answers_there(self) -> None:
         async with ScriptedHost(answers(200, ["welcome"])) as host:
             ended = await self.explained("--url", host.url)
-        assert (ended.code, ended.errors) == (2, f"gateway: --url 127.0.0.1:{host.port}: answered, but is no gateway\n")
+        assert (ended.code, ended.errors) == (
+            2,
+            f"gateway: --url 127.0.0.1:{host.port}: the server there is not a gateway\n",
+        )
 
     def test_nobody_answers_there(self, run: Run) -> None:
         ended = run("explain", "--url", f"http://user:{SECRET}@127.0.0.1:1")
         assert ended.code == 2
-        assert re.fullmatch(r"gateway: --url 127\.0\.0\.1:1: cannot be asked \(.*\); give .*\n", ended.errors)
+        assert re.fullmatch(r"gateway: --url 127\.0\.0\.1:1: cannot be reached \(.*\); give .*\n", ended.errors)
 
     def test_an_address_that_is_none(self, run: Run) -> None:
         ended = run("explain", "--url", "127.0.0.1:8080")
@@ -494,7 +497,7 @@ class TestWhatif:
             (("--fleet", "reel"), "did you mean `real`?"),
             (("--fleet", "real", "--model", "deepseek-v3"), "no model has that name; did you mean `deepseek-v3.2`?"),
             (("--fleet", "real", "--trace", "none.jsonl"), "none.jsonl: cannot be read"),
-            (("--fleet", "real", "--cap", "0.3"), "`0.3` is no share; write it as in `30%`"),
+            (("--fleet", "real", "--cap", "0.3"), "`0.3` is not a share; write it as in `30%`"),
         ],
     )
     def test_a_mistake_is_one_line(self, run: Run, arguments: tuple[str, ...], mistake: str) -> None:

@@ -1,6 +1,6 @@
-"""The page's figures, made from the metrics of all workers. `docs/page.md` defines each one.
+"""The figures of the model page, computed from the metrics of all workers. `docs/page.md` defines each one.
 
-A share, quantile or price is None until there is something to make it of. Seconds, tokens, dollars.
+A share, quantile or price is None while there is no data. Units are seconds, tokens and USD.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ GOOD = ("ok", "cached")
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What clients saw, over all models."""
+    """Totals over all models, as seen by clients."""
 
     requests: int
     in_flight: int
@@ -31,7 +31,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What one endpoint did. `effective_input` in USD per 1M prompt tokens."""
+    """Figures of one endpoint. `effective_input` is in USD per 1M prompt tokens."""
 
     attempts: int
     share: float | None
@@ -49,7 +49,7 @@ def totals(samples: Samples) -> Totals:
     prompt, completion = tokens.get("prompt", 0.0), tokens.get("completion", 0.0)
     cost = samples.total("gateway_cost_usd_total")
     per_token = ratio(cost, prompt + completion)
-    asked = samples.by("gateway_cache_requests_total", "result")
+    cache_results = samples.by("gateway_cache_requests_total", "result")
     ttft = "gen_ai_server_time_to_first_token_seconds"
     return Totals(
         requests=int(samples.total("gateway_requests_total")),
@@ -62,13 +62,13 @@ def totals(samples: Samples) -> Totals:
         completion_tokens=int(completion),
         cost_usd=cost,
         usd_per_million=None if per_token is None else 1e6 * per_token,
-        cache_hits=int(asked.get("hit", 0.0)),
-        cache_asked=int(sum(asked.values())),
+        cache_hits=int(cache_results.get("hit", 0.0)),
+        cache_asked=int(sum(cache_results.values())),
     )
 
 
 def served(samples: Samples, price: Price | None, all_attempts: float) -> Served:
-    """`samples` are those of this endpoint alone; `all_attempts` counts every endpoint's."""
+    """`samples` are this endpoint's only; `all_attempts` counts the attempts of all endpoints."""
     outcomes = samples.by("gateway_attempts_total", "outcome")
     attempts = sum(outcomes.values())
     tokens = samples.by("gateway_tokens_total", "kind")

@@ -1,10 +1,10 @@
-"""The gateway's own model page: one HTML file, its style sheet, its script, and the data that the script asks for.
+"""The gateway's model page: one HTML file, its style sheet, its script, and the data that the script polls.
 
     GET /                    the page
-    GET /page/static/NAME    style, script, icon
-    GET /page/data.json      every figure on it; the script asks every 2 s
+    GET /page/static/NAME    style sheet, script, icon
+    GET /page/data.json      all figures on the page; the script polls it every 2 s
 
-Open to whoever reaches the gateway, as /metrics is. Nothing is loaded from elsewhere.
+Like /metrics, it needs no key. It loads nothing from other servers.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from gateway.route.fleet import Fleet
 from gateway.telemetry.metrics import Metrics
 
 STATIC = Path(__file__).parent / "static"
-FRESH = 1.0  # seconds: many open pages cost this worker no more than one
+FRESH = 1.0  # seconds that the data is cached, so that many open pages cost as much as one
 _TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _HEADERS = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

@@ -1,10 +1,10 @@
-"""Everything that the page shows, as JSON.
+"""All data of the model page, as JSON.
 
     metrics of all workers ── figures ──┐
     this worker's fleets, exchanges ────┼──> shown() -> data.json
     settings, policies in force ────────┘
 
-Nothing secret goes in: no key, tenant, app, prompt, answer or host's words.
+It has no secrets: no key, tenant, app, prompt, answer or host's error message.
 """
 
 import os
@@ -34,13 +34,13 @@ def shown(
     samples: Samples,
     recent: Recent,
     now: float,
-    unix: float,
+    wall_time: float,
 ) -> Json:
-    """`now` on the clock of the breakers, `unix` of the wall, both in seconds."""
+    """`now` is in monotonic seconds, as for the breakers; `wall_time` is in Unix seconds."""
     by_endpoint = samples.split("endpoint")
     attempts = samples.total("gateway_attempts_total")
     return {
-        "at": unix,
+        "at": wall_time,
         "worker": os.getpid(),
         "build": BUILD,
         "needs_key": bool(settings.keys),
@@ -84,7 +84,7 @@ def _range(prices: Iterable[float]) -> tuple[float, float] | None:
 
 
 def _missing_key(endpoint: Endpoint, settings: Settings) -> str | None:
-    """The environment variable to set; None when something else is missing too."""
+    """The environment variable to set; None if the endpoint is incomplete in other ways, too."""
     variable = endpoint.api_key_env
     complete = endpoint.model and endpoint.base_url and "{" not in endpoint.base_url
     return variable if complete and variable and variable not in settings.secrets else None
@@ -109,7 +109,7 @@ def _endpoint(state: EndpointState, samples: Samples, attempts: float, now: floa
 
 
 def _list_price(price: Price | None) -> Json | None:
-    """USD per 1M tokens; cached input costs as much as input where no discount is published."""
+    """USD per 1M tokens. Without a published discount, cached input costs as much as input."""
     if price is None:
         return None
     cached = price.input if price.cached_input is None else price.cached_input

@@ -1,6 +1,7 @@
-"""How much a worker takes on at once. What is more is refused at once, so that what is under way ends well.
+"""Admission control: how many requests a worker serves at once. Any more are rejected immediately, so that those in
+flight can finish.
 
-memory of the machine, or of the container ──half, shared by the workers──> requests under way, bytes of their bodies
+memory of the machine or its container ──half, shared by the workers──> requests in flight, bytes of their bodies
 """
 
 import os
@@ -8,16 +9,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-SHARE = 0.5  # of the memory, for requests under way
-EACH = 64 * 1024  # bytes that a request takes beside its body
-COPIES = 6  # a body takes so many times its size: as it came, read, and as hosts get it
-FEWEST = 64  # requests
-UNKNOWN_MEMORY = 1 << 30  # bytes
+SHARE = 0.5  # of the memory, for requests in flight
+EACH = 64 * 1024  # bytes that a request takes in addition to its body
+COPIES = 6  # memory that a body takes, as a multiple of its size: received, parsed, and as sent to hosts
+FEWEST = 64  # requests: the lowest limit
+UNKNOWN_MEMORY = 1 << 30  # bytes that are assumed if no limit is found
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 class Admission:
-    """What one worker has under way. `shed` is called with the reason of every refusal."""
+    """The requests in flight of one worker. `shed` is called with the reason of every rejection."""
 
     def __init__(self, most_requests: int, most_bytes: int, shed: Callable[[str], None]) -> None:
         self._most_requests = most_requests
@@ -27,10 +28,10 @@ class Admission:
         self.bytes = 0
 
     def __repr__(self) -> str:
-        return f"<Load {self.requests}/{self._most_requests} requests, {self.bytes}/{self._most_bytes} bytes>"
+        return f"<Admission {self.requests}/{self._most_requests} requests, {self.bytes}/{self._most_bytes} bytes>"
 
     def enter(self, size: int) -> bool:
-        """Whether a request with a body of so many bytes is taken; who is, must `leave`."""
+        """Whether a request with a body of `size` bytes is admitted. If so, the caller must call `leave` later."""
         if self.requests >= self._most_requests:
             self.shed("requests")
             return False
@@ -40,7 +41,7 @@ class Admission:
         return True
 
     def grow(self, size: int) -> bool:
-        """The same for more bytes of a body whose length was not known. One body is always taken."""
+        """The same for `size` more bytes of a body of unknown length. A single body is always admitted."""
         if size and self.bytes and self.bytes + size > self._most_bytes:
             self.shed("bodies")
             return False
@@ -53,13 +54,14 @@ class Admission:
 
 
 def limits(memory: int, workers: int, most_requests: int | None) -> tuple[int, int]:
-    """The most requests and bytes of bodies for one of so many workers; `most_requests` is the operator's word."""
+    """The limits of one of `workers` workers: requests, and bytes of their bodies. `memory` is in bytes;
+    `most_requests`, if set, is the operator's limit."""
     share = int(memory * SHARE / workers)
     return most_requests or max(FEWEST, share // EACH), share // COPIES
 
 
 def memory_limit() -> int:
-    """Bytes that this process may have: the machine's, or what its container allows."""
+    """The memory limit of this process in bytes: the machine's or its container's, whichever is lower."""
     found = [limit for path in LIMITS if (limit := _read(Path(path)))]
     with suppress(OSError, ValueError):
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

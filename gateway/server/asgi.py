@@ -1,9 +1,9 @@
-"""The ASGI sink: any server, any route.
+"""The ASGI sink, which works with any ASGI server and on any route.
 
     receive ── body ──> handler(inbound, sink)          Proxy ── start write end ──> AsgiSink ── send ──> server
        └── http.disconnect ──> source.gone
 
-Writes that come while the server is busy are joined. When too much waits, the source is paused.
+Writes are joined while the server is busy. Above a high-water mark of pending bytes the source is paused.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from gateway.server.door import Door
 from gateway.surface.answer import path_error_body, send_error
 from gateway.types.sink import Handler, Headers, Inbound, Source, content_length
 
-HIGH_WATER = 256 * 1024
+HIGH_WATER = 256 * 1024  # pending bytes
 
 
 class AsgiSink:
-    """Collects what the proxy says until the server takes it."""
+    """Buffers the response until the server takes it."""
 
     __slots__ = ("_aborted", "_ended", "_head", "_left", "_pending", "_size", "_source", "_task", "_wake")
 
@@ -31,7 +31,7 @@ class AsgiSink:
         self._ended = False
         self._left = False
         self._aborted = False
-        self._task: asyncio.Task[None] | None = None  # that sends
+        self._task: asyncio.Task[None] | None = None  # the task that sends
         self._source: Source | None = None
         self._wake = asyncio.Event()
 
@@ -51,7 +51,7 @@ class AsgiSink:
         self._wake.set()
 
     def abort(self) -> None:
-        """ASGI has no word for it: an app that returns in the middle of its answer makes the server close."""
+        """ASGI has no abort: if an app returns in the middle of its response, the server closes the connection."""
         self._aborted = True
         self._source = None
         self.left()
@@ -71,7 +71,7 @@ class AsgiSink:
             source.pause()
 
     def left(self) -> None:
-        """The client is gone."""
+        """The client has disconnected."""
         self._left = True
         self._pending.clear()
         self._wake.set()
@@ -80,7 +80,7 @@ class AsgiSink:
             source.gone()
 
     async def drain(self, send: Send) -> None:
-        """Sends everything, until the end, until the client is gone, or until `abort`."""
+        """Sends the response until its end, until the client disconnects, or until `abort`."""
         self._task = task = asyncio.current_task()
         try:
             await self._send_all(send)
@@ -113,7 +113,7 @@ class AsgiSink:
 
 
 class AsgiEndpoint:
-    """An ASGI app of one route: reads the request, hands it to `handler`, sends what comes."""
+    """The ASGI app of one route: reads the request, passes it to `handler`, sends the response."""
 
     def __init__(self, handler: Handler, door: Door) -> None:
         self._handler = handler
@@ -121,16 +121,16 @@ class AsgiEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sink = AsgiSink()
-        headers = dict(scope["headers"])  # now: some servers add to them what comes behind the body
+        headers = dict(scope["headers"])  # copied now: some servers append the trailers later
         if not self._door.knows(headers):
-            self._handler(Inbound(headers, b"", monotonic()), sink)  # it refuses in its own words
+            self._handler(Inbound(headers, b"", monotonic()), sink)  # responds with 401 in its own format
             await sink.drain(send)
             return
         upload = Upload(self._door)
         try:
             upload.enter(content_length(scope["headers"]))
             body = await upload.read(receive)
-            if body is not None:  # else the client left while it was sending
+            if body is not None:  # else the client disconnected while sending it
                 await self._serve(Inbound(headers, body, monotonic()), sink, receive, send)
         except ClientError as error:
             send_error(sink, error, [], path_error_body(error, scope["path"]))
@@ -149,13 +149,13 @@ class AsgiEndpoint:
 
 
 class Upload:
-    """A request in the worker's load, from its head to the end of its answer."""
+    """An admitted request, from its headers to the end of its response."""
 
     __slots__ = ("_door", "_taken")
 
     def __init__(self, door: Door) -> None:
         self._door = door
-        self._taken: int | None = None  # bytes; None: not in the load
+        self._taken: int | None = None  # bytes that are admitted; None: the request is not admitted
 
     def enter(self, size: int) -> None:
         """Raises ClientError."""
@@ -168,7 +168,7 @@ class Upload:
             self._door.load.leave(self._taken)
 
     async def read(self, receive: Receive) -> bytes | None:
-        """The whole body; None when the client left before its end. Raises ClientError."""
+        """The whole body; None if the client disconnected before its end. Raises ClientError."""
         parts: list[bytes] = []
         size = 0
         while True:

@@ -1,13 +1,13 @@
-"""Which names a gateway may be called by, and which web pages may call it, by the head of a request alone.
+"""Validates the `Host` and the `Origin` of a request, from its headers alone.
 
-    always          one `Host`, in HTTP/1.0 at most one, and it is a name or an address          else 400
+    always          exactly one `Host` (HTTP/1.0: at most one), a name or an address             else 400
     without keys    `Host` is a loopback name, the configured host or one of `allowed_hosts`     else 403
-                    a page's request comes from the gateway's own page or from one of `cors`     else 403
-    with keys       `Host` is one of the same, where `allowed_hosts` lists any                   else 403
+                    a browser's request is from the gateway's own page or an origin in `cors`    else 403
+    with keys       as above for `Host`, if `allowed_hosts` is set                               else 403
 
-A web page can send a request with any text to this machine, and its own name can be made to lead here (DNS rebinding),
-so that the page reads the answer. Browsers say both: the name in `Host`, the page in `Origin` and `Sec-Fetch-Site`. An
-address in place of a name cannot be rebound: a gateway that listens on all addresses may be called by any address.
+A web page can send requests to this machine, and DNS rebinding can point the page's own name here, so that the page can
+read the response. Browsers send the name in `Host` and the page in `Origin` and `Sec-Fetch-Site`. IP addresses cannot
+be rebound: a gateway that listens on all addresses accepts any address as `Host`.
 """
 
 import re
@@ -21,25 +21,25 @@ Headers = Sequence[tuple[bytes, bytes]]
 ANY = "*"
 NO_HTTP = "invalid_http"  # the code of errors about HTTP itself
 EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # a host that listens on all addresses
-MOST_KNOWN = 64  # values of `Host` that are remembered
+MOST_KNOWN = 64  # values of `Host` that are cached as valid
 _NAME = re.compile(r"(?P<name>\[[\w:.%~-]+\]|[\w.~%!$&'()*+,;=-]+)(?::(?P<port>\d{0,5}))?", re.ASCII)
 _URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]*)")
 _PORTS = {"http": 80, "https": 443}
-_OWN = frozenset({b"same-origin", b"none"})  # none: typed, or from a bookmark
+_OWN = frozenset({b"same-origin", b"none"})  # none: a typed URL or a bookmark
 _BROWSERS = (b"origin", b"sec-fetch-site")
 
 
 class Authority:
-    """One gateway's rules."""
+    """The rules of one gateway."""
 
     def __init__(self, host: str, allowed: Sequence[str], origins: Sequence[str], has_keys: bool) -> None:
-        """`host` is where it listens, `allowed` further names (`*.name`: those under it, `*`: all), `origins` those of
-        pages that may call it."""
+        """`host` is the address it listens on, `allowed` are further names (`*.name`: all subdomains, `*`: any name),
+        `origins` those of web pages that may call it."""
         self._has_keys = has_keys
         self._host = host.lower()
         self._allowed = tuple(_bare(name.lower()) for name in allowed)
         self._origins = frozenset(origin.lower().encode() for origin in origins)
-        self._known: set[bytes] = set()  # values of `Host` that were found good
+        self._known: set[bytes] = set()  # values of `Host` that are valid
 
     def __repr__(self) -> str:
         return f"<Authority {self._host}, {len(self._allowed)} more names, {'with' if self._has_keys else 'no'} keys>"
@@ -53,8 +53,8 @@ class Authority:
         *,
         needs_host: bool = True,
     ) -> ClientError | None:
-        """Why this request is not taken, if it is not. `by_name` are the same headers, of repeated ones the last.
-        HTTP/1.1 needs a `Host`."""
+        """The error if this request is rejected, else None. `by_name` are the same headers as a mapping, with the last
+        value of a repeated one. `needs_host`: the request is HTTP/1.1, which requires `Host`."""
         if (
             by_name.get(b"host") in self._known
             and len(by_name) == len(headers)
@@ -71,13 +71,13 @@ class Authority:
         )
 
     def _wrong_name(self, target: bytes, hosts: Sequence[bytes]) -> ClientError | None:
-        """Every name that is given must be right; a client without one is no browser."""
+        """Every given name must be allowed. No name at all is fine, because browsers always send one."""
         found = _URL.match(target.decode("latin-1").lower())
         for name in (*hosts, *([found["authority"].encode("latin-1")] if found else ())):
             if name not in self._known and not self._may_be_called(name):
                 shown = name[:100].decode("latin-1")
                 return Forbidden(
-                    f"this gateway may not be called by the name `{shown}`; `allowed_hosts` lists further names",
+                    f"this gateway may not be called by the host name `{shown}`; add it to `allowed_hosts`",
                     code="host_not_allowed",
                 )
         if len(self._known) < MOST_KNOWN:
@@ -109,7 +109,7 @@ class Authority:
             return None
         page = origins[0][:100].decode("latin-1") if origins else "another site"
         return Forbidden(
-            f"a web page of `{page}` may not use this gateway, which has no keys; `cors` lists the pages that may",
+            f"web pages of `{page}` may not call this gateway, which has no keys; add their origin to `cors`",
             code="origin_not_allowed",
         )
 
@@ -118,13 +118,13 @@ class Authority:
 
 
 def _malformed(hosts: Sequence[bytes], needs_host: bool) -> BadRequest | None:
-    """What RFC 9112 (3.2) wants refused: a server in front may have read another name than this one would."""
+    """The error that RFC 9112 (3.2) requires: a proxy in front might read a different name than this server."""
     if len(hosts) > 1:
-        return BadRequest("there are several `Host` headers; send one", code=NO_HTTP)
+        return BadRequest("there is more than one `Host` header; send one", code=NO_HTTP)
     if not hosts:
-        return BadRequest("there is no `Host` header, which HTTP/1.1 requires", code=NO_HTTP) if needs_host else None
+        return BadRequest("the `Host` header is missing; HTTP/1.1 requires it", code=NO_HTTP) if needs_host else None
     if hosts[0].strip() and _parsed(hosts[0]) is None:
-        return BadRequest("`Host` is not a name or an address, with or without a port", code=NO_HTTP)
+        return BadRequest("`Host` must be a name or an address, with an optional port", code=NO_HTTP)
     return None
 
 
@@ -133,7 +133,7 @@ def _parsed(value: bytes) -> re.Match[str] | None:
 
 
 def _bare(name: str) -> str:
-    """Without the brackets of an address, and without the dot that ends a full name."""
+    """Without the brackets of an IPv6 address, and without the trailing dot of a fully qualified name."""
     return name.strip("[]") if name.startswith("[") else name.removesuffix(".")
 
 
@@ -150,7 +150,8 @@ def _address(name: str) -> IPv4Address | IPv6Address | None:
 
 
 def _same_origin(origin: bytes, host: bytes) -> bool:
-    """Whether a page of this origin is the gateway's own, as `Host` names it. TLS may end at a proxy in front."""
+    """Whether the origin's name and port are those in `Host`. The schemes may differ: a proxy in front may terminate
+    TLS."""
     found = _URL.fullmatch(origin.decode("latin-1").strip().lower())
     ours = _parsed(host)
     theirs = found and _NAME.fullmatch(found["authority"])
@@ -162,7 +163,7 @@ def _same_origin(origin: bytes, host: bytes) -> bool:
 
 
 def _is_visit(method: bytes, by_name: Mapping[bytes, bytes]) -> bool:
-    """A link that was followed: the page that has it does not see where it leads."""
+    """Whether the user followed a link: the linking page cannot read the response."""
     return (
         method in (b"GET", b"HEAD")
         and b"origin" not in by_name

@@ -1,10 +1,10 @@
-"""All client connections of a worker: how long each may keep it waiting, and how many there are.
+"""All client connections of a worker: their timeouts, and the limit on their number.
 
-    FIRST ──> HEAD ──> BODY ──> ANSWER ──> IDLE ──> HEAD ...          each but ANSWER has a deadline
+    FIRST ──> HEAD ──> BODY ──> ANSWER ──> IDLE ──> HEAD ...          every phase but ANSWER has a timeout
                 └────────┴─ too slow: 408, closed
 
-One look at all of them a second in place of a timer for each request. At the limit the connection that has waited
-longest for its client makes room; where none waits, the newcomer gets a 503.
+All connections are checked once a second, so requests need no timers of their own. At the limit, the connections that
+have been waiting longest for their clients are closed; if none is waiting, the new connection gets a 503.
 """
 
 import asyncio
@@ -16,57 +16,57 @@ from typing import Protocol
 
 RESERVE = 64  # descriptors for files, the store and the listening socket
 MOST = 1 << 16  # connections
-AT_A_TIME = 100  # one in so many is closed when there is no room: the look at all of them then pays
+AT_A_TIME = 100  # at the limit, 1 connection in 100 is closed at once, because finding them takes a scan of all
 
 
-# What a connection waits for. The lower, the sooner it makes room.
-FIRST = 0  # its first byte
-IDLE = 1  # another request
-UNREAD = 2  # the end of a body whose request was answered
-HEAD = 3  # the rest of it
+# What a connection is waiting for. Lower phases are closed first at the limit.
+FIRST = 0  # the first byte
+IDLE = 1  # the next request
+UNREAD = 2  # the rest of a body whose request has been answered
+HEAD = 3  # the rest of the headers
 BODY = 4
-ANSWER = 5  # us
+ANSWER = 5  # our response
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds that a client has."""
+    """Timeouts of client connections, in seconds unless noted."""
 
     first: float = 20.0  # for the first byte
-    head: float = 20.0  # for a whole head, from its first byte on
-    stalled: float = 30.0  # between two pieces of a body
-    grace: float = 30.0  # of a body, until the rate below counts
-    rate: float = 1024.0  # bytes a second, over the whole body
-    unread: float = 5.0  # to finish a body that is thrown away
-    drained: float = 5.0  # for the rest of a request when the worker is about to end
-    idle: float = 75.0  # between two requests: longer than proxies in front usually keep one
-    look: float = 1.0  # between two looks
+    head: float = 20.0  # for all headers, from their first byte
+    stalled: float = 30.0  # without new bytes of a body
+    grace: float = 30.0  # of a body, before the minimum rate applies
+    rate: float = 1024.0  # bytes per second: minimum average of a body
+    unread: float = 5.0  # to finish a body that is discarded
+    drained: float = 5.0  # for the rest of a request while the worker is draining
+    idle: float = 75.0  # between requests: longer than the idle timeout of most proxies in front
+    look: float = 1.0  # between two checks
 
 
 DEADLINES = Deadlines()
 
 
 class Watched(Protocol):
-    """A connection, as its protocol keeps it. `received` counts bytes, `since` and `moved_at` are of the clock."""
+    """A connection as its protocol maintains it. `since` and `moved_at` are in seconds of the loop's clock."""
 
     phase: int
-    since: float  # since when it waits
-    received: int
-    begun: int  # `received` when it began to wait
-    moved: int  # `received` at the last look that saw it grow
+    since: float  # when the wait began
+    received: int  # bytes
+    begun: int  # `received` when the wait began
+    moved: int  # `received` at the last check that found new bytes
     moved_at: float
 
     def is_held(self) -> bool:
-        """Whether we keep it from sending."""
+        """Whether the gateway itself has paused reading."""
 
     def too_slow(self) -> None:
-        """Answers 408 where nothing was answered, and closes."""
+        """Sends a 408 unless a response has begun, and closes the connection."""
 
     def close(self) -> None: ...
 
 
 class Connections:
-    """`now` is the loop's clock as of the last look: good enough for deadlines, and free."""
+    """`now` is the loop's clock at the last check, which is accurate enough for these timeouts and costs no call."""
 
     def __init__(self, most: int, clock: Callable[[], float], deadlines: Deadlines | None = None) -> None:
         self._most = most
@@ -80,7 +80,7 @@ class Connections:
         return f"<Connections {len(self._all)}/{self._most}>"
 
     def add(self, connection: Watched) -> bool:
-        """Whether there is room for it, if need be because others are closed."""
+        """Whether there is room for it. At the limit, waiting connections are closed to make room."""
         if len(self._all) >= self._most and not self._make_room():
             return False
         self._all.add(connection)
@@ -90,12 +90,12 @@ class Connections:
         self._all.discard(connection)
 
     def drain(self) -> None:
-        """No new work: who is still sending a request gets little time for it."""
+        """Starts draining: idle connections are closed, and requests still being received get a short timeout."""
         if self._draining_since is None:
             self._draining_since = self._clock()
 
     async def watch(self) -> None:
-        """For ever."""
+        """Checks all connections regularly. Never returns."""
         while True:
             await asyncio.sleep(self._deadlines.look)
             self.look()
@@ -119,7 +119,7 @@ class Connections:
         if self._draining_since is not None and phase <= IDLE:
             return True
         if phase == HEAD:
-            if one.is_held():  # by an answer to the request before it
+            if one.is_held():  # by the response to the previous request
                 one.since = self.now
                 return False
             return waited > limits.head
@@ -138,7 +138,7 @@ class Connections:
         return late or self.now - one.moved_at > limits.stalled
 
     def _make_room(self) -> bool:
-        """Closes those that have waited longest for their clients."""
+        """Closes the connections that have been waiting longest for their clients. Whether there is room now."""
         waiting = (one for one in self._all if one.phase != ANSWER and not one.is_held())
         chosen: Iterable[Watched] = nsmallest(
             1 + self._most // AT_A_TIME, waiting, key=lambda one: (one.phase, one.since)
@@ -150,7 +150,7 @@ class Connections:
 
 
 def most_connections() -> int:
-    """How many clients leave a descriptor each for the hosts that are asked for them."""
+    """The connection limit: each client connection needs two descriptors, one for itself and one for its host."""
     soft, _ = getrlimit(RLIMIT_NOFILE)
     if soft == RLIM_INFINITY:
         return MOST

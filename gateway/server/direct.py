@@ -1,20 +1,20 @@
-"""The direct sink: an answer written to the client's connection, without a task and without ASGI messages."""
+"""The direct sink: writes a response to the client's connection, without a task and without ASGI messages."""
 
 from typing import Any, Protocol
 
 from gateway.server.uvicorn_internals import STATUS_LINE
 from gateway.types.sink import Handler, Headers, HeadWriter, Source
 
-_openings: dict[int, tuple[Headers, bytes]] = {}  # status -> the default headers that it was made with, and the bytes
+_openings: dict[int, tuple[Headers, bytes]] = {}  # by status: uvicorn's default headers, and the encoded bytes
 
 
 def _opening(status: int, defaults: Headers) -> bytes:
-    """The status line and uvicorn's own headers. It makes a new list of them every second, for the date."""
-    kept = _openings.get(status)
-    if kept is None or kept[0] is not defaults:
+    """The status line and uvicorn's default headers, encoded. uvicorn replaces the list every second, for the date."""
+    cached = _openings.get(status)
+    if cached is None or cached[0] is not defaults:
         lines = [b"%b: %b\r\n" % header for header in defaults]
-        kept = _openings[status] = (defaults, b"".join((STATUS_LINE[status], *lines)))
-    return kept[1]
+        cached = _openings[status] = (defaults, b"".join((STATUS_LINE[status], *lines)))
+    return cached[1]
 
 
 class ClientConnection(Protocol):
@@ -29,54 +29,54 @@ class ClientConnection(Protocol):
         """The response is complete."""
 
 
-class _Nobody:
-    """Stands in for the event that uvicorn wakes its task with."""
+class _NoTask:
+    """In place of the event with which uvicorn wakes its task: there is none."""
 
     def set(self) -> None: ...
 
 
 class DirectSink:
-    """One response, written to the connection. Has what uvicorn's protocol asks its current cycle for."""
+    """One response, written to the connection. It has the attributes that uvicorn's protocol reads of its cycle."""
 
     __slots__ = (
         "_chunked",
         "_head",
         "_protocol",
         "_source",
-        "asked",
         "body",
         "disconnected",
         "handler",
         "keep_alive",
         "paused",
+        "request_headers",
         "response_complete",
         "size",
         "taken",
     )
 
-    message_event = _Nobody()
+    message_event = _NoTask()
 
     def __init__(
-        self, protocol: ClientConnection, handler: Handler, keep_alive: bool, asked: dict[bytes, bytes]
+        self, protocol: ClientConnection, handler: Handler, keep_alive: bool, request_headers: dict[bytes, bytes]
     ) -> None:
         self._protocol = protocol
         self._source: Source | None = None
         self._head: list[bytes] | None = None  # not yet written
         self._chunked = False
-        self.asked = asked  # headers of the request
+        self.request_headers = request_headers
         self.handler = handler
         self.keep_alive = keep_alive
         self.body: list[bytes] = []  # of the request
         self.size = 0
-        self.taken: int | None = None  # bytes of a body that the worker's load holds; None: this request is not in it
-        self.paused = protocol.flow.write_paused  # the answer before may still fill the connection
+        self.taken: int | None = None  # admitted bytes of the body; None: the request is not admitted
+        self.paused = protocol.flow.write_paused  # the previous response may still fill the write buffer
         self.disconnected = False
         self.response_complete = False
 
     def start(self, status: int, headers: Headers) -> None:
         head = [_opening(status, self._protocol.server_state.default_headers)]
         self._chunked = True
-        for name, value in self._protocol.heading(self.asked, headers):
+        for name, value in self._protocol.heading(self.request_headers, headers):
             head += (name, b": ", value, b"\r\n")
             if name == b"content-length":
                 self._chunked = False
@@ -127,14 +127,14 @@ class DirectSink:
             source.pause()
 
     def left(self) -> None:
-        """The client is gone."""
+        """The client has disconnected."""
         self.disconnected = True
         if self._source is not None:
             source, self._source = self._source, None
             source.gone()
 
     def flow(self, paused: bool) -> None:
-        """The client takes data slower, or again as fast, as it comes."""
+        """Back-pressure: the client reads more slowly than data arrives, or has caught up."""
         self.paused = paused
         if self._source is None:
             return

@@ -1,6 +1,6 @@
-"""What a request has to pass before its body is read, over either sink.
+"""The checks on a request before its body is read, for both sinks.
 
-head ──> name, page? 403 ──> key? 401, in its handler's words ──> short enough? 413 ──> room? 503 ──> body
+headers ──> host, origin: 403 ──> key: 401, in its handler's format ──> size: 413 ──> admission: 503 ──> body
 """
 
 from collections.abc import Callable, Mapping
@@ -11,12 +11,12 @@ from gateway.server.admission import Admission
 from gateway.server.authority import Authority
 from gateway.server.connections import Connections
 
-DOOR = "door"  # key of the lifespan's state
+DOOR = "door"  # key in the lifespan state
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One worker's. `knows` tells whether headers carry one of the gateway's keys, where it has keys."""
+    """The checks of one worker. `knows` returns whether headers have a valid key, or the gateway has no keys."""
 
     authority: Authority
     knows: Callable[[Mapping[bytes, bytes]], bool]
@@ -25,13 +25,14 @@ class Door:
     max_body: int  # bytes
 
     def enter(self, size: int) -> ClientError | None:
-        """Why a body of so many bytes is not read; None where it is, and its request has to leave the load."""
+        """The error if a request with a body of `size` bytes is rejected. If None, the caller must call `load.leave`
+        later."""
         if size > self.max_body:
             return TooLarge(self.max_body)
         return None if self.load.enter(size) else Overloaded()
 
     def grow(self, size: int, more: int) -> ClientError | None:
-        """The same for a body whose length was not known, and that has now so many bytes, `more` of them new."""
+        """The same for a body of unknown length that has grown by `more` bytes to `size` bytes."""
         if size > self.max_body:
             return TooLarge(self.max_body)
         return None if self.load.grow(more) else Overloaded()

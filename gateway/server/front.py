@@ -1,10 +1,10 @@
-"""The ASGI app in front of all routes: who may come in, paths as they are meant, preflights, and what the head of every
-answer has.
+"""The ASGI middleware in front of all routes: checks `Host` and `Origin`, normalises paths, answers CORS preflights and
+adds the headers of every response.
 
     //v1/models/ ──authority──> /v1/models ──> app ──> status, headers ──heading──> server
 
-A path with a slash too many is served as it is meant: a redirect would send clients to an address that only the proxy
-in front knows, and they would drop their key on the way.
+Extra slashes in a path are ignored, not redirected: behind a proxy the redirect's address may be wrong for clients, and
+clients drop their key when they follow a redirect.
 """
 
 import re
@@ -22,7 +22,7 @@ _SLASHES = re.compile("/{2,}")
 
 
 class Front:
-    """`preflight` gives the headers of an answer to `OPTIONS`, or None where the app shall answer."""
+    """`preflight` returns the response headers of a CORS preflight, or None if the request is not one."""
 
     def __init__(
         self,
@@ -40,28 +40,28 @@ class Front:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        asked = dict(scope["headers"])
+        request_headers = dict(scope["headers"])
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": self._heading(asked, list(message.get("headers", ())))}
+                message = {**message, "headers": self._heading(request_headers, list(message.get("headers", ())))}
             await send(message)
 
-        if (error := self._refusal(scope, asked)) is not None:
+        if (error := self._rejection(scope, request_headers)) is not None:
             sink = AsgiSink()
             send_error(sink, error, [], path_error_body(error, scope["path"]))
             await sink.drain(sending)
-        elif scope["method"] == "OPTIONS" and (allowed := self._preflight(asked)) is not None:
+        elif scope["method"] == "OPTIONS" and (allowed := self._preflight(request_headers)) is not None:
             await send({"type": "http.response.start", "status": 204, "headers": allowed})
             await send({"type": "http.response.body"})
         else:
             await self._app({**scope, "path": plain(scope["path"])}, receive, sending)
 
-    def _refusal(self, scope: Scope, asked: Mapping[bytes, bytes]) -> ClientError | None:
+    def _rejection(self, scope: Scope, request_headers: Mapping[bytes, bytes]) -> ClientError | None:
         method, headers, needs_host = scope["method"].encode(), scope["headers"], scope["http_version"] == "1.1"
-        return self._authority.refusal(method, scope["raw_path"], headers, asked, needs_host=needs_host)
+        return self._authority.refusal(method, scope["raw_path"], headers, request_headers, needs_host=needs_host)
 
 
 def plain(path: str) -> str:
-    """A path without empty parts."""
+    """A path without empty segments."""
     return _SLASHES.sub("/", path).rstrip("/") or "/"

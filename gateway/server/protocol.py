@@ -1,13 +1,12 @@
-"""The hot routes inside uvicorn's HTTP connection: no task, no scope, no ASGI messages.
+"""Serves the hot routes inside uvicorn's HTTP connection: no task, no scope, no ASGI messages.
 
     bytes ─> parser ─┬─ POST to a hot route ─> DirectSink ─> handler(inbound, sink) ─> one write for each piece
                      └─ anything else ───────> uvicorn ─> Starlette, unchanged
 
 HTTP/1.0, `Expect: 100-continue` and pipelined requests are "anything else": the same handlers serve them over the ASGI
-sink. What is answered, and how, is decided above the sinks.
+sink, with the same responses.
 
-What is said of a request before its body is all that counts of it: headers that come behind the body (trailers) are
-dropped. An offer to speak another protocol (`Upgrade: h2c`, websocket) is not taken: the request is served as it is.
+Trailers are dropped. An `Upgrade` to another protocol (h2c, websocket) is ignored: the request is served as HTTP/1.1.
 """
 
 from time import monotonic
@@ -24,14 +23,14 @@ from gateway.server.uvicorn_internals import RequestResponseCycle, UvicornConnec
 from gateway.surface.answer import path_error_body, send_error
 from gateway.types.sink import Handler, HeadWriter, Inbound, Sink, content_length
 
-HOT = "hot_routes"  # key of the lifespan's state: {path: handler}
+HOT = "hot_routes"  # key in the lifespan state: {path: handler}
 HEADING = "heading"
-LARGEST_HEAD = 64 * 1024  # bytes that may come before they must have made a head, or a piece of body
-LONGEST_REST = 64 * 1024  # bytes of a refused body that are read so that its connection can be used again
+LARGEST_HEAD = 64 * 1024  # bytes that the parser may buffer without completing the headers or part of the body
+LONGEST_REST = 64 * 1024  # bytes of a rejected request's body that are read and discarded to keep the connection alive
 
 
 class HotProtocol(UvicornConnection):
-    """uvicorn's protocol with a short way for hot routes, and with a `Door` in front of all."""
+    """uvicorn's protocol with a fast path for hot routes, and with a `Door` in front of all routes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -40,10 +39,10 @@ class HotProtocol(UvicornConnection):
         self._connections = self._door.connections
         self.heading: HeadWriter = self.app_state[HEADING]
         self._sink: DirectSink | None = None  # of the hot request that is being read or answered
-        self._reading = False  # whether a hot request's body is still coming
-        self._upgrading = False  # whether the head that was just read offers another protocol
-        self._over = False  # whether nothing more is read
-        self._used = 0  # `received` when something was last made of it
+        self._reading = False  # whether a hot request's body is being received
+        self._upgrading = False  # whether the headers just parsed have `Upgrade`
+        self._discarding = False  # whether all further input is discarded
+        self._parsed = 0  # `received` when the parser last made progress
         self.url = b""
         self.received = 0  # bytes
         self.phase = FIRST
@@ -59,15 +58,15 @@ class HotProtocol(UvicornConnection):
 
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
-        if self._over:
-            return  # thrown away, so that the client gets to read why
+        if self._discarding:
+            return  # discarded and not reset, so that the client can read the error response
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
             self._decline(data[offer.args[0] :])
         except httptools.HttpParserError:
-            self._fail(BadRequest("this is no HTTP/1.1 request", code=NO_HTTP))
-        if self.received - self._used > LARGEST_HEAD and not self.transport.is_closing():
+            self._fail(BadRequest("this is not a valid HTTP/1.1 request", code=NO_HTTP))
+        if self.received - self._parsed > LARGEST_HEAD and not self.transport.is_closing():
             self._fail(HeadTooLarge(LARGEST_HEAD))
 
     def on_message_begin(self) -> None:
@@ -77,9 +76,9 @@ class HotProtocol(UvicornConnection):
         self.phase, self.since = HEAD, self._connections.now
 
     def on_headers_complete(self) -> None:
-        self._used = self.begun = self.received
+        self._parsed = self.begun = self.received
         if self.transport.is_closing():
-            return  # what was pipelined behind the last answer
+            return  # a request pipelined after the last response
         parser = self.parser
         if parser.should_upgrade() and parser.get_method() != b"CONNECT":
             self._upgrading = True
@@ -90,29 +89,29 @@ class HotProtocol(UvicornConnection):
             self.hand_over()
             return
         headers, self.headers = self.headers, []
-        asked = dict(headers)
-        self._sink = sink = DirectSink(self, handler, parser.should_keep_alive(), asked)
+        request_headers = dict(headers)
+        self._sink = sink = DirectSink(self, handler, parser.should_keep_alive(), request_headers)
         self.cycle = cast(RequestResponseCycle, sink)
         self._reading = True
         door = self._door
-        if error := door.authority.refusal(b"POST", self.url, headers, asked):
+        if error := door.authority.refusal(b"POST", self.url, headers, request_headers):
             self._refuse(sink, error)
-        elif not door.knows(asked):
+        elif not door.knows(request_headers):
             self._end_early(sink)
-            handler(Inbound(asked, b"", monotonic()), sink)  # it refuses in its own words
+            handler(Inbound(request_headers, b"", monotonic()), sink)  # responds with 401 in its own format
         elif error := door.enter(size := content_length(headers)):
             self._refuse(sink, error)
         else:
             sink.taken = size
 
     def on_body(self, body: bytes) -> None:
-        self._used = self.received
+        self._parsed = self.received
         if not self._reading:
             super().on_body(body)
             return
         sink = self._sink
         if sink is None:
-            return  # refused
+            return  # rejected
         taken = cast(int, sink.taken)
         sink.size += len(body)
         if sink.size > taken:
@@ -131,23 +130,23 @@ class HotProtocol(UvicornConnection):
             return
         self._reading = False
         sink = self._sink
-        if sink is None:  # refused, and now read to its end
-            self._go_on(self.cycle.keep_alive)
+        if sink is None:  # rejected, and now fully received
+            self._next_request(self.cycle.keep_alive)
             return
         body = sink.body[0] if len(sink.body) == 1 else b"".join(sink.body)
         sink.body = []
-        sink.handler(Inbound(sink.asked, body, monotonic()), sink)
+        sink.handler(Inbound(sink.request_headers, body, monotonic()), sink)
 
     def answered(self, sink: DirectSink) -> None:
-        """A hot response is complete: the next request may come, or the connection closes."""
-        self._forget(sink)
+        """A hot response is complete: the connection waits for the next request, or closes."""
+        self._release(sink)
         if self._reading:  # the same as in `_fail`
             self.phase, self.since = UNREAD, self._connections.now
         else:
-            self._go_on(sink.keep_alive)
+            self._next_request(sink.keep_alive)
 
     def on_response_complete(self) -> None:
-        """uvicorn's, with the deadlines of `Connections` in place of a timer for each response."""
+        """As uvicorn's, but with the timeouts of `Connections` in place of a timer per response."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -164,10 +163,10 @@ class HotProtocol(UvicornConnection):
         self._connections.discard(self)
         if self._sink is not None:
             sink = self._sink
-            self._forget(sink)
+            self._release(sink)
             sink.left()
         super().connection_lost(exc)
-        self.cycle = cast(RequestResponseCycle, None)  # it refers back
+        self.cycle = cast(RequestResponseCycle, None)  # breaks the reference cycle
 
     def shutdown(self) -> None:
         self._connections.drain()
@@ -184,7 +183,7 @@ class HotProtocol(UvicornConnection):
             self._sink.flow(paused=False)
 
     def is_held(self) -> bool:
-        """Whether an answer, or what waits for one, keeps the client from being read."""
+        """Whether reading is paused until a response to an earlier request is complete."""
         return (
             self.flow.read_paused
             or bool(self.pipeline)
@@ -208,10 +207,9 @@ class HotProtocol(UvicornConnection):
         )
 
     def _decline(self, rest: bytes) -> None:
-        """Reads a head that offers another protocol again, without the offer, and what follows it as HTTP/1.1: the
-        parser takes nothing behind an offer for HTTP."""
+        """Parses headers with `Upgrade` again, without it, and `rest` as HTTP/1.1: the parser stops at an upgrade."""
         if not self._upgrading:
-            return  # CONNECT: a tunnel would follow
+            return  # CONNECT: what follows is not HTTP
         self._upgrading = False
         old, head = self.parser, [self.parser.get_method(), b" ", self.url, b" HTTP/"]
         head += [old.get_http_version().encode(), b"\r\n"]
@@ -223,45 +221,46 @@ class HotProtocol(UvicornConnection):
         self.data_received(b"".join((*head, b"\r\n", rest)))
 
     def _refuse(self, sink: DirectSink, error: ClientError) -> None:
-        """Answers at once, and what still comes of the body is thrown away."""
+        """Sends an error response at once. The rest of the body is discarded."""
         self._end_early(sink)
         send_error(sink, error, [], path_error_body(error, self._path()))
 
     def _end_early(self, sink: DirectSink) -> None:
-        """Closes the connection after an answer that is given before the body, unless little of it is left."""
+        """Closes the connection after a response that is sent before the body has been received, unless it is short."""
         sink.body = []
-        length = sink.asked.get(b"content-length")
+        length = sink.request_headers.get(b"content-length")
         if length is None or int(length) > LONGEST_REST:
             sink.keep_alive = False
 
     def _fail(self, error: ClientError) -> None:
-        """Answers what is no whole request; an answer under way ends first. Nothing more is read."""
+        """Sends an error response to an incomplete request and stops reading. A response in progress is completed
+        instead."""
         if self.transport.is_closing():
             return
-        self._over = True
-        if not self._may_speak():
+        self._discarding = True
+        if not self._can_respond():
             self.cycle.keep_alive = False
             return
         if self._sink is not None:
-            self._forget(self._sink)
+            self._release(self._sink)
         self._reading = True  # closing now would reset the connection under the answer
-        sink = DirectSink(self, _unheard, False, dict(self.headers or ()))
+        sink = DirectSink(self, _no_handler, False, dict(self.headers or ()))
         send_error(sink, error, [], path_error_body(error, self._path()))
 
-    def _may_speak(self) -> bool:
-        """Whether no answer has begun, nor is being worked on."""
+    def _can_respond(self) -> bool:
+        """Whether no response has begun and none is being prepared."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete or self._reading:
             return True
         return self.phase == BODY and not self.pipeline and not cycle.response_started
 
-    def _forget(self, sink: DirectSink) -> None:
+    def _release(self, sink: DirectSink) -> None:
         self._sink = None
         if sink.taken is not None:
             self._door.load.leave(sink.taken)
             sink.taken = None
 
-    def _go_on(self, keep_alive: bool) -> None:
+    def _next_request(self, keep_alive: bool) -> None:
         if not keep_alive:
             self.transport.close()
         self.on_response_complete()
@@ -270,5 +269,5 @@ class HotProtocol(UvicornConnection):
         return self.url.decode("latin-1")
 
 
-def _unheard(_: Inbound, __: Sink) -> None:
-    """The handler of what is no whole request."""
+def _no_handler(_: Inbound, __: Sink) -> None:
+    """The handler of an incomplete request: never called."""

@@ -1,12 +1,12 @@
-"""The supervisor: owns the state folder and the embedded store, starts the workers, ends them.
+"""The supervisor: owns the state folder and the embedded store, starts and stops the workers.
 
     serve(settings): lock folder ─> embedded store (no Redis URL) ─> clear metrics ─> worker(s) ─> stop, in reverse
 
-One worker runs in the supervisor's own process; several are processes of their own that share the listening socket.
-The embedded store starts first and from the main thread: it ends with the thread that started it. Only a process that
-serves loads the app; that of one worker does so while the store starts.
+A single worker runs in the supervisor's own process; several are separate processes that share the listening socket.
+The embedded store is started first and from the main thread, because it ends with the thread that started it. Only
+serving processes import the app; a single worker does so while the store starts.
 
-SIGINT, SIGTERM and SIGHUP (the terminal was closed) mean: drain, then end. A second SIGINT ends at once.
+SIGINT, SIGTERM and SIGHUP (terminal closed): drain, then exit. A second SIGINT exits at once.
 """
 
 import errno
@@ -39,9 +39,9 @@ from gateway.telemetry.metrics import prepare_folder
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-DRAIN = 100  # seconds that open requests get when the gateway is told to end
+DRAIN = 100  # seconds that requests in flight get to finish at shutdown
 BACKLOG = 2048
-TICKS = 10  # of uvicorn's server, in a second
+TICKS = 10  # uvicorn's ticks per second
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 WORKER_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
 LONGEST_LIST = 120  # characters of endpoint ids in one line of the log
@@ -52,7 +52,7 @@ _log = logging.getLogger("gateway")
 
 
 def serve(settings: Settings) -> None:
-    """Serves until a signal. Raises ConfigError when it cannot start, KeyboardInterrupt when it was not let drain."""
+    """Serves until a signal. Raises ConfigError if it cannot start, KeyboardInterrupt if the drain was cut short."""
     _log_to_stderr(FORMAT)
     _allow_descriptors()
     folder = StateFolder(settings.state)
@@ -77,18 +77,18 @@ def serve(settings: Settings) -> None:
             backlog=BACKLOG,
             workers=settings.workers,
         )
-        say = partial(_say_how, settings, listener)
+        say = partial(_log_startup, settings, listener)
         if settings.workers == 1:
             Server(config, tend, say).run(sockets=[listener])
         else:
-            Workers(config, [listener], folder.metrics, Calls(tend, say, _say_draining)).run()
-    _log.info("ended")
+            Workers(config, [listener], folder.metrics, Calls(tend, say, _log_draining)).run()
+    _log.info("stopped")
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, for which a signal is a way to end and no failure.
+    """uvicorn's server, which exits normally on a signal.
 
-    It calls `say` once it serves, and `tend` every second.
+    It calls `say` once it is serving, and `tend` every second.
     """
 
     def __init__(self, config: uvicorn.Config, tend: Callable[[], None], say: Callable[[], None]) -> None:
@@ -109,12 +109,12 @@ class Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         before = {number: signal.getsignal(number) for number in ENDING}
-        for number in _heeded(before):
+        for number in _not_ignored(before):
             signal.signal(number, self.handle_exit)
         try:
             yield
         finally:
-            for number in _heeded(before):
+            for number in _not_ignored(before):
                 signal.signal(number, before[number])
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
@@ -123,14 +123,14 @@ class Server(uvicorn.Server):
             raise KeyboardInterrupt
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        _say_draining()
+        _log_draining()
         await super().shutdown(sockets)
         if self.force_exit:
-            logging.getLogger("uvicorn.error").disabled = True  # that what is cut off did not end well is no news
+            logging.getLogger("uvicorn.error").disabled = True  # errors of requests that are cut off are expected
 
 
 def _worker(settings: Settings, state: Path, store_url: str, supervisor: int) -> "Starlette":
-    """The app of one worker, whose process ends with the supervisor's."""
+    """The app of one worker. The worker's process ends with the supervisor's."""
     from gateway.app import build
 
     if os.getpid() != supervisor:
@@ -141,7 +141,7 @@ def _worker(settings: Settings, state: Path, store_url: str, supervisor: int) ->
 
 @contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that listens there. Raises ConfigError when the port is taken or the address is not this machine's."""
+    """A listening socket. Raises ConfigError if the port is in use or the address is not one of this machine's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sets TCP_NODELAY only on sockets that name their protocol; uvloop sets it on all
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -169,7 +169,7 @@ def _opened(folder: StateFolder) -> Iterator[None]:
 
 @contextmanager
 def _store(settings: Settings, folder: StateFolder) -> Iterator[tuple[str, Callable[[], None]]]:
-    """The store's URL, and what to call every second; the embedded one runs meanwhile when no other is configured."""
+    """The store's URL, and the function to call every second. Runs the embedded store if no other is configured."""
     if settings.redis_url:
         yield settings.redis_url, folder.tend
         return
@@ -185,13 +185,13 @@ def _store(settings: Settings, folder: StateFolder) -> Iterator[tuple[str, Calla
         store.stop()
 
 
-def _heeded(handlers: Mapping[signal.Signals, object]) -> list[signal.Signals]:
-    """All but those that whoever started this wants ignored, as `nohup` does."""
+def _not_ignored(handlers: Mapping[signal.Signals, object]) -> list[signal.Signals]:
+    """The signals that the parent process has not set to be ignored, as `nohup` does with SIGHUP."""
     return [number for number, handler in handlers.items() if handler is not signal.SIG_IGN]
 
 
 def _allow_descriptors() -> None:
-    """As many as the system lets this process have: each client takes one, and each host that is asked."""
+    """Raises the limit on file descriptors: each client connection takes one, and so does each connection to a host."""
     soft, hard = getrlimit(RLIMIT_NOFILE)
     wanted = MOST_DESCRIPTORS if hard == RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
     if soft != RLIM_INFINITY and soft < wanted:
@@ -202,7 +202,7 @@ def _log_to_stderr(line: str) -> None:
     logging.basicConfig(level=logging.INFO, format=line, stream=sys.stderr)
 
 
-def _say_how(settings: Settings, listener: socket.socket) -> None:
+def _log_startup(settings: Settings, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     page = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     _log.info("listening on %s, model page at %s/", _url(host, port), _url(page, port))
@@ -211,15 +211,15 @@ def _say_how(settings: Settings, listener: socket.socket) -> None:
         _log.info("%s: endpoints in use (%d): %s", model.id, len(names), _listed(names))
     if settings.host in EVERYWHERE and not settings.keys:
         _log.warning(
-            "without keys anyone who reaches this gateway spends your money; it is served to clients that call it by an"
-            " address or by a name in `allowed_hosts`"
+            "without keys anyone who can reach this gateway spends your money; it accepts requests whose Host is an IP"
+            " address or a name in `allowed_hosts`"
         )
     store = "Redis" if settings.redis_url else "embedded, for this machine only"
     _log.info("default policy %s, store %s, %d worker(s)", settings.default_policy, store, settings.workers)
 
 
 def _listed(names: Sequence[str]) -> str:
-    """As many names as one line takes, and how many there are beside."""
+    """The names that fit into one log line, and the number of the others."""
     reaches = accumulate(len(name) + len(", ") for name in names)
     fits = sum(reach <= LONGEST_LIST for reach in reaches)
     more = f" and {len(names) - fits} more" if fits < len(names) else ""
@@ -230,5 +230,5 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _say_draining() -> None:
-    _log.info("draining: answers under way get up to %d s, a second Ctrl-C cuts them off", DRAIN)
+def _log_draining() -> None:
+    _log.info("draining: requests in flight get up to %d s; a second Ctrl-C cuts them off", DRAIN)

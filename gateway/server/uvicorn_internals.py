@@ -1,12 +1,12 @@
-"""uvicorn from the inside: everything that relies on what it does not document, here and nowhere else.
+"""The only module that relies on undocumented parts of uvicorn.
 
-    HttpToolsProtocol     one connection. We override what its parser and its transport call, and `shutdown`; we read
-                          app_state, transport, flow, parser, server_state and pipeline, and of the request that is
-                          being read: url, headers, expect_100_continue, cycle
-    its cycle             one request and its answer. uvicorn reads disconnected, keep_alive, response_complete and
-                          message_event of it; a `DirectSink` in its place has these. All else is RequestResponseCycle's
+    HttpToolsProtocol     one connection. We override the callbacks of its parser and transport, and `shutdown`; we read
+                          app_state, transport, flow, parser, server_state and pipeline, and of the current request url,
+                          headers, expect_100_continue and cycle
+    its cycle             one request and its response. uvicorn reads its disconnected, keep_alive, response_complete
+                          and message_event; a `DirectSink` in its place has these. The rest is RequestResponseCycle's
     FlowControl           read_paused, write_paused, resume_reading, drain
-    STATUS_LINE           by status: b"HTTP/1.1 200 OK" with its line end
+    STATUS_LINE           by status: b"HTTP/1.1 200 OK\\r\\n"
     Server                calls on_tick ten times a second, and startup, shutdown, capture_signals and handle_exit;
                           has started and force_exit
     Multiprocess          calls init_processes, then handle_signals and keep_subprocess_alive every half second until
@@ -14,7 +14,7 @@
                           signal_queue
     Process               one worker: process, parent_conn (answers each b"ping"), start, kill, join, pid, exitcode
 
-uvicorn is pinned to one version. `tests/server/test_uvicorn_internals.py` names what another one has changed.
+uvicorn is pinned to one version. `tests/server/test_uvicorn_internals.py` fails for whatever another version changes.
 """
 
 import httptools
@@ -27,31 +27,31 @@ __all__ = ["STARTUP_FAILURE", "STATUS_LINE", "Multiprocess", "Process", "Request
 
 
 class UvicornConnection(HttpToolsProtocol):
-    """uvicorn's connection, and its own ways as methods for those who override its callbacks."""
+    """uvicorn's connection, with methods for subclasses to fall back to uvicorn's own behaviour."""
 
     def hand_over(self) -> None:
-        """Serves the request whose head was read as uvicorn would have done by itself: over ASGI, in a task."""
+        """Serves the request whose headers were just parsed as uvicorn would: over ASGI, in a task."""
         url, headers, expect = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expect
         self.headers.extend(headers)
         super().on_headers_complete()
-        self.headers = []  # what is still added to them came behind the body
+        self.headers = []  # from here on the parser appends trailers
         if self.parser.get_http_version() == "1.0":
             self.cycle.__class__ = Unframed
 
     def serve_queued(self) -> None:
-        """Begins with the oldest of the pipelined requests."""
+        """Starts the oldest of the pipelined requests."""
         self._start_asgi_task(*self.pipeline.pop())
 
     def read_anew(self) -> None:
-        """What comes next is read as on a new connection."""
+        """Resets the parser as for a new connection."""
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
 
 class Unframed(RequestResponseCycle):
-    """An answer to HTTP/1.0, which knows no chunks: where no length is said, the connection's end is its end."""
+    """A response in HTTP/1.0, which has no chunked encoding: it ends when the connection is closed."""
 
     async def send(self, message: ASGISendEvent) -> None:
         if self.flow.write_paused and not self.disconnected:

@@ -1,10 +1,10 @@
-"""Several worker processes: they are started, watched, replaced when they die, and ended together.
+"""Several worker processes: started, health-checked, restarted when they die, and stopped together.
 
-    alive ── answers pings ──> alive        ── silent for too long ──> killed ─┐
-      └── dies ────────────────────────────────────────────────────────────────┴─> logged, counted ──> started again
+    alive ── answers pings ──> alive        ── no pong for too long ──> killed ─┐
+      └── dies ─────────────────────────────────────────────────────────────────┴─> logged, counted ──> restarted
 
-Who dies young again and again is started again ever later. Of several processes only the supervisor gets SIGINT and
-SIGHUP, which a terminal sends to all of them.
+A worker that keeps dying soon after its start is restarted with exponential backoff. Only the supervisor handles SIGINT
+and SIGHUP, which a terminal sends to all processes of its group.
 """
 
 import logging
@@ -23,38 +23,38 @@ from gateway.server.uvicorn_internals import STARTUP_FAILURE, Multiprocess, Proc
 from gateway.telemetry.metrics import count_deaths, forget_dead
 
 OF_THE_TERMINAL = (signal.SIGINT, signal.SIGHUP)
-SILENT = 60.0  # seconds without an answer to a ping, after which a worker counts as hung
-YOUNG = 60.0  # seconds; who dies younger is started again later
-SOONEST = 1.0  # seconds until the second start in a row, and
-LATEST = 30.0  # until any other
+SILENT = 60.0  # seconds without an answer to a ping, after which a worker is considered hung
+YOUNG = 60.0  # seconds: a worker that dies younger is restarted with a backoff
+SOONEST = 1.0  # seconds: first backoff
+LATEST = 30.0  # seconds: longest backoff
 
 _log = logging.getLogger("gateway")
 
 
 @dataclass(frozen=True)
 class Calls:
-    """What the supervisor wants called."""
+    """The supervisor's callbacks."""
 
     tend: Callable[[], None]  # twice a second
-    say: Callable[[], None]  # once the workers are there
-    draining: Callable[[], None]  # when the end begins
+    say: Callable[[], None]  # once the workers have been started
+    draining: Callable[[], None]  # when the shutdown begins
 
 
 class Watch:
-    """One place for a worker: its process, when it started, and whether it answers."""
+    """One worker slot: its process, when that was started, and whether it answers pings."""
 
     def __init__(self, process: Process, now: float) -> None:
         self.process = process
         self.started = now
-        self.deaths = 0  # in a row, each of them young
-        self.again_at: float | None = None  # when the next is started; None while one runs
-        self._pinged: float | None = None  # since when an answer is due
+        self.deaths = 0  # consecutive deaths, each younger than `YOUNG`
+        self.again_at: float | None = None  # when to restart it; None while it runs
+        self._pinged: float | None = None  # when the unanswered ping was sent
 
     def replaced(self, process: Process, now: float) -> None:
         self.process, self.started, self.again_at, self._pinged = process, now, None, None
 
     def is_hung(self, now: float) -> bool:
-        """Whether it has not answered for too long. Asks, and never waits."""
+        """Whether a ping has been unanswered for too long. Sends pings and never blocks."""
         pipe = self.process.parent_conn
         try:
             while pipe.poll(0):
@@ -64,11 +64,11 @@ class Watch:
                 pipe.send(b"ping")
                 self._pinged = now
         except (OSError, EOFError):
-            return False  # it is about to end: the next look sees that
+            return False  # it is exiting, which the next check finds
         return now - self._pinged > SILENT
 
     def died(self, now: float) -> float:
-        """Seconds until the next is started."""
+        """Records a death. Returns the seconds until the restart."""
         self.deaths = self.deaths + 1 if now - self.started < YOUNG else 1
         wait = 0.0 if self.deaths == 1 else min(LATEST, SOONEST * 2.0 ** (self.deaths - 2))
         self.again_at = now + wait
@@ -76,7 +76,7 @@ class Watch:
 
 
 class Workers(Multiprocess):
-    """uvicorn's supervisor of processes, which says what happens to them."""
+    """uvicorn's process supervisor, with logs, a metric and a restart backoff."""
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], metrics: Path, calls: Calls) -> None:
         hangup = signal.getsignal(signal.SIGHUP)
@@ -89,8 +89,8 @@ class Workers(Multiprocess):
         self._places: list[Watch] = []
 
     def init_processes(self) -> None:
-        resource_tracker.ensure_running()  # its start, which comes with the first worker's, would lift the mask
-        with _held_back():
+        resource_tracker.ensure_running()  # else it starts with the first worker, and that would reset the signal mask
+        with _signals_blocked():
             super().init_processes()
         now = monotonic()
         self._places = [Watch(process, now) for process in self.processes]
@@ -105,7 +105,7 @@ class Workers(Multiprocess):
             if place.again_at is None:
                 self._look(place, now)
             if place.again_at is not None and now >= place.again_at and not self.should_exit.is_set():
-                with _held_back():
+                with _signals_blocked():
                     process = Process(self.config, self.sockets)
                     process.start()
                 place.replaced(process, now)
@@ -113,7 +113,7 @@ class Workers(Multiprocess):
 
     def terminate_all(self) -> None:
         for listener in self.sockets:
-            listener.close()  # or newcomers would wait for a worker until the last one has ended
+            listener.close()  # else new clients would wait in its queue until the last worker has exited
         super().terminate_all()
 
     def join_all(self) -> None:
@@ -132,18 +132,18 @@ class Workers(Multiprocess):
         if process.process.is_alive():
             if not place.is_hung(now):
                 return
-            _log.error("worker %s has not answered for %.0f s and is killed", process.pid, SILENT)
+            _log.error("worker %s has not responded for %.0f s and is killed", process.pid, SILENT)
         process.kill()
         process.process.join()
         forget_dead(self._metrics, process.pid or 0)
         if process.exitcode == STARTUP_FAILURE:
-            _log.error("worker %s cannot start, the gateway ends", process.pid)
+            _log.error("worker %s cannot start; the gateway exits", process.pid)
             self.should_exit.set()
             return
         self._count_death()
         wait = place.died(now)
-        when = f"in {wait:.0f} s, it is death {place.deaths} in a row" if wait else "now"
-        _log.error("worker %s died: %s; another is started %s", process.pid, _how(process.exitcode), when)
+        when = f"in {wait:.0f} s (death {place.deaths} in a row)" if wait else "now"
+        _log.error("worker %s died: %s; restarting %s", process.pid, _how(process.exitcode), when)
 
     def _cut_off(self) -> None:
         for process in self.processes:
@@ -153,7 +153,7 @@ class Workers(Multiprocess):
 
 
 def _how(code: int | None) -> str:
-    """What an exit code says."""
+    """An exit code in words."""
     if code is None or code >= 0:
         return f"exit code {code}"
     try:
@@ -163,8 +163,8 @@ def _how(code: int | None) -> str:
 
 
 @contextmanager
-def _held_back() -> Iterator[None]:
-    """A process that is started here never gets the terminal's signals; this one gets them afterwards."""
+def _signals_blocked() -> Iterator[None]:
+    """Blocks the terminal's signals, so that a process started here inherits that; this process gets them later."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_THE_TERMINAL)
     try:
         yield

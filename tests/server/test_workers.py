@@ -37,7 +37,7 @@ async def test_a_death_is_said_and_counted(tmp_path: Path, number: signal.Signal
         await until(lambda: len(workers_of(running)) == 2)
         victim = workers_of(running)[0]
         os.kill(victim, number)
-        await until(lambda: f"worker {victim} died: signal {number.name}; another is started now" in log())
+        await until(lambda: f"worker {victim} died: signal {number.name}; restarting now" in log())
         await until(lambda: len([one for one in workers_of(running) if one != victim]) == 2)
         async with asyncio.timeout(60):
             while await running.metric("gateway_worker_deaths_total") != 1:

@@ -1,14 +1,14 @@
-// The model page: asks for data.json every 2 s and writes it into the page. Text goes in as text, never as HTML.
+// The model page: polls data.json every 2 s and updates the page. Text is inserted as text, never as HTML.
 
 const EVERY = 2000; // ms
 const NONE = "–";
 const byId = (id) => document.getElementById(id);
 const titles = (table) => [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
 
-let pinned = null; // id of the exchange whose plan is shown; null follows the newest
-let shown = null; // the data last received
+let pinned = null; // id of the exchange whose plan is shown; null: the newest
+let shown = null; // the latest data
 
-// Figures as text, each with its unit.
+// Formatters: each figure with its unit.
 
 const grouped = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 3 });
@@ -19,7 +19,7 @@ const known = (write) => (value) => (value === null || value === undefined ? NON
 
 const count = known((value) => (value < 100_000 ? grouped : compact).format(value));
 const usd = known((value) => (value < 1 ? dollars(value) : `$${cents.format(value)}`));
-const price = known(dollars); // three digits, or cents where that is exact
+const price = known(dollars); // three significant digits, or cents if exact
 const seconds = known((value) => (value < 1 ? `${Math.round(value * 1000)} ms` : `${value.toFixed(value < 10 ? 2 : 1)} s`));
 const percent = known((value) => `${(Math.floor(value * 1000 + 1e-6) / 10).toFixed(1)}%`); // 99.97% is not 100%
 const speed = known((value) => `${value.toFixed(value < 10 ? 1 : 0)} tok/s`);
@@ -27,7 +27,7 @@ const context = (tokens) => `${Math.round(tokens / 1000)}K`;
 const range = known(([low, high]) => (low === high ? price(low) : `${price(low)} – ${price(high)}`));
 const clock = (unix) => new Date(unix * 1000).toLocaleTimeString([], { hour12: false });
 
-// Elements: made once, then only their text changes, so that nothing jumps and focus stays.
+// Elements are created once; updates change only their text, so that layout and focus are stable.
 
 function put(node, text, title = "") {
   if (node.textContent !== text) node.textContent = text;
@@ -112,7 +112,7 @@ function showStart({ models, totals }) {
   const text = used
     ? "No request has ended yet. Send the first one with a snippet under “Try it”; it shows here within 3 seconds."
     : "No endpoint is in use. Set the API key of at least one host in the gateway's environment, or add an endpoint " +
-      "of your own under models: in gateway.yaml, and start the gateway again.";
+      "of your own under models: in gateway.yaml, and restart the gateway.";
   put(byId("start-text"), text);
   const unused = models.flatMap((model) => model.unused);
   const keys = used ? [] : unused.filter((one) => one.set).map((one) => `${one.set} for ${one.id}`);
@@ -126,9 +126,9 @@ function showTotals(totals) {
     [count(totals.requests), `${count(totals.in_flight)} in flight`],
     [percent(totals.success), "of requests"],
     [seconds(totals.ttft_p50), "median first token"],
-    [seconds(totals.ttft_p95), "1 in 20 is slower"],
+    [seconds(totals.ttft_p95), "5% of requests are slower"],
     [compact.format(tokens), `${compact.format(totals.prompt_tokens)} in, ${compact.format(totals.completion_tokens)} out`],
-    [usd(totals.cost_usd), "spent at hosts"],
+    [usd(totals.cost_usd), "billed by hosts"],
     [usd(totals.usd_per_million), cached === null ? "per 1M tokens" : `${percent(cached)} cached`],
     [count(totals.cache_hits), `of ${count(totals.cache_asked)} lookups`],
   ];
@@ -142,9 +142,9 @@ function showTotals(totals) {
 const STATES = { closed: "good", "half-open": "warn", open: "bad" };
 
 function why(one) {
-  if (one.state === "open") return `${one.why}: trial in ${Math.ceil(one.opens_in_s)} s`;
-  if (one.state === "half-open") return `${one.why}: on trial`;
-  return one.rate_limited_s > 0 ? `429: waits ${Math.ceil(one.rate_limited_s)} s` : "";
+  if (one.state === "open") return `${one.why}: half-open in ${Math.ceil(one.opens_in_s)} s`;
+  if (one.state === "half-open") return `${one.why}: probing`;
+  return one.rate_limited_s > 0 ? `rate limited for ${Math.ceil(one.rate_limited_s)} s` : "";
 }
 
 function showEndpoints(models) {
@@ -192,7 +192,7 @@ function fillEndpoint(row, one) {
   put(cells[8], price(one.effective_input), "USD per 1M prompt tokens");
   put(cells[9], percent(one.cache_hit));
   put(cells[10], usd(one.cost_usd));
-  put(cells[11], count(one.in_flight), "Attempts under way in this worker");
+  put(cells[11], count(one.in_flight), "Attempts in flight in this worker");
   return undefined;
 }
 
@@ -236,7 +236,7 @@ function makeExchange(labels, one, several) {
   put(cells[2], one.endpoint || (one.outcome === "cached" ? "response cache" : NONE));
   put(cells[3], count(one.attempts));
   put(cells[4], seconds(one.ttft));
-  const cached = `${count(one.cached_tokens)} of the prompt tokens were cached by the host`;
+  const cached = `${count(one.cached_tokens)} prompt tokens were read from the host's cache`;
   const used = one.prompt_tokens + one.completion_tokens;
   put(cells[5], used ? `${count(one.prompt_tokens)} in, ${count(one.completion_tokens)} out` : NONE, cached);
   put(cells[6], usd(one.cost_usd));
@@ -249,17 +249,17 @@ function makeExchange(labels, one, several) {
 }
 
 const PICKED = {
-  best: "the best score goes first",
-  sample: "drawn among those close to the best score",
-  explore: "one with few recent answers tried, to learn about it",
-  stays: "the conversation stays with the best score, which counts what leaving would cost",
-  fixed: "the policy is fixed on it",
-  only: "the only one in the best group",
-  none: "nothing was left",
+  best: "it has the best score",
+  sample: "sampled from those with a score close to the best",
+  explore: "explored, because it has few recent samples",
+  stays: "the conversation stays with the best score, which includes the cost of a cold cache",
+  fixed: "the policy pins it",
+  only: "the only one in the best tier",
+  none: "no endpoint was left",
 };
 
 function showPlan(exchange) {
-  put(byId("plan-of"), pinned ? "the exchange you chose" : "the newest exchange that asked an endpoint", exchange?.id);
+  put(byId("plan-of"), pinned ? "the selected exchange" : "the newest exchange sent to an endpoint", exchange?.id);
   const plan = exchange?.plan;
   put(byId("plan-lead"), exchange ? lead(exchange) : "The plan of an exchange shows here.");
   const table = byId("plan");
@@ -284,10 +284,10 @@ function showPlan(exchange) {
 
 function lead(exchange) {
   const plan = exchange.plan;
-  if (!plan) return "The response cache answered: no endpoint was asked and nothing was paid.";
-  const asked = `${plan.model}, policy ${plan.policy}, about ${count(plan.prompt_tokens)} prompt tokens, ${count(plan.expected_output_tokens)} output tokens expected. `;
+  if (!plan) return "Served from the response cache: no request was sent and nothing was billed.";
+  const request = `${plan.model}, policy ${plan.policy}, about ${count(plan.prompt_tokens)} prompt tokens, ${count(plan.expected_output_tokens)} output tokens expected. `;
   const first = plan.ranked.length ? `First choice ${plan.ranked[0].endpoint}: ${PICKED[plan.picked_by] ?? plan.picked_by}.` : "No endpoint was left.";
-  return asked + first + (plan.relaxed ? ` Given up to have any: ${plan.relaxed}.` : "");
+  return request + first + (plan.relaxed ? ` Relaxed, because no endpoint met it: ${plan.relaxed}.` : "");
 }
 
 function showTry({ models, policies, needs_key: needsKey }) {
@@ -335,7 +335,7 @@ async function copy(button) {
     await navigator.clipboard.writeText(source.value ?? source.textContent);
     put(button, "Copied");
   } catch {
-    getSelection().selectAllChildren(source); // no clipboard without https: select it for Ctrl+C
+    getSelection().selectAllChildren(source); // the clipboard API needs HTTPS: select the text for Ctrl+C
     source.select?.();
     put(button, "Selected");
   }
@@ -353,10 +353,10 @@ function show(data) {
   showEndpoints(data.models);
   showExchanges(data);
   showTry(data);
-  put(byId("live-at"), clock(data.at), `Answered by worker ${data.worker}, ${data.build}`);
+  put(byId("live-at"), clock(data.at), `Served by worker ${data.worker}, ${data.build}`);
 }
 
-function say(state, text) {
+function showStatus(state, text) {
   byId("live").dataset.state = state;
   put(byId("live-state"), text);
 }
@@ -367,9 +367,9 @@ async function poll() {
       const answer = await fetch("page/data.json", { cache: "no-store", signal: AbortSignal.timeout(10_000) });
       if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
       show(await answer.json());
-      say("live", "live");
+      showStatus("live", "live");
     } catch (error) {
-      say("lost", `no answer (${error.message}); figures as of`);
+      showStatus("lost", `no response (${error.message}); data as of`);
     }
   }
   setTimeout(poll, EVERY);
