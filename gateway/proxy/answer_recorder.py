@@ -7,7 +7,7 @@ from gateway.cache.response_cache import CachedAnswer, assemble
 from gateway.upstream import sse
 
 LARGEST_KEPT = 2 * 1024 * 1024  # bytes of a streamed answer; put together they are a tenth of that
-Hidden = Mapping[int, str]  # what the model thought and the client was not told, by choice
+Hidden = Mapping[int, str]  # reasoning by choice that the client does not get
 
 
 class AnswerRecorder:

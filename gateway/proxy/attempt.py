@@ -28,16 +28,16 @@ LINGER = 1.0  # seconds that a host has after its answer to end it properly, so 
 
 
 class AttemptOwner(Protocol):
-    """The exchange's shell."""
+    """The live exchange, as its attempts see it."""
 
     def feed(self, event: Event) -> None: ...
     def failed(self, attempt: "Attempt", failure: Failure) -> None: ...
     def ending(self, attempt: "Attempt") -> None:
-        """All of the answer has come but its usage and `[DONE]`."""
+        """The answer is whole but for its usage and `[DONE]`."""
 
 
 def _nowhere(_: bytes) -> None:
-    """Bytes of an attempt that the answer is not from."""
+    """Drops the bytes of an attempt that the answer does not come from."""
 
 
 class Attempt:
@@ -55,7 +55,6 @@ class Attempt:
         "_lost",
         "_owner",
         "_runtime",
-        "asked",
         "begun",
         "chunk_at",
         "cost",
@@ -72,6 +71,7 @@ class Attempt:
         "shape",
         "tools",
         "usage",
+        "written",
     )
 
     def __init__(
@@ -92,7 +92,7 @@ class Attempt:
         self.ended_at: float | None = None
         self.ending_at: float | None = None
         self.begun = False  # whether its first token has come
-        self.asked = False  # whether the host was sent the request
+        self.written = False  # whether the request was written to the host
         self._lost = False  # whether it was the host that ended it
         self.held = False  # whether the client was slower than the host
         self.usage = NO_USAGE
@@ -128,12 +128,12 @@ class Attempt:
 
     def cancel(self) -> None:
         if self._call is not None:
-            self.asked = self.asked or self._call.written
+            self.written = self.written or self._call.written
             self._call.cancel()
             self._call = None
 
     def hold(self) -> None:
-        """The answer has begun, and its client gets it when it is whole."""
+        """The answer has begun, and is held until it is whole."""
         self.relay = self._hold
 
     def _hold(self, data: bytes) -> None:
@@ -143,7 +143,7 @@ class Attempt:
             self._owner.failed(self, Failure(Fault.GARBAGE, f"an answer of more than {LARGEST_ANSWER} bytes"))
 
     def let_go(self) -> None:
-        """The answer is whole. What the host still sends is of no interest, but must come to an end."""
+        """The answer is whole. What the host still sends is dropped, and must end soon."""
         if self._call is not None:
             self._call.resume()
             self._linger = self._runtime.wheel.after(LINGER, self.cancel)
@@ -160,7 +160,7 @@ class Attempt:
     # from the transport
 
     def on_response(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        self.asked = True
+        self.written = True
         self.reader.on_response(status, headers)
 
     def on_data(self, data: bytes) -> None:
@@ -182,7 +182,7 @@ class Attempt:
 
     def _call_ended(self) -> None:
         if self._call is not None:
-            self.asked = self.asked or self._call.written
+            self.written = self.written or self._call.written
         self._call = None
         if self._linger is not None:
             self._linger.cancel()
@@ -191,8 +191,8 @@ class Attempt:
 
     @property
     def may_be_empty(self) -> bool:
-        """Whether an answer without content is one: by the request, because another host has given none either, or
-        because what it continues was whole."""
+        """Whether an answer may have no content: the request allows it, another host gave none either, or the text that
+        it continues was whole."""
         return self.send.continues or bool(self.send.tried.empties) or may_be_empty(self.send.tried.request)
 
     def on_first_token(self) -> None:
@@ -219,8 +219,8 @@ class Attempt:
         return None if self.first_at is None else self.first_at - self.sent_at
 
     def settle(self, request: Request, unix: float, cut_off: bool, likely_output: float) -> None:
-        """Fixes usage and cost. `unix` is when it was sent, `likely_output` what such requests usually get, `cut_off`
-        whether it was this side that ended it."""
+        """Fixes usage and cost. `unix` is when it was sent, `likely_output` the usual output of such requests in tokens,
+        `cut_off` whether the gateway ended it."""
         self.ended_at = self._runtime.clock()
         self.usage = self._used(request, cut_off, likely_output)
         if self.reader.calls is not None and self.reader.finish_reason in SAYS_TOOLS:
@@ -243,11 +243,11 @@ class Attempt:
         return Usage(prompt, int(self.send.choice.parts.hit * prompt), produced, 0, source="estimated")
 
     def _share_of_prompt(self, cut_off: bool) -> float:
-        """How much of the prompt is probably billed for an attempt without a token. Nothing, where the host cannot have
-        had the request, or said what was wrong, or left at once."""
+        """The share of the prompt that is probably billed for an attempt without a token. 0 where the host cannot have
+        had the request, said what was wrong, or closed the connection at once."""
         assert self.ended_at is not None
         waited = self.reader.status == 200 or self.ended_at - self.sent_at >= STALE_WINDOW
-        if not self.asked or not (cut_off or (self._lost and waited)):
+        if not self.written or not (cut_off or (self._lost and waited)):
             return 0.0
         return billed_share(self.send.choice.endpoint.cancel, self.send.tried.streams, cut_off)
 
@@ -257,12 +257,12 @@ class Attempt:
         return counted.prompt <= most and counted.completion <= most * (request.body.get("n") or 1)
 
     def _judged(self, calls: ToolCalls, request: Request) -> ToolResult:
-        """What the host's own calls are like, before they were mended."""
+        """Whether the host's own calls are well formed, before they were mended."""
         result = calls.verdict(request.body.get("tools"))
         return "leaked" if result in ("", "ok") and not LEAKS.isdisjoint(self.reader.repairs) else result
 
     def _bills_the_rest(self, request: Request) -> bool:
-        """Whether an answer that was cut off is paid in full. A whole one is, unless the host says otherwise."""
+        """Whether the host bills an answer that was cut off in full."""
         habit = self.send.choice.endpoint.cancel
         return habit == "bills" or (habit == "unknown" and not self.send.tried.streams)
 
@@ -277,7 +277,7 @@ class Attempt:
         return Observation(self.usage, self.ttft, self.speed(), tools, self.reader.empty)
 
     def speed(self) -> float | None:
-        """Output tokens a second after the first token; None where that says nothing."""
+        """Output tokens per second after the first token; None where it cannot be measured."""
         if (
             self.held
             or self.first_at is None

@@ -26,7 +26,7 @@ def gave_up(request: Request, plan: Plan, failures: Sequence[tuple[str, Failure]
     endpoint, last = failures[-1]
     if last.fault.of_request:
         return _clients_own(request, plan, failures)
-    metadata = {"attempts": [_told(endpoint, failure) for endpoint, failure in failures]}
+    metadata = {"attempts": [_shown(endpoint, failure) for endpoint, failure in failures]}
     status = _status([failure for _, failure in failures])
     if request.surface == "openrouter":
         status = STATUSES.get(status, status)
@@ -47,17 +47,17 @@ def broke(endpoint: str, failure: Failure) -> ClientError:
     return UpstreamError(
         f"{endpoint}: the answer broke off: {failure.message}",
         code=failure.fault,
-        metadata={"attempts": [_told(endpoint, failure)]},
+        metadata={"attempts": [_shown(endpoint, failure)]},
     )
 
 
 def _clients_own(request: Request, plan: Plan, failures: Sequence[tuple[str, Failure]]) -> ClientError:
     """The request itself was refused: the host's words, from every host that refused it. OpenRouter's clients expect
-    that another model is asked where the content was refused."""
+    that another model is tried where the content was refused."""
     refusals = [(name, failure) for name, failure in failures if failure.fault.of_request]
     message = "; ".join(f"{name}: {failure.message}" for name, failure in refusals)
     last = refusals[-1][1]
-    metadata = {"attempts": [_told(endpoint, failure) for endpoint, failure in failures]}
+    metadata = {"attempts": [_shown(endpoint, failure) for endpoint, failure in failures]}
     if last.param == "context":
         return _overflow(request, last.message, message, metadata)
     final = last.param == CONTENT_FILTER and plan.policy.content_filter == "final" and request.surface != "openrouter"
@@ -80,8 +80,8 @@ def _nothing_left(request: Request, plan: Plan) -> ClientError:
         {"endpoint": one.endpoint.id, "constraint": one.reason.rule, "detail": one.reason.detail}
         for one in plan.dropped
     ]
-    told = _grouped(removed) or "none is configured"
-    message = f"no endpoint can serve this request under policy {plan.policy.name}: {told}"
+    reasons = _grouped(removed) or "none is configured"
+    message = f"no endpoint can serve this request under policy {plan.policy.name}: {reasons}"
     dropped = [one.endpoint for one in plan.dropped if one.reason.rule == CONTEXT]
     too_small = [endpoint for endpoint in dropped if request.prompt_tokens > room(endpoint, request)]
     if too_small:
@@ -94,13 +94,13 @@ def _grouped(removed: list[dict[str, str]]) -> str:
     groups: dict[tuple[str, str], list[str]] = {}
     for one in removed:
         groups.setdefault((one["constraint"], one["detail"]), []).append(one["endpoint"])
-    told = []
+    lines = []
     for (constraint, detail), names in groups.items():
         who = ", ".join(names) if len(names) <= NAMED else f"{len(names)} endpoints"
         if 1 < len(names) == len(removed):
             who = f"all {len(names)}"
-        told.append(f"{who}: {constraint} ({detail})")
-    return "; ".join(told)
+        lines.append(f"{who}: {constraint} ({detail})")
+    return "; ".join(lines)
 
 
 def _too_long(request: Request, endpoints: list[Endpoint], removed: list[dict[str, str]]) -> ClientError:
@@ -113,10 +113,10 @@ def _too_long(request: Request, endpoints: list[Endpoint], removed: list[dict[st
     bound_by_input = largest.max_input is not None and room(largest, request) == largest.max_input
     most = largest.max_input if bound_by_input else largest.context
     needed = prompt if bound_by_input else prompt + answer
-    asked = f"about {prompt:,} in the prompt" + (f" and {answer:,} for the answer" if answer else "")
+    needs = f"about {prompt:,} in the prompt" + (f" and {answer:,} for the answer" if answer else "")
     message = (
         f"the maximum context length for this request is {most:,} tokens{' of prompt' if bound_by_input else ''}, at"
-        f" {largest.id}; it needs {needed:,} ({asked}): over by {over:,}"
+        f" {largest.id}; it needs {needed:,} ({needs}): over by {over:,}"
     )
     if alone:
         message += f"; `max_tokens` may be up to {largest.context - prompt:,}"
@@ -134,5 +134,5 @@ def _status(failures: list[Failure]) -> int:
     return 503 if all(failure.fault.unavailable for failure in failures) else 502
 
 
-def _told(endpoint: str, failure: Failure) -> dict[str, Any]:
+def _shown(endpoint: str, failure: Failure) -> dict[str, Any]:
     return {"endpoint": endpoint, "fault": failure.fault, "status": failure.status, "message": failure.message}

@@ -43,8 +43,8 @@ class Journal:
         self._plan = plan
         self._received = received
         self._paused_at: float | None = None
-        self._waited = 0.0  # seconds during which an endpoint was being waited for
-        self._since: float | None = None  # from when that is not yet counted, because another attempt goes on
+        self._waited = 0.0  # seconds spent waiting for hosts
+        self._since: float | None = None  # start of a wait that is not yet counted, because another attempt goes on
         self.cache = cache
         self.closed = False
         self.first_at: float | None = None
@@ -92,17 +92,17 @@ class Journal:
         runtime.outcomes.write(row, self._plan, request)
 
     def paused(self) -> None:
-        """Nothing is sent for a while, because an endpoint is asked again after it."""
+        """A pause before a retry: no host is being waited for."""
         self._paused_at = self._runtime.clock()
 
     def pause_ended(self, now: float) -> None:
-        """A pause, if there was one, is over: an attempt goes out, or the exchange ends."""
+        """Ends a pause, if there is one: an attempt goes out, or the exchange ends."""
         if self._paused_at is not None:
             self._waited += now - self._paused_at
             self._paused_at = None
 
     def _wait(self, attempt: Attempt, to_the_end: bool, now: float, alone: bool) -> None:
-        """Counts the time for which a host was waited for; where two were, once."""
+        """Counts the time spent waiting for hosts; once, where two attempts ran."""
         since = attempt.sent_at if self._since is None else min(self._since, attempt.sent_at)
         if alone:
             self._waited += (now if to_the_end else attempt.received_at) - since

@@ -61,7 +61,7 @@ class Proxy:
         self._runtime.wheel.close()
 
     def _answer(self, request: Request, policy: Policy, sink: Sink, received: float) -> None:
-        """From the response cache where that is asked for, else from a host."""
+        """From the response cache where the request or the policy wants that, else from a host."""
         ttl = _cache_ttl(request, policy)
         if not ttl:
             self._exchange(request, policy, sink, received, "off", self._recorder(request, None))
@@ -82,7 +82,7 @@ class Proxy:
         self._cache.lookup(key, found)
 
     def _recorder(self, request: Request, save: Callable[[CachedAnswer], object] | None) -> AnswerRecorder | None:
-        """What gathers the answer, for the response cache (`save`), the vault or both; None where neither keeps it."""
+        """Gathers the answer for the response cache (`save`), the vault or both; None where neither keeps it."""
         vault, runtime = self._vault, self._runtime
         if vault is None or not _may_be_read_again(request):
             if save is None:
@@ -117,7 +117,7 @@ class Proxy:
             exchange.begin()
 
     def _replay(self, request: Request, sink: Sink, received: float, hit: CachedAnswer) -> None:
-        """Answers from the response cache: a new id, cost 0, in the mode that was asked for."""
+        """Answers from the response cache: a new id, cost 0, streamed or whole as the request wants."""
         openai, now = request.surface == "openai", self._runtime.wall_clock()
         whole = fresh(hit, request.id, int(now), counted=openai)
         stream = b"".join(replay(whole, request.include_usage)) if request.stream else b""
