@@ -23,9 +23,9 @@ from gateway.repair.call_fragments import CallFragments
 from gateway.repair.lenient_json import all_mended, checked, joined, loads, may_be_deep, mended, parse
 from gateway.types import Failure, Fault
 from gateway.types.finish_reason import is_end
+from gateway.upstream.answer_types import is_plain
 from gateway.upstream.host_error import classify_in_band
 from gateway.upstream.passthrough import PlainChoice, PlainFragment, plain_choice
-from gateway.upstream.plain_answer import is_plain
 
 CHUNK = "chat.completion.chunk"
 COMPLETION = "chat.completion"

@@ -8,43 +8,18 @@ any of them may be null, absent or of another type.
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
-from typing import Annotated, Any
-
-import msgspec
+from typing import Any
 
 from gateway.types import PICO, Price, Usage
 from gateway.types.endpoint import Cancel
+from gateway.upstream.answer_types import UsageCounts, read_counts
 
 # Of a prompt whose answer is cancelled before its first token hosts bill this share: those that stop work bill nothing,
 # those that do not bill it all, and of six whose habit was unknown one did: (1 + 1) / (6 + 2).
 CANCELLED: Mapping[Cancel, float] = {"stops": 0.0, "unknown": 0.25, "bills": 1.0}
 LOST = CANCELLED["unknown"]  # the same where it was the host that left, after it had the request for a while
-MOST_TOKENS = 10**9  # a host that counts more has miscounted
 NO_USAGE = Usage()
 _PICO_PER_TOKEN = 1_000_000  # one USD per 1M tokens is 1e6 x 1e-12 USD per token
-
-_Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)] | None
-
-
-class _PromptDetails(msgspec.Struct, frozen=True, gc=False):
-    cached_tokens: _Count = None
-
-
-class _CompletionDetails(msgspec.Struct, frozen=True, gc=False):
-    reasoning_tokens: _Count = None
-
-
-class _Counts(msgspec.Struct, frozen=True, gc=False):
-    """What is read of a host's `usage`."""
-
-    prompt_tokens: _Count = None
-    completion_tokens: _Count = None
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _CompletionDetails | None = None
-    cached_tokens: _Count = None
-    prompt_cache_hit_tokens: _Count = None
-    reasoning_tokens: _Count = None
 
 
 def read_usage(usage: object) -> Usage:
@@ -54,10 +29,7 @@ def read_usage(usage: object) -> Usage:
     """
     if not isinstance(usage, dict):
         return NO_USAGE
-    try:
-        counts = msgspec.convert(usage, _Counts)
-    except msgspec.ValidationError:
-        counts = _readable_counts(usage)
+    counts = read_counts(usage)
     prompt, completion = counts.prompt_tokens, counts.completion_tokens
     if prompt is None and completion is None:
         return NO_USAGE
@@ -65,19 +37,6 @@ def read_usage(usage: object) -> Usage:
     cached, reasoning = _largest_counts(counts)
     cached = prompt if cached > prompt else cached
     return Usage(prompt, cached, completion, completion if reasoning > completion else reasoning, "host")
-
-
-def _largest_counts(counts: _Counts) -> tuple[int, int]:
-    """Cached and reasoning tokens. Hosts that fill one of several names, or the details, leave the others at 0 or
-    null."""
-    cached, reasoning = counts.cached_tokens or 0, counts.reasoning_tokens or 0
-    if (hit := counts.prompt_cache_hit_tokens) is not None and hit > cached:
-        cached = hit
-    if (parts := counts.prompt_tokens_details) is not None and (parts.cached_tokens or 0) > cached:
-        cached = parts.cached_tokens or 0
-    if (rest := counts.completion_tokens_details) is not None and (rest.reasoning_tokens or 0) > reasoning:
-        reasoning = rest.reasoning_tokens or 0
-    return cached, reasoning
 
 
 def billed_share(habit: Cancel, streams: bool, cut_off: bool) -> float:
@@ -115,10 +74,14 @@ def usage_object(usage: Usage, cost: int) -> dict[str, Any]:
     }
 
 
-def _readable_counts(usage: Mapping[str, Any]) -> _Counts:
-    """The counts among values of any type: a host may send text, a bool or a negative number."""
-    found: dict[str, Any] = {}
-    for name in _Counts.__struct_fields__:
-        with suppress(msgspec.ValidationError):
-            found[name] = getattr(msgspec.convert({name: usage.get(name)}, _Counts), name)
-    return _Counts(**found)
+def _largest_counts(counts: UsageCounts) -> tuple[int, int]:
+    """Cached and reasoning tokens. Hosts that fill one of several names, or the details, leave the others at 0 or
+    null."""
+    cached, reasoning = counts.cached_tokens or 0, counts.reasoning_tokens or 0
+    if (hit := counts.prompt_cache_hit_tokens) is not None and hit > cached:
+        cached = hit
+    if (parts := counts.prompt_tokens_details) is not None and (parts.cached_tokens or 0) > cached:
+        cached = parts.cached_tokens or 0
+    if (rest := counts.completion_tokens_details) is not None and (rest.reasoning_tokens or 0) > reasoning:
+        reasoning = rest.reasoning_tokens or 0
+    return cached, reasoning

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.document.nesting import DEEPEST
 from gateway.types import Failure
+from gateway.upstream.answer_types import is_plain
 from gateway.upstream.normal import Normaliser
-from gateway.upstream.plain_answer import is_plain
 
 PLAIN: dict[str, Any] = {
     "id": "c-1",
