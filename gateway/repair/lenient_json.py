@@ -34,13 +34,23 @@ _DIGITS = 18  # of an integer that can be serialised again exactly
 def loads(data: bytes) -> tuple[dict[str, Any] | None, bool]:
     """Returns a JSON object, or None where the data is none, or too deep to be serialised again; and whether it was not
     quite JSON: then its texts may hold lone surrogates."""
+    payload, odd = parse(data)
+    return checked(payload, data), odd
+
+
+def parse(data: bytes) -> tuple[Any, bool]:
+    """Any JSON value, None where the data is none; and whether it was not quite JSON."""
     try:
-        payload, odd = orjson.loads(data), False
+        return orjson.loads(data), False
     except orjson.JSONDecodeError:
-        payload, odd = _loads(data), True
-    if not isinstance(payload, dict):
-        return None, odd
-    return (None, odd) if may_be_deep(data) and is_deeper((payload,)) else (payload, odd)
+        return _loads(data), True
+
+
+def checked(payload: Any, data: bytes) -> dict[str, Any] | None:
+    """A JSON object as `parse` read it from `data`; None for any other value, and where it is too deep."""
+    if not isinstance(payload, dict) or (may_be_deep(data) and is_deeper((payload,))):
+        return None
+    return payload
 
 
 def may_be_deep(data: bytes) -> bool:

@@ -20,9 +20,10 @@ from typing import Any
 import orjson
 
 from gateway.repair.call_fragments import CallFragments
-from gateway.repair.lenient_json import all_mended, joined, loads, may_be_deep, mended
+from gateway.repair.lenient_json import all_mended, checked, joined, loads, may_be_deep, mended, parse
 from gateway.types import Failure, Fault
-from gateway.types.finish_reason import CLEAN, is_end
+from gateway.types.finish_reason import is_end
+from gateway.upstream.answer_types import is_plain
 from gateway.upstream.host_error import classify_in_band
 from gateway.upstream.passthrough import PlainChoice, PlainFragment, plain_choice
 
@@ -37,10 +38,6 @@ _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 _TEXT_OR_NULL = (str, NoneType)
 _OBJECT_OR_NULL = (dict, NoneType)
 _NONE: tuple[Any, ...] = (None, "", [], {})
-_PLAIN_CHOICE = frozenset({"index", "message", "finish_reason", "logprobs", "stop_reason", "matched_stop"})
-_PLAIN_MESSAGE = frozenset({"role", "content", "reasoning_content", "refusal"})
-_PLAIN_FIELDS = ("usage", "created", "id", "model")
-_PLAIN_TYPES = (str, int, dict, int, str, str)  # of the content, the index and these fields
 _THOUGHTS = frozenset({"thinking", "reasoning"})
 
 
@@ -81,10 +78,10 @@ class Normaliser:
 
     def whole(self, data: bytes) -> Json | Failure:
         """A whole answer; each of its choices has a message."""
-        payload, odd = loads(data)
-        if payload is not None and not odd and _is_plain(payload):
+        payload, odd = parse(data)
+        if not odd and type(payload) is dict and is_plain(payload):
             return payload
-        return self._read(payload, odd, "message", "the host's answer", "a completion's")
+        return self._read(checked(payload, data), odd, "message", "the host's answer", "a completion's")
 
     def _read(self, payload: Json | None, odd: bool, part: str, what: str, whose: str) -> Json | Failure:
         if payload is None:
@@ -201,29 +198,6 @@ def _with_call(payload: Json, piece: PlainFragment, state: _Choice) -> Json:
     else:
         del delta["tool_calls"]
     return payload
-
-
-def _is_plain(payload: Json) -> bool:
-    """Whether a whole answer is one text by an assistant, as most are: nothing of it needs a change."""
-    choices = payload.get("choices")
-    if payload.get("object") != COMPLETION or payload.get("error") or type(choices) is not list or len(choices) != 1:
-        return False
-    choice = choices[0]
-    if type(choice) is not dict or not _PLAIN_CHOICE.issuperset(choice):
-        return False
-    message, reason = choice.get("message"), choice.get("finish_reason")
-    if type(message) is not dict or not _PLAIN_MESSAGE.issuperset(message) or type(reason) is not str:
-        return False
-    kinds = (type(message.get("content")), type(choice.get("index")), *map(type, map(payload.get, _PLAIN_FIELDS)))
-    return (
-        kinds == _PLAIN_TYPES
-        and choice["index"] == 0
-        and reason in CLEAN
-        and message.get("role") == "assistant"
-        and isinstance(message.get("reasoning_content"), _TEXT_OR_NULL)
-        and isinstance(message.get("refusal"), _TEXT_OR_NULL)
-        and isinstance(choice.get("logprobs"), _OBJECT_OR_NULL)
-    )
 
 
 def as_text(value: Any) -> str:

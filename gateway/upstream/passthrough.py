@@ -22,12 +22,14 @@ _START = b"data: {"
 _END = b"\n\n"
 _TEXT = re.compile(rb'content": ?"')  # what precedes the text of `content`, or of `reasoning_content`
 _PROBE = "?"
+_TAIL = 5  # bytes: `}]}` and the blank line
 _MOST_PROOFS = 4  # per stream, e.g. after reasoning ends or a role; a host whose events all differ is not followed
 _ASCII = rb'[^"\\\x00-\x1f\x80-\xff]*'
 _ESCAPES = rb'\\["\\/bfnrt]|\\u(?:[0-9a-ce-fA-CE-F][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})'  # no lone surrogates
 _UTF8 = rb"""[\xc2-\xdf][\x80-\xbf]
     |\xe0[\xa0-\xbf][\x80-\xbf]|\xed[\x80-\x9f][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}
     |\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2}"""
+_SPECIAL = re.compile(rb'["\\\x00-\x1f\x80-\xff]').search  # what ASCII text without escapes has not
 _PLAIN = re.compile(b"%b+(?:(?:%b|%b)%b+)*+" % (_ASCII, _ESCAPES, b"".join(_UTF8.split()), _ASCII)).fullmatch
 
 
@@ -106,28 +108,34 @@ _OTHER_SHAPE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 class Guard:
     """Follows one stream."""
 
-    __slots__ = ("_after", "_after_event", "_before", "_misses", "_proofs", "_text")
+    __slots__ = ("_after", "_before", "_between", "_misses", "_proofs", "_start", "_stop", "_tail", "_text", "_two")
 
     def __init__(self) -> None:
-        self._before = b""
-        self._after = b"-"  # suffix with the blank line; "-" matches no block
-        self._after_event = _END  # suffix without it; a bare boundary matches no event
-        self._text = itemgetter(slice(0))  # takes the text of an event without its first bytes
         self._proofs = 0
         self._misses = 0  # events in a row of another shape
+        self._follow(b"", b"-")  # no block ends in "-"
+
+    def _follow(self, before: bytes, after: bytes) -> None:
+        """From now on events have `before` and `after`, its blank line included, around their text."""
+        self._before, self._after, self._between = before, after, after + before
+        self._start, self._stop = len(before), -len(after)
+        self._two = 2 * len(self._between) + 2  # bytes that two events have at least
+        # Brackets are rare in texts: to split at the last ones of an event is quicker than at its blank line.
+        self._tail = after[-_TAIL:]
+        self._text = itemgetter(slice(len(before), len(self._tail) - len(after)))  # of an event without its tail
 
     def __repr__(self) -> str:
         return f"<Guard {self._before!r}>"
 
     def texts_in(self, block: bytes) -> int | None:
-        """How many deltas in the whole events of `block` hold text; None where an event has another shape."""
-        before, after = self._before, self._after
-        start, end = len(before), len(block) - len(after)
-        if start < end and block.startswith(before) and block.endswith(after):
-            if _PLAIN(block, start, end):
+        """How many deltas in the events of `block` hold text; None where one has another shape, or is not whole."""
+        if len(block) < self._two:
+            if self._matches_last(block):
                 return 1
-            if events := self._run(block):
-                return events
+        elif events := self._run(block):
+            return events
+        if block[-len(_END) :] != _END:
+            return None
         found = 0
         for event in block[: -len(_END)].split(_END):
             texts = self.texts_of(event)
@@ -139,17 +147,20 @@ class Guard:
     def runs(self, block: bytes) -> Iterator[tuple[bytes, int]]:
         """Cuts a block of whole events into runs of events that equal the last one but for their text. Each run comes
         with its number of texts; events to be examined one by one come with 0."""
-        if block.startswith(_START) and (texts := self._run(block)):
+        if texts := self._run(block):
             yield block, texts
             return
-        for usual, run in groupby(block[: -len(_END)].split(_END), self._matches_last):
-            events = [*run]
-            yield _END.join((*events, b"")), len(events) if usual else 0
+        events = [event + _END for event in block[: -len(_END)].split(_END)]
+        for usual, run in groupby(events, self._matches_last):
+            alike = [*run]
+            yield b"".join(alike), len(alike) if usual else 0
 
     def _run(self, block: bytes) -> int:
         """The number of events in a block where each equals the last one but for its text; else 0."""
-        texts = [*map(self._text, block[len(_START) : -len(_END)].split(_END + _START))]
-        if b"" in texts or self._before + (self._after + self._before).join(texts) + self._after != block:
+        events = block.split(self._tail)
+        rest = events.pop()
+        texts = [*map(self._text, events)]
+        if rest or not all(texts) or self._before + self._between.join(texts) + self._after != block:
             return 0
         try:
             orjson.loads(b'"%b"' % b" ".join(texts))  # a space between two completes neither an escape nor a character
@@ -158,13 +169,15 @@ class Guard:
         return len(texts)
 
     def _matches_last(self, event: bytes) -> bool:
-        start, end = len(self._before), len(event) - len(self._after_event)
-        frames = start < end and event.startswith(self._before) and event.endswith(self._after_event)
-        return frames and _PLAIN(event, start, end) is not None
+        """Whether an event, with its blank line, equals the last one but for its text."""
+        text = event[self._start : self._stop]
+        if not text or self._before + text + self._after != event:
+            return False
+        return _SPECIAL(text) is None or _PLAIN(text) is not None
 
     def texts_of(self, event: bytes) -> int | None:
         """As `texts_in`, for one event without its blank line."""
-        if self._matches_last(event):
+        if self._matches_last(event + _END):
             self._misses = 0
             return 1
         if self._misses > _MOST_MISSES and self._misses % _EXAMINE_EVERY:
@@ -194,8 +207,7 @@ class Guard:
             before, after = event[:start], event[end:]
             probe = _PROBE.encode().join((before, after))
             if end > start and _texts(probe[len(_START) - 1 :], _PROBE) == 1:
-                self._before, self._after, self._after_event = before, after + _END, after
-                self._text = itemgetter(slice(start - len(_START), -len(after)))
+                self._follow(before, after + _END)
 
 
 def plain_choice(data: bytes) -> PlainChoice | None:

@@ -24,7 +24,7 @@ from gateway.upstream.host_error import classify, redacted
 from gateway.upstream.normal import Normaliser
 from gateway.upstream.retry_after import from_headers
 from gateway.upstream.shape import OPENAI, Shape, has_content
-from gateway.upstream.usage import read_usage
+from gateway.upstream.usage import NO_USAGE, read_usage
 
 LARGEST_ERROR = 64 * 1024
 MOST_NOISE = 1024 * 1024  # bytes in a row that bring an answer no further: white space, comments, empty events
@@ -106,11 +106,11 @@ class Reader:
         self._headers: Headers = []
         self._body: list[bytes] = []  # of an error, or of one JSON document
         self._size = 0  # of what is kept of the answer
-        self._splitter = sse.Splitter()
         self._wire: Literal["", "events", "document"] = ""  # empty until the first bytes tell
         self._noise = 0  # bytes in a row that were nothing
+        self._splitter: sse.Splitter  # of a stream, from its first bytes on
         self._events = 0  # deltas with something of the answer
-        self._counted = Usage()
+        self._counted = NO_USAGE
         self._counted_at = 0  # events
         self.empty = False  # whether the answer has no content
         self.status = 0
@@ -208,6 +208,7 @@ class Reader:
         self._body.clear()
         if _FIELD.match(start):
             self._wire = "events"
+            self._splitter = sse.Splitter()
         elif _PART_OF_A_FIELD.fullmatch(start) or _BOM.startswith(start):
             self._body.append(start)
             self._hear_nothing(len(data))

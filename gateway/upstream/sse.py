@@ -23,11 +23,12 @@ class TooLong(ValueError):
 class Splitter:
     """Returns whole events, keeps the unfinished rest."""
 
-    __slots__ = ("_carriage", "_rest", "_size")
+    __slots__ = ("_carriage", "_rest", "_size", "partial")
 
     def __init__(self) -> None:
         self._rest: list[bytes] = []
         self._size = 0
+        self.partial = False  # whether a part of an event is kept
         self._carriage = False  # the last read ended in CR, so an LF that follows belongs to it
 
     def feed(self, data: bytes) -> bytes:
@@ -43,14 +44,10 @@ class Splitter:
         whole = b"".join((*self._rest, data[:boundary])) if self._rest else data[:boundary]
         self._rest.clear()
         self._size = 0
+        self.partial = self._carriage
         if boundary < len(data):
             self._keep(data[boundary:])
         return whole
-
-    @property
-    def partial(self) -> bool:
-        """Whether a part of an event is kept."""
-        return self._size > 0 or self._carriage
 
     def rest(self) -> bytes:
         """The bytes after the last boundary: a last event without a blank line behind it."""
@@ -67,6 +64,7 @@ class Splitter:
         if data:
             self._rest.append(data)
         self._size += len(data)
+        self.partial = self._carriage or self._size > 0
         if self._size > LONGEST_EVENT:
             raise TooLong(f"an event of more than {LONGEST_EVENT} bytes")
 
@@ -74,6 +72,7 @@ class Splitter:
         if self._carriage and data.startswith(b"\n"):
             data = data[1:]
         self._carriage = data.endswith(b"\r")
+        self.partial = self._carriage or self._size > 0
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 

@@ -84,18 +84,16 @@ class StreamReader(Reader):
 
     def on_data(self, data: bytes) -> None:
         """The fast path: while the answer flows, most reads hold only whole events that may pass unchanged."""
-        if not self._begun or self._over or not data.endswith(b"\n\n") or self._splitter.partial:
+        if not self._begun or not self._passes(data):
             super().on_data(data)
-        elif not self._passes(data):
-            self._hear(self._splitter.feed(data), len(data))
 
     def _passes(self, block: bytes) -> bool:
-        """Passes whole events unchanged, if all of them may pass."""
-        if self._guard is None:
+        """Passes what was read unchanged, if it is whole events that may all pass."""
+        if self._guard is None or self._over or self._splitter.partial:
             return False
         texts = self._guard.texts_in(block)
         if not texts:  # also where all of them are empty
-            self._rejected = texts is None and block.find(b"\n\n") == len(block) - 2
+            self._rejected = texts is None and 0 < block.find(b"\n\n") == len(block) - 2
             return False
         if not self._may_pass(block):
             return False

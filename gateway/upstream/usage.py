@@ -12,41 +12,31 @@ from typing import Any
 
 from gateway.types import PICO, Price, Usage
 from gateway.types.endpoint import Cancel
+from gateway.upstream.answer_types import UsageCounts, read_counts
 
-_FINER = frozenset(  # where hosts say more than two numbers
-    {
-        "prompt_tokens_details",
-        "cached_tokens",
-        "prompt_cache_hit_tokens",
-        "completion_tokens_details",
-        "reasoning_tokens",
-    }
-)
 # Of a prompt whose answer is cancelled before its first token hosts bill this share: those that stop work bill nothing,
 # those that do not bill it all, and of six whose habit was unknown one did: (1 + 1) / (6 + 2).
 CANCELLED: Mapping[Cancel, float] = {"stops": 0.0, "unknown": 0.25, "bills": 1.0}
 LOST = CANCELLED["unknown"]  # the same where it was the host that left, after it had the request for a while
-MOST_TOKENS = 10**9  # a host that counts more has miscounted
 NO_USAGE = Usage()
 _PICO_PER_TOKEN = 1_000_000  # one USD per 1M tokens is 1e6 x 1e-12 USD per token
 
 
-def read_usage(usage: Mapping[str, Any] | None) -> Usage:
+def read_usage(usage: object) -> Usage:
     """The tokens in a host's `usage` object; `source` is "none" when it counts nothing.
 
     Always 0 <= cached <= prompt and 0 <= reasoning <= completion, whatever the host says.
     """
     if not isinstance(usage, dict):
         return NO_USAGE
-    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    counts = read_counts(usage)
+    prompt, completion = counts.prompt_tokens, counts.completion_tokens
     if prompt is None and completion is None:
         return NO_USAGE
     prompt, completion = prompt or 0, completion or 0
-    if _FINER.isdisjoint(usage):
-        return Usage(prompt, 0, completion, 0, "host")
-    cached = _largest(usage, "prompt_tokens_details", ("cached_tokens", "prompt_cache_hit_tokens"))
-    reasoning = _largest(usage, "completion_tokens_details", ("reasoning_tokens",))
-    return Usage(prompt, min(cached, prompt), completion, min(reasoning, completion), "host")
+    cached, reasoning = _largest_counts(counts)
+    cached = prompt if cached > prompt else cached
+    return Usage(prompt, cached, completion, completion if reasoning > completion else reasoning, "host")
 
 
 def billed_share(habit: Cancel, streams: bool, cut_off: bool) -> float:
@@ -84,16 +74,14 @@ def usage_object(usage: Usage, cost: int) -> dict[str, Any]:
     }
 
 
-def _count(value: Any) -> int | None:
-    """A token count, or None where the host sent nothing, null, text, a bool or a negative number."""
-    return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
-
-
-def _largest(usage: Mapping[str, Any], group: str, names: tuple[str, ...]) -> int:
-    """Hosts that fill one of several names, or the first of them in the group, leave the others at 0 or null."""
-    details = usage.get(group)
-    most = _count(details.get(names[0])) or 0 if isinstance(details, dict) else 0
-    for name in names:
-        if value := usage.get(name):
-            most = max(most, _count(value) or 0)
-    return most
+def _largest_counts(counts: UsageCounts) -> tuple[int, int]:
+    """Cached and reasoning tokens. Hosts that fill one of several names, or the details, leave the others at 0 or
+    null."""
+    cached, reasoning = counts.cached_tokens or 0, counts.reasoning_tokens or 0
+    if (hit := counts.prompt_cache_hit_tokens) is not None and hit > cached:
+        cached = hit
+    if (parts := counts.prompt_tokens_details) is not None and (parts.cached_tokens or 0) > cached:
+        cached = parts.cached_tokens or 0
+    if (rest := counts.completion_tokens_details) is not None and (rest.reasoning_tokens or 0) > reasoning:
+        reasoning = rest.reasoning_tokens or 0
+    return cached, reasoning

@@ -92,7 +92,8 @@ class WholeReader(Reader):
                 return
             self._shape.end(choice, reason)
             self.finish_reason = reason
-        self.empty = self.finish_reason == "stop" and not any(has_content(choice["message"]) for choice in choices)
+        if self.finish_reason == "stop" and not has_content(choices[0]["message"]):
+            self.empty = not any(has_content(choice["message"]) for choice in choices)
         if self.empty and not self._listener.may_be_empty:
             self._fail(Failure(Fault.EMPTY, "the host's answer is empty"))
             return

@@ -138,6 +138,21 @@ def test_any_text_passes_after_one_was_proven(texts: list[str], escaped: bool) -
         assert guard.texts_in(data + b"\n\n") == 1
 
 
+@pytest.mark.parametrize(
+    "text", ["}]}", '"}}]}', "}]}\n\n", 'data: {"', '"}}]}\n\ndata: {"choices":', "x" * 1_000, "}]}\n\n" * 200]
+)
+def test_a_text_that_looks_like_the_end_of_an_event_passes_as_text(text: str) -> None:
+    data = event(chunk({"content": text}))
+    assert [proven().texts_in(data * times) for times in (1, 2, 5)] == [1, 2, 5]
+    assert proven().texts_in(USUAL + data + USUAL) == 3
+
+
+def test_of_a_read_that_ends_within_an_event_nothing_passes() -> None:
+    block = USUAL * 3
+    borders = {len(USUAL), 2 * len(USUAL)}
+    assert all(proven().texts_in(block[:end]) is None for end in range(len(block)) if end not in borders)
+
+
 @given(st.binary(max_size=12), st.integers(0, len(USUAL)), st.integers(0, 12))
 def test_what_passes_is_json_of_the_same_text_for_everybody(noise: bytes, place: int, gone: int) -> None:
     """Bytes put into a usual event, in place of some."""

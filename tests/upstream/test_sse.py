@@ -35,6 +35,14 @@ def test_an_event_is_let_go_with_its_last_byte(stream: bytes, places: list[int])
     assert splitter.rest().strip() == whole.rest().strip()
 
 
+@given(streams, splits)
+def test_a_part_of_an_event_is_known_to_be_kept(stream: bytes, places: list[int]) -> None:
+    splitter = sse.Splitter()
+    for piece in cut(stream, places) if stream else []:
+        splitter.feed(piece)
+        assert splitter.partial == (bool(splitter.rest()) or piece.endswith(b"\r"))
+
+
 @given(streams)
 def test_events_together_are_the_block(stream: bytes) -> None:
     block = with_line_feeds(stream) + b"\n\n"

@@ -1,0 +1,96 @@
+"""The usual shape of a host's answer, as types that msgspec checks: a whole answer, and the counts of its `usage`.
+
+A plain answer needs no normalising: one text of an assistant, in OpenAI's shape. A host's other fields stay as they are
+where they are not nested: then it is not too deep to be serialised again. Its `usage` may hold anything, because
+clients get the gateway's own.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+_MOST_TOKENS = 10**9  # a host that counts more has miscounted
+
+Json = dict[str, Any]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=_MOST_TOKENS)] | None
+
+
+class _Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    role: Literal["assistant"]
+    content: str
+    reasoning_content: str | None = None
+    refusal: str | None = None
+
+
+class _WholeChoice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """The last two fields say which text or token stopped the model, where a host says so."""
+
+    index: Literal[0]
+    message: _Message
+    finish_reason: Literal["stop", "length", "tool_calls", "content_filter"]
+    logprobs: None = None
+    stop_reason: str | int | None = None
+    matched_stop: str | int | None = None
+
+
+class _WholeAnswer(msgspec.Struct, gc=False):
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: tuple[_WholeChoice]
+    usage: Any
+    error: None = None
+
+
+class _PromptDetails(msgspec.Struct, frozen=True, gc=False):
+    cached_tokens: _Count = None
+
+
+class _CompletionDetails(msgspec.Struct, frozen=True, gc=False):
+    reasoning_tokens: _Count = None
+
+
+class UsageCounts(msgspec.Struct, frozen=True, gc=False):
+    """What is read of a host's `usage`."""
+
+    prompt_tokens: _Count = None
+    completion_tokens: _Count = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+    cached_tokens: _Count = None
+    prompt_cache_hit_tokens: _Count = None
+    reasoning_tokens: _Count = None
+
+
+_REQUIRED = len(("id", "object", "created", "model", "choices", "usage"))
+_NESTED = frozenset({"choices", "usage"})
+
+
+def is_plain(payload: Json) -> bool:
+    """Whether nothing of this answer needs a change, nor a second look."""
+    try:
+        msgspec.convert(payload, _WholeAnswer)
+    except msgspec.ValidationError:
+        return False
+    if len(payload) == _REQUIRED:
+        return True
+    return not any(type(payload[name]) is dict or type(payload[name]) is list for name in payload.keys() - _NESTED)
+
+
+def read_counts(usage: Mapping[str, Any]) -> UsageCounts:
+    """The counts in a `usage` object; None for what is no count: text, a bool, a negative number."""
+    try:
+        return msgspec.convert(usage, UsageCounts)
+    except msgspec.ValidationError:
+        return _readable_counts(usage)
+
+
+def _readable_counts(usage: Mapping[str, Any]) -> UsageCounts:
+    found: dict[str, Any] = {}
+    for name in UsageCounts.__struct_fields__:
+        with suppress(msgspec.ValidationError):
+            found[name] = getattr(msgspec.convert({name: usage.get(name)}, UsageCounts), name)
+    return UsageCounts(**found)
