@@ -28,7 +28,7 @@ from rich.console import Console
 
 from gateway.errors import GatewayError
 from gateway.sim.demofleet import FLEET, gateway_config, seed_policies
-from gateway.sim.news import PolicyNews
+from gateway.sim.policy_news import PolicyNews
 from gateway.sim.question import AnswerTiming, ask
 from gateway.sim.traffic import Summary, Traffic
 from gateway.sim.workload import read_trace

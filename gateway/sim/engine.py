@@ -20,7 +20,7 @@ from gateway.route.tracked_attempt import MEASURES_SPEED, Observation, TrackedAt
 from gateway.sim.behaviour import Behaviour, Course
 from gateway.sim.blocks import BLOCK
 from gateway.sim.changes import reconfigured
-from gateway.sim.log import Log
+from gateway.sim.replay_log import Log
 from gateway.sim.router import Router
 from gateway.sim.sim_host import SimHost
 from gateway.sim.tally import Tally

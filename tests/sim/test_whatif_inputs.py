@@ -7,10 +7,10 @@ import pytest
 from gateway.config import Settings
 from gateway.errors import ConfigError
 from gateway.sim.baselines import RULES
-from gateway.sim.chosen import chosen_baselines, chosen_fleet, chosen_model, chosen_policies, chosen_rows
 from gateway.sim.fleetfile import read_fleet
 from gateway.sim.generated import agent_sessions
 from gateway.sim.sim_host import MODEL
+from gateway.sim.whatif_inputs import chosen_baselines, chosen_fleet, chosen_model, chosen_policies, chosen_rows
 from gateway.state.folder import StateFolder
 from gateway.telemetry.ledger import Ledger
 from gateway.types import Model
