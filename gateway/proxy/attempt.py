@@ -19,7 +19,7 @@ from gateway.upstream.shape import Shape
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.transport.connection import STALE_WINDOW, SentCall
 from gateway.upstream.usage import NO_USAGE, billed_share, cost
-from gateway.upstream.whole import WholeReader
+from gateway.upstream.whole_reader import WholeReader
 
 SAYS_TOOLS = frozenset({"stop", "tool_calls"})  # an answer that was cut short may have cut off arguments
 LEAKS = frozenset({"call", "markup"})  # what was mended of a call that the host had left in the text

@@ -1,9 +1,9 @@
-"""Tokens and money: how hosts report them, what they cost, and how clients see them.
+"""Tokens and money: how hosts report usage, what it costs, and how clients see it.
 
     host's `usage` ──read_usage──> Usage ──cost(price, hour)──> 1e-12 USD
     no `usage` ──billed_share──> an estimate ┘ └──usage_object(cost)──> the client's `usage`
 
-Hosts agree on `prompt_tokens` and `completion_tokens` only. Cached tokens have three names, reasoning tokens two, and
+Hosts agree only on `prompt_tokens` and `completion_tokens`. Cached tokens have three names, reasoning tokens two, and
 any of them may be null, absent or of another type.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 from gateway.types import PICO, Price, Usage
 from gateway.types.endpoint import Cancel
 
-_FINER = frozenset(  # where hosts say more than two numbers
+_FINER = frozenset(  # fields with more than the two totals
     {
         "prompt_tokens_details",
         "cached_tokens",
@@ -22,19 +22,19 @@ _FINER = frozenset(  # where hosts say more than two numbers
         "reasoning_tokens",
     }
 )
-# Of a prompt whose answer is cancelled before its first token hosts bill this share: those that stop work bill nothing,
-# those that do not bill it all, and of six whose habit was unknown one did: (1 + 1) / (6 + 2).
+# Share of the prompt that hosts bill when an answer is cancelled before its first token: 0 where they stop work, 1
+# where they do not. Of six hosts whose behaviour was unknown one billed: (1 + 1) / (6 + 2).
 CANCELLED: Mapping[Cancel, float] = {"stops": 0.0, "unknown": 0.25, "bills": 1.0}
-LOST = CANCELLED["unknown"]  # the same where it was the host that left, after it had the request for a while
-MOST_TOKENS = 10**9  # a host that counts more has miscounted
+LOST = CANCELLED["unknown"]  # the same when the host closes the connection some time after it had the request
+MOST_TOKENS = 10**9  # a larger count is an error of the host
 NO_USAGE = Usage()
 _PICO_PER_TOKEN = 1_000_000  # one USD per 1M tokens is 1e6 x 1e-12 USD per token
 
 
 def read_usage(usage: Mapping[str, Any] | None) -> Usage:
-    """The tokens in a host's `usage` object; `source` is "none" when it counts nothing.
+    """The tokens in a host's `usage` object; `source` is "none" without counts.
 
-    Always 0 <= cached <= prompt and 0 <= reasoning <= completion, whatever the host says.
+    Always 0 <= cached <= prompt and 0 <= reasoning <= completion, for any input.
     """
     if not isinstance(usage, dict):
         return NO_USAGE
@@ -50,10 +50,10 @@ def read_usage(usage: Mapping[str, Any] | None) -> Usage:
 
 
 def billed_share(habit: Cancel, streams: bool, cut_off: bool) -> float:
-    """How much of its prompt a host will bill for a request that it had, and answered with no token that was seen.
+    """The share of its prompt that a host will bill for a request without a received token.
 
-    `cut_off`: this side ended it, else the host did. Without `streams` its first token would not have been seen: all of
-    the prompt counts.
+    `cut_off`: the gateway ended the attempt, else the host did. Without `streams` a first token would have been
+    invisible: the whole prompt counts.
     """
     if not cut_off:
         return max(LOST, CANCELLED[habit])
@@ -71,7 +71,7 @@ def cost(usage: Usage, price: Price, hour: int) -> int:
 
 
 def usage_object(usage: Usage, cost: int) -> dict[str, Any]:
-    """The `usage` that clients get: OpenAI's fields, OpenRouter's `cost` in USD, DeepSeek's cache hits and misses."""
+    """The `usage` for clients: OpenAI's fields, OpenRouter's `cost` in USD, DeepSeek's cache hits and misses."""
     return {
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,
@@ -85,12 +85,12 @@ def usage_object(usage: Usage, cost: int) -> dict[str, Any]:
 
 
 def _count(value: Any) -> int | None:
-    """A token count, or None where the host sent nothing, null, text, a bool or a negative number."""
+    """A token count; None where the host sent null, a string, a bool or a negative number."""
     return value if type(value) is int and 0 <= value <= MOST_TOKENS else None
 
 
 def _largest(usage: Mapping[str, Any], group: str, names: tuple[str, ...]) -> int:
-    """Hosts that fill one of several names, or the first of them in the group, leave the others at 0 or null."""
+    """The largest of the same count under several names: hosts leave the names that they do not use at 0 or null."""
     details = usage.get(group)
     most = _count(details.get(names[0])) or 0 if isinstance(details, dict) else 0
     for name in names:
