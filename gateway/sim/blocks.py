@@ -1,7 +1,7 @@
 """One host's prompt cache, in blocks of a trace: a block expires `ttl` seconds after its last use.
 
-prefix_hashes   a b c d e        each identifies the whole prefix up to the end of its block in the cache    a b c
-the host need not read the leading run of these again
+prefix_hashes   a b c d e        each identifies the whole prefix up to the end of its block
+in the cache    a b c            the host need not read this leading run again
 """
 
 from collections.abc import Sequence

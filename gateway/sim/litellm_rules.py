@@ -1,9 +1,9 @@
 """LiteLLM's routing strategies as of 1.110, with their defaults. They learn only from complete answers.
 
-simple-shuffle          any deployment, where neither weights nor limits are configured: the default least-busy
-the fewest requests in flight, the first configured among equals cost-based-routing      the lowest sum of input and
-output list price latency-based-routing   the lowest mean of the last ten times to first token; new ones first, in
-random order
+simple-shuffle          any deployment, where neither weights nor limits are configured: the default
+least-busy              the fewest requests in flight, the first configured among equals
+cost-based-routing      the lowest sum of input and output list price
+latency-based-routing   the lowest mean of the last ten times to first token; new ones first, in random order
 """
 
 from collections import deque

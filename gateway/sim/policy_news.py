@@ -1,8 +1,8 @@
 """The lines of a gateway's log about policies, for a user who edits them while the demo runs.
 
-2026-11-01 10:00:00,000 ERROR gateway.policy.policies: policies not reloaded, ...  ─┐ policies/mine.yaml:3:3: unknown
-key ...                                         ─┴─> printed, the second line indented 2026-11-01 10:00:01,000 INFO
-gateway.state.store: ...                           ───> not printed
+2026-11-01 10:00:00,000 ERROR gateway.policy.policies: policies not reloaded, ...  ─┐
+policies/mine.yaml:3:3: unknown key ...                                         ─┴─> printed, the second line indented
+2026-11-01 10:00:01,000 INFO gateway.state.store: ...                           ───> not printed
 """
 
 import re

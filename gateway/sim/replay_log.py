@@ -1,8 +1,9 @@
 """A replay request by request, for questions about a part of its time: to which host, how long, at what cost.
 
-number     0     1     2     3   ...        one array for each column, in the order of arrival arrived    0.0   0.4
-0.9   1.1 sent_to    2     2     0     2              the host of the first attempt, as an index into `hosts` ttft
-1.2   0.8   nan   1.0            nan: no first token
+number     0     1     2     3   ...        one array for each column, in the order of arrival
+arrived    0.0   0.4   0.9   1.1
+sent_to    2     2     0     2              the host of the first attempt, as an index into `hosts`
+ttft       1.2   0.8   nan   1.0            nan: no first token
 """
 
 from array import array

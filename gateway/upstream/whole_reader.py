@@ -1,7 +1,7 @@
 """Reads an answer for a client that did not request a stream: one JSON document, or a stream that is assembled.
 
-document ─────────────────────┐ chunk, chunk, ... ──Assembly──┴──> calls are checked, then repaired ──> finish reasons
-──> `completion`
+document ─────────────────────┐
+chunk, chunk, ... ──Assembly──┴──> calls are checked, then repaired ──> finish reasons ──> `completion`
 """
 
 from typing import Any
