@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.parts import CLIENT, HEADERS, Subject
-from gateway.document.values import MOST, SMALL
+from gateway.document.bounded_json import MOST, SMALL
 from gateway.server.direct import DirectSink
 from gateway.types.sink import Inbound
 

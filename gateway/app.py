@@ -78,8 +78,8 @@ from gateway.telemetry.shipper import Shipper
 from gateway.types.sink import Handler
 from gateway.upstream.litellm_adapter import Adapted, load
 from gateway.upstream.transport.address import Address, Destination
-from gateway.upstream.transport.hosts import Upstreams
 from gateway.upstream.transport.transport import Transport
+from gateway.upstream.transport.upstreams import Upstreams
 
 FLUSH_EVERY = 0.25  # seconds
 LAST_SHIPMENT = 5.0  # seconds at shutdown; ledger rows that are not shipped by then stay on disk for the next start

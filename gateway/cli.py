@@ -245,9 +245,9 @@ def whatif(
     Example: gateway whatif --trace yesterday.jsonl.gz --cap 30% --policy balanced --policy mine.yaml
     """
     from gateway.report import replayed
-    from gateway.sim.chosen import chosen_baselines, chosen_fleet, chosen_model, chosen_policies, chosen_rows
     from gateway.sim.picture import picture
     from gateway.sim.whatif import Setup, whatif
+    from gateway.sim.whatif_inputs import chosen_baselines, chosen_fleet, chosen_model, chosen_policies, chosen_rows
 
     settings = _settings(config)
     settings = replace(settings, policies=policies or settings.policies, state=state or settings.state)

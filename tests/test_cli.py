@@ -492,10 +492,10 @@ class TestWhatif:
         ("arguments", "mistake"),
         [
             (("--state", "empty"), "/empty yet; give `--state` or `--fleet real`"),
-            (("--baseline", "openroute"), "no other router has that name; did you mean `openrouter`?"),
+            (("--baseline", "openroute"), "unknown router; did you mean `openrouter`?"),
             (("--fleet", "real", "--policy", "flor"), "did you mean `floor`?"),
             (("--fleet", "reel"), "did you mean `real`?"),
-            (("--fleet", "real", "--model", "deepseek-v3"), "no model has that name; did you mean `deepseek-v3.2`?"),
+            (("--fleet", "real", "--model", "deepseek-v3"), "unknown model; did you mean `deepseek-v3.2`?"),
             (("--fleet", "real", "--trace", "none.jsonl"), "none.jsonl: cannot be read"),
             (("--fleet", "real", "--cap", "0.3"), "`0.3` is not a share; write it as in `30%`"),
         ],

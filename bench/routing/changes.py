@@ -17,7 +17,7 @@ from bench.routing.bench import CAP, Bench, calm
 from bench.routing.experiment import Experiment
 from bench.routing.table import heads, row
 from gateway.sim.changes import HostChange
-from gateway.sim.log import Log
+from gateway.sim.replay_log import Log
 from gateway.sim.sim_host import Slowdown, Wait
 from gateway.sim.whatif import interval
 from gateway.types import Policy, Price

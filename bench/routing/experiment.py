@@ -8,7 +8,7 @@ from gateway.sim.behaviour import Behaviour
 from gateway.sim.changes import HostChange
 from gateway.sim.engine import Engine, requests
 from gateway.sim.fleetfile import endpoint
-from gateway.sim.log import Log
+from gateway.sim.replay_log import Log
 from gateway.sim.router import Router
 from gateway.sim.sim_host import MODEL, SimHost
 from gateway.sim.whatif import INCIDENT_DAYS, Setup, arrivals

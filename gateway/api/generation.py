@@ -20,7 +20,7 @@ from gateway.errors import BadRequest, NotFound, StoreAway
 from gateway.intake.auth import Keys
 from gateway.intake.field_types import ApiObject, Count, Data, Moment, json_answer
 from gateway.telemetry.archive import Archive
-from gateway.telemetry.search import began, find
+from gateway.telemetry.ledger_search import began, find
 from gateway.types import PICO, Model, Row
 
 AT_ONCE = 4  # concurrent searches per worker

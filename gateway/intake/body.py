@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 import orjson
 
+from gateway.document.bounded_json import read_json
 from gateway.document.nesting import DEEPEST, is_deeper
-from gateway.document.values import read_json
 from gateway.errors import BadRequest
 from gateway.intake.lenient_body import reread
 from gateway.intake.options import OPTION_FIELDS, refuse_server_tools, whole

@@ -1,7 +1,7 @@
 """The folder of policies: loaded as a whole, replaced as a whole.
 
-shipped policies --+ user's folder -----+--overlay by name--> PolicySet --reload--> the next one, or none when a file is
-invalid
+    shipped policies --+
+    user's folder -----+--overlay by name--> PolicySet --reload--> the next one, or none when a file is invalid
 
 The folder and its files may be symbolic links that are swapped, as git-sync and Kubernetes do: links are followed anew
 at each check.

@@ -19,7 +19,7 @@ from gateway.upstream.shape import Shape
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.transport.connection import STALE_WINDOW, SentCall
 from gateway.upstream.usage import NO_USAGE, billed_share, cost
-from gateway.upstream.whole import WholeReader
+from gateway.upstream.whole_reader import WholeReader
 
 SAYS_TOOLS = frozenset({"stop", "tool_calls"})  # an answer that was cut short may have cut off arguments
 LEAKS = frozenset({"call", "markup"})  # what was mended of a call that the host had left in the text
@@ -219,8 +219,8 @@ class Attempt:
         return None if self.first_at is None else self.first_at - self.sent_at
 
     def settle(self, request: Request, unix: float, cut_off: bool, likely_output: float) -> None:
-        """Fixes usage and cost. `unix` is when it was sent, `likely_output` the usual output of such requests in tokens,
-        `cut_off` whether the gateway ended it."""
+        """Fixes usage and cost. `unix` is when it was sent, `likely_output` the usual output of such requests in
+        tokens, `cut_off` whether the gateway ended it."""
         self.ended_at = self._runtime.clock()
         self.usage = self._used(request, cut_off, likely_output)
         if self.reader.calls is not None and self.reader.finish_reason in SAYS_TOOLS:

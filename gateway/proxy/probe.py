@@ -8,7 +8,7 @@ from gateway.proxy.wheel import Timer
 from gateway.route.fleet import Fleet
 from gateway.types import Endpoint, Failure, Fault, Request
 from gateway.upstream.transport.connection import SentCall
-from gateway.upstream.whole import WholeReader
+from gateway.upstream.whole_reader import WholeReader
 
 CONNECT_TIMEOUT = 3.0
 TIMEOUT = 30.0  # for the whole answer

@@ -11,7 +11,7 @@ from gateway.proxy.under_way import UnderWay
 from gateway.proxy.wheel import Wheel
 from gateway.route.fleet import Fleet
 from gateway.route.hedge import Budgets
-from gateway.upstream.transport.hosts import Upstreams
+from gateway.upstream.transport.upstreams import Upstreams
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""What other routers do, replayed beside the policies.
+"""Other routers' rules, replayed for comparison with the policies.
 
-A baseline has the gateway's filters, breakers and failover, so that what differs is the choice alone. Where a cap is
-given, an endpoint that took more than its share of all tokens so far is tried last.
+A baseline has the gateway's filters, breakers and failover, so that only the choice differs. With a cap, an endpoint
+above its share of all tokens so far is tried last.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ RULES: dict[str, type[RouterRule]] = {
 
 
 class Baseline(Router):
-    """A rule in place of the gateway's ranking. `cap` is the largest share of all tokens for one endpoint."""
+    """A rule instead of the gateway's ranking. `cap` is the largest share of all tokens for one endpoint."""
 
     def __init__(
         self,
@@ -62,21 +62,21 @@ class Baseline(Router):
         plan = super().plan(request, row, now, hour)
         rows = {choice.endpoint.id: row for choice, row in zip(plan.ranked, plan.rows, strict=True)}
         top = [choice for choice in plan.ranked if choice.tier is plan.ranked[0].tier]
-        free = self._shares.under(top) or top
-        if not free:
+        open_choices = self._shares.under(top) or top
+        if not open_choices:
             return plan
-        keys = self.rule.keys(plan, row, free, now)
-        order = sorted(range(len(free)), key=keys.__getitem__)
-        behind = [choice for choice in plan.ranked if choice not in free]
-        ranked = (*(free[place] for place in order), *behind)
+        keys = self.rule.keys(plan, row, open_choices, now)
+        order = sorted(range(len(open_choices)), key=keys.__getitem__)
+        others = [choice for choice in plan.ranked if choice not in open_choices]
+        ranked = (*(open_choices[place] for place in order), *others)
         ordered = [rows[choice.endpoint.id] for choice in ranked]
         return msgspec.structs.replace(plan, rows=ordered, first=ranked[0], choices=ranked, picked=self.name)
 
     def sent(self, tried: TrackedAttempt, row: TraceRow, now: float) -> None:
         super().sent(tried, row, now)
-        self._shares.took(tried.state.endpoint.id, row.input_tokens + row.output_tokens)
+        self._shares.add(tried.state.endpoint.id, row.input_tokens + row.output_tokens)
         self.rule.sent(tried, row, now)
 
-    def ended(self, tried: TrackedAttempt, book: Book, heard: Observation, now: float) -> None:
-        super().ended(tried, book, heard, now)
-        self.rule.ended(tried, book, heard, now)
+    def ended(self, tried: TrackedAttempt, book: Book, observation: Observation, now: float) -> None:
+        super().ended(tried, book, observation, now)
+        self.rule.ended(tried, book, observation, now)

@@ -1,9 +1,9 @@
-"""What simulated hosts do to the requests of a replay, in virtual time.
+"""The behaviour of simulated hosts in a replay, in virtual time.
 
     (seed, request, host) ──draws──> luck ──changes, outages, prompt cache, spreads, load──> Course of one attempt
 
-Luck depends on the request and the host alone, not on who was asked before: two policies replayed with one seed meet
-the same slow answers and the same errors, so that their difference is their own.
+The draws depend only on the request and the host, not on earlier attempts: two policies replayed with one seed get the
+same slow answers and the same errors, so that only their choices differ.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from gateway.sim.sim_host import SimHost, draw_speed, draw_ttft
 from gateway.sim.workload import TraceRow
 from gateway.types import Failure, Fault, Usage
 
-REFUSED_AFTER = 0.05  # seconds until a connection is refused or an error status comes
+REFUSED_AFTER = 0.05  # seconds until a connection is refused or an error status arrives
 RETRY_AFTER = 1.0
 _REFUSED = Failure(Fault.REFUSED, "connection refused")
 _SERVER = Failure(Fault.SERVER, "Service overloaded, try again", status=503)
@@ -28,8 +28,8 @@ _CUT = Failure(Fault.CUT, "the connection closed before the answer's end")
 
 
 class Course(msgspec.Struct, frozen=True, gc=False):
-    """What will become of one attempt. `first` and `last` are seconds from the send to the first and last token, `inf`
-    where none comes; with a `failure`, `last` is when it shows. `usage` is what the whole answer bills."""
+    """The predetermined course of one attempt. `first` and `last` are seconds from the send to the first and last
+    token, `inf` where there is none; with a `failure`, `last` is its time. `usage` is billed for the whole answer."""
 
     first: float
     last: float
@@ -38,11 +38,11 @@ class Course(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def speed(self) -> float | None:
-        """Output tokens a second after the first."""
+        """Output tokens per second after the first."""
         return (self.usage.completion - 1) / (self.last - self.first) if self.last > self.first else None
 
     def billed(self, elapsed: float) -> Usage:
-        """What is billed when the client leaves after so many seconds: the prompt, and what was written by then."""
+        """The usage billed when the client leaves after so many seconds: the prompt, and the output until then."""
         whole = self.usage
         if elapsed >= self.last or not whole.prompt:
             return whole
@@ -51,10 +51,10 @@ class Course(msgspec.Struct, frozen=True, gc=False):
 
 
 class Behaviour:
-    """All hosts of one replay of `span` seconds, into which incidents of `days` days are pressed.
+    """All hosts of one replay of `span` seconds, into which incidents of `days` days are compressed.
 
-    Every `ask` must be followed by one `over` when that attempt ends or is cancelled, because hosts may slow down with
-    what they have in flight. ValueError where a change is of no host.
+    Every `send` must be followed by one `over` when that attempt ends or is cancelled, because hosts may slow down with
+    their requests in flight. ValueError for a change of an unknown host.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class Behaviour:
     ) -> None:
         self.hosts: Mapping[str, SimHost] = {host.id: host for host in hosts}
         if unknown := {one.host for one in changes} - self.hosts.keys():
-            raise ValueError(f"changes of hosts that are not there: {', '.join(sorted(unknown))}")
+            raise ValueError(f"changes of unknown hosts: {', '.join(sorted(unknown))}")
         self.changes = changes
         self._seed = seed
         self._rng = Random()
-        self._each = max(64, len(hosts))  # draws' keys for each request
+        self._each = max(64, len(hosts))  # random seeds reserved for each request
         self._places = {host.id: place for place, host in enumerate(hosts)}
         self._caches = {host.id: BlockCache(host.cache_ttl) for host in hosts}
         self._outages = {host.id: _outages(host, seed, span, days) for host in hosts}
@@ -74,16 +74,17 @@ class Behaviour:
         self.in_flight = dict.fromkeys(self.hosts, 0)
 
     def phase(self, name: str, now: float) -> Phase:
-        """A host as it is at this time."""
+        """A host's phase at this time."""
         return self._phases[name].at(now)
 
     def cached(self, name: str, row: TraceRow, now: float) -> float:
-        """Tokens of this prompt that a host bills as cached on average. No gateway can know; some baselines do."""
+        """Expected tokens of this prompt that a host bills as cached. No gateway can know this; some baselines are
+        given it."""
         held = self._caches[name].cached(row.prefix_hashes, row.input_tokens, now)
         return held * self.phase(name, now).host.hit_efficiency
 
-    def ask(self, name: str, number: int, row: TraceRow, now: float) -> Course:
-        """A host is asked request `number`. What it reads of the prompt is cached from here on."""
+    def send(self, name: str, number: int, row: TraceRow, now: float) -> Course:
+        """Sends request `number` to a host. The prompt is cached there from now on."""
         self.in_flight[name] += 1
         (host, silent, _), rng = self.phase(name, now), self._rng
         if silent:
@@ -126,7 +127,7 @@ def _outages(host: SimHost, seed: int, span: float, days: float) -> list[Outage]
 
 
 def _refusal(host: SimHost, roll: float) -> Course | None:
-    """A 429 or an error status, as often as the host is known for."""
+    """A 429 or an error status, at the host's rates."""
     rates = host.rates
     if roll < rates.rate_limited:
         return _RATE_LIMITED

@@ -1,7 +1,7 @@
-"""One host's prompt cache, in blocks of a trace: a block lives `ttl` seconds after its last use.
+"""One host's prompt cache, in blocks of a trace: a block expires `ttl` seconds after its last use.
 
-prefix_hashes   a b c d e        each names the whole prefix up to the end of its block
-alive           a b c            the run from the start is what the host need not read again
+prefix_hashes   a b c d e        each identifies the whole prefix up to the end of its block
+in the cache    a b c            the host need not read this leading run again
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ BLOCK = 512  # tokens
 
 
 class BlockCache:
-    """As many blocks as a trace has: the trace bounds it."""
+    """Unbounded, as the trace bounds the number of blocks."""
 
     __slots__ = ("_ttl", "_used")
 
@@ -19,7 +19,7 @@ class BlockCache:
         self._used: dict[int, float] = {}
 
     def cached(self, hashes: Sequence[int], tokens: int, now: float) -> int:
-        """How many of the `tokens` of this prompt are held at `now`, in seconds."""
+        """How many of the `tokens` of this prompt are cached at `now`, in seconds."""
         used, oldest, run = self._used, now - self._ttl, 0
         for block in hashes:
             if used.get(block, -1e18) < oldest:
@@ -28,7 +28,7 @@ class BlockCache:
         return min(BLOCK * run, tokens)
 
     def read(self, hashes: Sequence[int], now: float) -> None:
-        """The prompt is read: from here on its blocks are held."""
+        """Caches the blocks of a prompt."""
         self._used.update(dict.fromkeys(hashes, now))
 
     def __repr__(self) -> str:

@@ -1,9 +1,10 @@
-"""Changes of simulated hosts while a replay runs: a host slows down, stops caching, falls silent, joins, gets dearer.
+"""Changes of simulated hosts during a replay: a host slows down, stops caching, stops answering, joins, changes its
+price.
 
-    SimHost ──Change, Change──> phases:   0 s ─ as it is ─ 1200 s ─ TTFT x 3 ─ 1700 s ─ as it is ─>
+    SimHost ──HostChange, HostChange──> phases:   0 s ─ unchanged ─ 1200 s ─ TTFT x 3 ─ 1700 s ─ unchanged ─>
 
-A change alters what a host does, not its luck: the draws of a request stay those of its seed, so a replay with a change
-and one without differ by the change alone.
+A change does not affect the random draws: those of a request depend on the seed, so two replays with and without a
+change differ only by the change.
 """
 
 from bisect import bisect_right
@@ -19,12 +20,12 @@ from gateway.types.units import Seconds, Share
 
 @dataclass(frozen=True, slots=True)
 class HostChange:
-    """What is different at one host from `start` to `end`, in seconds of the replay.
+    """The differences of one host from `start` to `end`, in seconds of the replay.
 
-    `ttft` and `speed` are factors on times to first token, reading the prompt included, and on output speeds;
-    `hit_efficiency` and `errors` (the share of requests that get an error status) replace the host's own. While it is
-    `silent` no first token comes, and while it is `absent` the gateway's configuration does not have it. A `price` is
-    what it bills and what the gateway's configuration says.
+    `ttft` and `speed` are factors on times to first token, prefill included, and on output speeds; `hit_efficiency` and
+    `errors` (the share of requests with an error status) replace the host's own. While it is `silent` no first token
+    comes; while it is `absent` it is missing in the gateway's configuration. A `price` applies to its bills and to the
+    gateway's configuration.
     """
 
     host: str
@@ -39,7 +40,7 @@ class HostChange:
     price: Price | None = None
 
     def of(self, host: SimHost) -> SimHost:
-        """The host as it is meanwhile. All of a time to first token is slower, so its prefill is as well."""
+        """The host during the change. The factor on TTFT includes prefill."""
         wait, spread, rates = host.ttft, host.throughput, host.rates
         p99 = None if wait.p99 is None else wait.p99 * self.ttft
         return replace(
@@ -54,7 +55,7 @@ class HostChange:
 
 
 class Phase(NamedTuple):
-    """A host from one change to the next."""
+    """A host between two changes."""
 
     host: SimHost
     silent: bool = False

@@ -1,8 +1,8 @@
 """`gateway demo`: a gateway in front of simulated hosts, all on this machine, with nothing to configure.
 
-    hosts process ──addresses──> gateway.yaml ──> gateway process ──ready──> a question, twice ──> stay until Ctrl-C
+    hosts process ──addresses──> gateway.yaml ──> gateway process ──ready──> a question, twice ──> runs until Ctrl-C
 
-Everything it writes is in one temporary folder, which it removes. Its processes end with it, even when it is killed.
+All its files are in one temporary folder, which it removes. Its processes end with it, even when it is killed.
 """
 
 import asyncio
@@ -28,17 +28,17 @@ from rich.console import Console
 
 from gateway.errors import GatewayError
 from gateway.sim.demofleet import FLEET, gateway_config, seed_policies
-from gateway.sim.news import PolicyNews
+from gateway.sim.policy_news import PolicyNews
 from gateway.sim.question import AnswerTiming, ask
 from gateway.sim.traffic import Summary, Traffic
 from gateway.sim.workload import read_trace
 from gateway.state.parent_death import end_with_parent
 
 QUESTION = "What does an LLM gateway do? Answer in about 40 words."
-READY_WITHIN = 30.0  # seconds; a start takes one, on a busy machine several
-ENDED_WITHIN = 3.0  # seconds, before it is asked less politely
+READY_WITHIN = 30.0  # seconds; a start takes one, and several on a busy machine
+ENDED_WITHIN = 3.0  # seconds before the next stronger signal
 COUNTED_EVERY = 10.0  # seconds between two lines about traffic
-LOOK_EVERY = 0.5  # seconds
+POLL = 0.5  # seconds
 LOG_TAIL = 3  # lines
 LOOKUPS = 5  # of the response cache, for the second answer
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -48,24 +48,24 @@ LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
 
 
 class DemoFailed(GatewayError):
-    """Why the demo cannot go on, in words for a person."""
+    """The demo cannot continue, with a message for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A process of the demo, and where it writes."""
+    """A process of the demo, and its log."""
 
     name: str
     process: "subprocess.Popen[bytes]"
     log: Path
 
-    def complaint(self, what: str) -> DemoFailed:
+    def failure(self, what: str) -> DemoFailed:
         lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
-        return DemoFailed(f"the {self.name} {what}: {' | '.join(lines[-LOG_TAIL:]) or 'it said nothing'}")
+        return DemoFailed(f"the {self.name} {what}: {' | '.join(lines[-LOG_TAIL:]) or 'its log is empty'}")
 
 
 class Demo:
-    """One run on 127.0.0.1, from the main thread: its children are tied to that. Port 0 takes any free one."""
+    """One run on 127.0.0.1, from the main thread, with whose end its children end. Port 0 takes any free one."""
 
     def __init__(self, port: int, host_speed: float) -> None:
         self._port = port
@@ -80,25 +80,25 @@ class Demo:
         return f"http://127.0.0.1:{self._port}"
 
     def run(self, once: bool, traffic: bool) -> int:
-        """Returns the exit code: 0 when both answers came and, without `once`, a signal ended it; 1 otherwise."""
+        """Returns the exit code: 0 when both answers came and, without `once`, a signal ended the demo; 1 otherwise."""
         for number in SIGNALS:
             signal.signal(number, _interrupt)
         try:
             with ExitStack() as stack:
                 folder = Path(stack.enter_context(TemporaryDirectory(prefix="gateway-demo-")))
                 children = self._start(stack, folder)
-                stack.callback(_ignore_signals)  # runs first of all: nothing may disturb the end
-                self._ask_twice()
+                stack.callback(_ignore_signals)  # runs first: nothing may interrupt the shutdown
+                self._request_twice()
                 if not once:
-                    self._say_more(folder, traffic)
-                    asyncio.run(self._stay(children, traffic))
+                    self._print_hints(folder, traffic)
+                    asyncio.run(self._run_until_signal(children, traffic))
         except KeyboardInterrupt:
             pass
         except GatewayError as error:
             Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"gateway demo: {error}")
             return 1
         with suppress(OSError):  # the terminal may be closed
-            click.echo("\nEnded, files removed.")  # rich would repeat what a signal interrupted
+            click.echo("\nEnded, files removed.")  # rich would repeat the output that a signal interrupted
         return 0
 
     def _start(self, stack: ExitStack, folder: Path) -> list[Child]:
@@ -113,20 +113,20 @@ class Demo:
         module = ["gateway", "serve", "--config", str(config), "--policies", str(policies)]
         module += ["--state", str(folder / "state"), "--host", "127.0.0.1", "--port", str(self._port)]
         gateway = stack.enter_context(_running("gateway", module, folder / "gateway.log"))
-        stack.callback(hosts.process.terminate)  # first: answers under way end, and the gateway need not wait for them
+        stack.callback(hosts.process.terminate)  # first, so that the gateway need not wait for answers
         _await(lambda: self._listens(gateway.log), gateway)
         _await(self._ready, gateway)
         return [hosts, gateway]
 
     def _listens(self, log: Path) -> bool:
-        """Whether the gateway listens. Its log says where: the kernel picks a free port when a server takes it."""
+        """Whether the gateway listens. Its log has the port: the kernel picks a free one when a server binds it."""
         line = LISTENING.search(log.read_text(errors="replace"))
         if line:
             self._port = int(line[1])
         return line is not None
 
     def _ready(self) -> bool:
-        """Whether requests would be served, and answers kept."""
+        """Whether requests would be served, and answers cached."""
         connection = HTTPConnection("127.0.0.1", self._port, timeout=READY_WITHIN)
         try:
             connection.request("GET", "/health/ready")
@@ -137,24 +137,25 @@ class Demo:
         finally:
             connection.close()
 
-    def _ask_twice(self) -> None:
+    def _request_twice(self) -> None:
         self._print(f"\nQ  {QUESTION}\n\nA  ", end="")
         reply = ask(self._port, QUESTION, self._stream())
         self._print(f"\n\n{INDENT}{_served(reply)}", style="green")
         self._print("\nQ  The same question again.")
-        again = self._again()
-        self._print(f"\nA  The same answer, from the response cache: {again.seconds * 1000:.0f} ms, ${again.usd:g}")
+        cached = self._cached_answer()
+        self._print(f"\nA  The same answer, from the response cache: {cached.seconds * 1000:.0f} ms, ${cached.usd:g}")
 
-    def _again(self) -> AnswerTiming:
-        """The answer out of the response cache. A lookup that takes over 25 ms is a miss: a busy machine gets a few."""
+    def _cached_answer(self) -> AnswerTiming:
+        """The answer from the response cache. A lookup that takes over 25 ms is a miss: on a busy machine, retries
+        help."""
         for _ in range(LOOKUPS):
-            again = ask(self._port, QUESTION, lambda _: None)
-            if again.cache == "hit":
-                return again
-        raise DemoFailed(f"the second answer did not come from the response cache, but from {again.endpoint}")
+            cached = ask(self._port, QUESTION, lambda _: None)
+            if cached.cache == "hit":
+                return cached
+        raise DemoFailed(f"the second answer did not come from the response cache, but from {cached.endpoint}")
 
     def _stream(self) -> Callable[[str], None]:
-        """Prints pieces of text as they come; a line ends before the word that would not fit."""
+        """Prints pieces of text as they arrive; breaks the line before a word that would not fit."""
         column = len(INDENT)
 
         def show(piece: str) -> None:
@@ -167,16 +168,16 @@ class Demo:
 
         return show
 
-    def _say_more(self, folder: Path, traffic: bool) -> None:
-        self._print("\nAsk it yourself", style="bold")
+    def _print_hints(self, folder: Path, traffic: bool) -> None:
+        self._print("\nSend a request", style="bold")
         self._print(CURL.format(url=self._url))
         self._print("\nThe same with openai-python", style="bold")
         self._print(PYTHON.format(url=self._url))
         self._print("\nWhere would a request go, and why?", style="bold")
         self._print(f"{_command()} explain \\\n  --url {self._url} --model deepseek-v3.2:nitro")
-        self._print("\nChange a policy in another terminal: traffic follows as soon as it is saved", style="bold")
+        self._print("\nChange a policy in another terminal: it applies as soon as it is saved", style="bold")
         self._print(f"$EDITOR {shlex.quote(str(folder / 'policies' / 'balanced.yaml'))}")
-        self._print("\nLook", style="bold")
+        self._print("\nPages", style="bold")
         self._print(f"{self._url}/               hosts, prices, the latest requests")
         self._print(f"{self._url}/metrics        for Prometheus")
         self._print(f"{self._url}/health/ready   for load balancers")
@@ -185,8 +186,8 @@ class Demo:
         if traffic:
             self._print(f"\nSample traffic flows, and is counted every {COUNTED_EVERY:.0f} s:")
 
-    async def _stay(self, children: Sequence[Child], traffic: bool) -> None:
-        """Until a signal. Raises Failed when a child ends before."""
+    async def _run_until_signal(self, children: Sequence[Child], traffic: bool) -> None:
+        """Runs until a signal. Raises DemoFailed when a child ends before."""
         stop = asyncio.Event()
         news = PolicyNews(children[-1].log)
         for number in SIGNALS:
@@ -195,10 +196,10 @@ class Demo:
         flow = [asyncio.create_task(source.run()), asyncio.create_task(self._count(source.summary))] if traffic else []
         while not stop.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), LOOK_EVERY)
+                await asyncio.wait_for(stop.wait(), POLL)
             for child in children:
                 if not stop.is_set() and child.process.poll() is not None:
-                    raise child.complaint("ended")
+                    raise child.failure("ended")
             for line in news.read():
                 self._print(line)
             for task in flow:
@@ -232,7 +233,8 @@ print(client.chat.completions.create(model="deepseek-v3.2",
 
 @contextmanager
 def _running(name: str, module: Sequence[str], log: Path) -> Iterator[Child]:
-    """A Python module as a process in a session of its own, so that Ctrl-C is for the demo, which ends it in order."""
+    """Runs a Python module as a process in its own session, so that Ctrl-C reaches only the demo, which ends it in
+    order."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -251,7 +253,7 @@ def _running(name: str, module: Sequence[str], log: Path) -> Iterator[Child]:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """SIGTERM lets the gateway finish what it does, SIGINT after it does not, and SIGKILL is for what hangs."""
+    """Sends SIGTERM, with which the gateway drains; then SIGINT, with which it does not; then SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
         process.send_signal(number)
         with suppress(subprocess.TimeoutExpired):
@@ -263,7 +265,7 @@ def _await(ready: Callable[[], bool], child: Child) -> None:
     deadline = time.monotonic() + READY_WITHIN
     while not ready():
         if child.process.poll() is not None or time.monotonic() > deadline:
-            raise child.complaint("did not start")
+            raise child.failure("did not start")
         time.sleep(0.02)
 
 
@@ -275,7 +277,7 @@ def _served(reply: AnswerTiming) -> str:
 
 
 def _command() -> str:
-    """How this user can start `gateway`: by its name, or by its path where that is not on the PATH."""
+    """How this user starts `gateway`: by its name, or by its path if it is not on the PATH."""
     own = Path(sys.executable).with_name("gateway")
     return "gateway" if shutil.which("gateway") or not own.exists() else shlex.quote(str(own))
 

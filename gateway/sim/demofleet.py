@@ -1,10 +1,10 @@
-"""The hosts of the demo: ten that were measured, each with a wire of its own.
+"""The hosts of the demo: ten measured ones, each with its own dialect.
 
     fleet-wide.yaml ──price, TTFT, throughput, uptime──┐
     this file ──dialect, cache hits, quirks────────────┴──> FLEET ──addresses──> gateway.yaml
 
-Cache hits are public measurements of 2026-08-25 to 2026-09-01. Assumed are cache lifetimes, prefill speed, and the
-dialects of hosts that document none. There are no outages: a demo is short.
+Cache hits are public measurements of 2026-08-25 to 2026-09-01. Cache lifetimes, prefill speed, and undocumented
+dialects are assumptions. There are no outages: a demo is short.
 """
 
 import shutil
@@ -20,10 +20,10 @@ from gateway.sim.fleetfile import read_fleet
 from gateway.sim.sim_host import MODEL, SimHost
 from gateway.types import Dialect
 
-BEST_HIT = 0.62  # the best host's measured hit share: taken as all that the traffic allowed
+BEST_HIT = 0.62  # the highest measured hit share, assumed to be the maximum that the traffic allowed
 NO_SCHEMA = ("tools", "tool_choice", "json_object", "seed", "logprobs")
-PINNED = "novita/fp8"  # what the shipped policy `pinned` names
-PRIVATE = "sim-friendli"  # the one that keeps no prompts: of a simulation that is true
+PINNED = "novita/fp8"  # the endpoint of the shipped policy `pinned`
+PRIVATE = "sim-friendli"  # declares zero data retention, which is true of a simulation
 _MEASURED = {host.id: host for host in read_fleet("wide")}
 
 
@@ -76,17 +76,17 @@ FLEET: tuple[SimHost, ...] = (
 
 
 def seed_policies(folder: Path) -> None:
-    """The shipped policies in a new folder, with `pinned` to a host that the demo has."""
+    """Copies the shipped policies to a new folder, with `pinned` changed to a host of the demo."""
     shutil.copytree(shipped_folder(), folder)
     pinned = folder / "pinned.yaml"
     pinned.write_text(pinned.read_text(encoding="utf-8").replace(PINNED, f"sim-{PINNED}"), encoding="utf-8")
 
 
 def gateway_config(addresses: Mapping[str, str]) -> str:
-    """The `gateway.yaml` that serves the model from simulated hosts alone.
+    """The `gateway.yaml` that serves the model only from simulated hosts.
 
-    `addresses` maps an endpoint id to the address of its server, `http://127.0.0.1:PORT`. `catalogue: false` keeps
-    the real hosts of the shipped catalogue out.
+    `addresses` maps endpoint ids to the URLs of their servers, `http://127.0.0.1:PORT`. `catalogue: false` leaves out
+    the real hosts of the shipped catalogue.
     """
     endpoints = [_endpoint(host, addresses[host.id]) for host in FLEET if host.id in addresses]
     model = {

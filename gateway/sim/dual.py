@@ -1,21 +1,21 @@
-"""The cheapest assignment of requests to hosts under a cap, from below: a Lagrangian dual, and its highest point.
+"""A lower bound for the cheapest assignment of requests to hosts under a cap: a Lagrangian dual, and its maximum.
 
     bound(tolls) = sum over requests of min over hosts (dollars + toll[host] x tokens) - share x all tokens x sum(tolls)
 
-Every bound is valid, whatever the tolls. It is concave in them and has kinks, so it is climbed by Shor's r-algorithm:
-go uphill until the way leads down, then shrink space along the change of slope. Plain subgradient steps jump to and fro
-across a kink; here it becomes flat, and hosts whose tolls differ a hundredfold get steps of their own size.
+The bound is valid for any tolls. It is concave in them and has kinks, so it is maximised by Shor's r-algorithm: ascend
+until the slope turns downhill, then contract space along the change of slope. Plain subgradient steps oscillate across
+a kink; the contraction flattens it, and scales the steps of hosts whose tolls differ a hundredfold.
 """
 
 from collections.abc import Sequence
 from math import hypot
 from operator import add
 
-SHRINK = 0.6  # how much space shrinks along a change of slope
-FIRST_STEP = 0.1  # of what a token costs, hosts weighing alike
-LONGER, SHORTER = 1.15, 0.9  # a step, after many in one direction, and after a single one
+SHRINK = 0.6  # contraction of space along a change of slope
+FIRST_STEP = 0.1  # in units of a token's mean price
+LONGER, SHORTER = 1.15, 0.9  # factors on the step, after many steps in one direction, and after a single one
 MANY = 2
-PRECISE = 1e-6  # of the same: a shorter step ends the climb
+PRECISE = 1e-6  # in the same unit: a shorter step ends the ascent
 MOST = 300  # bounds computed
 
 Bill = tuple[int, Sequence[float]]  # tokens of a request, and dollars at each host
@@ -24,7 +24,7 @@ Bill = tuple[int, Sequence[float]]  # tokens of a request, and dollars at each h
 class Dual:
     """The bound for these requests, at least one, when no host may take more than `share` of all tokens.
 
-    A share that all hosts together could not serve the requests with is taken as an equal part of them.
+    A share below 1 / hosts, which no assignment satisfies, is raised to that.
     """
 
     def __init__(self, bills: Sequence[Bill], share: float) -> None:
@@ -52,7 +52,7 @@ class Dual:
 
 
 class Climb:
-    """One way up. `best` is the highest bound so far, in dollars, `computed` the number of bounds."""
+    """One ascent. `best` is the highest bound so far, in dollars; `computed` counts the bounds."""
 
     def __init__(self, dual: Dual) -> None:
         self.best = 0.0
@@ -60,11 +60,11 @@ class Climb:
         self._dual = dual
         self._tolls = [0.0] * dual.hosts
         self._space = [[float(row == column) for column in range(dual.hosts)] for row in range(dual.hosts)]
-        self._slope = self._look()
+        self._slope = self._evaluate()
         self._step = FIRST_STEP * dual.price
 
     def top(self) -> float:
-        """The highest bound found until steps are short."""
+        """Ascends until the steps are short; returns the highest bound."""
         while self.computed < MOST:
             direction = self._direction()
             if self._step * hypot(*direction) <= PRECISE * self._dual.price:
@@ -74,27 +74,27 @@ class Climb:
             self._shrink([now - then for now, then in zip(self._slope, before, strict=True)])
         return self.best
 
-    def _look(self) -> list[float]:
-        """The slope here, flat where it leads below a toll of nought."""
+    def _evaluate(self) -> list[float]:
+        """The slope here, 0 where it would make a toll negative."""
         bound, slope = self._dual.at(self._tolls)
         self.best = max(self.best, bound)
         self.computed += 1
         return [rise if toll > 0 or rise > 0 else 0.0 for rise, toll in zip(slope, self._tolls, strict=True)]
 
     def _direction(self) -> list[float]:
-        """Uphill in the space as it is now; no direction where nothing leads up."""
-        seen = [_dot(column, self._slope) for column in zip(*self._space, strict=True)]
-        length = hypot(*seen)
-        return [_dot(row, seen) / length for row in self._space] if length else [0.0] * len(seen)
+        """The uphill direction in the contracted space; zero where none leads up."""
+        scaled = [_dot(column, self._slope) for column in zip(*self._space, strict=True)]
+        length = hypot(*scaled)
+        return [_dot(row, scaled) / length for row in self._space] if length else [0.0] * len(scaled)
 
     def _walk(self, direction: Sequence[float]) -> None:
-        """Takes steps in one direction until the slope leads down."""
+        """Steps in one direction until the slope turns downhill."""
         steps = 0
         while self.computed < MOST:
             steps += 1
             moved = (toll + self._step * way for toll, way in zip(self._tolls, direction, strict=True))
             self._tolls = [max(0.0, toll) for toll in moved]
-            self._slope = self._look()
+            self._slope = self._evaluate()
             if _dot(self._slope, direction) <= 0:
                 break
             if steps > MANY:
@@ -103,12 +103,12 @@ class Climb:
             self._step *= SHORTER
 
     def _shrink(self, change: Sequence[float]) -> None:
-        """Shrinks space along a change of slope."""
-        seen = [_dot(column, change) for column in zip(*self._space, strict=True)]
-        length = hypot(*seen)
+        """Contracts space along a change of slope."""
+        scaled = [_dot(column, change) for column in zip(*self._space, strict=True)]
+        length = hypot(*scaled)
         if not length:
             return
-        unit = [part / length for part in seen]
+        unit = [part / length for part in scaled]
         for row in self._space:
             along = SHRINK * _dot(row, unit)
             row[:] = [cell - along * part for cell, part in zip(row, unit, strict=True)]

@@ -1,10 +1,10 @@
-"""The exchange machine in virtual time: the core that serves live traffic, with a heap where the sockets were.
+"""Replays exchanges in virtual time: the core that serves live traffic, with a heap of events instead of sockets.
 
     trace ──arrivals──> heap ──events──> route.exchange ──commands──> Behaviour, Router, Tally
                          ^────── first token, end, failure, timers ──────┘
 
-Nothing waits: time jumps from one event to the next. What becomes of an attempt is known when it is sent, and its
-events lie on the heap until they are due; those of an attempt that was cancelled find it over.
+Nothing waits: time jumps from one event to the next. The course of an attempt is determined when it is sent, and its
+events are on the heap; those of a cancelled attempt are ignored.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from gateway.route.tracked_attempt import MEASURES_SPEED, Observation, TrackedAt
 from gateway.sim.behaviour import Behaviour, Course
 from gateway.sim.blocks import BLOCK
 from gateway.sim.changes import reconfigured
-from gateway.sim.log import Log
+from gateway.sim.replay_log import Log
 from gateway.sim.router import Router
 from gateway.sim.sim_host import SimHost
 from gateway.sim.tally import Tally
@@ -28,12 +28,12 @@ from gateway.sim.workload import TraceRow
 from gateway.types import PICO, Endpoint, Request
 
 PROGRESS_EVERY = 500  # requests
-OPENING = 2 * BLOCK  # tokens: two blocks of a trace tell conversations apart
+OPENING = 2 * BLOCK  # tokens: two blocks of a trace identify a conversation
 _Call = Callable[..., None]
 
 
 def requests(rows: Sequence[TraceRow], model: str) -> list[Request]:
-    """The rows as the core sees them: lengths and prefixes. They serve any number of replays."""
+    """The rows as the core's requests, with lengths and prefixes. They serve any number of replays."""
     return [
         Request(
             id=str(number),
@@ -52,7 +52,8 @@ def requests(rows: Sequence[TraceRow], model: str) -> list[Request]:
 
 
 class Engine:
-    """One replay of a trace by one router. `requests` are the rows', in their order; a `log` is filled on the way."""
+    """One replay of a trace by one router. `requests` are those of the rows, in order; `log` is filled during the
+    replay."""
 
     def __init__(
         self,
@@ -69,11 +70,12 @@ class Engine:
         self.log = log
         self.tally = Tally(list(behaviour.hosts.values()))
         self._heap: list[tuple[float, int, _Call, tuple[Any, ...]]] = []
-        self._order = count()  # among events of one moment
+        self._order = count()  # of events at the same time
         self._progress: Callable[[float], None] = lambda _: None
 
     def run(self, progress: Callable[[float], None] = lambda _: None) -> Tally:
-        """Replays everything, and returns what came of it. `progress` is told the share of requests that started."""
+        """Replays everything and returns the counts. `progress` is called with the share of requests that have
+        started."""
         self._progress = progress
         endpoints = [state.endpoint for state in self.router.fleet.states.values()]
         for when in reconfigured(self.behaviour.changes):
@@ -88,13 +90,13 @@ class Engine:
         return self.tally
 
     def at(self, when: float, call: _Call, *arguments: Any) -> None:
-        """`call(now, *arguments)` at that time."""
+        """Schedules `call(now, *arguments)`."""
         heappush(self._heap, (when, next(self._order), call, arguments))
 
     def _configure(self, now: float, endpoints: Sequence[Endpoint]) -> None:
-        """The gateway's configuration is reloaded: it has those that are there, at their prices of the day."""
-        there = [(one, self.behaviour.phase(one.id, now)) for one in endpoints]
-        self.router.fleet.configure(replace(one, price=host.price) for one, (host, _, absent) in there if not absent)
+        """Reloads the gateway's configuration: the present endpoints, at their current prices."""
+        present = [(one, self.behaviour.phase(one.id, now)) for one in endpoints]
+        self.router.fleet.configure(replace(one, price=host.price) for one, (host, _, absent) in present if not absent)
 
     def _arrive(self, now: float, number: int) -> None:
         if number + 1 < len(self.rows):
@@ -108,13 +110,13 @@ class Engine:
 
 
 class SimAttempt:
-    """One try at one host, and what will become of it."""
+    """One attempt at one host, with its predetermined course."""
 
     __slots__ = ("course", "host", "over", "sent_at", "tried")
 
     def __init__(self, tried: TrackedAttempt, host: SimHost, course: Course, sent_at: float) -> None:
         self.tried = tried
-        self.host = host  # as it is when the attempt is sent
+        self.host = host  # as it was when the attempt was sent
         self.course = course
         self.sent_at = sent_at
         self.over = False
@@ -124,7 +126,7 @@ class SimAttempt:
 
 
 class Replayed:
-    """One exchange: feeds the core, performs its commands."""
+    """One exchange: feeds events to the core, performs its commands."""
 
     __slots__ = ("_arrived", "_attempts", "_core", "_engine", "_hour", "_number", "_row")
 
@@ -149,7 +151,7 @@ class Replayed:
             if perform is not None:
                 perform(self, command, now)
 
-    # what was on the heap
+    # events from the heap
 
     def _due(self, now: float, attempt: int, make: Callable[[int, float], signals.Event]) -> None:
         if not self._attempts[attempt].over:
@@ -171,7 +173,7 @@ class Replayed:
         engine.router.sent(tried, self._row, now)
         name = tried.state.endpoint.id
         host = engine.behaviour.phase(name, now).host
-        course = engine.behaviour.ask(name, self._number, self._row, now)
+        course = engine.behaviour.send(name, self._number, self._row, now)
         engine.tally.hedges += command.hedge
         self._attempts[number] = SimAttempt(tried, host, course, now)
         if engine.log is not None and number == 1:
@@ -184,7 +186,7 @@ class Replayed:
             engine.at(now + course.last, self._due, number, signals.Finished)
 
     def _set_clock(self, command: signals.SetClock, now: float) -> None:
-        if command.clock != "gap":  # hosts of a replay fall silent before their first token or not at all
+        if command.clock != "gap":  # hosts of a replay stop answering before their first token or not at all
             self._engine.at(now + command.seconds, self._expires, command.clock, command.attempt)
 
     def _cancel(self, command: signals.Cancel, now: float) -> None:
@@ -198,7 +200,7 @@ class Replayed:
             engine.log.answered(self._number, one.host.id, ttft)
 
     def _book(self, command: signals.Book, now: float) -> None:
-        """Bills the attempt and teaches the router, as the live shell does."""
+        """Bills the attempt and lets the router learn from it, as the live shell does."""
         one, router = self._attempts[command.attempt], self._engine.router
         one.over = True
         course, elapsed = one.course, now - one.sent_at

@@ -1,10 +1,10 @@
-"""Simulated hosts fitted from the gateway's own ledger: what each endpoint did to real requests.
+"""Simulated hosts fitted from the gateway's own ledger: the measured behaviour of each endpoint.
 
-    rows of the ledger ──by endpoint──> waits, speeds, ends, cached tokens ──quantiles, shares──> SimHost
+    rows of the ledger ──by endpoint──> TTFTs, speeds, outcomes, cached tokens ──quantiles, shares──> SimHost
 
-What a ledger cannot tell is assumed: which prefixes a host could have had in its cache is not in it, so the endpoint
-with the highest cached share is taken to honour every prefix, and the others as much less often as their share is
-lower. Outages are part of the measured failures, not extra.
+The ledger does not record which prefixes a host could have cached. So the endpoint with the highest cached share is
+assumed to use every cached prefix, and the others in proportion to their share. Outages are part of the measured
+failures, not extra.
 """
 
 from collections import deque
@@ -16,34 +16,34 @@ from gateway.route.tracked_attempt import MEASURES_SPEED
 from gateway.sim.sim_host import TYPICAL_UNCACHED, FaultRates, SimHost, Spread, Wait
 from gateway.types import FAULTS, Endpoint, Fault, Price, Row
 
-ENOUGH = 20  # answers without which an endpoint is left out
-KEPT = 20_000  # last answers of an endpoint that are looked at
-PREFILL = 8_000.0  # tokens a second
+ENOUGH = 20  # answers; an endpoint with fewer is left out
+KEPT = 20_000  # latest answers of an endpoint that are used
+PREFILL = 8_000.0  # tokens per second
 LEAST_WAIT = 0.05  # seconds
 DEFAULT_TTL = 300.0
 
 
 class Sample:
-    """What the ledger has of one endpoint."""
+    """The ledger's data of one endpoint."""
 
     def __init__(self) -> None:
-        self.waits: deque[float] = deque(maxlen=KEPT)  # seconds, as if each prompt had been of the typical size
+        self.waits: deque[float] = deque(maxlen=KEPT)  # seconds, adjusted to a prompt of the typical size
         self.speeds: deque[float] = deque(maxlen=KEPT)
-        self.asked = self.limited = self.refused = self.cut = 0
+        self.attempts = self.limited = self.refused = self.cut = 0
         self.prompt = self.cached = 0
 
     def add(self, row: Row) -> None:
-        """Counts one attempt. Those that say nothing about the host (the client's fault, cancelled) do not count."""
+        """Counts one attempt. Outcomes that are not the host's (the client's fault, cancelled) do not count."""
         fault = FAULTS.get(row.outcome)
         if fault is None:
             if row.outcome == "ok":
-                self.asked += 1
+                self.attempts += 1
                 self._add_answer(row)
         elif fault is Fault.RATE_LIMITED:
-            self.asked += 1
+            self.attempts += 1
             self.limited += 1
         elif fault.blamed:
-            self.asked += 1
+            self.attempts += 1
             self.refused += row.ttft is None
             self.cut += row.ttft is not None
 
@@ -63,30 +63,30 @@ class Sample:
         return self.cached / self.prompt if self.prompt else 0.0
 
     def __repr__(self) -> str:
-        return f"<Sample of {self.asked} attempts>"
+        return f"<Sample of {self.attempts} attempts>"
 
 
 class Fitted(NamedTuple):
-    """The hosts that are known well enough, and the ids of those that were asked, but answered too seldom."""
+    """The fitted hosts, and the ids of endpoints with too few answers."""
 
     hosts: tuple[SimHost, ...]
     left_out: tuple[str, ...]
 
 
 def fit(rows: Iterable[Row], endpoints: Mapping[str, Endpoint]) -> Fitted:
-    """One host for each endpoint of which the rows tell enough; none is no error."""
+    """One host for each endpoint with enough rows; there may be none."""
     samples = {name: Sample() for name in endpoints}
     for row in rows:
         if row.endpoint in samples:
             samples[row.endpoint].add(row)
     known = {name: one for name, one in samples.items() if min(len(one.waits), len(one.speeds)) >= ENOUGH}
     best = max((one.hit for one in known.values()), default=0.0)
-    left_out = tuple(name for name, one in samples.items() if one.asked and name not in known)
+    left_out = tuple(name for name, one in samples.items() if one.attempts and name not in known)
     return Fitted(tuple(_host(endpoints[name], one, best) for name, one in known.items()), left_out)
 
 
 def _host(endpoint: Endpoint, sample: Sample, best_hit: float) -> SimHost:
-    rates = FaultRates(*(count / sample.asked for count in (sample.limited, sample.refused, sample.cut)))
+    rates = FaultRates(*(count / sample.attempts for count in (sample.limited, sample.refused, sample.cut)))
     return SimHost(
         id=endpoint.id,
         name=endpoint.name,

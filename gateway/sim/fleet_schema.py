@@ -1,6 +1,6 @@
 """A value that satisfies a simple JSON Schema, for tool arguments and structured answers.
 
-Understood: type, properties, items, minItems, enum, const, default, anyOf, oneOf, allOf (its first), local $ref,
+Supported: type, properties, items, minItems, enum, const, default, anyOf, oneOf, allOf (the first one), local $ref,
 minimum, maximum, minLength, maxLength. Anything else is ignored.
 """
 
@@ -8,11 +8,11 @@ import math
 from typing import Any
 
 Schema = dict[str, Any]
-DEEPEST = 8  # recursion of a schema that refers to itself ends here
+DEEPEST = 8  # recursion ends at this depth
 
 
 def example(schema: Schema) -> Any:
-    """The value; every property is filled in, required or not, while the schema is not deeper than `DEEPEST`."""
+    """The value; every property is filled in, required or not, down to `DEEPEST` levels."""
     return _value(schema, schema, "value", 0)
 
 
@@ -33,7 +33,7 @@ def _value(schema: Schema, root: Schema, name: str, depth: int) -> Any:
 
 
 def _resolved(schema: Schema, root: Schema) -> Schema:
-    """Follow local references and take the first of several alternatives."""
+    """Follows local references and takes the first alternative."""
     for _ in range(DEEPEST):
         reference = schema.get("$ref", "")
         choices = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")

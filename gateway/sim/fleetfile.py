@@ -1,20 +1,20 @@
-"""Fleet files: the hosts of a replay, written down.
+"""Fleet files: the hosts of a replay.
 
     hosts:
       - id: novita/fp8
         price: {input: 0.269, cached_input: 0.1345, output: 0.40}
         ttft: {p50: 1.23s, p90: 2.23s, p99: 5.8s}
-        throughput: {p50: 26, p90: 41}            # output tokens a second
+        throughput: {p50: 26, p90: 41}            # output tokens per second
         uptime: 99.93%
         rate_limited: 0.5%                        # share of requests that get a 429
         hit_efficiency: 100%                      # 0%: advertises a cache discount and never gives it
         cache_ttl: 1h
         incidents: {every: 4d, median: 60m}
         load: {free: 8, per: 16}                  # from the 9th request in flight on, each adds a 16th to all times
-        published: true                           # false: nothing but price, context and cache lifetime is known of it
+        published: true                           # false: only price, context and cache lifetime are known
 
-What the gateway is told about a host is what a catalogue would say: price, context, cache lifetime, the medians, and
-the p90 of the time to first token, as published figures. Hits, errors and tails it must find out.
+The gateway gets what a catalogue would have: price, context, cache lifetime, the medians, and the p90 of the time to
+first token, as published figures. It must learn hits, errors and tails.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from gateway.types import Endpoint, Priors, PromptCache
 from gateway.types.units import Share
 
 DATA = Path(__file__).parent / "data"
-RATE_LIMITED = 0.005  # share of requests that get a 429 where the file does not say
+RATE_LIMITED = 0.005  # share of requests that get a 429, unless the file has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,12 @@ def read_fleet(name: str) -> tuple[SimHost, ...]:
     """The hosts of a shipped fleet, or of the fleet file at this path. Raises ConfigError with every problem."""
     path = shipped().get(name) or Path(name)
     if path.suffix != ".yaml":
-        raise ConfigError(f"--fleet {name}: no fleet has that name; {nearest(name, shipped())} or give a YAML file")
+        raise ConfigError(f"--fleet {name}: unknown fleet; {nearest(name, shipped())} or give a YAML file")
     return decode(read(path), FleetFile, {FleetFile: _fleet, SimHost: _host}).hosts
 
 
 def endpoint(host: SimHost) -> Endpoint:
-    """What the gateway is told about a host."""
+    """The endpoint as the gateway's catalogue would describe a host."""
     return Endpoint(
         id=host.id,
         provider=host.provider,
@@ -78,15 +78,15 @@ def _fleet(reader: DocumentReader, node: Node) -> Any:
         return INVALID
     names = [host.id for host in file.hosts]
     if not names:
-        return reader.problem(place_at(node, "hosts"), "hosts: none; list at least one")
+        return reader.problem(place_at(node, "hosts"), "hosts: empty; list at least one")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        return reader.problem(place_at(node, "hosts"), f"hosts: `{twice[0]}` stands twice; give each an id of its own")
+        return reader.problem(place_at(node, "hosts"), f"hosts: `{twice[0]}` is defined twice; give each its own id")
     return file
 
 
 def _host(reader: DocumentReader, node: Node) -> Any:
-    """A host whose failures follow from its uptime."""
+    """A host whose failure rates are derived from its uptime."""
     limited = RATE_LIMITED
     if isinstance(node, Table) and "rate_limited" in node.entries:
         limited = reader.read(node.entries["rate_limited"].node, Share, "rate_limited")

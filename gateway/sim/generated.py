@@ -1,16 +1,16 @@
-"""Workloads that are drawn instead of recorded: long agent sessions, and short prompts that share nothing.
+"""Generated workloads: long agent sessions, and short prompts without shared prefixes.
 
     agent_sessions   conversations of an agent. Each turn sends the context again, a little longer; now and then the
                      agent rewrites the tail of its context, and always when the context would no longer fit
 
     turn 1   |system|--- context ---|                       |system|: the same in all conversations
     turn 2   |system|--- context ---|new|
-    turn 3   |system|--- context -|rewritten|new|           from here on the old tail is of no use to a cache
+    turn 3   |system|--- context -|rewritten|new|           from here on the cached old tail is useless
 
     short_prompts    requests of a chat product: Poisson arrivals, no shared prefix
 
-Quantities are drawn between given quantiles, log-normal from each to the next, so the tails are as heavy as stated. A
-seed fixes everything.
+Quantities are drawn from given quantiles, log-normal between each pair, so that the tails are as heavy as given. A seed
+determines everything.
 """
 
 from collections.abc import Iterator
@@ -28,17 +28,17 @@ CONVERSATIONS = 160
 BEGUN_WITHIN = 3 * HOUR  # seconds in which all of them begin
 SYSTEM_BLOCKS = 1  # of the prompt that all conversations share, as in the recorded trace
 HEAD_BLOCKS = SYSTEM_BLOCKS + 1  # these and the conversation's task are never rewritten
-SMALLEST, LARGEST = 8_000, 126_000  # tokens of a prompt: the largest fits a context of 128,000 with its answer
-SHORT_RATE = 5.5  # requests a second
+SMALLEST, LARGEST = 8_000, 126_000  # tokens of a prompt: the largest one and its answer fit into a context of 128,000
+SHORT_RATE = 5.5  # requests per second
 REWRITES = 0.05  # share of turns that rewrite the tail of the context
-OUTGROWN = (0.0, 0.35)  # part of the context that is left out where it would no longer fit, uniform in between
-OLDEST = 0.35  # of these cases, the share that leaves out the oldest turns, so that all behind them has moved
+OUTGROWN = (0.0, 0.35)  # part of the context that is dropped where it would no longer fit; uniform in between
+OLDEST = 0.35  # of these cases, the share that drops the oldest turns, so that everything behind them moves
 
 _NORMAL = NormalDist()
 
 
 class Quantiles:
-    """A distribution by its quantiles, `share: value` in rising order: log-normal from each to the next."""
+    """A distribution given by quantiles, `share: value` in ascending order: log-normal between each pair."""
 
     def __init__(self, given: dict[float, float]) -> None:
         self._points = [(_NORMAL.inv_cdf(share), log(value)) for share, value in given.items()]
@@ -48,7 +48,7 @@ class Quantiles:
         return self.at(rng.gauss(0.0, 1.0))
 
     def at(self, z: float) -> float:
-        """The value `z` standard deviations from the median; never below the first one given, nor above the last."""
+        """The value `z` standard deviations from the median, within the first and the last given value."""
         for (z0, low), (z1, high) in pairwise(self._points):
             if z <= z1:
                 return max(self._least, exp(low + (high - low) * (z - z0) / (z1 - z0)))
@@ -59,10 +59,10 @@ class Quantiles:
 
 
 TURNS = Quantiles({0.01: 2, 0.1: 6, 0.5: 37, 0.9: 99, 0.99: 150})
-PAUSE = Quantiles({0.001: 3, 0.1: 7, 0.5: 15, 0.9: 95, 0.99: 1_080, 0.999: 2_400})  # seconds from turn to turn
-FIRST = Quantiles({0.01: SMALLEST, 0.1: 13_000, 0.5: 40_000, 0.9: 95_000, 0.99: 120_000})  # tokens, as what follows
+PAUSE = Quantiles({0.001: 3, 0.1: 7, 0.5: 15, 0.9: 95, 0.99: 1_080, 0.999: 2_400})  # seconds between turns
+FIRST = Quantiles({0.01: SMALLEST, 0.1: 13_000, 0.5: 40_000, 0.9: 95_000, 0.99: 120_000})  # tokens, also below
 GROWTH = Quantiles({0.001: 40, 0.1: 177, 0.5: 632, 0.9: 3_591, 0.99: 12_000})
-REWRITTEN = Quantiles({0.01: 0.01, 0.5: 0.1, 0.9: 0.4, 0.99: 0.9})  # part of the context, where any is
+REWRITTEN = Quantiles({0.01: 0.01, 0.5: 0.1, 0.9: 0.4, 0.99: 0.9})  # part of the context
 OUTPUT = Quantiles({0.001: 20, 0.1: 101, 0.5: 204, 0.9: 776, 0.99: 3_000})
 SHORT_INPUT = Quantiles(
     {
@@ -82,7 +82,7 @@ SHORT_OUTPUT = Quantiles({0.001: 12, 0.1: 54, 0.25: 85, 0.5: 129, 0.75: 395, 0.9
 
 
 def agent_sessions(seed: int = 0, conversations: int = CONVERSATIONS) -> list[TraceRow]:
-    """Agents' turns, sorted by time. How long conversations are does not depend on the seed, nor does their sum."""
+    """Agents' turns, sorted by time. The lengths of the conversations do not depend on the seed."""
     rng, names = Random(seed), count(1)
     system = [next(names) for _ in range(SYSTEM_BLOCKS)]
     turns = [round(TURNS.at(_NORMAL.inv_cdf((place + 0.5) / conversations))) for place in range(conversations)]
@@ -100,7 +100,7 @@ def short_prompts(seed: int = 0, seconds: float = HOUR) -> list[TraceRow]:
 
 def _conversation(rng: Random, turns: int, system: list[int], names: Iterator[int]) -> Iterator[TraceRow]:
     now, tokens = rng.uniform(0, BEGUN_WITHIN), FIRST.draw(rng)
-    blocks = list(system)  # those that are complete
+    blocks = list(system)  # the complete ones
     for _ in range(turns):
         complete, rest = divmod(round(tokens), BLOCK)
         blocks += [next(names) for _ in range(complete - len(blocks))]
@@ -116,5 +116,5 @@ def _conversation(rng: Random, turns: int, system: list[int], names: Iterator[in
 
 
 def _kept(tokens: float, rewritten: float) -> int:
-    """Blocks that stay as they are where so large a part of the context is rewritten."""
+    """The number of unchanged blocks where this part of the context is rewritten."""
     return max(HEAD_BLOCKS, int(tokens * (1 - rewritten)) // BLOCK)

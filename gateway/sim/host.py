@@ -2,13 +2,12 @@
 
     python -m gateway.sim.host --ports-file PATH [--speed 10] [--seed 0] [--key-env NAME]
 
-When all hosts listen, `{endpoint id: "http://127.0.0.1:PORT"}` is written to PATH, whole or not at all. The process
-ends with the one that started it, even when that is killed. (On Linux the bond is to the thread that started it.)
-Each host serves:
+When all hosts listen, `{endpoint id: "http://127.0.0.1:PORT"}` is written to PATH atomically. The process ends with its
+parent, even when that is killed. (On Linux: with the thread that started it.) Each host serves:
 
-    POST /v1/chat/completions, GET /v1/models    as OpenAI does, in the host's dialect and at its pace
-    POST /_sim {"next": ["429", "cut"], "speed": 0}    the faults of its next requests, the pace of its time
-    GET  /_sim    its counters
+    POST /v1/chat/completions, GET /v1/models    as OpenAI does, in the host's dialect and at its speed
+    POST /_sim {"next": ["429", "cut"], "speed": 0}    sets the faults of its next requests, and the speed of its clock
+    GET  /_sim    returns its counters
 """
 
 import argparse
@@ -33,7 +32,7 @@ from gateway.state.parent_death import end_this_with_parent
 async def serving(
     hosts: Sequence[SimHost], *, speed: float = 1.0, seed: int = 0, key: str | None = None
 ) -> AsyncIterator[dict[str, str]]:
-    """Serve each host on a loopback port that the kernel picks; yields {endpoint id: address}."""
+    """Serves each host on a loopback port that the kernel picks; yields {endpoint id: URL}."""
     loop = asyncio.get_running_loop()
     peers: set[SimConnection] = set()
     servers: list[asyncio.Server] = []
@@ -55,7 +54,7 @@ async def serving(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve `FLEET` until a signal ends the process."""
+    """Serves `FLEET` until a signal ends the process."""
     end_this_with_parent(os.getppid())
     options = _parser().parse_args(arguments)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -74,9 +73,9 @@ async def _run(options: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m gateway.sim.host", description="Simulated DeepSeek-V3.2 hosts.")
-    parser.add_argument("--ports-file", type=Path, required=True, help="where to write the addresses, as JSON")
-    parser.add_argument("--speed", type=float, default=1.0, help="how much faster time runs; 0 answers at once")
-    parser.add_argument("--seed", type=int, default=0, help="of latencies and faults")
+    parser.add_argument("--ports-file", type=Path, required=True, help="file for the addresses, as JSON")
+    parser.add_argument("--speed", type=float, default=1.0, help="factor on the hosts' clock; 0 answers at once")
+    parser.add_argument("--seed", type=int, default=0, help="seed of latencies and faults")
     parser.add_argument("--key-env", help="environment variable with the key that clients must send; default: none")
     return parser
 
@@ -88,7 +87,7 @@ def _write_whole(path: Path, data: bytes) -> None:
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
-    """uvloop's where it is installed."""
+    """uvloop's, if it is installed."""
     try:
         import uvloop
     except ImportError:

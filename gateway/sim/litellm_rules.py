@@ -1,9 +1,9 @@
-"""LiteLLM's routing strategies as of 1.110, with their defaults. What they learn, they learn from whole answers.
+"""LiteLLM's routing strategies as of 1.110, with their defaults. They learn only from complete answers.
 
 simple-shuffle          any deployment, where neither weights nor limits are configured: the default
 least-busy              the fewest requests in flight, the first configured among equals
 cost-based-routing      the lowest sum of input and output list price
-latency-based-routing   the lowest mean of the last ten times to first token; newcomers first, at random
+latency-based-routing   the lowest mean of the last ten times to first token; new ones first, in random order
 """
 
 from collections import deque
@@ -17,8 +17,8 @@ from gateway.sim.router_rules import RouterRule, Scene
 from gateway.sim.workload import TraceRow
 
 KEPT = 10  # samples of a deployment
-TTL = 3_600.0  # seconds after its first sample until everything that was measured is forgotten at once
-TIMED_OUT = 1_000.0  # seconds noted for a timeout
+TTL = 3_600.0  # seconds after its first sample until all measurements are dropped at once
+TIMED_OUT = 1_000.0  # seconds recorded for a timeout
 
 
 class Shuffle(RouterRule):
@@ -49,7 +49,7 @@ class LowestCost(RouterRule):
 class LowestLatency(RouterRule):
     """LiteLLM's `latency-based-routing` of streamed requests, with its buffer of 0.
 
-    Timeouts are noted among the times of whole answers, which count only while there is no time to first token.
+    Timeouts are recorded among the times of whole answers, which count only without a time to first token.
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -62,14 +62,14 @@ class LowestLatency(RouterRule):
         self._forget(now)
         return [(self._latency(choice.endpoint.id), self.scene.random.random()) for choice in choices]
 
-    def ended(self, tried: TrackedAttempt, book: Book, heard: Observation, now: float) -> None:
+    def ended(self, tried: TrackedAttempt, book: Book, observation: Observation, now: float) -> None:
         self._forget(now)
         endpoint = tried.state.endpoint.id
         if book.failure is not None:
             if book.failure.fault.missed_deadline:
                 self._timed_out.add(endpoint)
-        elif heard.ttft is not None and not book.cancelled:
-            self._ttfts.setdefault(endpoint, deque(maxlen=KEPT)).append(heard.ttft)
+        elif observation.ttft is not None and not book.cancelled:
+            self._ttfts.setdefault(endpoint, deque(maxlen=KEPT)).append(observation.ttft)
 
     def _latency(self, endpoint: str) -> float:
         ttfts = self._ttfts.get(endpoint)

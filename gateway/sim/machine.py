@@ -1,8 +1,8 @@
 """One simulated host without its sockets: a request's bytes in, a `Script` of timed bytes out.
 
-    request -> refuse what is wrong -> fault due? -> prompt cache -> draw TTFT and speed -> compose the answer -> Script
+    request -> checks -> queued fault? -> prompt cache -> draw TTFT and speed -> compose the answer -> Script
 
-`connection.py` plays scripts. A script is lazy: chunks of a long answer are made when they are due.
+`sim_connection.py` plays scripts. A script is lazy: chunks of a long answer are made when they are sent.
 """
 
 import time
@@ -22,13 +22,13 @@ from gateway.types import Usage
 
 Ending = Literal["clean", "cut", "stall"]
 FAULTS = ("ok", "cut", "stall", "silent", "drop", "in_band", "unclean", "empty")  # and any status from 400 to 599
-MOST_FAULTS = 1000  # that can be queued
+MOST_FAULTS = 1000  # in the queue
 RETRY_AFTER = 1  # seconds
 REFUSAL_TIME = 0.05  # seconds until an error status is sent
 
 
 class Event(NamedTuple):
-    """Bytes that are due `at` seconds after the request, and the output tokens they carry."""
+    """Bytes to send `at` seconds after the request, with their number of output tokens."""
 
     at: float
     data: bytes
@@ -37,9 +37,9 @@ class Event(NamedTuple):
 
 @dataclass(slots=True)
 class Script:
-    """One reply. Without `length` it is chunked and its head leaves at once; status 0 closes without a byte.
+    """One reply. Without `length` it is chunked, and its headers are sent at once; status 0 closes without a byte.
 
-    `stall` holds the connection open after the last event, `cut` closes it there.
+    `stall` keeps the connection open after the last event, `cut` closes it there.
     """
 
     events: Iterator[Event]
@@ -48,12 +48,12 @@ class Script:
     kind: str = "application/json"
     ending: Ending = "clean"
     retry_after: int | None = None
-    usage: Usage | None = None  # set where the tokens that leave are billed
+    usage: Usage | None = None  # set where the tokens sent are billed
 
 
 @dataclass(slots=True)
 class Counters:
-    """What `GET /_sim` tells. `tokens` are output tokens that left; money in 1e-12 USD."""
+    """The response to `GET /_sim`. `tokens` are output tokens sent; money in 1e-12 USD."""
 
     requests: int = 0
     completed: int = 0
@@ -67,14 +67,14 @@ class Counters:
 
 @dataclass(slots=True)
 class Machine:
-    """The state of one host. `speed` makes its time run faster; 0 is instant."""
+    """The state of one host. `speed` is a factor on its clock; 0 is instant."""
 
     host: SimHost
     speed: float = 1.0
     seed: int = 0
     key: str | None = field(default=None, repr=False)
     counters: Counters = field(default_factory=Counters)
-    due: deque[str] = field(default_factory=deque)
+    fault_queue: deque[str] = field(default_factory=deque)
     _rng: Random = field(init=False, repr=False)
     _cache: PrefixCache = field(init=False)
 
@@ -83,17 +83,17 @@ class Machine:
         self._cache = PrefixCache(self.host.cache_ttl / (self.speed or 1))
 
     def chat(self, raw: bytes, now: float) -> Script:
-        """The reply to a chat request that arrived at `now`, in seconds of any clock that does not go back."""
+        """The reply to a chat request that arrived at `now`, in seconds of any monotonic clock."""
         self.counters.requests += 1
         try:
             body = _parsed(raw)
         except ValueError as problem:
-            return refusal(400, str(problem))
+            return rejection(400, str(problem))
         fault = self._fault()
         if fault != "ok":
             self.counters.faults += 1
         if fault.isdigit():
-            return refusal(int(fault))
+            return rejection(int(fault))
         if fault == "drop":
             return Script(iter(()), status=0, ending="cut")
         return self._answer(body, fault, now)
@@ -101,15 +101,15 @@ class Machine:
     def steer(self, raw: bytes) -> Script:
         """`{"next": [faults of the next requests, in order], "speed": factor}`; either may be left out."""
         try:
-            wish = orjson.loads(raw)
-            faults = [str(fault) for fault in wish.get("next", ())]
-            speed = float(wish.get("speed", self.speed))
+            settings = orjson.loads(raw)
+            faults = [str(fault) for fault in settings.get("next", ())]
+            speed = float(settings.get("speed", self.speed))
         except (ValueError, TypeError, AttributeError):
-            return refusal(400, 'expected {"next": ["429", "cut", ...], "speed": number}')
+            return rejection(400, 'expected {"next": ["429", "cut", ...], "speed": number}')
         unknown = [fault for fault in faults if fault not in FAULTS and not _is_error_status(fault)]
-        if unknown or speed < 0 or len(faults) + len(self.due) > MOST_FAULTS:
-            return refusal(400, f"unknown faults {unknown}, a negative speed or over {MOST_FAULTS}; faults: {FAULTS}")
-        self.due.extend(faults)
+        if unknown or speed < 0 or len(faults) + len(self.fault_queue) > MOST_FAULTS:
+            return rejection(400, f"unknown faults {unknown}, a negative speed or over {MOST_FAULTS}; faults: {FAULTS}")
+        self.fault_queue.extend(faults)
         self.speed = speed
         return self.report()
 
@@ -121,7 +121,7 @@ class Machine:
         return reply({"object": "list", "data": [model | {"context_length": self.host.context}]})
 
     def settle(self, script: Script, tokens: int, cancelled: bool) -> None:
-        """Book a reply that ended after `tokens` output tokens. What was not sent is not billed."""
+        """Books a reply that ended after `tokens` output tokens. Unsent tokens are not billed."""
         if cancelled:
             self.counters.cancelled += 1
         elif script.usage and script.ending == "clean":
@@ -137,8 +137,8 @@ class Machine:
         return round(((usage.prompt - usage.cached) * input_ + usage.cached * cached + tokens * output) * 1_000_000)
 
     def _fault(self) -> str:
-        if self.due:
-            return self.due.popleft()
+        if self.fault_queue:
+            return self.fault_queue.popleft()
         rates, roll = self.host.rates, self._rng.random()
         half = rates.server_error / 2
         for fault, rate in (("429", rates.rate_limited), ("500", half), ("503", half), ("cut", rates.cut)):
@@ -151,8 +151,8 @@ class Machine:
         text = prompt_text(body)
         prompt = token_count(text)
         if prompt + (body.get("max_tokens") or 0) > self.host.context:
-            return refusal(400, f"The context is {self.host.context} tokens long", "context_length_exceeded")
-        answer = _bent(compose(body, thinks(body, self.host.dialect)), fault)
+            return rejection(400, f"The context is {self.host.context} tokens long", "context_length_exceeded")
+        answer = _with_fault(compose(body, thinks(body, self.host.dialect)), fault)
         cached = min(self._cache.read(text, now), prompt)
         if self._rng.random() >= self.host.hit_efficiency:
             cached = 0
@@ -168,8 +168,8 @@ class Machine:
         )
         if not body.get("stream"):
             return _whole_script(whole(frame, answer, usage), usage, fault, ttft + answer.tokens / speed)
-        asked = bool((body.get("stream_options") or {}).get("include_usage"))
-        events = stream(frame, answer, usage, self.host.usage_chunk, asked)
+        include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+        events = stream(frame, answer, usage, self.host.usage_chunk, include_usage)
         return _stream_script(_timed(events, ttft, speed), usage, fault)
 
 
@@ -178,8 +178,8 @@ def reply(body: dict[str, Any], status: int = 200, at: float = 0.0) -> Script:
     return Script(iter([Event(at, data, 0)]), status=status, length=len(data))
 
 
-def refusal(status: int, message: str | None = None, code: str | None = None) -> Script:
-    """An error in the OpenAI shape; a 429 says when to come back."""
+def rejection(status: int, message: str | None = None, code: str | None = None) -> Script:
+    """An error in OpenAI's shape; a 429 has a Retry-After."""
     script = reply(error(status, message, code), status, REFUSAL_TIME)
     script.retry_after = RETRY_AFTER if status == 429 else None
     return script
@@ -190,7 +190,7 @@ def _is_error_status(fault: str) -> bool:
 
 
 def _parsed(raw: bytes) -> dict[str, Any]:
-    """The body, checked as far as composing an answer relies on it. ValueError says what is wrong."""
+    """The body, checked as far as composing an answer requires. ValueError names the problem."""
     body = orjson.loads(raw)
     if not isinstance(body, dict):
         raise ValueError("The body must be a JSON object")
@@ -203,8 +203,8 @@ def _parsed(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def _bent(answer: SimAnswer, fault: str) -> SimAnswer:
-    """The answer with what two faults do to it; both leave the stream itself intact."""
+def _with_fault(answer: SimAnswer, fault: str) -> SimAnswer:
+    """The answer with the two faults that leave the stream itself intact."""
     if fault == "unclean":
         return replace(answer, finish="insufficient_system_resource")
     if fault == "empty":

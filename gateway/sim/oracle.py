@@ -1,8 +1,8 @@
-"""A floor: no policy can pay less for this trace, whatever it knows.
+"""A lower bound: no policy can pay less for this trace, with any knowledge.
 
-Every request finds all that any request before it left in a cache, as if all hosts shared one, and goes where it is
-cheapest. The cap on each host's share makes that a linear program; what is shown is the top of its Lagrangian dual
-(`dual.py`), so it is never too high, and as high as it can be.
+Every request finds in a cache all that an earlier request left there, as if all hosts shared one cache, and goes to the
+cheapest host. The cap on each host's share makes this a linear program; the result is the maximum of its Lagrangian
+dual (`dual.py`), so it is never too high, and as high as possible.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class Floor(NamedTuple):
 
 
 def floor(rows: Sequence[TraceRow], hosts: Sequence[SimHost], cap: float = 1.0) -> Floor:
-    """The floor of a trace of at least one request. `cap`: largest share of all tokens for one host."""
+    """The lower bound for a trace of at least one request. `cap`: largest share of all tokens for one host."""
     cache = BlockCache(max(host.cache_ttl for host in hosts))
     bills: list[Bill] = []
     hits = 0

@@ -1,9 +1,9 @@
-"""Outages of simulated hosts: when, how long, and what share of requests they hit.
+"""Outages of simulated hosts: when, how long, and the share of affected requests.
 
-Public status pages of hosted LLM APIs tell of one incident per 3 to 5 days, log-normal in length, most of them partial.
-A replay of one hour would hardly ever meet one, so days are pressed into it: `pressed` times as many, each as many
-times shorter. The share of time in outage stays what it is; the changes, which are what a gateway must notice, come
-closer together.
+Public status pages of hosted LLM APIs report one incident per 3 to 5 days, with log-normal lengths, most of them
+partial. A replay of one hour would hardly ever contain one, so days are compressed into it: `compression` times as many
+outages, each `compression` times shorter. The share of time in outage stays the same; the changes, which a gateway must
+detect, come closer together.
 """
 
 from math import log
@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from gateway.sim.sim_host import Incidents
 
 SIGMA = 1.2  # of the log of a length: p90 is 4.7 times the median
-DEPTHS = (0.2, 1.0)  # share of requests that an outage hits, uniform in between
+DEPTHS = (0.2, 1.0)  # share of affected requests, uniform in between
 HOW: dict[Literal["server", "refused", "silent"], int] = {"server": 6, "refused": 2, "silent": 2}  # weights
 
 
@@ -26,13 +26,13 @@ class Outage(NamedTuple):
     how: Literal["server", "refused", "silent"]
 
 
-def draw_outages(rng: Random, incidents: Incidents, span: float, pressed: float) -> list[Outage]:
+def draw_outages(rng: Random, incidents: Incidents, span: float, compression: float) -> list[Outage]:
     """One host's outages within `span` seconds of a replay, in order; they may overlap."""
     outages: list[Outage] = []
-    start = rng.expovariate(pressed / incidents.every)
+    start = rng.expovariate(compression / incidents.every)
     while start < span:
-        length = rng.lognormvariate(log(incidents.median), SIGMA) / pressed
+        length = rng.lognormvariate(log(incidents.median), SIGMA) / compression
         (how,) = rng.choices(list(HOW), weights=list(HOW.values()))
         outages.append(Outage(start, start + length, rng.uniform(*DEPTHS), how))
-        start += rng.expovariate(pressed / incidents.every)
+        start += rng.expovariate(compression / incidents.every)
     return outages

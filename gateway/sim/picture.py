@@ -1,4 +1,4 @@
-"""A what-if report as a picture: blended price against TTFT p95, one dot for each policy and baseline, in SVG.
+"""A what-if report as a chart: blended price against TTFT p95, one dot for each policy and baseline, in SVG.
 
     TTFT p95, s
       |        · random              bars: 95 % confidence over seeds
@@ -6,7 +6,7 @@
       |______________________ $/1M tokens
       ¦ oracle floor
 
-Left and down is better. Text and axes have a colour that can be read on light and on dark pages.
+Left and down is better. The colours of text and axes are legible on light and on dark pages.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from gateway.sim.whatif import Interval, Outcome, Report
 
 WIDTH, HEIGHT = 720, 440
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 40, 52  # margins
-ROOM = 0.08  # of an axis, beside the outermost dots
+ROOM = 0.08  # of an axis, beyond the outermost dots
 TICKS = 5  # about so many on an axis
 LINE = 14  # height of a line of text
-LETTER = 6.6  # its usual width
+LETTER = 6.6  # its mean width
 COLOURS = {"policy": "#2b7bba", "baseline": "#8a8f98"}
 STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#555b65}.grid{stroke:#8a8f98;stroke-opacity:.25}"
@@ -115,7 +115,7 @@ def _mark(dot: Dot, across: Axis, up: Axis) -> list[str]:
 
 
 def _labels(dots: Sequence[Dot], across: Axis, up: Axis) -> list[str]:
-    """A name beside each dot, moved down where it would cover another one."""
+    """A name next to each dot, moved down where it would cover another one."""
     taken: list[tuple[float, float, float]] = []  # left, right, baseline
     parts = []
     for dot in sorted(dots, key=lambda one: up.at(one.ttft.mean)):

@@ -1,4 +1,4 @@
-"""One question to a gateway on this machine, asked as a client asks it: streamed, and timed at this end."""
+"""One question to a gateway on this machine, sent as a client does: streamed, and timed by the client."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ import orjson
 
 from gateway.errors import GatewayError
 
-PATIENCE = 60.0  # seconds without a byte
+IDLE_TIMEOUT = 60.0  # seconds without a byte
 DATA = b"data: "
-LATE_ENDPOINT = b": endpoint "  # the comment that names it when the headers had to leave before it was known
+LATE_ENDPOINT = b": endpoint "  # the comment that names it, when the headers were sent before it was known
 
 
 class Unanswered(GatewayError):
-    """Why there is no whole answer, in words for a person."""
+    """There is no complete answer, with a message for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerTiming:
-    """How an answer came. Times in seconds from sending the question."""
+    """An answer's endpoint, usage and times, in seconds from sending the question."""
 
     endpoint: str
-    cache: str  # what `x-gateway-cache` said: hit, miss, off
+    cache: str  # the `x-gateway-cache` header: hit, miss, off
     ttft: float
     seconds: float
     prompt_tokens: int
@@ -33,7 +33,7 @@ class AnswerTiming:
 
 
 def ask(port: int, question: str, show: Callable[[str], None]) -> AnswerTiming:
-    """Asks; `show` gets the answer piece by piece as it comes. Raises Unanswered."""
+    """Sends the question; `show` gets the answer piece by piece. Raises Unanswered."""
     body = {
         "model": "deepseek-v3.2",
         "messages": [{"role": "user", "content": question}],
@@ -41,7 +41,7 @@ def ask(port: int, question: str, show: Callable[[str], None]) -> AnswerTiming:
         "stream_options": {"include_usage": True},
     }
     headers = {"content-type": "application/json", "x-gateway-cache": "on"}
-    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection = HTTPConnection("127.0.0.1", port, timeout=IDLE_TIMEOUT)
     sent = monotonic()
     try:
         connection.request("POST", "/v1/chat/completions", orjson.dumps(body), headers)
@@ -84,7 +84,7 @@ def _read(response: HTTPResponse, sent: float, show: Callable[[str], None]) -> A
 
 
 def _lines(response: HTTPResponse) -> Iterator[bytes]:
-    """The lines of a stream up to `[DONE]`. Raises Unanswered for one that breaks off."""
+    """The lines of a stream up to `[DONE]`. Raises Unanswered for a stream that breaks off."""
     for line in response:
         if line.strip() == DATA + b"[DONE]":
             return

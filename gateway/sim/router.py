@@ -1,4 +1,4 @@
-"""Who decides in a replay: the gateway's own core under a policy, or a baseline that stands in its place.
+"""The router of a replay: the gateway's own core under a policy, or a baseline in its place.
 
 Engine ──plan, sent, ended──> Router ──> route.decide, route.fleet
                                 └── Baseline (baselines.py): the same core's health, another order
@@ -18,7 +18,7 @@ from gateway.types import Endpoint, Policy, Request
 
 
 class Router:
-    """The gateway's decision for one policy, with a fleet that knows nothing but what is published."""
+    """The gateway's decision for one policy, with a fleet that starts from published figures only."""
 
     def __init__(self, name: str, policy: Policy, endpoints: list[Endpoint], seed: int) -> None:
         self.name = name
@@ -28,20 +28,20 @@ class Router:
         self.chance: Callable[[], float] = Random(seed).random
 
     def plan(self, request: Request, row: TraceRow, now: float, hour: int) -> Plan:
-        """Where one request goes. `row` is what it will turn out to be, which a policy never looks at."""
+        """The plan for one request. `row` is the request's actual course, which a policy never uses."""
         return make_plan(request, self.policy, self.fleet, now, hour, self.chance)
 
     def sent(self, tried: TrackedAttempt, row: TraceRow, now: float) -> None:
-        """An attempt goes out."""
+        """An attempt was sent."""
         self.fleet.sent(tried, now)
 
     def began(self, tried: TrackedAttempt, now: float) -> None:
-        """An attempt's first token came."""
+        """An attempt's first token arrived."""
         self.fleet.began(tried, now)
 
-    def ended(self, tried: TrackedAttempt, book: Book, heard: Observation, now: float) -> None:
-        """An attempt is booked."""
-        self.fleet.learn(tried, book, heard, now, self.chance)
+    def ended(self, tried: TrackedAttempt, book: Book, observation: Observation, now: float) -> None:
+        """An attempt ended."""
+        self.fleet.learn(tried, book, observation, now, self.chance)
 
     def __repr__(self) -> str:
         return f"<Router {self.name}>"

@@ -1,10 +1,10 @@
-"""How other routers choose: one class for each rule. A rule gives every endpoint a key; the lowest is asked first.
+"""The rules of other routers, one class each. A rule gives every endpoint a key; the lowest is tried first.
 
-    request, choices ──keys──> order of trying        a retry takes the next one, so what is drawn is drawn for it, too
+    request, choices ──keys──> order of tries         a retry takes the next one, so random draws cover retries too
     sent, ended ─────────────> what the rule learns
 
-To draw by weights, the key is an exponential time with the weight as its rate: in the order of these times, each is
-drawn by its weight among those that are left.
+For a weighted draw, the key is an exponential variate with the weight as its rate: in the order of these keys, each is
+drawn by its weight among the remaining ones.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ STICK = 2 * BLOCK  # tokens; a shorter match is a shared system prompt, not a co
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a rule may look at. Only the sticky ones look at `behaviour`: no host tells what its cache holds."""
+    """The inputs of a rule. Only the sticky ones use `behaviour`: no host discloses the content of its cache."""
 
     endpoints: Sequence[Endpoint]
     rows: Sequence[TraceRow]
@@ -44,17 +44,17 @@ class RouterRule:
         self.scene = scene
 
     def keys(self, plan: Plan, row: TraceRow, choices: Sequence[Choice], now: float) -> Sequence[Any]:
-        """One key for each choice, in their order; they can be compared with each other."""
+        """One key for each choice, in their order; the keys must be comparable."""
         raise NotImplementedError
 
     def sent(self, tried: TrackedAttempt, row: TraceRow, now: float) -> None:
-        """An attempt goes out."""
+        """An attempt was sent."""
 
-    def ended(self, tried: TrackedAttempt, book: Book, heard: Observation, now: float) -> None:
-        """An attempt is booked."""
+    def ended(self, tried: TrackedAttempt, book: Book, observation: Observation, now: float) -> None:
+        """An attempt ended."""
 
     def drawn(self, weights: Sequence[float]) -> list[float]:
-        """Keys that draw by these weights."""
+        """Keys for a draw with these weights."""
         return [self.scene.random.expovariate(weight) for weight in weights]
 
     def __repr__(self) -> str:
@@ -62,7 +62,7 @@ class RouterRule:
 
 
 class InverseSquare(RouterRule):
-    """By the square of the list price."""
+    """Weighted by the inverse square of the list price."""
 
     def keys(self, plan: Plan, row: TraceRow, choices: Sequence[Choice], now: float) -> Sequence[Any]:
         cheapest = min(choice.parts.usd for choice in choices)
@@ -84,7 +84,7 @@ class LeastInFlight(RouterRule):
 
 
 class Sticky(InverseSquare):
-    """Where most of the prompt is cached, as if every host told; a new prompt is drawn."""
+    """The endpoint that caches most of the prompt, as if every host disclosed it; a new prompt is drawn."""
 
     def keys(self, plan: Plan, row: TraceRow, choices: Sequence[Choice], now: float) -> Sequence[Any]:
         cached = [self.scene.behaviour.cached(choice.endpoint.id, row, now) for choice in choices]
@@ -95,14 +95,14 @@ class Sticky(InverseSquare):
 
 
 class StickyCost(RouterRule):
-    """As `Sticky`, by what the request costs there, and its usual re-reads."""
+    """As `Sticky`, by the cost of the request there, including its expected re-reads."""
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
-        self._asked = self._hit = 0.0  # input tokens, and those of them that were cached
+        self._input = self._cached = 0.0  # input tokens, and the cached ones among them
 
     def keys(self, plan: Plan, row: TraceRow, choices: Sequence[Choice], now: float) -> Sequence[Any]:
-        rereads = self._hit / max(1.0, self._asked - self._hit) * row.input_tokens
+        rereads = self._cached / max(1.0, self._input - self._cached) * row.input_tokens
         open_to_new = self.scene.shares.under(choices, RESERVE)
         keys = []
         for choice in choices:
@@ -115,5 +115,5 @@ class StickyCost(RouterRule):
         return keys
 
     def sent(self, tried: TrackedAttempt, row: TraceRow, now: float) -> None:
-        self._asked += row.input_tokens
-        self._hit += self.scene.behaviour.cached(tried.state.endpoint.id, row, now)
+        self._input += row.input_tokens
+        self._cached += self.scene.behaviour.cached(tried.state.endpoint.id, row, now)

@@ -1,10 +1,9 @@
-"""What the simulated model answers: a function of the request alone, so every host gives the same answer, streamed
-or whole, today or tomorrow.
+"""The simulated model's answer: a function of the request alone, so every host gives the same one, streamed or whole.
 
-    tools asked for        -> calls with arguments that fit their schema
-    response_format        -> JSON that fits the schema
-    anything else          -> prose, as long as `max_tokens` or "about N words" says, else of a drawn length
-    thinking switched on   -> reasoning before any of these
+tools requested        -> calls with arguments that fit their schema
+response_format        -> JSON that fits the schema
+anything else          -> prose, of the length in `max_tokens` or "about N words", else of a random length
+thinking switched on   -> reasoning before any of these
 """
 
 import re
@@ -20,12 +19,14 @@ from gateway.sim.text import pieces, sentences
 from gateway.sim.trace_prefix import content_text
 from gateway.types import Dialect
 
-NOT_CONTENT = frozenset({"model", "stream", "stream_options", "user", "metadata"})  # fields that leave the answer as is
+NOT_CONTENT = frozenset(
+    {"model", "stream", "stream_options", "user", "metadata"}
+)  # fields that do not affect the answer
 LONGEST = 16_384  # tokens
-TYPICAL_LENGTH = 40  # median output tokens: short, for people who try it; a replayed trace brings its own lengths
+TYPICAL_LENGTH = 40  # median output tokens: short, for interactive use; a replayed trace has its own lengths
 LENGTH_SIGMA = 0.8
 REASONING_SHARE = 0.4
-_WISH = re.compile(r"about (\d{1,5}) words")
+_LENGTH_REQUEST = re.compile(r"about (\d{1,5}) words")
 _OFF = (False, "disabled", "none")
 
 
@@ -51,7 +52,7 @@ class SimAnswer:
 
 
 def thinks(body: dict[str, Any], dialect: Dialect) -> bool:
-    """Whether this request switches thinking on, in the host's own words; those of other hosts mean nothing here."""
+    """Whether this request switches thinking on, in this host's syntax; other hosts' fields have no effect."""
     for path in dialect.thinking.split("|"):
         value: Any = body
         for key in path.split("."):
@@ -89,10 +90,11 @@ def _content(rng: Random, body: dict[str, Any], limit: int, thinking: bool) -> l
 
 
 def _length(rng: Random, body: dict[str, Any], limit: int, thinking: bool) -> int:
-    """Tokens of prose: as many words as the user wishes, else what `max_tokens` leaves beside reasoning, else drawn."""
-    wish = _WISH.search(_last_user_text(body))
-    if wish:
-        return min(int(wish[1]), LONGEST)
+    """Tokens of prose: the number of words that the user requests, else what reasoning leaves of `max_tokens`, else
+    random."""
+    requested = _LENGTH_REQUEST.search(_last_user_text(body))
+    if requested:
+        return min(int(requested[1]), LONGEST)
     if limit < LONGEST:
         return int(limit / (1 + REASONING_SHARE)) if thinking and limit > 30 else limit
     return min(int(rng.lognormvariate(0, LENGTH_SIGMA) * TYPICAL_LENGTH) + 1, LONGEST // 2)
@@ -104,14 +106,15 @@ def _last_user_text(body: dict[str, Any]) -> str:
 
 
 def _called(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """The functions to call: the one demanded, those that the last user message names, or the first if one must be."""
+    """The functions to call: the required one, those that the last user message names, or the first if one is
+    required."""
     choice = body.get("tool_choice", "auto")
     functions = [tool["function"] for tool in body.get("tools") or () if isinstance(tool.get("function"), dict)]
     if choice == "none" or not functions:
         return []
     if isinstance(choice, dict):
-        demanded = choice.get("function", {}).get("name")
-        return [function for function in functions if function.get("name") == demanded]
+        required = choice.get("function", {}).get("name")
+        return [function for function in functions if function.get("name") == required]
     text = _last_user_text(body)
     named = [function for function in functions if re.search(rf"\b{re.escape(function['name'])}\b", text)]
     return named or (functions[:1] if choice == "required" else [])

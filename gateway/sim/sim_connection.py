@@ -1,8 +1,8 @@
-"""One client's connection to a simulated host: HTTP/1.1 in, scripts played back at their pace.
+"""One client's connection to a simulated host: HTTP/1.1 in, scripts played back at their speed.
 
-    bytes -> httptools -> route -> Script -> head, events when they are due -> next request or close
+    bytes -> httptools -> route -> Script -> headers, timed events -> next request or close
 
-A client that leaves stops the answer at once. A slow reader pauses it.
+When the client disconnects, the answer stops at once. A slow reader pauses it.
 """
 
 import asyncio
@@ -12,10 +12,10 @@ from typing import cast
 
 import httptools
 
-from gateway.sim.machine import Event, Machine, Script, refusal
+from gateway.sim.machine import Event, Machine, Script, rejection
 
 LARGEST_BODY = 16 * 1024 * 1024
-MOST_CONNECTIONS = 4096  # of one process
+MOST_CONNECTIONS = 4096  # per process
 
 
 class SimConnection(asyncio.Protocol):
@@ -45,7 +45,7 @@ class SimConnection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
         if len(self._peers) >= MOST_CONNECTIONS:
             self._transport.abort()
         self._peers.add(self)
@@ -92,10 +92,10 @@ class SimConnection(asyncio.Protocol):
             self._body += body
 
     def on_message_complete(self) -> None:
-        if self._script:  # pipelining: no client of ours does it
+        if self._script:  # pipelining, which our clients do not use
             self._transport.abort()
         elif not self._transport.is_closing():
-            self._keep_alive = self._parser.should_keep_alive()  # the parser forgets it after this call
+            self._keep_alive = self._parser.should_keep_alive()  # the parser resets it after this callback
             self._play(self._route())
 
     # replies
@@ -105,12 +105,12 @@ class SimConnection(asyncio.Protocol):
         if path == "/_sim":
             return machine.steer(bytes(self._body)) if method == b"POST" else machine.report()
         if machine.key and not hmac.compare_digest(self._authorization, f"Bearer {machine.key}".encode()):
-            return refusal(401)
+            return rejection(401)
         if (method, path) == (b"POST", "/v1/chat/completions"):
             return machine.chat(bytes(self._body), self._loop.time())
         if (method, path) == (b"GET", "/v1/models"):
             return machine.models()
-        return refusal(404, "No such route: POST /v1/chat/completions, GET /v1/models, GET and POST /_sim")
+        return rejection(404, "No such route: POST /v1/chat/completions, GET /v1/models, GET and POST /_sim")
 
     def _play(self, script: Script) -> None:
         if script.status == 0:
@@ -125,7 +125,7 @@ class SimConnection(asyncio.Protocol):
         self._step()
 
     def _step(self) -> None:
-        """Send all that is due, then sleep until the next event, or end."""
+        """Sends the events whose time has come, then schedules the next one, or ends."""
         while self._script and not self._paused:
             event = self._event
             if event is None:

@@ -1,6 +1,6 @@
-"""Simulated hosts: what they charge, how fast and how reliable they are.
+"""Simulated hosts: prices, speed and reliability.
 
-Pure: chance comes in as a `random.Random`, so the servers (`host.py`) and virtual time can share one fleet.
+Pure: randomness comes in as a `random.Random`, so that the servers (`host.py`) and virtual time can share one fleet.
 """
 
 import math
@@ -13,11 +13,11 @@ from gateway.types.units import Seconds, Share
 
 MODEL = "deepseek/deepseek-v3.2"
 Z90 = 1.2816  # the normal distribution's p90, in standard deviations
-TAIL = 0.01  # share of draws that come from around the measured p99
+TAIL = 0.01  # share of draws around the measured p99
 TAIL_SIGMA = 0.15
 TYPICAL_UNCACHED = 3_500  # uncached prompt tokens of the mean request behind the measured TTFT
-LEAST_TTFT = 0.3  # share of a drawn TTFT that remains when nothing needs prefill
-CUT_SHARE = 0.2  # assumed share of failures that break a stream instead of refusing the request
+LEAST_TTFT = 0.3  # share of a drawn TTFT that remains without prefill
+CUT_SHARE = 0.2  # assumed share of failures that break a stream instead of rejecting the request
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Spread:
     p99: float | None = None
 
     def draw(self, rng: Random) -> float:
-        """One log-normal draw that has this p50 and p90."""
+        """One log-normal draw with this p50 and p90."""
         return rng.lognormvariate(math.log(self.p50), math.log(self.p90 / self.p50) / Z90)
 
 
@@ -53,7 +53,7 @@ class Wait(Spread):
 
 @dataclass(frozen=True, slots=True)
 class Incidents:
-    """How often a host has an outage, and the median length of one. Most are partial."""
+    """How often a host has an outage, and its median length. Most are partial."""
 
     every: Seconds
     median: Seconds
@@ -74,11 +74,10 @@ class Slowdown:
 class SimHost:
     """One simulated host. Times in seconds, throughput in output tokens/s, prefill in prompt tokens/s.
 
-    `hit_efficiency` is how often a prefix that the host does hold is honoured: 0 is a host that advertises a discount
-    and never gives it. `uptime` and `rates` are what happens every day; `incidents` come on top. Without `load` its
-    speed does not depend on what is in flight there. A host that is not `published` is one of which no figures are
-    known. `usage_chunk` says that usage comes in an extra chunk (`choices: []`) when asked for, instead of always on
-    the finish chunk.
+    `hit_efficiency`: how often a cached prefix is used; 0 is a host that advertises a discount and never gives it.
+    `uptime` and `rates` are its everyday reliability; `incidents` come on top. Without `load`, its speed does not
+    depend on its requests in flight. Without `published`, no figures of it are known. `usage_chunk`: usage comes in an
+    extra chunk (`choices: []`) when requested, instead of always on the finish chunk.
     """
 
     id: str
@@ -107,16 +106,18 @@ class SimHost:
 
 
 def split_failures(uptime: float, rate_limited: float) -> FaultRates:
-    """Split what `uptime` leaves over into errors and cuts. 429s are no part of uptime, so they come on top."""
+    """Splits the failures implied by `uptime` into errors and cuts. 429s are not part of uptime, so they come on
+    top."""
     failures = 1 - uptime
     return FaultRates(rate_limited, failures * (1 - CUT_SHARE), failures * CUT_SHARE)
 
 
 def draw_ttft(rng: Random, host: SimHost, uncached_tokens: int) -> float:
-    """Seconds to the first token of one request whose prompt has `uncached_tokens` left to read.
+    """Seconds to the first token of one request with `uncached_tokens` to prefill.
 
-    The measured spread belongs to requests of `TYPICAL_UNCACHED` tokens; more or fewer move a draw by their prefill.
-    The fitted curve overshoots the measured p99 on some hosts, so it ends there, and `TAIL` of draws lie around it.
+    The measured spread belongs to requests of `TYPICAL_UNCACHED` tokens; a draw is shifted by the prefill of the
+    difference. The fitted curve overshoots the measured p99 on some hosts, so it is cut there, and `TAIL` of the draws
+    lie around it.
     """
     p99 = host.ttft.p99 or math.inf
     drawn = min(host.ttft.draw(rng), p99)

@@ -1,7 +1,7 @@
-"""What one replay came to: counted while it runs, told as figures at its end.
+"""The counts of one replay, and its figures.
 
-`effective input price` is what a million input tokens cost after prompt caching; `blended price` is what a million
-tokens cost, input and output together. Both divide all dollars, those of failed and lost attempts included, by the
+`effective input price` is the cost of a million input tokens after prompt caching; `blended price` is the cost of a
+million tokens, input and output together. Both divide all dollars, those of failed and lost attempts included, by the
 tokens of whole answers.
 """
 
@@ -14,12 +14,12 @@ from gateway.sim.sim_host import SimHost
 from gateway.types import PICO, Usage
 from gateway.upstream.usage import cost
 
-PER = 1_000_000  # tokens that a price is for
+PER = 1_000_000  # tokens per price
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One replay. Prices in USD per 1M tokens, times in seconds, everything else a share; None where nothing was."""
+    """One replay. Prices in USD per 1M tokens, times in seconds, all else shares; None without data."""
 
     effective_input_price: float | None
     blended_price: float | None
@@ -30,9 +30,9 @@ class Figures:
     success: float | None  # of requests, up to the first token
     cut_later: float | None  # of answers that had begun
     hedges: float | None  # second attempts, of requests
-    hedge_spend: float | None  # dollars of attempts beside which another was first, of all dollars
-    busiest: float | None  # share of all tokens that the busiest host took
-    predicted_usd_bias: float | None  # dollars expected of the attempts that ended well, over what they cost
+    hedge_spend: float | None  # of all dollars, those of attempts that lost the race
+    busiest: float | None  # share of all tokens of the busiest host
+    predicted_usd_bias: float | None  # predicted dollars of the successful attempts, over their cost
     predicted_seconds_bias: float | None  # the same with their seconds to the last token
 
 
@@ -48,7 +48,7 @@ class Tally:
         self._input_spent = self._spent = self._lost = 0
         self._prompt = self._cached = self._completion = 0  # tokens of whole answers
         self._tokens = {host.id: 0 for host in hosts}  # billed, by host
-        self._expected_usd = self._usd = 0.0  # of attempts that ended well, as what follows
+        self._expected_usd = self._usd = 0.0  # of successful attempts, as the next line
         self._expected_seconds = self._seconds = 0.0
 
     def answered(self, ttft: float) -> None:
@@ -56,7 +56,7 @@ class Tally:
         self._waits.append(ttft)
 
     def attempted(self, host: SimHost, usage: Usage, hour: int, good: bool, lost: bool) -> int:
-        """An attempt is over. `host`: as it was when sent; `lost`: another beside it was first. Returns its cost."""
+        """An attempt ended. `host`: as it was when sent; `lost`: another attempt was faster. Returns its cost."""
         if not usage.prompt:
             return 0
         price = host.price
@@ -72,7 +72,7 @@ class Tally:
         return spent
 
     def compared(self, expected: tuple[float, float], actual: tuple[float, float]) -> None:
-        """Dollars and seconds that an attempt was expected to take, which then ended well, and that it took."""
+        """Predicted and actual dollars and seconds of a successful attempt."""
         self._expected_usd += expected[0]
         self._usd += actual[0]
         self._expected_seconds += expected[1]
@@ -100,7 +100,7 @@ class Tally:
         )
 
     def shares(self) -> dict[str, float]:
-        """Of all tokens, those of each host."""
+        """Each host's share of all tokens."""
         total = sum(self._tokens.values()) or 1
         return {host: tokens / total for host, tokens in self._tokens.items()}
 
@@ -113,5 +113,5 @@ def _share(part: float, whole: float) -> float | None:
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float | None:
-    """The least value that at least this share does not exceed."""
+    """The smallest value that at least this share does not exceed."""
     return ordered[ceil(len(ordered) * share) - 1] if ordered else None

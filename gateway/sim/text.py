@@ -1,4 +1,4 @@
-"""Invented text: plausible sentences, cut into word pieces that stand for tokens."""
+"""Generated text: plausible sentences, cut into word pieces that stand for tokens."""
 
 import re
 from random import Random
@@ -48,12 +48,12 @@ WORDS = tuple(dict.fromkeys(" ".join(SUBJECTS + VERBS + OBJECTS + ENDINGS).split
 
 
 def pieces(text: str) -> list[str]:
-    """Cut text into word pieces; joined, they are the text again. One piece is billed as one token."""
+    """Cuts text into word pieces; joined, they are the text again. One piece is billed as one token."""
     return _PIECE.findall(text)
 
 
 def sentences(rng: Random, tokens: int) -> list[str]:
-    """Prose of exactly `tokens` pieces, ended by a full stop."""
+    """Prose of exactly `tokens` pieces, ending with a full stop."""
     prose: list[str] = []
     while len(prose) < tokens:
         prose += pieces((" " if prose else "") + _sentence(rng))
@@ -68,5 +68,5 @@ def _sentence(rng: Random) -> str:
 
 
 def words(rng: Random, count: int) -> str:
-    """`count` words in no order: cheap filler for prompts that nobody reads."""
+    """`count` words in random order: cheap filler for prompts."""
     return " ".join(rng.choices(WORDS, k=count))

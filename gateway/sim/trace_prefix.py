@@ -1,9 +1,9 @@
-"""A host's prompt cache: which prefix of a prompt it has read before and still holds.
+"""A simulated host's prompt cache: which prefix of a prompt it has cached.
 
     prompt text   |-- 64 tokens --|-- 64 tokens --|-- 64 tokens --|- rest -
     block hashes     h1 = H(b1)     h2 = H(b2, h1)  h3 = H(b3, h2)
 
-Each hash names the whole prefix up to its block's end, so the cached prefix is the run of known hashes from the start.
+Each hash identifies the whole prefix up to its block's end, so the cached prefix is the leading run of known hashes.
 """
 
 from collections import OrderedDict
@@ -29,7 +29,7 @@ def prompt_text(body: dict[str, Any]) -> str:
 
 
 def content_text(content: Any) -> str:
-    """The text of a message's content, whether one string or a list of parts."""
+    """The text of a message's content, either a string or a list of parts."""
     if isinstance(content, str):
         return content
     if isinstance(content, list):
@@ -42,7 +42,8 @@ def token_count(text: str) -> int:
 
 
 class PrefixCache:
-    """Blocks of prompts with the time of their last use, in seconds of any clock. The least recently used go first."""
+    """Blocks of prompts with the time of their last use, in seconds of any clock. The least recently used are evicted
+    first."""
 
     def __init__(self, ttl: float, capacity: int = 50_000) -> None:
         self._ttl = ttl
@@ -53,13 +54,13 @@ class PrefixCache:
         return f"PrefixCache({len(self._used)} of {self._capacity} blocks, ttl {self._ttl:g}s)"
 
     def read(self, text: str, now: float) -> int:
-        """Tokens of this prompt found cached. Afterwards all its whole blocks are held."""
+        """Cached tokens of this prompt. Afterwards all its whole blocks are cached."""
         cached = 0
-        unbroken = True
+        contiguous = True
         for block in _blocks(text):
             used = self._used.get(block)
-            unbroken = unbroken and used is not None and now - used <= self._ttl
-            cached += BLOCK_TOKENS * unbroken
+            contiguous = contiguous and used is not None and now - used <= self._ttl
+            cached += BLOCK_TOKENS * contiguous
             self._used[block] = now
             self._used.move_to_end(block)
         while len(self._used) > self._capacity:

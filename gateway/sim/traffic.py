@@ -1,8 +1,8 @@
-"""Traffic that keeps a gateway busy: the sample trace, replayed against its public API until cancelled.
+"""Keeps a gateway busy: replays the sample trace against its public API until cancelled.
 
     arrival (trace) -> dress (policy, streamed?, tools?, thinking?) -> POST, own connection -> Summary
 
-Each round of the trace has prefixes of its own, as new conversations have; only the system prompt stays.
+Each round of the trace has its own prefixes, as new conversations have; only the system prompt stays.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from gateway.sim.sim_host import MODEL
 from gateway.sim.workload import TICK, Scale, TraceRow, chat_request, spread
 
 CONCURRENCY = 32
-PATIENCE = 180.0  # seconds for one request
+REQUEST_TIMEOUT = 180.0  # seconds for one request
 ROUND = 1_000_000  # distance between the prefix names of two rounds; above any name in the sample
 POPULAR = tuple(f"Frequently asked question {number}: answer in about 40 words." for number in range(8))
 WEATHER = {
@@ -39,9 +39,9 @@ WEATHER = {
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """What the requests are like: weights of policies by name, and shares of requests.
+    """The mix of requests: weights of policies by name, and shares of requests.
 
-    `repeated` ones ask one of a few popular questions and allow the response cache to answer.
+    `repeated` ones send one of a few popular questions and allow the response cache to answer.
     """
 
     policies: Mapping[str, int] = field(default_factory=lambda: {"balanced": 6, "nitro": 2, "floor": 2, "exacto": 1})
@@ -53,7 +53,7 @@ class Mix:
 
 @dataclass(slots=True)
 class Summary:
-    """What became of the requests. `ok` ended cleanly; `last_failure` says why the latest other one did not."""
+    """The outcomes of the requests. `ok` ended cleanly; `last_failure` is the reason of the latest failure."""
 
     sent: int = 0
     ok: int = 0
@@ -64,7 +64,7 @@ class Summary:
 
 
 class Traffic:
-    """`base_url` as an SDK takes it, `http://127.0.0.1:8080/v1`; plain HTTP only."""
+    """`base_url` as for an SDK, `http://127.0.0.1:8080/v1`; plain HTTP only."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Traffic:
         return f"Traffic({self._host}:{self._port}, {self.summary})"
 
     async def run(self) -> None:
-        """Replay the rows, round after round, until cancelled. Arrivals wait while `CONCURRENCY` are in flight."""
+        """Replays the rows, round after round, until cancelled. Arrivals wait while `CONCURRENCY` are in flight."""
         loop = asyncio.get_running_loop()
         length = (self._rows[-1].t + TICK) / self._scale.time
         async with asyncio.TaskGroup() as group:
@@ -128,7 +128,7 @@ class Traffic:
         summary.sent += 1
         summary.in_flight += 1
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(REQUEST_TIMEOUT):
                 head, tail = await self._post(orjson.dumps(body), cacheable)
             failure = _failure(head, tail, streamed="stream" in body)
             summary.cache_hits += b"x-gateway-cache: hit" in head.lower()
@@ -142,7 +142,7 @@ class Traffic:
         summary.last_failure = failure or summary.last_failure
 
     async def _post(self, body: bytes, cacheable: bool) -> tuple[bytes, bytes]:
-        """Response head and the last bytes of what followed it. A connection for each request needs no framing."""
+        """Response headers and the last bytes of the body. One connection per request needs no framing."""
         reader, writer = await asyncio.open_connection(self._host, self._port)
         try:
             writer.write(self._head(len(body), cacheable) + body)
@@ -175,7 +175,7 @@ def _renamed(row: TraceRow, number: int) -> TraceRow:
 
 
 def _failure(head: bytes, tail: bytes, streamed: bool) -> str:
-    """Why this response is no clean answer, or nothing. Text in JSON cannot hold a bare `"error":`."""
+    """The reason why this response is not a clean answer, or nothing. Text in JSON cannot contain a bare `"error":`."""
     status = head.split(b" ", 2)[1].decode("latin-1") if head.count(b" ") >= 2 else "no status"
     if status != "200":
         return status

@@ -1,12 +1,12 @@
-"""What would have happened: one trace, one fleet, several policies and baselines, several seeds.
+"""Replays one trace on one fleet, for several policies, baselines and seeds.
 
     rows ──spread, seed──> arrivals ──┬── Router of each policy ───┐
     hosts ──seed──> Behaviour ────────┤                            ├──> Figures ──over seeds──> Outcome ──> Report
                                       └── Baseline ────────────────┘
     rows, hosts, cap ──oracle──> floor
 
-Every subject meets the same arrivals and the same luck at a seed. Figures over seeds are a mean and the half-width of
-its 95 % confidence interval (Student's t).
+Every subject gets the same arrivals and the same random draws at a seed. Figures over seeds are a mean and the
+half-width of its 95 % confidence interval (Student's t).
 """
 
 from collections.abc import Callable, Sequence
@@ -28,11 +28,12 @@ from gateway.types import Policy, Request
 
 T95 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)  # by degrees of freedom from 1; beyond, 1.96 + 2.5 / df
 PREDICTIONS = ("predicted_usd_bias", "predicted_seconds_bias")
-INCIDENT_DAYS = 4.0  # days of hosts' incidents that a replay stands for
+INCIDENT_DAYS = 4.0  # days of incidents that are compressed into a replay
 
 
 class Interval(NamedTuple):
-    """A mean over seeds; the true one is within `half` of it with 95 % confidence, `None` where one seed tells."""
+    """A mean over seeds; the true one is within `half` of it with 95 % confidence. `half` is None with a single
+    seed."""
 
     mean: float
     half: float | None
@@ -40,11 +41,11 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What all subjects share.
+    """The inputs that all subjects share.
 
-    `cap` binds baselines and policies alike; 1 is none, and leaves each policy its own. `time_scale` 10 lets requests
-    arrive ten times as fast. `incident_days` of the hosts' incidents are pressed into the trace. `trace` and `fleet`
-    are what a report calls the rows and the hosts.
+    `cap` applies to baselines and policies alike; 1 is none, and leaves each policy its own. `time_scale` 10 makes
+    requests arrive ten times as fast. `incident_days` of the hosts' incidents are compressed into the trace. `trace`
+    and `fleet` are the names of the rows and the hosts in a report.
     """
 
     rows: Sequence[TraceRow]
@@ -95,16 +96,17 @@ def whatif(
     baselines: Sequence[str],
     progress: Callable[[float], None] = lambda _: None,
 ) -> Report:
-    """Replays the trace, which has at least one row, for every subject and seed. `progress` is told the share done."""
+    """Replays the trace, which has at least one row, for every subject and seed. `progress` is called with the share
+    done."""
     subjects: list[Policy | str] = [*policies, *baselines]
     tallies: list[list[Tally]] = [[] for _ in subjects]
-    asked = requests(setup.rows, MODEL)
+    requested = requests(setup.rows, MODEL)
     total = setup.seeds * len(subjects)
     for seed in range(setup.seeds):
         rows = arrivals(setup, seed)
         for place, subject in enumerate(subjects):
             done = seed * len(subjects) + place
-            engine = _engine(setup, rows, asked, subject, seed)
+            engine = _engine(setup, rows, requested, subject, seed)
             tallies[place].append(engine.run(lambda part, done=done: progress((done + part) / total)))  # type: ignore[misc]
     return Report(
         trace=setup.trace,
@@ -121,31 +123,31 @@ def whatif(
 
 
 def arrivals(setup: Setup, seed: int) -> list[TraceRow]:
-    """The rows of one seed, spread over the trace's ticks, from 0 on, at the pace asked for."""
+    """The rows of one seed, spread over the trace's ticks, starting at 0, at the requested speed."""
     rows = spread(setup.rows, seed)
     start = rows[0].t if rows else 0.0
     return [replace(row, t=(row.t - start) / setup.time_scale) for row in rows]
 
 
 def _engine(
-    setup: Setup, rows: Sequence[TraceRow], asked: Sequence[Request], subject: Policy | str, seed: int
+    setup: Setup, rows: Sequence[TraceRow], requested: Sequence[Request], subject: Policy | str, seed: int
 ) -> Engine:
     behaviour = Behaviour(setup.hosts, seed, rows[-1].t, setup.incident_days)
     endpoints = [endpoint(host) for host in setup.hosts]
     if isinstance(subject, Policy):
         policy = _capped(subject, setup.cap)
-        return Engine(rows, asked, Router(policy.name, policy, endpoints, seed), behaviour)
-    return Engine(rows, asked, Baseline(subject, endpoints, seed, behaviour, setup.cap, rows), behaviour)
+        return Engine(rows, requested, Router(policy.name, policy, endpoints, seed), behaviour)
+    return Engine(rows, requested, Baseline(subject, endpoints, seed, behaviour, setup.cap, rows), behaviour)
 
 
 def _capped(policy: Policy, cap: float) -> Policy:
-    """The policy with its own cap, unless one is given for all."""
+    """The policy with its own cap, unless there is one for all."""
     return policy if cap >= 1 else replace(policy, cap=replace(policy.cap, share=cap))
 
 
 def _outcome(subject: Policy | str, runs: Sequence[Tally]) -> Outcome:
     figures = [asdict(run.figures()) for run in runs]
-    if isinstance(subject, str):  # its choice rests on no prediction
+    if isinstance(subject, str):  # its choice uses no prediction
         figures = [one | dict.fromkeys(PREDICTIONS) for one in figures]
     shares = [run.shares() for run in runs]
     return Outcome(

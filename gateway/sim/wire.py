@@ -1,4 +1,4 @@
-"""An answer as bytes in the OpenAI shape: events of a stream, a whole body, or an error body."""
+"""An answer as bytes in OpenAI's shape: events of a stream, a whole body, or an error body."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import orjson
 from gateway.sim.sim_answer import SimAnswer, ToolCall
 from gateway.types import Dialect, Usage
 
-CHUNK_TOKENS = (1, 2, 1, 3, 1, 2)  # tokens of one chunk after the other, as hosts batch them
+CHUNK_TOKENS = (1, 2, 1, 3, 1, 2)  # tokens of successive chunks, as hosts batch them
 DONE = b"data: [DONE]\n\n"
 ERRORS = {
     400: ("invalid_request_error", "Invalid request: the body could not be understood"),
@@ -28,7 +28,7 @@ ERRORS = {
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What is the same in all chunks of one reply."""
+    """The fields that all chunks of one reply share."""
 
     id: str
     created: int  # unix seconds
@@ -56,12 +56,12 @@ class Frame:
 
 
 def stream(
-    frame: Frame, answer: SimAnswer, usage: Usage, usage_chunk: bool, asked: bool
+    frame: Frame, answer: SimAnswer, usage: Usage, usage_chunk: bool, include_usage: bool
 ) -> Iterator[tuple[bytes, int]]:
-    """Events, each with the tokens it carries.
+    """Events, each with its number of tokens.
 
-    `usage_chunk` puts usage in a chunk of its own, and then only when the client `asked`; otherwise it is always on
-    the finish chunk.
+    `usage_chunk`: usage in a separate chunk, and only when requested by `include_usage`; otherwise it is always on the
+    finish chunk.
     """
     field = _reasoning_field(frame.dialect)
     yield event(frame.chunk({"role": "assistant", "content": ""})), 0
@@ -79,7 +79,7 @@ def stream(
     if not usage_chunk:
         last["usage"] = usage_body(usage)
     yield event(last), 0
-    if usage_chunk and asked:
+    if usage_chunk and include_usage:
         yield event(frame.usage_chunk() | {"usage": usage_body(usage)}), 0
     yield DONE, 0
 

@@ -1,10 +1,10 @@
-"""Real arrivals and prefixes, invented words: a trace row becomes a chat request.
+"""Real arrivals and prefixes with generated words: a trace row becomes a chat request.
 
     {"t": 0.0, "input_tokens": 2290, "output_tokens": 316, "prefix_hashes": [0, 42, 43]}
         -> system: text of 0   user: text of 42   user: text of 43   max_tokens from 316
 
-Each hash names the whole prefix up to its block, and each has one fixed text, so two requests share as many leading
-messages as their rows share leading hashes: prompt caches and prefix affinity see what they saw in the real traffic.
+Each hash identifies the whole prefix up to its block, and each has one fixed text, so two requests share as many
+leading messages as their rows share leading hashes: prompt caches and prefix affinity work as in the real traffic.
 """
 
 import gzip
@@ -23,10 +23,10 @@ from gateway.errors import ConfigError
 from gateway.sim.text import words
 
 SAMPLE = Path(__file__).parent / "data" / "mooncake_sample.jsonl.gz"
-TICK = 3.0  # seconds: the trace's clock stands still within a tick
+TICK = 3.0  # seconds: the resolution of the trace's times
 LONGEST_LINE = 64 * 1024
 MOST_ROWS = 20_000
-NAMES = 2**64  # there are so many prefix hashes
+NAMES = 2**64  # the number of possible prefix hashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +35,15 @@ class TraceRow:
     input_tokens: int
     output_tokens: int
     prefix_hashes: tuple[int, ...]
-    model: str = ""  # empty where the trace does not say
+    model: str = ""  # empty where the trace does not have it
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How a trace is shrunk.
+    """Reduction of a trace.
 
-    `time` 10 replays ten times faster, a block of the prompt becomes `chunk_words` words, and answers keep `output` of
-    their length.
+    `time` 10 replays ten times faster, a block of the prompt becomes `chunk_words` words, and answers keep the share
+    `output` of their length.
     """
 
     time: float = 1.0
@@ -54,8 +54,7 @@ class Scale:
 def read_trace(path: Path = SAMPLE, limit: int = MOST_ROWS, model: str | None = None) -> list[TraceRow]:
     """The first `limit` rows of a JSON Lines trace, at most `MOST_ROWS`; gzip where its name ends in `.gz`.
 
-    With a `model`, rows of other models are skipped. ConfigError names a line that is no row, or a file that cannot be
-    read.
+    With a `model`, rows of other models are skipped. ConfigError names an invalid line, or an unreadable file.
     """
     rows: list[TraceRow] = []
     try:
@@ -68,7 +67,7 @@ def read_trace(path: Path = SAMPLE, limit: int = MOST_ROWS, model: str | None = 
                     rows.append(row)
     except (OSError, EOFError) as problem:
         raise ConfigError(f"{path}: cannot be read ({problem}); give a trace in JSON Lines, or gzip of it") from None
-    return sorted(rows, key=attrgetter("t"))  # a recording has them as their answers ended
+    return sorted(rows, key=attrgetter("t"))  # a recording is ordered by the ends of the answers
 
 
 def _bounded(lines: gzip.GzipFile | BufferedReader) -> Iterator[bytes]:
@@ -81,7 +80,7 @@ def _row(line: bytes, place: str) -> TraceRow:
         row = orjson.loads(line)
         hashes = tuple(int(name) for name in row["prefix_hashes"])
         if not all(0 <= name < NAMES for name in hashes):
-            raise ValueError("prefix_hashes are whole numbers from 0 to 2^64 - 1")
+            raise ValueError("prefix_hashes must be integers from 0 to 2^64 - 1")
         counts = int(row["input_tokens"]), int(row["output_tokens"])
         return TraceRow(float(row["t"]), *counts, hashes, str(row.get("model", "")))
     except (ValueError, KeyError, TypeError) as problem:
@@ -92,10 +91,8 @@ def _row(line: bytes, place: str) -> TraceRow:
 
 
 def spread(rows: Sequence[TraceRow], seed: int = 0) -> list[TraceRow]:
-    """The rows, of which several stand on one tick, spread over the time until the next tick in their order.
-
-    A row that stands alone stays where it is: its time is its own.
-    """
+    """Spreads rows with the same tick over the time until the next tick, in their order. A single row keeps its
+    time."""
     rng = Random(seed)
     ticks = [list(group) for _, group in groupby(rows, key=lambda row: row.t)]
     starts = [group[0].t for group in ticks]
@@ -123,5 +120,5 @@ def messages(hashes: Sequence[int], chunk_words: int) -> list[dict[str, str]]:
 
 
 def chunk(name: int, count: int) -> str:
-    """The text of one block. The number in front keeps texts of few words apart."""
+    """The text of one block. The number in front makes short texts unique."""
     return f"Note {name}: {words(Random(name), count)}."

@@ -15,8 +15,8 @@ from hiredis import ReplyError
 
 from gateway.state.link import REPLY_WITHIN, Link
 from gateway.state.resp import StoreError
+from gateway.telemetry.ledger_search import LONGEST, SLACK, began, rows_in, whole
 from gateway.telemetry.rollups import DAY, SLOT, SPENT_KEY, day_key, slot_key
-from gateway.telemetry.search import LONGEST, SLACK, began, rows_in, whole
 from gateway.telemetry.shipper import STREAM
 from gateway.types import Row
 

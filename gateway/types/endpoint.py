@@ -105,11 +105,12 @@ def _within(hour: int, start: int, end: int) -> bool:
 class Dialect:
     """How a host's API differs from OpenAI's, as data, so that a new host needs no code.
 
-    `thinking`: the request field that switches thinking on and off (the table is in `upstream/dialects.py`).
-    `thinking_default`: the host's behaviour without that field. `effort`: the field for an effort in addition to the
-    switch. `efforts`: the values that the host knows. `null_usage`: chunks contain `"usage": null` or `"tool_calls":
-    null`. `drop`: request parameters that the host rejects, and that may be left out. `tools_or_format`: the host
-    rejects tools together with a JSON `response_format`.
+    thinking          the request field that switches thinking on and off; the table is in `upstream/dialects.py`
+    thinking_default  the host's behaviour without that field
+    effort            the field for an effort in addition to the switch; `efforts` are the values that the host knows
+    null_usage        chunks contain `"usage": null` or `"tool_calls": null`
+    drop              request parameters that the host rejects, and that may be left out
+    tools_or_format   the host rejects tools together with a JSON `response_format`
     """
 
     thinking: ThinkingSwitch = "unknown"

@@ -1,7 +1,8 @@
 """The kinds of failure of an attempt, with all their consequences: breaker, retries, status, success rate, messages.
 
-Fault.SERVER.blamed     counted by the breaker Fault.SERVER.status     502: for the client, unless the host sent an
-error status Fault.SERVER == "server"        its name in the ledger, in metrics and in errors
+Fault.SERVER.blamed     counted by the breaker
+Fault.SERVER.status     502: for the client, unless the host sent an error status
+Fault.SERVER == "server"        its name in the ledger, in metrics and in errors
 """
 
 from enum import StrEnum

@@ -1,8 +1,10 @@
 """Maps the finish reasons of hosts to OpenAI's.
 
-"STOP", "eos_token", "end_turn"          stop "MAX_TOKENS", "model_length"             length "tool_use",
-"function_call"              tool_calls "SAFETY", "guardrail_intervened"         content_filter "abort", "error",
-"repetition", ...      none: not a regular end of an answer
+"STOP", "eos_token", "end_turn"          stop
+"MAX_TOKENS", "model_length"             length
+"tool_use", "function_call"              tool_calls
+"SAFETY", "guardrail_intervened"         content_filter
+"abort", "error", "repetition", ...      none: not a regular end of an answer
 """
 
 import re

@@ -17,12 +17,15 @@ CacheMode = Literal["default", "on", "no-store", "refresh"]
 class Request(msgspec.Struct, frozen=True, gc=False):
     """One chat completion as requested.
 
-    `body`: the parsed JSON, never changed. `raw`: the bytes that it was parsed from; empty without them. `prompt_size`:
-    bytes. `prompt_tokens`: estimated from the size, with a relative error of at most `doubt`. `prefix`: one cumulative
-    hash per message boundary, with the estimated tokens up to it, shortest first. `opening`: estimated tokens up to the
-    end of the first user message, tools included; conversations with the same instructions may share them. `needs`:
-    capabilities without which the answer would be wrong (`tools`, `json_schema`, ...). `session`: the client's name for
-    the conversation, if any.
+    body           the parsed JSON, never changed
+    raw            the bytes that it was parsed from; empty without them
+    prompt_size    bytes
+    prompt_tokens  estimated from the size, with a relative error of at most `doubt`
+    prefix         one cumulative hash per message boundary, with the estimated tokens up to it, shortest first
+    opening        estimated tokens up to the end of the first user message, tools included: what conversations with the
+                   same instructions may share
+    needs          capabilities without which the answer would be wrong (`tools`, `json_schema`, ...)
+    session        the client's name for the conversation, if any
     """
 
     id: str  # gen-...: the exchange's id in headers, ledger and logs

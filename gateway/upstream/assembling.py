@@ -7,7 +7,7 @@ So the first-token, idle and total timeouts apply to it as they do to a stream.
 from typing import Any
 
 from gateway.upstream.reader import Reader
-from gateway.upstream.whole import WholeReader, whole_of
+from gateway.upstream.whole_reader import WholeReader, whole_of
 
 
 class AssemblingReader(WholeReader):
@@ -16,16 +16,16 @@ class AssemblingReader(WholeReader):
 
     __slots__ = ()
 
-    def _chunk(self, payload: dict[str, Any], said: int) -> None:
+    def _chunk(self, payload: dict[str, Any], deltas: int) -> None:
         if self.finished:
             return
-        super()._chunk(payload, said)
+        super()._chunk(payload, deltas)
         if self._over:
             return
-        if said and not self._begun:
+        if deltas and not self._begun:
             self._begun = True
             self._listener.on_first_token()
-        if said:
+        if deltas:
             self._listener.on_chunk(b"")
         else:
             self._quiet()

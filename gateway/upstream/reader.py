@@ -1,11 +1,11 @@
-"""Reads one host's answer: the head, errors, how the connection ended, and what is on the wire of a 200.
+"""Reads one host's answer: status and headers, errors, the end of the connection, and the body of a 200.
 
     Call ── on_response, on_data*, on_complete | on_lost ──> Reader ── on_finished | on_failed ──> Listener
                                                                │
     a stream of events ── one by one, as chunks ───────────────┤  whichever the host sends,
-    one JSON document  ── at its end ──────────────────────────┘  whichever was asked for
+    one JSON document  ── at its end ──────────────────────────┘  whichever was requested
 
-What the client gets of it is for `stream.py` (a stream) and `whole.py` (a whole answer).
+`stream.py` (for streaming clients) and `whole_reader.py` (for the others) decide what the client gets of it.
 """
 
 import re
@@ -21,54 +21,55 @@ from gateway.types import Failure, Fault, RepairKind, Usage
 from gateway.types.finish_reason import canonical_reason
 from gateway.upstream import sse
 from gateway.upstream.host_error import classify, redacted
-from gateway.upstream.normal import Normaliser
+from gateway.upstream.normaliser import Normaliser
 from gateway.upstream.retry_after import from_headers
 from gateway.upstream.shape import OPENAI, Shape, has_content
 from gateway.upstream.usage import NO_USAGE, read_usage
 
 LARGEST_ERROR = 64 * 1024
-MOST_NOISE = 1024 * 1024  # bytes in a row that bring an answer no further: white space, comments, empty events
+MOST_NOISE = 1024 * 1024  # bytes in a row without progress: white space, comments, empty events
 LARGEST_ANSWER = 64 * 1024 * 1024
-LONGEST_REASON = 64  # characters shown of a finish reason
+LONGEST_REASON = 64  # characters of a finish reason in messages
 
 _BOM = b"\xef\xbb\xbf"
 _WHITE = b" \t\r\n"
 _FIELD = re.compile(rb"[\w-]{0,16}:")  # how a stream starts: a field, or a comment
 _PART_OF_A_FIELD = re.compile(rb"[\w-]{0,16}")
-# Words that are no JSON, and hold no part of a chunk.
-_SIGN_OF_LIFE = re.compile(rb"(?!.*error|(?:null|true|false)\Z)[a-z:][\w .:-]{0,64}", re.IGNORECASE)
+# Text that is neither JSON nor a part of a chunk.
+_FILLER = re.compile(rb"(?!.*error|(?:null|true|false)\Z)[a-z:][\w .:-]{0,64}", re.IGNORECASE)
 
 Headers = list[tuple[bytes, bytes]]
 Json = dict[str, Any]
 
 
 class Listener(Protocol):
-    """Who wants to know. Each attempt ends in exactly one `on_finished` or `on_failed`."""
+    """Is notified about one attempt, which ends in exactly one `on_finished` or `on_failed`."""
 
     @property
     def may_be_empty(self) -> bool:
-        """Whether an answer without content is one."""
+        """Whether an answer without content is accepted."""
 
     def on_first_token(self) -> None: ...
     def on_chunk(self, data: bytes) -> None:
-        """Whole events for the client, with something of the answer in them."""
+        """Whole events for the client with content."""
 
     def on_comment(self, data: bytes) -> None:
-        """Whole events for the client that bring the answer no further."""
+        """Whole events for the client without content."""
 
     def on_finished(self) -> None: ...
     def on_failed(self, failure: Failure) -> None: ...
 
 
 class Reader:
-    """What all kinds of answer share."""
+    """The part of reading that all kinds of answer share."""
 
-    __deletable__ = ("_listener",)  # mypyc: `del` frees this attribute, see `_let_go`
+    __deletable__ = ("_listener",)  # mypyc: `del` frees this attribute, see `_release_listener`
     __slots__ = (
         "_body",
         "_counted",
         "_counted_at",
         "_events",
+        "_format",
         "_headers",
         "_listener",
         "_mender",
@@ -79,7 +80,6 @@ class Reader:
         "_shape",
         "_size",
         "_splitter",
-        "_wire",
         "calls",
         "empty",
         "finish_reason",
@@ -94,8 +94,8 @@ class Reader:
         calls: ToolCalls | None = None,
         mender: Mender | None = None,
     ) -> None:
-        """`now` in unix time; `shape` is the clients'; `calls` takes the host's tool calls as they came, where somebody
-        wants to know, before the `mender` mends them."""
+        """`now`: unix time. `shape`: the client's. `calls`: collects the host's tool calls before the `mender` repairs
+        them, where they are checked."""
         self._shape = shape
         self.calls = calls
         self._mender = mender
@@ -105,25 +105,25 @@ class Reader:
         self._over = False
         self._headers: Headers = []
         self._body: list[bytes] = []  # of an error, or of one JSON document
-        self._size = 0  # of what is kept of the answer
-        self._wire: Literal["", "events", "document"] = ""  # empty until the first bytes tell
-        self._noise = 0  # bytes in a row that were nothing
+        self._size = 0  # of the part of the answer that is kept
+        self._format: Literal["", "events", "document"] = ""  # empty until the first bytes decide
+        self._noise = 0  # bytes in a row without progress
         self._splitter: sse.Splitter  # of a stream, from its first bytes on
-        self._events = 0  # deltas with something of the answer
+        self._events = 0  # deltas with content
         self._counted = NO_USAGE
-        self._counted_at = 0  # events
+        self._counted_at = 0  # the value of `_events` at that count
         self.empty = False  # whether the answer has no content
         self.status = 0
         self.finish_reason = ""
 
     @property
     def finished(self) -> bool:
-        """Whether everything but usage and `[DONE]` has come."""
+        """Whether everything but usage and `[DONE]` has arrived."""
         return False
 
     @property
     def usage(self) -> Usage:
-        """What the host counted last. What came after a running count is added to it."""
+        """The host's latest count, plus the deltas after a running count."""
         counted, later = self._counted, self._events - self._counted_at
         if counted.source == "none" or not later:
             return counted
@@ -131,12 +131,12 @@ class Reader:
 
     @property
     def repairs(self) -> tuple[RepairKind, ...]:
-        """What was mended in the answer, each kind once."""
+        """The kinds of repair in the answer, each once."""
         kinds = () if self._mender is None else self._mender.repairs.kinds
         return (*kinds, "arguments") if self._normaliser.mended and "arguments" not in kinds else kinds
 
     def estimated_output(self) -> int:
-        """Output tokens so far where the host did not count them."""
+        """Output tokens so far, where the host did not count them."""
         return self._events
 
     def on_response(self, status: int, headers: Headers) -> None:
@@ -164,21 +164,21 @@ class Reader:
         if not self._over:
             self._fail(Failure(fault, message))
 
-    # what comes of it
+    # implemented by the readers of streams and of whole answers
 
-    def _chunk(self, payload: Json, said: int) -> None:
-        """One chunk of a stream, normalised, with choices and without usage; `said` of them say something."""
+    def _chunk(self, payload: Json, deltas: int) -> None:
+        """One chunk of a stream, normalised, with choices and without usage; `deltas` of them have content."""
         raise NotImplementedError
 
     def _quiet(self) -> None:
-        """Something came that brings the answer no further."""
+        """An event without content arrived."""
 
     def _done(self) -> None:
-        """The host has said all of a stream that it wants to say."""
+        """The host has ended a stream by `[DONE]`."""
         raise NotImplementedError
 
     def _stopped(self) -> None:
-        """A stream is over without `[DONE]`."""
+        """A stream ended without `[DONE]`."""
         if self.finished:
             self._finish()
         else:
@@ -188,32 +188,32 @@ class Reader:
         """A whole answer, normalised."""
         raise NotImplementedError
 
-    # what is on the wire
+    # the bytes of a 200
 
     def _take(self, data: bytes) -> None:
-        if not self._wire:
-            data = self._looked_at(data)
-        if self._wire == "events":
+        if not self._format:
+            data = self._detect_format(data)
+        if self._format == "events":
             self._split(data)
-        elif self._wire:
+        elif self._format:
             self._keep(data)
 
-    def _looked_at(self, data: bytes) -> bytes:
-        """The first bytes, when they tell what this is, without a byte order mark and white space before it."""
+    def _detect_format(self, data: bytes) -> bytes:
+        """Detects the format from the first bytes; returns them without byte order mark and leading white space."""
         if data.startswith(b"{") and not self._body:
-            self._wire = "document"
+            self._format = "document"
             return data
         start = b"".join((*self._body, data)).lstrip(_WHITE)
         start = start.removeprefix(_BOM).lstrip(_WHITE) if start.startswith(_BOM) else start
         self._body.clear()
         if _FIELD.match(start):
-            self._wire = "events"
+            self._format = "events"
             self._splitter = sse.Splitter()
         elif _PART_OF_A_FIELD.fullmatch(start) or _BOM.startswith(start):
             self._body.append(start)
-            self._hear_nothing(len(data))
+            self._count_noise(len(data))
         else:
-            self._wire = "document"
+            self._format = "document"
         return start
 
     def _split(self, data: bytes) -> None:
@@ -223,18 +223,19 @@ class Reader:
             self._fail(Failure(Fault.GARBAGE, str(error)))
             return
         if block:
-            self._hear(block, len(data))
+            self._take_events(block, len(data))
 
-    def _hear(self, block: bytes, size: int) -> None:
-        """Whole events, of which so many bytes came last. A host that floods with nothing is none that answers."""
+    def _take_events(self, block: bytes, size: int) -> None:
+        """Takes whole events, the last `size` bytes of which are new. A host that sends too many without content
+        fails."""
         before = self._events
         self._block(block)
         if self._events != before:
             self._noise = 0
         elif not self._over:
-            self._hear_nothing(size)
+            self._count_noise(size)
 
-    def _hear_nothing(self, size: int) -> None:
+    def _count_noise(self, size: int) -> None:
         self._noise += size
         if self._noise > MOST_NOISE:
             self._fail(Failure(Fault.GARBAGE, f"the host sent over {MOST_NOISE} bytes without content"))
@@ -247,7 +248,7 @@ class Reader:
             self._body.append(data)
 
     def _ended(self) -> None:
-        if self._wire != "events":
+        if self._format != "events":
             payload = self._normaliser.whole(b"".join(self._body))
             if isinstance(payload, Failure):
                 self._fail(payload)
@@ -260,7 +261,7 @@ class Reader:
             self._stopped()
 
     def _block(self, block: bytes) -> None:
-        """Whole events. A flood of comments counts as one."""
+        """Takes whole events. Any number of comments counts as one."""
         chunks = 0
         for event in sse.split(block) if b"data" in block else ():
             chunks += self._event(event)
@@ -270,8 +271,8 @@ class Reader:
             self._quiet()
 
     def _event(self, event: bytes) -> int:
-        """One event; how many chunks with choices are in it. Some hosts forget the blank line between two: then each
-        line is JSON of its own."""
+        """Takes one event; returns its number of chunks with choices. Some hosts omit the blank line between events:
+        then each line is JSON of its own."""
         data = sse.data_of(event)
         if not data:
             return 0
@@ -280,7 +281,7 @@ class Reader:
         return self._data(data)
 
     def _data(self, data: bytes) -> bool:
-        if not data.startswith(b"{") and self._is_no_chunk(data):
+        if not data.startswith(b"{") and self._is_not_a_chunk(data):
             return False
         payload = self._normaliser.chunk(data)
         if isinstance(payload, Failure):
@@ -290,53 +291,54 @@ class Reader:
         return self._received(payload)
 
     def _received(self, payload: Json) -> bool:
-        """A chunk, normalised; whether it has choices."""
-        said = sum([has_content(choice["delta"]) for choice in payload["choices"]])
-        self._events += said
+        """Takes a normalised chunk; returns whether it has choices."""
+        deltas = sum([has_content(choice["delta"]) for choice in payload["choices"]])
+        self._events += deltas
         if (usage := payload.pop("usage", None)) is not None:
             self._count(usage)
         if payload["choices"]:
-            self._chunk(payload, said)
+            self._chunk(payload, deltas)
         return bool(payload["choices"])
 
-    def _is_no_chunk(self, data: bytes) -> bool:
+    def _is_not_a_chunk(self, data: bytes) -> bool:
         if data.strip(b'"').upper() == sse.DONE:
             self._done()
             return True
-        return _SIGN_OF_LIFE.fullmatch(data) is not None
+        return _FILLER.fullmatch(data) is not None
 
     def _count(self, usage: Any) -> None:
         used = read_usage(usage)
         if used.source == "host":
             self._counted, self._counted_at = used, self._events
 
-    # how it ends
+    # ends
 
     def _fail(self, failure: Failure) -> None:
         if self.finished:
-            self._finish()  # what went wrong came after the answer
+            self._finish()  # the failure came after the answer
             return
-        if failure.status == 200 and failure.retry_after is None:  # an error inside
+        if failure.status == 200 and failure.retry_after is None:  # an error inside a 200
             wait = from_headers(self._headers, self._now, failure.fault is Fault.RATE_LIMITED)
             failure = replace(failure, retry_after=wait)
         self._over = True
-        self._let_go().on_failed(failure)
+        self._release_listener().on_failed(failure)
 
     def _finish(self) -> None:
         self._over = True
-        self._let_go().on_finished()
+        self._release_listener().on_finished()
 
-    def _let_go(self) -> Listener:
-        """The listener, which holds this reader: kept here any longer, both would wait for the garbage collector."""
+    def _release_listener(self) -> Listener:
+        """Returns and deletes the listener: it refers to this reader, and a cycle would wait for the garbage
+        collector."""
         listener = self._listener
         del self._listener
         self._body.clear()
         return listener
 
     def _clean(self, reason: object) -> str | None:
-        """A finish reason by its canonical name; None and a failure when it is no end."""
+        """A finish reason by its canonical name. For anything but a regular end: None, and the attempt fails."""
         clean = canonical_reason(reason)
         if clean is None:
-            said = redacted(str(reason))[:LONGEST_REASON]
-            self._fail(Failure(Fault.UNCLEAN, f"the host ended with finish_reason {said!r}", code=said))
+            deltas = redacted(str(reason))[:LONGEST_REASON]
+            self._fail(Failure(Fault.UNCLEAN, f"the host ended with finish_reason {deltas!r}", code=deltas))
         return clean

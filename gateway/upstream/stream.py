@@ -3,7 +3,7 @@ recognises the end.
 
     waiting ──first token──> flowing ──a finish chunk for each choice──> finished ──[DONE] or end──> over
     (held)                    │ bytes that provably need no change (`passthrough`) pass as they are
-                              └ every other event is parsed, normalised (`normal`), repaired, and serialised again
+                              └ every other event is parsed, normalised (`normaliser`), repaired, and serialised again
 
 Every event is serialised again where the host's shape differs from the client's. The finish chunk is held until usage
 is known, because it carries the cost. A failure may come in any phase; whether it can be hidden from the client is for
@@ -21,7 +21,7 @@ from gateway.repair.toolcalls import ToolCalls
 from gateway.types import Failure, Fault
 from gateway.types.finish_reason import canonical_reason
 from gateway.upstream import sse
-from gateway.upstream.normal import CHUNK
+from gateway.upstream.normaliser import CHUNK
 from gateway.upstream.passthrough import Guard
 from gateway.upstream.reader import Listener, Reader
 from gateway.upstream.shape import OPENAI, Shape, has_content
@@ -156,22 +156,22 @@ class StreamReader(Reader):
         else:
             self._listener.on_comment(block)
 
-    def _chunk(self, payload: Json, said: int) -> None:
+    def _chunk(self, payload: Json, deltas: int) -> None:
         if self._begun:
-            self.empty = self.empty and not said
-            self._emit(payload, said)
+            self.empty = self.empty and not deltas
+            self._emit(payload, deltas)
             return
         for choice in _ended(payload):  # before the first token, another endpoint can be tried
             reason = self._clean(choice["finish_reason"])
             if reason is None:
                 return
             self.finish_reason = reason
-        self._hold(payload, said)
+        self._hold(payload, deltas)
 
-    def _hold(self, payload: Json, said: int) -> None:
+    def _hold(self, payload: Json, deltas: int) -> None:
         self._held.append(payload)
         ends = [canonical_reason(choice["finish_reason"]) for choice in payload["choices"]]
-        self.empty = not said and all(reason in (None, "stop") for reason in ends)
+        self.empty = not deltas and all(reason in (None, "stop") for reason in ends)
         if not self.empty or (self.finish_reason and self._listener.may_be_empty):
             self._begun = True
             self._listener.on_first_token()
@@ -179,37 +179,37 @@ class StreamReader(Reader):
             joined: list[bytes] = []
             self._joined = joined
             for one in held:
-                self._emit(one, said if one is payload else 0)
+                self._emit(one, deltas if one is payload else 0)
             self._joined = None
             if joined and not self._over:
                 self._first = b"".join(joined)
-                self._hand_over(self._first, said)
+                self._hand_over(self._first, deltas)
 
-    def _emit(self, payload: Json, said: int) -> None:
+    def _emit(self, payload: Json, deltas: int) -> None:
         """A chunk on its way to the client; finish chunks are held."""
         if self.calls is not None:
             self.calls.take(payload, "delta")
         if self._mender is not None:
             self._mender.chunk(payload)
         if ended := _ended(payload):
-            self._hold_finish(payload, ended, said)
+            self._hold_finish(payload, ended, deltas)
         else:
-            self._write(payload, said)
+            self._write(payload, deltas)
 
-    def _write(self, payload: Json, said: int) -> None:
+    def _write(self, payload: Json, deltas: int) -> None:
         data = sse.event(orjson.dumps(self._shape.chunk(payload)))
         if self._joined is None:
-            self._hand_over(data, said)
+            self._hand_over(data, deltas)
         else:
             self._joined.append(data)
 
-    def _hand_over(self, data: bytes, said: int) -> None:
-        if said:
+    def _hand_over(self, data: bytes, deltas: int) -> None:
+        if deltas:
             self._listener.on_chunk(data)
         else:
             self._listener.on_comment(data)
 
-    def _hold_finish(self, payload: Json, ended: list[Json], said: int) -> None:
+    def _hold_finish(self, payload: Json, ended: list[Json], deltas: int) -> None:
         """Holds a finish chunk, and sends its content at once. Some hosts repeat the finish chunk with the usage."""
         reasons = [self._clean(choice["finish_reason"]) for choice in ended]
         if self._over:
@@ -217,7 +217,7 @@ class StreamReader(Reader):
         carries_content = len(ended) < len(payload["choices"]) or any(has_content(choice["delta"]) for choice in ended)
         if carries_content:
             open_choices = [{**choice, "finish_reason": None} for choice in payload["choices"]]
-            self._write({**payload, "choices": open_choices}, said)
+            self._write({**payload, "choices": open_choices}, deltas)
         for choice, reason in zip(ended, reasons, strict=True):
             self._finish_choice(choice, reason or "", carries_content)
         indexes = {choice["index"] for choice in ended}

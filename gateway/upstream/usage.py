@@ -1,9 +1,9 @@
-"""Tokens and money: how hosts report them, what they cost, and how clients see them.
+"""Tokens and money: how hosts report usage, what it costs, and how clients see it.
 
     host's `usage` ──read_usage──> Usage ──cost(price, hour)──> 1e-12 USD
     no `usage` ──billed_share──> an estimate ┘ └──usage_object(cost)──> the client's `usage`
 
-Hosts agree on `prompt_tokens` and `completion_tokens` only. Cached tokens have three names, reasoning tokens two, and
+Hosts agree only on `prompt_tokens` and `completion_tokens`. Cached tokens have three names, reasoning tokens two, and
 any of them may be null, absent or of another type.
 """
 
@@ -14,18 +14,18 @@ from gateway.types import PICO, Price, Usage
 from gateway.types.endpoint import Cancel
 from gateway.upstream.answer_types import UsageCounts, read_counts
 
-# Of a prompt whose answer is cancelled before its first token hosts bill this share: those that stop work bill nothing,
-# those that do not bill it all, and of six whose habit was unknown one did: (1 + 1) / (6 + 2).
+# Share of the prompt that hosts bill when an answer is cancelled before its first token: 0 where they stop work, 1
+# where they do not. Of six hosts whose behaviour was unknown one billed: (1 + 1) / (6 + 2).
 CANCELLED: Mapping[Cancel, float] = {"stops": 0.0, "unknown": 0.25, "bills": 1.0}
-LOST = CANCELLED["unknown"]  # the same where it was the host that left, after it had the request for a while
+LOST = CANCELLED["unknown"]  # the same when the host closes the connection some time after it had the request
 NO_USAGE = Usage()
 _PICO_PER_TOKEN = 1_000_000  # one USD per 1M tokens is 1e6 x 1e-12 USD per token
 
 
 def read_usage(usage: object) -> Usage:
-    """The tokens in a host's `usage` object; `source` is "none" when it counts nothing.
+    """The tokens in a host's `usage` object; `source` is "none" without counts.
 
-    Always 0 <= cached <= prompt and 0 <= reasoning <= completion, whatever the host says.
+    Always 0 <= cached <= prompt and 0 <= reasoning <= completion, for any input.
     """
     if not isinstance(usage, dict):
         return NO_USAGE
@@ -40,10 +40,10 @@ def read_usage(usage: object) -> Usage:
 
 
 def billed_share(habit: Cancel, streams: bool, cut_off: bool) -> float:
-    """How much of its prompt a host will bill for a request that it had, and answered with no token that was seen.
+    """The share of its prompt that a host will bill for a request without a received token.
 
-    `cut_off`: this side ended it, else the host did. Without `streams` its first token would not have been seen: all of
-    the prompt counts.
+    `cut_off`: the gateway ended the attempt, else the host did. Without `streams` a first token would have been
+    invisible: the whole prompt counts.
     """
     if not cut_off:
         return max(LOST, CANCELLED[habit])
@@ -61,7 +61,7 @@ def cost(usage: Usage, price: Price, hour: int) -> int:
 
 
 def usage_object(usage: Usage, cost: int) -> dict[str, Any]:
-    """The `usage` that clients get: OpenAI's fields, OpenRouter's `cost` in USD, DeepSeek's cache hits and misses."""
+    """The `usage` for clients: OpenAI's fields, OpenRouter's `cost` in USD, DeepSeek's cache hits and misses."""
     return {
         "prompt_tokens": usage.prompt,
         "completion_tokens": usage.completion,

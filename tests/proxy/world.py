@@ -20,8 +20,8 @@ from gateway.telemetry.metrics import Metrics, prepare_folder
 from gateway.types import Attempts, CacheMode, Endpoint, Pick, Policy, Price, Request, Row
 from gateway.types.sink import Headers, Source
 from gateway.upstream.transport.address import Address, Destination
-from gateway.upstream.transport.hosts import Upstreams
 from gateway.upstream.transport.transport import Transport
+from gateway.upstream.transport.upstreams import Upstreams
 from tests.proxy.routed import until
 from tests.support.gateway import NO_STORE
 from tests.support.host import ScriptedHost, answers, completion

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from gateway.repair.mending import Mender, Repairs, mender
 from gateway.repair.stated_call import LARGEST_ARGUMENTS
 from gateway.upstream import sse
-from gateway.upstream.normal import Normaliser
+from gateway.upstream.normaliser import Normaliser
 from gateway.upstream.shape import OPENAI as SHAPE
 from gateway.upstream.stream import StreamReader
-from gateway.upstream.whole import WholeReader
+from gateway.upstream.whole_reader import WholeReader
 from tests.support.counted import counted_parses
 from tests.upstream.listener import Listener, cut, feed
 from tests.upstream.markup import WEATHER, WEATHER_ARGUMENTS, block, invoke, parameter

@@ -25,7 +25,7 @@ def test_a_change_alters_what_a_host_does_and_not_its_luck(number: int, tokens: 
     """The same draws, so many times as long: the prompt's reading included."""
     name = FLEET[0].id
     usual, slow = (
-        Behaviour([replace(FLEET[0], rates=FaultRates(0.0, 0.0, 0.0))], 0, 3600.0, 1.0, changes).ask(
+        Behaviour([replace(FLEET[0], rates=FaultRates(0.0, 0.0, 0.0))], 0, 3600.0, 1.0, changes).send(
             name, number, row(0.0, tokens=tokens), 5.0
         )
         for changes in ([], [HostChange(name, 0.0, 10.0, ttft=ttft, speed=speed)])
@@ -37,9 +37,9 @@ def test_a_change_alters_what_a_host_does_and_not_its_luck(number: int, tokens: 
 
 def test_a_change_lasts_from_its_start_to_before_its_end_and_is_of_one_host() -> None:
     behaviour = world(HostChange("a", 10.0, 20.0, ttft=3.0))
-    waits = [behaviour.ask("a", number, row(0.0), now).first for number, now in enumerate((9.9, 10.0, 19.9, 20.0))]
+    waits = [behaviour.send("a", number, row(0.0), now).first for number, now in enumerate((9.9, 10.0, 19.9, 20.0))]
     assert waits == pytest.approx([1.0, 3.0, 3.0, 1.0])
-    assert behaviour.ask("b", 9, row(0.0), 15.0).first == pytest.approx(1.0)
+    assert behaviour.send("b", 9, row(0.0), 15.0).first == pytest.approx(1.0)
 
 
 def test_changes_of_one_moment_come_together() -> None:
@@ -52,22 +52,22 @@ def test_changes_of_one_moment_come_together() -> None:
 
 def test_a_host_stops_giving_hits_and_gives_them_again() -> None:
     behaviour = world(HostChange("a", 10.0, 20.0, hit_efficiency=0.0))
-    hits = [behaviour.ask("a", number, row(0.0, 1, 2), now).usage.cached for number, now in enumerate((9, 11, 21))]
+    hits = [behaviour.send("a", number, row(0.0, 1, 2), now).usage.cached for number, now in enumerate((9, 11, 21))]
     assert hits == [0, 0, 2 * BLOCK]
     assert behaviour.cached("a", row(0.0, 1, 2), 15.0) == 0
 
 
 def test_errors_are_replaced() -> None:
-    course = world(HostChange("a", 0.0, errors=1.0)).ask("a", 0, row(0.0), 1.0)
+    course = world(HostChange("a", 0.0, errors=1.0)).send("a", 0, row(0.0), 1.0)
     assert course.failure is not None
     assert course.failure.status == 503
 
 
 def test_a_silent_host_never_begins_and_bills_nothing() -> None:
     behaviour = world(HostChange("a", 10.0, 20.0, silent=True))
-    course = behaviour.ask("a", 0, row(0.0, 1), 15.0)
+    course = behaviour.send("a", 0, row(0.0, 1), 15.0)
     assert (course.first, course.last, course.failure, course.usage) == (inf, inf, None, Usage())
-    assert behaviour.ask("a", 1, row(0.0, 1), 20.0).usage.cached == 0  # nothing was read
+    assert behaviour.send("a", 1, row(0.0, 1), 20.0).usage.cached == 0  # nothing was read
 
 
 def test_the_configuration_changes_where_hosts_come_and_go_or_prices_change() -> None:
@@ -80,5 +80,5 @@ def test_the_configuration_changes_where_hosts_come_and_go_or_prices_change() ->
 
 
 def test_a_change_of_no_host_is_a_mistake() -> None:
-    with pytest.raises(ValueError, match="hosts that are not there: c"):
+    with pytest.raises(ValueError, match="unknown hosts: c"):
         world(HostChange("c", 0.0, 1.0))

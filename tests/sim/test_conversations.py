@@ -26,13 +26,13 @@ def tried(one: TraceRow, name: str) -> TrackedAttempt:
 
 
 def homes(conversations: Conversations, rows: Sequence[TraceRow], now: float) -> list[str | None]:
-    return [conversations.home(one, now) for one in rows]
+    return [conversations.pinned(one, now) for one in rows]
 
 
 def test_a_conversation_stays_where_it_had_a_hit_but_a_system_prompt_is_none() -> None:
     conversations = Conversations(ROWS)
     conversations.answered(tried(ROWS[0], "a"), MISS, 0.0)
-    assert conversations.home(ROWS[0], 1.0) is None
+    assert conversations.pinned(ROWS[0], 1.0) is None
     conversations.answered(tried(ROWS[0], "a"), HIT, 2.0)
     turn, other = row(5.0, SYSTEM, 10, 100, 777), ROWS[1]
     assert homes(conversations, [turn, other, row(5.0, SYSTEM)], 5.0) == ["a", None, None]
@@ -42,21 +42,21 @@ def test_it_is_forgotten_when_idle_kept_by_answers_and_moved_by_a_hit_elsewhere(
     conversations, talk = Conversations(ROWS), ROWS[0]
     conversations.answered(tried(talk, "a"), HIT, 0.0)
     conversations.answered(tried(talk, "a"), MISS, IDLE - 1)
-    assert conversations.home(talk, 2 * IDLE - 2) == "a"
-    assert conversations.home(talk, 2 * IDLE - 1) is None
+    assert conversations.pinned(talk, 2 * IDLE - 2) == "a"
+    assert conversations.pinned(talk, 2 * IDLE - 1) is None
     conversations.answered(tried(talk, "b"), MISS, 2 * IDLE)
-    assert conversations.home(talk, 2 * IDLE) is None
+    assert conversations.pinned(talk, 2 * IDLE) is None
     conversations.answered(tried(talk, "b"), HIT, 2 * IDLE)
-    assert conversations.home(talk, 2 * IDLE) == "b"
+    assert conversations.pinned(talk, 2 * IDLE) == "b"
 
 
 def test_where_a_hit_saves_nothing_nobody_stays() -> None:
     conversations = Conversations(ROWS)
     conversations.answered(tried(ROWS[0], "flat"), HIT, 0.0)
-    assert conversations.home(ROWS[0], 1.0) is None
+    assert conversations.pinned(ROWS[0], 1.0) is None
 
 
 def test_a_trace_without_prefixes_has_no_conversations() -> None:
     conversations = Conversations([row(0.0)] * 40)
     conversations.answered(tried(row(0.0), "a"), HIT, 0.0)
-    assert conversations.home(row(1.0), 1.0) is None
+    assert conversations.pinned(row(1.0), 1.0) is None

@@ -74,8 +74,8 @@ def test_shipped_fleets_can_be_read(name: str) -> None:
         (ONE.replace("99%", "99"), r"fleet\.yaml:8:13: uptime: `99` needs a unit, as in `99%`"),
         (ONE.replace("99%", "101%"), r"fleet\.yaml:3:5: uptime and rate_limited are shares"),
         (ONE.replace("800ms", "0.8"), r"fleet\.yaml:6:17: p50: `0.8` needs a unit"),
-        ("hosts: []", r"fleet\.yaml:1:8: hosts: none"),
-        (ONE + ONE.partition("hosts:\n")[2], r"`a/fp8` stands twice"),
+        ("hosts: []", r"fleet\.yaml:1:8: hosts: empty"),
+        (ONE + ONE.partition("hosts:\n")[2], r"`a/fp8` is defined twice"),
     ],
 )
 def test_mistakes_are_told_where_they_stand(tmp_path: Path, text: str, problem: str) -> None:
@@ -84,5 +84,5 @@ def test_mistakes_are_told_where_they_stand(tmp_path: Path, text: str, problem: 
 
 
 def test_an_unknown_fleet_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"--fleet reel: no fleet has that name; did you mean `real`\? or give"):
+    with pytest.raises(ConfigError, match=r"--fleet reel: unknown fleet; did you mean `real`\? or give"):
         read_fleet("reel")

@@ -59,8 +59,8 @@ class Went(NamedTuple):
 class Instant(Behaviour):
     """Hosts whose answers, and refusals, take no time."""
 
-    def ask(self, name: str, number: int, row: TraceRow, now: float) -> Course:
-        course = super().ask(name, number, row, now)
+    def send(self, name: str, number: int, row: TraceRow, now: float) -> Course:
+        course = super().send(name, number, row, now)
         first = 0.0 if course.failure is None else course.first
         return msgspec.structs.replace(course, first=first, last=0.0)
 
@@ -125,7 +125,7 @@ class Live:
         async def answer(received: Received, out: Out) -> None:
             number = int(received.json()["seed"])
             row = self.rows[number]
-            course = self.behaviour.ask(name, number, row, row.t)
+            course = self.behaviour.send(name, number, row, row.t)
             self.behaviour.over(name)
             if course.failure is not None:
                 await answers(503, {"error": {"message": "overloaded"}})(received, out)

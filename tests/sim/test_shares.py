@@ -20,16 +20,16 @@ def test_who_took_more_than_the_cap_and_its_slack_is_not_under_it() -> None:
     two, slack = choices("a", "b"), round(SLACK_TOKENS)
     shares = Shares(["a", "b"], cap=0.5)
     assert shares.under(two) == list(two)
-    shares.took("a", 2 * slack)  # half of it, and the slack
+    shares.add("a", 2 * slack)  # half of it, and the slack
     assert shares.under(two) == list(two)
-    shares.took("a", 1_000_000)
+    shares.add("a", 1_000_000)
     assert [one.endpoint.id for one in shares.under(two)] == ["b"]
-    shares.took("b", 2_000_000)
+    shares.add("b", 2_000_000)
     assert shares.under(two) == list(two)
     assert [one.endpoint.id for one in shares.under(two, 0.5)] == []
 
 
 def test_without_a_cap_nothing_is_too_much() -> None:
     shares = Shares(["a"], cap=1.0)
-    shares.took("a", 10**12)
+    shares.add("a", 10**12)
     assert len(shares.under(choices("a"))) == 1

@@ -9,7 +9,7 @@ from gateway.sim.changes import HostChange
 from gateway.sim.demofleet import FLEET
 from gateway.sim.engine import Engine, requests
 from gateway.sim.fleetfile import endpoint
-from gateway.sim.log import Log
+from gateway.sim.replay_log import Log
 from gateway.sim.router import Router
 from gateway.sim.sim_host import TYPICAL_UNCACHED, FaultRates, SimHost, Spread, Wait
 from gateway.sim.workload import TraceRow

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.upstream.normal import Normaliser
+from gateway.upstream.normaliser import Normaliser
 from gateway.upstream.passthrough import Guard
 from tests.upstream.recordings import OPENAI, chunk, event
 

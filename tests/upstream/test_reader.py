@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.types import Fault, Usage
 from gateway.upstream.reader import LARGEST_ANSWER, LARGEST_ERROR, MOST_NOISE
 from gateway.upstream.stream import StreamReader
-from gateway.upstream.whole import WholeReader
+from gateway.upstream.whole_reader import WholeReader
 from tests.support.host import completion, usage
 from tests.upstream.listener import Listener, cut, feed
 

@@ -11,7 +11,7 @@ from gateway.types import Failure, Fault
 from gateway.upstream.host_error import classify, classify_in_band
 from gateway.upstream.retry_after import from_error
 from gateway.upstream.stream import StreamReader
-from gateway.upstream.whole import WholeReader
+from gateway.upstream.whole_reader import WholeReader
 from tests.upstream.listener import Listener
 
 NOW = 1_763_683_200.0  # Fri, 21 Nov 2025 00:00:00 GMT

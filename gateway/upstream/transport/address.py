@@ -1,4 +1,4 @@
-"""Where a request to an endpoint goes, and how it is sent there."""
+"""The address of an endpoint: origin, path and request headers."""
 
 import re
 from typing import Protocol
@@ -15,17 +15,17 @@ _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
 
 class Destination(Protocol):
-    """An endpoint, as those see it who ask it: it takes and gives OpenAI's JSON, whatever it speaks itself."""
+    """An endpoint as the gateway's core sees it: it takes and returns OpenAI's JSON, whatever its own API is."""
 
     def send(self, transport: Transport, body: bytes, receiver: Receiver, connect_timeout: float) -> SentCall: ...
 
 
 class Address:
-    """Where an OpenAI-compatible endpoint's chat completions are, and the request head that goes there.
+    """The chat completions of an OpenAI-compatible endpoint: their URL, and the head of requests.
 
     Made once per endpoint.
 
-    Raises ConfigError when the endpoint's URL is no http(s) URL, or when the key cannot stand in a header.
+    Raises ConfigError when the endpoint's URL is not an http(s) URL, or when the key cannot be sent in a header.
     """
 
     __slots__ = ("_start", "_url", "origin")
@@ -46,7 +46,7 @@ class Address:
         self._start = "\r\n".join([*lines, "Content-Length: "]).encode("ascii")
 
     def send(self, transport: Transport, body: bytes, receiver: Receiver, connect_timeout: float) -> Call:
-        """Ask for a completion; `body` is its JSON. As `Transport.send`."""
+        """Sends a completion request whose JSON is `body`. Otherwise as `Transport.send`."""
         head = self._start + b"%d\r\n\r\n" % len(body)
         return transport.send(self.origin, head, body, receiver, connect_timeout)
 
@@ -68,7 +68,7 @@ def locate(endpoint: Endpoint) -> tuple[Origin, str]:
 
 
 def _bad_url(endpoint: Endpoint) -> ConfigError:
-    """The URL itself is not repeated, because it may hold a password."""
+    """The URL is not quoted, because it may contain a password."""
     return ConfigError(f"endpoint {endpoint.id}: base_url must look like https://host[:port]/path, without credentials")
 
 

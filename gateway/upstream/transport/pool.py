@@ -1,7 +1,7 @@
 """The connections to one origin: opened when none is free, kept while young and recently used.
 
-take -> the connection used last, or None           open -> a task that opens one and sends release <- a connection
-whose answer is complete    forget <- a connection that has closed
+take -> the connection used last, or None           open -> a task that opens one and sends
+release <- a connection whose answer is complete    forget <- a connection that has closed
 """
 
 import asyncio

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.surface.anthropic.encode import MessageAnswer
 from gateway.surface.translated import TranslatedSink
 from gateway.types import Failure, Request
-from gateway.upstream.normal import Normaliser
+from gateway.upstream.normaliser import Normaliser
 from tests.api.kept import Kept
 from tests.support.host import chunks, completion, usage
 from tests.upstream.recordings import DONE, RECORDINGS, TOOLS, Recording, chunk, event

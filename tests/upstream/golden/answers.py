@@ -18,7 +18,7 @@ from gateway.types import Endpoint, Request, Surface
 from gateway.upstream import sse
 from gateway.upstream.dialects import relays
 from gateway.upstream.stream import StreamReader
-from gateway.upstream.whole import WholeReader
+from gateway.upstream.whole_reader import WholeReader
 from tests.upstream.golden.requests import INPUTS, asked, hosts
 from tests.upstream.listener import Listener, feed
 

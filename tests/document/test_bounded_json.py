@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.document.values import MOST, ONE_LESS, SMALL, has_more_values, read_json
+from gateway.document.bounded_json import MOST, ONE_LESS, SMALL, has_more_values, read_json
 from gateway.errors import BadRequest
 
 LARGEST = 16 << 20

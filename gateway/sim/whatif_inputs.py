@@ -1,8 +1,8 @@
-"""What `gateway whatif` replays: policies, other routers, a model, requests and a fleet, by name or by file.
+"""The inputs of `gateway whatif` by name or by file: policies, other routers, a model, requests and a fleet.
 
-Where nothing is named, it is the setting whose figures are in docs/routing.md: the default policy, the cheapest and the
-fastest one, three other routers, and a sample of real traffic; on hosts as this gateway's ledger has them, or else on
-the fleet `real`.
+The default is the setting of the figures in docs/routing.md: the default policy, the cheapest and the fastest one,
+three other routers, and a sample of real traffic; on hosts fitted from this gateway's ledger, or else on the fleet
+`real`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,10 +24,10 @@ from gateway.state.folder import StateFolder
 from gateway.telemetry.ledger import read as read_ledger
 from gateway.types import Policy
 
-BESIDE = ("balanced", "floor", "nitro")  # policies that are replayed with the default one where none is named
+DEFAULT_POLICIES = ("balanced", "floor", "nitro")  # replayed with the default policy where none is named
 BASELINES = ("openrouter", "sticky-cost", "litellm-shuffle")
 FLEET = "real"
-RIVALS = 2  # hosts without which all policies do the same
+LEAST_HOSTS = 2  # least number of hosts: with fewer, all policies behave alike
 GENERATED: Mapping[str, Callable[[], list[TraceRow]]] = {
     "agent-sessions": agent_sessions,
     "short-prompts": short_prompts,
@@ -35,45 +35,46 @@ GENERATED: Mapping[str, Callable[[], list[TraceRow]]] = {
 
 
 def chosen_policies(given: Sequence[str], settings: Settings) -> list[Policy]:
-    """Policies by name or by file; the default one and those beside it where none is given. Raises ConfigError.
+    """Policies by name or by file; without any, the default one and those in DEFAULT_POLICIES. Raises ConfigError.
 
-    Namesakes, such as two versions of one policy, are told apart by their files.
+    Policies with equal names, such as two versions of one, are told apart by their file names.
     """
     in_force = Policies(settings.policies).current
-    chosen: list[Policy] = []
-    for one in given or dict.fromkeys((settings.default_policy, *BESIDE)):
+    selected: list[Policy] = []
+    for one in given or dict.fromkeys((settings.default_policy, *DEFAULT_POLICIES)):
         if one.endswith(".yaml"):
             path = Path(one)
             policy = read_policy(read(path), path.stem)
         elif one in in_force:
             policy = in_force[one]
         else:
-            raise ConfigError(f"--policy {one}: no policy has that name; {nearest(one, in_force)} or give a YAML file")
-        named = any(policy.name == other.name for other in chosen)
-        chosen.append(replace(policy, name=one) if named else policy)
-    return chosen
+            raise ConfigError(f"--policy {one}: unknown policy; {nearest(one, in_force)} or give a YAML file")
+        named = any(policy.name == other.name for other in selected)
+        selected.append(replace(policy, name=one) if named else policy)
+    return selected
 
 
 def chosen_baselines(given: Sequence[str]) -> Sequence[str]:
     """Other routers by name. Raises ConfigError."""
     for one in given:
         if one not in RULES:
-            raise ConfigError(f"--baseline {one}: no other router has that name; {nearest(one, RULES)}")
+            raise ConfigError(f"--baseline {one}: unknown router; {nearest(one, RULES)}")
     return given or BASELINES
 
 
 def chosen_model(given: str | None, settings: Settings) -> str | None:
-    """The id of the model that goes by this name; None where none is given. Raises ConfigError."""
+    """The id of the model with this name or alias; None where none is given. Raises ConfigError."""
     if given is None:
         return None
     ids = {name: model.id for model in settings.models for name in (model.id, *model.aliases)}
     if given not in ids:
-        raise ConfigError(f"--model {given}: no model has that name; {nearest(given, ids)}")
+        raise ConfigError(f"--model {given}: unknown model; {nearest(given, ids)}")
     return ids[given]
 
 
 def chosen_rows(trace: str | None, limit: int, model: str | None) -> tuple[str, list[TraceRow]]:
-    """The first requests of a recorded trace or a drawn workload, of one model where they name it; and what they are.
+    """The first requests of a recorded trace or a generated workload, only of `model` where the trace has models; and a
+    description of them.
 
     None: a sample of real traffic. Raises ConfigError.
     """
@@ -90,11 +91,11 @@ def chosen_rows(trace: str | None, limit: int, model: str | None) -> tuple[str, 
 def chosen_fleet(
     name: str | None, settings: Settings, warn: Callable[[str], None], model: str | None = None, *, own: bool = False
 ) -> tuple[str, tuple[SimHost, ...]]:
-    """The hosts of a named fleet or fleet file, and which they are. Raises ConfigError.
+    """The hosts of a named fleet or fleet file, and its description. Raises ConfigError.
 
-    None: fitted from this gateway's ledger, as far as it knows hosts of `model` (None: of the only one in it). Where it
-    knows too few for a comparison, they are those of `real`, unless its `own` are wanted or the model is another one.
-    `warn` is told what the ledger lacks.
+    None: hosts fitted from this gateway's ledger, of `model` (None: of the only one in it). If the ledger has too few
+    for a comparison, those of `real` are used, unless `own` is set or `model` is another one. `warn` is called with
+    what the ledger lacks.
     """
     if name is not None:
         return name, read_fleet(name)
@@ -102,18 +103,18 @@ def chosen_fleet(
     served = _served(settings, folder, model)
     endpoints = {one.id: one for other in settings.models if other.id in served for one in other.endpoints}
     hosts, left_out = fit((row for row in read_ledger(folder.ledger) if row.model in served), endpoints)
-    replaced = len(hosts) < RIVALS and not own and model in (None, MODEL)
+    replaced = len(hosts) < LEAST_HOSTS and not own and model in (None, MODEL)
     if not hosts and not replaced:
         raise ConfigError(
             f"no endpoint has {ENOUGH} streamed answers in {folder.path} yet; give `--state` or `--fleet real`"
         )
     if left_out or len(hosts) == 1:
         warn(_too_little(len(hosts), left_out, replaced))
-    return (FLEET, read_fleet(FLEET)) if replaced else ("as this gateway's ledger has it", hosts)
+    return (FLEET, read_fleet(FLEET)) if replaced else ("fitted from this gateway's ledger", hosts)
 
 
 def _served(settings: Settings, folder: StateFolder, model: str | None) -> set[str]:
-    """Whose rows of the ledger are looked at: those of one model, because hosts of two models are no rivals."""
+    """The models whose ledger rows are used: one model, because hosts of two models do not compete."""
     known = {one.id for one in settings.models}
     if model is None and len(known) > 1:
         known &= {row.model for row in read_ledger(folder.ledger) if row.endpoint}
@@ -128,11 +129,11 @@ def _refuse_several(models: set[str], what: str) -> None:
 
 def _too_little(known: int, left_out: Sequence[str], replaced: bool) -> str:
     of_all = f"{known} of {known + len(left_out)} endpoints in the ledger"
-    said = [f"{of_all} {'has' if known == 1 else 'have'} {ENOUGH} streamed answers"]
+    parts = [f"{of_all} {'has' if known == 1 else 'have'} {ENOUGH} streamed answers"]
     if replaced:
-        return "; ".join([*said, f"hosts are those of `--fleet {FLEET}`"])
+        return "; ".join([*parts, f"using `--fleet {FLEET}` instead"])
     if left_out:
-        said.append(f"left out: {', '.join(left_out)}")
+        parts.append(f"left out: {', '.join(left_out)}")
     if known == 1:
-        said.append("with one host every policy does the same")
-    return "; ".join([*said, f"for more hosts use `--fleet {FLEET}`"])
+        parts.append("with one host all policies behave alike")
+    return "; ".join([*parts, f"for more hosts use `--fleet {FLEET}`"])

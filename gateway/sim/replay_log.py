@@ -1,9 +1,9 @@
-"""A replay request by request, for questions about a part of its time: who was asked, how long it took, what it cost.
+"""A replay request by request, for questions about a part of its time: to which host, how long, at what cost.
 
 number     0     1     2     3   ...        one array for each column, in the order of arrival
 arrived    0.0   0.4   0.9   1.1
-sent_to    2     2     0     2              the host of the first attempt, by its place in `hosts`
-ttft       1.2   0.8   nan   1.0            nan: no first token came
+sent_to    2     2     0     2              the host of the first attempt, as an index into `hosts`
+ttft       1.2   0.8   nan   1.0            nan: no first token
 """
 
 from array import array
@@ -14,15 +14,15 @@ from math import ceil, inf, nan
 from gateway.sim.tally import PER
 from gateway.types import Usage
 
-WINDOW_REQUESTS, WINDOW_SECONDS = 30, 20.0  # a share is taken over at least so many requests and seconds
+WINDOW_REQUESTS, WINDOW_SECONDS = 30, 20.0  # a share is computed over at least so many requests and seconds
 
 
 class Log:
     """Columns of one replay of `count` requests. Seconds and dollars; times are those of arrival.
 
-    `answered_by` is the host whose first token was first, -1 where none came. `usd` is everything that was spent on a
-    request. `predicted_usd` and `predicted_seconds` are what its first attempt was expected to take, `actual_usd` and
-    `actual_seconds` what the attempt took that ended well, nan where none did; `tokens` are its prompt and its answer.
+    `answered_by`: the host of the first token, -1 without one. `usd`: all that was spent on a request. `predicted_usd`
+    and `predicted_seconds`: the prediction for its first attempt. `actual_usd` and `actual_seconds`: the measurement of
+    its successful attempt, nan without one; `tokens`: those of its prompt and answer.
     """
 
     __slots__ = (
@@ -52,10 +52,10 @@ class Log:
         self.actual_usd = array("d", [nan]) * count
         self.actual_seconds = array("d", [nan]) * count
 
-    # what the engine notes
+    # recorded by the engine
 
     def sent(self, number: int, host: str, usd: float, seconds: float) -> None:
-        """The first attempt goes out, with what it is expected to take."""
+        """The first attempt was sent, with this prediction."""
         self.sent_to[number] = self.hosts.index(host)
         self.predicted_usd[number] = usd
         self.predicted_seconds[number] = seconds
@@ -65,24 +65,24 @@ class Log:
         self.ttft[number] = ttft
 
     def booked(self, number: int, usd: float, seconds: float, usage: Usage, good: bool) -> None:
-        """An attempt is over, well or not, after so many seconds."""
+        """An attempt ended, successful or not, after so many seconds."""
         self.usd[number] += usd
         if good:
             self.actual_usd[number] = usd
             self.actual_seconds[number] = seconds
             self.tokens[number] = usage.prompt + usage.completion
 
-    # what it says of the requests that arrived from `start` on and before `end`
+    # of the requests that arrived from `start` on and before `end`
 
     def within(self, start: float, end: float) -> range:
         return range(bisect_left(self.arrived, start), bisect_left(self.arrived, end))
 
     def share(self, host: str, start: float, end: float) -> float:
-        """Share of requests that were sent to this host first; 0 where there are none."""
+        """Share of requests whose first attempt went to this host; 0 without requests."""
         return self._share(self.hosts.index(host), self.within(start, end))
 
     def quantile(self, share: float, start: float, end: float) -> float:
-        """Of the times to first token of requests that got one; nan where there are none."""
+        """Quantile of the times to first token; nan without any."""
         waits = sorted(ttft for ttft in (self.ttft[one] for one in self.within(start, end)) if ttft == ttft)
         return waits[ceil(len(waits) * share) - 1] if waits else nan
 
@@ -91,15 +91,15 @@ class Log:
         return sum(self.usd[one] for one in self.within(start, end))
 
     def price(self, start: float, end: float) -> float:
-        """Dollars per 1M tokens of whole answers; nan where there are none."""
+        """Dollars per 1M tokens of whole answers; nan without any."""
         tokens = sum(self.tokens[one] for one in self.within(start, end))
         return self.spent(start, end) / tokens * PER if tokens else nan
 
     def waited(self, seconds: float, start: float, end: float) -> int:
-        """Requests that had no first token after so many seconds."""
+        """Requests without a first token after so many seconds."""
         return sum(not self.ttft[one] <= seconds for one in self.within(start, end))
 
-    # since when
+    # times until a share changes
 
     def until_below(self, host: str, share: float, start: float, end: float = inf) -> float | None:
         """Seconds from `start` until the host gets less than this share of requests; None where not before `end`."""
@@ -110,7 +110,7 @@ class Log:
         return self._until(host, start, end, lambda found: found > share)
 
     def _until(self, host: str, start: float, end: float, holds: Callable[[float], bool]) -> float | None:
-        """When the first window begins whose share is as wanted: the later of so many requests and so many seconds."""
+        """The start of the first window for whose share `holds` is true: the larger of both window sizes."""
         place, arrived = self.hosts.index(host), self.arrived
         for first in self.within(start, end):
             last = max(first + WINDOW_REQUESTS, bisect_left(arrived, arrived[first] + WINDOW_SECONDS))

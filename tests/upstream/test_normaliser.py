@@ -14,9 +14,9 @@ from gateway.repair.toolcalls import ToolCalls
 from gateway.types import Usage
 from gateway.upstream import sse
 from gateway.upstream.assembling import AssemblingReader
-from gateway.upstream.normal import Normaliser
+from gateway.upstream.normaliser import Normaliser
 from gateway.upstream.stream import StreamReader
-from gateway.upstream.whole import WholeReader
+from gateway.upstream.whole_reader import WholeReader
 from tests.upstream.listener import Listener, cut, feed
 from tests.upstream.recordings import COMMENT, COUNTED, DONE, OPENAI, USED, chunk, event
 

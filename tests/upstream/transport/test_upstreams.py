@@ -3,8 +3,8 @@
 import pytest
 
 from gateway.types import Failure, Fault
-from gateway.upstream.transport.hosts import SHORTEST_SECRET, Upstreams
 from gateway.upstream.transport.transport import Transport
+from gateway.upstream.transport.upstreams import SHORTEST_SECRET, Upstreams
 from tests.support.gateway import Gateway
 from tests.support.host import Out, Received, ScriptedHost, answers
 

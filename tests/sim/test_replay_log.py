@@ -2,7 +2,7 @@ from math import inf, isnan
 
 import pytest
 
-from gateway.sim.log import WINDOW_REQUESTS, WINDOW_SECONDS, Log
+from gateway.sim.replay_log import WINDOW_REQUESTS, WINDOW_SECONDS, Log
 from gateway.types import Usage
 
 

@@ -1,7 +1,7 @@
-"""Reads an answer for a client that gets it whole: one JSON document, or a stream that is put together.
+"""Reads an answer for a client that did not request a stream: one JSON document, or a stream that is assembled.
 
 document ─────────────────────┐
-chunk, chunk, ... ──Assembly──┴──> calls are judged, then mended ──> finish reasons ──> `completion`
+chunk, chunk, ... ──Assembly──┴──> calls are checked, then repaired ──> finish reasons ──> `completion`
 """
 
 from typing import Any
@@ -13,11 +13,11 @@ from gateway.types import REASONING_FIELDS, Failure, Fault
 from gateway.upstream.reader import LARGEST_ANSWER, Listener, Reader
 from gateway.upstream.shape import OPENAI, Shape, has_content
 
-_NO_TEXT = (*REASONING_FIELDS, "refusal")  # where empty, absent from a message
+_NO_TEXT = (*REASONING_FIELDS, "refusal")  # removed from a message where empty
 
 
 class WholeReader(Reader):
-    """Fills `completion`, in the shape of a chat completion, at the answer's end; it is empty until then."""
+    """Sets `completion`, in the shape of a chat completion, at the answer's end; it is empty until then."""
 
     __slots__ = ("_assembly", "_begun", "_choices", "_ended_choices", "completion")
 
@@ -30,10 +30,10 @@ class WholeReader(Reader):
         mender: Mender | None = None,
         choices: int = 1,
     ) -> None:
-        """As `Reader`'s; `choices` are those of the request (`n`)."""
+        """As `Reader`'s; `choices` is the request's `n`."""
         super().__init__(listener, now, shape, calls, mender)
         self._choices = choices
-        self._begun = False  # whether the first token has come
+        self._begun = False  # whether the first token has arrived
         self._assembly: Assembly | None = None  # of a stream
         self._ended_choices: set[int] = set()
         self.completion: dict[str, Any] = {}
@@ -41,7 +41,7 @@ class WholeReader(Reader):
     def estimated_output(self) -> int:
         return self._events or (self._size // 4 if self.completion else 0)
 
-    def _chunk(self, payload: dict[str, Any], said: int) -> None:
+    def _chunk(self, payload: dict[str, Any], deltas: int) -> None:
         if self._size > LARGEST_ANSWER:
             self._fail(Failure(Fault.GARBAGE, f"an answer of more than {LARGEST_ANSWER} bytes"))
             return
@@ -53,7 +53,7 @@ class WholeReader(Reader):
         try:
             self._assembly.take(payload)
         except UNREADABLE:
-            self._fail(Failure(Fault.GARBAGE, "the host's stream cannot be put together"))
+            self._fail(Failure(Fault.GARBAGE, "the host's stream cannot be assembled"))
             return
         self._ended_choices |= {choice["index"] for choice in ended}
 
@@ -77,7 +77,7 @@ class WholeReader(Reader):
             self._finish()
 
     def _accept(self, payload: dict[str, Any]) -> None:
-        """Makes it the answer, or fails."""
+        """Accepts the answer, or fails."""
         choices = payload["choices"]
         if not choices:
             self._fail(Failure(Fault.UNCLEAN, "the host's answer has no choices"))
@@ -101,7 +101,7 @@ class WholeReader(Reader):
 
 
 def whole_of(assembly: Assembly) -> dict[str, Any]:
-    """What has come in chunks, as hosts say it where it is not streamed."""
+    """The completion of a stream's chunks, in the form of answers that are not streamed."""
     whole = assembly.completion()
     for choice in whole["choices"]:
         message = choice["message"]

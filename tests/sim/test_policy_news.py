@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.sim.news import PolicyNews
+from gateway.sim.policy_news import PolicyNews
 
 BROKEN = (
     "2026-11-01 10:00:00,000 ERROR gateway.policy.policies: policies not reloaded, the old ones stay in force:\n"

@@ -1,16 +1,16 @@
-"""One clean answer from any host: what stands between a host's JSON and everything that reads it.
+"""Normalises a host's JSON: everything else reads one clean form of chunks and answers.
 
     a host's chunk or whole answer ──> OpenAI's, as far as its fields go, or a Failure
 
-    not quite JSON                     read where it can mean one thing only (`lenient`)
-    no choices, an empty list          no choices: a sign of life
+    not quite JSON                     parsed where it has only one possible meaning (`lenient_json`)
+    no choices, an empty list          no choices: an event without content
     choices without an index, `delta: null`, `message` for `delta`, a finish reason that is "null"
-    texts in parts, objects for text   text; parts that are thoughts become reasoning
-    tool calls in pieces of any kind   numbered, with one id each, named once (`pieces`)
+    texts in parts, objects for text   text; parts with reasoning become reasoning
+    tool calls in fragments            numbered, with one id each, named once (`call_fragments`)
     usage in a choice                  usage
 
-What is left as it is: names of reasoning fields and finish reasons, which each surface writes in its own way (`shape`),
-and fields that are nobody's.
+Unchanged stay: names of reasoning fields and finish reasons, which each surface writes in its own way (`shape`), and
+unknown fields.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from gateway.upstream.passthrough import PlainChoice, PlainFragment, plain_choic
 
 CHUNK = "chat.completion.chunk"
 COMPLETION = "chat.completion"
-MOST_CHOICES = 1024  # of one answer; a host that numbers more is not understood
+MOST_CHOICES = 1024  # of one answer; more are treated as an error
 
 Json = dict[str, Any]
 
@@ -38,11 +38,11 @@ _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 _TEXT_OR_NULL = (str, NoneType)
 _OBJECT_OR_NULL = (dict, NoneType)
 _NONE: tuple[Any, ...] = (None, "", [], {})
-_THOUGHTS = frozenset({"thinking", "reasoning"})
+_REASONING_PARTS = frozenset({"thinking", "reasoning"})
 
 
 class Normaliser:
-    """Reads one answer, whole or streamed. With `tools`, a legacy `function_call` becomes a tool call."""
+    """Normalises one answer, whole or streamed. With `tools`, a legacy `function_call` becomes a tool call."""
 
     __slots__ = ("_choices", "_ids", "_tools", "idle")
 
@@ -50,19 +50,19 @@ class Normaliser:
         self._tools = tools
         self._ids: set[str] = set()  # of tool calls
         self._choices: dict[int, _Choice] = {}
-        self.idle = True  # whether no half of a character waits for the other
+        self.idle = True  # whether no part of a character is held
 
     def __repr__(self) -> str:
         return f"<Normaliser of {len(self._choices)} choices>"
 
     @property
     def mended(self) -> bool:
-        """Whether arguments of a tool call were."""
-        return bool(self._choices) and any(choice.pieces.mended for choice in self._choices.values())
+        """Whether arguments of a tool call were repaired."""
+        return bool(self._choices) and any(choice.fragments.mended for choice in self._choices.values())
 
     def chunk(self, data: bytes) -> Json | Failure:
-        """The chunk in one event's data. Each of its choices has an index, a delta, and null or an end as
-        `finish_reason`; there are none where the event brings nothing but perhaps usage."""
+        """The chunk in one event's data. Each of its choices has an index, a delta, and null or a reason as
+        `finish_reason`; an event with nothing but perhaps usage has no choices."""
         choice = plain_choice(data)
         state = None if choice is None else self._choices.get(choice.index)
         if choice is not None and state is not None and state.flows(choice) and not may_be_deep(data):
@@ -105,7 +105,7 @@ class Normaliser:
         return payload
 
     def _choice(self, choice: Json, part: str, place: int, odd: bool) -> Json:
-        """Raises ValueError, saying what it has that cannot be read."""
+        """Normalises one choice. Raises ValueError with the problem."""
         index = _index(choice.get("index"), place)
         state = self._choices.get(index)
         if state is None:
@@ -115,93 +115,97 @@ class Normaliser:
         choice["index"] = index
         if not is_end(choice.setdefault("finish_reason", None)):
             choice["finish_reason"] = None
-        choice[part] = said = state.said(choice, part)
-        _flatten(said)
+        choice[part] = message = state.message(choice, part)
+        _flatten(message)
         if part == "message":
-            said["role"] = said.get("role") or "assistant"
-            said.setdefault("content", None)
-        self._take_calls(state, said, part, choice["finish_reason"] is not None)
+            message["role"] = message.get("role") or "assistant"
+            message.setdefault("content", None)
+        self._take_calls(state, message, part, choice["finish_reason"] is not None)
         if not isinstance(choice.get("logprobs"), _OBJECT_OR_NULL):
             del choice["logprobs"]
-        if odd or state.halves:
-            state.join(said, part == "message" or choice["finish_reason"] is not None)
-            self.idle = not any(one.halves for one in self._choices.values())
+        if odd or state.partial:
+            state.join(message, part == "message" or choice["finish_reason"] is not None)
+            self.idle = not any(one.partial for one in self._choices.values())
         return choice if not odd else {name: all_mended(value) for name, value in choice.items()}
 
-    def _take_calls(self, state: "_Choice", said: Json, part: str, ended: bool) -> None:
-        calls = said.get("tool_calls")
-        if self._tools and not calls and isinstance(said.get("function_call"), dict):
-            calls = [said.pop("function_call")]
+    def _take_calls(self, state: "_Choice", message: Json, part: str, ended: bool) -> None:
+        calls = message.get("tool_calls")
+        if self._tools and not calls and isinstance(message.get("function_call"), dict):
+            calls = [message.pop("function_call")]
         if isinstance(calls, dict):
             calls = [calls]
-        told = []
+        out = []
         if isinstance(calls, list) and calls:
-            told = state.pieces.take(calls) if part == "delta" else state.pieces.whole(calls)
+            out = state.fragments.take(calls) if part == "delta" else state.fragments.whole(calls)
         if ended and part == "delta":
-            told += state.pieces.end()
-        if told:
-            said["tool_calls"] = told
+            out += state.fragments.end()
+        if out:
+            message["tool_calls"] = out
         else:
-            said.pop("tool_calls", None)
+            message.pop("tool_calls", None)
 
 
 class _Choice:
-    """What must be known of one choice from one chunk to the next."""
+    """The state of one choice between chunks."""
 
-    __slots__ = ("halves", "pieces", "speaks")
+    __slots__ = ("content_field", "fragments", "partial")
 
     def __init__(self, ids: set[str]) -> None:
-        self.pieces = CallFragments(ids)
-        self.halves: dict[str, str] = {}  # of characters, by field
-        self.speaks = ""  # the field in which the host says what it says
+        self.fragments = CallFragments(ids)
+        self.partial: dict[str, str] = {}  # parts of characters, by field
+        self.content_field = ""  # the field with the host's content: delta or message
 
     def flows(self, choice: PlainChoice) -> bool:
-        """Whether it is known to speak in deltas, holds back nothing, and has begun the call of a piece."""
-        pieces = choice.delta.tool_calls
-        return self.speaks == "delta" and not self.halves and (pieces is None or self.pieces.knows(pieces[0].index))
+        """Whether content comes in deltas, nothing is held, and the tool call of a fragment has begun."""
+        fragments = choice.delta.tool_calls
+        return (
+            self.content_field == "delta"
+            and not self.partial
+            and (fragments is None or self.fragments.knows(fragments[0].index))
+        )
 
-    def said(self, choice: Json, part: str) -> Json:
-        """Its delta or message. Hosts may write one for the other, and repeat all in a `message` at the end."""
-        quiet: Json = {}
+    def message(self, choice: Json, part: str) -> Json:
+        """Its delta or message. Hosts may send one for the other, and repeat everything in a `message` at the end."""
+        empty: Json = {}
         for name in (part, "message" if part == "delta" else "delta"):
-            said = choice.get(name) if name == part else choice.pop(name, None)
-            if said in _NONE:
+            message = choice.get(name) if name == part else choice.pop(name, None)
+            if message in _NONE:
                 continue
-            if not isinstance(said, dict):
-                raise ValueError(f"a `{name}` that is no object")
-            if self.speaks in ("", name) and _says(said):
-                self.speaks = name
-                return said
-            quiet = said if name == part else quiet
+            if not isinstance(message, dict):
+                raise ValueError(f"a `{name}` that is not an object")
+            if self.content_field in ("", name) and _has_content(message):
+                self.content_field = name
+                return message
+            empty = message if name == part else empty
         text = choice.pop("text", None)  # of a text completion
-        return {**quiet, "content": text} if isinstance(text, str) and not self.speaks else quiet
+        return {**empty, "content": text} if isinstance(text, str) and not self.content_field else empty
 
-    def join(self, said: Json, ended: bool) -> None:
-        """Halves of characters are held until the other half comes, or the end."""
+    def join(self, message: Json, ended: bool) -> None:
+        """Holds a part of a character until the rest arrives, or the end."""
         for name in _TEXTS:
-            text, held = said.get(name), self.halves.pop(name, "")
+            text, held = message.get(name), self.partial.pop(name, "")
             if not (text or held) or not isinstance(text, _TEXT_OR_NULL):
                 continue
             text, held = joined(text or "", held)
             if held and ended:
                 text += mended(held)
             elif held:
-                self.halves[name] = held
-            said[name] = text
+                self.partial[name] = held
+            message[name] = text
 
 
-def _with_call(payload: Json, piece: PlainFragment, state: _Choice) -> Json:
-    """A plain chunk, with its piece of a tool call as the client gets it."""
+def _with_call(payload: Json, fragment: PlainFragment, state: _Choice) -> Json:
+    """A plain chunk, with the client's form of its tool call fragment."""
     delta = payload["choices"][0]["delta"]
-    if told := state.pieces.more(piece.index, piece.function.arguments):
-        delta["tool_calls"] = told
+    if out := state.fragments.more(fragment.index, fragment.function.arguments):
+        delta["tool_calls"] = out
     else:
         del delta["tool_calls"]
     return payload
 
 
 def as_text(value: Any) -> str:
-    """A text that may come in parts, or as what it would say."""
+    """Text, from a string, from parts, or from another value as JSON."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -211,40 +215,40 @@ def as_text(value: Any) -> str:
     return "" if value is None else orjson.dumps(value).decode()
 
 
-def _flatten(said: Json) -> None:
-    """The texts of a delta or message as text, in place, without what nobody could read."""
-    if not isinstance(said.get("role"), _TEXT_OR_NULL):
-        del said["role"]
-    details = said.get("reasoning_details")
+def _flatten(message: Json) -> None:
+    """Makes the texts of a delta or message strings, in place, and drops unreadable fields."""
+    if not isinstance(message.get("role"), _TEXT_OR_NULL):
+        del message["role"]
+    details = message.get("reasoning_details")
     if details and not _are_objects(details):
-        del said["reasoning_details"]
+        del message["reasoning_details"]
     for name in _TEXTS:
-        value = said.get(name)
+        value = message.get(name)
         if value is None or type(value) is str:
             continue
         if name == "content" and isinstance(value, list):
-            _divide(said, value)
+            _divide(message, value)
         elif name == "content" and isinstance(value, dict) and not {"text", "content"} & value.keys():
-            said[name] = orjson.dumps(all_mended(value)).decode()  # JSON was asked for, and not written as text
+            message[name] = orjson.dumps(all_mended(value)).decode()  # JSON was requested, and sent as an object
         else:
-            said[name] = as_text(value)
+            message[name] = as_text(value)
 
 
-def _divide(said: Json, parts: list[Any]) -> None:
-    """Parts of content: text, thoughts and refusals, each to its field; others are not the clients'."""
+def _divide(message: Json, parts: list[Any]) -> None:
+    """Moves parts of content to their fields: text, reasoning and refusals; other parts count as text."""
     texts: dict[str, list[str]] = {"content": [], "reasoning_content": [], "refusal": []}
     for part in parts:
         kind = part.get("type") if isinstance(part, dict) else "text"
-        if kind in _THOUGHTS:
+        if kind in _REASONING_PARTS:
             texts["reasoning_content"].append(as_text(part.get(kind, part)))
         elif kind == "refusal":
             texts["refusal"].append(as_text(part.get("refusal", part)))
         else:
             texts["content"].append(as_text(part))
-    said["content"] = "".join(texts.pop("content"))
+    message["content"] = "".join(texts.pop("content"))
     for name, found in texts.items():
         if found:
-            said[name] = as_text(said.get(name)) + "".join(found)
+            message[name] = as_text(message.get(name)) + "".join(found)
 
 
 def _are_objects(values: Any) -> bool:
@@ -252,7 +256,7 @@ def _are_objects(values: Any) -> bool:
 
 
 def _name(payload: Json) -> None:
-    """Its names as text and its time as a whole number, where it has them."""
+    """Makes names strings, and the time an integer, where present."""
     for name in ("id", "model"):
         if name in payload and type(payload[name]) is not str:
             value = payload.pop(name)
@@ -269,12 +273,12 @@ def _index(value: Any, place: int) -> int:
     if isinstance(value, str) and value.isdecimal() and len(value) < 10:
         return int(value)
     if type(value) is not int or value < 0:
-        raise ValueError("a choice whose index is no number")
+        raise ValueError("a choice whose index is not a number")
     return value
 
 
 def _lift_usage(payload: Json, choices: list[Json]) -> None:
-    """Usage that stands in a choice, or with a host's own fields, to where it belongs."""
+    """Moves usage from a choice, or from a host's own field, to its place."""
     found = [choice.pop("usage", None) for choice in choices]
     if isinstance(payload.get("usage"), dict):
         return
@@ -284,5 +288,5 @@ def _lift_usage(payload: Json, choices: list[Json]) -> None:
         payload["usage"] = counted
 
 
-def _says(said: Json) -> bool:
-    return any(said.get(name) for name in (*_TEXTS, "tool_calls", "function_call"))
+def _has_content(message: Json) -> bool:
+    return any(message.get(name) for name in (*_TEXTS, "tool_calls", "function_call"))

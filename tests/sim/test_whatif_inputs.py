@@ -7,10 +7,10 @@ import pytest
 from gateway.config import Settings
 from gateway.errors import ConfigError
 from gateway.sim.baselines import RULES
-from gateway.sim.chosen import chosen_baselines, chosen_fleet, chosen_model, chosen_policies, chosen_rows
 from gateway.sim.fleetfile import read_fleet
 from gateway.sim.generated import agent_sessions
 from gateway.sim.sim_host import MODEL
+from gateway.sim.whatif_inputs import chosen_baselines, chosen_fleet, chosen_model, chosen_policies, chosen_rows
 from gateway.state.folder import StateFolder
 from gateway.telemetry.ledger import Ledger
 from gateway.types import Model
@@ -33,7 +33,7 @@ def test_policies_by_name_by_file_and_by_default(tmp_path: Path) -> None:
 def test_other_routers_by_name_and_by_default() -> None:
     assert chosen_baselines(["sticky"]) == ["sticky"]
     assert set(chosen_baselines([])) < RULES.keys()
-    with pytest.raises(ConfigError, match="--baseline openroute: no other router has that name; did you mean"):
+    with pytest.raises(ConfigError, match="--baseline openroute: unknown router; did you mean"):
         chosen_baselines(["openroute"])
 
 
@@ -54,7 +54,7 @@ def test_two_versions_of_a_policy_are_told_apart_by_their_files(tmp_path: Path) 
 
 
 def test_an_unknown_policy_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"--policy flor: no policy has that name; did you mean `floor`\?"):
+    with pytest.raises(ConfigError, match=r"--policy flor: unknown policy; did you mean `floor`\?"):
         chosen_policies(["flor"], SETTINGS)
 
 
@@ -72,7 +72,7 @@ def test_the_fleet_is_what_the_ledger_says_unless_one_is_named(tmp_path: Path) -
     settings, warnings = write_ledger(tmp_path, a=30, b=20), list[str]()
     which, hosts = chosen_fleet(None, settings, warnings.append)
     assert [(host.id, host.ttft.p50) for host in hosts] == [("a", 2.0), ("b", 2.0)]
-    assert which == "as this gateway's ledger has it"
+    assert which == "fitted from this gateway's ledger"
     assert chosen_fleet("real", settings, warnings.append) == ("real", read_fleet("real"))
     assert warnings == []
 
@@ -88,7 +88,7 @@ def test_a_ledger_that_knows_nothing_leaves_it_to_the_fleet_real(tmp_path: Path)
 def test_one_host_is_no_comparison(tmp_path: Path) -> None:
     warnings: list[str] = []
     assert chosen_fleet(None, write_ledger(tmp_path, a=30, b=3), warnings.append)[0] == "real"
-    assert warnings == ["1 of 2 endpoints in the ledger has 20 streamed answers; hosts are those of `--fleet real`"]
+    assert warnings == ["1 of 2 endpoints in the ledger has 20 streamed answers; using `--fleet real` instead"]
 
 
 def test_endpoints_with_too_few_answers_are_named(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_endpoints_with_too_few_answers_are_named(tmp_path: Path) -> None:
     assert [host.id for host in chosen_fleet(None, settings, warnings.append, own=True)[1]] == ["a"]
     assert warnings == [
         "1 of 2 endpoints in the ledger has 20 streamed answers; left out: b; "
-        "with one host every policy does the same; for more hosts use `--fleet real`"
+        "with one host all policies behave alike; for more hosts use `--fleet real`"
     ]
 
 
@@ -143,7 +143,7 @@ def test_the_only_model_in_the_ledger_needs_no_name(tmp_path: Path) -> None:
 
 def test_a_model_by_any_of_its_names() -> None:
     assert [chosen_model(name, TWO) for name in (None, "m", "em", "n")] == [None, "m", "m", "n"]
-    with pytest.raises(ConfigError, match="--model zz: no model has that name; write one of em, m, n"):
+    with pytest.raises(ConfigError, match="--model zz: unknown model; write one of em, m, n"):
         chosen_model("zz", TWO)
 
 

@@ -1,4 +1,4 @@
-"""The way out: a request to an endpoint, in its host's dialect, to its address, over the one transport."""
+"""Sends a request to an endpoint: in its dialect, to its address, over the one transport."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -9,11 +9,11 @@ from gateway.upstream.transport.address import Destination
 from gateway.upstream.transport.connection import Receiver, SentCall
 from gateway.upstream.transport.transport import Transport
 
-SHORTEST_SECRET = 8  # characters; what is shorter protects nothing, and may be a word
+SHORTEST_SECRET = 8  # characters; a shorter secret may be a common word, and is not redacted
 
 
 class Upstreams:
-    """`destinations` by endpoint id. The transport stays its owner's to close. `secrets` are what hosts are given."""
+    """`destinations` by endpoint id. The transport's owner closes it. `secrets` are redacted in failures."""
 
     __slots__ = ("_destinations", "_secrets", "_transport")
 
@@ -25,19 +25,19 @@ class Upstreams:
         self._secrets = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
 
     def __repr__(self) -> str:
-        return f"<Hosts of {len(self._destinations)} endpoints>"
+        return f"<Upstreams of {len(self._destinations)} endpoints>"
 
     def send(
         self, request: Request, endpoint: Endpoint, receiver: Receiver, connect_timeout: float, streams: bool = False
     ) -> SentCall:
-        """Sends it, as `Transport.send` does; `streams` as for `outgoing`. KeyError for an endpoint without a
+        """Sends the request as `Transport.send` does; `streams` as for `outgoing`. KeyError for an endpoint without a
         destination."""
         return self._destinations[endpoint.id].send(
             self._transport, outgoing(request, endpoint, streams), receiver, connect_timeout
         )
 
     def concealed(self, failure: Failure) -> Failure:
-        """A host's words without our secrets: some hosts repeat the key that they refuse."""
+        """The failure without our secrets: some hosts quote the key that they refuse."""
         message, code = failure.message, failure.code
         for secret in self._secrets:
             message = message.replace(secret, "[redacted]")

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.telemetry import search
+from gateway.telemetry import ledger_search
 from gateway.telemetry.ledger import Ledger, segments
-from gateway.telemetry.search import CHUNK, LONGEST, began, find
+from gateway.telemetry.ledger_search import CHUNK, LONGEST, began, find
 from gateway.types import Row
 from tests.support.rows import row
 
@@ -134,7 +134,7 @@ def test_an_hour_later_nothing_is_looked_for(tmp_path: Path, monkeypatch: pytest
         read.append(len(chunk))
         return []
 
-    monkeypatch.setattr(search, "rows_in", noted)
+    monkeypatch.setattr(ledger_search, "rows_in", noted)
     assert find(tmp_path, EXCHANGE) == []
     assert len(read) == 1
 
@@ -142,7 +142,7 @@ def test_an_hour_later_nothing_is_looked_for(tmp_path: Path, monkeypatch: pytest
 def test_what_is_read_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     later(tmp_path, 3).append(row(exchange=EXCHANGE, at=AT + 60, duration=60.0))
     age(tmp_path)
-    monkeypatch.setattr(search, "MOST_BYTES", CHUNK)
+    monkeypatch.setattr(ledger_search, "MOST_BYTES", CHUNK)
     assert find(tmp_path, EXCHANGE) == []
 
 
