@@ -1,3 +1,3 @@
-"""A gateway that routes DeepSeek-V3.2 requests over many hosts by the price and latency really paid."""
+"""A gateway that routes DeepSeek-V3.2 requests across many hosts by measured cost and latency."""
 
 __version__ = "0.1.0"

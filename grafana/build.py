@@ -44,7 +44,7 @@ def quantiles(metric: str, labels: str = "") -> list[tuple[str, str]]:
 
 
 def success(by: str = "") -> str:
-    """Share of attempts that ended well, of those whose end says something about the endpoint."""
+    """Successful attempts as a share of those that count for the endpoint."""
     good = total("gateway_attempts_total", f'{ENDPOINT},outcome="ok"', by)
     judged = total("gateway_attempts_total", f"{ENDPOINT},{COUNTED}", by)
     return f"{good} / {judged}"
@@ -77,12 +77,14 @@ def overview() -> list[Json]:
     tokens = total("gateway_tokens_total", f'{ENDPOINT},kind="completion"')
     return [
         stat("Requests", f"{requests} or vector(0)", "reqps"),
-        stat("Success rate", served(), "percentunit", "Answered, of all that the client neither spoilt nor left."),
+        stat(
+            "Success rate", served(), "percentunit", "Successful requests; invalid and cancelled ones are not counted."
+        ),
         stat("TTFT p50", quantile(0.5, TTFT, EXCHANGE), "s"),
         stat("TTFT p95", quantile(0.95, TTFT, EXCHANGE), "s"),
         stat("Output tokens per second", f"{tokens} or vector(0)", "short"),
         stat("Cost per hour", f"{dollars_per_hour()} or vector(0)", "currencyUSD"),
-        stat("Prompt cache hits", cached_share(), "percentunit", "Share of prompt tokens that hosts had cached."),
+        stat("Prompt cache hits", cached_share(), "percentunit", "Share of prompt tokens read from hosts' caches."),
         stat("In flight", "sum(gateway_in_flight) or vector(0)", "short"),
     ]
 
@@ -93,16 +95,21 @@ def latency() -> list[Json]:
     ]
     by_endpoint = quantile(0.95, "gateway_attempt_ttft_seconds", ENDPOINT, "endpoint")
     return [
-        graph("Time to first token", quantiles(TTFT, EXCHANGE), "s", "As clients saw it, failovers included."),
+        graph("Time to first token", quantiles(TTFT, EXCHANGE), "s", "At the client, including failovers."),
         graph("Time per output token", quantiles(TPOT, EXCHANGE), "s", "After the first token, streams only."),
         graph("Request duration", durations, "s"),
-        graph("TTFT p95 per endpoint", [(by_endpoint, "{{endpoint}}")], "s", "From send to first token."),
+        graph(
+            "TTFT p95 per endpoint",
+            [(by_endpoint, "{{endpoint}}")],
+            "s",
+            "From sending the request to the first token.",
+        ),
     ]
 
 
 def throughput() -> list[Json]:
     metric = "gateway_attempt_throughput_tokens_per_second"
-    about = "Output tokens of one answer / seconds from send to last token."
+    about = "Output tokens of one answer / seconds from sending the request to the last token."
     median = quantile(0.5, metric, ENDPOINT, "endpoint")
     slow = quantile(0.1, metric, ENDPOINT, "endpoint")
     volume = total("gateway_tokens_total", f'{ENDPOINT},kind="completion"', "endpoint")
@@ -153,14 +160,14 @@ def decisions() -> list[Json]:
     repairs = total("gateway_repairs_total", ENDPOINT, "endpoint, kind")
     cost, duration = (quantiles(f"gateway_{of}_actual_to_predicted_ratio", ENDPOINT) for of in ("cost", "duration"))
     return [
-        graph("Hedges", [(hedges, "{{result}}")], "reqps", "Second attempts, by how the race went.", stack=True),
+        graph("Hedges", [(hedges, "{{result}}")], "reqps", "Hedge attempts, by result.", stack=True),
         graph("Regret per hour", [(regret, "{{reason}}")], "currencyUSD", "Score above the best eligible.", stack=True),
         graph(
             "Answers that called tools", [(tools, "{{result}}")], "reqps", "By the worst of their calls.", stack=True
         ),
-        graph("Answers mended", [(repairs, "{{endpoint}} {{kind}}")], "reqps", "Leaked calls, broken arguments."),
-        graph("Cost, actual to predicted", cost, "short", "1 is as predicted, 2 twice as dear."),
-        graph("Duration, actual to predicted", duration, "short", "1 is as predicted, 2 twice as long."),
+        graph("Repaired answers", [(repairs, "{{endpoint}} {{kind}}")], "reqps", "Leaked calls, broken arguments."),
+        graph("Cost, actual to predicted", cost, "short", "1: as predicted; 2: twice the predicted cost."),
+        graph("Duration, actual to predicted", duration, "short", "1: as predicted; 2: twice the predicted time."),
     ]
 
 
@@ -173,11 +180,17 @@ def gateway() -> list[Json]:
     parts = "sum by (part) (increase(gateway_part_failures_total[$__rate_interval])) or vector(0)"
     deaths = "sum(increase(gateway_worker_deaths_total[$__rate_interval])) or vector(0)"
     return [
-        graph("Overhead", overhead, "s", "Time of a request in the gateway while it waits for no endpoint."),
+        graph("Overhead", overhead, "s", "Time that the gateway adds to a request, without waiting for endpoints."),
         graph("In flight", [("sum(gateway_in_flight) or vector(0)", "exchanges")], "short"),
         graph("Response cache", [(cache, "{{result}}")], "reqps", stack=True),
-        graph("Store and ledger", [*store, (lost, "ledger rows lost")], "short", "Lost rows are missing everywhere."),
-        graph("Requests refused for lack of room", [(shed, "{{reason}}")], "reqps", "Answered 503.", stack=True),
+        graph("Store and ledger", [*store, (lost, "ledger rows lost")], "short", "Lost rows are in no report."),
+        graph(
+            "Shed requests",
+            [(shed, "{{reason}}")],
+            "reqps",
+            "Rejected with a 503 by a worker at its limit.",
+            stack=True,
+        ),
         graph(
             "Failures of the gateway's own parts",
             [(parts, "{{part}}"), (deaths, "workers that died")],
@@ -201,7 +214,7 @@ def dashboard() -> Json:
     return {
         "uid": "llm-routing-gateway",
         "title": "LLM routing gateway",
-        "description": "Speed, success and cost of every endpoint, measured on own traffic.",
+        "description": "Speed, success and cost of every endpoint, measured on your traffic.",
         "tags": ["llm", "gateway"],
         "schemaVersion": 42,
         "version": 1,
@@ -308,7 +321,7 @@ def state_timeline(title: str, expression: str) -> Json:
     defaults = {"mappings": [{"type": "value", "options": words}], "custom": {"fillOpacity": 70, "lineWidth": 0}}
     options = {"mergeValues": True, "showValue": "never", "rowHeight": 0.8}
     looks = {"fieldConfig": {"defaults": defaults, "overrides": []}, "options": options}
-    about = "Closed: in use. Half-open: on trial. Open: not used after failures."
+    about = "Closed: in use. Half-open: probing. Open: not in use after failures."
     return panel("state-timeline", title, [(expression, "{{endpoint}}")], about) | looks
 
 

@@ -339,7 +339,7 @@ class TestExplainOffline:
     def test_a_policy_that_is_not_there(self, run: Run) -> None:
         ended = run("explain", "--model", "deepseek-v3.2:fastest")
         assert ended.code == 2
-        assert ended.errors.startswith("gateway: there is no policy `fastest`; there are balanced, ")
+        assert ended.errors.startswith("gateway: there is no policy `fastest`; known policies: balanced, ")
 
 
 class TestExplainLive:

@@ -1,9 +1,9 @@
-"""The body of a chat completion: parsed once, and checked as far as routing relies on it. Hosts check the rest.
+"""The body of a chat completion: parsed once, with the fields validated that routing uses. Hosts validate the rest.
 
     bytes ─> JSON ─> counts written as 100.0 ─> another API's body translated ─> unused tool fields dropped ─> checked
 
-Most bodies hold a few fields that need no look, and messages that are a role and a text. Which fields of a body the
-gateway reads is found out once (`ParsedBody.fields`); what is not among them costs nothing later.
+Most bodies have few fields that the gateway reads, and messages with only a role and a text. The fields that it reads
+are determined once (`ParsedBody.fields`); absent ones cost nothing later.
 """
 
 from collections.abc import Callable
@@ -20,10 +20,10 @@ from gateway.intake.options import OPTION_FIELDS, refuse_server_tools, whole
 from gateway.route.filters import JSON_FORMATS
 from gateway.upstream.dialects import THINKING_REQUEST_FIELDS
 
-LARGEST_COUNT = 2**53  # sums of larger ones could not be written as JSON
+LARGEST_COUNT = 2**53  # sums of larger numbers are not exact in JSON
 LONGEST_ROLE = 64  # characters
-MOST_CHOICES = 16  # `n`: each of them is held in memory, and paid
-_EXPECTED: dict[str, tuple[type, str]] = {  # what routing relies on
+MOST_CHOICES = 16  # `n`: each choice is held in memory and billed
+_EXPECTED: dict[str, tuple[type, str]] = {  # types of the fields that routing uses
     "stream": (bool, "true or false"),
     "stream_options": (dict, "an object"),
     "tools": (list, "a list of tools"),
@@ -37,7 +37,7 @@ _NEEDY = frozenset({"tools", "logprobs", "response_format"})
 _TOOL_FIELDS = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
 _READ = _COUNTS.union(_EXPECTED, _NEEDY, _TOOL_FIELDS, OPTION_FIELDS, THINKING_REQUEST_FIELDS, {"provider", "models"})
 MOST_COUNTED = 1 << 15  # bytes of a body whose brackets are counted
-_TEXT_MESSAGE = 2  # fields of a message that is a role and a content
+_TEXT_MESSAGE = 2  # number of fields of a message with only a role and a content
 NO_NEEDS: frozenset[str] = frozenset()
 
 Json = dict[str, Any]
@@ -45,8 +45,8 @@ Translate = Callable[[Json], Json]
 
 
 class ParsedBody(msgspec.Struct, frozen=True, gc=False):
-    """A checked body. `raw` is the bytes that say the same, empty where the body had to be changed; `fields` are those
-    that the gateway reads, apart from `model` and `messages`; `only_texts`: each message is a role and a text."""
+    """A validated body. `raw` are its bytes, empty if the body has been changed; `fields` are the present fields that
+    the gateway reads, except `model` and `messages`; `only_texts`: every message has only a role and a text."""
 
     json: Json
     raw: bytes
@@ -55,7 +55,7 @@ class ParsedBody(msgspec.Struct, frozen=True, gc=False):
 
 
 def read_body(raw: bytes, translate: Translate | None) -> ParsedBody:
-    """`translate` makes a chat completion's body of another API's. Raises BadRequest."""
+    """`translate` converts another API's body to that of a chat completion. Raises BadRequest."""
     body, raw = _json_object(raw)
     if translate is not None:
         body, raw = translate(_with_whole_counts(body)), b""
@@ -71,7 +71,9 @@ def read_body(raw: bytes, translate: Translate | None) -> ParsedBody:
             fields.add(name)
     if floats:
         body, raw = _with_whole_counts(body), b""
-    if not (_TOOL_FIELDS.isdisjoint(fields) or body.get("tools")):  # new hosts refuse an empty list, and what uses it
+    if not (
+        _TOOL_FIELDS.isdisjoint(fields) or body.get("tools")
+    ):  # some hosts reject an empty list, and tool fields without tools
         body, raw = {name: value for name, value in body.items() if name not in _TOOL_FIELDS}, b""
         fields -= _TOOL_FIELDS
     others = _other_messages(body.get("messages"))
@@ -84,7 +86,7 @@ def read_body(raw: bytes, translate: Translate | None) -> ParsedBody:
 
 
 def capabilities(parsed: ParsedBody) -> frozenset[str]:
-    """Capabilities without which the answer would be wrong, as far as fields other than `messages` say."""
+    """The capabilities that fields other than `messages` require, without which the answer would be wrong."""
     if _NEEDY.isdisjoint(parsed.fields):
         return NO_NEEDS
     body = parsed.json
@@ -101,7 +103,7 @@ def capabilities(parsed: ParsedBody) -> frozenset[str]:
 
 
 def _json_object(raw: bytes) -> tuple[Json, bytes]:
-    """A JSON object, and the bytes that it was parsed from."""
+    """The JSON object, and the bytes from which it was parsed."""
     try:
         body: object = read_json(raw)
     except orjson.JSONDecodeError as error:
@@ -117,7 +119,7 @@ def _with_whole_counts(body: Json) -> Json:
 
 
 def _other_messages(messages: object) -> list[Json]:
-    """Those that are more than a role and a text. Raises BadRequest."""
+    """The messages with more than a role and a text. Raises BadRequest."""
     if not isinstance(messages, list) or not messages:
         raise BadRequest("`messages` must be a list of at least one message", param="messages")
     others = []
@@ -131,7 +133,7 @@ def _other_messages(messages: object) -> list[Json]:
 
 
 def _check_field(name: str, value: Any) -> None:
-    """Raises BadRequest where a field that is there has another type or size than routing relies on."""
+    """Raises BadRequest if a field has an unexpected type or an out-of-range value."""
     kind, expected = _EXPECTED[name]
     count = value if kind is int else 1
     if type(value) is not kind or not 1 <= count <= _MOST.get(name, LARGEST_COUNT):
@@ -139,11 +141,11 @@ def _check_field(name: str, value: Any) -> None:
 
 
 def _may_be_deep(raw: bytes) -> bool:
-    """Whether a body could be too deep. In a body of a usual size the brackets are counted, which is quick."""
+    """Whether a body could be nested too deeply. In a body of usual size, counting the brackets is a fast check."""
     return not 0 < len(raw) <= MOST_COUNTED or raw.count(b"[") + raw.count(b"{") > DEEPEST
 
 
 def _is_deep(body: Json, others: list[Json]) -> bool:
-    """Whether anything is nested too deeply: messages that are a role and a text are not."""
+    """Whether any part is nested too deeply. `others` are the messages with more than a role and a text."""
     parts = [part for name, part in body.items() if name != "messages" and (type(part) is dict or type(part) is list)]
     return is_deeper(parts + others)

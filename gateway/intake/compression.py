@@ -1,10 +1,10 @@
-"""Middle-out: a prompt that fits no endpoint is shortened in its middle, where its client asked for that.
+"""Middle-out compression: a prompt that fits no endpoint is shortened in its middle, if the client requests it.
 
-    system │ first user │ ... │ ... │ ... │ last user │ last message        kept, as far as they fit
-                          ╰── dropped from the middle outwards ──╯          a tool call goes with its results
+    system │ first user │ ... │ ... │ ... │ last user │ last message        kept if they fit
+                          ╰── dropped from the middle outwards ──╯          a tool call is dropped with its results
 
-Where dropping is not enough, the longest of the texts that stay lose their own middle. A prompt that fits is never
-touched: shortening costs every prompt-cache hit.
+If that is not enough, the middle of the longest remaining texts is cut. A prompt that fits is never
+changed, because that would lose its prompt-cache hits.
 """
 
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ from gateway.route.filters import outlawed, room, unsuited
 from gateway.route.fleet import Fleet
 from gateway.types import Policy, Request
 
-SPARE = 0.05  # of the room is left free: tokens are estimated
-LEAST = 200  # bytes that a shortened text keeps
-MARK = " [...] "  # in place of what was cut out
+SPARE = 0.05  # share of the context left free, because tokens are estimated
+LEAST = 200  # bytes that a shortened text keeps at least
+MARK = " [...] "  # in place of the removed text
 _INSTRUCTIONS = frozenset({"system", "developer"})
 Json = dict[str, Any]
 
 
 def compressed(request: Request, policy: Policy, fleet: Fleet) -> Request:
-    """The request, shortened where no endpoint that could serve it takes so long a prompt, and shortening helps."""
+    """The request, shortened if its prompt is too long for every endpoint that could serve it, and shortening helps."""
     rooms = [
         room(state.endpoint, request)
         for state in fleet.states.values()
@@ -54,9 +54,9 @@ def compressed(request: Request, policy: Policy, fleet: Fleet) -> Request:
 
 
 def middle_out(messages: Sequence[Json], budget: int) -> list[Json] | None:
-    """The messages in at most `budget` bytes, as prompts are measured; None where that cannot be.
+    """The messages in at most `budget` bytes, as measured by `message_size`; None if that is impossible.
 
-    Instructions, the first and the last user message and the last message always stay.
+    Instructions, the first and the last user message and the last message are always kept.
     """
     units = _units(messages)
     sizes = [sum(map(message_size, unit)) for unit in units]
@@ -74,7 +74,7 @@ def middle_out(messages: Sequence[Json], budget: int) -> list[Json] | None:
 
 
 def _units(messages: Sequence[Json]) -> list[list[Json]]:
-    """What must stay or go together: a message, or tool calls with their results."""
+    """Units that are kept or dropped together: a message, or tool calls with their results."""
     units: list[list[Json]] = []
     for message in messages:
         if message["role"] == "tool" and units and (units[-1][0].get("tool_calls") or units[-1][0]["role"] == "tool"):
@@ -85,14 +85,14 @@ def _units(messages: Sequence[Json]) -> list[list[Json]]:
 
 
 def _loose(units: Sequence[list[Json]]) -> list[int]:
-    """The places of those that may go."""
+    """The indices of the units that may be dropped."""
     users = [at for at, unit in enumerate(units) if unit[0]["role"] == "user"]
     held = {*users[:1], *users[-1:], len(units) - 1}
     return [at for at, unit in enumerate(units) if at not in held and unit[0]["role"] not in _INSTRUCTIONS]
 
 
 def _shortened(messages: list[Json], over: int) -> list[Json] | None:
-    """The messages with `over` bytes less, cut out of the longest texts; of instructions only where nothing else is
+    """The messages reduced by `over` bytes, cut from the longest texts; from instructions only if nothing else is
     left."""
     texts = [at for at, message in enumerate(messages) if isinstance(message.get("content"), str)]
     texts.sort(key=lambda at: (messages[at]["role"] in _INSTRUCTIONS, -message_size(messages[at])))
@@ -106,7 +106,7 @@ def _shortened(messages: list[Json], over: int) -> list[Json] | None:
 
 
 def _cut(text: str, over: int) -> str:
-    """The text with at least `over` bytes less, as far as `LEAST` allows."""
+    """The text reduced by at least `over` bytes, but never below `LEAST`."""
     whole = text.encode()
     left = max(LEAST, len(whole) - over - len(MARK))
     if left + len(MARK) >= len(whole):

@@ -1,10 +1,10 @@
-"""Types of fields that requests and answers share.
+"""Types of fields that requests and responses share.
 
-    types.py, *_types.py, and Structs next to the code that makes an answer ──> gateway.api.openapi ──> /openapi.json
+    types.py, *_types.py, and Structs next to the code that makes a response ──> gateway.api.openapi ──> /openapi.json
 
-A request, and an answer to which a host may add fields, is a TypedDict: it describes a dict, which is passed on with
-fields that are not described. Nothing is decoded by it; tests hold it to the code that reads. An answer that the
-gateway makes itself is an `ApiObject`, and written by it.
+A request, and a response to which hosts may add fields, is a TypedDict: it describes a dict, whose other fields are
+passed on. It is not used for decoding; tests compare it with the code that reads the fields. A response that the
+gateway makes itself is an `ApiObject`, which encodes it.
 """
 
 from typing import Annotated, Any, Generic, TypedDict, TypeVar
@@ -16,7 +16,7 @@ from starlette.responses import Response
 T = TypeVar("T")
 Json = dict[str, Any]
 
-COMPONENT = "#/components/schemas/{name}"  # where the document keeps the schema of a type
+COMPONENT = "#/components/schemas/{name}"  # reference to the schema of a type in the OpenAPI document
 
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -32,7 +32,7 @@ ModelName = Annotated[str, Meta(extra_json_schema={"$ref": COMPONENT.format(name
 
 
 class Percentiles(TypedDict, total=False):
-    """A figure for each of some percentiles."""
+    """One figure per percentile."""
 
     p50: float
     p75: float
@@ -41,7 +41,7 @@ class Percentiles(TypedDict, total=False):
 
 
 class ApiObject(Struct, forbid_unknown_fields=True):
-    """An object that the gateway writes: every field but those that are UNSET, and no others."""
+    """An object that the gateway encodes: exactly its fields, except those that are UNSET."""
 
 
 class Data(ApiObject, Generic[T]):
@@ -51,7 +51,7 @@ class Data(ApiObject, Generic[T]):
 
 
 class DataList(ApiObject, Generic[T]):
-    """The same around a list."""
+    """OpenRouter's envelope of a list."""
 
     data: list[T]
 

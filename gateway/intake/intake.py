@@ -1,4 +1,4 @@
-"""From the bytes of a request to a `Request` and the policy that it runs under.
+"""From the bytes of a request to a `Request` and its policy.
 
 key ─> body (`body`) ─> options (`options`) ─> model and policy (`names`) ─> `provider` (`provider`) ─> Request
 """
@@ -25,7 +25,7 @@ from gateway.intake.options import (
     HeaderOptions,
     Options,
     all_options,
-    asked_models,
+    requested_models,
 )
 from gateway.intake.prefix import known_by, read_prompt
 from gateway.intake.provider import Preferences, sent_parameters
@@ -36,7 +36,7 @@ from gateway.types import Policy, Request, Surface
 from gateway.types.sink import Inbound
 from gateway.upstream.dialects import THINKING_REQUEST_FIELDS, thinking_requested
 
-PATIENCE = 1.0  # seconds for which OpenRouter's clients may be sent nothing: their SDKs give up after five
+PATIENCE = 1.0  # seconds until OpenRouter's clients get a keep-alive: their SDKs have a read timeout of five
 LARGEST_BODY = 16 << 20  # bytes
 _random = Random()
 Json = dict[str, Any]
@@ -44,10 +44,10 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What the gateway serves, and to whom: the same on every surface.
+    """The configuration that all surfaces share.
 
-    `fleets` are by model id; `rules` choose the policy of a request that names none, else `default_policy` does;
-    `max_body` is the bytes that a compressed body may become.
+    `fleets` are by model id; `rules` choose the policy of a request that names none, else it is `default_policy`;
+    `max_body` is the maximum size of a decompressed body in bytes.
     """
 
     keys: Keys
@@ -59,12 +59,12 @@ class Serving:
 
 
 class Intake:
-    """Reads the requests of one surface: `surface` is whose wire shape its clients expect, `names` its models'."""
+    """Decodes the requests of one surface. `names` are its model names."""
 
     __slots__ = ("_names", "_patience", "_preferences", "_serving", "surface")
 
     def __init__(self, serving: Serving, names: Names, surface: Surface = "openai", patience: float = inf) -> None:
-        """`patience` is the seconds for which clients may be sent nothing."""
+        """`patience`: seconds until clients get a keep-alive."""
         self._serving = serving
         self._names = names
         self._preferences = Preferences()
@@ -72,7 +72,7 @@ class Intake:
         self.surface = surface
 
     def of(self, surface: Surface, names: Names | None = None) -> "Intake":
-        """The same for another surface's clients, or with other names of models."""
+        """The same for another surface, or with other model names."""
         patience = PATIENCE if surface == "openrouter" else self._patience
         return Intake(self._serving, names or self._names, surface, patience)
 
@@ -81,8 +81,8 @@ class Intake:
         return self._serving.keys.of(inbound.headers).tenant
 
     def read(self, inbound: Inbound, translate: Translate | None = None, place: int = 0) -> tuple[Request, Policy]:
-        """The request, and the policy that it runs under; `translate` makes a chat completion's body of another API's.
-        Where the client names several models that are served here, `place` is which of them: up to `other_models`.
+        """The request and its policy. `translate` converts another API's body to that of a chat completion.
+        If the client names several known models, `place` selects one of them, from 0 to `other_models`.
 
         Raises ClientError.
         """
@@ -94,7 +94,9 @@ class Intake:
         needs = capabilities(parsed)
         tools = "tools" in needs
         choices = self._choices(parsed, key, options.preset, headers, prompt.size)
-        named, policy = choices[min(place, len(choices) - 1)]  # policies may have changed since the first was asked
+        named, policy = choices[
+            min(place, len(choices) - 1)
+        ]  # policies may have changed since the first model was tried
         if not parsed.only_texts:
             needs |= self._message_needs(body["messages"], named, place >= len(choices) - 1)
         if "provider" in fields and body["provider"] is not None:
@@ -103,7 +105,7 @@ class Intake:
         tokens, bytes_per_token = fleet.tokens, fleet.tokens.bytes_per_token[tools]
         thinking = named.thinks(None if THINKING_REQUEST_FIELDS.isdisjoint(fields) else thinking_requested(body))
         created = int(time.time())
-        request = Request(  # by position: Python makes a dict for a call where these and twice the names are over 30
+        request = Request(  # by position: with more keyword arguments Python would build a dict for the call
             new_id(created),
             body,
             named.model.id,
@@ -137,7 +139,7 @@ class Intake:
     def _choices(
         self, parsed: ParsedBody, key: Key, preset: str, headers: HeaderOptions, prompt_size: int
     ) -> list[tuple[Named, Policy]]:
-        """The models that may answer, each with the policy that holds for it."""
+        """The models to try, each with its policy."""
         serving = self._serving
         models = self._models(parsed.json, parsed.fields)
         policy = key.policy or serving.default_policy
@@ -146,17 +148,17 @@ class Intake:
         return served(models, Wanted(preset, headers.policy, policy), serving.policies.current)
 
     def _models(self, body: Json, fields: set[str]) -> list[Named]:
-        """The models that may be asked; OpenRouter's clients need not name any."""
+        """The known models that the request names; OpenRouter's clients need not name any."""
         name = body.get("model")
         if name is not None and "models" not in fields:
             return [self._names.model(name)]
-        names = asked_models(body)
+        names = requested_models(body)
         if names == [None] and self.surface == "openrouter" and self._names.default is not None:
             return [self._names.default]
         return self._names.known(names)
 
     def _policy_by_rule(self, named: Named, body: Json, key: Key, app: str, prompt_size: int) -> str | None:
-        """The policy of the first rule that this request meets, if any."""
+        """The policy of the first match rule that applies, if any."""
         tools = bool(body.get("tools"))
         prompt_tokens = self._serving.fleets[named.model.id].tokens.count(prompt_size, tools)
         facts = Facts(app, key.tenant, tools, prompt_tokens, bool(body.get("stream")))
@@ -165,7 +167,7 @@ class Intake:
     def _narrowed(
         self, policy: Policy, body: Json, named: Named, needs: frozenset[str]
     ) -> tuple[Policy, frozenset[str]]:
-        """The policy with the request's `provider` over it, and what the request needs then. Raises BadRequest,
+        """The policy narrowed by the request's `provider`, and the capabilities then needed. Raises BadRequest,
         NoEndpoint."""
         provider, serving = body["provider"], self._serving
         in_use = serving.fleets[named.model.id].states
@@ -173,8 +175,8 @@ class Intake:
         return narrowed, needs | sent_parameters(body) if provider.get("require_parameters") else needs
 
     def _message_needs(self, messages: list[Json], named: Named, is_last: bool) -> frozenset[str]:
-        """Capabilities that media and a `prefix` in the messages need. Raises BadRequest where no endpoint of the model
-        takes the media and no other model may be tried."""
+        """The capabilities for media and a `prefix` in the messages. Raises BadRequest if no endpoint of this model
+        supports the media, and there is no other model to try."""
         found = media(messages)
         if found and is_last:
             refuse_media(found, self._serving.fleets[named.model.id].states.values(), named.model.id)
@@ -182,7 +184,7 @@ class Intake:
 
 
 def new_id(created: int) -> str:
-    """`gen-<unix time>-<20 hex digits>`, as OpenRouter's clients know it."""
+    """`gen-<unix time>-<20 hex digits>`, OpenRouter's format."""
     return f"gen-{created}-{_random.getrandbits(80).to_bytes(10, 'big').hex()}"
 
 
@@ -204,9 +206,9 @@ def _with_options(request: Request, options: Options, headers: HeaderOptions, ot
 
 
 def _continues(last: Json) -> frozenset[str]:
-    """What continuing a last message that has a `prefix` needs: DeepSeek's prefix completion."""
+    """The capability to continue a final message with `prefix`, as in DeepSeek's prefix completion."""
     if not last.get("prefix"):
         return NO_NEEDS
     if last["prefix"] is not True or last["role"] != "assistant":
-        raise BadRequest("`prefix` must be true, on a last message from the assistant", param="messages")
+        raise BadRequest("`prefix` must be true, on a final assistant message", param="messages")
     return frozenset({"prefix"})

@@ -1,9 +1,8 @@
-"""A second look at a body that orjson refuses: what means one thing only is read, the rest is a 400 that says why.
+"""Parses again a body that orjson rejects: unambiguous deviations are accepted, others are a 400 with the reason.
 
     byte order mark ─> dropped          half of a surrogate pair ─> U+FFFD          NaN, UTF-16, not UTF-8 ─> 400
 
-A conversation that was cut in the middle of an emoji would be refused on every turn from then on, and an agent cannot
-take it back.
+A conversation with a truncated emoji would be rejected in every later turn, and an agent cannot edit its history.
 """
 
 import codecs
@@ -15,30 +14,30 @@ import orjson
 
 from gateway.errors import BadRequest
 
-LARGEST = 4 << 20  # bytes that are looked at again, more than any prompt has, and
-MOST_ESCAPES = 50_000  # escaped surrogates in them: so that no body takes long
+LARGEST = 4 << 20  # bytes of a body that is parsed again, more than any prompt has
+MOST_ESCAPES = 50_000  # escaped surrogates that are repaired; limits the time
 _HEX = b"[0-9a-fA-F]{2}"
-# Behind an even number of backslashes, which are escaped themselves. No possessive quantifiers: before 3.11.5 Python
-# matches too little with them.
+# After an even number of backslashes, which are escaped themselves. No possessive quantifiers: they are broken before
+# Python 3.11.5.
 _SURROGATE = re.compile(rb"(?<!\\)((?:\\\\)*)\\u[dD](?:[89abAB]%b(\\u[dD][c-fC-F]%b)?|[c-fC-F]%b)" % (_HEX, _HEX, _HEX))
 _REPLACEMENT = rb"\ufffd"
-_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, b"{\0", b"\0{", b"\0\0")  # how JSON in UTF-16 or UTF-32 begins
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, b"{\0", b"\0{", b"\0\0")  # first bytes of JSON in UTF-16 or UTF-32
 _NO_NUMBER = re.compile(r"-?(?:NaN|Infinity)")
 
 
 def reread(raw: bytes, error: orjson.JSONDecodeError) -> tuple[object, bytes]:
-    """What `raw` means, which orjson refused with `error`, and the JSON that it was read from. Raises BadRequest."""
+    """The value of `raw`, which orjson rejected with `error`, and the repaired JSON. Raises BadRequest."""
     if raw.startswith(_WIDE):
         raise BadRequest("the body is not JSON in UTF-8: it seems to be UTF-16 or UTF-32")
-    text = _mended(raw.removeprefix(codecs.BOM_UTF8)) if len(raw) <= LARGEST else raw
+    text = _repaired(raw.removeprefix(codecs.BOM_UTF8)) if len(raw) <= LARGEST else raw
     try:
         return orjson.loads(text), text
     except orjson.JSONDecodeError as last:
         raise BadRequest(f"the body is not JSON: {_why(text, last)}") from None
 
 
-def _mended(raw: bytes) -> bytes:
-    """With U+FFFD for each half of a surrogate pair, escaped or in bytes of its own."""
+def _repaired(raw: bytes) -> bytes:
+    """`raw` with U+FFFD in place of each unpaired surrogate, escaped or encoded."""
     try:
         raw.decode()
     except UnicodeDecodeError:
@@ -51,7 +50,7 @@ def _mended(raw: bytes) -> bytes:
 
 
 def _whole(raw: bytes) -> Iterator[bytes]:
-    """Escaped pairs as they are, halves of one as U+FFFD."""
+    """`raw` with U+FFFD in place of each escaped unpaired surrogate."""
     at = 0
     for found in islice(_SURROGATE.finditer(raw), MOST_ESCAPES):
         yield raw[at : found.start()]
@@ -64,5 +63,5 @@ def _why(text: bytes, error: orjson.JSONDecodeError) -> str:
     if "UTF-8" in error.msg:
         return "it is not UTF-8"
     if name := _NO_NUMBER.match(error.doc, error.pos):
-        return f"{name[0]} is no JSON number, send null or leave it out: line {error.lineno} column {error.colno}"
+        return f"{name[0]} is not valid JSON; send null or leave it out: line {error.lineno} column {error.colno}"
     return str(error)

@@ -1,7 +1,7 @@
-"""What a prompt holds besides text: images, audio, video, files, and whether anybody takes them.
+"""Media in a prompt: images, audio, video, files, and whether an endpoint supports them.
 
-An endpoint that takes them declares so, as it declares tools. Where none does, a host would refuse the request in its
-own words, each time at the price of two attempts; so it is refused here, with the place of the part.
+Endpoints declare support for media as they do for tools. If none does, the request is rejected here, with the place of
+the part: hosts would reject it, too, after two attempts.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -21,11 +21,11 @@ KINDS = {
     "video_url": "video",
 }  # type of a content part -> the capability that it needs
 _NONE: Mapping[str, str] = {}
-_WORDS = {"audio": "audio", "file": "files", "image": "images", "video": "video"}
+_PLURALS = {"audio": "audio", "file": "files", "image": "images", "video": "video"}
 
 
 def media(messages: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
-    """Each kind that is in a content part, with the place of its first part."""
+    """Each kind of media in the messages, with the path of its first part."""
     in_parts = [at for at, message in enumerate(messages) if type(message.get("content")) is list]
     if not in_parts:
         return _NONE
@@ -39,12 +39,12 @@ def media(messages: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
 
 
 def refuse_media(found: Mapping[str, str], states: Collection[EndpointState], model: str) -> None:
-    """Raises BadRequest for a kind that none of the model's endpoints takes."""
+    """Raises BadRequest for a kind that no endpoint of the model supports."""
     for kind, place in found.items():
         if not any(kind in state.endpoint.supports for state in states):
-            words = _WORDS[kind]
+            plural = _PLURALS[kind]
             raise BadRequest(
-                f"`{place}`: no endpoint of {model} takes {words}; leave this part out, or say it in text",
+                f"`{place}`: no endpoint of {model} supports {plural}; leave this part out, or describe it in text",
                 param=place,
                 code="unsupported_content",
             )

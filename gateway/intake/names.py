@@ -1,7 +1,7 @@
-"""Which model and policy a request means: `deepseek/deepseek-v3.2:nitro`, `deepseek-reasoner`, `x-gateway-policy`.
+"""The model and the policy of a request: `deepseek/deepseek-v3.2:nitro`, `deepseek-reasoner`, `x-gateway-policy`.
 
-NAME[:POLICY ...]        a model under a policy            NAME@preset/POLICY   OpenRouter's way to say the same
-@preset/POLICY           the first model under it          "preset": "POLICY"   where the model's name says nothing
+NAME[:POLICY ...]        a model with a policy             NAME@preset/POLICY   the same in OpenRouter's syntax
+@preset/POLICY           the first model with it           "preset": "POLICY"   if the model's name has no policy
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from gateway.policy.policies import PolicySet
 from gateway.policy.schema import RESERVED
 from gateway.types import Model, Policy
 
-CHAT, REASONER = "deepseek-chat", "deepseek-reasoner"  # one model of DeepSeek's, without and with thinking
+CHAT, REASONER = "deepseek-chat", "deepseek-reasoner"  # DeepSeek's names for the same model without and with reasoning
 LONGEST = 256  # characters of a model's name with its suffixes
 PRESET = "@preset/"
 
@@ -22,18 +22,18 @@ PRESET = "@preset/"
 class Named(NamedTuple):
     model: Model
     suffix: str
-    name: str  # as the request gives it, without the suffix
-    policy: str = ""  # what holds for this name where the request names no policy
+    name: str  # as in the request, without the suffix
+    policy: str = ""  # default policy of this name
 
-    def thinks(self, asked: bool | None) -> bool:
-        """Whether the model thinks; `asked` is what the request says about it, None where it says nothing."""
+    def thinks(self, requested: bool | None) -> bool:
+        """Whether reasoning is on. `requested` is the request's switch, None without one."""
         if self.name == REASONER:
             return True
-        return self.model.reasoning.default_enabled and self.name != CHAT if asked is None else asked
+        return self.model.reasoning.default_enabled and self.name != CHAT if requested is None else requested
 
 
 class Wanted(msgspec.Struct, frozen=True, gc=False):
-    """Where a policy's name may stand beside the model's, the first that says one wins; `otherwise` always does."""
+    """The policy names of a request apart from the model suffix, in order of precedence. `otherwise` is never empty."""
 
     preset: str
     header: str
@@ -41,7 +41,7 @@ class Wanted(msgspec.Struct, frozen=True, gc=False):
 
 
 class Names:
-    """Every name that a model answers to. `default` is the first model, if there is any."""
+    """All names of the models. `default` is the first model, if there is any."""
 
     __slots__ = ("_models", "default")
 
@@ -50,19 +50,19 @@ class Names:
         self.default = next(iter(self._models.values()), None)
 
     def model(self, name: object) -> Named:
-        """Splits a name into model and suffix. Raises BadRequest or NotFound, which lists what there is."""
+        """Splits a name into model and suffix. Raises BadRequest, or NotFound with the known models."""
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST:
-            raise BadRequest(f"`model` must be the name of a model, at most {LONGEST} characters", param="model")
+            raise BadRequest(f"`model` must be a model name of at most {LONGEST} characters", param="model")
         if (plain := self._models.get(name)) is not None:
             return plain
         base, marked, preset = name.partition(PRESET)
         base, _, suffix = base.partition(":")
         if marked and not preset:
-            raise BadRequest(f"`model` must name the preset, a policy, as in {PRESET}floor", param="model")
+            raise BadRequest(f"`model` must name a policy as preset, as in {PRESET}floor", param="model")
         named = self._named(base) if base or not marked else self.default
         if named is None:
             known = ", ".join(sorted({one.model.id for one in self._models.values()}))
-            raise NotFound(f"there is no model `{base}`; there is {known}", param="model", code="model_not_found")
+            raise NotFound(f"there is no model `{base}`; known models: {known}", param="model", code="model_not_found")
         return named._replace(suffix=_suffix(suffix, preset))
 
     def _named(self, base: str) -> Named | None:
@@ -70,7 +70,7 @@ class Names:
         return self._models.get(base)
 
     def known(self, names: Sequence[object]) -> list[Named]:
-        """Those of these names that are a model's. Raises what is wrong with the first where none is."""
+        """The known models among these names. If there are none, raises the error of the first."""
         if len(names) == 1:
             return [self.model(names[0])]
         found: list[Named] = []
@@ -86,14 +86,14 @@ class Names:
 
 
 def _suffix(suffix: str, preset: str) -> str:
-    """Suffixes in one order, the last of which counts: what stands behind a preset may override it, as fields do."""
+    """All suffixes in order of precedence, the last of which applies: suffixes after a preset override it."""
     preset, _, later = preset.partition(":")
     return ":".join(part for part in (preset, suffix, later) if part)
 
 
 def served(models: Sequence[Named], wanted: Wanted, policies: PolicySet) -> list[tuple[Named, Policy]]:
-    """These models with their policies, each once, without those whose policy is unknown. Raises what is wrong with the
-    first where all are."""
+    """These models with their policies, without duplicates and without unknown policies. If none is left, raises the
+    error of the first."""
     if len(models) == 1:
         return [(models[0], choose_policy(models[0], wanted, policies))]
     found: list[tuple[Named, Policy]] = []
@@ -112,8 +112,8 @@ def served(models: Sequence[Named], wanted: Wanted, policies: PolicySet) -> list
 
 
 def choose_policy(named: Named, wanted: Wanted, policies: PolicySet) -> Policy:
-    """The suffix wins over `preset`, that over the header, and that over what holds for the name, or at all, where the
-    client names no policy; of several suffixes (`nitro:floor`) the last. Raises NotFound."""
+    """By precedence: the last suffix (of `nitro:floor`, `floor`), `preset`, the header, the name's default, the
+    request's default. Raises NotFound."""
     suffix = named.suffix
     name = wanted.preset or wanted.header or named.policy or wanted.otherwise
     if not suffix and (policy := policies.get(name)) is not None:
@@ -123,7 +123,7 @@ def choose_policy(named: Named, wanted: Wanted, policies: PolicySet) -> Policy:
         if name not in policies:
             known = ", ".join(sorted(policies))
             param = "model" if suffix else "preset" if wanted.preset else "x-gateway-policy"
-            hint = " (a variant that OpenRouter sells; not served here)" if name in RESERVED else ""
-            message = f"there is no policy `{name[:LONGEST]}`{hint}; there are {known}"
+            hint = " (a variant of OpenRouter, not supported here)" if name in RESERVED else ""
+            message = f"there is no policy `{name[:LONGEST]}`{hint}; known policies: {known}"
             raise NotFound(message, param=param, code="policy_not_found")
     return policies[names[-1]]

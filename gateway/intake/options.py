@@ -1,9 +1,9 @@
-"""OpenRouter's options that are about the gateway and not about the model. They hold on every surface.
+"""OpenRouter's options for the gateway, not for the model. They are available on every surface.
 
-    body, headers ──read_options──> Options, or a BadRequest that names the field and says what would be right
+    body, headers ──read_options──> Options, or a BadRequest with the field and the expected value
 
-What is refused would change the answer, and silence about it would mislead: plugins that search or parse, service
-tiers. What can have no effect here is taken and ignored.
+Unsupported options that would change the answer are rejected: plugins that search or parse, service
+tiers. Options that cannot have an effect here are ignored.
 """
 
 from collections.abc import Mapping, Set
@@ -20,14 +20,14 @@ LONGEST_TTL = 86_400  # seconds
 COMPRESSION = "context-compression"
 MIDDLE_OUT = "middle-out"
 PLUGINS = frozenset({HEALING, COMPRESSION})
-ELSEWHERE: Mapping[str, str] = {  # plugins of OpenRouter's -> why they are not here
+ELSEWHERE: Mapping[str, str] = {  # OpenRouter's other plugins -> why they are not supported
     "auto-router": "the gateway does not choose between models",
-    "file-parser": "the model reads text only: send the text of the file",
-    "fusion": "the gateway does not mix answers",
-    "moderation": "prompts are not judged here",
+    "file-parser": "the model reads text only; send the text of the file",
+    "fusion": "the gateway does not combine answers",
+    "moderation": "the gateway does not moderate prompts",
     "pareto-router": "the gateway does not choose between models; a policy chooses the endpoint",
-    "web": "the gateway does not search: give the model a tool that does",
-    "web-fetch": "the gateway does not fetch pages: give the model a tool that does",
+    "web": "the gateway does not search; give the model a search tool",
+    "web-fetch": "the gateway does not fetch pages; give the model a tool for that",
 }
 EFFORTS = (*reversed(get_args(Effort)), "none")
 ServiceTier = Literal["auto", "default"]
@@ -38,17 +38,17 @@ _TYPED: Mapping[str, tuple[type, str]] = {
     "metadata": (dict, "an object"),
     "plugins": (list, "a list of objects with an `id`"),
     "preset": (str, "the name of a policy"),
-    "prompt_cache_key": (str, "a text"),
+    "prompt_cache_key": (str, "a string"),
     "reasoning": (dict, "an object"),
     "route": (str, "`fallback` or `sort`"),
     "service_tier": (str, "`auto` or `default`"),
-    "session_id": (str, "a text"),
+    "session_id": (str, "a string"),
     "trace": (dict, "an object"),
     "transforms": (list, "a list"),
     "usage": (dict, "an object"),
 }
 OPTION_FIELDS = frozenset(_TYPED)
-_ABOUT_APP = (b"x-openrouter-title", b"x-title", b"http-referer")  # by the name it gives itself, else by its address
+_ABOUT_APP = (b"x-openrouter-title", b"x-title", b"http-referer")  # the app's title, else its URL
 LONGEST_APP = 200  # characters of an app's name
 _CACHE_HEADERS = frozenset(
     {b"x-gateway-cache", b"x-openrouter-cache", b"x-openrouter-cache-clear", b"x-openrouter-cache-ttl"}
@@ -62,7 +62,7 @@ _SERVER_TOOL = "openrouter:"
 
 
 class Options(NamedTuple):
-    """What a request asks of the gateway, beside the answer."""
+    """Options in the body of a request."""
 
     session: str = ""
     compress: bool = False
@@ -71,14 +71,14 @@ class Options(NamedTuple):
 
 
 class CacheOptions(NamedTuple):
-    """`ttl` in seconds; 0 leaves it to the policy."""
+    """`ttl` is in seconds; 0: the policy's."""
 
     mode: CacheMode = "default"
     ttl: float = 0.0
 
 
 class HeaderOptions(NamedTuple):
-    """What headers alone say: the client's name, the policy, and what the answer shall tell of its way."""
+    """Options that only headers have: the app, the policy, the cache, and which routing details to return."""
 
     app: str = ""
     policy: str = ""
@@ -95,7 +95,7 @@ _NO_CACHE_OPTIONS = CacheOptions()
 def all_options(
     body: Mapping[str, Any], fields: Set[str], headers: Mapping[bytes, bytes]
 ) -> tuple[Options, HeaderOptions]:
-    """Those of the body and those that only headers say; `fields` are those of the body that the gateway reads. Most
+    """The options of the body and of the headers; `fields` are the body's fields that the gateway reads. Most
     requests have none. Raises BadRequest."""
     has_headers = not OPTION_HEADERS.isdisjoint(headers)
     if not has_headers and OPTION_FIELDS.isdisjoint(fields):
@@ -144,30 +144,33 @@ def read_headers(headers: Mapping[bytes, bytes]) -> HeaderOptions:
         policy=text(headers, b"x-gateway-policy"),
         cache=read_cache_options(headers),
         explain=_explains(headers),
-        tells_routing=text(headers, b"x-openrouter-metadata").lower() == "enabled",  # else no, as at OpenRouter
+        tells_routing=text(headers, b"x-openrouter-metadata").lower()
+        == "enabled",  # any other value means no, as at OpenRouter
     )
 
 
-def asked_models(body: Mapping[str, Any]) -> list[Any]:
-    """`model`, and then `models`, in the order in which they may be used. Raises BadRequest."""
+def requested_models(body: Mapping[str, Any]) -> list[Any]:
+    """`model`, then `models`, in the order in which to try them. Raises BadRequest."""
     model, others = body.get("model"), body.get("models")
     if not others:
         return [model]
     if not isinstance(others, list) or len(others) > MOST_MODELS or not all(isinstance(one, str) for one in others):
-        raise _wrong("models", f"must be a list of at most {MOST_MODELS} names of models")
+        raise _wrong("models", f"must be a list of at most {MOST_MODELS} model names")
     return others if model is None else [model, *others]
 
 
 def refuse_server_tools(tools: Any) -> None:
-    """Raises BadRequest for a tool that OpenRouter would run itself."""
+    """Raises BadRequest for a tool that OpenRouter runs on its servers."""
     for tool in tools if isinstance(tools, list) else ():
         kind = tool.get("type") if isinstance(tool, dict) else None
         if isinstance(kind, str) and kind.startswith(_SERVER_TOOL):
-            raise _wrong("tools", f"has `{kind[:60]}`, which OpenRouter runs itself: give a function of your own")
+            raise _wrong(
+                "tools", f"has `{kind[:60]}`, which only OpenRouter's servers run; use a function tool instead"
+            )
 
 
 def text(headers: Mapping[bytes, bytes], name: bytes) -> str:
-    """UTF-8, which most clients write, else Latin-1, which HTTP once said."""
+    """The value as UTF-8, which most clients send, else as Latin-1, HTTP's historical encoding."""
     value = headers.get(name)
     if not value:
         return ""
@@ -178,21 +181,21 @@ def text(headers: Mapping[bytes, bytes], name: bytes) -> str:
 
 
 def _explains(headers: Mapping[bytes, bytes]) -> bool:
-    said = text(headers, b"x-gateway-explain").lower()
-    if said not in ("", "on"):
+    value = text(headers, b"x-gateway-explain").lower()
+    if value not in ("", "on"):
         raise BadRequest("x-gateway-explain must be on, or absent", param="x-gateway-explain")
-    return bool(said)
+    return bool(value)
 
 
 def _refuse(given: Mapping[str, Any]) -> None:
     if given.get("route", "fallback") not in ("fallback", "sort"):
         raise _wrong("route", "must be `fallback` or `sort`")
     if given.get("service_tier", "default") not in TIERS:
-        raise _wrong("service_tier", "must be `auto` or `default`: no endpoint here sells tiers")
+        raise _wrong("service_tier", "must be `auto` or `default`, because no endpoint has service tiers")
 
 
 def _plugins(plugins: Any) -> set[str]:
-    """The ids of those that are switched on."""
+    """The ids of the enabled plugins."""
     found = set()
     for plugin in plugins:
         name = plugin.get("id") if isinstance(plugin, dict) else None
@@ -202,7 +205,7 @@ def _plugins(plugins: Any) -> set[str]:
             continue
         if name not in PLUGINS:
             why = ELSEWHERE.get(name, "is unknown")
-            raise _wrong("plugins", f"has `{name[:60]}`: {why}; there are {', '.join(sorted(PLUGINS))}")
+            raise _wrong("plugins", f"has `{name[:60]}`: {why}; supported plugins: {', '.join(sorted(PLUGINS))}")
         found.add(name)
     return found
 
@@ -210,12 +213,12 @@ def _plugins(plugins: Any) -> set[str]:
 def _transforms(transforms: Any) -> bool:
     for one in transforms:
         if one != MIDDLE_OUT:
-            raise _wrong("transforms", f"may hold `{MIDDLE_OUT}` only")
+            raise _wrong("transforms", f"may only contain `{MIDDLE_OUT}`")
     return bool(transforms)
 
 
 def _session(given: Mapping[str, Any], header: str) -> str:
-    """By the body, the header, or the key for the prompt cache, in this order."""
+    """The session id from the body, the header, or `prompt_cache_key`, in this order."""
     for name, value in (
         ("session_id", given.get("session_id")),
         ("x-session-id", header),
@@ -229,7 +232,7 @@ def _session(given: Mapping[str, Any], header: str) -> str:
 
 
 def _hides_reasoning(given: Mapping[str, Any]) -> bool:
-    """Checks `reasoning`; `thinking_requested` reads from the same fields whether the model shall think."""
+    """Whether to leave reasoning out of the answer. Validates `reasoning`; `thinking_requested` reads its switch."""
     reasoning = given.get("reasoning", {})
     for name in ("enabled", "exclude"):
         if not isinstance(reasoning.get(name) or False, bool):
@@ -245,24 +248,24 @@ def _hides_reasoning(given: Mapping[str, Any]) -> bool:
     return given.get("include_reasoning") is False if excluded is None else bool(excluded)
 
 
-def _flag(name: str, said: str) -> bool:
-    if said not in _FLAGS:
+def _flag(name: str, value: str) -> bool:
+    if value not in _FLAGS:
         raise _wrong(name, "must be true or false")
-    return _FLAGS[said]
+    return _FLAGS[value]
 
 
 def whole(value: object) -> int | None:
-    """A whole number, also one that is written as `100.0`; None for anything else."""
+    """A whole number, also if written as `100.0`; None for anything else."""
     if type(value) is int:
         return value
     return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
-def _ttl(said: str) -> float:
-    known = said.isascii() and said.isdecimal() and len(said) <= len(str(LONGEST_TTL))
-    if not known or not 1 <= int(said) <= LONGEST_TTL:
+def _ttl(value: str) -> float:
+    valid = value.isascii() and value.isdecimal() and len(value) <= len(str(LONGEST_TTL))
+    if not valid or not 1 <= int(value) <= LONGEST_TTL:
         raise _wrong("x-openrouter-cache-ttl", f"must be a whole number of seconds from 1 to {LONGEST_TTL}")
-    return float(said)
+    return float(value)
 
 
 def _wrong(name: str, what: str) -> BadRequest:

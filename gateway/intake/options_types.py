@@ -1,4 +1,4 @@
-"""Fields and headers that steer the gateway, on every surface. `options` and `provider` read them."""
+"""Types of the gateway's own fields and headers, on every surface. `options` and `provider` read them."""
 
 from typing import Annotated, Literal, Required, TypedDict
 
@@ -38,7 +38,7 @@ class PluginOptions(TypedDict, total=False):
 
 
 class RoutingFields(TypedDict, total=False):
-    """What a request of any surface may say about its routing."""
+    """The routing fields of a request on any surface."""
 
     provider: ProviderOptions | None
     models: Annotated[
@@ -49,10 +49,12 @@ class RoutingFields(TypedDict, total=False):
     plugins: list[PluginOptions] | None
     transforms: list[Literal["middle-out"]] | None
     session_id: Session | None
-    prompt_cache_key: Annotated[str | None, Meta(description="names the session where `session_id` does not")]
+    prompt_cache_key: Annotated[str | None, Meta(description="id of the session if `session_id` is absent")]
     preset: Annotated[str | None, Meta(description="the name of a policy")]
     service_tier: Annotated[ServiceTier | None, Meta(description="without effect")]
-    metadata: Annotated[Json | None, Meta(description="of Anthropic's, `user_id` goes to the host")]
+    metadata: Annotated[
+        Json | None, Meta(description="of Anthropic's `metadata`, a hash of `user_id` is sent to the host")
+    ]
     trace: WithoutEffect
     usage: WithoutEffect
     debug: WithoutEffect
@@ -67,13 +69,15 @@ class ReasoningOptions(TypedDict, total=False):
 
 class ReasoningFields(TypedDict, total=False):
     reasoning: Annotated[
-        ReasoningOptions | None, Meta(description="switches thinking; `effort` or `max_tokens`, not both")
+        ReasoningOptions | None, Meta(description="switches reasoning; `effort` or `max_tokens`, not both")
     ]
     include_reasoning: bool | None
     reasoning_effort: str | None
     thinking: Annotated[Json | None, Meta(description="DeepSeek's switch, by its `type`")]
     enable_thinking: bool | None
-    chat_template_kwargs: Annotated[Json | None, Meta(description="of vLLM and SGLang: `thinking`, `enable_thinking`")]
+    chat_template_kwargs: Annotated[
+        Json | None, Meta(description="the switch of vLLM and SGLang: `thinking`, `enable_thinking`")
+    ]
 
 
 RequestHeaders = TypedDict(
@@ -86,7 +90,9 @@ RequestHeaders = TypedDict(
         "x-openrouter-cache-ttl": Annotated[int, Meta(ge=1, le=LONGEST_TTL)],
         "x-openrouter-cache-clear": Literal["true", "false"],
         "x-openrouter-metadata": Literal["enabled", "disabled"],
-        "x-openrouter-title": Annotated[str, Meta(description="names the app; so do X-Title and HTTP-Referer")],
+        "x-openrouter-title": Annotated[
+            str, Meta(description="name of the app; also read from X-Title and HTTP-Referer")
+        ],
         "x-session-id": Session,
     },
     total=False,

@@ -1,12 +1,12 @@
-"""A prompt as a chain of hashes, one for each message border and each 2 KB of a long message; or its session's hash.
+"""A prompt as a chain of hashes, one per message boundary and per 2 KB of a long message; or the hash of its session.
 
     tools      system    user                         assistant
-    |--------| |-------| |----|----|----|----|----|-| |----|--|        a border wherever a piece ends
+    |--------| |-------| |----|----|----|----|----|-| |----|--|        a boundary at each end of a piece
 
-Hosts cache prompts from their first token on, in blocks of 64 tokens or more, so each hash covers everything before
-it: whether the model thinks, then the tools, because most templates render them in front, then the messages. Pieces are
-counted from the beginning of their message, so that a prompt that continues another has all its borders. The tenant
-stands in front of it all: what one has sent is known for its own requests only.
+Hosts cache prompts from the first token, in blocks of 64 tokens or more, so each hash covers everything before
+it: whether reasoning is on, then the tools, which most templates render first, then the messages. Pieces are
+counted from the start of their message, so that a prompt that continues another one has all its boundaries. The tenant
+is hashed first: a tenant's prompts match its own requests only.
 """
 
 from math import ceil
@@ -19,16 +19,16 @@ from xxhash import xxh3_64_intdigest
 from gateway.types import Policy
 
 PIECE = 2 * 1024  # bytes
-LONGEST_CHAIN = 4_096  # hashes kept of one prompt: two million tokens in one message
-AROUND = 8  # bytes that the template's marks around a message count for
+LONGEST_CHAIN = 4_096  # hashes per prompt: two million tokens in one message
+AROUND = 8  # bytes per message for the template's markup
 Chain = tuple[tuple[int, int], ...]  # (hash, estimated tokens up to there), shortest first
-_PLAIN = 2  # fields of a message that has a role and a content only
+_PLAIN = 2  # number of fields of a message with only a role and a content
 
 
 class Prompt(msgspec.Struct, frozen=True, gc=False):
-    """What the model reads, as (role, text): the tools as JSON under the role `tools`, if any, then each message.
+    """The model's input as (role, text): the tools as JSON with the role `tools`, if any, then each message.
 
-    The texts are UTF-8, whichever way the client wrote it; `size` is in bytes, `opening` the part of it up to the end
+    Texts are in UTF-8, regardless of the client's escapes. `size` is in bytes; `opening` is the size up to the end
     of the first user message.
     """
 
@@ -54,7 +54,7 @@ def read_prompt(body: dict[str, Any]) -> Prompt:
 
 
 def prefix_chain(prompt: Prompt, tenant: str, thinking: bool, bytes_per_token: float) -> Chain:
-    """A cumulative hash for each border."""
+    """A cumulative hash for each boundary."""
     chain: list[tuple[int, int]] = []
     digest = xxh3_64_intdigest(tenant.encode(), thinking)
     size = 0
@@ -64,9 +64,9 @@ def prefix_chain(prompt: Prompt, tenant: str, thinking: bool, bytes_per_token: f
         if len(text) > PIECE:
             start = size - len(text)
             for end in range(PIECE, min(len(text), PIECE * LONGEST_CHAIN), PIECE):
-                digest = xxh3_64_intdigest(text[end - PIECE : end], digest)  # seeded with all that came before
+                digest = xxh3_64_intdigest(text[end - PIECE : end], digest)  # seeded with the hash of everything before
                 chain.append((digest, ceil((start + end) / bytes_per_token)))
-            text = text[end:]  # the rest of it, at most a piece
+            text = text[end:]  # the rest, at most one piece
         digest = xxh3_64_intdigest(text, digest)
         chain.append((digest, ceil(size / bytes_per_token)))
         if len(chain) >= LONGEST_CHAIN:
@@ -75,7 +75,7 @@ def prefix_chain(prompt: Prompt, tenant: str, thinking: bool, bytes_per_token: f
 
 
 def session_chain(prompt: Prompt, tenant: str, session: str, bytes_per_token: float) -> Chain:
-    """One hash, the session's, for all but the last message: what its earlier turns have probably sent."""
+    """A single hash, the session's, for all but the last message: the part that earlier turns have probably sent."""
     digest = xxh3_64_intdigest(session.encode(errors="replace"), xxh3_64_intdigest(tenant.encode()))
     earlier = prompt.size - AROUND - len(prompt.parts[-1][1])
     return ((digest, ceil(earlier / bytes_per_token)),)
@@ -84,7 +84,7 @@ def session_chain(prompt: Prompt, tenant: str, session: str, bytes_per_token: fl
 def known_by(
     policy: Policy, tenant: str, session: str, prompt: Prompt, thinking: bool, bytes_per_token: float
 ) -> Chain:
-    """What tells where a prompt was before, as the policy goes by it."""
+    """The hashes by which earlier endpoints of a prompt are found, according to the policy's `affinity`."""
     if policy.affinity == "none":
         return ()
     if policy.affinity == "session" and session:
@@ -93,7 +93,7 @@ def known_by(
 
 
 def message_size(message: dict[str, Any]) -> int:
-    """What a message counts for in a prompt's size, in bytes."""
+    """The size of a message in a prompt, in bytes."""
     return len(_text(message)) + AROUND
 
 

@@ -1,8 +1,8 @@
-"""OpenRouter's `provider` object: what one request wants of its hosts, laid over the policy in force.
+"""OpenRouter's `provider` object: routing preferences of one request, applied to its policy.
 
-    policy + {"order": ["novita"], "max_price": {"completion": 0.5}, ...} ──> a policy of its own, remembered
+    policy + {"order": ["novita"], "max_price": {"completion": 0.5}, ...} ──> a derived policy, cached
 
-It can only narrow what the policy requires, and change the order of trying. Fields that are null count as absent.
+It can only narrow the policy's requirements and change the order in which endpoints are tried. Null fields are ignored.
 """
 
 from collections import OrderedDict
@@ -23,17 +23,17 @@ from gateway.policy.policies import PolicySet
 from gateway.types import Endpoint, Hedge, Limit, Measure, Model, Operator, Pick, Policy, Require
 from gateway.types.endpoint import Quantization
 
-REMEMBERED = 128  # derived policies: each brings a shortlist of its own
+REMEMBERED = 128  # cached derived policies: each has its own shortlist
 MOST_NAMES = 64
-MOST_NAMED = 4  # in a refusal
-_WITHOUT_EFFECT: dict[str, type] = {"enforce_distillable_text": bool, "options": dict}  # the model's licence allows it
+MOST_NAMED = 4  # names in an error message
+_WITHOUT_EFFECT: dict[str, type] = {"enforce_distillable_text": bool, "options": dict}  # all endpoints satisfy them
 _FIELDS = tuple(ProviderOptions.__annotations__)
 _SORTS: tuple[str, ...] = get_args(Sort)
 _PERCENTILES = tuple(Percentiles.__annotations__)
 _PRICES: dict[str, Measure | None] = {
     "prompt": "price.input",
     "completion": "price.output",
-    "request": None,  # no endpoint charges for these
+    "request": None,  # no endpoint has such a price
     "image": None,
     "audio": None,
 }
@@ -46,11 +46,11 @@ _PARAMETERS = {
     "logprobs": "logprobs",
     "top_logprobs": "logprobs",
     "logit_bias": "logit_bias",
-}  # request parameter -> what endpoints call its support
+}  # request parameter -> capability of endpoints
 
 
 def sent_parameters(body: dict[str, Any]) -> frozenset[str]:
-    """The capabilities that all parameters of this request need, as `require_parameters` asks."""
+    """The capabilities needed for all parameters of this request, for `require_parameters`."""
     needs = {need for name, need in _PARAMETERS.items() if body.get(name) is not None}
     if any(map(_is_strict, body.get("tools") or ())):
         needs.add("strict_tools")
@@ -65,7 +65,7 @@ def _is_strict(tool: object) -> bool:
 
 
 class Preferences:
-    """Policies derived for requests. Equal wishes share one, so that what was worked out for it is used again."""
+    """A cache of derived policies. Equal `provider` objects share one, so that its shortlist is reused."""
 
     __slots__ = ("_derived",)
 
@@ -75,8 +75,8 @@ class Preferences:
     def applied(
         self, policy: Policy, provider: object, model: Model, in_use: Collection[str], policies: PolicySet
     ) -> Policy:
-        """`policy` with the request's `provider` object over it; `in_use` are ids of the model's endpoints, always the
-        same. Raises BadRequest, NoEndpoint."""
+        """`policy` with the request's `provider` object applied. `in_use` are the ids of the model's endpoints in use,
+        which never change. Raises BadRequest, NoEndpoint."""
         if not isinstance(provider, dict):
             raise BadRequest("`provider` must be an object", param="provider")
         key = id(policy), model.id, sha256(orjson.dumps(provider, option=orjson.OPT_SORT_KEYS)).digest()
@@ -84,8 +84,8 @@ class Preferences:
         if found is not None:
             self._derived.move_to_end(key)
             return found[1]
-        derived = _Wishes(provider, model.endpoints, in_use).over(policy, policies)
-        self._derived[key] = policy, derived  # with the policy, so that its id is not used again
+        derived = _ProviderReader(provider, model.endpoints, in_use).over(policy, policies)
+        self._derived[key] = policy, derived  # keeps the policy alive, so that its id() is not reused
         if len(self._derived) > REMEMBERED:
             self._derived.popitem(last=False)
         return derived
@@ -94,8 +94,8 @@ class Preferences:
         return f"<Preferences {len(self._derived)}/{REMEMBERED}>"
 
 
-class _Wishes:
-    """One `provider` object. Every read checks; BadRequest names the field."""
+class _ProviderReader:
+    """Validates and applies one `provider` object. BadRequest names the field."""
 
     def __init__(self, provider: dict[str, Any], endpoints: tuple[Endpoint, ...], in_use: Collection[str]) -> None:
         self._endpoints = endpoints
@@ -125,7 +125,7 @@ class _Wishes:
         )
 
     def _sorted(self, policy: Policy, policies: PolicySet) -> Policy:
-        """Strictly by price, speed or time; `exacto` means the policy of that name."""
+        """Strictly by price, throughput or latency; `exacto` is the policy of that name."""
         sort = self._sort()
         if sort is None:
             return policy
@@ -139,7 +139,7 @@ class _Wishes:
         return _picking(policy, Pick("throughput" if sort == "throughput" else "latency", explore=0.0))
 
     def _sort(self) -> str | None:
-        """The word itself, or in an object with its `partition`: there is one model, so both of them mean the same."""
+        """The criterion, given as a string or as `by` in an object; `partition` has no effect."""
         given = self._given.get("sort")
         if isinstance(given, dict):
             for name in given:
@@ -168,26 +168,26 @@ class _Wishes:
         )
 
     def _narrowed(self, field: str, *lists: tuple[str, ...]) -> tuple[str, ...]:
-        """The endpoints that all of these lists name, as they are where only one says anything. Raises NoEndpoint."""
-        said = [names for names in lists if names]
-        if len(said) < 2:
-            return said[0] if said else ()
-        both = [one.id for one in self._endpoints if all(one.id in names or one.provider in names for names in said)]
+        """The intersection of the non-empty lists. Raises NoEndpoint if it is empty."""
+        given = [names for names in lists if names]
+        if len(given) < 2:
+            return given[0] if given else ()
+        both = [one.id for one in self._endpoints if all(one.id in names or one.provider in names for names in given)]
         if not both:
-            shown = " and ".join(f"[{', '.join(names)}]" for names in said)
+            shown = " and ".join(f"[{', '.join(names)}]" for names in given)
             raise NoEndpoint(f"no endpoint is in {shown}", param=f"provider.{field}", status=404)
         return tuple(both)
 
     def _quantizations(self, required: tuple[str, ...]) -> tuple[str, ...]:
         known = get_args(Quantization)
-        asked: list[str] = []
+        requested: list[str] = []
         for name in self._texts("quantizations", "precisions"):
             if name not in known:
                 raise _wrong("quantizations", f"has no precision `{name}`; {nearest(name, known)}")
-            asked += _INCLUDED.get(name, (name,))
-        if not (asked and required):
-            return tuple(dict.fromkeys(asked)) or required
-        both = tuple(name for name in required if name in asked)
+            requested += _INCLUDED.get(name, (name,))
+        if not (requested and required):
+            return tuple(dict.fromkeys(requested)) or required
+        both = tuple(name for name in required if name in requested)
         if not both:
             message = f"the policy accepts {', '.join(required)} only"
             raise NoEndpoint(message, param="provider.quantizations", status=404)
@@ -213,7 +213,7 @@ class _Wishes:
         )
 
     def _cutoffs(self, field: str, measure: str, operator: Operator) -> Iterable[Limit]:
-        """A number for the median, or one for each of some percentiles."""
+        """Limits from a number for the median, or from one number per percentile."""
         given = self._given.get(field, {})
         cutoffs = given if isinstance(given, dict) else {"p50": given}
         for name, value in cutoffs.items():
@@ -225,15 +225,15 @@ class _Wishes:
                 yield Limit(known, operator, _amount(path, value))
 
     def _names(self, field: str) -> tuple[str, ...]:
-        """Endpoints and providers that the catalogue has, in its own spelling. OpenRouter has more; those are left out,
-        and one that is meant to be here is told by `_can_serve`."""
+        """The given endpoints and providers that the catalogue has, in its spelling. Unknown ones are dropped;
+        `_can_serve` reports them if none is left."""
         named = [_spellings(name) for name in self._texts(field, "endpoints or providers")]
         found = [next((self._known[one] for one in spellings if one in self._known), None) for spellings in named]
         return tuple(dict.fromkeys(name for name in found if name is not None))
 
     @cached_property
     def _known(self) -> dict[str, str]:
-        """Names of the catalogue by each way to spell them; ids before providers, and exact ones before others."""
+        """The catalogue's names by their spellings; ids take precedence over providers, exact spellings over others."""
         known: dict[str, str] = {}
         for spelling in (0, 1):
             known = {_spellings(one.id)[spelling]: one.id for one in self._endpoints} | known
@@ -247,19 +247,21 @@ class _Wishes:
         return {name for one in used for name in (one.id, one.provider)}
 
     def _can_serve(self, field: str, names: tuple[str, ...]) -> None:
-        """Raises NoEndpoint where nobody of these is in use, and tells what would change that."""
+        """Raises NoEndpoint if none of these is in use, with the reason for each."""
         if self._given.get(field) and not names:
-            asked = [name[:60] for name in self._texts(field, "endpoints or providers")]
-            told = f"none of [{', '.join(asked[:MOST_NAMED])}] is here; {nearest(asked[0], self._names_in_use())}"
-            raise NoEndpoint(told, param=f"provider.{field}", status=404)
+            requested = [name[:60] for name in self._texts(field, "endpoints or providers")]
+            message = (
+                f"none of [{', '.join(requested[:MOST_NAMED])}] is known; {nearest(requested[0], self._names_in_use())}"
+            )
+            raise NoEndpoint(message, param=f"provider.{field}", status=404)
         if names and self._names_in_use().isdisjoint(names):
-            told = "; ".join(f"{name} is not in use: {self._why_unusable(name)}" for name in names)
-            raise NoEndpoint(told, param=f"provider.{field}", status=404)
+            message = "; ".join(f"{name} is not in use: {self._why_unusable(name)}" for name in names)
+            raise NoEndpoint(message, param=f"provider.{field}", status=404)
 
     def _why_unusable(self, name: str) -> str:
-        """What keeps the endpoints of this name out of use, each once."""
+        """Why the endpoints of this name are not in use, without duplicates."""
         named = [one for one in self._endpoints if name in (one.id, one.provider)]
-        # No secret is needed to tell why: a key that is set is not what is missing.
+        # Without secrets: the key is checked last, so if it is set, another reason is reported.
         return " or ".join(dict.fromkeys(why for one in named if (why := why_unusable(one, {}))))
 
     def _texts(self, field: str, what: str) -> list[str]:
@@ -280,18 +282,18 @@ class _Wishes:
 
 
 def _spellings(name: str) -> tuple[str, str]:
-    """A name as it is and without all that people write differently: `Atlas Cloud`, `AtlasCloud`, `atlas-cloud`."""
+    """A name in lower case, with and without punctuation: `Atlas Cloud`, `AtlasCloud` and `atlas-cloud` match."""
     folded = name.casefold()
     return folded, "".join(one for one in folded if one.isalnum() or one == "/")
 
 
 def _picking(policy: Policy, pick: Pick) -> Policy:
-    """With another picker, to which the policy's own soft limits yield; a policy that fixes one endpoint keeps it."""
+    """The policy with another picker and without its soft limits. A policy that pins one endpoint keeps its picker."""
     return replace(policy, pick=policy.pick if policy.pick.how == "fixed" else pick, prefer=(), slo=())
 
 
 def _amount(path: str, value: object) -> float:
-    """A number of at least 0; SDKs send it as text, too."""
+    """A number of at least 0, which some SDKs send as a string."""
     try:
         number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else -1.0
     except ValueError:

@@ -1,8 +1,8 @@
 """Compressed request bodies: `Content-Encoding: gzip`, `deflate`, and `zstd` where Python has it, from 3.14 on.
 
-    body, codings ──last one first, each at most `limit` bytes──> body as the client meant it
+    body, codings ──last one first, each at most `limit` bytes──> decompressed body
 
-What unpacks to more than the limit is a 413 as soon as it does: a small body must not become a large one in memory.
+Decompression stops with a 413 at the limit, so that a small body cannot exhaust the memory.
 """
 
 import zlib
@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from gateway.errors import BadRequest, TooLarge, UnknownCoding
 
-MOST_CODINGS = 2  # one on top of another
-MOST_FRAMES = 16  # one behind another: tools that compress in pieces write several
+MOST_CODINGS = 2  # applied in sequence
+MOST_FRAMES = 16  # concatenated: some tools write several
 _ZSTD_WINDOW = 23  # log2 of bytes: RFC 9659's limit for HTTP
 _GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's `wbits`
 
@@ -30,7 +30,7 @@ class Decoder(Protocol):
 
 
 def _zstd() -> tuple[type[Exception], dict[str, Callable[[], Decoder]]]:
-    """zstd's own error and decoder, or none of it."""
+    """zstd's exception type and decoder, or no decoder if Python has none."""
     try:
         module: Any = import_module("compression.zstd")
     except ImportError:
@@ -50,7 +50,7 @@ TAKEN = ("gzip", "deflate", *_ZSTD)
 
 
 def unpacked(body: bytes, codings: bytes, limit: int) -> bytes:
-    """`body` without what `Content-Encoding` says. Raises UnknownCoding, TooLarge, BadRequest."""
+    """Decompresses `body` according to `Content-Encoding`. Raises UnknownCoding, TooLarge, BadRequest."""
     names = [name.strip().lower() for name in codings.decode("latin-1").split(",")]
     names = [name for name in names if name not in ("", "identity")]
     for name in names:
@@ -66,7 +66,7 @@ def unpacked(body: bytes, codings: bytes, limit: int) -> bytes:
 def _decoded(data: bytes, name: str, limit: int) -> bytes:
     make = _DECODERS[name]
     if name == "deflate" and not _has_zlib_head(data):
-        make = partial(zlib.decompressobj, _RAW)  # what some clients take `deflate` to mean
+        make = partial(zlib.decompressobj, _RAW)  # some clients send raw deflate
     parts: list[bytes] = []
     room = limit
     for _ in range(MOST_FRAMES):
@@ -74,21 +74,21 @@ def _decoded(data: bytes, name: str, limit: int) -> bytes:
         try:
             part = decoder.decompress(data, room + 1)
         except (zlib.error, _ZSTD_ERROR):
-            raise _wrong(f"is {name}, and the body is not") from None
+            raise _wrong(f"is {name}, but the body is not") from None
         parts.append(part)
         room -= len(part)
         if room < 0:
             raise TooLarge(limit)
         if not decoder.eof:
-            raise _wrong(f"is {name}, and the body breaks off")
-        data = decoder.unused_data.lstrip(b"\0")  # tapes are padded
+            raise _wrong(f"is {name}, but the body is truncated")
+        data = decoder.unused_data.lstrip(b"\0")  # zero padding after the last frame
         if not data:
             return b"".join(parts)
-    raise _wrong(f"is {name}, and the body has more than {MOST_FRAMES} parts")
+    raise _wrong(f"is {name}, but the body has more than {MOST_FRAMES} frames")
 
 
 def _has_zlib_head(data: bytes) -> bool:
-    """The two bytes of RFC 1950: its method in the first, and both together divisible by 31."""
+    """Whether the data has the zlib header of RFC 1950: the method in the first byte, both bytes divisible by 31."""
     return len(data) > 1 and data[0] & 15 == zlib.DEFLATED and int.from_bytes(data[:2], "big") % 31 == 0
 
 

@@ -30,7 +30,7 @@ import uvicorn
 from gateway.config import Settings, usable
 from gateway.errors import ConfigError
 from gateway.server.authority import EVERYWHERE
-from gateway.server.workers import Calls, Workers
+from gateway.server.workers import Callbacks, Workers
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
 from gateway.state.parent_death import end_this_with_parent
@@ -81,7 +81,7 @@ def serve(settings: Settings) -> None:
         if settings.workers == 1:
             Server(config, tend, say).run(sockets=[listener])
         else:
-            Workers(config, [listener], folder.metrics, Calls(tend, say, _log_draining)).run()
+            Workers(config, [listener], folder.metrics, Callbacks(tend, say, _log_draining)).run()
     _log.info("stopped")
 
 

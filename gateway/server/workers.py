@@ -32,15 +32,15 @@ _log = logging.getLogger("gateway")
 
 
 @dataclass(frozen=True)
-class Calls:
+class Callbacks:
     """The supervisor's callbacks."""
 
     tend: Callable[[], None]  # twice a second
-    say: Callable[[], None]  # once the workers have been started
+    started: Callable[[], None]  # once the workers have been started
     draining: Callable[[], None]  # when the shutdown begins
 
 
-class Watch:
+class WorkerSlot:
     """One worker slot: its process, when that was started, and whether it answers pings."""
 
     def __init__(self, process: Process, now: float) -> None:
@@ -78,26 +78,28 @@ class Watch:
 class Workers(Multiprocess):
     """uvicorn's process supervisor, with logs, a metric and a restart backoff."""
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], metrics: Path, calls: Calls) -> None:
+    def __init__(
+        self, config: uvicorn.Config, sockets: list[socket.socket], metrics: Path, callbacks: Callbacks
+    ) -> None:
         hangup = signal.getsignal(signal.SIGHUP)
         super().__init__(config, sockets)
         if hangup is signal.SIG_IGN:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # started with nohup
         self._metrics = metrics
-        self._calls = calls
+        self._callbacks = callbacks
         self._count_death = count_deaths(metrics)
-        self._places: list[Watch] = []
+        self._places: list[WorkerSlot] = []
 
     def init_processes(self) -> None:
         resource_tracker.ensure_running()  # else it starts with the first worker, and that would reset the signal mask
         with _signals_blocked():
             super().init_processes()
         now = monotonic()
-        self._places = [Watch(process, now) for process in self.processes]
-        self._calls.say()
+        self._places = [WorkerSlot(process, now) for process in self.processes]
+        self._callbacks.started()
 
     def keep_subprocess_alive(self) -> None:
-        self._calls.tend()
+        self._callbacks.tend()
         now = monotonic()
         for number, place in enumerate(self._places):
             if self.should_exit.is_set():
@@ -117,7 +119,7 @@ class Workers(Multiprocess):
         super().terminate_all()
 
     def join_all(self) -> None:
-        self._calls.draining()
+        self._callbacks.draining()
         for process in self.processes:
             while process.process.is_alive():
                 process.process.join(0.1)
@@ -127,7 +129,7 @@ class Workers(Multiprocess):
     def handle_hup(self) -> None:
         self.should_exit.set()
 
-    def _look(self, place: Watch, now: float) -> None:
+    def _look(self, place: WorkerSlot, now: float) -> None:
         process = place.process
         if process.process.is_alive():
             if not place.is_hung(now):

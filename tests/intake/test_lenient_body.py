@@ -60,8 +60,8 @@ def test_it_is_read_as_json_itself_would(parts: list[str]) -> None:
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        (b'{"a": NaN}', "NaN is no JSON number"),
-        (b'{"a": -Infinity}', "Infinity is no JSON number"),
+        (b'{"a": NaN}', "NaN is not valid JSON"),
+        (b'{"a": -Infinity}', "Infinity is not valid JSON"),
         (b'{"a": 1e999}', "number is infinity"),
         ('{"a": 1}'.encode("utf-16"), "UTF-16"),
         ('{"a": 1}'.encode("utf-16-le"), "UTF-16"),

@@ -38,7 +38,7 @@ async def test_text_of_the_same_conversation_goes_on(routed: Routed) -> None:
         refused = await running.client.post("/v1/chat/completions", json=body)
         told = error(refused)
         assert (told["param"], told["code"]) == ("messages[0].content[0]", "unsupported_content")
-        assert "no endpoint of deepseek/deepseek-v3.2 takes images" in told["message"]
+        assert "no endpoint of deepseek/deepseek-v3.2 supports images" in told["message"]
         body["messages"] = [says(TEXT), {"role": "assistant", "content": "?"}, says(TEXT, role="user")]
         assert (await running.client.post("/v1/chat/completions", json=body)).status_code == 200
         assert len(host.requests) == 1

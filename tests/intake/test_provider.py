@@ -266,7 +266,7 @@ def test_a_list_of_none_that_are_here_leaves_nobody(field: str) -> None:
         with pytest.raises(NoEndpoint) as caught:
             derived({field: names, "allow_fallbacks": False})
         assert (caught.value.status, caught.value.param) == (404, f"provider.{field}")
-        assert caught.value.message == f"none of [{', '.join(names)}] is here; {hint}"
+        assert caught.value.message == f"none of [{', '.join(names)}] is known; {hint}"
 
 
 KEYLESS = (*HERE, replace(endpoint("chutes/fp8"), api_key_env="CHUTES_API_KEY"))

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from uvicorn.supervisors.multiprocess import Process
 
-from gateway.server.workers import LATEST, SILENT, YOUNG, Watch, _how
+from gateway.server.workers import LATEST, SILENT, YOUNG, WorkerSlot, _how
 from tests.server.test_supervisor import ended, served
 from tests.support.gateway import Running
 from tests.support.host import Out, Received, ScriptedHost
@@ -92,8 +92,8 @@ class Pinged:
         return count
 
 
-def watch(process: Any = None) -> Watch:
-    return Watch(cast(Process, process or SimpleNamespace()), 0.0)
+def watch(process: Any = None) -> WorkerSlot:
+    return WorkerSlot(cast(Process, process or SimpleNamespace()), 0.0)
 
 
 def test_a_busy_worker_has_a_minute_to_answer() -> None:

@@ -88,4 +88,4 @@ def test_rules_dashboard_and_page_leave_the_same_outcomes_out() -> None:
     rules = (ROOT / "grafana/prometheus/rules.yml").read_text()
     assert set(re.findall(r'outcome!~"[^"]*"', rules)) == {COUNTED}
     page = (ROOT / "gateway/page/static/index.html").read_text()
-    assert "cancelled, malformed and rejected ones count neither way" in page
+    assert "cancelled, malformed and rejected ones are not counted" in page

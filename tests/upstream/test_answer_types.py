@@ -5,13 +5,13 @@ from typing import Any
 
 import orjson
 import pytest
-from gateway.upstream.normaliser import Normaliser
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.document.nesting import DEEPEST
 from gateway.types import Failure
 from gateway.upstream.answer_types import is_plain
+from gateway.upstream.normaliser import Normaliser
 
 PLAIN: dict[str, Any] = {
     "id": "c-1",
