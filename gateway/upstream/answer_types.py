@@ -1,7 +1,7 @@
-"""The usual shape of a host's answer, as types that msgspec checks: a whole answer, and the counts of its `usage`.
+"""The common shape of a host's answer, as types that msgspec checks: a whole answer, and the counts of its `usage`.
 
-A plain answer needs no normalising: one text of an assistant, in OpenAI's shape. A host's other fields stay as they are
-where they are not nested: then it is not too deep to be serialised again. Its `usage` may hold anything, because
+A plain answer needs no normalising: one text of an assistant, in OpenAI's shape. A host's other fields stay unchanged
+if they are not nested: then the answer is not too deep to be serialised again. Its `usage` may be any value, because
 clients get the gateway's own.
 """
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-_MOST_TOKENS = 10**9  # a host that counts more has miscounted
+_MOST_TOKENS = 10**9  # a larger count is an error of the host
 
 Json = dict[str, Any]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=_MOST_TOKENS)] | None
@@ -25,7 +25,7 @@ class _Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 class _WholeChoice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """The last two fields say which text or token stopped the model, where a host says so."""
+    """The last two fields name the text or token that stopped the model, at hosts that report it."""
 
     index: Literal[0]
     message: _Message
@@ -54,7 +54,7 @@ class _CompletionDetails(msgspec.Struct, frozen=True, gc=False):
 
 
 class UsageCounts(msgspec.Struct, frozen=True, gc=False):
-    """What is read of a host's `usage`."""
+    """The counts read from a host's `usage`."""
 
     prompt_tokens: _Count = None
     completion_tokens: _Count = None

@@ -29,7 +29,7 @@ _ESCAPES = rb'\\["\\/bfnrt]|\\u(?:[0-9a-ce-fA-CE-F][0-9a-fA-F]{3}|[dD][0-7][0-9a
 _UTF8 = rb"""[\xc2-\xdf][\x80-\xbf]
     |\xe0[\xa0-\xbf][\x80-\xbf]|\xed[\x80-\x9f][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}
     |\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2}"""
-_SPECIAL = re.compile(rb'["\\\x00-\x1f\x80-\xff]').search  # what ASCII text without escapes has not
+_SPECIAL = re.compile(rb'["\\\x00-\x1f\x80-\xff]').search  # not in ASCII text without escapes
 _PLAIN = re.compile(b"%b+(?:(?:%b|%b)%b+)*+" % (_ASCII, _ESCAPES, b"".join(_UTF8.split()), _ASCII)).fullmatch
 
 
@@ -116,11 +116,11 @@ class Guard:
         self._follow(b"", b"-")  # no block ends in "-"
 
     def _follow(self, before: bytes, after: bytes) -> None:
-        """From now on events have `before` and `after`, its blank line included, around their text."""
+        """Expects `before` and `after` (with the blank line) around the text of events from now on."""
         self._before, self._after, self._between = before, after, after + before
         self._start, self._stop = len(before), -len(after)
-        self._two = 2 * len(self._between) + 2  # bytes that two events have at least
-        # Brackets are rare in texts: to split at the last ones of an event is quicker than at its blank line.
+        self._two = 2 * len(self._between) + 2  # least bytes of two events
+        # Brackets are rare in texts: splitting at the last ones of an event is faster than at its blank line.
         self._tail = after[-_TAIL:]
         self._text = itemgetter(slice(len(before), len(self._tail) - len(after)))  # of an event without its tail
 
@@ -128,7 +128,7 @@ class Guard:
         return f"<Guard {self._before!r}>"
 
     def texts_in(self, block: bytes) -> int | None:
-        """How many deltas in the events of `block` hold text; None where one has another shape, or is not whole."""
+        """How many deltas in the events of `block` hold text; None where one has another shape, or is incomplete."""
         if len(block) < self._two:
             if self._matches_last(block):
                 return 1

@@ -88,7 +88,7 @@ class StreamReader(Reader):
             super().on_data(data)
 
     def _passes(self, block: bytes) -> bool:
-        """Passes what was read unchanged, if it is whole events that may all pass."""
+        """Passes a read unchanged, if it holds only whole events that may all pass."""
         if self._guard is None or self._over or self._splitter.partial:
             return False
         texts = self._guard.texts_in(block)
