@@ -147,7 +147,7 @@ ODDITIES = [
     _odd("usage before the finish", s.sends(*EVENTS[:-2], EVENTS[-1], EVENTS[-2], "[DONE]")),
     _odd("usage in every event", s.sends(*(one | {"usage": USED} for one in EVENTS), "[DONE]")),
     _odd("no usage", s.sends(*EVENTS[:-1], "[DONE]"), answers(200, _NO_USAGE), metered=False),
-    _odd("gzip, not asked for", s.compressed(s.text_of(EVENTS), s.STREAM), s.compressed(_DATA, s.JSON)),
+    _odd("gzip, not requested", s.compressed(s.text_of(EVENTS), s.STREAM), s.compressed(_DATA, s.JSON)),
     _odd("a byte order mark in front", s.sends(_BOM, *EVENTS[1:], "[DONE]"), s.body(_BOM + _DATA, "application/json")),
     _odd("`NaN` in it", s.with_third(s.changed(EVENTS[2], logprobs=_NAN)), answers(200, WHOLE | _NAN)),
     _odd("halves of a surrogate pair in two events", s.texts("one ", "\ud83d", "\ude00"), text="one \N{GRINNING FACE}"),
