@@ -2,53 +2,49 @@
 
     usd     = input x [(1-h) p_in + h p_cached] + E[output] x p_out
     seconds = TTFT + output x seconds per token                                 both means, at the load of this moment
+    base    = usd + value_of_time x seconds
     reread  = re-reads x input x [(1-c) p_in + c p_cached]
     miss    = miss_cost x seconds over preferred limits on latency
-    plain   = usd + value_of_time x seconds + quality + reread + miss + toll    if all goes well
-    score   = plain + q (failure_cost + next best's usd + value_of_time x [TTFT + next best's seconds - seconds])
+    plain   = base + quality + reread + toll + miss                             if all goes well
+    score   = plain + q (failure_cost + next best's base - value_of_time x [seconds - TTFT])
 
-`h` is the share of the prompt that the endpoint probably holds in its cache: what it was sent before, times `c`, how
-much of that its usage confirms. `q` is the probability that the attempt fails; the next best is the other endpoint with
+`h` is the share of the prompt that the endpoint probably holds in its cache: what it was sent before, times its hit
+rate `c` (`prompt_cache.py`). `q` is the probability that the attempt fails; the next best is the other endpoint with
 the lowest `plain`. Prices are USD per 1M tokens.
 
 `reread` is what the next turns will probably pay to read this prompt where it is placed: so a prompt that is new to all
 goes where it will be cheap to return to, and one that has a home leaves it only for more than the way back costs.
 `miss` is the price of a missed preference, judged at what this prompt is expected to meet there (`latency.py`).
-`toll` is what a policy's cap asks of an endpoint that is above its share (`toll.py`).
+`toll` is the extra price of an endpoint that is above its share of a policy's cap (`toll.py`).
 
-    EndpointState, Policy --terms--> Terms          whenever a figure changes
-    Terms, Demand, matched --expect--> Figures      for every endpoint, in every decision
-    all Figures --scores--> dollars                 once in every decision
-    Figures --> Parts                               of the endpoint that is asked, and for those who list all
-
-What is made in every decision is a msgspec.Struct, because a dataclass takes four times as long to make; or a tuple,
-where all of it is read at once.
+    EndpointState, Policy ──terms──> Terms                whenever a figure changes
+    Terms of all, Demand  ──Costs──> plain, scores        in every decision: a few numbers for each endpoint
+    Costs ──parts──> Parts                                of the chosen endpoint, and of others when they are needed
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
-from math import inf
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from typing import NamedTuple
 
 import msgspec
 
-from gateway.route.endpoint_state import EndpointState
+from gateway.route.endpoint_state import UNLOADED, EndpointState, Load
 from gateway.route.filters import Reason, Tier
 from gateway.route.latency import Preference, preferences, seconds_over
 from gateway.route.toll import Toll
-from gateway.route.waits import BASE, PREFILL, SIZES
+from gateway.route.waits import SIZES, scale, size_class
 from gateway.types import Endpoint, Policy, Price
 
 MILLION = 1e6
 HOUR = 3600.0
-MATCHED = 6  # place of `matched_tokens` in `Figures`
-_Rates = tuple[float, float, float]  # input, what is saved on input that was sent before, output
-# what `Parts` gives names to: in every decision it is made for every endpoint, and read of few
-Figures = tuple[float, float, float, float, float, float, int, float, float, int, float, float, float, float, float]
+_SURELY = 1 - 1e-9  # a figure under this share of a limit keeps to it, however it is rounded
+_CLASSES = range(len(SIZES) + 1)
+_NO_TOLLS: Mapping[str, float] = {}
 
 
 class Demand(NamedTuple):
-    """What is asked of any endpoint: tokens in, usual and longest tokens out, the hour (UTC), tools or not.
+    """What a request needs of any endpoint: tokens in, usual and longest tokens out, the hour (UTC), tools or not.
 
     `known` is how much of the prompt some endpoint has in its cache, None where nobody looked; `rereads` how often the
     prompt will probably be read again, 0 where that does not matter; `toll` is where its policy books its shares.
@@ -70,19 +66,18 @@ class Demand(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What one endpoint offers under one policy, as last figured out. Dollars, seconds, shares."""
+    """What one endpoint offers under one policy, as last computed. Dollars, seconds, shares."""
 
-    rates: _Rates | None  # None where they depend on the hour or on the prompt's size
     price: Price
-    list_price: bool  # whether the policy ignores what caching saves
+    p_in: float  # of 1M tokens, like the next two; where the price has tiers or hours, at no request's
+    p_saved: float  # what is saved on input that was sent before
+    p_out: float
     hit_rate: float  # 0 where there is no cache
     ttft: tuple[float, ...]  # mean ratios by size class
     token_s: float  # seconds per output token
     fails: float
-    bad_tools_usd: float  # what its bad tool calls cost where tools are asked for
-    usd_per_second: float
+    quality_usd: float  # what its bad tool calls cost; 0 for requests without tools
     preferences: tuple[Preference, ...]  # limits on latency under `prefer` and `slo`
-    miss_usd_per_second: float
 
 
 class Candidate(NamedTuple):
@@ -97,7 +92,7 @@ class Candidate(NamedTuple):
 
 
 class Parts(msgspec.Struct, frozen=True, gc=False):
-    """One endpoint's expectation, before looking at the others: names for `Figures`. Dollars, seconds, shares."""
+    """One endpoint's expectation, before looking at the others. Dollars, seconds, shares."""
 
     plain: float
     fails: float  # q
@@ -125,106 +120,256 @@ class Parts(msgspec.Struct, frozen=True, gc=False):
         return self.plain - self.usd - self.quality_usd - self.reread_usd - self.toll_usd
 
 
-def terms(state: EndpointState, policy: Policy) -> Terms:
-    """Everything about a cost that does not depend on the request."""
-    weights, price = policy.score, state.price
-    list_price = weights.price == "list"
+def terms(state: EndpointState, policy: Policy, tools: bool) -> Terms:
+    """What the endpoint offers to requests under this policy, with or without tools."""
     hit_rate = state.hit_rate if state.ttl else 0.0
+    p_in, p_saved, p_out = _rates(state.price, policy, hit_rate, 0, 0)
     return Terms(
-        rates=None if price.tiers or price.hours else _rates(price, list_price, hit_rate, 0, 0),
-        price=price,
-        list_price=list_price,
+        price=state.price,
+        p_in=p_in,
+        p_saved=p_saved,
+        p_out=p_out,
         hit_rate=hit_rate,
         ttft=state.waits.mean,
         token_s=state.speeds.token_s,
         fails=state.fails,
-        bad_tools_usd=(1 - state.tools_ok) * weights.quality_cost,
-        usd_per_second=weights.value_of_time / HOUR,
+        quality_usd=(1 - state.tools_ok) * policy.score.quality_cost if tools else 0.0,
         preferences=preferences(state, policy.prefer + policy.slo),
-        miss_usd_per_second=weights.usd_per_second_missed,
     )
 
 
-def expect(
-    candidates: Iterable[Candidate], demand: Demand, matches: Mapping[str, int], tolls: Mapping[str, float]
-) -> list[Figures]:
-    """The parts of each one's score that depend on it alone.
+def _rates(price: Price, policy: Policy, hit_rate: float, prompt_tokens: int, hour: int) -> tuple[float, float, float]:
+    p_in, p_cached, p_out = price.rates(prompt_tokens, hour)
+    return p_in, 0.0 if policy.score.price == "list" else hit_rate * (p_in - p_cached), p_out
 
-    `matches` says how many tokens of the prompt an endpoint was sent before, `tolls` what it costs to be above a share,
-    in USD per token; both by id, of those where it is more than nothing.
+
+class Field:
+    """The candidates of many requests, in the order of their ids, in the columns that `Costs` reads.
+
+    `reach` is, for each size class, the largest quotient of a time to first token and its preferred limit, for each
+    second of pace; `slowness` that of a preferred speed and the endpoint's own. Where both stay under 1, also with the
+    load of the moment, no preferred limit is missed. `best` and `worst` are the tiers that occur.
     """
-    prompt, output, _, hour, tools, _, rereads, _ = demand
-    size_of_all, scale_of_all = bisect_left(SIZES, prompt), BASE + prompt / PREFILL
-    found = []
-    for state, endpoint, offered, _, _, _ in candidates:
-        rates, price, listed, hit_rate, ratios, token_s, fails, bad_tools, per_second, preferred, per_missed = offered
-        p_in, p_saved, p_out = rates or _rates(price, listed, hit_rate, prompt, hour)
-        known = matches.get(endpoint.id, 0) if matches else 0
-        if known and prompt:
-            share = known / prompt if known < prompt else 1.0
-            hit = share * hit_rate
-            fresh = prompt * (1 - hit)
-            usd_in = prompt * (p_in - share * p_saved) / MILLION
-            size = bisect_left(SIZES, fresh)
-            pace = (BASE + fresh / PREFILL) * state.crowded
-        else:
-            hit, fresh, size = 0.0, float(prompt), size_of_all
-            usd_in = prompt * p_in / MILLION
-            pace = scale_of_all * state.crowded
-        usd_out = output * p_out / MILLION
-        ttft = ratios[size] * pace
-        seconds = ttft + output * token_s * state.slowed
-        plain = usd_in + usd_out + per_second * seconds
-        quality = later = toll = miss = 0.0
-        if tools:
-            quality = bad_tools
-            plain += quality
-        if rereads:
-            later = rereads * prompt * (p_in - p_saved) / MILLION
-            plain += later
-        if tolls:
-            toll = tolls.get(endpoint.id, 0.0) * (prompt + output)
-            plain += toll
-        if preferred:
-            miss = per_missed * seconds_over(preferred, size, pace, state.slowed, output)
-            plain += miss
-        one = plain, fails, seconds, ttft, usd_in, usd_out, known, hit, fresh, size, pace, quality, later, miss, toll
-        found.append(one)
+
+    __slots__ = (
+        "_priced",
+        "_thresholds",
+        "best",
+        "candidates",
+        "fails",
+        "has_quality",
+        "offers",
+        "places",
+        "qualities",
+        "reach",
+        "slowness",
+        "states",
+        "token_s",
+        "unsaved",
+        "worst",
+    )
+
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        every = [one.terms for one in candidates]
+        self._put(candidates)
+        self.states = [one.state for one in candidates]
+        self.places = {one.endpoint.id: place for place, one in enumerate(candidates)}
+        self._thresholds = sorted({tier.over_prompt_tokens for one in every for tier in one.price.tiers})
+        varies = any(one.price.tiers or one.price.hours for one in every)
+        self._priced: dict[tuple[int, int], Field] | None = {} if varies else None
+        self.offers = [(one.p_in, one.p_out, one.ttft) for one in every]
+        self.token_s = [one.token_s for one in every]
+        self.unsaved = [one.p_in - one.p_saved for one in every]
+        self.fails = [one.fails for one in every]
+        self.qualities = [one.quality_usd for one in every]
+        self.has_quality = any(self.qualities)
+        limits = [limit for one in every for limit in one.preferences]
+        self.reach = tuple([max([one.reach(size) for one in limits], default=0.0) for size in _CLASSES])
+        self.slowness = max([one.slowness for one in limits], default=0.0)
+
+    def _put(self, candidates: Sequence[Candidate]) -> None:
+        tiers = [one.tier for one in candidates]
+        self.candidates = candidates
+        self.best, self.worst = min(tiers, default=Tier.GOOD), max(tiers, default=Tier.GOOD)
+
+    def in_tiers(self, candidates: Sequence[Candidate]) -> "Field":
+        """The same candidates, some of them in other tiers."""
+        made = copy(self)
+        made._put(candidates)
+        if made._priced:
+            made._priced = {}
+        return made
+
+    def priced(self, policy: Policy, prompt_tokens: int, hour: int) -> "Field":
+        """With the prices for this prompt at this hour."""
+        if self._priced is None:
+            return self
+        key = hour, bisect_left(self._thresholds, prompt_tokens)
+        found = self._priced.get(key)
+        if found is None:
+            found = self._priced[key] = Field(
+                [one._replace(terms=_priced(one.terms, policy, prompt_tokens, hour)) for one in self.candidates]
+            )
+        return found
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return iter(self.candidates)
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    def __repr__(self) -> str:
+        return f"<Field {list(self.places)}>"
+
+
+class Costs:
+    """What one request is expected to cost at each of these candidates: `scores` in dollars, in their order.
+
+    `matches` has the tokens of the prompt that an endpoint was sent before, by id, of those where that is any.
+    """
+
+    __slots__ = ("_loads", "_matches", "_parts", "_policy", "_tolls", "demand", "field", "scores")
+
+    def __init__(self, field: Field, demand: Demand, matches: Mapping[str, int], policy: Policy) -> None:
+        self.demand = demand
+        self.field = field.priced(policy, demand.prompt_tokens, demand.hour)
+        self._policy = policy
+        self._matches = matches
+        self._tolls = _NO_TOLLS if demand.toll is None else demand.toll.rates
+        self._loads = [state.load for state in field.states]
+        self._parts: dict[int, Parts] = {}
+        self.scores = self._scores() if field.candidates else []
+
+    def parts(self, place: int) -> Parts:
+        """All that is expected of the candidate at this place."""
+        found = self._parts.get(place)
+        if found is None:
+            one = self.field.candidates[place]
+            matched, toll = self._matches.get(one.endpoint.id, 0), self._tolls.get(one.endpoint.id, 0.0)
+            found = self._parts[place] = parts(one.terms, self._loads[place], self.demand, self._policy, matched, toll)
+        return found
+
+    def _scores(self) -> list[float]:
+        field, loads, (prompt, output, *_) = self.field, self._loads, self.demand
+        size, pace, per_second = size_class(prompt), scale(prompt), self._policy.score.value_of_time / HOUR
+        writing = [output * token_s * slowed for token_s, (_, slowed) in zip(field.token_s, loads, strict=True)]
+        base = [
+            prompt * p_in / MILLION + output * p_out / MILLION + per_second * (ttft[size] * (pace * crowded) + later)
+            for (p_in, p_out, ttft), (crowded, _), later in zip(field.offers, loads, writing, strict=True)
+        ]  # for all at once, as if no cache had anything of the prompt
+        plain = self._plain(base, size, pace)
+        for name in self._matches:
+            place = field.places.get(name)
+            if place is not None:
+                known = self.parts(place)
+                base[place], plain[place] = known.usd + per_second * known.seconds, known.plain
+        return scores(plain, base, field.fails, writing, self._policy)
+
+    def _plain(self, base: list[float], size: int, pace: float) -> list[float]:
+        """With everything else that each costs where all goes well."""
+        field, demand, plain = self.field, self.demand, base.copy()
+        if field.has_quality:
+            plain = [one + quality for one, quality in zip(plain, field.qualities, strict=True)]
+        if demand.rereads:
+            later = demand.rereads * demand.prompt_tokens
+            plain = [one + later * unsaved / MILLION for one, unsaved in zip(plain, field.unsaved, strict=True)]
+        for name, rate in self._tolls.items():
+            place = field.places.get(name)
+            if place is not None:
+                plain[place] += rate * demand.tokens
+        if self._may_miss(size, pace):
+            per_second, output = self._policy.score.usd_per_second_missed, demand.output_tokens
+            plain = [
+                usd + per_second * seconds_over(one.terms.preferences, size, pace * crowded, slowed, output)
+                for usd, one, (crowded, slowed) in zip(plain, field.candidates, self._loads, strict=True)
+            ]
+        return plain
+
+    def _may_miss(self, size: int, pace: float) -> bool:
+        """Whether a preferred limit on latency is perhaps missed by any."""
+        field, loads = self.field, self._loads
+        reach, slowness = field.reach[size] * pace, field.slowness
+        if loads.count(UNLOADED) != len(loads):
+            reach *= max([one.crowded for one in loads])
+            slowness *= max([one.slowed for one in loads])
+        return reach >= _SURELY or slowness >= _SURELY
+
+    def __eq__(self, other: object) -> bool:
+        """Plans are values, so what is in them is, too."""
+        mine = self.field.candidates, self.demand, self.scores
+        return isinstance(other, Costs) and mine == (other.field.candidates, other.demand, other.scores)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<Costs {self.scores}>"
+
+
+def _priced(one: Terms, policy: Policy, prompt_tokens: int, hour: int) -> Terms:
+    """With the prices for this prompt at this hour."""
+    if not one.price.tiers and not one.price.hours:
+        return one
+    p_in, p_saved, p_out = _rates(one.price, policy, one.hit_rate, prompt_tokens, hour)
+    return one._replace(p_in=p_in, p_saved=p_saved, p_out=p_out)
+
+
+def parts(offered: Terms, load: Load, demand: Demand, policy: Policy, matched: int = 0, toll: float = 0.0) -> Parts:
+    """What is expected of one endpoint: at this load, with so many tokens of the prompt sent to it before, and a toll
+    of so many USD per token."""
+    prompt, output, weights, (crowded, slowed) = demand.prompt_tokens, demand.output_tokens, policy.score, load
+    offered = _priced(offered, policy, prompt, demand.hour)
+    share = min(1.0, matched / prompt) if prompt else 0.0
+    hit = share * offered.hit_rate
+    fresh = prompt * (1 - hit)
+    size = size_class(fresh)
+    pace = scale(fresh) * crowded
+    usd_in = prompt * (offered.p_in - share * offered.p_saved) / MILLION
+    usd_out = output * offered.p_out / MILLION
+    ttft = offered.ttft[size] * pace
+    seconds = ttft + output * offered.token_s * slowed
+    later = demand.rereads * prompt * (offered.p_in - offered.p_saved) / MILLION
+    tolled = toll * (prompt + output)
+    missed = weights.usd_per_second_missed * seconds_over(offered.preferences, size, pace, slowed, output)
+    time = weights.value_of_time / HOUR * seconds
+    return Parts(
+        plain=usd_in + usd_out + time + offered.quality_usd + later + tolled + missed,
+        fails=offered.fails,
+        seconds=seconds,
+        ttft=ttft,
+        input_usd=usd_in,
+        output_usd=usd_out,
+        matched_tokens=matched,
+        hit=hit,
+        uncached=fresh,
+        size=size,
+        pace=pace,
+        quality_usd=offered.quality_usd,
+        reread_usd=later,
+        miss_usd=missed,
+        toll_usd=tolled,
+    )
+
+
+def scores(
+    plain: list[float], base: list[float], fails: list[float], writing: list[float], policy: Policy
+) -> list[float]:
+    """Dollars that each is expected to cost in all, with the best of the others to turn to when it fails.
+
+    `writing` is the seconds that each takes for its output, which a failed attempt does not take.
+    """
+    per_second, failure_usd = policy.score.value_of_time / HOUR, policy.score.failure_cost
+    best, second = _two_best(plain)
+    usually = failure_usd + base[best]
+    found = [one + q * (usually - per_second * seconds) for one, q, seconds in zip(plain, fails, writing, strict=True)]
+    found[best] = plain[best] + fails[best] * (failure_usd + base[second] - per_second * writing[best])
     return found
-
-
-def scores(expected: list[Figures], policy: Policy) -> list[float]:
-    """Dollars that each of these is expected to cost in all, with the best of the others to turn to when it fails.
-
-    That is `plain` and, with probability `q`, what a failure adds, less the time that its output would have taken:
-
-        score = plain + q [failure_cost + next best's usd + value_of_time x next best's seconds
-                           - value_of_time x (seconds - TTFT)]
-    """
-    usd_per_second, failure_usd = policy.score.value_of_time / HOUR, policy.score.failure_cost
-    best, second = _two_best([figures[0] for figures in expected])
-    usually, after_best = (_then(expected[place], failure_usd, usd_per_second) for place in (best, second))
-    return [
-        plain + fails * ((after_best if place == best else usually) - usd_per_second * (seconds - ttft))
-        for place, (plain, fails, seconds, ttft) in enumerate([figures[:4] for figures in expected])
-    ]
-
-
-def _then(next_best: Figures, failure_usd: float, usd_per_second: float) -> float:
-    """Dollars of a failed attempt, and of the endpoint that is turned to."""
-    _, _, seconds, _, usd_in, usd_out = next_best[:6]
-    return failure_usd + (usd_in + usd_out) + usd_per_second * seconds
 
 
 def _two_best(plain: list[float]) -> tuple[int, int]:
     """Places of the lowest two, the first ones among equals; twice the same when there is one only."""
     first = plain.index(min(plain))
-    if len(plain) == 1:
+    others = plain[:first] + plain[first + 1 :]
+    if not others:
         return first, first
-    plain[first] = inf
-    return first, plain.index(min(plain))
-
-
-def _rates(price: Price, list_price: bool, hit_rate: float, prompt_tokens: int, hour: int) -> _Rates:
-    p_in, p_cached, p_out = price.rates(prompt_tokens, hour)
-    return p_in, 0.0 if list_price else hit_rate * (p_in - p_cached), p_out
+    second = others.index(min(others))
+    return first, second + (second >= first)

@@ -1,6 +1,6 @@
 """The decision: ranks all endpoints for one request and picks the first.
 
-    every endpoint --Shortlist.sift--> candidates in tiers --cost.scores--> rows in order --pick--> Plan
+    every endpoint ──Shortlist.sift──> candidates in tiers ──Costs──> scores ──pick──> Plan
 
 A worse tier never comes before a better one. Within the best tier the picker decides who is first; the rest follow by
 score, for failover. Open breakers are used only when nothing else is left, as a panic threshold does, or nothing but
@@ -11,111 +11,92 @@ A draw belongs to a conversation. A prompt that continues one which an endpoint 
 which counts what leaving would cost; only what is new to all is drawn, or explores.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from gateway.route.cost import MATCHED, Candidate, Demand, Figures, Parts, expect, scores
+from gateway.route.cost import Costs, Demand, Field
 from gateway.route.explore import Explorer
 from gateway.route.filters import Dropped, Tier, late_for, over_cap
 from gateway.route.fleet import Fleet
-from gateway.route.plan import BY_SCORE, CERTAIN, Plan, RankedRow, Weights, choice_of
-from gateway.route.shortlist import Shortlist
+from gateway.route.plan import BY_SCORE, Plan, Weights, choice_of
+from gateway.route.shortlist import Shortlist, Sifted
 from gateway.route.toll import FOR_NEW, Toll
+from gateway.route.waits import scale, size_class
 from gateway.types import Pick, Policy, Request
 
 TINY = 1e-12
 TIE = 1e-9  # of a score
 NOTHING: Mapping[str, int] = {}
-NO_TOLLS: Mapping[str, float] = {}
 
 
-def make_plan(
-    request: Request, policy: Policy, fleet: Fleet, now: float, hour: int, chance: Callable[[], float]
-) -> Plan:
-    """Ranks all endpoints for one request. `now` in seconds, `hour` of the day in UTC, `chance` draws from [0, 1)."""
+def make_plan(request: Request, policy: Policy, fleet: Fleet, now: float, hour: int, rng: Callable[[], float]) -> Plan:
+    """Ranks all endpoints for one request. `now` in seconds, `hour` of the day in UTC, `rng` draws from [0, 1)."""
     matches, known = NOTHING, None
     if policy.affinity != "none" and request.prefix:
         matches = fleet.prefixes.matches(request.prefix, fleet.ttls, now)
-        known = max(matches.values(), default=0)
+        known = max(matches.values()) if matches else 0
     demand = fleet.demand(request, policy, known, now, hour)
     shortlist = fleet.shortlist(policy, request.needs, now)
-    candidates, dropped = shortlist.sift(request, now)
+    field, dropped = shortlist.sift(request, now)
     if demand.toll is not None:
-        candidates = _capped(candidates, demand, demand.toll, matches, now)
-    rows, late = _scored(candidates, demand, matches, shortlist)
-    if late:
-        dropped = dropped + late
-    if rows and rows[-1][0] is Tier.BREAKER_OPEN:
-        rows, dropped = _without_open(rows, dropped)
+        field = _capped(field, demand, demand.toll, matches, now)
+    if shortlist.walls or shortlist.objectives:
+        field, dropped = _within_limits(field, dropped, demand, matches, shortlist)
+    costs = Costs(field, demand, matches, policy)
     explorer = fleet.explorers.of(policy)
+    if not field.candidates:
+        return Plan(policy, demand, costs, (), None, tuple(dropped), "none", explorer=explorer)
+    places: Sequence[int] = range(len(field.candidates))
+    if field.worst is Tier.BREAKER_OPEN and field.best < Tier.LIKELY_REFUSAL:
+        places, dropped = _without_open(field, dropped)
     may_explore = explorer if shortlist.has_rare and explorer is not None and explorer.ready else None
-    picked, weights = _pick(rows, policy.pick, _continues(request, known or 0), may_explore)
-    place = _drawn(weights, chance()) if len(weights) > 1 else weights[0][0]
-    if place:
-        rows.insert(0, rows.pop(place))
-    first = choice_of(rows[0]) if rows else None
-    return Plan(policy, rows, first, tuple(dropped), picked, demand, place, weights, explorer)
+    continues = known is not None and _continues(request, known)
+    picked, weights = _pick(costs, places, policy.pick, continues, matches, may_explore)
+    place = _drawn(weights, rng()) if len(weights) > 1 else weights[0][0]
+    return Plan(
+        policy, demand, costs, places, choice_of(costs, place), tuple(dropped), picked, place, weights, explorer
+    )
 
 
-def _capped(
-    candidates: list[Candidate], demand: Demand, toll: Toll, matches: Mapping[str, int], now: float
-) -> list[Candidate]:
+def _capped(field: Field, demand: Demand, toll: Toll, matches: Mapping[str, int], now: float) -> Field:
     """Puts those that are above their share behind the others; what is left of it is for prompts that they know."""
     nearly = toll.full(demand.tokens, now, FOR_NEW)
     if not nearly:
-        return candidates
+        return field
     full = toll.full(demand.tokens, now)
     full += [name for name in nearly if 2 * matches.get(name, 0) < demand.prompt_tokens]
-    return [
-        one._replace(tier=Tier.OVER_CAP, why=over_cap(toll, one.endpoint.id))
-        if one.tier < Tier.OVER_CAP and one.endpoint.id in full
-        else one
-        for one in candidates
-    ]
+    return field.in_tiers(
+        [
+            one._replace(tier=Tier.OVER_CAP, why=over_cap(toll, one.endpoint.id))
+            if one.tier < Tier.OVER_CAP and one.endpoint.id in full
+            else one
+            for one in field.candidates
+        ]
+    )
 
 
-def _scored(
-    candidates: list[Candidate], demand: Demand, matches: Mapping[str, int], shortlist: Shortlist
-) -> tuple[list[RankedRow], list[Dropped]]:
-    """Scores each endpoint given the best of the others. Sorts by tier, rank, score, then id, as the candidates are.
-
-    Returns those that limits on latency drop as well.
-    """
-    tolls = demand.toll.rates if demand.toll is not None else NO_TOLLS
-    expected = expect(candidates, demand, matches, tolls)
-    late: list[Dropped] = []
-    if shortlist.walls or shortlist.objectives:
-        candidates, expected, late = _judged(candidates, expected, shortlist)
-    if not candidates:
-        return [], late
-    found = scores(expected, shortlist.policy)
-    rows = [(one.tier, one.rank, found[place], place, one, expected[place]) for place, one in enumerate(candidates)]
-    rows.sort()
-    return rows, late
-
-
-def _judged(
-    candidates: list[Candidate], expected: list[Figures], shortlist: Shortlist
-) -> tuple[list[Candidate], list[Figures], list[Dropped]]:
-    """By the limits on latency under `require` and `slo`: who is left, what is expected of them, and who is dropped."""
-    kept, figures_of_kept, late = [], [], []
-    for one, figures in zip(candidates, expected, strict=True):
-        parts = Parts(*figures)
-        if reason := late_for(one.state, shortlist.walls, parts.size, parts.pace):
+def _within_limits(
+    field: Field, dropped: list[Dropped], demand: Demand, matches: Mapping[str, int], shortlist: Shortlist
+) -> Sifted:
+    """By the limits on latency: those that miss one under `require` are dropped, under `slo` put behind."""
+    prompt, kept, late = demand.prompt_tokens, [], []
+    for one in field.candidates:
+        share = min(1.0, matches.get(one.endpoint.id, 0) / prompt) if prompt else 0.0
+        fresh = prompt * (1 - share * one.terms.hit_rate)
+        size, pace = size_class(fresh), scale(fresh) * one.state.load.crowded
+        if reason := late_for(one.state, shortlist.walls, size, pace):
             late.append(Dropped(one.endpoint, reason))
             continue
-        if one.tier < Tier.MISSED_SLO and (why := late_for(one.state, shortlist.objectives, parts.size, parts.pace)):
+        if one.tier < Tier.MISSED_SLO and (why := late_for(one.state, shortlist.objectives, size, pace)):
             one = one._replace(tier=Tier.MISSED_SLO, why=why)
         kept.append(one)
-        figures_of_kept.append(figures)
-    return kept, figures_of_kept, late
+    return (Field(kept), dropped + late) if late else (field.in_tiers(kept), dropped)
 
 
-def _without_open(rows: list[RankedRow], dropped: list[Dropped]) -> tuple[list[RankedRow], list[Dropped]]:
-    """Drops open breakers, which come last, unless nothing better than a likely refusal is left."""
-    if rows[0][0] >= Tier.LIKELY_REFUSAL:
-        return rows, dropped
-    opened = [row[4] for row in rows if row[0] is Tier.BREAKER_OPEN]
-    return rows[: -len(opened)], dropped + [Dropped(one.endpoint, one.why) for one in opened if one.why]
+def _without_open(field: Field, dropped: list[Dropped]) -> tuple[list[int], list[Dropped]]:
+    """Drops open breakers."""
+    kept = [place for place, one in enumerate(field.candidates) if one.tier is not Tier.BREAKER_OPEN]
+    opened = [one for one in field.candidates if one.tier is Tier.BREAKER_OPEN]
+    return kept, dropped + [Dropped(one.endpoint, one.why) for one in opened if one.why]
 
 
 def _continues(request: Request, known: int) -> bool:
@@ -123,43 +104,61 @@ def _continues(request: Request, known: int) -> bool:
     return known > 0 and known >= (request.opening or request.prompt_tokens / 2)
 
 
-def _pick(rows: list[RankedRow], pick: Pick, continues: bool, explorer: Explorer | None) -> tuple[str, Weights]:
-    """How the first is picked, and who it may be."""
-    if not rows:
-        return "none", CERTAIN
+def _pick(
+    costs: Costs,
+    places: Sequence[int],
+    pick: Pick,
+    continues: bool,
+    matches: Mapping[str, int],
+    explorer: Explorer | None,
+) -> tuple[str, Weights]:
+    """How the first is picked, and which it may be."""
+    field, scores = costs.field, costs.scores
     if pick.how not in BY_SCORE:
-        return pick.how, CERTAIN
-    best = rows[0][0]
-    top = rows if rows[-1][0] is best else [row for row in rows if row[0] is best]
+        return pick.how, ((_first(costs, places), 1.0),)
+    top = places if field.best is field.worst else [one for one in places if field.candidates[one].tier is field.best]
     if len(top) == 1:
-        return "only", CERTAIN
+        return "only", ((top[0], 1.0),)
+    best = min(scores) if len(top) == len(scores) else min([scores[place] for place in top])
     if continues:
-        place = _home(top)
-        return "stays" if top[place][5][MATCHED] else "best", ((place, 1.0),)
-    if explorer is not None and (weights := explorer.places([choice_of(row) for row in top])):
+        home = _home(costs, top, best, matches)
+        return "stays" if matches.get(field.candidates[home].endpoint.id) else "best", ((home, 1.0),)
+    if explorer is not None and (weights := _explorable(costs, top, explorer)):
         return "explore", weights
-    return (pick.how, _near([row[2] for row in top], pick.edge)) if pick.how == "sample" else (pick.how, CERTAIN)
+    limit = best * (1 + pick.edge) if pick.how == "sample" else best
+    near = [place for place in top if scores[place] <= limit]
+    return pick.how, _weighted(scores, near) if pick.how == "sample" and len(near) > 1 else ((near[0], 1.0),)
 
 
-def _home(top: list[RankedRow]) -> int:
-    """The place of the best score; among equals, of the one that has most of the prompt."""
-    equal = top[0][2] * (1 + TIE)
-    places = [place for place, row in enumerate(top) if row[2] <= equal]
-    return max(places, key=lambda place: top[place][5][MATCHED])
+def _first(costs: Costs, places: Sequence[int]) -> int:
+    """By tier, rank and score."""
+    candidates, scores = costs.field.candidates, costs.scores
+    return min(places, key=lambda place: (candidates[place].tier, candidates[place].rank, scores[place]))
 
 
-def _near(scores: list[float], edge: float) -> Weights:
-    """Places of those within `edge` of the best score, weighted 1/score^2. Scores are sorted, if ranks say no more."""
-    limit = scores[0] * (1 + edge)
-    if scores[1] > limit:
-        return CERTAIN
-    least = max(scores[0], TINY)
-    return [(place, (score if score > least else least) ** -2) for place, score in enumerate(scores) if score <= limit]
+def _home(costs: Costs, top: Sequence[int], best: float, matches: Mapping[str, int]) -> int:
+    """The best score; among equals, the one that has most of the prompt."""
+    candidates, scores = costs.field.candidates, costs.scores
+    limit = best * (1 + TIE)
+    equal = sorted([place for place in top if scores[place] <= limit], key=scores.__getitem__)
+    return max(equal, key=lambda place: matches.get(candidates[place].endpoint.id, 0))
 
 
-def _drawn(weights: Weights, chance: float) -> int:
+def _explorable(costs: Costs, top: Sequence[int], explorer: Explorer) -> Weights:
+    order = sorted(top, key=costs.scores.__getitem__)
+    return [(order[at], weight) for at, weight in explorer.places([choice_of(costs, place) for place in order])]
+
+
+def _weighted(scores: list[float], near: list[int]) -> Weights:
+    """Weighted 1/score^2, the best score first."""
+    near.sort(key=scores.__getitem__)
+    least = max(scores[near[0]], TINY)
+    return [(place, (score if (score := scores[place]) > least else least) ** -2) for place in near]
+
+
+def _drawn(weights: Weights, draw: float) -> int:
     """The place at which this share of the weights, from the first on, is used up."""
-    target = chance * sum([weight for _, weight in weights])
+    target = draw * sum([weight for _, weight in weights])
     for place, weight in weights:
         target -= weight
         if target < 0:

@@ -11,6 +11,7 @@ The time constants were chosen by replays of changes (`python -m bench.routing -
 """
 
 from math import ceil, inf
+from typing import NamedTuple
 
 from gateway.route.health import Breaker, SlowStart
 from gateway.route.peers import NO_PEERS, FleetMedians, OutlierStats
@@ -40,17 +41,51 @@ _SPEEDS: tuple[Measure, ...] = ("throughput_p50", "throughput_p75", "throughput_
 _UNKNOWN = (None,) * len(_TTFTS)
 
 
+class Load(NamedTuple):
+    """How many times as long as without load the first token (`crowded`) and the writing (`slowed`) are expected to
+    take with one more request in flight."""
+
+    crowded: float
+    slowed: float
+
+
+UNLOADED = Load(1.0, 1.0)
+
+
+class Changes:
+    """What changed at a fleet's endpoints since it looked, so that no decision has to look at each of them.
+
+    `due`: no figures have to be computed before then, in seconds. `revision` grows whenever figures were computed.
+    `suspects`: endpoints that something else than figures may count against, see `EndpointState.is_suspect`.
+    """
+
+    __slots__ = ("due", "revision", "suspects")
+
+    def __init__(self) -> None:
+        self.due = 0.0
+        self.revision = 0
+        self.suspects: set[EndpointState] = set()
+
+    def suspected(self, now: float) -> set["EndpointState"]:
+        """The suspects, without those that no longer are."""
+        if self.suspects:
+            self.suspects -= {one for one in self.suspects if not one.is_suspect(now)}
+        return self.suspects
+
+    def __repr__(self) -> str:
+        return f"<Changes due={self.due:.1f} revision={self.revision} {len(self.suspects)} suspects>"
+
+
 class EndpointState:
     """One endpoint's figures. Seconds, tokens per second, shares in [0, 1].
 
     `waits` and `speeds` say how long answers take; `fails`, `tools_ok` and `hit_rate` are shares as they are now, and
     `recent` and `attempted` count the attempts of the last minutes and hours, faded by their age.
     `figures` has every measure, over all prompts, for those who list them; None while there are fewer than `ENOUGH`
-    samples of what is only measured. `revision` grows with every refresh, so that whoever worked something out from
-    figures knows whether it still holds. What changes with every request stands apart from them: `in_flight`,
-    `elsewhere` (what other workers have in flight) and how `crowded` that makes the first token and how `slowed` the
-    writing, factors on their seconds; `concurrency`, how many it may have in flight; `held_until`, the end of all that
-    sets it back.
+    samples of what is only measured. They are computed again at `due`. What changes with every request stands apart
+    from them: `in_flight`, `elsewhere` (what other workers have in flight) and the `load` that both make;
+    `concurrency`, how many it may have in flight; `held_until`, the end of all that sets it back. `changes` are its
+    fleet's.
     """
 
     __slots__ = (
@@ -66,8 +101,8 @@ class EndpointState:
         "_workers",
         "attempted",
         "breaker",
+        "changes",
         "concurrency",
-        "crowded",
         "due",
         "elsewhere",
         "endpoint",
@@ -76,13 +111,12 @@ class EndpointState:
         "held_until",
         "hit_rate",
         "in_flight",
+        "load",
         "price",
         "rate_limit",
         "recent",
         "refusals",
-        "revision",
         "silence",
-        "slowed",
         "speeds",
         "standing",
         "tools_ok",
@@ -90,19 +124,20 @@ class EndpointState:
         "waits",
     )
 
-    def __init__(self, endpoint: Endpoint, workers: int = 1) -> None:
+    def __init__(self, endpoint: Endpoint, workers: int = 1, changes: Changes | None = None) -> None:
         """`workers` is how many of this gateway share what the endpoint allows."""
-        self.breaker = Breaker()
-        self.refusals = Refusals()
+        self.changes = changes or Changes()
+        self.breaker = Breaker(self._suspect)
+        self.refusals = Refusals(self._suspect)
         self.rate_limit = RateLimit()
         self.standing = OutlierStats()
         self.silence = Silence()
         self.waits = Waits()
         self.speeds = Speeds()
-        self.revision = 0
         self.in_flight = 0
         self.elsewhere = 0
-        self.crowded = self.slowed = 1.0
+        self.load = UNLOADED
+        self.due = 0.0
         self.held_until = 0.0
         self._ramp = SlowStart()
         self._peers = NO_PEERS
@@ -116,7 +151,7 @@ class EndpointState:
         self.figures: dict[Measure, float | None] = {}
         self.configure(endpoint, workers)
         self.refresh(0.0)
-        self.due = 0.0
+        self._refresh_at(0.0)
 
     def configure(self, endpoint: Endpoint, workers: int = 1) -> None:
         """Takes a (changed) configuration; what was measured stays."""
@@ -125,8 +160,8 @@ class EndpointState:
         self._workers = workers
         self.shares(None, 0)
         self.ttl = endpoint.cache.ttl or (0.0 if endpoint.cache.automatic is False else DEFAULT_TTL)
-        self.due = 0.0
         self.waits.renew()
+        self._refresh_at(0.0)
         self.price = price = endpoint.price or _FREE
         self.figures |= {
             "context": endpoint.context,
@@ -141,7 +176,9 @@ class EndpointState:
     def sent(self, tokens: float, now: float) -> None:
         """A request with so many tokens, its expected answer included, goes out."""
         self.in_flight += 1
-        self._crowd()
+        self._weigh_load()
+        if self.in_flight >= self.concurrency:
+            self._suspect()
         self.rate_limit.sent(tokens, now)
         if self.rate_limit.limited or self.silence.silent:
             self.hold(now)
@@ -149,9 +186,9 @@ class EndpointState:
     def waiting(self, ticket: int, uncached: float, writing: float, now: float) -> None:
         """A request waits for its first token. `writing`: seconds before it, of an answer that is not streamed."""
         size = size_class(uncached)
-        usual = self.waits.p50[size] * scale(uncached) * self.crowded + writing
+        usual = self.waits.p50[size] * scale(uncached) * self.load.crowded + writing
         self.silence.sent(ticket, usual, self.waits.scatter[size], now)
-        self.due = min(self.due, now + WAITED_WITHIN)
+        self._refresh_at(now + WAITED_WITHIN)
 
     def began(self, ttft: float, uncached: float, in_flight: float, now: float) -> None:
         """A first token came, `ttft` seconds after a request that was expected to have so many `uncached` tokens."""
@@ -161,7 +198,7 @@ class EndpointState:
     def done(self) -> None:
         """A request that went out is over, however it ended."""
         self.in_flight -= 1
-        self._crowd()
+        self._weigh_load()
 
     def answered(self, ttft: float, uncached: float, speed: float | None, in_flight: float, now: float) -> None:
         """A good answer to a request that was one of `in_flight` when it was sent.
@@ -186,7 +223,7 @@ class EndpointState:
         self.standing.ended(good, now)
         if self._ramp.window != inf:
             self._ramp.ended(good)
-            self.concurrency = min(self._most_at_once, self._ramp.window)
+            self._limit()
         self._learned(now)
 
     def refused(self, sent_at: float, wait: float | None, now: float) -> None:
@@ -202,12 +239,14 @@ class EndpointState:
     def starts_slowly(self) -> None:
         """It came into use, or back: it is trusted with few requests at first."""
         self._ramp.begin()
-        self.concurrency = min(self._most_at_once, self._ramp.window)
+        self._limit()
 
     def hold(self, now: float) -> None:
         """Its rate limit, its standing or its silence may have changed."""
         silent = now + FADED_WITHIN if self.silence.silent else 0.0
         self.held_until = max(self.rate_limit.until, self.standing.until, silent)
+        if self.held_until > now:
+            self._suspect()
 
     def cached(self, expected: float, cached: float, now: float) -> None:
         """Of a prompt, the share `expected` was sent before and the share `cached` was billed as cached."""
@@ -240,8 +279,8 @@ class EndpointState:
         else:
             left = most - self.in_flight - elsewhere
             self._most_at_once = float(self.in_flight + max(0, ceil(left / workers)))
-        self.concurrency = min(self._most_at_once, self._ramp.window)
-        self._crowd()
+        self._limit()
+        self._weigh_load()
 
     @property
     def ramping(self) -> bool:
@@ -274,27 +313,52 @@ class EndpointState:
             self.standing.waited(ttft / scale(uncached) / (usual / scale(MIDDLES[size])), now)
         self._learned(now)
 
-    def _crowd(self) -> None:
+    def _weigh_load(self) -> None:
         at_once = self.in_flight + self.elsewhere + 1  # with one more: the one that a decision is about
         waits, speeds = self.waits.load, self.speeds.load
-        self.crowded = waits.factor(at_once) if at_once > waits.carried else 1.0
-        self.slowed = speeds.factor(at_once) if at_once > speeds.carried else 1.0
+        if at_once > waits.carried or at_once > speeds.carried:
+            self.load = Load(waits.factor(at_once), speeds.factor(at_once))
+        else:
+            self.load = UNLOADED
+
+    def _limit(self) -> None:
+        self.concurrency = min(self._most_at_once, self._ramp.window)
+        if self.in_flight >= self.concurrency:
+            self._suspect()
+
+    def is_suspect(self, now: float) -> bool:
+        """Whether anything but figures may count against it: `filters.tier` and `refused_before` say what."""
+        return (
+            self.held_until > now
+            or self.in_flight >= self.concurrency
+            or self.breaker.until is not None
+            or self.refusals.until > now
+        )
+
+    def _suspect(self) -> None:
+        self.changes.suspects.add(self)
 
     def _learned(self, now: float) -> None:
         if now + LEARNED_WITHIN < self.due:
-            self.due = now + LEARNED_WITHIN
+            self._refresh_at(now + LEARNED_WITHIN)
+
+    def _refresh_at(self, at: float) -> None:
+        """Its figures are due at that time, or earlier."""
+        self.due = min(self.due, at)
+        self.changes.due = min(self.changes.due, at)
 
     # what decisions read
 
     def refresh(self, now: float, peers: FleetMedians = NO_PEERS) -> None:
-        """Computes the figures from the samples; whoever reads them calls this when `due` is past."""
-        self.revision += 1
+        """Computes the figures from the samples. Call it when `due` is past."""
+        self.changes.revision += 1
         self.due = now + (WAITED_WITHIN if len(self.silence) else FADED_WITHIN)
+        self.changes.due = min(self.changes.due, self.due)
         self._peers = peers
         priors = self.endpoint.priors
         self.waits.refresh(now, priors, peers)
         self.speeds.refresh(now, priors, peers)
-        self._crowd()
+        self._weigh_load()
         self.silence.judge(now)
         self.hold(now)
         self._usual_uptime = priors.uptime or peers.uptime or DEFAULT_UPTIME

@@ -317,7 +317,7 @@ class Exchange:
 
     @property
     def _any_untried(self) -> bool:
-        return len(self._tried) < len(self.plan.rows)
+        return len(self._tried) < len(self.plan.places)
 
     def _untried(self) -> tuple[Choice, ...]:
         """Endpoints without an attempt yet, in the plan's order."""

@@ -8,7 +8,6 @@ endpoint (`over_limit`); declared ones fail when unknown. How many tokens a prom
 too small by less than the estimate may be off is only set back.
 """
 
-from collections.abc import Iterable
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -176,18 +175,6 @@ def _full(state: EndpointState) -> Reason:
     most, own = state.endpoint.limits.concurrency, state.concurrency
     part = "" if own == most else f", this worker's part of {most}"
     return Reason("limits.concurrency", f"{state.in_flight} of {own:.0f} in use{part}")
-
-
-def hindered(states: Iterable[EndpointState], now: float) -> list[EndpointState]:
-    """Those that anything but figures may be against. `tier` and `refused_before` say nothing new about the others."""
-    return [
-        state
-        for state in states
-        if state.held_until > now
-        or state.in_flight >= state.concurrency
-        or state.breaker.until is not None
-        or state.refusals.until > now
-    ]
 
 
 def _opened(state: EndpointState, now: float) -> Reason:

@@ -10,9 +10,10 @@ that its end is booked where its start was, even when the endpoint was taken out
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from math import inf
 
 from gateway.route.cost import Demand
-from gateway.route.endpoint_state import LEARNED_WITHIN, EndpointState
+from gateway.route.endpoint_state import LEARNED_WITHIN, Changes, EndpointState
 from gateway.route.explore import Explorers
 from gateway.route.peers import JUDGE_EVERY, fleet_medians, judge
 from gateway.route.prompt_cache import Prefix, PrefixIndex, Rereads
@@ -37,6 +38,7 @@ class Fleet:
         "_rereads",
         "_shortlists",
         "_workers",
+        "changes",
         "explorers",
         "lengths",
         "notes",
@@ -50,6 +52,7 @@ class Fleet:
     def __init__(self, endpoints: Iterable[Endpoint] = (), workers: int = 1) -> None:
         self._workers = workers
         self._judge_at = 0.0
+        self.changes = Changes()
         self.states: dict[str, EndpointState] = {}
         self.ttls: dict[str, float] = {}
         self.prefixes = PrefixIndex()
@@ -67,7 +70,7 @@ class Fleet:
         """Takes the endpoints in use. Those that stay keep what was learned about them."""
         before, self.states = self.states, {}
         for endpoint in endpoints:
-            state = before.get(endpoint.id) or EndpointState(endpoint, self._workers)
+            state = before.get(endpoint.id) or EndpointState(endpoint, self._workers, self.changes)
             if state.endpoint != endpoint:
                 state.configure(endpoint, self._workers)
             if before and endpoint.id not in before:
@@ -97,32 +100,32 @@ class Fleet:
             if len(self._shortlists) >= SHORTLISTS:
                 self._shortlists.clear()
             by_id = [state for _, state in sorted(self.states.items())]
-            found = self._shortlists[key] = Shortlist(policy, needs, by_id, revision)
+            found = self._shortlists[key] = Shortlist(policy, needs, by_id, self.changes)
         return found
 
     def refresh(self, now: float) -> int:
-        """Brings figures that are due up to date; judges all endpoints when that is due. Returns the revision.
+        """Computes figures that are due, and judges all endpoints when that is due. Returns the revision.
 
-        Figures that would soon be due are brought up to date with them, because each time costs a shortlist.
+        Figures that are due soon are computed with them, because each time costs a shortlist.
         """
-        revision, due = 0, False
-        for state in self.states.values():
-            due = due or now >= state.due
-            revision += state.revision  # they only grow, so the sum tells whether any of them did
-        if not due:
-            return revision
+        changes = self.changes
+        if now < changes.due:
+            return changes.revision
         states = self.states.values()
+        changes.due = min([state.due for state in states], default=inf)
+        if now < changes.due:
+            return changes.revision
         peers = fleet_medians([state.known for state in states])
         for state in states:
             if now + LEARNED_WITHIN >= state.due:
                 state.refresh(now, peers)
-                revision += 1
         if now >= self._judge_at:
             self._judge_at = now + JUDGE_EVERY
             judge(states, now)
             for state in states:
                 state.hold(now)
-        return revision
+        changes.due = min([state.due for state in states], default=inf)
+        return changes.revision
 
     def sent(self, attempt: TrackedAttempt, now: float) -> None:
         """An attempt goes out."""

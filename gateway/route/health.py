@@ -27,7 +27,7 @@ Slow start: an endpoint that came into use, or back, gets few requests at once, 
 It is counted in answers and not in seconds, because answers are what shows that the endpoint holds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from math import inf
 from typing import Annotated
@@ -91,6 +91,7 @@ class Breaker:
         "_in_a_row",
         "_mine",
         "_old",
+        "_on_open",
         "_opened_at",
         "_probe",
         "_probe_until",
@@ -103,7 +104,9 @@ class Breaker:
         "why",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, on_open: Callable[[], object] = bool) -> None:
+        """`on_open` is called whenever it opens."""
+        self._on_open = on_open
         self.why = ""  # the fault that opened it
         self._backoff = 0.0  # seconds; 0 until it first opens
         self._closed_at = 0.0
@@ -232,6 +235,7 @@ class Breaker:
 
     def _open(self, until: float, why: str) -> None:
         self.until, self.why = until, why
+        self._on_open()
         self._old, self._probe, self._successes = self._sent, 0, 0
 
     def _close(self, now: float) -> None:

@@ -9,6 +9,7 @@ so that of those which miss one the nearest is best. Slow writing is counted in 
 expected answer takes than at the limit.
 """
 
+from math import inf
 from typing import NamedTuple
 
 from gateway.route.endpoint_state import EndpointState
@@ -30,6 +31,19 @@ class Preference(NamedTuple):
     speed: float  # output tokens a second
     limit: float
     upper: bool  # whether the figure should be at most the limit
+
+    def reach(self, size: int) -> float:
+        """What each second of pace at this size class is of the limit; infinite for a lower limit on time."""
+        if not self.ratios:
+            return 0.0
+        return self.ratios[size] / self.limit if self.upper and self.limit > 0 else inf
+
+    @property
+    def slowness(self) -> float:
+        """The limit on speed over the figure; infinite for an upper one."""
+        if self.ratios or not self.limit:
+            return 0.0
+        return inf if self.upper else self.limit / self.speed
 
 
 def is_latency(limit: Limit) -> bool:
@@ -71,4 +85,4 @@ def expected(state: EndpointState, measure: Measure, size: int, pace: float) -> 
     place = TTFT.get(measure)
     if place is not None:
         return state.waits.quantiles[place][size] * pace
-    return state.speeds.quantiles[THROUGHPUT[measure]] / state.slowed
+    return state.speeds.quantiles[THROUGHPUT[measure]] / state.load.slowed

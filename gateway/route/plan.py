@@ -1,23 +1,22 @@
 """A plan: the endpoints ranked for one request, every one kept or dropped with its reason and its parts in dollars.
 
-Most requests are answered by the first endpoint, so only that one is made a `Choice`; those behind it stay plain rows
-until failover, a hedge or a person looks at them. `decide.py` makes plans.
+Most requests are answered by the first endpoint, so only that one is made a `Choice`. Whatever is needed for failover,
+a hedge, `explain` or the page is made from the costs of the decision when it is read. `decide.py` makes plans.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
-from gateway.route.cost import Candidate, Demand, Figures, Parts
+from gateway.route.cost import Costs, Demand, Parts
 from gateway.route.endpoint_state import EndpointState
 from gateway.route.explore import Explorer
 from gateway.route.filters import Dropped, Reason, Tier
 from gateway.types import Endpoint, Policy, RegretReason
 
 BY_SCORE = frozenset({"sample", "best"})  # pickers that nothing but the score matters to
-Weights = Sequence[tuple[int, float]]
-CERTAIN: Weights = ((0, 1.0),)
-RankedRow = tuple[Tier, float, float, int, Candidate, Figures]  # tier, rank, score, place by id: in the order of trying
+Weights = Sequence[tuple[int, float]]  # (place among the candidates, weight), the best score first
 _DRAWN: dict[str, RegretReason] = {"sample": "sample", "explore": "explore"}
 
 
@@ -49,56 +48,70 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
 
 
 class Plan(msgspec.Struct, gc=False):
-    """`rows` in the order of trying; `first` of them is None where nobody may be asked.
+    """`first` is tried first; None where no endpoint may be used.
 
     `picked` says how the first was chosen: only, stays (where some of the prompt is), explore, or the policy's picker.
-    It came from `place` in the order by score; `weights` has (place, weight) of all that chance might have put first.
-    `choices` are what `ranked` has made of the rows.
+    It stands at `place` of the candidates in `costs`, of which `places` may be used, in no order; `weights` has
+    (place, weight) of all that could have been drawn, the best score first.
     """
 
     policy: Policy
-    rows: Sequence[RankedRow]
+    demand: Demand
+    costs: Costs
+    places: Sequence[int]
     first: Choice | None
     dropped: tuple[Dropped, ...]
     picked: str
-    demand: Demand
     place: int = 0
-    weights: Weights = CERTAIN
+    weights: Weights = ()
     explorer: Explorer | None = None
     choices: tuple[Choice, ...] = ()
 
     @property
     def ranked(self) -> tuple[Choice, ...]:
-        """All that may be asked, in the order of trying, with the figures of the decision."""
+        """All that may be used, in the order of trying, with the figures of the decision."""
         if self.first is not None and not self.choices:
-            self.choices = (self.first, *map(choice_of, self.rows[1:]))
+            others = [choice_of(self.costs, place) for place in self._order() if place != self.place]
+            self.choices = (self.first, *others)
         return self.choices
+
+    def endpoint(self, name: str) -> Endpoint | None:
+        """The candidate with this id."""
+        place = self.costs.field.places.get(name)
+        return None if place is None else self.costs.field.candidates[place].endpoint
 
     @property
     def endpoints(self) -> list[Endpoint]:
         """Those of `ranked`."""
-        return [row[4].endpoint for row in self.rows]
+        return [choice.endpoint for choice in self.ranked]
 
     @property
     def odds(self) -> dict[str, float]:
-        """How likely each endpoint was to be first, by id; empty where chance decided nothing."""
+        """How likely each endpoint was to be first, by id; empty where nothing was drawn."""
         if len(self.weights) < 2:
             return {}
-        place, (first, *others) = self.place, self.ranked
-        by_score = [*others[:place], first, *others[place:]]
+        candidates = self.costs.field.candidates
         total = sum(weight for _, weight in self.weights)
-        return {by_score[place].endpoint.id: weight / total for place, weight in self.weights}
+        return {candidates[place].endpoint.id: weight / total for place, weight in self.weights}
 
     @property
     def relaxed(self) -> str | None:
         """What was given up to have any endpoint at all, in words; None when nothing was."""
         return None if self.first is None or self.first.tier is Tier.GOOD else self.first.tier.words
 
+    def _order(self) -> list[int]:
+        return sorted(self.places, key=partial(_rank, self.costs))
 
-def choice_of(row: RankedRow) -> Choice:
-    """A row with names."""
-    level, rank, score, _, (state, endpoint, _, _, _, why), figures = row
-    return Choice(endpoint, state, score, Parts(*figures), rank, level, why)
+
+def _rank(costs: Costs, place: int) -> tuple[Tier, float, float, int]:
+    one = costs.field.candidates[place]
+    return one.tier, one.rank, costs.scores[place], place
+
+
+def choice_of(costs: Costs, place: int) -> Choice:
+    """The candidate at this place, with its score."""
+    one = costs.field.candidates[place]
+    return Choice(one.endpoint, one.state, costs.scores[place], costs.parts(place), one.rank, one.tier, one.why)
 
 
 def regret(plan: Plan) -> tuple[float, RegretReason]:
@@ -112,7 +125,7 @@ def regret(plan: Plan) -> tuple[float, RegretReason]:
     chosen = plan.first
     if chosen is None or plan.policy.pick.how not in BY_SCORE:
         return 0.0, ""
-    drawn = chosen.score - _best_score(plan.rows)
+    drawn = chosen.score - _best_score(plan, chosen.tier)
     if plan.demand.toll is None:
         return (drawn, _DRAWN.get(plan.picked, "")) if drawn > 0 else (0.0, "")
     eligible = [one for one in plan.ranked if one.tier == chosen.tier or one.tier == Tier.OVER_CAP]
@@ -122,10 +135,10 @@ def regret(plan: Plan) -> tuple[float, RegretReason]:
     return whole, "cap" if whole > 2 * drawn else _DRAWN.get(plan.picked, "cap")
 
 
-def _best_score(rows: Sequence[RankedRow]) -> float:
-    """Of the first one's tier. The others follow in the order of their scores."""
-    tier, _, score, *_ = rows[0]
-    return min(score, rows[1][2]) if len(rows) > 1 and rows[1][0] == tier else score
+def _best_score(plan: Plan, tier: Tier) -> float:
+    """Of those in this tier."""
+    candidates, scores = plan.costs.field.candidates, plan.costs.scores
+    return min([scores[place] for place in plan.places if candidates[place].tier is tier])
 
 
 def _untolled(choice: Choice) -> float:

@@ -7,6 +7,7 @@ of it or more, or, where the host takes the parameter in no form, its kind. It c
 sent it, and those that think, or do not, as that one did. What was about one prompt is not remembered at all.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from gateway.types import About, Request
@@ -25,9 +26,11 @@ Digests = dict[str, str]  # of one request's parameters, worked out once for all
 class Refusals:
     """One endpoint's refusals. `now` in seconds; `until` is when the last of them is forgotten."""
 
-    __slots__ = ("_seen", "until")
+    __slots__ = ("_on_refusal", "_seen", "until")
 
-    def __init__(self) -> None:
+    def __init__(self, on_refusal: Callable[[], object] = bool) -> None:
+        """`on_refusal` is called whenever one is remembered."""
+        self._on_refusal = on_refusal
         self.until = 0.0
         self._seen: dict[str, dict[Mark, tuple[float, float]]] = {}  # tenant -> mark -> (until, from this size on)
 
@@ -42,6 +45,7 @@ class Refusals:
         own[mark] = (now + MEMORY, size)
         self._seen[request.tenant] = own
         self.until = now + MEMORY
+        self._on_refusal()
         _drop_oldest(own, MOST)
         _drop_oldest(self._seen, MOST_TENANTS)
 

@@ -5,20 +5,20 @@
 
 Most of a decision is the same from request to request. What differs seldom matters: a prompt or an answer that is too
 large for an endpoint, a parameter that one refused, a breaker, a rate limit. The first is ruled out for all endpoints
-at once by the smallest of their limits, the others by a glance at each state.
+at once by the smallest of their limits, the others where no endpoint is a suspect (`Changes`).
 """
 
+from collections.abc import Set
 from math import inf
 
-from gateway.route.cost import Candidate, terms
-from gateway.route.endpoint_state import EndpointState
+from gateway.route.cost import Candidate, Field, terms
+from gateway.route.endpoint_state import Changes, EndpointState
 from gateway.route.explore import FEW
 from gateway.route.filters import (
     ANSWER_ROOM,
     Dropped,
     Reason,
     Tier,
-    hindered,
     outlawed,
     refused_before,
     sized,
@@ -32,21 +32,21 @@ from gateway.route.refusals import Digests
 from gateway.route.waits import MIDDLES, scale
 from gateway.types import Pick, Policy, Request
 
-Sifted = tuple[list[Candidate], list[Dropped]]  # not to be changed: it may be the shortlist's own
+Sifted = tuple[Field, list[Dropped]]  # not to be changed: it may be the shortlist's own
 
 
 class Shortlist:
-    """All endpoints under one policy and one set of needs, by id, as of `revision` (the sum of the states' own).
+    """All endpoints under one policy and one set of needs, by id, as of `revision` of their figures.
 
     `has_rare` says whether some endpoint had so few answers lately that a request might explore it.
     """
 
     __slots__ = (
+        "_changes",
         "_context",
         "_input",
         "_output",
         "_rows",
-        "_states",
         "_usual",
         "has_rare",
         "objectives",
@@ -55,10 +55,10 @@ class Shortlist:
         "walls",
     )
 
-    def __init__(self, policy: Policy, needs: frozenset[str], states: list[EndpointState], revision: int) -> None:
+    def __init__(self, policy: Policy, needs: frozenset[str], states: list[EndpointState], changes: Changes) -> None:
         self.policy = policy
-        self.revision = revision
-        self._states = states
+        self.revision = changes.revision
+        self._changes = changes
         self._rows = [_row(state, policy, needs) for state in states]
         suited = [candidate.endpoint for candidate, barred in self._rows if not barred]
         self._context = min((one.context for one in suited), default=inf)
@@ -74,7 +74,7 @@ class Shortlist:
         prompt, answer = request.prompt_tokens, request.max_tokens or 0
         fits = prompt + (answer or ANSWER_ROOM) <= self._context and prompt <= self._input and answer <= self._output
         sifted = self._usual if fits else self._sized(request)
-        suspects = hindered(self._states, now)
+        suspects = self._changes.suspected(now)
         return self._examined(sifted, suspects, request, now) if suspects else sifted
 
     def _sized(self, request: Request | None) -> Sifted:
@@ -87,9 +87,9 @@ class Shortlist:
                 dropped.append(Dropped(endpoint, reason))
             else:
                 kept.append(_behind(candidate, *sized(endpoint, request)) if request else candidate)
-        return kept, dropped
+        return Field(kept), dropped
 
-    def _examined(self, sifted: Sifted, suspects: list[EndpointState], request: Request, now: float) -> Sifted:
+    def _examined(self, sifted: Sifted, suspects: Set[EndpointState], request: Request, now: float) -> Sifted:
         """By what happened to the suspects lately as well: refusals, rate limits, breakers."""
         kept, digests = [], Digests()
         for candidate in sifted[0]:
@@ -99,7 +99,7 @@ class Shortlist:
                 if reason := refused_before(state, request, now, digests):
                     candidate = _behind(candidate, Tier.LIKELY_REFUSAL, reason)
             kept.append(candidate)
-        return kept, sifted[1]
+        return sifted[0].in_tiers(kept), sifted[1]
 
     def __repr__(self) -> str:
         return f"<Shortlist {self.policy.name} of {len(self._rows)}>"
@@ -113,7 +113,9 @@ def _behind(candidate: Candidate, level: Tier, why: Reason | None) -> Candidate:
 def _row(state: EndpointState, policy: Policy, needs: frozenset[str]) -> tuple[Candidate, Reason | None]:
     """An endpoint with the reason against it that has nothing to do with the request's size."""
     place = _rank(state, policy.pick)
-    candidate = Candidate(state, state.endpoint, terms(state, policy), place, *usual_tier(state, policy))
+    candidate = Candidate(
+        state, state.endpoint, terms(state, policy, "tools" in needs), place, *usual_tier(state, policy)
+    )
     return candidate, unsuited(state.endpoint, policy, needs) or outlawed(state, policy.require)
 
 

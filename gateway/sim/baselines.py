@@ -60,7 +60,6 @@ class Baseline(Router):
 
     def plan(self, request: Request, row: TraceRow, now: float, hour: int) -> Plan:
         plan = super().plan(request, row, now, hour)
-        rows = {choice.endpoint.id: row for choice, row in zip(plan.ranked, plan.rows, strict=True)}
         top = [choice for choice in plan.ranked if choice.tier is plan.ranked[0].tier]
         open_choices = self._shares.under(top) or top
         if not open_choices:
@@ -69,8 +68,7 @@ class Baseline(Router):
         order = sorted(range(len(open_choices)), key=keys.__getitem__)
         others = [choice for choice in plan.ranked if choice not in open_choices]
         ranked = (*(open_choices[place] for place in order), *others)
-        ordered = [rows[choice.endpoint.id] for choice in ranked]
-        return msgspec.structs.replace(plan, rows=ordered, first=ranked[0], choices=ranked, picked=self.name)
+        return msgspec.structs.replace(plan, first=ranked[0], choices=ranked, picked=self.name)
 
     def sent(self, tried: TrackedAttempt, row: TraceRow, now: float) -> None:
         super().sent(tried, row, now)

@@ -5,11 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from msgspec.structs import astuple
 from msgspec.structs import replace as changed
 
 from gateway.route.cost import HOUR, Demand, Parts, scores
-from gateway.route.endpoint_state import EndpointState
+from gateway.route.endpoint_state import EndpointState, Load
 from gateway.types import Limit, Policy, Price, PriceTier, Priors, PromptCache, Score, Window
 from tests.route import world
 from tests.route.world import NOW, endpoint, fresh, seconds
@@ -38,7 +37,9 @@ def parts(policy: Policy = FREE_TIME, **changes: Any) -> Parts:
 
 
 def scored(*ones: Parts, policy: Policy) -> list[float]:
-    return scores([astuple(one) for one in ones], policy)
+    base = [one.usd + policy.score.value_of_time / HOUR * one.seconds for one in ones]
+    writing = [one.seconds - one.ttft for one in ones]
+    return scores([one.plain for one in ones], base, [one.fails for one in ones], writing, policy)
 
 
 def test_without_a_match_everything_is_paid_in_full() -> None:
@@ -105,7 +106,7 @@ def test_cached_tokens_need_no_time() -> None:
 
 def test_load_takes_its_time() -> None:
     busy = state()
-    busy.crowded, busy.slowed = 2.0, 1.5
+    busy.load = Load(2.0, 1.5)
     alone, crowded = expected(state()), expected(busy)
     assert crowded.ttft == pytest.approx(2 * alone.ttft)
     assert crowded.seconds == pytest.approx(crowded.ttft + 1.5 * (alone.seconds - alone.ttft))

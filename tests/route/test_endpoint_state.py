@@ -132,21 +132,21 @@ def test_silence_takes_as_many_times_longer_as_the_request_usually_does() -> Non
     idle, busy, usual = answered(1), answered(1), seconds(answered(1).waits.p50)
     for _ in range(200):
         busy.sent(1_000, NOW)
-    assert silent_after(busy) == pytest.approx(busy.crowded * silent_after(idle), rel=0.1)
-    assert busy.crowded > 1.3
+    assert silent_after(busy) == pytest.approx(busy.load.crowded * silent_after(idle), rel=0.1)
+    assert busy.load.crowded > 1.3
     assert silent_after(idle, writing=2 * usual) == pytest.approx(3 * silent_after(idle), rel=0.1)
 
 
 def test_what_is_in_flight_slows_the_next_request() -> None:
     state = answered(1)
-    assert (state.crowded, state.slowed) == (1, 1)
+    assert (state.load.crowded, state.load.slowed) == (1, 1)
     for _ in range(20):
         state.sent(1_000, NOW)
-    assert state.crowded == state.waits.load.factor(21) > 1
-    assert state.slowed == state.speeds.load.factor(21) > 1
+    assert state.load.crowded == state.waits.load.factor(21) > 1
+    assert state.load.slowed == state.speeds.load.factor(21) > 1
     for _ in range(20):
         state.done()
-    assert (state.crowded, state.slowed) == (1, 1)
+    assert (state.load.crowded, state.load.slowed) == (1, 1)
 
 
 def test_figures_are_due_sooner_while_requests_wait() -> None:
@@ -243,9 +243,9 @@ def test_what_others_saw_of_load_slows_what_is_in_flight_here() -> None:
     history(busy, 300)
     for _ in range(19):
         idle.sent(1_000, NOW + 300)
-    before = idle.crowded
+    before = idle.load.crowded
     merge_measured(idle, [(own_measured(busy, NOW + 300), 0.0)], NOW + 300)
-    assert fresh(idle, NOW + 301).crowded == idle.waits.load.factor(20) > 1.5 * before
+    assert fresh(idle, NOW + 301).load.crowded == idle.waits.load.factor(20) > 1.5 * before
 
 
 def test_samples_are_as_old_as_they_are_when_they_arrive() -> None:

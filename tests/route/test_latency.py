@@ -81,7 +81,7 @@ def test_figures_come_in_the_order_of_their_shares() -> None:
 
 def over(choice: Choice, *limits: Limit, output: float = 300.0) -> float:
     preferred = preferences(choice.state, limits)
-    return seconds_over(preferred, choice.parts.size, choice.parts.pace, choice.state.slowed, output)
+    return seconds_over(preferred, choice.parts.size, choice.parts.pace, choice.state.load.slowed, output)
 
 
 @pytest.mark.parametrize(

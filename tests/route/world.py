@@ -3,10 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.route.cost import Candidate, Demand, Parts, expect, terms
+from gateway.route.cost import Demand, Parts, parts, terms
 from gateway.route.decide import make_plan
 from gateway.route.endpoint_state import EndpointState
-from gateway.route.filters import Tier
 from gateway.route.fleet import Fleet
 from gateway.route.plan import Plan
 from gateway.route.tracked_attempt import TrackedAttempt
@@ -57,9 +56,7 @@ def plan(
 
 def expected(state: EndpointState, policy: Policy, demand: Demand, matched: int = 0, toll: float = 0.0) -> Parts:
     """What is expected of this endpoint alone."""
-    offer = Candidate(state, state.endpoint, terms(state, policy), 0.0, Tier.GOOD, None)
-    (figures,) = expect([offer], demand, {state.endpoint.id: matched}, {state.endpoint.id: toll})
-    return Parts(*figures)
+    return parts(terms(state, policy, demand.tools), state.load, demand, policy, matched, toll)
 
 
 def recent(state: EndpointState, now: float) -> float:

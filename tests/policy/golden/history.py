@@ -14,8 +14,7 @@ from math import exp, log
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
-from gateway.route.cost import Candidate, Parts, expect, terms
-from gateway.route.filters import Tier
+from gateway.route.cost import parts, terms
 from gateway.route.fleet import Fleet
 from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.sim.fleetfile import endpoint, read_fleet
@@ -106,9 +105,9 @@ class History:
         fleet.refresh(at)
         matches = fleet.prefixes.matches(asked.prefix, fleet.ttls, at)
         demand = fleet.demand(asked, self.policy, max(matches.values(), default=0), at, HOUR)
-        offer = Candidate(state, state.endpoint, terms(state, self.policy), 0.0, Tier.GOOD, None)
-        (figures,) = expect([offer], demand, matches, {})
-        tried = TrackedAttempt(state, asked, demand, Parts(*figures), deadline=60.0)
+        offered, matched = terms(state, self.policy, demand.tools), matches.get(state.endpoint.id, 0)
+        expected = parts(offered, state.load, demand, self.policy, matched)
+        tried = TrackedAttempt(state, asked, demand, expected, deadline=60.0)
         fleet.sent(tried, at)
         return tried
 
