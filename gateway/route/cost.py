@@ -23,8 +23,9 @@ goes where it will be cheap to return to, and one that has a home leaves it only
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
+from math import inf
 from typing import NamedTuple
 
 import msgspec
@@ -33,7 +34,7 @@ from gateway.route.endpoint_state import UNLOADED, EndpointState, Load
 from gateway.route.filters import Reason, Tier
 from gateway.route.latency import Preference, preferences, seconds_over
 from gateway.route.toll import Toll
-from gateway.route.waits import SIZES, scale, size_class
+from gateway.route.waits import BASE, PREFILL, SIZES
 from gateway.types import Endpoint, Policy, Price
 
 MILLION = 1e6
@@ -41,6 +42,10 @@ HOUR = 3600.0
 _SURELY = 1 - 1e-9  # a figure under this share of a limit keeps to it, however it is rounded
 _CLASSES = range(len(SIZES) + 1)
 _NO_TOLLS: Mapping[str, float] = {}
+# What an endpoint costs at one size class and load, in dollars: fixed; for each token of the prompt if no cache has any
+# of it, for each token that is read again, for each of the output. A plain tuple, because every decision unpacks it.
+Line = tuple[float, float, float, float]
+Risk = tuple[float, float]  # probability of a failure; that times the dollars of time for each token of output
 
 
 class Demand(NamedTuple):
@@ -144,7 +149,7 @@ def _rates(price: Price, policy: Policy, hit_rate: float, prompt_tokens: int, ho
 
 
 class Field:
-    """The candidates of many requests, in the order of their ids, in the columns that `Costs` reads.
+    """The candidates of many requests under one policy, in the order of their ids, and what `Costs` needs of them all.
 
     `reach` is, for each size class, the largest quotient of a time to first token and its preferred limit, for each
     second of pace; `slowness` that of a preferred speed and the endpoint's own. Where both stay under 1, also with the
@@ -152,37 +157,29 @@ class Field:
     """
 
     __slots__ = (
+        "_lines",
         "_priced",
         "_thresholds",
         "best",
         "candidates",
-        "fails",
-        "has_quality",
-        "offers",
         "places",
-        "qualities",
+        "policy",
         "reach",
         "slowness",
         "states",
-        "token_s",
-        "unsaved",
         "worst",
     )
 
-    def __init__(self, candidates: Sequence[Candidate]) -> None:
+    def __init__(self, candidates: Sequence[Candidate], policy: Policy) -> None:
         every = [one.terms for one in candidates]
+        self.policy = policy
         self._put(candidates)
-        self.states = [one.state for one in candidates]
-        self.places = {one.endpoint.id: place for place, one in enumerate(candidates)}
+        self._lines: dict[int, tuple[list[Load], list[Line], list[Risk]]] = {}
         self._thresholds = sorted({tier.over_prompt_tokens for one in every for tier in one.price.tiers})
         varies = any(one.price.tiers or one.price.hours for one in every)
         self._priced: dict[tuple[int, int], Field] | None = {} if varies else None
-        self.offers = [(one.p_in, one.p_out, one.ttft) for one in every]
-        self.token_s = [one.token_s for one in every]
-        self.unsaved = [one.p_in - one.p_saved for one in every]
-        self.fails = [one.fails for one in every]
-        self.qualities = [one.quality_usd for one in every]
-        self.has_quality = any(self.qualities)
+        self.states = [one.state for one in candidates]
+        self.places = {one.endpoint.id: place for place, one in enumerate(candidates)}
         limits = [limit for one in every for limit in one.preferences]
         self.reach = tuple([max([one.reach(size) for one in limits], default=0.0) for size in _CLASSES])
         self.slowness = max([one.slowness for one in limits], default=0.0)
@@ -200,17 +197,29 @@ class Field:
             made._priced = {}
         return made
 
-    def priced(self, policy: Policy, prompt_tokens: int, hour: int) -> "Field":
+    def priced(self, prompt_tokens: int, hour: int) -> "Field":
         """With the prices for this prompt at this hour."""
         if self._priced is None:
             return self
         key = hour, bisect_left(self._thresholds, prompt_tokens)
         found = self._priced.get(key)
         if found is None:
-            found = self._priced[key] = Field(
-                [one._replace(terms=_priced(one.terms, policy, prompt_tokens, hour)) for one in self.candidates]
-            )
+            every = [
+                one._replace(terms=_priced(one.terms, self.policy, prompt_tokens, hour)) for one in self.candidates
+            ]
+            found = self._priced[key] = Field(every, self.policy)
         return found
+
+    def lines(self, size: int, loads: list[Load]) -> tuple[list[Line], list[Risk]]:
+        """Each one's line at this size class and load, and its risk. They are computed when a load has changed."""
+        known = self._lines.get(size)
+        if known is None or known[0] != loads:
+            per_second = self.policy.score.value_of_time / HOUR
+            every = list(zip([one.terms for one in self.candidates], loads, strict=True))
+            lines = [_line(one, load, size, per_second) for one, load in every]
+            risks = [(one.fails, one.fails * per_second * one.token_s * load.slowed) for one, load in every]
+            known = self._lines[size] = loads, lines, risks
+        return known[1], known[2]
 
     def __iter__(self) -> Iterator[Candidate]:
         return iter(self.candidates)
@@ -228,71 +237,86 @@ class Costs:
     `matches` has the tokens of the prompt that an endpoint was sent before, by id, of those where that is any.
     """
 
-    __slots__ = ("_loads", "_matches", "_parts", "_policy", "_tolls", "demand", "field", "scores")
+    __slots__ = ("_loads", "_matches", "_tolls", "demand", "field", "scores")
 
-    def __init__(self, field: Field, demand: Demand, matches: Mapping[str, int], policy: Policy) -> None:
+    def __init__(self, field: Field, demand: Demand, matches: Mapping[str, int]) -> None:
         self.demand = demand
-        self.field = field.priced(policy, demand.prompt_tokens, demand.hour)
-        self._policy = policy
+        self.field = field.priced(demand.prompt_tokens, demand.hour)
         self._matches = matches
         self._tolls = _NO_TOLLS if demand.toll is None else demand.toll.rates
         self._loads = [state.load for state in field.states]
-        self._parts: dict[int, Parts] = {}
         self.scores = self._scores() if field.candidates else []
 
     def parts(self, place: int) -> Parts:
         """All that is expected of the candidate at this place."""
-        found = self._parts.get(place)
-        if found is None:
-            one = self.field.candidates[place]
-            matched, toll = self._matches.get(one.endpoint.id, 0), self._tolls.get(one.endpoint.id, 0.0)
-            found = self._parts[place] = parts(one.terms, self._loads[place], self.demand, self._policy, matched, toll)
-        return found
+        one = self.field.candidates[place]
+        matched, toll = self._matches.get(one.endpoint.id, 0), self._tolls.get(one.endpoint.id, 0.0)
+        return parts(one.terms, self._loads[place], self.demand, self.field.policy, matched, toll)
 
     def _scores(self) -> list[float]:
-        field, loads, (prompt, output, *_) = self.field, self._loads, self.demand
-        size, pace, per_second = size_class(prompt), scale(prompt), self._policy.score.value_of_time / HOUR
-        writing = [output * token_s * slowed for token_s, (_, slowed) in zip(field.token_s, loads, strict=True)]
-        base = [
-            prompt * p_in / MILLION + output * p_out / MILLION + per_second * (ttft[size] * (pace * crowded) + later)
-            for (p_in, p_out, ttft), (crowded, _), later in zip(field.offers, loads, writing, strict=True)
-        ]  # for all at once, as if no cache had anything of the prompt
-        plain = self._plain(base, size, pace)
-        for name in self._matches:
-            place = field.places.get(name)
-            if place is not None:
-                known = self.parts(place)
-                base[place], plain[place] = known.usd + per_second * known.seconds, known.plain
-        return scores(plain, base, field.fails, writing, self._policy)
-
-    def _plain(self, base: list[float], size: int, pace: float) -> list[float]:
-        """With everything else that each costs where all goes well."""
-        field, demand, plain = self.field, self.demand, base.copy()
-        if field.has_quality:
-            plain = [one + quality for one, quality in zip(plain, field.qualities, strict=True)]
-        if demand.rereads:
-            later = demand.rereads * demand.prompt_tokens
-            plain = [one + later * unsaved / MILLION for one, unsaved in zip(plain, field.unsaved, strict=True)]
+        demand, field = self.demand, self.field
+        prompt, output = demand.prompt_tokens, demand.output_tokens
+        size, pace, again = bisect_left(SIZES, prompt), BASE + prompt / PREFILL, demand.rereads * prompt
+        lines, risks = field.lines(size, self._loads)
+        usual = [
+            fixed + prompt * per_prompt + again * per_reread + output * per_output
+            for fixed, per_prompt, per_reread, per_output in lines
+        ]
+        readings = self._use_caches(usual, lines, again) if self._matches and prompt else {}
+        plain = usual
         for name, rate in self._tolls.items():
             place = field.places.get(name)
             if place is not None:
+                plain = plain.copy() if plain is usual else plain
                 plain[place] += rate * demand.tokens
-        if self._may_miss(size, pace):
-            per_second, output = self._policy.score.usd_per_second_missed, demand.output_tokens
-            plain = [
-                usd + per_second * seconds_over(one.terms.preferences, size, pace * crowded, slowed, output)
-                for usd, one, (crowded, slowed) in zip(plain, field.candidates, self._loads, strict=True)
-            ]
-        return plain
+        if self._may_miss(size, pace) or any(self._may_miss(*one) for one in readings.values()):
+            plain = self._with_misses(plain, readings, (size, pace))
+
+        def base(place: int) -> float:
+            return usual[place] - field.candidates[place].terms.quality_usd - again * lines[place][2]
+
+        return scores(plain, risks, output, base, field.policy.score.failure_cost)
+
+    def _use_caches(self, usual: list[float], lines: list[Line], again: float) -> dict[int, tuple[int, float]]:
+        """Corrects what is usual where a cache has some of the prompt. Returns the (size class, pace without load) of
+        what is left to read, by place."""
+        field, prompt, output = self.field, self.demand.prompt_tokens, self.demand.output_tokens
+        per_second, readings = field.policy.score.value_of_time / HOUR, {}
+        for name, matched in self._matches.items():
+            place = field.places.get(name)
+            if place is None:
+                continue
+            one, crowded = field.candidates[place].terms, self._loads[place].crowded
+            share = min(1.0, matched / prompt)
+            fresh = prompt * (1 - share * one.hit_rate)
+            size = bisect_left(SIZES, fresh)
+            slope = per_second * one.ttft[size] * crowded
+            fixed = one.quality_usd + slope * BASE
+            _, _, per_reread, per_output = lines[place]
+            paid = fixed + prompt * (one.p_in / MILLION) + again * per_reread + output * per_output
+            usual[place] = paid + (slope * fresh / PREFILL - prompt * share * one.p_saved / MILLION)
+            readings[place] = size, BASE + fresh / PREFILL
+        return readings
 
     def _may_miss(self, size: int, pace: float) -> bool:
-        """Whether a preferred limit on latency is perhaps missed by any."""
+        """Whether any misses a preferred limit on latency, perhaps, with so much to read."""
         field, loads = self.field, self._loads
         reach, slowness = field.reach[size] * pace, field.slowness
-        if loads.count(UNLOADED) != len(loads):
+        if (reach or slowness) and loads.count(UNLOADED) != len(loads):
             reach *= max([one.crowded for one in loads])
             slowness *= max([one.slowed for one in loads])
         return reach >= _SURELY or slowness >= _SURELY
+
+    def _with_misses(
+        self, plain: list[float], readings: dict[int, tuple[int, float]], usual: tuple[int, float]
+    ) -> list[float]:
+        per_second, output = self.field.policy.score.usd_per_second_missed, self.demand.output_tokens
+        found = []
+        for place, (one, (crowded, slowed)) in enumerate(zip(self.field.candidates, self._loads, strict=True)):
+            size, pace = readings.get(place, usual)
+            over = seconds_over(one.terms.preferences, size, pace * crowded, slowed, output)
+            found.append(plain[place] + per_second * over)
+        return found
 
     def __eq__(self, other: object) -> bool:
         """Plans are values, so what is in them is, too."""
@@ -313,63 +337,66 @@ def _priced(one: Terms, policy: Policy, prompt_tokens: int, hour: int) -> Terms:
     return one._replace(p_in=p_in, p_saved=p_saved, p_out=p_out)
 
 
+def _line(one: Terms, load: Load, size: int, per_second: float) -> Line:
+    slope = per_second * one.ttft[size] * load.crowded
+    return (
+        one.quality_usd + slope * BASE,
+        one.p_in / MILLION + slope / PREFILL,
+        (one.p_in - one.p_saved) / MILLION,
+        one.p_out / MILLION + per_second * one.token_s * load.slowed,
+    )
+
+
 def parts(offered: Terms, load: Load, demand: Demand, policy: Policy, matched: int = 0, toll: float = 0.0) -> Parts:
     """What is expected of one endpoint: at this load, with so many tokens of the prompt sent to it before, and a toll
     of so many USD per token."""
     prompt, output, weights, (crowded, slowed) = demand.prompt_tokens, demand.output_tokens, policy.score, load
-    offered = _priced(offered, policy, prompt, demand.hour)
-    share = min(1.0, matched / prompt) if prompt else 0.0
-    hit = share * offered.hit_rate
+    price, p_in, p_saved, p_out, hit_rate, ratios, token_s, fails, quality, preferred = offered
+    if price.tiers or price.hours:
+        p_in, p_saved, p_out = _rates(price, policy, hit_rate, prompt, demand.hour)
+    share = min(1.0, matched / prompt) if matched and prompt else 0.0
+    hit = share * hit_rate
     fresh = prompt * (1 - hit)
-    size = size_class(fresh)
-    pace = scale(fresh) * crowded
-    usd_in = prompt * (offered.p_in - share * offered.p_saved) / MILLION
-    usd_out = output * offered.p_out / MILLION
-    ttft = offered.ttft[size] * pace
-    seconds = ttft + output * offered.token_s * slowed
-    later = demand.rereads * prompt * (offered.p_in - offered.p_saved) / MILLION
+    size = bisect_left(SIZES, fresh)
+    pace = (BASE + fresh / PREFILL) * crowded
+    usd_in = prompt * (p_in - share * p_saved) / MILLION
+    usd_out = output * p_out / MILLION
+    ttft = ratios[size] * pace
+    seconds = ttft + output * token_s * slowed
+    later = demand.rereads * prompt * (p_in - p_saved) / MILLION
+    missed = seconds_over(preferred, size, pace, slowed, output) if preferred else 0.0
+    missed *= weights.usd_per_second_missed
     tolled = toll * (prompt + output)
-    missed = weights.usd_per_second_missed * seconds_over(offered.preferences, size, pace, slowed, output)
-    time = weights.value_of_time / HOUR * seconds
-    return Parts(
-        plain=usd_in + usd_out + time + offered.quality_usd + later + tolled + missed,
-        fails=offered.fails,
-        seconds=seconds,
-        ttft=ttft,
-        input_usd=usd_in,
-        output_usd=usd_out,
-        matched_tokens=matched,
-        hit=hit,
-        uncached=fresh,
-        size=size,
-        pace=pace,
-        quality_usd=offered.quality_usd,
-        reread_usd=later,
-        miss_usd=missed,
-        toll_usd=tolled,
+    plain = usd_in + usd_out + weights.value_of_time / HOUR * seconds + quality + later + tolled + missed
+    return Parts(  # in its order: names would cost as much as all of the above
+        plain, fails, seconds, ttft, usd_in, usd_out, matched, hit, fresh, size, pace, quality, later, missed, tolled
     )
 
 
 def scores(
-    plain: list[float], base: list[float], fails: list[float], writing: list[float], policy: Policy
+    plain: list[float],
+    risks: list[Risk],
+    output: float,
+    base: Callable[[int], float],
+    failure_usd: float,
 ) -> list[float]:
     """Dollars that each is expected to cost in all, with the best of the others to turn to when it fails.
 
-    `writing` is the seconds that each takes for its output, which a failed attempt does not take.
+    `risks` as `Field.lines` has them; `base` gives the dollars and seconds of an endpoint that is turned to.
     """
-    per_second, failure_usd = policy.score.value_of_time / HOUR, policy.score.failure_cost
     best, second = _two_best(plain)
-    usually = failure_usd + base[best]
-    found = [one + q * (usually - per_second * seconds) for one, q, seconds in zip(plain, fails, writing, strict=True)]
-    found[best] = plain[best] + fails[best] * (failure_usd + base[second] - per_second * writing[best])
+    usually = failure_usd + base(best)
+    found = [one + q * usually - output * saved for one, (q, saved) in zip(plain, risks, strict=True)]
+    q, saved = risks[best]
+    found[best] = plain[best] + q * (failure_usd + base(second)) - output * saved
     return found
 
 
 def _two_best(plain: list[float]) -> tuple[int, int]:
     """Places of the lowest two, the first ones among equals; twice the same when there is one only."""
     first = plain.index(min(plain))
-    others = plain[:first] + plain[first + 1 :]
-    if not others:
+    if len(plain) == 1:
         return first, first
-    second = others.index(min(others))
-    return first, second + (second >= first)
+    others = plain.copy()
+    others[first] = inf
+    return first, others.index(min(others))

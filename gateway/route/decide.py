@@ -14,7 +14,7 @@ which counts what leaving would cost; only what is new to all is drawn, or explo
 from collections.abc import Callable, Mapping, Sequence
 
 from gateway.route.cost import Costs, Demand, Field
-from gateway.route.explore import Explorer
+from gateway.route.explore import FEW, Explorer
 from gateway.route.filters import Dropped, Tier, late_for, over_cap
 from gateway.route.fleet import Fleet
 from gateway.route.plan import BY_SCORE, Plan, Weights, choice_of
@@ -41,7 +41,7 @@ def make_plan(request: Request, policy: Policy, fleet: Fleet, now: float, hour: 
         field = _capped(field, demand, demand.toll, matches, now)
     if shortlist.walls or shortlist.objectives:
         field, dropped = _within_limits(field, dropped, demand, matches, shortlist)
-    costs = Costs(field, demand, matches, policy)
+    costs = Costs(field, demand, matches)
     explorer = fleet.explorers.of(policy)
     if not field.candidates:
         return Plan(policy, demand, costs, (), None, tuple(dropped), "none", explorer=explorer)
@@ -49,7 +49,7 @@ def make_plan(request: Request, policy: Policy, fleet: Fleet, now: float, hour: 
     if field.worst is Tier.BREAKER_OPEN and field.best < Tier.LIKELY_REFUSAL:
         places, dropped = _without_open(field, dropped)
     may_explore = explorer if shortlist.has_rare and explorer is not None and explorer.ready else None
-    continues = known is not None and _continues(request, known)
+    continues = bool(known) and _continues(request, known or 0)
     picked, weights = _pick(costs, places, policy.pick, continues, matches, may_explore)
     place = _drawn(weights, rng()) if len(weights) > 1 else weights[0][0]
     return Plan(
@@ -89,7 +89,7 @@ def _within_limits(
         if one.tier < Tier.MISSED_SLO and (why := late_for(one.state, shortlist.objectives, size, pace)):
             one = one._replace(tier=Tier.MISSED_SLO, why=why)
         kept.append(one)
-    return (Field(kept), dropped + late) if late else (field.in_tiers(kept), dropped)
+    return (Field(kept, shortlist.policy), dropped + late) if late else (field.in_tiers(kept), dropped)
 
 
 def _without_open(field: Field, dropped: list[Dropped]) -> tuple[list[int], list[Dropped]]:
@@ -123,11 +123,19 @@ def _pick(
     if continues:
         home = _home(costs, top, best, matches)
         return "stays" if matches.get(field.candidates[home].endpoint.id) else "best", ((home, 1.0),)
-    if explorer is not None and (weights := _explorable(costs, top, explorer)):
+    if explorer is not None and (weights := _explorable(costs, top, best, explorer)):
         return "explore", weights
-    limit = best * (1 + pick.edge) if pick.how == "sample" else best
-    near = [place for place in top if scores[place] <= limit]
-    return pick.how, _weighted(scores, near) if pick.how == "sample" and len(near) > 1 else ((near[0], 1.0),)
+    if pick.how == "best":
+        return "best", ((scores.index(best) if len(top) == len(scores) else _first(costs, top), 1.0),)
+    limit = best * (1 + pick.edge)
+    near = [(score, place) for place, score in enumerate(scores) if score <= limit]
+    if len(top) != len(scores):
+        near = [one for one in near if one[1] in top]
+    if len(near) == 1:
+        return "sample", ((near[0][1], 1.0),)
+    near.sort()
+    least = max(best, TINY)
+    return "sample", [(place, (score if score > least else least) ** -2) for score, place in near]
 
 
 def _first(costs: Costs, places: Sequence[int]) -> int:
@@ -144,16 +152,12 @@ def _home(costs: Costs, top: Sequence[int], best: float, matches: Mapping[str, i
     return max(equal, key=lambda place: matches.get(candidates[place].endpoint.id, 0))
 
 
-def _explorable(costs: Costs, top: Sequence[int], explorer: Explorer) -> Weights:
-    order = sorted(top, key=costs.scores.__getitem__)
+def _explorable(costs: Costs, top: Sequence[int], best: float, explorer: Explorer) -> Weights:
+    scores, states, limit = costs.scores, costs.field.states, explorer.limit(best)
+    if not any(states[one].recent < FEW and (scores[one] <= limit or not states[one].speeds.known) for one in top):
+        return ()
+    order = sorted(top, key=scores.__getitem__)
     return [(order[at], weight) for at, weight in explorer.places([choice_of(costs, place) for place in order])]
-
-
-def _weighted(scores: list[float], near: list[int]) -> Weights:
-    """Weighted 1/score^2, the best score first."""
-    near.sort(key=scores.__getitem__)
-    least = max(scores[near[0]], TINY)
-    return [(place, (score if (score := scores[place]) > least else least) ** -2) for place in near]
 
 
 def _drawn(weights: Weights, draw: float) -> int:

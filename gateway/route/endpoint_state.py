@@ -68,8 +68,7 @@ class Changes:
 
     def suspected(self, now: float) -> set["EndpointState"]:
         """The suspects, without those that no longer are."""
-        if self.suspects:
-            self.suspects -= {one for one in self.suspects if not one.is_suspect(now)}
+        self.suspects -= {one for one in self.suspects if not one.is_suspect(now)}
         return self.suspects
 
     def __repr__(self) -> str:

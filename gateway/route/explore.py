@@ -61,12 +61,16 @@ class Explorer:
         """Whether enough is saved for an exploration."""
         return self.saved >= 1
 
+    def limit(self, best: float) -> float:
+        """The highest score that may be explored, where this is the best one."""
+        return best + min((BOUND - 1) * best, EXTRA * self.usual)
+
     def places(self, top: Sequence[Scored]) -> list[tuple[int, float]]:
         """(place, weight) of those that may be explored now; `top` is sorted by score, the best first."""
         if not self.ready:
             return []
         best = top[0].score
-        limit = best + min((BOUND - 1) * best, EXTRA * self.usual)
+        limit = self.limit(best)
         shortest = min(one.parts.time_usd for one in top)
         return [
             (place, 1 / (1 + one.recent) / (1 + one.attempted))

@@ -93,28 +93,26 @@ class Fleet:
 
     def shortlist(self, policy: Policy, needs: frozenset[str], now: float) -> Shortlist:
         """What this policy says about every endpoint, with the figures of this moment."""
-        revision = self.refresh(now)
+        if now >= self.changes.due:
+            self.refresh(now)
         key = (id(policy), needs)  # the shortlist holds on to its policy, so that its id is not used again
         found = self._shortlists.get(key)
-        if found is None or found.revision != revision:
+        if found is None or found.revision != self.changes.revision:
             if len(self._shortlists) >= SHORTLISTS:
                 self._shortlists.clear()
             by_id = [state for _, state in sorted(self.states.items())]
             found = self._shortlists[key] = Shortlist(policy, needs, by_id, self.changes)
         return found
 
-    def refresh(self, now: float) -> int:
-        """Computes figures that are due, and judges all endpoints when that is due. Returns the revision.
+    def refresh(self, now: float) -> None:
+        """Computes figures that are due, and judges all endpoints when that is due.
 
         Figures that are due soon are computed with them, because each time costs a shortlist.
         """
-        changes = self.changes
-        if now < changes.due:
-            return changes.revision
-        states = self.states.values()
+        states, changes = self.states.values(), self.changes
         changes.due = min([state.due for state in states], default=inf)
         if now < changes.due:
-            return changes.revision
+            return
         peers = fleet_medians([state.known for state in states])
         for state in states:
             if now + LEARNED_WITHIN >= state.due:
@@ -125,7 +123,6 @@ class Fleet:
             for state in states:
                 state.hold(now)
         changes.due = min([state.due for state in states], default=inf)
-        return changes.revision
 
     def sent(self, attempt: TrackedAttempt, now: float) -> None:
         """An attempt goes out."""

@@ -74,8 +74,9 @@ class Shortlist:
         prompt, answer = request.prompt_tokens, request.max_tokens or 0
         fits = prompt + (answer or ANSWER_ROOM) <= self._context and prompt <= self._input and answer <= self._output
         sifted = self._usual if fits else self._sized(request)
-        suspects = self._changes.suspected(now)
-        return self._examined(sifted, suspects, request, now) if suspects else sifted
+        if self._changes.suspects and (suspects := self._changes.suspected(now)):
+            return self._examined(sifted, suspects, request, now)
+        return sifted
 
     def _sized(self, request: Request | None) -> Sifted:
         """By size as well, unless the request is known to fit (None)."""
@@ -87,7 +88,7 @@ class Shortlist:
                 dropped.append(Dropped(endpoint, reason))
             else:
                 kept.append(_behind(candidate, *sized(endpoint, request)) if request else candidate)
-        return Field(kept), dropped
+        return Field(kept, self.policy), dropped
 
     def _examined(self, sifted: Sifted, suspects: Set[EndpointState], request: Request, now: float) -> Sifted:
         """By what happened to the suspects lately as well: refusals, rate limits, breakers."""
