@@ -20,9 +20,9 @@ SLOW = 1.5  # times the p99 of the first token, that a whole answer has before i
 PROBE = 3.0  # times the usual p95, that a probe waits for its first token
 
 
-def streams(choice: Choice, request: Request, demand: Demand) -> bool:
-    """Whether this endpoint is asked to stream its answer."""
-    return request.stream or writing(choice, demand) > LONG
+def streams(request: Request, writing: float) -> bool:
+    """Whether an endpoint streams its answer, which takes so many seconds to write."""
+    return request.stream or writing > LONG
 
 
 def writing(choice: Choice, demand: Demand) -> float:
@@ -43,12 +43,12 @@ def to_first_token(choice: Choice, policy: Policy) -> float:
     return max(clock, _p99(choice))
 
 
-def to_whole(choice: Choice, policy: Policy, demand: Demand) -> float:
+def to_whole(choice: Choice, policy: Policy, writing: float) -> float:
     """For an answer that the host is not asked to stream. What is expected of a first token is known from the start, if
     only by what is published."""
     waits, parts = choice.state.waits, choice.parts
     slow = SLOW * waits.p99[parts.size] * parts.pace
-    return min(slow, to_first_token(choice, policy)) + writing(choice, demand)
+    return min(slow, to_first_token(choice, policy)) + writing
 
 
 def _p99(choice: Choice) -> float:

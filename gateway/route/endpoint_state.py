@@ -187,7 +187,8 @@ class EndpointState:
         size = size_class(uncached)
         usual = self.waits.p50[size] * scale(uncached) * self.load.crowded + writing
         self.silence.sent(ticket, usual, self.waits.scatter[size], now)
-        self._refresh_at(now + WAITED_WITHIN)
+        if now + WAITED_WITHIN < self.due:
+            self._refresh_at(now + WAITED_WITHIN)
 
     def began(self, ttft: float, uncached: float, in_flight: float, now: float) -> None:
         """A first token came, `ttft` seconds after a request that was expected to have so many `uncached` tokens."""
@@ -343,8 +344,10 @@ class EndpointState:
 
     def _refresh_at(self, at: float) -> None:
         """Its figures are due at that time, or earlier."""
-        self.due = min(self.due, at)
-        self.changes.due = min(self.changes.due, at)
+        if at < self.due:
+            self.due = at
+        if at < self.changes.due:
+            self.changes.due = at
 
     # what decisions read
 

@@ -326,8 +326,9 @@ class Exchange:
     def _send(self, choice: Choice, remaining: float, hedge: bool = False, continues: bool = False) -> Send:
         self._sent += 1
         self._tried.add(choice.endpoint.id)
-        streams = deadline.streams(choice, self.request, self.plan.demand)
-        seconds = self._time_for(choice, streams, remaining)
+        writing = deadline.writing(choice, self.plan.demand)
+        streams = deadline.streams(self.request, writing)
+        seconds = self._time_for(choice, streams, writing, remaining)
         demand, empties = self.plan.demand, self._empties
         tried = TrackedAttempt(choice.state, self.request, demand, choice.parts, seconds, hedge, streams, empties)
         send = Send(self._sent, choice, tried, hedge, continues)
@@ -406,14 +407,14 @@ class Exchange:
 
     # clocks
 
-    def _time_for(self, choice: Choice, streams: bool, remaining: float) -> float:
+    def _time_for(self, choice: Choice, streams: bool, writing: float, remaining: float) -> float:
         """Seconds that an attempt gets. The last one gets what remains, unless another model may be asked."""
         if (self._sent >= self._most or not self._any_untried) and not self.request.other_models:
             return remaining
         policy = self.plan.policy
         if streams:
             return min(remaining, deadline.to_first_token(choice, policy))
-        return min(remaining, deadline.to_whole(choice, policy, self.plan.demand))
+        return min(remaining, deadline.to_whole(choice, policy, writing))
 
     def _timeout(self, send: Send, clock: Clock) -> Failure:
         timeouts = self.plan.policy.timeouts

@@ -52,8 +52,11 @@ def fleet_medians(known: Collection[FleetMedians]) -> FleetMedians:
 
 
 def _median(figures: Iterable[float | None]) -> float | None:
-    known = [figure for figure in figures if figure is not None]
-    return median(known) if known else None
+    known = sorted([figure for figure in figures if figure is not None])
+    if not known:
+        return None
+    middle = len(known) // 2
+    return known[middle] if len(known) % 2 else (known[middle - 1] + known[middle]) / 2
 
 
 class OutlierStats:

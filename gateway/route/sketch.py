@@ -42,7 +42,8 @@ class Sketch:
 
     def add(self, value: float, now: float) -> None:
         """Counts one sample. Values under `LOWEST` count as `LOWEST`."""
-        weight = self._weight(now)  # first, because it may replace the weights
+        halvings = (now - self._base) / self._half_life
+        weight = exp2(halvings) if halvings < _MOST_HALVINGS else self._weight(now)  # which replaces the weights
         self._weights[bisect_left(_EDGES, value)] += weight
         self._total += weight
         self._asked = ()  # as `_changed` does; here it is for every answer
@@ -157,11 +158,21 @@ class Rate:
 
     def add(self, value: float, now: float) -> None:
         """Counts one sample: for a share good (1, True), bad (0, False) or good in part."""
-        self._fade(now)
-        if self._count > self._most - 1:
-            self.shrink((self._most - 1) / self._count)
-        self._sum += value
-        self._count += 1
+        total, count, at = self._sum, self._count, self._at
+        if now > at and not self._others_count:  # as `_fade` does; here it is for every answer, several times
+            keep = exp2((at - now) / self._half_life)
+            total *= keep
+            count *= keep
+            self._at = now
+        elif now > at:
+            self._fade(now)
+            total, count = self._sum, self._count
+        if count > self._most - 1:
+            keep = (self._most - 1) / count
+            total *= keep
+            count *= keep
+        self._sum = total + value
+        self._count = count + 1
 
     def shrink(self, keep: float) -> None:
         """Keeps this share of what its own samples weigh."""

@@ -95,7 +95,8 @@ class Lengths:
     def add(self, tokens: int, now: float) -> None:
         """Learns from one answer."""
         self._sketch.add(tokens, now)
-        self._due = min(self._due, now + LENGTH_LEARNED_WITHIN)
+        if now + LENGTH_LEARNED_WITHIN < self._due:
+            self._due = now + LENGTH_LEARNED_WITHIN
 
     def expected(self, max_tokens: int | None, now: float) -> tuple[float, float]:
         """(mean, longest) length of such answers, at most what the client allows."""
