@@ -14,7 +14,7 @@ from gateway.document import nearest
 from gateway.errors import ConfigError
 from gateway.intake.auth import LOCAL
 from gateway.policy.policies import PolicySet, shipped_folder
-from gateway.route.filters import forbidden
+from gateway.route.filters import hard_reason
 from gateway.route.fleet import Fleet
 from gateway.types import Endpoint, Model, Policy, Request
 from gateway.upstream.litellm_adapter import lacking
@@ -184,7 +184,7 @@ def _is_meant(policy: Policy, model: Model) -> bool:
 def _missed(policy: Policy, model: str, fleet: Fleet) -> str:
     """The rules by which a policy excludes all endpoints of a model; empty if it allows one of them."""
     request = Request(id="", body={}, model=model, policy=policy.name)
-    reasons = [forbidden(state, request, policy) for state in fleet.states.values()]
+    reasons = [hard_reason(state, request, policy) for state in fleet.states.values()]
     return ", ".join(sorted({reason.rule for reason in reasons if reason})) if all(reasons) else ""
 
 

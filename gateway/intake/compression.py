@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from gateway.intake.prefix import known_by, message_size, read_prompt
-from gateway.route.filters import outlawed, room, unsuited
+from gateway.route.filters import incapable, room, violates_policy
 from gateway.route.fleet import Fleet
 from gateway.types import Policy, Request
 
@@ -29,7 +29,7 @@ def compressed(request: Request, policy: Policy, fleet: Fleet) -> Request:
     rooms = [
         room(state.endpoint, request)
         for state in fleet.states.values()
-        if not unsuited(state.endpoint, policy, request.needs) and not outlawed(state, policy.require)
+        if not incapable(state.endpoint, policy, request.needs) and not violates_policy(state, policy.require)
     ]
     most = max(rooms, default=0)
     if most <= 0 or request.prompt_tokens <= most:

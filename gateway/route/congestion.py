@@ -4,7 +4,7 @@
            = 1 + steepness x (in flight - carried) / (carried + ROOM)          beyond
 
 Both are learned from the endpoint's own answers. `carried` is the most that was in flight without slower answers;
-`steepness` is what the answers beyond it have shown. A burst therefore spreads before any answer has told of it, and
+`steepness` is what the answers beyond it have shown. A burst therefore spreads before any answer has shown it, and
 an endpoint that carries much is used for much.
 
 In flight counts the request itself, so it is at least 1.
@@ -92,4 +92,4 @@ class Congestion:
         return xx, xy
 
     def __repr__(self) -> str:
-        return f"<Load carried={self.carried:.1f} steepness={self.steepness:.2f}>"
+        return f"<Congestion carried={self.carried:.1f} steepness={self.steepness:.2f}>"

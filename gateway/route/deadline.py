@@ -4,9 +4,9 @@
     whole answer    what a slow first token takes there, at most that clock, and the longest likely length at the
                     endpoint's slow speed
 
-A host is asked to stream for every answer that may take long to write, also where the client does not stream: then a
-silent host is known by its first token, seconds later, and not by the longest time that an answer may take. A short
-answer goes upstream whole, because each event of a stream costs about as much as a tenth of a request.
+The request to the host is streamed for every answer that may take long to write, also where the client does not
+stream: then a silent host is known by its missing first token, seconds later, and not by the longest time that an
+answer may take. A short answer is requested whole, because each event of a stream costs about a tenth of a request.
 
 Times are in seconds.
 """
@@ -15,28 +15,28 @@ from gateway.route.cost import Demand
 from gateway.route.plan import Choice
 from gateway.types import Policy, Request
 
-LONG = 8.0  # seconds of writing from which a host is asked to stream
+LONG = 8.0  # seconds of writing from which the request to the host is streamed
 SLOW = 1.5  # times the p99 of the first token, that a whole answer has before its length counts
 PROBE = 3.0  # times the usual p95, that a probe waits for its first token
 
 
 def streams(request: Request, writing: float) -> bool:
-    """Whether an endpoint streams its answer, which takes so many seconds to write."""
+    """Whether the request to the host is streamed, with an answer that takes `writing` seconds to write."""
     return request.stream or writing > LONG
 
 
 def writing(choice: Choice, demand: Demand) -> float:
-    """How long the endpoint, at its slow speed, writes the longest likely answer."""
+    """Seconds for the longest likely answer at the endpoint's p10 speed."""
     return demand.longest_output / choice.state.speeds.p10
 
 
 def scaled(seconds: float, choice: Choice, policy: Policy) -> float:
-    """A time for a prompt of no length, for this prompt."""
+    """A clock with `first_token_per_10k` added for the uncached tokens of this prompt."""
     return seconds + policy.timeouts.first_token_per_10k * choice.parts.uncached / 10_000
 
 
 def to_first_token(choice: Choice, policy: Policy) -> float:
-    """Who probes an endpoint that was broken waits no longer than answers usually take there."""
+    """First-token timeout: the policy's, at least the endpoint's p99; for a probe at most `PROBE` times its p95."""
     clock = scaled(policy.timeouts.first_token, choice, policy)
     if choice.state.breaker.until is not None:
         return min(clock, PROBE * _usual_p95(choice))
@@ -44,8 +44,8 @@ def to_first_token(choice: Choice, policy: Policy) -> float:
 
 
 def to_whole(choice: Choice, policy: Policy, writing: float) -> float:
-    """For an answer that the host is not asked to stream. What is expected of a first token is known from the start, if
-    only by what is published."""
+    """Timeout of an answer that is requested whole: a slow first token (from published figures until samples exist),
+    and the time to write."""
     waits, parts = choice.state.waits, choice.parts
     slow = SLOW * waits.p99[parts.size] * parts.pace
     return min(slow, to_first_token(choice, policy)) + writing

@@ -2,7 +2,7 @@
 
     every endpoint ──Shortlist.sift──> candidates in tiers ──Costs──> scores ──pick──> Plan
 
-A worse tier never comes before a better one. Within the best tier the picker decides who is first; the rest follow by
+A worse tier never comes before a better one. Within the best tier the picker decides which is first; the rest follow by
 score, for failover. Open breakers are used only when nothing else is left, as a panic threshold does, or nothing but
 what will probably refuse. An endpoint that is above its share under a policy with a cap comes after all that are not,
 if they are healthy and free.
@@ -13,10 +13,11 @@ which counts what leaving would cost; only what is new to all is drawn, or explo
 
 from collections.abc import Callable, Mapping, Sequence
 
-from gateway.route.cost import Costs, Demand, Field
+from gateway.route.cost import Costs, Demand
 from gateway.route.explore import FEW, Explorer
 from gateway.route.filters import Dropped, Tier, late_for, over_cap
 from gateway.route.fleet import Fleet
+from gateway.route.offers import Field, field_of
 from gateway.route.plan import BY_SCORE, Plan, Weights, choice_of
 from gateway.route.shortlist import Shortlist, Sifted
 from gateway.route.toll import FOR_NEW, Toll
@@ -89,7 +90,7 @@ def _within_limits(
         if one.tier < Tier.MISSED_SLO and (why := late_for(one.state, shortlist.objectives, size, pace)):
             one = one._replace(tier=Tier.MISSED_SLO, why=why)
         kept.append(one)
-    return (Field(kept, shortlist.policy), dropped + late) if late else (field.in_tiers(kept), dropped)
+    return (field_of(kept, shortlist.policy), dropped + late) if late else (field.in_tiers(kept), dropped)
 
 
 def _without_open(field: Field, dropped: list[Dropped]) -> tuple[list[int], list[Dropped]]:
@@ -153,7 +154,7 @@ def _home(costs: Costs, top: Sequence[int], best: float, matches: Mapping[str, i
 
 
 def _explorable(costs: Costs, top: Sequence[int], best: float, explorer: Explorer) -> Weights:
-    scores, states, limit = costs.scores, costs.field.states, explorer.limit(best)
+    scores, states, limit = costs.scores, costs.field.offers.states, explorer.limit(best)
     if not any(states[one].recent < FEW and (scores[one] <= limit or not states[one].speeds.known) for one in top):
         return ()
     order = sorted(top, key=scores.__getitem__)

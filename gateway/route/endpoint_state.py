@@ -1,7 +1,7 @@
 """What is known about one endpoint: measured on own traffic; until then published, or else usual among its peers.
 
     attempts' ends ──answered, ended, confirmed, ...──> samples ──refresh──> figures <── decisions
-    other workers ──────────────────heard──────────────────┘ peers ──┘
+    other workers ─────────────────shared──────────────────┘ peers ──┘
 
 Learning only adds samples. What a decision reads are plain attributes, computed from the samples when they are due:
 soon after something was learned, rarely when only time has passed.
@@ -32,7 +32,7 @@ DEFAULT_TTL = 300.0
 UPTIME_SAMPLES = 10.0  # that a published uptime counts for
 TOOLS_SAMPLES = 20.0
 LEARNED_WITHIN = 0.1  # seconds until figures show what was learned
-WAITED_WITHIN = 0.5  # seconds until they show who waits
+WAITED_WITHIN = 0.5  # seconds until they show requests that wait for a first token
 FADED_WITHIN = 10.0  # seconds until they show that old samples have faded
 DAY = 86_400.0
 _FREE = Price(0.0, 0.0)
@@ -80,8 +80,8 @@ class EndpointState:
 
     `waits` and `speeds` say how long answers take; `fails`, `tools_ok` and `hit_rate` are shares as they are now, and
     `recent` and `attempted` count the attempts of the last minutes and hours, faded by their age.
-    `figures` has every measure, over all prompts, for those who list them; None while there are fewer than `ENOUGH`
-    samples of what is only measured. They are computed again at `due`. What changes with every request stands apart
+    `figures` has every measure, over all prompts, for listings; None while there are fewer than `ENOUGH` samples of a
+    figure that is only measured. They are computed again at `due`. What changes with every request stands apart
     from them: `in_flight`, `elsewhere` (what other workers have in flight) and the `load` that both make;
     `concurrency`, how many it may have in flight; `held_until`, the end of all that sets it back. `changes` are its
     fleet's.
@@ -170,7 +170,7 @@ class EndpointState:
             "price.cached_input": price.input if price.cached_input is None else price.cached_input,
         }
 
-    # what attempts tell
+    # learning from attempts
 
     def sent(self, tokens: float, now: float) -> None:
         """A request with so many tokens, its expected answer included, goes out."""
@@ -211,8 +211,8 @@ class EndpointState:
         if speed:
             self.speeds.add(speed, in_flight, now)
 
-    def waited(self, seconds: float, uncached: float, in_flight: float, now: float) -> None:
-        """No first token came in that time, and then it was waited for no more."""
+    def censored(self, seconds: float, uncached: float, in_flight: float, now: float) -> None:
+        """No first token came within `seconds`, when the attempt ended: a right-censored sample."""
         self.waits.censored(seconds, uncached, in_flight, now)
         self._timed(seconds, uncached, now)
 
@@ -227,12 +227,12 @@ class EndpointState:
         self._learned(now)
 
     def refused(self, sent_at: float, wait: float | None, now: float) -> None:
-        """A request of that time was answered 429, which may have said how many seconds to wait."""
+        """A request sent at `sent_at` was answered 429, with a Retry-After of `wait` seconds or none."""
         self.rate_limit.refused(sent_at, wait, now)
         self.hold(now)
 
-    def asked_to_wait(self, wait: float, now: float) -> None:
-        """A failure that has nothing to do with rates asked to wait for so many seconds."""
+    def hold_for(self, wait: float, now: float) -> None:
+        """A failure that has nothing to do with rates came with a Retry-After of `wait` seconds."""
         self.rate_limit.hold(wait, now)
         self.hold(now)
 
@@ -375,7 +375,7 @@ class EndpointState:
 
     @property
     def retry_at(self) -> float:
-        """When the host may be asked again where no other endpoint serves; in the past when it did not ask to wait."""
+        """Until when its Retry-After holds where no other endpoint serves; past means that none holds."""
         return self.rate_limit.retry_at
 
     @property

@@ -61,7 +61,7 @@ class Exchange:
     """Drives one request along its plan. Feed every event to `on`, perform what it returns, in order.
 
     Attempts count from 1, in the order in which they are sent; at most two run at once, and only until the first
-    token. With a `budget`, one late attempt of a streamed request may get a second one next to it. `chance` draws from
+    token. With a `budget`, one late attempt of a streamed request may get a second one next to it. `rng` draws from
     [0, 1), for the pauses before retries.
     """
 
@@ -71,7 +71,6 @@ class Exchange:
         "_begun_at",
         "_broken",
         "_budget",
-        "_chance",
         "_delay",
         "_empties",
         "_ends",
@@ -82,6 +81,7 @@ class Exchange:
         "_most",
         "_read_twice",
         "_retries",
+        "_rng",
         "_running",
         "_sent",
         "_time_ends",
@@ -92,7 +92,7 @@ class Exchange:
     )
 
     def __init__(
-        self, request: Request, plan: Plan, budget: Budget | None = None, chance: Callable[[], float] = lambda: 0.5
+        self, request: Request, plan: Plan, budget: Budget | None = None, rng: Callable[[], float] = lambda: 0.5
     ) -> None:
         policy = plan.policy
         self.request = request
@@ -109,9 +109,9 @@ class Exchange:
         self._begun_at: float | None = None  # when the answer began that is coming now
         self._failures: list[tuple[str, Failure]] = []
         self._empties: tuple[TrackedAttempt, ...] = ()  # attempts that ended without content
-        self._chance = chance
+        self._rng = rng
         self._retries: Retries | None = None  # since the first failure
-        self._again: Choice | None = None  # the endpoint that is asked again after a pause
+        self._again: Choice | None = None  # the endpoint that is retried after a pause
         self._broken: Break | None = None  # how the streamed answer ends if it is not continued
         self._budget = budget if request.stream else None
         self._delay = inf  # seconds after which the attempt that was sent last is late; inf when it is of no interest
@@ -180,7 +180,7 @@ class Exchange:
         if self._holds:
             self._ends = now + (policy.timeouts.stream if self.request.stream else policy.timeouts.total)
         if self._budget is not None:
-            self._budget.asked()
+            self._budget.begin()
         if self.plan.explorer is not None and first is not None:
             self.plan.explorer.decided(policy.pick.explore, first.score, self.plan.picked == "explore")
         commands = self._wait_for_all(now) or self._try_next(now)
@@ -253,7 +253,7 @@ class Exchange:
         if self._is_final(failure):
             return [*commands, *self._cancel(self._running), self._give_up()]
         if self._retries is None and self.plan.policy.attempts.retries:
-            self._retries = Retries(self.plan.policy, self._chance())
+            self._retries = Retries(self.plan.policy, self._rng())
         if self._retries is not None:
             self._retries.failed(send.choice, failure, now - send.tried.sent_at, now)
         return commands if self._running else commands + self._try_next(now)
@@ -282,8 +282,8 @@ class Exchange:
         return [self._give_up()] if choice is None else self._ask(choice, remaining)
 
     def _wait_for_all(self, now: float) -> list[Command]:
-        """Where every endpoint has asked to wait: for the first of them, if that is soon; else the client is asked to
-        wait. Empty where one may be asked."""
+        """Where a Retry-After holds at every endpoint: waits for the first of them, if that is soon; else gives up with
+        429. Empty where an endpoint may be used."""
         first = self.plan.first
         if first is None or first.tier is not Tier.BUSY:  # usable endpoints come before busy ones
             return []
@@ -291,7 +291,7 @@ class Exchange:
         pause = _ready_at(soonest) - now
         if pause <= 0:
             return []
-        pause += FIRST_PAUSE * self._chance()  # others wait for it, too
+        pause += FIRST_PAUSE * self._rng()  # others wait for it, too
         if pause <= LONGEST_PAUSE and pause < self._remaining(now) and not self.request.other_models:
             self._again = soonest
             return [SetClock("retry", 0, pause)]
@@ -384,10 +384,10 @@ class Exchange:
         if self._budget is not None:
             for send in self._running:
                 if not send.hedge:
-                    self._budget.waited(now - send.tried.sent_at, send.choice.parts.uncached)
+                    self._budget.add_wait(now - send.tried.sent_at, send.choice.parts.uncached)
 
     def _late(self, send: Send, now: float) -> list[Command]:
-        """The first token is late: its last clock is set, and another endpoint asked if one may be."""
+        """The first token is late: sets its last clock, and sends a hedge if one is allowed."""
         if self._budget is None or self._delay == inf:
             return []
         self._budget.late()
@@ -408,7 +408,7 @@ class Exchange:
     # clocks
 
     def _time_for(self, choice: Choice, streams: bool, writing: float, remaining: float) -> float:
-        """Seconds that an attempt gets. The last one gets what remains, unless another model may be asked."""
+        """Seconds that an attempt gets. The last one gets what remains, unless another model may be tried."""
         if (self._sent >= self._most or not self._any_untried) and not self.request.other_models:
             return remaining
         policy = self.plan.policy
@@ -433,7 +433,7 @@ class Exchange:
 
 
 def _ready_at(choice: Choice) -> float:
-    """When the endpoint may be asked again, by what its host said. Limits may be guesses: they only come last."""
+    """Until when the host's Retry-After holds. Rate limits may be guesses: they only put an endpoint behind."""
     return choice.state.retry_at
 
 

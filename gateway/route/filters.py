@@ -1,7 +1,7 @@
-"""Why an endpoint cannot, or should not yet, serve a request.
+"""Why an endpoint cannot serve a request, or should be tried after others.
 
 Hard reasons drop it: what the policy requires, what the request needs, what the host declares. Soft reasons only put
-it behind the others: a missed preference or objective, a shorter answer than was asked for, a cap that is reached,
+it behind the others: a missed preference or objective, a shorter answer than `max_tokens`, a cap that is reached,
 being an outlier, silent or busy, what it will probably refuse, an open breaker; in that order they are given up when
 nothing better is left. Limits on latency are about one request (`late_for`), the other measured ones about the
 endpoint (`over_limit`); declared ones fail when unknown. How many tokens a prompt has is estimated: an endpoint that is
@@ -18,7 +18,7 @@ from gateway.route.refusals import Digests
 from gateway.route.toll import Toll
 from gateway.types import FAULTS, Endpoint, Limit, Policy, Request, Require, gives_less, most_output
 
-CONTEXT = "context"  # the rule that an endpoint is too small; asked last, so that a shorter prompt could go there
+CONTEXT = "context"  # the rule that an endpoint is too small; checked last, so that a shorter prompt could go there
 JSON_FORMATS = ("json_object", "json_schema")  # types of `response_format`, and what endpoints call their support
 WHOLE_FROM = 1_000  # figures are shown without a fraction
 ANSWER_ROOM = 1  # tokens that must be left for an answer when the client sets no limit
@@ -57,28 +57,28 @@ class Tier(IntEnum):
         return self.name.lower().replace("_", " ")
 
 
-def forbidden(state: EndpointState, request: Request, policy: Policy) -> Reason | None:
-    """The hard rule that keeps this endpoint from this request, if any; but for limits on latency."""
+def hard_reason(state: EndpointState, request: Request, policy: Policy) -> Reason | None:
+    """The hard rule that drops this endpoint for this request, if any; limits on latency left out."""
     return (
-        unsuited(state.endpoint, policy, request.needs)
-        or outlawed(state, policy.require)
+        incapable(state.endpoint, policy, request.needs)
+        or violates_policy(state, policy.require)
         or too_small(state.endpoint, request)
     )
 
 
-def unsuited(endpoint: Endpoint, policy: Policy, needs: frozenset[str]) -> Reason | None:
-    """Why this endpoint is not asked for, or cannot do what is."""
-    return _not_chosen(endpoint, policy) or _incapable(endpoint, needs)
+def incapable(endpoint: Endpoint, policy: Policy, needs: frozenset[str]) -> Reason | None:
+    """Why the policy does not choose this endpoint, or what the request needs and it does not support."""
+    return _not_chosen(endpoint, policy) or _lacks(endpoint, needs)
 
 
 def too_small(endpoint: Endpoint, request: Request) -> Reason | None:
-    """Why this endpoint surely cannot take so many tokens, however far off the estimate is."""
+    """Why the prompt is too long for this endpoint, also if the estimate is off by `doubt`."""
     most = room(endpoint, request)
     return _too_long(request, most) if request.prompt_tokens > most * (1 + request.doubt) else None
 
 
 def sized(endpoint: Endpoint, request: Request) -> tuple[Tier, Reason | None]:
-    """How the request's size sets this endpoint back, which may be large enough."""
+    """The tier of an endpoint whose limits are close to the request's size."""
     most = room(endpoint, request)
     if request.prompt_tokens > most:
         return Tier.LIKELY_REFUSAL, _too_long(request, most)
@@ -89,7 +89,7 @@ def sized(endpoint: Endpoint, request: Request) -> tuple[Tier, Reason | None]:
 
 
 def room(endpoint: Endpoint, request: Request) -> int:
-    """The longest prompt that this endpoint takes beside the answer that is asked for; below 0 where none would do."""
+    """Tokens of the longest prompt that fits with the answer's `max_tokens`; below 0 where none fits."""
     left = endpoint.context - (most_output(endpoint, request) or ANSWER_ROOM)
     return left if endpoint.max_input is None else min(left, endpoint.max_input)
 
@@ -98,8 +98,8 @@ def _too_long(request: Request, most: int) -> Reason:
     return Reason(CONTEXT, f"about {request.prompt_tokens:,} prompt tokens, takes {max(0, most):,}")
 
 
-def outlawed(state: EndpointState, require: Require) -> Reason | None:
-    """What a policy requires that this endpoint does not declare, or has not kept to."""
+def violates_policy(state: EndpointState, require: Require) -> Reason | None:
+    """The requirement of a policy that this endpoint does not declare, or misses by its figures."""
     return _undeclared(state.endpoint, require) or over_limit(state, require.limits)
 
 
@@ -132,13 +132,13 @@ def _figure(value: float) -> str:
 
 
 def refused_before(state: EndpointState, request: Request, now: float, digests: Digests) -> Reason | None:
-    """What of this request the endpoint refused lately."""
+    """The parameter of this request that the endpoint refused lately."""
     parameter = state.refusals.against(request, now, digests)
     return Reason("refused before", f"refused such a `{parameter}` less than 10 min ago") if parameter else None
 
 
 def tier(state: EndpointState, policy: Policy, now: float) -> tuple[Tier, Reason | None]:
-    """How willingly this endpoint is used, and why not more so."""
+    """The tier of this endpoint, with the reason where it is not the best."""
     if not state.breaker.allows(now):
         return Tier.BREAKER_OPEN, _opened(state, now)
     if state.rate_limit.until > now:
@@ -153,7 +153,7 @@ def tier(state: EndpointState, policy: Policy, now: float) -> tuple[Tier, Reason
 
 
 def usual_tier(state: EndpointState, policy: Policy) -> tuple[Tier, Reason | None]:
-    """The same by figures alone, which hold for many requests."""
+    """The same by figures alone, which change rarely."""
     if missed := over_limit(state, policy.slo):
         return Tier.MISSED_SLO, missed
     missed = over_limit(state, policy.prefer)
@@ -161,7 +161,7 @@ def usual_tier(state: EndpointState, policy: Policy) -> tuple[Tier, Reason | Non
 
 
 def over_cap(toll: Toll, endpoint: str) -> Reason:
-    """What a cap says against an endpoint that has reached it."""
+    """The reason against an endpoint above its share of a cap."""
     return Reason("cap.share", f"has {toll.share(endpoint):.0%} of the policy's tokens, may have {toll.rule.share:.0%}")
 
 
@@ -203,7 +203,7 @@ def _named(endpoint: Endpoint, names: tuple[str, ...]) -> bool:
     return endpoint.id in names or endpoint.provider in names
 
 
-def _incapable(endpoint: Endpoint, needs: frozenset[str]) -> Reason | None:
+def _lacks(endpoint: Endpoint, needs: frozenset[str]) -> Reason | None:
     missing = needs.difference(endpoint.supports)
     if missing:
         return Reason("capability", f"does not support {', '.join(sorted(missing))}")

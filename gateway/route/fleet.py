@@ -1,8 +1,8 @@
 """All endpoints in use, what each was sent, and what is learned when an attempt ends.
 
     sent ─┬─> succeeded    figures, prompt cache, answer lengths, prompt tokens, breaker
-          ├─> failed       by whose fault it was: breaker, rate limit, refusals, or nobody
-          └─> released     the client left: nobody's fault
+          ├─> failed       by the kind of fault: breaker, rate limit, refusals, or none of them
+          └─> released     the client left: health is unchanged
 
 States are keyed by endpoint id and outlive a reload of the configuration. An attempt holds its endpoint's state, so
 that its end is booked where its start was, even when the endpoint was taken out of use meanwhile.
@@ -80,9 +80,9 @@ class Fleet:
         self._shortlists = {}
 
     def demand(self, request: Request, policy: Policy, known: int | None, now: float, hour: int) -> Demand:
-        """What a request asks of any endpoint. `hour` of the day in UTC.
+        """What a request needs of any endpoint. `hour` of the day in UTC.
 
-        `known` tokens of its prompt are in the cache of some endpoint; None says that caches do not matter.
+        `known` tokens of its prompt are in the cache of some endpoint; None where caches do not matter.
         """
         tools = "tools" in request.needs
         kind = request.thinking, tools
@@ -105,9 +105,9 @@ class Fleet:
         return found
 
     def refresh(self, now: float) -> None:
-        """Computes figures that are due, and judges all endpoints when that is due.
+        """Computes the figures whose time has come, and looks for outliers every `JUDGE_EVERY` seconds.
 
-        Figures that are due soon are computed with them, because each time costs a shortlist.
+        Those of the next moment are computed with them, because each time costs new shortlists.
         """
         states, changes = self.states.values(), self.changes
         changes.due = min([state.due for state in states], default=inf)
@@ -196,18 +196,18 @@ class Fleet:
             more = usage.prompt + usage.completion - attempt.demand.tokens
             toll.corrected(attempt.state.endpoint.id, more, attempt.sent_at)
 
-    def failed(self, attempt: TrackedAttempt, failure: Failure, now: float, chance: float) -> None:
-        """An attempt failed. `chance` is one draw in [0, 1)."""
+    def failed(self, attempt: TrackedAttempt, failure: Failure, now: float, draw: float) -> None:
+        """An attempt failed. `draw` is one draw in [0, 1)."""
         state, fault = attempt.state, failure.fault
         state.done()
         state.silence.ended(attempt.ticket)
         if fault.missed_deadline and attempt.streams:
-            state.waited(now - attempt.sent_at, attempt.parts.uncached, attempt.in_flight, now)
+            state.censored(now - attempt.sent_at, attempt.parts.uncached, attempt.in_flight, now)
         if failure.retry_after and fault.delays_endpoint:
-            state.asked_to_wait(failure.retry_after, now)
+            state.hold_for(failure.retry_after, now)
         if fault.blamed and fault is not Fault.EMPTY and self._blames(attempt, fault):
             state.ended(False, now)
-            state.breaker.failed(attempt.ticket, now, chance, fault)
+            state.breaker.failed(attempt.ticket, now, draw, fault)
             return
         state.breaker.released(attempt.ticket)
         if fault is Fault.RATE_LIMITED:
@@ -216,22 +216,22 @@ class Fleet:
         elif fault is Fault.REJECTED and failure.param is not None:
             state.refusals.remember(failure.param, failure.about, attempt.request, now)
 
-    def contradicted(self, attempt: TrackedAttempt, now: float, chance: float) -> None:
-        """An attempt ended without content, and another host had an answer: only then is it a failure."""
+    def contradicted(self, attempt: TrackedAttempt, now: float, draw: float) -> None:
+        """An attempt ended without content, and another host gave an answer: now it counts as a failure."""
         attempt.state.ended(False, now)
-        attempt.state.breaker.failed(attempt.ticket, now, chance, Fault.EMPTY)
+        attempt.state.breaker.failed(attempt.ticket, now, draw, Fault.EMPTY)
 
-    def released(self, attempt: TrackedAttempt, in_vain: bool, now: float) -> None:
-        """The client left: that says nothing about health, but a wait in vain says something about speed."""
+    def released(self, attempt: TrackedAttempt, unanswered: bool, now: float) -> None:
+        """The client left: health is unchanged. Without a first token (`unanswered`), the wait is a censored sample."""
         state = attempt.state
         state.done()
         state.silence.ended(attempt.ticket)
         state.breaker.released(attempt.ticket)
-        if in_vain and attempt.streams:
-            state.waited(now - attempt.sent_at, attempt.parts.uncached, attempt.in_flight, now)
+        if unanswered and attempt.streams:
+            state.censored(now - attempt.sent_at, attempt.parts.uncached, attempt.in_flight, now)
 
-    def distrust(self, endpoint: str, why: str, now: float, chance: float, *, alone: bool = False) -> None:
-        """The account's fault was confirmed: opens the breaker of every endpoint that uses the same credential.
+    def distrust(self, endpoint: str, why: str, now: float, draw: float, *, alone: bool = False) -> None:
+        """The credential was refused: opens the breaker of every endpoint that uses the same one.
 
         `alone`: of this endpoint only, because it is about the model (403, 404) and not about the credential.
         """
@@ -241,7 +241,7 @@ class Fleet:
         credential = None if alone else state.endpoint.api_key_env
         for other in self.states.values():
             if other is state or (credential and other.endpoint.api_key_env == credential):
-                other.breaker.trip(now, chance, why)
+                other.breaker.trip(now, draw, why)
 
     def _compare_cached(self, attempt: TrackedAttempt, usage: Usage, now: float) -> None:
         matched, prompt = attempt.parts.matched_tokens, attempt.demand.prompt_tokens
@@ -249,7 +249,7 @@ class Fleet:
             attempt.state.cached(matched / prompt, usage.cached / usage.prompt, now)
 
     def _blames(self, attempt: TrackedAttempt, fault: Fault) -> bool:
-        """A timeout counts only where a peer meets that clock at that size."""
+        """Whether the fault is the endpoint's: a timeout is, where a peer would probably meet that clock."""
         peers = [state for state in self.states.values() if state is not attempt.state]
         return not fault.missed_deadline or not peers or any(_meets(peer, attempt) for peer in peers)
 

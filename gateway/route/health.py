@@ -6,10 +6,10 @@
 An open breaker waits 5 s, then twice as long each time it trips again, at most 5 min, spread by up to 20 % so that
 replicas do not probe together. Behind an error status it waits at most 10 s: such a probe costs its request next to
 nothing, and the end of an outage is seen soon. It starts over once it has been closed for 5 min: what fails, recovers
-and fails again is not asked every few seconds. Half-open lets one request through at a time, the probe. A probe that
+and fails again is not probed every few seconds. Half-open lets one request through at a time, the probe. A probe that
 never reports loses its place after a minute, so a breaker never stays open for good.
 
-Requests that were sent before the breaker opened tell about that time: their ends no longer move it.
+Requests that were sent before the breaker opened no longer move it when they end.
 
 Workers share what opened and closed their breakers (`own`, `merge`). An opening at another worker opens this breaker
 for the same time, and a closing there closes it. Each worker sends its own probes, so that an idle one keeps no other
@@ -76,7 +76,7 @@ class BreakerChange(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Breaker:
-    """Whether an endpoint may be asked. `now` in seconds; `chance` is one draw in [0, 1).
+    """Whether an endpoint may be sent requests. `now` in seconds; `draw` is one draw in [0, 1).
 
     `sent` gives a ticket, and each request reports with its ticket once: `succeeded`, `failed` or `released`.
     `until` is when an open breaker turns half-open, None while it is closed; only the breaker sets it.
@@ -149,7 +149,7 @@ class Breaker:
         return self._sent
 
     def released(self, ticket: int) -> None:
-        """A request ended without telling anything about health (the client left)."""
+        """A request ended and says nothing about health (the client left)."""
         if ticket == self._probe:
             self._probe = 0
 
@@ -169,15 +169,15 @@ class Breaker:
         self._close(now)
         return True
 
-    def failed(self, ticket: int, now: float, chance: float, why: str) -> None:
+    def failed(self, ticket: int, now: float, draw: float, why: str) -> None:
         """A request ended by the endpoint's fault."""
         self.released(ticket)
         self._recent.add(False, now)
         self._in_a_row += 1
         if self._too_many(now) if self.until is None else ticket > self._old:
-            self.trip(now, chance, why)
+            self.trip(now, draw, why)
 
-    def trip(self, now: float, chance: float, why: str) -> None:
+    def trip(self, now: float, draw: float, why: str) -> None:
         """Opens, or opens again for longer. While it is open this changes nothing."""
         if self.state(now) is State.OPEN:
             return
@@ -188,7 +188,7 @@ class Breaker:
         fault = FAULTS.get(why)
         longest = LONGEST_CHEAP_BACKOFF if fault is not None and fault.cheap_to_probe else LONGEST_BACKOFF
         self._backoff = FIRST_BACKOFF if steady else min(longest, self._backoff * 2) or FIRST_BACKOFF
-        self._open(now + self._backoff * (1 + SPREAD * chance), why)
+        self._open(now + self._backoff * (1 + SPREAD * draw), why)
         self._opened_at, self._tripped = now, True
 
     # what workers share

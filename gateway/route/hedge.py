@@ -27,7 +27,7 @@ from gateway.types import NEVER, Hedge, Policy
 KEPT = 20.0  # hedges, or times the usual cost of an attempt, that savings are worth at most
 LATE_OVER = 100.0  # requests over which the share of late ones is taken
 LATE_SHARE = 0.25  # late requests from which hosts count as saturated
-MOST_FAILS = 0.2  # an endpoint that fails more often than that is not asked
+MOST_FAILS = 0.2  # an endpoint with a higher failure share gets no hedge
 MOST_BUDGETS = 256
 USUAL_OVER = 50.0  # hedges, or requests, that count for what they usually cost
 USED = 0.95  # of what may be spent, that delays are planned for: late requests come in bursts
@@ -106,7 +106,7 @@ class Budget:
         expected = 1 - (rule.after.quantile or 1.0)
         self._late_share = max(LATE_SHARE, 2 * expected)
 
-    def asked(self) -> None:
+    def begin(self) -> None:
         """A streamed request begins."""
         self._hedges = min(KEPT, self._hedges + self.rule.max_share)
         self._late -= self._late / LATE_OVER
@@ -116,9 +116,8 @@ class Budget:
         self._late += 1 / LATE_OVER
 
     def late_after(self, choice: Choice) -> float:
-        """Seconds after which a request to this endpoint is late; inf where its prompt is too large to be read twice.
-
-        While too little is known, the endpoint's expected p95.
+        """Hedge delay in seconds: the policy's, or the one that spends its budget; the endpoint's expected p95 until
+        there are enough samples. Infinite where the prompt is too large to be read twice.
         """
         seconds, share = self.rule.after
         if share is None:
@@ -128,7 +127,7 @@ class Budget:
             return choice.state.waits.p95[parts.size] * parts.pace
         return delay.seconds if parts.uncached <= delay.largest else inf
 
-    def waited(self, seconds: float, uncached: float) -> None:
+    def add_wait(self, seconds: float, uncached: float) -> None:
         """A first token came after so many seconds, or had not come by then."""
         quantile = self.rule.after.quantile
         if quantile is not None and self._delay.add(seconds, uncached):
@@ -206,8 +205,8 @@ def at_stake(choice: Choice) -> float:
 
 
 def rival(untried: tuple[Choice, ...], late: Choice, policy: Policy, budget: Budget, now: float) -> Choice | None:
-    """Who is asked beside the late one, if the budget allows it: the soonest to begin of the best tier, among those
-    that are free, mostly succeed, and can be paid."""
+    """The endpoint for a hedge, if the budget allows one: the lowest median time to first token of the best tier, among
+    those that are free, mostly succeed, and can be paid."""
     if not budget.allows():
         return None
     risk = at_stake(late)
@@ -221,8 +220,7 @@ def _is_free(choice: Choice, policy: Policy, now: float) -> bool:
 
 
 def median_wait(choice: Choice) -> float:
-    """Seconds to the first token of half of such prompts there: a race is won by who is mostly soon, however long the
-    others of its answers take."""
+    """Median time to first token of such prompts there, in seconds: what usually wins a race, however slow its tail."""
     return choice.state.waits.p50[choice.parts.size] * choice.parts.pace
 
 

@@ -77,7 +77,7 @@ class Plan(msgspec.Struct, gc=False):
 
     def endpoint(self, name: str) -> Endpoint | None:
         """The candidate with this id."""
-        place = self.costs.field.places.get(name)
+        place = self.costs.field.offers.places.get(name)
         return None if place is None else self.costs.field.candidates[place].endpoint
 
     @property

@@ -69,7 +69,8 @@ class Stretch:
 
 
 class PrefixIndex:
-    """Prefix hash -> who was sent it. Takes about `limit` bytes at most, and keeps at least the last `limit / 2`."""
+    """Prefix hash -> endpoints that were sent it. Takes about `limit` bytes at most, and keeps at least the last half
+    of that."""
 
     __slots__ = ("_half", "_old", "_size", "_young")
 

@@ -6,7 +6,7 @@
 One 429 among many answers is the host's mood and only waited out; rates are learned where a tenth of a minute's
 requests, and three at least, were refused.
 
-Whichever limit is lower counts. An endpoint that is full is asked after the others, so that it need not say 429 first.
+Whichever limit is lower counts. An endpoint that is full comes after the others, before it has to answer 429.
 
 A Retry-After of any other failure is waited out in the same way, for 5 min at most, and teaches nothing.
 
@@ -31,7 +31,7 @@ FEWEST = 3  # 429s of one minute without which they say nothing about rates
 TELLING = 0.1  # share of that minute's requests that they must be as well
 DEFAULT_WAIT = 1.0  # seconds that a 429 without Retry-After shifts load
 LONGEST_HOLD = 300.0  # seconds, of a Retry-After of anything but a 429: as long as a breaker waits at most
-BELIEVED = 60.0  # seconds for which a wait is believed where nobody else is there to serve
+BELIEVED = 60.0  # seconds for which a Retry-After holds where no other endpoint can serve
 LONGEST_WAIT = 3_600.0  # seconds, of another worker's Retry-After
 NEWS = 1.0  # seconds by which another worker's wait must be longer to be a new one
 LESSON_KEPT = 3_600.0  # seconds that what was learned is shared
@@ -55,7 +55,7 @@ class Rates(msgspec.Struct, array_like=True, frozen=True):
 
 
 class RateLimit:
-    """One endpoint's rates. `until` is when it may be asked again without a 429; in the past when that is at once."""
+    """One endpoint's rates. `until`: rate-limited until then, in seconds; past means not limited."""
 
     __slots__ = (
         "_full",
@@ -79,8 +79,8 @@ class RateLimit:
         self.until = 0.0
         self.why = ""
         self._wait = self._full = (0.0, "")  # until when, and why
-        self._wait_since = 0.0  # when it was last asked to wait
-        self._wait_here = 0.0  # until when this worker was asked to wait
+        self._wait_since = 0.0  # when the last Retry-After came
+        self._wait_here = 0.0  # until when this worker's own Retry-After holds
         self._workers = 1
         self._others = 0  # other workers
         self._published = (inf, inf)
@@ -109,14 +109,14 @@ class RateLimit:
 
     @property
     def retry_at(self) -> float:
-        """When the host wants to be asked again, or may be to see whether that still holds: after a minute at most.
+        """Until when a Retry-After holds where no other endpoint can serve: `BELIEVED` seconds at most.
 
-        In the past where it did not ask to wait, this worker or another.
+        Past where none holds, at this worker or another.
         """
         return min(self._wait[0], self._wait_since + BELIEVED)
 
     def hold(self, wait: float, now: float) -> None:
-        """A failure that has nothing to do with rates asked to wait for so many seconds."""
+        """A failure that has nothing to do with rates came with a Retry-After of `wait` seconds."""
         self._hold(min(wait, LONGEST_HOLD), "an error asked to wait", now)
         self._fill(now)
 

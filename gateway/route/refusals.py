@@ -84,7 +84,7 @@ def _has(request: Request, parameter: str, what: str, least: float, digests: Dig
 
 
 def _size(parameter: str, request: Request) -> float | None:
-    """How much of this the request asks for: tokens, items, characters, or the number itself; None where that has no
+    """How much of this the request has: tokens, items, characters, or the number itself; None where that has no
     size."""
     if parameter == "context":
         return request.prompt_tokens + (request.max_tokens or 0)

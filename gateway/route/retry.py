@@ -1,12 +1,12 @@
-"""Which endpoint that failed is asked again within an exchange, and when.
+"""Which endpoint that failed is retried within an exchange, and when.
 
     failure ──pause──> seconds, or none    503 with `Retry-After: 2` 2 s, a reset .5 s, then 1 s, 2 s
                           │
-    another endpoint left │ `attempts.retries` of them, where waiting and asking again costs less than going there
+    another endpoint left │ `attempts.retries` of them, where waiting and retrying costs less than going there
     none is left          │ as long as the exchange has attempts and time
 
 What passes is an error status of a host, a connection that was refused or lost, an error in a 200, a 429. A host that
-was silent, or refused the request, is not asked again.
+was silent, or refused the request, is not retried.
 """
 
 from typing import NamedTuple
@@ -17,15 +17,15 @@ from gateway.types import Failure, Policy
 FIRST_PAUSE = 0.5  # seconds; it doubles with each retry at one endpoint
 SPREAD = 0.2  # of a pause, up and down, so that requests that failed together do not come again together
 SHORTEST_PAUSE = 0.1  # seconds, whatever a `Retry-After` says
-LONGEST_PAUSE = 10.0  # seconds that a `Retry-After` may ask for where nothing else is left
-LONGEST_DETOUR = 3.0  # and where another endpoint could be asked at once
-MOST_FAILS = 0.2  # expected share of failures from which an endpoint is not asked again while another one is left
+LONGEST_PAUSE = 10.0  # seconds of a `Retry-After` that is waited out where nothing else is left
+LONGEST_DETOUR = 3.0  # and where another endpoint is free at once
+MOST_FAILS = 0.2  # expected share of failures from which an endpoint is not retried while another one is left
 SOON = 5.0  # seconds from the send: an attempt that failed later was no accident of a moment
 SUCCEEDS = 0.5  # share of first retries that succeed
 
 
 class Again(NamedTuple):
-    """An endpoint to be asked again, and the seconds until then."""
+    """An endpoint to retry, and the seconds until then."""
 
     choice: Choice
     pause: float
@@ -34,7 +34,7 @@ class Again(NamedTuple):
 class _Failed(NamedTuple):
     choice: Choice
     ready_at: float
-    passes_soon: bool  # whether it is worth a pause where another endpoint could be asked at once
+    passes_soon: bool  # whether it is worth a pause where another endpoint is free at once
 
 
 class Retries:
@@ -46,7 +46,7 @@ class Retries:
         self._policy = policy
         self._jitter = jitter
         self._left = policy.attempts.retries  # while other endpoints are left
-        self._failed: dict[str, _Failed] = {}  # that may be asked again, by endpoint
+        self._failed: dict[str, _Failed] = {}  # that may be retried, by endpoint
         self._times: dict[str, int] = {}  # that each of them has failed
         self._last: _Failed | None = None
 
@@ -63,7 +63,7 @@ class Retries:
         self._last = self._failed[name] = _Failed(choice, now + pause, passes_soon)
 
     def next(self, other: Choice | None, alone: bool, now: float) -> Again | None:
-        """What is asked again in place of `other`, the best endpoint that was not asked. `alone`: there is no other
+        """The retry in place of `other`, the best endpoint without an attempt. `alone`: there is no other
         endpoint, nor another model, for this request."""
         if alone:
             soonest = min(self._failed.values(), key=_ready_at, default=None)
@@ -73,7 +73,7 @@ class Retries:
         return _again(self._last, now, LONGEST_DETOUR)
 
     def sent(self, choice: Choice, alone: bool) -> None:
-        """It is asked again."""
+        """The retry was sent."""
         self._left -= not alone
         self._failed.pop(choice.endpoint.id, None)
 

@@ -55,9 +55,9 @@ def own_measured(state: EndpointState, now: float) -> Measured:
 def merge_measured(state: EndpointState, others: Sequence[tuple[Measured, float]], now: float) -> None:
     """Replaces the other workers' samples: (samples, their age in seconds), one entry for each worker there is."""
     for place, sketch in enumerate(state.sketches):
-        sketch.hear([(one.sketches[place], age) for one, age in others], now)
+        sketch.merge([(one.sketches[place], age) for one, age in others], now)
     for place, rate in enumerate(state.rates):
-        rate.hear([(one.rates[place], age) for one, age in others], now)
+        rate.merge([(one.rates[place], age) for one, age in others], now)
     state.renew(now)
 
 

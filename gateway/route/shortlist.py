@@ -11,7 +11,6 @@ at once by the smallest of their limits, the others where no endpoint is a suspe
 from collections.abc import Set
 from math import inf
 
-from gateway.route.cost import Candidate, Field, terms
 from gateway.route.endpoint_state import Changes, EndpointState
 from gateway.route.explore import FEW
 from gateway.route.filters import (
@@ -19,15 +18,16 @@ from gateway.route.filters import (
     Dropped,
     Reason,
     Tier,
-    outlawed,
+    incapable,
     refused_before,
     sized,
     tier,
     too_small,
-    unsuited,
     usual_tier,
+    violates_policy,
 )
 from gateway.route.latency import is_latency
+from gateway.route.offers import Candidate, Field, field_of, terms
 from gateway.route.refusals import Digests
 from gateway.route.waits import MIDDLES, scale
 from gateway.types import Pick, Policy, Request
@@ -70,7 +70,7 @@ class Shortlist:
         self.objectives = tuple(limit for limit in policy.slo if is_latency(limit))
 
     def sift(self, request: Request, now: float) -> Sifted:
-        """Who may serve this request, and who may not."""
+        """The candidates for this request, and the dropped endpoints."""
         prompt, answer = request.prompt_tokens, request.max_tokens or 0
         fits = prompt + (answer or ANSWER_ROOM) <= self._context and prompt <= self._input and answer <= self._output
         sifted = self._usual if fits else self._sized(request)
@@ -88,7 +88,7 @@ class Shortlist:
                 dropped.append(Dropped(endpoint, reason))
             else:
                 kept.append(_behind(candidate, *sized(endpoint, request)) if request else candidate)
-        return Field(kept, self.policy), dropped
+        return field_of(kept, self.policy), dropped
 
     def _examined(self, sifted: Sifted, suspects: Set[EndpointState], request: Request, now: float) -> Sifted:
         """By what happened to the suspects lately as well: refusals, rate limits, breakers."""
@@ -117,7 +117,7 @@ def _row(state: EndpointState, policy: Policy, needs: frozenset[str]) -> tuple[C
     candidate = Candidate(
         state, state.endpoint, terms(state, policy, "tools" in needs), place, *usual_tier(state, policy)
     )
-    return candidate, unsuited(state.endpoint, policy, needs) or outlawed(state, policy.require)
+    return candidate, incapable(state.endpoint, policy, needs) or violates_policy(state, policy.require)
 
 
 def _rank(state: EndpointState, pick: Pick) -> float:

@@ -1,8 +1,8 @@
 """What passes between an exchange and its shell: events in, commands out.
 
-Each attempt has one clock at a time, by which it is late (`hedge`), too late (`first_token`) or silent (`gap`): setting
-one replaces the one before. `total` is a bound of the last one. `keepalive` and `retry` are the exchange's own, as
-attempt 0.
+Each attempt has one clock at a time: the hedge delay (`hedge`), the first-token timeout (`first_token`) or the idle
+timeout (`gap`). Setting one replaces the one before. `total` is a bound of the last one. `keepalive` and `retry` are
+the exchange's own, as attempt 0.
 """
 
 from math import inf
@@ -67,8 +67,8 @@ Event = Started | FirstToken | Finished | Failed | Expired | ClientLeft
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):
-    """Ask this endpoint; it has `tried.deadline` seconds to its first token, or to the end of an answer that it is not
-    asked to stream.
+    """Send the request to this endpoint; it has `tried.deadline` seconds to its first token, or to the end of an answer
+    that is requested whole.
 
     `hedge`: while another attempt, which is late, goes on. `continues`: the text that the client has so far.
     """
@@ -120,7 +120,7 @@ class Probe(msgspec.Struct, frozen=True, gc=False):
 
 
 class Book(msgspec.Struct, frozen=True, gc=False):
-    """The attempt is over: write it down, learn from it, and tell the exchange what it cost (`Exchange.paid`).
+    """The attempt is over: write its row, learn from it, and call `Exchange.paid` with its cost.
 
     `failure` None and `cancelled` False is success.
     """

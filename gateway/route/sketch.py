@@ -4,8 +4,10 @@ Buckets grow by 15 % from `LOWEST`, so a quantile is right to about 7 %. Instead
 weighs more than the one before (forward decay); all weights are divided when they have grown large. Times are
 seconds on one clock that never goes back.
 
-Each holds its own samples and, apart from them, those of other workers: whoever reads sees both, but only its own are
-passed on, so that none is counted twice. The others' are replaced as a whole whenever they are heard.
+Each holds its own samples and, apart from them, those of other workers: figures count both, but only its own are
+shared, so that none is counted twice. The others' are replaced as a whole by each `merge`.
+
+The buckets are those of DDSketch (Masson, Rim and Lee, 2019): a relative error that is the same for every quantile.
 """
 
 from bisect import bisect_left
@@ -28,7 +30,7 @@ _MOST_HALVINGS = 40.0  # of a sample's weight, before all weights are divided
 class Sketch:
     """A decayed histogram of a positive quantity. `half_life` in seconds: after that long a sample counts half."""
 
-    __slots__ = ("_asked", "_base", "_half_life", "_means", "_others", "_told", "_total", "_weights")
+    __slots__ = ("_base", "_found", "_half_life", "_means", "_others", "_shares", "_total", "_weights")
 
     def __init__(self, half_life: float = 600.0) -> None:
         self._half_life = half_life
@@ -36,8 +38,8 @@ class Sketch:
         self._total = 0.0  # of all weights, the others' included
         self._weights = [0.0] * BUCKETS
         self._others: list[float] = []  # their weights; empty when there are none
-        self._asked: Sequence[float] = ()  # of which quantiles `_told` are, until the next sample
-        self._told: list[float] = []
+        self._shares: Sequence[float] = ()  # what `_found` are the quantiles of, until the next sample
+        self._found: list[float] = []
         self._means: tuple[float, float, float, float] | None = None  # likewise
 
     def add(self, value: float, now: float) -> None:
@@ -46,7 +48,7 @@ class Sketch:
         weight = exp2(halvings) if halvings < _MOST_HALVINGS else self._weight(now)  # which replaces the weights
         self._weights[bisect_left(_EDGES, value)] += weight
         self._total += weight
-        self._asked = ()  # as `_changed` does; here it is for every answer
+        self._shares = ()  # as `_changed` does; here it is for every answer
         self._means = None
 
     def count(self, now: float) -> float:
@@ -58,11 +60,11 @@ class Sketch:
         """The values that these shares (over 0, at most 1) of the samples do not exceed; zeros when there are none."""
         if not self._total:
             return [0.0] * len(shares)
-        if shares != self._asked:
+        if shares != self._shares:
             seen = list(accumulate(self._all()))
-            self._told = [_MIDDLES[bisect_left(seen, share * seen[-1])] for share in shares]
-            self._asked = tuple(shares)
-        return self._told
+            self._found = [_MIDDLES[bisect_left(seen, share * seen[-1])] for share in shares]
+            self._shares = tuple(shares)
+        return self._found
 
     def mean(self) -> float:
         """The mean of the samples; 0 when there are none."""
@@ -78,7 +80,7 @@ class Sketch:
         return mean, max(0.0, square - mean * mean)
 
     def beyond(self, value: float, now: float) -> tuple[float, float]:
-        """(mean, count) of the samples that are larger, as far as buckets tell."""
+        """(mean, count) of the samples in larger buckets."""
         first = bisect_left(_EDGES, value) + 1
         weights = list(self._all())[first:]
         total = sum(weights)
@@ -90,15 +92,15 @@ class Sketch:
         counts = ((bucket, round(weight / unit)) for bucket, weight in enumerate(self._weights) if weight)
         return {bucket: count for bucket, count in counts if count}
 
-    def hear(self, others: Iterable[tuple[Mapping[int, int], float]], now: float) -> None:
-        """Takes what `own` of each other worker was, and how many seconds ago, in place of what was heard before."""
+    def merge(self, others: Iterable[tuple[Mapping[int, int], float]], now: float) -> None:
+        """Replaces the other workers' samples: what `own` of each was, and how many seconds ago."""
         unit = self._weight(now) / 100  # first, as above
-        heard = [0.0] * BUCKETS
+        theirs = [0.0] * BUCKETS
         for counts, age in others:
             faded = unit * exp2(-age / self._half_life)
             for bucket, count in counts.items():
-                heard[bucket] += count * faded
-        self._others = heard if any(heard) else []
+                theirs[bucket] += count * faded
+        self._others = theirs if any(theirs) else []
         self._total = sum(self._all())
         self._changed()
 
@@ -117,7 +119,7 @@ class Sketch:
         return self._means
 
     def _changed(self) -> None:
-        self._asked = ()
+        self._shares = ()
         self._means = None
 
     def _all(self) -> Iterable[float]:
@@ -198,8 +200,8 @@ class Rate:
         self._fade(now)
         return round(100 * self._sum), round(100 * self._count)
 
-    def hear(self, others: Iterable[tuple[tuple[int, int], float]], now: float) -> None:
-        """Takes what `own` of each other worker was, and how many seconds ago, in place of what was heard before."""
+    def merge(self, others: Iterable[tuple[tuple[int, int], float]], now: float) -> None:
+        """Replaces the other workers' samples: what `own` of each was, and how many seconds ago."""
         self._fade(now)
         self._others_sum = self._others_count = 0.0
         for (total, count), age in others:

@@ -17,7 +17,7 @@ from gateway.route.sketch import Rate, Sketch
 
 USUAL = 4.0  # bytes a token
 FEWEST, MOST = 1.0, 16.0  # what says otherwise has counted something else
-SMALLEST = 400  # bytes: in a shorter prompt the template's own tokens tell more than the text
+SMALLEST = 400  # bytes: in a shorter prompt the template's own tokens outweigh the text
 HALF_LIFE = 3_600.0  # seconds
 PRIOR_SAMPLES = 10.0  # prompts that the usual figure counts for
 LEARNED_WITHIN = 1.0  # seconds until bytes per token show what was learned
@@ -67,7 +67,7 @@ class Tokens:
     def merge(self, others: Sequence[Posted[Sequence[tuple[int, int]]]], now: float) -> None:
         """Takes each other worker's samples, in place of what was known of them."""
         for place, rate in enumerate(self._per_byte):
-            rate.hear([(one.value[place], one.age) for one in others], now)
+            rate.merge([(one.value[place], one.age) for one in others], now)
         self._refresh(now)
 
     def _refresh(self, now: float) -> None:
@@ -112,7 +112,7 @@ class Lengths:
 
     def merge(self, others: Sequence[Posted[Mapping[int, int]]], now: float) -> None:
         """Takes each other worker's samples, in place of what was known of them."""
-        self._sketch.hear([(one.value, one.age) for one in others], now)
+        self._sketch.merge([(one.value, one.age) for one in others], now)
         self._due = min(self._due, now + LENGTH_LEARNED_WITHIN)
 
     def _refresh(self, now: float) -> None:

@@ -3,11 +3,11 @@
     sent ─┬─> tokens above its share ──────> rates     USD per token: up while above, down while below, never under 0
           └─> tokens in the window ────────> full      more than its share of them and the slack besides
 
-The toll is added to what a request costs at the endpoint. It settles where as much is asked of the endpoint as it may
-take, so that those leave it who lose least by leaving, and the limit, which turns away whoever comes at the wrong
-moment, is hardly ever reached. When it is, the last of the slack is for prompts that the endpoint has in its cache.
+The toll is added to what a request costs at the endpoint. It settles where the endpoint gets as much as it may take, so
+that the requests leave it that lose least by leaving, and the limit, which turns away any request at the wrong moment,
+is hardly ever reached. When it is, the last of the slack is for prompts that the endpoint has in its cache.
 
-The window fades: a token counts in full when it is sent, and by e^-1 a window later. A window that is much longer than
+A token's weight decays exponentially with the time constant `window`. A window that is much longer than
 the run counts everything so far.
 
 A cap holds over all workers that share a store: each publishes what it sent itself (`own`) and adds what the others
@@ -47,7 +47,7 @@ class TokenCounts(msgspec.Struct, frozen=True):
 
 
 class Toll:
-    """What was asked of each endpoint under one policy, and what more would cost there.
+    """What was sent to each endpoint under one policy, and the price of sending more.
 
     `rates` has the toll in USD per token of the endpoints that have one.
     """
@@ -131,7 +131,7 @@ class Toll:
             self._seen, self._size, self._usd = 1.0, load.size, load.usd
 
     def _raise(self, added: Mapping[str, float], total: float) -> None:
-        """Raises the toll of the endpoints to which these tokens went and lowers all others, by how much is asked."""
+        """Raises the toll of the endpoints to which these tokens went and lowers all others, in proportion."""
         scale = max(1.0, TOLL_REQUESTS * self._size)  # tokens
         due = self.rule.share * total
         above = {name: more - due for name, more in self._above.items() if more > due or name in added}

@@ -3,7 +3,7 @@
     samples ─┬─> usual     a sketch over about an hour: every quantile, and enough tail for a p99
              └─> recent    the logarithms of the last minute, and of at most `MOST_RECENT` samples
 
-    now = usual x level,   log level = mean of (recent - usual), as far as chance does not explain it
+    now = usual x level,   log level = mean of (recent - usual), beyond the standard error
 
 A change shows within seconds of new samples. Without new samples the recent memory fades, and within minutes the
 quantity is again expected to be what is usual: an endpoint that was slow for a while is forgiven as fast as it was
@@ -18,7 +18,7 @@ from gateway.route.sketch import LOWEST, Rate, Sketch
 USUAL = 1_800.0  # seconds until a sample of what is usual counts half
 RECENT = 60.0  # and one of what it is now
 MOST_RECENT = 40.0  # of all trends that share a level
-CHANCE = 1.5  # standard errors that are left to chance
+NOISE = 1.5  # standard errors of the mean that are no change of level
 LEAST_VARIANCE = 0.01  # of a logarithm
 LEAST_EVIDENCE = 1e-3
 PRIOR_SAMPLES = 3.0  # samples that a published figure counts for
@@ -92,8 +92,8 @@ def level(trends: Iterable[tuple[Trend, float, float]], now: float) -> float:
     if evidence < LEAST_EVIDENCE:
         return 1.0
     change = above / evidence
-    beyond_chance = max(0.0, abs(change) - CHANCE / sqrt(evidence))
-    return exp(beyond_chance if change > 0 else -beyond_chance)
+    beyond_noise = max(0.0, abs(change) - NOISE / sqrt(evidence))
+    return exp(beyond_noise if change > 0 else -beyond_noise)
 
 
 def blend(measured: float, count: float, prior: float) -> float:

@@ -93,7 +93,7 @@ class Waits:
     def began(self, seconds: float, uncached: float, in_flight: float, now: float) -> None:
         """A first token came after so many seconds; so many requests were in flight when this one was sent.
 
-        `uncached` is what was expected: only the end of the answer will tell. It shows the level at once.
+        `uncached` is what was expected: usage comes with the end of the answer. The level shows it at once.
         """
         size, ratio = size_class(uncached), seconds / scale(uncached)
         add_recent(self.trends, size, ratio / self.load.shown_factor(in_flight), now)
@@ -105,9 +105,9 @@ class Waits:
         self.trends[size].usual.add(ratio / self.load.shown_factor(in_flight), now)
 
     def censored(self, seconds: float, uncached: float, in_flight: float, now: float) -> None:
-        """No first token came in that time, and then it was waited for no more: a right-censored sample.
+        """Right-censored time to first token, imputed as the mean of the larger samples.
 
-        It counts as what those take that take longer: left out, or taken for the whole, slow answers would stay unseen.
+        Left out, or taken for the whole, slow answers would stay unseen.
         """
         size = size_class(uncached)
         ratio = seconds / scale(uncached) / self.load.shown_factor(in_flight)

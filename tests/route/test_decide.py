@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.route.decide import make_plan
-from gateway.route.filters import Tier, forbidden, late_for
+from gateway.route.filters import Tier, hard_reason, late_for
 from gateway.route.fleet import Fleet
 from gateway.route.latency import is_latency
 from gateway.route.plan import Plan
@@ -356,7 +356,7 @@ def test_a_plan_is_complete_lawful_ordered_and_repeatable(
     assert sorted(ids(made) + dropped) == sorted(one.id for one in found), "every endpoint is ranked or dropped"
     latency = tuple(limit for limit in policy.require.limits if is_latency(limit))
     for choice in made.ranked:
-        assert forbidden(choice.state, asked, policy) is None, "no hard limit is broken"
+        assert hard_reason(choice.state, asked, policy) is None, "no hard limit is broken"
         assert late_for(choice.state, latency, choice.parts.size, choice.parts.pace) is None, "nor one on latency"
     tiers = [choice.tier for choice in made.ranked]
     assert tiers == sorted(tiers), "a worse tier never comes before a better one"

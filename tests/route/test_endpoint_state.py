@@ -93,10 +93,10 @@ def test_figures_are_due_soon_after_learning_and_rarely_without() -> None:
 def test_a_wait_in_vain_counts_when_it_was_longer_than_usual() -> None:
     state = answered(20, ttft=1.0)
     for _ in range(20):
-        state.waited(0.2, 100, 1, NOW)
+        state.censored(0.2, 100, 1, NOW)
     assert seconds(fresh(state, NOW).waits.p50, 100) == pytest.approx(1.0, rel=0.15)
     for _ in range(20):
-        state.waited(10.0, 100, 1, NOW)
+        state.censored(10.0, 100, 1, NOW)
     assert seconds(fresh(state, NOW).waits.p95, 100) == pytest.approx(10.0, rel=0.15)
 
 

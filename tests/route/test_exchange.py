@@ -608,7 +608,7 @@ def test_pauses_are_spread() -> None:
     fleet = Fleet([endpoint("a")])
     pauses = []
     for share in (0.0, 0.999):
-        exchange = Exchange(request(), plan(fleet, request(), CHEAPEST), chance=lambda share=share: share)
+        exchange = Exchange(request(), plan(fleet, request(), CHEAPEST), rng=lambda share=share: share)
         exchange.on(Started(0.0))
         pause = exchange.on(failed(1, "server"))[-1]
         assert isinstance(pause, SetClock)
@@ -632,7 +632,7 @@ def asked_to_wait(**seconds: float) -> Fleet:
 
 def opening(fleet: Fleet, **asked: Any) -> list[str]:
     wanted = request(**asked)
-    exchange = Exchange(wanted, plan(fleet, wanted, CHEAPEST, 0.1), chance=lambda: 0.0)
+    exchange = Exchange(wanted, plan(fleet, wanted, CHEAPEST, 0.1), rng=lambda: 0.0)
     return [told(command) for command in exchange.on(Started(0.1))]
 
 
@@ -650,7 +650,7 @@ def test_a_long_wait_is_the_answer_and_no_host_is_asked() -> None:
 
 def test_after_a_minute_of_a_long_wait_a_host_is_asked_whether_it_still_holds() -> None:
     fleet, wanted = asked_to_wait(a=600.0, b=900.0), request()
-    later = Exchange(wanted, plan(fleet, wanted, CHEAPEST, 61.0), chance=lambda: 0.0)
+    later = Exchange(wanted, plan(fleet, wanted, CHEAPEST, 61.0), rng=lambda: 0.0)
     assert told(later.on(Started(61.0))[0]) == "send 1 to a"
 
 
@@ -667,7 +667,7 @@ def test_where_another_model_may_be_asked_no_wait_is_waited_for() -> None:
 
 def test_waits_for_one_endpoint_are_spread() -> None:
     fleet = asked_to_wait(a=5.0)
-    exchange = Exchange(request(), plan(fleet, request(), CHEAPEST, 0.1), chance=lambda: 0.5)
+    exchange = Exchange(request(), plan(fleet, request(), CHEAPEST, 0.1), rng=lambda: 0.5)
     pause, _ = exchange.on(Started(0.1))
     assert pause == SetClock("retry", 0, pytest.approx(5.15))
 

@@ -7,7 +7,7 @@ import pytest
 from gateway.route.endpoint_state import EndpointState
 from gateway.route.filters import (
     Tier,
-    forbidden,
+    hard_reason,
     late_for,
     over_limit,
     refused_before,
@@ -35,7 +35,7 @@ ANY = Policy("any")
 
 
 def reason(one: Endpoint, policy: Policy = ANY, asked: Request | None = None) -> str | None:
-    found = forbidden(EndpointState(one), asked or request(), policy)
+    found = hard_reason(EndpointState(one), asked or request(), policy)
     return f"{found.rule}: {found.detail}" if found else None
 
 
@@ -140,9 +140,9 @@ def test_a_request_that_just_fits_is_allowed() -> None:
 def test_a_measured_limit_starts_from_what_is_published(published: float | None, failures: int) -> None:
     state, policy = EndpointState(endpoint(priors=Priors(uptime=published))), limited("uptime_1h", ">=", 0.9)
     for number in range(failures):
-        assert forbidden(fresh(state, NOW), request(), policy) is None, f"after {number} failures"
+        assert hard_reason(fresh(state, NOW), request(), policy) is None, f"after {number} failures"
         state.ended(False, NOW)
-    found = forbidden(fresh(state, NOW), request(), policy)
+    found = hard_reason(fresh(state, NOW), request(), policy)
     assert found is not None
     assert found.rule == "uptime_1h"
 
@@ -200,7 +200,7 @@ def test_what_was_refused_lately_is_said_in_words() -> None:
     assert found is not None
     assert found.detail == "refused such a `seed` less than 10 min ago"
     assert refused_before(state, request(), NOW, {}) is None
-    assert forbidden(state, asked, Policy("p")) is None, "it is not dropped"
+    assert hard_reason(state, asked, Policy("p")) is None, "it is not dropped"
 
 
 # --- tiers ------------------------------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ def test_silence_after_errors_waits_as_long_as_silence_does() -> None:
 
 def test_chance_spreads_the_wait_so_that_replicas_do_not_probe_together() -> None:
     breaker = Breaker()
-    breaker.trip(0.0, chance=0.5, why="account")
+    breaker.trip(0.0, draw=0.5, why="account")
     assert breaker.opens_until() == FIRST_BACKOFF * (1 + SPREAD / 2)
 
 

@@ -37,14 +37,14 @@ def rich(rule: Hedge = GENEROUS) -> Budget:
     """A budget that has saved a dollar and a few hedges."""
     budget = Budget(rule)
     for _ in range(5):
-        budget.asked()
+        budget.begin()
         budget.spent(1.0)
     return budget
 
 
 def requests_until_allowed(budget: Budget) -> int:
     for number in range(1, 1_000):
-        budget.asked()
+        budget.begin()
         if budget.allows():
             return number
     raise AssertionError("never")
@@ -64,7 +64,7 @@ def test_neither_share_is_ever_exceeded(share: float, spend: float, story: list[
     hedges = 0
     spent = lost = 0.0
     for asked, (cost, stake, billed) in enumerate(story, 1):
-        budget.asked()
+        budget.begin()
         if budget.allows() and budget.affords(stake):
             budget.sent(stake, RIVAL)
             hedges += 1
@@ -90,7 +90,7 @@ def test_a_small_share_is_saved_up_too() -> None:
 def test_no_share_allows_nothing() -> None:
     budget = Budget(Hedge(Delay(seconds=1.0), 0.0, 0.0))
     for _ in range(100):
-        budget.asked()
+        budget.begin()
         budget.spent(1.0)
     assert not budget.allows()
     assert not budget.affords(1e-9)
@@ -100,7 +100,7 @@ def test_no_share_allows_nothing() -> None:
 def test_savings_are_worth_a_few_hedges_at_most() -> None:
     budget = Budget(HEDGE)
     for _ in range(10_000):
-        budget.asked()
+        budget.begin()
         budget.spent(0.001)
     sent = 0
     while budget.allows():
@@ -142,19 +142,19 @@ def test_a_loser_that_billed_more_is_paid_off_before_the_next_hedge() -> None:
 def test_nothing_is_hedged_while_a_large_part_is_late() -> None:
     budget = Budget(GENEROUS)
     for _ in range(round(LATE_OVER)):
-        budget.asked()
+        budget.begin()
         budget.late()
     assert not budget.allows()
     for _ in range(round(LATE_OVER)):
-        budget.asked()
-        budget.asked()
+        budget.begin()
+        budget.begin()
     assert budget.allows()
 
 
 def test_a_low_quantile_expects_many_to_be_late() -> None:
     budget = Budget(replace(GENEROUS, after=Delay(quantile=0.5)))
     for number in range(round(10 * LATE_OVER)):
-        budget.asked()
+        budget.begin()
         if number % 2:
             budget.late()
     assert budget.allows()
@@ -202,7 +202,7 @@ def only(fleet: Fleet, **asked: int) -> Choice:
 
 def waits(budget: Budget, seconds: Sequence[float], tokens: float = 1_000) -> Budget:
     for one in seconds:
-        budget.waited(one, tokens)
+        budget.add_wait(one, tokens)
     return budget
 
 
@@ -329,7 +329,7 @@ def test_what_the_late_one_may_bill_counts_as_well() -> None:
     policy = replace(CHEAPEST, pick=Pick("order", order=("a", "b")))
     late, *others = plan(fleet, request(), policy).ranked  # 1,000 tokens cost 0.02 at the one, 0.01 at the other
     poor = Budget(GENEROUS)
-    poor.asked()
+    poor.begin()
     while not poor.affords(0.01):
         poor.spent(0.005)
     assert rival(tuple(others), late, policy, poor, NOW) is None

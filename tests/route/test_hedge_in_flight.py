@@ -24,7 +24,7 @@ class Hedging(RuleBasedStateMachine):
 
     @rule(cost=DOLLARS)
     def request(self, cost: float) -> None:
-        self.budget.asked()
+        self.budget.begin()
         self.budget.spent(cost)
         self.asked += 1
         self.spent += cost
@@ -55,7 +55,7 @@ class Hedging(RuleBasedStateMachine):
     def first_tokens_come(self, seconds: float, tokens: float, times: int) -> None:
         """Whatever is planned from them says when, not how much."""
         for _ in range(times):
-            self.budget.waited(seconds, tokens)
+            self.budget.add_wait(seconds, tokens)
 
     @rule(share=st.floats(0.0, 1.0), spend=st.floats(0.0, 1.0))
     def policy_changes(self, share: float, spend: float) -> None:

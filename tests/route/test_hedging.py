@@ -22,7 +22,7 @@ ONCE = replace(POLICY, attempts=Attempts(max=1))
 
 def saved(rule: Hedge = RULE) -> Budget:
     budget = Budget(rule)
-    budget.asked()
+    budget.begin()
     budget.spent(1.0)
     return budget
 
@@ -247,7 +247,7 @@ def test_a_prompt_that_is_too_large_to_be_read_twice_is_not_hedged() -> None:
     rule = Hedge(Delay(quantile=0.95), 1.0, 1.0)
     budget = saved(rule)
     for number in range(2 * EVERY):
-        budget.waited(2.0, 1_000) if number % 100 else budget.waited(9.0, 1_000)
+        budget.add_wait(2.0, 1_000) if number % 100 else budget.add_wait(9.0, 1_000)
     policy = replace(ONE_EACH, hedge=rule)
     small = Playbook("a", "b", policy=policy, budget=budget, prompt_tokens=1_000)
     assert small >> Started(0.0) << "send 1 to a, clock hedge 2, clock keepalive 10"
@@ -310,9 +310,9 @@ class Ledger(Budget):
         self.entries: list[tuple[str, float, float]] = []
         self.waits: list[tuple[float, float]] = []
 
-    def waited(self, seconds: float, uncached: float) -> None:
+    def add_wait(self, seconds: float, uncached: float) -> None:
         self.waits.append((seconds, uncached))
-        super().waited(seconds, uncached)
+        super().add_wait(seconds, uncached)
 
     def released(self, at_stake: float) -> None:
         if at_stake:
@@ -350,7 +350,7 @@ RACES: dict[str, tuple[list[Event], tuple[str, float, float]]] = {
 def test_every_race_is_settled_once_with_the_losers_bill(events: list[Event], entry: tuple[str, float, float]) -> None:
     """The winner's 0 for a won hedge, booked after the loser's bill, would halve what a hedge seems to cost."""
     budget = Ledger(RULE)
-    budget.asked()
+    budget.begin()
     while not budget.affords(STAKE):
         budget.spent(0.001)
     race(budget, *events)
@@ -369,7 +369,7 @@ def test_every_race_is_settled_once_with_the_losers_bill(events: list[Event], en
 )
 def test_what_counts_is_how_long_first_attempts_wait(events: list[Event], waits: list[tuple[float, float]]) -> None:
     budget = Ledger(RULE)
-    budget.asked()
+    budget.begin()
     while not budget.affords(STAKE):
         budget.spent(0.001)
     race(budget, *events)
@@ -386,7 +386,7 @@ def test_what_a_hedge_costs_is_the_same_whichever_wins(winner: int) -> None:
     budget.configure(Hedge(Delay(quantile=0.9), 1.0, 0.01))
     waits = [1.0 + number / 1_000 for number in range(8 * EVERY)]
     for seconds in waits:
-        budget.waited(seconds, 1_000)
+        budget.add_wait(seconds, 1_000)
     delay = budget.late_after(Playbook("a", prompt_tokens=1_000).exchange.plan.ranked[0])
     assert sum(seconds > delay for seconds in waits) == int(USED * 0.01 * len(waits))
 
@@ -449,7 +449,7 @@ def test_any_events_keep_the_budget_and_end_every_attempt_once(
 ) -> None:
     budget, total = Budget(RULE_OF_SHARES), Total(asked=10, spent=0.1)
     for _ in range(total.asked):
-        budget.asked()
+        budget.begin()
         budget.spent(total.spent / total.asked)
     policy = replace(ONE_EACH, hedge=RULE_OF_SHARES)
     fleet = priced(a=1.0, b=2.0, c=3.0, d=4.0)

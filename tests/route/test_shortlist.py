@@ -74,6 +74,39 @@ def test_one_that_had_few_answers_may_be_explored(answers: int, rare: bool) -> N
     assert fleet.shortlist(BEST, frozenset(), NOW + 0.2).has_rare is rare
 
 
+def test_only_a_suspect_is_looked_at() -> None:
+    fleet = Fleet([endpoint("a", limits=Limits(concurrency=2)), endpoint("b")])
+    shared = fleet.shortlist(BEST, frozenset(), NOW)
+    usual = shared.sift(request(), NOW)
+    assert fleet.changes.suspects == set()
+    first, second = attempt(fleet, "a"), attempt(fleet, "a")
+    assert fleet.changes.suspects == {fleet.states["a"]}
+    assert [one.tier for one in shared.sift(request(), NOW)[0]] == [FilterTier.BUSY, FilterTier.GOOD]
+    for one in (first, second):
+        succeed(fleet, one, NOW)
+    assert shared.sift(request(), NOW) is usual
+    assert fleet.changes.suspects == set()
+
+
+def test_nothing_is_made_of_those_behind_the_first_before_it_is_read() -> None:
+    made = plan(Fleet([endpoint("a"), endpoint("b"), endpoint("c")]))
+    assert (made.choices, len(made.places)) == ((), 3)
+    assert made.ranked == made.choices
+    assert [choice.endpoint for choice in made.ranked] == made.endpoints
+    assert made.endpoint("b") in made.endpoints
+    assert made.endpoint("z") is None
+
+
+def test_figures_are_those_of_the_decision_whenever_they_are_read() -> None:
+    fleet = Fleet([endpoint("a"), endpoint("b", price=Price(0.2, 0.4))])
+    early, late = plan(fleet), plan(fleet)
+    seen = early.ranked
+    for _ in range(40):
+        attempt(fleet, "a")
+    assert fleet.states["a"].load.crowded > 1
+    assert late.ranked == seen
+
+
 def test_what_is_shared_is_not_changed_by_what_one_request_finds() -> None:
     fleet = Fleet([endpoint("a"), endpoint("b", context=500)])
     shared = fleet.shortlist(BEST, frozenset(), NOW)
@@ -287,6 +320,21 @@ def assert_same(made: Plan, plain: reference.Plan) -> None:
         assert (parts.time_usd, parts.miss_usd) == (close(one.time), close(one.miss))
         assert (parts.hit, parts.uncached) == (close(one.hit), close(one.uncached))
         assert (parts.ttft, parts.seconds, parts.fails) == (one.ttft, close(one.seconds), one.fails)
+
+
+@settings(max_examples=100)
+@given(facts, policies, requests, steps)
+def test_no_change_is_missed(found: list[dict[str, Any]], policy: Policy, asked: Request, history: list[Any]) -> None:
+    fleet, now = Fleet(endpoint(f"{'bacdfe'[number]}/x", **about) for number, about in enumerate(found)), NOW
+    for number, what, _, pause in history:
+        now += pause
+        if what != "configure":
+            live(fleet, number, what, asked, policy, now)
+        if what == "left":
+            make_plan(asked, policy, fleet, now, HOUR, lambda: 0.5)
+        states = fleet.states.values()
+        assert all(fleet.changes.due <= state.due for state in states)
+        assert fleet.changes.suspects >= {state for state in states if state.is_suspect(now)}
 
 
 @settings(max_examples=300)

@@ -223,7 +223,7 @@ def test_however_its_requests_end_it_is_not_silent_any_more(how: str) -> None:
         if how == "succeeded":
             fleet.succeeded(one, Usage(1_000, 0, 100, 0, "host"), None, None, NOW + 8)
         elif how == "failed":
-            fleet.failed(one, Failure(Fault.REJECTED, "no"), NOW + 8, chance=0.0)
+            fleet.failed(one, Failure(Fault.REJECTED, "no"), NOW + 8, draw=0.0)
         else:
             fleet.released(one, False, NOW + 8)
     assert len(fleet.states["a"].silence) == 0

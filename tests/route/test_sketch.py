@@ -147,7 +147,7 @@ def test_what_is_heard_counts_like_what_is_seen(all_values: list[list[float]], l
     """However the samples are spread over workers, whose clocks differ by `later`."""
     seen, mine = filled([value for values in all_values for value in values]), filled(all_values[0], later)
     told = [filled(values).own(0.0) for values in all_values[1:]]
-    mine.hear([(counts, 0.0) for counts in told], later)
+    mine.merge([(counts, 0.0) for counts in told], later)
     assert mine.count(later + age) == pytest.approx(seen.count(age), rel=1e-6)
     assert mine.quantiles([0.4877, 0.9531]) == seen.quantiles([0.4877, 0.9531])  # no sample is exactly there
     assert mine.mean() == pytest.approx(seen.mean(), rel=1e-6)
@@ -155,7 +155,7 @@ def test_what_is_heard_counts_like_what_is_seen(all_values: list[list[float]], l
 
 def test_what_is_heard_fades_from_when_it_was_told() -> None:
     sketch = Sketch(half_life=600.0)
-    sketch.hear([(filled([1.0] * 8).own(0.0), 600.0)], 0.0)
+    sketch.merge([(filled([1.0] * 8).own(0.0), 600.0)], 0.0)
     assert sketch.count(0.0) == pytest.approx(4.0)
     assert sketch.count(600.0) == pytest.approx(2.0)
     assert sketch.count(100_000.0) == pytest.approx(0.0, abs=1e-6)
@@ -165,10 +165,10 @@ def test_what_is_heard_is_replaced_and_never_told_again() -> None:
     sketch, told = filled([1.0] * 4), filled([2.0] * 8).own(0.0)
     before = sketch.own(0.0)
     for _ in range(3):
-        sketch.hear([(told, 0.0)], 0.0)
+        sketch.merge([(told, 0.0)], 0.0)
     assert sketch.count(0.0) == pytest.approx(12.0)
     assert sketch.own(0.0) == before
-    sketch.hear([], 0.0)
+    sketch.merge([], 0.0)
     assert sketch.count(0.0) == pytest.approx(4.0)
 
 
@@ -178,10 +178,10 @@ def test_a_rate_hears_too() -> None:
     for _ in range(4):
         other.add(False, 0.0)
     for _ in range(3):
-        rate.hear([(other.own(0.0), 60.0), (other.own(0.0), 0.0)], 0.0)
+        rate.merge([(other.own(0.0), 60.0), (other.own(0.0), 0.0)], 0.0)
     assert rate.own(0.0) == (100, 100), "sum and count, in hundredths"
     assert rate.count(0.0) == pytest.approx(7.0)
     assert rate.share(0.0, 1.0, 0.0) == pytest.approx(1 / 7)
     assert rate.count(60.0) == pytest.approx(3.5)
-    rate.hear([], 60.0)
+    rate.merge([], 60.0)
     assert rate.count(60.0) == pytest.approx(0.5)

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateway.route.cost import Demand, Parts, parts, terms
+from gateway.route.cost import Demand, Parts, parts
 from gateway.route.decide import make_plan
 from gateway.route.endpoint_state import EndpointState
 from gateway.route.fleet import Fleet
+from gateway.route.offers import terms
 from gateway.route.plan import Plan
 from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.route.waits import scale, size_class
@@ -99,7 +100,7 @@ def succeed(
 
 
 def fail(fleet: Fleet, tried: TrackedAttempt, fault: str, now: float, **about: Any) -> None:
-    fleet.failed(tried, Failure(FAULTS[fault], "no", **about), now, chance=0.0)
+    fleet.failed(tried, Failure(FAULTS[fault], "no", **about), now, draw=0.0)
 
 
 def teach(fleet: Fleet, name: str, ttfts: Sequence[float], now: float = NOW, **asked: Any) -> None:

@@ -14,8 +14,9 @@ from math import exp, log
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
-from gateway.route.cost import parts, terms
+from gateway.route.cost import parts
 from gateway.route.fleet import Fleet
+from gateway.route.offers import terms
 from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.sim.fleetfile import endpoint, read_fleet
 from gateway.sim.sim_host import LEAST_TTFT, TYPICAL_UNCACHED, Z90, SimHost, Spread
@@ -84,7 +85,7 @@ class History:
 
     def failed(self, name: str, asked: Request, at: float, failure: Failure) -> None:
         """The host refuses at once what it is sent at that time."""
-        self._at(at, lambda: self.fleet.failed(self._sent(name, asked, at), failure, at, chance=0.0))
+        self._at(at, lambda: self.fleet.failed(self._sent(name, asked, at), failure, at, draw=0.0))
 
     def _conversation(self, name: str, kind: str, at: float) -> None:
         size = 40_000 if kind == "long" else 1_000
