@@ -75,11 +75,6 @@ class Plan(msgspec.Struct, gc=False):
             self.choices = (self.first, *others)
         return self.choices
 
-    def endpoint(self, name: str) -> Endpoint | None:
-        """The candidate with this id."""
-        place = self.costs.field.offers.places.get(name)
-        return None if place is None else self.costs.field.candidates[place].endpoint
-
     @property
     def endpoints(self) -> list[Endpoint]:
         """Those of `ranked`."""

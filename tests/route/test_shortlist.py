@@ -93,8 +93,6 @@ def test_nothing_is_made_of_those_behind_the_first_before_it_is_read() -> None:
     assert (made.choices, len(made.places)) == ((), 3)
     assert made.ranked == made.choices
     assert [choice.endpoint for choice in made.ranked] == made.endpoints
-    assert made.endpoint("b") in made.endpoints
-    assert made.endpoint("z") is None
 
 
 def test_figures_are_those_of_the_decision_whenever_they_are_read() -> None:
