@@ -107,7 +107,7 @@ class Explorers:
         found = self._explorers.get(policy.name)
         if found is None:
             if len(self._explorers) >= MOST_POLICIES:
-                self._explorers.clear()
+                del self._explorers[next(iter(self._explorers))]  # the oldest
             found = self._explorers[policy.name] = Explorer()
         return found
 

@@ -188,7 +188,7 @@ class Budgets:
         budget = self._budgets.get(key)
         if budget is None:
             if len(self._budgets) >= MOST_BUDGETS:
-                self._budgets.clear()
+                del self._budgets[next(iter(self._budgets))]  # the oldest
             budget = self._budgets[key] = Budget(rule)
         elif budget.rule is not rule:
             budget.configure(rule)

@@ -182,7 +182,7 @@ class Tolls:
         toll = self._tolls.get(policy.name)
         if toll is None or toll.rule != rule:
             if len(self._tolls) >= MOST_POLICIES:
-                self._tolls.clear()
+                del self._tolls[next(iter(self._tolls))]  # the oldest
             toll = self._tolls[policy.name] = Toll(rule)
         return toll
 

@@ -189,6 +189,7 @@ def test_names_without_end_do_not_fill_the_memory() -> None:
     budgets = Budgets()
     first = budgets.of(Policy("p", hedge=HEDGE), "m")
     made = [budgets.of(Policy(f"p{number}", hedge=HEDGE), "m") for number in range(MOST_BUDGETS)]
+    assert budgets.of(Policy("p0", hedge=HEDGE), "m") is made[0], "only the oldest makes room"
     assert budgets.of(Policy("p", hedge=HEDGE), "m") is not first
     assert budgets.of(Policy(f"p{MOST_BUDGETS - 1}", hedge=HEDGE), "m") is made[-1]
 

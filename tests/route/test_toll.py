@@ -167,9 +167,10 @@ def test_what_was_booked_outlives_a_reload_of_the_policy_but_not_a_changed_cap()
 
 def test_there_are_never_more_than_so_many() -> None:
     tolls = Tolls()
-    first = tolls.of(Policy("p0", cap=Cap(0.3)))
+    first, second = (tolls.of(Policy(name, cap=Cap(0.3))) for name in ("p0", "p1"))
     for number in range(MOST_POLICIES):
         tolls.of(Policy(f"p{number + 1}", cap=Cap(0.3)))
+    assert tolls.of(Policy("p1", cap=Cap(0.3))) is second, "only the oldest makes room"
     assert tolls.of(Policy("p0", cap=Cap(0.3))) is not first
 
 
