@@ -105,7 +105,7 @@ _ROLES = {role: _of_role(role) for role in ("system", "developer", "user", "assi
 
 
 def _text(message: dict[str, Any]) -> bytes:
-    """What is said: the content, or the whole message as JSON where there is more to it than a text."""
+    """The text of a message: its content, or the whole message as JSON where there is more to it than a text."""
     content = message.get("content")
     if type(content) is not str or len(message) != _PLAIN:
         return orjson.dumps(message)

@@ -24,13 +24,7 @@ _TEXT = re.compile(rb'content": ?"')  # what precedes the text of `content`, or 
 _PROBE = "?"
 _TAIL = 5  # bytes: `}]}` and the blank line
 _MOST_PROOFS = 4  # per stream, e.g. after reasoning ends or a role; a host whose events all differ is not followed
-_ASCII = rb'[^"\\\x00-\x1f\x80-\xff]*'
-_ESCAPES = rb'\\["\\/bfnrt]|\\u(?:[0-9a-ce-fA-CE-F][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})'  # no lone surrogates
-_UTF8 = rb"""[\xc2-\xdf][\x80-\xbf]
-    |\xe0[\xa0-\xbf][\x80-\xbf]|\xed[\x80-\x9f][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}
-    |\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2}"""
 _SPECIAL = re.compile(rb'["\\\x00-\x1f\x80-\xff]').search  # not in ASCII text without escapes
-_PLAIN = re.compile(b"%b+(?:(?:%b|%b)%b+)*+" % (_ASCII, _ESCAPES, b"".join(_UTF8.split()), _ASCII)).fullmatch
 
 
 class _Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -132,9 +126,9 @@ class Guard:
         if len(block) < self._two:
             if self._matches_last(block):
                 return 1
-        elif events := self._run(block):
+        elif block.endswith(self._after) and (events := self._run(block)):
             return events
-        if block[-len(_END) :] != _END:
+        if not block.endswith(_END):
             return None
         found = 0
         for event in block[: -len(_END)].split(_END):
@@ -162,18 +156,14 @@ class Guard:
         texts = [*map(self._text, events)]
         if rest or not all(texts) or self._before + self._between.join(texts) + self._after != block:
             return 0
-        try:
-            orjson.loads(b'"%b"' % b" ".join(texts))  # a space between two completes neither an escape nor a character
-        except orjson.JSONDecodeError:
-            return 0
-        return len(texts)
+        return len(texts) if _is_text(b" ".join(texts)) else 0  # a space completes neither an escape nor a character
 
     def _matches_last(self, event: bytes) -> bool:
         """Whether an event, with its blank line, equals the last one but for its text."""
         text = event[self._start : self._stop]
         if not text or self._before + text + self._after != event:
             return False
-        return _SPECIAL(text) is None or _PLAIN(text) is not None
+        return (text.isascii() and _SPECIAL(text) is None) or _is_text(text)
 
     def texts_of(self, event: bytes) -> int | None:
         """As `texts_in`, for one event without its blank line."""
@@ -233,6 +223,15 @@ def _texts(data: bytes, text: str | None = None) -> int | None:
         if found_text and text in (None, found_text):
             found += 1
     return found if chunk.choices else None
+
+
+def _is_text(inner: bytes) -> bool:
+    """Whether these bytes are the inside of a JSON string."""
+    try:
+        orjson.loads(b'"%b"' % inner)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _is_utf8(block: bytes) -> bool:

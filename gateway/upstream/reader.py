@@ -83,6 +83,7 @@ class Reader:
         "calls",
         "empty",
         "finish_reason",
+        "finished",
         "status",
     )
 
@@ -112,14 +113,10 @@ class Reader:
         self._events = 0  # deltas with content
         self._counted = NO_USAGE
         self._counted_at = 0  # the value of `_events` at that count
+        self.finished = False  # whether all has arrived but usage and `[DONE]`
         self.empty = False  # whether the answer has no content
         self.status = 0
         self.finish_reason = ""
-
-    @property
-    def finished(self) -> bool:
-        """Whether everything but usage and `[DONE]` has arrived."""
-        return False
 
     @property
     def usage(self) -> Usage:

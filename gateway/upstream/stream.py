@@ -62,10 +62,6 @@ class StreamReader(Reader):
         self._first = b""  # what the client got first: one event or more
         self._rejected = False  # whether the guard has already rejected the one event of this read
 
-    @property
-    def finished(self) -> bool:
-        return len(self._ended_choices) >= self._choices
-
     def head(self) -> Json:
         """The fields that all of the client's chunks share; empty before the first chunk."""
         first = next(sse.payloads(self._first), NOTHING)
@@ -223,6 +219,7 @@ class StreamReader(Reader):
         indexes = {choice["index"] for choice in ended}
         if not indexes <= self._ended_choices:
             self._ended_choices |= indexes
+            self.finished = len(self._ended_choices) >= self._choices
             self._ends.append(self._shape.chunk({**payload, "choices": ended}))
 
     def _finish_choice(self, choice: Json, reason: str, is_sent: bool) -> None:

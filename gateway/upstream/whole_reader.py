@@ -66,10 +66,6 @@ class WholeReader(Reader):
     def _stopped(self) -> None:
         self._done()
 
-    @property
-    def finished(self) -> bool:
-        return bool(self.completion)
-
     def _document(self, payload: dict[str, Any]) -> None:
         self._count(payload.get("usage"))
         self._accept(payload)
@@ -97,7 +93,7 @@ class WholeReader(Reader):
         if self.empty and not self._listener.may_be_empty:
             self._fail(Failure(Fault.EMPTY, "the host's answer is empty"))
             return
-        self.completion = payload
+        self.completion, self.finished = payload, True
 
 
 def whole_of(assembly: Assembly) -> dict[str, Any]:
