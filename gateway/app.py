@@ -206,6 +206,7 @@ class Worker:
         self.transport.close()
         self._count()
         self._publish()
+        self.ledger.check()  # restores what was deleted just now
         self.ledger.close()
         if self.recorder is not None:
             await self.recorder.flush()

@@ -8,6 +8,8 @@ One `write` per row, before the client gets the end of its answer: a killed work
 saw. Rows are not fsynced; a power cut may lose the last seconds and leave a torn line, which readers skip. The worker
 holds a lock on its segment, so that other processes can tell a live segment from an abandoned one.
 
+A deleted segment is still readable while it is open, so its rows are restored (`check`).
+
 Disk space is bounded: closed segments beyond the newest `keep` times 64 MB are deleted when a segment is opened.
 """
 
@@ -29,6 +31,7 @@ from gateway.types import Row
 
 SEGMENT_BYTES = 64 * 2**20
 SEGMENTS_KEPT = 8
+CHUNK = 2**20  # bytes
 SMALLEST_CHARGE = 2**20  # a closed segment counts as at least 1 MB, which bounds the number of files too
 
 _NAME = re.compile(r"[0-9]+-[0-9]+-[0-9a-z]+\.jsonl")
@@ -54,8 +57,10 @@ class Ledger:
         self._segment_bytes = segment_bytes
         self._budget = keep * segment_bytes
         self._fd: int | None = None
+        self._name = ""  # of the segment
         self._size = 0
         self._failing = False
+        self._deleted = False  # whether the segment has no name any more
         self.errors = 0
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -72,16 +77,18 @@ class Ledger:
             self._on_error()
             self._fail(error)
         else:
-            if self._failing:
+            if self._failing and not self._deleted:
                 self._work()
 
     def check(self) -> None:
-        """Detects a deleted segment, and a failed disk that works again. Call it every second or so."""
-        if self._fd is not None and os.fstat(self._fd).st_nlink == 0:
-            self.close()
-            message = "the segment was deleted, perhaps with rows that are not in the store"
-            self._fail(OSError(errno.ENOENT, message, str(self._folder)))
-        if self._failing:
+        """Restores a deleted segment, and detects a failed disk that works again. Call it every second or so."""
+        self._deleted = self._fd is not None and os.fstat(self._fd).st_nlink == 0
+        if self._fd is not None and self._deleted:
+            self._fail(OSError(errno.ENOENT, "the segment was deleted; its rows are restored", str(self._folder)))
+            with suppress(OSError):  # the rows are still in the deleted file: the next check tries again
+                self._restore(self._fd)
+                self._work()
+        elif self._failing:
             with suppress(OSError):
                 self._write(b"\n")  # a blank line, which readers skip
                 self._work()
@@ -104,6 +111,7 @@ class Ledger:
         if self._fd is not None and self._size + len(line) > self._segment_bytes:
             self.close()
         if self._fd is None:
+            self._name = f"{int(time.time() * 1000):013d}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
             self._fd = self._open()
             self._size = 0
         written = os.write(self._fd, line)
@@ -112,11 +120,26 @@ class Ledger:
             raise OSError("short write, the disk is full")
         self._size += written
 
+    def _restore(self, deleted: int) -> None:
+        """Copies a deleted segment, which stays readable while it is open, to a file of the same name: the shipper
+        finds its offset by that name, so it ships no row twice."""
+        restored = self._open()
+        try:
+            for offset in range(0, self._size, CHUNK):
+                chunk = os.pread(deleted, CHUNK, offset)
+                if os.write(restored, chunk) != len(chunk):
+                    raise OSError(errno.ENOSPC, "short write, the disk is full")
+        except OSError:
+            (self._folder / self._name).unlink(missing_ok=True)
+            os.close(restored)
+            raise
+        os.close(deleted)
+        self._fd, self._deleted = restored, False
+
     def _open(self) -> int:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._prune()
-        name = f"{int(time.time() * 1000):013d}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
-        fd = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fd = os.open(self._folder / self._name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX)  # free: at most `is_live` holds it, for microseconds
         return fd
 

@@ -35,6 +35,7 @@ REQUESTS = 6  # while the fault lasts, half of them streamed
 AT_ONCE = 3  # gateways
 START = 60.0  # seconds: others start as well
 SAID_WITHIN = BACK_WITHIN = 10.0  # seconds
+LOOKS, LOOK_EVERY = 20, 0.05  # into the ledger; seconds between two
 USUAL = {"status": "ok", "store": "up", "endpoints": 1}
 DISK = 4 * 2**20  # bytes of the small state disk
 
@@ -132,7 +133,7 @@ async def _try(trial: MachineTrial, folder: Path) -> None:
             trial.ready = await _ready(scene, fault.says)
         if not fault.stays:
             trial.back = await _comes_back(trial, scene)
-        _read_ledger(trial, scene)
+        await _read_ledger(trial, scene)
         trial.ended = scene.process.returncode is not None
         if not trial.ended:
             _kill(scene)  # after such a fault it may not listen to anything softer
@@ -190,12 +191,17 @@ async def _comes_back(trial: MachineTrial, scene: Scene) -> float | None:
     return None
 
 
-def _read_ledger(trial: MachineTrial, scene: Scene) -> None:
+async def _read_ledger(trial: MachineTrial, scene: Scene) -> None:
+    """All rows, as soon as each request has one: a deleted segment is restored within a second."""
     folder = scene.running.folder
     inside = Path(f"/proc/{scene.pid}/root{folder}")  # where the state folder is a disk of its own
-    rows = [row.at for row in read((inside if inside.exists() else folder) / "ledger") if row.last]
+    for _ in range(LOOKS):
+        rows = [row.at for row in read((inside if inside.exists() else folder) / "ledger") if row.last]
+        if len(rows) >= trial.sent or trial.fault.loses:
+            break
+        await asyncio.sleep(LOOK_EVERY)
     trial.rows = len(rows)
-    trial.kept = bool(rows) and max(rows) > time.time() - 2
+    trial.kept = bool(rows) and max(rows) > time.time() - 2 - LOOKS * LOOK_EVERY
 
 
 # ---- stores
@@ -378,7 +384,7 @@ _SMALL_DISK: dict[str, Any] = {"python": _on_a_small_disk, "says": "degraded", "
 MACHINE = [
     MachineFault("the state disk is full", _disk_is_full, **_SMALL_DISK),
     MachineFault("the state disk is full, two workers", _disk_is_full, workers=2, **_SMALL_DISK),
-    MachineFault("the state folder is deleted", _folder_is_deleted, loses=True),
+    MachineFault("the state folder is deleted", _folder_is_deleted),
     MachineFault("all descriptors are used up", _all_descriptors, python=_with_few_descriptors, refuses=True),
     MachineFault(
         "one of two workers is killed", _signals(_one_worker, signal.SIGKILL), workers=2, alive=("spawn_main", 2)

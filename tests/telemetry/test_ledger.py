@@ -120,20 +120,53 @@ def test_an_unusable_folder_is_counted_and_logged_once(tmp_path: Path, caplog: p
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["with its folder", "alone"])
-def test_a_segment_that_was_deleted_gives_way_to_another(tmp_path: Path, whole: bool) -> None:
+def test_a_deleted_segment_is_restored_under_its_name(tmp_path: Path, whole: bool) -> None:
     counted: list[str] = []
     conditions = Conditions(counted.append)
     ledger = Ledger(tmp_path / "ledger", conditions=conditions)
-    ledger.append(row())
-    segments(tmp_path / "ledger")[0].unlink()
+    rows = [row() for _ in range(3)]
+    ledger.append(rows[0])
+    (segment,) = segments(tmp_path / "ledger")
+    segment.unlink()
     if whole:
         (tmp_path / "ledger").rmdir()
+    ledger.append(rows[1])  # before anything has noticed
     ledger.check()
     assert not conditions.failing  # it could be written again at once
     assert counted == ["ledger"]
-    back = row()
-    ledger.append(back)
-    assert list(read(tmp_path / "ledger")) == [back]
+    ledger.append(rows[2])
+    assert list(read(tmp_path / "ledger")) == rows
+    assert segments(tmp_path / "ledger") == [segment]
+    assert is_live(segment)
+
+
+def test_a_deleted_segment_is_restored_once_its_folder_can_be_made(tmp_path: Path) -> None:
+    conditions = Conditions()
+    ledger = Ledger(tmp_path / "ledger", conditions=conditions)
+    rows = [row() for _ in range(2)]
+    ledger.append(rows[0])
+    segments(tmp_path / "ledger")[0].unlink()
+    (tmp_path / "ledger").rmdir()
+    (tmp_path / "ledger").touch()
+    ledger.check()
+    assert conditions.failing.keys() == {"ledger"}
+    ledger.append(rows[1])
+    assert conditions.failing.keys() == {"ledger"}
+    (tmp_path / "ledger").unlink()
+    ledger.check()
+    assert not conditions.failing
+    assert list(read(tmp_path / "ledger")) == rows
+
+
+def test_a_large_segment_is_restored_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.telemetry.ledger.CHUNK", 100)
+    ledger = Ledger(tmp_path)
+    rows = [row() for _ in range(5)]
+    for one in rows:
+        ledger.append(one)
+    segments(tmp_path)[0].unlink()
+    ledger.check()
+    assert list(read(tmp_path)) == rows
 
 
 def test_a_disk_that_works_again_is_found_without_a_row(tmp_path: Path) -> None:
