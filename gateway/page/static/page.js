@@ -126,7 +126,7 @@ function showTotals(totals) {
     [count(totals.requests), `${count(totals.in_flight)} in flight`],
     [percent(totals.success), "of requests"],
     [seconds(totals.ttft_p50), "median first token"],
-    [seconds(totals.ttft_p95), "5% of requests are slower"],
+    [seconds(totals.ttft_p95), "slowest 5%"],
     [compact.format(tokens), `${compact.format(totals.prompt_tokens)} in, ${compact.format(totals.completion_tokens)} out`],
     [usd(totals.cost_usd), "billed by hosts"],
     [usd(totals.usd_per_million), cached === null ? "per 1M tokens" : `${percent(cached)} cached`],
