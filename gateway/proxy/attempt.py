@@ -10,7 +10,7 @@ from gateway.repair.mending import mender
 from gateway.repair.toolcalls import ToolCalls
 from gateway.route.signals import Event, Finished, FirstToken, Send
 from gateway.route.tracked_attempt import MEASURES_SPEED, Observation
-from gateway.surface.openrouter.shape import shape_of
+from gateway.surface.answer import shape_of
 from gateway.types import Failure, Fault, Request, ToolResult, Usage, may_be_empty
 from gateway.upstream.assembling import AssemblingReader
 from gateway.upstream.dialects import relays

@@ -131,7 +131,7 @@ class Exchange:
             return self._own_clock(event)
         for send in self._running:
             if send.attempt == event.attempt:
-                return self._heard(send, event)
+                return self._attempt_event(send, event)
         return []
 
     def stop(self) -> None:
@@ -150,7 +150,7 @@ class Exchange:
         if book.hedge:
             self._at_stake = 0.0
 
-    def _heard(self, send: Send, event: FirstToken | Finished | Failed | Expired) -> list[Command]:
+    def _attempt_event(self, send: Send, event: FirstToken | Finished | Failed | Expired) -> list[Command]:
         if isinstance(event, FirstToken):
             return self._first_token(send, event.now)
         if isinstance(event, Finished):

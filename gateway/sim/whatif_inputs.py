@@ -37,7 +37,7 @@ GENERATED: Mapping[str, Callable[[], list[TraceRow]]] = {
 def chosen_policies(given: Sequence[str], settings: Settings) -> list[Policy]:
     """Policies by name or by file; without any, the default one and those in DEFAULT_POLICIES. Raises ConfigError.
 
-    Policies with equal names, such as two versions of one, are told apart by their file names.
+    Policies with equal names, such as two versions of one, are distinguished by their file names.
     """
     in_force = Policies(settings.policies).current
     selected: list[Policy] = []

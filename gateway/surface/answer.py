@@ -1,4 +1,4 @@
-"""What every client dialect shares when it writes to a sink: response headers, errors, keep-alive comments."""
+"""What depends on the client dialect at each answer: its shape, response headers, errors, keep-alive comments."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -10,9 +10,11 @@ from gateway.errors import ClientError
 from gateway.route.plan import Plan
 from gateway.surface.anthropic import errors as anthropic
 from gateway.surface.openrouter import errors as openrouter
-from gateway.types import Request, Surface
+from gateway.surface.openrouter.shape import OpenRouterShape
+from gateway.types import Endpoint, Request, Surface
 from gateway.types.sink import Headers, Sink
 from gateway.upstream import sse
+from gateway.upstream.shape import Hiding, OpenAIShape, Shape
 
 KEEP_ALIVE = b": keep-alive\n\n"
 PADDING = b"\n"  # white space before a JSON body: keeps the connection of a client that does not stream open
@@ -65,6 +67,13 @@ def send_json(sink: Sink, status: int, payload: Any, headers: Headers) -> None:
 def surface_of(path: str) -> Surface:
     """The client dialect of this path."""
     return "openrouter" if path.startswith("/api/") else "openai"
+
+
+def shape_of(request: Request, endpoint: Endpoint, wall_time: float) -> Shape:
+    """The shape of this endpoint's answer to `request`, sent at `wall_time` (Unix seconds)."""
+    openrouter = request.surface == "openrouter"
+    shape: Shape = OpenRouterShape(request, endpoint, wall_time) if openrouter else OpenAIShape(request.model)
+    return Hiding(shape) if request.hides_reasoning else shape
 
 
 def error_body(

@@ -60,7 +60,6 @@ class Ledger:
         self._name = ""  # of the segment
         self._size = 0
         self._failing = False
-        self._deleted = False  # whether the segment has no name any more
         self.errors = 0
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -77,21 +76,23 @@ class Ledger:
             self._on_error()
             self._fail(error)
         else:
-            if self._failing and not self._deleted:
+            if self._failing and not self._is_deleted():
                 self._work()
 
     def check(self) -> None:
         """Restores a deleted segment, and detects a failed disk that works again. Call it every second or so."""
-        self._deleted = self._fd is not None and os.fstat(self._fd).st_nlink == 0
-        if self._fd is not None and self._deleted:
+        if self._is_deleted():
             self._fail(OSError(errno.ENOENT, "the segment was deleted; its rows are restored", str(self._folder)))
             with suppress(OSError):  # the rows are still in the deleted file: the next check tries again
-                self._restore(self._fd)
+                self._restore()
                 self._work()
         elif self._failing:
             with suppress(OSError):
                 self._write(b"\n")  # a blank line, which readers skip
                 self._work()
+
+    def _is_deleted(self) -> bool:
+        return self._fd is not None and os.fstat(self._fd).st_nlink == 0
 
     def _fail(self, error: Exception) -> None:
         self._failing = True
@@ -120,21 +121,22 @@ class Ledger:
             raise OSError("short write, the disk is full")
         self._size += written
 
-    def _restore(self, deleted: int) -> None:
+    def _restore(self) -> None:
         """Copies a deleted segment, which stays readable while it is open, to a file of the same name: the shipper
         finds its offset by that name, so it ships no row twice."""
+        assert self._fd is not None
         restored = self._open()
         try:
             for offset in range(0, self._size, CHUNK):
-                chunk = os.pread(deleted, CHUNK, offset)
+                chunk = os.pread(self._fd, CHUNK, offset)
                 if os.write(restored, chunk) != len(chunk):
                     raise OSError(errno.ENOSPC, "short write, the disk is full")
         except OSError:
             (self._folder / self._name).unlink(missing_ok=True)
             os.close(restored)
             raise
-        os.close(deleted)
-        self._fd, self._deleted = restored, False
+        os.close(self._fd)
+        self._fd = restored
 
     def _open(self) -> int:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)

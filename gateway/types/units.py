@@ -1,8 +1,8 @@
 """Numbers with a unit.
 
 Operators write `30s`, `$0.50/h`, `3%`; internally every value is a plain float in one base unit. The `Unit` in the
-annotation tells the YAML reader how to parse the text, and the schema how to describe it. A bare number where a unit is
-required is an error, because `gap: 30` could be meant as milliseconds.
+annotation tells the YAML reader how to parse the text, and the schema how to describe it. A number without its unit is
+an error, because `gap: 30` could be meant as milliseconds.
 """
 
 from dataclasses import dataclass

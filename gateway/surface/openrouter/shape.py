@@ -8,19 +8,12 @@ that strict clients reject as null are absent. Fields of the host that OpenRoute
 from typing import Any
 
 from gateway.types import PICO, Endpoint, Request, Usage, reasoning_text
-from gateway.upstream.shape import OPENAI, Hiding, OpenAIShape, Shape
+from gateway.upstream.shape import OPENAI
 from gateway.upstream.usage import cost as price_of
 from gateway.upstream.usage import usage_object
 
 Json = dict[str, Any]
 CHUNK = "chat.completion.chunk"
-
-
-def shape_of(request: Request, endpoint: Endpoint, wall_time: float) -> Shape:
-    """The shape of this endpoint's answer to `request`, sent at `wall_time` (Unix seconds)."""
-    openrouter = request.surface == "openrouter"
-    shape: Shape = OpenRouterShape(request, endpoint, wall_time) if openrouter else OpenAIShape(request.model)
-    return Hiding(shape) if request.hides_reasoning else shape
 
 
 def provider_name(endpoint: Endpoint) -> str:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.surface.openrouter.shape import OpenRouterShape, provider_name, shape_of
+from gateway.surface.answer import shape_of
+from gateway.surface.openrouter.shape import OpenRouterShape, provider_name
 from gateway.types import PICO, REASONING_FIELDS, Endpoint, Price, Request, Usage, Window
 from gateway.upstream.shape import MOST_HIDDEN, OPENAI, Hiding, OpenAIShape, Shape
 from gateway.upstream.usage import cost

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import structs
 
 from gateway.repair.mending import Mender, mender
-from gateway.surface.openrouter.shape import shape_of
+from gateway.surface.answer import shape_of
 from gateway.types import Endpoint, Request, Surface
 from gateway.upstream import sse
 from gateway.upstream.dialects import relays
