@@ -18,7 +18,7 @@ from gateway.api.described import canonical_slug, provider_names
 from gateway.errors import BadRequest, StoreAway
 from gateway.intake.auth import Keys
 from gateway.intake.field_types import ApiObject, Count, Data, DataList, Day, Usd, json_answer
-from gateway.telemetry.archive import Archive, Spent
+from gateway.telemetry.archive import Archive, Spending, Spent
 from gateway.types import PICO, Model
 
 ACTIVITY_DAYS = 31  # the last 30 whole days, and today
@@ -108,10 +108,10 @@ class Account:
         month = _number(today.replace(day=1))
         monday = _number(today - timedelta(days=today.weekday()))
         now = _number(today)
-        spent = await self._spent(tenant, range(min(month, monday), now + 1))
+        ever, spent = await self._spending(tenant, range(min(month, monday), now + 1))
         usage = KeyUsage(
             label=tenant,
-            usage=await self._ever(tenant),
+            usage=ever / PICO,
             usage_daily=_usd(one for one in spent if one.day == now),
             usage_weekly=_usd(one for one in spent if one.day >= monday),
             usage_monthly=_usd(one for one in spent if one.day >= month),
@@ -122,7 +122,8 @@ class Account:
 
     async def _credits(self, request: Request) -> Response:
         """The gateway has no prepaid credits, so the total granted equals the total used."""
-        used = await self._ever(self._keys.caller(request).tenant)
+        spending = await self._spending(self._keys.caller(request).tenant)
+        used = spending.ever / PICO
         return json_answer(Data(CreditSums(total_credits=used, total_usage=used)))
 
     async def _activity(self, request: Request) -> Response:
@@ -132,7 +133,8 @@ class Account:
         if text := request.query_params.get("date"):
             wanted = _day(text)
             days = [day for day in days if day == wanted]
-        return json_answer(DataList([self._line(one) for one in await self._spent(tenant, days)]))
+        spending = await self._spending(tenant, days)
+        return json_answer(DataList([self._line(one) for one in spending.by_day]))
 
     def _line(self, spent: Spent) -> ActivityLine:
         counts = spent.counts
@@ -150,15 +152,9 @@ class Account:
             reasoning_tokens=counts.get("reasoning", 0),
         )
 
-    async def _spent(self, tenant: str, days: Iterable[int]) -> list[Spent]:
+    async def _spending(self, tenant: str, days: Iterable[int] = ()) -> Spending:
         try:
-            return await self._archive.spent(tenant, days)
-        except OSError:
-            raise StoreAway("spending is unknown") from None
-
-    async def _ever(self, tenant: str) -> float:
-        try:
-            return await self._archive.spent_ever(tenant) / PICO
+            return await self._archive.spending(tenant, days)
         except OSError:
             raise StoreAway("spending is unknown") from None
 

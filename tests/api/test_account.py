@@ -13,7 +13,7 @@ from starlette.requests import Request
 from gateway.api import account
 from gateway.api.account import Account
 from gateway.intake.auth import Keys
-from gateway.telemetry.archive import Archive, Spent
+from gateway.telemetry.archive import Archive, Spending, Spent
 from gateway.types import PICO
 from tests.support.gateway import DIRECT_ONLY, Gateway, Running
 from tests.support.host import ScriptedHost, answers, completion, usage
@@ -120,11 +120,8 @@ class Kept:
     def __init__(self, **counts: int) -> None:
         self._counts = counts or {"cost": PICO}
 
-    async def spent(self, _: str, days: Any) -> list[Spent]:
-        return [Spent(day, "m", "e", self._counts) for day in days]
-
-    async def spent_ever(self, _: str) -> int:
-        return 1_000 * PICO
+    async def spending(self, _: str, days: Any) -> Spending:
+        return Spending(1_000 * PICO, [Spent(day, "m", "e", self._counts) for day in days])
 
 
 @pytest.mark.parametrize(

@@ -45,14 +45,34 @@ async def test_a_tenants_days_by_endpoint_and_model(tmp_path: Path, store: Store
         cached_row(at=NOW),
     ]
     await shipped(tmp_path, store, rows)
-    yesterday, *today = await archive.spent("team", (TODAY - 1, TODAY))
+    ever, (yesterday, *today) = await archive.spending("team", (TODAY - 1, TODAY))
     assert (yesterday.day, yesterday.counts["cost"]) == (TODAY - 1, 2**53 + 1)
     assert [one.endpoint for one in today] == ["novita/fp8", "own/a"]
     counts = {"requests": 1, "prompt": 1000, "cached": 400, "completion": 202, "reasoning": 40, "cost": 250_000_000}
     assert today[0] == (TODAY, "novita/fp8", "deepseek/deepseek-v3.2", counts)
-    assert await archive.spent_ever("team") == 500_000_000 + 2**53 + 1
-    assert await archive.spent_ever("nobody") == 0
-    assert await archive.spent("nobody", (TODAY,)) == []
+    assert ever == 500_000_000 + 2**53 + 1
+    assert await archive.spending("team") == (ever, [])
+    assert await archive.spending("nobody", (TODAY,)) == (0, [])
+
+
+async def test_a_total_and_its_days_agree_while_rows_are_shipped(
+    tmp_path: Path, store: Store, archive: Archive
+) -> None:
+    ledger = Ledger(tmp_path)
+    shipper = Shipper(tmp_path, store.url, lambda up: None, clock=lambda: NOW)
+    seen = set()
+    for _ in range(20):
+        for _ in range(10):
+            ledger.append(row(at=NOW))
+        shipping = asyncio.create_task(shipper.ship())
+        while not shipping.done():
+            ever, by_day = await archive.spending("team", (TODAY,))
+            assert ever == sum(one.counts["cost"] for one in by_day)
+            seen.add(ever)
+        assert await shipping
+    assert len(seen) > 1
+    shipper.close()
+    ledger.close()
 
 
 async def test_uptime_counts_what_the_endpoint_is_to_blame_for(tmp_path: Path, store: Store, archive: Archive) -> None:
@@ -102,14 +122,14 @@ async def test_an_exchange_that_has_not_ended(tmp_path: Path, store: Store, arch
 async def test_a_store_that_is_away(store: Store, archive: Archive) -> None:
     store.stop()
     with pytest.raises(OSError, match=r"No such file|refused"):
-        await archive.spent("team", (TODAY,))
+        await archive.spending("team", (TODAY,))
 
 
 async def test_a_store_that_refuses() -> None:
     async with talker(lambda said: b"+PONG\r\n" if b"PING" in said else b"-LOADING not yet\r\n") as url:
         archive = Archive(url)
         with pytest.raises(OSError, match="rejected"):
-            await archive.spent_ever("team")
+            await archive.spending("team")
         archive.close()
 
 
@@ -117,6 +137,6 @@ async def test_many_questions_to_a_store_that_hangs_wait_no_longer_than_one() ->
     """One after the other, they would take longer than the guard."""
     async with talker(lambda said: b"") as url, asyncio.timeout(60):
         archive = Archive(url, within=0.2)
-        failed = await asyncio.gather(*(archive.spent_ever("team") for _ in range(200)), return_exceptions=True)
+        failed = await asyncio.gather(*(archive.spending("team") for _ in range(200)), return_exceptions=True)
         assert all(isinstance(one, OSError) for one in failed)
         archive.close()
