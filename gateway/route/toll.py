@@ -79,12 +79,11 @@ class Toll:
         self._raise({endpoint: tokens}, tokens)
 
     def corrected(self, endpoint: str, tokens: float, sent_at: float) -> None:
-        """A request of that time turned out to have so many tokens more."""
+        """A request that was `sent` at that time turned out to have so many tokens more."""
         weighted = tokens * exp((sent_at - self._base) / self.rule.window)
-        own = self._own.get(endpoint, 0.0)
-        weighted = max(weighted, -own)
-        self._own[endpoint] = own + weighted
-        self._loads[endpoint] = self._loads.get(endpoint, 0.0) + weighted
+        weighted = max(weighted, -self._own[endpoint])
+        self._own[endpoint] += weighted
+        self._loads[endpoint] += weighted
         self._total += weighted
 
     def full(self, tokens: float, now: float, part: float = 1.0) -> list[str]:
@@ -132,7 +131,8 @@ class Toll:
 
     def _raise(self, added: Mapping[str, float], total: float) -> None:
         """Raises the toll of the endpoints to which these tokens went and lowers all others, in proportion."""
-        scale = max(1.0, TOLL_REQUESTS * self._size)  # tokens
+        size = max(1.0, self._size)
+        scale = TOLL_REQUESTS * size  # tokens
         due = self.rule.share * total
         above = {name: more - due for name, more in self._above.items() if more > due or name in added}
         for name, tokens in added.items():
@@ -141,7 +141,7 @@ class Toll:
                 above[name] = min(more, MOST * scale)
             else:
                 above.pop(name, None)
-        usual = self._usd / max(1.0, self._size) / scale  # USD per token
+        usual = self._usd / size / scale  # USD per token
         self._above = above
         self.rates = {name: usual * more for name, more in above.items()}
 

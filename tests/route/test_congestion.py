@@ -52,6 +52,71 @@ def test_a_burst_is_expected_to_slow_down_before_any_answer_shows_it() -> None:
     assert made.shown_factor(20) == 1, "samples are not corrected for what none of them shows"
 
 
+def at_once(*answers: tuple[int, int, float], scatter: float = 0.3) -> Congestion:
+    """After answers, all at the same time: (how many, in flight, how many times as long as usual)."""
+    made = Congestion(LIKELY)
+    for count, in_flight, slowness in answers:
+        for _ in range(count):
+            made.add(in_flight, log(slowness), NOW)
+    made.refresh(NOW, scatter)
+    return made
+
+
+def test_a_slowdown_in_figures() -> None:
+    """4 are carried, so 7 or 8 (7.5) are 3.5/8 beyond; the likely steepness counts 8 answers at twice that."""
+    made, x = at_once((20, 1, 1.0), (10, 8, 2.0)), 3.5 / 8
+    assert made.carried == 4
+    assert made.steepness == pytest.approx((10 * x + 8 * LIKELY) / (10 * x * x + 8))
+    assert made.shown == pytest.approx(10 * x / (10 * x * x + 8))
+    assert made.factor(12) == pytest.approx(1 + made.steepness)
+    assert made.shown_factor(12) == pytest.approx(1 + made.shown)
+
+
+def test_it_is_slower_by_what_is_beyond_the_usual_of_less_load() -> None:
+    made, x = at_once((30, 1, 2.0), (10, 2, 2.1), (10, 8, 4.0)), 3.5 / 8
+    usual = (30 * log(2.0) + 10 * log(2.1)) / 40
+    assert made.shown == pytest.approx(10 * x * (exp(log(4.0) - usual) - 1) / (10 * x * x + 8))
+
+
+@pytest.mark.parametrize(("slower", "carried"), [(1.15, 4.0), (1.24, 7.5), (1.40, 4.0)])
+def test_what_is_within_chance_is_carried(slower: float, carried: float) -> None:
+    """A tenth of the logarithm, and one standard error."""
+    scatter = 0.06 if slower == 1.15 else 0.5
+    assert at_once((20, 1, 1.0), (16, 8, slower), scatter=scatter).carried == carried
+
+
+def test_slower_with_few_in_flight_says_nothing_about_many() -> None:
+    made = at_once((20, 1, 1.0), (20, 2, 3.0))
+    assert (made.carried, made.steepness, made.shown) == (ROOM, LIKELY, 0.0)
+
+
+def test_an_answer_says_no_more_than_so_much() -> None:
+    made, x = at_once((20, 1, 1.0), (10, 8, 1e6)), 3.5 / 8
+    assert made.shown == pytest.approx(10 * x * (exp(1.5) - 1) / (10 * x * x + 8))
+    quick = at_once((20, 1, 1e-6), (10, 8, 1.0))
+    assert quick.shown == pytest.approx(made.shown)
+
+
+def test_it_is_never_steeper_than_so_much() -> None:
+    made = at_once((20, 1, 0.3), (200, 4, 0.3), (200, 8, 9.0))
+    assert (made.steepness, made.shown) == (STEEPEST, STEEPEST)
+
+
+def test_it_is_fitted_every_two_seconds() -> None:
+    made = at_once((20, 1, 1.0))
+    for _ in range(20):
+        made.add(16, log(3.0), NOW)
+    made.refresh(NOW + 1.9, 0.3)
+    assert made.shown == 0
+    made.refresh(NOW + 2, 0.3)
+    assert made.shown > 0
+
+
+def test_three_answers_are_enough_for_a_bucket() -> None:
+    assert at_once((20, 1, 1.0), (2, 16, 1.0)).carried == ROOM
+    assert at_once((20, 1, 1.0), (3, 16, 1.0)).carried == 14.5
+
+
 @given(st.integers(5, 256))
 def test_an_endpoint_that_shows_no_slowdown_carries_what_it_had(most: int) -> None:
     made = load((one, 1.0) for one in range(1, most + 1) for _ in range(4))

@@ -1,5 +1,6 @@
 """One endpoint's figures: published ones first, measured ones as they come, by prompt size."""
 
+from math import inf
 from typing import get_args
 
 import msgspec
@@ -7,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.route.endpoint_state import DEFAULT_TTL, FADED_WITHIN, WAITED_WITHIN, EndpointState
+from gateway.route.endpoint_state import DEFAULT_TOOLS, DEFAULT_TTL, FADED_WITHIN, WAITED_WITHIN, EndpointState
+from gateway.route.peers import FleetMedians
 from gateway.route.shared import RATES, SKETCHES, Measured, merge_measured, own_measured
 from gateway.route.speeds import DEFAULT_SPEED
-from gateway.route.waits import DEFAULT_TTFT, TYPICAL
-from gateway.types import Measure, Price, Priors, PromptCache
+from gateway.route.waits import DEFAULT_TTFT, MIDDLES, TYPICAL, scale
+from gateway.types import Limits, Measure, Price, Priors, PromptCache
 from tests.route.world import NOW, endpoint, fresh, seconds
 
 
@@ -98,6 +100,146 @@ def test_a_wait_in_vain_counts_when_it_was_longer_than_usual() -> None:
     for _ in range(20):
         state.censored(10.0, 100, 1, NOW)
     assert seconds(fresh(state, NOW).waits.p95, 100) == pytest.approx(10.0, rel=0.15)
+
+
+def test_a_wait_that_was_broken_off_is_a_time_of_the_endpoint() -> None:
+    state = EndpointState(endpoint())
+    for _ in range(20):
+        state.censored(9.0, 100, 1, NOW)
+    assert fresh(state, NOW).figures["ttft_p50"] == pytest.approx(9.0, rel=0.08)
+
+
+def test_a_time_that_was_not_said_teaches_no_speed() -> None:
+    assert answered(20, speed=None).figures["throughput_p50"] is None
+    assert answered(20, speed=0.0).figures["throughput_p50"] is None
+
+
+def test_each_measure_of_its_times_and_speeds_is_its_own_quantile() -> None:
+    state = EndpointState(endpoint())
+    for number in range(1, 101):
+        state.answered(number / 10, 100, float(number), 1, NOW)
+    figures = fresh(state, NOW).figures
+    times = [figures[one] for one in ("ttft_p50", "ttft_p75", "ttft_p90", "ttft_p95", "ttft_p99")]
+    assert times == pytest.approx([5.0, 7.5, 9.0, 9.5, 9.9], rel=0.08)
+    names: tuple[Measure, ...] = ("throughput_p50", "throughput_p75", "throughput_p90", "throughput_p99")
+    assert [figures[one] for one in names] == list(state.speeds.quantiles)
+
+
+def test_uptime_in_figures() -> None:
+    """The usual one counts 10 attempts; each hung request is one that failed."""
+    state = EndpointState(endpoint(priors=Priors(uptime=0.9, ttft_p50=1.0)))
+    for _ in range(10):
+        state.ended(True, NOW)
+    usual = (10 + 0.9 * 10) / 20
+    uptime = (10 + 10 * usual) / 20
+    assert fresh(state, NOW).fails == pytest.approx(1 - uptime)
+    assert state.recent == pytest.approx(10)
+    assert state.attempted == pytest.approx(10)
+    for ticket in range(3):
+        state.waiting(ticket, 100, 0.0, NOW)
+    later = fresh(state, NOW + 60)
+    counted = later.recent + 10
+    assert later.silence.hung == 3
+    uptime = (5 + 10 * usual) / 15
+    assert later.fails == pytest.approx(1 - uptime * counted / (counted + 3), rel=0.01)
+
+
+def test_tool_calls_in_figures() -> None:
+    """The published share counts 20 calls of what is usual, which counts 20 recent ones."""
+    state = EndpointState(endpoint(priors=Priors(tools_ok=0.8)))
+    for _ in range(10):
+        state.called_tools(False, NOW)
+    usual = 0.8 * 20 / 30
+    assert fresh(state, NOW).tools_ok == pytest.approx(20 * usual / 30)
+    assert EndpointState(endpoint()).tools_ok == DEFAULT_TOOLS
+
+
+def test_what_peers_may_go_by() -> None:
+    nothing = EndpointState(endpoint()).known
+    assert nothing == FleetMedians((None,) * 4)
+    priors = Priors(ttft_p50=2.0, throughput_p50=60.0, uptime=0.95, tools_ok=0.7)
+    published = fresh(EndpointState(endpoint(priors=priors)), NOW)
+    known = published.known
+    assert known.ttft == (pytest.approx(seconds(published.waits.p50, MIDDLES[0])), None, None, None)
+    assert (known.speed, known.uptime, known.tools_ok) == pytest.approx((60, 0.95, 0.7))
+    measured = answered(20, ttft=0.5, uncached=5_000, speed=80.0)
+    assert measured.known.ttft == (None, pytest.approx(seconds(measured.waits.p50, MIDDLES[1])), None, None)
+    assert measured.known.speed == measured.speeds.p50
+
+
+@pytest.mark.parametrize(
+    ("cache", "ttl"),
+    [
+        (PromptCache(ttl=60.0), 60.0),
+        (PromptCache(automatic=True), DEFAULT_TTL),
+        (PromptCache(automatic=False), 0.0),
+        (PromptCache(), DEFAULT_TTL),
+    ],
+)
+def test_how_long_a_prompt_cache_lasts(cache: PromptCache, ttl: float) -> None:
+    assert EndpointState(endpoint(cache=cache)).ttl == ttl
+
+
+def test_a_changed_configuration_is_computed_at_once_for_its_fleet_too() -> None:
+    state = answered(100)
+    state.changes.due = state.due
+    state.configure(endpoint(priors=Priors(ttft_p50=9.0)))
+    assert (state.due, state.changes.due) == (0, 0)
+
+
+def test_an_endpoint_without_a_price_costs_nothing() -> None:
+    figures = EndpointState(endpoint(price=None)).figures
+    assert (figures["price.input"], figures["price.output"], figures["price.cached_input"]) == (0, 0, 0)
+    assert EndpointState(endpoint(max_output=77)).figures["max_output"] == 77
+
+
+def test_a_suspect_is_one_as_long_as_something_may_count_against_it() -> None:
+    state = EndpointState(endpoint(limits=Limits(concurrency=2)))
+    suspects = state.changes.suspected(NOW)
+    assert suspects == set()
+    state.sent(10, NOW)
+    assert state.changes.suspected(NOW) == set()
+    state.sent(10, NOW)
+    assert state.changes.suspected(NOW) == {state}
+    state.done()
+    assert state.changes.suspected(NOW) == set()
+    state.hold_for(5.0, NOW)
+    assert state.held_until == NOW + 5
+    assert state.changes.suspected(NOW + 4.9) == {state}
+    assert state.changes.suspected(NOW + 5) == set()
+
+
+def test_silence_holds_it_as_long_as_its_figures_stand() -> None:
+    state = answered(100, ttft=1.0)
+    for ticket in range(4):
+        state.waiting(ticket, 100, 0.0, NOW)
+    assert fresh(state, NOW + 10).held_until == NOW + 10 + FADED_WITHIN
+    assert state.changes.suspected(NOW + 10) == {state}
+    state.sent(10, NOW + 15)
+    assert state.held_until == NOW + 15 + FADED_WITHIN
+
+
+def test_slow_start_counts_what_ends_and_yields_to_a_lower_limit() -> None:
+    state = EndpointState(endpoint(limits=Limits(concurrency=3)))
+    assert not state.ramping
+    state.starts_slowly()
+    assert (state.concurrency, state.ramping) == (2, True)
+    state.ended(True, NOW)
+    assert (state.concurrency, state.ramping) == (3, False)
+    state.ended(False, NOW)
+    assert (state.concurrency, state.ramping) == (2, True)
+    assert EndpointState(endpoint()).concurrency == inf
+
+
+def test_a_time_is_judged_against_the_peers_at_that_size() -> None:
+    state = EndpointState(endpoint())
+    state.refresh(NOW, FleetMedians((None, 2.0, None, None)))
+    for _ in range(20):
+        state.answered(1.0, 100, None, 1, NOW)
+    assert state.standing.slowness(NOW) is None, "nothing is known of small prompts"
+    for _ in range(20):
+        state.answered(3 * 2.0 * scale(5_000) / scale(MIDDLES[1]), 5_000, None, 1, NOW)
+    assert state.standing.slowness(NOW) == pytest.approx(3, rel=0.08)
 
 
 def test_a_first_token_shows_at_once() -> None:

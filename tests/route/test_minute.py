@@ -53,6 +53,28 @@ def test_only_what_it_sent_itself_is_published() -> None:
     assert here.own(NOW) == [(0, 1, 100, 0)]
 
 
+def test_what_others_sent_counts_until_its_slice_is_a_minute_old() -> None:
+    here = sent()
+    here.merge([Posted(b"other", NOW, 0.0, [(65_000, 1, 100, 0)])], NOW)
+    assert here.totals[REQUESTS] == 0
+    here.merge([Posted(b"other", NOW, 0.0, [(64_000, 1, 100, 0)])], NOW)
+    assert here.totals[REQUESTS] == 1
+    here.pass_to(NOW + SLICE)
+    assert here.totals[REQUESTS] == 0
+
+
+def test_what_was_refused_is_published_with_its_slice() -> None:
+    minute = sent(NOW - 10, NOW)
+    minute.refused(NOW)
+    assert minute.own(NOW + 1) == [(11_000, 1, 100, 0), (1_000, 1, 100, 1)]
+
+
+def test_an_idle_slice_is_not_published() -> None:
+    minute = sent(NOW)
+    assert minute.own(NOW + 10) == [(10_000, 1, 100, 0)]
+    assert minute.own(NOW + 100) == []
+
+
 def test_two_readings_of_the_same_clock_fall_into_the_same_slice() -> None:
     here = sent()
     here.merge([posted(sent(NOW), NOW + 3.1, age=0.1)], NOW + 3.099)
@@ -95,3 +117,9 @@ def test_tokens_are_under_a_limit_when_what_is_above_it_is_a_minute_old() -> Non
 def test_what_reaches_a_limit_is_not_under_it() -> None:
     here = sent(NOW, NOW + 20)
     assert here.under(REQUESTS, 1, 0) == NOW + 20 + 13 * SLICE
+
+
+def test_what_a_limit_of_nothing_waits_for_is_a_whole_minute() -> None:
+    here = sent(NOW, NOW + 20)
+    assert here.under(REQUESTS, 0, 0) == NOW + 20 + 13 * SLICE
+    assert repr(here) == "<Minute [2.0, 200.0, 0.0]>"

@@ -1,6 +1,6 @@
 """Output speeds: published ones first, then measured ones, as they are now."""
 
-from math import exp
+from math import exp, log
 from random import Random
 
 import pytest
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.route.peers import NO_PEERS, FleetMedians
 from gateway.route.speeds import DEFAULT_SPEED, ENOUGH, MEAN_TOKEN, SHARES, Speeds
+from gateway.route.trend import level
 from gateway.types import Priors
 from tests.route.world import NOW
 
@@ -55,6 +56,21 @@ def test_one_odd_answer_says_little_and_many_say_all() -> None:
     assert DEFAULT_SPEED < host.answers(1).p50 < 90
     assert host.answers(200).p50 == pytest.approx(100, rel=0.1)
     assert host.speeds.token_s == pytest.approx(exp(0.3**2 / 2) / 100, rel=0.1)
+
+
+def test_speeds_in_figures() -> None:
+    """What is published counts 3 samples, in logarithms; a level is over both."""
+    speeds = unknown(Priors(throughput_p50=50.0))
+    for _ in range(10):
+        speeds.add(100.0, 1, NOW)
+    speeds.refresh(NOW, Priors(throughput_p50=50.0))
+    (bucket,) = speeds.trend.usual.quantiles((0.5,))
+    assert bucket == pytest.approx(100, rel=0.08)
+    mean, variance = speeds.trend.logs(10.0, log(50), 0.4**2)
+    assert speeds.level == level([(speeds.trend, mean, variance)], NOW) > 1
+    for found, over in zip(speeds.quantiles, (1.0, 0.76, 0.5, 0.39), strict=True):
+        assert found == pytest.approx(speeds.level * bucket ** (10 / 13) * (50 * over) ** (3 / 13))
+    assert speeds.token_s == pytest.approx((1 / bucket) ** (10 / 13) * (MEAN_TOKEN / 50) ** (3 / 13) / speeds.level)
 
 
 def test_it_is_known_only_from_enough() -> None:

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.route.toll import FOR_NEW, MOST, MOST_POLICIES, SLACK_REQUESTS, SLACK_TOKENS, TOLL_REQUESTS, Toll, Tolls
+from gateway.route.toll import (
+    FOR_NEW,
+    MOST,
+    MOST_POLICIES,
+    SLACK_REQUESTS,
+    SLACK_TOKENS,
+    TOLL_REQUESTS,
+    TokenCounts,
+    Toll,
+    Tolls,
+)
 from gateway.types import Cap, Policy
 
 LONG = Cap(0.3, 1e9)  # everything so far counts
@@ -51,6 +61,36 @@ def test_a_free_fleet_has_tolls_of_nothing() -> None:
     toll = Toll(LONG)
     toll.sent("a", 10_000, 0.0, 0.0)
     assert toll.rates == {"a": 0.0}
+
+
+def test_a_toll_in_figures() -> None:
+    """A share of a quarter: what is sent above it counts 50 usual requests, here of 15,000 tokens and $0.005."""
+    toll = Toll(Cap(0.25, 1e9))
+    toll.sent("a", 10_000, 0.002, 0.0)
+    toll.sent("b", 20_000, 0.008, 0.0)
+    usual = 0.005 / 15_000
+    assert toll.rates == pytest.approx({"a": usual * 2_500 / 750_000, "b": usual * 15_000 / 750_000})
+    assert toll.own(0.0) == TokenCounts(
+        Cap(0.25, 1e9), {"a": 10_000, "b": 20_000}, {"a": 2_500, "b": 15_000}, 15_000, 0.005
+    )
+
+
+def test_a_toll_that_is_paid_off_exactly_is_gone() -> None:
+    assert sent(Toll(Cap(0.5, 1e9)), "a", "b").rates.keys() == {"b"}
+
+
+def test_the_usual_request_is_that_of_the_last_five_hundred() -> None:
+    toll = sent(Toll(LONG), *"a" * 600)
+    assert sent(toll, "a", tokens=20_000).own(0.0).size == pytest.approx(10_000 + 10_000 / 500)
+
+
+def test_the_smallest_requests_have_tolls_too() -> None:
+    toll = Toll(Cap(0.5, 1e9))
+    toll.sent("a", 1.0, 1e-6, 0.0)
+    assert toll.rates["a"] == pytest.approx(1e-6 * 0.5 / TOLL_REQUESTS)
+    nothing = Toll(Cap(0.5, 1e9))
+    nothing.sent("a", 0.0, 1e-6, 0.0)
+    assert nothing.rates == {}
 
 
 costs = st.lists(st.floats(0.3, 1.0), min_size=4, max_size=8)
@@ -106,6 +146,14 @@ def test_a_very_long_silence_is_survived() -> None:
     toll = sent(Toll(Cap(0.3, 1.0)), "a", tokens=1e7)
     assert toll.full(1.0, 1e9) == []
     assert toll.share("a") == 0
+    assert sent(toll, "b", now=1e9).own(1e9).tokens == {"a": 0, "b": 10_000}
+    toll.full(0.0, 2e9)
+    assert sent(toll, "b", now=2e9).own(2e9).tokens == {"a": 0, "b": 10_000}
+
+
+def test_an_endpoint_that_was_sent_nothing_has_no_share() -> None:
+    assert Toll(LONG).share("a") == 0
+    assert sent(Toll(LONG), "b").share("a") == 0
 
 
 def test_a_correction_weighs_as_much_as_its_request_however_long_it_has_run() -> None:

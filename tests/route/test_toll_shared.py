@@ -118,6 +118,63 @@ def test_tolls_are_those_of_one_worker_that_sent_all() -> None:
     assert there.rates["a"] == pytest.approx(one.rates["a"], rel=0.1)
 
 
+def test_what_fades_at_another_worker_was_not_taken_back() -> None:
+    rule = Cap(0.3, 600.0)
+    here, there = sent(Toll(rule), "b"), sent(Toll(rule), "a")
+    here.merge([posted(there)], 0.0)
+    tolls = dict(here.rates)
+    here.merge([posted(there, 600.0)], 600.0)
+    assert here.rates == pytest.approx(tolls)
+    sent(there, "c", now=600.0)
+    here.merge([posted(there, 600.0)], 600.0)
+    assert here.own(600.0).above["c"] == pytest.approx(7_000)
+
+
+def test_a_store_whose_clock_goes_back_changes_no_toll() -> None:
+    here, load = sent(Toll(Cap(0.3, 1.0)), "b"), TokenCounts(Cap(0.3, 1.0), {"a": 10_000.0}, {}, 10_000.0, 0.002)
+    here.merge([Posted(b"other", 1e6, 0.0, load)], 0.0)
+    tolls = dict(here.rates)
+    here.merge([Posted(b"other", 5.0, 0.0, load)], 0.0)
+    assert here.rates == tolls
+
+
+def test_others_that_send_below_a_share_leave_no_toll_there() -> None:
+    here = sent(Toll(Cap(0.5, 1e9)), "a")
+    there = Toll(Cap(0.5, 1e9))
+    here.merge([posted(there)], 0.0)
+    sent(there, "a" + "b" * 10)
+    here.merge([posted(there, 1.0)], 1.0)
+    assert here.rates.keys() == {"b"}
+    even = sent(Toll(Cap(0.5, 1e9)), "")
+    even.merge([Posted(b"other", 0.0, 0.0, TokenCounts(Cap(0.5, 1e9), {}, {}, 10_000.0, 0.002))], 0.0)
+    even.merge([Posted(b"other", 1.0, 0.0, TokenCounts(Cap(0.5, 1e9), {"a": 9.0, "b": 9.0}, {}, 1.0, 1.0))], 1.0)
+    assert even.rates == {}
+
+
+def test_a_worker_alone_merges_nothing() -> None:
+    here = Toll(LONG)
+    here.merge([], 0.0)
+    assert here.rates == {}
+    assert here.share("a") == 0
+
+
+def test_only_a_newcomer_takes_over_tolls() -> None:
+    here = sent(Toll(LONG), "a" * 20)
+    own = here.rates["a"]
+    here.merge([posted(sent(Toll(LONG), "a"))], 0.0)
+    assert here.rates["a"] == own, "which is higher"
+    here.merge([Posted(b"late", 1.0, 0.0, TokenCounts(LONG, {"a": 1e9}, {"a": 1e9}, 1e5, 1.0))], 1.0)
+    assert here.rates["a"] == own
+
+
+def test_a_newcomer_takes_one_request_as_usual() -> None:
+    here = Toll(LONG)
+    here.merge([posted(sent(Toll(LONG), "a" * 40))], 0.0)
+    here.sent("a", 20_000, 0.004, 0.0)
+    assert here.own(0.0).size == 15_000
+    assert here.own(0.0).usd == pytest.approx((PRICES["a"] * 10_000 + 0.004) / 2)
+
+
 def test_a_newcomer_begins_with_the_tolls_of_the_one_that_sent_most() -> None:
     newcomer, little, much = Toll(LONG), sent(Toll(LONG), "b"), sent(Toll(LONG), "a" * 40)
     newcomer.merge([posted(little, name=b"1"), posted(much, name=b"2")], 0.0)

@@ -1,6 +1,6 @@
 """Two memories of one quantity: the level is 1 in quiet times, follows a change within 40 samples, and forgives it."""
 
-from math import exp, inf, log
+from math import exp, inf, log, sqrt
 from random import Random
 from statistics import median
 
@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.route.trend import MOST_RECENT, PRIOR_SAMPLES, Estimate, Trend, add_recent, blend, blend_logs, level
+from gateway.route.sketch import LOWEST
+from gateway.route.trend import (
+    LEAST_VARIANCE,
+    MOST_RECENT,
+    NOISE,
+    PRIOR_SAMPLES,
+    Estimate,
+    Trend,
+    add_recent,
+    blend,
+    blend_logs,
+    level,
+)
 
 SCATTER = 0.5  # standard deviation of the logarithm
 seeds = st.sampled_from(range(100))  # what is said of noise holds for these
@@ -46,6 +58,41 @@ class Samples:
 def test_without_samples_nothing_has_changed() -> None:
     assert level([(Trend(), 0.0, 1.0)], 0.0) == 1
     assert level([], 0.0) == 1
+
+
+def test_a_level_in_figures() -> None:
+    """What is beyond 1.5 standard errors; trends weigh by their samples over their variance."""
+    idle, wide, narrow = Trend(), Trend(), Trend()
+    for _ in range(10):
+        add_recent([wide, narrow], 0, exp(2.0), 0.0)
+    for _ in range(5):
+        add_recent([wide, narrow], 1, exp(1.0), 0.0)
+    trends = [(idle, 9.0, 1.0), (wide, 1.0, 0.25), (narrow, 0.5, 0.0)]
+    evidence = 10 / 0.25 + 5 / LEAST_VARIANCE
+    change = (10 * 1.0 / 0.25 + 5 * 0.5 / LEAST_VARIANCE) / evidence
+    assert log(level(trends, 0.0)) == pytest.approx(change - NOISE / sqrt(evidence))
+    faster = [(trend, mean + 2 * change, variance) for trend, mean, variance in trends]
+    assert log(level(faster, 0.0)) == pytest.approx(NOISE / sqrt(evidence) - change)
+    near = [(trend, mean + change - 0.04, variance) for trend, mean, variance in trends]
+    assert level(near, 0.0) == 1, "within what is noise"
+
+
+def test_what_is_usual_in_figures() -> None:
+    trend = Trend()
+    assert trend.logs(0.0, 1.0, 0.5) == (1.0, 0.5)
+    for _ in range(5):
+        trend.usual.add(9.0, 0.0)
+    mean, scatter = trend.usual.log_moments()
+    assert trend.logs(5.0, 1.0, 0.5) == pytest.approx(((5 * mean + 3 * 1.0) / 8, (5 * scatter + 3 * 0.5) / 8))
+
+
+def test_the_oldest_of_40_recent_samples_make_room() -> None:
+    trends = Trend(), Trend()
+    for number in range(60):
+        add_recent(trends, number % 2, 1.0, 0.0)
+        assert sum(trend.recent.count(0.0) for trend in trends) == pytest.approx(min(number + 1, MOST_RECENT))
+    add_recent(trends, 0, 0.0, 0.0)
+    assert trends[0].recent.sum(0.0) == log(LOWEST), "as low as any sample"
 
 
 @given(seeds, st.integers(1, 300), st.floats(0.01, 100.0))
@@ -153,6 +200,15 @@ def share(of: Estimate, later: float = 0.0) -> float:
 
 def test_without_samples_what_is_published_holds() -> None:
     assert share(estimate()) == PRIOR
+
+
+def test_a_share_in_figures() -> None:
+    """What is published counts 10 samples of what is usual, which counts 10 recent ones."""
+    made = estimate((10, 0.0), (5, 1.0))
+    usual = (5 + PRIOR * STRENGTH) / (15 + STRENGTH)
+    assert share(made) == pytest.approx((5 + 10 * usual) / (15 + 10))
+    many = estimate((100, 0.0))
+    assert share(many) == pytest.approx(10 * (PRIOR * STRENGTH / 110) / (40 + 10)), "of the 40 last"
 
 
 @given(st.integers(0, 1_500), st.booleans())

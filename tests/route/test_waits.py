@@ -1,7 +1,7 @@
 """Times to first token: every size of prompt says something about the others, and a change of one shows in all."""
 
 from itertools import pairwise
-from math import exp
+from math import exp, log, sqrt
 from random import Random
 
 import pytest
@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.route.peers import NO_PEERS, FleetMedians
+from gateway.route.trend import LEAST_VARIANCE, level
 from gateway.route.waits import (
     BASE,
     DEFAULT_TTFT,
@@ -143,6 +144,38 @@ def test_peers_say_what_is_usual_where_nothing_is_published() -> None:
     assert seconds(own.p50, SMALL) < 0.8
 
 
+def test_published_figures_in_figures() -> None:
+    """At the middle of the smallest class, from a mean prompt of 3,500 tokens."""
+    waits, spread = unknown(Priors(ttft_p50=2.0, ttft_p90=4.0)), log(2.0) / 1.2816
+    first = (2.0 - 2_500 / PREFILL) / scale(1_000)
+    assert [row[0] for row in waits.quantiles] == pytest.approx(
+        [first * exp(z * spread) for z in (0.0, 0.6745, 1.2816, 1.6449, 2.3263)]
+    )
+    assert waits.mean[0] == pytest.approx(first * exp(spread**2 / 2))
+    assert waits.scatter == pytest.approx((spread,) * 4)
+    assert (waits.p50[1], waits.mean[1]) == pytest.approx(
+        [(one * scale(1_000) + 3_000 / PREFILL) / scale(4_000) for one in (waits.p50[0], waits.mean[0])]
+    )
+
+
+@pytest.mark.parametrize("ttft_p90", [None, 0.5])
+def test_a_p90_below_the_median_is_no_scatter_and_none_is_the_usual(ttft_p90: float | None) -> None:
+    waits = unknown(Priors(ttft_p50=1.0, ttft_p90=ttft_p90))
+    assert waits.scatter[0] == pytest.approx(0.557 if ttft_p90 is None else sqrt(LEAST_VARIANCE))
+    assert waits.p50[0] == waits.p99[0] if ttft_p90 else waits.p50[0] < waits.p99[0]
+
+
+def test_at_least_three_tenths_of_a_published_time_are_for_the_smallest_prompts() -> None:
+    assert seconds(unknown(Priors(ttft_p50=0.1)).p50, MIDDLES[0]) == pytest.approx(0.03)
+
+
+@pytest.mark.parametrize("ttft", [(2.0, 1.0, None, None), (None, 3.0, None, None), (2.0, None, None, None)])
+def test_peers_that_do_not_say_what_a_step_takes(ttft: tuple[float | None, ...]) -> None:
+    waits = unknown(peers=FleetMedians(ttft))
+    below, here = (seconds(waits.p50, middle) for middle in MIDDLES[:2])
+    assert here - below == pytest.approx(3_000 / PREFILL)
+
+
 # --- what answers teach -----------------------------------------------------------------------------------------
 
 
@@ -221,6 +254,62 @@ def test_a_wait_that_was_broken_off_counts_as_those_that_took_longer(ttft: float
     for _ in range(100):
         host.waits.censored(4 * ttft, SMALL, 1, host.now)
     assert seconds(host.after(1).p50) > 2 * ttft
+
+
+def test_times_in_figures() -> None:
+    """What is published counts 3 samples, in logarithms; a level is over both and scales every class."""
+    waits = unknown()
+    prior = [row[0] for row in waits.quantiles], waits.p50[1]
+    for _ in range(10):
+        waits.ended(9.0, SMALL, 1, NOW)
+    waits.refresh(NOW, NOTHING)
+    usual = waits.trends[0].usual
+    (bucket,) = usual.quantiles((0.5,))
+    assert waits.level == 1, "only first tokens show it"
+    assert [row[0] for row in waits.quantiles] == pytest.approx(
+        [bucket ** (10 / 13) * one ** (3 / 13) for one in prior[0]]
+    )
+    _, variance = usual.log_moments()
+    scatter = sqrt(max(LEAST_VARIANCE, (10 * variance + 3 * 0.557**2) / 13))
+    assert waits.scatter[0] == pytest.approx(scatter)
+    before = waits.p50
+    for _ in range(10):
+        waits.began(36.0, SMALL, 1, NOW)
+    waits.refresh(NOW, NOTHING)
+    logs = waits.trends[0].logs(10.0, log(prior[0][0]), 0.557**2)
+    assert waits.level == level([(waits.trends[0], *logs)], NOW) > 1.5
+    assert waits.p50 == pytest.approx([waits.level * one for one in before])
+
+
+def test_a_broken_wait_in_figures() -> None:
+    """As the mean of the larger ones, with 3 samples of the p95 or of itself, whichever is longer."""
+    waits = unknown()
+    for _ in range(10):
+        waits.ended(20.0, SMALL, 1, NOW)
+    waits.refresh(NOW, NOTHING)
+    usual, ratio = waits.trends[0].usual, 2.0 / scale(SMALL)
+    mean, count = usual.beyond(ratio, NOW)
+    assert count == 10
+    likely = (10 * mean + 3 * max(ratio, waits.p95[0])) / 13
+    waits.censored(2.0, SMALL, 1, NOW)
+    assert usual.count(NOW) == 11
+    assert waits.trends[0].recent.sum(NOW) == pytest.approx(log(likely))
+    waits.censored(500.0, SMALL, 1, NOW)
+    assert waits.trends[0].recent.sum(NOW) == pytest.approx(log(likely) + log(500.0 / scale(SMALL)))
+
+
+def test_with_many_answers_what_is_usual_is_computed_once_a_second() -> None:
+    waits = unknown()
+    for _ in range(201):
+        waits.ended(5.0, SMALL, 1, NOW)
+    waits.refresh(NOW, NOTHING)
+    before = waits.p50
+    for _ in range(300):
+        waits.ended(20.0, SMALL, 1, NOW)
+    waits.refresh(NOW + 0.9, NOTHING)
+    assert waits.p50 == before
+    waits.refresh(NOW + 1, NOTHING)
+    assert waits.p50[0] > 2 * before[0]
 
 
 kinds = st.sampled_from(["began", "ended", "censored"])
