@@ -6,7 +6,8 @@ A single worker runs in the supervisor's own process; several are separate proce
 The embedded store is started first and from the main thread, because it ends with the thread that started it. Only
 serving processes import the app; a single worker does so while the store starts.
 
-SIGINT, SIGTERM and SIGHUP (terminal closed): drain, then exit. A second SIGINT exits at once.
+SIGINT and SIGTERM: drain, then exit. A second SIGINT exits at once. SIGHUP does the same when a terminal was closed;
+without a terminal it is logged and ignored, because policies are reloaded whenever a file changes.
 """
 
 import errno
@@ -23,6 +24,7 @@ from itertools import accumulate
 from pathlib import Path
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
 from time import monotonic
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -45,7 +47,7 @@ TICKS = 10  # uvicorn's ticks per second
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 WORKER_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
 LONGEST_LIST = 120  # characters of endpoint ids in one line of the log
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MOST_DESCRIPTORS = 1 << 17
 
 _log = logging.getLogger("gateway")
@@ -78,37 +80,44 @@ def serve(settings: Settings) -> None:
             workers=settings.workers,
         )
         say = partial(_log_startup, settings, listener)
+        callbacks = Callbacks(tend, say, _log_draining, partial(_ends_on_hangup, _has_terminal()))
         if settings.workers == 1:
-            Server(config, tend, say).run(sockets=[listener])
+            Server(config, callbacks).run(sockets=[listener])
         else:
-            Workers(config, [listener], folder.metrics, Callbacks(tend, say, _log_draining)).run()
+            Workers(config, [listener], folder.metrics, callbacks).run()
     _log.info("stopped")
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which exits normally on a signal.
+    """uvicorn's server in the supervisor's own process, which exits normally on a signal."""
 
-    It calls `say` once it is serving, and `tend` every second.
-    """
-
-    def __init__(self, config: uvicorn.Config, tend: Callable[[], None], say: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, callbacks: Callbacks) -> None:
         super().__init__(config)
-        self._tend = tend
-        self._say = say
+        self._callbacks = callbacks
+        self._hung_up = False  # SIGHUP arrived since the last tick
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            self._say()
+            self._callbacks.started()
 
     async def on_tick(self, counter: int) -> bool:
         if counter % TICKS == 0:
-            self._tend()
+            self._callbacks.tend()
+        if self._hung_up:
+            self._hung_up = False
+            self.should_exit |= self._callbacks.hung_up()
         return await super().on_tick(counter)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if sig == signal.SIGHUP:
+            self._hung_up = True  # the rest is not for a signal handler: it logs
+        else:
+            super().handle_exit(sig, frame)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        before = {number: signal.getsignal(number) for number in ENDING}
+        before = {number: signal.getsignal(number) for number in HANDLED}
         for number in _not_ignored(before):
             signal.signal(number, self.handle_exit)
         try:
@@ -123,7 +132,7 @@ class Server(uvicorn.Server):
             raise KeyboardInterrupt
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        _log_draining()
+        self._callbacks.draining()
         await super().shutdown(sockets)
         if self.force_exit:
             logging.getLogger("uvicorn.error").disabled = True  # errors of requests that are cut off are expected
@@ -188,6 +197,21 @@ def _store(settings: Settings, folder: StateFolder) -> Iterator[tuple[str, Calla
 def _not_ignored(handlers: Mapping[signal.Signals, object]) -> list[signal.Signals]:
     """The signals that the parent process has not set to be ignored, as `nohup` does with SIGHUP."""
     return [number for number, handler in handlers.items() if handler is not signal.SIG_IGN]
+
+
+def _has_terminal() -> bool:
+    """Whether a terminal controls this process, so that SIGHUP means that it was closed."""
+    try:
+        os.close(os.open(os.ctermid(), os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _ends_on_hangup(terminal: bool) -> bool:
+    if not terminal:
+        _log.warning("SIGHUP is ignored: policies are reloaded when a file changes, other settings need a restart")
+    return terminal
 
 
 def _allow_descriptors() -> None:

@@ -23,6 +23,7 @@ from gateway.server.uvicorn_internals import STARTUP_FAILURE, Multiprocess, Proc
 from gateway.telemetry.metrics import count_deaths, forget_dead
 
 OF_THE_TERMINAL = (signal.SIGINT, signal.SIGHUP)
+OF_A_BACKGROUND_JOB = (signal.SIGTTIN, signal.SIGTTOU)  # that reads from the terminal, or writes to it
 SILENT = 60.0  # seconds without an answer to a ping, after which a worker is considered hung
 YOUNG = 60.0  # seconds: a worker that dies younger is restarted with a backoff
 SOONEST = 1.0  # seconds: first backoff
@@ -35,9 +36,10 @@ _log = logging.getLogger("gateway")
 class Callbacks:
     """The supervisor's callbacks."""
 
-    tend: Callable[[], None]  # twice a second
+    tend: Callable[[], None]  # every second or so
     started: Callable[[], None]  # once the workers have been started
     draining: Callable[[], None]  # when the shutdown begins
+    hung_up: Callable[[], bool]  # at SIGHUP: whether to stop
 
 
 class WorkerSlot:
@@ -81,9 +83,11 @@ class Workers(Multiprocess):
     def __init__(
         self, config: uvicorn.Config, sockets: list[socket.socket], metrics: Path, callbacks: Callbacks
     ) -> None:
-        hangup = signal.getsignal(signal.SIGHUP)
+        before = {number: signal.getsignal(number) for number in (signal.SIGHUP, *OF_A_BACKGROUND_JOB)}
         super().__init__(config, sockets)
-        if hangup is signal.SIG_IGN:
+        for number in OF_A_BACKGROUND_JOB:  # uvicorn would start and stop workers, of which there are no slots
+            signal.signal(number, before[number])
+        if before[signal.SIGHUP] is signal.SIG_IGN:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # started with nohup
         self._metrics = metrics
         self._callbacks = callbacks
@@ -127,7 +131,8 @@ class Workers(Multiprocess):
                     self._cut_off()
 
     def handle_hup(self) -> None:
-        self.should_exit.set()
+        if self._callbacks.hung_up():
+            self.should_exit.set()
 
     def _look(self, place: WorkerSlot, now: float) -> None:
         process = place.process

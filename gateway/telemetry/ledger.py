@@ -8,7 +8,8 @@ One `write` per row, before the client gets the end of its answer: a killed work
 saw. Rows are not fsynced; a power cut may lose the last seconds and leave a torn line, which readers skip. The worker
 holds a lock on its segment, so that other processes can tell a live segment from an abandoned one.
 
-A deleted segment is still readable while it is open, so its rows are restored (`check`).
+A segment whose file was deleted, moved away or put back from a backup is still readable while it is open, so its rows
+are restored (`check`).
 
 Disk space is bounded: closed segments beyond the newest `keep` times 64 MB are deleted when a segment is opened.
 """
@@ -76,14 +77,14 @@ class Ledger:
             self._on_error()
             self._fail(error)
         else:
-            if self._failing and not self._is_deleted():
+            if self._failing and self._is_in_place():
                 self._work()
 
     def check(self) -> None:
-        """Restores a deleted segment, and detects a failed disk that works again. Call it every second or so."""
-        if self._is_deleted():
+        """Restores a lost segment, and detects a failed disk that works again. Call it every second or so."""
+        if not self._is_in_place():
             self._fail(OSError(errno.ENOENT, "the segment was deleted; its rows are restored", str(self._folder)))
-            with suppress(OSError):  # the rows are still in the deleted file: the next check tries again
+            with suppress(OSError):  # the rows are still in the open file: the next check tries again
                 self._restore()
                 self._work()
         elif self._failing:
@@ -91,8 +92,14 @@ class Ledger:
                 self._write(b"\n")  # a blank line, which readers skip
                 self._work()
 
-    def _is_deleted(self) -> bool:
-        return self._fd is not None and os.fstat(self._fd).st_nlink == 0
+    def _is_in_place(self) -> bool:
+        """Whether readers of the folder find the file that is written, or none is open."""
+        if self._fd is None:
+            return True
+        try:
+            return os.path.samestat((self._folder / self._name).stat(), os.fstat(self._fd))
+        except OSError:
+            return False
 
     def _fail(self, error: Exception) -> None:
         self._failing = True
@@ -113,7 +120,7 @@ class Ledger:
             self.close()
         if self._fd is None:
             self._name = f"{int(time.time() * 1000):013d}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
-            self._fd = self._open()
+            self._fd = self._open(self._folder / self._name)
             self._size = 0
         written = os.write(self._fd, line)
         if written != len(line):
@@ -122,26 +129,29 @@ class Ledger:
         self._size += written
 
     def _restore(self) -> None:
-        """Copies a deleted segment, which stays readable while it is open, to a file of the same name: the shipper
-        finds its offset by that name, so it ships no row twice."""
+        """Copies the open segment to a file of the same name: the shipper finds its offset by that name, so it ships no
+        row twice. A file that has the name already is an older copy, and is replaced."""
         assert self._fd is not None
-        restored = self._open()
+        path = self._folder / self._name
+        part = path.with_suffix(".restoring")
+        restored = self._open(part)
         try:
             for offset in range(0, self._size, CHUNK):
                 chunk = os.pread(self._fd, CHUNK, offset)
                 if os.write(restored, chunk) != len(chunk):
                     raise OSError(errno.ENOSPC, "short write, the disk is full")
+            part.rename(path)
         except OSError:
-            (self._folder / self._name).unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             os.close(restored)
             raise
         os.close(self._fd)
         self._fd = restored
 
-    def _open(self) -> int:
+    def _open(self, path: Path) -> int:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._prune()
-        fd = os.open(self._folder / self._name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX)  # free: at most `is_live` holds it, for microseconds
         return fd
 

@@ -1,9 +1,12 @@
 """The supervisor's processes end with it, also when it is killed; signals end it in order, and its log tells."""
 
 import asyncio
+import fcntl
+import os
 import re
 import signal
 import sys
+import termios
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -37,11 +40,13 @@ async def test_store_and_workers_end_with_it(tmp_path: Path, workers: int, numbe
 
 
 @asynccontextmanager
-async def served(folder: Path, *arguments: str, host: str = "http://127.0.0.1:1") -> AsyncIterator[tuple[Running, Log]]:
+async def served(
+    folder: Path, *arguments: str, host: str = "http://127.0.0.1:1", session: Callable[[], None] | None = None
+) -> AsyncIterator[tuple[Running, Log]]:
     """A gateway, and what it has logged so far."""
     log = folder / "log"
     with log.open("wb") as stderr:
-        async with gateway_command(folder, {"own/host": host}, *arguments, stderr=stderr) as running:
+        async with gateway_command(folder, {"own/host": host}, *arguments, stderr=stderr, session=session) as running:
             yield running, log.read_text
 
 
@@ -53,7 +58,7 @@ async def ended(running: Running, *numbers: signal.Signals) -> int:
     return await asyncio.wait_for(running.process.wait(), 60)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_signal_ends_it_in_order(tmp_path: Path, workers: str, number: signal.Signals) -> None:
     async with served(tmp_path, "--workers", workers) as (running, log):
@@ -90,6 +95,49 @@ async def test_an_answer_under_way_is_cut_off_by_a_second_ctrl_c(tmp_path: Path,
         assert "Traceback" not in log()
         with pytest.raises(httpx.TransportError):
             await question
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_closed_terminal_ends_it_in_order(tmp_path: Path, workers: str) -> None:
+    ours, theirs = os.openpty()
+
+    def controlled() -> None:
+        os.setsid()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    async with served(tmp_path, "--workers", workers, session=controlled) as (running, log):
+        assert running.process is not None
+        os.close(theirs)
+        os.close(ours)
+        assert await asyncio.wait_for(running.process.wait(), 60) == 0
+        assert "Traceback" not in log()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_without_a_terminal_a_hangup_is_logged_and_ignored(tmp_path: Path, workers: str) -> None:
+    async with served(tmp_path, "--workers", workers, session=os.setsid) as (running, log):
+        assert running.process is not None
+        for times in (1, 2):
+            running.process.send_signal(signal.SIGHUP)
+            async with asyncio.timeout(60):
+                while log().count("SIGHUP is ignored") < times:
+                    await asyncio.sleep(0.01)
+        assert (await running.client.get("/health/live")).status_code == 200
+        assert await ended(running, signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTTIN, signal.SIGTTOU])
+async def test_a_background_jobs_signals_leave_the_workers_as_they_are(tmp_path: Path, number: signal.Signals) -> None:
+    async with served(tmp_path, "--workers", "2", session=os.setsid) as (running, log):
+        assert running.process is not None
+        before = descendants(running.process.pid)
+        running.process.send_signal(number)
+        running.process.send_signal(signal.SIGHUP)  # signals are handled in turn
+        async with asyncio.timeout(60):
+            while "SIGHUP is ignored" not in log():
+                await asyncio.sleep(0.01)
+        assert descendants(running.process.pid) == before
+        assert await ended(running, signal.SIGTERM) == 0
 
 
 async def test_the_terminals_signals_reach_no_worker(tmp_path: Path) -> None:

@@ -190,11 +190,12 @@ async def gateway_command(
     within: float = GUARD,
     environ: Mapping[str, str] | None = None,
     stderr: IO[bytes] | None = None,
+    session: Callable[[], None] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
     """`gateway serve` as a process of its own, as users start it. Its log goes to `stderr`, else to ours.
 
-    `python` is the interpreter of an environment with other packages; `within` are the seconds that a start may take.
+    `session` is called in the process before the gateway starts; `python` is the interpreter of an environment with other packages; `within` are the seconds that a start may take.
     """
     policies = tmp / "policies"
     policies.mkdir(exist_ok=True)
@@ -202,7 +203,13 @@ async def gateway_command(
     port = free_port()
     command = (str(python), "-m", "gateway", "serve", "--config", str(config), "--state", str(tmp / "state"))
     process = await asyncio.create_subprocess_exec(
-        *command, "--port", str(port), *arguments, env={**os.environ, **(environ or {})}, stderr=stderr
+        *command,
+        "--port",
+        str(port),
+        *arguments,
+        env={**os.environ, **(environ or {})},
+        stderr=stderr,
+        preexec_fn=session,
     )
     url = f"http://127.0.0.1:{port}"
     try:

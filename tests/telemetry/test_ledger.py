@@ -158,6 +158,58 @@ def test_a_deleted_segment_is_restored_once_its_folder_can_be_made(tmp_path: Pat
     assert list(read(tmp_path / "ledger")) == rows
 
 
+@pytest.mark.parametrize("rows_in_backup", [0, 1, 2])
+def test_a_segment_replaces_its_copy_from_a_backup(tmp_path: Path, rows_in_backup: int) -> None:
+    conditions = Conditions()
+    ledger = Ledger(tmp_path / "ledger", conditions=conditions)
+    rows = [row() for _ in range(4)]
+    for one in rows[:2]:
+        ledger.append(one)
+    (segment,) = segments(tmp_path / "ledger")
+    backup = b"".join(segment.read_bytes().splitlines(keepends=True)[:rows_in_backup])
+    segment.unlink()
+    ledger.append(rows[2])
+    segment.write_bytes(backup)
+    ledger.check()
+    assert not conditions.failing
+    ledger.append(rows[3])
+    assert list(read(tmp_path / "ledger")) == rows
+    assert [path.name for path in (tmp_path / "ledger").iterdir()] == [segment.name]
+    assert is_live(segment)
+
+
+def test_a_segment_returns_when_its_folder_was_moved_away_and_again_when_it_is_moved_back(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    rows = [row() for _ in range(3)]
+    ledger.append(rows[0])
+    (tmp_path / "ledger").rename(tmp_path / "away")
+    ledger.append(rows[1])
+    ledger.check()
+    assert list(read(tmp_path / "ledger")) == rows[:2]
+    ledger.append(rows[2])
+    (segment,) = segments(tmp_path / "ledger")
+    (tmp_path / "away" / segment.name).replace(segment)
+    ledger.check()
+    assert list(read(tmp_path / "ledger")) == rows
+
+
+def test_a_segment_that_cannot_take_its_place_leaves_no_second_file(tmp_path: Path) -> None:
+    conditions = Conditions()
+    ledger = Ledger(tmp_path, conditions=conditions)
+    kept = row()
+    ledger.append(kept)
+    (segment,) = segments(tmp_path)
+    segment.unlink()
+    segment.mkdir()
+    ledger.check()
+    assert conditions.failing.keys() == {"ledger"}
+    assert [path.name for path in tmp_path.iterdir()] == [segment.name]
+    segment.rmdir()
+    ledger.check()
+    assert not conditions.failing
+    assert list(read(tmp_path)) == [kept]
+
+
 def test_a_large_segment_is_restored_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.telemetry.ledger.CHUNK", 100)
     ledger = Ledger(tmp_path)
