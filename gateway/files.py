@@ -1,4 +1,4 @@
-"""Opens files that are files: what is a FIFO or a device by mistake must not hold up whoever opens it."""
+"""Opens regular files only: a FIFO or a device, put there by mistake, would block."""
 
 import errno
 import os

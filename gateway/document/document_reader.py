@@ -221,5 +221,5 @@ def _value(node: Scalar, name: str) -> str:
 
 
 def _is_too_long(text: str) -> bool:
-    """Whether this is a number of so many digits that Python rejects it, or is slow to parse it."""
+    """Whether this is a number with too many digits: Python rejects it, or is slow to parse it."""
     return len(text) > LONGEST and re.match(r"\$?[0-9.]{20}", text) is not None

@@ -1,6 +1,6 @@
 """A streamed answer that broke in its text, and the request that has another host continue it.
 
-    first host's bytes ──take──> Continuation ──request──> second host: the conversation, and the text so far
+    first host's bytes ──tee───> Continuation ──request──> second host: the conversation, and the text so far
                                       └─────────shape────> its chunks, under the id of the first host's
 
 Only text can be continued: what a client got of a tool call, a thought or a second choice could not be taken back.

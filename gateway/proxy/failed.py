@@ -90,7 +90,7 @@ def _nothing_left(request: Request, plan: Plan) -> ClientError:
 
 
 def _grouped(removed: list[dict[str, str]]) -> str:
-    """Each reason once, with whom it removed: names where they are few, else how many."""
+    """Each reason once, with the endpoints that it removed: their names where they are few, else how many."""
     groups: dict[tuple[str, str], list[str]] = {}
     for one in removed:
         groups.setdefault((one["constraint"], one["detail"]), []).append(one["endpoint"])

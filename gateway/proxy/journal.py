@@ -131,7 +131,7 @@ def _row(
     decision: _Decision,
     closing: _Closing,
 ) -> Row:
-    """The row of a settled attempt. By position, because msgspec takes 4 us to match so many keywords."""
+    """The row of a settled attempt. By position, because msgspec takes 4 us to match these keywords."""
     send, usage, reader = attempt.send, attempt.usage, attempt.reader
     endpoint, parts = send.choice.endpoint, send.choice.parts
     regretted, reason, explored, relaxed = decision

@@ -1,4 +1,4 @@
-"""One minimal request to one endpoint, apart from any client: is it the account that the host refuses?
+"""One minimal request to one endpoint, without a client: shows whether the host rejects the account.
 
 AccountProbe ── refused ──> Fleet.distrust: the breakers of all endpoints with the same credential open
 """
@@ -16,7 +16,7 @@ OF_THE_CREDENTIAL = frozenset({401, 402})  # other refusals may concern one mode
 
 
 class AccountProbe:
-    """Distrusts the endpoint when its host refuses even this for the account's sake. One at a time for an endpoint."""
+    """Opens the endpoint's breaker when its host rejects the account for this one too. One at a time per endpoint."""
 
     __slots__ = ("_call", "_endpoint", "_fleet", "_runtime", "_timer")
 

@@ -9,8 +9,8 @@ class Stoppable(Protocol):
 
 
 class UnderWay(set[Stoppable]):
-    """Who begins an exchange adds it, and it discards itself at its end. Once this is `closed`, a new one is stopped
-    at once."""
+    """The caller adds an exchange when it begins, and it discards itself at its end. Once this is `closed`, a new one
+    is stopped at once."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -7,7 +7,7 @@
     \\ud83d | \\ude00        a surrogate pair split over two texts: joined in the second one
     \\ud83d                 a lone surrogate: U+FFFD
 
-Invalid UTF-8 likewise: a character split over two texts is joined, other bytes become U+FFFD.
+In invalid UTF-8, a character split over two texts is joined, and other bytes become U+FFFD.
 """
 
 import codecs

@@ -1,4 +1,4 @@
-"""How much slower an endpoint answers with what is in flight there, beyond what it was seen to carry.
+"""How much slower an endpoint answers at more requests in flight than it is known to carry.
 
     factor = 1                                                    up to `carried` requests in flight
            = 1 + steepness x (in flight - carried) / (carried + ROOM)          beyond
@@ -20,9 +20,9 @@ MIDDLES = (1.0, 2.0, 3.0, 4.0, 5.5, 7.5, 10.5, 14.5, 20.5, 28.5, 40.5, 56.5, 80.
 HALF_LIFE = 1_200.0  # seconds
 MOST = 200.0  # samples of a bucket
 FEWEST = 3.0  # samples without which a bucket says nothing
-SLOWER = 0.10  # of the logarithm: what is less is carried
+SLOWER = 0.10  # of the logarithm: smaller slowdowns are ignored
 ROOM = 4.0  # requests, that any host is taken to carry
-FIRMNESS = 8.0  # how much the likely steepness counts: like so many answers at twice what is carried
+FIRMNESS = 8.0  # weight of the prior steepness, in answers at twice the carried load
 STEEPEST = 4.0
 LARGEST_LOG = 1.5  # of a slowness: an answer that took 4.5 times as long says enough
 EVERY = 2.0  # seconds between two fits

@@ -13,7 +13,7 @@ rate `c` (`prompt_cache.py`). `q` is the probability that the attempt fails; the
 the lowest `plain`. Prices are USD per 1M tokens.
 
 `reread` is what the next turns will probably pay to read this prompt where it is placed: so a prompt that is new to all
-goes where it will be cheap to return to, and one that has a home leaves it only for more than the way back costs.
+goes where it will be cheap to return to, and a cached prompt moves only if that saves more than reading it again costs.
 `miss` is the price of a missed preference, judged at what this prompt is expected to meet there (`latency.py`).
 `toll` is the extra price of an endpoint that is above its share of a policy's cap (`toll.py`).
 
@@ -160,7 +160,7 @@ class Costs:
         return readings
 
     def _may_miss(self, size: int, pace: float) -> bool:
-        """Whether any misses a preferred limit on latency, perhaps, with so much to read."""
+        """Whether any endpoint may miss a preferred limit on latency for a prompt of this size."""
         offers, loads = self._offers, self._loads
         reach, slowness = offers.reach[size] * pace, offers.slowness
         if (reach or slowness) and loads.count(UNLOADED) != len(loads):
@@ -189,8 +189,8 @@ class Costs:
 
 
 def parts(offered: Terms, load: Load, demand: Demand, policy: Policy, matched: int = 0, toll: float = 0.0) -> Parts:
-    """What is expected of one endpoint: at this load, with so many tokens of the prompt sent to it before, and a toll
-    of so many USD per token."""
+    """What is expected of one endpoint: at this load, with the first `matched` tokens of the prompt sent to it before,
+    and a toll in USD per token."""
     prompt, output, weights, (crowded, slowed) = demand.prompt_tokens, demand.output_tokens, policy.score, load
     price, p_in, p_saved, p_out, hit_rate, ratios, token_s, fails, quality, preferred = offered
     if price.tiers or price.hours:

@@ -3,12 +3,12 @@
     every endpoint ──Shortlist.sift──> candidates in tiers ──Costs──> scores ──pick──> Plan
 
 A worse tier never comes before a better one. Within the best tier the picker decides which is first; the rest follow by
-score, for failover. Open breakers are used only when nothing else is left, as a panic threshold does, or nothing but
-what will probably refuse. An endpoint that is above its share under a policy with a cap comes after all that are not,
-if they are healthy and free.
+score, for failover. As with Envoy's panic threshold, open breakers are used when no other endpoint is left, or only
+likely rejections. An endpoint that is above its share under a policy with a cap comes after all that are not, if they
+are healthy and free.
 
-A draw belongs to a conversation. A prompt that continues one which an endpoint has in its cache goes to the best score,
-which counts what leaving would cost; only what is new to all is drawn, or explores.
+Sampling is done once per conversation. A prompt that continues one in an endpoint's cache goes to the best score, which
+counts what moving would cost; only a prompt that is new to all endpoints is sampled, or explores.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -59,7 +59,7 @@ def make_plan(request: Request, policy: Policy, fleet: Fleet, now: float, hour: 
 
 
 def _capped(field: Field, demand: Demand, toll: Toll, matches: Mapping[str, int], now: float) -> Field:
-    """Puts those that are above their share behind the others; what is left of it is for prompts that they know."""
+    """Puts those above their share after the others; the slack that is left is reserved for prompts in their caches."""
     nearly = toll.full(demand.tokens, now, FOR_NEW)
     if not nearly:
         return field

@@ -1,12 +1,12 @@
 """What is known about one endpoint: measured on own traffic; until then published, or else usual among its peers.
 
-    attempts' ends ──answered, ended, confirmed, ...──> samples ──refresh──> figures <── decisions
+    attempts' ends ──answered, ended, cached, ...─────> samples ──refresh──> figures <── decisions
     other workers ─────────────────shared──────────────────┘ peers ──┘
 
-Learning only adds samples. What a decision reads are plain attributes, computed from the samples when they are due:
+Learning only adds samples. What a decision reads are plain attributes, recomputed from the samples at `due`:
 soon after something was learned, rarely when only time has passed.
 
-Every quantity has two memories (`trend.py`, `estimate.py`): what is usual over hours, and what it is now over minutes.
+Every quantity has two memories (`trend.py`): what is usual over hours, and what it is now over minutes.
 The time constants were chosen by replays of changes (`python -m bench.routing --sections changes`).
 """
 
@@ -173,7 +173,7 @@ class EndpointState:
     # learning from attempts
 
     def sent(self, tokens: float, now: float) -> None:
-        """A request with so many tokens, its expected answer included, goes out."""
+        """Records a request of `tokens` tokens, including its expected output."""
         self.in_flight += 1
         self._weigh_load()
         if self.in_flight >= self.concurrency:
@@ -191,7 +191,7 @@ class EndpointState:
             self._refresh_at(now + WAITED_WITHIN)
 
     def began(self, ttft: float, uncached: float, in_flight: float, now: float) -> None:
-        """A first token came, `ttft` seconds after a request that was expected to have so many `uncached` tokens."""
+        """A first token came `ttft` seconds after a request with `uncached` tokens expected to be outside the cache."""
         self.waits.began(ttft, uncached, in_flight, now)
         self._learned(now)
 
@@ -203,7 +203,7 @@ class EndpointState:
     def answered(self, ttft: float, uncached: float, speed: float | None, in_flight: float, now: float) -> None:
         """A good answer to a request that was one of `in_flight` when it was sent.
 
-        `ttft` is its time to first token, with so many `uncached` prompt tokens; `speed` its output speed, if that says
+        `ttft` is its time to first token for `uncached` prompt tokens; `speed` its output speed, if that says
         something.
         """
         self.waits.ended(ttft, uncached, in_flight, now)
@@ -237,7 +237,7 @@ class EndpointState:
         self.hold(now)
 
     def starts_slowly(self) -> None:
-        """It came into use, or back: it is trusted with few requests at first."""
+        """Starts slow start, for a new endpoint and for one that recovered."""
         self._ramp.begin()
         self._limit()
 
@@ -266,7 +266,7 @@ class EndpointState:
         self._learned(now)
 
     def shares(self, elsewhere: int | None, others: int) -> None:
-        """So many other workers have so many requests in flight there; None where that is not known.
+        """`others` workers have `elsewhere` requests in flight here (None where unknown).
 
         What is free of the host's limit is for all of them.
         """
@@ -327,7 +327,7 @@ class EndpointState:
             self._suspect()
 
     def is_suspect(self, now: float) -> bool:
-        """Whether anything but figures may count against it: `filters.tier` and `refused_before` say what."""
+        """Whether a restriction may hold at the moment: see `filters.tier` and `refused_before`."""
         return (
             self.held_until > now
             or self.in_flight >= self.concurrency

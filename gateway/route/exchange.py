@@ -259,7 +259,7 @@ class Exchange:
         return commands if self._running else commands + self._try_next(now)
 
     def _is_final(self, failure: Failure) -> bool:
-        """Whether this is what the client gets, whatever other endpoints would say."""
+        """Whether the client gets this failure, without a try at another endpoint."""
         if failure.fault is not Fault.REJECTED:
             return failure.fault is Fault.MALFORMED
         if failure.param == CONTENT_FILTER and self.plan.policy.content_filter == "final":
@@ -358,7 +358,7 @@ class Exchange:
         return [end]
 
     def _continue(self, end: Break, now: float) -> list[Command]:
-        """Has the next endpoint that can do so go on with the text; else the answer ends as it broke."""
+        """Continues the text at the next endpoint that can; without one, the answer ends with this failure."""
         self._broken = end
         remaining = self._remaining(now)
         able = [one for one in self._untried() if CONTINUES in one.endpoint.supports and one.state.breaker.allows(now)]

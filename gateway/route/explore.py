@@ -5,7 +5,7 @@
 What is saved is spent as soon as a request allows it: one that begins a conversation, at an endpoint of the best tier
 with few recent answers, whose score is at most `BOUND` times the best one and above it by at most `EXTRA` of what a
 request of this policy usually scores: so small requests explore, and large ones stay. A prompt that some endpoint has
-in its cache is never used, because reading it elsewhere is dear. Those that were tried least are the likeliest.
+in its cache is never used, because reading it elsewhere is expensive. The endpoints tried least are the likeliest.
 
 Savings are bounded, so a quiet hour does not pay for a burst, and never negative, so explorations stay within their
 share at every moment.
@@ -88,7 +88,7 @@ def _few(one: Scored, best: float) -> float:
 
 
 def _hoped(one: Scored, shortest: float) -> float:
-    """Its score if it were as fast as any, where nothing says otherwise."""
+    """Its score at the fastest speed that its figures do not rule out."""
     return one.score if one.familiar else one.score - one.parts.time_usd + shortest
 
 

@@ -5,7 +5,7 @@ it behind the others: a missed preference or objective, a shorter answer than `m
 being an outlier, silent or busy, what it will probably refuse, an open breaker; in that order they are given up when
 nothing better is left. Limits on latency are about one request (`late_for`), the other measured ones about the
 endpoint (`over_limit`); declared ones fail when unknown. How many tokens a prompt has is estimated: an endpoint that is
-too small by less than the estimate may be off is only set back.
+too small by less than the estimate's error is only ranked lower.
 """
 
 from enum import IntEnum
@@ -47,7 +47,7 @@ class Tier(IntEnum):
     SHORTER_ANSWER = 3  # gives fewer tokens than the request allows
     OVER_CAP = 4  # above its share of the policy's tokens
     OUTLIER = 5  # far worse than its peers lately, or silent
-    BUSY = 6  # a Retry-After holds it, its rate limit is reached, or as much is in flight as may be
+    BUSY = 6  # a Retry-After holds, or its rate limit or concurrency limit is reached
     LIKELY_REFUSAL = 7  # it refused the same lately, or the prompt is about as long as what it takes
     BREAKER_OPEN = 8
 

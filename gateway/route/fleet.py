@@ -5,7 +5,7 @@
           └─> released     the client left: health is unchanged
 
 States are keyed by endpoint id and outlive a reload of the configuration. An attempt holds its endpoint's state, so
-that its end is booked where its start was, even when the endpoint was taken out of use meanwhile.
+that its end counts for the endpoint where it began, even when the endpoint was taken out of use meanwhile.
 """
 
 from collections import deque
@@ -57,7 +57,7 @@ class Fleet:
         self.ttls: dict[str, float] = {}
         self.prefixes = PrefixIndex()
         self.tokens = Tokens()
-        self.notes: deque[Note] | None = None  # for other workers, where somebody passes them on
+        self.notes: deque[Note] | None = None  # for other workers; None without a store
         self._shortlists: dict[tuple[int, frozenset[str]], Shortlist] = {}
         kinds = [(thinking, tools) for thinking in (False, True) for tools in (False, True)]
         self.lengths = {kind: Lengths() for kind in kinds}

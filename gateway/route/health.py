@@ -11,13 +11,13 @@ never reports loses its place after a minute, so a breaker never stays open for 
 
 Requests that were sent before the breaker opened no longer move it when they end.
 
-Workers share what opened and closed their breakers (`own`, `merge`). An opening at another worker opens this breaker
+Workers share their breakers' transitions (`own`, `merge`). An opening at another worker opens this breaker
 for the same time, and a closing there closes it. Each worker sends its own probes, so that an idle one keeps no other
 waiting, and its waits grow by its own faults. What happened last counts, in the order of the store's clock.
 
 A fault may be a worker's own: its network, its DNS. So each trusts its own requests more. Where they contradicted what
-another worker found, this breaker goes by them alone for 5 min, and for longer while the contradiction lasts. Without
-an opening of its own it is never kept from a probe for longer than the longest wait.
+another worker found, this breaker ignores other workers for 5 min, and longer while the contradiction lasts. Another
+worker's opening delays its probe by the longest wait at most.
 
 Slow start: an endpoint that came into use, or back, gets few requests at once, then more.
 
@@ -68,7 +68,7 @@ class State(IntEnum):
 class BreakerChange(msgspec.Struct, array_like=True, frozen=True):
     """How one worker's breaker last opened or closed by its own requests. Times in milliseconds, as of its writing."""
 
-    number: Annotated[int, msgspec.Meta(ge=1, le=10**12)]  # of these changes: a larger one is news
+    number: Annotated[int, msgspec.Meta(ge=1, le=10**12)]  # of these changes, in sequence
     age: _Millis
     open: bool
     wait: _Wait = 0  # until it lets a probe through

@@ -24,7 +24,7 @@ from gateway.route.filters import Tier, tier
 from gateway.route.plan import Choice
 from gateway.types import NEVER, Hedge, Policy
 
-KEPT = 20.0  # hedges, or times the usual cost of an attempt, that savings are worth at most
+KEPT = 20.0  # the largest accrued budget, in hedges, and in usual costs of an attempt
 LATE_OVER = 100.0  # requests over which the share of late ones is taken
 LATE_SHARE = 0.25  # late requests from which hosts count as saturated
 MOST_FAILS = 0.2  # an endpoint with a higher failure share gets no hedge
@@ -56,7 +56,7 @@ class HedgeDelay:
         self.largest = inf
 
     def add(self, seconds: float, uncached: float) -> bool:
-        """A first token came after so many seconds, or had not come by then. True when `optimise` should run."""
+        """Adds a time to first token, possibly censored. True when `optimise` should run."""
         if len(self._waits) < SAMPLES:
             self._waits.append((seconds, uncached))
         else:
@@ -65,7 +65,7 @@ class HedgeDelay:
         return self._written % EVERY == 0 and len(self._waits) >= ENOUGH
 
     def optimise(self, share: float, tokens: float, rival: float, scatter: float) -> None:
-        """Takes the best pair for at most this share of requests and so many tokens a request.
+        """Takes the best pair for at most this `share` of requests and `tokens` per request.
 
         A rival's first token usually comes after `rival` seconds; `scatter` is the standard deviation of its logarithm.
         """
@@ -128,7 +128,7 @@ class Budget:
         return delay.seconds if parts.uncached <= delay.largest else inf
 
     def add_wait(self, seconds: float, uncached: float) -> None:
-        """A first token came after so many seconds, or had not come by then."""
+        """Adds a time to first token, possibly censored."""
         quantile = self.rule.after.quantile
         if quantile is not None and self._delay.add(seconds, uncached):
             self._delay.optimise(min(1 - quantile, self.rule.max_share), self._payable(), *self._rival)
@@ -141,7 +141,7 @@ class Budget:
         return usd <= self._usd or not usd
 
     def sent(self, at_stake: float, rival: Choice) -> None:
-        """A hedge was sent to `rival`; the loser will bill so many dollars at most."""
+        """A hedge was sent to `rival`; the loser will bill `at_stake` USD at most."""
         self._hedges -= 1
         self._usd -= at_stake
         median, scatter = self._rival
@@ -153,13 +153,13 @@ class Budget:
         self._usd += at_stake
 
     def settled(self, at_stake: float, usd: float, uncached: float) -> None:
-        """The loser, which read so many tokens, has billed `usd`; `at_stake` was set aside for it."""
+        """The loser billed `usd` for `uncached` tokens; `at_stake` was set aside for it."""
         self._usd += at_stake - usd
         bill = usd / max(1.0, uncached)
         self._bill += (bill - self._bill) / USUAL_OVER if self._bill else bill
 
     def spent(self, usd: float) -> None:
-        """An attempt of whatever kind has cost so much."""
+        """Adds to the budget: any attempt's cost."""
         self._cost += (usd - self._cost) / USUAL_OVER
         self._usd = min(max(self._usd, KEPT * self._cost), self._usd + self.rule.max_spend * usd)
 
@@ -229,7 +229,7 @@ def _soonest(choice: Choice) -> tuple[Tier, float]:
 
 
 def _delay(late: list[tuple[float, float]], largest: float, requests: float, tokens: float) -> float:
-    """The shortest delay with which requests up to this size use no more than so many of them, and so many tokens."""
+    """The shortest delay at which hedges of prompts up to `largest` stay within `requests` and `tokens`."""
     for seconds, uncached in late:
         if uncached <= largest:
             requests -= 1
@@ -242,7 +242,7 @@ def _delay(late: list[tuple[float, float]], largest: float, requests: float, tok
 def _tail(
     late: list[tuple[float, float]], largest: float, delay: float, exceeds: Callable[[float], float], beyond: float
 ) -> float:
-    """The wait that so many of these are expected to exceed, if those up to this size are hedged after this delay."""
+    """The wait that `beyond` of these are expected to exceed, if prompts up to `largest` are hedged after `delay`."""
     hedged = single = 0
     for seconds, uncached in late:
         if hedged * exceeds(seconds - delay) + single >= beyond:

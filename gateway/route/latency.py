@@ -3,7 +3,7 @@
     ttft_p95        the endpoint's own p95 at the size of what it has to read of this prompt, at its load now
     throughput_p50  the speed that half of its answers reach, at its load now
 
-Nothing is unknown: where an endpoint has few samples, what is published or usual among its peers counts. A limit under
+Where an endpoint has few samples, the published figure or the median of its peers counts. A limit under
 `require` drops an endpoint, one under `slo` puts it behind. Under `prefer` and `slo` each second over it costs dollars,
 so that of those which miss one the nearest is best. Slow writing is counted in seconds as well: how much longer the
 expected answer takes than at the limit.

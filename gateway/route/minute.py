@@ -20,7 +20,7 @@ SLICE = 5.0  # seconds
 SLICES = 13  # the current one, and the 12 that end within the minute before
 REQUESTS, TOKENS, REFUSED = range(3)  # units
 _MILLIS = 1_000 * SLICE
-_UNKNOWN = 3  # the amount of a unit that was sent since the last merge stands so many places behind it
+_UNKNOWN = 3  # offset from a unit's total to its amount since the last merge
 _JITTER = 0.05  # of a slice, by which two readings of the same age differ at most
 
 _Amount = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
@@ -39,7 +39,7 @@ class Minute:
         self._others: dict[int, list[float]] = {}  # all of them together, by the slice's number
 
     def add(self, tokens: float, now: float) -> None:
-        """One request with so many tokens."""
+        """Records one request of `tokens` tokens."""
         self.pass_to(now)
         totals, latest = self.totals, self._slices[-1][1]
         totals[0] += 1  # numbers here, because it is for every request
@@ -72,7 +72,7 @@ class Minute:
         self._sum()
 
     def expected(self, unit: int, others: int) -> float:
-        """The total of requests or tokens, if so many other workers sent as this one since the last merge."""
+        """The total of requests or tokens, if `others` workers each sent as much as this one since the last merge."""
         return self.totals[unit] + others * self.totals[_UNKNOWN + unit]
 
     def under(self, unit: int, limit: float, others: int) -> float:

@@ -1,4 +1,4 @@
-"""What endpoints offer to the requests of one policy, worked out whenever a figure changes.
+"""What endpoints offer to the requests of one policy, recomputed whenever a figure changes.
 
     EndpointState, Policy ──terms──> Terms of one endpoint
     Terms of several ──Offers──> a line over tokens for each, at one size class and the load of the moment

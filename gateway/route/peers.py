@@ -5,7 +5,7 @@
     attempts' ends ──> OutlierStats of each endpoint ──every 10 s: judge──> set back for 30 s, 60 s, ... 5 min
 
 An outlier has a failure share 20 points above the median of the others, or a usual time to first token 4 times theirs
-at the same prompt sizes, with enough samples on both sides, before anything about it is broken enough for a breaker.
+at the same prompt sizes, with enough samples on both sides, even if its breaker would not open.
 An endpoint that is set back is used after the others, and judged anew, on fresh samples, when it returns. At most half
 of a fleet is set back at a time.
 """

@@ -52,7 +52,7 @@ class Plan(msgspec.Struct, gc=False):
 
     `picked` says how the first was chosen: only, stays (where some of the prompt is), explore, or the policy's picker.
     It stands at `place` of the candidates in `costs`, of which `places` may be used, in no order; `weights` has
-    (place, weight) of all that could have been drawn, the best score first.
+    (place, weight) of all that could have been sampled, the best score first.
     """
 
     policy: Policy

@@ -1,6 +1,6 @@
 """What another worker published through the store: a value with its writer and its age.
 
-Every combination rule reads the latest value of each worker, in any order and as often as it likes, and never its own.
+Every combination rule reads the latest value of each other worker, in any order, any number of times.
 """
 
 from typing import Generic, NamedTuple, TypeVar

@@ -12,10 +12,10 @@ always sent together are one stretch, which has its endpoints once:
     1 2 3 ──┬── 4 5 6 7          stretch      1 2 3     4 5 6 7     8 9
             └── 8 9              endpoints    a, b      a           b
 
-A hash names everything in front of it, so the first hash of a stretch is enough to find it. A turn of a conversation
+Each hash covers everything before it, so the first hash of a stretch is enough to find it. A turn of a conversation
 touches the few stretches that its prompt consists of, however long they are, and lengthens the last of them.
 
-Bounded by two halves: when the young one is full it becomes the old one, and what was in the old one is forgotten.
+Bounded as two generations: when the young one is full it becomes the old one, and the former old one is dropped.
 What was sent lately is in the young half, so the least recently used goes first, and no entry needs a place in a list.
 """
 
@@ -30,7 +30,7 @@ Prefix = Sequence[tuple[int, int]]
 LIMIT = 32 * 2**20  # bytes
 STRETCH_BYTES = 512  # about, without its hashes
 HASH_BYTES = 8
-HIT_RATE = 0.9  # before any usage: a host that declares a cache is believed
+HIT_RATE = 0.9  # before any usage, for a host that declares a cache
 HIT_RATE_SAMPLES = 2.0  # that this counts for
 REREADS = 1.0  # by public statistics: half of what hosts of this model are sent was sent before
 REREADS_TOKENS = 1_000_000.0  # that this counts for

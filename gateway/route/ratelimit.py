@@ -1,16 +1,16 @@
-"""How much one endpoint may be sent in a minute: what it publishes, and what its 429s have taught.
+"""How much one endpoint may be sent in a minute: its published limits, and limits learned from 429s.
 
     sent ──> requests and tokens of the last minute ──a limit is reached──> full, until enough of them are a minute old
     429s ──> learned limits = 80 % of what the last minute held; a tenth of it is added for every minute since
 
-One 429 among many answers is the host's mood and only waited out; rates are learned where a tenth of a minute's
-requests, and three at least, were refused.
+An isolated 429 only has its Retry-After honoured. A limit is learned only if at least three requests, and a tenth of
+the last minute's, got a 429.
 
 Whichever limit is lower counts. An endpoint that is full comes after the others, before it has to answer 429.
 
-A Retry-After of any other failure is waited out in the same way, for 5 min at most, and teaches nothing.
+The Retry-After of any other failure is honoured too, for 5 min at most, and does not affect learned limits.
 
-A limit is that of all workers together. Workers share their last minute, their Retry-After and what 429s taught them
+A limit is that of all workers together. Workers share their last minute, their Retry-After and their learned limits
 (`own`, `merge`); each is expected to have sent as much as this one since the last merge. So a worker without a store
 keeps to its share of a limit, and one that shares may use what the others leave.
 """
@@ -27,14 +27,14 @@ from gateway.types import Limits
 
 AFTER_429 = 0.8
 GROWTH = 0.1 / 60.0  # of the learned limit, for each second since the 429
-FEWEST = 3  # 429s of one minute without which they say nothing about rates
-TELLING = 0.1  # share of that minute's requests that they must be as well
+FEWEST = 3  # 429s in a minute from which a limit is learned
+LEAST_SHARE = 0.1  # of the minute's requests that 429s must be as well
 DEFAULT_WAIT = 1.0  # seconds that a 429 without Retry-After shifts load
 LONGEST_HOLD = 300.0  # seconds, of a Retry-After of anything but a 429: as long as a breaker waits at most
 BELIEVED = 60.0  # seconds for which a Retry-After holds where no other endpoint can serve
 LONGEST_WAIT = 3_600.0  # seconds, of another worker's Retry-After
 NEWS = 1.0  # seconds by which another worker's wait must be longer to be a new one
-LESSON_KEPT = 3_600.0  # seconds that what was learned is shared
+LEARNED_KEPT = 3_600.0  # seconds for which learned limits are shared
 _NAMES = {REQUESTS: "requests", TOKENS: "tokens"}
 
 _Millis = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
@@ -90,7 +90,7 @@ class RateLimit:
         self.limited = False  # whether there is any limit
 
     def publish(self, limits: Limits, workers: int) -> None:
-        """What the host allows so many workers of one gateway together."""
+        """Sets the host's published limits, which `workers` workers share."""
         self._workers = workers
         self._others = max(self._others, workers - 1)
         self._published = limits.rpm or inf, limits.tpm or inf
@@ -102,7 +102,7 @@ class RateLimit:
         return min(self._published[unit], grown)
 
     def sent(self, tokens: float, now: float) -> None:
-        """A request with so many tokens, expected output included, goes out."""
+        """Records a request of `tokens` tokens, including expected output."""
         self.minute.add(tokens, now)
         if self.limited:
             self._fill(now)
@@ -137,7 +137,7 @@ class RateLimit:
         slices = self.minute.own(now)
         wait = min(LONGEST_WAIT, max(0.0, self._wait_here - now))
         lesson, age = None, now - self._lesson
-        if self._mine and age < LESSON_KEPT:
+        if self._mine and age < LEARNED_KEPT:
             requests, tokens = (max(1, round(limit)) for limit in self._learned)
             lesson = round(1_000 * age), requests, tokens
         return Rates(slices, round(1_000 * wait), lesson) if slices or wait or lesson else None
@@ -175,7 +175,7 @@ class RateLimit:
     def _telling(self) -> bool:
         """Whether the minute's 429s are many enough to be about rates."""
         totals = self.minute.totals
-        return totals[REFUSED] >= max(FEWEST, TELLING * totals[REQUESTS])
+        return totals[REFUSED] >= max(FEWEST, LEAST_SHARE * totals[REQUESTS])
 
     def _fill(self, now: float) -> None:
         self._full = 0.0, ""

@@ -1,4 +1,4 @@
-"""What an endpoint refused lately, so that it comes last for the same.
+"""What an endpoint rejected lately, so that similar requests go elsewhere first.
 
     rejection ──remember──> (tenant, thinking, parameter, value | size | kind) for 10 minutes ──against──> its parameter
 
@@ -20,7 +20,7 @@ _OUTPUT = frozenset({"max_tokens", "max_completion_tokens"})
 _SIZE = "size"
 
 Mark = tuple[bool, str, str]  # thinking, parameter, and what of it
-Digests = dict[str, str]  # of one request's parameters, worked out once for all endpoints
+Digests = dict[str, str]  # of one request's parameters, computed once for all endpoints
 
 
 class Refusals:
@@ -106,7 +106,7 @@ def _kind(parameter: str, request: Request) -> str:
 
 
 def _digest(parameter: str, request: Request) -> str:
-    """A short name for the value; one function that is forced is like another."""
+    """A short name for the value; all forced functions count as one value."""
     value = request.body[parameter]
     if parameter == "tool_choice":
         return _choice(value)

@@ -5,7 +5,7 @@
     another endpoint left │ `attempts.retries` of them, where waiting and retrying costs less than going there
     none is left          │ as long as the exchange has attempts and time
 
-What passes is an error status of a host, a connection that was refused or lost, an error in a 200, a 429. A host that
+Transient: an error status, a connection that was refused or lost, an error in a 200, a 429. A host that
 was silent, or refused the request, is not retried.
 """
 
@@ -15,12 +15,12 @@ from gateway.route.plan import Choice
 from gateway.types import Failure, Policy
 
 FIRST_PAUSE = 0.5  # seconds; it doubles with each retry at one endpoint
-SPREAD = 0.2  # of a pause, up and down, so that requests that failed together do not come again together
+SPREAD = 0.2  # of a pause, up and down, so that requests that failed together do not retry together
 SHORTEST_PAUSE = 0.1  # seconds, whatever a `Retry-After` says
 LONGEST_PAUSE = 10.0  # seconds of a `Retry-After` that is waited out where nothing else is left
 LONGEST_DETOUR = 3.0  # and where another endpoint is free at once
 MOST_FAILS = 0.2  # expected share of failures from which an endpoint is not retried while another one is left
-SOON = 5.0  # seconds from the send: an attempt that failed later was no accident of a moment
+SOON = 5.0  # seconds from the send: a later failure is probably not transient
 SUCCEEDS = 0.5  # share of first retries that succeed
 
 

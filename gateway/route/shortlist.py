@@ -1,4 +1,4 @@
-"""What a policy says about every endpoint, worked out once for many requests.
+"""What a policy says about every endpoint, computed once for many requests.
 
     (policy, needs) ──────> Shortlist: candidates with their terms, and the dropped      until a figure changes
     request ──sift────────> the same two lists, usually as they are                      in every decision

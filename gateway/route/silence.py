@@ -1,12 +1,12 @@
-"""What waiting requests say before they end: silence is evidence.
+"""Detects an unresponsive endpoint from requests that still wait for their first token.
 
     sent ──> waiting ──┬─ began: a first token came, so the endpoint answers          nothing is held against it
-                       ├─ ended: booked as what it was
+                       ├─ ended: counts as its outcome
                        └─ still waiting: the longer beyond the usual, the likelier it will never be answered
 
-The logarithm of a usual time to first token is about normal, so every wait has a probability. Requests that were sent
-after the last one that began speak together: if all of them waiting so long has a probability below `SILENT`, the
-endpoint is silent. Any single one that waits beyond `HUNG` standard deviations counts as failed, until it begins.
+The logarithm of a usual time to first token is about normal, so every wait has a tail probability. Those of requests
+sent after the last one that began are multiplied: if the product is below `SILENT`, the endpoint is silent. Any single
+one that waits beyond `HUNG` standard deviations counts as failed, until it begins.
 """
 
 from math import erfc, log, sqrt
@@ -16,7 +16,7 @@ HUNG = 4.0  # standard deviations
 SOON = 1e-3  # seconds
 LEAST = 1e-12  # probability of a single wait
 LOOKED_AT = 64  # of the oldest waiting requests
-LEAST_SCATTER = 0.45  # standard deviation of the logarithm: hosts have more tail than a few answers show
+LEAST_SCATTER = 0.45  # standard deviation of the logarithm: few samples show too little of the tail
 
 
 class Silence:
@@ -32,7 +32,7 @@ class Silence:
         self.why = ""
 
     def sent(self, ticket: int, usual: float, scatter: float, now: float) -> None:
-        """A request was sent, which usually takes so many seconds to its first token."""
+        """A request was sent; its first token usually takes `usual` seconds."""
         self._waiting[ticket] = now, usual, scatter
 
     def began(self, ticket: int) -> None:
@@ -50,7 +50,7 @@ class Silence:
         return len(self._waiting)
 
     def judge(self, now: float) -> None:
-        """Weighs what waits."""
+        """Evaluates the requests that wait."""
         against, self.hung, together, longest = 0.0, 0, 0, 0.0
         for place, (sent, usual, scatter) in enumerate(self._waiting.values()):
             waited = now - sent

@@ -40,7 +40,7 @@ class Sketch:
         self._others: list[float] = []  # their weights; empty when there are none
         self._shares: Sequence[float] = ()  # what `_found` are the quantiles of, until the next sample
         self._found: list[float] = []
-        self._means: tuple[float, float, float, float] | None = None  # likewise
+        self._means: tuple[float, float, float, float] | None = None  # computed when read
 
     def add(self, value: float, now: float) -> None:
         """Counts one sample. Values under `LOWEST` count as `LOWEST`."""

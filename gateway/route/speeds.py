@@ -45,7 +45,7 @@ class Speeds:
         return self.quantiles[2]
 
     def add(self, speed: float, in_flight: float, now: float) -> None:
-        """An answer was written at that speed; so many requests were in flight when its own was sent."""
+        """An answer came at `speed` tokens per second; `in_flight` requests were in flight when its own was sent."""
         self.load.add(in_flight, log(self.p50 / speed), now)
         unloaded = speed * self.load.shown_factor(in_flight)
         self.trend.usual.add(unloaded, now)

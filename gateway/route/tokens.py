@@ -16,7 +16,7 @@ from gateway.route.posted import Posted
 from gateway.route.sketch import Rate, Sketch
 
 USUAL = 4.0  # bytes a token
-FEWEST, MOST = 1.0, 16.0  # what says otherwise has counted something else
+FEWEST, MOST = 1.0, 16.0  # a count outside of these is discarded
 SMALLEST = 400  # bytes: in a shorter prompt the template's own tokens outweigh the text
 HALF_LIFE = 3_600.0  # seconds
 PRIOR_SAMPLES = 10.0  # prompts that the usual figure counts for
@@ -43,7 +43,7 @@ class Tokens:
         self._per_byte = Rate(HALF_LIFE), Rate(HALF_LIFE)  # tokens, without tools and with
         self._errors = Rate(HALF_LIFE), Rate(HALF_LIFE)  # of estimates, as shares of what was counted
         self._due = 0.0
-        self.doubt = [DOUBTED * USUALLY_OFF] * 2  # how much less a host may count, as a share; likewise
+        self.doubt = [DOUBTED * USUALLY_OFF] * 2  # how much less a host may count, as a share; one for each kind
         self.bytes_per_token = [USUAL, USUAL]  # without tools and with
 
     def count(self, size: int, tools: bool) -> int:
@@ -51,7 +51,7 @@ class Tokens:
         return ceil(size / self.bytes_per_token[tools])
 
     def learn(self, size: int, counted: int, tools: bool, now: float) -> None:
-        """A host counted so many tokens in a prompt of `size` bytes."""
+        """A host `counted` the tokens of a prompt of `size` bytes."""
         if size < SMALLEST or not FEWEST <= size / max(1, counted) <= MOST:
             return
         self._errors[tools].add(min(1.0, abs(size / self.bytes_per_token[tools] / counted - 1)), now)

@@ -4,7 +4,7 @@
           └─> tokens in the window ────────> full      more than its share of them and the slack besides
 
 The toll is added to what a request costs at the endpoint. It settles where the endpoint gets as much as it may take, so
-that the requests leave it that lose least by leaving, and the limit, which turns away any request at the wrong moment,
+that the requests which lose least move elsewhere, and the limit, which turns away any request at the wrong moment,
 is hardly ever reached. When it is, the last of the slack is for prompts that the endpoint has in its cache.
 
 A token's weight decays exponentially with the time constant `window`. A window that is much longer than
@@ -23,8 +23,8 @@ import msgspec
 from gateway.route.posted import Posted
 from gateway.types import Cap, Policy
 
-SLACK_TOKENS = 500_000.0  # an endpoint may be so many tokens above its share,
-SLACK_REQUESTS = 20.0  # or so many requests of the usual size, whichever is more
+SLACK_TOKENS = 500_000.0  # tokens above its share that an endpoint may have,
+SLACK_REQUESTS = 20.0  # or requests of the usual size, whichever is more
 FOR_NEW = 0.8  # part of the slack that new prompts may fill
 TOLL_REQUESTS = 50.0  # requests above its share, of the usual size, for which the toll is what a token usually costs
 MOST = 4.0  # times what a token usually costs, that a toll may be
@@ -68,7 +68,7 @@ class Toll:
         self._usd = 0.0  # what it costs
 
     def sent(self, endpoint: str, tokens: float, usd: float, now: float) -> None:
-        """A request with so many tokens, answer included, goes to this endpoint; it costs `usd` besides the toll."""
+        """Records a request to `endpoint`: its tokens, expected output included, and what it costs without the toll."""
         weighted = tokens * self._weight(now)
         self._own[endpoint] = self._own.get(endpoint, 0.0) + weighted
         self._loads[endpoint] = self._loads.get(endpoint, 0.0) + weighted
@@ -79,7 +79,7 @@ class Toll:
         self._raise({endpoint: tokens}, tokens)
 
     def corrected(self, endpoint: str, tokens: float, sent_at: float) -> None:
-        """A request that was `sent` at that time turned out to have so many tokens more."""
+        """A request `sent_at` that time turned out to have `tokens` tokens more."""
         weighted = tokens * exp((sent_at - self._base) / self.rule.window)
         weighted = max(weighted, -self._own[endpoint])
         self._own[endpoint] += weighted
@@ -87,7 +87,7 @@ class Toll:
         self._total += weighted
 
     def full(self, tokens: float, now: float, part: float = 1.0) -> list[str]:
-        """Endpoints that would be above their share, and this part of the slack, with so many tokens more."""
+        """Endpoints that `tokens` more tokens would put above their share and `part` of the slack."""
         weight = self._weight(now)
         slack = part * max(SLACK_TOKENS, SLACK_REQUESTS * self._size)
         limit = self.rule.share * (self._total + tokens * weight) + (slack - tokens) * weight

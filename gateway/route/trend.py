@@ -6,8 +6,8 @@
     now = usual x level,   log level = mean of (recent - usual), beyond the standard error
 
 A change shows within seconds of new samples. Without new samples the recent memory fades, and within minutes the
-quantity is again expected to be what is usual: an endpoint that was slow for a while is forgiven as fast as it was
-blamed. Samples that scatter within what is usual leave the level at 1, so that it adds no noise.
+quantity is again expected to be what is usual: a penalty decays as fast as it built up. Samples that
+scatter within what is usual leave the level at 1, so that it adds no noise.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ from gateway.route.sketch import LOWEST, Rate, Sketch
 USUAL = 1_800.0  # seconds until a sample of what is usual counts half
 RECENT = 60.0  # and one of what it is now
 MOST_RECENT = 40.0  # of all trends that share a level
-NOISE = 1.5  # standard errors of the mean that are no change of level
+NOISE = 1.5  # standard errors of the mean; changes within these are noise
 LEAST_VARIANCE = 0.01  # of a logarithm
 LEAST_EVIDENCE = 1e-3
 PRIOR_SAMPLES = 3.0  # samples that a published figure counts for

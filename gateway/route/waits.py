@@ -4,9 +4,9 @@
                                           `scale`                   usual: a Trend each        now     `congestion.py`
 
 A time to first token is kept as a ratio to what a plain host would take for that many uncached tokens, so that every
-answer says something about prompts of every length, and a class of sizes is no staircase. The ratio differs by size
-class, because hosts differ in what they take to begin and what they take to read. The level is shared by all classes:
-a host that is three times slower is so for all.
+answer says something about prompts of every length, and estimates do not jump at the classes' bounds. The ratio differs
+by size class, because hosts differ in what they take to begin and what they take to read. The level is shared by all
+classes: a host that is three times slower is so for all.
 """
 
 from bisect import bisect_left
@@ -42,7 +42,7 @@ def size_class(uncached: float) -> int:
 
 
 def scale(uncached: float) -> float:
-    """Seconds that a ratio of 1 stands for with so many uncached tokens."""
+    """The reference time to first token for this many uncached tokens, in seconds."""
     return BASE + uncached / PREFILL
 
 
@@ -91,7 +91,7 @@ class Waits:
         return self.quantiles[4]
 
     def began(self, seconds: float, uncached: float, in_flight: float, now: float) -> None:
-        """A first token came after so many seconds; so many requests were in flight when this one was sent.
+        """A first token came after `seconds`; `in_flight` requests were in flight when this one was sent.
 
         `uncached` is what was expected: usage comes with the end of the answer. The level shows it at once.
         """
@@ -107,7 +107,7 @@ class Waits:
     def censored(self, seconds: float, uncached: float, in_flight: float, now: float) -> None:
         """Right-censored time to first token, imputed as the mean of the larger samples.
 
-        Left out, or taken for the whole, slow answers would stay unseen.
+        Dropping censored waits, or taking them as complete, would make slow endpoints look quick.
         """
         size = size_class(uncached)
         ratio = seconds / scale(uncached) / self.load.shown_factor(in_flight)

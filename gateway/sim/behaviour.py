@@ -42,7 +42,7 @@ class Course(msgspec.Struct, frozen=True, gc=False):
         return (self.usage.completion - 1) / (self.last - self.first) if self.last > self.first else None
 
     def billed(self, elapsed: float) -> Usage:
-        """The usage billed when the client leaves after so many seconds: the prompt, and the output until then."""
+        """The usage billed when the client leaves after `elapsed` seconds: the prompt, and the output until then."""
         whole = self.usage
         if elapsed >= self.last or not whole.prompt:
             return whole

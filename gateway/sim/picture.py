@@ -19,7 +19,7 @@ from gateway.sim.whatif import Interval, Outcome, Report
 WIDTH, HEIGHT = 720, 440
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 40, 52  # margins
 ROOM = 0.08  # of an axis, beyond the outermost dots
-TICKS = 5  # about so many on an axis
+TICKS = 5  # on an axis, about
 LINE = 14  # height of a line of text
 LETTER = 6.6  # its mean width
 COLOURS = {"policy": "#2b7bba", "baseline": "#8a8f98"}

@@ -14,7 +14,7 @@ from math import ceil, inf, nan
 from gateway.sim.tally import PER
 from gateway.types import Usage
 
-WINDOW_REQUESTS, WINDOW_SECONDS = 30, 20.0  # a share is computed over at least so many requests and seconds
+WINDOW_REQUESTS, WINDOW_SECONDS = 30, 20.0  # the least requests and seconds that a share is computed over
 
 
 class Log:
@@ -65,7 +65,7 @@ class Log:
         self.ttft[number] = ttft
 
     def booked(self, number: int, usd: float, seconds: float, usage: Usage, good: bool) -> None:
-        """An attempt ended, successful or not, after so many seconds."""
+        """An attempt ended, successful or not, after `seconds`."""
         self.usd[number] += usd
         if good:
             self.actual_usd[number] = usd
@@ -96,7 +96,7 @@ class Log:
         return self.spent(start, end) / tokens * PER if tokens else nan
 
     def waited(self, seconds: float, start: float, end: float) -> int:
-        """Requests without a first token after so many seconds."""
+        """Requests without a first token after `seconds`."""
         return sum(not self.ttft[one] <= seconds for one in self.within(start, end))
 
     # times until a share changes

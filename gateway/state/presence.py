@@ -1,11 +1,11 @@
 """Shares live state every second: requests in flight, rates, breakers, and the token counts of caps.
 
-    Fleet ──> Present of each endpoint, Load of each policy ──> gw:present ──> the others' ──> Fleet
-                                                                hash: worker -> both
+    Fleet ──> Present of each endpoint, token counts of each policy ──> gw:present ──> the others' ──> Fleet
+                                                                        hash: worker -> both
 
 All workers learn of an open breaker within a second or two. While the store is down, each worker goes on with what it
-knows: rates decay within a minute, loads with the policy's window, rate limits and open breakers end at their time. The
-others' requests in flight are forgotten after 10 s.
+knows: rates decay within a minute, token counts with the policy's window, rate limits and open breakers end at their
+time. The others' requests in flight are forgotten after 10 s.
 """
 
 import asyncio

@@ -54,7 +54,7 @@ def begin(path: Path) -> Recording:
 
 
 def block_names(prefix: _Prefix, tokens: int, salt: bytes) -> list[int]:
-    """One name for each block of a prompt of so many tokens, as far as its prefix is known."""
+    """One name for each block of a prompt of `tokens` tokens, as far as its prefix is known."""
     names: list[int] = []
     boundaries = iter(prefix)
     digest, reach = next(boundaries, (0, 0))

@@ -50,7 +50,7 @@ class Splitter:
         return whole
 
     def rest(self) -> bytes:
-        """The bytes after the last boundary: a last event without a blank line behind it."""
+        """The bytes after the last boundary: a last event without a blank line after it."""
         return b"".join(self._rest)
 
     def _last_boundary(self, data: bytes) -> int:

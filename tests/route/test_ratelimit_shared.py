@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.route.minute import Slice
 from gateway.route.posted import Posted
-from gateway.route.ratelimit import AFTER_429, BELIEVED, LESSON_KEPT, RateLimit, Rates
+from gateway.route.ratelimit import AFTER_429, BELIEVED, LEARNED_KEPT, RateLimit, Rates
 from gateway.types import Limits
 from tests.route.world import NOW
 
@@ -162,7 +162,7 @@ def test_what_429s_taught_one_is_known_to_all() -> None:
         there.refused(NOW, None, NOW)
     here.merge([posted(there, NOW + 60, age=1.0)], NOW + 60)
     assert here.limit(0, NOW + 60) == pytest.approx(1.1 * AFTER_429 * 50)
-    assert there.own(NOW + LESSON_KEPT + 1) is None
+    assert there.own(NOW + LEARNED_KEPT + 1) is None
 
 
 def test_the_last_lesson_counts() -> None:

@@ -195,7 +195,8 @@ async def gateway_command(
 ) -> AsyncIterator[Running]:
     """`gateway serve` as a process of its own, as users start it. Its log goes to `stderr`, else to ours.
 
-    `session` is called in the process before the gateway starts; `python` is the interpreter of an environment with other packages; `within` are the seconds that a start may take.
+    `session` is called in the process before the gateway starts. `python` is the interpreter, perhaps of an environment
+    with other packages. `within`: the seconds that a start may take.
     """
     policies = tmp / "policies"
     policies.mkdir(exist_ok=True)

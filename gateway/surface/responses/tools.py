@@ -3,7 +3,7 @@
     function ───────────────────────> a function                                   called: function_call
     custom ─────────────────────────> a function with one string, `input`          called: custom_tool_call
     namespace, with tools inside ───> functions named NAMESPACE__NAME              called: with `namespace` and `name`
-    additional_tools, an input item ─> likewise
+    additional_tools, an input item ─> more of the same
     web_search, mcp, ..., unknown ──> left out, not rejected: some clients send them with every request
 
 The response names a called tool as the client did; `Tools.by_chat_name` maps chat names to those.
