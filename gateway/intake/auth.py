@@ -11,15 +11,21 @@ from gateway.errors import Unauthorized
 LOCAL = Key("local", b"")  # every client of a gateway without keys
 
 
-class Keys:
-    """Keys by the digest of their secret, so that the time of a lookup reveals nothing about a secret."""
+MOST_SEEN = 1024  # spellings of valid keys
 
-    __slots__ = ("_by_digest", "_found", "_headers")
+_Sent = tuple[bytes | None, bytes | None]  # the values of `authorization` and `x-api-key`
+
+
+class Keys:
+    """Keys by the digest of their secret, so that the time of a lookup reveals nothing about a secret.
+
+    What clients with a valid key sent is kept, because a digest takes as long as all other checks on the headers."""
+
+    __slots__ = ("_by_digest", "_seen")
 
     def __init__(self, keys: tuple[Key, ...]) -> None:
         self._by_digest = {key.digest: key for key in keys}
-        self._headers: Mapping[bytes, bytes] = {}  # headers of the latest lookup
-        self._found: Key | None = None  # result of the latest lookup
+        self._seen: dict[_Sent, Key] = {}
 
     def of(self, headers: Mapping[bytes, bytes]) -> Key:
         """The key in these headers, as OpenAI's or Anthropic's clients send it. Raises Unauthorized."""
@@ -41,12 +47,13 @@ class Keys:
         return self.of(dict(request.headers.raw))
 
     def _key(self, headers: Mapping[bytes, bytes]) -> Key | None:
-        """The key in these headers. The latest lookup is cached, because each request is looked up before and after its
-        body is read."""
-        if headers is not self._headers:
-            self._headers = headers
-            self._found = self._by_digest.get(sha256(_secret(headers)).digest())
-        return self._found
+        sent = headers.get(b"authorization"), headers.get(b"x-api-key")
+        key = self._seen.get(sent)
+        if key is None and (key := self._by_digest.get(sha256(_secret(headers)).digest())) is not None:
+            if len(self._seen) >= MOST_SEEN:
+                del self._seen[next(iter(self._seen))]  # the oldest
+            self._seen[sent] = key
+        return key
 
 
 def _secret(headers: Mapping[bytes, bytes]) -> bytes:

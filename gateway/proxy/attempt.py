@@ -58,6 +58,7 @@ class Attempt:
         "begun",
         "chunk_at",
         "cost",
+        "duration",
         "ended_at",
         "ending_at",
         "first_at",
@@ -70,6 +71,7 @@ class Attempt:
         "sent_at",
         "shape",
         "tools",
+        "ttft",
         "usage",
         "written",
     )
@@ -89,6 +91,8 @@ class Attempt:
         self.send = send
         self.sent_at = self.received_at = self.chunk_at = runtime.clock()
         self.first_at: float | None = None
+        self.ttft: float | None = None  # seconds
+        self.duration = 0.0  # seconds from the send to the end, of a settled attempt
         self.ended_at: float | None = None
         self.ending_at: float | None = None
         self.begun = False  # whether its first token has come
@@ -172,20 +176,19 @@ class Attempt:
                 self._owner.ending(self)
 
     def on_complete(self) -> None:
-        self._call_ended()
+        self._call = None  # whose request was written: the answer says so
+        if self._linger is not None:
+            self._linger.cancel()
         self.reader.on_complete()
 
     def on_lost(self, fault: Fault, message: str) -> None:
         self._lost = fault is Fault.CUT
-        self._call_ended()
-        self.reader.on_lost(fault, message)
-
-    def _call_ended(self) -> None:
         if self._call is not None:
             self.written = self.written or self._call.written
         self._call = None
         if self._linger is not None:
             self._linger.cancel()
+        self.reader.on_lost(fault, message)
 
     # from the reader
 
@@ -197,6 +200,7 @@ class Attempt:
 
     def on_first_token(self) -> None:
         self.first_at = self._runtime.clock()
+        self.ttft = self.first_at - self.sent_at
         self._owner.feed(FirstToken(self.send.attempt, self.first_at))
 
     def on_chunk(self, data: bytes) -> None:
@@ -214,25 +218,25 @@ class Attempt:
 
     # what it came to
 
-    @property
-    def ttft(self) -> float | None:
-        return None if self.first_at is None else self.first_at - self.sent_at
+    def settle(self, now: float, hour: int, cut_off: bool, likely_output: float) -> Observation:
+        """Fixes usage and cost, and returns what the fleet learns. `hour` (0-23, UTC) is when it was sent,
+        `likely_output` the usual output of such requests in tokens, `cut_off` whether the gateway ended it."""
+        reader, endpoint, request = self.reader, self.send.choice.endpoint, self.send.tried.request
+        self.ended_at, self.duration = now, now - self.sent_at
+        usage = reader.usage
+        if usage.source != "host" or not self._is_possible(usage, request):
+            usage = self._estimated(request, cut_off, likely_output)
+        self.usage = usage
+        if reader.calls is not None and reader.finish_reason in SAYS_TOOLS:
+            self.tools = self._judged(reader.calls, request)
+        if endpoint.price:
+            self.cost = cost(usage, endpoint.price, hour)
+        tools = self.tools == "ok" if self.tools else None
+        speed = None if self.first_at is None else self._speed(self.first_at, usage.completion)
+        return Observation(usage, self.ttft, speed, tools, reader.empty)
 
-    def settle(self, request: Request, unix: float, cut_off: bool, likely_output: float) -> None:
-        """Fixes usage and cost. `unix` is when it was sent, `likely_output` the usual output of such requests in
-        tokens, `cut_off` whether the gateway ended it."""
-        self.ended_at = self._runtime.clock()
-        self.usage = self._used(request, cut_off, likely_output)
-        if self.reader.calls is not None and self.reader.finish_reason in SAYS_TOOLS:
-            self.tools = self._judged(self.reader.calls, request)
-        price = self.send.choice.endpoint.price
-        self.cost = cost(self.usage, price, int(unix // 3600) % 24) if price else 0
-
-    def _used(self, request: Request, cut_off: bool, likely_output: float) -> Usage:
-        """What the host counted, or an estimate of what it will bill for an answer without a count."""
-        counted = self.reader.usage
-        if counted.source == "host" and self._is_possible(counted, request):
-            return counted
+    def _estimated(self, request: Request, cut_off: bool, likely_output: float) -> Usage:
+        """What the host will probably bill for an answer without a count."""
         produced = self.reader.estimated_output()
         share = 1.0 if produced or self.first_at is not None else self._share_of_prompt(cut_off)
         if not share:
@@ -266,23 +270,8 @@ class Attempt:
         habit = self.send.choice.endpoint.cancel
         return habit == "bills" or (habit == "unknown" and not self.send.tried.streams)
 
-    @property
-    def duration(self) -> float:
-        """Seconds from the send to the end, of a settled attempt."""
-        return (self.ended_at or self.received_at) - self.sent_at
-
-    def observation(self) -> Observation:
-        """What the fleet learns of a settled attempt."""
-        tools = self.tools == "ok" if self.tools else None
-        return Observation(self.usage, self.ttft, self.speed(), tools, self.reader.empty)
-
-    def speed(self) -> float | None:
+    def _speed(self, first_at: float, completion: int) -> float | None:
         """Output tokens per second after the first token; None where it cannot be measured."""
-        if (
-            self.held
-            or self.first_at is None
-            or self.usage.completion < MEASURES_SPEED
-            or self.chunk_at <= self.first_at
-        ):
+        if self.held or completion < MEASURES_SPEED or self.chunk_at <= first_at:
             return None
-        return (self.usage.completion - 1) / (self.chunk_at - self.first_at)
+        return (completion - 1) / (self.chunk_at - first_at)

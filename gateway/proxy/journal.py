@@ -52,14 +52,18 @@ class Journal:
     def attempted(self, attempt: Attempt, book: Book, outcome: OutcomeName, status: int | None, alone: bool) -> None:
         """An attempt is over. `status` is what the client gets where that ends the exchange; `alone` says that no other
         attempt goes on. Written before the client sees the end."""
-        runtime, plan, request = self._runtime, self._plan, self._request
+        runtime, plan, request, failure = self._runtime, self._plan, self._request, book.failure
         assert plan is not None
         now = runtime.clock()
         sent = runtime.wall_clock() - (now - attempt.sent_at)
-        cut_off = book.cancelled or (book.failure is not None and book.failure.fault.is_timeout)
-        attempt.settle(request, sent, cut_off, plan.demand.output_tokens)
-        runtime.fleets[request.model].learn(attempt.send.tried, book, attempt.observation(), now, runtime.rng)
-        self._wait(attempt, attempt.first_at is None or book.failure is not None, now, alone)
+        cut_off = book.cancelled or (failure is not None and failure.fault.is_timeout)
+        seen = attempt.settle(now, int(sent // 3600) % 24, cut_off, plan.demand.output_tokens)
+        runtime.fleets[request.model].learn(attempt.send.tried, book, seen, now, runtime.rng)
+        since = attempt.sent_at if self._since is None else min(self._since, attempt.sent_at)
+        if alone:
+            waited_to_the_end = failure is not None or attempt.first_at is None
+            self._waited += (now if waited_to_the_end else attempt.received_at) - since
+        self._since = None if alone else since
         decision = _decision(plan) if book.attempt == 1 else _LATER
         closing = _OPEN if status is None else self._close(status, now)
         row = _row(request, attempt, sent, book, outcome, decision, closing)
@@ -101,19 +105,14 @@ class Journal:
             self._waited += now - self._paused_at
             self._paused_at = None
 
-    def _wait(self, attempt: Attempt, to_the_end: bool, now: float, alone: bool) -> None:
-        """Counts the time spent waiting for hosts; once, where two attempts ran."""
-        since = attempt.sent_at if self._since is None else min(self._since, attempt.sent_at)
-        if alone:
-            self._waited += (now if to_the_end else attempt.received_at) - since
-        self._since = None if alone else since
-
     def _close(self, status: int, now: float) -> _Closing:
         self.closed = True
-        self.pause_ended(now)
+        if self._paused_at is not None:
+            self.pause_ended(now)
         duration = now - self._received
         ttft = None if self.first_at is None else self.first_at - self._received
-        return True, status, ttft, duration, max(0.0, duration - self._waited), self.cache
+        overhead = duration - self._waited
+        return True, status, ttft, duration, overhead if overhead > 0 else 0.0, self.cache
 
 
 def _decision(plan: Plan) -> _Decision:
@@ -172,10 +171,3 @@ def _row(
         attempt.held,
         *closing,
     )
-
-
-def outcome_of(book: Book) -> OutcomeName:
-    """How a booked attempt ended."""
-    if book.failure is not None:
-        return book.failure.fault
-    return "cancelled" if book.cancelled else "ok"

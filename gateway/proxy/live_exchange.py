@@ -14,7 +14,7 @@ from gateway.errors import ClientError
 from gateway.proxy import failed
 from gateway.proxy.attempt import Attempt
 from gateway.proxy.continuation import continuation
-from gateway.proxy.journal import Journal, outcome_of
+from gateway.proxy.journal import Journal
 from gateway.proxy.probe import AccountProbe
 from gateway.proxy.reply import Reply
 from gateway.proxy.runtime import Runtime
@@ -30,7 +30,6 @@ CLIENT_LEFT = 499
 ENDING = 3.0  # seconds that a host has after the finish chunk for usage and `[DONE]`
 PATIENCE = 60.0  # seconds for which a client may take nothing of what waits for it
 _log = logging.getLogger(__name__)
-_Ending = core.Complete | core.Break | core.GiveUp | core.Abandon
 _ENDINGS = frozenset({core.Complete, core.Break, core.GiveUp, core.Abandon})
 
 
@@ -135,14 +134,18 @@ class LiveExchange:
     # commands
 
     def _perform(self, commands: list[core.Command]) -> None:
-        ending: Any = commands[-1] if commands and type(commands[-1]) in _ENDINGS else None
-        closing = None if ending is None else _last_book(commands)
+        closing: core.Book | None = None
+        ends = bool(commands) and type(commands[-1]) in _ENDINGS
+        if ends:
+            for command in commands:
+                if type(command) is core.Book:
+                    closing = command  # the last one closes the exchange
         for command in commands:
             if command is closing:
-                self._book(closing, self._client_status(ending))
+                self._book(closing, self._client_status(commands[-1]))
             else:
                 _PERFORM[type(command)](self, command)
-        if ending is not None:
+        if ends:
             self._close()
 
     def _send(self, command: core.Send) -> None:
@@ -206,23 +209,26 @@ class LiveExchange:
 
     def _begin(self, command: core.Begin) -> None:
         attempt = self._attempts[command.attempt]
-        self._began(attempt)
+        if attempt.send.tried.streams and not attempt.begun:
+            self._began(attempt)
         if self._request.stream:
             attempt.hold()
 
     def _began(self, attempt: Attempt) -> None:
-        """Its first token has come. A whole answer is booked at once, which says the same and more."""
-        if not attempt.begun and attempt.send.tried.streams:
-            attempt.begun = True
-            self._fleet.began(attempt.send.tried, self._runtime.clock())
+        """Its first token has come. A host that does not stream is booked at once, which says the same and more."""
+        attempt.begun = True
+        self._fleet.began(attempt.send.tried, self._runtime.clock())
 
     def _commit(self, command: core.Commit) -> None:
         self._stop_timer("keepalive")
         attempt = self._answering = self._attempts[command.attempt]
-        self._began(attempt)
-        if self._request.stream and self._journal.first_at is None:
-            self._journal.first_at = self._runtime.clock()
+        if attempt.send.tried.streams and not attempt.begun:
+            self._began(attempt)
         relay = self._reply.commit(attempt.send.choice.endpoint)
+        if not self._request.stream:
+            return  # it is sent at its end
+        if self._journal.first_at is None:
+            self._journal.first_at = self._runtime.clock()
         attempt.relay = relay if self._continuation is None else self._continuation.tee(relay)
         if attempt.held_back:
             attempt.relay(b"".join(attempt.held_back))
@@ -310,9 +316,10 @@ class LiveExchange:
 
     # bookkeeping
 
-    def _book(self, command: core.Book, status: int | None = None) -> None:
+    def _book(self, book: core.Book, status: int | None = None) -> None:
         """The attempt is over, as the core says. `status` is what the client gets where that ends the exchange."""
-        self._settle(self._attempts[command.attempt], command, outcome_of(command), status)
+        ended: OutcomeName = "cancelled" if book.cancelled else "ok" if book.failure is None else book.failure.fault
+        self._settle(self._attempts[book.attempt], book, ended, status)
 
     def _book_break(self, ended: OutcomeName, status: int) -> None:
         """Writes what is still to be written of an exchange that was broken off."""
@@ -330,21 +337,15 @@ class LiveExchange:
         self._core.paid(book, attempt.cost / PICO)
         del self._attempts[book.attempt]
 
-    def _client_status(self, ending: _Ending) -> int:
+    def _client_status(self, ending: core.Command) -> int:
         """What the client gets when the exchange ends in this way."""
+        if type(ending) is core.Complete:
+            return 200
         if isinstance(ending, core.Abandon):
             return CLIENT_LEFT
         if isinstance(ending, core.GiveUp) and not self._reply.started:
             return failed.gave_up(self._request, self._plan, ending.failures).status
         return 200
-
-
-def _last_book(commands: list[core.Command]) -> core.Book | None:
-    """The one that closes the exchange which these commands end."""
-    for command in reversed(commands):
-        if isinstance(command, core.Book):
-            return command
-    return None
 
 
 _PERFORM: dict[type[core.Command], Callable[[LiveExchange, Any], None]] = {

@@ -42,8 +42,7 @@ class Proxy:
         If it raises, no response has started.
         """
         vault = self._vault
-        missing = gaps(request) if vault is not None and request.thinking else ()
-        if vault is None or not missing:
+        if vault is None or not request.thinking or not (missing := gaps(request)):
             self._answer(request, policy, sink, received)
             return
 
@@ -84,7 +83,7 @@ class Proxy:
     def _recorder(self, request: Request, save: Callable[[CachedAnswer], object] | None) -> AnswerRecorder | None:
         """Gathers the answer for the response cache (`save`), the vault or both; None where neither keeps it."""
         vault, runtime = self._vault, self._runtime
-        if vault is None or not _may_be_read_again(request):
+        if vault is None or not (request.thinking and _may_be_read_again(request)):
             if save is None:
                 return None
             return AnswerRecorder(lambda one, _: save(one), runtime.wheel.soon, runtime.wall_clock)
@@ -145,9 +144,8 @@ def _guarded(request: Request, sink: Sink) -> Iterator[None]:
 
 
 def _may_be_read_again(request: Request) -> bool:
-    """Whether a later request may lack what the model thinks in the answer to this one."""
-    thinks = request.thinking and "tools" in request.needs and request.reasoning_history != "disabled"
-    return thinks and request.cache != "no-store"
+    """Whether a later request may lack what a model that reasons thinks in the answer to this one."""
+    return "tools" in request.needs and request.reasoning_history != "disabled" and request.cache != "no-store"
 
 
 def _cache_ttl(request: Request, policy: Policy) -> float:

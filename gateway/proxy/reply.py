@@ -68,8 +68,7 @@ class Reply:
             self._recorder.stream(tail, self.endpoint_id, hidden)
 
     def whole(self, payload: dict[str, Any], hidden: Hidden) -> None:
-        routing = self.routing()
-        shown = {**payload, **routing} if routing else payload
+        shown = {**payload, **self.routing()} if self._request.tells_routing else payload
         if self.started:
             self._end_with(shown)
         else:
@@ -110,7 +109,7 @@ class Reply:
 
     def _about(self) -> Headers:
         request, endpoint = self._request, self.endpoint
-        head = answer.about(request, self._cache, self.attempts, self.endpoint_id)
+        head = answer.about(request, self._cache, self.attempts, "" if endpoint is None else endpoint.id)
         if endpoint is not None and gives_less(endpoint, request):
             head.append((b"x-gateway-max-tokens", b"%d" % (endpoint.max_output or 0)))
         if request.explain:

@@ -51,7 +51,9 @@ class Wheel:
         if self._turning is None:
             self._done = int(now / SLOT)
             self._turning = self._loop.call_later(SLOT, self._turn)
-        number = max(int((now + seconds) / SLOT) + 1, self._done + 1)
+        number = int((now + seconds) / SLOT) + 1
+        if number <= self._done:
+            number = self._done + 1
         slot = self._slots.get(number)
         if slot is None:
             slot = self._slots[number] = {}

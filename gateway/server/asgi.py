@@ -128,7 +128,7 @@ class AsgiEndpoint:
             return
         upload = Upload(self._door)
         try:
-            upload.enter(content_length(scope["headers"]))
+            upload.enter(content_length(headers))
             body = await upload.read(receive)
             if body is not None:  # else the client disconnected while sending it
                 await self._serve(Inbound(headers, body, monotonic()), sink, receive, send)

@@ -6,14 +6,16 @@ from gateway.server.uvicorn_internals import STATUS_LINE
 from gateway.types.sink import Handler, Headers, HeadWriter, Source
 
 _openings: dict[int, tuple[Headers, bytes]] = {}  # by status: uvicorn's default headers, and the encoded bytes
+_line = b": ".join  # of a header
 
 
 def _opening(status: int, defaults: Headers) -> bytes:
-    """The status line and uvicorn's default headers, encoded. uvicorn replaces the list every second, for the date."""
+    """The status line and uvicorn's default headers, encoded, without the last line break. uvicorn replaces the list
+    every second, for the date."""
     cached = _openings.get(status)
     if cached is None or cached[0] is not defaults:
-        lines = [b"%b: %b\r\n" % header for header in defaults]
-        cached = _openings[status] = (defaults, b"".join((STATUS_LINE[status], *lines)))
+        lines = STATUS_LINE[status].rstrip(), *map(_line, defaults)
+        cached = _openings[status] = (defaults, b"\r\n".join(lines))
     return cached[1]
 
 
@@ -43,6 +45,7 @@ class DirectSink:
         "_head",
         "_protocol",
         "_source",
+        "_transport",
         "body",
         "disconnected",
         "handler",
@@ -61,7 +64,8 @@ class DirectSink:
     ) -> None:
         self._protocol = protocol
         self._source: Source | None = None
-        self._head: list[bytes] | None = None  # not yet written
+        self._transport = protocol.transport
+        self._head = b""  # not yet written
         self._chunked = False
         self.request_headers = request_headers
         self.handler = handler
@@ -74,45 +78,38 @@ class DirectSink:
         self.response_complete = False
 
     def start(self, status: int, headers: Headers) -> None:
-        head = [_opening(status, self._protocol.server_state.default_headers)]
-        self._chunked = True
-        for name, value in self._protocol.heading(self.request_headers, headers):
-            head += (name, b": ", value, b"\r\n")
-            if name == b"content-length":
-                self._chunked = False
+        protocol = self._protocol
+        opening = _opening(status, protocol.server_state.default_headers)
+        head = b"\r\n".join((opening, *map(_line, protocol.heading(self.request_headers, headers))))
+        self._chunked = b"\r\ncontent-length: " not in head
         if self._chunked:
-            head.append(b"transfer-encoding: chunked\r\n")
-        head.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
-        self._head = head
+            head += b"\r\ntransfer-encoding: chunked"
+        self._head = head + (b"\r\n\r\n" if self.keep_alive else b"\r\nconnection: close\r\n\r\n")
 
     def write(self, data: bytes) -> None:
         if self.disconnected or not data:
             return
         if self._chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
-        if self._head is not None:
-            self._head.append(data)
-            data = b"".join(self._head)
-            self._head = None
-        self._protocol.transport.write(data)
+        if self._head:
+            data, self._head = self._head + data, b""
+        self._transport.write(data)
 
     def end(self) -> None:
         self._source = None
         if self.disconnected:
             return
-        parts = self._head or []
-        self._head = None
-        if self._chunked:
-            parts.append(b"0\r\n\r\n")
-        if parts:
-            self._protocol.transport.write(b"".join(parts))
+        rest = self._head + b"0\r\n\r\n" if self._chunked else self._head
+        if rest:
+            self._transport.write(rest)
+            self._head = b""
         self.response_complete = True
         self._protocol.answered(self)
 
     def abort(self) -> None:
         self._source = None
         self.disconnected = True
-        self._protocol.transport.abort()
+        self._transport.abort()
 
     def moves_on(self) -> bool:
         return False

@@ -99,7 +99,7 @@ class HotProtocol(UvicornConnection):
         elif not door.knows(request_headers):
             self._end_early(sink)
             handler(Inbound(request_headers, b"", monotonic()), sink)  # responds with 401 in its own format
-        elif error := door.enter(size := content_length(headers)):
+        elif error := door.enter(size := content_length(request_headers)):
             self._refuse(sink, error)
         else:
             sink.taken = size
@@ -131,10 +131,12 @@ class HotProtocol(UvicornConnection):
         self._reading = False
         sink = self._sink
         if sink is None:  # rejected, and now fully received
-            self._next_request(self.cycle.keep_alive)
+            if not self.cycle.keep_alive:
+                self.transport.close()
+            self.on_response_complete()
             return
-        body = sink.body[0] if len(sink.body) == 1 else b"".join(sink.body)
-        sink.body = []
+        parts, sink.body = sink.body, []
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
         sink.handler(Inbound(sink.request_headers, body, monotonic()), sink)
 
     def answered(self, sink: DirectSink) -> None:
@@ -142,15 +144,18 @@ class HotProtocol(UvicornConnection):
         self._release(sink)
         if self._reading:  # the same as in `_fail`
             self.phase, self.since = UNREAD, self._connections.now
-        else:
-            self._next_request(sink.keep_alive)
+            return
+        if not sink.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def on_response_complete(self) -> None:
         """As uvicorn's, but with the timeouts of `Connections` in place of a timer per response."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         self.since = self._connections.now
         if self.pipeline:
             self.serve_queued()
@@ -259,11 +264,6 @@ class HotProtocol(UvicornConnection):
         if sink.taken is not None:
             self._door.load.leave(sink.taken)
             sink.taken = None
-
-    def _next_request(self, keep_alive: bool) -> None:
-        if not keep_alive:
-            self.transport.close()
-        self.on_response_complete()
 
     def _path(self) -> str:
         return self.url.decode("latin-1")

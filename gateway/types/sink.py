@@ -6,7 +6,7 @@
 The ASGI sink works with every server; a sink in the HTTP connection itself may serve hot routes.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -54,9 +54,6 @@ class Inbound(msgspec.Struct, frozen=True, gc=False):
 Handler = Callable[[Inbound, Sink], None]
 
 
-def content_length(headers: Iterable[tuple[bytes, bytes]]) -> int:
-    """The declared length of the body in bytes; 0 if absent. The server has checked that it is a number."""
-    for name, value in headers:
-        if name == b"content-length":
-            return int(value)
-    return 0
+def content_length(headers: Mapping[bytes, bytes]) -> int:
+    """The declared length of the body in bytes; 0 if absent. The server has checked that it is one number."""
+    return int(headers.get(b"content-length", b"0"))

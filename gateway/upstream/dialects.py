@@ -36,6 +36,7 @@ _NOT_FORWARDED = _THINKING_FIELDS | _GATEWAY_FIELDS | _STREAMED | {"max_completi
 _WITH_USAGE = {"include_usage": True}
 _STREAMS = {"stream": True, "stream_options": _WITH_USAGE}
 _REASONING_FIELDS = frozenset(REASONING_FIELDS)
+_TEXT_MESSAGE = 2  # number of fields of a message with only a role and a content
 
 
 class Patch(NamedTuple):
@@ -234,7 +235,7 @@ def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _messages(request: Request) -> Sequence[dict[str, Any]]:
     """The messages as the host takes them: the client's own list object where nothing changes."""
     messages: Sequence[dict[str, Any]] = request.body.get("messages", ())
-    if not any(map(_differs, messages)):
+    if not [one for one in messages if len(one) != _TEXT_MESSAGE or "content" not in one or one["role"] == "developer"]:
         return messages
     again = set(read_again(request.body, request.reasoning_history))
     changed = [_message(one, at in again) if _differs(one) else one for at, one in enumerate(messages)]

@@ -143,19 +143,35 @@ class Reader:
     def on_data(self, data: bytes) -> None:
         if self._over:
             return
-        if self.status == 200:
-            self._take(data)
-        elif self._size < LARGEST_ERROR:
+        if self.status != 200:
+            if self._size < LARGEST_ERROR:
+                self._size += len(data)
+                self._body.append(data)
+            return
+        if not self._format:
+            data = self._detect_format(data)
+        if self._format == "events":
+            self._split(data)
+        elif self._format:
             self._size += len(data)
-            self._body.append(data)
+            if self._size > LARGEST_ANSWER:
+                self._fail(Failure(Fault.GARBAGE, f"an answer of more than {LARGEST_ANSWER} bytes"))
+            else:
+                self._body.append(data)
 
     def on_complete(self) -> None:
         if self._over:
             return
-        if self.status == 200:
-            self._ended()
-        else:
+        if self.status != 200:
             self._fail(classify(self.status, self._headers, b"".join(self._body), self._now))
+        elif self._format == "events":
+            self._stream_ended()
+        else:
+            payload = self._normaliser.whole(b"".join(self._body))
+            if isinstance(payload, Failure):
+                self._fail(payload)
+            else:
+                self._document(payload)
 
     def on_lost(self, fault: Fault, message: str) -> None:
         if not self._over:
@@ -186,14 +202,6 @@ class Reader:
         raise NotImplementedError
 
     # the bytes of a 200
-
-    def _take(self, data: bytes) -> None:
-        if not self._format:
-            data = self._detect_format(data)
-        if self._format == "events":
-            self._split(data)
-        elif self._format:
-            self._keep(data)
 
     def _detect_format(self, data: bytes) -> bytes:
         """Detects the format from the first bytes; returns them without byte order mark and leading white space."""
@@ -237,21 +245,7 @@ class Reader:
         if self._noise > MOST_NOISE:
             self._fail(Failure(Fault.GARBAGE, f"the host sent over {MOST_NOISE} bytes without content"))
 
-    def _keep(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size > LARGEST_ANSWER:
-            self._fail(Failure(Fault.GARBAGE, f"an answer of more than {LARGEST_ANSWER} bytes"))
-        else:
-            self._body.append(data)
-
-    def _ended(self) -> None:
-        if self._format != "events":
-            payload = self._normaliser.whole(b"".join(self._body))
-            if isinstance(payload, Failure):
-                self._fail(payload)
-            else:
-                self._document(payload)
-            return
+    def _stream_ended(self) -> None:
         if rest := self._splitter.rest().strip():  # some hosts leave out the last blank line
             self._block(rest + b"\n\n")
         if not self._over:

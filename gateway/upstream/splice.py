@@ -8,7 +8,6 @@ end) of one flat object. A string or a nested object with the same letters never
 proved within REACH bytes of either end is not spliced.
 """
 
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -16,8 +15,8 @@ from typing import Any
 import orjson
 
 REACH = 512  # bytes from either end in which the model is searched
+MOST_SPACE = 16  # bytes between its key and its value: the colon, and white space
 _KEY = b'"model"'
-_VALUE = re.compile(rb'\s*:\s*("[^"\\]*")')
 
 
 def spliced(raw: bytes, body: Mapping[str, Any], model: str | None, added: Mapping[str, Any]) -> bytes | None:
@@ -30,20 +29,24 @@ def spliced(raw: bytes, body: Mapping[str, Any], model: str | None, added: Mappi
         return None
     start, end = found
     first = orjson.dumps(added)[:-1] + b"," if added else b"{"
-    return b"".join((first, memoryview(raw)[1:start], _quoted(model), memoryview(raw)[end:]))
+    return b"".join((first, raw[1:start], _quoted(model), raw[end:]))
 
 
 def _value(raw: bytes, model: str) -> tuple[int, int] | None:
     """Start and end of the model's value."""
-    at = raw.find(_KEY, 0, REACH)
-    if at < 0 or not _opens(raw[:at]):
-        at = raw.rfind(_KEY, -REACH)
-        if at < 0 or not _closes(raw[at:]):
+    before, key, after = raw[:REACH].partition(_KEY)  # `find` with bounds takes four times as long
+    at = len(before)
+    if not key or not _opens(before):
+        _, key, after = raw[-REACH:].rpartition(_KEY)
+        at = len(raw) - len(after) - len(_KEY)
+        if not key or not _closes(key + after):
             return None
-    value = _VALUE.match(raw, at + len(_KEY))
-    if value is None or value[1] != _quoted(model):
-        return None
-    return value.span(1)
+    at, value = at + len(_KEY), _quoted(model)
+    space, found, _ = raw[at : at + MOST_SPACE + len(value)].partition(value)
+    if not found or space.strip() != b":":
+        return None  # also where the client writes the value with escapes
+    start = at + len(space)
+    return start, start + len(value)
 
 
 def _opens(before: bytes) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.types import PICO, Price, Usage
 from gateway.types.endpoint import Cancel
-from gateway.upstream.answer_types import UsageCounts, read_counts
+from gateway.upstream.answer_types import read_counts
 
 # Share of the prompt that hosts bill when an answer is cancelled before its first token: 0 where they stop work, 1
 # where they do not. Of six hosts whose behaviour was unknown one billed: (1 + 1) / (6 + 2).
@@ -34,7 +34,14 @@ def read_usage(usage: object) -> Usage:
     if prompt is None and completion is None:
         return NO_USAGE
     prompt, completion = prompt or 0, completion or 0
-    cached, reasoning = _largest_counts(counts)
+    cached, reasoning = counts.cached_tokens or 0, counts.reasoning_tokens or 0
+    # Hosts that fill one of several names, or the details, leave the others at 0 or null: the largest count is taken.
+    if (hit := counts.prompt_cache_hit_tokens) is not None and hit > cached:
+        cached = hit
+    if (parts := counts.prompt_tokens_details) is not None and (parts.cached_tokens or 0) > cached:
+        cached = parts.cached_tokens or 0
+    if (rest := counts.completion_tokens_details) is not None and (rest.reasoning_tokens or 0) > reasoning:
+        reasoning = rest.reasoning_tokens or 0
     cached = prompt if cached > prompt else cached
     return Usage(prompt, cached, completion, completion if reasoning > completion else reasoning, "host")
 
@@ -72,16 +79,3 @@ def usage_object(usage: Usage, cost: int) -> dict[str, Any]:
         "prompt_cache_hit_tokens": usage.cached,
         "prompt_cache_miss_tokens": usage.prompt - usage.cached,
     }
-
-
-def _largest_counts(counts: UsageCounts) -> tuple[int, int]:
-    """Cached and reasoning tokens. Hosts that fill one of several names, or the details, leave the others at 0 or
-    null."""
-    cached, reasoning = counts.cached_tokens or 0, counts.reasoning_tokens or 0
-    if (hit := counts.prompt_cache_hit_tokens) is not None and hit > cached:
-        cached = hit
-    if (parts := counts.prompt_tokens_details) is not None and (parts.cached_tokens or 0) > cached:
-        cached = parts.cached_tokens or 0
-    if (rest := counts.completion_tokens_details) is not None and (rest.reasoning_tokens or 0) > reasoning:
-        reasoning = rest.reasoning_tokens or 0
-    return cached, reasoning

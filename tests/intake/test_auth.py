@@ -7,6 +7,7 @@ import pytest
 from gateway.config import Key
 from gateway.config.keys import keys_from_environ
 from gateway.errors import Unauthorized
+from gateway.intake import auth
 from gateway.intake.auth import Keys
 
 KEYS = Keys((Key("ops", sha256(b"sk-ops").digest()), Key("dev", sha256(b"sk-dev").digest())))
@@ -90,3 +91,15 @@ def test_requests_whose_lookups_alternate_are_not_mistaken_for_each_other() -> N
     for _ in range(2):
         assert [KEYS.know(head) for head in heads] == [True, True, False]
         assert [KEYS.of(head).tenant for head in heads[:2]] == ["ops", "dev"]
+
+
+def test_what_was_sent_with_a_valid_key_is_kept_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "MOST_SEEN", 2)
+    keys = Keys((Key("ops", sha256(b"sk-ops").digest()), Key("dev", sha256(b"sk-dev").digest())))
+    for spaces in range(1, 5):
+        assert keys.of({b"authorization": b"Bearer" + b" " * spaces + b"sk-ops"}).tenant == "ops"
+    for secret in (b"sk-dev", b"sk-x", b"sk-dev"):
+        assert keys.know({b"x-api-key": secret}) == (secret == b"sk-dev")
+    assert keys.of({b"authorization": b"Basic dTpw", b"x-api-key": b"sk-dev"}).tenant == "dev"
+    assert not keys.know({b"authorization": b"Basic dTpw"})  # what was sent in the other header counts
+    assert len(keys._seen) == 2

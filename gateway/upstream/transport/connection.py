@@ -94,7 +94,7 @@ class Call:
     def cancel(self) -> None:
         """Closes the connection, or stops opening it. No callback follows."""
         opening, connection = self.opening, self.connection
-        self._end()
+        self.end()
         if opening is not None:
             opening.cancel()
         if connection is not None:
@@ -116,17 +116,12 @@ class Call:
         self.connection = None
         self._owner.open(self)
 
-    def complete(self) -> None:
-        receiver = self._end()
-        if receiver is not None:
-            receiver.on_complete()
-
     def lose(self, fault: Fault, message: str) -> None:
-        receiver = self._end()
+        receiver = self.end()
         if receiver is not None:
             receiver.on_lost(fault, message)
 
-    def _end(self) -> Receiver | None:
+    def end(self) -> Receiver | None:
         """Releases everything. Returns the receiver once, and None afterwards."""
         receiver, self.receiver = self.receiver, None
         if self.connection is not None:
@@ -146,7 +141,7 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._incoming = Incoming()
         self._call: Call | None = None
-        self.born = self.since = 0.0  # loop times of connect and of the last release
+        self.born = self.expires = 0.0  # loop times of the connect, and until when it may be kept
         self.lost = False
         self.writing = False  # whether a large part of a request is still in the write buffer
         self._exc: Exception | None = None  # the error by which it was lost
@@ -306,10 +301,13 @@ class Connection(asyncio.Protocol):
         incoming = self._incoming
         if incoming.status and not self._has_head:
             self._deliver_head(call)
-        if incoming.pieces and call.receiver is not None:
-            pieces, incoming.pieces = incoming.pieces, []
+        receiver, pieces = call.receiver, incoming.pieces
+        if pieces and receiver is not None:
+            incoming.pieces = []
             data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            if self._packed is None:
+            if self._raw:
+                receiver.on_data(data)
+            elif self._packed is None:
                 self._pass(call, data)
             else:
                 self._steps = self._packed.unpack(data)
@@ -379,7 +377,9 @@ class Connection(asyncio.Protocol):
             return
         if self._error_timer is not None:
             self._error_timer.cancel()
-        if self._is_reusable():
+        incoming = self._incoming
+        clean = incoming.reusable and not (incoming.problem or self._rest or self.lost)
+        if clean and self.transport.get_write_buffer_size() == 0:  # nothing is under way in either direction
             self._call = None
             self._used = True
             if call.paused or self._behind:
@@ -388,20 +388,15 @@ class Connection(asyncio.Protocol):
             self._owner.release(self)
         else:
             self.close()
-        call.complete()
-
-    def _is_reusable(self) -> bool:
-        """Whether the connection is intact, with nothing under way in either direction."""
-        incoming = self._incoming
-        clean = incoming.reusable and not incoming.problem and not self._rest and not self.lost
-        return clean and self.transport.get_write_buffer_size() == 0
+        if (receiver := call.end()) is not None:
+            receiver.on_complete()
 
     def _end_error(self) -> None:
         """Ends an error's body: its time or its size is used up."""
         call = self._call
         self.close()
-        if call is not None:
-            call.complete()
+        if call is not None and (receiver := call.end()) is not None:
+            receiver.on_complete()
 
     def _break_off(self, call: Call, fault: Fault, message: str) -> None:
         """The rest of the answer will not arrive. An error is complete without it; an empty body is replaced by

@@ -74,7 +74,7 @@ class Pool:
         now = self._loop.time()
         while self._idle:
             connection = self._idle.pop()
-            if not self._expired(connection, now) and not connection.transport.is_closing():
+            if now < connection.expires and not connection.transport.is_closing():
                 self._busy.add(connection)
                 return connection
             connection.close()
@@ -88,17 +88,18 @@ class Pool:
 
     def release(self, connection: Connection) -> None:
         self._busy.discard(connection)
-        if self._trust is not None and connection.since == 0.0:
+        if self._trust is not None and connection.expires == 0.0:  # it has served its first call
             self._trust.remember(self._origin.host, connection.transport.get_extra_info("ssl_object").session)
-        connection.since = self._loop.time()
-        if self._closed or not self._keep.most or connection.since - connection.born >= self._keep.lifetime:
+        now, keep = self._loop.time(), self._keep
+        connection.expires = min(now + keep.idle, connection.born + keep.lifetime)
+        if self._closed or not keep.most or now >= connection.expires:
             connection.close()
             return
-        if len(self._idle) == self._keep.most:
+        if len(self._idle) == keep.most:
             self._idle.popleft().close()
         self._idle.append(connection)
         if self._timer is None:
-            self._timer = self._loop.call_later(self._keep.idle, self._sweep)
+            self._timer = self._loop.call_at(connection.expires, self._sweep)
 
     def forget(self, connection: Connection) -> None:
         self._busy.discard(connection)
@@ -119,17 +120,14 @@ class Pool:
         for connection in list(self._busy):
             connection.fail(Fault.CUT, "the gateway is shutting down")
 
-    def _expired(self, connection: Connection, now: float) -> bool:
-        return now - connection.since >= self._keep.idle or now - connection.born >= self._keep.lifetime
-
     def _sweep(self) -> None:
         """Closes expired connections, and schedules itself for the next expiry."""
         now = self._loop.time()
-        while self._idle and self._expired(self._idle[0], now):
+        while self._idle and now >= self._idle[0].expires:
             self._idle.popleft().close()
         self._timer = None
         if self._idle:
-            self._timer = self._loop.call_at(self._idle[0].since + self._keep.idle, self._sweep)
+            self._timer = self._loop.call_at(self._idle[0].expires, self._sweep)
 
     async def _connect(self, call: Call) -> None:
         try:

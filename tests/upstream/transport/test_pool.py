@@ -217,7 +217,7 @@ class TestStaleConnections:
                 await asyncio.sleep(0)
                 kept = call.connection
             await host.until(lambda: "idle=1" in repr(via))
-            kept.born -= 3600.0  # no timer sees its age: the sweep is about unused ones
+            kept.expires -= 3600.0  # no timer sees its age: the sweep is about unused ones
             answer = await send(host, via=via)[0].ended()
             assert (answer.body, host.accepted) == (b"hello", 2)
             await host.until(host.connections[0].closed.is_set)
