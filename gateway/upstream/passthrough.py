@@ -113,7 +113,7 @@ class Guard:
         """Expects `before` and `after` (with the blank line) around the text of events from now on."""
         self._before, self._after, self._between = before, after, after + before
         self._start, self._stop = len(before), -len(after)
-        self._two = 2 * len(self._between) + 2  # least bytes of two events
+        self._two = 2 * len(self._between)  # fewer bytes are one event
         # Brackets are rare in texts: splitting at the last ones of an event is faster than at its blank line.
         self._tail = after[-_TAIL:]
         self._text = itemgetter(slice(len(before), len(self._tail) - len(after)))  # of an event without its tail

@@ -86,6 +86,26 @@ async def test_uptime_counts_what_the_endpoint_is_to_blame_for(tmp_path: Path, s
     assert await archive.uptimes(NOW) == {"novita/fp8": Uptime(75.0, 60.0, 70.0)}
 
 
+async def test_a_window_of_uptime_starts_with_its_first_slot(tmp_path: Path, store: Store, archive: Archive) -> None:
+    slots = (0, 1, 2, 6, 7, 288, 289)  # five minutes each, before the newest
+    await shipped(tmp_path, store, [row(at=NOW - 300 * ago, endpoint=f"slot/{ago}") for ago in slots])
+    uptimes = await archive.uptimes(NOW)
+    assert [ago for ago in slots if uptimes.get(f"slot/{ago}", Uptime()).last_5m == 100] == [0, 1]
+    assert [ago for ago in slots if uptimes.get(f"slot/{ago}", Uptime()).last_30m == 100] == [0, 1, 2, 6]
+    assert [ago for ago in slots if uptimes.get(f"slot/{ago}", Uptime()).last_1d == 100] == [0, 1, 2, 6, 7, 288]
+
+
+async def test_an_exchange_is_sought_from_its_beginning_for_two_hours(
+    tmp_path: Path, store: Store, archive: Archive
+) -> None:
+    """As far as the store's clock tells: ten seconds may lie between the two clocks."""
+    now, _ = await archive._execute("TIME")  # type: ignore[misc]
+    ages = {-60: False, -5: True, 3_600: True, 7_140: True, 7_260: False}
+    names = {age: f"gen-{int(now) - age}-0a" for age in ages}
+    await shipped(tmp_path, store, [row(exchange=name, at=NOW) for name in names.values()])
+    assert {age: bool(await archive.exchange(name)) for age, name in names.items()} == ages
+
+
 async def test_the_rows_of_an_exchange(tmp_path: Path, store: Store, archive: Archive) -> None:
     began, _ = await archive._execute("TIME")  # type: ignore[misc]
     name = f"gen-{int(began)}-0a"

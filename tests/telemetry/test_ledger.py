@@ -1,7 +1,10 @@
 import logging
 import os
+import shutil
+import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -51,6 +54,35 @@ def test_full_segment_gives_way_to_the_next(tmp_path: Path) -> None:
     assert len(segments(tmp_path)) > 1
     assert all(path.stat().st_size <= 2000 for path in segments(tmp_path))
     assert sorted(one.id for one in read(tmp_path)) == sorted(one.id for one in rows)
+
+
+def test_a_segment_may_be_filled_to_its_last_byte(tmp_path: Path) -> None:
+    one = row()
+    line = len(msgspec.json.encode(one) + b"\n")
+    ledger = Ledger(tmp_path, segment_bytes=2 * line)
+    for _ in range(3):
+        ledger.append(one)
+    assert sorted(path.stat().st_size for path in segments(tmp_path)) == [line, 2 * line]
+
+
+def test_rows_are_the_gateways_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "state" / "ledger"
+    ledger = Ledger(folder)
+    ledger.append(row())
+    ledger.close()
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (folder, *segments(folder))]
+    assert modes == [0o700, 0o600]
+    shutil.rmtree(folder.parent)
+    ledger.append(row())  # created again
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, *segments(folder))] == modes
+
+
+def test_a_start_in_a_name_has_a_fixed_width(tmp_path: Path) -> None:
+    """Names sort by age."""
+    Ledger(tmp_path).append(row())
+    start = segments(tmp_path)[0].name.partition("-")[0]
+    assert len(start) == 13
+    assert abs(int(start) / 1000 - time.time()) < 3600
 
 
 def test_disk_is_bounded_and_keeps_the_newest(tmp_path: Path) -> None:

@@ -52,16 +52,37 @@ def test_a_file_shows_what_was_published(tmp_path: Path) -> None:
 
 
 def test_only_pages_that_changed_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    image = Image(tmp_path / "counter_1.db")
-    places = [image.add(bytes(1000)) for _ in range(20)]
-    image.publish()
+    """The page with the used length comes last: a reader never sees an entry that is not written."""
     written: list[int] = []
     write = os.pwrite
-    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: (written.append(at), write(fd, data, at))[1])
-    image.publish()
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: (written.append(at // PAGE), write(fd, data, at))[1])
+
+    def pages() -> list[int]:
+        image.publish()
+        found, written[:] = written[:], []
+        return found
+
+    image = Image(tmp_path / "counter_1.db")
+    places = [image.add(bytes(1000)) for _ in range(20)]
+    assert pages() == [4, 3, 2, 1, 0]
+    assert pages() == []
     image.write(places[10], 1.0)
-    image.publish()
-    assert written == [places[10] // PAGE * PAGE]
+    assert pages() == [places[10] // PAGE]
+    os.truncate(image.path, 5)
+    assert pages() == [4, 3, 2, 1, 0]
+
+
+def test_a_larger_file_of_an_earlier_process_with_the_same_number_is_replaced(tmp_path: Path) -> None:
+    before, after = Image(tmp_path / "counter_1.db"), Image(tmp_path / "counter_1.db")
+    for number in range(50):
+        before.add(b"%d" % number * 200)
+    before.publish()
+    keys = [b"%d" % number * 300 for number in range(20, 30)]
+    for key in keys:
+        after.write(after.add(key), 7.0)
+    after.publish()
+    assert after.path.stat().st_size > 2 * PAGE
+    assert shown(after.path) == dict.fromkeys(keys, 7.0)
 
 
 @pytest.mark.parametrize("fault", ["removed", "cut short", "folder removed"])

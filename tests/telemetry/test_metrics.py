@@ -1,6 +1,7 @@
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,17 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import __version__
 from gateway.compiled import BUILD
-from gateway.telemetry.metrics import BATCH_ROWS, CONTENT_TYPE, OPEN, Metrics, forget_dead, prepare_folder
+from gateway.state.conditions import PARTS
+from gateway.telemetry.metrics import (
+    BATCH_ROWS,
+    CONTENT_TYPE,
+    OPEN,
+    SHED,
+    Metrics,
+    count_deaths,
+    forget_dead,
+    prepare_folder,
+)
 from gateway.types import OUTCOMES
 from tests.support.rows import cached_row, row
 
@@ -92,6 +103,56 @@ def test_no_time_per_output_token(metrics: Metrics, changes: dict[str, object]) 
     metrics.record(row(**changes))
     metrics.flush()
     assert b"time_per_output_token" not in metrics.exposition()
+
+
+def test_a_first_token_after_the_end_is_no_negative_time(metrics: Metrics) -> None:
+    """The two are taken from one clock, but rounded on their own."""
+    metrics.record(row(client_ttft=2.61, client_duration=2.6))
+    metrics.flush()
+    assert value(metrics.exposition(), "gen_ai_server_time_per_output_token_seconds_sum", **MODEL) == 0
+
+
+def test_two_tokens_have_a_time_between_them(metrics: Metrics) -> None:
+    metrics.record(row(completion_tokens=2, client_ttft=0.5, client_duration=0.75))
+    metrics.flush()
+    assert value(metrics.exposition(), "gen_ai_server_time_per_output_token_seconds_sum", **MODEL) == 0.25
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, "2xx"), (299, "2xx"), (400, "4xx"), (503, "5xx")])
+def test_the_code_of_an_exchange_is_its_class(metrics: Metrics, status: int, code: str) -> None:
+    metrics.record(row(client_status=status, stream=False))
+    metrics.flush()
+    text = metrics.exposition()
+    assert value(text, "gateway_requests_total", **MODEL, outcome="ok", stream="false", code=code) == 1
+    assert value(text, "gen_ai_server_request_duration_seconds_count", **MODEL, stream="false") == 1
+
+
+def test_an_answer_whose_tokens_are_unknown_has_no_token_usage(metrics: Metrics) -> None:
+    metrics.record(row(usage_source="none"))
+    metrics.flush()
+    assert b"token_usage" not in metrics.exposition()
+
+
+@pytest.mark.parametrize("changes", [{"outcome": "cut"}, {"completion_tokens": 0}, {"duration": 0.0}])
+def test_what_says_nothing_about_the_speed_of_an_endpoint(metrics: Metrics, changes: dict[str, object]) -> None:
+    metrics.record(row(**changes))
+    metrics.flush()
+    assert b"gateway_attempt_throughput" not in metrics.exposition()
+
+
+def test_a_single_token_has_a_speed(metrics: Metrics) -> None:
+    metrics.record(row(completion_tokens=1, duration=0.5))
+    metrics.flush()
+    assert value(metrics.exposition(), "gateway_attempt_throughput_tokens_per_second_sum", **NOVITA) == 2
+
+
+def test_an_exchange_that_used_no_cache_is_no_lookup(metrics: Metrics) -> None:
+    for cache in ("off", "miss", "refresh"):
+        metrics.record(row(cache=cache))
+    metrics.flush()
+    text = metrics.exposition()
+    found = {result: value(text, "gateway_cache_requests_total", result=result) for result in ("hit", "miss", "off")}
+    assert found == {"hit": 0, "miss": 1, "off": None}
 
 
 def test_an_unrouted_exchange_has_no_attempt(metrics: Metrics) -> None:
@@ -294,6 +355,86 @@ def test_the_next_start_begins_at_zero(tmp_path: Path) -> None:
     prepare_folder(tmp_path)
     assert os.listdir(tmp_path) == []
     assert value(Metrics(tmp_path).exposition(), "gateway_attempts_total", **NOVITA, outcome="ok") is None
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_the_folder_is_the_gateways_alone(tmp_path: Path) -> None:
+    """Also one below a folder that is missing too, and one that a running gateway has to create again."""
+    first, again = tmp_path / "state" / "metrics", tmp_path / "other" / "metrics"
+    prepare_folder(first)
+    Metrics(again).publish()
+    assert [mode(first), mode(again)] == [0o700, 0o700]
+    prepare_folder(again)
+    assert os.listdir(again) == []
+
+
+def test_only_the_gauges_of_a_dead_worker_go(tmp_path: Path) -> None:
+    names = {"counter_1.db", "gauge_livesum_2.db", "gauge_livemax_12.db"}
+    for name in names | {"gauge_livesum_1.db", "gauge_livemax_1.db"}:
+        (tmp_path / name).touch()
+    forget_dead(tmp_path, 1)
+    assert set(os.listdir(tmp_path)) == names
+
+
+def test_deaths_are_counted_from_zero(tmp_path: Path) -> None:
+    count, worker = count_deaths(tmp_path), Metrics(tmp_path)
+    assert (tmp_path / "counter_supervisor.db").exists()
+    assert value(worker.exposition(), "gateway_worker_deaths_total") == 0
+    for _ in range(2):
+        count()
+    assert value(worker.exposition(), "gateway_worker_deaths_total") == 2
+
+
+def test_the_supervisor_outlives_a_folder_that_it_cannot_write(tmp_path: Path) -> None:
+    (tmp_path / "metrics").touch()
+    count = count_deaths(tmp_path / "metrics")
+    count()
+    (tmp_path / "metrics").unlink()
+    count()
+    assert value(Metrics(tmp_path / "metrics").exposition(), "gateway_worker_deaths_total") == 2
+
+
+def test_what_was_shed_and_what_failed_starts_at_zero(metrics: Metrics) -> None:
+    def shed() -> list[float | None]:
+        return [value(metrics.exposition(), "gateway_shed_total", reason=reason) for reason in SHED]
+
+    failures = [value(metrics.exposition(), "gateway_part_failures_total", part=part) for part in PARTS]
+    assert (shed(), failures) == ([0, 0, 0], [0] * len(PARTS))
+    metrics.shed(SHED[0])
+    metrics.shed(SHED[0])
+    metrics.shed(SHED[2])
+    assert shed() == [0, 0, 0]  # until the next flush
+    metrics.flush()
+    metrics.flush()
+    assert shed() == [2, 0, 1]
+    metrics.part_failure("ledger")
+    assert value(metrics.exposition(), "gateway_part_failures_total", part="ledger") == 1
+
+
+def test_reloads_caches_hedges_and_regret_start_at_zero(metrics: Metrics) -> None:
+    text = metrics.exposition()
+    for result in ("ok", "rejected"):
+        assert value(text, "gateway_policy_reloads_total", result=result) == 0
+    for result in ("hit", "miss", "refresh"):
+        assert value(text, "gateway_cache_requests_total", result=result) == 0
+    for reason in ("sample", "explore", "cap"):
+        assert value(text, "gateway_regret_usd_total", reason=reason) == 0
+    assert value(text, "gateway_relaxed_total", what="good") is None
+
+
+def test_a_prepared_endpoint_shows_tools_repairs_and_explorations_at_zero(metrics: Metrics) -> None:
+    metrics.prepare("m", ["novita/fp8"])
+    text = metrics.exposition()
+    for result in ("ok", "unknown_name", "not_json", "misfit"):
+        assert value(text, "gateway_tool_calls_total", **NOVITA, result=result) == 0
+    for kind in ("prompt", "cached", "completion", "reasoning"):
+        assert value(text, "gateway_tokens_total", **NOVITA, kind=kind) == 0
+    assert value(text, "gateway_tool_calls_total", **NOVITA, result="") is None
+    assert value(text, "gateway_explorations_total", **NOVITA) == 0
+    assert value(text, "gateway_repairs_total", **NOVITA, kind="content") == 0
 
 
 def test_the_build_is_shown(metrics: Metrics) -> None:

@@ -102,6 +102,15 @@ class TestFile:
         assert len({one.prefix_hashes for one in rows}) == 1
         assert all(len(one.prefix_hashes) == -(-one.input_tokens // 512) for one in rows)
 
+    async def test_a_request_from_before_the_recording_is_at_its_start(self, tmp_path: Path) -> None:
+        recording = begin(tmp_path / "trace")
+        recorder = Recorder(recording)
+        recorder.answered(asked("hello"), row(at=recording.began - 5.0, duration=2.0, client_duration=2.0))
+        assert "1 waiting, 0 lost" in repr(recorder)
+        await recorder.flush()
+        assert "0 waiting, 0 lost" in repr(recorder)
+        assert [one.t for one in read_trace(recording.path)] == [0.0]
+
     def test_it_is_the_owners_alone_and_never_goes_on_in_another_recording(self, tmp_path: Path) -> None:
         path = tmp_path / "trace.jsonl"
         recording = begin(path)
@@ -168,6 +177,18 @@ class TestFile:
         for _ in range(held + 3):
             recorder.answered(request, answer)
         assert recorder.lost == 3
+
+    async def test_what_was_written_makes_room(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("gateway.telemetry.recorder.MOST_QUEUED", 1)
+        conditions = Conditions()
+        recorder = Recorder(begin(tmp_path / "trace"), conditions)
+        recorder.answered(asked("hello"), row())
+        recorder.answered(asked("hello"), row())
+        assert conditions.failing.keys() == {"recording"}
+        await recorder.flush()
+        assert not conditions.failing
+        recorder.answered(asked("hello"), row())
+        assert recorder.lost == 1
 
 
 async def test_a_gateway_records_what_hosts_answered_and_not_what_was_said(tmp_path: Path) -> None:

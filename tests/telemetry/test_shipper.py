@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from gateway.state.conditions import Conditions
 from gateway.telemetry import shipper
 from gateway.telemetry.ledger import Ledger, segments
-from gateway.telemetry.rollups import FIELDS, RETENTION, minute_key
-from gateway.telemetry.shipper import BATCH_BYTES, STREAM, Shipper
+from gateway.telemetry.rollups import DAY, FIELDS, RETENTION, minute_key
+from gateway.telemetry.shipper import BATCH_BYTES, STREAM, STREAM_BYTES, Shipper
 from tests.support.closing import stop
 from tests.support.rows import cached_row, row
 from tests.support.valkey import until
@@ -95,6 +95,49 @@ async def test_rollups_expire_31_days_after_their_minute(tmp_path: Path, store: 
 async def _now(redis: Redis) -> int:
     seconds, _ = await redis.time()
     return int(seconds)
+
+
+async def test_a_row_just_as_old_as_that_is_shipped(tmp_path: Path, store: Store, redis: Redis) -> None:
+    write(tmp_path, 1)
+    async with Ship(tmp_path, store.url, now=AT + RETENTION) as ship:
+        assert await ship()
+    assert len(await stream(redis)) == 1
+
+
+async def test_an_offset_outlives_the_rows_that_it_counts(tmp_path: Path, store: Store, redis: Redis) -> None:
+    write(tmp_path, 1)
+    (segment,) = segments(tmp_path)
+    async with Ship(tmp_path, store.url) as ship:
+        await ship()
+    key = f"gw:shipped:{segment.name}"
+    assert await redis.get(key) == str(segment.stat().st_size)
+    assert RETENTION + DAY - 60 < await redis.ttl(key) <= RETENTION + DAY
+
+
+async def test_the_stream_is_bounded_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its length is as many entries of the size of this one as fit, and at least this one."""
+    ship, lengths = Shipper(tmp_path, "unix:///nowhere", lambda up: None), list[object]()
+
+    async def script(count: int, *arguments: object) -> int:
+        lengths.append(arguments[count + 3])
+        return 0
+
+    monkeypatch.setattr(ship, "_run_script", script)
+    for size in (1_000, STREAM_BYTES // 2, STREAM_BYTES + 1):
+        await ship._send("key", 0, b"x" * size)
+    assert lengths == [STREAM_BYTES // 1_000, 2, 1]
+    ship.close()
+
+
+async def test_only_segments_that_exist_are_remembered(tmp_path: Path, store: Store) -> None:
+    write(tmp_path, 1).close()
+    write(tmp_path, 1)
+    async with Ship(tmp_path, store.url) as ship:
+        await ship()
+        assert "2 segments" in repr(ship.shipper)
+        segments(tmp_path)[0].unlink()
+        await ship()
+        assert "1 segments" in repr(ship.shipper)
 
 
 async def test_rows_older_than_that_are_not_shipped(tmp_path: Path, store: Store, redis: Redis) -> None:

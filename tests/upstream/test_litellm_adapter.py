@@ -227,6 +227,14 @@ async def test_nothing_is_fetched_for_a_message() -> None:
     assert host.accepted == 0
 
 
+async def test_text_in_parts_goes_through() -> None:
+    asked = {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}], "stream": True}
+    async with ScriptedHost(script(b"Hello")) as host, Asking(host) as asking:
+        assert (await asking.ask(asked)).status == 200
+        assert (await asking.ask({"messages": [{"role": "user", "content": ["Hi"]}]})).status == 400
+    assert [request.json() for request in host.requests] == [asked]
+
+
 async def test_one_choice_is_what_litellm_reads_anyway() -> None:
     async with ScriptedHost(script(b"Hello")) as host, Asking(host) as asking:
         await asking.ask({**STREAMED, "n": 1})

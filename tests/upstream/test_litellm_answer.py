@@ -109,6 +109,12 @@ def test_a_chunk_is_openais() -> None:
     }
 
 
+@pytest.mark.parametrize(("given", "index"), [({"index": 1}, 1), ({}, 0)])
+def test_a_choice_keeps_its_index(given: dict[str, int], index: int) -> None:
+    for read in (chunk, completion):
+        assert read({"choices": [given]}, HostFacts())["choices"][0]["index"] == index
+
+
 def test_usage_is_the_hosts_or_none() -> None:
     payload = {"choices": [], "usage": {"prompt_tokens": 3, "prompt_tokens_details": {"audio_tokens": None}}}
     words = HostFacts()

@@ -11,10 +11,10 @@ from gateway.document.assembly import Assembly
 from gateway.repair.lenient_json import loads
 from gateway.repair.mending import mender
 from gateway.repair.toolcalls import ToolCalls
-from gateway.types import Usage
+from gateway.types import Failure, Usage
 from gateway.upstream import sse
 from gateway.upstream.assembling import AssemblingReader
-from gateway.upstream.normaliser import Normaliser
+from gateway.upstream.normaliser import MOST_CHOICES, Normaliser
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.whole_reader import WholeReader
 from tests.upstream.listener import Listener, cut, feed
@@ -415,6 +415,99 @@ def test_either_wire_format_is_read_whichever_was_asked_for(before: bytes, place
         feed(single, listener, pieces)
         assert (listener.failure, listener.first_after) == (None, None)
         assert message_of(single.completion) == TEXT
+
+
+def normalised(**payload: Any) -> Any:
+    """A chunk of one choice, by the long way."""
+    return Normaliser().chunk(json.dumps({"choices": [{"delta": {"content": "Hi"}}], "x": {}, **payload}).encode())
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ({"id": 7, "model": 5, "created": 1.5}, {"id": "7", "model": "5", "created": 1}),
+        ({"id": [], "model": None, "created": "now"}, {"created": 0}),
+        ({"id": True, "model": 1.5, "created": None}, {"created": 0}),
+        ({"id": "x", "model": "m", "created": 3}, {"id": "x", "model": "m", "created": 3}),
+        ({}, {}),
+    ],
+)
+def test_names_are_text_and_a_time_is_an_integer(given: Json, read: Json) -> None:
+    found = normalised(**given)
+    assert {name: found[name] for name in ("id", "model", "created") if name in found} == read
+
+
+@pytest.mark.parametrize(
+    ("index", "read"), [(0, 0), (3, 3), ("2", 2), (None, 0), (-1, None), (True, None), ("²", None), ("1" * 10, None)]
+)
+def test_an_index_is_a_number_or_the_place(index: Any, read: int | None) -> None:
+    found = normalised(choices=[{"index": index, "delta": {"content": "Hi"}}])
+    assert (None if isinstance(found, Failure) else found["choices"][0]["index"]) == read
+
+
+def test_choices_without_an_index_are_numbered() -> None:
+    found = normalised(choices=[{"delta": {"content": text}} for text in ("a", "b")])
+    assert [one["index"] for one in found["choices"]] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"usage": USED},
+        {"choices": [{"delta": {"content": "Hi"}, "usage": USED}]},
+        {"usage": None, "x_groq": {"usage": USED}},
+        {"usage": USED, "choices": [{"delta": {"content": "Hi"}, "usage": {"prompt_tokens": 99}}]},
+        {"x_groq": {"usage": {}}, "choices": [{"delta": {"content": "Hi"}, "usage": USED}]},
+    ],
+)
+def test_usage_is_in_one_place(payload: Json) -> None:
+    found = normalised(**payload)
+    assert found["usage"] == USED
+    assert "usage" not in found["choices"][0]
+
+
+def test_parts_of_content_go_where_they_belong() -> None:
+    parts = [
+        {"type": "thinking", "thinking": "Hm"},
+        {"type": "reasoning", "text": "m."},
+        {"type": "text", "text": "Hi "},
+        "there",
+        {"type": "refusal", "refusal": "No"},
+        {"type": "odd", "content": "!"},
+        5,
+    ]
+    found = normalised(choices=[{"delta": {"content": parts, "reasoning_content": "So. "}}])
+    delta = {"content": "Hi there!5", "reasoning_content": "So. Hmm.", "refusal": "No"}
+    assert found["choices"][0]["delta"] == delta
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ({"role": 5, "content": "Hi"}, {"content": "Hi"}),
+        ({"role": None, "content": "Hi"}, {"role": None, "content": "Hi"}),
+        ({"content": "Hi", "reasoning_details": [5]}, {"content": "Hi"}),
+        ({"content": "Hi", "reasoning_details": [{"a": 1}]}, {"content": "Hi", "reasoning_details": [{"a": 1}]}),
+        ({"content": "Hi", "reasoning_details": []}, {"content": "Hi", "reasoning_details": []}),
+        ({"content": {"a": 1}}, {"content": '{"a":1}'}),
+        ({"content": {"text": "Hi"}}, {"content": "Hi"}),
+        ({"content": 5, "reasoning": {"content": ["H", "m"]}}, {"content": "5", "reasoning": "Hm"}),
+    ],
+)
+def test_fields_of_a_delta_are_texts(given: Json, read: Json) -> None:
+    assert normalised(choices=[{"delta": given}])["choices"][0]["delta"] == read
+
+
+def test_too_many_choices_are_a_failure() -> None:
+    normaliser = Normaliser()
+
+    def read(index: int) -> Any:
+        return normaliser.chunk(json.dumps(chunk({"content": "Hi"}) | {"choices": [{"index": index}]}).encode())
+
+    assert not any(isinstance(read(index), Failure) for index in range(MOST_CHOICES))
+    assert isinstance(found := read(MOST_CHOICES), Failure)
+    assert (found.fault, found.message) == ("garbage", "an event of the host's stream has too many choices")
+    assert not isinstance(read(0), Failure)
 
 
 def test_a_legacy_call_stays_where_no_tools_were_offered() -> None:

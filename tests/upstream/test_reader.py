@@ -13,6 +13,7 @@ from gateway.upstream.stream import StreamReader
 from gateway.upstream.whole_reader import WholeReader
 from tests.support.host import completion, usage
 from tests.upstream.listener import Listener, cut, feed
+from tests.upstream.recordings import chunk, event
 
 
 def read(pieces: list[bytes], lost: bool = False) -> tuple[Listener, WholeReader]:
@@ -100,6 +101,27 @@ def test_white_space_is_waited_through_up_to_a_bound() -> None:
     listener, reader = read([*some, b" " * 3_000, answer])
     assert listener.fault == "garbage"
     assert not reader._body, "none of it is kept"
+
+
+def test_an_answer_may_be_as_large_as_the_limit() -> None:
+    answer = json.dumps(completion("Hello")).encode()
+    listener, reader = read([answer[:1] + b" " * (LARGEST_ANSWER - len(answer)), answer[1:]])
+    assert listener.failure is None
+    assert reader.completion["choices"][0]["message"]["content"] == "Hello"
+    assert read([answer[:1] + b" " * (LARGEST_ANSWER - len(answer) + 1), answer[1:]])[0].fault == "garbage"
+
+
+@pytest.mark.parametrize("spare", [0, 1])
+def test_events_without_content_are_waited_through_up_to_a_bound(spare: int) -> None:
+    """Text begins the count anew."""
+    listener = Listener()
+    reader = StreamReader(listener, 0.0, rewrite=False)
+    reader.on_response(200, [])
+    for content in ("Hi", " there"):
+        reader.on_data(event(chunk({"content": content})))
+        reader.on_data(b":" + b"x" * (MOST_NOISE // 2 - 3) + b"\n\n")
+        reader.on_data(b":" + b"x" * (MOST_NOISE - MOST_NOISE // 2 - 3 + spare) + b"\n\n")
+        assert listener.fault == ("garbage" if spare else None)
 
 
 @pytest.mark.parametrize("kind", ["whole", "stream"])

@@ -37,6 +37,55 @@ def test_limits_resets_count_only_where_a_limit_was_the_reason(status: int, seco
     assert said(status, [(b"x-ratelimit-reset-requests", b"6m0s")]).retry_after == seconds
 
 
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("12", 12.0),
+        ("1.5", 1.5),
+        ("0", 0.0),
+        ("20ms", 0.02),
+        ("6m0s", 360.0),
+        ("1h", 3600.0),
+        ("59m59s", 3599.0),
+        ("1d", 3600.0),
+        ("999999999", 3600.0),  # a duration, cut to an hour
+        (f"{NOW + 7:.0f}", 7.0),
+        (f"{NOW + 7:.0f}000", 7.0),
+        (f"{NOW - 7:.0f}", 0.0),
+        ("Fri, 21 Nov 2025 00:00:07 -0000", 7.0),
+        ("Fri, 21 Nov 2025 01:00:07 +0100", 7.0),
+        ("Thu, 20 Nov 2025 23:59:59 GMT", 0.0),
+        ("soon", None),
+        ("", None),
+        ("1 s", None),
+        ("Fri, 99 Nov 99999999999999999999 00:00:00 GMT", None),
+    ],
+)
+def test_how_long_a_header_says(value: str, seconds: float | None) -> None:
+    assert said(503, [(b"retry-after", value.encode())]).retry_after == seconds
+
+
+def test_the_most_explicit_header_counts_and_of_resets_the_nearest() -> None:
+    resets = [
+        (b"x-ratelimit-reset-tokens", b"9s"),
+        (b"X-RateLimit-Reset-Requests", b" 6s "),
+        (b"x-ratelimit-reset", b"?"),
+    ]
+    assert said(429, resets).retry_after == 6.0
+    assert said(429, [*resets, *SEVEN]).retry_after == 7.0
+    assert said(429, [*resets, *SEVEN, (b"retry-after-ms", b"1500")]).retry_after == 1.5
+    assert said(429, [*resets, *SEVEN, (b"retry-after-ms", b"soon")]).retry_after == 7.0
+    assert said(429, [(b"x-ratelimit-remaining", b"5")]).retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("delays", "seconds"),
+    [(["13s", "2s"], 13.0), (["0s"], 0.0), ([None, "soon"], None), ([2.5], 2.5), (["2h"], 3600.0)],
+)
+def test_of_googles_delays_the_longest_counts(delays: list[Any], seconds: float | None) -> None:
+    assert from_error({"details": [5, *({"retryDelay": delay} for delay in delays)]}) == seconds
+
+
 IN_BODIES: dict[str, tuple[Any, float | None]] = {
     "number": ({"error": {"message": "busy", "retry_after": 20}}, 20.0),
     "text": ({"error": {"message": "busy", "retry_after": "1.5"}}, 1.5),

@@ -62,7 +62,7 @@ class Incoming:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.problem = self.problem or f"the host sent bytes that are not HTTP: {error}"
-        if self.quiet > QUIET_LIMIT:
+        if self.quiet > QUIET_LIMIT and not self.problem:
             self.problem = f"the host sent over {QUIET_LIMIT} bytes of headers or framing without content"
 
     def spoil(self, problem: str) -> None:

@@ -102,6 +102,21 @@ def test_steps_are_small_and_a_bomb_is_refused(coding: str) -> None:
     assert sum(out) <= max(FREE, RATIO * len(bomb)) + STEP
 
 
+@pytest.mark.parametrize("spare", [0, 1])
+def test_a_body_may_always_grow_to_a_megabyte(spare: int) -> None:
+    steps = chain("gzip").unpack(gzipped(bytes(FREE + spare)))
+    if spare:
+        with pytest.raises(UnreadableBody, match=f"to over {FREE + 1} bytes"):
+            list(steps)
+    else:
+        assert sum(map(len, steps)) == FREE
+
+
+def test_a_plain_body_comes_in_steps() -> None:
+    plain = b"a" * (2 * STEP + 1)
+    assert [len(step) for step in chain("gzip").unpack(plain)] == [STEP, STEP, 1]
+
+
 def test_repetitive_text_is_no_bomb() -> None:
     much = b"".join(b'data: {"choices": [{"delta": {"content": "%d"}}]}\n\n' % number for number in range(40_000))
     assert len(much) > FREE

@@ -1,11 +1,12 @@
 """Which connections are kept, for how long, and what happens when a kept one has died."""
 
 import asyncio
+import socket
 
 import pytest
 
 from gateway.upstream.transport import connection
-from gateway.upstream.transport.pool import Origin
+from gateway.upstream.transport.pool import Origin, Pool, _why
 from gateway.upstream.transport.transport import Transport
 from tests.support.host import Out, Received, ScriptedHost, answers
 from tests.upstream.recorder import BOTH_LOOPS, Recorder, Send
@@ -119,6 +120,72 @@ class TestKeepAlive:
             assert host.accepted == 65
             assert "idle=64 busy=0" in repr(transport)
 
+    async def test_none_is_kept_where_none_may_be(self, send: Send) -> None:
+        via = Transport(max_idle=0)
+        async with ScriptedHost(HELLO) as host:
+            for _ in range(2):
+                await send(host, via=via)[0].ended()
+            assert host.accepted == 2
+
+    async def two(self, send: Send, host: ScriptedHost, via: Transport) -> Pool:
+        """A pool with two kept connections."""
+        for call in [send(host, via=via)[0] for _ in range(2)]:
+            await call.ended()
+        await host.until(lambda: "idle=2" in repr(via))
+        (pool,) = via._pools.values()
+        return pool
+
+    async def test_the_connection_that_was_used_last_is_used_next(self, send: Send, transport: Transport) -> None:
+        async with ScriptedHost(HELLO) as host:
+            last = (await self.two(send, host, transport))._idle[-1]
+            receiver, call = send(host)
+            assert call.connection is last
+            await receiver.ended()
+
+    async def test_the_sweep_closes_what_expired_and_comes_back_for_the_rest(self, send: Send) -> None:
+        via = Transport(idle=3600.0)
+        async with ScriptedHost(HELLO) as host:
+            pool = await self.two(send, host, via)
+            first = pool._timer
+            assert first is not None
+            pool._idle[0].since -= 3600.0
+            first.cancel()
+            pool._sweep()
+            await host.until(lambda: sum(each.closed.is_set() for each in host.connections) == 1)
+            assert "idle=1" in repr(via)
+            assert pool._timer is not None
+            assert pool._timer.when() == pool._idle[0].since + 3600.0
+            pool._timer.cancel()
+            pool._idle[0].since -= 3600.0
+            pool._sweep()
+            assert pool._timer is None
+            via.close()
+
+    async def test_one_timer_serves_all_and_goes_with_the_pool(self, send: Send) -> None:
+        via = Transport(idle=3600.0)
+        async with ScriptedHost(HELLO) as host:
+            await send(host, via=via)[0].ended()
+            (pool,) = via._pools.values()
+            timer = pool._timer
+            await send(host, via=via)[0].ended()
+            assert timer is not None
+            assert pool._timer is timer
+            via.close()
+            assert timer.cancelled()
+
+    async def test_a_connection_as_old_as_it_may_get_is_not_kept(self, send: Send) -> None:
+        via = Transport(lifetime=3600.0)
+        async with ScriptedHost(HELLO) as host:
+            receiver, call = send(host, via=via)
+
+            def ages() -> None:
+                assert call.connection is not None
+                call.connection.born -= 3600.0
+
+            receiver.when_response = ages
+            await receiver.ended()
+            assert "idle=0" in repr(via)
+
     async def test_pools_that_nobody_uses_make_room(self, send: Send, transport: Transport) -> None:
         for _ in range(3):
             async with ScriptedHost(answers(200, b"", {"connection": "close"})) as host:
@@ -222,6 +289,18 @@ class TestStaleConnections:
             assert (answer.body, host.accepted) == (b"hello", 2)
             await host.until(host.connections[0].closed.is_set)
             via.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), "the host name does not resolve"),
+        (ConnectionRefusedError(111, "Connect call failed"), "connection refused"),
+        (OSError(101, "Network is unreachable"), "could not connect: [Errno 101] Network is unreachable"),
+    ],
+)
+def test_why_there_is_no_connection(error: Exception, reason: str) -> None:
+    assert _why(error) == reason
 
 
 class TestOrigin:
