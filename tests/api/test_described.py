@@ -74,3 +74,29 @@ def test_an_endpoint_is_well_until_its_breaker_opens_or_it_asks_to_wait() -> Non
     half_open = state.breaker.opens_until()
     assert described_endpoint(model, state, Uptime(), half_open - 1)["status"] == DEGRADED
     assert described_endpoint(model, state, Uptime(), half_open)["status"] == DEGRADED
+    state = Fleet([Endpoint("a/b", "a", "http://a", "m", price=Price(0.28, 0.42))]).states["a/b"]
+    state.held_until = 20.0
+    told = [described_endpoint(model, state, Uptime(), now)["status"] for now in (19.9, 20.0)]
+    assert told == [DEGRADED, OK]
+
+
+def test_a_model_is_described_by_its_cheapest_endpoint_in_use() -> None:
+    """Without one in use, by those that are not retired."""
+    dear = Endpoint("a/b", "a", "http://a", "m", price=Price(0.3, 0.5), context=9_000)
+    cheap = Endpoint("b/b", "b", "http://b", "m", price=Price(0.4, 0.3, cache_write=0.5), context=8_000, max_output=70)
+    unpriced = Endpoint("c/b", "c", "http://c", "m", context=7_000, supports=("seed",))
+    retired = Endpoint("d/b", "d", "http://d", "m", price=Price(0.1, 0.1), context=6_000, status="retired")
+    model = Model("x/y", "Y", 9_000, (dear, cheap, unpriced, retired), aliases=("y", "x/y-20251201"))
+    for used in ([dear, cheap, unpriced], []):
+        told = described_model(model, used)
+        assert told["pricing"] == {
+            "prompt": "0.0000004",
+            "completion": "0.0000003",
+            "discount": 0,
+            "input_cache_write": "0.0000005",
+        }
+        assert (told["top_provider"]["context_length"], told["top_provider"]["max_completion_tokens"]) == (8_000, 70)
+        assert "seed" in told["supported_parameters"]
+        assert (told["canonical_slug"], told["architecture"]["tokenizer"]) == ("x/y-20251201", "Other")
+    assert described_model(model, [dear])["top_provider"]["context_length"] == 9_000
+    assert described_model(model, [unpriced])["pricing"] == {"prompt": "-1", "completion": "-1"}

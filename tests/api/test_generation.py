@@ -9,7 +9,7 @@ import pytest
 from gateway.api.generation import generation as described
 from tests.support.gateway import DIRECT_ONLY, Gateway, Running, gateway_command
 from tests.support.host import ScriptedHost, answers, chunks, completion, streams
-from tests.support.rows import row
+from tests.support.rows import cached_row, row
 
 KEYS = {"GATEWAY_API_KEYS": "team:secret-of-the-team,other:secret-of-others"}
 TEAM = {"authorization": "Bearer secret-of-the-team"}
@@ -47,6 +47,43 @@ async def test_it_is_there_when_the_answer_is_and_has_every_attempt(gateway: Gat
 def test_each_attempt_has_the_time_to_its_first_token_or_to_its_end() -> None:
     rows = [row(outcome="server", status=500, ttft=None, duration=0.7, last=False), row(ttft=0.5, duration=2.0)]
     assert [one.latency for one in described(rows, {}).provider_responses] == [700, 500]
+
+
+def test_it_is_what_the_rows_say() -> None:
+    rows = [
+        row(outcome="cut", status=0, error="it broke off", cost=1_000_000, last=False, provider="novita"),
+        row(id="gen-9-2", exchange="gen-9", attempt=2, endpoint="a/fp8", cost=2_000_000, app="https://app.example"),
+    ]
+    found = described(rows, {"a/fp8": "Host A"})
+    assert (found.id, found.model, found.router) == ("gen-9", "deepseek/deepseek-v3.2", "balanced")
+    assert (found.total_cost, found.usage, found.upstream_inference_cost) == (3e-6, 3e-6, 3e-6)
+    assert found.created_at == "2025-11-21T22:34:57.400Z", "when the request came, 0.6 s before it was sent"
+    assert (found.streamed, found.cancelled, found.provider_name) == (True, False, "Host A")
+    assert (found.latency, found.generation_time) == (600, 2_600)
+    assert (found.tokens_prompt, found.tokens_completion) == (1_000, 101)
+    assert (found.native_tokens_prompt, found.native_tokens_completion) == (1_000, 101)
+    assert (found.native_tokens_reasoning, found.native_tokens_cached) == (20, 400)
+    assert (found.origin, found.http_referer) == ("https://app.example", "https://app.example")
+    first, second = found.provider_responses
+    assert (first.endpoint_id, first.provider_name, first.status, first.error) == (
+        "novita/fp8",
+        "novita",
+        None,
+        "it broke off",
+    )
+    assert (second.id, second.provider_name, second.status, second.error) == ("gen-9-2", "Host A", 200, None)
+
+
+def test_an_answer_of_the_response_cache_was_no_hosts() -> None:
+    found = described([cached_row(app="A title", finish_reason="")], {})
+    assert (found.provider_name, found.provider_responses) == (None, [])
+    assert (found.finish_reason, found.http_referer, found.total_cost) == (None, None, 0)
+    assert (found.latency, found.generation_time) == (1, 2)
+
+
+def test_one_that_its_client_left_was_cancelled() -> None:
+    found = described([row(outcome="cancelled", client_status=499, client_ttft=None, stream=True)], {})
+    assert (found.cancelled, found.provider_name, found.latency) == (True, None, None)
 
 
 @DIRECT_ONLY
