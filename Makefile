@@ -6,7 +6,7 @@
 # bench-instructions   the same in instructions, which hardly depend on what else the machine does: ARGS=--in-process
 # bench-document  both at full length: all tables of docs/performance.md, 40 minutes on an idle machine
 # compiled      an optional wheel in dist/ with compiled modules; needs a C compiler, see docs/performance.md
-# test-compiled the tests of the compiled modules' behaviour, on that wheel; ARGS="tests/route tests/proxy"
+# test-compiled the tests of the gateway's behaviour, on that wheel; ARGS="tests/route tests/proxy"
 # faults        tries every fault of hosts, clients, the store and the machine, and writes docs/faults.md
 # bench-peers   installs the programs that bench measures beside the gateway
 # specs         holds all answers against published documents: ARGS="--openrouter FILE --openai FILE", and SDKs' types
@@ -29,6 +29,7 @@ SELF := $(PIP) --no-deps --no-build-isolation --editable .
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-header
 
 COMPILED := build/compiled
+BEHAVIOUR := tests/route tests/repair tests/upstream tests/intake tests/proxy tests/surface tests/api tests/policy
 
 .PHONY: demo test check compiled test-compiled bench bench-document bench-instructions faults bench-peers specs docs lock env
 
@@ -53,7 +54,7 @@ test-compiled: compiled
 	rm -rf $(COMPILED)
 	$(PIP) --no-deps --target $(COMPILED) dist/llm_routing_gateway-*-linux_*.whl
 	cp -r bench deploy docs grafana policies tests pyproject.toml $(COMPILED)
-	cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest $(or $(ARGS),tests/route tests/upstream tests/proxy)
+	cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest -n 2 --dist worksteal $(or $(ARGS),$(BEHAVIOUR))
 
 bench: $(VENV)/.development
 	$(BIN)/python -m bench $(if $(SUBJECTS),--subjects $(SUBJECTS)) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) \

@@ -114,7 +114,7 @@ def _json_object(raw: bytes) -> tuple[Json, bytes]:
 
 
 def _with_whole_counts(body: Json) -> Json:
-    floats = [name for name in _COUNTS & body.keys() if type(body[name]) is float]
+    floats = [name for name in body.keys() & _COUNTS if type(body[name]) is float]
     return body | {name: number for name in floats if (number := whole(body[name])) is not None}
 
 

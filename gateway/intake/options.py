@@ -106,7 +106,7 @@ def all_options(
 def read_options(body: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Options:
     """Raises BadRequest."""
     header = text(headers, b"x-session-id")
-    given = {name: body[name] for name in OPTION_FIELDS & body.keys() if body[name] is not None}
+    given = {name: body[name] for name in body.keys() & OPTION_FIELDS if body[name] is not None}
     for name, value in given.items():
         kind, wanted = _TYPED[name]
         if not isinstance(value, kind):

@@ -137,7 +137,7 @@ def _openai(message: dict[str, Any]) -> None:
         text = message.pop("reasoning")
         if not message.get("reasoning_content"):
             message["reasoning_content"] = text
-    for key in NOT_NULL & message.keys():
+    for key in message.keys() & NOT_NULL:
         if not message[key]:
             del message[key]
 

@@ -56,8 +56,11 @@ def test_prometheus_scrapes_the_port_that_the_gateway_listens_on(services: dict[
 
 def test_the_image_is_debian_unprivileged_and_hashed() -> None:
     text = (ROOT / "deploy/Dockerfile").read_text()
-    assert re.findall(r"^FROM (\S+)", text, re.MULTILINE) == ["python:3.12-slim"] * 2
+    assert re.findall(r"^FROM (\S+)", text, re.MULTILINE) == ["python:3.13-slim"] * 2
     assert "--require-hashes" in text
+    build, _, image = text.rpartition("\nFROM ")
+    assert "gcc" in build
+    assert "gcc" not in image
     assert re.findall(r"^USER (\S+)", text, re.MULTILINE) == ["10001:10001"]
     assert "/health/ready" in text
 

@@ -9,7 +9,6 @@ import pytest
 
 from gateway.proxy.attempt import Attempt
 from gateway.proxy.live_exchange import LiveExchange
-from gateway.proxy.probe import AccountProbe
 from gateway.route.health import State
 from gateway.types import PICO, Price, Window
 from gateway.upstream.reader import Reader
@@ -84,11 +83,14 @@ async def test_a_fault_of_ours_in_a_stream_is_a_loud_end(make: Make, caplog: pyt
 
 
 async def test_a_fault_of_ours_between_two_attempts_closes_the_books(
-    make: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with ScriptedHost(answers(401, {})) as first, ScriptedHost(GOOD) as second:
+    async def rejects(request: Received, out: Out) -> None:
+        del world.destinations["a"]  # the account probe finds no address
+        await answers(401, {})(request, out)
+
+    async with ScriptedHost(rejects) as first, ScriptedHost(GOOD) as second:
         world = make(first, second)
-        monkeypatch.setattr(AccountProbe, "begin", lambda _: 1 // 0)
         sink = await world.ask()
         assert sink.status == 500
         assert [(row.attempt, row.outcome, row.last) for row in world.rows()] == [

@@ -1,10 +1,10 @@
 """A client that does not keep up: its host is held back after the commit, not blamed, and not held for ever."""
 
 import asyncio
+from math import exp
 
 import pytest
 
-from gateway.route.speeds import Speeds
 from tests.proxy.routed import DONE, ROLE, STOP, WORD, chunk, data, says, stalls, until
 from tests.proxy.world import Make
 from tests.support.host import Out, Received, ScriptedHost, usage
@@ -71,11 +71,9 @@ async def test_one_that_was_slow_before_the_first_token_still_gets_it(make: Make
 
 
 @pytest.mark.parametrize("slow", [True, False])
-async def test_the_speed_of_a_held_host_says_nothing(slow: bool, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_speed_of_a_held_host_says_nothing(slow: bool, make: Make) -> None:
     """Of one that is not held, the tokens after the first count, over the time from the first on."""
     go = asyncio.Event()
-    learned: list[float] = []
-    monkeypatch.setattr(Speeds, "add", lambda self, speed, in_flight, now: learned.append(speed))
 
     async def script(_: Received, out: Out) -> None:
         await out.head(200)
@@ -96,7 +94,10 @@ async def test_the_speed_of_a_held_host_says_nothing(slow: bool, make: Make, mon
         await sink.ended.wait()
         (row,) = world.rows()
         assert (row.outcome, row.held) == ("ok", slow)
-        assert learned == ([] if slow else [pytest.approx(49 / 1_000, rel=0.01)])
+        (state,) = world.fleet.states.values()
+        now, learned = world.clock(), state.speeds.trend.recent
+        assert learned.count(now) == (0 if slow else pytest.approx(1, abs=0.1))
+        assert slow or exp(learned.sum(now) / learned.count(now)) == pytest.approx(49 / 1_000, rel=0.01)
 
 
 async def test_one_that_left_while_the_cache_was_asked_costs_nothing(make: Make) -> None:
