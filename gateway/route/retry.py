@@ -11,6 +11,7 @@ was silent, or refused the request, is not retried.
 
 from typing import NamedTuple
 
+from gateway.route.offers import HOUR
 from gateway.route.plan import Choice
 from gateway.types import Failure, Policy
 
@@ -85,7 +86,7 @@ class Retries:
 
     def _cost(self, choice: Choice, pause: float) -> tuple[int, float, float]:
         """By tier and rank, then by the dollars of the request and of waiting, which is lost if it fails again."""
-        waiting = pause * self._policy.score.value_of_time / 3600 / SUCCEEDS
+        waiting = pause * self._policy.score.value_of_time / HOUR / SUCCEEDS
         return choice.tier, choice.rank, choice.score + waiting
 
     def __repr__(self) -> str:

@@ -248,6 +248,7 @@ def test_clocks_of_another_phase_change_nothing() -> None:
         >> Finished(1, 11.0)
         << "book 1 ok, complete 1"
     )
+    assert started("a", "b") >> Expired("retry", 0, 1.0) >> FirstToken(1, 2.0) << "commit 1, clock gap 30"
 
 
 def test_a_slow_stream_is_kept_alive_again_and_again_through_a_failover() -> None:
@@ -642,6 +643,13 @@ def test_where_one_has_not_asked_to_wait_it_is_asked() -> None:
 
 def test_the_first_that_may_be_asked_again_is_waited_for() -> None:
     assert opening(asked_to_wait(a=8.0, b=5.0)) == ["clock retry 4.9", "clock keepalive 10"]
+
+
+def test_when_its_time_has_come_it_is_sent_the_request() -> None:
+    fleet, wanted = asked_to_wait(a=8.0, b=5.0), request()
+    exchange = Exchange(wanted, plan(fleet, wanted, CHEAPEST, 0.1), rng=lambda: 0.0)
+    exchange.on(Started(0.1))
+    assert told(exchange.on(Expired("retry", 0, 5.0))[0]) == "send 1 to b"
 
 
 def test_a_long_wait_is_the_answer_and_no_host_is_asked() -> None:

@@ -62,6 +62,18 @@ def test_more_faults_than_successes_open_it() -> None:
     assert breaker.state(0.0) is State.OPEN
 
 
+def test_half_of_the_requests_may_fail() -> None:
+    """With one good one that is taken as seen before: 11 of 22."""
+    breaker = Breaker()
+    for _ in range(10):
+        breaker.succeeded(breaker.sent(0.0), 0.0)
+        breaker.failed(breaker.sent(0.0), 0.0, 0.0, "server")
+    breaker.failed(breaker.sent(0.0), 0.0, 0.0, "server")
+    assert breaker.state(0.0) is State.CLOSED
+    breaker.failed(breaker.sent(0.0), 0.0, 0.0, "server")
+    assert breaker.state(0.0) is State.OPEN
+
+
 def test_two_good_probes_one_after_the_other_close_it() -> None:
     breaker, now = tripped()
     for _ in range(SUCCESSES_TO_CLOSE):

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from gateway.route.prompt_cache import (
     HASH_BYTES,
+    HIT_RATE,
     REREADS,
     REREADS_HALF_LIFE,
     REREADS_TOKENS,
     STRETCH_BYTES,
+    HitRate,
     PrefixIndex,
     Rereads,
 )
@@ -205,6 +207,34 @@ def test_it_keeps_the_last_half_and_invents_nothing(history: list[Any], stretche
         if size > limit // 2:
             break
         assert index.matches(chain, dict.fromkeys("abc", 1.0), 0.0)[endpoint] == chain[-1][1]
+
+
+@pytest.mark.parametrize(("splits", "forgotten"), [(4, False), (5, True)])
+def test_a_stretch_that_is_split_takes_the_room_of_two(splits: int, forgotten: bool) -> None:
+    half = 6 * STRETCH_BYTES + 64 * HASH_BYTES  # the room of 64 hashes in six stretches
+    index, stem = PrefixIndex(2 * half), tuple((place, 1) for place in range(1, 65))
+    index.sent(stem, "a", 0.0)
+    for split in range(splits):
+        index.sent(stem[: 32 >> split], "a", 0.0)
+    assert len(index) == splits + 1
+    index.sent(tuple((100 + place, 1) for place in range((half - STRETCH_BYTES) // HASH_BYTES)), "a", 0.0)
+    index.sent(((1_000, 1),), "a", 0.0)
+    assert (index.matches(stem, TTLS, 0.0) == {}) is forgotten
+
+
+# --- the hit rate -----------------------------------------------------------------------------------------------
+
+
+def test_a_hit_rate_in_figures() -> None:
+    """What is declared counts 2 prompts of what is usual, which counts 2 recent ones; of what was sent before, and of
+    the prompt at most."""
+    rate = HitRate()
+    assert rate.probability(0.0) == HIT_RATE
+    rate.add(0.5, 0.25, 0.0)
+    rate.add(2.0, 0.5, 0.0)
+    rate.add(0.5, 0.9, 0.0)
+    usual = (0.5 + 0.5 + 1.0 + 2 * HIT_RATE) / 5
+    assert rate.probability(0.0) == pytest.approx((2.0 + 2 * usual) / 5)
 
 
 # --- re-reads ----------------------------------------------------------------------------------------------------

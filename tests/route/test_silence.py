@@ -33,6 +33,7 @@ def waiting(*seconds: float, now: float = NOW) -> Silence:
 
 def test_nothing_waits_so_nothing_is_silent() -> None:
     assert not waiting().silent
+    assert not Silence().silent, "before the first look"
 
 
 def test_a_usual_wait_says_nothing_however_many_do() -> None:

@@ -104,6 +104,36 @@ def test_how_far_off_an_estimate_may_be_follows_how_far_off_they_were() -> None:
     assert wild.doubt[0] == UNSURE
 
 
+def test_bytes_and_doubt_in_figures() -> None:
+    """A quarter of a token a byte and an error of 8 % count 10 prompts; an estimate may be 2.5 errors off."""
+    tokens = taught(9_000, 3_000, times=1)
+    assert tokens.bytes_per_token == [pytest.approx(11 / (1 / 3 + 10 / 4)), 4]
+    assert tokens.doubt == [pytest.approx(2.5 * (0.25 + 10 * 0.08) / 11), pytest.approx(0.2)]
+    one = taught(8_000, 2_000, times=1)
+    for _ in range(29):
+        one.learn(8_000, 2_000, False, 0.0)
+    one.learn(16_000, 1_000, False, 0.0)
+    one.merge([], 0.0)
+    assert one.doubt[0] == pytest.approx(2.5 * (1.0 + 10 * 0.08) / 41), "an error is a whole one at most"
+
+
+@pytest.mark.parametrize(
+    ("size", "counted", "learned"),
+    [(399, 200, False), (400, 200, True), (1_600, 100, True), (1_601, 100, False), (400, 400, True), (400, 401, False)],
+)
+def test_what_is_plausible_is_learned(size: int, counted: int, learned: bool) -> None:
+    assert (taught(size, counted, times=1).bytes_per_token[0] != USUAL) is learned
+
+
+def test_what_was_learned_shows_once_a_second() -> None:
+    tokens = taught(9_000, 3_000, times=1)
+    before = tokens.bytes_per_token[0]
+    tokens.learn(9_000, 3_000, False, 0.9)
+    assert tokens.bytes_per_token[0] == before
+    tokens.learn(9_000, 3_000, False, 1.0)
+    assert tokens.bytes_per_token[0] < before
+
+
 @given(st.lists(st.tuples(st.integers(400, 10**6), st.integers(0, 10**6), st.booleans()), max_size=30))
 def test_doubt_is_bounded(heard: list[tuple[int, int, bool]]) -> None:
     tokens = Tokens()
@@ -124,6 +154,29 @@ def learned(*tokens: int) -> Lengths:
 
 def test_defaults_hold_until_something_was_seen() -> None:
     assert Lengths().expected(None, 0.0) == (DEFAULT_MEAN, DEFAULT_LONGEST)
+
+
+def test_lengths_in_figures() -> None:
+    """The usual mean counts 4 answers."""
+    lengths = learned(*[1_000] * 8)
+    (bucket,) = lengths._sketch.quantiles((0.5,))
+    assert lengths.expected(None, 0.0)[0] == pytest.approx((8 * bucket + 4 * DEFAULT_MEAN) / 12)
+    assert lengths.expected(400, 0.0) == (400, 400)
+    assert lengths.expected(2_000, 0.0) == (pytest.approx((8 * bucket + 4 * DEFAULT_MEAN) / 12), 2_000)
+
+
+def test_an_answer_shows_after_a_tenth_of_a_second_and_its_fading_after_ten() -> None:
+    lengths = Lengths()
+    lengths.expected(None, 0.0)
+    lengths.add(60_000, 0.5)
+    assert lengths.expected(None, 0.5) == (DEFAULT_MEAN, DEFAULT_LONGEST)
+    learned = lengths.expected(None, 0.7)
+    assert learned[0] > DEFAULT_MEAN
+    assert lengths.expected(None, 10.6) == learned
+    assert lengths.expected(None, 10.8)[0] < learned[0]
+    lengths.merge([Posted(b"other", 0.0, 0.0, lengths.own(10.8))], 11.0)
+    assert lengths.expected(None, 11.05)[0] < learned[0]
+    assert lengths.expected(None, 11.2)[0] > learned[0]
 
 
 def test_the_client_limits_both() -> None:

@@ -120,6 +120,12 @@ def test_an_endpoint_is_full_when_one_more_would_pass_its_share_and_the_slack() 
     assert toll.full(room + 1, 0.0) == ["a"]
 
 
+def test_what_reaches_the_limit_exactly_is_not_full() -> None:
+    toll = sent(Toll(Cap(0.5, 1e9)), *"a" * 100)
+    assert toll.full(0.0, 0.0) == []
+    assert toll.full(1.0, 0.0) == ["a"]
+
+
 def test_it_is_full_for_new_prompts_a_little_sooner() -> None:
     toll = sent(Toll(LONG), *"a" * 50)
     room = FOR_NEW * SLACK_TOKENS / 0.7 - 500_000

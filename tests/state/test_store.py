@@ -184,6 +184,30 @@ class TestDown:
             assert (counts.hits, counts.errors + counts.dropped) == (2, 52)
         assert [record.levelname for record in caplog.records] == ["INFO", "WARNING", "INFO"]
 
+    async def test_the_pauses_between_attempts_double_up_to_five_seconds(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each is shortened by up to half, so that replicas do not come back together."""
+        pauses, spreads, sleep = list[float](), set[tuple[float, float]](), asyncio.sleep
+
+        def longest(low: float, high: float) -> float:
+            spreads.add((low, high))
+            return high
+
+        async def counted(seconds: float) -> None:
+            task = asyncio.current_task()
+            if task is not None and task.get_name() == "store":
+                pauses.append(seconds)
+                seconds = 0
+            await sleep(seconds)
+
+        monkeypatch.setattr("gateway.state.store.random.uniform", longest)
+        monkeypatch.setattr("gateway.state.store.asyncio.sleep", counted)
+        async with started(f"unix://{tmp_path}/none.sock"):
+            await until(lambda: len(pauses) >= 8)
+        assert pauses[:8] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+        assert spreads == {(0.5, 1.0)}
+
     async def test_close_does_not_wait_for_a_store_that_is_down(self, tmp_path: Path) -> None:
         store = Store(f"unix://{tmp_path}/nothing.sock")
         store.start()
