@@ -148,15 +148,15 @@ class TestKeepAlive:
             pool = await self.two(send, host, via)
             first = pool._timer
             assert first is not None
-            pool._idle[0].since -= 3600.0
+            pool._idle[0].expires -= 3600.0
             first.cancel()
             pool._sweep()
             await host.until(lambda: sum(each.closed.is_set() for each in host.connections) == 1)
             assert "idle=1" in repr(via)
             assert pool._timer is not None
-            assert pool._timer.when() == pool._idle[0].since + 3600.0
+            assert pool._timer.when() == pool._idle[0].expires
             pool._timer.cancel()
-            pool._idle[0].since -= 3600.0
+            pool._idle[0].expires -= 3600.0
             pool._sweep()
             assert pool._timer is None
             via.close()
