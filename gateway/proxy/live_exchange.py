@@ -158,19 +158,19 @@ class LiveExchange:
         self._fleet.sent(command.tried, attempt.sent_at)
         attempt.begin(request, self._plan.policy.timeouts.connect)
 
-    def _set_clock(self, command: core.SetClock) -> None:
-        clock, number, seconds = command.clock, command.attempt, command.seconds
-        if clock == "gap":
+    def _start_timer(self, command: core.SetTimer) -> None:
+        name, number, seconds = command.timer, command.attempt, command.seconds
+        if name == "gap":
             ends = self._runtime.clock() + command.total
             first = min(seconds, command.total, self._request.patience)
             self._set_timer(number, first, lambda: self._look(number, seconds, ends))
             return
-        if clock == "retry":
+        if name == "retry":
             self._journal.paused()
-        self._set_timer(number or clock, seconds, lambda: self._expired(clock, number))
+        self._set_timer(number or name, seconds, lambda: self._expired(name, number))
 
-    def _expired(self, clock: core.Clock, number: int) -> None:
-        self.feed(core.Expired(clock, number, self._runtime.clock()))
+    def _expired(self, name: core.TimerName, number: int) -> None:
+        self.feed(core.Expired(name, number, self._runtime.clock()))
 
     def _look(self, number: int, seconds: float, ends: float) -> None:
         """Whether the host has been silent too long, or the answer has come for too long; if not, looks again when
@@ -188,8 +188,8 @@ class LiveExchange:
         if attempt.ending_at is not None:
             self.feed(core.Finished(number, now))
         else:
-            clock: core.Clock = "gap" if silent >= seconds else "total"
-            self.feed(core.Expired(clock, number, now, self._is_resumable(attempt)))
+            name: core.TimerName = "gap" if silent >= seconds else "total"
+            self.feed(core.Expired(name, number, now, self._is_resumable(attempt)))
 
     def _patience(self, attempt: Attempt, silent: float) -> float:
         """Seconds until the client of an answer that flows must see something, after so long a silence of its host."""
@@ -350,7 +350,7 @@ class LiveExchange:
 
 _PERFORM: dict[type[core.Command], Callable[[LiveExchange, Any], None]] = {
     core.Send: LiveExchange._send,
-    core.SetClock: LiveExchange._set_clock,
+    core.SetTimer: LiveExchange._start_timer,
     core.Cancel: LiveExchange._cancel,
     core.Begin: LiveExchange._begin,
     core.Commit: LiveExchange._commit,

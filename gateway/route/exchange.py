@@ -22,7 +22,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Literal
 
-from gateway.route import deadline
+from gateway.route import timeouts
 from gateway.route.filters import Tier
 from gateway.route.hedge import Budget, at_stake, rival
 from gateway.route.plan import Choice, Plan
@@ -34,7 +34,6 @@ from gateway.route.signals import (
     Break,
     Cancel,
     ClientLeft,
-    Clock,
     Command,
     Commit,
     Complete,
@@ -47,8 +46,9 @@ from gateway.route.signals import (
     KeepAlive,
     Probe,
     Send,
-    SetClock,
+    SetTimer,
     Started,
+    TimerName,
 )
 from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.types import Failure, Fault, HedgeResult, Request
@@ -128,7 +128,7 @@ class Exchange:
         if isinstance(event, ClientLeft):
             return self._left()
         if isinstance(event, Expired) and not event.attempt:
-            return self._own_clock(event)
+            return self._own_timer(event)
         for send in self._running:
             if send.attempt == event.attempt:
                 return self._attempt_event(send, event)
@@ -159,15 +159,15 @@ class Exchange:
             return self._expired(send, event)
         return self._failed(send, event.failure, event.now, event.resumable)
 
-    def _own_clock(self, event: Expired) -> list[Command]:
+    def _own_timer(self, event: Expired) -> list[Command]:
         if self.phase != "waiting":
             return []
-        if event.clock == "keepalive" and self._keepalive < inf:
-            return [KeepAlive(), SetClock("keepalive", 0, self._keepalive)]
-        if event.clock == "retry" and self._again is not None:
+        if event.timer == "keepalive" and self._keepalive < inf:
+            return [KeepAlive(), SetTimer("keepalive", 0, self._keepalive)]
+        if event.timer == "retry" and self._again is not None:
             choice, self._again = self._again, None
             remaining = self._remaining(event.now)
-            return self._ask(choice, remaining) if remaining > 0 else [self._give_up()]  # clocks may be late
+            return self._ask(choice, remaining) if remaining > 0 else [self._give_up()]  # timers may be late
         return []
 
     def _started(self, now: float) -> list[Command]:
@@ -176,7 +176,7 @@ class Exchange:
         self.phase = "waiting"
         policy, first = self.plan.policy, self.plan.first
         if first is not None:
-            self._time_ends = now + deadline.scaled(policy.attempts.within, first, policy)
+            self._time_ends = now + timeouts.for_prompt(policy.attempts.within, first, policy)
         if self._holds:
             self._ends = now + (policy.timeouts.stream if self.request.stream else policy.timeouts.total)
         if self._budget is not None:
@@ -185,7 +185,7 @@ class Exchange:
             self.plan.explorer.decided(policy.pick.explore, first.score, self.plan.picked == "explore")
         commands = self._wait_for_all(now) or self._try_next(now)
         if self._keepalive < inf and self.phase == "waiting":
-            commands.append(SetClock("keepalive", 0, self._keepalive))
+            commands.append(SetTimer("keepalive", 0, self._keepalive))
         return commands
 
     def _left(self) -> list[Command]:
@@ -205,7 +205,7 @@ class Exchange:
             self.phase = "answering"
             begun = Commit(send.attempt)
             total = self.plan.policy.timeouts.stream
-        gap = SetClock("gap", send.attempt, self.plan.policy.timeouts.gap, total)
+        gap = SetTimer("gap", send.attempt, self.plan.policy.timeouts.gap, total)
         if len(self._running) == 1:
             return [begun, gap]
         return [begun, *self._beat(send), gap]
@@ -227,11 +227,11 @@ class Exchange:
         return _cancelled(loser, "lost" if loser.hedge else "beaten")
 
     def _expired(self, send: Send, event: Expired) -> list[Command]:
-        if (event.clock in ("gap", "total")) != (self._begun_at is not None):
+        if (event.timer in ("gap", "total")) != (self._begun_at is not None):
             return []
-        if event.clock == "hedge":
+        if event.timer == "hedge":
             return self._late(send, event.now)
-        return self._failed(send, self._timeout(send, event.clock), event.now, event.resumable)
+        return self._failed(send, self._timeout(send, event.timer), event.now, event.resumable)
 
     def _failed(self, send: Send, failure: Failure, now: float, resumable: bool) -> list[Command]:
         """Before the commit another attempt is made, unless one runs already or the failure is the answer."""
@@ -278,7 +278,7 @@ class Exchange:
             if again is not None and again.pause < remaining:
                 self._retries.sent(again.choice, alone)
                 self._again = again.choice
-                return [SetClock("retry", 0, again.pause)]
+                return [SetTimer("retry", 0, again.pause)]
         return [self._give_up()] if choice is None else self._ask(choice, remaining)
 
     def _wait_for_all(self, now: float) -> list[Command]:
@@ -294,7 +294,7 @@ class Exchange:
         pause += FIRST_PAUSE * self._rng()  # others wait for it, too
         if pause <= LONGEST_PAUSE and pause < self._remaining(now) and not self.request.other_models:
             self._again = soonest
-            return [SetClock("retry", 0, pause)]
+            return [SetTimer("retry", 0, pause)]
         why = f"asked to wait for another {pause:.0f} s"
         self._failures.append((soonest.endpoint.id, Failure(Fault.RATE_LIMITED, why, 429, retry_after=pause)))
         return [self._give_up()]
@@ -304,9 +304,9 @@ class Exchange:
 
     def _ask(self, choice: Choice, remaining: float) -> list[Command]:
         send = self._send(choice, remaining)
-        if self._budget is not None and self._is_late_after(choice) < send.tried.deadline:
-            return [send, SetClock("hedge", send.attempt, self._delay)]
-        return [send, SetClock("first_token", send.attempt, send.tried.deadline)]
+        if self._budget is not None and self._is_late_after(choice) < send.tried.timeout:
+            return [send, SetTimer("hedge", send.attempt, self._delay)]
+        return [send, SetTimer("first_token", send.attempt, send.tried.timeout)]
 
     def _next(self, now: float) -> Choice | None:
         """The best one left, without those whose breaker has opened since the plan was made, if any other is left."""
@@ -326,8 +326,8 @@ class Exchange:
     def _send(self, choice: Choice, remaining: float, hedge: bool = False, continues: bool = False) -> Send:
         self._sent += 1
         self._tried.add(choice.endpoint.id)
-        writing = deadline.writing(choice, self.plan.demand)
-        streams = deadline.streams(self.request, writing)
+        writing = timeouts.writing(choice, self.plan.demand)
+        streams = timeouts.streams(self.request, writing)
         seconds = self._time_for(choice, streams, writing, remaining)
         demand, empties = self.plan.demand, self._empties
         tried = TrackedAttempt(choice.state, self.request, demand, choice.parts, seconds, hedge, streams, empties)
@@ -367,8 +367,8 @@ class Exchange:
             return [end]
         self.phase = "waiting"
         send = self._send(able[0], remaining, continues=True)
-        commands: list[Command] = [send, SetClock("first_token", send.attempt, send.tried.deadline)]
-        return [*commands, SetClock("keepalive", 0, self._keepalive)]
+        commands: list[Command] = [send, SetTimer("first_token", send.attempt, send.tried.timeout)]
+        return [*commands, SetTimer("keepalive", 0, self._keepalive)]
 
     # hedging
 
@@ -387,11 +387,11 @@ class Exchange:
                     self._budget.add_wait(now - send.tried.sent_at, send.choice.parts.uncached)
 
     def _late(self, send: Send, now: float) -> list[Command]:
-        """The first token is late: sets its last clock, and sends a hedge if one is allowed."""
+        """The first token is late: sets its last timer, and sends a hedge if one is allowed."""
         if self._budget is None or self._delay == inf:
             return []
         self._budget.late()
-        commands: list[Command] = [SetClock("first_token", send.attempt, send.tried.deadline - self._delay)]
+        commands: list[Command] = [SetTimer("first_token", send.attempt, send.tried.timeout - self._delay)]
         self._delay = inf
         remaining = self._remaining(now)
         choice = rival(self._untried(), send.choice, self.plan.policy, self._budget, now) if remaining > 0 else None
@@ -403,9 +403,9 @@ class Exchange:
         self._read_twice = late.parts.uncached
         budget.sent(self._at_stake, choice)
         send = self._send(choice, remaining, hedge=True)
-        return [send, SetClock("first_token", send.attempt, send.tried.deadline)]
+        return [send, SetTimer("first_token", send.attempt, send.tried.timeout)]
 
-    # clocks
+    # timers
 
     def _time_for(self, choice: Choice, streams: bool, writing: float, remaining: float) -> float:
         """Seconds that an attempt gets. The last one gets what remains, unless another model may be tried."""
@@ -413,20 +413,20 @@ class Exchange:
             return remaining
         policy = self.plan.policy
         if streams:
-            return min(remaining, deadline.to_first_token(choice, policy))
-        return min(remaining, deadline.to_whole(choice, policy, writing))
+            return min(remaining, timeouts.first_token_timeout(choice, policy))
+        return min(remaining, timeouts.whole_answer_timeout(choice, policy, writing))
 
-    def _timeout(self, send: Send, clock: Clock) -> Failure:
+    def _timeout(self, send: Send, timer: TimerName) -> Failure:
         timeouts = self.plan.policy.timeouts
-        if clock == "gap":
+        if timer == "gap":
             return Failure(Fault.TIMEOUT_GAP, f"no progress for {timeouts.gap:g} s")
-        if clock == "total":
+        if timer == "total":
             return Failure(
                 Fault.TIMEOUT_TOTAL, f"no end in {timeouts.stream if self.request.stream else timeouts.total:g} s"
             )
         if send.tried.streams:
-            return Failure(Fault.TIMEOUT_FIRST_TOKEN, f"no first token in {send.tried.deadline:.3g} s")
-        return Failure(Fault.TIMEOUT_TOTAL, f"no answer in {send.tried.deadline:.3g} s")
+            return Failure(Fault.TIMEOUT_FIRST_TOKEN, f"no first token in {send.tried.timeout:.3g} s")
+        return Failure(Fault.TIMEOUT_TOTAL, f"no answer in {send.tried.timeout:.3g} s")
 
     def __repr__(self) -> str:
         return f"<Exchange {self.request.id} {self.phase} running={[send.attempt for send in self._running]}>"

@@ -249,7 +249,7 @@ class Fleet:
             attempt.state.cached(matched / prompt, usage.cached / usage.prompt, now)
 
     def _blames(self, attempt: TrackedAttempt, fault: Fault) -> bool:
-        """Whether the fault is the endpoint's: a timeout is, where a peer would probably meet that clock."""
+        """Whether the fault is the endpoint's: a timeout is, where a peer would probably meet it."""
         peers = [state for state in self.states.values() if state is not attempt.state]
         return not fault.missed_deadline or not peers or any(_meets(peer, attempt) for peer in peers)
 
@@ -261,4 +261,4 @@ def _meets(peer: EndpointState, attempt: TrackedAttempt) -> bool:
     seconds = peer.waits.p95[attempt.parts.size] * scale(attempt.parts.uncached)
     if not attempt.streams:
         seconds += attempt.demand.longest_output / peer.speeds.p10
-    return seconds <= attempt.deadline
+    return seconds <= attempt.timeout

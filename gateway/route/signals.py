@@ -1,6 +1,6 @@
 """What passes between an exchange and its shell: events in, commands out.
 
-Each attempt has one clock at a time: the hedge delay (`hedge`), the first-token timeout (`first_token`) or the idle
+Each attempt has one timer at a time: the hedge delay (`hedge`), the first-token timeout (`first_token`) or the idle
 timeout (`gap`). Setting one replaces the one before. `total` is a bound of the last one. `keepalive` and `retry` are
 the exchange's own, as attempt 0.
 """
@@ -14,7 +14,7 @@ from gateway.route.plan import Choice
 from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.types import Failure, HedgeResult
 
-Clock = Literal["hedge", "first_token", "gap", "total", "keepalive", "retry"]
+TimerName = Literal["hedge", "first_token", "gap", "total", "keepalive", "retry"]
 
 
 # --- events -----------------------------------------------------------------------------------------------------
@@ -48,9 +48,9 @@ class Failed(msgspec.Struct, frozen=True, gc=False):
 
 
 class Expired(msgspec.Struct, frozen=True, gc=False):
-    """A clock that was set ran out. `resumable` as for Failed."""
+    """A timer expired. `resumable` as for Failed."""
 
-    clock: Clock
+    timer: TimerName
     attempt: int
     now: float
     resumable: bool = False
@@ -67,7 +67,7 @@ Event = Started | FirstToken | Finished | Failed | Expired | ClientLeft
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):
-    """Send the request to this endpoint; it has `tried.deadline` seconds to its first token, or to the end of an answer
+    """Send the request to this endpoint; it has `tried.timeout` seconds to its first token, or to the end of an answer
     that is requested whole.
 
     `hedge`: while another attempt, which is late, goes on. `continues`: the text that the client has so far.
@@ -80,17 +80,17 @@ class Send(msgspec.Struct, frozen=True, gc=False):
     continues: bool = False
 
 
-class SetClock(msgspec.Struct, frozen=True, gc=False):
+class SetTimer(msgspec.Struct, frozen=True, gc=False):
     """`gap` counts from the last progress; with it comes `total`, the seconds from now to the end of the answer."""
 
-    clock: Clock
+    timer: TimerName
     attempt: int
     seconds: float
     total: float = inf
 
 
 class Cancel(msgspec.Struct, frozen=True, gc=False):
-    """Close the attempt's connection and stop its clock; nothing more may come from it."""
+    """Close the attempt's connection and stop its timer; nothing more may come from it."""
 
     attempt: int
 
@@ -154,4 +154,4 @@ class Abandon(msgspec.Struct, frozen=True, gc=False):
     """The client is gone."""
 
 
-Command = Send | SetClock | Cancel | Begin | Commit | KeepAlive | Probe | Book | Complete | Break | GiveUp | Abandon
+Command = Send | SetTimer | Cancel | Begin | Commit | KeepAlive | Probe | Book | Complete | Break | GiveUp | Abandon

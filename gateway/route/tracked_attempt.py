@@ -12,7 +12,7 @@ MEASURES_SPEED = 16  # output tokens from which the speed of an answer means som
 class TrackedAttempt(msgspec.Struct, gc=False):
     """One attempt as the fleet follows it: its endpoint and request, and what is expected of it.
 
-    `deadline` is the first-token clock in seconds, or that of the whole answer where the host does not stream
+    `timeout` is the first-token timeout in seconds, or that of the whole answer where the host does not stream
     (`streams`). `empties` are the earlier attempts of the exchange that ended without content: this one's answer says
     whether they should have had some. `sent_at`, `ticket` and `in_flight`, how many the endpoint then had in flight for
     all workers, are filled in by `Fleet.sent`.
@@ -22,7 +22,7 @@ class TrackedAttempt(msgspec.Struct, gc=False):
     request: Request
     demand: Demand
     parts: Parts
-    deadline: float
+    timeout: float
     hedge: bool = False
     streams: bool = True
     empties: tuple["TrackedAttempt", ...] = ()

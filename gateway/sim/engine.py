@@ -162,8 +162,8 @@ class Replayed:
         if not one.over and one.course.failure is not None:
             self._feed(now, signals.Failed(attempt, one.course.failure, now))
 
-    def _expires(self, now: float, clock: signals.Clock, attempt: int) -> None:
-        self._feed(now, signals.Expired(clock, attempt, now))
+    def _expires(self, now: float, timer: signals.TimerName, attempt: int) -> None:
+        self._feed(now, signals.Expired(timer, attempt, now))
 
     # commands
 
@@ -185,9 +185,9 @@ class Replayed:
         elif course.last < inf:
             engine.at(now + course.last, self._due, number, signals.Finished)
 
-    def _set_clock(self, command: signals.SetClock, now: float) -> None:
-        if command.clock != "gap":  # hosts of a replay stop answering before their first token or not at all
-            self._engine.at(now + command.seconds, self._expires, command.clock, command.attempt)
+    def _set_timer(self, command: signals.SetTimer, now: float) -> None:
+        if command.timer != "gap":  # hosts of a replay stop answering before their first token or not at all
+            self._engine.at(now + command.seconds, self._expires, command.timer, command.attempt)
 
     def _cancel(self, command: signals.Cancel, now: float) -> None:
         self._attempts[command.attempt].over = True
@@ -235,7 +235,7 @@ class Replayed:
 
 _PERFORM: dict[type[signals.Command], Callable[[Replayed, Any, float], None]] = {
     signals.Send: Replayed._send,
-    signals.SetClock: Replayed._set_clock,
+    signals.SetTimer: Replayed._set_timer,
     signals.Cancel: Replayed._cancel,
     signals.Commit: Replayed._commit,
     signals.Book: Replayed._book,

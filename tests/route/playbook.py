@@ -3,12 +3,12 @@
     assert (
         Playbook("a", "b")
         >> Started(0.0)
-        << "send 1 to a, clock first_token 10, clock keepalive 10"
+        << "send 1 to a, timer first_token 10, timer keepalive 10"
         >> FirstToken(1, 1.0)
-        << "commit 1, clock gap 30"
+        << "commit 1, timer gap 30"
     )
 
-A command that was not expected fails the script, at the next event or at its end; so does a clock of an attempt that
+A command that was not expected fails the script, at the next event or at its end; so does a timer of an attempt that
 the commands are not about, which the words do not show.
 """
 
@@ -24,7 +24,7 @@ from gateway.types.endpoint import Capability
 from tests.route.world import CHEAPEST, plan, priced, request
 
 ONE_EACH = replace(CHEAPEST, attempts=Attempts(retries=0))  # no endpoint is asked twice
-OF_THE_EXCHANGE = ("keepalive", "retry")  # clocks that are no attempt's
+OF_THE_EXCHANGE = ("keepalive", "retry")  # timers that are no attempt's
 
 
 class Playbook:
@@ -54,7 +54,7 @@ class Playbook:
     def __rshift__(self, event: core.Event) -> "Playbook":
         assert not self._commands, f"before {event}, nobody expected: {self._commands}"
         commands = self.exchange.on(event)
-        _check_clocks(event, commands)
+        _check_timers(event, commands)
         self._commands = [told(command) for command in commands]
         return self
 
@@ -69,13 +69,13 @@ class Playbook:
         return True
 
 
-def _check_clocks(event: core.Event, commands: Sequence[core.Command]) -> None:
+def _check_timers(event: core.Event, commands: Sequence[core.Command]) -> None:
     about = getattr(event, "attempt", 0)
     for command in commands:
         if isinstance(command, core.Send | core.Begin | core.Commit):
             about = command.attempt
-        if isinstance(command, core.SetClock):
-            assert command.attempt == (0 if command.clock in OF_THE_EXCHANGE else about)
+        if isinstance(command, core.SetTimer):
+            assert command.attempt == (0 if command.timer in OF_THE_EXCHANGE else about)
 
 
 def failed(attempt: int, fault: str, now: float = 1.0) -> core.Failed:
@@ -87,8 +87,8 @@ def told(command: core.Command) -> str:
         case core.Send(attempt, choice):
             how = " whole" if not command.tried.streams else " continuing" if command.continues else ""
             return f"send {attempt}{how} to {choice.endpoint.id}"
-        case core.SetClock(clock, _, seconds):
-            return f"clock {clock} {seconds:g}"
+        case core.SetTimer(name, _, seconds):
+            return f"timer {name} {seconds:g}"
         case core.Cancel(attempt):
             return f"cancel {attempt}"
         case core.Begin(attempt):

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.route.deadline import LONG, PROBE, SLOW
 from gateway.route.exchange import Exchange
 from gateway.route.fleet import Fleet
 from gateway.route.signals import (
@@ -22,9 +21,10 @@ from gateway.route.signals import (
     FirstToken,
     GiveUp,
     Send,
-    SetClock,
+    SetTimer,
     Started,
 )
+from gateway.route.timeouts import LONG, PROBE, SLOW
 from gateway.types import (
     FAULTS,
     Attempts,
@@ -50,7 +50,7 @@ BLAMED = [fault for fault in Fault if fault.blamed]
 
 
 def started(*names: str, **about: Any) -> Playbook:
-    """A streamed exchange whose first attempt is under way; its clocks are not at stake."""
+    """A streamed exchange whose first attempt is under way; its timers are not at stake."""
     script = Playbook(*names, **about)
     commands = script.exchange.on(Started(0.0))
     assert isinstance(commands[0], Send)
@@ -64,32 +64,32 @@ def test_a_streamed_answer() -> None:
     assert (
         Playbook("a", "b")
         >> Started(0.0)
-        << "send 1 to a, clock first_token 10, clock keepalive 10"
+        << "send 1 to a, timer first_token 10, timer keepalive 10"
         >> FirstToken(1, 0.5)
-        << "commit 1, clock gap 30"
+        << "commit 1, timer gap 30"
         >> Finished(1, 3.0)
         << "book 1 ok, complete 1"
     )
 
 
 def test_a_short_whole_answer_comes_whole() -> None:
-    """Its clock is 1.5 times what a slow first token takes, and its length at the slow speed of 15 tokens a second."""
+    """Its timeout is 1.5 times a slow first token, and its length at the slow speed of 15 tokens a second."""
     script = Playbook("a", "b", stream=False, max_tokens=60)
-    send, clock = script.exchange.on(Started(0.0))
+    send, timer = script.exchange.on(Started(0.0))
     assert isinstance(send, Send)
     parts = send.choice.parts
     slow = SLOW * send.choice.state.waits.p99[parts.size] * parts.pace
-    assert clock == SetClock("first_token", 1, pytest.approx(slow + 4.0))
-    assert (send.tried.streams, send.tried.deadline < 10.0) == (False, True)
+    assert timer == SetTimer("first_token", 1, pytest.approx(slow + 4.0))
+    assert (send.tried.streams, send.tried.timeout < 10.0) == (False, True)
     assert script >> Finished(1, 3.0) << "commit 1, book 1 ok, complete 1"
 
 
-def test_a_whole_answers_first_token_has_the_policys_clock_at_most() -> None:
+def test_a_whole_answers_first_token_has_the_policys_timeout_at_most() -> None:
     quick = replace(ONE_EACH, timeouts=Timeouts(first_token=1.0))
     assert (
         Playbook("a", "b", stream=False, max_tokens=60, policy=quick)
         >> Started(0.0)
-        << ("send 1 whole to a, clock first_token 5")
+        << ("send 1 whole to a, timer first_token 5")
     )
 
 
@@ -97,16 +97,16 @@ def test_a_long_whole_answer_is_streamed_by_the_host_and_held() -> None:
     assert (
         Playbook("a", "b", stream=False, max_tokens=150)
         >> Started(0.0)
-        << "send 1 to a, clock first_token 10"
+        << "send 1 to a, timer first_token 10"
         >> FirstToken(1, 1.0)
-        << "begin 1, clock gap 30"
+        << "begin 1, timer gap 30"
         >> Finished(1, 11.0)
         << "commit 1, book 1 ok, complete 1"
     )
 
 
 def test_an_answer_of_any_length_is_streamed_by_the_host() -> None:
-    assert Playbook("a", "b", stream=False) >> Started(0.0) << "send 1 to a, clock first_token 10"
+    assert Playbook("a", "b", stream=False) >> Started(0.0) << "send 1 to a, timer first_token 10"
 
 
 # --- what happened since the plan was made ----------------------------------------------------------------------
@@ -124,9 +124,9 @@ def test_an_endpoint_whose_breaker_has_opened_is_passed_over() -> None:
     assert (
         tripped(started("a", "b", "c"), "b")
         >> failed(1, "server")
-        << "cancel 1, book 1 server, send 2 to c, clock first_token 10"
+        << "cancel 1, book 1 server, send 2 to c, timer first_token 10"
         >> failed(2, "server")
-        << "cancel 2, book 2 server, send 3 to b, clock first_token 59"
+        << "cancel 2, book 2 server, send 3 to b, timer first_token 59"
     )
 
 
@@ -134,7 +134,7 @@ def test_where_all_that_are_left_have_opened_they_are_tried_in_order() -> None:
     """Each as a probe, which waits no longer than it must."""
     script = tripped(started("a", "b", "c"), "b", "c")
     probe = PROBE * script.exchange.plan.ranked[1].state.waits.p95[0]
-    assert script >> failed(1, "server") << f"cancel 1, book 1 server, send 2 to b, clock first_token {probe:g}"
+    assert script >> failed(1, "server") << f"cancel 1, book 1 server, send 2 to b, timer first_token {probe:g}"
 
 
 # --- whose fault ------------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def test_a_rejection_tries_one_other_endpoint_and_the_second_returns() -> None:
     assert (
         started("a", "b", "c")
         >> failed(1, "rejected")
-        << "cancel 1, book 1 rejected, send 2 to b, clock first_token 10"
+        << "cancel 1, book 1 rejected, send 2 to b, timer first_token 10"
         >> failed(2, "rejected")
         << "cancel 2, book 2 rejected, give up a:rejected b:rejected"
     )
@@ -158,9 +158,9 @@ def test_rejections_count_also_with_another_failure_between_them() -> None:
     assert (
         started("a", "b", "c", "d")
         >> failed(1, "rejected")
-        << "cancel 1, book 1 rejected, send 2 to b, clock first_token 10"
+        << "cancel 1, book 1 rejected, send 2 to b, timer first_token 10"
         >> failed(2, "server")
-        << "cancel 2, book 2 server, send 3 to c, clock first_token 10"
+        << "cancel 2, book 2 server, send 3 to c, timer first_token 10"
         >> failed(3, "rejected")
         << "cancel 3, book 3 rejected, give up a:rejected b:server c:rejected"
     )
@@ -170,7 +170,7 @@ def test_the_accounts_fault_is_probed_and_the_next_endpoint_tried() -> None:
     assert (
         started("a", "b", "c")
         >> failed(1, "account")
-        << "cancel 1, book 1 account, probe a, send 2 to b, clock first_token 10"
+        << "cancel 1, book 1 account, probe a, send 2 to b, timer first_token 10"
     )
 
 
@@ -180,7 +180,7 @@ def test_the_accounts_fault_is_probed_also_where_nothing_is_left_to_try() -> Non
 
 @pytest.mark.parametrize("fault", ["rate_limited", *BLAMED])
 def test_other_faults_fail_over(fault: Fault) -> None:
-    assert started("a", "b", "c") >> failed(1, fault) << f"cancel 1, book 1 {fault}, send 2 to b, clock first_token 10"
+    assert started("a", "b", "c") >> failed(1, fault) << f"cancel 1, book 1 {fault}, send 2 to b, timer first_token 10"
 
 
 @pytest.mark.parametrize("fault", sorted(Fault))
@@ -188,7 +188,7 @@ def test_after_the_first_token_every_fault_is_a_loud_end(fault: Fault) -> None:
     assert (
         started("a", "b")
         >> FirstToken(1, 0.5)
-        << "commit 1, clock gap 30"
+        << "commit 1, timer gap 30"
         >> failed(1, fault)
         << f"cancel 1, book 1 {fault}, break 1 {fault}"
     )
@@ -198,7 +198,7 @@ def test_rate_limited_everywhere() -> None:
     assert (
         started("a", "b")
         >> failed(1, "rate_limited")
-        << "cancel 1, book 1 rate_limited, send 2 to b, clock first_token 59"
+        << "cancel 1, book 1 rate_limited, send 2 to b, timer first_token 59"
         >> failed(2, "rate_limited")
         << "cancel 2, book 2 rate_limited, give up a:rate_limited b:rate_limited"
     )
@@ -208,14 +208,14 @@ def test_nothing_to_try() -> None:
     assert Playbook() >> Started(0.0) << "give up"
 
 
-# --- clocks -----------------------------------------------------------------------------------------------------
+# --- timers -----------------------------------------------------------------------------------------------------
 
 
 def test_no_first_token_in_time() -> None:
     assert (
         started("a", "b", "c")
         >> Expired("first_token", 1, 10.0)
-        << "cancel 1, book 1 timeout_first_token, send 2 to b, clock first_token 10"
+        << "cancel 1, book 1 timeout_first_token, send 2 to b, timer first_token 10"
     )
 
 
@@ -231,37 +231,37 @@ def test_silence_after_the_first_token() -> None:
     assert (
         started("a", "b")
         >> FirstToken(1, 0.5)
-        << "commit 1, clock gap 30"
+        << "commit 1, timer gap 30"
         >> Expired("gap", 1, 40.0)
         << "cancel 1, book 1 timeout_gap, break 1 timeout_gap"
     )
 
 
-def test_clocks_of_another_phase_change_nothing() -> None:
+def test_timers_of_another_phase_change_nothing() -> None:
     assert (
         started("a", "b")
         >> Expired("gap", 1, 1.0)
         >> FirstToken(1, 2.0)
-        << "commit 1, clock gap 30"
+        << "commit 1, timer gap 30"
         >> Expired("first_token", 1, 10.0)
         >> Expired("keepalive", 0, 10.0)
         >> Finished(1, 11.0)
         << "book 1 ok, complete 1"
     )
-    assert started("a", "b") >> Expired("retry", 0, 1.0) >> FirstToken(1, 2.0) << "commit 1, clock gap 30"
+    assert started("a", "b") >> Expired("retry", 0, 1.0) >> FirstToken(1, 2.0) << "commit 1, timer gap 30"
 
 
 def test_a_slow_stream_is_kept_alive_again_and_again_through_a_failover() -> None:
     assert (
         started("a", "b", "c")
         >> Expired("keepalive", 0, 10.0)
-        << "keep alive, clock keepalive 10"
+        << "keep alive, timer keepalive 10"
         >> failed(1, "server", 12.0)
-        << "cancel 1, book 1 server, send 2 to b, clock first_token 10"
+        << "cancel 1, book 1 server, send 2 to b, timer first_token 10"
         >> Expired("keepalive", 0, 20.0)
-        << "keep alive, clock keepalive 10"
+        << "keep alive, timer keepalive 10"
         >> FirstToken(2, 21.0)
-        << "commit 2, clock gap 30"
+        << "commit 2, timer gap 30"
     )
 
 
@@ -273,32 +273,32 @@ def test_a_client_without_patience_is_kept_waiting_with_signs_of_life() -> None:
     assert (
         Playbook("a", "b", stream=False, patience=1.0)
         >> Started(0.0)
-        << "send 1 to a, clock first_token 10, clock keepalive 1"
+        << "send 1 to a, timer first_token 10, timer keepalive 1"
         >> FirstToken(1, 0.5)
-        << "begin 1, clock gap 30"
+        << "begin 1, timer gap 30"
         >> Expired("keepalive", 0, 1.0)
-        << "keep alive, clock keepalive 1"
+        << "keep alive, timer keepalive 1"
     )
 
 
-def test_the_first_token_clock_grows_with_the_tokens_that_no_cache_holds() -> None:
+def test_the_first_token_timeout_grows_with_the_tokens_that_no_cache_holds() -> None:
     assert (
         Playbook("a", "b", prompt_tokens=100_000)
         >> Started(0.0)
-        << "send 1 to a, clock first_token 60, clock keepalive 10"
+        << "send 1 to a, timer first_token 60, timer keepalive 10"
     )
 
 
-def test_the_clock_is_never_under_the_slowest_of_the_endpoints_own_answers() -> None:
+def test_the_timeout_is_never_under_the_slowest_of_the_endpoints_own_answers() -> None:
     fleet = Fleet([endpoint("slow")])
     teach(fleet, "slow", [25.0] * 100)
     fresh(fleet.states["slow"], NOW)
     fleet.configure([endpoint("slow"), endpoint("z", priors=Priors(uptime=0.5))])
-    (send, clock, _) = Exchange(request(), plan(fleet, request(), CHEAPEST)).on(Started(0.0))
+    (send, timer, _) = Exchange(request(), plan(fleet, request(), CHEAPEST)).on(Started(0.0))
     assert isinstance(send, Send)
     assert send.choice.endpoint.id == "slow"
-    assert send.tried.deadline == pytest.approx(25.0, rel=0.08)
-    assert clock.seconds == send.tried.deadline  # type: ignore[union-attr]
+    assert send.tried.timeout == pytest.approx(25.0, rel=0.08)
+    assert timer.seconds == send.tried.timeout  # type: ignore[union-attr]
 
 
 def probing(one: Endpoint, *ttfts: float, **asked: Any) -> Send:
@@ -316,8 +316,8 @@ def probing(one: Endpoint, *ttfts: float, **asked: Any) -> Send:
 def test_a_probe_waits_three_times_what_95_of_100_answers_take() -> None:
     send = probing(endpoint("a", priors=Priors(ttft_p50=1.0, ttft_p90=1.5)))
     p95 = send.choice.state.waits.p95[0] * send.choice.parts.pace
-    assert send.tried.deadline == pytest.approx(PROBE * p95)
-    assert send.tried.deadline < Timeouts().first_token / 2
+    assert send.tried.timeout == pytest.approx(PROBE * p95)
+    assert send.tried.timeout < Timeouts().first_token / 2
 
 
 def test_a_probe_waits_what_is_usual_however_slow_the_endpoint_was_before_it_broke() -> None:
@@ -334,11 +334,11 @@ def test_a_probe_waits_what_is_usual_however_slow_the_endpoint_was_before_it_bro
     send, *_ = Exchange(request(), plan(fleet, policy=CHEAPEST, now=NOW + 8)).on(Started(NOW + 8))
     assert isinstance(send, Send)
     usual = state.waits.p95[0] / state.waits.level * send.choice.parts.pace
-    assert (send.choice.state, send.tried.deadline) == (state, pytest.approx(PROBE * usual))
+    assert (send.choice.state, send.tried.timeout) == (state, pytest.approx(PROBE * usual))
 
 
 def test_a_probe_of_a_slow_endpoint_waits_no_longer_than_other_attempts() -> None:
-    assert probing(endpoint("a"), *[9.0] * 60, prompt_tokens=0).tried.deadline == Timeouts().first_token
+    assert probing(endpoint("a"), *[9.0] * 60, prompt_tokens=0).tried.timeout == Timeouts().first_token
 
 
 def test_a_whole_answer_as_a_probe_has_time_to_be_written() -> None:
@@ -347,14 +347,14 @@ def test_a_whole_answer_as_a_probe_has_time_to_be_written() -> None:
     waits, parts = send.choice.state.waits, send.choice.parts
     first_token = parts.pace * min(PROBE * waits.p95[0], SLOW * waits.p99[0])
     assert not send.tried.streams
-    assert send.tried.deadline == pytest.approx(first_token + 60 / send.choice.state.speeds.p10)
+    assert send.tried.timeout == pytest.approx(first_token + 60 / send.choice.state.speeds.p10)
 
 
 def test_the_last_endpoint_of_the_plan_gets_what_remains_of_the_budget() -> None:
     assert (
         started("a", "b")
         >> failed(1, "timeout_first_token", 10.0)
-        << "cancel 1, book 1 timeout_first_token, send 2 to b, clock first_token 50"
+        << "cancel 1, book 1 timeout_first_token, send 2 to b, timer first_token 50"
     )
 
 
@@ -362,17 +362,17 @@ def test_the_last_attempt_of_the_policy_gets_what_remains_of_the_budget() -> Non
     assert (
         Playbook("a", "b", policy=ONCE)
         >> Started(0.0)
-        << "send 1 to a, clock first_token 60, clock keepalive 10"
+        << "send 1 to a, timer first_token 60, timer keepalive 10"
         >> failed(1, "server")
         << "cancel 1, book 1 server, give up a:server"
     )
 
 
-def test_the_budget_grows_like_the_clocks() -> None:
+def test_the_budget_grows_like_the_timeouts() -> None:
     assert (
         Playbook("a", policy=ONCE, prompt_tokens=100_000)
         >> Started(0.0)
-        << "send 1 to a, clock first_token 110, clock keepalive 10"
+        << "send 1 to a, timer first_token 110, timer keepalive 10"
     )
 
 
@@ -380,7 +380,7 @@ def test_no_attempt_gets_more_than_what_remains() -> None:
     assert (
         started("a", "b", "c", policy=replace(CHEAPEST, attempts=Attempts(within=12.0)))
         >> Expired("first_token", 1, 10.0)
-        << "cancel 1, book 1 timeout_first_token, send 2 to b, clock first_token 2"
+        << "cancel 1, book 1 timeout_first_token, send 2 to b, timer first_token 2"
     )
 
 
@@ -400,7 +400,7 @@ def test_attempts_within_is_never_exceeded_whatever_the_length() -> None:
     assert (
         started("a", "b", "c", stream=False, policy=replace(ONE_EACH, attempts=Attempts(within=12.0, retries=0)))
         >> Expired("first_token", 1, 10.0)
-        << "cancel 1, book 1 timeout_first_token, send 2 to b, clock first_token 2"
+        << "cancel 1, book 1 timeout_first_token, send 2 to b, timer first_token 2"
         >> Expired("first_token", 2, 12.0)
         << "cancel 2, book 2 timeout_first_token, give up a:timeout_first_token b:timeout_first_token"
     )
@@ -410,29 +410,29 @@ def test_while_an_answer_comes_that_is_held_the_time_to_wait_stands_still() -> N
     assert (
         started("a", "b", "c", stream=False)
         >> FirstToken(1, 5.0)
-        << "begin 1, clock gap 30"
+        << "begin 1, timer gap 30"
         >> failed(1, "cut", 205.0)
-        << "cancel 1, book 1 cut, send 2 to b, clock first_token 10"
+        << "cancel 1, book 1 cut, send 2 to b, timer first_token 10"
         >> Expired("first_token", 2, 215.0)
-        << "cancel 2, book 2 timeout_first_token, send 3 to c, clock first_token 45"
+        << "cancel 2, book 2 timeout_first_token, send 3 to c, timer first_token 45"
     )
 
 
 def test_a_whole_answer_has_at_most_its_total() -> None:
     script = started("a", "b", stream=False, policy=replace(ONE_EACH, timeouts=Timeouts(total=45.0)))
     begun, gap = script.exchange.on(FirstToken(1, 5.0))
-    assert (begun, gap) == (Begin(1), SetClock("gap", 1, 30.0, total=40.0))
+    assert (begun, gap) == (Begin(1), SetTimer("gap", 1, 30.0, total=40.0))
     assert script >> Expired("total", 1, 45.0) << "cancel 1, book 1 timeout_total, give up a:timeout_total"
 
 
 def test_a_streamed_answer_has_a_total_of_its_own() -> None:
     script = started("a", "b", policy=replace(ONE_EACH, timeouts=Timeouts(stream=90.0)))
-    assert script.exchange.on(FirstToken(1, 5.0)) == [Commit(1), SetClock("gap", 1, 30.0, total=90.0)]
+    assert script.exchange.on(FirstToken(1, 5.0)) == [Commit(1), SetTimer("gap", 1, 30.0, total=90.0)]
     assert script >> Expired("total", 1, 95.0) << "cancel 1, book 1 timeout_total, break 1 timeout_total"
 
 
 def test_where_another_model_may_be_asked_the_last_endpoint_does_not_get_all_the_time() -> None:
-    assert Playbook("a", other_models=1) >> Started(0.0) << "send 1 to a, clock first_token 10, clock keepalive 10"
+    assert Playbook("a", other_models=1) >> Started(0.0) << "send 1 to a, timer first_token 10, timer keepalive 10"
 
 
 # --- the same endpoint again ------------------------------------------------------------------------------------
@@ -448,11 +448,11 @@ def test_what_passes_is_tried_once_more_where_that_is_cheaper(fault: Fault) -> N
     assert (
         started("a", "b", "c", policy=CHEAPEST)
         >> failed(1, fault)
-        << f"cancel 1, book 1 {fault}, clock retry 0.5"
+        << f"cancel 1, book 1 {fault}, timer retry 0.5"
         >> Expired("retry", 0, 1.5)
-        << "send 2 to a, clock first_token 10"
+        << "send 2 to a, timer first_token 10"
         >> failed(2, fault, 2.0)
-        << f"cancel 2, book 2 {fault}, send 3 to b, clock first_token 10"
+        << f"cancel 2, book 2 {fault}, send 3 to b, timer first_token 10"
     )
 
 
@@ -468,7 +468,7 @@ def test_what_failed_late_is_tried_elsewhere() -> None:
 
 
 def test_what_failed_late_is_tried_again_where_nothing_else_is_left() -> None:
-    assert started("a", policy=CHEAPEST) >> failed(1, "cut", 6.0) << "cancel 1, book 1 cut, clock retry 0.5"
+    assert started("a", policy=CHEAPEST) >> failed(1, "cut", 6.0) << "cancel 1, book 1 cut, timer retry 0.5"
 
 
 def test_where_waiting_costs_more_than_going_elsewhere_the_next_one_is_asked() -> None:
@@ -476,7 +476,7 @@ def test_where_waiting_costs_more_than_going_elsewhere_the_next_one_is_asked() -
     assert (
         started("a", "b", "c", policy=dear)
         >> failed(1, "server")
-        << "cancel 1, book 1 server, send 2 to b, clock first_token 10"
+        << "cancel 1, book 1 server, send 2 to b, timer first_token 10"
     )
 
 
@@ -484,9 +484,9 @@ def test_a_short_retry_after_is_waited_for() -> None:
     assert (
         started("a", "b", policy=CHEAPEST)
         >> after(2.0)
-        << "cancel 1, book 1 rate_limited, clock retry 2"
+        << "cancel 1, book 1 rate_limited, timer retry 2"
         >> Expired("retry", 0, 3.0)
-        << "send 2 to a, clock first_token 10"
+        << "send 2 to a, timer first_token 10"
     )
 
 
@@ -495,7 +495,7 @@ def test_a_long_retry_after_is_not_waited_for_where_another_is_left(fault: Fault
     assert (
         started("a", "b", policy=CHEAPEST)
         >> after(4.0, fault)
-        << f"cancel 1, book 1 {fault}, send 2 to b, clock first_token 59"
+        << f"cancel 1, book 1 {fault}, send 2 to b, timer first_token 59"
     )
 
 
@@ -503,7 +503,7 @@ def test_a_rate_limit_without_a_hint_goes_elsewhere() -> None:
     assert (
         started("a", "b", policy=CHEAPEST)
         >> failed(1, "rate_limited")
-        << "cancel 1, book 1 rate_limited, send 2 to b, clock first_token 59"
+        << "cancel 1, book 1 rate_limited, send 2 to b, timer first_token 59"
     )
 
 
@@ -511,7 +511,7 @@ def test_an_endpoint_whose_breaker_has_opened_is_not_asked_again() -> None:
     assert (
         tripped(started("a", "b", policy=CHEAPEST), "a")
         >> failed(1, "server")
-        << "cancel 1, book 1 server, send 2 to b, clock first_token 59"
+        << "cancel 1, book 1 server, send 2 to b, timer first_token 59"
     )
 
 
@@ -520,17 +520,17 @@ def test_where_nothing_else_is_left_the_attempts_are_used_with_growing_pauses(fa
     assert (
         started("a", policy=CHEAPEST)
         >> failed(1, fault, 1.0)
-        << f"cancel 1, book 1 {fault}, clock retry 0.5"
+        << f"cancel 1, book 1 {fault}, timer retry 0.5"
         >> Expired("retry", 0, 1.5)
-        << "send 2 to a, clock first_token 58.5"
+        << "send 2 to a, timer first_token 58.5"
         >> failed(2, fault, 2.0)
-        << f"cancel 2, book 2 {fault}, clock retry 1"
+        << f"cancel 2, book 2 {fault}, timer retry 1"
         >> Expired("retry", 0, 3.0)
-        << "send 3 to a, clock first_token 57"
+        << "send 3 to a, timer first_token 57"
         >> failed(3, fault, 4.0)
-        << f"cancel 3, book 3 {fault}, clock retry 2"
+        << f"cancel 3, book 3 {fault}, timer retry 2"
         >> Expired("retry", 0, 6.0)
-        << "send 4 to a, clock first_token 54"
+        << "send 4 to a, timer first_token 54"
         >> failed(4, fault, 7.0)
         << f"cancel 4, book 4 {fault}, give up a:{fault} a:{fault} a:{fault} a:{fault}"
     )
@@ -541,15 +541,15 @@ def test_of_those_that_failed_the_one_that_is_ready_first_is_asked_again() -> No
     assert (
         started("a", "b", policy=again)
         >> after(6.0)
-        << "cancel 1, book 1 rate_limited, send 2 to b, clock first_token 59"
+        << "cancel 1, book 1 rate_limited, send 2 to b, timer first_token 59"
         >> failed(2, "server", 2.0)
-        << "cancel 2, book 2 server, clock retry 0.5"
+        << "cancel 2, book 2 server, timer retry 0.5"
         >> Expired("retry", 0, 2.5)
-        << "send 3 to b, clock first_token 57.5"
+        << "send 3 to b, timer first_token 57.5"
         >> failed(3, "timeout_first_token", 3.0)
-        << "cancel 3, book 3 timeout_first_token, clock retry 4"
+        << "cancel 3, book 3 timeout_first_token, timer retry 4"
         >> Expired("retry", 0, 7.0)
-        << "send 4 to a, clock first_token 53"
+        << "send 4 to a, timer first_token 53"
     )
 
 
@@ -566,9 +566,9 @@ def test_where_another_model_may_be_asked_an_endpoint_is_asked_again_once() -> N
     assert (
         started("a", policy=CHEAPEST, other_models=1)
         >> failed(1, "server")
-        << "cancel 1, book 1 server, clock retry 0.5"
+        << "cancel 1, book 1 server, timer retry 0.5"
         >> Expired("retry", 0, 1.5)
-        << "send 2 to a, clock first_token 10"
+        << "send 2 to a, timer first_token 10"
         >> failed(2, "server", 2.0)
         << "cancel 2, book 2 server, give up a:server a:server"
     )
@@ -578,7 +578,7 @@ def test_a_pause_that_ends_after_the_time_of_all_attempts_ends_the_exchange() ->
     assert (
         started("a", policy=replace(CHEAPEST, attempts=Attempts(within=2.0)))
         >> failed(1, "server", 1.0)
-        << "cancel 1, book 1 server, clock retry 0.5"
+        << "cancel 1, book 1 server, timer retry 0.5"
         >> Expired("retry", 0, 2.0)
         << "give up a:server"
     )
@@ -588,7 +588,7 @@ def test_the_client_leaves_during_a_pause() -> None:
     assert (
         started("a", policy=CHEAPEST)
         >> failed(1, "server")
-        << "cancel 1, book 1 server, clock retry 0.5"
+        << "cancel 1, book 1 server, timer retry 0.5"
         >> ClientLeft(1.2)
         << "abandon"
         >> Expired("retry", 0, 1.5)
@@ -599,9 +599,9 @@ def test_a_stream_is_kept_alive_during_a_pause() -> None:
     assert (
         started("a", policy=CHEAPEST)
         >> failed(1, "server", 9.8)
-        << "cancel 1, book 1 server, clock retry 0.5"
+        << "cancel 1, book 1 server, timer retry 0.5"
         >> Expired("keepalive", 0, 10.0)
-        << "keep alive, clock keepalive 10"
+        << "keep alive, timer keepalive 10"
     )
 
 
@@ -612,7 +612,7 @@ def test_pauses_are_spread() -> None:
         exchange = Exchange(request(), plan(fleet, request(), CHEAPEST), rng=lambda share=share: share)
         exchange.on(Started(0.0))
         pause = exchange.on(failed(1, "server"))[-1]
-        assert isinstance(pause, SetClock)
+        assert isinstance(pause, SetTimer)
         pauses.append(round(pause.seconds, 2))
     assert pauses == [0.4, 0.6]
 
@@ -642,7 +642,7 @@ def test_where_one_has_not_asked_to_wait_it_is_asked() -> None:
 
 
 def test_the_first_that_may_be_asked_again_is_waited_for() -> None:
-    assert opening(asked_to_wait(a=8.0, b=5.0)) == ["clock retry 4.9", "clock keepalive 10"]
+    assert opening(asked_to_wait(a=8.0, b=5.0)) == ["timer retry 4.9", "timer keepalive 10"]
 
 
 def test_when_its_time_has_come_it_is_sent_the_request() -> None:
@@ -677,7 +677,7 @@ def test_waits_for_one_endpoint_are_spread() -> None:
     fleet = asked_to_wait(a=5.0)
     exchange = Exchange(request(), plan(fleet, request(), CHEAPEST, 0.1), rng=lambda: 0.5)
     pause, _ = exchange.on(Started(0.1))
-    assert pause == SetClock("retry", 0, pytest.approx(5.15))
+    assert pause == SetTimer("retry", 0, pytest.approx(5.15))
 
 
 # --- answers that are held --------------------------------------------------------------------------------------
@@ -690,11 +690,11 @@ def test_an_answer_that_is_held_and_breaks_is_asked_for_anew(about: dict[str, An
     assert (
         script
         >> FirstToken(1, 0.5)
-        << "begin 1, clock gap 30"
+        << "begin 1, timer gap 30"
         >> failed(1, fault)
-        << f"cancel 1, book 1 {fault}, send 2 to b, clock first_token 59.5"
+        << f"cancel 1, book 1 {fault}, send 2 to b, timer first_token 59.5"
         >> FirstToken(2, 2.0)
-        << "begin 2, clock gap 30"
+        << "begin 2, timer gap 30"
         >> Finished(2, 3.0)
         << "commit 2, book 2 ok, complete 2"
     )
@@ -704,11 +704,11 @@ def test_a_streamed_answer_that_is_held_is_kept_alive() -> None:
     assert (
         started("a", "b", policy=WHOLE)
         >> FirstToken(1, 0.5)
-        << "begin 1, clock gap 30"
+        << "begin 1, timer gap 30"
         >> Expired("keepalive", 0, 10.0)
-        << "keep alive, clock keepalive 10"
+        << "keep alive, timer keepalive 10"
         >> Expired("gap", 1, 40.0)
-        << "cancel 1, book 1 timeout_gap, send 2 to b, clock first_token 59.5"
+        << "cancel 1, book 1 timeout_gap, send 2 to b, timer first_token 59.5"
     )
 
 
@@ -716,7 +716,7 @@ def test_the_client_leaves_while_its_answer_is_held() -> None:
     assert (
         started("a", policy=WHOLE)
         >> FirstToken(1, 0.5)
-        << "begin 1, clock gap 30"
+        << "begin 1, timer gap 30"
         >> ClientLeft(1.0)
         << "cancel 1, book 1 cancelled, abandon"
     )
@@ -728,7 +728,7 @@ def test_the_client_leaves_while_its_answer_is_held() -> None:
 def answering(*able: str, fault: Fault = Fault.CUT, policy: Policy = CONTINUE) -> Playbook:
     """A streamed answer of `a` that breaks in its text. Of a, b, c and d those named support `prefix`."""
     script = started("a", "b", "c", "d", policy=policy, supports=dict.fromkeys(able, ("prefix",)))
-    return script >> FirstToken(1, 0.5) << "commit 1, clock gap 30"
+    return script >> FirstToken(1, 0.5) << "commit 1, timer gap 30"
 
 
 def broken(attempt: int, fault: Fault = Fault.CUT, now: float = 2.5, resumable: bool = True) -> Failed:
@@ -739,9 +739,9 @@ def test_the_next_endpoint_that_can_do_so_continues_the_text() -> None:
     assert (
         answering("c", "d")
         >> broken(1)
-        << "cancel 1, book 1 cut, send 2 continuing to c, clock first_token 10, clock keepalive 10"
+        << "cancel 1, book 1 cut, send 2 continuing to c, timer first_token 10, timer keepalive 10"
         >> FirstToken(2, 3.0)
-        << "commit 2, clock gap 30"
+        << "commit 2, timer gap 30"
         >> Finished(2, 4.0)
         << "book 2 ok, complete 2"
     )
@@ -751,7 +751,7 @@ def test_silence_in_the_text_is_continued_too() -> None:
     assert (
         answering("b")
         >> Expired("gap", 1, 31.0, resumable=True)
-        << "cancel 1, book 1 timeout_gap, send 2 continuing to b, clock first_token 10, clock keepalive 10"
+        << "cancel 1, book 1 timeout_gap, send 2 continuing to b, timer first_token 10, timer keepalive 10"
     )
 
 
@@ -759,9 +759,9 @@ def test_an_endpoint_that_does_not_continue_the_text_is_followed_by_the_next() -
     assert (
         answering("b", "d")
         >> broken(1)
-        << "cancel 1, book 1 cut, send 2 continuing to b, clock first_token 10, clock keepalive 10"
+        << "cancel 1, book 1 cut, send 2 continuing to b, timer first_token 10, timer keepalive 10"
         >> failed(2, "rejected", 3.0)
-        << "cancel 2, book 2 rejected, send 3 continuing to d, clock first_token 10, clock keepalive 10"
+        << "cancel 2, book 2 rejected, send 3 continuing to d, timer first_token 10, timer keepalive 10"
         >> failed(3, "rejected", 4.0)
         << "cancel 3, book 3 rejected, break 1 cut"
     )
@@ -771,11 +771,11 @@ def test_a_continued_answer_that_breaks_again_is_continued_again() -> None:
     assert (
         answering("b", "c")
         >> broken(1)
-        << "cancel 1, book 1 cut, send 2 continuing to b, clock first_token 10, clock keepalive 10"
+        << "cancel 1, book 1 cut, send 2 continuing to b, timer first_token 10, timer keepalive 10"
         >> FirstToken(2, 3.0)
-        << "commit 2, clock gap 30"
+        << "commit 2, timer gap 30"
         >> broken(2, "server", 4.0)
-        << "cancel 2, book 2 server, send 3 continuing to c, clock first_token 10, clock keepalive 10"
+        << "cancel 2, book 2 server, send 3 continuing to c, timer first_token 10, timer keepalive 10"
     )
 
 
@@ -807,7 +807,7 @@ def test_unless_the_policy_has_another_endpoint_asked() -> None:
     assert (
         started("a", "b", "c", policy=replace(ONE_EACH, content_filter="next"))
         >> refusal(1)
-        << "cancel 1, book 1 rejected, send 2 to b, clock first_token 10"
+        << "cancel 1, book 1 rejected, send 2 to b, timer first_token 10"
         >> refusal(2)
         << "cancel 2, book 2 rejected, give up a:rejected b:rejected"
     )
@@ -824,7 +824,7 @@ def test_the_client_leaves_during_the_answer() -> None:
     assert (
         started("a", "b")
         >> FirstToken(1, 0.5)
-        << "commit 1, clock gap 30"
+        << "commit 1, timer gap 30"
         >> ClientLeft(1.0)
         << "cancel 1, book 1 cancelled, abandon"
     )
@@ -841,13 +841,13 @@ def test_late_events_of_a_failed_attempt_are_ignored() -> None:
     assert (
         started("a", "b", "c")
         >> failed(1, "server")
-        << "cancel 1, book 1 server, send 2 to b, clock first_token 10"
+        << "cancel 1, book 1 server, send 2 to b, timer first_token 10"
         >> FirstToken(1, 2.0)
         >> Finished(1, 2.0)
         >> failed(1, "cut", 2.0)
         >> Expired("first_token", 1, 10.0)
         >> FirstToken(2, 11.0)
-        << "commit 2, clock gap 30"
+        << "commit 2, timer gap 30"
     )
 
 

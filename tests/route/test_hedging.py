@@ -32,14 +32,14 @@ def late(*names: str, policy: Policy = POLICY) -> Playbook:
     return (
         Playbook(*names, policy=policy, budget=saved(policy.hedge))
         >> Started(0.0)
-        << "send 1 to a, clock hedge 2, clock keepalive 10"
+        << "send 1 to a, timer hedge 2, timer keepalive 10"
         >> Expired("hedge", 1, 2.0)
     )
 
 
 def hedged(*names: str, policy: Policy = POLICY) -> Playbook:
     """One whose second attempt runs beside the first."""
-    return late(*names, policy=policy) << "clock first_token 8, send 2 to b, clock first_token 10"
+    return late(*names, policy=policy) << "timer first_token 8, send 2 to b, timer first_token 10"
 
 
 # --- the race ---------------------------------------------------------------------------------------------------
@@ -49,7 +49,7 @@ def test_the_second_wins() -> None:
     assert (
         hedged("a", "b", "c")
         >> FirstToken(2, 3.0)
-        << "commit 2, cancel 1, book 1 cancelled (beaten), clock gap 30"
+        << "commit 2, cancel 1, book 1 cancelled (beaten), timer gap 30"
         >> Finished(2, 4.0)
         << "book 2 ok (won), complete 2"
     )
@@ -59,7 +59,7 @@ def test_the_first_wins_after_all() -> None:
     assert (
         hedged("a", "b", "c")
         >> FirstToken(1, 3.0)
-        << "commit 1, cancel 2, book 2 cancelled (lost), clock gap 30"
+        << "commit 1, cancel 2, book 2 cancelled (lost), timer gap 30"
         >> FirstToken(2, 3.1)
         >> Finished(2, 3.2)
         >> Finished(1, 4.0)
@@ -71,7 +71,7 @@ def test_the_second_wins_and_breaks() -> None:
     assert (
         hedged("a", "b", "c")
         >> FirstToken(2, 3.0)
-        << "commit 2, cancel 1, book 1 cancelled (beaten), clock gap 30"
+        << "commit 2, cancel 1, book 1 cancelled (beaten), timer gap 30"
         >> failed(2, "cut", 4.0)
         << "cancel 2, book 2 cut (won), break 2 cut"
     )
@@ -94,7 +94,7 @@ def test_a_second_that_fails_leaves_the_first() -> None:
         >> failed(2, "server", 4.0)
         << "cancel 2, book 2 server (failed)"
         >> FirstToken(1, 5.0)
-        << "commit 1, clock gap 30"
+        << "commit 1, timer gap 30"
     )
 
 
@@ -104,7 +104,7 @@ def test_a_first_that_fails_leaves_the_second() -> None:
         >> failed(1, "server", 4.0)
         << "cancel 1, book 1 server"
         >> FirstToken(2, 5.0)
-        << "commit 2, clock gap 30"
+        << "commit 2, timer gap 30"
         >> Finished(2, 6.0)
         << "book 2 ok (won), complete 2"
     )
@@ -116,14 +116,14 @@ def test_when_both_have_failed_the_next_is_tried_and_not_hedged_again() -> None:
         >> failed(1, "server", 4.0)
         << "cancel 1, book 1 server"
         >> failed(2, "server", 4.0)
-        << "cancel 2, book 2 server (failed), send 3 to c, clock first_token 10"
+        << "cancel 2, book 2 server (failed), send 3 to c, timer first_token 10"
     )
 
 
 def test_when_both_have_failed_and_nothing_is_left_it_gives_up() -> None:
     assert (
         late("a", "b")
-        << "clock first_token 8, send 2 to b, clock first_token 58"
+        << "timer first_token 8, send 2 to b, timer first_token 58"
         >> failed(2, "server", 4.0)
         << "cancel 2, book 2 server (failed)"
         >> Expired("first_token", 1, 10.0)
@@ -137,7 +137,7 @@ def test_a_first_without_a_token_in_time_leaves_the_second() -> None:
         >> Expired("first_token", 1, 10.0)
         << "cancel 1, book 1 timeout_first_token"
         >> Expired("first_token", 2, 12.0)
-        << "cancel 2, book 2 timeout_first_token (failed), send 3 to c, clock first_token 48"
+        << "cancel 2, book 2 timeout_first_token (failed), send 3 to c, timer first_token 48"
     )
 
 
@@ -179,54 +179,54 @@ def test_the_client_leaves_after_the_second_has_won() -> None:
     assert (
         hedged("a", "b", "c")
         >> FirstToken(2, 3.0)
-        << "commit 2, cancel 1, book 1 cancelled (beaten), clock gap 30"
+        << "commit 2, cancel 1, book 1 cancelled (beaten), timer gap 30"
         >> ClientLeft(3.5)
         << "cancel 2, book 2 cancelled (won), abandon"
     )
 
 
 def test_the_client_is_kept_alive_while_both_run() -> None:
-    assert hedged("a", "b", "c") >> Expired("keepalive", 0, 10.0) << "keep alive, clock keepalive 10"
+    assert hedged("a", "b", "c") >> Expired("keepalive", 0, 10.0) << "keep alive, timer keepalive 10"
 
 
 # --- where there is none ----------------------------------------------------------------------------------------
 
 
 def test_a_policy_without_a_budget_waits() -> None:
-    assert Playbook("a", "b") >> Started(0.0) << "send 1 to a, clock first_token 10, clock keepalive 10"
+    assert Playbook("a", "b") >> Started(0.0) << "send 1 to a, timer first_token 10, timer keepalive 10"
 
 
 def test_a_whole_answer_is_never_hedged() -> None:
     script = Playbook("a", "b", policy=POLICY, budget=saved(), stream=False, max_tokens=150)
-    assert script >> Started(0.0) << "send 1 to a, clock first_token 10"
+    assert script >> Started(0.0) << "send 1 to a, timer first_token 10"
 
 
 def test_a_policy_of_one_attempt_never_hedges() -> None:
     script = Playbook("a", "b", policy=ONCE, budget=saved())
-    assert script >> Started(0.0) << "send 1 to a, clock first_token 60, clock keepalive 10"
+    assert script >> Started(0.0) << "send 1 to a, timer first_token 60, timer keepalive 10"
 
 
 def test_the_last_endpoint_is_not_hedged() -> None:
     script = Playbook("a", policy=POLICY, budget=saved())
-    assert script >> Started(0.0) << "send 1 to a, clock first_token 60, clock keepalive 10"
+    assert script >> Started(0.0) << "send 1 to a, timer first_token 60, timer keepalive 10"
 
 
-def test_a_delay_beyond_the_first_token_clock_is_none() -> None:
+def test_a_delay_beyond_the_first_token_timeout_is_none() -> None:
     patient = replace(POLICY, hedge=replace(RULE, after=Delay(seconds=10.0)))
     script = Playbook("a", "b", policy=patient, budget=saved(patient.hedge))
-    assert script >> Started(0.0) << "send 1 to a, clock first_token 10, clock keepalive 10"
+    assert script >> Started(0.0) << "send 1 to a, timer first_token 10, timer keepalive 10"
 
 
 def test_an_empty_budget_only_waits_on() -> None:
     assert (
         Playbook("a", "b", policy=POLICY, budget=Budget(replace(RULE, max_share=0.0)))
         >> Started(0.0)
-        << "send 1 to a, clock hedge 2, clock keepalive 10"
+        << "send 1 to a, timer hedge 2, timer keepalive 10"
         >> Expired("hedge", 1, 2.0)
-        << "clock first_token 8"
+        << "timer first_token 8"
         >> Expired("hedge", 1, 2.0)
         >> Expired("first_token", 1, 10.0)
-        << "cancel 1, book 1 timeout_first_token, send 2 to b, clock first_token 50"
+        << "cancel 1, book 1 timeout_first_token, send 2 to b, timer first_token 50"
     )
 
 
@@ -234,12 +234,12 @@ def test_a_late_second_try_may_be_hedged_where_the_first_failed_at_once() -> Non
     assert (
         Playbook("a", "b", "c", policy=POLICY, budget=saved())
         >> Started(0.0)
-        << "send 1 to a, clock hedge 2, clock keepalive 10"
+        << "send 1 to a, timer hedge 2, timer keepalive 10"
         >> failed(1, "refused", 0.1)
-        << "cancel 1, book 1 refused, send 2 to b, clock hedge 2"
+        << "cancel 1, book 1 refused, send 2 to b, timer hedge 2"
         >> Expired("hedge", 1, 2.0)
         >> Expired("hedge", 2, 2.1)
-        << "clock first_token 8, send 3 to c, clock first_token 57.9"
+        << "timer first_token 8, send 3 to c, timer first_token 57.9"
     )
 
 
@@ -250,22 +250,22 @@ def test_a_prompt_that_is_too_large_to_be_read_twice_is_not_hedged() -> None:
         budget.add_wait(2.0, 1_000) if number % 100 else budget.add_wait(9.0, 1_000)
     policy = replace(ONE_EACH, hedge=rule)
     small = Playbook("a", "b", policy=policy, budget=budget, prompt_tokens=1_000)
-    assert small >> Started(0.0) << "send 1 to a, clock hedge 2, clock keepalive 10"
+    assert small >> Started(0.0) << "send 1 to a, timer hedge 2, timer keepalive 10"
     large = Playbook("a", "b", policy=policy, budget=budget, prompt_tokens=10_000)
-    assert large >> Started(0.0) << "send 1 to a, clock first_token 15, clock keepalive 10"
+    assert large >> Started(0.0) << "send 1 to a, timer first_token 15, timer keepalive 10"
 
 
 def test_a_probe_is_hedged_like_any_other_and_keeps_its_short_clock() -> None:
     script = Playbook("a", "b", "c", policy=POLICY, budget=saved())
     state = script.exchange.plan.ranked[0].state
     state.breaker.trip(-100.0, 0.0, "server")
-    clock = 3 * state.waits.p95[0]
+    timeout = 3 * state.waits.p95[0]
     assert (
         script
         >> Started(0.0)
-        << "send 1 to a, clock hedge 2, clock keepalive 10"
+        << "send 1 to a, timer hedge 2, timer keepalive 10"
         >> Expired("hedge", 1, 2.0)
-        << f"clock first_token {clock - 2:g}, send 2 to b, clock first_token 10"
+        << f"timer first_token {timeout - 2:g}, send 2 to b, timer first_token 10"
     )
 
 
@@ -280,7 +280,7 @@ def test_when_a_request_is_late_is_learned_from_the_first_tokens_of_others() -> 
         for event in (Started(0.0), FirstToken(1, 4.0), Finished(1, 5.0)):
             exchange.on(event)
     script = Playbook("a", "b", policy=policy, budget=budget)
-    assert script >> Started(0.0) << "send 1 to a, clock hedge 4, clock keepalive 10"
+    assert script >> Started(0.0) << "send 1 to a, timer hedge 4, timer keepalive 10"
 
 
 def test_where_many_requests_are_late_none_is_sent_twice() -> None:

@@ -22,7 +22,7 @@ happenings = st.one_of(
         moments,
         st.booleans(),
     ),
-    st.builds(core.Expired, st.sampled_from(get_args(core.Clock)), _numbers, moments, st.booleans()),
+    st.builds(core.Expired, st.sampled_from(get_args(core.TimerName)), _numbers, moments, st.booleans()),
     st.builds(core.ClientLeft, moments),
 )
 
@@ -34,7 +34,7 @@ class Watched:
     exchange: Exchange
     at_once: int
     running: dict[int, core.Send] = field(default_factory=dict, init=False)
-    clocks: dict[int, core.Clock] = field(default_factory=dict, init=False)
+    timers: dict[int, core.TimerName] = field(default_factory=dict, init=False)
     sent: int = field(default=0, init=False)
     pauses: bool = field(default=False, init=False)  # before an endpoint is asked again
     committed: bool = field(default=False, init=False)  # whether an attempt that runs has its answer with the client
@@ -45,7 +45,7 @@ class Watched:
         for command in self.exchange.on(event):
             assert not self.ends, f"{command} after the end"
             self.take(command)
-        assert self.running.keys() == self.clocks.keys(), "each that runs has one clock"
+        assert self.running.keys() == self.timers.keys(), "each that runs has one timer"
         assert not self.ends or not self.running, "every Send has its Book"
         assert self.ends or self.exchange.phase == "new" or self.running or self.pauses, (
             "nothing runs, and nothing ended"
@@ -55,13 +55,13 @@ class Watched:
         match command:
             case core.Send():
                 self.send(command)
-            case core.SetClock(clock, attempt, seconds):
+            case core.SetTimer(name, attempt, seconds):
                 assert seconds > 0
-                self.pauses = self.pauses or clock == "retry"
+                self.pauses = self.pauses or name == "retry"
                 if attempt:
-                    self.clocks[attempt] = clock
+                    self.timers[attempt] = name
             case core.Cancel(attempt):
-                del self.clocks[attempt]
+                del self.timers[attempt]
             case core.Book():
                 self.book(command)
             case core.Commit(attempt):
@@ -83,7 +83,7 @@ class Watched:
         self.sent += 1
         assert send.attempt == self.sent <= plan.policy.attempts.max
         assert send.hedge == send.tried.hedge == bool(self.running)
-        assert send.tried.deadline > 0
+        assert send.tried.timeout > 0
         assert send.continues == bool(self.commits), "after a commit the text is continued, or nothing"
         self.pauses = False
         self.running[send.attempt] = send
@@ -91,7 +91,7 @@ class Watched:
 
     def book(self, book: core.Book) -> None:
         del self.running[book.attempt]
-        self.clocks.pop(book.attempt, None)
+        self.timers.pop(book.attempt, None)
         self.committed = False
         assert book.failure is None or not book.cancelled
         assert book.hedge != "beaten" or (book.cancelled and not book.failure)

@@ -1,14 +1,15 @@
-"""How long an attempt may take: to its first token where the host streams, else to the end of its answer.
+"""The timeouts of an attempt: to its first token where the host streams, else to the end of its answer.
 
-    first token     the policy's clock for this prompt; never under the endpoint's own p99, and short for a probe
-    whole answer    what a slow first token takes there, at most that clock, and the longest likely length at the
+    first token     the policy's timeout for this prompt; never under the endpoint's own p99, and short for a probe
+    whole answer    what a slow first token takes there, at most that timeout, and the longest likely length at the
                     endpoint's slow speed
 
 The request to the host is streamed for every answer that may take long to write, also where the client does not
-stream: then a silent host is known by its missing first token, seconds later, and not by the longest time that an
-answer may take. A short answer is requested whole, because each event of a stream costs about a tenth of a request.
+stream: then a silent host is detected by its missing first token, seconds later, and not after the longest time
+that an answer may take. A short answer is requested whole, because each event of a stream costs about a tenth of a
+request.
 
-Times are in seconds.
+`Exchange` sets them as timers. Times are in seconds.
 """
 
 from gateway.route.cost import Demand
@@ -30,25 +31,25 @@ def writing(choice: Choice, demand: Demand) -> float:
     return demand.longest_output / choice.state.speeds.p10
 
 
-def scaled(seconds: float, choice: Choice, policy: Policy) -> float:
-    """A clock with `first_token_per_10k` added for the uncached tokens of this prompt."""
+def for_prompt(seconds: float, choice: Choice, policy: Policy) -> float:
+    """A timeout with `first_token_per_10k` added for the uncached tokens of this prompt."""
     return seconds + policy.timeouts.first_token_per_10k * choice.parts.uncached / 10_000
 
 
-def to_first_token(choice: Choice, policy: Policy) -> float:
+def first_token_timeout(choice: Choice, policy: Policy) -> float:
     """First-token timeout: the policy's, at least the endpoint's p99; for a probe at most `PROBE` times its p95."""
-    clock = scaled(policy.timeouts.first_token, choice, policy)
+    timeout = for_prompt(policy.timeouts.first_token, choice, policy)
     if choice.state.breaker.until is not None:
-        return min(clock, PROBE * _usual_p95(choice))
-    return max(clock, _p99(choice))
+        return min(timeout, PROBE * _usual_p95(choice))
+    return max(timeout, _p99(choice))
 
 
-def to_whole(choice: Choice, policy: Policy, writing: float) -> float:
+def whole_answer_timeout(choice: Choice, policy: Policy, writing: float) -> float:
     """Timeout of an answer that is requested whole: a slow first token (from published figures until samples exist),
     and the time to write."""
     waits, parts = choice.state.waits, choice.parts
     slow = SLOW * waits.p99[parts.size] * parts.pace
-    return min(slow, to_first_token(choice, policy)) + writing
+    return min(slow, first_token_timeout(choice, policy)) + writing
 
 
 def _p99(choice: Choice) -> float:
