@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from bench.parts import CLIENT, HEADERS, Subject
 from gateway.document.bounded_json import MOST, SMALL
-from gateway.server.direct import DirectSink
+from gateway.server.direct_sink import DirectSink
 from gateway.types.sink import Inbound
 
 SIZE = 16 * 1024 * 1024 - 1024

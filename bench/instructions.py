@@ -153,10 +153,10 @@ def protocol_of(folder: Path) -> Any:
     """A client's connection to a whole worker."""
     from gateway import app
     from gateway.api.cors import Cors
-    from gateway.api.heading import Heading
+    from gateway.api.response_headers import Heading
     from gateway.config import load
-    from gateway.server.door import DOOR
     from gateway.server.protocol import HEADING, HOT, HotProtocol
+    from gateway.server.request_gate import DOOR
     from gateway.state.folder import StateFolder
     from gateway.telemetry.metrics import prepare_folder
 

@@ -21,7 +21,7 @@ from bench.load import MARK, Call
 from bench.subjects import ENDPOINTS, configuration
 from gateway.app import Worker
 from gateway.config import load
-from gateway.server.direct import DirectSink
+from gateway.server.direct_sink import DirectSink
 from gateway.state.folder import StateFolder
 from gateway.telemetry.metrics import prepare_folder
 from gateway.types.sink import Inbound

@@ -28,39 +28,39 @@ from gateway.api.cors import Cors
 from gateway.api.explain import Explain
 from gateway.api.generation import Generations
 from gateway.api.handler import with_error_responses
-from gateway.api.heading import Heading
 from gateway.api.health_routes import Health
 from gateway.api.listing import Listing
 from gateway.api.messages import DEEPSEEK_MESSAGES, CountTokens, Messages
 from gateway.api.models import VERSION, ModelList
 from gateway.api.openapi import Document
+from gateway.api.response_headers import Heading
 from gateway.api.responses import Responses
 from gateway.audit import doubts
-from gateway.cache.kept_responses import KeptResponses
 from gateway.cache.reasoning_vault import ReasoningVault
 from gateway.cache.response_cache import ResponseCache
+from gateway.cache.stored_responses import KeptResponses
 from gateway.config import Settings, usable
 from gateway.errors import BadRequest, ClientError, NotFound
 from gateway.intake.auth import Keys
 from gateway.intake.intake import Intake, Serving
-from gateway.intake.names import Names
+from gateway.intake.model_and_policy import Names
 from gateway.page.page import Page
 from gateway.policy.policies import Policies
 from gateway.proxy.outcomes import OutcomeLog
 from gateway.proxy.proxy import Proxy
-from gateway.proxy.recent import Recent
+from gateway.proxy.recent_exchanges import Recent
 from gateway.proxy.runtime import Runtime
+from gateway.proxy.timer_wheel import Wheel
 from gateway.proxy.under_way import UnderWay
-from gateway.proxy.wheel import Wheel
 from gateway.route.fleet import Fleet
 from gateway.route.health import Breaker, State
 from gateway.server.admission import Admission, limits, memory_limit
 from gateway.server.asgi import AsgiEndpoint
-from gateway.server.authority import Authority
 from gateway.server.connections import Connections, most_connections
-from gateway.server.door import DOOR, Door
-from gateway.server.front import Front
+from gateway.server.host_check import Authority
+from gateway.server.middleware import Front
 from gateway.server.protocol import HEADING, HOT
+from gateway.server.request_gate import DOOR, Door
 from gateway.state.background import Background
 from gateway.state.conditions import Conditions
 from gateway.state.folder import StateFolder
@@ -73,8 +73,8 @@ from gateway.surface.responses.earlier import KeptRoutes
 from gateway.telemetry.archive import Archive
 from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
-from gateway.telemetry.recorder import Recorder
 from gateway.telemetry.shipper import Shipper
+from gateway.telemetry.trace_recorder import Recorder
 from gateway.types.sink import Handler
 from gateway.upstream.litellm_adapter import Adapted, load
 from gateway.upstream.transport.address import Address, Destination

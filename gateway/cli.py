@@ -85,7 +85,7 @@ def serve(config: Path | None, redis: str | None, no_auth: bool, record: Path | 
     from gateway.audit import obstacles
     from gateway.policy.policies import Policies
     from gateway.server.supervisor import serve as run
-    from gateway.telemetry.recorder import begin
+    from gateway.telemetry.trace_recorder import begin
 
     settings = replace(_settings(config, redis), **{name: value for name, value in given.items() if value is not None})
     _require_keys(settings, no_auth)
@@ -245,7 +245,7 @@ def whatif(
     Example: gateway whatif --trace yesterday.jsonl.gz --cap 30% --policy balanced --policy mine.yaml
     """
     from gateway.report import replayed
-    from gateway.sim.picture import picture
+    from gateway.sim.chart import picture
     from gateway.sim.whatif import Setup, whatif
     from gateway.sim.whatif_inputs import chosen_baselines, chosen_fleet, chosen_model, chosen_policies, chosen_rows
 

@@ -21,7 +21,7 @@ from gateway.config import Secrets, Settings, usable, wanted_variables, why_unus
 from gateway.errors import ClientError, ConfigError
 from gateway.intake.auth import Keys
 from gateway.intake.intake import Intake, Serving
-from gateway.intake.names import Names
+from gateway.intake.model_and_policy import Names
 from gateway.policy.policies import Policies
 from gateway.route.decide import make_plan
 from gateway.route.explanation import explanation

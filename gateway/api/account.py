@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.api.described import canonical_slug, provider_names
+from gateway.api.openrouter_models import canonical_slug, provider_names
 from gateway.errors import BadRequest, StoreAway
 from gateway.intake.auth import Keys
 from gateway.intake.field_types import ApiObject, Count, Data, DataList, Day, Usd, json_answer

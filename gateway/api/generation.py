@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.api.described import provider_names
+from gateway.api.openrouter_models import provider_names
 from gateway.errors import BadRequest, NotFound, StoreAway
 from gateway.intake.auth import Keys
 from gateway.intake.field_types import ApiObject, Count, Data, Moment, json_answer

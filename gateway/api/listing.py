@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.api import described
+from gateway.api import openrouter_models as described
 from gateway.api.listing_types import (
     MOST_ROWS,
     ListedEndpoint,
@@ -27,7 +27,7 @@ from gateway.api.listing_types import (
 from gateway.errors import BadRequest
 from gateway.intake.auth import Keys
 from gateway.intake.field_types import Data, DataList, json_answer
-from gateway.intake.names import Names
+from gateway.intake.model_and_policy import Names
 from gateway.route.endpoint_state import EndpointState
 from gateway.route.fleet import Fleet
 from gateway.telemetry.archive import Archive, Uptime

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from gateway.intake.auth import Keys
 from gateway.intake.field_types import ApiObject, Count, Moment, No, json_answer
-from gateway.intake.names import Names
+from gateway.intake.model_and_policy import Names
 from gateway.surface.anthropic.claude import ClaudeNames
 from gateway.types import Model
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.api.handler import ApiHandler, with_error_responses
-from gateway.cache.kept_responses import KeptResponses
+from gateway.cache.stored_responses import KeptResponses
 from gateway.errors import BadRequest
 from gateway.intake.intake import Intake
 from gateway.proxy.proxy import Proxy

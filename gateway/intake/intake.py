@@ -16,9 +16,10 @@ from gateway.config import Facts, Key, Rule, policy_by_rule
 from gateway.errors import BadRequest
 from gateway.intake.auth import Keys
 from gateway.intake.body import NO_NEEDS, ParsedBody, Translate, capabilities, read_body
-from gateway.intake.compression import compressed
+from gateway.intake.content_encoding import unpacked
 from gateway.intake.media import media, refuse_media
-from gateway.intake.names import Named, Names, Wanted, served
+from gateway.intake.middle_out import compressed
+from gateway.intake.model_and_policy import Named, Names, Wanted, served
 from gateway.intake.options import (
     NO_HEADERS,
     NO_OPTIONS,
@@ -29,7 +30,6 @@ from gateway.intake.options import (
 )
 from gateway.intake.prefix import known_by, read_prompt
 from gateway.intake.provider import Preferences, sent_parameters
-from gateway.intake.unpack import unpacked
 from gateway.policy.policies import Policies
 from gateway.route.fleet import Fleet
 from gateway.types import Policy, Request, Surface

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Set
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 from gateway.errors import BadRequest
-from gateway.repair.mending import HEALING
+from gateway.repair.tool_call_repair import HEALING
 from gateway.types import CacheMode
 from gateway.types.endpoint import Effort
 

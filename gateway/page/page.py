@@ -21,7 +21,7 @@ from starlette.routing import Route
 from gateway.config import Settings
 from gateway.page.view import shown
 from gateway.policy.policies import Policies
-from gateway.proxy.recent import Recent
+from gateway.proxy.recent_exchanges import Recent
 from gateway.route.fleet import Fleet
 from gateway.telemetry.metrics import Metrics
 

@@ -16,7 +16,7 @@ from gateway.compiled import BUILD
 from gateway.config import Settings
 from gateway.page.figures import served, totals
 from gateway.policy.policies import Policies
-from gateway.proxy.recent import Past, Recent
+from gateway.proxy.recent_exchanges import Past, Recent
 from gateway.route.endpoint_state import EndpointState
 from gateway.route.explanation import explanation
 from gateway.route.fleet import Fleet

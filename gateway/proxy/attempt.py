@@ -5,9 +5,9 @@ from math import ceil
 from typing import Protocol
 
 from gateway.proxy.runtime import Runtime
-from gateway.proxy.wheel import Timer
-from gateway.repair.mending import mender
-from gateway.repair.toolcalls import ToolCalls
+from gateway.proxy.timer_wheel import Timer
+from gateway.repair.tool_call_check import ToolCalls
+from gateway.repair.tool_call_repair import mender
 from gateway.route.signals import Event, Finished, FirstToken, Send
 from gateway.route.tracked_attempt import MEASURES_SPEED, Observation
 from gateway.surface.answer import shape_of

@@ -18,7 +18,7 @@ from gateway.proxy.journal import Journal
 from gateway.proxy.probe import AccountProbe
 from gateway.proxy.reply import Reply
 from gateway.proxy.runtime import Runtime
-from gateway.proxy.wheel import Timer
+from gateway.proxy.timer_wheel import Timer
 from gateway.route import signals as core
 from gateway.route.exchange import Exchange
 from gateway.route.plan import Plan

@@ -3,11 +3,11 @@
 One row, written once, before the client sees the end.
 """
 
-from gateway.proxy.recent import Recent
+from gateway.proxy.recent_exchanges import Recent
 from gateway.route.plan import Plan
 from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.metrics import Metrics
-from gateway.telemetry.recorder import Recorder
+from gateway.telemetry.trace_recorder import Recorder
 from gateway.types import Request, Row
 
 

@@ -4,7 +4,7 @@ AccountProbe ── refused ──> Fleet.distrust: the breakers of all endpoint
 """
 
 from gateway.proxy.runtime import Runtime
-from gateway.proxy.wheel import Timer
+from gateway.proxy.timer_wheel import Timer
 from gateway.route.fleet import Fleet
 from gateway.types import Endpoint, Failure, Fault, Request
 from gateway.upstream.transport.connection import SentCall

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.proxy.outcomes import OutcomeLog
+from gateway.proxy.timer_wheel import Wheel
 from gateway.proxy.under_way import UnderWay
-from gateway.proxy.wheel import Wheel
 from gateway.route.fleet import Fleet
 from gateway.route.hedge import Budgets
 from gateway.upstream.transport.upstreams import Upstreams

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.repair.healing import Brackets, unquoted
+from gateway.repair.json_repair import Brackets, unquoted
 from gateway.repair.lenient_json import all_mended, joined, mended
 
 LARGEST_KEPT = 1024 * 1024  # characters of arguments kept for comparison with later fragments

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from gateway.repair.dsml import MarkupCall
-from gateway.repair.healing import Brackets, closed, is_copy
+from gateway.repair.json_repair import Brackets, closed, is_copy
 
 LARGEST_ARGUMENTS = 1024 * 1024  # characters of one call that are followed
 

@@ -12,7 +12,7 @@ from time import monotonic
 from starlette.types import Receive, Scope, Send
 
 from gateway.errors import ClientError
-from gateway.server.door import Door
+from gateway.server.request_gate import Door
 from gateway.surface.answer import path_error_body, send_error
 from gateway.types.sink import Handler, Headers, Inbound, Source, content_length
 

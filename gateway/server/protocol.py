@@ -15,10 +15,10 @@ from typing import Any, cast
 import httptools
 
 from gateway.errors import BadRequest, ClientError, HeadTooLarge, Overloaded, TooSlow
-from gateway.server.authority import NO_HTTP
 from gateway.server.connections import ANSWER, BODY, FIRST, HEAD, IDLE, UNREAD
-from gateway.server.direct import DirectSink
-from gateway.server.door import DOOR, Door
+from gateway.server.direct_sink import DirectSink
+from gateway.server.host_check import NO_HTTP
+from gateway.server.request_gate import DOOR, Door
 from gateway.server.uvicorn_internals import RequestResponseCycle, UvicornConnection
 from gateway.surface.answer import path_error_body, send_error
 from gateway.types.sink import Handler, HeadWriter, Inbound, Sink, content_length

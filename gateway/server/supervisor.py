@@ -31,7 +31,7 @@ import uvicorn
 
 from gateway.config import Settings, usable
 from gateway.errors import ConfigError
-from gateway.server.authority import EVERYWHERE
+from gateway.server.host_check import EVERYWHERE
 from gateway.server.workers import Callbacks, Workers
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder

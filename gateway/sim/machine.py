@@ -14,9 +14,9 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
+from gateway.sim.host_prompt_cache import PrefixCache, prompt_text, token_count
 from gateway.sim.sim_answer import SimAnswer, compose, thinks
 from gateway.sim.sim_host import MODEL, SimHost, draw_speed, draw_ttft
-from gateway.sim.trace_prefix import PrefixCache, prompt_text, token_count
 from gateway.sim.wire import Frame, error, event, stream, whole
 from gateway.types import Usage
 

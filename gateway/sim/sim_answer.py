@@ -14,9 +14,9 @@ from typing import Any
 import orjson
 import xxhash
 
-from gateway.sim.fleet_schema import example
+from gateway.sim.host_prompt_cache import content_text
+from gateway.sim.schema_example import example
 from gateway.sim.text import pieces, sentences
-from gateway.sim.trace_prefix import content_text
 from gateway.types import Dialect
 
 NOT_CONTENT = frozenset(

@@ -22,9 +22,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from gateway import __version__
 from gateway.compiled import BUILD
 from gateway.state.conditions import PARTS
-from gateway.telemetry.attempts import NOT_ATTEMPTS, AttemptMetrics
-from gateway.telemetry.decisions import Decisions
-from gateway.telemetry.exchanges import ExchangeMetrics
+from gateway.telemetry.attempt_metrics import NOT_ATTEMPTS, AttemptMetrics
+from gateway.telemetry.decision_metrics import Decisions
+from gateway.telemetry.exchange_metrics import ExchangeMetrics
 from gateway.telemetry.metric_values import Values
 from gateway.telemetry.samples import Samples
 from gateway.types import Row

@@ -15,8 +15,8 @@ from typing import Any, Literal, Protocol
 from msgspec import structs
 
 from gateway.repair.lenient_json import loads
-from gateway.repair.mending import Mender
-from gateway.repair.toolcalls import ToolCalls
+from gateway.repair.tool_call_check import ToolCalls
+from gateway.repair.tool_call_repair import Mender
 from gateway.types import Failure, Fault, RepairKind, Usage
 from gateway.types.finish_reason import canonical_reason
 from gateway.upstream import sse

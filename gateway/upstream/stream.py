@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 
 from gateway.repair.dsml import is_suspect
-from gateway.repair.mending import Mender
-from gateway.repair.toolcalls import ToolCalls
+from gateway.repair.tool_call_check import ToolCalls
+from gateway.repair.tool_call_repair import Mender
 from gateway.types import Failure, Fault
 from gateway.types.finish_reason import canonical_reason
 from gateway.upstream import sse

@@ -7,8 +7,8 @@ chunk, chunk, ... ──Assembly──┴──> calls are checked, then repaire
 from typing import Any
 
 from gateway.document.assembly import UNREADABLE, Assembly
-from gateway.repair.mending import Mender
-from gateway.repair.toolcalls import ToolCalls
+from gateway.repair.tool_call_check import ToolCalls
+from gateway.repair.tool_call_repair import Mender
 from gateway.types import REASONING_FIELDS, Failure, Fault
 from gateway.upstream.reader import LARGEST_ANSWER, Listener, Reader
 from gateway.upstream.shape import OPENAI, Shape, has_content

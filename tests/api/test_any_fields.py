@@ -14,11 +14,11 @@ from gateway.config import load
 from gateway.errors import ClientError
 from gateway.intake.auth import Keys
 from gateway.intake.intake import Intake, Serving
-from gateway.intake.names import Names
+from gateway.intake.model_and_policy import Names
 from gateway.intake.provider import sent_parameters
 from gateway.policy.policies import Policies
-from gateway.repair.mending import mender
-from gateway.repair.toolcalls import ToolCalls
+from gateway.repair.tool_call_check import ToolCalls
+from gateway.repair.tool_call_repair import mender
 from gateway.route.decide import make_plan
 from gateway.route.fleet import Fleet
 from gateway.surface.anthropic.decode import chat_body

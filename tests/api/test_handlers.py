@@ -13,7 +13,7 @@ from gateway.api.messages import Messages
 from gateway.config import load
 from gateway.intake.auth import Keys
 from gateway.intake.intake import Intake, Serving
-from gateway.intake.names import Names
+from gateway.intake.model_and_policy import Names
 from gateway.policy.policies import Policies
 from gateway.proxy.proxy import Proxy
 from gateway.route.fleet import Fleet

@@ -9,7 +9,7 @@ import pytest
 from gateway.config import load
 from gateway.intake.auth import Keys
 from gateway.intake.intake import Intake, Serving
-from gateway.intake.names import Names
+from gateway.intake.model_and_policy import Names
 from gateway.policy.policies import Policies
 from gateway.route.fleet import Fleet
 from gateway.types import Policy

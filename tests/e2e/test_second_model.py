@@ -15,7 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.config import Settings, load
-from gateway.intake.names import Names
+from gateway.intake.model_and_policy import Names
 from tests.page.data import data, until
 from tests.support.gateway import Running, in_process
 from tests.support.host import Received, Script, ScriptedHost, answers, chunks, completion, streams, usage

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.api.described import architecture
+from gateway.api.openrouter_models import architecture
 from gateway.intake.media import KINDS, media
 from gateway.types import Endpoint, Model
 from tests.proxy.routed import Routed, error

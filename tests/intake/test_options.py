@@ -12,7 +12,7 @@ from gateway.config import load
 from gateway.errors import BadRequest, ClientError, NotFound
 from gateway.intake.auth import Keys
 from gateway.intake.intake import Intake, Serving
-from gateway.intake.names import Names
+from gateway.intake.model_and_policy import Names
 from gateway.intake.options import ELSEWHERE, read_cache_options, read_options
 from gateway.policy.policies import Policies
 from gateway.route.fleet import Fleet

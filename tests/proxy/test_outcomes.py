@@ -6,11 +6,11 @@ from typing import Any, cast
 import pytest
 
 from gateway.proxy.outcomes import OutcomeLog
-from gateway.proxy.recent import Recent
+from gateway.proxy.recent_exchanges import Recent
 from gateway.route.plan import Plan
 from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.metrics import Metrics
-from gateway.telemetry.recorder import Recorder
+from gateway.telemetry.trace_recorder import Recorder
 from gateway.types import Request, Row
 from tests.support.rows import cached_row, row
 

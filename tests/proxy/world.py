@@ -9,10 +9,10 @@ from typing import Any
 from gateway.cache.response_cache import ResponseCache
 from gateway.proxy.outcomes import OutcomeLog
 from gateway.proxy.proxy import Proxy
-from gateway.proxy.recent import Recent
+from gateway.proxy.recent_exchanges import Recent
 from gateway.proxy.runtime import Runtime
+from gateway.proxy.timer_wheel import Timer, Wheel
 from gateway.proxy.under_way import UnderWay
-from gateway.proxy.wheel import Timer, Wheel
 from gateway.route.fleet import Fleet
 from gateway.state.store import Store
 from gateway.telemetry.ledger import Ledger, read

@@ -9,9 +9,9 @@ from starlette.types import Message
 
 from gateway.server.admission import Admission
 from gateway.server.asgi import HIGH_WATER, AsgiEndpoint, AsgiSink
-from gateway.server.authority import Authority
 from gateway.server.connections import Connections
-from gateway.server.door import Door
+from gateway.server.host_check import Authority
+from gateway.server.request_gate import Door
 from gateway.types.sink import Inbound, Sink
 
 HEADERS = [(b"content-type", b"text/plain")]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.server.direct import DirectSink
+from gateway.server.direct_sink import DirectSink
 from gateway.server.protocol import HotProtocol
 from tests.server.test_asgi import Source
 from tests.support.client import CHAT, Connection, connected, question, request

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from gateway.server.direct import DirectSink
+from gateway.server.direct_sink import DirectSink
 
 CHANGED = f"uvicorn {version('uvicorn')} differs: see gateway/server/uvicorn_internals.py: "
 

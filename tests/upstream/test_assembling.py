@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.repair.mending import Repairs, mender
-from gateway.repair.toolcalls import ToolCalls
+from gateway.repair.tool_call_check import ToolCalls
+from gateway.repair.tool_call_repair import Repairs, mender
 from gateway.types import Usage
 from gateway.upstream.assembling import AssemblingReader
 from gateway.upstream.reader import LARGEST_ANSWER, MOST_NOISE

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from gateway.document.assembly import Assembly
 from gateway.repair.lenient_json import loads
-from gateway.repair.mending import mender
-from gateway.repair.toolcalls import ToolCalls
+from gateway.repair.tool_call_check import ToolCalls
+from gateway.repair.tool_call_repair import mender
 from gateway.types import Failure, Usage
 from gateway.upstream import sse
 from gateway.upstream.assembling import AssemblingReader

@@ -8,7 +8,7 @@ A model that lists such a name among its `aliases` takes precedence.
 
 from collections.abc import Iterable, Mapping
 
-from gateway.intake.names import Named, Names
+from gateway.intake.model_and_policy import Named, Names
 from gateway.types import Model
 
 VENDOR = "anthropic/"

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.cache.kept_responses import KeptResponse, KeptResponses
+from gateway.cache.stored_responses import KeptResponse, KeptResponses
 from gateway.errors import BadRequest, ClientError, NotFound, StoreAway
 from gateway.intake.auth import Keys
 from gateway.intake.field_types import ApiObject, Yes, json_answer

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.errors import NotFound
-from gateway.intake.names import Wanted, choose_policy
+from gateway.intake.model_and_policy import Wanted, choose_policy
 from gateway.policy.policies import Policies
 from gateway.surface.anthropic.claude import ClaudeNames
 from gateway.types import Model

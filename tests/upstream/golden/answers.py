@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import structs
 
-from gateway.repair.mending import Mender, mender
+from gateway.repair.tool_call_repair import Mender, mender
 from gateway.surface.answer import shape_of
 from gateway.types import Endpoint, Request, Surface
 from gateway.upstream import sse

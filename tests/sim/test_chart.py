@@ -3,8 +3,8 @@ from xml.etree import ElementTree
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.sim.chart import HEIGHT, WIDTH, Axis, picture
 from gateway.sim.oracle import Floor
-from gateway.sim.picture import HEIGHT, WIDTH, Axis, picture
 from gateway.sim.whatif import Interval, Outcome, Report
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from gateway.cache.kept_responses import LARGEST, PREFIX, KeptResponse, KeptResponses
 from gateway.cache.reasoning_vault import TTL
+from gateway.cache.stored_responses import LARGEST, PREFIX, KeptResponse, KeptResponses
 from gateway.state.store import Store
 from tests.support.gateway import NO_STORE
 from tests.support.valkey import until

@@ -7,8 +7,8 @@ from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter
 
-from gateway.telemetry.exchanges import TTFT_BUCKETS
-from gateway.telemetry.instruments import grouped, observe
+from gateway.telemetry.batches import grouped, observe
+from gateway.telemetry.exchange_metrics import TTFT_BUCKETS
 from gateway.telemetry.prometheus_internals import BatchHistogram
 from gateway.types import OUTCOMES, PICO, RepairKind, Row, ToolResult
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sim.trace_prefix import BLOCK_CHARS, BLOCK_TOKENS, PrefixCache, prompt_text
+from gateway.sim.host_prompt_cache import BLOCK_CHARS, BLOCK_TOKENS, PrefixCache, prompt_text
 
 PROMPT = "".join(f"{number:>{BLOCK_CHARS}}" for number in range(10))  # ten distinct blocks
 

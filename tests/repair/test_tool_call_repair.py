@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.repair.mending import Mender, Repairs, mender
 from gateway.repair.stated_call import LARGEST_ARGUMENTS
+from gateway.repair.tool_call_repair import Mender, Repairs, mender
 from gateway.upstream import sse
 from gateway.upstream.normaliser import Normaliser
 from gateway.upstream.shape import OPENAI as SHAPE

@@ -18,7 +18,7 @@ from gateway.errors import ConfigError
 from gateway.intake.prefix import prefix_chain, read_prompt
 from gateway.sim.workload import read_trace
 from gateway.state.conditions import Conditions
-from gateway.telemetry.recorder import BLOCK, MOST_QUEUED, NAME_BYTES, Recorder, begin, block_names
+from gateway.telemetry.trace_recorder import BLOCK, MOST_QUEUED, NAME_BYTES, Recorder, begin, block_names
 from gateway.types import Recording, Request
 from tests.support.gateway import gateway_command
 from tests.support.host import ScriptedHost, answers, completion
@@ -179,7 +179,7 @@ class TestFile:
         assert recorder.lost == 3
 
     async def test_what_was_written_makes_room(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("gateway.telemetry.recorder.MOST_QUEUED", 1)
+        monkeypatch.setattr("gateway.telemetry.trace_recorder.MOST_QUEUED", 1)
         conditions = Conditions()
         recorder = Recorder(begin(tmp_path / "trace"), conditions)
         recorder.answered(asked("hello"), row())

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import ClientError
 from gateway.server.asgi import AsgiSink
-from gateway.server.authority import Authority
+from gateway.server.host_check import Authority
 from gateway.surface.answer import path_error_body, send_error
 from gateway.types.sink import Headers, HeadWriter
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.server.front import plain
+from gateway.server.middleware import plain
 from tests.support.gateway import DIRECT_ONLY, Gateway, Running
 from tests.support.host import ScriptedHost, answers, chunks, completion, streams
 

@@ -1,6 +1,6 @@
 """What a worker did last: the newest first, each with what all of its attempts cost, and never more than is kept."""
 
-from gateway.proxy.recent import KEPT, MOST_OPEN, Recent
+from gateway.proxy.recent_exchanges import KEPT, MOST_OPEN, Recent
 from tests.support.rows import row
 
 

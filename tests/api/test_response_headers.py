@@ -5,7 +5,7 @@ import re
 import pytest
 
 from gateway.api.cors import Cors
-from gateway.api.heading import REQUEST_ID, Heading
+from gateway.api.response_headers import REQUEST_ID, Heading
 from gateway.types.sink import Headers
 
 HEADING = Heading(Cors(()))

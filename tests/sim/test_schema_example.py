@@ -3,7 +3,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from gateway.sim.fleet_schema import example
+from gateway.sim.schema_example import example
 
 TREE = {
     "$defs": {

@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from gateway.proxy.wheel import SLOT, Wheel
+from gateway.proxy.timer_wheel import SLOT, Wheel
 
 
 async def test_timers_go_off_in_order_and_never_early() -> None:

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 from msgspec import to_builtins
 
-from gateway.api import described
-from gateway.api.described import DEGRADED, OK
+from gateway.api import openrouter_models as described
+from gateway.api.openrouter_models import DEGRADED, OK
 from gateway.route.fleet import Fleet
 from gateway.telemetry.archive import Uptime
 from gateway.types import Dialect, Endpoint, Model, Price, Reasoning

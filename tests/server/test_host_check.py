@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.server.authority import NO_HTTP, Authority
+from gateway.server.host_check import NO_HTTP, Authority
 
 Pairs = list[tuple[bytes, bytes]]
 EVIL = b"evil.example"

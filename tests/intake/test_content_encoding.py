@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, TooLarge, UnknownCoding
-from gateway.intake import unpack
-from gateway.intake.unpack import MOST_CODINGS, MOST_FRAMES, TAKEN, unpacked
+from gateway.intake import content_encoding as unpack
+from gateway.intake.content_encoding import MOST_CODINGS, MOST_FRAMES, TAKEN, unpacked
 from tests.support.gateway import Gateway
 from tests.support.host import ScriptedHost, answers, completion
 

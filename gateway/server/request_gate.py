@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from gateway.errors import ClientError, Overloaded, TooLarge
 from gateway.server.admission import Admission
-from gateway.server.authority import Authority
 from gateway.server.connections import Connections
+from gateway.server.host_check import Authority
 
 DOOR = "door"  # key in the lifespan state
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.repair import toolcalls
-from gateway.repair.toolcalls import ToolCalls
+from gateway.repair import tool_call_check as toolcalls
+from gateway.repair.tool_call_check import ToolCalls
 
 WEATHER = {
     "type": "function",

@@ -7,7 +7,7 @@ from operator import attrgetter
 from prometheus_client import CollectorRegistry, Counter
 
 from gateway.route.filters import Tier
-from gateway.telemetry.instruments import grouped, observe
+from gateway.telemetry.batches import grouped, observe
 from gateway.telemetry.prometheus_internals import BatchHistogram
 from gateway.types import PICO, Row
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.repair.healing import Brackets, closed, healed, healed_content, is_copy
+from gateway.repair.json_repair import Brackets, closed, healed, healed_content, is_copy
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(),

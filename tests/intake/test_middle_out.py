@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.intake.compression import LEAST, MARK, compressed, middle_out
+from gateway.intake.middle_out import LEAST, MARK, compressed, middle_out
 from gateway.intake.prefix import message_size, prefix_chain, read_prompt
 from gateway.route.fleet import Fleet
 from gateway.types import Policy, Request, Require

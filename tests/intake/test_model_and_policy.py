@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import BadRequest, NotFound
-from gateway.intake.names import Names, Wanted, choose_policy
+from gateway.intake.model_and_policy import Names, Wanted, choose_policy
 from gateway.policy.policies import Policies
 from gateway.types import Model
 from tests.proxy.routed import Routed
