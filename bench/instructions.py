@@ -153,10 +153,10 @@ def protocol_of(folder: Path) -> Any:
     """A client's connection to a whole worker."""
     from gateway import app
     from gateway.api.cors import Cors
-    from gateway.api.response_headers import Heading
+    from gateway.api.response_headers import ResponseHeaders
     from gateway.config import load
     from gateway.server.protocol import HEADING, HOT, HotProtocol
-    from gateway.server.request_gate import DOOR
+    from gateway.server.request_gate import GATE
     from gateway.state.folder import StateFolder
     from gateway.telemetry.metrics import prepare_folder
 
@@ -178,7 +178,7 @@ def protocol_of(folder: Path) -> Any:
     server.load()
     said = ServerState()
     said.default_headers = [(b"date", b"Sun, 29 Nov 2026 00:00:00 GMT")]
-    shared = {HOT: worker.hot, DOOR: worker.door, HEADING: Heading(Cors(settings.cors))}
+    shared = {HOT: worker.hot, GATE: worker.gate, HEADING: ResponseHeaders(Cors(settings.cors))}
     return HotProtocol(config=server, server_state=said, app_state=shared)
 
 

@@ -33,12 +33,12 @@ from gateway.api.listing import Listing
 from gateway.api.messages import DEEPSEEK_MESSAGES, CountTokens, Messages
 from gateway.api.models import VERSION, ModelList
 from gateway.api.openapi import Document
-from gateway.api.response_headers import Heading
+from gateway.api.response_headers import ResponseHeaders
 from gateway.api.responses import Responses
 from gateway.audit import doubts
 from gateway.cache.reasoning_vault import ReasoningVault
 from gateway.cache.response_cache import ResponseCache
-from gateway.cache.stored_responses import KeptResponses
+from gateway.cache.stored_responses import StoredResponses
 from gateway.config import Settings, usable
 from gateway.errors import BadRequest, ClientError, NotFound
 from gateway.intake.auth import Keys
@@ -48,9 +48,9 @@ from gateway.page.page import Page
 from gateway.policy.policies import Policies
 from gateway.proxy.outcomes import OutcomeLog
 from gateway.proxy.proxy import Proxy
-from gateway.proxy.recent_exchanges import Recent
+from gateway.proxy.recent_exchanges import RecentExchanges
 from gateway.proxy.runtime import Runtime
-from gateway.proxy.timer_wheel import Wheel
+from gateway.proxy.timer_wheel import TimerWheel
 from gateway.proxy.under_way import UnderWay
 from gateway.route.fleet import Fleet
 from gateway.route.health import Breaker, State
@@ -58,9 +58,9 @@ from gateway.server.admission import Admission, limits, memory_limit
 from gateway.server.asgi import AsgiEndpoint
 from gateway.server.connections import Connections, most_connections
 from gateway.server.host_check import Authority
-from gateway.server.middleware import Front
+from gateway.server.middleware import Middleware
 from gateway.server.protocol import HEADING, HOT
-from gateway.server.request_gate import DOOR, Door
+from gateway.server.request_gate import GATE, RequestGate
 from gateway.state.background import Background
 from gateway.state.conditions import Conditions
 from gateway.state.folder import StateFolder
@@ -74,7 +74,7 @@ from gateway.telemetry.archive import Archive
 from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 from gateway.telemetry.shipper import Shipper
-from gateway.telemetry.trace_recorder import Recorder
+from gateway.telemetry.trace_recorder import TraceRecorder
 from gateway.types.sink import Handler
 from gateway.upstream.litellm_adapter import Adapted, load
 from gateway.upstream.transport.address import Address, Destination
@@ -105,9 +105,9 @@ class Worker:
         self.shipper = Shipper(folder.ledger, store_url, self.metrics.store_up, self.conditions)
         self.ledger_folder = folder.ledger
         self.archive = Archive(store_url)
-        self.kept = KeptResponses(self.store, store_url) if settings.keep_responses else None
+        self.kept = StoredResponses(self.store, store_url) if settings.keep_responses else None
         self.gossip = Gossip(self.fleets, store_url, monotonic)
-        self.recorder = Recorder(settings.record, self.conditions) if settings.record else None
+        self.recorder = TraceRecorder(settings.record, self.conditions) if settings.record else None
         self.transport = Transport()
         self.under_way = UnderWay()
         self.health = Health(self.fleets, self.store, self.policies, self.conditions)
@@ -120,11 +120,11 @@ class Worker:
     def routes(self, loop: asyncio.AbstractEventLoop) -> list[Route]:
         """All routes. Needs the running loop for its clock and timers."""
         settings = self.settings
-        recent = Recent()
+        recent = RecentExchanges()
         runtime = Runtime(
             fleets=self.fleets,
             upstreams=Upstreams(self._destinations, self.transport, settings.secrets.values()),
-            wheel=Wheel(loop),
+            wheel=TimerWheel(loop),
             outcomes=OutcomeLog(self.ledger, self.metrics, recent, self.recorder),
             under_way=self.under_way,
             clock=monotonic,
@@ -134,7 +134,7 @@ class Worker:
         vault = ReasoningVault(self.store) if settings.keep_reasoning else None
         self._proxy = proxy = Proxy(runtime, ResponseCache(self.store), vault)
         keys = Keys(settings.keys)
-        self.door = door = self._door(loop, keys)
+        self.gate = gate = self._gate(loop, keys)
         serving = Serving(keys, self.policies, self.fleets, settings.default_policy, settings.rules, settings.max_body)
         intake = Intake(serving, Names(settings.models))
         in_use = [model for model in settings.models if self.fleets[model.id].states]
@@ -157,7 +157,7 @@ class Worker:
             path + b"?beta=true": handler for path, handler in self.hot.items() if path.endswith(b"/messages")
         }
         return [
-            *(Route(path, AsgiEndpoint(handler, door), methods=["POST"]) for path, handler in posted.items()),
+            *(Route(path, AsgiEndpoint(handler, gate), methods=["POST"]) for path, handler in posted.items()),
             *ModelList(settings.models, keys, claude).routes(),
             *Document(settings.models).routes(),
             *Listing(settings.models, self.fleets, Keys(()) if settings.public_lists else keys, self.archive).routes(),
@@ -171,9 +171,9 @@ class Worker:
             *Page(settings, self.policies, self.fleets, self.metrics, recent).routes(),
         ]
 
-    def _door(self, loop: asyncio.AbstractEventLoop, keys: Keys) -> Door:
+    def _gate(self, loop: asyncio.AbstractEventLoop, keys: Keys) -> RequestGate:
         settings = self.settings
-        return Door(
+        return RequestGate(
             authority=self.authority,
             knows=keys.know,
             load=Admission(*limits(memory_limit(), settings.workers, settings.max_in_flight), self.metrics.shed),
@@ -193,7 +193,7 @@ class Worker:
         keep("flush", self._flush)
         keep("shipper", self.shipper.run)
         keep("gossip", self.gossip.run)
-        keep("connections", self.door.connections.watch)
+        keep("connections", self.gate.connections.watch)
         if self.recorder is not None:
             keep("recording", self.recorder.run)
         gc.collect()
@@ -276,19 +276,19 @@ def build(settings: Settings, state: Path, store_url: str, lookup: float = GET_W
     Raises ConfigError if it cannot serve.
     """
     worker = Worker(settings, StateFolder(state), store_url, lookup)
-    heading = Heading(Cors(settings.cors))
+    heading = ResponseHeaders(Cors(settings.cors))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         app.router.routes.extend(worker.routes(asyncio.get_running_loop()))
         await worker.start()
-        yield {HOT: worker.hot, DOOR: worker.door, HEADING: heading}
+        yield {HOT: worker.hot, GATE: worker.gate, HEADING: heading}
         await worker.stop()
 
     handlers = {ClientError: _client_error, HTTPException: _http_error, Exception: _internal_error}
     app = Starlette(lifespan=lifespan, exception_handlers=handlers)
     app.router.redirect_slashes = False
-    app.middleware_stack = Front(app.build_middleware_stack(), worker.authority, heading, heading.cors.preflight)
+    app.middleware_stack = Middleware(app.build_middleware_stack(), worker.authority, heading, heading.cors.preflight)
     return app
 
 

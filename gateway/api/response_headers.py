@@ -13,7 +13,7 @@ _OURS = frozenset({b"x-generation-id", b"request-id"})  # headers with an id tha
 _random = Random()
 
 
-class Heading:
+class ResponseHeaders:
     """Servers call it once for each response."""
 
     __slots__ = ("_has_cors", "cors")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.api.handler import ApiHandler, with_error_responses
-from gateway.cache.stored_responses import KeptResponses
+from gateway.cache.stored_responses import StoredResponses
 from gateway.errors import BadRequest
 from gateway.intake.intake import Intake
 from gateway.proxy.proxy import Proxy
@@ -37,7 +37,7 @@ class Responses(ApiHandler):
 
     __slots__ = ("_kept", "_tasks")
 
-    def __init__(self, proxy: Proxy, intake: Intake, kept: KeptResponses | None) -> None:
+    def __init__(self, proxy: Proxy, intake: Intake, kept: StoredResponses | None) -> None:
         super().__init__(proxy, intake)
         self._kept = kept
         self._tasks: set[asyncio.Task[None]] = set()

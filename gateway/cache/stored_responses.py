@@ -29,7 +29,7 @@ _READ = "local all = {} for i, key in ipairs(KEYS) do all[i] = redis.call('GETEX
 Json = dict[str, Any]
 
 
-class KeptResponse(NamedTuple):
+class StoredResponse(NamedTuple):
     """One response with the items that were its own input. `earlier` holds the ids of the responses before it, oldest
     first; `size` is the total of the conversation in bytes."""
 
@@ -46,7 +46,7 @@ class KeptResponse(NamedTuple):
         return [*self.input, *self.response["output"]]
 
 
-class KeptResponses:
+class StoredResponses:
     """Responses by tenant and id, in a store that replicas share. Reads raise OSError when the store cannot be
     reached."""
 
@@ -59,7 +59,7 @@ class KeptResponses:
         self._within = within
 
     def __repr__(self) -> str:
-        return f"<KeptResponses in {self._store!r}>"
+        return f"<StoredResponses in {self._store!r}>"
 
     @property
     def up(self) -> bool:
@@ -69,7 +69,7 @@ class KeptResponses:
     def close(self) -> None:
         self._link.close()
 
-    def keep(self, tenant: str, one: KeptResponse) -> None:
+    def keep(self, tenant: str, one: StoredResponse) -> None:
         """Stores a response asynchronously, unless its conversation is larger than LARGEST."""
         record = {"response": one.response, "input": one.input, "earlier": one.earlier, "size": one.size}
         try:
@@ -79,7 +79,7 @@ class KeptResponses:
         if one.size + len(value) <= LARGEST:
             self._store.put(_key(tenant, one.name), value, TTL)
 
-    async def conversation(self, tenant: str, name: str) -> list[KeptResponse]:
+    async def conversation(self, tenant: str, name: str) -> list[StoredResponse]:
         """The response with this id and all before it, oldest first; empty where any of them has expired."""
         found = await self.by_ids(tenant, [name])
         if name not in found:
@@ -88,7 +88,7 @@ class KeptResponses:
         before = await self.by_ids(tenant, earlier) if earlier else {}
         return [*before.values(), found[name]] if len(before) == len(earlier) else []
 
-    async def by_ids(self, tenant: str, names: Iterable[str]) -> dict[str, KeptResponse]:
+    async def by_ids(self, tenant: str, names: Iterable[str]) -> dict[str, StoredResponse]:
         """The stored responses with these ids, in their order."""
         keys = {name: _key(tenant, name) for name in names}
         values = await self._read(list(keys.values()))
@@ -119,6 +119,6 @@ def _key(tenant: str, name: str) -> bytes:
     return PREFIX + sha256(orjson.dumps([tenant, name])).hexdigest().encode()
 
 
-def _decoded(value: bytes) -> KeptResponse:
+def _decoded(value: bytes) -> StoredResponse:
     record = orjson.loads(value)
-    return KeptResponse(record["response"], record["input"], tuple(record["earlier"]), record["size"] + len(value))
+    return StoredResponse(record["response"], record["input"], tuple(record["earlier"]), record["size"] + len(value))

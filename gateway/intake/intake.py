@@ -19,7 +19,7 @@ from gateway.intake.body import NO_NEEDS, ParsedBody, Translate, capabilities, r
 from gateway.intake.content_encoding import unpacked
 from gateway.intake.media import media, refuse_media
 from gateway.intake.middle_out import compressed
-from gateway.intake.model_and_policy import Named, Names, Wanted, served
+from gateway.intake.model_and_policy import Names, PolicyCandidates, ResolvedModel, served
 from gateway.intake.options import (
     NO_HEADERS,
     NO_OPTIONS,
@@ -138,16 +138,16 @@ class Intake:
 
     def _choices(
         self, parsed: ParsedBody, key: Key, preset: str, headers: HeaderOptions, prompt_size: int
-    ) -> list[tuple[Named, Policy]]:
+    ) -> list[tuple[ResolvedModel, Policy]]:
         """The models to try, each with its policy."""
         serving = self._serving
         models = self._models(parsed.json, parsed.fields)
         policy = key.policy or serving.default_policy
         if serving.rules:
             policy = self._policy_by_rule(models[0], parsed.json, key, headers.app, prompt_size) or policy
-        return served(models, Wanted(preset, headers.policy, policy), serving.policies.current)
+        return served(models, PolicyCandidates(preset, headers.policy, policy), serving.policies.current)
 
-    def _models(self, body: Json, fields: set[str]) -> list[Named]:
+    def _models(self, body: Json, fields: set[str]) -> list[ResolvedModel]:
         """The known models that the request names; OpenRouter's clients need not name any."""
         name = body.get("model")
         if name is not None and "models" not in fields:
@@ -157,7 +157,7 @@ class Intake:
             return [self._names.default]
         return self._names.known(names)
 
-    def _policy_by_rule(self, named: Named, body: Json, key: Key, app: str, prompt_size: int) -> str | None:
+    def _policy_by_rule(self, named: ResolvedModel, body: Json, key: Key, app: str, prompt_size: int) -> str | None:
         """The policy of the first match rule that applies, if any."""
         tools = bool(body.get("tools"))
         prompt_tokens = self._serving.fleets[named.model.id].tokens.count(prompt_size, tools)
@@ -165,7 +165,7 @@ class Intake:
         return policy_by_rule(self._serving.rules, facts)
 
     def _narrowed(
-        self, policy: Policy, body: Json, named: Named, needs: frozenset[str]
+        self, policy: Policy, body: Json, named: ResolvedModel, needs: frozenset[str]
     ) -> tuple[Policy, frozenset[str]]:
         """The policy narrowed by the request's `provider`, and the capabilities then needed. Raises BadRequest,
         NoEndpoint."""
@@ -174,7 +174,7 @@ class Intake:
         narrowed = self._preferences.applied(policy, provider, named.model, in_use, serving.policies.current)
         return narrowed, needs | sent_parameters(body) if provider.get("require_parameters") else needs
 
-    def _message_needs(self, messages: list[Json], named: Named, is_last: bool) -> frozenset[str]:
+    def _message_needs(self, messages: list[Json], named: ResolvedModel, is_last: bool) -> frozenset[str]:
         """The capabilities for media and a `prefix` in the messages. Raises BadRequest if no endpoint of this model
         supports the media, and there is no other model to try."""
         found = media(messages)

@@ -19,7 +19,7 @@ LONGEST = 256  # characters of a model's name with its suffixes
 PRESET = "@preset/"
 
 
-class Named(NamedTuple):
+class ResolvedModel(NamedTuple):
     model: Model
     suffix: str
     name: str  # as in the request, without the suffix
@@ -32,7 +32,7 @@ class Named(NamedTuple):
         return self.model.reasoning.default_enabled and self.name != CHAT if requested is None else requested
 
 
-class Wanted(msgspec.Struct, frozen=True, gc=False):
+class PolicyCandidates(msgspec.Struct, frozen=True, gc=False):
     """The policy names of a request apart from the model suffix, in order of precedence. `otherwise` is never empty."""
 
     preset: str
@@ -46,10 +46,10 @@ class Names:
     __slots__ = ("_models", "default")
 
     def __init__(self, models: Iterable[Model]) -> None:
-        self._models = {name: Named(model, "", name) for model in models for name in (model.id, *model.aliases)}
+        self._models = {name: ResolvedModel(model, "", name) for model in models for name in (model.id, *model.aliases)}
         self.default = next(iter(self._models.values()), None)
 
-    def model(self, name: object) -> Named:
+    def model(self, name: object) -> ResolvedModel:
         """Splits a name into model and suffix. Raises BadRequest, or NotFound with the known models."""
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST:
             raise BadRequest(f"`model` must be a model name of at most {LONGEST} characters", param="model")
@@ -65,15 +65,15 @@ class Names:
             raise NotFound(f"there is no model `{base}`; known models: {known}", param="model", code="model_not_found")
         return named._replace(suffix=_suffix(suffix, preset))
 
-    def _named(self, base: str) -> Named | None:
+    def _named(self, base: str) -> ResolvedModel | None:
         """The model of a name without suffixes."""
         return self._models.get(base)
 
-    def known(self, names: Sequence[object]) -> list[Named]:
+    def known(self, names: Sequence[object]) -> list[ResolvedModel]:
         """The known models among these names. If there are none, raises the error of the first."""
         if len(names) == 1:
             return [self.model(names[0])]
-        found: list[Named] = []
+        found: list[ResolvedModel] = []
         refusal: NotFound | None = None
         for name in names:
             try:
@@ -91,12 +91,14 @@ def _suffix(suffix: str, preset: str) -> str:
     return ":".join(part for part in (preset, suffix, later) if part)
 
 
-def served(models: Sequence[Named], wanted: Wanted, policies: PolicySet) -> list[tuple[Named, Policy]]:
+def served(
+    models: Sequence[ResolvedModel], wanted: PolicyCandidates, policies: PolicySet
+) -> list[tuple[ResolvedModel, Policy]]:
     """These models with their policies, without duplicates and without unknown policies. If none is left, raises the
     error of the first."""
     if len(models) == 1:
         return [(models[0], choose_policy(models[0], wanted, policies))]
-    found: list[tuple[Named, Policy]] = []
+    found: list[tuple[ResolvedModel, Policy]] = []
     refusal: NotFound | None = None
     for named in models:
         try:
@@ -111,7 +113,7 @@ def served(models: Sequence[Named], wanted: Wanted, policies: PolicySet) -> list
     return found
 
 
-def choose_policy(named: Named, wanted: Wanted, policies: PolicySet) -> Policy:
+def choose_policy(named: ResolvedModel, wanted: PolicyCandidates, policies: PolicySet) -> Policy:
     """By precedence: the last suffix (of `nitro:floor`, `floor`), `preset`, the header, the name's default, the
     request's default. Raises NotFound."""
     suffix = named.suffix

@@ -21,7 +21,7 @@ from starlette.routing import Route
 from gateway.config import Settings
 from gateway.page.view import shown
 from gateway.policy.policies import Policies
-from gateway.proxy.recent_exchanges import Recent
+from gateway.proxy.recent_exchanges import RecentExchanges
 from gateway.route.fleet import Fleet
 from gateway.telemetry.metrics import Metrics
 
@@ -45,7 +45,7 @@ class Page:
         policies: Policies,
         fleets: Mapping[str, Fleet],
         metrics: Metrics,
-        recent: Recent,
+        recent: RecentExchanges,
     ) -> None:
         self._settings = settings
         self._policies = policies

@@ -16,7 +16,7 @@ from gateway.compiled import BUILD
 from gateway.config import Settings
 from gateway.page.figures import served, totals
 from gateway.policy.policies import Policies
-from gateway.proxy.recent_exchanges import Past, Recent
+from gateway.proxy.recent_exchanges import FinishedExchange, RecentExchanges
 from gateway.route.endpoint_state import EndpointState
 from gateway.route.explanation import explanation
 from gateway.route.fleet import Fleet
@@ -32,7 +32,7 @@ def shown(
     policies: Policies,
     fleets: Mapping[str, Fleet],
     samples: Samples,
-    recent: Recent,
+    recent: RecentExchanges,
     now: float,
     wall_time: float,
 ) -> Json:
@@ -116,7 +116,7 @@ def _list_price(price: Price | None) -> Json | None:
     return {"input": price.input, "cached_input": cached, "output": price.output, "as_of": price.as_of}
 
 
-def _exchange(past: Past) -> Json:
+def _exchange(past: FinishedExchange) -> Json:
     row = past.row
     return {
         "id": row.exchange,

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from gateway.proxy.runtime import Runtime
 from gateway.proxy.timer_wheel import Timer
-from gateway.repair.tool_call_check import ToolCalls
+from gateway.repair.tool_call_check import ToolCallCheck
 from gateway.repair.tool_call_repair import mender
 from gateway.route.signals import Event, Finished, FirstToken, Send
 from gateway.route.tracked_attempt import MEASURES_SPEED, Observation
@@ -113,7 +113,7 @@ class Attempt:
     def _reader(self, request: Request, now: float, reshapes: bool) -> StreamReader | WholeReader:
         """The reader of the answer. `now` in unix time; `reshapes`: its chunks never pass as they are."""
         body, shape, streams = request.body, self.shape, self.send.tried.streams
-        calls = ToolCalls() if "tools" in request.needs else None
+        calls = ToolCallCheck() if "tools" in request.needs else None
         mends = mender(body) if calls is not None or "plugins" in body else None
         if not (request.stream or streams):
             return WholeReader(self, now, shape, calls, mends)
@@ -260,7 +260,7 @@ class Attempt:
         most = CONTEXTS * self.send.choice.endpoint.context
         return counted.prompt <= most and counted.completion <= most * (request.body.get("n") or 1)
 
-    def _judged(self, calls: ToolCalls, request: Request) -> ToolResult:
+    def _judged(self, calls: ToolCallCheck, request: Request) -> ToolResult:
         """Whether the host's own calls are well formed, before they were mended."""
         result = calls.verdict(request.body.get("tools"))
         return "leaked" if result in ("", "ok") and not LEAKS.isdisjoint(self.reader.repairs) else result

@@ -3,11 +3,11 @@
 One row, written once, before the client sees the end.
 """
 
-from gateway.proxy.recent_exchanges import Recent
+from gateway.proxy.recent_exchanges import RecentExchanges
 from gateway.route.plan import Plan
 from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.metrics import Metrics
-from gateway.telemetry.trace_recorder import Recorder
+from gateway.telemetry.trace_recorder import TraceRecorder
 from gateway.types import Request, Row
 
 
@@ -16,7 +16,9 @@ class OutcomeLog:
 
     __slots__ = ("_ledger", "_metrics", "_recent", "_recorder")
 
-    def __init__(self, ledger: Ledger, metrics: Metrics, recent: Recent, recorder: Recorder | None = None) -> None:
+    def __init__(
+        self, ledger: Ledger, metrics: Metrics, recent: RecentExchanges, recorder: TraceRecorder | None = None
+    ) -> None:
         self._ledger = ledger
         self._metrics = metrics
         self._recent = recent

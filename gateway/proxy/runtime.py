@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gateway.proxy.outcomes import OutcomeLog
-from gateway.proxy.timer_wheel import Wheel
+from gateway.proxy.timer_wheel import TimerWheel
 from gateway.proxy.under_way import UnderWay
 from gateway.route.fleet import Fleet
 from gateway.route.hedge import Budgets
@@ -23,7 +23,7 @@ class Runtime:
 
     fleets: Mapping[str, Fleet]
     upstreams: Upstreams
-    wheel: Wheel
+    wheel: TimerWheel
     outcomes: OutcomeLog
     under_way: UnderWay
     clock: Callable[[], float]

@@ -30,7 +30,7 @@ class Timer:
             call()
 
 
-class Wheel:
+class TimerWheel:
     """All timers of one worker."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -37,7 +37,7 @@ class _CheckedCall:
         self.parts: list[str] = []
 
 
-class ToolCalls:
+class ToolCallCheck:
     """The calls of one answer, whole or in fragments."""
 
     __slots__ = ("_calls", "_room")

@@ -40,7 +40,7 @@ class Repairs(msgspec.Struct, gc=False):
         return tuple(kind for kind in get_args(RepairKind) if getattr(self, kind))
 
 
-class Mender:
+class ToolCallRepair:
     """Follows one normalised answer. `tools` are the names that may be called; the first `choices` (`n`) choices are
     followed."""
 
@@ -97,12 +97,12 @@ class Mender:
         return followed
 
 
-def mender(body: Mapping[str, Any]) -> Mender | None:
+def mender(body: Mapping[str, Any]) -> ToolCallRepair | None:
     """The mender for the answer to this request; None where there is nothing to repair."""
     calls = body.get("tools") and body.get("tool_choice") != "none"
     tools = frozenset(offered_functions(body["tools"])) if calls else frozenset()
     heals = "plugins" in body and _wants_json(body)
-    return Mender(tools, body.get("n") or 1, heals) if tools or heals else None
+    return ToolCallRepair(tools, body.get("n") or 1, heals) if tools or heals else None
 
 
 class _MendedChoice:

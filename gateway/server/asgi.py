@@ -12,7 +12,7 @@ from time import monotonic
 from starlette.types import Receive, Scope, Send
 
 from gateway.errors import ClientError
-from gateway.server.request_gate import Door
+from gateway.server.request_gate import RequestGate
 from gateway.surface.answer import path_error_body, send_error
 from gateway.types.sink import Handler, Headers, Inbound, Source, content_length
 
@@ -115,18 +115,18 @@ class AsgiSink:
 class AsgiEndpoint:
     """The ASGI app of one route: reads the request, passes it to `handler`, sends the response."""
 
-    def __init__(self, handler: Handler, door: Door) -> None:
+    def __init__(self, handler: Handler, gate: RequestGate) -> None:
         self._handler = handler
-        self._door = door
+        self._gate = gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sink = AsgiSink()
         headers = dict(scope["headers"])  # copied now: some servers append the trailers later
-        if not self._door.knows(headers):
+        if not self._gate.knows(headers):
             self._handler(Inbound(headers, b"", monotonic()), sink)  # responds with 401 in its own format
             await sink.drain(send)
             return
-        upload = Upload(self._door)
+        upload = Upload(self._gate)
         try:
             upload.enter(content_length(headers))
             body = await upload.read(receive)
@@ -151,21 +151,21 @@ class AsgiEndpoint:
 class Upload:
     """An admitted request, from its headers to the end of its response."""
 
-    __slots__ = ("_door", "_taken")
+    __slots__ = ("_gate", "_taken")
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(self, gate: RequestGate) -> None:
+        self._gate = gate
         self._taken: int | None = None  # bytes that are admitted; None: the request is not admitted
 
     def enter(self, size: int) -> None:
         """Raises ClientError."""
-        if error := self._door.enter(size):
+        if error := self._gate.enter(size):
             raise error
         self._taken = size
 
     def leave(self) -> None:
         if self._taken is not None:
-            self._door.load.leave(self._taken)
+            self._gate.load.leave(self._taken)
 
     async def read(self, receive: Receive) -> bytes | None:
         """The whole body; None if the client disconnected before its end. Raises ClientError."""
@@ -186,7 +186,7 @@ class Upload:
         taken = self._taken or 0
         if size <= taken:
             return
-        if error := self._door.grow(size, size - taken):
+        if error := self._gate.grow(size, size - taken):
             raise error
         self._taken = size
 

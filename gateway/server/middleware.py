@@ -21,7 +21,7 @@ from gateway.types.sink import Headers, HeadWriter
 _SLASHES = re.compile("/{2,}")
 
 
-class Front:
+class Middleware:
     """`preflight` returns the response headers of a CORS preflight, or None if the request is not one."""
 
     def __init__(

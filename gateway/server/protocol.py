@@ -18,7 +18,7 @@ from gateway.errors import BadRequest, ClientError, HeadTooLarge, Overloaded, To
 from gateway.server.connections import ANSWER, BODY, FIRST, HEAD, IDLE, UNREAD
 from gateway.server.direct_sink import DirectSink
 from gateway.server.host_check import NO_HTTP
-from gateway.server.request_gate import DOOR, Door
+from gateway.server.request_gate import GATE, RequestGate
 from gateway.server.uvicorn_internals import RequestResponseCycle, UvicornConnection
 from gateway.surface.answer import path_error_body, send_error
 from gateway.types.sink import Handler, HeadWriter, Inbound, Sink, content_length
@@ -30,13 +30,13 @@ LONGEST_REST = 64 * 1024  # bytes of a rejected request's body that are read and
 
 
 class HotProtocol(UvicornConnection):
-    """uvicorn's protocol with a fast path for hot routes, and with a `Door` in front of all routes."""
+    """uvicorn's protocol with a fast path for hot routes, and with a `RequestGate` in front of all routes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._hot: dict[bytes, Handler] = self.app_state[HOT]
-        self._door: Door = self.app_state[DOOR]
-        self._connections = self._door.connections
+        self._gate: RequestGate = self.app_state[GATE]
+        self._connections = self._gate.connections
         self.heading: HeadWriter = self.app_state[HEADING]
         self._sink: DirectSink | None = None  # of the hot request that is being read or answered
         self._reading = False  # whether a hot request's body is being received
@@ -52,7 +52,7 @@ class HotProtocol(UvicornConnection):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         if not self._connections.add(self):
-            self._door.load.shed("connections")
+            self._gate.load.shed("connections")
             self._fail(Overloaded())
             self.transport.close()
 
@@ -93,13 +93,13 @@ class HotProtocol(UvicornConnection):
         self._sink = sink = DirectSink(self, handler, parser.should_keep_alive(), request_headers)
         self.cycle = cast(RequestResponseCycle, sink)
         self._reading = True
-        door = self._door
-        if error := door.authority.refusal(b"POST", self.url, headers, request_headers):
+        gate = self._gate
+        if error := gate.authority.refusal(b"POST", self.url, headers, request_headers):
             self._refuse(sink, error)
-        elif not door.knows(request_headers):
+        elif not gate.knows(request_headers):
             self._end_early(sink)
             handler(Inbound(request_headers, b"", monotonic()), sink)  # responds with 401 in its own format
-        elif error := door.enter(size := content_length(request_headers)):
+        elif error := gate.enter(size := content_length(request_headers)):
             self._refuse(sink, error)
         else:
             sink.taken = size
@@ -115,7 +115,7 @@ class HotProtocol(UvicornConnection):
         taken = cast(int, sink.taken)
         sink.size += len(body)
         if sink.size > taken:
-            if error := self._door.grow(sink.size, sink.size - taken):
+            if error := self._gate.grow(sink.size, sink.size - taken):
                 self._refuse(sink, error)
                 return
             sink.taken = sink.size
@@ -262,7 +262,7 @@ class HotProtocol(UvicornConnection):
     def _release(self, sink: DirectSink) -> None:
         self._sink = None
         if sink.taken is not None:
-            self._door.load.leave(sink.taken)
+            self._gate.load.leave(sink.taken)
             sink.taken = None
 
     def _path(self) -> str:

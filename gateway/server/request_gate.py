@@ -11,11 +11,11 @@ from gateway.server.admission import Admission
 from gateway.server.connections import Connections
 from gateway.server.host_check import Authority
 
-DOOR = "door"  # key in the lifespan state
+GATE = "gate"  # key in the lifespan state
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class RequestGate:
     """The checks of one worker. `knows` returns whether headers have a valid key, or the gateway has no keys."""
 
     authority: Authority

@@ -41,7 +41,7 @@ def token_count(text: str) -> int:
     return max(1, len(text) // CHARS_PER_TOKEN)
 
 
-class PrefixCache:
+class HostPromptCache:
     """Blocks of prompts with the time of their last use, in seconds of any clock. The least recently used are evicted
     first."""
 
@@ -51,7 +51,7 @@ class PrefixCache:
         self._used: OrderedDict[int, float] = OrderedDict()
 
     def __repr__(self) -> str:
-        return f"PrefixCache({len(self._used)} of {self._capacity} blocks, ttl {self._ttl:g}s)"
+        return f"HostPromptCache({len(self._used)} of {self._capacity} blocks, ttl {self._ttl:g}s)"
 
     def read(self, text: str, now: float) -> int:
         """Cached tokens of this prompt. Afterwards all its whole blocks are cached."""

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from gateway.sim.host_prompt_cache import PrefixCache, prompt_text, token_count
+from gateway.sim.host_prompt_cache import HostPromptCache, prompt_text, token_count
 from gateway.sim.sim_answer import SimAnswer, compose, thinks
 from gateway.sim.sim_host import MODEL, SimHost, draw_speed, draw_ttft
 from gateway.sim.wire import Frame, error, event, stream, whole
@@ -76,11 +76,11 @@ class Machine:
     counters: Counters = field(default_factory=Counters)
     fault_queue: deque[str] = field(default_factory=deque)
     _rng: Random = field(init=False, repr=False)
-    _cache: PrefixCache = field(init=False)
+    _cache: HostPromptCache = field(init=False)
 
     def __post_init__(self) -> None:
         self._rng = Random(f"{self.seed}/{self.host.id}")
-        self._cache = PrefixCache(self.host.cache_ttl / (self.speed or 1))
+        self._cache = HostPromptCache(self.host.cache_ttl / (self.speed or 1))
 
     def chat(self, raw: bytes, now: float) -> Script:
         """The reply to a chat request that arrived at `now`, in seconds of any monotonic clock."""

@@ -68,7 +68,7 @@ def block_names(prefix: _Prefix, tokens: int, salt: bytes) -> list[int]:
     return names
 
 
-class Recorder:
+class TraceRecorder:
     """One worker's part of a recording."""
 
     def __init__(self, recording: Recording, conditions: Conditions | None = None) -> None:

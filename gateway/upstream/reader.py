@@ -15,8 +15,8 @@ from typing import Any, Literal, Protocol
 from msgspec import structs
 
 from gateway.repair.lenient_json import loads
-from gateway.repair.tool_call_check import ToolCalls
-from gateway.repair.tool_call_repair import Mender
+from gateway.repair.tool_call_check import ToolCallCheck
+from gateway.repair.tool_call_repair import ToolCallRepair
 from gateway.types import Failure, Fault, RepairKind, Usage
 from gateway.types.finish_reason import canonical_reason
 from gateway.upstream import sse
@@ -92,8 +92,8 @@ class Reader:
         listener: Listener,
         now: float,
         shape: Shape = OPENAI,
-        calls: ToolCalls | None = None,
-        mender: Mender | None = None,
+        calls: ToolCallCheck | None = None,
+        mender: ToolCallRepair | None = None,
     ) -> None:
         """`now`: unix time. `shape`: the client's. `calls`: collects the host's tool calls before the `mender` repairs
         them, where they are checked."""

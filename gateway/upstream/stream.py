@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 
 from gateway.repair.dsml import is_suspect
-from gateway.repair.tool_call_check import ToolCalls
-from gateway.repair.tool_call_repair import Mender
+from gateway.repair.tool_call_check import ToolCallCheck
+from gateway.repair.tool_call_repair import ToolCallRepair
 from gateway.types import Failure, Fault
 from gateway.types.finish_reason import canonical_reason
 from gateway.upstream import sse
@@ -48,8 +48,8 @@ class StreamReader(Reader):
         rewrite: bool,
         choices: int = 1,
         shape: Shape = OPENAI,
-        calls: ToolCalls | None = None,
-        mender: Mender | None = None,
+        calls: ToolCallCheck | None = None,
+        mender: ToolCallRepair | None = None,
     ) -> None:
         super().__init__(listener, now, shape, calls, mender)
         self._guard = None if rewrite else Guard()

@@ -7,8 +7,8 @@ chunk, chunk, ... ──Assembly──┴──> calls are checked, then repaire
 from typing import Any
 
 from gateway.document.assembly import UNREADABLE, Assembly
-from gateway.repair.tool_call_check import ToolCalls
-from gateway.repair.tool_call_repair import Mender
+from gateway.repair.tool_call_check import ToolCallCheck
+from gateway.repair.tool_call_repair import ToolCallRepair
 from gateway.types import REASONING_FIELDS, Failure, Fault
 from gateway.upstream.reader import LARGEST_ANSWER, Listener, Reader
 from gateway.upstream.shape import OPENAI, Shape, has_content
@@ -26,8 +26,8 @@ class WholeReader(Reader):
         listener: Listener,
         now: float,
         shape: Shape = OPENAI,
-        calls: ToolCalls | None = None,
-        mender: Mender | None = None,
+        calls: ToolCallCheck | None = None,
+        mender: ToolCallRepair | None = None,
         choices: int = 1,
     ) -> None:
         """As `Reader`'s; `choices` is the request's `n`."""

@@ -17,7 +17,7 @@ from gateway.intake.intake import Intake, Serving
 from gateway.intake.model_and_policy import Names
 from gateway.intake.provider import sent_parameters
 from gateway.policy.policies import Policies
-from gateway.repair.tool_call_check import ToolCalls
+from gateway.repair.tool_call_check import ToolCallCheck
 from gateway.repair.tool_call_repair import mender
 from gateway.route.decide import make_plan
 from gateway.route.fleet import Fleet
@@ -103,7 +103,7 @@ def follow(intake: Intake, body: dict[str, Any], translate: Any = None) -> None:
         assert sent.get("reasoning_effort") != ""
         relays(host, asked)
     mender(asked.body)
-    ToolCalls().verdict(asked.body.get("tools"))
+    ToolCallCheck().verdict(asked.body.get("tools"))
     gaps(asked)
     cache_key(asked, policy)
     sent_parameters(asked.body)

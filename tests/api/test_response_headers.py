@@ -5,10 +5,10 @@ import re
 import pytest
 
 from gateway.api.cors import Cors
-from gateway.api.response_headers import REQUEST_ID, Heading
+from gateway.api.response_headers import REQUEST_ID, ResponseHeaders
 from gateway.types.sink import Headers
 
-HEADING = Heading(Cors(()))
+HEADING = ResponseHeaders(Cors(()))
 JSON = (b"content-type", b"application/json")
 
 
@@ -38,6 +38,6 @@ def test_without_any_it_is_a_new_one() -> None:
 
 @pytest.mark.parametrize(("origins", "count"), [((), 2), (("https://a.example",), 5), (("*",), 4)])
 def test_cors_headers_are_added_where_the_setting_has_origins(origins: tuple[str, ...], count: int) -> None:
-    heading = Heading(Cors(origins))
+    heading = ResponseHeaders(Cors(origins))
     assert len(heading({b"origin": b"https://a.example"}, [JSON])) == count
     assert heading.cors.preflight({}) is None

@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.cache.reasoning_vault import TTL
-from gateway.cache.stored_responses import LARGEST, PREFIX, KeptResponse, KeptResponses
+from gateway.cache.stored_responses import LARGEST, PREFIX, StoredResponse, StoredResponses
 from gateway.state.store import Store
 from tests.support.gateway import NO_STORE
 from tests.support.valkey import until
@@ -16,20 +16,20 @@ from tests.support.valkey import until
 Json = dict[str, Any]
 
 
-def said(name: str, text: str = "Hello", *earlier: KeptResponse) -> KeptResponse:
+def said(name: str, text: str = "Hello", *earlier: StoredResponse) -> StoredResponse:
     """A response after others; the last of these is the one that it continues."""
     response = {"id": name, "output": [{"id": f"msg_{name}", "text": text}]}
     size = earlier[-1].size if earlier else 0
-    return KeptResponse(response, [{"role": "user", "content": "Hi"}], [one.name for one in earlier], size)
+    return StoredResponse(response, [{"role": "user", "content": "Hi"}], [one.name for one in earlier], size)
 
 
 @pytest.fixture
-async def replicas(valkey: str) -> AsyncIterator[tuple[KeptResponses, KeptResponses]]:
+async def replicas(valkey: str) -> AsyncIterator[tuple[StoredResponses, StoredResponses]]:
     stores = Store(valkey), Store(valkey)
     for store in stores:
         store.start()
     await until(lambda: all(store.healthy for store in stores))
-    both = KeptResponses(stores[0], valkey), KeptResponses(stores[1], valkey)
+    both = StoredResponses(stores[0], valkey), StoredResponses(stores[1], valkey)
     assert all(one.up for one in both)
     yield both
     for one, store in zip(both, stores, strict=True):
@@ -37,7 +37,7 @@ async def replicas(valkey: str) -> AsyncIterator[tuple[KeptResponses, KeptRespon
         await store.close()
 
 
-async def there(kept: KeptResponses, tenant: str, name: str) -> KeptResponse:
+async def there(kept: StoredResponses, tenant: str, name: str) -> StoredResponse:
     async with asyncio.timeout(60):
         while name not in (found := await kept.by_ids(tenant, [name])):
             pass
@@ -45,10 +45,10 @@ async def there(kept: KeptResponses, tenant: str, name: str) -> KeptResponse:
 
 
 async def test_a_conversation_is_read_by_another_replica_oldest_first(
-    replicas: tuple[KeptResponses, KeptResponses],
+    replicas: tuple[StoredResponses, StoredResponses],
 ) -> None:
     one, two = replicas
-    known: list[KeptResponse] = []
+    known: list[StoredResponse] = []
     for number in range(4):
         one.keep("web", said(f"chain{number}", f"text {number}", *known))
         known.append(await there(two, "web", f"chain{number}"))
@@ -58,7 +58,7 @@ async def test_a_conversation_is_read_by_another_replica_oldest_first(
     assert known[0].items() == [{"role": "user", "content": "Hi"}, *known[0].response["output"]]
 
 
-async def test_others_have_none_of_it(replicas: tuple[KeptResponses, KeptResponses]) -> None:
+async def test_others_have_none_of_it(replicas: tuple[StoredResponses, StoredResponses]) -> None:
     one, two = replicas
     one.keep("web", said("mine"))
     await there(two, "web", "mine")
@@ -69,7 +69,7 @@ async def test_others_have_none_of_it(replicas: tuple[KeptResponses, KeptRespons
     assert not await one.forget("web", "mine")
 
 
-async def test_a_conversation_with_a_gap_is_none(replicas: tuple[KeptResponses, KeptResponses]) -> None:
+async def test_a_conversation_with_a_gap_is_none(replicas: tuple[StoredResponses, StoredResponses]) -> None:
     one, two = replicas
     one.keep("web", said("gap0"))
     first = await there(two, "web", "gap0")
@@ -81,7 +81,7 @@ async def test_a_conversation_with_a_gap_is_none(replicas: tuple[KeptResponses, 
 
 
 async def test_every_reading_keeps_a_whole_conversation_longer(
-    replicas: tuple[KeptResponses, KeptResponses], valkey: str
+    replicas: tuple[StoredResponses, StoredResponses], valkey: str
 ) -> None:
     one, _ = replicas
     async with Redis.from_url(valkey) as client:
@@ -100,26 +100,26 @@ async def test_every_reading_keeps_a_whole_conversation_longer(
             assert await client.pttl(key) > 60_000
 
 
-async def test_what_is_too_large_or_too_deep_is_not_kept(replicas: tuple[KeptResponses, KeptResponses]) -> None:
+async def test_what_is_too_large_or_too_deep_is_not_kept(replicas: tuple[StoredResponses, StoredResponses]) -> None:
     one, _ = replicas
     deep: Any = []
     for _level in range(400):
         deep = [deep]
     one.keep("web", said("large", "x" * LARGEST))
     one.keep("web", said("sum")._replace(size=LARGEST))
-    one.keep("web", KeptResponse({"id": "deep", "output": deep}, []))
+    one.keep("web", StoredResponse({"id": "deep", "output": deep}, []))
     one.keep("web", said("last"))
     await there(one, "web", "last")
     assert list(await one.by_ids("web", ["large", "sum", "deep", "last"])) == ["last"]
 
 
-async def test_nothing_asked_is_nothing_found(replicas: tuple[KeptResponses, KeptResponses]) -> None:
+async def test_nothing_asked_is_nothing_found(replicas: tuple[StoredResponses, StoredResponses]) -> None:
     assert await replicas[0].by_ids("web", []) == {}
 
 
 async def test_a_store_that_is_away_says_so() -> None:
     store = Store(NO_STORE)
-    kept = KeptResponses(store, NO_STORE)
+    kept = StoredResponses(store, NO_STORE)
     assert not kept.up
     kept.keep("web", said("lost"))
     for question in (kept.conversation, kept.forget):
@@ -128,7 +128,7 @@ async def test_a_store_that_is_away_says_so() -> None:
     kept.close()
 
 
-async def test_a_store_that_refuses_says_so(replicas: tuple[KeptResponses, KeptResponses], valkey: str) -> None:
+async def test_a_store_that_refuses_says_so(replicas: tuple[StoredResponses, StoredResponses], valkey: str) -> None:
     async with Redis.from_url(valkey) as client:
         await client.flushdb()
         replicas[0].keep("web", said("odd"))

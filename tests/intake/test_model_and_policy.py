@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import BadRequest, NotFound
-from gateway.intake.model_and_policy import Names, Wanted, choose_policy
+from gateway.intake.model_and_policy import Names, PolicyCandidates, choose_policy
 from gateway.policy.policies import Policies
 from gateway.types import Model
 from tests.proxy.routed import Routed
@@ -13,10 +13,10 @@ from tests.support.host import ScriptedHost, answers, completion
 
 POLICIES = Policies().current
 NAMES = Names((Model("own/first", "First", 1000, (), aliases=("first",)), Model("own/second", "Second", 1000, ())))
-UNNAMED = Wanted("", "", "balanced")
+UNNAMED = PolicyCandidates("", "", "balanced")
 
 
-def meant(name: str, wanted: Wanted = UNNAMED) -> tuple[str, str]:
+def meant(name: str, wanted: PolicyCandidates = UNNAMED) -> tuple[str, str]:
     named = NAMES.model(name)
     return named.model.id, choose_policy(named, wanted, POLICIES).name
 
@@ -51,11 +51,11 @@ def test_what_names_nothing_is_a_400(name: Any) -> None:
 
 
 def test_the_nearest_word_wins() -> None:
-    assert meant("first:nitro", Wanted("floor", "exacto", "balanced"))[1] == "nitro"
-    assert meant("first", Wanted("floor", "exacto", "balanced"))[1] == "floor"
-    assert meant("first", Wanted("", "exacto", "balanced"))[1] == "exacto"
+    assert meant("first:nitro", PolicyCandidates("floor", "exacto", "balanced"))[1] == "nitro"
+    assert meant("first", PolicyCandidates("floor", "exacto", "balanced"))[1] == "floor"
+    assert meant("first", PolicyCandidates("", "exacto", "balanced"))[1] == "exacto"
     with pytest.raises(NotFound) as refused:
-        meant("first", Wanted("none", "exacto", "balanced"))
+        meant("first", PolicyCandidates("none", "exacto", "balanced"))
     assert refused.value.param == "preset"
 
 

@@ -6,11 +6,11 @@ from typing import Any, cast
 import pytest
 
 from gateway.proxy.outcomes import OutcomeLog
-from gateway.proxy.recent_exchanges import Recent
+from gateway.proxy.recent_exchanges import RecentExchanges
 from gateway.route.plan import Plan
 from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.metrics import Metrics
-from gateway.telemetry.trace_recorder import Recorder
+from gateway.telemetry.trace_recorder import TraceRecorder
 from gateway.types import Request, Row
 from tests.support.rows import cached_row, row
 
@@ -30,12 +30,12 @@ REQUEST = Request("gen-1", {}, "m", "p")
 @pytest.mark.parametrize("records", [True, False])
 def test_each_row_is_written_once_to_each(one: Row, recorded: bool, records: bool) -> None:
     written: list[Any] = []
-    recent = Recent()
+    recent = RecentExchanges()
     log = OutcomeLog(
         cast(Ledger, SimpleNamespace(append=lambda row: written.append(("ledger", row)))),
         cast(Metrics, SimpleNamespace(record=lambda row: written.append(("metrics", row)))),
         recent,
-        cast(Recorder, SimpleNamespace(answered=lambda *about: written.append(about))) if records else None,
+        cast(TraceRecorder, SimpleNamespace(answered=lambda *about: written.append(about))) if records else None,
     )
     plan = cast(Plan, object())
     log.write(one, plan, REQUEST)

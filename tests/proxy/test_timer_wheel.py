@@ -6,12 +6,12 @@ from typing import cast
 
 import pytest
 
-from gateway.proxy.timer_wheel import SLOT, Wheel
+from gateway.proxy.timer_wheel import SLOT, TimerWheel
 
 
 async def test_timers_go_off_in_order_and_never_early() -> None:
     loop = asyncio.get_running_loop()
-    wheel = Wheel(loop)
+    wheel = TimerWheel(loop)
     done: list[tuple[float, float]] = []
     start = loop.time()
     ended = asyncio.Event()
@@ -24,7 +24,7 @@ async def test_timers_go_off_in_order_and_never_early() -> None:
 
 
 async def test_a_cancelled_timer_does_not_go_off() -> None:
-    wheel = Wheel(asyncio.get_running_loop())
+    wheel = TimerWheel(asyncio.get_running_loop())
     heard: list[str] = []
     ended = asyncio.Event()
     wheel.after(0.01, lambda: heard.append("cancelled")).cancel()
@@ -36,7 +36,7 @@ async def test_a_cancelled_timer_does_not_go_off() -> None:
 
 async def test_a_cancelled_timer_is_dropped_at_once() -> None:
     """Most timers are cancelled long before they are due."""
-    wheel = Wheel(asyncio.get_running_loop())
+    wheel = TimerWheel(asyncio.get_running_loop())
     kept = wheel.after(60.0, lambda: None)
     for _ in range(1_000):
         wheel.after(60.0, lambda: None).cancel()
@@ -47,7 +47,7 @@ async def test_a_cancelled_timer_is_dropped_at_once() -> None:
 
 
 async def test_a_wheel_that_is_closed_fires_nothing() -> None:
-    wheel = Wheel(asyncio.get_running_loop())
+    wheel = TimerWheel(asyncio.get_running_loop())
     heard: list[str] = []
     wheel.after(0.0, lambda: heard.append("late"))
     wheel.close()
@@ -57,7 +57,7 @@ async def test_a_wheel_that_is_closed_fires_nothing() -> None:
 
 async def test_a_timer_that_raises_does_not_hold_up_the_others() -> None:
     loop = asyncio.get_running_loop()
-    wheel = Wheel(loop)
+    wheel = TimerWheel(loop)
     raised: list[object] = []
     loop.set_exception_handler(lambda _, context: raised.append(context["exception"]))
     ended = asyncio.Event()
@@ -68,7 +68,7 @@ async def test_a_timer_that_raises_does_not_hold_up_the_others() -> None:
 
 
 async def test_a_timer_may_set_the_next() -> None:
-    wheel = Wheel(asyncio.get_running_loop())
+    wheel = TimerWheel(asyncio.get_running_loop())
     ended = asyncio.Event()
     wheel.after(0.0, lambda: wheel.after(0.0, ended.set) and None)
     await asyncio.wait_for(ended.wait(), 60)
@@ -106,7 +106,7 @@ class Loop:
 def test_a_timer_goes_off_on_time_however_long_the_machine_is_up(uptime: float) -> None:
     """And a turn takes no longer: it looks at the slots since the last one, not at all since the machine started."""
     loop = Loop(uptime)
-    wheel = Wheel(cast(asyncio.AbstractEventLoop, loop))
+    wheel = TimerWheel(cast(asyncio.AbstractEventLoop, loop))
     at: list[float] = []
     wheel.after(1.0, lambda: at.append(loop.now - uptime))
     assert loop.run(5.0) <= 1.0 / SLOT + 2

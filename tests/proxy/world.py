@@ -9,9 +9,9 @@ from typing import Any
 from gateway.cache.response_cache import ResponseCache
 from gateway.proxy.outcomes import OutcomeLog
 from gateway.proxy.proxy import Proxy
-from gateway.proxy.recent_exchanges import Recent
+from gateway.proxy.recent_exchanges import RecentExchanges
 from gateway.proxy.runtime import Runtime
-from gateway.proxy.timer_wheel import Timer, Wheel
+from gateway.proxy.timer_wheel import Timer, TimerWheel
 from gateway.proxy.under_way import UnderWay
 from gateway.route.fleet import Fleet
 from gateway.state.store import Store
@@ -72,7 +72,7 @@ class Written:
             self.ended.set()
 
 
-class LateWheel(Wheel):
+class LateWheel(TimerWheel):
     """A wheel whose timers go off when the test says so."""
 
     def __init__(self) -> None:
@@ -118,7 +118,7 @@ class World:
             fleets=self.fleets,
             upstreams=Upstreams(self.destinations, self.transport),
             wheel=self.wheel,
-            outcomes=OutcomeLog(Ledger(self.ledger), Metrics(folder / "metrics"), Recent()),
+            outcomes=OutcomeLog(Ledger(self.ledger), Metrics(folder / "metrics"), RecentExchanges()),
             under_way=UnderWay(),
             clock=lambda: self.clock(),
             wall_clock=lambda: self.wall_clock(),

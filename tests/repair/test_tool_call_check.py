@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.repair import tool_call_check as toolcalls
-from gateway.repair.tool_call_check import ToolCalls
+from gateway.repair.tool_call_check import ToolCallCheck
 
 WEATHER = {
     "type": "function",
@@ -39,7 +39,7 @@ def message(*calls: dict[str, Any]) -> dict[str, Any]:
 
 
 def judged(*calls: dict[str, Any], tools: object = TOOLS) -> str:
-    taken = ToolCalls()
+    taken = ToolCallCheck()
     taken.take(message(*calls), "message")
     return taken.verdict(tools)
 
@@ -103,7 +103,7 @@ def test_an_answer_without_calls_says_nothing() -> None:
 
 
 def test_pieces_are_put_together() -> None:
-    taken = ToolCalls()
+    taken = ToolCallCheck()
     taken.take(delta({"index": 0, "id": "x", "function": {"name": "weather", "arguments": ""}}), "delta")
     taken.take(delta({"index": 0, "function": {"arguments": '{"city": '}}), "delta")
     taken.take(delta({"index": 1, "function": {"name": "clock", "arguments": "{}"}}), "delta")
@@ -114,25 +114,25 @@ def test_pieces_are_put_together() -> None:
 
 
 def test_what_says_no_index_is_of_the_first_choice() -> None:
-    taken = ToolCalls()
+    taken = ToolCallCheck()
     taken.take(delta({"index": 0, "function": {"name": "weather", "arguments": '{"city": '}}), "delta")
     taken.take({"choices": [{"delta": {"tool_calls": [{"function": {"arguments": '"Rome"}'}}]}}]}, "delta")
     assert taken.verdict(TOOLS) == "ok"
 
 
 def test_what_cannot_be_read_is_passed_over() -> None:
-    taken = ToolCalls()
+    taken = ToolCallCheck()
     taken.take(delta(5, {"function": None}, {"function": {"name": None, "arguments": None}, "index": "x"}), "delta")
     taken.take({"choices": [{"delta": {"tool_calls": {}}}, {"delta": None}, 5]}, "delta")
     assert taken.verdict(TOOLS) == ""
 
 
 def test_more_than_is_kept_is_not_judged() -> None:
-    taken = ToolCalls()
+    taken = ToolCallCheck()
     taken.take(message(*(call("clock", "{", index=place) for place in range(10_000))), "message")
     assert taken.verdict(TOOLS) == ""
     assert len(taken._calls) <= toolcalls.MOST_CALLS + 1
-    long = ToolCalls()
+    long = ToolCallCheck()
     for _ in range(4):
         arguments = "x" * (toolcalls.MOST_TEXT // 2)
         long.take(delta({"index": 0, "function": {"name": "clock", "arguments": arguments}}), "delta")
@@ -145,7 +145,7 @@ def test_just_what_is_kept_is_judged() -> None:
     calls = [call("clock", "{}", index=place) for place in range(toolcalls.MOST_CALLS + 1)]
     assert judged(*calls[:-1]) == "ok"
     assert judged(*calls) == ""
-    full = ToolCalls()
+    full = ToolCallCheck()
     full.take(message(call("clock", "{}".ljust(toolcalls.MOST_TEXT))), "message")
     assert full.verdict(TOOLS) == "ok"
     full.take(message(call("clock", " ")), "message")
@@ -162,7 +162,7 @@ anything = st.recursive(
 
 @given(anything, anything)
 def test_nothing_that_a_host_or_client_sends_breaks_it(payload: object, tools: object) -> None:
-    taken = ToolCalls()
+    taken = ToolCallCheck()
     if isinstance(payload, dict):
         taken.take(payload, "delta")
     taken.take(message(call("clock", "{}"), call("name", '{"type": 1}')), "message")

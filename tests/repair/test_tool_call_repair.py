@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.repair.stated_call import LARGEST_ARGUMENTS
-from gateway.repair.tool_call_repair import Mender, Repairs, mender
+from gateway.repair.tool_call_repair import Repairs, ToolCallRepair, mender
 from gateway.upstream import sse
 from gateway.upstream.normaliser import Normaliser
 from gateway.upstream.shape import OPENAI as SHAPE
@@ -30,7 +30,7 @@ Json = dict[str, Any]
 class Said:
     """What a client has understood of an answer."""
 
-    def __init__(self, mends: Mender | None) -> None:
+    def __init__(self, mends: ToolCallRepair | None) -> None:
         self.content = ""
         self.reasoning = ""
         self.calls: list[tuple[str, str]] = []
@@ -192,7 +192,7 @@ def test_text_that_is_no_leak_reaches_the_client_as_it_was(name: str, rewrite: b
 
 @pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
 def test_held_reasoning_goes_on_in_the_field_in_which_it_came(field: str) -> None:
-    mends = Mender(frozenset({"weather"}))
+    mends = ToolCallRepair(frozenset({"weather"}))
     first, last = chunk({field: "Hm. a <"}), chunk({}, "stop")
     assert mends.chunk(first)
     assert not mends.idle
@@ -202,7 +202,7 @@ def test_held_reasoning_goes_on_in_the_field_in_which_it_came(field: str) -> Non
 
 
 def test_only_as_many_choices_as_were_requested_are_followed() -> None:
-    mends = Mender(frozenset({"weather"}), choices=2)
+    mends = ToolCallRepair(frozenset({"weather"}), choices=2)
     for index, followed in ((0, True), (1, True), (2, False), (0, True)):
         payload = chunk({"content": "a <"})
         payload["choices"][0]["index"] = index
@@ -369,7 +369,7 @@ def test_odd_calls_never_raise(odd: Any) -> None:
         {"tool_calls": [{"index": odd, "function": {"name": odd}}]},
     ]
     for delta in deltas:
-        follower, normaliser = Mender(frozenset({"exec"})), Normaliser(tools=True)
+        follower, normaliser = ToolCallRepair(frozenset({"exec"})), Normaliser(tools=True)
         if isinstance(payload := normaliser.chunk(orjson.dumps(chunk(delta, "stop"))), dict):
             follower.chunk(payload)
         whole = {"choices": [{"message": delta, "finish_reason": "stop"}]}

@@ -11,14 +11,14 @@ from gateway.server.admission import Admission
 from gateway.server.asgi import HIGH_WATER, AsgiEndpoint, AsgiSink
 from gateway.server.connections import Connections
 from gateway.server.host_check import Authority
-from gateway.server.request_gate import Door
+from gateway.server.request_gate import RequestGate
 from gateway.types.sink import Inbound, Sink
 
 HEADERS = [(b"content-type", b"text/plain")]
 
 
-def a_door(max_body: int = 100, most_requests: int = 100, knows: bool = True) -> Door:
-    return Door(
+def a_gate(max_body: int = 100, most_requests: int = 100, knows: bool = True) -> RequestGate:
+    return RequestGate(
         authority=Authority("127.0.0.1", (), (), has_keys=True),
         knows=lambda _: knows,
         load=Admission(most_requests, 1 << 20, lambda _: None),
@@ -74,7 +74,7 @@ class Server:
             "headers": [(b"a", b"1"), (b"a", b"2")],
         }
         async with asyncio.timeout(60):
-            await AsgiEndpoint(handler, a_door(max_body))(scope, self.receive, self.send)
+            await AsgiEndpoint(handler, a_gate(max_body))(scope, self.receive, self.send)
 
 
 def asked(*parts: bytes) -> list[Message]:

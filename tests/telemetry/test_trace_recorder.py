@@ -18,7 +18,7 @@ from gateway.errors import ConfigError
 from gateway.intake.prefix import prefix_chain, read_prompt
 from gateway.sim.workload import read_trace
 from gateway.state.conditions import Conditions
-from gateway.telemetry.trace_recorder import BLOCK, MOST_QUEUED, NAME_BYTES, Recorder, begin, block_names
+from gateway.telemetry.trace_recorder import BLOCK, MOST_QUEUED, NAME_BYTES, TraceRecorder, begin, block_names
 from gateway.types import Recording, Request
 from tests.support.gateway import gateway_command
 from tests.support.host import ScriptedHost, answers, completion
@@ -89,7 +89,7 @@ class TestFile:
     @pytest.mark.parametrize("name", ["trace.jsonl", "trace.jsonl.gz"])
     async def test_batches_of_several_workers_make_one_trace(self, tmp_path: Path, name: str) -> None:
         recording = begin(tmp_path / name)
-        workers = [Recorder(recording) for _ in range(2)]
+        workers = [TraceRecorder(recording) for _ in range(2)]
         for turn in range(3):
             for worker in workers:
                 at = recording.began + turn
@@ -104,7 +104,7 @@ class TestFile:
 
     async def test_a_request_from_before_the_recording_is_at_its_start(self, tmp_path: Path) -> None:
         recording = begin(tmp_path / "trace")
-        recorder = Recorder(recording)
+        recorder = TraceRecorder(recording)
         recorder.answered(asked("hello"), row(at=recording.began - 5.0, duration=2.0, client_duration=2.0))
         assert "1 waiting, 0 lost" in repr(recorder)
         await recorder.flush()
@@ -125,7 +125,7 @@ class TestFile:
     async def test_a_disk_that_fails_costs_the_trace_and_nothing_else(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        recorder = Recorder(Recording(tmp_path / "gone" / "trace", 0.0, SALT))
+        recorder = TraceRecorder(Recording(tmp_path / "gone" / "trace", 0.0, SALT))
         with caplog.at_level(logging.ERROR):
             for _ in range(2):
                 recorder.answered(asked("hello"), row())
@@ -136,7 +136,7 @@ class TestFile:
     @pytest.mark.parametrize("fault", ["removed", "a fifo in its place"])
     async def test_a_file_that_is_gone_is_made_again(self, tmp_path: Path, fault: str) -> None:
         path, conditions = tmp_path / "trace", Conditions()
-        recorder = Recorder(begin(path), conditions)
+        recorder = TraceRecorder(begin(path), conditions)
         path.unlink()
         if fault != "removed":
             os.mkfifo(path)
@@ -152,7 +152,7 @@ class TestFile:
     async def test_a_full_disk_loses_whole_batches_only(self, tmp_path: Path) -> None:
         """A file size limit stands in for the full disk: the kernel writes half a row, then refuses."""
         path = tmp_path / "trace"
-        recorder = Recorder(begin(path))
+        recorder = TraceRecorder(begin(path))
         recorder.answered(asked("hello"), row())
         await recorder.flush()
         whole = path.read_bytes()
@@ -171,7 +171,7 @@ class TestFile:
 
     def test_what_waits_is_bounded(self, tmp_path: Path) -> None:
         """By hashes, because long prompts have hundreds."""
-        recorder = Recorder(Recording(tmp_path / "trace", 0.0, SALT))
+        recorder = TraceRecorder(Recording(tmp_path / "trace", 0.0, SALT))
         request, answer = asked("long" * 100_000), row()
         held = ceil(MOST_QUEUED / (1 + len(request.prefix)))
         for _ in range(held + 3):
@@ -181,7 +181,7 @@ class TestFile:
     async def test_what_was_written_makes_room(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("gateway.telemetry.trace_recorder.MOST_QUEUED", 1)
         conditions = Conditions()
-        recorder = Recorder(begin(tmp_path / "trace"), conditions)
+        recorder = TraceRecorder(begin(tmp_path / "trace"), conditions)
         recorder.answered(asked("hello"), row())
         recorder.answered(asked("hello"), row())
         assert conditions.failing.keys() == {"recording"}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.repair.tool_call_check import ToolCalls
+from gateway.repair.tool_call_check import ToolCallCheck
 from gateway.repair.tool_call_repair import Repairs, mender
 from gateway.types import Usage
 from gateway.upstream.assembling import AssemblingReader
@@ -89,7 +89,7 @@ def test_it_is_the_answer_that_was_not_streamed() -> None:
 
 
 def test_tool_calls_are_put_together_judged_and_mended() -> None:
-    calls = ToolCalls()
+    calls = ToolCallCheck()
     _, reader = read([TOOLS.stream], calls=calls, mender=mender({"tools": [{"function": {"name": "f"}}]}))
     (call,) = message(reader)["tool_calls"]
     assert call == {"id": "call_00", "type": "function", "function": {"name": "f", "arguments": '{"error": 1}'}}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.document.assembly import Assembly
 from gateway.repair.lenient_json import loads
-from gateway.repair.tool_call_check import ToolCalls
+from gateway.repair.tool_call_check import ToolCallCheck
 from gateway.repair.tool_call_repair import mender
 from gateway.types import Failure, Usage
 from gateway.upstream import sse
@@ -61,7 +61,7 @@ def put_together(block: bytes) -> Json:
 
 def streamed(pieces: list[bytes], rewrite: bool = False, choices: int = 1) -> tuple[Listener, StreamReader]:
     listener = Listener()
-    tools, calls = mender({"tools": TOOLS}), ToolCalls()
+    tools, calls = mender({"tools": TOOLS}), ToolCallCheck()
     reader = StreamReader(listener, 0.0, rewrite=rewrite, choices=choices, mender=tools, calls=calls)
     return feed(reader, listener, pieces), reader
 

@@ -8,7 +8,7 @@ A model that lists such a name among its `aliases` takes precedence.
 
 from collections.abc import Iterable, Mapping
 
-from gateway.intake.model_and_policy import Named, Names
+from gateway.intake.model_and_policy import Names, ResolvedModel
 from gateway.types import Model
 
 VENDOR = "anthropic/"
@@ -24,10 +24,10 @@ class ClaudeNames(Names):
 
     def __init__(self, models: Iterable[Model], default: Model | None, policies: Mapping[str, str]) -> None:
         super().__init__(models)
-        self.default = None if default is None else Named(default, "", default.id)
+        self.default = None if default is None else ResolvedModel(default, "", default.id)
         self._policies = policies
 
-    def _named(self, base: str) -> Named | None:
+    def _named(self, base: str) -> ResolvedModel | None:
         plain = base.removeprefix(VENDOR).removesuffix(LONG_CONTEXT)
         if (known := super()._named(base) or super()._named(plain)) is not None:
             return known

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.cache.stored_responses import KeptResponse, KeptResponses
+from gateway.cache.stored_responses import StoredResponse, StoredResponses
 from gateway.errors import BadRequest, ClientError, NotFound, StoreAway
 from gateway.intake.auth import Keys
 from gateway.intake.field_types import ApiObject, Yes, json_answer
@@ -32,7 +32,7 @@ _AWAY = "the earlier response cannot be read"
 class Earlier(NamedTuple):
     """The `responses` that a request continues, oldest first, and the `items` that it refers to, by id."""
 
-    responses: list[KeptResponse]
+    responses: list[StoredResponse]
     items: Mapping[str, Json]
 
     def applied(self, body: Json) -> tuple[list[Json], Json]:
@@ -52,7 +52,7 @@ def refers(body: Json) -> bool:
     return bool(body.get("previous_response_id")) or (isinstance(items, list) and any(map(_is_reference, items)))
 
 
-async def load_earlier(kept: KeptResponses, tenant: str, body: Json) -> Earlier:
+async def load_earlier(kept: StoredResponses, tenant: str, body: Json) -> Earlier:
     """Loads what `body` refers to. Raises BadRequest or NotFound if missing, StoreAway if the store is down."""
     name, items = body.get("previous_response_id"), body.get("input")
     if name and (not isinstance(name, str) or len(name) > LONGEST_NAME):
@@ -72,12 +72,12 @@ async def load_earlier(kept: KeptResponses, tenant: str, body: Json) -> Earlier:
     return Earlier(before, {one: _item(holders.get(_response_of(one)), one) for one in references})
 
 
-def record(response: Json, given: Any, earlier: Earlier) -> KeptResponse:
+def record(response: Json, given: Any, earlier: Earlier) -> StoredResponse:
     """A response as it is stored; `given` is its own input."""
     name = response["id"].removeprefix("resp_")
     items = [_listed_item(item, f"{name}_i{index}") for index, item in enumerate(_listed(given))]
     before = earlier.responses
-    return KeptResponse(response, items, [one.name for one in before], before[-1].size if before else 0)
+    return StoredResponse(response, items, [one.name for one in before], before[-1].size if before else 0)
 
 
 class ItemQuery(TypedDict, total=False):
@@ -106,7 +106,7 @@ class DeletedResponse(ApiObject, tag_field="object", tag="response"):
 class KeptRoutes:
     """Returns and deletes stored responses."""
 
-    def __init__(self, kept: KeptResponses | None, keys: Keys) -> None:
+    def __init__(self, kept: StoredResponses | None, keys: Keys) -> None:
         self._kept = kept
         self._keys = keys
 
@@ -147,7 +147,7 @@ class KeptRoutes:
         first, last = (page[0]["id"], page[-1]["id"]) if page else ("", "")
         return json_answer(ResponseItems(cast(list[InputItem], page), first, last, len(page) < len(items)))
 
-    async def _found(self, request: Request) -> KeptResponse:
+    async def _found(self, request: Request) -> StoredResponse:
         """Raises Unauthorized, NotFound, StoreAway."""
         tenant, name = self._keys.caller(request).tenant, request.path_params["name"]
         try:
@@ -204,7 +204,7 @@ def _response_of(item: str) -> str:
     return f"resp_{item.partition('_')[2].rpartition('_')[0]}"
 
 
-def _item(kept: KeptResponse | None, name: str) -> Json:
+def _item(kept: StoredResponse | None, name: str) -> Json:
     for item in kept.items() if kept is not None else ():
         if item.get("id") == name:
             return item

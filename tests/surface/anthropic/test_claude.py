@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.errors import NotFound
-from gateway.intake.model_and_policy import Wanted, choose_policy
+from gateway.intake.model_and_policy import PolicyCandidates, choose_policy
 from gateway.policy.policies import Policies
 from gateway.surface.anthropic.claude import ClaudeNames
 from gateway.types import Model
@@ -11,7 +11,7 @@ from gateway.types import Model
 FIRST = Model("own/first", "First", 1_000, (), aliases=("first",))
 SECOND = Model("own/second", "Second", 1_000, (), aliases=("claude-opus-5",))
 NAMES = ClaudeNames((FIRST, SECOND), FIRST, {"Haiku": "nitro", "opus": "exacto"})
-UNNAMED = Wanted("", "", "balanced")
+UNNAMED = PolicyCandidates("", "", "balanced")
 
 
 @pytest.mark.parametrize(

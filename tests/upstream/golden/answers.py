@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import structs
 
-from gateway.repair.tool_call_repair import Mender, mender
+from gateway.repair.tool_call_repair import ToolCallRepair, mender
 from gateway.surface.answer import shape_of
 from gateway.types import Endpoint, Request, Surface
 from gateway.upstream import sse
@@ -77,7 +77,7 @@ def _whole(host: Endpoint, request: Request, pieces: list[bytes]) -> dict[str, A
     return {**_end(listener, reader, mends), "answer": answer}
 
 
-def _end(listener: Listener, reader: StreamReader | WholeReader, mends: Mender) -> dict[str, Any]:
+def _end(listener: Listener, reader: StreamReader | WholeReader, mends: ToolCallRepair) -> dict[str, Any]:
     failure, repairs = listener.failure, mends.repairs
     mended = {name: count for name in repairs.__struct_fields__ if (count := getattr(repairs, name))}
     if failure is None:
