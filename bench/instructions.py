@@ -140,7 +140,8 @@ def reads(case: str, events: int) -> list[bytes]:
         return [mock.COMPLETION]
     usage = b'{"choices":[],"usage":{"prompt_tokens":300,"completion_tokens":100,"total_tokens":400}}'
     tail = [event("", "stop"), b"data: " + usage + b"\n\n", b"data: [DONE]\n\n"]
-    text = [event(f" word{number % 97}") for number in range(events)]
+    most = max(events, *CASES[case].events)  # in both counts, so that making them falls out
+    text = [event(f" word{number % 97}") for number in range(most)][:events]
     if case == "burst":
         whole = b"".join(map(framed, text + tail))
         return [HEAD, *(whole[start : start + BLOCK] for start in range(0, len(whole), BLOCK)), b"0\r\n\r\n"]

@@ -80,21 +80,19 @@ class StreamReader(Reader):
 
     def on_data(self, data: bytes) -> None:
         """The fast path: while the answer flows, most reads hold only whole events that may pass unchanged."""
-        if not self._begun or not self._passes(data):
+        guard = self._guard
+        if guard is None or not self._begun or self._over or self._splitter.partial:
             super().on_data(data)
-
-    def _passes(self, block: bytes) -> bool:
-        """Passes a read unchanged, if it holds only whole events that may all pass."""
-        if self._guard is None or self._over or self._splitter.partial:
-            return False
-        texts = self._guard.texts_in(block)
+            return
+        texts = guard.texts_in(data)
+        if texts and self._may_pass(data):
+            self._events += texts
+            self._noise = 0
+            self._listener.on_chunk(data)
+            return
         if not texts:  # also where all of them are empty
-            self._rejected = texts is None and 0 < block.find(b"\n\n") == len(block) - 2
-            return False
-        if not self._may_pass(block):
-            return False
-        self._pass(block, texts)
-        return True
+            self._rejected = texts is None and 0 < data.find(b"\n\n") == len(data) - 2
+        super().on_data(data)
 
     def _block(self, block: bytes) -> None:
         """Passes events of a block unchanged where they may pass, and reads the others."""

@@ -221,12 +221,12 @@ class Connection(asyncio.Protocol):
             self._rest.append(memoryview(data))
             self._fall_behind()
         else:
-            incoming = self._incoming
+            incoming, receiver = self._incoming, call.receiver
             incoming.feed(data)
             pieces = incoming.pieces
-            if self._raw and pieces and not incoming.complete and not incoming.problem and call.receiver is not None:
+            if self._raw and pieces and not (incoming.complete or incoming.problem) and receiver is not None:
                 incoming.pieces = []
-                call.receiver.on_data(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+                receiver.on_data(pieces[0] if len(pieces) == 1 else b"".join(pieces))
             else:
                 self._deliver(call)
 
