@@ -233,6 +233,15 @@ def test_long_arguments_are_told_in_full() -> None:
     assert together(told(deltas)) == [("c1", "f", '{"a":"' + part * 3 + '"}')]
 
 
+@pytest.mark.parametrize(("spare", "count"), [(0, 1), (1, 2)])
+def test_a_repeated_call_is_known_up_to_a_bound(spare: int, count: int) -> None:
+    arguments = '{"a":"' + "x" * (LARGEST_KEPT - 8 + spare) + '"}'
+    once = [piece(0, "c1", "f", arguments)]
+    (only, *more) = told([once, once])
+    assert only["function"]["arguments"] == arguments
+    assert len([only, *more]) == count
+
+
 names = st.sampled_from("fg")
 texts = st.dictionaries(st.sampled_from("ab"), st.integers() | st.text('x"\\{}', max_size=5), max_size=2).map(
     json.dumps

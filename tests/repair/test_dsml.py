@@ -204,6 +204,22 @@ def test_a_block_without_end_is_let_through() -> None:
     assert leak.end() == Held("")
 
 
+def test_a_block_is_held_up_to_its_bound() -> None:
+    leak = Leak(TOOLS)
+    start = tag("invoke", name="exec") + tag("parameter", name="cmd", string="true")
+    assert leak.feed(start + "x" * (LARGEST - len(start))) == ""
+    assert leak.holds
+    assert len(leak.feed("x")) == LARGEST + 1
+    assert not leak.holds
+
+
+def test_marks_are_read_until_too_many_were_false() -> None:
+    for false, calls in ((MOST_TRIES - 1, (CALL,)), (MOST_TRIES, ())):
+        free, held = read("<｜DSML｜no " * false, WEATHER)
+        assert held.calls == calls
+        assert free + held.text == "<｜DSML｜no " * false + WEATHER
+
+
 def test_a_text_full_of_marks_is_not_read_for_ever() -> None:
     text = "<｜DSML｜no " * (MOST_TRIES + 1)
     free, held = read(text, WEATHER)

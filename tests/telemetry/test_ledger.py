@@ -242,6 +242,40 @@ def test_a_segment_that_cannot_take_its_place_leaves_no_second_file(tmp_path: Pa
     assert list(read(tmp_path)) == [kept]
 
 
+def open_files() -> int:
+    return len(os.listdir("/dev/fd"))
+
+
+def test_a_restore_that_fails_leaves_nothing_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conditions = Conditions()
+    ledger, one = Ledger(tmp_path, conditions=conditions), row()
+    ledger.append(one)
+    segments(tmp_path)[0].unlink()
+    before, write = open_files(), os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:10]))
+    ledger.check()
+    monkeypatch.undo()
+    assert conditions.failing.keys() == {"ledger"}
+    assert (segments(tmp_path), open_files()) == ([], before)
+    ledger.check()
+    assert not conditions.failing
+    assert (list(read(tmp_path)), open_files()) == ([one], before)
+
+
+def test_reading_leaves_no_file_open(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append(row())
+    before = open_files()
+    assert is_live(segments(tmp_path)[0])
+    assert len(list(read(tmp_path))) == 1
+    assert open_files() == before
+    ledger.close()
+    assert not is_live(segments(tmp_path)[0])
+    assert open_files() == before - 1
+
+
 def test_a_large_segment_is_restored_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.telemetry.ledger.CHUNK", 100)
     ledger = Ledger(tmp_path)

@@ -139,6 +139,22 @@ def test_an_hour_later_nothing_is_looked_for(tmp_path: Path, monkeypatch: pytest
     assert len(read) == 1
 
 
+@pytest.mark.parametrize(
+    ("start", "written", "found"),
+    [(0, -10, True), (0, -11, False), (3_600, 0, True), (3_601, 0, False)],
+)
+def test_a_segment_is_read_where_it_may_hold_the_exchange(
+    tmp_path: Path, start: int, written: int, found: bool
+) -> None:
+    """By its first and last moment, in seconds from the exchange's beginning."""
+    write(tmp_path)
+    path = segments(tmp_path)[0].rename(tmp_path / f"{int(AT + start) * 1000:013d}-1-abcdef.jsonl")
+    os.utime(path, (AT + written, AT + written))
+    before = len(os.listdir("/dev/fd"))
+    assert bool(find(tmp_path, EXCHANGE)) is found
+    assert len(os.listdir("/dev/fd")) == before
+
+
 def test_what_is_read_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     later(tmp_path, 3).append(row(exchange=EXCHANGE, at=AT + 60, duration=60.0))
     age(tmp_path)

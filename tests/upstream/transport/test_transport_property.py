@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.upstream.transport.connection import SLICE, Call, Connection
+from gateway.upstream.transport.connection import LARGEST_ERROR_BODY, SLICE, Call, Connection
 from tests.upstream.recorder import Recorder
 
 Heard = tuple[int, list[tuple[bytes, bytes]], bytes, str]  # status, headers, body, end
@@ -407,6 +407,16 @@ def test_the_patience_with_an_errors_body_ends_with_it(end: str) -> None:
     assert patience.cancelled() or end == "without end"
     assert wire.receiver.end == (None if end == "cancelled" else "complete")
     assert wire.owner.released == (end == "whole")
+
+
+def test_the_patience_with_an_error_is_half_a_second_or_64_kb() -> None:
+    wire = Wire()
+    wire.feed([b"HTTP/1.1 500 No\r\n\r\n", *[b"x" * 4096] * (LARGEST_ERROR_BODY // 4096 - 1), b"x" * 4095])
+    assert [timer.when() for timer in wire.loop.timers] == [0.5]
+    assert wire.receiver.end is None
+    wire.feed([b"x"])
+    assert (wire.receiver.end, len(wire.receiver.body)) == ("complete", LARGEST_ERROR_BODY)
+    assert wire.socket.closed
 
 
 def test_a_200_needs_no_patience() -> None:

@@ -28,6 +28,16 @@ def test_other_words_stay_as_they_are(hosts: Upstreams) -> None:
     assert hosts.concealed(failure) is failure
 
 
+def test_a_secret_is_known_from_its_least_length_on() -> None:
+    least, shorter = "s" * SHORTEST_SECRET, "t" * (SHORTEST_SECRET - 1)
+    hosts = Upstreams({}, Transport(), [least, shorter])
+    assert hosts.concealed(Failure(Fault.SERVER, f"{least} {shorter}")).message == f"[redacted] {shorter}"
+
+
+def test_a_secret_in_the_code_alone_is_not_shown(hosts: Upstreams) -> None:
+    assert hosts.concealed(Failure(Fault.SERVER, "busy", code=KEY)) == Failure(Fault.SERVER, "busy", code="[redacted]")
+
+
 def test_a_host_without_a_code(hosts: Upstreams) -> None:
     assert hosts.concealed(Failure(Fault.SERVER, KEY)) == Failure(Fault.SERVER, "[redacted]")
 
