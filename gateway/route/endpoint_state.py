@@ -134,17 +134,11 @@ class EndpointState:
         self.waits = Waits()
         self.speeds = Speeds()
         self.in_flight = 0
-        self.elsewhere = 0
-        self.load = UNLOADED
         self.due = 0.0
-        self.held_until = 0.0
         self._ramp = SlowStart()
-        self._peers = NO_PEERS
         self._ttft_all = Sketch(1_800.0)
         self._success = Estimate(recent=60.0, most=40.0, usual=3_600.0, strength=10.0)
         self._hour = Rate(half_life=1_800.0)
-        self.recent = 0.0
-        self.attempted = 0.0
         self._tools = Estimate(recent=900.0, most=50.0, usual=DAY, strength=20.0)
         self._hit_rate = HitRate()
         self.figures: dict[Measure, float | None] = {}

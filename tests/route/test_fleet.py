@@ -164,6 +164,12 @@ def test_a_rejected_parameter_is_remembered() -> None:
     assert fleet.states["a"].refusals.against(seeded, NOW, {}) == "seed"
 
 
+def test_what_another_failure_is_about_is_not() -> None:
+    fleet, seeded = fleet_of("a"), request(body={"messages": [], "seed": 1})
+    fail(fleet, attempt(fleet, "a", seeded), "malformed", NOW, param="seed")
+    assert fleet.states["a"].refusals.against(seeded, NOW, {}) is None
+
+
 def test_a_rejection_without_a_parameter_is_not() -> None:
     fleet = fleet_of("a")
     fail(fleet, attempt(fleet, "a"), "rejected", NOW)
@@ -268,6 +274,10 @@ def test_cached_shares_are_compared_not_tokens() -> None:
         tried = attempt(fleet, "a", request(prompt_tokens=1_000), matched=900)
         succeed(fleet, tried, NOW, usage=Usage(2_000, 1_800, 10, 0, "host"))
     assert fresh(fleet.states["a"], NOW).hit_rate > 0.95
+    for _ in range(100):  # and now the half of these
+        tried = attempt(fleet, "a", request(prompt_tokens=1_000), matched=900)
+        succeed(fleet, tried, NOW, usage=Usage(2_000, 900, 10, 0, "host"))
+    assert fresh(fleet.states["a"], NOW).hit_rate == pytest.approx(0.5, abs=0.1)
 
 
 def test_without_an_expected_match_a_hit_says_nothing() -> None:

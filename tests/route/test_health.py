@@ -135,6 +135,18 @@ def test_after_closing_one_fault_does_not_open_it() -> None:
     assert breaker.state(now) is State.CLOSED
 
 
+def test_faults_before_it_closed_do_not_count_afterwards() -> None:
+    breaker = Breaker()
+    for ticket in [breaker.sent(0.0) for _ in range(40)]:
+        breaker.failed(ticket, 0.0, 0.0, "server")
+    now = breaker.opens_until()
+    for _ in range(SUCCESSES_TO_CLOSE):
+        breaker.succeeded(breaker.sent(now), now)
+    for _ in range(FAULTS_IN_A_ROW - 1):
+        breaker.failed(breaker.sent(now), now, 0.0, "server")
+    assert breaker.state(now) is State.CLOSED
+
+
 def test_what_fails_again_soon_waits_longer_still() -> None:
     breaker, now = closed_again()
     later = now + STEADY - 1

@@ -111,6 +111,47 @@ def test_savings_are_worth_a_few_hedges_at_most() -> None:
     assert budget.affords(0.001 * KEPT * 0.9)
 
 
+def test_savings_in_figures() -> None:
+    """What an attempt costs is learned over 50; so is what a hedge adds for each token that it reads."""
+    budget = Budget(Hedge(Delay(quantile=0.9), 0.5, 0.1))
+    assert budget._payable() == inf
+    budget.begin()
+    budget.spent(1.0)
+    assert repr(budget) == "<Budget 0.50 hedges, $0.100000, 0% late>"
+    budget.spent(1.0)
+    cost = 1 / 50 + (1 - 1 / 50) / 50
+    budget.settled(0.5, 0.2, 100)
+    assert repr(budget) == "<Budget 0.50 hedges, $0.500000, 0% late>"
+    assert budget._payable() == pytest.approx(USED * 0.1 * cost / 0.002)
+    budget.settled(0.0, 0.102, 1)
+    assert budget._payable() == pytest.approx(USED * 0.1 * cost / 0.004)
+    budget.settled(0.0, 0.0, 0.0)
+    assert budget._payable() == pytest.approx(USED * 0.1 * cost / (0.004 - 0.004 / 50))
+
+
+def test_late_requests_count_for_a_hundred() -> None:
+    budget = Budget(replace(GENEROUS, after=Delay(seconds=1.0)))
+    for _ in range(2):
+        budget.begin()
+    for _ in range(24):
+        budget.late()
+    assert budget.allows()
+    assert repr(budget).endswith("24% late>")
+    for _ in range(2):
+        budget.late()
+    assert not budget.allows()
+    for _ in range(7):
+        budget.begin()
+    assert budget.allows(), "0.26 * 0.99^7"
+
+
+def test_a_rivals_times_are_those_of_the_last_fifty() -> None:
+    budget = rich()
+    budget.sent(0.0, RIVAL)
+    usual, scatter = median_wait(RIVAL), RIVAL.state.waits.scatter[RIVAL.parts.size]
+    assert budget._rival == pytest.approx((0.5 + (usual - 0.5) / 50, 0.6 + (scatter - 0.6) / 50))
+
+
 def test_what_is_at_stake_is_set_aside_until_the_bill_is_known() -> None:
     budget = rich()
     before = 1.0

@@ -46,6 +46,12 @@ def test_the_oldest_waits_are_forgotten() -> None:
     assert delays.seconds < 50.0
 
 
+def test_the_oldest_waits_are_replaced_first() -> None:
+    delays = waited(*spread(SAMPLES // 2, 50.0, 1_000), *spread(SAMPLES, 1.0, 1_000))
+    delays.optimise(0.0, *ALL)
+    assert delays.seconds == pytest.approx(1.0 + (SAMPLES - 1) / 1_000)
+
+
 # --- how long ---------------------------------------------------------------------------------------------------
 
 

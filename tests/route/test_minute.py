@@ -109,6 +109,7 @@ def test_what_is_added_counts_for_a_minute_from_then_and_not_from_the_first() ->
 def test_tokens_are_under_a_limit_when_what_is_above_it_is_a_minute_old() -> None:
     """With one other worker, which is expected to send alike, and for tokens as for requests."""
     here = sent(NOW, NOW + 20)
+    assert (here.expected(REQUESTS, 1), here.expected(TOKENS, 1)) == (4, 400)
     assert here.under(TOKENS, 250, 1) == NOW + 13 * SLICE
     assert here.under(TOKENS, 150, 1) == NOW + 20 + 13 * SLICE
     assert here.under(REQUESTS, 2.5, 1) == NOW + 13 * SLICE

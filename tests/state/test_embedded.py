@@ -249,6 +249,20 @@ class TestTending:
         assert "exit code 1: No space left on device" in caplog.text
         server.stop()
 
+    def test_what_ran_for_long_is_started_again_as_soon_as_the_first_time(
+        self, server: EmbeddedStore, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        url = server.start()
+        for _ in range(2):
+            self.killed(server, url)
+            caplog.clear()
+            now = time.monotonic()
+            server.tend(now)
+            assert "it is restarted in 1 s" in caplog.text
+            server.tend(now + FIRST_PAUSE)
+            wait_until(lambda: self.answers(url))
+            server.tend(time.monotonic() + LONGEST_PAUSE + 1)
+
     def test_a_damaged_file_does_not_keep_it_from_coming_back(self, server: EmbeddedStore, folder: StateFolder) -> None:
         url = server.start()
         with redis.Redis.from_url(url) as client:
@@ -264,7 +278,9 @@ class TestTending:
         wait_until(lambda: self.answers(url))
 
     @pytest.mark.parametrize("what", ["its socket", "the state folder"])
-    def test_what_was_deleted_is_made_again(self, server: EmbeddedStore, folder: StateFolder, what: str) -> None:
+    def test_what_was_deleted_is_made_again(
+        self, server: EmbeddedStore, folder: StateFolder, what: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
         url = server.start()
         if what == "its socket":
             folder.socket.unlink()
@@ -272,6 +288,7 @@ class TestTending:
             shutil.rmtree(folder.path)
         server.tend(time.monotonic())  # within the time that a start takes: nothing is missed
         server.tend(time.monotonic() + READY_WITHIN + 1)
+        assert "socket was deleted" in caplog.text
         wait_until(server.ended)
         now = time.monotonic() + READY_WITHIN + 2
         server.tend(now)

@@ -245,6 +245,16 @@ class TestSlow:
                     pass
             assert seen == [None]
 
+    async def test_each_get_has_its_own_deadline(self, proxy: Wire) -> None:
+        seen: list[bytes | None] = []
+        async with opened(proxy.url, budget=HURRIED) as store:
+            proxy.hold()
+            for count in range(1, 4):
+                store.get(b"first", seen.append)
+                await until(lambda count=count: len(seen) == count)  # type: ignore[misc]
+            assert store.stats == StoreStats(timeouts=3)
+            proxy.release()
+
     async def test_a_get_finds_a_write_that_waits_behind_a_round_trip(self, proxy: Wire) -> None:
         """Gets go before writes, so both would be sent in the wrong order when the round trip ends."""
         seen: list[bytes | None] = []
