@@ -47,7 +47,9 @@ def test_a_file_shows_what_was_published(tmp_path: Path) -> None:
     for key in keys:
         image.write(image.add(key), 7.0)
     assert shown(image.path) == {b"first": 0.0}
+    before = len(os.listdir("/dev/fd"))
     image.publish()
+    assert len(os.listdir("/dev/fd")) == before
     assert shown(image.path) == {b"first": 1.5} | dict.fromkeys(keys, 7.0)
 
 
