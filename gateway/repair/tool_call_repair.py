@@ -58,19 +58,17 @@ class ToolCallRepair:
         """Whether nothing is held, so that events without marks and calls may pass unread."""
         return not any(choice.holds for choice in self._choices.values())
 
-    def chunk(self, payload: dict[str, Any]) -> bool:
-        """Repairs one chunk of a stream in place; returns whether anything was changed."""
-        changed = False
+    def chunk(self, payload: dict[str, Any]) -> None:
+        """Repairs one chunk of a stream in place."""
         for choice in payload.get("choices") or ():
             followed = self._follow(choice)
             if followed is None:
                 continue
             delta = choice.get("delta") or {}
-            changed |= followed.take(delta)
+            followed.take(delta)
             if choice.get("finish_reason"):
-                changed |= followed.end(choice, delta)
+                followed.end(choice, delta)
             choice["delta"] = delta
-        return changed
 
     def whole(self, payload: dict[str, Any]) -> None:
         """Repairs a whole answer in place."""
@@ -129,35 +127,30 @@ class _MendedChoice:
         for function in map(_function, _calls(message)[:MOST_CALLS]):
             self._stated.append(StatedCall.of(MarkupCall(str(function.get("name")), str(function.get("arguments")))))
 
-    def take(self, delta: dict[str, Any]) -> bool:
-        """Repairs one delta in place; returns whether anything was changed."""
+    def take(self, delta: dict[str, Any]) -> None:
+        """Repairs one delta in place."""
         if self._over:
-            return False
-        changed = self.take_texts(delta)
+            return
+        self.take_texts(delta)
         for call in _calls(delta):
-            changed |= self._take_call(call)
-        return changed
+            self._take_call(call)
 
-    def take_texts(self, delta: dict[str, Any]) -> bool:
-        """Repairs the texts of a delta, or of a message, in place; returns whether anything was changed."""
-        changed = self._take_reasoning(delta)
+    def take_texts(self, delta: dict[str, Any]) -> None:
+        """Repairs the texts of a delta, or of a message, in place."""
+        self._take_reasoning(delta)
         if content := delta.get("content"):
             delta["content"] = free = self._content.feed(content)
-            changed |= free != content
             if free.strip():
                 self._has_content = True
-                changed |= self._reasoning.holds
                 self._add_reasoning(delta, self._reasoning.end().text)  # calls before content are text
-        return changed
 
-    def end(self, choice: dict[str, Any], delta: dict[str, Any]) -> bool:
-        """Decides what was held, and adds it to the last delta; returns whether anything was changed."""
+    def end(self, choice: dict[str, Any], delta: dict[str, Any]) -> None:
+        """Decides what was held, and adds it to the last delta."""
         if self._over:
-            return False
+            return
         self._over = True
         clean = canonical_reason(choice["finish_reason"]) in _WHOLE_ENDS
-        changed = self._end_arguments(delta, clean)
-        changed |= self.holds
+        self._end_arguments(delta, clean)
         stated = len(self._stated)
         if text := self._settled(self._content, clean):
             delta["content"] = (delta.get("content") or "") + text
@@ -165,20 +158,18 @@ class _MendedChoice:
         if len(self._stated) > stated:
             delta["tool_calls"] = [*_calls(delta), *map(StatedCall.delta, self._stated[stated:], count(stated))]
             choice["finish_reason"] = "tool_calls"
-        return changed
 
-    def _take_reasoning(self, delta: dict[str, Any]) -> bool:
+    def _take_reasoning(self, delta: dict[str, Any]) -> None:
         field = next((name for name in REASONING_FIELDS[:2] if delta.get(name)), None)
         if field is None or not isinstance(text := delta[field], str):
-            return False
+            return
         self._field = field
         free = self._reasoning.feed(text)
         if free == text:
-            return False
+            return
         for name in REASONING_FIELDS:  # the same text under its other names
             delta.pop(name, None)
         delta[field] = free
-        return True
 
     def _add_reasoning(self, delta: dict[str, Any], text: str) -> None:
         if text:
@@ -201,30 +192,25 @@ class _MendedChoice:
             return ""
         return held.text
 
-    def _take_call(self, call: dict[str, Any]) -> bool:
+    def _take_call(self, call: dict[str, Any]) -> None:
         index, function = call["index"], call["function"]
         stated = self._at.get(index)
         if stated is None:
             if len(self._stated) == MOST_CALLS:
-                return False
+                return
             stated = self._at[index] = StatedCall(call["id"], function["name"])
             self._stated.append(stated)
-        piece = function["arguments"]
-        function["arguments"] = taken = stated.take(piece)
-        return bool(taken != piece)
+        function["arguments"] = stated.take(function["arguments"])
 
-    def _end_arguments(self, delta: dict[str, Any], clean: bool) -> bool:
+    def _end_arguments(self, delta: dict[str, Any], clean: bool) -> None:
         rests = []
-        changed = False
         for index, stated in self._at.items():
             rest, mended = stated.end(clean)
             self._repairs.arguments += mended
-            changed |= mended
             if rest:
                 rests.append({"index": index, "function": {"arguments": rest}})
         if rests:
             delta["tool_calls"] = [*_calls(delta), *rests]
-        return changed or bool(rests)
 
 
 def _calls(delta: dict[str, Any]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from gateway.telemetry.metric_values import PAGE, Image, Values, _entries
 from gateway.telemetry.metrics import Metrics, prepare_folder
 from tests.support.rows import row
-from tests.telemetry.test_metrics import NOVITA, start_worker, value
+from tests.telemetry.test_metrics import MODEL, NOVITA, start_worker, value
 
 
 @given(st.dictionaries(st.binary(max_size=200), st.floats(allow_nan=False), max_size=60))
@@ -47,7 +47,9 @@ def test_a_file_shows_what_was_published(tmp_path: Path) -> None:
     for key in keys:
         image.write(image.add(key), 7.0)
     assert shown(image.path) == {b"first": 0.0}
+    before = len(os.listdir("/dev/fd"))
     image.publish()
+    assert len(os.listdir("/dev/fd")) == before
     assert shown(image.path) == {b"first": 1.5} | dict.fromkeys(keys, 7.0)
 
 
@@ -149,7 +151,9 @@ def test_another_workers_file_that_cannot_be_read_is_left_out_and_reported(
     path = next(tmp_path.glob("counter_*.db"))
     path.unlink()
     {"fifo": os.mkfifo, "folder": os.mkdir, "dangling link": lambda path: os.symlink("/nowhere", path)}[strange](path)
-    assert value(two.exposition(), "gateway_attempts_total", **NOVITA, outcome="ok") == 1
+    text = two.exposition()
+    assert value(text, "gateway_attempts_total", **NOVITA, outcome="ok") == 1
+    assert value(text, "gen_ai_server_time_to_first_token_seconds_count", **MODEL) == 701  # from its other file
     if strange != "dangling link":  # as if it had never been there
         with pytest.raises(OSError, match="no regular file"):
             two.publish()

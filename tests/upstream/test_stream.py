@@ -167,6 +167,26 @@ def test_a_cut_before_the_last_choice_has_ended_is_a_failure() -> None:
     assert read([*first_ended, DONE], choices=2)[0].failure is None  # the host says that this is all
 
 
+def test_content_on_a_finish_chunk_is_sent_at_once_and_only_once() -> None:
+    last = chunk({"content": "Bye"}, "stop")
+    last["choices"][0]["logprobs"] = {"content": [{"token": "Bye"}]}
+    listener, reader = read([*OPENAI.start, *OPENAI.body, event(last)])
+    (sent,) = [one for one in sse.payloads(listener.text) if one["choices"][0]["delta"].get("content") == "Bye"]
+    assert sent["choices"][0]["finish_reason"] is None
+    assert sent["choices"][0]["logprobs"]["content"] == [{"token": "Bye"}]
+    (end,) = sse.payloads(reader.tail({}, include_usage=False))
+    assert end["choices"] == [{"index": 0, "delta": {}, "finish_reason": "stop", "logprobs": None}]
+
+
+def test_a_choice_that_goes_on_beside_one_that_ends_is_sent() -> None:
+    both = chunk({}, "stop")
+    both["choices"].append({"index": 1, "delta": {"content": "more"}, "finish_reason": None})
+    listener, reader = read([*OPENAI.start, *OPENAI.body, event(both), event(both)], choices=2)
+    assert listener.text.count(b'"more"') == 2
+    assert [one["choices"][0]["index"] for one in sse.payloads(reader.tail({}, include_usage=False))] == [0]
+    assert not reader.finished
+
+
 def test_usage_goes_on_the_finish_chunk() -> None:
     _, reader = read([OPENAI.stream])
     last, end = reader.tail(PAID, include_usage=False).strip().split(b"\n\n")

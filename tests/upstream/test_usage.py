@@ -141,6 +141,11 @@ def test_what_clients_get_reads_back_as_the_same_usage(
     assert read_usage(usage_object(usage, cost=0)) == usage
 
 
+def test_a_count_that_is_missing_beside_another_is_zero() -> None:
+    assert read_usage({"prompt_tokens": 7}) == Usage(7, 0, 0, 0, source="host")
+    assert read_usage({"completion_tokens": 7, "prompt_tokens": None}) == Usage(0, 0, 7, 0, source="host")
+
+
 def test_an_absurd_count_is_none() -> None:
     assert read_usage({"prompt_tokens": 10**15, "completion_tokens": 3}) == Usage(0, 0, 3, 0, source="host")
 
