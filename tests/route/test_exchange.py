@@ -289,6 +289,12 @@ def test_the_first_token_timeout_grows_with_the_tokens_that_no_cache_holds() -> 
     )
 
 
+def test_a_short_one_is_kept_where_little_is_known_of_the_endpoint() -> None:
+    short = replace(ONE_EACH, timeouts=Timeouts(first_token=0.25))
+    opening = Playbook("a", "b", policy=short).exchange.on(Started(0.0))
+    assert opening[1] == SetTimer("first_token", 1, 0.25)
+
+
 def test_the_timeout_is_never_under_the_slowest_of_the_endpoints_own_answers() -> None:
     fleet = Fleet([endpoint("slow")])
     teach(fleet, "slow", [25.0] * 100)
