@@ -246,6 +246,7 @@ class Worker:
 
     def _count(self) -> None:
         self.metrics.in_flight(len(self.under_way))
+        self.metrics.store_commands(self.store.stats)
         self.metrics.flush()
 
     def _publish(self) -> None:

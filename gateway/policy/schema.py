@@ -5,7 +5,6 @@ Both follow the type hints of `types/policy.py`, so that a field exists in all t
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -145,15 +144,6 @@ def _cap(reader: DocumentReader, node: Node) -> Any:
     if not cap.window:
         reader.problem(place_at(node, "window"), "cap: `window` must be above 0s; write a time, as in `10m`")
     return cap
-
-
-def field_paths(cls: Any = Policy, above: str = "") -> Iterator[tuple[str, Any, "Field[Any]"]]:
-    """Every field of a policy as (`score.value_of_time`, type hint, field), tables before their fields."""
-    hints = get_type_hints(cls, include_extras=True)
-    for field in fields(cls):
-        yield f"{above}{field.name}", hints[field.name], field
-        if is_dataclass(hints[field.name]):
-            yield from field_paths(hints[field.name], f"{above}{field.name}.")
 
 
 def json_schema() -> dict[str, Any]:

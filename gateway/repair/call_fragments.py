@@ -19,6 +19,8 @@ from gateway.repair.json_repair import Brackets, unquoted
 from gateway.repair.lenient_json import all_mended, joined, mended
 
 LARGEST_KEPT = 1024 * 1024  # characters of arguments kept for comparison with later fragments
+LARGEST_HELD = 8 * 1024 * 1024  # characters of one call's arguments that wait for its name, or for their end
+MOST_CALLS = 1024  # of one answer
 
 Json = dict[str, Any]
 
@@ -62,9 +64,9 @@ class _NumberedCall:
         "waiting",
     )
 
-    def __init__(self, fragment: _Fragment, call_id: str) -> None:
-        self.hosts_index = fragment.hosts_index
-        self.hosts_id = fragment.id
+    def __init__(self, hosts_index: int | None, call_id: str) -> None:
+        self.hosts_index = hosts_index
+        self.hosts_id = ""
         self.id = call_id
         self.name = ""
         self.number: int | None = None  # None until it is sent
@@ -84,17 +86,24 @@ class _NumberedCall:
     def partial(self) -> bool:
         return self._size > 0 and not self.whole
 
+    @property
+    def holds(self) -> bool:
+        """Whether none of its arguments may be sent yet."""
+        return self.quoted or not self.name
+
     def is_repeated_by(self, fragment: _Fragment) -> bool:
         """Whether a fragment repeats the whole call."""
         return self.whole and "".join(self._kept).strip() == fragment.arguments.strip()
 
     def take(self, arguments: str) -> bool:
         """Takes a fragment's arguments; returns whether they were repaired. Control characters inside strings are
-        escaped: they have no other meaning."""
+        escaped: they have no other meaning. Raises ValueError where too much of them is held."""
         if self._half or not arguments.isascii():
             arguments, self._half = joined(arguments, self._half)
         self.quoted = self.quoted or (not self._size and arguments.lstrip()[:1] == '"')
         self._size += len(arguments)
+        if self._size > LARGEST_HELD and self.holds:
+            raise ValueError(f"over {LARGEST_HELD} characters of a tool call that cannot be sent yet")
         if self._size <= LARGEST_KEPT:
             self._kept.append(arguments)
         else:
@@ -126,14 +135,16 @@ class _NumberedCall:
 
 
 class CallFragments:
-    """The calls of one choice. `ids` are the ids of the whole answer."""
+    """The calls of one choice. `ids` are the ids of the whole answer. What takes calls raises ValueError where there
+    are too many, or where too much of one is held."""
 
-    __slots__ = ("_at", "_calls", "_count", "_ids", "mended")
+    __slots__ = ("_at", "_by_id", "_calls", "_count", "_ids", "mended")
 
     def __init__(self, ids: set[str]) -> None:
         self._ids = ids
         self._calls: list[_NumberedCall] = []
         self._at: dict[int, _NumberedCall] = {}  # the last one at each index of the host
+        self._by_id: dict[tuple[str, int | None], _NumberedCall] = {}  # the last one with an id: of all, at an index
         self._count = 0
         self.mended = False  # whether arguments were repaired
 
@@ -149,12 +160,13 @@ class CallFragments:
                 out += self._extend(target, fragment)
         return out
 
-    def knows(self, index: int) -> bool:
-        """Whether a call has begun at this index of the host."""
-        return index in self._at
+    def flows(self, index: int) -> bool:
+        """Whether a call at this index of the host has begun, and its arguments are sent as they come."""
+        call = self._at.get(index)
+        return call is not None and not call.holds
 
     def more(self, index: int, arguments: str) -> list[Json]:
-        """As `take`, for one fragment of a call that has begun: its index and arguments only."""
+        """As `take`, for one fragment of a call that `flows`: its index and arguments only."""
         call = self._at[index]
         self.mended |= call.take(arguments)
         return self._released(call, {})
@@ -219,17 +231,20 @@ class CallFragments:
 
     def _known(self, hosts_id: str, index: int | None = None) -> _NumberedCall | None:
         """The last call with this id, and at this index where one is given."""
-        for call in reversed(self._calls):
-            if call.hosts_id == hosts_id and index in (None, call.hosts_index):
-                return call
-        return None
+        return self._by_id.get((hosts_id, index))
+
+    def _remember(self, call: _NumberedCall, hosts_id: str) -> None:
+        call.hosts_id = hosts_id
+        self._by_id[hosts_id, None] = self._by_id[hosts_id, call.hosts_index] = call
 
     def _begin(self, fragment: _Fragment) -> list[Json]:
         if not fragment.has_content:
             return []
+        if len(self._ids) == MOST_CALLS:
+            raise ValueError("too many tool calls")
         call_id = fragment.id if fragment.id and fragment.id not in self._ids else f"call_{secrets.token_hex(12)}"
         self._ids.add(call_id)
-        call = _NumberedCall(fragment, call_id)
+        call = _NumberedCall(fragment.hosts_index, call_id)
         self._calls.append(call)
         if fragment.hosts_index is not None:
             self._at[fragment.hosts_index] = call
@@ -237,7 +252,8 @@ class CallFragments:
 
     def _extend(self, call: _NumberedCall, fragment: _Fragment) -> list[Json]:
         call.name = call.name or fragment.name
-        call.hosts_id = call.hosts_id or fragment.id
+        if fragment.id and not call.hosts_id:
+            self._remember(call, fragment.id)
         self.mended |= call.take(fragment.arguments)
         return self._released(call, fragment.rest)
 

@@ -20,7 +20,8 @@ from typing import NamedTuple
 import orjson
 
 LARGEST = 1024 * 1024  # characters held; a longer block passes as text
-MOST_TRIES = 100  # false marks per text; after that the text passes unread
+MOST_TRIES = 100  # false marks per text, and one more for each 1 % of `LARGEST` read again; then it passes unread
+MOST_CALLS = 256  # in one block; one with more passes as text
 _LONGEST_TAG = 320
 
 _BARS = tuple(bar * times for bar in ("｜", "‖", "|", "\\uff5c", "\\u2016", "\\uFF5C") for times in (1, 2))
@@ -35,6 +36,7 @@ _CLOSING = {
     name: re.compile(rf"</[｜‖|]{{1,2}}DSML[｜‖|]{{1,2}}{name}>") for name in ("parameter", "invoke")
 }  # what ends a value, which may hold anything
 _LONGEST_CLOSING = 24
+_VISIBLE = re.compile(r"\S")
 _ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 # The end of a text inside a JSON string whose last escape is incomplete: a backslash, `\u12`, or half of a surrogate
 # pair.
@@ -126,8 +128,8 @@ class Leak:
     def _reject(self, reading: "_MarkupReading") -> tuple[str, str]:
         """The false mark, and the text behind it, which may hold another one."""
         self._reading = None
-        self._tries -= 1
         raw = reading.raw()
+        self._tries = max(0, self._tries - 1 - len(raw) * MOST_TRIES // LARGEST)
         found = _MARK.match(raw)
         assert found is not None
         return raw[: found.end()], raw[found.end() :]
@@ -140,8 +142,8 @@ class _MarkupReading:
     """
 
     __slots__ = (
-        *("_block", "_escape", "_escaped", "_given", "_stray", "_name", "_parameter", "_raw", "_size", "_stage"),
-        *("_tools", "_unread", "_value", "calls"),
+        *("_at", "_block", "_escape", "_escaped", "_given", "_stray", "_name", "_parameter", "_raw", "_size"),
+        *("_stage", "_tools", "_unread", "_value", "calls"),
     )
 
     def __init__(self, tools: Set[str]) -> None:
@@ -149,6 +151,7 @@ class _MarkupReading:
         self._raw: list[str] = []
         self._size = 0
         self._unread = ""
+        self._at = 0  # where the next item of `_unread` starts
         self._escaped = False  # whether the markup is escaped as in a JSON string
         self._escape = ""  # the beginning of an escape
         self._stage = "tags"  # tags | invoke (between its parameters) | parameter | body (JSON instead of parameters)
@@ -167,7 +170,7 @@ class _MarkupReading:
         """The calls, where everything read is complete. A missing end of the surrounding block does not matter."""
         if self._stage != "tags" or self._stray or self._escape:
             return ()
-        rest = self._unread.lstrip()
+        rest = self._unread[self._at :].lstrip()
         if rest and not (rest.startswith("</") and self._block and _begins_tag(rest)):
             return ()
         return tuple(self.calls)
@@ -178,7 +181,8 @@ class _MarkupReading:
         self._size += len(text)
         if not self._take(text):
             return False
-        while (step := self._step()) is True:
+        self._unread, self._at = self._unread[self._at :], 0
+        while (step := self._step()) is True and len(self.calls) <= MOST_CALLS:
             pass
         return step is None and self._size <= LARGEST
 
@@ -200,17 +204,18 @@ class _MarkupReading:
         """Reads one item. True: read; None: more text is needed; False: not markup."""
         if self._stage in ("parameter", "body"):
             return self._read_value()
-        self._unread = rest = self._unread.lstrip()
-        if self._stage == "invoke" and rest.startswith("{") and not self._given:
+        text = self._unread
+        self._at = at = len(text) if (found := _VISIBLE.search(text, self._at)) is None else found.start()
+        if self._stage == "invoke" and text.startswith("{", at) and not self._given:
             self._stage = "body"
             return True
-        if not self._escaped and _is_escaped(rest):
-            self._escaped, self._unread = True, ""
-            return self._take(rest)
-        tag = _TAG.match(rest)
+        if not self._escaped and _is_escaped(text, at):
+            self._escaped, self._unread, self._at = True, "", 0
+            return self._take(text[at:])
+        tag = _TAG.match(text, at)
         if tag is None:
-            return None if _begins_tag(rest) else False
-        self._unread = rest[tag.end() :]
+            return None if _begins_tag(text[at:]) else False
+        self._at = tag.end()
         closes, name, attributes = tag.groups()
         return self._close_tag(name) if closes else self._open_tag(name, attributes)
 
@@ -252,15 +257,16 @@ class _MarkupReading:
         self._stage = "tags"
 
     def _read_value(self) -> bool | None:
-        end = _CLOSING["parameter" if self._stage == "parameter" else "invoke"].search(self._unread)
+        text = self._unread
+        end = _CLOSING["parameter" if self._stage == "parameter" else "invoke"].search(text, self._at)
         if end is None:
-            seen = max(0, len(self._unread) - _LONGEST_CLOSING)
-            self._value.append(self._unread[:seen])
-            self._unread = self._unread[seen:]
+            seen = max(self._at, len(text) - _LONGEST_CLOSING)
+            self._value.append(text[self._at : seen])
+            self._at = seen
             return None
-        value = "".join((*self._value, self._unread[: end.start()]))
+        value = "".join((*self._value, text[self._at : end.start()]))
         self._value.clear()
-        self._unread = self._unread[end.end() :]
+        self._at = end.end()
         return self._keep_parameter(value) if self._stage == "parameter" else self._keep_body(value)
 
     def _keep_parameter(self, value: str) -> bool:
@@ -281,10 +287,10 @@ def _begins_tag(rest: str) -> bool:
     return len(rest) <= _LONGEST_TAG and _TAG_BEGINNING.fullmatch(rest) is not None
 
 
-def _is_escaped(rest: str) -> bool:
-    """Whether there is a backslash where markup has none: before a tag, or inside it."""
-    end = rest.find(">")
-    return "\\" in (rest if end < 0 else rest[:end])
+def _is_escaped(text: str, at: int) -> bool:
+    """Whether there is a backslash where markup has none: before the tag at `at`, or inside it."""
+    end = text.find(">", at)
+    return text.find("\\", at, len(text) if end < 0 else end) >= 0
 
 
 def _is_json(text: str) -> bool:

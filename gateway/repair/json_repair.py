@@ -16,6 +16,8 @@ import orjson
 
 from gateway.repair.lenient_json import without_commas
 
+DEEPEST = 1024  # open brackets; deeper JSON is invalid for most parsers
+
 _TOKEN = re.compile(r'["{}\[\]]|\\.?', re.DOTALL)  # a backslash matches with the character that it escapes
 _CLOSES = {"{": "}", "[": "]"}
 _FENCED = re.compile(r"\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
@@ -32,7 +34,7 @@ class Brackets:
         self._open: list[str] = []  # their closing brackets
         self.in_string = False  # whether the next character is inside a string
         self.skips = False  # the next character is escaped
-        self.broken = False  # a closing bracket without an opening one
+        self.broken = False  # a closing bracket without an opening one, or too many open ones
         self.whole = False  # the first object or list is complete
 
     @property
@@ -59,11 +61,15 @@ class Brackets:
         return len(text)
 
     def _bracket(self, token: str) -> None:
-        if token in _CLOSES:
+        if self.broken:
+            return
+        if token in _CLOSES and len(self._open) == DEEPEST:
+            self.broken = True
+        elif token in _CLOSES:
             self._open.append(_CLOSES[token])
         elif self._open and self._open[-1] == token:
             self._open.pop()
-            self.whole = not self._open and not self.broken
+            self.whole = not self._open
         else:
             self.broken = True
 

@@ -150,7 +150,7 @@ class RateLimit:
         for one in known:
             until = now + one.value.wait / 1_000 - one.age
             if until > now:
-                self._wait_until(until, "another worker was asked to wait", now)
+                self._wait_until(until, "another worker got a Retry-After", now)
             if one.value.lesson is not None:
                 age, requests, tokens = one.value.lesson
                 self._take(now - one.age - age / 1_000, requests, tokens)

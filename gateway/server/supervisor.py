@@ -48,6 +48,7 @@ FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 WORKER_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
 LONGEST_LIST = 120  # characters of endpoint ids in one line of the log
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+NO_START = "the server could not start; its log has the error"
 MOST_DESCRIPTORS = 1 << 17
 
 _log = logging.getLogger("gateway")
@@ -84,7 +85,10 @@ def serve(settings: Settings) -> None:
         if settings.workers == 1:
             Server(config, callbacks).run(sockets=[listener])
         else:
-            Workers(config, [listener], folder.metrics, callbacks).run()
+            workers = Workers(config, [listener], folder.metrics, callbacks)
+            workers.run()
+            if workers.failed:
+                raise ConfigError(NO_START)
     _log.info("stopped")
 
 
@@ -97,7 +101,10 @@ class Server(uvicorn.Server):
         self._hung_up = False  # SIGHUP arrived since the last tick
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except SystemExit:  # uvicorn has logged the error
+            raise ConfigError(NO_START) from None
         if self.started:
             self._callbacks.started()
 

@@ -89,6 +89,7 @@ class Workers(Multiprocess):
             signal.signal(number, before[number])
         if before[signal.SIGHUP] is signal.SIG_IGN:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # started with nohup
+        self.failed = False  # whether a worker could not start
         self._metrics = metrics
         self._callbacks = callbacks
         self._count_death = count_deaths(metrics)
@@ -145,6 +146,7 @@ class Workers(Multiprocess):
         forget_dead(self._metrics, process.pid or 0)
         if process.exitcode == STARTUP_FAILURE:
             _log.error("worker %s cannot start; the gateway exits", process.pid)
+            self.failed = True
             self.should_exit.set()
             return
         self._count_death()

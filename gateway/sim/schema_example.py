@@ -68,7 +68,7 @@ def _scalar(kind: str, schema: Schema, name: str) -> Any:
         return True
     if kind in ("integer", "number"):
         return _number(kind, schema)
-    text = f"{name} as asked"
+    text = f"{name} as requested"
     return text.ljust(int(schema.get("minLength", 0)), ".")[: int(schema.get("maxLength", len(text) + 1000))]
 
 

@@ -22,6 +22,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from gateway import __version__
 from gateway.compiled import BUILD
 from gateway.state.conditions import PARTS
+from gateway.state.store import StoreStats
 from gateway.telemetry.attempt_metrics import NOT_ATTEMPTS, AttemptMetrics
 from gateway.telemetry.decision_metrics import Decisions
 from gateway.telemetry.exchange_metrics import ExchangeMetrics
@@ -76,6 +77,10 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemin",
         )
+        self._store_commands = Counter(
+            "gateway_store_commands_total", "Reads and failed writes of the store.", ["result"], registry=registry
+        )
+        self._store_counts = StoreStats()  # those exposed
         self._reloads = Counter(
             "gateway_policy_reloads_total", "Reloads of the policy files.", ["result"], registry=registry
         )
@@ -96,6 +101,7 @@ class Metrics:
             self._reloads.labels(result)
         for reason in SHED:
             self._shed.labels(reason)
+        self.store_commands(self._store_counts)
 
     def __repr__(self) -> str:
         return f"<Metrics {self._values!r}: {len(self._rows)} rows pending>"
@@ -145,6 +151,12 @@ class Metrics:
 
     def store_up(self, up: bool) -> None:
         self._store.set(up)
+
+    def store_commands(self, counts: StoreStats) -> None:
+        """Sets the counts since the start."""
+        before, self._store_counts = self._store_counts, counts
+        for result, count, exposed in zip(StoreStats._fields, counts, before, strict=True):
+            self._store_commands.labels(result).inc(count - exposed)
 
     def part_failure(self, part: str) -> None:
         self._failures.labels(part).inc()

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, get_args
 
 import orjson
 
+from gateway.document.object_field import object_field
 from gateway.errors import BadRequest
 from gateway.types import REASONING_FIELDS, Dialect, Endpoint, Request, gives_less, read_again, reasoning_text
 from gateway.types.endpoint import Effort, EffortField, ThinkingSwitch
@@ -140,10 +141,10 @@ def thinking_requested(body: Mapping[str, Any]) -> bool | None:
     """
     if THINKING_REQUEST_FIELDS.isdisjoint(body):
         return None
-    template = _object(body, "chat_template_kwargs")
+    template = object_field(body, "chat_template_kwargs")
     switches = [
         _reasoning_requested(body),
-        _KINDS.get(str(_object(body, "thinking").get("type"))),
+        _KINDS.get(str(object_field(body, "thinking").get("type"))),
         body.get("enable_thinking"),
         template.get("thinking"),
         template.get("enable_thinking"),
@@ -206,7 +207,7 @@ def _nearest(effort: str | None, known: Sequence[str]) -> str | None:
 def _reasoning_requested(body: Mapping[str, Any]) -> bool | None:
     """Reads OpenRouter's fields: an explicit `enabled` wins, then an effort, then a token budget or the older
     `include_reasoning`."""
-    reasoning, effort = _object(body, "reasoning"), _effort(body)
+    reasoning, effort = object_field(body, "reasoning"), _effort(body)
     if reasoning.get("enabled") is not None:
         return reasoning["enabled"] is True
     if effort is not None:
@@ -216,20 +217,11 @@ def _reasoning_requested(body: Mapping[str, Any]) -> bool | None:
 
 def _effort(body: Mapping[str, Any]) -> str | None:
     """The effort in `reasoning.effort`, or else in its short form `reasoning_effort`; None where both are empty."""
-    nested, short = _object(body, "reasoning").get("effort"), body.get("reasoning_effort")
+    nested, short = object_field(body, "reasoning").get("effort"), body.get("reasoning_effort")
     for param, value in (("reasoning.effort", nested), ("reasoning_effort", short)):
         if value is not None and not isinstance(value, str):
             raise BadRequest(f'{param} must be a string, such as "medium"', param=param)
     return nested or short or None
-
-
-def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = body.get(name)
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise BadRequest(f"{name} must be an object", param=name)
-    return value
 
 
 def _messages(request: Request) -> Sequence[dict[str, Any]]:

@@ -156,12 +156,12 @@ class _Choice:
         self.content_field = ""  # the field with the host's content: delta or message
 
     def flows(self, choice: PlainChoice) -> bool:
-        """Whether content comes in deltas, nothing is held, and the tool call of a fragment has begun."""
+        """Whether content comes in deltas, nothing is held, and the tool call of a fragment is sent as it comes."""
         fragments = choice.delta.tool_calls
         return (
             self.content_field == "delta"
             and not self.partial
-            and (fragments is None or self.fragments.knows(fragments[0].index))
+            and (fragments is None or self.fragments.flows(fragments[0].index))
         )
 
     def message(self, choice: Json, part: str) -> Json:

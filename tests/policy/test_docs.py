@@ -12,8 +12,8 @@ from gateway.config import GatewayFile, Key, KeyEntry, load, wanted_variables, w
 from gateway.config.inheritance import INHERITED
 from gateway.policy.limits import MEASURES
 from gateway.policy.policies import Policies
-from gateway.policy.schema import field_paths
 from gateway.types import Endpoint, Model, Policy
+from tests.support.policy_fields import field_paths
 
 DOCS = Path(__file__).parents[2] / "docs"
 POLICIES = (DOCS / "policies.md").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from gateway.errors import ConfigError
 from gateway.policy.describe import FIELDS, LIMITS
 from gateway.policy.limits import MEASURES, UNITS, example, pattern
 from gateway.policy.policies import shipped_folder
-from gateway.policy.schema import field_paths, json_schema, read_policy, schema_text
+from gateway.policy.schema import json_schema, read_policy, schema_text
 from gateway.types import (
     Attempts,
     CacheRule,
@@ -28,6 +28,7 @@ from gateway.types import (
     Score,
     Timeouts,
 )
+from tests.support.policy_fields import field_paths
 
 SHIPPED = sorted(shipped_folder().glob("*.yaml"))
 EDITOR = jsonschema.Draft202012Validator(json_schema())

@@ -1,14 +1,14 @@
 """Tool calls come out as OpenAI sends them: numbered, with one id each, named once, whatever the host's pieces are."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.repair.call_fragments import LARGEST_KEPT, CallFragments
+from gateway.repair.call_fragments import LARGEST_KEPT, MOST_CALLS, CallFragments
 
 Json = dict[str, Any]
 Call = tuple[str, str, str]  # id, name, arguments; an id of the gateway's own is "own"
@@ -240,6 +240,49 @@ def test_a_repeated_call_is_known_up_to_a_bound(spare: int, count: int) -> None:
     (only, *more) = told([once, once])
     assert only["function"]["arguments"] == arguments
     assert len([only, *more]) == count
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda number: piece(number, f"c{number}", "f", "{}"),
+        lambda number: piece(None, None, "f", "{}"),
+        lambda number: piece(number, "same", "f", "{}"),
+        lambda number: piece(number, f"c{number}"),
+    ],
+    ids=["index", "names", "one id", "no name"],
+)
+def test_an_answer_has_only_so_many_calls(of: Callable[[int], Json]) -> None:
+    """Over all of its choices, in one delta, in many, or whole."""
+    ids: set[str] = set()
+    first, second = CallFragments(ids), CallFragments(ids)
+    for number in range(MOST_CALLS // 2):
+        first.take([of(number)])
+        second.take([of(number)])
+    assert len(ids) == MOST_CALLS
+    with pytest.raises(ValueError, match="too many tool calls"):
+        second.take([of(MOST_CALLS)])
+    for take in (CallFragments(set()).take, CallFragments(set()).whole):
+        with pytest.raises(ValueError, match="too many tool calls"):
+            take(map(of, range(2 * MOST_CALLS)))
+
+
+@pytest.mark.parametrize("begun", [piece(0, "c1"), piece(0, "c1", "f", '"')], ids=["no name", "quoted"])
+def test_arguments_that_cannot_be_sent_yet_are_bounded(monkeypatch: pytest.MonkeyPatch, begun: Json) -> None:
+    monkeypatch.setattr("gateway.repair.call_fragments.LARGEST_HELD", 1_000)
+    pieces = CallFragments(set())
+    assert sum(len(one["function"]["arguments"]) for one in pieces.take([begun])) == 0
+    assert not pieces.flows(0)
+    for _ in range(9):
+        assert pieces.take([piece(0, arguments="x" * 100)]) == []
+    with pytest.raises(ValueError, match="cannot be sent yet"):
+        pieces.take([piece(0, arguments="x" * 200)])
+
+
+def test_arguments_that_are_sent_as_they_come_are_not_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.repair.call_fragments.LARGEST_HELD", 1_000)
+    deltas = [[piece(0, "c1", "f", '{"a":"')], *([piece(0, arguments="x" * 100)] for _ in range(20))]
+    assert together(told(deltas)) == [("c1", "f", '{"a":"' + "x" * 2_000)]
 
 
 names = st.sampled_from("fg")

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.repair.dsml import LARGEST, MOST_TRIES, Held, Leak, MarkupCall, is_suspect
+from gateway.repair.dsml import (
+    LARGEST,
+    MOST_CALLS,
+    MOST_TRIES,
+    Held,
+    Leak,
+    MarkupCall,
+    _MarkupReading,
+    is_suspect,
+)
 from tests.upstream.markup import WEATHER, WEATHER_ARGUMENTS, block, end, invoke, parameter, tag
 
 TOOLS = frozenset({"weather", "exec"})
@@ -218,6 +227,42 @@ def test_marks_are_read_until_too_many_were_false() -> None:
         free, held = read("<｜DSML｜no " * false, WEATHER)
         assert held.calls == calls
         assert free + held.text == "<｜DSML｜no " * false + WEATHER
+
+
+def test_a_block_of_more_calls_than_anyone_makes_is_text() -> None:
+    most = block(*[invoke("exec")] * MOST_CALLS)
+    assert len(read(most)[1].calls) == MOST_CALLS
+    text = block(*[invoke("exec")] * (MOST_CALLS + 1))
+    for pieces in ([text], [text[:1_000], text[1_000:]], list(text)):
+        leak = Leak(TOOLS)
+        assert "".join(map(leak.feed, pieces)) + leak.end().text == text
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "".join(tag("parameter", name=f"p{number}", string="true") + "v" + end("parameter") for number in range(3_000)),
+        "".join(invoke("exec") for _ in range(MOST_CALLS)) * 30,
+    ],
+    ids=["parameters", "calls"],
+)
+def test_a_long_block_that_proves_to_be_text_is_not_read_again_from_each_of_its_tags(
+    monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
+    """Each tag of it might begin a block: the time would grow with the square of its length."""
+    steps = 0
+    step = _MarkupReading._step
+
+    def counted(reading: _MarkupReading) -> bool | None:
+        nonlocal steps
+        steps += 1
+        return step(reading)
+
+    monkeypatch.setattr(_MarkupReading, "_step", counted)
+    text = tag("invoke", name="exec") + inside + tag("invoke", name="unknown")
+    leak = Leak(TOOLS)
+    assert leak.feed(text) + leak.end().text == text
+    assert steps < 8 * text.count("<")
 
 
 def test_a_text_full_of_marks_is_not_read_for_ever() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.repair.json_repair import Brackets, closed, healed, healed_content, is_copy
+from gateway.repair.json_repair import DEEPEST, Brackets, closed, healed, healed_content, is_copy
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(),
@@ -93,6 +93,20 @@ def test_the_end_is_found_whatever_the_splits(value: Any, places: list[int]) -> 
         assert brackets.feed(text[start:stop]) == stop - start
     assert brackets.whole
     assert brackets.feed("more") == 0
+
+
+def test_no_more_brackets_are_tracked_than_json_may_have() -> None:
+    most = Brackets()
+    most.feed("[" * DEEPEST)
+    assert most.missing == "]" * DEEPEST
+    more = Brackets()
+    for _ in range(10):
+        more.feed('{"a":[' * DEEPEST)
+    assert more.broken
+    assert len(more._open) == DEEPEST
+    assert more.missing == ""
+    more.feed("]" * 20 * DEEPEST)
+    assert not more.whole
 
 
 def test_a_copy_may_be_written_otherwise_or_cut() -> None:

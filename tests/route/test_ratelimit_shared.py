@@ -125,7 +125,7 @@ def test_a_retry_after_elsewhere_is_kept_here() -> None:
     there.refused(NOW, 7.0, NOW)
     here.merge([posted(there, NOW + 2, age=2.0)], NOW + 2)
     assert here.until == pytest.approx(NOW + 7)
-    assert here.why == "another worker was asked to wait"
+    assert here.why == "another worker got a Retry-After"
 
 
 def test_a_wait_that_is_read_again_is_not_believed_for_longer() -> None:

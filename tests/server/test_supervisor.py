@@ -16,7 +16,7 @@ import pytest
 
 from gateway.errors import ConfigError
 from gateway.server.supervisor import listening
-from tests.support.gateway import Running, gateway_command
+from tests.support.gateway import Running, gateway_command, write_config
 from tests.support.host import Out, Received, ScriptedHost
 from tests.support.processes import await_end, command_of, descendants
 
@@ -124,6 +124,31 @@ async def test_without_a_terminal_a_hangup_is_logged_and_ignored(tmp_path: Path,
                     await asyncio.sleep(0.01)
         assert (await running.client.get("/health/live")).status_code == 200
         assert await ended(running, signal.SIGTERM) == 0
+
+
+FAILING = """
+from gateway.app import Worker
+
+async def start(self):
+    raise RuntimeError("no disk")
+
+Worker.start = start
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_failed_start_is_an_error_and_no_normal_end(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FAILING)  # every process of this Python imports it
+    command = ("-m", "gateway", "serve", "--config", str(write_config(tmp_path, HOSTS, None)), "--port", "0")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, *command, "--state", str(tmp_path / "state"), "--workers", workers),
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, log = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 2
+    assert log.decode().splitlines()[-1] == "gateway: the server could not start; its log has the error"
+    assert b"RuntimeError: no disk" in log
 
 
 @pytest.mark.parametrize("number", [signal.SIGTTIN, signal.SIGTTOU])

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway import __version__
 from gateway.compiled import BUILD
 from gateway.state.conditions import PARTS
+from gateway.state.store import StoreStats
 from gateway.telemetry.metrics import (
     BATCH_ROWS,
     CONTENT_TYPE,
@@ -62,6 +63,22 @@ def test_an_answer_counts_for_its_client_and_its_endpoint(metrics: Metrics) -> N
     assert value(text, "gateway_cost_usd_total", **NOVITA) == pytest.approx(0.00025)
     kinds = {"prompt": 1000, "cached": 400, "completion": 101, "reasoning": 20}
     assert {kind: value(text, "gateway_tokens_total", **NOVITA, kind=kind) for kind in kinds} == kinds
+
+
+def test_what_the_store_did_is_counted_once(metrics: Metrics) -> None:
+    series = {
+        name: value(metrics.exposition(), "gateway_store_commands_total", result=name) for name in StoreStats._fields
+    }
+    assert set(series.values()) == {0}
+    for counts in (
+        StoreStats(hits=3, timeouts=1),
+        StoreStats(hits=3, timeouts=1),
+        StoreStats(hits=5, timeouts=1, dropped=2),
+    ):
+        metrics.store_commands(counts)
+    text = metrics.exposition()
+    found = {name: value(text, "gateway_store_commands_total", result=name) for name in StoreStats._fields}
+    assert found == {"hits": 5, "misses": 0, "timeouts": 1, "errors": 0, "dropped": 2}
 
 
 def test_a_failover_is_two_attempts_and_one_exchange(metrics: Metrics) -> None:

@@ -1,6 +1,7 @@
 """Whatever a host sends, clients of every kind of answer get the same one, and nothing malformed."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.document.assembly import Assembly
+from gateway.repair.call_fragments import MOST_CALLS
 from gateway.repair.lenient_json import loads
 from gateway.repair.tool_call_check import ToolCallCheck
 from gateway.repair.tool_call_repair import mender
@@ -515,6 +517,24 @@ def test_a_legacy_call_stays_where_no_tools_were_offered() -> None:
     whole = Normaliser().whole(json.dumps(legacy).encode())
     assert isinstance(whole, dict)
     assert whole["choices"][0]["message"]["function_call"] == {"name": "f", "arguments": "{}"}
+
+
+@pytest.mark.parametrize("rewrite", [False, True])
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda number: event(chunk(call(index=number, id=f"c{number}"))),
+        lambda number: event(chunk(call(id=f"c{number}"))),
+        lambda number: event({"choices": [{"index": number, "delta": {"content": "Hi"}, "finish_reason": None}]}),
+        lambda number: event({"choices": [{"index": number, "delta": {}, "finish_reason": "stop"}]}),
+    ],
+    ids=["calls", "calls without an index", "choices", "ends of choices"],
+)
+def test_a_stream_that_always_begins_something_new_fails(of: Callable[[int], bytes], rewrite: bool) -> None:
+    """Its state would grow until the last timeout."""
+    listener, _ = streamed([HI, *map(of, range(MOST_CALLS + 1))], rewrite, choices=2_000)
+    assert listener.fault == "garbage"
+    assert "too many" in str(listener.failure)
 
 
 def test_a_plain_chunk_that_nests_deeper_than_can_be_written_is_a_failure() -> None:

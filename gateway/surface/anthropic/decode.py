@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from gateway.document.object_field import object_field
 from gateway.errors import BadRequest
 from gateway.surface.anthropic.tools import read_tools
 from gateway.surface.notes import note
@@ -45,10 +46,10 @@ def chat_body(body: Json) -> Json:
     chat.update(read_tools(body))
     if body.get("stop_sequences"):
         chat["stop"] = body["stop_sequences"]
-    if user := _object(body, "metadata").get("user_id"):
+    if user := object_field(body, "metadata").get("user_id"):
         chat["user"] = user
     chat.update(_thinking(body))
-    if form := _object(_object(body, "output_config"), "format"):
+    if form := object_field(object_field(body, "output_config"), "format"):
         chat["response_format"] = {
             "type": "json_schema",
             "json_schema": {"name": "answer", "schema": form.get("schema")},
@@ -141,7 +142,7 @@ def _assistant(content: Any, where: str) -> Json:
 
 def _call(block: Json, where: str) -> Json:
     try:
-        arguments = orjson.dumps(_object(block, "input", f"{where}.")).decode()
+        arguments = orjson.dumps(object_field(block, "input", f"{where}.")).decode()
     except orjson.JSONEncodeError:
         raise BadRequest(f"`{where}.input` is nested too deeply", param=f"{where}.input") from None
     function = {"name": _string(block, "name", where), "arguments": arguments}
@@ -175,14 +176,14 @@ def _text(block: Json, where: str, refuse: bool = False) -> str:
 
 def _thinking(body: Json) -> Iterator[tuple[str, Any]]:
     """OpenRouter's `reasoning`. A token budget has no equivalent: it only switches reasoning on."""
-    thinking = _object(body, "thinking")
+    thinking = object_field(body, "thinking")
     if not thinking:
         return
     kind = thinking.get("type")
     if not isinstance(kind, str) or kind not in _THINKING:
         raise BadRequest(f"`thinking.type` must be one of {', '.join(_THINKING)}", param="thinking.type")
     reasoning: Json = {"enabled": _THINKING[kind]}
-    effort = _object(body, "output_config").get("effort")
+    effort = object_field(body, "output_config").get("effort")
     if _THINKING[kind] and isinstance(effort, str) and effort in _EFFORTS:
         reasoning["effort"] = effort
     yield "reasoning", reasoning
@@ -203,14 +204,6 @@ def _objects(listed: Any, where: str) -> Iterator[tuple[Json, str]]:
         if not isinstance(one, dict):
             raise BadRequest(f"`{place}` must be an object", param=place)
         yield one, place
-
-
-def _object(of: Json, name: str, where: str = "") -> Json:
-    """The object `of[name]`, or an empty one; `where` is the path of `of` with a trailing dot."""
-    value = of.get(name)
-    if value is not None and not isinstance(value, dict):
-        raise BadRequest(f"`{where}{name}` must be an object", param=f"{where}{name}")
-    return value or {}
 
 
 def _string(of: Json, name: str, where: str) -> str:

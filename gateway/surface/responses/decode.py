@@ -11,6 +11,7 @@ References to earlier responses have been replaced by the items themselves.
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.document.object_field import object_field
 from gateway.errors import BadRequest
 from gateway.surface.responses.input import messages
 from gateway.surface.responses.tools import Tools
@@ -68,7 +69,7 @@ def chat_request(body: Mapping[str, Any], tools: Tools) -> dict[str, Any]:
     chat = {name: value for name, value in body.items() if value is not None and name not in _NOT_FORWARDED}
     chat["messages"] = messages(body.get("instructions"), body.get("input"))
     chat |= _limit(body.get("max_output_tokens")) | tools.fields
-    chat |= _format(_object(body, "text").get("format")) | _thinking(_object(body, "reasoning"))
+    chat |= _format(object_field(body, "text").get("format")) | _thinking(object_field(body, "reasoning"))
     return chat
 
 
@@ -99,12 +100,3 @@ def _thinking(reasoning: Mapping[str, Any]) -> dict[str, Any]:
 
 def _given(fields: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return {name: fields[name] for name in names if fields.get(name) is not None}
-
-
-def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = body.get(name)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise BadRequest(f"`{name}` must be an object", param=name)
-    return value

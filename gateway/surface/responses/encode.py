@@ -32,7 +32,9 @@ from gateway.surface.responses.items import (
     TextItem,
 )
 from gateway.surface.responses.tools import NO_TOOLS, Tools
+from gateway.upstream.reader import LARGEST_ANSWER
 
+ITEM, PIECE = 1024, 64  # bytes that Python takes for an item, and for a piece of its text, besides the characters
 _WHY_INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 _ECHOED: Mapping[str, Any] = {  # fields of the request that the response repeats, with their defaults
     "frequency_penalty": None,
@@ -83,6 +85,7 @@ class ResponseAnswer:
         "_open_text",
         "_reasoning_kind",
         "_response",
+        "_room",
         "_tools",
         "_usage",
         "_wall_time",
@@ -108,6 +111,7 @@ class ResponseAnswer:
         self._items: list[TextItem | CallItem] = []
         self._open_text: TextItem | None = None
         self._calls: dict[int, CallItem] = {}
+        self._room = LARGEST_ANSWER  # bytes that the items may still take, about
         self._finish = ""
         self._usage: dict[str, Any] = {}
 
@@ -168,7 +172,9 @@ class ResponseAnswer:
             events += self._close_text()
             item = self._open_text = TextItem(kind, self._response, len(self._items))
             self._items.append(item)
+            self._use(ITEM)
             events += item.open()
+        self._use(PIECE + len(piece))
         return [*events, item.append(piece)]
 
     def _call(self, piece: dict[str, Any]) -> list[Event]:
@@ -182,10 +188,18 @@ class ResponseAnswer:
             call = kind(tool, _text(piece, "id"), self._response, len(self._items))
             self._calls[number] = call
             self._items.append(call)
+            self._use(ITEM)
             events += call.open()
         if arguments := _text(function, "arguments"):
+            self._use(PIECE + len(arguments))
             events += call.append(arguments)
         return events
+
+    def _use(self, size: int) -> None:
+        """Accounts for what is kept until the end of the answer. Raises ValueError where it is too much."""
+        self._room -= size
+        if self._room < 0:
+            raise ValueError(f"more than {LARGEST_ANSWER} bytes")
 
     def _close_text(self) -> list[Event]:
         """Closes the open text item, if any."""

@@ -1,6 +1,7 @@
 """Chat completions as responses: the events of a stream, and the whole that they come to."""
 
 import re
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -394,6 +395,32 @@ def test_any_reads_of_a_stream_give_the_same_events(data: st.DataObject, message
     places = sorted({0, len(sent), *data.draw(st.sets(st.integers(0, len(sent)), max_size=20))})
     pieces = [sent[start:stop] for start, stop in pairwise(places)]
     assert through_a_sink(pieces) == through_a_sink([sent])
+
+
+def alternating(number: int) -> Json:
+    return {"reasoning_content" if number % 2 else "content": "x"}
+
+
+@pytest.mark.parametrize(
+    "deltas",
+    [
+        lambda number: {"content": "x" * 500},
+        lambda number: {"content": "x"},
+        alternating,
+        lambda number: call(0, "x" * 500, "f"),
+        lambda number: call(number, "", "f"),
+    ],
+    ids=["long pieces", "short pieces", "items", "arguments", "calls"],
+)
+def test_a_response_that_is_kept_until_its_end_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, deltas: Callable[[int], Json]
+) -> None:
+    monkeypatch.setattr("gateway.surface.responses.encode.LARGEST_ANSWER", 10_000)
+    sent = [b"data: " + orjson.dumps(chunk(deltas(number))) + b"\n\n" for number in range(1_000)]
+    found = events(through_a_sink(sent))
+    assert [one["type"] for one in found[-2:]] == ["error", "response.failed"]
+    assert "more than 10000 bytes" in found[-2]["message"]
+    assert len(found) < 400
 
 
 def test_a_whole_answer_with_an_empty_error_is_none() -> None:
