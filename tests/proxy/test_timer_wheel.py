@@ -136,7 +136,7 @@ def test_a_wheel_without_timers_does_not_turn() -> None:
     loop = Loop(0.0)
     wheel = TimerWheel(cast(asyncio.AbstractEventLoop, loop))
     wheel.after(0.0, lambda: None)
-    assert repr(wheel) == "<Wheel 1 timers>"
+    assert len(wheel) == 1
     loop.run(1.0)
     assert loop.later == []
     wheel.after(0.0, lambda: None)
