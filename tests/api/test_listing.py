@@ -1,10 +1,19 @@
 """OpenRouter's lists. These routes are Starlette's over either sink, so one of them is enough."""
 
 import asyncio
-from typing import Any
+import json
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from starlette.requests import Request
 
+from gateway.api import listing
+from gateway.api.listing import Listing
+from gateway.intake.auth import Keys
+from gateway.route.fleet import Fleet
+from gateway.telemetry.archive import Archive, Uptime
+from gateway.types import Endpoint, Model, Price
 from tests.support.gateway import DIRECT_ONLY, Gateway, Running
 from tests.support.host import ScriptedHost, answers, chunks, streams
 
@@ -113,6 +122,44 @@ async def test_endpoints_tell_what_was_measured(gateway: Gateway, valkey: str) -
 
 def known(endpoint: dict[str, Any]) -> bool:
     return endpoint["uptime_last_1d"] is not None and endpoint["latency_last_30m"] is not None
+
+
+class Uptimes:
+    """An archive that counts how often it is read, and may be down."""
+
+    def __init__(self) -> None:
+        self.read_at: list[float] = []
+        self.is_down = False
+
+    async def uptimes(self, now: float) -> dict[str, Uptime]:
+        self.read_at.append(now)
+        if self.is_down:
+            raise OSError("no store")
+        return {"a/fp8": Uptime(99.0, 98.0, 97.0)}
+
+
+async def test_uptimes_are_read_every_few_seconds(sink: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = Endpoint("a/fp8", "a", "http://a", "m", price=Price(0.2, 0.4))
+    model, archive = Model("own/model", "Model", 1_000, (endpoint,)), Uptimes()
+    fleets = {model.id: Fleet([endpoint])}
+    routes = Listing((model,), fleets, Keys(()), cast(Archive, archive)).routes()
+    (route,) = (one for one in routes if one.path.endswith("/endpoints"))
+
+    async def shown(now: float) -> float | None:
+        monkeypatch.setattr(listing, "time", SimpleNamespace(monotonic=lambda: now, time=lambda: 1_000 + now))
+        scope = {"type": "http", "headers": [], "path_params": {"author": "own", "slug": "model"}}
+        answer = await route.endpoint(Request(scope))
+        uptime: float | None = json.loads(answer.body)["data"]["endpoints"][0]["uptime_last_5m"]
+        return uptime
+
+    assert [await shown(now) for now in (7.0, 7.0 + listing.FRESH - 0.1)] == [99.0, 99.0]
+    assert archive.read_at == [1_007]
+    archive.is_down = True
+    assert await shown(7.0 + listing.FRESH) is None, "an old figure would be wrong"
+    archive.is_down = False
+    assert await shown(7.0 + listing.FRESH + 1) is None
+    assert await shown(7.0 + 2 * listing.FRESH) == 99.0
+    assert len(archive.read_at) == 3
 
 
 async def measured(running: Running) -> dict[str, Any]:

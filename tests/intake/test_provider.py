@@ -327,3 +327,18 @@ def test_only_so_many_are_remembered() -> None:
         preferences.applied(PLAIN, {"max_price": {"prompt": price}}, model(HERE), IN_USE, POLICIES)
     assert preferences.applied(PLAIN, {"max_price": {"prompt": 0}}, model(HERE), IN_USE, POLICIES) is not first
     assert repr(preferences) == f"<Preferences {REMEMBERED}/{REMEMBERED}>"
+
+
+def test_what_was_used_last_is_remembered_longest() -> None:
+    preferences = Preferences()
+
+    def apply(price: int) -> Policy:
+        return preferences.applied(PLAIN, {"max_price": {"prompt": price}}, model(HERE), IN_USE, POLICIES)
+
+    first, second = apply(0), apply(1)
+    for price in range(2, REMEMBERED):
+        apply(price)
+    assert apply(0) is first
+    apply(REMEMBERED)
+    assert apply(0) is first
+    assert apply(1) is not second

@@ -8,7 +8,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.proxy.routed import ROLE, STOP, WORD, Routed, chunk, full, outcomes, payloads, rows, stalls, until
+from gateway.types.sink import Headers
+from tests.proxy.routed import ROLE, STOP, WORD, Routed, chunk, full, outcomes, payloads, rows, says, stalls, until
+from tests.proxy.world import Make
 from tests.support.gateway import Running
 from tests.support.host import Out, Received, ScriptedHost, answers, chunks, streams
 
@@ -35,6 +37,25 @@ async def test_while_waiting(stream: bool, routed: Routed) -> None:
         assert (row.outcome, row.client_status, row.last, row.ttft) == ("cancelled", 499, True, None)
         assert (row.usage_source, row.prompt_tokens, row.cost > 0) == ("estimated", 20, True), "a quarter of some 80"
         assert row.completion_tokens == 0, "the host was asked to stream"
+
+
+async def test_while_its_head_is_written(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sink says so in the middle of a decision, which is carried out before that counts."""
+    async with ScriptedHost(says(ROLE, WORD, then="stall")) as host:
+        world = make(host)
+        sink = world.send(stream=True)
+        start = sink.start
+
+        def leaves(status: int, headers: Headers) -> None:
+            start(status, headers)
+            assert sink.source is not None
+            sink.source.gone()
+
+        monkeypatch.setattr(sink, "start", leaves)
+        await host.until(lambda: host.gone == 1)
+        (row,) = world.rows()
+        assert (row.outcome, row.client_status, row.last) == ("cancelled", 499, True)
+        assert row.client_ttft is not None, "the answer had begun"
 
 
 @pytest.mark.parametrize(("habit", "completion_tokens"), [("stops", 0), ("bills", 20)])

@@ -80,6 +80,38 @@ async def test_limits_count_what_was_written(routed: Routed) -> None:
         assert second.requests[0].json()["max_tokens"] < 20
 
 
+async def test_a_text_that_continues_the_clients_own_is_one_message(routed: Routed) -> None:
+    asked = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Well. ", "prefix": True}]
+    async with (
+        ScriptedHost(says(ROLE, WORD, then="cut")) as first,
+        ScriptedHost(THERE) as second,
+        routed(first, second, settings=ABLE, **CONTINUE) as running,
+    ):
+        response = await running.chat(stream=True, messages=asked)
+        assert content(response.text) == "Hello there"
+        assert second.requests[0].json()["messages"] == [asked[0], {**asked[1], "content": "Well. Hello"}]
+
+
+@pytest.mark.parametrize(("limit", "left"), [(20, 18), (3, 1), (2, 1), (1, 1)])
+async def test_at_least_one_token_is_asked_for(limit: int, left: int, routed: Routed) -> None:
+    """Two words were written, each of which is counted as a token."""
+    async with (
+        ScriptedHost(says(ROLE, WORD, WORD, then="cut")) as first,
+        ScriptedHost(THERE) as second,
+        routed(first, second, settings=ABLE, **CONTINUE) as running,
+    ):
+        await running.chat(stream=True, max_tokens=limit)
+        assert second.requests[0].json()["max_tokens"] == left
+
+
+def test_what_cannot_be_put_together_is_not_continued() -> None:
+    continuation = Continuation(Request("gen-1", {}, "m", "p"))
+    continuation.tee(lambda _: None)(WORD)
+    assert continuation.possible
+    continuation.tee(lambda _: None)(b'data: {"choices": [{"delta": {"content": "Hi"}}]}\n\n')
+    assert not continuation.possible
+
+
 CALL = chunk({"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{"}}]})
 
 

@@ -144,6 +144,28 @@ async def test_a_probe_that_is_not_answered_is_given_up(make: Make) -> None:
         await until(lambda: world.fleet.states["a"].breaker.state(world.clock()) is State.OPEN)
 
 
+async def test_a_gateway_that_stops_tries_no_other_model(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ScriptedHost(stalls) as host:
+        world = make(host)
+        sink = world.send()
+        monkeypatch.setattr(sink, "moves_on", lambda: pytest.fail("the next of `models` is tried"))
+        await host.until(lambda: len(host.requests) == 1)
+        world.proxy.close()
+        assert (sink.status, json.loads(sink.body)["error"]["code"]) == (503, "shutting_down")
+        assert (b"retry-after", b"1") in sink.headers
+
+
+async def test_a_probe_that_is_answered_is_over(make: Make) -> None:
+    refused = answers(401, {"error": {"message": "bad key"}})
+    async with ScriptedHost([refused, GOOD, refused, GOOD]) as host:
+        world = make(host)
+        for requests in (2, 4):
+            await world.ask()
+            await host.until(lambda requests=requests: len(host.requests) == requests)  # type: ignore[misc]
+            await until(lambda: not world.runtime.probing)
+        assert world.fleet.states["a"].breaker.state(world.clock()) is State.CLOSED
+
+
 @pytest.mark.parametrize(("status", "opened"), [(401, "ab"), (402, "ab"), (403, "a"), (404, "a")])
 async def test_what_concerns_the_credential_concerns_all_its_endpoints(make: Make, status: int, opened: str) -> None:
     async with ScriptedHost(answers(status, {"error": {"message": "no"}})) as first, ScriptedHost(GOOD) as second:

@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 
+from gateway.proxy import timer_wheel
 from gateway.proxy.timer_wheel import SLOT, TimerWheel
 
 
@@ -113,3 +114,43 @@ def test_a_timer_goes_off_on_time_however_long_the_machine_is_up(uptime: float) 
     assert at == [pytest.approx(1.0, abs=2 * SLOT)]
     assert at[0] >= 1.0 - 1e-6
     assert len(wheel) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "at"), [(0.0, 0.25), (0.12, 0.25), (0.13, 0.5), (0.37, 0.5), (0.38, 0.75), (9.0, 9.25)]
+)
+def test_a_timer_goes_off_at_the_first_turn_behind_its_slot(
+    seconds: float, at: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With slots of a quarter of a second, which floats represent exactly; the clock stands in the middle of one."""
+    monkeypatch.setattr(timer_wheel, "SLOT", 0.25)
+    loop = Loop(100.125)
+    wheel = TimerWheel(cast(asyncio.AbstractEventLoop, loop))
+    done: list[float] = []
+    wheel.after(seconds, lambda: done.append(loop.now - 100.125))
+    loop.run(20.0)
+    assert done == [at]
+
+
+def test_a_wheel_without_timers_does_not_turn() -> None:
+    loop = Loop(0.0)
+    wheel = TimerWheel(cast(asyncio.AbstractEventLoop, loop))
+    wheel.after(0.0, lambda: None)
+    assert len(wheel) == 1
+    loop.run(1.0)
+    assert loop.later == []
+    wheel.after(0.0, lambda: None)
+    assert len(loop.later) == 1
+    wheel.after(9.0, lambda: None)
+    assert len(loop.later) == 1, "one timer of the loop for all"
+
+
+def test_timers_of_slots_that_a_busy_loop_missed_go_off_in_their_order() -> None:
+    loop = Loop(0.0)
+    wheel = TimerWheel(cast(asyncio.AbstractEventLoop, loop))
+    done: list[float] = []
+    for seconds in (0.3, 0.1, 0.2, 5.0):
+        wheel.after(seconds, lambda seconds=seconds: done.append(seconds))  # type: ignore[misc]
+    loop.later[0] = (3.0, loop.later[0][1])
+    assert loop.run(3.5) == 11
+    assert (done, len(wheel)) == ([0.1, 0.2, 0.3], 1)

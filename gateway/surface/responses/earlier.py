@@ -182,10 +182,8 @@ def _listed(given: Any) -> list[Any]:
     return given if isinstance(given, list) else [{"role": "user", "content": given}]
 
 
-def _listed_item(item: Any, name: str) -> Json:
+def _listed_item(item: Json, name: str) -> Json:
     """An input item as OpenAI lists it: with a type and an id, and with its text in parts."""
-    if not isinstance(item, dict):
-        return {"type": "message", "id": f"msg_{name}", "content": []}
     listed = {"type": "message", **item} if "role" in item else dict(item)
     listed["id"] = item.get("id") or f"{_PREFIXES.get(listed.get('type'), 'msg')}_{name}"
     if isinstance(item.get("content"), str):

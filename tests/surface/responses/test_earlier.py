@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.surface.responses.earlier import NO_EARLIER, record
 from tests.api.test_responses import PATH, events, refused
 from tests.support.gateway import Gateway, Running, in_process
 from tests.support.host import Script, ScriptedHost, answers, chunks, completion, streams
@@ -134,6 +135,8 @@ async def test_what_is_kept_is_shown_and_forgotten(start: Start) -> None:
         assert (newest["first_id"], newest["last_id"]) == tuple(item["id"] for item in newest["data"])
         rest = (await get(f"{path}{items}?after={newest['last_id']}")).json()
         assert ([item["content"][0]["text"] for item in rest["data"]], rest["has_more"]) == (["0"], False)
+        for good, count in (("1", 1), ("100", 3)):
+            assert len((await get(f"{path}{items}?limit={good}")).json()["data"]) == count
         for wrong in ("0", "101", "ten", "1" * 400):
             assert refused(await get(f"{path}{items}?limit={wrong}"))["param"] == "limit"
 
@@ -237,3 +240,23 @@ async def test_it_works_under_openrouters_path_with_its_errors(start: Start) -> 
         assert (await running.client.get(f"/api{PATH}/resp_x")).json()["error"]["code"] == 404
         unknown = await running.client.post(f"/api{PATH}", json={**asked, "previous_response_id": "resp_x"})
         assert unknown.json()["error"]["code"] == 400
+
+
+def test_input_items_are_listed_with_their_texts_in_parts() -> None:
+    given = [
+        {"role": "assistant", "content": "Well."},
+        {"role": "user", "content": "Go on."},
+        {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+        {"type": "message", "id": "msg_own", "role": "user", "content": [], "status": "incomplete"},
+    ]
+    kept = record({"id": "resp_x", "output": []}, given, NO_EARLIER)
+    output = {"type": "output_text", "text": "Well.", "annotations": [], "logprobs": []}
+    message = {"type": "message", "status": "completed"}
+    assert kept.input == [
+        {**message, "id": "msg_x_i0", "role": "assistant", "content": [output]},
+        {**message, "id": "msg_x_i1", "role": "user", "content": [{"type": "input_text", "text": "Go on."}]},
+        {**given[2], "id": "fc_x_i2", "status": "completed"},
+        given[3],
+    ]
+    assert (kept.earlier, kept.size) == ([], 0)
+    assert record({"id": "resp_x"}, "Go on.", NO_EARLIER).input == [kept.input[1] | {"id": "msg_x_i0"}]

@@ -431,3 +431,15 @@ def test_a_whole_answer_with_an_empty_error_is_none() -> None:
     sink.write(orjson.dumps({**completion({"content": "Hello"}), "error": None}))
     sink.end()
     assert orjson.loads(kept.data)["status"] == "completed"
+
+
+def test_an_answer_without_a_count_used_nothing() -> None:
+    choices = [{"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}]
+    told = ResponseAnswer({"input": "Hi"}, "x", lambda: 7.0).whole({"model": "m", "choices": choices})["usage"]
+    assert told == {
+        "input_tokens": 0,
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": 0,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": 0,
+    }
