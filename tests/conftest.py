@@ -8,7 +8,7 @@ from functools import lru_cache
 from hypothesis import settings
 
 from gateway.document import node
-from gateway.state import embedded, store
+from gateway.state import embedded, link, store
 from gateway.upstream.transport.tls import Trust
 
 pytest_plugins = [
@@ -27,7 +27,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, lambda *_: None)
 
 # A store that a busy machine makes slow is none that is down. Tests of one that is silent set their own.
-store.REPLY_WITHIN = store.FLUSH_WITHIN = 30.0
+store.REPLY_WITHIN = store.FLUSH_WITHIN = link.REPLY_WITHIN = 30.0  # before its readers take it as a default
 embedded.READY_WITHIN = embedded.STOPPED_WITHIN = 30.0
 
 # What each gateway reads at its start takes 50 ms of every such test: most of it for documents that are the same, and
