@@ -28,15 +28,17 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.route.endpoint_state import UNLOADED, Load
+from gateway.route.endpoint_state import Load
 from gateway.route.latency import seconds_over
-from gateway.route.offers import HOUR, MILLION, Field, Line, Risk, Terms, rates_of
+from gateway.route.offers import HOUR, MILLION, Field, Risk, Terms, line, rates_of
 from gateway.route.toll import Toll
 from gateway.route.waits import BASE, PREFILL, SIZES
 from gateway.types import Policy
 
 _SURELY = 1 - 1e-9  # a figure under this share of a limit keeps to it, however it is rounded
+Reading = tuple[int, float]  # of what a cache leaves to read: its size class, and the seconds of a ratio of 1
 _NO_TOLLS: Mapping[str, float] = {}
+_NO_READINGS: Mapping[int, Reading] = {}
 
 
 class Demand(NamedTuple):
@@ -97,83 +99,76 @@ class Costs:
     `matches` has the tokens of the prompt that an endpoint was sent before, by id, of those where that is any.
     """
 
-    __slots__ = ("_loads", "_matches", "_offers", "_tolls", "demand", "field", "scores")
+    __slots__ = ("_lines", "_matches", "_offers", "_tolls", "demand", "field", "scores")
 
     def __init__(self, field: Field, demand: Demand, matches: Mapping[str, int]) -> None:
+        prompt = demand.prompt_tokens
         self.demand = demand
         self.field = field
-        self._offers = offers = field.offers.priced(demand.prompt_tokens, demand.hour)
+        self._offers = offers = field.offers.priced(prompt, demand.hour)
+        self._lines = offers.lines(bisect_left(SIZES, prompt), demand.output_tokens)
         self._matches = matches
         self._tolls = _NO_TOLLS if demand.toll is None else demand.toll.rates
-        self._loads = [state.load for state in offers.states]
         self.scores = self._scores() if field.candidates else []
 
     def parts(self, place: int) -> Parts:
         """All that is expected of the candidate at this place."""
         offers, name = self._offers, self.field.candidates[place].endpoint.id
         matched, toll = self._matches.get(name, 0), self._tolls.get(name, 0.0)
-        return parts(offers.terms[place], self._loads[place], self.demand, offers.policy, matched, toll)
+        return parts(offers.terms[place], self._lines.loads[place], self.demand, offers.policy, matched, toll)
 
     def _scores(self) -> list[float]:
-        demand, offers = self.demand, self._offers
-        prompt, output = demand.prompt_tokens, demand.output_tokens
-        size, pace, again = bisect_left(SIZES, prompt), BASE + prompt / PREFILL, demand.rereads * prompt
-        lines, risks = offers.lines(size, self._loads)
-        usual = [
-            fixed + prompt * per_prompt + again * per_reread + output * per_output
-            for fixed, per_prompt, per_reread, per_output in lines
-        ]
-        readings = self._use_caches(usual, lines, again) if self._matches and prompt else {}
-        plain = usual
-        for name, rate in self._tolls.items():
-            place = offers.places.get(name)
-            if place is not None:
-                plain = plain.copy() if plain is usual else plain
-                plain[place] += rate * demand.tokens
-        if self._may_miss(size, pace) or any(self._may_miss(*one) for one in readings.values()):
-            plain = self._with_misses(plain, readings, (size, pace))
+        demand, offers, lines = self.demand, self._offers, self._lines.lines
+        prompt = demand.prompt_tokens
+        again = demand.rereads * prompt
+        usual = [fixed + prompt * per_prompt + again * per_reread for fixed, per_prompt, per_reread in lines]
+        readings = self._use_caches(usual, again) if self._matches and prompt else _NO_READINGS
+        plain = self._with_tolls(usual) if self._tolls else usual
+        reading = bisect_left(SIZES, prompt), BASE + prompt / PREFILL
+        if self._may_miss(*reading) or (readings and any(self._may_miss(*one) for one in readings.values())):
+            plain = self._with_misses(plain, readings, reading)
 
         def base(place: int) -> float:
             return usual[place] - offers.terms[place].quality_usd - again * lines[place][2]
 
-        return scores(plain, risks, output, base, offers.policy.score.failure_cost)
+        return scores(plain, self._lines.risks, base, offers.policy.score.failure_cost)
 
-    def _use_caches(self, usual: list[float], lines: list[Line], again: float) -> dict[int, tuple[int, float]]:
-        """Corrects what is usual where a cache has some of the prompt. Returns the (size class, pace without load) of
-        what is left to read, by place."""
+    def _use_caches(self, usual: list[float], again: float) -> dict[int, Reading]:
+        """Corrects what is usual where a cache has some of the prompt. Returns the readings there, by place."""
         offers, prompt, output = self._offers, self.demand.prompt_tokens, self.demand.output_tokens
         per_second, readings = offers.policy.score.value_of_time / HOUR, {}
         for name, matched in self._matches.items():
             place = offers.places.get(name)
             if place is None:
                 continue
-            one, crowded = offers.terms[place], self._loads[place].crowded
+            one, load = offers.terms[place], self._lines.loads[place]
             share = min(1.0, matched / prompt)
             fresh = prompt * (1 - share * one.hit_rate)
-            size = bisect_left(SIZES, fresh)
-            slope = per_second * one.ttft[size] * crowded
-            fixed = one.quality_usd + slope * BASE
-            _, _, per_reread, per_output = lines[place]
-            paid = fixed + prompt * (one.p_in / MILLION) + again * per_reread + output * per_output
-            usual[place] = paid + (slope * fresh / PREFILL - prompt * share * one.p_saved / MILLION)
-            readings[place] = size, BASE + fresh / PREFILL
+            size, pace = bisect_left(SIZES, fresh), BASE + fresh / PREFILL
+            fixed, per_prompt, per_reread = line(one, load, size, output, per_second)
+            slope = per_second * one.ttft[size] * load.crowded / PREFILL  # what is saved of it is not waited for
+            paid = fixed + prompt * per_prompt + again * per_reread
+            usual[place] = paid - slope * (prompt - fresh) - prompt * share * one.p_saved / MILLION
+            readings[place] = size, pace
         return readings
+
+    def _with_tolls(self, usual: list[float]) -> list[float]:
+        plain, tokens = usual.copy(), self.demand.tokens
+        for name, rate in self._tolls.items():
+            place = self._offers.places.get(name)
+            if place is not None:
+                plain[place] += rate * tokens
+        return plain
 
     def _may_miss(self, size: int, pace: float) -> bool:
         """Whether any endpoint may miss a preferred limit on latency for a prompt of this size."""
-        offers, loads = self._offers, self._loads
-        reach, slowness = offers.reach[size] * pace, offers.slowness
-        if (reach or slowness) and loads.count(UNLOADED) != len(loads):
-            reach *= max([one.crowded for one in loads])
-            slowness *= max([one.slowed for one in loads])
-        return reach >= _SURELY or slowness >= _SURELY
+        offers, lines = self._offers, self._lines
+        return offers.reach[size] * pace * lines.crowded >= _SURELY or offers.slowness * lines.slowed >= _SURELY
 
-    def _with_misses(
-        self, plain: list[float], readings: dict[int, tuple[int, float]], usual: tuple[int, float]
-    ) -> list[float]:
+    def _with_misses(self, plain: list[float], readings: Mapping[int, Reading], usual: Reading) -> list[float]:
         per_second, output = self._offers.policy.score.usd_per_second_missed, self.demand.output_tokens
         found = []
-        for place, (one, (crowded, slowed)) in enumerate(zip(self._offers.terms, self._loads, strict=True)):
+        for place, (one, (crowded, slowed)) in enumerate(zip(self._offers.terms, self._lines.loads, strict=True)):
             size, pace = readings.get(place, usual)
             over = seconds_over(one.preferences, size, pace * crowded, slowed, output)
             found.append(plain[place] + per_second * over)
@@ -206,7 +201,8 @@ def parts(offered: Terms, load: Load, demand: Demand, policy: Policy, matched: i
     seconds = ttft + output * token_s * slowed
     later = demand.rereads * prompt * (p_in - p_saved) / MILLION
     missed = seconds_over(preferred, size, pace, slowed, output) if preferred else 0.0
-    missed *= weights.usd_per_second_missed
+    if missed:
+        missed *= weights.usd_per_second_missed
     tolled = toll * (prompt + output)
     plain = usd_in + usd_out + weights.value_of_time / HOUR * seconds + quality + later + tolled + missed
     return Parts(  # in its order: names would cost as much as all of the above
@@ -214,30 +210,17 @@ def parts(offered: Terms, load: Load, demand: Demand, policy: Policy, matched: i
     )
 
 
-def scores(
-    plain: list[float],
-    risks: list[Risk],
-    output: float,
-    base: Callable[[int], float],
-    failure_usd: float,
-) -> list[float]:
+def scores(plain: list[float], risks: list[Risk], base: Callable[[int], float], failure_usd: float) -> list[float]:
     """Dollars that each is expected to cost in all, with the best of the others to turn to when it fails.
 
-    `risks` as `Offers.lines` has them; `base` gives the dollars and seconds of an endpoint that is turned to.
+    `base` gives the dollars and seconds of an endpoint that is turned to.
     """
-    best, second = _two_best(plain)
+    best = plain.index(min(plain))
     usually = failure_usd + base(best)
-    found = [one + q * usually - output * saved for one, (q, saved) in zip(plain, risks, strict=True)]
-    q, saved = risks[best]
-    found[best] = plain[best] + q * (failure_usd + base(second)) - output * saved
+    found = [one + q * usually - saved for one, (q, saved) in zip(plain, risks, strict=True)]
+    if len(plain) > 1:
+        others = plain.copy()
+        others[best] = inf
+        q, saved = risks[best]
+        found[best] = plain[best] + q * (failure_usd + base(others.index(min(others)))) - saved
     return found
-
-
-def _two_best(plain: list[float]) -> tuple[int, int]:
-    """Places of the lowest two, the first ones among equals; twice the same when there is one only."""
-    first = plain.index(min(plain))
-    if len(plain) == 1:
-        return first, first
-    others = plain.copy()
-    others[first] = inf
-    return first, others.index(min(others))

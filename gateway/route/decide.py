@@ -11,14 +11,16 @@ Sampling is done once per conversation. A prompt that continues one in an endpoi
 counts what moving would cost; only a prompt that is new to all endpoints is sampled, or explores.
 """
 
+from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 
 from gateway.route.cost import Costs, Demand
 from gateway.route.explore import FEW, Explorer
 from gateway.route.filters import Dropped, Tier, late_for, over_cap
 from gateway.route.fleet import Fleet
-from gateway.route.offers import Field, field_of
-from gateway.route.plan import BY_SCORE, Plan, Weights, choice_of
+from gateway.route.offers import Field
+from gateway.route.plan import BY_SCORE, Plan, choice_of
 from gateway.route.shortlist import Shortlist, Sifted
 from gateway.route.toll import FOR_NEW, Toll
 from gateway.route.waits import scale, size_class
@@ -27,6 +29,7 @@ from gateway.types import Pick, Policy, Request
 TINY = 1e-12
 TIE = 1e-9  # of a score
 NOTHING: Mapping[str, int] = {}
+Picked = tuple[str, Sequence[int], Sequence[float]]  # how; the places that may be first, the best score first; weights
 
 
 def make_plan(request: Request, policy: Policy, fleet: Fleet, now: float, hour: int, rng: Callable[[], float]) -> Plan:
@@ -51,11 +54,10 @@ def make_plan(request: Request, policy: Policy, fleet: Fleet, now: float, hour: 
         places, dropped = _without_open(field, dropped)
     may_explore = explorer if shortlist.has_rare and explorer is not None and explorer.ready else None
     continues = bool(known) and _continues(request, known or 0)
-    picked, weights = _pick(costs, places, policy.pick, continues, matches, may_explore)
-    place = _drawn(weights, rng()) if len(weights) > 1 else weights[0][0]
-    return Plan(
-        policy, demand, costs, places, choice_of(costs, place), tuple(dropped), picked, place, weights, explorer
-    )
+    picked, near, weights = _pick(costs, places, policy.pick, continues, matches, may_explore)
+    place = _drawn(near, weights, rng()) if len(near) > 1 else near[0]
+    first = choice_of(costs, place)
+    return Plan(policy, demand, costs, places, first, tuple(dropped), picked, place, near, weights, explorer)
 
 
 def _capped(field: Field, demand: Demand, toll: Toll, matches: Mapping[str, int], now: float) -> Field:
@@ -90,7 +92,7 @@ def _within_limits(
         if one.tier < Tier.MISSED_SLO and (why := late_for(one.state, shortlist.objectives, size, pace)):
             one = one._replace(tier=Tier.MISSED_SLO, why=why)
         kept.append(one)
-    return (field_of(kept, shortlist.policy), dropped + late) if late else (field.in_tiers(kept), dropped)
+    return (field.only(kept), dropped + late) if late else (field.in_tiers(kept), dropped)
 
 
 def _without_open(field: Field, dropped: list[Dropped]) -> tuple[list[int], list[Dropped]]:
@@ -112,31 +114,27 @@ def _pick(
     continues: bool,
     matches: Mapping[str, int],
     explorer: Explorer | None,
-) -> tuple[str, Weights]:
-    """How the first is picked, and which it may be."""
+) -> Picked:
+    """How the first is picked, and which it may be: of one there are no weights."""
     field, scores = costs.field, costs.scores
     if pick.how not in BY_SCORE:
-        return pick.how, ((_first(costs, places), 1.0),)
+        return pick.how, (_first(costs, places),), ()
     top = places if field.best is field.worst else [one for one in places if field.candidates[one].tier is field.best]
     if len(top) == 1:
-        return "only", ((top[0], 1.0),)
+        return "only", top, ()
     best = min(scores) if len(top) == len(scores) else min([scores[place] for place in top])
     if continues:
         home = _home(costs, top, best, matches)
-        return "stays" if matches.get(field.candidates[home].endpoint.id) else "best", ((home, 1.0),)
-    if explorer is not None and (weights := _explorable(costs, top, best, explorer)):
-        return "explore", weights
+        return "stays" if matches.get(field.candidates[home].endpoint.id) else "best", (home,), ()
+    if explorer is not None:
+        near, weights = _explorable(costs, top, best, explorer)
+        if near:
+            return "explore", near, weights
     if pick.how == "best":
-        return "best", ((scores.index(best) if len(top) == len(scores) else _first(costs, top), 1.0),)
-    limit = best * (1 + pick.edge)
-    near = [(score, place) for place, score in enumerate(scores) if score <= limit]
-    if len(top) != len(scores):
-        near = [one for one in near if one[1] in top]
-    if len(near) == 1:
-        return "sample", ((near[0][1], 1.0),)
-    near.sort()
-    least = max(best, TINY)
-    return "sample", [(place, (score if score > least else least) ** -2) for score, place in near]
+        return "best", (scores.index(best) if len(top) == len(scores) else _first(costs, top),), ()
+    limit, least = best * (1 + pick.edge), max(best, TINY)
+    near = sorted([place for place in top if scores[place] <= limit], key=scores.__getitem__)
+    return "sample", near, [max(least, scores[place]) ** -2 for place in near]
 
 
 def _first(costs: Costs, places: Sequence[int]) -> int:
@@ -153,19 +151,19 @@ def _home(costs: Costs, top: Sequence[int], best: float, matches: Mapping[str, i
     return max(equal, key=lambda place: matches.get(candidates[place].endpoint.id, 0))
 
 
-def _explorable(costs: Costs, top: Sequence[int], best: float, explorer: Explorer) -> Weights:
+def _explorable(
+    costs: Costs, top: Sequence[int], best: float, explorer: Explorer
+) -> tuple[Sequence[int], Sequence[float]]:
+    """The places that may be explored, and their weights."""
     scores, states, limit = costs.scores, costs.field.offers.states, explorer.limit(best)
     if not any(states[one].recent < FEW and (scores[one] <= limit or not states[one].speeds.known) for one in top):
-        return ()
+        return (), ()
     order = sorted(top, key=scores.__getitem__)
-    return [(order[at], weight) for at, weight in explorer.places([choice_of(costs, place) for place in order])]
+    found = explorer.places([choice_of(costs, place) for place in order])
+    return [order[at] for at, _ in found], [weight for _, weight in found]
 
 
-def _drawn(weights: Weights, draw: float) -> int:
+def _drawn(near: Sequence[int], weights: Sequence[float], draw: float) -> int:
     """The place at which this share of the weights, from the first on, is used up."""
-    target = draw * sum([weight for _, weight in weights])
-    for place, weight in weights:
-        target -= weight
-        if target < 0:
-            return place
-    return weights[-1][0]
+    used = list(accumulate(weights))
+    return near[min(bisect(used, draw * used[-1]), len(near) - 1)]

@@ -55,15 +55,17 @@ UNLOADED = Load(1.0, 1.0)
 class Changes:
     """What changed at a fleet's endpoints since it looked, so that no decision has to look at each of them.
 
-    `due`: no figures have to be computed before then, in seconds. `revision` grows whenever figures were computed.
+    `due`: no figures have to be computed before then, in seconds. `revision` grows whenever figures were computed, and
+    `loads` whenever an endpoint's load has changed.
     `suspects`: endpoints that something else than figures may count against, see `EndpointState.is_suspect`.
     """
 
-    __slots__ = ("due", "revision", "suspects")
+    __slots__ = ("due", "loads", "revision", "suspects")
 
     def __init__(self) -> None:
         self.due = 0.0
         self.revision = 0
+        self.loads = 0
         self.suspects: set[EndpointState] = set()
 
     def suspected(self, now: float) -> set["EndpointState"]:
@@ -134,6 +136,7 @@ class EndpointState:
         self.waits = Waits()
         self.speeds = Speeds()
         self.in_flight = 0
+        self.load = UNLOADED
         self.due = 0.0
         self._ramp = SlowStart()
         self._ttft_all = Sketch(1_800.0)
@@ -310,10 +313,12 @@ class EndpointState:
     def _weigh_load(self) -> None:
         at_once = self.in_flight + self.elsewhere + 1  # with one more: the one that a decision is about
         waits, speeds = self.waits.load, self.speeds.load
+        load = UNLOADED
         if at_once > waits.carried or at_once > speeds.carried:
-            self.load = Load(waits.factor(at_once), speeds.factor(at_once))
-        else:
-            self.load = UNLOADED
+            load = Load(waits.factor(at_once), speeds.factor(at_once))
+        if load is not self.load:
+            self.load = load
+            self.changes.loads += 1
 
     def _limit(self) -> None:
         self.concurrency = min(self._most_at_once, self._ramp.window)

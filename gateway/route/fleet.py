@@ -27,7 +27,7 @@ from gateway.types import Endpoint, Failure, Fault, Policy, Request, Usage
 
 Note = tuple[Prefix, str, float]  # what prompt was sent to which endpoint, and when
 
-SHORTLISTS = 256  # kept at most; there is one for every policy and set of needs
+SHORTLISTS = 256  # kept at most, the latest ones; there is one for every policy and set of needs
 
 
 class Fleet:
@@ -95,11 +95,12 @@ class Fleet:
         """What this policy says about every endpoint, with the figures of this moment."""
         if now >= self.changes.due:
             self.refresh(now)
-        key = (id(policy), needs)  # the shortlist holds on to its policy, so that its id is not used again
+        key = id(policy), needs  # comparing policies is dear; whose the id is, is compared below
         found = self._shortlists.get(key)
-        if found is None or found.revision != self.changes.revision:
+        if found is None or found.policy is not policy or found.revision != self.changes.revision:
+            self._shortlists.pop(key, None)
             if len(self._shortlists) >= SHORTLISTS:
-                self._shortlists.clear()
+                del self._shortlists[next(iter(self._shortlists))]  # the oldest
             by_id = [state for _, state in sorted(self.states.items())]
             found = self._shortlists[key] = Shortlist(policy, needs, by_id, self.changes)
         return found

@@ -1,7 +1,7 @@
 """What endpoints offer to the requests of one policy, recomputed whenever a figure changes.
 
     EndpointState, Policy ──terms──> Terms of one endpoint
-    Terms of several ──Offers──> a line over tokens for each, at one size class and the load of the moment
+    Terms of several ──Offers──> Lines over the tokens of a prompt, until a load changes
     Offers, tiers ──> Field: the candidates of many requests
 
 Most requests are far below every preferred limit on latency. `Offers.reach` and `slowness` say so for all at once.
@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from gateway.route.endpoint_state import EndpointState, Load
+from gateway.route.endpoint_state import Changes, EndpointState, Load
 from gateway.route.filters import Reason, Tier
 from gateway.route.latency import Preference, preferences
 from gateway.route.waits import BASE, PREFILL, SIZES
@@ -20,10 +20,11 @@ from gateway.types import Endpoint, Policy, Price
 MILLION = 1e6
 HOUR = 3600.0
 _CLASSES = range(len(SIZES) + 1)
-# What an endpoint costs at one size class and load, in dollars: fixed; for each token of the prompt if no cache has any
-# of it, for each token that is read again, for each of the output. A plain tuple, because every decision unpacks it.
-Line = tuple[float, float, float, float]
-Risk = tuple[float, float]  # probability of a failure; that times the dollars of time for each token of output
+MOST_LINES = 32  # size classes and outputs that lines are kept for; clients that limit answers differ in that
+# What an endpoint costs in dollars: fixed; for each token of the prompt if no cache has any of it; for each token that
+# is read again. A plain tuple, because every decision unpacks it.
+Line = tuple[float, float, float]
+Risk = tuple[float, float]  # probability of a failure; that times the dollars of the time to write the answer
 Prices = tuple[float, float, float]  # of 1M tokens: input, what is saved on input that was sent before, output
 
 
@@ -40,6 +41,20 @@ class Terms(NamedTuple):
     fails: float
     quality_usd: float  # what its bad tool calls cost; 0 for requests without tools
     preferences: tuple[Preference, ...]  # limits on latency under `prefer` and `slo`
+
+
+class Lines(NamedTuple):
+    """What several endpoints cost at one size class, expected output and load: all but the prompt.
+
+    `revision` is that of the loads, see `Changes`. `crowded` and `slowed` are the highest of them.
+    """
+
+    revision: int
+    loads: list[Load]
+    lines: list[Line]
+    risks: list[Risk]
+    crowded: float
+    slowed: float
 
 
 class Candidate(NamedTuple):
@@ -61,14 +76,27 @@ class Offers:
     load of the moment, no preferred limit is missed.
     """
 
-    __slots__ = ("_lines", "_priced", "_thresholds", "places", "policy", "reach", "slowness", "states", "terms")
+    __slots__ = (
+        "_lines",
+        "_priced",
+        "_thresholds",
+        "changes",
+        "places",
+        "policy",
+        "reach",
+        "slowness",
+        "states",
+        "terms",
+    )
 
-    def __init__(self, states: list[EndpointState], offered: list[Terms], policy: Policy) -> None:
+    def __init__(self, states: list[EndpointState], offered: list[Terms], policy: Policy, changes: Changes) -> None:
+        """`changes` are those of the endpoints' fleet."""
+        self.changes = changes
         self.policy = policy
         self.states = states
         self.terms = offered
         self.places = {one.endpoint.id: place for place, one in enumerate(states)}
-        self._lines: dict[int, tuple[list[Load], list[Line], list[Risk]]] = {}  # by size class
+        self._lines: dict[tuple[int, float], Lines] = {}  # by size class and tokens of output
         self._thresholds = sorted({tier.over_prompt_tokens for one in offered for tier in one.price.tiers})
         varies = any(one.price.tiers or one.price.hours for one in offered)
         self._priced: dict[tuple[int, int], Offers] | None = {} if varies else None  # by hour and price tier
@@ -84,19 +112,30 @@ class Offers:
         found = self._priced.get(key)
         if found is None:
             every = [_priced(one, self.policy, prompt_tokens, hour) for one in self.terms]
-            found = self._priced[key] = Offers(self.states, every, self.policy)
+            found = self._priced[key] = Offers(self.states, every, self.policy, self.changes)
         return found
 
-    def lines(self, size: int, loads: list[Load]) -> tuple[list[Line], list[Risk]]:
-        """Each one's line at this size class and load, and its risk. They are computed when a load has changed."""
-        known = self._lines.get(size)
-        if known is None or known[0] != loads:
-            per_second = self.policy.score.value_of_time / HOUR
-            every = list(zip(self.terms, loads, strict=True))
-            lines = [_line(one, load, size, per_second) for one, load in every]
-            risks = [(one.fails, one.fails * per_second * one.token_s * load.slowed) for one, load in every]
-            known = self._lines[size] = loads, lines, risks
-        return known[1], known[2]
+    def lines(self, size: int, output: float) -> Lines:
+        """The lines for prompts of this size class with so many tokens of output, at the load of this moment."""
+        key = size, output
+        known = self._lines.get(key)
+        if known is None or known.revision != self.changes.loads:
+            if known is None and len(self._lines) >= MOST_LINES:
+                del self._lines[next(iter(self._lines))]  # the oldest
+            known = self._lines[key] = self._lines_of(size, output)
+        return known
+
+    def _lines_of(self, size: int, output: float) -> Lines:
+        per_second, loads = self.policy.score.value_of_time / HOUR, [state.load for state in self.states]
+        every = list(zip(self.terms, loads, strict=True))
+        return Lines(
+            self.changes.loads,
+            loads,
+            [line(one, load, size, output, per_second) for one, load in every],
+            [(one.fails, one.fails * per_second * one.token_s * load.slowed * output) for one, load in every],
+            max([load.crowded for load in loads], default=1.0),
+            max([load.slowed for load in loads], default=1.0),
+        )
 
     def __repr__(self) -> str:
         return f"<Offers of {list(self.places)}>"
@@ -117,6 +156,10 @@ class Field:
         """The same candidates, some of them in other tiers."""
         return Field(candidates, self.offers)
 
+    def only(self, candidates: Sequence[Candidate]) -> "Field":
+        """Some of the candidates, without the others."""
+        return field_of(candidates, self.offers.policy, self.offers.changes)
+
     def __iter__(self) -> Iterator[Candidate]:
         return iter(self.candidates)
 
@@ -127,9 +170,10 @@ class Field:
         return f"<Field {list(self.offers.places)}>"
 
 
-def field_of(candidates: Sequence[Candidate], policy: Policy) -> Field:
+def field_of(candidates: Sequence[Candidate], policy: Policy, changes: Changes) -> Field:
     """These candidates, with what they offer."""
-    return Field(candidates, Offers([one.state for one in candidates], [one.terms for one in candidates], policy))
+    states, offered = [one.state for one in candidates], [one.terms for one in candidates]
+    return Field(candidates, Offers(states, offered, policy, changes))
 
 
 def terms(state: EndpointState, policy: Policy, tools: bool) -> Terms:
@@ -164,11 +208,12 @@ def _priced(one: Terms, policy: Policy, prompt_tokens: int, hour: int) -> Terms:
     return one._replace(p_in=p_in, p_saved=p_saved, p_out=p_out)
 
 
-def _line(one: Terms, load: Load, size: int, per_second: float) -> Line:
+def line(one: Terms, load: Load, size: int, output: float, per_second: float) -> Line:
+    """An endpoint's line at this load, where no cache has any of the prompt."""
     slope = per_second * one.ttft[size] * load.crowded
+    written = output * (one.p_out / MILLION + per_second * one.token_s * load.slowed)
     return (
-        one.quality_usd + slope * BASE,
+        one.quality_usd + slope * BASE + written,
         one.p_in / MILLION + slope / PREFILL,
         (one.p_in - one.p_saved) / MILLION,
-        one.p_out / MILLION + per_second * one.token_s * load.slowed,
     )

@@ -16,7 +16,6 @@ from gateway.route.filters import Dropped, Reason, Tier
 from gateway.types import Endpoint, Policy, RegretReason
 
 BY_SCORE = frozenset({"sample", "best"})  # pickers that nothing but the score matters to
-Weights = Sequence[tuple[int, float]]  # (place among the candidates, weight), the best score first
 _DRAWN: dict[str, RegretReason] = {"sample": "sample", "explore": "explore"}
 
 
@@ -51,8 +50,8 @@ class Plan(msgspec.Struct, gc=False):
     """`first` is tried first; None where no endpoint may be used.
 
     `picked` says how the first was chosen: only, stays (where some of the prompt is), explore, or the policy's picker.
-    It stands at `place` of the candidates in `costs`, of which `places` may be used, in no order; `weights` has
-    (place, weight) of all that could have been sampled, the best score first.
+    It stands at `place` of the candidates in `costs`, of which `places` may be used, in no order; `near` has the places
+    of all that could have been first, the best score first, and `weights` how likely each of several was to be sampled.
     """
 
     policy: Policy
@@ -63,7 +62,8 @@ class Plan(msgspec.Struct, gc=False):
     dropped: tuple[Dropped, ...]
     picked: str
     place: int = 0
-    weights: Weights = ()
+    near: Sequence[int] = ()
+    weights: Sequence[float] = ()
     explorer: Explorer | None = None
     choices: tuple[Choice, ...] = ()
 
@@ -83,11 +83,12 @@ class Plan(msgspec.Struct, gc=False):
     @property
     def odds(self) -> dict[str, float]:
         """How likely each endpoint was to be first, by id; empty where nothing was drawn."""
-        if len(self.weights) < 2:
+        if len(self.near) < 2:
             return {}
-        candidates = self.costs.field.candidates
-        total = sum(weight for _, weight in self.weights)
-        return {candidates[place].endpoint.id: weight / total for place, weight in self.weights}
+        candidates, total = self.costs.field.candidates, sum(self.weights)
+        return {
+            candidates[place].endpoint.id: weight / total for place, weight in zip(self.near, self.weights, strict=True)
+        }
 
     @property
     def relaxed(self) -> str | None:

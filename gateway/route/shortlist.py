@@ -88,7 +88,7 @@ class Shortlist:
                 dropped.append(Dropped(endpoint, reason))
             else:
                 kept.append(_behind(candidate, *sized(endpoint, request)) if request else candidate)
-        return field_of(kept, self.policy), dropped
+        return field_of(kept, self.policy, self._changes), dropped
 
     def _examined(self, sifted: Sifted, suspects: Set[EndpointState], request: Request, now: float) -> Sifted:
         """By what happened to the suspects lately as well: refusals, rate limits, breakers."""

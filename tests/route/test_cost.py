@@ -40,7 +40,7 @@ def scored(*ones: Parts, policy: Policy) -> list[float]:
     per_second = policy.score.value_of_time / HOUR
     base = [one.usd + per_second * one.seconds for one in ones]
     risks = [(one.fails, one.fails * per_second * (one.seconds - one.ttft)) for one in ones]
-    return scores([one.plain for one in ones], risks, 1.0, base.__getitem__, policy.score.failure_cost)
+    return scores([one.plain for one in ones], risks, base.__getitem__, policy.score.failure_cost)
 
 
 def test_without_a_match_everything_is_paid_in_full() -> None:

@@ -1,6 +1,7 @@
 """A plan made with a shortlist is the plan that asking every rule every time would make, whatever happens between."""
 
 from dataclasses import replace
+from operator import is_
 from random import Random
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.route.decide import make_plan
 from gateway.route.filters import Tier as FilterTier
 from gateway.route.fleet import SHORTLISTS, Fleet
+from gateway.route.offers import MOST_LINES
 from gateway.route.plan import Plan
 from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.types import (
@@ -123,7 +125,57 @@ def test_there_are_never_more_than_so_many() -> None:
     first = fleet.shortlist(policies[0], frozenset(), NOW)
     for policy in policies:
         fleet.shortlist(policy, frozenset(), NOW)
-    assert fleet.shortlist(policies[0], frozenset(), NOW) is not first, "all were forgotten to make room"
+    assert fleet.shortlist(policies[0], frozenset(), NOW) is not first, "the oldest made room"
+
+
+def test_the_oldest_shortlist_alone_makes_room() -> None:
+    fleet = Fleet([endpoint("a")])
+    policies = [Policy(f"p{number}") for number in range(SHORTLISTS + 1)]
+    before = [fleet.shortlist(policy, frozenset(), NOW) for policy in policies]
+    after = [fleet.shortlist(policy, frozenset(), NOW) for policy in policies[1:]]
+    assert all(map(is_, after, before[1:]))
+
+
+def test_a_shortlist_that_was_made_anew_is_not_the_oldest() -> None:
+    fleet = Fleet([endpoint("a")])
+    policies = [Policy(f"p{number}") for number in range(SHORTLISTS)]
+    for policy in policies:
+        fleet.shortlist(policy, frozenset(), NOW)
+    fleet.states["a"].refresh(NOW)
+    anew = fleet.shortlist(policies[0], frozenset(), NOW)
+    fleet.shortlist(Policy("another"), frozenset(), NOW)
+    assert fleet.shortlist(policies[0], frozenset(), NOW) is anew
+
+
+def test_a_shortlist_is_never_that_of_another_policy_with_the_same_id() -> None:
+    fleet = Fleet([endpoint("a"), endpoint("b")])
+    strict = Policy("strict", require=Require(only=("a",)))
+    for number in range(50):  # each one may get the memory, and so the id, of one before
+        loose = Policy(f"loose {number}")
+        assert fleet.shortlist(loose, frozenset(), NOW).policy is loose
+        fleet.configure([endpoint("a"), endpoint("b")])
+        fleet.shortlist(strict, frozenset(), NOW)
+
+
+def test_a_plan_counts_the_load_of_its_moment() -> None:
+    """What endpoints cost is kept from one decision to the next, until a load changes."""
+    fleet = Fleet([endpoint("a"), endpoint("b", price=Price(0.26, 0.52))])
+    before = plan(fleet)
+    running = [attempt(fleet, "a") for _ in range(40)]
+    during = plan(fleet)
+    assert [choice.endpoint.id for choice in (before.ranked[0], during.ranked[0])] == ["a", "b"]
+    for one in running:
+        fleet.released(one, False, NOW)
+    assert plan(fleet).ranked == before.ranked
+
+
+@pytest.mark.parametrize("count", [1, MOST_LINES + 1])
+def test_every_length_of_an_answer_has_its_own_price(count: int) -> None:
+    fleet = Fleet([endpoint("a"), endpoint("b")])
+    for most in [*range(1, count + 1), *range(1, count + 1)]:
+        (choice, _) = plan(fleet, request(max_tokens=most)).ranked
+        assert choice.parts.output_usd == pytest.approx(most * 0.5 / 1e6)
+        assert choice.score >= choice.parts.plain
 
 
 def test_a_changed_endpoint_is_judged_anew() -> None:
