@@ -34,14 +34,14 @@ def fields(described: type) -> set[str]:
 
 def literals(module: str, *names: str) -> Iterator[str]:
     """The texts by which a module reads variables of these names: `name["text"]`, `name.get("text")`, and
-    `_object(name, "text")`."""
+    `object_field(name, "text")`."""
     for node in ast.walk(modules()[f"gateway.{module}"].tree):
         match node:
             case ast.Subscript(ast.Name(name), ast.Constant(str(text))) if name in names:
                 yield text
             case ast.Call(ast.Attribute(ast.Name(name), "get"), [ast.Constant(str(text)), *_]) if name in names:
                 yield text
-            case ast.Call(ast.Name("_object"), [ast.Name(name), ast.Constant(str(text)), *_]) if name in names:
+            case ast.Call(ast.Name("object_field"), [ast.Name(name), ast.Constant(str(text)), *_]) if name in names:
                 yield text
 
 
