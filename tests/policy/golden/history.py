@@ -108,7 +108,7 @@ class History:
         demand = fleet.demand(asked, self.policy, max(matches.values(), default=0), at, HOUR)
         offered, matched = terms(state, self.policy, demand.tools), matches.get(state.endpoint.id, 0)
         expected = parts(offered, state.load, demand, self.policy, matched)
-        tried = TrackedAttempt(state, asked, demand, expected, deadline=60.0)
+        tried = TrackedAttempt(state, asked, demand, expected, timeout=60.0)
         fleet.sent(tried, at)
         return tried
 
