@@ -53,7 +53,7 @@ compiled: $(VENV)/.compiler
 test-compiled: compiled
 	rm -rf $(COMPILED)
 	$(PIP) --no-deps --target $(COMPILED) dist/llm_routing_gateway-*-linux_*.whl
-	cp -r bench deploy docs grafana policies tests pyproject.toml $(COMPILED)
+	cp -r bench deploy docs grafana policies tests pyproject.toml README.md CHANGELOG.md $(COMPILED)
 	cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest -n 2 --dist worksteal $(or $(ARGS),$(BEHAVIOUR))
 
 bench: $(VENV)/.development

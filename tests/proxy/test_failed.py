@@ -2,16 +2,17 @@
 long."""
 
 from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from gateway.errors import ClientError, ContextTooLong
 from gateway.proxy.failed import NAMED, WITHOUT_HINT, broke, gave_up
 from gateway.route.filters import CONTEXT, Dropped, Reason
+from gateway.route.fleet import Fleet
 from gateway.route.plan import Plan
 from gateway.types import Endpoint, Failure, Fault, Policy, Request
+from tests.route.world import plan
 
 ASKED = Request("gen-1", {}, "m", "p", prompt_tokens=1_000)
 RATE = Failure(Fault.RATE_LIMITED, "slow down", 429)
@@ -21,7 +22,9 @@ CUT = Failure(Fault.CUT, "it broke off")
 
 
 def planned(*dropped: Dropped, policy: Policy = Policy("p")) -> Plan:  # noqa: B008 (it is frozen)
-    return cast(Plan, SimpleNamespace(policy=policy, dropped=list(dropped)))
+    made = plan(Fleet([]), ASKED, policy)
+    made.dropped = dropped
+    return made
 
 
 def error(*failures: Failure, request: Request = ASKED, policy: Policy = Policy("p")) -> ClientError:  # noqa: B008

@@ -7,11 +7,12 @@ import pytest
 
 from gateway.proxy.outcomes import OutcomeLog
 from gateway.proxy.recent_exchanges import RecentExchanges
-from gateway.route.plan import Plan
+from gateway.route.fleet import Fleet
 from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.trace_recorder import TraceRecorder
 from gateway.types import Request, Row
+from tests.route.world import plan
 from tests.support.rows import cached_row, row
 
 REQUEST = Request("gen-1", {}, "m", "p")
@@ -37,7 +38,7 @@ def test_each_row_is_written_once_to_each(one: Row, recorded: bool, records: boo
         recent,
         cast(TraceRecorder, SimpleNamespace(answered=lambda *about: written.append(about))) if records else None,
     )
-    plan = cast(Plan, object())
-    log.write(one, plan, REQUEST)
+    made = plan(Fleet([]), REQUEST)
+    log.write(one, made, REQUEST)
     assert written == [("ledger", one), ("metrics", one), *([(REQUEST, one)] if records and recorded else [])]
-    assert [(past.row, past.plan) for past in recent] == ([(one, plan)] if one.last else [])
+    assert [(past.row, past.plan) for past in recent] == ([(one, made)] if one.last else [])
