@@ -53,6 +53,11 @@ def test_order_comes_first_and_the_others_follow() -> None:
     ]
 
 
+def test_an_order_is_not_left_to_explore() -> None:
+    exploring = replace(PLAIN, pick=Pick("sample", explore=0.5))
+    assert derived({"order": ["novita"]}, exploring).pick.explore == 0
+
+
 def test_a_provider_in_the_order_stands_for_all_its_endpoints() -> None:
     assert set(order_of_trying({"order": ["baidu"]})[:2]) == {"baidu/fp8", "baidu/nvfp4"}
     assert order_of_trying({"order": ["baidu/nvfp4"]})[0] == "baidu/nvfp4"

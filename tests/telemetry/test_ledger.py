@@ -299,6 +299,10 @@ def test_a_disk_that_works_again_is_found_without_a_row(tmp_path: Path) -> None:
     ledger.check()
     assert not conditions.failing
     assert list(read(tmp_path / "ledger")) == []
+    (segment,) = (tmp_path / "ledger").iterdir()
+    size = segment.stat().st_size
+    ledger.check()
+    assert segment.stat().st_size == size, "a disk that works is not probed"
 
 
 def test_what_is_no_segment_is_left_alone(tmp_path: Path) -> None:
