@@ -1,7 +1,7 @@
 """Numbers with a unit.
 
 Operators write `30s`, `$0.50/h`, `3%`; internally every value is a plain float in one base unit. The `Unit` in the
-annotation tells the YAML reader how to parse the text, and the schema how to describe it. A number without its unit is
+annotation defines how the YAML reader parses the text, and how the schema describes it. A number without its unit is
 an error, because `gap: 30` could be meant as milliseconds.
 """
 

@@ -23,7 +23,7 @@ import gateway as package
 from gateway.telemetry.ledger import read
 from gateway.types import PICO, Row
 from tests.support.gateway import GUARD, NO_STORE, Gateway, Running, total, write_policy
-from tests.support.host import Out, Received, Script, ScriptedHost
+from tests.support.host import Out, Received, Script, ScriptedHost, usage
 
 PACKAGE = Path(package.__file__).parent
 Json = dict[str, Any]
@@ -146,6 +146,20 @@ def says(*parts: bytes, then: str = "end", status: int = 200) -> Script:
             await out.stall()
         else:
             getattr(out, then)()
+
+    return script
+
+
+def pauses(go: asyncio.Event, completion: int) -> Script:
+    """A stream that pauses after its first token until `go`, and counts `completion` tokens."""
+
+    async def script(_: Received, out: Out) -> None:
+        await out.head(200)
+        await out.send(ROLE + WORD)
+        await go.wait()
+        await out.send(chunk({"content": "x"}) + STOP)
+        await out.send(data({"choices": [], "usage": usage(completion=completion)}) + DONE)
+        await out.end()
 
     return script
 

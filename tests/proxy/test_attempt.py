@@ -1,16 +1,15 @@
 """What one attempt is booked with, and what becomes of its connection behind the answer."""
 
 import asyncio
-from math import exp
 from typing import Any
 
 import pytest
 
 from gateway.proxy.attempt import CONTEXTS
 from gateway.route.tracked_attempt import MEASURES_SPEED
-from tests.proxy.routed import DONE, ROLE, STOP, WORD, Routed, chunk, data, rows, says
-from tests.proxy.world import Make, World
-from tests.support.host import Out, Received, ScriptedHost, answers, completion, usage
+from tests.proxy.routed import DONE, ROLE, STOP, WORD, Routed, data, pauses, rows, says
+from tests.proxy.world import Make
+from tests.support.host import ScriptedHost, answers, completion, usage
 
 CONTEXT = 1_000
 
@@ -39,32 +38,17 @@ async def test_a_count_is_taken_up_to_several_contexts_for_each_choice(
         assert (row.outcome, row.usage_source) == ("ok", source)
 
 
-def learned(world: World) -> float | None:
-    """Tokens per second that the endpoint is expected to have, of what has been measured alone."""
-    (state,) = world.fleet.states.values()
-    now, recent = world.clock(), state.speeds.trend.recent
-    return exp(recent.sum(now) / recent.count(now)) if recent.count(now) else None
-
-
 @pytest.mark.parametrize(("tokens", "measured"), [(MEASURES_SPEED, True), (MEASURES_SPEED - 1, False)])
 async def test_a_short_answer_says_nothing_of_the_speed(tokens: int, measured: bool, make: Make) -> None:
     go = asyncio.Event()
 
-    async def script(_: Received, out: Out) -> None:
-        await out.head(200)
-        await out.send(ROLE + WORD)
-        await go.wait()
-        await out.send(chunk({"content": "x"}) + STOP)
-        await out.send(data({"choices": [], "usage": usage(completion=tokens)}) + DONE)
-        await out.end()
-
-    async with ScriptedHost(script) as host:
+    async with ScriptedHost(pauses(go, tokens)) as host:
         world = make(host)
         sink, _ = await world.streaming()
         world.ahead += 100.0
         go.set()
         await sink.ended.wait()
-    assert learned(world) == (pytest.approx((tokens - 1) / 100.0, rel=0.05) if measured else None)
+    assert world.measured_speed() == (pytest.approx((tokens - 1) / 100.0, rel=0.05) if measured else None)
 
 
 async def test_an_answer_that_came_at_once_says_nothing_of_the_speed(make: Make) -> None:
@@ -76,7 +60,7 @@ async def test_an_answer_that_came_at_once_says_nothing_of_the_speed(make: Make)
         sink = world.send(stream=True)
         await sink.ended.wait()
         assert [row.outcome for row in world.rows()] == ["ok"]
-    assert learned(world) is None
+    assert world.measured_speed() is None
 
 
 async def test_a_host_that_does_not_end_its_answer_is_hung_up_on_after_a_while(make: Make) -> None:

@@ -3,8 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable
+from math import exp
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from gateway.cache.response_cache import ResponseCache
 from gateway.proxy.outcomes import OutcomeLog
@@ -129,6 +132,15 @@ class World:
 
     def rows(self) -> list[Row]:
         return list(read(self.ledger))
+
+    def measured_speed(self) -> float | None:
+        """Tokens per second of the one answer whose speed was learned; None where none was."""
+        (state,) = self.fleet.states.values()
+        now, recent = self.clock(), state.speeds.trend.recent
+        if not recent.count(now):
+            return None
+        assert recent.count(now) == pytest.approx(1, abs=0.1)
+        return exp(recent.sum(now) / recent.count(now))
 
     def send(self, stream: bool = False, cache: CacheMode = "default", **known: Any) -> Written:
         """`known` is what else is known of the request."""
