@@ -144,7 +144,7 @@ def _guarded(request: Request, sink: Sink) -> Iterator[None]:
 
 
 def _may_be_read_again(request: Request) -> bool:
-    """Whether a later request may lack what a model that reasons thinks in the answer to this one."""
+    """Whether a later request may omit the reasoning of this answer."""
     return "tools" in request.needs and request.reasoning_history != "disabled" and request.cache != "no-store"
 
 

@@ -95,7 +95,7 @@ class Fleet:
         """What this policy says about every endpoint, with the figures of this moment."""
         if now >= self.changes.due:
             self.refresh(now)
-        key = id(policy), needs  # comparing policies is dear; whose the id is, is compared below
+        key = id(policy), needs  # hashing a policy is expensive; `found.policy` shows whether the id is still its own
         found = self._shortlists.get(key)
         if found is None or found.policy is not policy or found.revision != self.changes.revision:
             self._shortlists.pop(key, None)

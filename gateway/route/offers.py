@@ -116,7 +116,7 @@ class Offers:
         return found
 
     def lines(self, size: int, output: float) -> Lines:
-        """The lines for prompts of this size class with so many tokens of output, at the load of this moment."""
+        """The lines for prompts of this size class and `output` expected tokens, at the load of this moment."""
         key = size, output
         known = self._lines.get(key)
         if known is None or known.revision != self.changes.loads:
