@@ -175,6 +175,15 @@ async def test_what_has_no_thought_or_no_call_is_not_kept(completion: Json) -> N
     assert store.stats.dropped == 0
 
 
+async def test_a_call_with_other_arguments_gets_nothing_though_they_are_no_text(stores: tuple[Store, Store]) -> None:
+    one, other = (call(arguments={"city": city}) for city in ("Oslo", "Rome"))  # type: ignore[arg-type]
+    await kept(stores[0], asked(), answer(one, reasoning_content=THOUGHT))
+    same = await restored(stores[0], asked(said(one), result()))
+    assert same.body["messages"][1]["reasoning_content"] == THOUGHT
+    before = asked(said(other), result())
+    assert (await restored(stores[0], before)).body["messages"] == before.body["messages"]
+
+
 def test_arguments_may_be_anything() -> None:
     for arguments in ("", "no JSON", "[" * 500 + "]" * 500, None, {"a": 1}):
         assert len(gaps(asked(said(call(arguments=arguments))))) == 1  # type: ignore[arg-type]

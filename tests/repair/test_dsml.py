@@ -213,6 +213,14 @@ def test_a_block_without_end_is_let_through() -> None:
     assert leak.end() == Held("")
 
 
+def test_an_escaped_block_that_is_no_json_string_is_let_through_at_once() -> None:
+    leak = Leak(TOOLS)
+    block = "<\\uff5cDSML\\uff5cfunction_calls>\\n"
+    assert leak.feed(block) == ""
+    assert leak.feed("\\q") == block + "\\q"
+    assert not leak.holds
+
+
 def test_a_block_is_held_up_to_its_bound() -> None:
     leak = Leak(TOOLS)
     start = tag("invoke", name="exec") + tag("parameter", name="cmd", string="true")

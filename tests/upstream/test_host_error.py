@@ -285,6 +285,12 @@ def test_any_json_gets_a_verdict(status: int, payload: Any) -> None:
     assert classify(status, [], json.dumps(payload).encode(), NOW).message
 
 
+@pytest.mark.parametrize(("levels", "message"), [(3, "x"), (4, "x"), (5, "HTTP 500 without a message")])
+def test_a_detail_is_read_four_levels_deep(levels: int, message: str) -> None:
+    body = b'{"detail":' * levels + b'{"message":"x"}' + b"}" * levels
+    assert said(500, body).message == message
+
+
 def test_deep_nesting_is_not_followed() -> None:
     body = b'{"detail":' * 900 + b'"x"' + b"}" * 900
     assert said(500, body).message == "HTTP 500 without a message"

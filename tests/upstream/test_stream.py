@@ -362,6 +362,15 @@ def test_a_flood_of_nothing_is_garbage_before_and_after_the_first_token(nothing:
     assert len(after.text) < 2 * MOST_NOISE
 
 
+@pytest.mark.parametrize(("more", "fault"), [(0, "unclean"), (1, "garbage")])
+def test_the_room_of_comments_begins_anew_with_each_relayed_read(more: int, fault: str) -> None:
+    comment = b":" + b" " * 4_093 + b"\n\n"
+    comments = [comment] * (MOST_NOISE // len(comment) - 1)
+    listener, _ = read([*OPENAI.start, USUAL, USUAL, *comments, b" " * more + comment])
+    assert listener.failure is not None
+    assert listener.failure.fault == fault
+
+
 def test_comments_between_chunks_have_their_room_each_time() -> None:
     block = COMMENT * (MOST_NOISE * 2 // 3 // len(COMMENT))
     start, first, second, *_ = [*OPENAI.start, *OPENAI.body]
