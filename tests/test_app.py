@@ -37,7 +37,7 @@ async def until_logged(caplog: pytest.LogCaptureFixture, count: int) -> list[tup
             await asyncio.sleep(0.01)
 
 
-async def test_a_breaker_that_opens_and_closes_is_told_once_each(
+async def test_a_breaker_that_opens_and_closes_is_reported_once_each(
     worker: Worker, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "gateway")

@@ -59,7 +59,7 @@ def test_windows_fit_the_model(endpoint: Endpoint) -> None:
     assert (endpoint.max_input or 0) <= endpoint.context
 
 
-def test_the_id_starts_with_the_provider_and_tells_the_precision(endpoint: Endpoint) -> None:
+def test_the_id_starts_with_the_provider_and_names_the_precision(endpoint: Endpoint) -> None:
     provider, _, precision = endpoint.id.partition("/")
     assert provider == endpoint.provider
     assert not precision or precision == endpoint.quantization

@@ -127,7 +127,7 @@ class TestServe:
         assert all(name in ended.errors for name in sufficient_variables(load(None, {}).models))
         assert "gateway demo" in ended.errors
 
-    def test_a_key_that_does_not_help_is_told_with_its_reason(self, run: Run) -> None:
+    def test_a_key_that_does_not_help_is_reported_with_its_reason(self, run: Run) -> None:
         ended = run("serve", STREAMLAKE_API_KEY=SECRET, AZURE_AI_API_KEY=SECRET, BASETEN_API_KEY=SECRET)
         assert ended.code == 2
         assert ended.errors.splitlines()[1:] == [
@@ -159,33 +159,33 @@ class TestServe:
         assert ended == Ended(2, "", ended.errors)
         assert re.fullmatch(r"gateway: listening on 0\.0\.0\.0 without keys .* or pass --no-auth\n", ended.errors)
 
-    async def test_beyond_loopback_without_keys_when_told_so(self, tmp_path: Path) -> None:
+    async def test_beyond_loopback_without_keys_when_allowed(self, tmp_path: Path) -> None:
         hosts = {"own/host": "http://127.0.0.1:1"}
         async with gateway_command(tmp_path, hosts, "--host", "0.0.0.0", "--no-auth") as running:
             assert (await running.client.get("/health/ready")).status_code == 200
 
     @pytest.mark.parametrize("workers", ["1", "2"])
-    def test_a_mistake_is_told_once_before_anything_starts(self, run: Run, tmp_path: Path, workers: str) -> None:
+    def test_a_mistake_is_reported_once_before_anything_starts(self, run: Run, tmp_path: Path, workers: str) -> None:
         write_policy(tmp_path / "policies", "mine", pick={"hwo": "best"})
         ended = run("serve", "--policies", "policies", "--workers", workers, NOVITA_API_KEY=SECRET)
         place = f"{tmp_path}/policies/mine.yaml:3:3"
         assert ended == Ended(2, "", f"gateway: {place}: unknown key `hwo`; did you mean `how`?\n")
 
-    def test_a_taken_port_is_told_in_one_line(self, run: Run, taken: int) -> None:
+    def test_a_taken_port_is_reported_in_one_line(self, run: Run, taken: int) -> None:
         ended = run("serve", "--port", str(taken), "--state", "state", NOVITA_API_KEY=SECRET)
         why = (
             f"cannot listen on 127.0.0.1:{taken}: Address already in use; choose another --port, or 0 for any free one"
         )
         assert ended == Ended(2, "", f"gateway: {why}\n")
 
-    def test_an_address_that_is_not_this_machines_is_told_in_one_line(self, run: Run) -> None:
+    def test_an_address_that_is_not_this_machines_is_reported_in_one_line(self, run: Run) -> None:
         ended = run("serve", "--host", "192.0.2.1", "--no-auth", NOVITA_API_KEY=SECRET)
         assert ended.code == 2
         assert re.fullmatch(
             r"gateway: cannot listen on 192\.0\.2\.1:8080: .*; choose another --host or --port\n", ended.errors
         )
 
-    def test_a_store_of_another_kind_is_told_without_its_password(self, run: Run) -> None:
+    def test_a_store_of_another_kind_is_reported_without_its_password(self, run: Run) -> None:
         ended = run("serve", "--redis", f"http://:{SECRET}@127.0.0.1", NOVITA_API_KEY=SECRET)
         assert ended.code == 2
         assert "redis://" in ended.errors
@@ -198,7 +198,7 @@ class TestServe:
         assert SECRET not in ended.errors
 
     @pytest.mark.parametrize("key", ["sk-a\nsk-b", "sk a"])
-    def test_what_keeps_it_from_serving_is_told_by_check_in_the_same_words(self, run: Run, key: str) -> None:
+    def test_what_keeps_it_from_serving_is_reported_by_check_in_the_same_words(self, run: Run, key: str) -> None:
         served, checked = run("serve", NOVITA_API_KEY=key), run("check", NOVITA_API_KEY=key)
         assert (served.code, checked.code) == (2, 1)
         assert "NOVITA_API_KEY must be printable ASCII" in served.errors
@@ -283,7 +283,7 @@ class TestExplainOffline:
             assert float(row[0].split()[4]) == pytest.approx(usd, abs=1e-6)
         assert "\nscore = in + out + later (re-reads, toll, bad tools, misses) + time + failures\n" in table
 
-    def test_when_nobody_can_serve_it_the_reasons_are_told(self, run: Run) -> None:
+    def test_when_nobody_can_serve_it_the_reasons_are_reported(self, run: Run) -> None:
         asked = ("explain", "--prompt-tokens", "1000000")
         ended, as_json = run(*asked), run(*asked, "--json")
         assert (ended.code, ended.errors, as_json.code) == (1, "", 1)
@@ -353,7 +353,7 @@ class TestExplainLive:
         return Ended(process.returncode or 0, out.decode(), errors.decode())
 
     @DIRECT_ONLY
-    async def test_a_running_gateway_is_asked(self, gateway: Gateway) -> None:
+    async def test_a_running_gateway_is_queried(self, gateway: Gateway) -> None:
         """`explain` is no hot route: no sink of its own serves it."""
         keys = [{"tenant": "app", "key": SECRET}]
         async with (

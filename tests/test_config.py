@@ -290,7 +290,7 @@ def test_an_endpoint_that_cannot_be_is_refused(folder: Path, line: str, problem:
         "{id: x, provider: x, base_url: null, model: null, adapter: litellm}",
     ],
 )
-def test_an_adapters_options_are_due_where_they_are_needed(folder: Path, line: str) -> None:
+def test_an_adapters_options_are_required_where_they_are_needed(folder: Path, line: str) -> None:
     assert endpoint(settings(folder, endpoints(line)), "x").adapter == "litellm"
 
 
@@ -463,7 +463,7 @@ def test_an_absurd_number_is_a_mistake_like_any_other(folder: Path, field: str, 
         ("<<: {context: 1}", "merge keys (`<<`) are not supported"),
     ],
 )
-def test_an_endpoint_that_cannot_be_asked_is_refused_with_its_place(folder: Path, fields: str, problem: str) -> None:
+def test_an_endpoint_that_cannot_be_tried_is_refused_with_its_place(folder: Path, fields: str, problem: str) -> None:
     found = problems(folder, endpoints(f"{{id: novita/fp8, {fields}}}"), {})
     assert problem in found
     assert "gateway.yaml:4:" in found

@@ -160,7 +160,7 @@ def test_a_syntax_error_has_its_mark() -> None:
     assert problem == "s.yaml:3:6: did not find expected ',' or ']'; correct the YAML here"
 
 
-def test_an_unquoted_limit_is_told_to_be_quoted() -> None:
+def test_an_unquoted_limit_is_reported_as_such() -> None:
     (problem,) = problems("name: a\nnote: >= 80%\n")
     assert problem.startswith("s.yaml:2:")
     assert problem.endswith('quote a value that starts with ">", as in ">= 80%"')

@@ -55,7 +55,7 @@ async def spent(running: Running, dollars: float) -> dict[str, Any]:
     return found
 
 
-async def test_a_key_tells_what_it_has_spent(running: Running) -> None:
+async def test_a_key_shows_what_it_has_spent(running: Running) -> None:
     for _ in range(2):
         await running.chat(headers=TEAM)
     key = await spent(running, 0.52)
@@ -99,7 +99,7 @@ async def test_a_date_that_is_none(running: Running) -> None:
 
 
 @pytest.mark.parametrize("path", ["key", "credits", "activity"])
-async def test_who_has_no_key_is_told_nothing(running: Running, path: str) -> None:
+async def test_who_has_no_key_gets_nothing(running: Running, path: str) -> None:
     assert (await running.client.get(f"/api/v1/{path}")).status_code == 401
 
 

@@ -43,7 +43,7 @@ def test_an_origin_is_allowed_as_the_setting_says(
 
 @pytest.mark.parametrize(("origins", "varies"), [(("https://chat.example",), True), (("*",), False)])
 @pytest.mark.parametrize("origin", [APP, b"https://evil.example"])
-def test_a_cache_is_told_where_the_answer_depends_on_the_origin(
+def test_a_vary_is_sent_where_the_answer_depends_on_the_origin(
     origins: tuple[str, ...], varies: bool, origin: bytes
 ) -> None:
     """Also where the origin is refused: else a cache would return that answer to an origin that is allowed."""

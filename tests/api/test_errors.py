@@ -141,7 +141,7 @@ async def test_a_wrong_method(running: Running) -> None:
         assert response.headers["allow"]
 
 
-async def test_a_path_that_lacks_v1_is_told_the_right_one(running: Running) -> None:
+async def test_a_path_that_lacks_v1_is_shown_the_right_one(running: Running) -> None:
     for path, known in (("/v1/v1/chat/completions", "/v1/chat/completions"), ("/responses", "/v1/responses")):
         told = error(await running.client.post(path, json=GOOD), 404)
         assert told["message"] == f"POST {path}: Not Found; did you mean {known}?"
@@ -176,7 +176,7 @@ ECHOES = [
 
 
 @pytest.mark.parametrize("script", ECHOES)
-async def test_no_key_is_ever_told(script: Script, gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_key_is_ever_shown(script: Script, gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
     """Not in errors, logs, rows or metrics: neither a client's, nor a host's, even if the host repeats it."""
     caplog.set_level(logging.DEBUG, "gateway")
     environ = {"GATEWAY_API_KEYS": f"team:{KEY}", "HOST_API_KEY": HOST_KEY}

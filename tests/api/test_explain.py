@@ -21,7 +21,7 @@ async def share(running: Running, key: str) -> float:
 
 
 @DIRECT_ONLY  # what a body comes to does not depend on the sink
-async def test_what_one_tenant_has_sent_is_not_told_to_another(gateway: Gateway) -> None:
+async def test_what_one_tenant_has_sent_is_not_shown_to_another(gateway: Gateway) -> None:
     used = usage(2_000, 5, cached=1_900)
     async with (
         ScriptedHost(answers(200, completion("Hello", used=used))) as host,

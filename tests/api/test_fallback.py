@@ -59,7 +59,7 @@ async def test_a_refusal_of_the_content_is_the_answer_but_for_openrouters_client
         assert len(second.requests) == asks_on
 
 
-async def test_the_last_models_error_is_told(routed: Routed) -> None:
+async def test_the_last_models_error_is_reported(routed: Routed) -> None:
     slow, down = answers(429, {"error": {"message": "slow"}}), answers(503, {"error": {"message": "down"}})
     async with ScriptedHost(slow) as first, ScriptedHost(down) as second, routed(first, second) as running:
         error = told(await ask(running, model=MODELS[0], models=[MODELS[1], MODELS[0], "gpt-4"]), 503)
@@ -143,7 +143,7 @@ async def test_a_client_that_leaves_ends_the_last_one(routed: Routed) -> None:
         await second.until(lambda: [outcome for _, outcome in outcomes(run)] == ["server", "cancelled"])
 
 
-async def test_a_policy_that_goes_away_while_the_first_model_is_asked(tmp_path: Path, routed: Routed) -> None:
+async def test_a_policy_that_goes_away_while_the_first_model_is_tried(tmp_path: Path, routed: Routed) -> None:
     """Then there is no second one: the first is asked again, and the client is answered."""
     asked = asyncio.Event()
     reloaded = asyncio.Event()

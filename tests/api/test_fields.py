@@ -139,7 +139,7 @@ def asked(name: str) -> Json:
     return {group: {inner: EXAMPLES[name]}} if inner else {field: EXAMPLES[name]}
 
 
-def test_every_row_has_a_known_word_and_no_field_is_told_twice() -> None:
+def test_every_row_has_a_known_word_and_no_field_is_listed_twice() -> None:
     assert {one.word for one in FIELDS} <= WORDS
     assert len({one[:2] for one in FIELDS}) == len(FIELDS) > 100
 

@@ -135,7 +135,7 @@ async def test_one_that_never_was(gateway: Gateway, valkey: str, name: str) -> N
 
 
 @DIRECT_ONLY
-async def test_without_a_store_other_machines_cannot_be_asked(gateway: Gateway) -> None:
+async def test_without_a_store_other_machines_cannot_be_queried(gateway: Gateway) -> None:
     async with gateway({"own/fp8": "http://127.0.0.1:1"}) as running:
         assert "are unknown" in (await generation(running, "gen-1763764498-0a", 503))["error"]["message"]
         assert "`id` must be" in (await generation(running, "", 400))["error"]["message"]

@@ -34,7 +34,7 @@ BODIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("path", BODIES)
-async def test_a_fault_of_ours_is_told_and_logged(
+async def test_a_fault_of_ours_is_reported_and_logged(
     gateway: Gateway, path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fails(*_: object, **__: object) -> None:

@@ -34,7 +34,7 @@ ONE_HOST = [  # what the host answers, our status, error_type, availability's co
 
 
 @pytest.mark.parametrize(("script", "status", "kind", "code"), ONE_HOST)
-async def test_what_a_host_says_is_told_by_openrouters_names(
+async def test_what_a_host_says_is_reported_by_openrouters_names(
     script: Script, status: int, kind: str, code: str | None, routed: Routed
 ) -> None:
     async with ScriptedHost(script) as host, routed(host) as running:
@@ -47,7 +47,7 @@ async def test_what_a_host_says_is_told_by_openrouters_names(
     assert error.get("availability", {}).get("code") == code
 
 
-async def test_every_attempt_before_the_last_is_told(routed: Routed) -> None:
+async def test_every_attempt_before_the_last_is_reported(routed: Routed) -> None:
     async with (
         ScriptedHost(fails(429, headers={"retry-after": "7"})) as first,
         ScriptedHost(fails(500, "boom")) as second,
@@ -88,7 +88,7 @@ EXCLUDED: list[tuple[dict[str, Any], str, str, str]] = [  # the request, its cod
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(("asked", "code", "word", "constraint"), EXCLUDED)
-async def test_it_is_told_which_constraint_removed_which_endpoint(
+async def test_the_error_says_which_constraint_removed_which_endpoint(
     asked: dict[str, Any], code: str, word: str, constraint: str, stream: bool, routed: Routed
 ) -> None:
     async with ScriptedHost([]) as host, routed(host, settings=DECLARES_NOTHING) as running:
@@ -173,7 +173,7 @@ async def test_refusals_of_the_gateway_itself(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("script", ECHOES)
-async def test_no_key_is_ever_told(script: Script, gateway: Gateway) -> None:
+async def test_no_key_is_ever_shown(script: Script, gateway: Gateway) -> None:
     environ = {"HOST_API_KEY": HOST_KEY}
     async with (
         ScriptedHost(script) as host,

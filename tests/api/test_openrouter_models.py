@@ -48,7 +48,7 @@ def test_a_model_that_nobody_serves_has_no_price() -> None:
         ("unknown", Reasoning(default_enabled=True), {"mandatory": False, "default_enabled": True}),
     ],
 )
-def test_only_a_model_that_thinks_tells_how(
+def test_only_a_model_that_thinks_says_how(
     thinking: ThinkingSwitch, reasoning: Reasoning, told: dict[str, bool] | None
 ) -> None:
     endpoint = Endpoint("a/b", "a", "http://a", "m", dialect=Dialect(thinking))

@@ -98,7 +98,7 @@ async def test_a_stream_that_breaks_ends_with_an_error_and_a_failed_response(gat
     assert found[-1]["response"]["status"] == "failed"
 
 
-async def test_an_error_after_the_headers_left_is_told_in_the_stream(gateway: Gateway, tmp_path: Path) -> None:
+async def test_an_error_after_the_headers_left_is_reported_in_the_stream(gateway: Gateway, tmp_path: Path) -> None:
     """A client that waits gets comments first; then the host fails."""
 
     async def late(request: Received, out: Out) -> None:

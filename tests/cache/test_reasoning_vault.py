@@ -139,7 +139,7 @@ async def test_the_reasoning_of_each_call_of_a_long_turn_comes_back(stores: tupl
     assert found == [None, *(f"about {name}" for name in names[1:])]
 
 
-async def test_what_the_client_was_not_told_comes_back_too(stores: tuple[Store, Store]) -> None:
+async def test_what_the_client_did_not_get_comes_back_too(stores: tuple[Store, Store]) -> None:
     await kept(stores[0], asked(tenant="five"), answer(call()), {0: THOUGHT, 1: "of another choice"})
     after = await restored(stores[1], asked(said(call()), result(), tenant="five"))
     assert after.body["messages"][1]["reasoning_content"] == THOUGHT

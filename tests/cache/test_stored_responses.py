@@ -113,7 +113,7 @@ async def test_what_is_too_large_or_too_deep_is_not_kept(replicas: tuple[StoredR
     assert list(await one.by_ids("web", ["large", "sum", "deep", "last"])) == ["last"]
 
 
-async def test_nothing_asked_is_nothing_found(replicas: tuple[StoredResponses, StoredResponses]) -> None:
+async def test_no_ids_no_answers(replicas: tuple[StoredResponses, StoredResponses]) -> None:
     assert await replicas[0].by_ids("web", []) == {}
 
 

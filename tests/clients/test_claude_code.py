@@ -59,7 +59,7 @@ async def test_it_works_with_its_subagents(tmp_path: Path) -> None:
     assert host.bodies[1]["messages"][2]["reasoning_content"] == THOUGHT, "its own thoughts come back"
 
 
-async def test_a_wrong_key_is_told_and_not_tried_again(tmp_path: Path) -> None:
+async def test_a_wrong_key_is_reported_and_not_tried_again(tmp_path: Path) -> None:
     async with in_process(tmp_path, "direct", {}, environ={"GATEWAY_API_KEYS": f"app:{KEY}"}) as running:
         status, out = await ran(tmp_path, running.url, "do it", key="wrong")
     assert status == 1

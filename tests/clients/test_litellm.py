@@ -195,7 +195,7 @@ async def test_bedrock_whole(world: World, endpoint: str) -> None:
     assert request.json()["messages"] == [{"role": "user", "content": [{"text": "Hi"}]}]
 
 
-async def test_bedrock_is_asked_with_a_bearer_key_or_a_signature_for_the_region(world: World) -> None:
+async def test_bedrock_gets_a_bearer_key_or_a_signature_for_the_region(world: World) -> None:
     script = answers(200, eventstream.whole([{"text": "Hello"}]))
     await world.ask("bedrock", script)
     assert world.hosts["bedrock"].requests[0].headers["authorization"] == f"Bearer {SECRET}"
@@ -262,7 +262,7 @@ async def test_azure_and_vertex_streamed(world: World, endpoint: str) -> None:
     assert events[-1]["usage"]["prompt_tokens"] == 10
 
 
-async def test_where_azure_and_vertex_are_asked(world: World) -> None:
+async def test_where_requests_to_azure_and_vertex_go(world: World) -> None:
     script = answers(200, completion("Hello"))
     await world.ask("azure", script)
     (request,) = world.hosts["azure"].requests
@@ -332,7 +332,7 @@ async def test_a_stream_without_an_end_is_none(world: World) -> None:
     assert_broken(answer.text, "without a finish reason")
 
 
-async def test_throttling_within_a_stream_is_told_in_the_hosts_words(world: World) -> None:
+async def test_throttling_within_a_stream_is_reported_in_the_hosts_words(world: World) -> None:
     failed = eventstream.frame("throttlingException", {"message": "slow down"}, exception=True)
     answer = await world.ask("bedrock", eventstream.sends([*eventstream.text("Hello")[:2], failed]), stream=True)
     assert_broken(answer.text, "slow down")

@@ -34,7 +34,7 @@ def test_every_client_is_in_the_table_with_its_version() -> None:
     assert sorted(map(pinned, rows())) == sorted(map(without_sign, PINS.values()))
 
 
-def test_the_table_tells_base_urls_and_exceptions() -> None:
+def test_the_table_has_base_urls_and_exceptions() -> None:
     told = {pinned(row): row for row in rows()}
     for client in CLIENTS:
         row = told[without_sign(PINS[client.sdk])]

@@ -99,7 +99,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[Answer]:
     return asyncio.run(all_answers(tmp_path_factory.mktemp("said")))
 
 
-def test_every_route_was_asked_and_streams_too(said: list[Answer]) -> None:
+def test_every_route_was_requested_and_streams_too(said: list[Answer]) -> None:
     assert {one.status for one in said} == {200, 400, 401, 404, 413, 422, 429, 502, 503, 504, 524}
     for path in ("/chat/completions", "/completions", "/responses", "/messages"):
         for base in ("/v1", "/api/v1"):

@@ -201,7 +201,7 @@ def test_a_model_without_thinking_needs_no_switch(tmp_path: Path) -> None:
         ("hugging_face: x", "5:5: unknown key `hugging_face`; "),
     ],
 )
-def test_a_mistake_in_a_model_is_told_once_with_its_place(says: str, problem: str, tmp_path: Path) -> None:
+def test_a_mistake_in_a_model_is_reported_once_with_its_place(says: str, problem: str, tmp_path: Path) -> None:
     (found,) = problems(tmp_path, with_endpoints(host(), host("b"), model=PLAIN.format(says)))
     assert found.startswith(f"gateway.yaml:{problem}")
 

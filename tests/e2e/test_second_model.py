@@ -143,7 +143,7 @@ def test_the_names_of_deepseeks_own_api_may_move_to_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_each_host_is_asked_in_its_own_words(stream: bool, world: World) -> None:
+async def test_each_host_gets_its_own_dialect(stream: bool, world: World) -> None:
     assert "Thought" in await world.ask([USER], stream=stream)
     assert "Thought" not in await world.ask([USER], stream=stream, thinking={"type": "disabled"})
     await world.ask([USER], stream=stream, reasoning_effort="max")

@@ -121,7 +121,7 @@ def test_they_only_narrow_what_the_policy_requires() -> None:
         ({"quantizations": ["bf16"]}, Policy("p", require=Require(quantization=("fp8",))), "provider.quantizations"),
     ],
 )
-def test_wishes_that_nobody_can_meet_are_told(provider: Any, policy: Policy, param: str) -> None:
+def test_wishes_that_nobody_can_meet_are_reported(provider: Any, policy: Policy, param: str) -> None:
     with pytest.raises(NoEndpoint) as caught:
         derived(provider, policy)
     assert (caught.value.status, caught.value.param) == (404, param)
@@ -290,7 +290,7 @@ def wanting(provider: Any) -> Policy:
         ({"order": ["chutes"], "allow_fallbacks": False}, "order"),
     ],
 )
-def test_a_name_that_is_not_in_use_is_told_what_would_bring_it_into_use(provider: Any, field: str) -> None:
+def test_a_name_that_is_not_in_use_is_reported_with_what_would_bring_it_into_use(provider: Any, field: str) -> None:
     with pytest.raises(NoEndpoint) as caught:
         wanting(provider)
     assert (caught.value.status, caught.value.param) == (404, f"provider.{field}")

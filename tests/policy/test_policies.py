@@ -121,7 +121,7 @@ def test_a_corrected_file_takes_effect(folder: Path) -> None:
     assert policies.problems == ()
 
 
-def test_doubts_are_told_about_what_a_reload_changed_and_only_so_many(
+def test_doubts_are_reported_about_what_a_reload_changed_and_only_so_many(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked: list[list[str]] = []
@@ -162,7 +162,7 @@ def test_a_removed_folder_changes_nothing(folder: Path) -> None:
     assert "mine" in policies.current
 
 
-def test_a_reload_tells_what_it_changed(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_reload_logs_what_it_changed(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(folder, "old", "name: old")
     policies = Policies(folder)
     with caplog.at_level(logging.INFO):

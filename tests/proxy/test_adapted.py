@@ -49,7 +49,7 @@ async def test_a_clean_answer_is_booked_with_the_hosts_usage(make: Make, stream:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_an_error_is_judged_by_its_own_words_and_the_next_endpoint_is_asked(make: Make, stream: bool) -> None:
+async def test_an_error_is_judged_by_its_own_words_and_the_next_endpoint_is_tried(make: Make, stream: bool) -> None:
     async with ScriptedHost(answers(429, {"message": "slow"})) as first, ScriptedHost(_either) as second:
         world = make(first, second)
         adapt(world, first)
@@ -58,7 +58,7 @@ async def test_an_error_is_judged_by_its_own_words_and_the_next_endpoint_is_aske
         assert [row.outcome for row in world.rows()] == ["rate_limited", "ok"]
 
 
-async def test_a_whole_answer_with_an_unclean_end_is_never_told(make: Make) -> None:
+async def test_a_whole_answer_with_an_unclean_end_is_never_sent(make: Make) -> None:
     bad = answers(200, WHOLE | {"stopReason": "malformed_model_output"})
     async with ScriptedHost(bad) as first, ScriptedHost(_either) as second:
         world = make(first, second)

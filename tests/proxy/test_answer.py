@@ -203,7 +203,7 @@ async def test_a_request_that_no_endpoint_can_serve_says_what_removed_each(route
         assert (row.outcome, row.client_status, row.attempt, row.last) == ("unrouted", 404, 0, True)
 
 
-async def test_one_reason_that_removed_all_is_told_once(routed: Routed) -> None:
+async def test_one_reason_that_removed_all_is_reported_once(routed: Routed) -> None:
     fixed = {"pick": {"how": "fixed", "endpoint": "z/fp8"}}
     async with ScriptedHost([]) as host, routed(*[host] * 5, **fixed) as running:
         told = (await running.chat()).json()["error"]

@@ -69,7 +69,7 @@ async def test_the_same_words_from_two_hosts_are_the_clients_answer(routed: Rout
         assert not third.requests
 
 
-async def test_a_host_without_tools_is_asked_last_by_who_sends_tools(routed: Routed) -> None:
+async def test_a_host_without_tools_is_tried_last_by_who_sends_tools(routed: Routed) -> None:
     async with (
         ScriptedHost([answers(400, NO_TOOLS), GOOD]) as first,
         ScriptedHost(GOOD) as second,
@@ -213,7 +213,7 @@ async def test_repeated_faults_open_the_breaker(routed: Routed) -> None:
         assert len(first.requests) == 5, "an open breaker is not asked"
 
 
-async def test_when_every_breaker_is_open_they_are_asked_anyway(routed: Routed) -> None:
+async def test_when_every_breaker_is_open_they_are_tried_anyway(routed: Routed) -> None:
     async with ScriptedHost([*[answers(500, {})] * 5, GOOD]) as only, routed(only) as running:
         for _ in range(5):
             assert (await running.chat(stream=True)).status_code == 503

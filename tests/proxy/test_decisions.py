@@ -19,7 +19,7 @@ FITS, MISFITS, BROKEN = '{"city": "Rome"}', '{"town": "Rome"}', '{"city": '
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_who_asks_is_told_why(stream: bool, routed: Routed) -> None:
+async def test_who_requests_it_gets_the_decision(stream: bool, routed: Routed) -> None:
     script = GOOD if stream else answers(200, completion("Hello"))
     async with ScriptedHost(script) as first, ScriptedHost(script) as second, routed(first, second) as running:
         response = await running.chat("the secret of the prompt", stream=stream, headers=WHY)
@@ -30,7 +30,7 @@ async def test_who_asks_is_told_why(stream: bool, routed: Routed) -> None:
         assert "secret" not in told
 
 
-async def test_who_does_not_ask_is_not_told(routed: Routed) -> None:
+async def test_who_does_not_request_it_does_not_get_it(routed: Routed) -> None:
     async with ScriptedHost(GOOD) as host, routed(host) as running:
         assert "x-gateway-plan" not in (await running.chat(stream=True)).headers
 
@@ -41,7 +41,7 @@ async def test_who_asks_otherwise_is_corrected(routed: Routed) -> None:
         assert (response.status_code, error(response)["param"]) == (400, "x-gateway-explain")
 
 
-async def test_an_error_says_why_nobody_was_asked(routed: Routed) -> None:
+async def test_an_error_says_why_nothing_was_sent(routed: Routed) -> None:
     async with ScriptedHost(GOOD) as host, routed(host, require={"only": ["z"]}) as running:
         response = await running.chat(headers=WHY)
         assert response.status_code == 404

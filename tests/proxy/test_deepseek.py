@@ -31,7 +31,7 @@ async def test_thinking_is_switched_by_field_or_name(asked: dict[str, Any], thin
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_usage_tells_what_the_cache_had(stream: bool, routed: Routed) -> None:
+async def test_usage_has_what_the_cache_had(stream: bool, routed: Routed) -> None:
     used = {
         "prompt_tokens": 339,
         "completion_tokens": 5,
@@ -53,7 +53,7 @@ async def test_a_prefix_is_continued_where_a_host_can(routed: Routed) -> None:
         assert host.requests[0].json()["messages"] == CONTINUES
 
 
-async def test_where_none_can_it_is_told(routed: Routed) -> None:
+async def test_where_none_can_the_error_says_so(routed: Routed) -> None:
     async with ScriptedHost([]) as host, routed(host, settings=can()) as running:
         response = await running.chat(messages=CONTINUES)
         assert response.status_code == 404

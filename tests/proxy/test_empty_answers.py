@@ -71,7 +71,7 @@ async def test_where_it_may_be_the_answer_it_is_given(stream: bool, fields: Json
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("fields", MUST_SAY.values(), ids=MUST_SAY)
-async def test_else_another_host_is_asked(stream: bool, fields: Json, routed: Routed) -> None:
+async def test_else_another_host_is_tried(stream: bool, fields: Json, routed: Routed) -> None:
     async with (
         ScriptedHost(empty(stream)) as first,
         ScriptedHost(full(stream)) as second,
@@ -108,7 +108,7 @@ async def test_a_host_that_another_contradicts_is_blamed(stream: bool, routed: R
         assert await opened(running) == ["a/fp8"]
 
 
-async def test_where_no_other_answers_the_client_is_told(routed: Routed) -> None:
+async def test_where_no_other_answers_the_client_gets_an_error(routed: Routed) -> None:
     async with ScriptedHost(empty(False)) as first, ScriptedHost(answers(503, {})) as second:
         policy: Json = {"attempts": {"max": 2}}
         async with routed(first, second, **policy) as running:

@@ -112,7 +112,7 @@ async def test_a_second_that_fails_leaves_the_first(hedged: Hedged) -> None:
         assert races(running) == [("b/fp8", "server", "failed"), ("a/fp8", "ok", "")]
 
 
-async def test_a_first_that_fails_leaves_the_second_and_no_third_is_asked(hedged: Hedged) -> None:
+async def test_a_first_that_fails_leaves_the_second_and_no_third_is_tried(hedged: Hedged) -> None:
     third = ScriptedHost(GOOD)
 
     async def follows(request: Received, out: Out) -> None:
@@ -127,7 +127,7 @@ async def test_a_first_that_fails_leaves_the_second_and_no_third_is_asked(hedged
             assert not third.requests
 
 
-async def test_both_fail_and_the_client_is_told_of_both(hedged: Hedged) -> None:
+async def test_both_fail_and_the_client_gets_both_errors(hedged: Hedged) -> None:
     async def follows(request: Received, out: Out) -> None:
         await until(lambda: len(rows(running)) == 2)
         await answers(500, {})(request, out)
@@ -144,7 +144,7 @@ async def test_both_fail_and_the_client_is_told_of_both(hedged: Hedged) -> None:
             assert await running.metric("gateway_hedges_total", result="failed") == 1
 
 
-async def test_when_both_have_failed_the_next_is_asked(hedged: Hedged) -> None:
+async def test_when_both_have_failed_the_next_is_tried(hedged: Hedged) -> None:
     async with ScriptedHost(answers(500, {})) as second, ScriptedHost(GOOD) as third:
         failing = answers_when(second, 1, answers(503, {}))
         async with ScriptedHost([GOOD, failing]) as first, hedged(first, second, third) as running:
@@ -156,7 +156,7 @@ async def test_when_both_have_failed_the_next_is_asked(hedged: Hedged) -> None:
             }
 
 
-async def test_the_client_leaves_while_both_are_asked(hedged: Hedged) -> None:
+async def test_the_client_leaves_while_both_are_tried(hedged: Hedged) -> None:
     async with ScriptedHost([GOOD, stalls]) as first, ScriptedHost(stalls) as second, hedged(first, second) as running:
         asked = asyncio.create_task(running.chat(stream=True))
         await second.until(lambda: len(second.requests) == 1)
@@ -179,7 +179,7 @@ async def test_the_client_leaves_after_the_second_has_won(hedged: Hedged) -> Non
         assert races(running) == [("a/fp8", "cancelled", "beaten"), ("b/fp8", "cancelled", "won")]
 
 
-async def test_the_stream_is_kept_alive_while_both_are_asked(hedged: Hedged) -> None:
+async def test_the_stream_is_kept_alive_while_both_are_tried(hedged: Hedged) -> None:
     go = asyncio.Event()
 
     async def script(_: Received, out: Out) -> None:

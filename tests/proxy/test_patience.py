@@ -53,7 +53,7 @@ async def test_under_v1_a_whole_answer_has_its_own_status(routed: Routed) -> Non
 
 
 @pytest.mark.parametrize("surface", BODIES)
-async def test_an_error_behind_white_space_is_told_in_the_surfaces_words(surface: str, routed: Routed) -> None:
+async def test_an_error_behind_white_space_is_reported_in_the_surfaces_words(surface: str, routed: Routed) -> None:
     policy = QUICK | {"attempts": {"within": "300ms"}}
     async with ScriptedHost(stalls) as host, routed(host, **policy) as running:
         response = await running.client.post(f"/api/v1/{surface}", json=BODIES[surface])
@@ -103,7 +103,7 @@ async def test_comments_are_no_progress(routed: Routed) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_where_all_hosts_asked_to_wait_long_none_is_asked(stream: bool, routed: Routed) -> None:
+async def test_where_all_hosts_said_wait_long_none_is_tried(stream: bool, routed: Routed) -> None:
     slow = answers(429, {"error": {"message": "slow down"}}, {"retry-after": "40"})
     async with ScriptedHost(slow) as one, ScriptedHost(slow) as other, routed(one, other) as running:
         assert (await running.chat(stream=stream)).status_code == 429

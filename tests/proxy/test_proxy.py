@@ -50,7 +50,9 @@ async def test_a_client_that_leaves_gives_the_probe_back(make: Make) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_fault_of_ours_is_told_and_booked(make: Make, stream: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_fault_of_ours_is_reported_and_booked(
+    make: Make, stream: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     async with ScriptedHost(GOOD) as host:
         world = make(host)
         world.destinations.clear()  # as if the wiring had forgotten an endpoint
@@ -100,7 +102,9 @@ async def test_a_fault_of_ours_between_two_attempts_closes_the_books(
         assert "failed inside the gateway" in caplog.text
 
 
-async def test_a_fault_of_ours_that_lasts_is_told_all_the_same(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_fault_of_ours_that_lasts_is_reported_all_the_same(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     def breaks() -> float:
         raise RuntimeError("no time")
 
@@ -116,7 +120,9 @@ async def test_a_fault_of_ours_that_lasts_is_told_all_the_same(make: Make, caplo
         state.in_flight = 0  # what could not be booked could not be released
 
 
-async def test_a_fault_of_ours_after_the_cache_was_asked_is_told(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_fault_of_ours_after_the_cache_was_read_is_reported(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     world = make()
     world.fleets.clear()
     sink = await world.ask(cache="on")

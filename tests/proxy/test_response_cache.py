@@ -219,7 +219,7 @@ async def test_a_store_that_does_not_answer_is_not_waited_for(held: Any, routed:
         held.release()
 
 
-async def test_a_client_that_leaves_while_the_store_is_asked(held: Any, routed: Routed) -> None:
+async def test_a_client_that_leaves_while_the_store_is_read(held: Any, routed: Routed) -> None:
     async with (
         ScriptedHost(answers(200, completion("Hello"))) as host,
         routed(host, store=held.url, lookup=GET_WITHIN) as running,

@@ -32,7 +32,7 @@ def good(stream: bool) -> Script:
 
 @PASSES
 @STREAM
-async def test_a_lone_endpoint_is_asked_again(failing: Script, stream: bool, routed: Routed) -> None:
+async def test_a_lone_endpoint_is_tried_again(failing: Script, stream: bool, routed: Routed) -> None:
     async with ScriptedHost([failing, good(stream)]) as host, routed(host, **ONE_KEY) as running:
         response = await running.chat(stream=stream)
         assert response.status_code == 200
@@ -43,7 +43,7 @@ async def test_a_lone_endpoint_is_asked_again(failing: Script, stream: bool, rou
 
 
 @STREAM
-async def test_an_endpoint_that_comes_first_is_asked_once_more_before_the_next(stream: bool, routed: Routed) -> None:
+async def test_an_endpoint_that_comes_first_is_tried_once_more_before_the_next(stream: bool, routed: Routed) -> None:
     async with (
         ScriptedHost(answers(503, {})) as first,
         ScriptedHost(good(stream)) as second,
@@ -108,7 +108,7 @@ async def test_a_stop_during_the_pause_ends_it(make: Make) -> None:
 
 
 @STREAM
-async def test_a_silent_host_is_not_asked_again(stream: bool, routed: Routed) -> None:
+async def test_a_silent_host_is_not_tried_again(stream: bool, routed: Routed) -> None:
     clocks = {"first_token": "200ms", "first_token_per_10k": "0s"}
     policy = {"attempts": {"max": 4, "within": "400ms"}, "timeouts": clocks}
     async with ScriptedHost(stalls) as host, routed(host, **policy) as running:

@@ -88,7 +88,7 @@ async def test_the_speed_of_a_held_host_says_nothing(slow: bool, make: Make) -> 
         assert world.measured_speed() == (None if slow else pytest.approx(49 / 1_000, rel=0.01))
 
 
-async def test_one_that_left_while_the_cache_was_asked_costs_nothing(make: Make) -> None:
+async def test_one_that_left_while_the_cache_was_read_costs_nothing(make: Make) -> None:
     async with ScriptedHost(stalls) as host:
         world = make(host)
         sink = world.send(cache="on")

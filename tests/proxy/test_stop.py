@@ -19,7 +19,7 @@ from tests.support.host import ScriptedHost
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_client_that_waits_is_told(stream: bool, make: Make) -> None:
+async def test_a_client_that_waits_gets_an_error(stream: bool, make: Make) -> None:
     async with ScriptedHost(stalls) as first, ScriptedHost(GOOD) as second:
         world = make(first, second)
         sink = world.send(stream)
@@ -56,7 +56,7 @@ async def test_a_client_that_takes_nothing_is_cut_off(make: Make) -> None:
         assert b"shutting down" not in sink.body
 
 
-async def test_what_comes_too_late_asks_nobody(make: Make) -> None:
+async def test_what_comes_too_late_sends_nothing(make: Make) -> None:
     async with ScriptedHost(GOOD) as host:
         world = make(host)
         sink = world.send(cache="on")  # the response cache answers later

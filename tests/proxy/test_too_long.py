@@ -14,7 +14,7 @@ def small(**fields: Any) -> dict[str, Any]:
     return {"endpoint": {"context": 1_000, **fields}}
 
 
-async def test_a_prompt_that_is_too_long_is_told_by_how_much(routed: Routed) -> None:
+async def test_a_prompt_that_is_too_long_is_reported_by_how_much(routed: Routed) -> None:
     async with ScriptedHost([]) as host, routed(host, settings=small()) as running:
         response = await running.chat(PROMPT)
         told = error(response)

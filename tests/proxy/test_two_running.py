@@ -61,7 +61,7 @@ async def test_a_fault_of_ours_ends_both(make: Make, caplog: pytest.LogCaptureFi
         assert "failed inside the gateway" in caplog.text
 
 
-async def test_a_client_that_is_slow_while_both_are_asked_holds_the_winner(make: Make) -> None:
+async def test_a_client_that_is_slow_while_both_are_tried_holds_the_winner(make: Make) -> None:
     async with ScriptedHost(stalls) as first:
         go = False
 

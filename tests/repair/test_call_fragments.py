@@ -223,7 +223,7 @@ def test_fields_of_the_host_stay_with_the_first_piece() -> None:
     assert later == {"index": 0, "function": {"arguments": "}"}}
 
 
-def test_long_arguments_are_told_in_full() -> None:
+def test_long_arguments_are_sent_in_full() -> None:
     part = "x" * (LARGEST_KEPT // 2)
     deltas = [
         [piece(0, "c1", "f", '{"a":"')],

@@ -185,7 +185,7 @@ def test_what_only_mentions_the_markup_is_text(mention: str) -> None:
         *(WEATHER + end("parameter"), WEATHER + end("invoke"), end("function_calls") + WEATHER),
     ],
 )
-def test_a_rest_of_markup_is_told_but_is_no_call(rest: str) -> None:
+def test_a_rest_of_markup_is_reported_but_is_no_call(rest: str) -> None:
     free, held = read("Let me see.", rest)
     assert (free, held) == ("Let me see.", Held(rest, (), markup=True))
 

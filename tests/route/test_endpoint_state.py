@@ -85,14 +85,14 @@ def test_old_trouble_fades_without_new_traffic() -> None:
     assert fresh(state, NOW + 86_400).waits.p50 == pytest.approx(unknown.waits.p50)
 
 
-def test_figures_are_due_soon_after_learning_and_rarely_without() -> None:
+def test_figures_are_refreshed_soon_after_learning_and_rarely_without() -> None:
     state = answered(1)
     assert state.due == NOW + 10
     state.answered(1.0, 100, None, 1, NOW + 1)
     assert state.due == pytest.approx(NOW + 1.1)
 
 
-def test_a_wait_in_vain_counts_when_it_was_longer_than_usual() -> None:
+def test_a_wait_without_an_answer_counts_when_it_was_longer_than_usual() -> None:
     state = answered(20, ttft=1.0)
     for _ in range(20):
         state.censored(0.2, 100, 1, NOW)
@@ -291,7 +291,7 @@ def test_what_is_in_flight_slows_the_next_request() -> None:
     assert (state.load.crowded, state.load.slowed) == (1, 1)
 
 
-def test_figures_are_due_sooner_while_requests_wait() -> None:
+def test_figures_are_refreshed_sooner_while_requests_wait() -> None:
     state = answered(100, ttft=1.0)
     state.waiting(1, 100, 0.0, NOW)
     assert state.due == NOW + WAITED_WITHIN

@@ -437,7 +437,7 @@ def test_a_streamed_answer_has_a_total_of_its_own() -> None:
     assert script >> Expired("total", 1, 95.0) << "cancel 1, book 1 timeout_total, break 1 timeout_total"
 
 
-def test_where_another_model_may_be_asked_the_last_endpoint_does_not_get_all_the_time() -> None:
+def test_where_another_model_may_be_tried_the_last_endpoint_does_not_get_all_the_time() -> None:
     assert Playbook("a", other_models=1) >> Started(0.0) << "send 1 to a, timer first_token 10, timer keepalive 10"
 
 
@@ -477,7 +477,7 @@ def test_what_failed_late_is_tried_again_where_nothing_else_is_left() -> None:
     assert started("a", policy=CHEAPEST) >> failed(1, "cut", 6.0) << "cancel 1, book 1 cut, timer retry 0.5"
 
 
-def test_where_waiting_costs_more_than_going_elsewhere_the_next_one_is_asked() -> None:
+def test_where_waiting_costs_more_than_going_elsewhere_the_next_one_is_tried() -> None:
     dear = replace(CHEAPEST, score=Score(value_of_time=100.0))
     assert (
         started("a", "b", "c", policy=dear)
@@ -513,7 +513,7 @@ def test_a_rate_limit_without_a_hint_goes_elsewhere() -> None:
     )
 
 
-def test_an_endpoint_whose_breaker_has_opened_is_not_asked_again() -> None:
+def test_an_endpoint_whose_breaker_has_opened_is_not_tried_again() -> None:
     assert (
         tripped(started("a", "b", policy=CHEAPEST), "a")
         >> failed(1, "server")
@@ -542,7 +542,7 @@ def test_where_nothing_else_is_left_the_attempts_are_used_with_growing_pauses(fa
     )
 
 
-def test_of_those_that_failed_the_one_that_is_ready_first_is_asked_again() -> None:
+def test_of_those_that_failed_the_one_that_is_ready_first_is_tried_again() -> None:
     again = replace(CHEAPEST, score=Score(value_of_time=100.0))
     assert (
         started("a", "b", policy=again)
@@ -568,7 +568,7 @@ def test_no_pause_goes_beyond_the_time_of_all_attempts() -> None:
     assert started("a", policy=short) >> after(2.0) << "cancel 1, book 1 rate_limited, give up a:rate_limited"
 
 
-def test_where_another_model_may_be_asked_an_endpoint_is_asked_again_once() -> None:
+def test_where_another_model_may_be_tried_an_endpoint_is_tried_again_once() -> None:
     assert (
         started("a", policy=CHEAPEST, other_models=1)
         >> failed(1, "server")
@@ -643,11 +643,11 @@ def opening(fleet: Fleet, **asked: Any) -> list[str]:
     return [told(command) for command in exchange.on(Started(0.1))]
 
 
-def test_where_one_has_not_asked_to_wait_it_is_asked() -> None:
+def test_where_one_has_not_asked_to_wait_it_is_tried() -> None:
     assert opening(asked_to_wait(a=5.0, b=0.0))[0] == "send 1 to b"
 
 
-def test_the_first_that_may_be_asked_again_is_waited_for() -> None:
+def test_the_first_that_may_be_tried_again_is_waited_for() -> None:
     assert opening(asked_to_wait(a=8.0, b=5.0)) == ["timer retry 4.9", "timer keepalive 10"]
 
 
@@ -658,11 +658,11 @@ def test_when_its_time_has_come_it_is_sent_the_request() -> None:
     assert told(exchange.on(Expired("retry", 0, 5.0))[0]) == "send 1 to b"
 
 
-def test_a_long_wait_is_the_answer_and_no_host_is_asked() -> None:
+def test_a_long_wait_is_the_answer_and_no_host_is_tried() -> None:
     assert opening(asked_to_wait(a=80.0, b=50.0)) == ["give up b:rate_limited"]
 
 
-def test_after_a_minute_of_a_long_wait_a_host_is_asked_whether_it_still_holds() -> None:
+def test_after_a_minute_of_a_long_wait_a_host_is_tried_in_case_it_is_over() -> None:
     fleet, wanted = asked_to_wait(a=600.0, b=900.0), request()
     later = Exchange(wanted, plan(fleet, wanted, CHEAPEST, 61.0), rng=lambda: 0.0)
     assert told(later.on(Started(61.0))[0]) == "send 1 to a"
@@ -675,7 +675,7 @@ def test_a_limit_that_is_reached_is_no_wait_that_was_asked_for() -> None:
     assert opening(fleet)[0] == "send 1 to a"
 
 
-def test_where_another_model_may_be_asked_no_wait_is_waited_for() -> None:
+def test_where_another_model_may_be_tried_no_wait_is_waited_for() -> None:
     assert opening(asked_to_wait(a=8.0, b=5.0), other_models=1) == ["give up b:rate_limited"]
 
 

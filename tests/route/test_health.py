@@ -95,7 +95,7 @@ def test_the_wait_doubles_up_to_five_minutes() -> None:
     assert waits == [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0, 300.0]
 
 
-def test_a_host_that_answers_with_errors_is_asked_every_ten_seconds() -> None:
+def test_a_host_that_answers_with_errors_is_tried_every_ten_seconds() -> None:
     """It is back soon after its outage, however long that was."""
     breaker, waits = Breaker(), []
     now = 0.0
@@ -161,7 +161,7 @@ def test_what_held_for_five_minutes_starts_over() -> None:
     assert breaker.opens_until() == later + FIRST_BACKOFF
 
 
-def test_a_success_tells_whether_it_closed_the_breaker() -> None:
+def test_a_success_returns_whether_it_closed_the_breaker() -> None:
     breaker, now = tripped()
     assert [breaker.succeeded(breaker.sent(now), now) for _ in range(3)] == [False, True, False]
 

@@ -356,11 +356,11 @@ def fleet_of(*endpoints: object) -> Fleet:
     return Fleet(endpoints)  # type: ignore[arg-type]
 
 
-def test_the_soonest_to_begin_is_asked_not_the_next_cheapest() -> None:
+def test_the_soonest_to_begin_is_tried_not_the_next_cheapest() -> None:
     assert beside(fleet_of(named("a", 1.0), named("b", 9.0, 2.0), named("c", 0.5, 3.0))) == "c"
 
 
-def test_one_that_the_budget_cannot_pay_is_not_asked() -> None:
+def test_one_that_the_budget_cannot_pay_is_not_tried() -> None:
     fleet = fleet_of(named("a", 1.0), named("b", 9.0, 2.0), named("c", 0.5, 30_000.0))
     assert beside(fleet) == "b"
     assert beside(fleet, Budget(GENEROUS)) is None, "nothing was saved"
@@ -380,7 +380,7 @@ def test_what_the_late_one_may_bill_counts_as_well() -> None:
     assert rival(tuple(others), late, policy, poor, NOW) is others[0]
 
 
-def test_who_is_mostly_soon_is_asked_however_long_some_of_its_answers_take() -> None:
+def test_who_is_mostly_soon_is_tried_however_long_some_of_its_answers_take() -> None:
     """A race is won by the median; the mean is what an answer costs."""
     fleet = fleet_of(
         named("a", 1.0),
@@ -401,13 +401,13 @@ def test_a_host_that_bills_cancelled_answers_puts_the_whole_answer_at_stake() ->
     assert at_stake(bills) == bills.parts.usd > at_stake(stops)
 
 
-def test_a_rate_limited_endpoint_is_not_asked() -> None:
+def test_a_rate_limited_endpoint_is_not_tried() -> None:
     fleet = fleet_of(named("a", 1.0), named("b", 1.0, 2.0))
     fail(fleet, attempt(fleet, "b"), "rate_limited", NOW, retry_after=30.0)
     assert beside(fleet) is None
 
 
-def test_one_at_its_concurrency_is_not_asked() -> None:
+def test_one_at_its_concurrency_is_not_tried() -> None:
     fleet = fleet_of(named("a", 1.0), named("b", 1.0, 2.0, limits=Limits(concurrency=1)))
     assert beside(fleet) == "b"
     first, *others = plan(fleet, request(), CHEAPEST).ranked
@@ -415,7 +415,7 @@ def test_one_at_its_concurrency_is_not_asked() -> None:
     assert rival(tuple(others), first, CHEAPEST, rich(), NOW) is None, "it has become busy since it was planned"
 
 
-def test_one_that_often_fails_is_not_asked() -> None:
+def test_one_that_often_fails_is_not_tried() -> None:
     fleet = fleet_of(named("a", 1.0), named("b", 1.0, 2.0))
     assert beside(fleet) == "b"
     for _ in range(4):

@@ -201,7 +201,7 @@ def test_a_replaced_endpoint_is_not_taken_for_the_one_before() -> None:
     assert [choice.endpoint.id for choice in plan(fleet).ranked] == ["b"]
 
 
-def test_size_is_told_last_so_that_a_shorter_prompt_would_do() -> None:
+def test_size_is_named_last_so_that_a_shorter_prompt_would_do() -> None:
     policy = Policy("p", require=Require(zdr=True))
     small = Fleet([endpoint(context=500)])
     made = [plan(small, request(prompt_tokens=1_000), one) for one in (policy, Policy("q"))]

@@ -27,7 +27,7 @@ def test_quantiles_are_right_to_8_percent(values: list[float], share: float) -> 
 
 
 @given(samples, samples, shares, shares)
-def test_every_sample_counts_whatever_was_asked_before(
+def test_every_sample_counts_whatever_was_read_before(
     first: list[float], then: list[float], one: float, other: float
 ) -> None:
     asked = filled(first)
@@ -143,7 +143,7 @@ def test_a_share_is_a_share(ends: list[tuple[bool, float]], prior: float) -> Non
 
 
 @given(st.lists(samples, min_size=1, max_size=4), st.floats(0.0, 1e4), st.floats(0.0, 600.0))
-def test_what_is_heard_counts_like_what_is_seen(all_values: list[list[float]], later: float, age: float) -> None:
+def test_what_is_merged_counts_like_what_is_measured(all_values: list[list[float]], later: float, age: float) -> None:
     """However the samples are spread over workers, whose clocks differ by `later`."""
     seen, mine = filled([value for values in all_values for value in values]), filled(all_values[0], later)
     told = [filled(values).own(0.0) for values in all_values[1:]]
@@ -153,7 +153,7 @@ def test_what_is_heard_counts_like_what_is_seen(all_values: list[list[float]], l
     assert mine.mean() == pytest.approx(seen.mean(), rel=1e-6)
 
 
-def test_what_is_heard_fades_from_when_it_was_told() -> None:
+def test_what_is_merged_fades_from_when_it_was_published() -> None:
     sketch = Sketch(half_life=600.0)
     sketch.merge([(filled([1.0] * 8).own(0.0), 600.0)], 0.0)
     assert sketch.count(0.0) == pytest.approx(4.0)
@@ -161,7 +161,7 @@ def test_what_is_heard_fades_from_when_it_was_told() -> None:
     assert sketch.count(100_000.0) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_what_is_heard_is_replaced_and_never_told_again() -> None:
+def test_what_is_merged_is_replaced_and_never_counted_again() -> None:
     sketch, told = filled([1.0] * 4), filled([2.0] * 8).own(0.0)
     before = sketch.own(0.0)
     for _ in range(3):

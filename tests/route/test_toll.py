@@ -183,7 +183,7 @@ requests = st.lists(
 
 
 @given(requests, st.floats(0.05, 0.95), st.sampled_from([10.0, 600.0, 1e9]))
-def test_whoever_keeps_away_from_the_full_never_passes_the_cap(
+def test_one_that_keeps_away_from_the_full_never_passes_the_cap(
     history: list[tuple[str, float, float]], share: float, window: float
 ) -> None:
     toll, now = Toll(Cap(share, window)), 0.0
@@ -228,6 +228,6 @@ def test_there_are_never_more_than_so_many() -> None:
     assert tolls.of(Policy("p0", cap=Cap(0.3))) is not first
 
 
-def test_it_tells_its_shares() -> None:
+def test_it_reports_its_shares() -> None:
     assert repr(sent(Toll(LONG), "a", "b")) == "<Toll a=50% b=50%>"
     assert repr(Toll(LONG)) == "<Toll nothing sent>"

@@ -181,7 +181,7 @@ async def test_a_source_that_attaches_late_is_held_back_as_well() -> None:
     assert source.heard == ["pause"]
 
 
-async def test_a_client_that_leaves_is_told_once() -> None:
+async def test_a_client_that_leaves_is_notified_once() -> None:
     source = Source()
 
     def handler(_: Inbound, sink: Sink) -> None:
@@ -196,14 +196,14 @@ async def test_a_client_that_leaves_is_told_once() -> None:
     assert server.sent == []
 
 
-async def test_a_source_that_attaches_after_the_client_has_left_is_told_at_once() -> None:
+async def test_a_source_that_attaches_after_the_client_has_left_is_notified_at_once() -> None:
     source, sink = Source(), AsgiSink()
     sink.left()
     sink.attach(source)
     assert source.heard == ["gone"]
 
 
-async def test_nobody_is_told_after_the_end() -> None:
+async def test_no_one_is_notified_after_the_end() -> None:
     source, sink = Source(), AsgiSink()
     sink.attach(source)
     sink.start(200, HEADERS)

@@ -169,7 +169,9 @@ async def test_idle_connections_make_room_for_newcomers(gateway: Gateway, monkey
             other.cancel()
 
 
-async def test_a_newcomer_is_told_when_everybody_is_busy(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_newcomer_gets_an_error_when_everybody_is_busy(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("gateway.app.most_connections", lambda: 1)
     never = asyncio.Event()
     async with (

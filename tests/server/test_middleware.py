@@ -140,7 +140,7 @@ async def test_pages_may_read_answers_streams_and_errors(gateway: Gateway) -> No
 
 
 @DIRECT_ONLY  # the answer is Starlette's over either sink
-async def test_an_internal_fault_is_told_with_the_same_headers(
+async def test_an_internal_fault_is_reported_with_the_same_headers(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from gateway.api.account import Account

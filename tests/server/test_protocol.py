@@ -110,7 +110,7 @@ async def test_bytes_that_are_no_http_are_refused(connection: Connection) -> Non
     assert (await connection.answer())[0] == 400
 
 
-async def test_the_wrong_method_is_told_so(connection: Connection) -> None:
+async def test_the_wrong_method_is_named(connection: Connection) -> None:
     await connection.send(REQUEST.replace(b"POST", b"PUT"))
     status, _, body = await connection.answer()
     assert status == 405
@@ -258,7 +258,7 @@ async def test_any_split_is_the_same_request(connection: Connection, cuts: list[
     assert said((await connection.answer())[2]) == "hello"
 
 
-async def test_an_abort_closes_the_connection_and_tells_nobody() -> None:
+async def test_an_abort_closes_the_connection_and_notifies_no_one() -> None:
     reader, writer = await asyncio.open_connection(sock=(ends := socket.socketpair())[0])
     transport = writer.transport
     protocol = SimpleNamespace(

@@ -120,7 +120,7 @@ async def test_a_body_without_a_key_is_not_waited_for(length: bytes, gateway: Ga
 
 
 @pytest.mark.parametrize("expect", [b"expect: 100-continue", b"x-a: b"])
-async def test_a_client_without_a_key_is_not_told_to_go_on(expect: bytes, gateway: Gateway) -> None:
+async def test_a_client_without_a_key_gets_no_continue(expect: bytes, gateway: Gateway) -> None:
     async with gateway({}, environ=WITH_KEY) as running, connected(running) as connection:
         await connection.send(head("POST", POSTED[0], b"host: gateway", expect, b"content-length: 100"))
         assert (await connection.head()).startswith(b"HTTP/1.1 401 ")

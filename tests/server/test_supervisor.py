@@ -186,7 +186,7 @@ async def test_a_hangup_that_is_ignored_stays_ignored(tmp_path: Path, workers: s
         signal.signal(signal.SIGHUP, before)
 
 
-async def test_the_log_tells_where_it_listens_and_what_it_uses(tmp_path: Path) -> None:
+async def test_the_log_says_where_it_listens_and_what_it_uses(tmp_path: Path) -> None:
     async with served(tmp_path) as (running, log):
         said = [line.partition("INFO gateway: ")[2] for line in log().splitlines()[:3]]
         assert said == [
@@ -221,7 +221,7 @@ def test_the_kernel_picks_a_port_when_asked() -> None:
         assert listener.getsockname()[1] > 0
 
 
-def test_ipv6_is_told_by_the_address() -> None:
+def test_ipv6_is_recognised_by_the_address() -> None:
     with listening("::1", 0) as listener:
         assert listener.getsockname()[0] == "::1"
 

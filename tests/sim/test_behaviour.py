@@ -82,7 +82,7 @@ class TestBilled:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 200_000))
-def test_a_course_runs_forward_and_never_bills_more_than_was_asked(number: int, tokens: int) -> None:
+def test_a_course_runs_forward_and_never_bills_more_than_was_requested(number: int, tokens: int) -> None:
     behaviour = world(*[replace(one, incidents=Incidents(every=3600.0, median=600.0)) for one in FLEET])
     for one in FLEET:
         course = behaviour.send(one.id, number, row(0.0, 1, 2, tokens=tokens), 5.0)

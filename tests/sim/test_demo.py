@@ -73,7 +73,7 @@ def test_once_asks_twice_and_ends(temporary: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
-def test_a_taken_port_is_told_in_one_line_before_anything_starts(temporary: Path) -> None:
+def test_a_taken_port_is_reported_in_one_line_before_anything_starts(temporary: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with start(temporary, "--once", "--port", str(port)) as demo:
@@ -110,7 +110,7 @@ def test_a_signal_ends_it_and_leaves_nothing(temporary: Path, number: signal.Sig
         assert list(temporary.iterdir()) == []
 
 
-def test_what_became_of_an_edited_policy_is_told(temporary: Path) -> None:
+def test_what_became_of_an_edited_policy_is_reported(temporary: Path) -> None:
     with running(temporary) as (demo, said, _):
         policy = Path(next(line for line in said if line.startswith("$EDITOR")).split()[1])
         text = policy.read_text()

@@ -66,7 +66,7 @@ def test_an_answer_that_is_cut_is_broken_and_its_part_is_paid() -> None:
     assert engine.tally.shares() == {"a": 1.0}
 
 
-def test_without_any_host_left_the_client_is_told() -> None:
+def test_without_any_host_left_the_client_gets_an_error() -> None:
     figures = replay([row(0.0)], [host("a", rates=ERRORS)]).tally.figures()
     assert (figures.success, figures.ttft_p50, figures.blended_price) == (0.0, None, None)
 

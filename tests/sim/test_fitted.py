@@ -84,7 +84,7 @@ def test_an_endpoint_of_which_too_little_is_known_is_left_out() -> None:
     assert ([one.id for one in hosts], left_out) == (["a"], ("b",))
 
 
-def test_an_endpoint_that_was_never_asked_is_not_left_out() -> None:
+def test_an_endpoint_that_was_never_tried_is_not_left_out() -> None:
     hosts, left_out = fit([attempt("a")] * ENOUGH, ENDPOINTS)
     assert ([one.id for one in hosts], left_out) == (["a"], ())
     assert fit([], ENDPOINTS) == ((), ())

@@ -46,13 +46,13 @@ def test_a_host_may_slow_down_with_load(tmp_path: Path) -> None:
     assert [host.load.factor(count) for count in (1, 8, 16)] == [1.0, 1.0, 1.5]
 
 
-def test_figures_that_are_not_published_are_not_told(tmp_path: Path) -> None:
+def test_figures_that_are_not_published_are_not_stated(tmp_path: Path) -> None:
     (host,) = read_fleet(written(tmp_path, ONE + "    published: false\n"))
     assert endpoint(host).priors == Priors()
     assert endpoint(host).price == host.price
 
 
-def test_the_gateway_is_told_what_a_catalogue_says(tmp_path: Path) -> None:
+def test_the_gateway_gets_what_a_catalogue_says(tmp_path: Path) -> None:
     (host,) = read_fleet(written(tmp_path, ONE))
     told = endpoint(host)
     assert (told.id, told.provider, told.price) == ("a/fp8", "a", Price(0.2, 0.4, 0.02))
@@ -78,7 +78,7 @@ def test_shipped_fleets_can_be_read(name: str) -> None:
         (ONE + ONE.partition("hosts:\n")[2], r"`a/fp8` is defined twice"),
     ],
 )
-def test_mistakes_are_told_where_they_stand(tmp_path: Path, text: str, problem: str) -> None:
+def test_mistakes_are_reported_where_they_stand(tmp_path: Path, text: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         read_fleet(written(tmp_path, text))
 

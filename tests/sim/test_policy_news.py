@@ -26,7 +26,7 @@ def write(log: Path, text: str) -> None:
         file.write(text)
 
 
-def test_records_about_policies_are_told_with_the_lines_that_continue_them(log: Path) -> None:
+def test_records_about_policies_are_reported_with_the_lines_that_continue_them(log: Path) -> None:
     news = PolicyNews(log)
     write(log, BROKEN + OTHER + GOOD)
     assert news.read() == [
@@ -37,7 +37,7 @@ def test_records_about_policies_are_told_with_the_lines_that_continue_them(log: 
     assert news.read() == []
 
 
-def test_a_line_is_told_when_it_is_whole(log: Path) -> None:
+def test_a_line_is_reported_when_it_is_whole(log: Path) -> None:
     news = PolicyNews(log)
     write(log, GOOD[:70])
     assert news.read() == []

@@ -56,11 +56,11 @@ USAGE = b'{"prompt_tokens": 1, "completion_tokens": 1, "cost": 0}'
     ],
     ids=["error", "no JSON", "cut", "error event", "nonsense", "no cost"],
 )
-async def test_what_is_no_whole_answer_is_told_in_words(script: Script, reason: str) -> None:
+async def test_what_is_no_whole_answer_is_reported_in_words(script: Script, reason: str) -> None:
     with pytest.raises(Unanswered, match=reason):
         await asked(script)
 
 
-def test_nobody_listening_is_told_in_words() -> None:
+def test_nobody_listening_is_reported_in_words() -> None:
     with pytest.raises(Unanswered, match="Connection refused"):
         ask(free_port(), "Why?", lambda _: None)

@@ -24,7 +24,7 @@ def ask(text: str, **more: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}], **more}
 
 
-def test_the_answer_depends_on_what_is_asked_and_not_on_how_it_travels() -> None:
+def test_the_answer_depends_on_the_question_and_not_on_how_it_travels() -> None:
     assert compose(ask("hi"), False) == compose(ask("hi", stream=True, stream_options={"include_usage": True}), False)
     assert compose(ask("hi"), False) != compose(ask("hi", seed=1), False)
 
@@ -100,7 +100,7 @@ def test_a_host_understands_its_own_switch_alone(switch: ThinkingSwitch, body: d
     assert thinks(body, Dialect(thinking=switch)) is expected
 
 
-def test_a_host_may_think_unless_told_not_to() -> None:
+def test_a_host_may_think_unless_it_is_switched_off() -> None:
     dialect = Dialect(thinking="enable_thinking", thinking_default="on")
     assert thinks({}, dialect)
     assert not thinks({"enable_thinking": False}, dialect)

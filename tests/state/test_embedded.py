@@ -324,7 +324,7 @@ def test_a_fifo_for_a_log_holds_up_nothing(server: EmbeddedStore, folder: StateF
         assert client.ping()
 
 
-def test_a_folder_in_place_of_the_socket_is_told(server: EmbeddedStore, folder: StateFolder) -> None:
+def test_a_folder_in_place_of_the_socket_is_reported(server: EmbeddedStore, folder: StateFolder) -> None:
     folder.socket.mkdir()
     with pytest.raises(ConfigError, match="the embedded store cannot be started"):
         server.start()

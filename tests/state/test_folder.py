@@ -139,7 +139,9 @@ def test_what_was_deleted_is_made_again_and_no_other_gateway_takes_it(
         StateFolder(folder.path).open()
 
 
-def test_a_folder_that_another_gateway_took_is_told_once(folder: StateFolder, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_that_another_gateway_took_is_reported_once(
+    folder: StateFolder, caplog: pytest.LogCaptureFixture
+) -> None:
     (folder.path / "lock").unlink()
     other = StateFolder(folder.path)
     other.open()
@@ -167,7 +169,7 @@ def test_a_full_disk_is_no_reason_not_to_lock(tmp_path: Path) -> None:
     folder.close()
 
 
-def test_a_fifo_for_a_lock_is_told_and_holds_up_nothing(tmp_path: Path) -> None:
+def test_a_fifo_for_a_lock_is_reported_and_holds_up_nothing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "lock")
     with pytest.raises(ConfigError, match="is no regular file"):
         StateFolder(tmp_path).open()

@@ -136,7 +136,7 @@ async def test_own_entries_are_not_read_back(engine: str, client: redis.Redis) -
         assert one.matches() == {}
 
 
-async def test_what_was_heard_is_not_passed_on(engine: str, client: redis.Redis) -> None:
+async def test_what_was_received_is_not_passed_on(engine: str, client: redis.Redis) -> None:
     async with peers(engine, engine) as (one, two):
         one.send()
         for peer in (one, two, one, two):
@@ -175,7 +175,7 @@ async def test_garbage_in_the_stream_is_skipped(engine: str, client: redis.Redis
         assert two.matches() == {"a": 300}
 
 
-async def test_a_key_of_another_kind_is_a_failure_that_is_told_once(
+async def test_a_key_of_another_kind_is_a_failure_that_is_reported_once(
     engine: str, client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     client.set(STREAM, "a string")
@@ -251,7 +251,7 @@ async def test_notes_that_wait_are_bounded() -> None:
         assert len(one.fleet.notes) == NOTES
 
 
-async def test_too_much_at_once_is_told_in_parts_and_the_oldest_dropped(engine: str, client: redis.Redis) -> None:
+async def test_too_much_at_once_is_sent_in_parts_and_the_oldest_dropped(engine: str, client: redis.Redis) -> None:
     chain = tuple((digest, digest) for digest in range(1, 513))
     told = PUBLISH_BYTES // (8 * len(chain))
     async with peers(engine, engine) as (one, two):

@@ -55,7 +55,7 @@ async def test_an_answer_that_nobody_waits_for_any_more_is_not_the_next_ones(eng
         asking.close()
 
 
-async def test_a_store_that_fails_and_comes_back_is_told_once_each(
+async def test_a_store_that_fails_and_comes_back_is_reported_once_each(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with running(tmp_path) as url:

@@ -64,7 +64,7 @@ async def test_figures_of_one_are_figures_of_both(engine: str, client: redis.Red
         assert two.figure("ttft_p50", "b") is None
 
 
-async def test_failures_are_told_too(engine: str, client: redis.Redis) -> None:
+async def test_failures_are_published_too(engine: str, client: redis.Redis) -> None:
     async with peers(engine) as (one, two):
         for _ in range(30):
             fail(one.fleet, attempt(one.fleet, "a", now=one.now), "server", one.now)
@@ -74,7 +74,7 @@ async def test_failures_are_told_too(engine: str, client: redis.Redis) -> None:
         assert two.figure("uptime_1h") == pytest.approx(10 * 0.99 / 40, abs=0.01), "30 failures, and what is usual"
 
 
-async def test_nothing_is_counted_twice_however_often_it_is_told(engine: str, client: redis.Redis) -> None:
+async def test_nothing_is_counted_twice_however_often_it_is_published(engine: str, client: redis.Redis) -> None:
     async with peers(engine) as (one, two):
         teach(one.fleet, "a", [3.0] * 12, one.now)
         teach(two.fleet, "a", [3.0] * 6, two.now)
@@ -115,7 +115,7 @@ async def test_lengths_and_tokens_of_one_are_those_of_both(engine: str, client: 
             assert peer.fleet.tokens.count(9_000, False) == pytest.approx(3_000, rel=0.05)
 
 
-async def test_it_tells_no_more_often_than_it_should(engine: str, client: redis.Redis) -> None:
+async def test_it_publishes_no_more_often_than_it_should(engine: str, client: redis.Redis) -> None:
     async with peers(engine) as (one, _):
         await one.share()
         client.delete(KEY)

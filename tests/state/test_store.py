@@ -341,7 +341,7 @@ class TestNonsense:
         async with talker(speak) as url, opened(url) as store:
             assert await ask(store, b"name") is None
 
-    async def test_a_peer_that_hangs_up_is_a_miss_and_is_asked_again(self) -> None:
+    async def test_a_peer_that_hangs_up_is_a_miss_and_is_connected_again(self) -> None:
         async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.close()
 

@@ -86,7 +86,7 @@ def test_text_inside_is_text(block: Json, told: str) -> None:
     assert note(block) == told
 
 
-def test_a_part_without_text_is_told_of() -> None:
+def test_a_part_without_text_is_mentioned() -> None:
     shown = {"type": "mcp_tool_result", "content": [{"type": "text", "text": "words"}, IMAGE]}
     assert note(shown) == f"[mcp_tool_result]\nwords\n[the rest: {LEFT_OUT}"
 

@@ -180,7 +180,7 @@ def test_an_unclean_end_is_no_answer(reason: str) -> None:
     assert listener.fault == "unclean"
 
 
-def test_an_error_inside_the_stream_is_told_in_the_hosts_words() -> None:
+def test_an_error_inside_the_stream_is_reported_in_the_hosts_words() -> None:
     listener, _ = read([*OPENAI.start, *OPENAI.body, event({"error": {"message": "overloaded"}})])
     assert listener.failure is not None
     assert (listener.fault, listener.failure.message) == ("in_band", "overloaded")

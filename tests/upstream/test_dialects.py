@@ -133,13 +133,13 @@ ASKED: list[tuple[dict[str, Any], bool | None]] = [
 
 
 @pytest.mark.parametrize(("body", "asked"), ASKED, ids=[str(body) for body, _ in ASKED])
-def test_thinking_may_be_asked_for_in_any_hosts_way(body: dict[str, Any], asked: bool | None) -> None:
+def test_thinking_may_be_requested_in_any_hosts_way(body: dict[str, Any], asked: bool | None) -> None:
     assert thinking_requested(body) is asked
 
 
 @pytest.mark.parametrize("body", [body for body, _ in ASKED], ids=str)
 @pytest.mark.parametrize("thinking", [True, False])
-def test_however_it_was_asked_the_host_gets_its_own_switch_alone(body: dict[str, Any], thinking: bool) -> None:
+def test_however_it_was_requested_the_host_gets_its_own_switch_alone(body: dict[str, Any], thinking: bool) -> None:
     host = endpoint("thinking.type", thinking_default="on")
     got = extras(request(body, thinking=thinking), host)
     kwargs = got.pop("chat_template_kwargs", None)
@@ -282,7 +282,7 @@ def test_no_more_tokens_are_asked_for_than_a_host_gives(field: str, raw: bool) -
 
 
 @pytest.mark.parametrize("options", [{}, {"stream_options": {"include_usage": False}}, {"stream_options": None}])
-def test_usage_is_always_asked_of_a_stream(options: dict[str, Any]) -> None:
+def test_usage_is_always_requested_of_a_stream(options: dict[str, Any]) -> None:
     asked = request({"stream": True, **options}, stream=True)
     assert extras(asked, endpoint()) == {"stream": True, "stream_options": {"include_usage": True}}
 

@@ -41,6 +41,6 @@ def test_there_is_no_file_too_many() -> None:
     assert set(answers.FOLDER.iterdir()) == made | set(CASES)
 
 
-def test_the_page_tells_of_every_host_whether_it_is_relayed_and_why() -> None:
+def test_the_page_lists_for_every_host_whether_it_is_relayed_and_why() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert with_tables(page) == page

@@ -232,7 +232,7 @@ def test_a_key_in_a_message_is_not_repeated(secret: str) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 402, 403])
-def test_a_refused_account_is_told_in_our_words(status: int) -> None:
+def test_a_refused_account_is_reported_in_our_words(status: int) -> None:
     refused = said(status, error("Incorrect API key provided: my-short-key"))
     assert refused.message == f"the host refused the gateway's account (HTTP {status})"
 

@@ -141,7 +141,7 @@ async def test_a_cut_comes_after_what_was_said() -> None:
     assert recorder.fault == "cut"
 
 
-async def test_a_whole_answer_that_is_cut_is_not_told_in_part() -> None:
+async def test_a_whole_answer_that_is_cut_is_not_sent_in_part() -> None:
     async with ScriptedHost(script(b"Hello", after="cut")) as host, Asking(host) as asking:
         recorder = await asking.ask(ASKED)
     assert recorder.body == b""
@@ -166,7 +166,7 @@ async def test_cancelling_from_within_a_callback() -> None:
     assert recorder.end is None
 
 
-async def test_what_was_cancelled_before_it_was_asked_is_not_asked() -> None:
+async def test_what_was_cancelled_before_it_was_sent_is_not_sent() -> None:
     async with ScriptedHost([]) as host, Asking(host) as asking:
         _, call = asking.send()
         call.cancel()
@@ -197,7 +197,7 @@ async def test_only_base_url_is_ever_asked(elsewhere: str) -> None:
     assert b"a host other than that of base_url" in recorder.body
 
 
-async def test_nothing_is_asked_twice() -> None:
+async def test_nothing_is_sent_twice() -> None:
     async def insisting(_: Mapping[str, Any], ask: Send) -> AsyncIterator[dict[str, Any]]:
         question = HostRequest("POST", host.url, [], b"{}")
         await ask(question)
@@ -259,7 +259,7 @@ def failing(error: Exception, ask_first: bool = False, url: str = "") -> Transla
 
 
 @pytest.mark.parametrize(("error", "status"), [(Refusal(), 401), (ValueError("no credentials"), 500)])
-async def test_what_fails_before_the_host_was_asked_has_a_status(error: Exception, status: int) -> None:
+async def test_what_fails_before_the_host_was_sent_the_request_has_a_status(error: Exception, status: int) -> None:
     async with ScriptedHost([]) as host, Asking(host, failing(error)) as asking:
         recorder = await asking.ask()
     assert recorder.status == status
@@ -291,7 +291,7 @@ SAID = {  # by litellm: what its client is told
 
 
 @pytest.mark.parametrize("said", SAID)
-async def test_the_client_is_told_one_line_and_nothing_of_this_machine(said: str) -> None:
+async def test_the_client_gets_one_line_and_nothing_of_this_machine(said: str) -> None:
     error = Refusal()
     error.message = said
     async with ScriptedHost([]) as host, Asking(host, failing(error)) as asking:
@@ -299,7 +299,7 @@ async def test_the_client_is_told_one_line_and_nothing_of_this_machine(said: str
     assert orjson.loads(recorder.body)["error"]["message"] == SAID[said]
 
 
-async def test_no_traceback_is_told_over_an_answer() -> None:
+async def test_no_traceback_is_sent_over_an_answer() -> None:
     error = ValueError(f"odd bytes{TRACEBACK}")
     for asked in (STREAMED, ASKED):
         async with ScriptedHost(script(b"Hello")) as host, Asking(host, failing(error, True, host.url)) as asking:
@@ -309,7 +309,7 @@ async def test_no_traceback_is_told_over_an_answer() -> None:
         assert not [word for word in ("Traceback", "site-packages", "KeyError", "secret") if word in told]
 
 
-async def test_what_fails_within_a_stream_is_told_in_it() -> None:
+async def test_what_fails_within_a_stream_is_reported_in_it() -> None:
     async with (
         ScriptedHost(script(b"Hello")) as host,
         Asking(host, failing(ValueError("odd bytes"), True, host.url)) as asking,
@@ -330,7 +330,7 @@ async def test_what_fails_over_a_whole_answer_is_garbage() -> None:
     assert "odd bytes" in (recorder.message or "")
 
 
-async def test_an_exception_in_the_stream_is_told_in_the_hosts_words() -> None:
+async def test_an_exception_in_the_stream_is_reported_in_the_hosts_words() -> None:
     failed = frame("modelStreamErrorException", {"message": "out of luck"}, exception=True)
     async with (
         ScriptedHost(script(failed)) as host,
@@ -341,7 +341,7 @@ async def test_an_exception_in_the_stream_is_told_in_the_hosts_words() -> None:
     assert error == {"message": "out of luck", "type": "modelStreamErrorException", "code": 500}
 
 
-async def test_a_translator_that_asks_nobody() -> None:
+async def test_a_translator_that_sends_nothing() -> None:
     async def silent(_: Mapping[str, Any], __: Send) -> AsyncIterator[dict[str, Any]]:
         return
         yield
@@ -350,7 +350,7 @@ async def test_a_translator_that_asks_nobody() -> None:
         assert (await asking.ask()).fault == "garbage"
 
 
-async def test_a_rehearsal_asks_nobody() -> None:
+async def test_a_rehearsal_sends_nothing() -> None:
     async with ScriptedHost([]) as host, Asking(host) as asking:
         await asking.adapted.warm_up()
         assert host.accepted == 0

@@ -152,7 +152,7 @@ def test_only_a_whole_answer_has_an_estimated_output() -> None:
     assert read([json.dumps(completion("Hello")).encode()])[1].estimated_output() > 0
 
 
-def test_what_comes_after_the_end_is_not_heard() -> None:
+def test_what_comes_after_the_end_is_not_read() -> None:
     listener, reader = read([json.dumps(completion("Hello")).encode()])
     reader.on_data(b"more")
     reader.on_complete()

@@ -181,7 +181,7 @@ def test_what_is_refused_is_as_little_as_the_words_say(
 
 
 @pytest.mark.parametrize("code", [400, "400", "invalid_request_error", "context_length_exceeded"])
-def test_a_refusal_inside_a_200_is_told_as_the_clients(code: object) -> None:
+def test_a_refusal_inside_a_200_is_reported_as_the_clients(code: object) -> None:
     failure = classify_in_band({"error": {"code": code, "message": "maximum context length is 100 tokens"}})
     assert failure is not None
     assert (failure.fault, failure.param, failure.status) == ("rejected", "context", 400)

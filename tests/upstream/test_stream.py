@@ -271,7 +271,7 @@ def test_errors_inside_a_200_are_failures_in_the_hosts_words(error: dict[str, An
     assert after.text == b"".join((*OPENAI.start, *OPENAI.body))
 
 
-def test_a_json_error_instead_of_a_stream_is_told_in_the_hosts_words() -> None:
+def test_a_json_error_instead_of_a_stream_is_reported_in_the_hosts_words() -> None:
     listener, _ = read([b"\n\n\n", b'{"error": {"message": "overloaded"}}'])
     assert listener.failure is not None
     assert (listener.fault, listener.failure.message) == ("in_band", "overloaded")

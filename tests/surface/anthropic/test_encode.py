@@ -234,7 +234,7 @@ def test_calls_that_end_with_stop_are_still_calls() -> None:
 
 
 @pytest.mark.parametrize("key", ["stop_reason", "matched_stop"])
-def test_a_stop_sequence_is_told_where_the_host_tells_it(key: str) -> None:
+def test_a_stop_sequence_is_sent_where_the_host_sends_it(key: str) -> None:
     finish = chunk({}, "stop")
     finish["choices"][0][key] = "END"
     met = {"stop_reason": "stop_sequence", "stop_sequence": "END"}

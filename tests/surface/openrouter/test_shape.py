@@ -151,7 +151,7 @@ SAID = st.none() | st.fixed_dictionaries({}, optional={**dict.fromkeys(KEYS, JSO
 
 
 @given(said=SAID, reason=JSON, native=JSON, part=st.sampled_from(["delta", "message"]))
-def test_whatever_a_sound_choice_holds_can_be_told(said: Any, reason: Any, native: Any, part: str) -> None:
+def test_whatever_a_sound_choice_holds_can_be_said(said: Any, reason: Any, native: Any, part: str) -> None:
     choice = {"index": 0, part: said, "finish_reason": reason, "native_finish_reason": native}
     payload = {"choices": [choice]}
     SHAPE.end(choice, "stop")

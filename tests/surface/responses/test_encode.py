@@ -122,7 +122,7 @@ def test_reasoning_ends_where_the_text_begins() -> None:
     }
 
 
-def test_whoever_asks_for_a_summary_reads_the_reasoning_there() -> None:
+def test_a_client_that_asks_for_a_summary_reads_the_reasoning_there() -> None:
     to = answer(reasoning={"effort": "high", "summary": "auto"})
     found = stream(to, chunk({"reasoning_content": "Hm"}), chunk({"content": "Hello"}), end())
     assert names(found)[2:8] == [
@@ -234,7 +234,7 @@ def test_what_cannot_be_read_breaks_the_stream(garbage: bytes) -> None:
 # --- the response object
 
 
-def test_what_was_asked_comes_back() -> None:
+def test_what_was_requested_comes_back() -> None:
     tool = {"type": "function", "name": "f", "parameters": {}, "strict": True}
     asked = {
         "instructions": "Be brief.",
@@ -254,7 +254,7 @@ def test_what_was_asked_comes_back() -> None:
     assert told["store"] is False
 
 
-def test_what_was_not_asked_has_its_default() -> None:
+def test_what_was_not_requested_has_its_default() -> None:
     told = whole(answer(), {"content": "Hello"})
     assert told.items() >= {"tools": [], "tool_choice": "auto", "parallel_tool_calls": True, "metadata": {}}.items()
     assert told["text"] == {"format": {"type": "text"}}

@@ -232,7 +232,7 @@ class TestStaleConnections:
         assert len(host.requests) == 2
 
     @pytest.mark.parametrize("death", ["cut", "reset"])
-    async def test_a_host_that_was_asked_and_leaves_later_is_not_asked_again(
+    async def test_a_host_that_got_the_request_and_leaves_later_is_not_tried_again(
         self, send: Send, death: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(connection, "STALE_WINDOW", 0.0)  # every loss comes later
@@ -243,7 +243,7 @@ class TestStaleConnections:
             assert call.written, "the host may bill it"
         assert len(host.requests) == 2
 
-    async def test_a_lost_connection_is_asked_again_only_soon_after_the_request(self, send: Send) -> None:
+    async def test_a_lost_connection_is_tried_again_only_soon_after_the_request(self, send: Send) -> None:
         clock = asyncio.get_running_loop().time()
         gate = asyncio.Event()
 
@@ -260,7 +260,7 @@ class TestStaleConnections:
             gate.set()
             assert (await answer.ended()).message == "the host closed the connection before the answer"
 
-    async def test_a_host_that_leaves_while_a_large_request_is_written_was_not_asked(
+    async def test_a_host_that_leaves_while_a_large_request_is_written_did_not_get_it(
         self, send: Send, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(connection, "STALE_WINDOW", 0.0)

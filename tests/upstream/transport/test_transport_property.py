@@ -184,7 +184,7 @@ CUTS = st.lists(st.integers(0, 10_000), max_size=12)
 
 
 @given(answers(), CUTS)
-def test_any_split_is_heard_as_h11_reads_it(data: bytes, cuts: list[int]) -> None:
+def test_any_split_is_read_as_h11_reads_it(data: bytes, cuts: list[int]) -> None:
     wire = Wire()
     wire.feed(split(data, cuts))
     wire.close()
@@ -242,7 +242,7 @@ def test_a_damaged_answer_ends_once_and_is_whole_only_where_h11_agrees(data: byt
 
 
 @given(answers(), CUTS, st.sampled_from(["when_response", "when_data"]))
-def test_after_cancel_nothing_is_heard(data: bytes, cuts: list[int], moment: str) -> None:
+def test_after_cancel_nothing_is_delivered(data: bytes, cuts: list[int], moment: str) -> None:
     wire = Wire()
     call = wire.connection._call
     assert call is not None
@@ -308,7 +308,7 @@ def test_what_one_turn_parses_is_bounded_and_what_follows_waits() -> None:
     assert wire.owner.released == 1
 
 
-def test_an_end_that_comes_behind_a_large_read_is_told_last() -> None:
+def test_an_end_that_comes_behind_a_large_read_is_delivered_last() -> None:
     wire = Wire()
     call = wire.connection._call
     assert call is not None
@@ -358,7 +358,7 @@ def test_a_connection_with_more_to_parse_is_not_kept() -> None:
     assert (wire.owner.released, wire.socket.closed) == (0, True)
 
 
-def test_unasked_bytes_on_an_idle_connection_close_it() -> None:
+def test_unexpected_bytes_on_an_idle_connection_close_it() -> None:
     wire = Wire()
     wire.feed([b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"])
     assert (wire.owner.released, wire.socket.closed) == (1, False)

@@ -37,7 +37,7 @@ class TestTls:
         context.load_cert_chain(certificate)
         return context
 
-    async def test_the_host_is_asked_by_name_and_the_connection_is_kept(
+    async def test_the_host_is_reached_by_name_and_the_connection_is_kept(
         self, send: Send, server: ssl.SSLContext, certificate: Path
     ) -> None:
         names: list[str | None] = []
