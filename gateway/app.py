@@ -44,7 +44,10 @@ from gateway.errors import BadRequest, ClientError, NotFound
 from gateway.intake.auth import Keys
 from gateway.intake.intake import Intake, Serving
 from gateway.intake.model_and_policy import Names
+from gateway.page.exchange_feed import ExchangeFeed
+from gateway.page.exchange_routes import ExchangeRoutes
 from gateway.page.page import Page
+from gateway.page.page_state import PageState
 from gateway.policy.policies import Policies
 from gateway.proxy.outcomes import OutcomeLog
 from gateway.proxy.proxy import Proxy
@@ -64,7 +67,8 @@ from gateway.server.request_gate import GATE, RequestGate
 from gateway.state.background import Background
 from gateway.state.conditions import Conditions
 from gateway.state.folder import StateFolder
-from gateway.state.gossip import Gossip
+from gateway.state.gossip import LONGEST_WAIT, Gossip
+from gateway.state.link import repeat
 from gateway.state.store import GET_WITHIN, Store
 from gateway.surface.answer import internal_error, path_error_body
 from gateway.surface.anthropic import errors as anthropic
@@ -100,6 +104,8 @@ class Worker:
         self.fleets = {model.id: Fleet(usable(model, settings.secrets), settings.workers) for model in settings.models}
         self.store = Store(store_url, budget=lookup)
         self.metrics = Metrics(folder.metrics)
+        self.recent = RecentExchanges()
+        self.feed = ExchangeFeed(self.recent, store_url)
         self.conditions = Conditions(self.metrics.part_failure)
         self.ledger = Ledger(folder.ledger, self.metrics.ledger_error, self.conditions)
         self.shipper = Shipper(folder.ledger, store_url, self.metrics.store_up, self.conditions)
@@ -120,12 +126,11 @@ class Worker:
     def routes(self, loop: asyncio.AbstractEventLoop) -> list[Route]:
         """All routes. Needs the running loop for its clock and timers."""
         settings = self.settings
-        recent = RecentExchanges()
         runtime = Runtime(
             fleets=self.fleets,
             upstreams=Upstreams(self._destinations, self.transport, settings.secrets.values()),
             wheel=TimerWheel(loop),
-            outcomes=OutcomeLog(self.ledger, self.metrics, recent, self.recorder),
+            outcomes=OutcomeLog(self.ledger, self.metrics, self.recent, self.recorder),
             under_way=self.under_way,
             clock=monotonic,
             wall_clock=time,
@@ -168,8 +173,14 @@ class Worker:
             Route("/health/live", self.health.live, methods=["GET"]),
             Route("/health/ready", self.health.ready, methods=["GET"]),
             Route("/metrics", self._exposition, methods=["GET"]),
-            *Page(settings, self.policies, self.fleets, self.metrics, recent).routes(),
+            *self._page(gate).routes(),
         ]
+
+    def _page(self, gate: RequestGate) -> Page:
+        parts = self.settings, self.policies, self.fleets, self.metrics, self.recent
+        self.page_state = data = PageState(*parts, self.feed)
+        exchanges = ExchangeRoutes(self.feed, self.ledger_folder, self.archive)
+        return Page(data, exchanges, lambda: gate.connections.draining or self.health.draining)
 
     def _gate(self, loop: asyncio.AbstractEventLoop, keys: Keys) -> RequestGate:
         settings = self.settings
@@ -194,6 +205,7 @@ class Worker:
         keep("shipper", self.shipper.run)
         keep("gossip", self.gossip.run)
         keep("connections", self.gate.connections.watch)
+        keep("page", partial(repeat, self.page_state.tick, LONGEST_WAIT))
         if self.recorder is not None:
             keep("recording", self.recorder.run)
         gc.collect()
@@ -214,6 +226,8 @@ class Worker:
             async with asyncio.timeout(LAST_SHIPMENT):
                 await self.shipper.ship()
         self.shipper.close()
+        await self.feed.tick()
+        self.feed.close()
         self.gossip.close()
         self.archive.close()
         if self.kept is not None:

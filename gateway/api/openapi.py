@@ -8,7 +8,7 @@ Tests check that the document has every route and that responses match it.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal, NamedTuple, TypedDict
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 import msgspec
 import orjson
@@ -26,7 +26,7 @@ from gateway.api.generation import Generation, GenerationQuery
 from gateway.api.health_routes import Live, Readiness
 from gateway.api.messages import DEEPSEEK_MESSAGES
 from gateway.api.models import AnthropicModel, AnthropicModels, ModelHeaders, OpenAIModel, OpenAIModels
-from gateway.intake.field_types import COMPONENT, WITH_MODEL, ApiObject, Count, Data, DataList, Json
+from gateway.intake.field_types import COMPONENT, WITH_MODEL, Data, DataList, Json
 from gateway.intake.options_types import RequestHeaders
 from gateway.surface.anthropic.types import AnthropicMessage, MessagesRequest, TokenCount
 from gateway.surface.openai.types import (
@@ -42,7 +42,6 @@ from gateway.surface.responses.types import OpenAIResponse, ResponsesRequest
 from gateway.types import Model
 
 _JSON, _EVENTS = "application/json", "text/event-stream"
-_STATIC = ("text/css", "text/javascript", "text/html", "image/svg+xml")
 _STATUSES = {
     400: "the request is invalid, or a host rejected it",
     401: "the key is missing or unknown",
@@ -90,19 +89,6 @@ class Operation(NamedTuple):
 class OpenAPIDocument(TypedDict):
     openapi: str
     paths: Json
-
-
-class PageData(ApiObject):
-    """The data of the model page, built by `page.view`."""
-
-    at: float
-    worker: Count
-    build: Literal["compiled", "pure Python"]
-    needs_key: bool
-    policies: Json
-    totals: Json
-    models: list[Json]
-    exchanges: list[Json]
 
 
 class Document:
@@ -220,8 +206,8 @@ def _own_gets() -> Iterator[Operation]:
     yield Operation("get", "/metrics", "Prometheus metrics of all workers", str, media=("text/plain",))
     yield Operation("get", "/openapi.json", "This document", OpenAPIDocument)
     yield Operation("get", "/", "The model page", str, media=("text/html",))
-    yield Operation("get", "/page/static/{name}", "A file of the model page", str, (404,), ErrorBody, media=_STATIC)
-    yield Operation("get", "/page/data.json", "The data of the model page", PageData)
+    page = "The page of one model"
+    yield Operation("get", "/models/{author}/{slug}", page, str, (404,), ErrorBody, media=("text/html",))
 
 
 def _error_type(path: str) -> Any:

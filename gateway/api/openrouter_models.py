@@ -44,7 +44,6 @@ _BY_SUPPORT = {
     "logit_bias": ("logit_bias",),
     "seed": ("seed",),
 }
-_MEDIA = ("image", "file", "audio", "video")  # input modalities besides text, as endpoints declare them
 _REASONING = ("include_reasoning", "reasoning", "reasoning_effort")
 _LATENCY: dict[str, Measure] = {"p50": "ttft_p50", "p75": "ttft_p75", "p90": "ttft_p90", "p99": "ttft_p99"}
 _THROUGHPUT: dict[str, Measure] = {
@@ -119,8 +118,7 @@ def described_provider(endpoint: Endpoint) -> ListedProvider:
 
 
 def architecture(model: Model) -> Architecture:
-    takes = {kind for endpoint in model.endpoints for kind in endpoint.supports}
-    inputs = ["text", *(kind for kind in _MEDIA if kind in takes)]
+    inputs = model.inputs
     return Architecture(
         modality=f"{'+'.join(inputs)}->text",
         input_modalities=inputs,

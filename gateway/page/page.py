@@ -1,90 +1,132 @@
-"""The gateway's model page: one HTML file, its style sheet, its script, and the data that the script polls.
+"""The gateway's model page: an HTML file, its style sheet and script, and the data that the script shows.
 
-    GET /                    the page
-    GET /page/static/NAME    style sheet, script, icon
-    GET /page/data.json      all figures on the page; the script polls it every 2 s
+    GET /, /models/AUTHOR/SLUG      the page
+    GET /page/static/NAME           style sheet, script, icon
+    GET /page/model.json            what the model is, its endpoints and policies, and their state
+    GET /page/events                what changes, as server-sent events
+    GET /page/exchanges.json        the last exchanges, filtered          /page/exchanges/ID.json     one of them
+    GET /page/data.json             the data of the former page
 
 Like /metrics, it needs no key. It loads nothing from other servers.
 """
 
 import asyncio
+import gzip
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.config import Settings
-from gateway.page.view import shown
-from gateway.policy.policies import Policies
-from gateway.proxy.recent_exchanges import RecentExchanges
-from gateway.route.fleet import Fleet
-from gateway.telemetry.metrics import Metrics
+from gateway.page.event_response import EventResponse
+from gateway.page.event_stream import EventStream
+from gateway.page.exchange_routes import ExchangeRoutes
+from gateway.page.page_state import PageState
+from gateway.types import Model
 
 STATIC = Path(__file__).parent / "static"
-FRESH = 1.0  # seconds that the data is cached, so that many open pages cost as much as one
-_TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+TICK = 1.0  # seconds between two events
+SMALL = 1_000  # bytes, below which nothing is compressed
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
 _HEADERS = {
     "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cache-control": "no-cache",
+    "vary": "accept-encoding",
 }
 
 
 class Page:
-    """Serves the page from memory."""
+    """Serves the page from memory. `ended` says whether the worker is stopping."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        policies: Policies,
-        fleets: Mapping[str, Fleet],
-        metrics: Metrics,
-        recent: RecentExchanges,
-    ) -> None:
-        self._settings = settings
-        self._policies = policies
-        self._fleets = fleets
-        self._metrics = metrics
-        self._recent = recent
-        self._files = {path.name: path.read_bytes() for path in STATIC.iterdir()}
-        self._data = b""
-        self._made_at = float("-inf")
-        self._making = asyncio.Lock()
+    def __init__(self, data: PageState, exchanges: ExchangeRoutes, ended: Callable[[], bool]) -> None:
+        self._data = data
+        self._exchanges = exchanges
+        self._ended = ended
+        self._files = {path.name: path.read_bytes() for path in STATIC.rglob("*") if path.suffix in _TYPES}
 
     def routes(self) -> list[Route]:
         return [
             Route("/", self._page, methods=["GET"]),
+            Route("/models/{author}/{slug}", self._model_page, methods=["GET"]),
             Route("/page/static/{name}", self._static, methods=["GET"]),
+            Route("/page/model.json", self._model, methods=["GET"]),
+            Route("/page/events", self._events, methods=["GET"]),
+            Route("/page/exchanges.json", self._as_json(self._exchanges.listed), methods=["GET"]),
+            Route("/page/exchanges/{id}.json", self._as_json(self._exchanges.one), methods=["GET"]),
             Route("/page/data.json", self._figures, methods=["GET"]),
         ]
 
-    async def _page(self, _: Request) -> Response:
-        return self._file("index.html")
+    async def _page(self, request: Request) -> Response:
+        return self._file(request, "index.html")
+
+    async def _model_page(self, request: Request) -> Response:
+        parts = request.path_params
+        self._data.model(f"{parts['author']}/{parts['slug']}")
+        return self._file(request, "index.html")
 
     async def _static(self, request: Request) -> Response:
-        return self._file(request.path_params["name"])
+        return self._file(request, request.path_params["name"])
 
-    def _file(self, name: str) -> Response:
+    def _file(self, request: Request, name: str) -> Response:
         content = self._files.get(name)
         if content is None:
             raise HTTPException(404, "there is no such file")
-        return Response(content, headers={**_HEADERS, "content-type": _TYPES[Path(name).suffix]})
+        return _answer(request, content, _TYPES[Path(name).suffix])
 
-    async def _figures(self, _: Request) -> Response:
-        async with self._making:
-            if time.monotonic() - self._made_at >= FRESH:
-                await self._make()
-        return Response(self._data, headers={**_HEADERS, "content-type": "application/json"})
+    async def _model(self, request: Request) -> Response:
+        model = self._data.model(request.query_params.get("model", ""))
+        return _answer(request, msgspec.json.encode(self._data.page(model)), "application/json")
 
-    async def _make(self) -> None:
-        self._metrics.flush()
-        samples = await asyncio.to_thread(self._metrics.samples)
-        self._made_at = time.monotonic()
-        data = shown(self._settings, self._policies, self._fleets, samples, self._recent, self._made_at, time.time())
-        self._data = orjson.dumps(data)
+    async def _figures(self, request: Request) -> Response:
+        return _answer(request, orjson.dumps(await self._data.figures()), "application/json")
+
+    async def _events(self, request: Request) -> EventResponse:
+        model = self._data.model(request.query_params.get("model", ""))
+        return EventResponse(self._seconds(model), _HEADERS, _takes_gzip(request))
+
+    async def _seconds(self, model: Model) -> AsyncIterator[bytes]:
+        """The events of each second in which there are any."""
+        feed = self._data.feed
+        stream = EventStream(feed.live[-1][0] if feed.live else 0)
+        yield b": open\n\n"
+        while not self._ended():
+            await feed.refresh()
+            page = self._data.page(model)
+            live = [(number, one) for number, one in feed.live if one.model == model.id]
+            if piece := stream.second(page.endpoints, page.picks, live, round(time.time(), 1)):
+                yield piece
+            await asyncio.sleep(TICK)
+
+    def _as_json(
+        self, handler: Callable[[Request], Awaitable[msgspec.Struct]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            return _answer(request, msgspec.json.encode(await handler(request)), "application/json")
+
+        return answer
+
+
+def _answer(request: Request, content: bytes, media_type: str) -> Response:
+    headers = {**_HEADERS, "content-type": media_type}
+    if len(content) >= SMALL and _takes_gzip(request):
+        content = gzip.compress(content, 5, mtime=0)
+        headers["content-encoding"] = "gzip"
+    return Response(content, headers=headers)
+
+
+def _takes_gzip(request: Request) -> bool:
+    wanted = [one.strip().lower().replace(" ", "") for one in request.headers.get("accept-encoding", "").split(",")]
+    return any(one.partition(";")[0] in ("gzip", "*") and not one.endswith(";q=0") for one in wanted)

@@ -117,7 +117,7 @@ def _list_price(price: Price | None) -> Json | None:
 
 
 def _exchange(past: FinishedExchange) -> Json:
-    row = past.row
+    row = past.closing
     return {
         "id": row.exchange,
         "ended": row.at + row.duration,
@@ -130,7 +130,7 @@ def _exchange(past: FinishedExchange) -> Json:
         "prompt_tokens": row.prompt_tokens,
         "cached_tokens": row.cached_tokens,
         "completion_tokens": row.completion_tokens,
-        "cost_usd": past.cost / PICO,
+        "cost_usd": sum(one.cost for one in past.rows) / PICO,
         "outcome": row.outcome,
         "status": row.client_status,
         "plan": explanation(past.plan, row.model) if past.plan else None,

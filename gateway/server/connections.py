@@ -79,6 +79,10 @@ class Connections:
     def __repr__(self) -> str:
         return f"<Connections {len(self._all)}/{self._most}>"
 
+    @property
+    def draining(self) -> bool:
+        return self._draining_since is not None
+
     def add(self, connection: Watched) -> bool:
         """Whether there is room for it. At the limit, waiting connections are closed to make room."""
         if len(self._all) >= self._most and not self._make_room():

@@ -106,6 +106,7 @@ def _endpoint(host: SimHost, address: str) -> dict[str, Any]:
         "provider": host.provider.removeprefix("sim-"),  # so that requests name providers as they do elsewhere
         "name": host.name,
         "status": "self_hosted",
+        "simulated": True,
         "base_url": f"{address}/v1",
         "model": MODEL,
         "price": {

@@ -199,3 +199,4 @@ class Endpoint:
     data: DataFacts = field(default_factory=DataFacts)
     limits: Limits = field(default_factory=Limits)
     priors: Priors = field(default_factory=Priors)
+    simulated: bool = False  # a host whose answers are invented

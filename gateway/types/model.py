@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from gateway.types.endpoint import Capability, Dialect, Endpoint, Quantization
 from gateway.types.reasoning import ReasoningHistory
 
+MEDIA: tuple[Capability, ...] = ("image", "file", "audio", "video")  # input besides text, as endpoints declare it
+
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
@@ -33,3 +35,16 @@ class Model:
     supports: tuple[Capability, ...] = ()
     dialect: Dialect = field(default_factory=Dialect)
     reasoning: Reasoning = field(default_factory=Reasoning)
+    description: str = ""
+
+    @property
+    def inputs(self) -> list[str]:
+        """What a prompt may hold, by the endpoints."""
+        takes = {kind for endpoint in self.endpoints for kind in endpoint.supports}
+        return ["text", *(kind for kind in MEDIA if kind in takes)]
+
+    @property
+    def reasons(self) -> bool:
+        """Whether it reasons by default, or can be switched to do so at some endpoint."""
+        switched = any(endpoint.dialect.thinking != "unknown" for endpoint in self.endpoints)
+        return switched or self.reasoning.default_enabled

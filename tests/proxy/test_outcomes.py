@@ -41,4 +41,4 @@ def test_each_row_is_written_once_to_each(one: Row, recorded: bool, records: boo
     made = plan(Fleet([]), REQUEST)
     log.write(one, made, REQUEST)
     assert written == [("ledger", one), ("metrics", one), *([(REQUEST, one)] if records and recorded else [])]
-    assert [(past.row, past.plan) for past in recent] == ([(one, made)] if one.last else [])
+    assert [(past.closing, past.plan) for past in recent] == ([(one, made)] if one.last else [])
