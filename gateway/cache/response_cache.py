@@ -16,6 +16,7 @@ import orjson
 from gateway.document.assembly import UNREADABLE, Assembly, copy_fields
 from gateway.document.nesting import is_deeper
 from gateway.state.store import Store
+from gateway.types import PICO
 
 VERSION = 1  # of the envelope; an entry of another version is a miss
 CLEAN = frozenset({"stop", "tool_calls"})
@@ -71,6 +72,12 @@ def fresh(answer: CachedAnswer, new_id: str, created: int, *, counted: bool = Tr
         free = {name: dict.fromkeys(value, 0) if isinstance(value, dict) else 0 for name, value in costs.items()}
         completion["usage"] = {**usage, **free, "cost": 0}
     return completion
+
+
+def spent(answer: CachedAnswer) -> int:
+    """What the answer cost when it was made, in 1e-12 USD; 0 if it does not say."""
+    cost = (answer.completion.get("usage") or {}).get("cost")
+    return round(cost * PICO) if isinstance(cost, int | float) else 0
 
 
 def _zero(value: Any) -> Any:

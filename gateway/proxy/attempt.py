@@ -18,7 +18,7 @@ from gateway.upstream.reader import LARGEST_ANSWER
 from gateway.upstream.shape import Shape
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.transport.connection import STALE_WINDOW, SentCall
-from gateway.upstream.usage import NO_USAGE, billed_share, cost
+from gateway.upstream.usage import NO_USAGE, bill, billed_share
 from gateway.upstream.whole_reader import WholeReader
 
 SAYS_TOOLS = frozenset({"stop", "tool_calls"})  # an answer that was cut short may have cut off arguments
@@ -64,12 +64,15 @@ class Attempt:
         "first_at",
         "held",
         "held_back",
+        "prompt_cost",
         "reader",
         "received_at",
         "relay",
+        "saved",
         "send",
         "sent_at",
         "shape",
+        "throughput",
         "tools",
         "ttft",
         "usage",
@@ -101,6 +104,9 @@ class Attempt:
         self.held = False  # whether the client was slower than the host
         self.usage = NO_USAGE
         self.cost = 0  # 1e-12 USD
+        self.prompt_cost = 0  # part of it
+        self.saved = 0  # 1e-12 USD, by the host's prompt cache
+        self.throughput: float | None = None  # output tokens per second after the first token
         self.tools: ToolResult = ""
         self.relay: Callable[[bytes], object] = _nowhere
         self.held_back: list[bytes] = []
@@ -230,10 +236,11 @@ class Attempt:
         if reader.calls is not None and reader.finish_reason in SAYS_TOOLS:
             self.tools = self._judged(reader.calls, request)
         if endpoint.price:
-            self.cost = cost(usage, endpoint.price, hour)
+            self.cost, self.prompt_cost, self.saved = bill(usage, endpoint.price, hour)
         tools = self.tools == "ok" if self.tools else None
-        speed = None if self.first_at is None else self._speed(self.first_at, usage.completion)
-        return Observation(usage, self.ttft, speed, tools, reader.empty)
+        if self.first_at is not None:
+            self.throughput = self._measured(self.first_at, usage.completion)
+        return Observation(usage, self.ttft, self.throughput, tools, reader.empty)
 
     def _estimated(self, request: Request, cut_off: bool, likely_output: float) -> Usage:
         """What the host will probably bill for an answer without a count."""
@@ -270,7 +277,7 @@ class Attempt:
         habit = self.send.choice.endpoint.cancel
         return habit == "bills" or (habit == "unknown" and not self.send.tried.streams)
 
-    def _speed(self, first_at: float, completion: int) -> float | None:
+    def _measured(self, first_at: float, completion: int) -> float | None:
         """Output tokens per second after the first token; None where it cannot be measured."""
         if self.held or completion < MEASURES_SPEED or self.chunk_at <= first_at:
             return None

@@ -69,8 +69,9 @@ class Journal:
         row = _row(request, attempt, sent, book, outcome, decision, closing)
         runtime.outcomes.write(row, plan, request)
 
-    def unattempted(self, outcome: OutcomeName, status: int) -> None:
-        """The exchange is over, and no attempt's row has closed it: mostly because no request was sent."""
+    def unattempted(self, outcome: OutcomeName, status: int, saved: int = 0) -> None:
+        """The exchange is over, and no attempt's row has closed it: mostly because no request was sent. `saved` is the
+        cost in 1e-12 USD of a cached answer when it was made."""
         request, runtime = self._request, self._runtime
         last, client_status, client_ttft, client_duration, overhead, cache = self._close(status, runtime.clock())
         row = Row(
@@ -86,6 +87,7 @@ class Journal:
             provider="",
             attempt=0,
             outcome=outcome,
+            saved=saved,
             last=last,
             client_status=client_status,
             client_ttft=client_ttft,
@@ -169,5 +171,8 @@ def _row(
         attempt.tools,
         reader.repairs,
         attempt.held,
+        attempt.throughput,
+        attempt.prompt_cost,
+        attempt.saved,
         *closing,
     )

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from gateway.cache.cache_key import cache_key
 from gateway.cache.reasoning_vault import ReasoningVault, gaps
-from gateway.cache.response_cache import CachedAnswer, ResponseCache, fresh, replay
+from gateway.cache.response_cache import CachedAnswer, ResponseCache, fresh, replay, spent
 from gateway.proxy.answer_recorder import AnswerRecorder, Hidden
 from gateway.proxy.journal import Journal
 from gateway.proxy.live_exchange import LiveExchange
@@ -123,7 +123,7 @@ class Proxy:
         head = answer.about(request, "hit", 0, hit.endpoint)
         if not openai:
             head.append((b"x-openrouter-cache-age", b"%d" % max(0, int(now - hit.at))))
-        Journal(self._runtime, request, None, received, "hit").unattempted("cached", 200)
+        Journal(self._runtime, request, None, received, "hit").unattempted("cached", 200, spent(hit))
         if request.stream:
             sink.start(200, answer.stream_head(head))
             sink.write(stream)

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 from typing import NamedTuple
 
-from gateway.route.tracked_attempt import MEASURES_SPEED
 from gateway.sim.sim_host import TYPICAL_UNCACHED, FaultRates, SimHost, Spread, Wait
 from gateway.types import FAULTS, Endpoint, Fault, Price, Row
 
@@ -54,8 +53,8 @@ class Sample:
             return  # not streamed
         read = row.prompt_tokens - row.cached_tokens - TYPICAL_UNCACHED
         self.waits.append(max(LEAST_WAIT, row.ttft - read / PREFILL))
-        if row.completion_tokens >= MEASURES_SPEED and row.duration > row.ttft and not row.held:
-            self.speeds.append((row.completion_tokens - 1) / (row.duration - row.ttft))
+        if row.throughput is not None:
+            self.speeds.append(row.throughput)
 
     @property
     def hit(self) -> float:

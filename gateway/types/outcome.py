@@ -112,6 +112,9 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     tools: ToolResult = ""
     repairs: tuple[RepairKind, ...] = ()  # the kinds of repair in the answer, each once
     held: bool = False  # whether the client read more slowly than the host sent: then the speed is not the host's
+    throughput: float | None = None  # output tokens per second after the first token, where it can be measured
+    prompt_cost: int = 0  # part of `cost`
+    saved: int = 0  # 1e-12 USD: by the host's prompt cache; for a cached answer, what it cost when it was made
     last: bool = False
     client_status: int = 0  # the status that the client got; 499 when it left
     client_ttft: float | None = None

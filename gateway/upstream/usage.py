@@ -1,6 +1,6 @@
 """Tokens and money: how hosts report usage, what it costs, and how clients see it.
 
-    host's `usage` ──read_usage──> Usage ──cost(price, hour)──> 1e-12 USD
+    host's `usage` ──read_usage──> Usage ──bill(price, hour)──> 1e-12 USD
     no `usage` ──billed_share──> an estimate ┘ └──usage_object(cost)──> the client's `usage`
 
 Hosts agree only on `prompt_tokens` and `completion_tokens`. Cached tokens have three names, reasoning tokens two, and
@@ -59,12 +59,16 @@ def billed_share(habit: Cancel, streams: bool, cut_off: bool) -> float:
 
 def cost(usage: Usage, price: Price, hour: int) -> int:
     """List price of `usage` in 1e-12 USD, exact, for a request sent in this hour (0-23, UTC)."""
+    return bill(usage, price, hour)[0]
+
+
+def bill(usage: Usage, price: Price, hour: int) -> tuple[int, int, int]:
+    """The same with its parts: all, the prompt, and what the prompt would have cost more without a cache hit."""
     fresh_rate, cached_rate, output_rate = price.rates(usage.prompt, hour)
-    return (
-        (usage.prompt - usage.cached) * round(fresh_rate * _PICO_PER_TOKEN)
-        + usage.cached * round(cached_rate * _PICO_PER_TOKEN)
-        + usage.completion * round(output_rate * _PICO_PER_TOKEN)
-    )
+    fresh = round(fresh_rate * _PICO_PER_TOKEN)
+    saved = usage.cached * (fresh - round(cached_rate * _PICO_PER_TOKEN))
+    prompt = usage.prompt * fresh - saved
+    return prompt + usage.completion * round(output_rate * _PICO_PER_TOKEN), prompt, saved
 
 
 def usage_object(usage: Usage, cost: int) -> dict[str, Any]:

@@ -48,7 +48,9 @@ async def test_a_short_answer_says_nothing_of_the_speed(tokens: int, measured: b
         world.ahead += 100.0
         go.set()
         await sink.ended.wait()
+        (row,) = world.rows()
     assert world.measured_speed() == (pytest.approx((tokens - 1) / 100.0, rel=0.05) if measured else None)
+    assert row.throughput == (pytest.approx(world.measured_speed()) if measured else None), "policies and metrics agree"
 
 
 async def test_an_answer_that_came_at_once_says_nothing_of_the_speed(make: Make) -> None:

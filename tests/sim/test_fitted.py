@@ -43,6 +43,7 @@ def attempt(
         prompt_tokens=prompt,
         cached_tokens=cached,
         completion_tokens=101,
+        throughput=None if ttft is None else 25.0,
     )
 
 

@@ -34,6 +34,9 @@ def row(**changes: Any) -> Row:
         "reasoning_tokens": 20,
         "usage_source": "host",
         "cost": 250_000_000,
+        "throughput": 66.7,
+        "prompt_cost": 180_000_000,
+        "saved": 90_000_000,
         "predicted_usd": 200_000_000,
         "predicted_s": 4.0,
         "last": True,
@@ -48,6 +51,7 @@ def row(**changes: Any) -> Row:
 def cached_row(**changes: Any) -> Row:
     """An exchange answered from the response cache."""
     nothing = {"endpoint": "", "provider": "", "attempt": 0, "outcome": "cached", "status": 0, "ttft": None, "cost": 0}
+    nothing |= {"throughput": None, "prompt_cost": 0}
     return row(
         **(nothing | {"duration": 0.0, "client_ttft": 0.001, "client_duration": 0.002, "cache": "hit"} | changes)
     )
