@@ -31,6 +31,7 @@ from gateway.intake.model_and_policy import Names
 from gateway.route.endpoint_state import EndpointState
 from gateway.route.fleet import Fleet
 from gateway.telemetry.archive import Archive, Uptime
+from gateway.telemetry.series import Series
 from gateway.types import Model
 
 LONGEST_NUMBER = 9  # digits
@@ -47,7 +48,7 @@ class Listing:
         self._keys = keys
         self._names = Names(models)
         self._archive = archive
-        self._uptimes: dict[str, Uptime] = {}
+        self._uptimes: dict[tuple[str, str], Uptime] = {}
         self._fetched_at = -inf
 
     def routes(self) -> list[Route]:
@@ -117,7 +118,7 @@ class Listing:
         fleet = self._fleets[model.id]
         fleet.refresh(now)
         return [
-            described.described_endpoint(model, state, self._uptimes.get(name, Uptime()), now)
+            described.described_endpoint(model, state, self._uptimes.get((model.id, name), Uptime()), now)
             for name, state in fleet.states.items()
             if not zdr or state.endpoint.data.zdr == "yes"
         ]
@@ -129,7 +130,9 @@ class Listing:
             return
         self._fetched_at = now
         try:
-            self._uptimes = await self._archive.uptimes(time.time())
+            series = [Series(model, "endpoint", name) for model, fleet in self._fleets.items() for name in fleet.states]
+            uptimes = await self._archive.uptimes(series, time.time())
+            self._uptimes = {(one.model, one.name): uptime for one, uptime in zip(series, uptimes, strict=True)}
         except OSError as error:
             self._uptimes = {}
             _log.info("uptimes are unknown, because the store is down: %s", error)

@@ -1,35 +1,48 @@
 """Reads from the store what all workers and replicas recorded: spending, uptime, the rows of one exchange.
 
-    gw:day:TENANT:DAY ──> Spent, one for each endpoint and model      gw:slot:SLOT ──> Uptime of each endpoint
-    gw:spent ──> a tenant's total                                     gw:rows ──> the rows of an exchange
+    gw:day:TENANT:DAY ──> Spent, one for each endpoint and model      gw:history:... ──> Uptime of each endpoint, and
+    gw:spent ──> a tenant's total                                                        whole series
+    gw:rows ──> the rows of an exchange
 
 The data lags by what the shippers have not sent yet: about a second. Every query takes one round trip, or a bounded
 number of them. Every query raises OSError when the store cannot be reached.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, cast
 
 from hiredis import ReplyError
 
 from gateway.state.link import REPLY_WITHIN, Link
 from gateway.state.resp import StoreError
+from gateway.telemetry.definitions import share
 from gateway.telemetry.ledger_search import LONGEST, SLACK, began, rows_in, whole
-from gateway.telemetry.rollups import DAY, SLOT, SPENT_KEY, day_key, slot_key
+from gateway.telemetry.packed import HEAD_SIZE, Packed
+from gateway.telemetry.rollups import SPENT_KEY, day_key
+from gateway.telemetry.series import KINDS, SECONDS, Kind, Series, Unit, names_key
 from gateway.telemetry.shipper import STREAM
 from gateway.types import Row
 
-PAGE = 16  # stream entries in one reply: a megabyte
+PAGE = 4  # stream entries in one reply: a megabyte
 MOST_BYTES = 32 * 2**20  # of the stream, for one exchange
-_WINDOWS = (300, 1_800, DAY)  # windows of uptime in seconds
+MOST_KEYS = 512  # in one reply: less than a megabyte
+_WINDOWS: tuple[tuple[Unit, int], ...] = (("minute", 5), ("minute", 30), ("hour", 24))  # of uptime
 # A tenant's days and its total in one step: an account's figures agree with each other while rows are being shipped.
 _SPENDING = """
 local all = {}
 for i = 1, #KEYS - 1 do all[i] = redis.call('HGETALL', KEYS[i]) end
 return {redis.call('HGET', KEYS[#KEYS], ARGV[1]), all}
 """
-_HASHES = "local all = {} for i, key in ipairs(KEYS) do all[i] = redis.call('HGETALL', key) end return all"
+_HEADS = (
+    "local all = {} for i, key in ipairs(KEYS) do all[i] = redis.call('GETRANGE', key, 0, ARGV[1] - 1) end return all"
+)
+# The names of a kind on several days: KEYS are as many days of each kind as the argument says.
+_NAMES = """
+local all, days = {}, tonumber(ARGV[1])
+for first = 1, #KEYS, days do all[#all + 1] = redis.call('SUNION', unpack(KEYS, first, first + days - 1)) end
+return all
+"""
 
 _Hash = dict[str, int]
 
@@ -52,8 +65,7 @@ class Spending(NamedTuple):
 
 
 class Uptime(NamedTuple):
-    """Uptime in percent: successful attempts among those that succeeded or failed by the endpoint's fault. None without
-    any."""
+    """Uptime in percent, as `docs/metrics.md#uptime` defines it; None without an attempt that it counts."""
 
     last_5m: float | None = None
     last_30m: float | None = None
@@ -84,12 +96,29 @@ class Archive:
         by_day = [one for day, parts in zip(queried, hashes, strict=True) for one in _spent(day, _hash(parts))]
         return Spending(int(ever or 0), by_day)
 
-    async def uptimes(self, now: float) -> dict[str, Uptime]:
-        """By endpoint, at the unix time `now`. A window starts at the boundary of its first five-minute slot."""
-        newest = int(now // SLOT)
-        hashes = await self._hashes([slot_key(newest - age) for age in range(DAY // SLOT + 1)])
-        windows = [_shares(hashes[: window // SLOT + 1]) for window in _WINDOWS]
-        return {endpoint: Uptime(*(shares.get(endpoint) for shares in windows)) for endpoint in windows[-1]}
+    async def uptimes(self, endpoints: Sequence[Series], now: float) -> list[Uptime]:
+        """Of each endpoint's series, at the unix time `now`. A window starts at the boundary of its first minute or
+        hour."""
+        keys = [series.key(unit, bucket) for series in endpoints for unit, bucket in _window_buckets(now)]
+        strings: list[bytes | None] = []
+        for part in _chunks(keys):
+            reply = await self._execute("EVAL", _HEADS, len(part), *part, HEAD_SIZE)
+            strings += cast(list[bytes], reply)
+        size = len(_window_buckets(now))
+        return [_uptime(strings[start : start + size]) for start in range(0, len(strings), size)]
+
+    async def names(self, model: str, days: Sequence[int]) -> dict[Kind, list[str]]:
+        """The names that the history has on these days (unix time // 86,400), sorted."""
+        keys = [names_key(model, kind, day) for kind in KINDS for day in days]
+        reply = cast(list[list[bytes]], await self._execute("EVAL", _NAMES, len(keys), *keys, len(days)))
+        return {kind: sorted(name.decode() for name in names) for kind, names in zip(KINDS, reply, strict=True)}
+
+    async def strings(self, keys: Sequence[str]) -> list[bytes]:
+        """The packed strings of these keys, in their order; empty where the store has none."""
+        found: list[bytes] = []
+        for part in _chunks(keys):
+            found += [one or b"" for one in cast(list[bytes | None], await self._execute("MGET", *part))]
+        return found
 
     async def exchange(self, exchange: str) -> list[Row]:
         """All rows of an exchange, by attempt; empty when its closing row is not stored yet, or has expired."""
@@ -109,10 +138,6 @@ class Archive:
                 break
             first = b"(" + cast(bytes, entries[-1][0])
         return whole(rows)
-
-    async def _hashes(self, keys: list[str]) -> list[_Hash]:
-        reply = await self._execute("EVAL", _HASHES, len(keys), *keys)
-        return [_hash(cast(list[bytes], parts)) for parts in cast(list[object], reply)]
 
     async def _execute(self, *command: bytes | str | int) -> object:
         async with (
@@ -138,11 +163,23 @@ def _spent(day: int, fields: _Hash) -> list[Spent]:
     return [Spent(day, endpoint, model, counts) for (endpoint, model), counts in sorted(found.items())]
 
 
-def _shares(slots: Iterable[_Hash]) -> dict[str, float]:
-    """Uptime in percent, of each endpoint with blamable or successful attempts."""
-    counts: _Hash = {}
-    for slot in slots:
-        for name, amount in slot.items():
-            counts[name] = counts.get(name, 0) + amount
-    judged = {name.partition(" ")[2]: amount for name, amount in counts.items() if name.startswith("judged ")}
-    return {endpoint: 100 * counts.get(f"ok {endpoint}", 0) / amount for endpoint, amount in judged.items()}
+def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), MOST_KEYS):
+        yield keys[start : start + MOST_KEYS]
+
+
+def _window_buckets(now: float) -> list[tuple[Unit, int]]:
+    """The buckets of all windows, one window after another, each from its start."""
+    newest = {unit: int(now // seconds) for unit, seconds in SECONDS.items()}
+    return [(unit, bucket) for unit, many in _WINDOWS for bucket in range(newest[unit] - many, newest[unit] + 1)]
+
+
+def _uptime(strings: Sequence[bytes | None]) -> Uptime:
+    """From the strings of `_window_buckets`."""
+    found, start = [], 0
+    for _, many in _WINDOWS:
+        total = Packed.total(Packed.of(data) for data in strings[start : start + many + 1] if data)
+        good = share(total["ok"], total["judged"])
+        found.append(None if good is None else 100 * good)
+        start += many + 1
+    return Uptime(*found)

@@ -8,11 +8,11 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter
 
 from gateway.telemetry.batches import grouped, observe
+from gateway.telemetry.definitions import NOT_ATTEMPTS
 from gateway.telemetry.exchange_metrics import TTFT_BUCKETS
 from gateway.telemetry.prometheus_internals import BatchHistogram
 from gateway.types import OUTCOMES, PICO, RepairKind, Row, ToolResult
 
-NOT_ATTEMPTS = frozenset({"cached", "unrouted"})  # outcomes of exchanges that sent no request to an endpoint
 THROUGHPUT_BUCKETS = (*(1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0), *(60.0, 80.0, 100.0, 150.0, 200.0, 400.0))
 KINDS = {
     "prompt": attrgetter("prompt_tokens"),
@@ -37,7 +37,7 @@ class AttemptMetrics:
         )
         self._throughput = histogram(
             "gateway_attempt_throughput_tokens_per_second",
-            "Output tokens per second from send to last token, of successful attempts.",
+            "Output tokens per second after the first token.",
             ("endpoint",),
             buckets=THROUGHPUT_BUCKETS,
         )
@@ -75,10 +75,4 @@ class AttemptMetrics:
             self._repairs.labels(endpoint, kind).inc(number)
         self._cost.labels(endpoint).inc(sum([row.cost for row in rows]) / PICO)
         observe(self._ttft, (endpoint,), [row.ttft for row in rows if row.ttft is not None])
-        observe(
-            self._throughput, (endpoint,), [row.completion_tokens / row.duration for row in rows if _has_speed(row)]
-        )
-
-
-def _has_speed(row: Row) -> bool:
-    return row.outcome == "ok" and not row.held and row.completion_tokens > 0 and row.duration > 0
+        observe(self._throughput, (endpoint,), [row.throughput for row in rows if row.throughput is not None])

@@ -7,6 +7,7 @@ from operator import attrgetter
 from prometheus_client import CollectorRegistry, Counter
 
 from gateway.telemetry.batches import grouped, observe
+from gateway.telemetry.definitions import client_latency, client_ttft
 from gateway.telemetry.prometheus_internals import BatchHistogram
 from gateway.types import Row
 
@@ -46,7 +47,7 @@ class ExchangeMetrics:
         )
         self._duration = histogram(
             "gen_ai_server_request_duration_seconds",
-            "Time from the client's request to the end of its answer.",
+            "Time from the client's request to the end of its answer, of successful requests.",
             (*_WHERE, "stream"),
             buckets=DURATION_BUCKETS,
         )
@@ -79,12 +80,12 @@ class ExchangeMetrics:
         endings = Multiset([(row.outcome, row.client_status // 100) for row in rows])
         for (outcome, status), number in endings.items():
             self._requests.labels(model, policy, outcome, stream, f"{status}xx").inc(number)
-        observe(self._duration, (model, policy, stream), [row.client_duration for row in rows])
-        generated = [row for row in rows if row.cache != "hit"]  # a cache hit generated no tokens
-        timed = [row for row in generated if row.client_ttft is not None]
-        observe(self._ttft, (model, policy), [row.client_ttft or 0.0 for row in timed])
-        observe(self._tpot, (model, policy), [_per_token(row) for row in timed if _has_speed(row)])
-        counted = [row for row in generated if row.usage_source != "none"]
+        latencies = [latency for row in rows if (latency := client_latency(row)) is not None]
+        observe(self._duration, (model, policy, stream), latencies)
+        timed = [(row, ttft) for row in rows if (ttft := client_ttft(row)) is not None]
+        observe(self._ttft, (model, policy), [ttft for _, ttft in timed])
+        observe(self._tpot, (model, policy), [_per_token(row, ttft) for row, ttft in timed if _has_speed(row)])
+        counted = [row for row in rows if row.cache != "hit" and row.usage_source != "none"]
         observe(self._tokens, (model, policy, "input"), [row.prompt_tokens for row in counted])
         observe(self._tokens, (model, policy, "output"), [row.completion_tokens for row in counted])
 
@@ -93,5 +94,5 @@ def _has_speed(row: Row) -> bool:
     return row.stream and row.outcome == "ok" and row.completion_tokens > 1
 
 
-def _per_token(row: Row) -> float:
-    return max(0.0, row.client_duration - (row.client_ttft or 0.0)) / (row.completion_tokens - 1)
+def _per_token(row: Row, ttft: float) -> float:
+    return max(0.0, row.client_duration - ttft) / (row.completion_tokens - 1)

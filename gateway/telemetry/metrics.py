@@ -23,8 +23,9 @@ from gateway import __version__
 from gateway.compiled import BUILD
 from gateway.state.conditions import PARTS
 from gateway.state.store import StoreStats
-from gateway.telemetry.attempt_metrics import NOT_ATTEMPTS, AttemptMetrics
+from gateway.telemetry.attempt_metrics import AttemptMetrics
 from gateway.telemetry.decision_metrics import Decisions
+from gateway.telemetry.definitions import is_attempt
 from gateway.telemetry.exchange_metrics import ExchangeMetrics
 from gateway.telemetry.metric_values import Values
 from gateway.telemetry.samples import Samples
@@ -128,7 +129,7 @@ class Metrics:
     def flush(self) -> None:
         """Counts all queued rows: this worker's exposition includes them from now on."""
         rows, self._rows = self._rows, []
-        attempts = [row for row in rows if row.endpoint and row.outcome not in NOT_ATTEMPTS]
+        attempts = [row for row in rows if is_attempt(row)]
         self._attempts.count(attempts)
         self._decisions.count(attempts)
         self._exchanges.count([row for row in rows if row.last])

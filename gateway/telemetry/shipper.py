@@ -1,7 +1,7 @@
 """Ships ledger rows to Redis, each exactly once.
 
     <state>/ledger/*.jsonl ── batch of whole lines ──> one Lua script ──┬─> gw:rows                        stream
-                                                                        ├─> gw:minute:..., gw:day:...      sums
+                                                                        ├─> gw:history:..., gw:day:...     sums
                                                                         └─> gw:shipped:SEGMENT             offset
 
 The offset up to which a segment was shipped is kept in Redis, and the script that adds the rows advances it: both
@@ -27,18 +27,20 @@ from gateway.state.conditions import Conditions
 from gateway.state.link import Link, repeat
 from gateway.state.resp import StoreError
 from gateway.telemetry import ledger
-from gateway.telemetry.rollups import RETENTION, Summed, sums
+from gateway.telemetry.packed import SIZE
+from gateway.telemetry.rollups import RETENTION, Summed, hash_additions, series_additions
 
 STREAM = "gw:rows"
 STREAM_BYTES = 64 * 2**20  # of rows, approximate: MAXLEN is set to as many batches of the last one's size as fit
 OFFSET_TTL = RETENTION + 86_400  # longer than the time in which its rows are summed, or they would be summed again
-BATCH_BYTES = 64 * 1024  # about 100 rows: a millisecond here, and about two in Redis
+BATCH_BYTES = 256 * 1024  # about 350 rows
 LONGEST_WAIT = 30.0  # seconds between attempts while Redis is down
 
-# KEYS: offset, stream, one per sum. ARGV: start, end, offset ttl, stream length, the rows (JSON lines; one entry for
-# all of them, because an entry costs Redis more than a row), then per sum its expiry, its number of fields, and each
-# field with the amount to add. Amounts stay strings, because Lua's numbers are doubles. Only commands that Redis 7.0
-# and Valkey share.
+# KEYS: offset, stream, one per hash, seven per series. ARGV: start, end, offset ttl, stream length, the rows (JSON
+# lines; one entry for all of them, because an entry costs Redis more than a row), the number of hashes, then per hash
+# its expiry, its number of fields, and each field with the amount to add; then per series the most names of a day, its
+# name, three expiries, its number of integers, and the offset of each with the amount to add. Amounts stay strings,
+# because Lua's numbers are doubles. Only commands that Redis 7.0 and Valkey share.
 _SCRIPT = """
 local known = redis.call('GET', KEYS[1])
 if known and tonumber(known) ~= tonumber(ARGV[1]) then return tonumber(known) end
@@ -46,8 +48,8 @@ if not known and tonumber(ARGV[1]) ~= 0 then return 0 end
 if ARGV[5] ~= '' then
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'rows', ARGV[5])
 end
-local at = 6
-for k = 3, #KEYS do
+local at, series = 7, 3 + tonumber(ARGV[6])
+for k = 3, series - 1 do
   local expires, fields = ARGV[at], tonumber(ARGV[at + 1])
   at = at + 2
   for _ = 1, fields do
@@ -56,11 +58,36 @@ for k = 3, #KEYS do
   end
   redis.call('EXPIREAT', KEYS[k], expires)
 end
+for k = series, #KEYS, 7 do
+  local first, most, name = k + 1, tonumber(ARGV[at]), ARGV[at + 1]
+  if redis.call('SISMEMBER', KEYS[k], name) == 0 then
+    if redis.call('SCARD', KEYS[k]) < most then
+      redis.call('SADD', KEYS[k], name)
+      redis.call('EXPIREAT', KEYS[k], ARGV[at + 4])
+    else
+      first = k + 4
+    end
+  end
+  local integers, write = tonumber(ARGV[at + 5]), {}
+  local base = at + 6
+  for i = 0, integers - 1 do
+    write[4 * i + 1] = 'INCRBY'
+    write[4 * i + 2] = 'i64'
+    write[4 * i + 3] = ARGV[base + 2 * i]
+    write[4 * i + 4] = ARGV[base + 2 * i + 1]
+  end
+  for unit = 0, 2 do
+    redis.call('BITFIELD', KEYS[first + unit], unpack(write))
+    redis.call('EXPIREAT', KEYS[first + unit], ARGV[at + 2 + unit])
+  end
+  at = base + 2 * integers
+end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 return tonumber(ARGV[2])
 """
 _SCRIPT_ID = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
+_OFFSETS = [f"#{integer}" for integer in range(SIZE // 8)]  # for BITFIELD
 _decoder = msgspec.json.Decoder(Summed)
 
 
@@ -153,11 +180,19 @@ class Shipper:
             b"\n".join([line for line, _ in rows]),
         ]
         keys: list[bytes | str | int] = [key, STREAM]
-        for name, (expires, fields) in sums([row for _, row in rows], now).items():
+        summed = [row for _, row in rows]
+        hashes = hash_additions(summed, now)
+        arguments.append(len(hashes))
+        for name, (expires, fields) in hashes.items():
             keys.append(name)
             arguments += [expires, len(fields)]
             for field in fields.items():
                 arguments += field
+        for series in series_additions(summed):
+            keys += series.keys
+            arguments += [series.most, series.name, *series.expires, len(series.amounts)]
+            for integer, amount in series.amounts.items():
+                arguments += (_OFFSETS[integer], amount)
         return _number(await self._run_script(len(keys), *keys, *arguments))
 
     async def _run_script(self, *arguments: bytes | str | int) -> object:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from gateway.api.listing import Listing
 from gateway.intake.auth import Keys
 from gateway.route.fleet import Fleet
 from gateway.telemetry.archive import Archive, Uptime
+from gateway.telemetry.series import Series
 from gateway.types import Endpoint, Model, Price
 from tests.support.gateway import DIRECT_ONLY, Gateway, Running
 from tests.support.host import ScriptedHost, answers, chunks, streams
@@ -131,11 +133,12 @@ class Uptimes:
         self.read_at: list[float] = []
         self.is_down = False
 
-    async def uptimes(self, now: float) -> dict[str, Uptime]:
+    async def uptimes(self, endpoints: Sequence[Series], now: float) -> list[Uptime]:
         self.read_at.append(now)
         if self.is_down:
             raise OSError("no store")
-        return {"a/fp8": Uptime(99.0, 98.0, 97.0)}
+        assert endpoints == [("own/model", "endpoint", "a/fp8")]
+        return [Uptime(99.0, 98.0, 97.0)]
 
 
 async def test_uptimes_are_read_every_few_seconds(sink: str, monkeypatch: pytest.MonkeyPatch) -> None:

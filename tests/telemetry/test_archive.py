@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.telemetry.archive import PAGE, Archive, Uptime
+from gateway.telemetry.archive import MOST_KEYS, PAGE, Archive, Uptime
 from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.rollups import DAY
+from gateway.telemetry.series import Series, hashed
 from gateway.telemetry.shipper import Shipper
 from gateway.types import Row
 from tests.support.rows import cached_row, row
@@ -75,24 +76,50 @@ async def test_a_total_and_its_days_agree_while_rows_are_shipped(
     ledger.close()
 
 
-async def test_uptime_counts_what_the_endpoint_is_to_blame_for(tmp_path: Path, store: Store, archive: Archive) -> None:
+def endpoint(name: str) -> Series:
+    return Series("deepseek/deepseek-v3.2", "endpoint", name)
+
+
+async def test_uptime_counts_all_but_faults_of_requests(tmp_path: Path, store: Store, archive: Archive) -> None:
     def ended(outcome: str, ago: float = 0.0, endpoint: str = "novita/fp8") -> Row:
         return row(at=NOW - ago, outcome=outcome, endpoint=endpoint)
 
-    recent = [ended(outcome) for outcome in ("ok", "ok", "ok", "cut", "rate_limited", "malformed", "cancelled")]
+    recent = [ended(outcome) for outcome in ("ok", "ok", "ok", "rate_limited", "malformed", "cancelled")]
     earlier = [ended("server", 1_200), ended("server", 40_000), *[ended("ok", 40_000)] * 4]
-    others = [ended("rate_limited", endpoint="a/b"), ended("ok", 2 * DAY, "old/one")]
+    others = [ended("cancelled", endpoint="a/b"), ended("ok", 2 * DAY, "old/one")]
     await shipped(tmp_path, store, [*recent, *earlier, *others])
-    assert await archive.uptimes(NOW) == {"novita/fp8": Uptime(75.0, 60.0, 70.0)}
+    found = await archive.uptimes([endpoint("novita/fp8"), endpoint("a/b"), endpoint("old/one")], NOW)
+    assert found == [Uptime(75.0, 60.0, 70.0), Uptime(), Uptime()]
 
 
-async def test_a_window_of_uptime_starts_with_its_first_slot(tmp_path: Path, store: Store, archive: Archive) -> None:
-    slots = (0, 1, 2, 6, 7, 288, 289)  # five minutes each, before the newest
-    await shipped(tmp_path, store, [row(at=NOW - 300 * ago, endpoint=f"slot/{ago}") for ago in slots])
-    uptimes = await archive.uptimes(NOW)
-    assert [ago for ago in slots if uptimes.get(f"slot/{ago}", Uptime()).last_5m == 100] == [0, 1]
-    assert [ago for ago in slots if uptimes.get(f"slot/{ago}", Uptime()).last_30m == 100] == [0, 1, 2, 6]
-    assert [ago for ago in slots if uptimes.get(f"slot/{ago}", Uptime()).last_1d == 100] == [0, 1, 2, 6, 7, 288]
+async def test_a_window_of_uptime_starts_with_its_first_minute_or_hour(
+    tmp_path: Path, store: Store, archive: Archive
+) -> None:
+    minutes = (0, 4, 5, 6, 30, 31, 60, 24 * 60, 25 * 60)  # before the newest
+    await shipped(tmp_path, store, [row(at=NOW - 60 * ago, endpoint=f"ago/{ago}") for ago in minutes])
+    uptimes = dict(zip(minutes, await archive.uptimes([endpoint(f"ago/{ago}") for ago in minutes], NOW), strict=True))
+    assert [ago for ago in minutes if uptimes[ago].last_5m == 100] == [0, 4, 5]
+    assert [ago for ago in minutes if uptimes[ago].last_30m == 100] == [0, 4, 5, 6, 30]
+    assert [ago for ago in minutes if uptimes[ago].last_1d == 100] == [0, 4, 5, 6, 30, 31, 60, 24 * 60]
+
+
+async def test_more_endpoints_than_one_reply_holds(tmp_path: Path, store: Store, archive: Archive) -> None:
+    names = [f"many/{number}" for number in range(2 * MOST_KEYS // 62 + 2)]
+    await shipped(tmp_path, store, [row(at=NOW, endpoint=name) for name in names])
+    assert {one.last_5m for one in await archive.uptimes([endpoint(name) for name in names], NOW)} == {100.0}
+
+
+async def test_the_names_of_several_days(tmp_path: Path, store: Store, archive: Archive) -> None:
+    rows = [row(at=NOW, app="b"), row(at=NOW - DAY, app="a", policy="nitro"), row(at=NOW - 5 * DAY, app="old")]
+    await shipped(tmp_path, store, rows)
+    found = await archive.names("deepseek/deepseek-v3.2", (TODAY, TODAY - 1))
+    assert found == {
+        "all": [""],
+        "endpoint": ["novita/fp8"],
+        "policy": ["balanced", "nitro"],
+        "app": ["a", "b"],
+        "key": [hashed("team")],
+    }
 
 
 async def test_an_exchange_is_sought_from_its_beginning_for_two_hours(
@@ -110,7 +137,7 @@ async def test_the_rows_of_an_exchange(tmp_path: Path, store: Store, archive: Ar
     began, _ = await archive._execute("TIME")  # type: ignore[misc]
     name = f"gen-{int(began)}-0a"
     wanted = [row(exchange=name, at=NOW, attempt=1, last=False), row(exchange=name, at=NOW, attempt=2)]
-    noise = [row(at=NOW, error="x" * 70_000) for _ in range(2 * PAGE)]  # an entry of the stream each
+    noise = [row(at=NOW, error="x" * 280_000) for _ in range(2 * PAGE)]  # an entry of the stream each
     await shipped(tmp_path, store, [*noise, *wanted, *noise])
     assert [one.attempt for one in await archive.exchange(name)] == [1, 2]
     assert await archive.exchange(f"gen-{int(began)}-0b") == []
@@ -122,11 +149,11 @@ async def test_what_is_read_for_one_exchange_is_bounded(
     tmp_path: Path, store: Store, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever asks for one that never ended costs the store and this worker no more than that."""
-    monkeypatch.setattr("gateway.telemetry.archive.MOST_BYTES", 50_000)
+    monkeypatch.setattr("gateway.telemetry.archive.MOST_BYTES", 200_000)
     monkeypatch.setattr("gateway.telemetry.archive.PAGE", 1)
     began, _ = await archive._execute("TIME")  # type: ignore[misc]
     near, far = f"gen-{int(began)}-0a", f"gen-{int(began)}-0b"
-    noise = [row(at=NOW, error="x" * 40_000) for _ in range(3)]  # an entry of the stream each
+    noise = [row(at=NOW, error="x" * 160_000) for _ in range(3)]  # an entry of the stream each
     await shipped(tmp_path, store, [row(exchange=near, at=NOW), *noise, row(exchange=far, at=NOW)])
     assert await archive.exchange(near)
     assert await archive.exchange(far) == []

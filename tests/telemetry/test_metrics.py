@@ -59,7 +59,7 @@ def test_an_answer_counts_for_its_client_and_its_endpoint(metrics: Metrics) -> N
     assert value(text, "gateway_overhead_seconds_bucket", le="0.0002") == 0
     assert value(text, "gateway_attempts_total", **NOVITA, outcome="ok") == 1
     assert value(text, "gateway_attempt_ttft_seconds_sum", **NOVITA) == 0.5
-    assert value(text, "gateway_attempt_throughput_tokens_per_second_sum", **NOVITA) == 50.5
+    assert value(text, "gateway_attempt_throughput_tokens_per_second_sum", **NOVITA) == 66.7
     assert value(text, "gateway_cost_usd_total", **NOVITA) == pytest.approx(0.00025)
     kinds = {"prompt": 1000, "cached": 400, "completion": 101, "reasoning": 20}
     assert {kind: value(text, "gateway_tokens_total", **NOVITA, kind=kind) for kind in kinds} == kinds
@@ -82,7 +82,7 @@ def test_what_the_store_did_is_counted_once(metrics: Metrics) -> None:
 
 
 def test_a_failover_is_two_attempts_and_one_exchange(metrics: Metrics) -> None:
-    metrics.record(row(endpoint="a/fp8", outcome="server", ttft=None, completion_tokens=0, cost=0, last=False))
+    metrics.record(row(endpoint="a/fp8", outcome="server", ttft=None, throughput=None, cost=0, last=False))
     metrics.record(row(endpoint="b/fp8", attempt=2))
     metrics.flush()
     text = metrics.exposition()
@@ -93,7 +93,7 @@ def test_a_failover_is_two_attempts_and_one_exchange(metrics: Metrics) -> None:
 
 
 def test_a_slow_client_says_nothing_about_the_speed_of_its_endpoint(metrics: Metrics) -> None:
-    metrics.record(row(endpoint="a/fp8", held=True))
+    metrics.record(row(endpoint="a/fp8", held=True, throughput=None))
     metrics.flush()
     text = metrics.exposition()
     assert value(text, "gateway_attempt_throughput_tokens_per_second_count", endpoint="a/fp8") is None
@@ -150,17 +150,17 @@ def test_an_answer_whose_tokens_are_unknown_has_no_token_usage(metrics: Metrics)
     assert b"token_usage" not in metrics.exposition()
 
 
-@pytest.mark.parametrize("changes", [{"outcome": "cut"}, {"completion_tokens": 0}, {"duration": 0.0}])
-def test_what_says_nothing_about_the_speed_of_an_endpoint(metrics: Metrics, changes: dict[str, object]) -> None:
-    metrics.record(row(**changes))
+def test_an_attempt_without_a_measured_speed_has_no_throughput(metrics: Metrics) -> None:
+    metrics.record(row(throughput=None))
     metrics.flush()
     assert b"gateway_attempt_throughput" not in metrics.exposition()
 
 
-def test_a_single_token_has_a_speed(metrics: Metrics) -> None:
-    metrics.record(row(completion_tokens=1, duration=0.5))
+@pytest.mark.parametrize("outcome", ["cut", "cancelled", "unrouted", "internal"])
+def test_a_request_that_failed_has_no_duration(metrics: Metrics, outcome: str) -> None:
+    metrics.record(row(outcome=outcome))
     metrics.flush()
-    assert value(metrics.exposition(), "gateway_attempt_throughput_tokens_per_second_sum", **NOVITA) == 2
+    assert b"request_duration" not in metrics.exposition()
 
 
 def test_an_exchange_that_used_no_cache_is_no_lookup(metrics: Metrics) -> None:

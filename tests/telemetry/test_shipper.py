@@ -14,7 +14,9 @@ from redis.asyncio import Redis
 from gateway.state.conditions import Conditions
 from gateway.telemetry import shipper
 from gateway.telemetry.ledger import Ledger, segments
-from gateway.telemetry.rollups import DAY, FIELDS, RETENTION, minute_key
+from gateway.telemetry.packed import SIZE, Packed
+from gateway.telemetry.rollups import DAY, RETENTION
+from gateway.telemetry.series import MOST, OTHER, Kind, Series
 from gateway.telemetry.shipper import BATCH_BYTES, STREAM, STREAM_BYTES, Shipper
 from tests.support.closing import stop
 from tests.support.rows import cached_row, row
@@ -49,8 +51,12 @@ class Ship:
         return await self.shipper.ship()
 
 
-async def rollup(redis: Redis, endpoint: str = "novita/fp8", minute: int = MINUTE) -> dict[str, int]:
-    return {field: int(amount) for field, amount in (await redis.hgetall(minute_key(endpoint, minute))).items()}
+NOVITA = Series("deepseek/deepseek-v3.2", "endpoint", "novita/fp8")
+
+
+async def rollup(store: Store, series: Series = NOVITA, minute: int = MINUTE) -> Packed:
+    async with Redis.from_url(store.url) as binary:
+        return Packed.of(await binary.get(series.key("minute", minute)) or b"")
 
 
 def write(folder: Path, count: int, **changes: object) -> Ledger:
@@ -66,8 +72,10 @@ async def test_rows_arrive_in_the_stream_and_in_their_minute(tmp_path: Path, sto
     ledger.append(row(at=AT + 60))
     async with Ship(tmp_path, store.url) as ship:
         assert await ship()
-    assert await rollup(redis) == dict(zip(FIELDS, (3, 2, 2000, 800, 202, 60, 500_000_000), strict=True))
-    assert (await rollup(redis, minute=MINUTE + 1))["attempts"] == 1
+    found = await rollup(store)
+    counted = ("attempts", "ok", "prompt", "cached", "completion", "reasoning", "cost")
+    assert [found[name] for name in counted] == [3, 2, 2000, 800, 202, 60, 500_000_000]
+    assert (await rollup(store, minute=MINUTE + 1))["attempts"] == 1
     assert [row["outcome"] for row in await stream(redis)] == ["ok", "ok", "server", "ok"]
 
 
@@ -80,16 +88,51 @@ async def test_money_stays_an_exact_integer(tmp_path: Path, store: Store, redis:
     write(tmp_path, 3, cost=2**53 + 1)  # no double holds this
     async with Ship(tmp_path, store.url) as ship:
         await ship()
-    assert (await rollup(redis))["cost"] == 3 * (2**53 + 1)
+    assert (await rollup(store))["cost"] == 3 * (2**53 + 1)
 
 
-async def test_rollups_expire_31_days_after_their_minute(tmp_path: Path, store: Store, redis: Redis) -> None:
+async def test_each_bucket_has_its_expiry(tmp_path: Path, store: Store, redis: Redis) -> None:
     now = int(await _now(redis))
     write(tmp_path, 1, at=float(now))
     async with Ship(tmp_path, store.url, now=now) as ship:
         await ship()
-    minute = now // 60
-    assert await redis.expiretime(minute_key("novita/fp8", minute)) == minute * 60 + RETENTION
+    kept = {"minute": (60, 3 * 3_600), "hour": (3_600, 31 * DAY), "day": (DAY, 400 * DAY)}
+    for unit, (seconds, retention) in kept.items():
+        key = NOVITA.key(unit, now // seconds)  # type: ignore[arg-type]
+        assert await redis.expiretime(key) == now // seconds * seconds + retention
+    assert await redis.expiretime(f"gw:names:{now // DAY}:endpoint:{NOVITA.model}") == now // DAY * DAY + 400 * DAY
+
+
+async def test_nothing_stays_for_ever(tmp_path: Path, store: Store, redis: Redis) -> None:
+    write(tmp_path, 1, app="Chat")
+    async with Ship(tmp_path, store.url) as ship:
+        await ship()
+    bounded_by_length = {STREAM}
+    assert {key for key in await redis.keys("*") if await redis.ttl(key) < 0} == bounded_by_length
+
+
+async def test_more_apps_than_a_day_may_have_are_counted_as_one(tmp_path: Path, store: Store, redis: Redis) -> None:
+    ledger = Ledger(tmp_path)
+    for number in range(MOST["app"] + 5):
+        ledger.append(row(at=AT, app=f"app {number}"))
+    ledger.append(row(at=AT, app="app 0"))
+    async with Ship(tmp_path, store.url) as ship:
+        await ship()
+    assert await redis.scard(f"gw:names:{int(AT // DAY)}:app:{NOVITA.model}") == MOST["app"]
+    app: Kind = "app"
+    counted = [
+        (await rollup(store, Series(NOVITA.model, app, name)))["requests"]
+        for name in ("app 0", "app 1", "app 30", OTHER)
+    ]
+    assert counted == [2, 1, 0, 5]
+
+
+async def test_a_string_has_its_size_from_the_start(tmp_path: Path, store: Store, redis: Redis) -> None:
+    """Strings that grow are given twice the memory that they need."""
+    write(tmp_path, 1)
+    async with Ship(tmp_path, store.url) as ship:
+        await ship()
+    assert await redis.strlen(NOVITA.key("day", int(AT // DAY))) == SIZE
 
 
 async def _now(redis: Redis) -> int:
@@ -147,13 +190,15 @@ async def test_rows_older_than_that_are_not_shipped(tmp_path: Path, store: Store
     assert len(await stream(redis)) == 0
 
 
-async def test_an_exchange_without_an_endpoint_has_no_rollup(tmp_path: Path, store: Store, redis: Redis) -> None:
+async def test_an_exchange_without_an_endpoint_is_no_attempt(tmp_path: Path, store: Store, redis: Redis) -> None:
     ledger = Ledger(tmp_path)
     ledger.append(cached_row(at=AT))
     async with Ship(tmp_path, store.url) as ship:
         await ship()
     assert len(await stream(redis)) == 1
-    assert await redis.keys("gw:minute:*") == []
+    assert await redis.keys("gw:history:*:endpoint:*") == []
+    everything = await rollup(store, Series(NOVITA.model, "all", ""))
+    assert (everything["requests"], everything["attempts"]) == (1, 0)
 
 
 async def test_many_batches_and_new_rows(tmp_path: Path, store: Store, redis: Redis) -> None:
@@ -161,10 +206,10 @@ async def test_many_batches_and_new_rows(tmp_path: Path, store: Store, redis: Re
     async with Ship(tmp_path, store.url) as ship:
         await ship()
         await ship()
-        assert (await rollup(redis))["attempts"] == 1000
+        assert (await rollup(store))["attempts"] == 1000
         ledger.append(row(at=AT))
         await ship()
-    assert (await rollup(redis))["attempts"] == 1001
+    assert (await rollup(store))["attempts"] == 1001
     assert len(await stream(redis)) == 1001
 
 
@@ -182,7 +227,7 @@ async def test_a_restarted_shipper_goes_on_where_the_last_one_was(tmp_path: Path
     ledger.append(row(at=AT))
     async with Ship(tmp_path, store.url) as ship:
         await ship()
-    assert (await rollup(redis))["attempts"] == 301
+    assert (await rollup(store))["attempts"] == 301
 
 
 class LostReplies:
@@ -230,10 +275,10 @@ async def test_a_crash_after_the_write_counts_nothing_twice(tmp_path: Path, stor
         async with Ship(tmp_path, f"unix://{socket.with_name('r')}") as ship:
             assert not await ship()
         assert relay.lost == 1
-    assert (await rollup(redis))["attempts"] == 50
+    assert (await rollup(store))["attempts"] == 50
     async with Ship(tmp_path, store.url) as ship:
         assert await ship()
-    assert (await rollup(redis))["attempts"] == 50
+    assert (await rollup(store))["attempts"] == 50
     assert len(await stream(redis)) == 50
 
 
@@ -251,7 +296,7 @@ async def test_a_ship_that_was_cancelled_leaves_no_answer_for_the_next(
         await asyncio.wait({task})
         proxy.release()
         assert await ship()
-    assert (await rollup(redis))["attempts"] == 4
+    assert (await rollup(store))["attempts"] == 4
 
 
 @pytest.mark.parametrize(
@@ -269,7 +314,7 @@ async def test_two_shippers_at_once_count_once(tmp_path: Path, store: Store, red
     write(tmp_path, 2000)
     async with Ship(tmp_path, store.url) as one, Ship(tmp_path, store.url) as two:
         assert await asyncio.gather(one(), two()) == [True, True]
-    assert (await rollup(redis))["attempts"] == 2000
+    assert (await rollup(store))["attempts"] == 2000
     assert len(await stream(redis)) == 2000
 
 
@@ -286,7 +331,7 @@ async def test_a_store_that_is_down_delays_rows_and_loses_none(
         store.start()
         assert await ship()
         assert ship.reports == [False, True]
-    assert (await rollup(redis))["attempts"] == 20
+    assert (await rollup(store))["attempts"] == 20
     assert len([one for one in caplog.records if "cannot be reached" in one.message]) == 1
 
 
@@ -298,7 +343,7 @@ async def test_a_store_that_comes_back_empty_is_filled_again(tmp_path: Path, sto
         assert not await ship()
         store.start()
         assert await ship()
-    assert (await rollup(redis))["attempts"] == 10
+    assert (await rollup(store))["attempts"] == 10
 
 
 async def test_segments_of_a_dead_worker_are_shipped_of_a_living_one_not(
@@ -309,10 +354,10 @@ async def test_segments_of_a_dead_worker_are_shipped_of_a_living_one_not(
     os.rename(segment, segment.with_name("0000000000001-1-abcdef.jsonl"))  # as if process 1 wrote it
     async with Ship(tmp_path, store.url) as ship:
         assert await ship()
-        assert await rollup(redis) == {}
+        assert (await rollup(store))["attempts"] == 0
         other.close()
         assert await ship()
-    assert (await rollup(redis))["attempts"] == 5
+    assert (await rollup(store))["attempts"] == 5
 
 
 async def test_torn_lines_wait_or_are_skipped(tmp_path: Path, store: Store, redis: Redis) -> None:
@@ -322,7 +367,7 @@ async def test_torn_lines_wait_or_are_skipped(tmp_path: Path, store: Store, redi
     async with Ship(tmp_path, store.url) as ship:
         assert await ship()
         assert await ship()
-    assert (await rollup(redis))["attempts"] == 1
+    assert (await rollup(store))["attempts"] == 1
 
 
 async def test_run_ships_until_cancelled(tmp_path: Path, store: Store, redis: Redis) -> None:
@@ -335,7 +380,7 @@ async def test_run_ships_until_cancelled(tmp_path: Path, store: Store, redis: Re
     with pytest.raises(asyncio.CancelledError):
         await task
     shipper.close()
-    assert (await rollup(redis))["attempts"] == 3
+    assert (await rollup(store))["attempts"] == 3
 
 
 async def test_a_ledger_that_cannot_be_read_is_no_fault_of_the_store(
@@ -356,7 +401,7 @@ async def test_a_ledger_that_cannot_be_read_is_no_fault_of_the_store(
     monkeypatch.setattr(shipper, "opened", opened)
     assert await one.ship()
     assert not conditions.failing
-    assert (await rollup(redis))["attempts"] == 2
+    assert (await rollup(store))["attempts"] == 2
     one.close()
 
 
