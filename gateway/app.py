@@ -46,6 +46,7 @@ from gateway.intake.intake import Intake, Serving
 from gateway.intake.model_and_policy import Names
 from gateway.page.exchange_feed import ExchangeFeed
 from gateway.page.exchange_routes import ExchangeRoutes
+from gateway.page.history import History
 from gateway.page.page import Page
 from gateway.page.page_state import PageState
 from gateway.policy.policies import Policies
@@ -174,6 +175,7 @@ class Worker:
             Route("/health/ready", self.health.ready, methods=["GET"]),
             Route("/metrics", self._exposition, methods=["GET"]),
             *self._page(gate).routes(),
+            History(self.fleets, self.archive).route(),
         ]
 
     def _page(self, gate: RequestGate) -> Page:

@@ -1,0 +1,65 @@
+"""`GET /page/history.json?model=MODEL&range=R`: the figures of a model over time, of all workers and replicas.
+
+It has no tenant, only hashes of them. While the store is down the response is 503 and not a wrong zero.
+"""
+
+import asyncio
+import gzip
+import time
+from collections.abc import Callable, Mapping
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.errors import BadRequest, NotFound, StoreAway
+from gateway.page.past import RANGES, past
+from gateway.route.fleet import Fleet
+from gateway.telemetry.archive import Archive
+from gateway.telemetry.history_reader import HistoryReader
+
+FRESH = 5.0  # seconds that a response is kept, so that many open pages cost as much as one
+_HEADERS = {"content-type": "application/json", "cache-control": "no-cache", "vary": "accept-encoding"}
+
+
+class History:
+    """Serves the history of each model."""
+
+    def __init__(self, fleets: Mapping[str, Fleet], archive: Archive, clock: Callable[[], float] = time.time) -> None:
+        self._fleets = fleets
+        self._reader = HistoryReader(archive, clock)
+        self._clock = clock
+        self._made: dict[tuple[str, str], tuple[float, bytes, bytes]] = {}  # when, the JSON, and the same compressed
+        self._making = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<History of {len(self._fleets)} models: {self._reader!r}>"
+
+    def route(self) -> Route:
+        return Route("/page/history.json", self._serve, methods=["GET"])
+
+    async def _serve(self, request: Request) -> Response:
+        model, name = request.query_params.get("model", ""), request.query_params.get("range", "24h")
+        if model not in self._fleets:
+            raise NotFound(f"there is no model `{model}`")
+        if name not in RANGES:
+            raise BadRequest(f"`range` must be one of {', '.join(RANGES)}", param="range")
+        async with self._making:
+            made = self._made.get((model, name))
+            if made is None or self._clock() >= made[0] + FRESH:
+                made = self._made[model, name] = await self._make(model, name)
+        _, data, compressed = made
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(compressed, headers={**_HEADERS, "content-encoding": "gzip"})
+        return Response(data, headers=_HEADERS)
+
+    async def _make(self, model: str, name: str) -> tuple[float, bytes, bytes]:
+        states = self._fleets[model].states
+        prices = {one: state.endpoint.price for one, state in states.items() if state.endpoint.price is not None}
+        now = self._clock()
+        try:
+            data = orjson.dumps(await past(self._reader, model, name, prices, now))
+        except OSError:
+            raise StoreAway("the history is unknown") from None
+        return now, data, await asyncio.to_thread(gzip.compress, data, 5)
