@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from gateway.config.about_file import read_about
 from gateway.config.adapters import adapter_problem
 from gateway.config.inheritance import check_engines, check_named, with_inherited
 from gateway.config.keys import PRINTABLE, names_variable
@@ -15,6 +16,7 @@ from gateway.document import INVALID, DocumentReader, Entry, Items, Node, Table,
 from gateway.types import Endpoint, Model
 
 CATALOG = Path(__file__).parents[1] / "catalog" / "deepseek-v3.2.yaml"
+_FACTS = ("engines", "description", "about")  # of a model, that hold for any host
 _ID = re.compile(r"[!-~]+")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}(-[0-9]{1,2})?")
 _PLACEHOLDER = re.compile(r"\{[^}]*\}")
@@ -60,7 +62,7 @@ def with_catalogue(document: Node) -> Node:
         return document
     shipped, own = catalogue.entries["models"], document.entries.get("models")
     if text_at(document, "catalogue") == "false":
-        shipped = Entry(shipped.place, _engines_only(shipped.node, own.node if own else None))
+        shipped = Entry(shipped.place, _facts_only(shipped.node, own.node if own else None))
     merged = merge(shipped.node, own.node) if own else shipped.node
     engines = catalogue.entries["engines"].node
     if isinstance(merged, Table) and isinstance(engines, Table):
@@ -69,13 +71,14 @@ def with_catalogue(document: Node) -> Node:
     return Table(document.place, {**document.entries, "models": models})
 
 
-def _engines_only(shipped: Node, own: Node | None) -> Table:
-    """The `engines` of the models that `own` names, without the rest of the catalogue."""
+def _facts_only(shipped: Node, own: Node | None) -> Table:
+    """What the catalogue says about the models that `own` names, whoever serves them."""
     kept = {}
     if isinstance(shipped, Table) and isinstance(own, Table):
         for name, model in shipped.entries.items():
-            if name in own.entries and isinstance(model.node, Table) and "engines" in model.node.entries:
-                kept[name] = Entry(model.place, Table(model.node.place, {"engines": model.node.entries["engines"]}))
+            if name in own.entries and isinstance(model.node, Table):
+                facts = {field: entry for field, entry in model.node.entries.items() if field in _FACTS}
+                kept[name] = Entry(model.place, Table(model.node.place, facts))
     return Table(shipped.place, kept)
 
 
@@ -89,7 +92,8 @@ def read_models(reader: DocumentReader, node: Node) -> Any:
     for name, entry in node.entries.items():
         _check_ids(reader, name, entry.node, taken)
         check_engines(reader, entry.node)
-        model = reader.record(entry.node, Model, given={"id": name}, skip=["engines"])
+        given = {"id": name, "about": read_about(reader, below(entry.node, "about"))}
+        model = reader.record(entry.node, Model, given=given, skip=["engines", "about"])
         if model is INVALID:
             continue
         models.append(model)

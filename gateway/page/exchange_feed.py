@@ -17,7 +17,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from itertools import takewhile
 from time import monotonic
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 from hiredis import ReplyError
@@ -51,8 +51,9 @@ class KeptExchange(msgspec.Struct, array_like=True, frozen=True):
         return self.rows[-1].exchange
 
     @property
-    def plan_json(self) -> bytes | None:
-        return zlib.decompress(self.plan) if self.plan else None
+    def explained(self) -> dict[str, Any] | None:
+        """Its plan, as `explanation` puts it."""
+        return msgspec.json.decode(zlib.decompress(self.plan)) if self.plan else None
 
 
 class ExchangeFeed:

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Self
 
-import msgspec
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
@@ -76,9 +75,7 @@ class ExchangeRoutes:
         kept = self._feed.find(name) or await self._earlier(name)
         if kept is None:
             raise NotFound(f"there is no exchange `{name[:100]}`, or it has not ended")
-        plan = kept.plan_json
-        shown = shown_exchange(kept.rows, kept.slow)
-        return ExchangeDetail(shown, shown_attempts(kept.rows), None if plan is None else msgspec.Raw(plan))
+        return ExchangeDetail(shown_exchange(kept.rows, kept.slow), shown_attempts(kept.rows), kept.explained)
 
     async def _earlier(self, name: str) -> KeptExchange | None:
         if began(name) is None:

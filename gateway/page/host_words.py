@@ -1,11 +1,12 @@
 """A host's words about a failure, as far as a page without a key may show them.
 
 A host may quote anything in its message: the prompt, a key, an account. So a word is shown only if it is one of the
-ordinary words of such messages (`_WORDS`), and a number only in front of a unit; everything else becomes "…". Messages
+ordinary words of such messages (`_WORDS`), and a number only with a unit; everything else becomes "…". Messages
 about the request itself, or about the account, are not shown at all.
 """
 
 import re
+from itertools import zip_longest
 
 from gateway.types import FAULTS, Fault
 
@@ -30,11 +31,12 @@ temporary that the their then there they this throttled time timed timeout to to
 unable unavailable under unexpected unknown until up upstream us usage use used valid very wait waiting was
 we were what when which while will with within without worker workers wrong yet you your
 """
-_WORDS = frozenset(_ORDINARY.split())
-_PARTS = re.compile(
-    r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|seconds?|minutes?|requests?|tokens?|%)(?![\w])|([A-Za-z']+)|([^\sA-Za-z]+|\S)"
-)
-_PUNCTUATION = frozenset(".,;:!?")
+_UNITS = frozenset(["ms", "s", "second", "seconds", "minute", "minutes", "request", "requests", "token", "tokens", "%"])
+_WORDS = _UNITS.union(_ORDINARY.split())
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(ms|s|%)")
+_AROUND = ".,;:!?()[]{}'\"`"  # what may stand around a word
+_BEHIND = ".,;:!?"
 
 
 def said(outcome: str, message: str) -> str | None:
@@ -43,7 +45,7 @@ def said(outcome: str, message: str) -> str | None:
     if fault is None or fault.of_request or fault is Fault.ACCOUNT or not message:
         return None
     text = _with_gaps(message)
-    if not any(part.isalpha() for part in text.split()):
+    if text in ("", GAP):
         return None
     return text if len(text) <= LONGEST else text[: LONGEST - 1].rstrip() + GAP
 
@@ -51,13 +53,17 @@ def said(outcome: str, message: str) -> str | None:
 def _with_gaps(message: str) -> str:
     """The message with a gap for all that is not ordinary."""
     shown: list[str] = []
-    for number, unit, word, other in _PARTS.findall(message):
-        if number:
-            shown.append(f" {number} {unit}")
-        elif word.lower() in _WORDS:
-            shown.append(f" {word}")
-        elif other in _PUNCTUATION and shown:
-            shown.append(other)
-        elif not shown or not shown[-1].endswith(GAP):
-            shown.append(f" {GAP}")
-    return "".join(shown).strip()
+    given = message.split()
+    for token, following in zip_longest(given, given[1:], fillvalue=""):
+        word = token.strip(_AROUND)
+        if _is_ordinary(word, following.strip(_AROUND)):
+            shown.append(word + token[-1] if token[-1] in _BEHIND else word)
+        elif not shown or shown[-1] != GAP:
+            shown.append(GAP)
+    return " ".join(shown)
+
+
+def _is_ordinary(word: str, following: str) -> bool:
+    if _NUMBER.fullmatch(word):
+        return following.lower() in _UNITS
+    return bool(_QUANTITY.fullmatch(word)) or all(part.lower() in _WORDS for part in word.split("-"))

@@ -88,7 +88,7 @@ class Page:
 
     async def _model(self, request: Request) -> Response:
         model = self._data.model(request.query_params.get("model", ""))
-        return _answer(request, msgspec.json.encode(self._data.page(model)), "application/json")
+        return _answer(request, msgspec.json.encode(await self._data.page(model)), "application/json")
 
     async def _figures(self, request: Request) -> Response:
         return _answer(request, orjson.dumps(await self._data.figures()), "application/json")
@@ -104,7 +104,7 @@ class Page:
         yield b": open\n\n"
         while not self._ended():
             await feed.refresh()
-            page = self._data.page(model)
+            page = await self._data.page(model)
             live = [(number, one) for number, one in feed.live if one.model == model.id]
             if piece := stream.second(page.endpoints, page.picks, live, round(time.time(), 1)):
                 yield piece

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 
 from gateway.config import Settings
 from gateway.page.exchange_feed import ExchangeFeed
-from gateway.page.model_view import model_page
+from gateway.page.model_view import FixedFacts, fixed_facts, model_page
 from gateway.page.page_types import ShownModel
 from gateway.page.view import shown
 from gateway.policy.policies import Policies
@@ -41,6 +41,7 @@ class PageState:
         self._metrics = metrics
         self._recent = recent
         self._pages: dict[str, tuple[float, ShownModel]] = {}  # when each was made
+        self._fixed: dict[str, FixedFacts] = {}
         self._figures: dict[str, Any] = {}
         self._figures_at = float("-inf")
         self._making = asyncio.Lock()
@@ -53,11 +54,14 @@ class PageState:
             raise HTTPException(404, "there is no such model")
         return found
 
-    def page(self, model: Model) -> ShownModel:
+    async def page(self, model: Model) -> ShownModel:
+        if model.id not in self._fixed:
+            self._fixed[model.id] = await asyncio.to_thread(fixed_facts, model)
         now = time.monotonic()
         made_at, page = self._pages.get(model.id, (float("-inf"), None))
         if page is None or now - made_at >= FRESH:
-            page = model_page(model, self._settings, self._policies, self._fleets[model.id], now, time.time())
+            parts = self._settings, self._policies, self._fleets[model.id], self._fixed[model.id]
+            page = model_page(model, *parts, now, time.time())
             self._pages[model.id] = now, page
         return page
 

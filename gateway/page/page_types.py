@@ -5,8 +5,6 @@ Times are unix seconds, durations seconds, money USD, prices USD per 1M tokens, 
 
 from typing import Any, Literal
 
-import msgspec
-
 from gateway.intake.field_types import ApiObject
 
 EndpointCondition = Literal["in use", "on trial", "set back", "unused", "retired"]
@@ -67,7 +65,7 @@ class ExchangeDetail(ApiObject):
 
     exchange: ShownExchange
     attempts: list[ShownAttempt]
-    plan: msgspec.Raw | None
+    plan: dict[str, Any] | None
 
 
 class ShownPrice(ApiObject):

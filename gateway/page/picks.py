@@ -72,7 +72,7 @@ def _by_score(best: Choice, equals: list[Choice]) -> str:
         return f"cheapest, {_usd(mine)}; {-difference:.0%} under the next"
     _, better = max(_advantages(best, cheapest))
     if difference < NOTABLE:
-        return f"{better}; {_usd(mine)}, as {cheapest.endpoint.id}"
+        return f"{better}; {_usd(mine)}, the same as {cheapest.endpoint.id}"
     return f"{better}; {_usd(mine)}, {difference:.0%} more than {cheapest.endpoint.id}"
 
 

@@ -12,7 +12,7 @@ from gateway.types.endpoint import (
     Window,
 )
 from gateway.types.fault import FAULTS, Fault
-from gateway.types.model import Model, Reasoning
+from gateway.types.model import Model, ModelProfile, Question, Reasoning
 from gateway.types.outcome import (
     OUTCOMES,
     About,
@@ -72,6 +72,7 @@ __all__ = [
     "Limits",
     "Measure",
     "Model",
+    "ModelProfile",
     "Operator",
     "OutcomeName",
     "Pick",
@@ -80,6 +81,7 @@ __all__ = [
     "PriceTier",
     "Priors",
     "PromptCache",
+    "Question",
     "Reasoning",
     "ReasoningHistory",
     "Recording",

@@ -17,6 +17,24 @@ class Reasoning:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """A question about a model, and its answer in Markdown."""
+
+    text: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelProfile:
+    """What operators say about a model, in Markdown; empty where they say nothing."""
+
+    profile: str = ""
+    strengths: str = ""
+    limits: str = ""
+    questions: tuple[Question, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A model that clients may name, with its endpoints.
 
@@ -36,6 +54,7 @@ class Model:
     dialect: Dialect = field(default_factory=Dialect)
     reasoning: Reasoning = field(default_factory=Reasoning)
     description: str = ""
+    about: ModelProfile = field(default_factory=ModelProfile)
 
     @property
     def inputs(self) -> list[str]:
