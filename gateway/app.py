@@ -131,36 +131,11 @@ class Worker:
     def routes(self, loop: asyncio.AbstractEventLoop) -> list[Route]:
         """All routes. Needs the running loop for its clock and timers."""
         settings = self.settings
-        runtime = Runtime(
-            fleets=self.fleets,
-            upstreams=Upstreams(
-                self._destinations,
-                self.transport,
-                settings.secrets.values(),
-                to_operator=settings.is_local and not settings.keys,
-                headers=self.tracing.headers if self.tracing else None,
-            ),
-            wheel=TimerWheel(loop),
-            outcomes=OutcomeLog(self.ledger, self.metrics, self.recent, self.recorder, self.tracing),
-            under_way=self.under_way,
-            clock=monotonic,
-            wall_clock=time,
-            rng=Random().random,
-        )
         vault = ReasoningVault(self.store) if settings.keep_reasoning else None
-        self._proxy = proxy = Proxy(runtime, ResponseCache(self.store), vault)
+        self._proxy = proxy = Proxy(self._runtime(loop), ResponseCache(self.store), vault)
         keys = Keys(settings.keys)
         self.gate = gate = self._gate(loop, keys)
-        serving = Serving(
-            keys,
-            self.policies,
-            self.fleets,
-            settings.default_policy,
-            settings.rules,
-            settings.max_body,
-            traces=self.tracing is not None,
-        )
-        intake = Intake(serving, Names(settings.models))
+        intake = Intake(self._serving(keys), Names(settings.models))
         in_use = [model for model in settings.models if self.fleets[model.id].states]
         claude = ClaudeNames(settings.models, next(iter(in_use or settings.models), None), settings.claude)
         cold: dict[str, Handler] = {"/v1/explain": with_error_responses(Explain(proxy, intake))}
@@ -194,6 +169,38 @@ class Worker:
             Route("/metrics", self._exposition, methods=["GET"]),
             *self._page(gate).routes(),
         ]
+
+    def _runtime(self, loop: asyncio.AbstractEventLoop) -> Runtime:
+        settings = self.settings
+        upstreams = Upstreams(
+            self._destinations,
+            self.transport,
+            settings.secrets.values(),
+            to_operator=settings.is_local and not settings.keys,
+            headers=self.tracing.headers if self.tracing else None,
+        )
+        return Runtime(
+            fleets=self.fleets,
+            upstreams=upstreams,
+            wheel=TimerWheel(loop),
+            outcomes=OutcomeLog(self.ledger, self.metrics, self.recent, self.recorder, self.tracing),
+            under_way=self.under_way,
+            clock=monotonic,
+            wall_clock=time,
+            rng=Random().random,
+        )
+
+    def _serving(self, keys: Keys) -> Serving:
+        settings = self.settings
+        return Serving(
+            keys,
+            self.policies,
+            self.fleets,
+            settings.default_policy,
+            settings.rules,
+            settings.max_body,
+            traces=self.tracing is not None,
+        )
 
     def _page(self, gate: RequestGate) -> Page:
         parts = self.settings, self.policies, self.fleets, self.metrics, self.recent

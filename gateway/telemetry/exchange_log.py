@@ -2,8 +2,8 @@
 
     gateway.exchanges: gen-1764547200-0a1b failed: server 502 after 2 attempts, 3.21 s; balanced, novita/fp8
 
-Never a prompt, an answer or a key. The host's words are left out where they are about the request, because they may
-quote it. At most BURST lines at once and RATE in a second; how many were left out is said with the next line.
+Never a prompt, an answer or a key: of the host's words only what `host_words.py` lets through. At most BURST lines at
+once and RATE in a second; how many were left out is said with the next line.
 """
 
 import logging
@@ -11,7 +11,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from gateway.types import FAULTS, Row, counts
+from gateway.telemetry.host_words import said
+from gateway.types import Row, counts
 
 SLOW_FIRST = 10.0  # seconds to the first token of a stream
 SLOW_WHOLE = 60.0  # seconds to an answer that is not streamed
@@ -68,8 +69,6 @@ class ExchangeLog:
 
 def _fields(row: Row, what: str, left_out: int) -> dict[str, Any]:
     """The fields of the JSON line."""
-    fault = FAULTS.get(row.outcome)
-    private = fault is not None and fault.of_request
     fields = {
         "exchange": row.exchange,
         "what": what,
@@ -82,7 +81,7 @@ def _fields(row: Row, what: str, left_out: int) -> dict[str, Any]:
         "policy": row.policy,
         "endpoint": row.endpoint or None,
         "tenant": row.tenant,
-        "error": None if private else row.error or None,
+        "error": said(row.outcome, row.error),
         "left_out": left_out or None,
     }
     return {name: value for name, value in fields.items() if value is not None}

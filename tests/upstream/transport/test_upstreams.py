@@ -69,7 +69,7 @@ async def test_neither_the_client_nor_the_ledger_sees_it(gateway: Gateway) -> No
         gateway({"a/fp8": host.url}, endpoint={"api_key_env": "HOST_KEY"}, environ={"HOST_KEY": KEY}) as running,
     ):
         told = await running.chat()
-        shown = (await running.client.get("/page/data.json")).text
+        shown = (await running.client.get("/page/model.json")).text
         rows = "".join(path.read_text() for path in (running.folder / "ledger").glob("*.jsonl"))
     assert told.status_code >= 400
     assert "the account of [redacted] has no such model" in told.text
