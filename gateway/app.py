@@ -7,6 +7,7 @@ build(settings, state folder, store url) -> Starlette
 import asyncio
 import gc
 import logging
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from difflib import get_close_matches
@@ -58,6 +59,7 @@ from gateway.proxy.timer_wheel import TimerWheel
 from gateway.proxy.under_way import UnderWay
 from gateway.route.fleet import Fleet
 from gateway.route.health import Breaker, State
+from gateway.server.admin_gate import AdminGate
 from gateway.server.admission import Admission, limits, memory_limit
 from gateway.server.asgi import AsgiEndpoint
 from gateway.server.connections import Connections, most_connections
@@ -80,6 +82,7 @@ from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 from gateway.telemetry.shipper import Shipper
 from gateway.telemetry.trace_recorder import TraceRecorder
+from gateway.telemetry.tracing import tracing
 from gateway.types.sink import Handler
 from gateway.upstream.litellm_adapter import Adapted, load
 from gateway.upstream.transport.address import Address, Destination
@@ -115,6 +118,8 @@ class Worker:
         self.kept = StoredResponses(self.store, store_url) if settings.keep_responses else None
         self.gossip = Gossip(self.fleets, store_url, monotonic)
         self.recorder = TraceRecorder(settings.record, self.conditions) if settings.record else None
+        in_use = [state.endpoint for fleet in self.fleets.values() for state in fleet.states.values()]
+        self.tracing = tracing(os.environ, in_use)
         self.transport = Transport()
         self.under_way = UnderWay()
         self.health = Health(self.fleets, self.store, self.policies, self.conditions)
@@ -127,22 +132,11 @@ class Worker:
     def routes(self, loop: asyncio.AbstractEventLoop) -> list[Route]:
         """All routes. Needs the running loop for its clock and timers."""
         settings = self.settings
-        runtime = Runtime(
-            fleets=self.fleets,
-            upstreams=Upstreams(self._destinations, self.transport, settings.secrets.values()),
-            wheel=TimerWheel(loop),
-            outcomes=OutcomeLog(self.ledger, self.metrics, self.recent, self.recorder),
-            under_way=self.under_way,
-            clock=monotonic,
-            wall_clock=time,
-            rng=Random().random,
-        )
         vault = ReasoningVault(self.store) if settings.keep_reasoning else None
-        self._proxy = proxy = Proxy(runtime, ResponseCache(self.store), vault)
+        self._proxy = proxy = Proxy(self._runtime(loop), ResponseCache(self.store), vault)
         keys = Keys(settings.keys)
         self.gate = gate = self._gate(loop, keys)
-        serving = Serving(keys, self.policies, self.fleets, settings.default_policy, settings.rules, settings.max_body)
-        intake = Intake(serving, Names(settings.models))
+        intake = Intake(self._serving(keys), Names(settings.models))
         in_use = [model for model in settings.models if self.fleets[model.id].states]
         claude = ClaudeNames(settings.models, next(iter(in_use or settings.models), None), settings.claude)
         cold: dict[str, Handler] = {"/v1/explain": with_error_responses(Explain(proxy, intake))}
@@ -177,6 +171,38 @@ class Worker:
             *self._page(gate).routes(),
             History(self.fleets, self.archive).route(),
         ]
+
+    def _runtime(self, loop: asyncio.AbstractEventLoop) -> Runtime:
+        settings = self.settings
+        upstreams = Upstreams(
+            self._destinations,
+            self.transport,
+            settings.secrets.values(),
+            to_operator=settings.is_local and not settings.keys,
+            headers=self.tracing.headers if self.tracing else None,
+        )
+        return Runtime(
+            fleets=self.fleets,
+            upstreams=upstreams,
+            wheel=TimerWheel(loop),
+            outcomes=OutcomeLog(self.ledger, self.metrics, self.recent, self.recorder, self.tracing),
+            under_way=self.under_way,
+            clock=monotonic,
+            wall_clock=time,
+            rng=Random().random,
+        )
+
+    def _serving(self, keys: Keys) -> Serving:
+        settings = self.settings
+        return Serving(
+            keys,
+            self.policies,
+            self.fleets,
+            settings.default_policy,
+            settings.rules,
+            settings.max_body,
+            traces=self.tracing is not None,
+        )
 
     def _page(self, gate: RequestGate) -> Page:
         parts = self.settings, self.policies, self.fleets, self.metrics, self.recent
@@ -224,6 +250,8 @@ class Worker:
         self.ledger.close()
         if self.recorder is not None:
             await self.recorder.flush()
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_SHIPMENT):
                 await self.shipper.ship()
@@ -305,7 +333,8 @@ def build(settings: Settings, state: Path, store_url: str, lookup: float = GET_W
     handlers = {ClientError: _client_error, HTTPException: _http_error, Exception: _internal_error}
     app = Starlette(lifespan=lifespan, exception_handlers=handlers)
     app.router.redirect_slashes = False
-    app.middleware_stack = Middleware(app.build_middleware_stack(), worker.authority, heading, heading.cors.preflight)
+    inner, admin = app.build_middleware_stack(), AdminGate(settings.admin)
+    app.middleware_stack = Middleware(inner, worker.authority, admin, heading, heading.cors.preflight)
     return app
 
 

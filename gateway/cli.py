@@ -21,7 +21,8 @@ from gateway.document import quantity
 from gateway.errors import ConfigError
 from gateway.types.units import SHARE
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LOG_FORMATS = ("text", "json")
+LOCAL_OR_ALL = ("127.0.0.1", "0.0.0.0")
 PATH = click.Path(path_type=Path)
 PORT = click.IntRange(0, 65535)
 COUNT = click.IntRange(1)
@@ -76,6 +77,7 @@ def app() -> None:
     is_flag=True,
     help="Listen beyond loopback without keys: anyone who can reach it spends your money.",
 )
+@click.option("--log-format", type=click.Choice(LOG_FORMATS), help="Format of the log; default text.")
 @click.option("--record", type=PATH, metavar="FILE", help="Record a trace of lengths, times and salted prefix hashes.")
 def serve(config: Path | None, redis: str | None, no_auth: bool, record: Path | None, **given: Any) -> None:
     """Serve with every host whose API key is set in the environment.
@@ -100,7 +102,14 @@ def serve(config: Path | None, redis: str | None, no_auth: bool, record: Path | 
 @app.command()
 @click.option("--once", is_flag=True, help="Exit after two sample requests.")
 @click.option("--traffic", is_flag=True, help="Send sample traffic until Ctrl-C.")
-@click.option("--port", type=PORT, metavar="N", default=8080, help="Port on 127.0.0.1; 0 picks a free one.")
+@click.option(
+    "--host",
+    type=click.Choice(LOCAL_OR_ALL),
+    default="127.0.0.1",
+    help="Address to listen on; 0.0.0.0 in a container: anyone who can reach it may use the simulation.",
+)
+@click.option("--port", type=PORT, metavar="N", default=8080, help="Port to listen on; 0 picks a free one.")
+@click.option("--redis", metavar="URL", help="redis:// URL; default: embedded.")
 @click.option(
     "--host-speed",
     type=click.FloatRange(0),
@@ -108,10 +117,10 @@ def serve(config: Path | None, redis: str | None, no_auth: bool, record: Path | 
     default=1.0,
     help="Speed of the simulated hosts relative to real ones; 0: they answer at once.",
 )
-def demo(once: bool, traffic: bool, port: int, host_speed: float) -> int:
+def demo(once: bool, traffic: bool, host: str, port: int, redis: str | None, host_speed: float) -> int:
     """Try it: a gateway with simulated hosts; no key needed.
 
-    Everything stays on this machine.
+    Everything stays on this machine. The hosts invent their answers.
 
     Example: gateway demo --traffic
     """
@@ -120,9 +129,9 @@ def demo(once: bool, traffic: bool, port: int, host_speed: float) -> int:
 
     if once and traffic:
         raise click.UsageError("--once and --traffic exclude each other; choose one of the two")
-    with listening("127.0.0.1", port):  # reports a port in use before anything is started
+    with listening(host, port):  # reports a port in use before anything is started
         pass
-    return Demo(port, host_speed).run(once, traffic)
+    return Demo(host, port, host_speed, redis).run(once, traffic)
 
 
 @app.command()
@@ -139,11 +148,12 @@ def check(config: Path | None, policies: Path | None) -> int:
 
     try:
         settings = _settings(config)
-        click.echo(checked(replace(settings, policies=policies) if policies else settings), nl=False)
+        found = checked(replace(settings, policies=policies) if policies else settings)
     except ConfigError as error:
         _print_problems(error)
         return 1
-    return 0
+    click.echo(found.text, nl=False)
+    return 0 if found.can_serve else 1
 
 
 @app.command()
@@ -290,7 +300,7 @@ def _settings(config: Path | None, redis: str | None = None) -> Settings:
 
 
 def _require_keys(settings: Settings, no_auth: bool) -> None:
-    if settings.host not in LOOPBACK and not settings.keys and not no_auth:
+    if not settings.is_local and not settings.keys and not no_auth:
         raise ConfigError(
             f"listening on {settings.host} without keys would let anyone spend your money; "
             "set GATEWAY_API_KEYS or `keys:`, or pass --no-auth"

@@ -1,11 +1,10 @@
 """The output of `gateway check`, `gateway explain` and `gateway whatif`: tables for a terminal of 80 columns."""
 
 import io
-from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from time import gmtime, monotonic
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request as HttpRequest
@@ -33,12 +32,24 @@ from gateway.types.sink import Inbound
 WIDTH = 80
 TIMEOUT = 10.0  # seconds
 SCORE = "score = in + out + later (re-reads, toll, bad tools, misses) + time + failures"
+_KEYS = {
+    "set": "Only with the endpoints in use: those whose API key is set.",
+    "assumed": "No endpoint is in use, because no API key is set: planned as if all were set.",
+}
+UNSERVED = "the files are valid, but `gateway serve` cannot start: no endpoint is in use"
 SHOWN_SHARE = 0.005  # of all tokens: hosts with a smaller share are not listed
 _Column = tuple[str, str, Callable[[Interval | None], str]]  # heading, figure, formatter
 
 
-def checked(settings: Settings) -> str:
-    """A summary of the configuration. Raises ConfigError with all problems."""
+class Check(NamedTuple):
+    """A summary of a valid configuration, and whether `gateway serve` would start with it."""
+
+    text: str
+    can_serve: bool
+
+
+def checked(settings: Settings) -> Check:
+    """Raises ConfigError with all problems."""
     policies = Policies(settings.policies).current
     found = audit(settings, policies)
     if found.problems:
@@ -49,8 +60,9 @@ def checked(settings: Settings) -> str:
     out.print(f"\npolicies: {', '.join(sorted(policies))} (default {settings.default_policy})")
     for warning in found.warnings:
         out.print(f"warning: {warning}")
-    out.print("ok")
-    return _text(out)
+    can_serve = any(usable(model, settings.secrets) for model in settings.models)
+    out.print("ok" if can_serve else UNSERVED)
+    return Check(_text(out), can_serve)
 
 
 def _endpoints(model: Model, secrets: Secrets) -> Table:
@@ -81,10 +93,12 @@ def _use(endpoint: Endpoint, note: str | None) -> str:
 
 
 def planned(settings: Settings, body: dict[str, Any]) -> dict[str, Any]:
-    """The plan for a request from published figures only, as if the keys of all hosts were set."""
-    keys = defaultdict(lambda: "set", dict.fromkeys(wanted_variables(settings.models), "set"))
+    """The plan for a request from published figures only, with `keys`: whether it has the endpoints in use (`set`), or
+    all, because the model has none in use (`assumed`)."""
+    all_set = dict.fromkeys(wanted_variables(settings.models), "set")
+    in_use = {model.id: usable(model, settings.secrets) for model in settings.models}
     policies = Policies(settings.policies)
-    fleets = {model.id: Fleet(usable(model, keys)) for model in settings.models}
+    fleets = {model.id: Fleet(in_use[model.id] or usable(model, all_set)) for model in settings.models}
     serving = Serving(Keys(()), policies, fleets, settings.default_policy, settings.rules)
     intake = Intake(serving, Names(settings.models))
     try:
@@ -92,7 +106,7 @@ def planned(settings: Settings, body: dict[str, Any]) -> dict[str, Any]:
     except ClientError as error:
         raise ConfigError(error.message) from None
     plan = make_plan(request, policy, fleets[request.model], monotonic(), gmtime().tm_hour, lambda: 0.5)
-    return explanation(plan, request.model)
+    return {**explanation(plan, request.model), "keys": "set" if in_use[request.model] else "assumed"}
 
 
 def first_of(settings: Settings) -> str:
@@ -164,7 +178,8 @@ def explained(plan: dict[str, Any], live: bool) -> str:
         out.print("no endpoint can serve this request:" if plan["dropped"] else "no endpoint is in use")
     _print_reasons(out, plan)
     if not live:
-        out.print("\nFrom published figures only; use a running gateway (--url) for measured ones.")
+        out.print(f"\n{_KEYS[plan['keys']]}")
+        out.print("From published figures only; use a running gateway (--url) for measured ones.")
     return _text(out)
 
 
@@ -258,7 +273,7 @@ def _percent(figure: Interval | None, digits: int) -> str:
     return "-" if figure is None else f"{figure.mean:.{digits}%}"
 
 
-def _came(figure: Interval | None) -> str:
+def _answered(figure: Interval | None) -> str:
     percent = figure and Interval(figure.mean * 100, None if figure.half is None else figure.half * 100)
     return _figure(percent, 3)
 
@@ -275,7 +290,7 @@ _WAITED: tuple[_Column, ...] = (
     ("predicted s", "predicted_seconds_bias", partial(_figure, digits=2)),
 )
 _FAILED: tuple[_Column, ...] = (
-    ("came, %", "success", _came),
+    ("answered, %", "success", _answered),
     ("cut later", "cut_later", partial(_percent, digits=2)),
     ("hedged", "hedges", partial(_percent, digits=1)),
     ("lost $", "hedge_spend", partial(_percent, digits=1)),

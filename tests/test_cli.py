@@ -218,6 +218,19 @@ class TestCheck:
         assert ended.out.endswith("\nok\n")
         assert SECRET not in ended.out
 
+    def test_without_an_endpoint_it_is_not_ok(self, run: Run) -> None:
+        ended = run("check")
+        assert (ended.code, ended.errors) == (1, "")
+        assert "warning: deepseek/deepseek-v3.2: no endpoint is in use; set at least one of" in ended.out
+        last = "the files are valid, but `gateway serve` cannot start: no endpoint is in use"
+        assert ended.out.splitlines()[-1] == last
+
+    def test_warnings_change_no_exit_code(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "gateway.yaml").write_text(SECOND)  # of two models, one has an endpoint in use
+        ended = run("check")
+        assert "warning: deepseek/deepseek-v3.2: no endpoint is in use" in ended.out
+        assert (ended.code, ended.out.splitlines()[-1]) == (0, "ok")
+
     def test_endpoints_in_use_come_first_and_retired_ones_last(self, run: Run) -> None:
         rows = run("check", BASETEN_API_KEY=SECRET, VULTR_API_KEY=SECRET).out.partition("\n\n")[0].splitlines()[3:]
         uses = [row.split()[5:] for row in rows]
@@ -269,6 +282,17 @@ class TestExplainOffline:
         assert (ended.code, ended.errors) == (0, "")
         assert ended.out.startswith("deepseek/deepseek-v3.2, policy floor: about 12,0")
         assert "use a running gateway (--url)" in ended.out
+
+    def test_it_knows_which_keys_are_set_and_says_so(self, run: Run) -> None:
+        none, one = run("explain"), run("explain", NOVITA_API_KEY=SECRET)
+        assert "\nNo endpoint is in use, because no API key is set: planned as if all were set.\n" in none.out
+        assert "\nOnly with the endpoints in use: those whose API key is set.\n" in one.out
+        plans = [
+            json.loads(run("explain", "--json", **keys).out) for keys in ({}, {"NOVITA_API_KEY": SECRET}) for _ in (0,)
+        ]
+        assert [plan["keys"] for plan in plans] == ["assumed", "set"]
+        assert [one["endpoint"] for one in plans[1]["ranked"]] == ["novita/fp8"]
+        assert len(plans[0]["ranked"]) > 10
 
     def test_what_it_ranks_by_is_in_the_table(self, run: Run) -> None:
         """Two endpoints of nearly the same price are told apart by what their re-reads will cost."""
@@ -491,12 +515,16 @@ class TestWhatif:
     @pytest.mark.parametrize(
         ("arguments", "mistake"),
         [
-            (("--state", "empty"), "/empty yet; give `--state` or `--fleet real`"),
+            (("--state", "empty"), "/empty: has no answers yet; name another folder with `--state`, or use `--fleet r"),
             (("--baseline", "openroute"), "unknown router; did you mean `openrouter`?"),
             (("--fleet", "real", "--policy", "flor"), "did you mean `floor`?"),
             (("--fleet", "reel"), "did you mean `real`?"),
             (("--fleet", "real", "--model", "deepseek-v3"), "unknown model; did you mean `deepseek-v3.2`?"),
-            (("--fleet", "real", "--trace", "none.jsonl"), "none.jsonl: cannot be read"),
+            (
+                ("--fleet", "real", "--trace", "none.jsonl"),
+                "none.jsonl: cannot be read (No such file or directory); record a trace with `gateway serve --record "
+                "FILE`, or leave out `--trace` to replay the shipped sample",
+            ),
             (("--fleet", "real", "--cap", "0.3"), "`0.3` is not a share; write it as in `30%`"),
         ],
     )
@@ -505,6 +533,26 @@ class TestWhatif:
         assert (ended.code, ended.out) == (2, "")
         assert mistake in ended.errors
         assert "Traceback" not in ended.errors
+
+    def test_the_ledger_of_another_configuration(self, run: Run, tmp_path: Path) -> None:
+        """The demo's, whose endpoints are not in the catalogue: its gateway.yaml is needed, too."""
+        ledger = Ledger(StateFolder(tmp_path).ledger)
+        for _ in range(20):
+            ledger.append(attempt("sim-novita/fp8", model="deepseek/deepseek-v3.2"))
+        ledger.close()
+        ended = run("whatif", "--state", str(tmp_path))
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.errors == (
+            f"gateway: {tmp_path}: has answers of sim-novita/fp8, which are not in the configuration; "
+            "give that gateway's gateway.yaml with `--config`, or use `--fleet real`\n"
+        )
+
+    def test_a_ledger_with_too_few_answers(self, run: Run, tmp_path: Path) -> None:
+        ledger = Ledger(StateFolder(tmp_path).ledger)
+        ledger.append(attempt("novita/fp8", model="deepseek/deepseek-v3.2"))
+        ledger.close()
+        ended = run("whatif", "--state", str(tmp_path))
+        assert ended.errors == f"gateway: {tmp_path}: no endpoint has 20 streamed answers yet; use `--fleet real`\n"
 
     def test_a_trace_without_requests(self, run: Run, tmp_path: Path) -> None:
         (tmp_path / "empty.jsonl").touch()

@@ -88,6 +88,14 @@ def keys_from_environ(text: str, problems: list[str]) -> tuple[Key, ...]:
     return tuple(keys)
 
 
+def admin_from_environ(text: str, problems: list[str]) -> bytes | None:
+    """The digest of the admin key; None where it is unset or empty."""
+    secret = text.strip()
+    if secret and not PRINTABLE.fullmatch(secret):
+        problems.append("GATEWAY_ADMIN_KEY: must be printable ASCII without spaces or line breaks")
+    return _digest(secret) if secret else None
+
+
 def _digest(secret: str) -> bytes:
     return sha256(secret.encode()).digest()
 

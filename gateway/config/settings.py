@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gateway.config.catalogue import read_endpoint, read_models, wanted_variables, with_catalogue
-from gateway.config.keys import VARIABLE, Key, Secrets, keys_from_environ, read_key
+from gateway.config.keys import VARIABLE, Key, Secrets, admin_from_environ, keys_from_environ, read_key
 from gateway.config.rules import Bound, Rule, When, read_bound, read_rule, read_when
 from gateway.config.store_address import StoreAddress
 from gateway.document import INVALID, DocumentReader, Hook, Node, Place, Table, below, decode, place_at, read, scalars
@@ -22,6 +22,8 @@ from gateway.errors import ConfigError
 from gateway.types import Endpoint, Model, Recording
 from gateway.types.units import Bytes
 
+LogFormat = Literal["text", "json"]
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _ORIGIN = re.compile(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s*]+")
 _HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[?[0-9A-Fa-f:]+(%\w+)?\]?")
 _REFERENCE = re.compile(rf"\$\{{({VARIABLE.pattern})\}}")
@@ -36,10 +38,12 @@ class Settings:
     workers: int = 1
     redis_url: str | None = field(default=None, repr=False)  # may contain a password
     keys: tuple[Key, ...] = ()
+    admin: bytes | None = field(default=None, repr=False)  # digest of the key of the model page and the metrics
     policies: Path | None = None
     default_policy: str = "balanced"
     rules: tuple[Rule, ...] = ()
     state: Path | None = None
+    log_format: LogFormat = "text"
     max_body: int = 16 << 20
     max_in_flight: int | None = None
     allowed_hosts: tuple[str, ...] = ()
@@ -51,6 +55,11 @@ class Settings:
     models: tuple[Model, ...] = ()
     secrets: Secrets = field(default_factory=lambda: Secrets({}))
     record: Recording | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the gateway."""
+        return self.host in LOOPBACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +80,7 @@ class GatewayFile:
     default_policy: str = "balanced"
     rules: tuple[Rule, ...] = ()
     state: str | None = None
+    log_format: LogFormat = "text"
     max_body: Bytes = 16 << 20
     max_in_flight: int | None = None  # per worker; default: by its memory
     allowed_hosts: tuple[str, ...] = ()  # further host names under which clients may call the gateway
@@ -97,8 +107,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     except ConfigError as error:
         problems.extend(error.problems)
     keys = (*file.keys, *keys_from_environ(environ.get("GATEWAY_API_KEYS", ""), problems))
-    if len({key.digest for key in keys}) < len(keys):
-        problems.append("keys: two keys are equal; give every tenant its own secret")
+    admin = admin_from_environ(environ.get("GATEWAY_ADMIN_KEY", ""), problems)
+    problems.extend(_repeated(keys, admin))
     redis_url = environ.get("GATEWAY_REDIS_URL")
     if redis_url and (problem := _store_problem(redis_url)):
         problems.append(f"GATEWAY_REDIS_URL: {problem}")
@@ -112,10 +122,12 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         workers=file.workers,
         redis_url=redis_url or file.redis.url,
         keys=keys,
+        admin=admin,
         policies=_path(file.policies, folder),
         default_policy=file.default_policy,
         rules=file.rules,
         state=Path(state) if state else _path(file.state, folder),
+        log_format=file.log_format,
         max_body=file.max_body,
         max_in_flight=file.max_in_flight,
         allowed_hosts=file.allowed_hosts,
@@ -127,6 +139,15 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         models=file.models,
         secrets=_secrets(file.models, environ),
     )
+
+
+def _repeated(keys: tuple[Key, ...], admin: bytes | None) -> Iterator[str]:
+    """A line for a secret that stands for two things."""
+    digests = {key.digest for key in keys}
+    if len(digests) < len(keys):
+        yield "keys: two keys are equal; give every tenant its own secret"
+    if admin in digests:
+        yield "GATEWAY_ADMIN_KEY: is a client's key, too; give it a secret of its own"
 
 
 def _unreplaced(document: Node) -> Iterator[str]:

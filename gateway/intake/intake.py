@@ -27,12 +27,13 @@ from gateway.intake.options import (
     Options,
     all_options,
     requested_models,
+    text,
 )
 from gateway.intake.prefix import known_by, read_prompt
 from gateway.intake.provider import Preferences, sent_parameters
 from gateway.policy.policies import Policies
 from gateway.route.fleet import Fleet
-from gateway.types import Policy, Request, Surface
+from gateway.types import IncomingTrace, Policy, Request, Surface
 from gateway.types.sink import Inbound
 from gateway.upstream.dialects import THINKING_REQUEST_FIELDS, thinking_requested
 
@@ -47,7 +48,7 @@ class Serving:
     """The configuration that all surfaces share.
 
     `fleets` are by model id; `rules` choose the policy of a request that names none, else it is `default_policy`;
-    `max_body` is the maximum size of a decompressed body in bytes.
+    `max_body` is the maximum size of a decompressed body in bytes; `traces`: clients' trace contexts are read.
     """
 
     keys: Keys
@@ -56,6 +57,7 @@ class Serving:
     default_policy: str
     rules: tuple[Rule, ...] = ()
     max_body: int = LARGEST_BODY
+    traces: bool = False
 
 
 class Intake:
@@ -130,6 +132,8 @@ class Intake:
         )
         if options is not NO_OPTIONS or headers is not NO_HEADERS or len(choices) > 1:
             request = _with_options(request, options, headers, other_models=len(choices) - 1)
+        if self._serving.traces and b"traceparent" in inbound.headers:
+            request = _traced(request, inbound.headers)
         return compressed(request, policy, fleet) if options.compress else request, policy
 
     def _unpacked(self, inbound: Inbound) -> bytes:
@@ -203,6 +207,11 @@ def _with_options(request: Request, options: Options, headers: HeaderOptions, ot
         hides_reasoning=options.hides_reasoning,
         other_models=other_models,
     )
+
+
+def _traced(request: Request, headers: Mapping[bytes, bytes]) -> Request:
+    trace = IncomingTrace(text(headers, b"traceparent"), text(headers, b"tracestate"))
+    return msgspec.structs.replace(request, trace=trace)
 
 
 def _continues(last: Json) -> frozenset[str]:

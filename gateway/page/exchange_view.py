@@ -7,9 +7,9 @@ rows of attempts ──> shown_exchange()    one line of the list
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from gateway.page.host_words import said
 from gateway.page.page_types import ShownAttempt, ShownExchange
 from gateway.proxy.recent_exchanges import UNTROUBLED
+from gateway.telemetry.host_words import said
 from gateway.types import FAULTS, PICO, Row
 
 KINDS = ("failed", "slow", "hedged", "retried")

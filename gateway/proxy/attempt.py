@@ -133,8 +133,9 @@ class Attempt:
         return f"<Attempt {self.send.attempt} at {self.send.choice.endpoint.id}>"
 
     def begin(self, request: Request, connect_timeout: float) -> None:
-        endpoint, streams = self.send.choice.endpoint, self.send.tried.streams
-        self._call = self._runtime.upstreams.send(request, endpoint, self, connect_timeout, streams)
+        send = self.send
+        endpoint, streams = send.choice.endpoint, send.tried.streams
+        self._call = self._runtime.upstreams.send(request, endpoint, self, connect_timeout, streams, send.attempt)
 
     def cancel(self) -> None:
         if self._call is not None:
@@ -220,7 +221,7 @@ class Attempt:
         self._owner.feed(Finished(self.send.attempt, self._runtime.clock()))
 
     def on_failed(self, failure: Failure) -> None:
-        self._owner.failed(self, self._runtime.upstreams.concealed(failure))
+        self._owner.failed(self, self._runtime.upstreams.concealed(failure, self.send.choice.endpoint))
 
     # what it came to
 

@@ -3,6 +3,8 @@
 AccountProbe ── refused ──> Fleet.distrust: the breakers of all endpoints with the same credential open
 """
 
+import logging
+
 from gateway.proxy.runtime import Runtime
 from gateway.proxy.timer_wheel import Timer
 from gateway.route.fleet import Fleet
@@ -12,6 +14,7 @@ from gateway.upstream.whole_reader import WholeReader
 
 CONNECT_TIMEOUT = 3.0
 TIMEOUT = 30.0  # for the whole answer
+_log = logging.getLogger("gateway")
 OF_THE_CREDENTIAL = frozenset({401, 402})  # other refusals may concern one model only
 
 
@@ -57,6 +60,7 @@ class AccountProbe:
     def on_failed(self, failure: Failure) -> None:
         self._end()
         if failure.fault is Fault.ACCOUNT:
+            _log.error("%s: %s", self._endpoint.id, self._runtime.upstreams.explained(failure, self._endpoint))
             self._distrust(failure.status)
 
     def _end(self) -> None:

@@ -1,7 +1,7 @@
-"""The ASGI middleware in front of all routes: checks `Host` and `Origin`, normalises paths, answers CORS preflights and
-adds the headers of every response.
+"""The ASGI middleware in front of all routes: checks `Host`, `Origin` and the admin key, normalises paths, answers CORS
+preflights and adds the headers of every response.
 
-    //v1/models/ ──authority──> /v1/models ──> app ──> status, headers ──heading──> server
+    //v1/models/ ──authority──> /v1/models ──admin──> app ──> status, headers ──heading──> server
 
 Extra slashes in a path are ignored, not redirected: behind a proxy the redirect's address may be wrong for clients, and
 clients drop their key when they follow a redirect.
@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import ClientError
+from gateway.server.admin_gate import AdminGate
 from gateway.server.asgi import AsgiSink
 from gateway.server.host_check import Authority
 from gateway.surface.answer import path_error_body, send_error
@@ -28,11 +29,13 @@ class Middleware:
         self,
         app: ASGIApp,
         authority: Authority,
+        admin: AdminGate,
         heading: HeadWriter,
         preflight: Callable[[Mapping[bytes, bytes]], Headers | None],
     ) -> None:
         self._app = app
         self._authority = authority
+        self._admin = admin
         self._heading = heading
         self._preflight = preflight
 
@@ -59,7 +62,9 @@ class Middleware:
 
     def _rejection(self, scope: Scope, request_headers: Mapping[bytes, bytes]) -> ClientError | None:
         method, headers, needs_host = scope["method"].encode(), scope["headers"], scope["http_version"] == "1.1"
-        return self._authority.refusal(method, scope["raw_path"], headers, request_headers, needs_host=needs_host)
+        return self._authority.refusal(
+            method, scope["raw_path"], headers, request_headers, needs_host=needs_host
+        ) or self._admin.refusal(plain(scope["path"]), request_headers)
 
 
 def plain(path: str) -> str:

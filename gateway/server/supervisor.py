@@ -15,7 +15,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -32,6 +31,7 @@ import uvicorn
 from gateway.config import Settings, usable
 from gateway.errors import ConfigError
 from gateway.server.host_check import EVERYWHERE
+from gateway.server.log_format import log_to_stderr
 from gateway.server.workers import Callbacks, Workers
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 DRAIN = 100  # seconds that requests in flight get to finish at shutdown
 BACKLOG = 2048
 TICKS = 10  # uvicorn's ticks per second
-FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-WORKER_FORMAT = "%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s"
 LONGEST_LIST = 120  # characters of endpoint ids in one line of the log
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NO_START = "the server could not start; its log has the error"
@@ -56,7 +54,7 @@ _log = logging.getLogger("gateway")
 
 def serve(settings: Settings) -> None:
     """Serves until a signal. Raises ConfigError if it cannot start, KeyboardInterrupt if the drain was cut short."""
-    _log_to_stderr(FORMAT)
+    log_to_stderr(settings.log_format)
     _allow_descriptors()
     folder = StateFolder(settings.state)
     with listening(settings.host, settings.port) as listener, _opened(folder), _store(settings, folder) as store:
@@ -150,7 +148,7 @@ def _worker(settings: Settings, state: Path, store_url: str, supervisor: int) ->
     from gateway.app import build
 
     if os.getpid() != supervisor:
-        _log_to_stderr(WORKER_FORMAT)
+        log_to_stderr(settings.log_format, is_worker=True)
         end_this_with_parent(supervisor)
     return build(settings, state, store_url)
 
@@ -227,10 +225,6 @@ def _allow_descriptors() -> None:
     wanted = MOST_DESCRIPTORS if hard == RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
     if soft != RLIM_INFINITY and soft < wanted:
         setrlimit(RLIMIT_NOFILE, (wanted, hard))
-
-
-def _log_to_stderr(line: str) -> None:
-    logging.basicConfig(level=logging.INFO, format=line, stream=sys.stderr)
 
 
 def _log_startup(settings: Settings, listener: socket.socket) -> None:

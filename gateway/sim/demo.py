@@ -14,12 +14,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import NoReturn
 
 import click
@@ -44,7 +45,8 @@ LOOKUPS = 5  # of the response cache, for the second answer
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WIDTH = 80
 INDENT = "   "
-LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
+LISTENING = re.compile(r"listening on http://[\d.]+:(\d+)")
 
 
 class DemoFailed(GatewayError):
@@ -65,11 +67,16 @@ class Child:
 
 
 class Demo:
-    """One run on 127.0.0.1, from the main thread, with whose end its children end. Port 0 takes any free one."""
+    """One run on this machine, from the main thread, with whose end its children end.
 
-    def __init__(self, port: int, host_speed: float) -> None:
+    `host` is 127.0.0.1 or 0.0.0.0; port 0 takes any free one. `redis` is the URL of the store, None an embedded one.
+    """
+
+    def __init__(self, host: str, port: int, host_speed: float, redis: str | None = None) -> None:
+        self._host = host
         self._port = port
         self._host_speed = host_speed
+        self._environ = {} if redis is None else {"GATEWAY_REDIS_URL": redis}
         self._console = Console(width=WIDTH, highlight=False, markup=False, soft_wrap=True)
 
     def __repr__(self) -> str:
@@ -102,17 +109,19 @@ class Demo:
         return 0
 
     def _start(self, stack: ExitStack, folder: Path) -> list[Child]:
-        self._print(f"Starting {len(FLEET)} simulated hosts, and a gateway")
+        self._print(f"Starting {len(FLEET)} simulated hosts and a gateway. No model runs: the hosts invent")
+        self._print("their answers. Their prices and speeds are public measurements of real hosts.")
         ports, config, policies = folder / "ports.json", folder / "gateway.yaml", folder / "policies"
         speed = str(self._host_speed)
         module = ["gateway.sim.host", "--ports-file", str(ports), "--speed", speed]
         hosts = stack.enter_context(_running("simulated hosts", module, folder / "hosts.log"))
         _await(ports.exists, hosts)
-        config.write_text(gateway_config(orjson.loads(ports.read_bytes())), encoding="utf-8")
+        names = [] if self._host == "127.0.0.1" else ["*"]  # a simulation has nothing that a web page could steal
+        config.write_text(gateway_config(orjson.loads(ports.read_bytes()), names), encoding="utf-8")
         seed_policies(policies)
-        module = ["gateway", "serve", "--config", str(config), "--policies", str(policies)]
-        module += ["--state", str(folder / "state"), "--host", "127.0.0.1", "--port", str(self._port)]
-        gateway = stack.enter_context(_running("gateway", module, folder / "gateway.log"))
+        module = ["gateway", "serve", "--config", str(config), "--policies", str(policies), "--no-auth"]
+        module += ["--state", str(folder / "state"), "--host", self._host, "--port", str(self._port)]
+        gateway = stack.enter_context(_running("gateway", module, folder / "gateway.log", self._environ))
         stack.callback(hosts.process.terminate)  # first, so that the gateway need not wait for answers
         _await(lambda: self._listens(gateway.log), gateway)
         _await(self._ready, gateway)
@@ -138,7 +147,7 @@ class Demo:
             connection.close()
 
     def _request_twice(self) -> None:
-        self._print(f"\nQ  {QUESTION}\n\nA  ", end="")
+        self._print(f"\nQ  {QUESTION}\n\nA  (invented) ", end="")
         reply = ask(self._port, QUESTION, self._stream())
         self._print(f"\n\n{INDENT}{_served(reply)}", style="green")
         self._print("\nQ  The same question again.")
@@ -156,7 +165,7 @@ class Demo:
 
     def _stream(self) -> Callable[[str], None]:
         """Prints pieces of text as they arrive; breaks the line before a word that would not fit."""
-        column = len(INDENT)
+        column = len(INDENT) + len("(invented) ")
 
         def show(piece: str) -> None:
             nonlocal column
@@ -177,11 +186,16 @@ class Demo:
         self._print(f"{_command()} explain \\\n  --url {self._url} --model deepseek-v3.2:nitro")
         self._print("\nChange a policy in another terminal: it applies as soon as it is saved", style="bold")
         self._print(f"$EDITOR {shlex.quote(str(folder / 'policies' / 'balanced.yaml'))}")
-        self._print("\nPages", style="bold")
-        self._print(f"{self._url}/               hosts, prices, the latest requests")
+        self._print("\nWhere to look", style="bold")
+        self._print(f"{self._url}/               the model page: hosts, prices, requests")
         self._print(f"{self._url}/metrics        for Prometheus")
         self._print(f"{self._url}/health/ready   for load balancers")
         self._print(f"tail -f {shlex.quote(str(folder / 'gateway.log'))}")
+        self._print("\nThe same with Prometheus and Grafana, in place of this demo", style="bold")
+        self._print("docker compose --profile demo up --build     then http://127.0.0.1:3000")
+        if not traffic:
+            self._print("\nThe same with traffic, so that the page has figures", style="bold")
+            self._print(f"{_command()} demo --traffic")
         self._print("\nCtrl-C ends the demo and removes its files.")
         if traffic:
             self._print(f"\nSample traffic flows, and is counted every {COUNTED_EVERY:.0f} s:")
@@ -232,17 +246,17 @@ print(client.chat.completions.create(model="deepseek-v3.2",
 
 
 @contextmanager
-def _running(name: str, module: Sequence[str], log: Path) -> Iterator[Child]:
+def _running(name: str, module: Sequence[str], log: Path, added: Mapping[str, str] = NO_VARIABLES) -> Iterator[Child]:
     """Runs a Python module as a process in its own session, so that Ctrl-C reaches only the demo, which ends it in
-    order."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    order. It has the environment without the user's own gateway's variables, and with `added`."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *module],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=environ,
+            env={**own, **added},
             start_new_session=True,
             preexec_fn=end_with_parent(os.getpid()),
         )

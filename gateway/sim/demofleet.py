@@ -8,7 +8,7 @@ dialects are assumptions. There are no outages: a demo is short.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,11 +82,11 @@ def seed_policies(folder: Path) -> None:
     pinned.write_text(pinned.read_text(encoding="utf-8").replace(PINNED, f"sim-{PINNED}"), encoding="utf-8")
 
 
-def gateway_config(addresses: Mapping[str, str]) -> str:
+def gateway_config(addresses: Mapping[str, str], names: Sequence[str] = ()) -> str:
     """The `gateway.yaml` that serves the model only from simulated hosts.
 
-    `addresses` maps endpoint ids to the URLs of their servers, `http://127.0.0.1:PORT`. `catalogue: false` leaves out
-    the real hosts of the shipped catalogue.
+    `addresses` maps endpoint ids to the URLs of their servers, `http://127.0.0.1:PORT`; `names` are its
+    `allowed_hosts`. `catalogue: false` leaves out the real hosts of the shipped catalogue.
     """
     endpoints = [_endpoint(host, addresses[host.id]) for host in FLEET if host.id in addresses]
     model = {
@@ -96,7 +96,8 @@ def gateway_config(addresses: Mapping[str, str]) -> str:
         "aliases": ["deepseek-v3.2", "deepseek-chat", "deepseek-reasoner"],
         "endpoints": endpoints,
     }
-    return yaml.safe_dump({"catalogue": False, "models": {MODEL: model}}, sort_keys=False, width=120)
+    config = {"catalogue": False, "allowed_hosts": list(names), "models": {MODEL: model}}
+    return yaml.safe_dump(config, sort_keys=False, width=120)
 
 
 def _endpoint(host: SimHost, address: str) -> dict[str, Any]:

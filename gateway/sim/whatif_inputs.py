@@ -27,6 +27,7 @@ from gateway.types import Policy
 DEFAULT_POLICIES = ("balanced", "floor", "nitro")  # replayed with the default policy where none is named
 BASELINES = ("openrouter", "sticky-cost", "litellm-shuffle")
 FLEET = "real"
+NAMED = 3  # endpoints that a message names
 LEAST_HOSTS = 2  # least number of hosts: with fewer, all policies behave alike
 GENERATED: Mapping[str, Callable[[], list[TraceRow]]] = {
     "agent-sessions": agent_sessions,
@@ -105,12 +106,25 @@ def chosen_fleet(
     hosts, left_out = fit((row for row in read_ledger(folder.ledger) if row.model in served), endpoints)
     replaced = len(hosts) < LEAST_HOSTS and not own and model in (None, MODEL)
     if not hosts and not replaced:
-        raise ConfigError(
-            f"no endpoint has {ENOUGH} streamed answers in {folder.path} yet; give `--state` or `--fleet real`"
-        )
+        raise ConfigError(_nothing_measured(folder, served, endpoints))
     if left_out or len(hosts) == 1:
         warn(_too_little(len(hosts), left_out, replaced))
     return (FLEET, read_fleet(FLEET)) if replaced else ("fitted from this gateway's ledger", hosts)
+
+
+def _nothing_measured(folder: StateFolder, served: set[str], known: Mapping[str, object]) -> str:
+    """Why the ledger has no endpoint that can be simulated, and what to do about it."""
+    measured = {row.endpoint for row in read_ledger(folder.ledger) if row.endpoint and row.model in served}
+    unknown = sorted(measured - known.keys())
+    if not measured:
+        return f"{folder.path}: has no answers yet; name another folder with `--state`, or use `--fleet {FLEET}`"
+    if len(unknown) == len(measured):
+        names = f"{', '.join(unknown[:NAMED])}{' and others' if len(unknown) > NAMED else ''}"
+        return (
+            f"{folder.path}: has answers of {names}, which are not in the configuration; "
+            f"give that gateway's gateway.yaml with `--config`, or use `--fleet {FLEET}`"
+        )
+    return f"{folder.path}: no endpoint has {ENOUGH} streamed answers yet; use `--fleet {FLEET}`"
 
 
 def _served(settings: Settings, folder: StateFolder, model: str | None) -> set[str]:

@@ -66,7 +66,11 @@ def read_trace(path: Path = SAMPLE, limit: int = MOST_ROWS, model: str | None = 
                 if model is None or row.model in ("", model):
                     rows.append(row)
     except (OSError, EOFError) as problem:
-        raise ConfigError(f"{path}: cannot be read ({problem}); give a trace in JSON Lines, or gzip of it") from None
+        why = getattr(problem, "strerror", None) or problem
+        raise ConfigError(
+            f"{path}: cannot be read ({why}); record a trace with `gateway serve --record FILE`, or leave out `--trace`"
+            " to replay the shipped sample"
+        ) from None
     return sorted(rows, key=attrgetter("t"))  # a recording is ordered by the ends of the answers
 
 

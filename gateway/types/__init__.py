@@ -45,7 +45,7 @@ from gateway.types.policy import (
 )
 from gateway.types.reasoning import REASONING_FIELDS, ReasoningHistory, read_again, reasoning_text
 from gateway.types.recording import Recording
-from gateway.types.request import CacheMode, Request, Surface, gives_less, may_be_empty, most_output
+from gateway.types.request import CacheMode, IncomingTrace, Request, Surface, gives_less, may_be_empty, most_output
 from gateway.types.units import PICO, Seconds, Share, Unit, Usd, UsdPerHour
 
 __all__ = [
@@ -68,6 +68,7 @@ __all__ = [
     "Fault",
     "Hedge",
     "HedgeResult",
+    "IncomingTrace",
     "Limit",
     "Limits",
     "Measure",

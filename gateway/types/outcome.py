@@ -50,7 +50,8 @@ CacheResult = Literal["off", "miss", "hit", "refresh"]  # the part of the respon
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why an attempt failed. `message` is the host's own, for the client; `param` is the rejected parameter, and
-    `about` says what was rejected of it."""
+    `about` says what was rejected of it. `private` are the host's words about the gateway's account, which are for its
+    operator only."""
 
     fault: Fault
     message: str
@@ -59,6 +60,7 @@ class Failure:
     param: str | None = None
     retry_after: float | None = None  # seconds
     about: About = "value"
+    private: str = ""
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):

@@ -1,7 +1,7 @@
 """A client's request, parsed once, with the facts that routing needs."""
 
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -12,6 +12,13 @@ Surface = Literal["openai", "openrouter"]  # the client's API shape
 FEW_TOKENS = 16
 _RESULTS = frozenset({"tool", "function"})  # roles
 CacheMode = Literal["default", "on", "no-store", "refresh"]
+
+
+class IncomingTrace(NamedTuple):
+    """The client's `traceparent` and `tracestate`, as they came."""
+
+    parent: str
+    state: str
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):
@@ -57,6 +64,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     tells_routing: bool = False  # whether the answer has `openrouter_metadata`
     begun: bool = False  # whether the response has started already, for an earlier model that failed
     patience: float = inf  # longest silence in seconds that the client accepts; inf: as the policy says
+    trace: IncomingTrace | None = None  # the client's trace; None without one, or where traces are off
 
 
 def may_be_empty(request: Request) -> bool:

@@ -52,12 +52,13 @@ def classify(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, n
     fault, param, about = _meaning(status, error)
     wait = from_headers(headers, now, fault is Fault.RATE_LIMITED)
     retry_after = error.wait if wait is None else wait
-    message = redacted(error.message) or f"HTTP {status} without a message"
-    if fault is Fault.ACCOUNT and status in _CREDENTIAL_STATUS:  # hosts may quote the key that they refuse
-        message = f"the host refused the gateway's account (HTTP {status})"
-    return Failure(
-        fault, message, status=status, code=error.code, param=_named(param), retry_after=retry_after, about=about
-    )
+    message, private = redacted(error.message) or f"HTTP {status} without a message", ""
+    if fault is Fault.ACCOUNT and status in _CREDENTIAL_STATUS:  # hosts may name the account, or quote its key
+        message, private = (
+            f"the host refused the gateway's account (HTTP {status})",
+            redacted(error.message) or "nothing",
+        )
+    return Failure(fault, message, status, error.code, _named(param), retry_after, about, private)
 
 
 def classify_in_band(payload: dict[str, Any]) -> Failure | None:

@@ -71,8 +71,11 @@ class Adapted:
                 async for _ in self._translate(_WARM_UP_REQUEST, _send_nothing):
                     pass
 
-    def send(self, transport: Transport, body: bytes, receiver: Receiver, connect_timeout: float) -> AdaptedCall:
-        """Sends a completion request whose JSON is `body`. Otherwise as `Transport.send`."""
+    def send(
+        self, transport: Transport, body: bytes, receiver: Receiver, connect_timeout: float, headers: bytes = b""
+    ) -> AdaptedCall:
+        """Sends a completion request whose JSON is `body`. Otherwise as `Transport.send`. `headers` are left out: some
+        of these hosts sign the headers of a request."""
         return AdaptedCall(self._translate, self.origin, transport, body, receiver, connect_timeout)
 
 

@@ -1,11 +1,16 @@
+import asyncio
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
+
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,8 +28,69 @@ def test_compose_file_fits_the_specification() -> None:
 
 
 def test_every_service_can_be_seen_to_work(services: dict[str, dict[str, Any]]) -> None:
-    assert set(services) == {"gateway", "valkey", "prometheus", "grafana"}
+    assert set(services) == {"gateway", "demo", "valkey", "prometheus", "grafana"}
     assert [name for name, service in services.items() if "healthcheck" not in service] == []
+
+
+def test_a_profile_is_a_gateway_with_all_that_it_needs(services: dict[str, dict[str, Any]]) -> None:
+    """Without a profile nothing starts: a gateway of neither kind would be of no use."""
+    started = {
+        profile: {name for name, service in services.items() if profile in service["profiles"]}
+        for profile in ("hosts", "demo")
+    }
+    rest = {"valkey", "prometheus", "grafana"}
+    assert started == {"hosts": {"gateway", *rest}, "demo": {"demo", *rest}}
+    for profile, names in started.items():
+        for name in names:
+            for other, condition in services[name].get("depends_on", {}).items():
+                assert other in names or condition["required"] is False, (profile, name, other)
+
+
+def test_the_demo_takes_the_place_of_the_gateway_and_needs_no_key(services: dict[str, dict[str, Any]]) -> None:
+    demo, gateway = services["demo"], services["gateway"]
+    assert "gateway" in demo["networks"]["default"]["aliases"], "Prometheus looks for that name"
+    assert "env_file" not in demo
+    assert "environment" not in demo
+    for same in ("build", "ports", "healthcheck", "read_only", "tmpfs", "cap_drop", "security_opt"):
+        assert demo[same] == gateway[same]
+    assert demo["command"][-1] != gateway["environment"]["GATEWAY_REDIS_URL"], "simulated figures stay apart"
+
+
+async def test_the_command_of_the_demo_works_as_it_is_written(
+    services: dict[str, dict[str, Any]], valkey: str, tmp_path: Path
+) -> None:
+    """As a process and not in a container: with this Valkey's address, another port, and hosts that do not wait."""
+    port = free_port()
+    written = {"8080": str(port), "redis://valkey:6379/1": valkey}
+    command = [written.get(word, word) for word in services["demo"]["command"]]
+    environ = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    demo = await asyncio.create_subprocess_exec(
+        *command, "--host-speed", "20", env=environ, stdout=asyncio.subprocess.PIPE
+    )
+    assert demo.stdout is not None
+    try:
+        said = (await asyncio.wait_for(demo.stdout.readuntil(b" failed, "), 120)).decode()
+        assert "the hosts invent" in said
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            ready = await client.get("/health/ready")
+            assert (ready.status_code, ready.json()["store"]) == (200, "up")
+            scraped = await client.get("/metrics", headers={"host": "gateway:8080", "authorization": "Bearer none"})
+            assert "gateway_endpoint_info{" in scraped.text
+    finally:
+        demo.terminate()
+        await asyncio.wait_for(demo.communicate(), 60)
+    assert demo.returncode == 0
+
+
+def test_prometheus_has_the_admin_key(services: dict[str, dict[str, Any]]) -> None:
+    """Its file in the container; in the checkout a placeholder stands there, so that the file can be checked."""
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    (config,) = services["prometheus"]["configs"]
+    assert compose["configs"][config["source"]]["content"] == "${GATEWAY_ADMIN_KEY:-none}"
+    (scrape,) = yaml.safe_load((ROOT / "grafana/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    named = scrape["authorization"]["credentials_file"]
+    assert os.path.normpath(f"/etc/prometheus/{named}") == config["target"]
+    assert (ROOT / "grafana/prometheus" / named).read_text() == "none\n"
 
 
 def test_every_mounted_file_exists(services: dict[str, dict[str, Any]]) -> None:

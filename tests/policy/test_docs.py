@@ -71,7 +71,7 @@ def test_every_field_of_a_model_and_an_endpoint_is_documented() -> None:
 
 
 def test_every_variable_is_documented() -> None:
-    own = {"GATEWAY_API_KEYS", "GATEWAY_REDIS_URL", "GATEWAY_STATE"}
+    own = {"GATEWAY_ADMIN_KEY", "GATEWAY_API_KEYS", "GATEWAY_REDIS_URL", "GATEWAY_STATE"}
     section = CONFIGURATION.split("\n## Environment\n")[1].split("\n## ")[0]
     documented = set(re.findall(r"^\| `([A-Z_]+)` \|", section, re.MULTILINE))
     assert documented == own | set(wanted_variables(load(None, {}).models))

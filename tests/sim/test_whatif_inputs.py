@@ -81,7 +81,9 @@ def test_a_ledger_that_knows_nothing_leaves_it_to_the_fleet_real(tmp_path: Path)
     settings = replace(SETTINGS, state=tmp_path)
     assert chosen_fleet(None, settings, pytest.fail) == ("real", read_fleet("real"))
     assert chosen_fleet(None, replace(settings, models=V3), pytest.fail, V3[0].id)[0] == "real"
-    with pytest.raises(ConfigError, match="no endpoint has 20 streamed answers"):
+    with pytest.raises(
+        ConfigError, match="has no answers yet; name another folder with `--state`, or use `--fleet real`"
+    ):
         chosen_fleet(None, settings, pytest.fail, "m")  # the fleet `real` serves another model
 
 
@@ -105,7 +107,7 @@ def test_a_ledger_that_knows_nobody_is_named(tmp_path: Path) -> None:
     settings = write_ledger(tmp_path, a=3)
     with pytest.raises(ConfigError) as refused:
         chosen_fleet(None, settings, pytest.fail, own=True)
-    why = f"no endpoint has 20 streamed answers in {tmp_path} yet; give `--state` or `--fleet real`"
+    why = f"{tmp_path}: no endpoint has 20 streamed answers yet; use `--fleet real`"
     assert refused.value.problems == (why,)
 
 

@@ -235,6 +235,10 @@ def test_a_key_in_a_message_is_not_repeated(secret: str) -> None:
 def test_a_refused_account_is_reported_in_our_words(status: int) -> None:
     refused = said(status, error("Incorrect API key provided: my-short-key"))
     assert refused.message == f"the host refused the gateway's account (HTTP {status})"
+    assert refused.private == "Incorrect API key provided: my-short-key", (
+        "for the operator; our own key is masked later"
+    )
+    assert said(status, {}).private == "nothing"
 
 
 @pytest.mark.parametrize(("code", "fault"), [(400, "malformed"), (422, "malformed"), (429, "rate_limited")])

@@ -17,7 +17,9 @@ _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 class Destination(Protocol):
     """An endpoint as the gateway's core sees it: it takes and returns OpenAI's JSON, whatever its own API is."""
 
-    def send(self, transport: Transport, body: bytes, receiver: Receiver, connect_timeout: float) -> SentCall: ...
+    def send(
+        self, transport: Transport, body: bytes, receiver: Receiver, connect_timeout: float, headers: bytes = b""
+    ) -> SentCall: ...
 
 
 class Address:
@@ -45,9 +47,11 @@ class Address:
             lines.append(f"Authorization: Bearer {_header_safe(api_key, endpoint)}")
         self._start = "\r\n".join([*lines, "Content-Length: "]).encode("ascii")
 
-    def send(self, transport: Transport, body: bytes, receiver: Receiver, connect_timeout: float) -> Call:
-        """Sends a completion request whose JSON is `body`. Otherwise as `Transport.send`."""
-        head = self._start + b"%d\r\n\r\n" % len(body)
+    def send(
+        self, transport: Transport, body: bytes, receiver: Receiver, connect_timeout: float, headers: bytes = b""
+    ) -> Call:
+        """Sends a completion request whose JSON is `body`, with further header lines. Otherwise as `Transport.send`."""
+        head = self._start + b"%d\r\n%b\r\n" % (len(body), headers)
         return transport.send(self.origin, head, body, receiver, connect_timeout)
 
     def __repr__(self) -> str:

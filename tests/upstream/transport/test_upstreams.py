@@ -2,13 +2,15 @@
 
 import pytest
 
-from gateway.types import Failure, Fault
+from gateway.types import Endpoint, Failure, Fault
 from gateway.upstream.transport.transport import Transport
 from gateway.upstream.transport.upstreams import SHORTEST_SECRET, Upstreams
 from tests.support.gateway import Gateway
 from tests.support.host import Out, Received, ScriptedHost, answers
 
 KEY = "a1b2c3d4e5f6"
+HOST = Endpoint("a/fp8", "a", "https://a.example/v1", "m", api_key_env="A_KEY")
+REFUSED = Failure(Fault.ACCOUNT, "refused (HTTP 401)", status=401, private=f"no account for {KEY}; balance -3.20")
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def hosts() -> Upstreams:
 
 
 def test_a_key_that_a_host_repeats_is_not_shown(hosts: Upstreams) -> None:
-    told = hosts.concealed(Failure(Fault.REJECTED, f"key {KEY} may not use this model", code=f"no-{KEY}"))
+    told = hosts.concealed(Failure(Fault.REJECTED, f"key {KEY} may not use this model", code=f"no-{KEY}"), HOST)
     assert (told.message, told.code) == ("key [redacted] may not use this model", "no-[redacted]")
     assert told.fault == "rejected"
 
@@ -25,21 +27,32 @@ def test_a_key_that_a_host_repeats_is_not_shown(hosts: Upstreams) -> None:
 def test_other_words_stay_as_they_are(hosts: Upstreams) -> None:
     failure = Failure(Fault.REJECTED, "EMPTY messages")
     assert len("EMPTY") < SHORTEST_SECRET
-    assert hosts.concealed(failure) is failure
+    assert hosts.concealed(failure, HOST) is failure
 
 
 def test_a_secret_is_known_from_its_least_length_on() -> None:
     least, shorter = "s" * SHORTEST_SECRET, "t" * (SHORTEST_SECRET - 1)
     hosts = Upstreams({}, Transport(), [least, shorter])
-    assert hosts.concealed(Failure(Fault.SERVER, f"{least} {shorter}")).message == f"[redacted] {shorter}"
+    assert hosts.concealed(Failure(Fault.SERVER, f"{least} {shorter}"), HOST).message == f"[redacted] {shorter}"
 
 
 def test_a_secret_in_the_code_alone_is_not_shown(hosts: Upstreams) -> None:
-    assert hosts.concealed(Failure(Fault.SERVER, "busy", code=KEY)) == Failure(Fault.SERVER, "busy", code="[redacted]")
+    assert hosts.concealed(Failure(Fault.SERVER, "busy", code=KEY), HOST) == Failure(
+        Fault.SERVER, "busy", code="[redacted]"
+    )
 
 
 def test_a_host_without_a_code(hosts: Upstreams) -> None:
-    assert hosts.concealed(Failure(Fault.SERVER, KEY)) == Failure(Fault.SERVER, "[redacted]")
+    assert hosts.concealed(Failure(Fault.SERVER, KEY), HOST) == Failure(Fault.SERVER, "[redacted]")
+
+
+def test_what_a_host_says_of_the_account_is_for_the_operator(hosts: Upstreams) -> None:
+    operators = Upstreams({}, Transport(), [KEY], to_operator=True)
+    explained = "refused (HTTP 401); check A_KEY; the host says: no account for [redacted]; balance -3.20"
+    assert hosts.concealed(REFUSED, HOST).message == "refused (HTTP 401)"
+    assert operators.concealed(REFUSED, HOST).message == explained
+    assert hosts.explained(REFUSED, HOST) == operators.explained(REFUSED, HOST) == explained
+    assert hosts.explained(Failure(Fault.ACCOUNT, "no such model", status=404), HOST) == "no such model"
 
 
 async def test_neither_the_client_nor_the_ledger_sees_it(gateway: Gateway) -> None:
@@ -56,7 +69,7 @@ async def test_neither_the_client_nor_the_ledger_sees_it(gateway: Gateway) -> No
         gateway({"a/fp8": host.url}, endpoint={"api_key_env": "HOST_KEY"}, environ={"HOST_KEY": KEY}) as running,
     ):
         told = await running.chat()
-        shown = (await running.client.get("/page/data.json")).text
+        shown = (await running.client.get("/page/model.json")).text
         rows = "".join(path.read_text() for path in (running.folder / "ledger").glob("*.jsonl"))
     assert told.status_code >= 400
     assert "the account of [redacted] has no such model" in told.text

@@ -1,4 +1,4 @@
-"""A host's words about a failure, as far as a page without a key may show them.
+"""A host's words about a failure, as far as a log or a page without a key may show them.
 
 A host may quote anything in its message: the prompt, a key, an account. So a word is shown only if it is one of the
 ordinary words of such messages (`_WORDS`), and a number only with a unit; everything else becomes "…". Messages

@@ -1,0 +1,62 @@
+"""Closes the model page and the metrics, if an admin key is set. Without one they are open.
+
+    GET /metrics ──> Authorization: Bearer KEY, or Basic with KEY as the password ──> route
+                └──> anything else ──> 401 with `WWW-Authenticate: Basic`, on which a browser asks for the password
+
+A browser repeats the password for all requests of the page by itself, event streams included. Clients' keys do not open
+these routes, and the admin key opens no others.
+"""
+
+from base64 import b64decode
+from binascii import Error as NotBase64
+from collections.abc import Mapping
+from hashlib import sha256
+from hmac import compare_digest
+
+from gateway.errors import ClientError, Unauthorized
+
+PAGES = frozenset({"/", "/metrics"})
+BELOW = ("/models/", "/page/")
+_CHALLENGE = (b"www-authenticate", b'Basic realm="gateway", charset="UTF-8"')
+
+
+class AdminKeyMissing(Unauthorized):
+    """The route needs the admin key, and the request does not have it."""
+
+    code = "admin_key_required"
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return [*super().headers(), _CHALLENGE]
+
+
+class AdminGate:
+    """`digest` is the SHA-256 of the admin key; None leaves all routes open."""
+
+    __slots__ = ("_digest",)
+
+    def __init__(self, digest: bytes | None) -> None:
+        self._digest = digest
+
+    def __repr__(self) -> str:
+        return f"<AdminGate {'open' if self._digest is None else 'closed'}>"
+
+    def refusal(self, path: str, headers: Mapping[bytes, bytes]) -> ClientError | None:
+        """The error if this request may not read `path`, which has no empty segments."""
+        if self._digest is None or not (path in PAGES or path.startswith(BELOW)):
+            return None
+        if compare_digest(sha256(_password(headers)).digest(), self._digest):
+            return None
+        return AdminKeyMissing("this page needs the admin key: as a bearer token, or as the password of any user")
+
+
+def _password(headers: Mapping[bytes, bytes]) -> bytes:
+    """The bearer token or the Basic password of a request; empty without a valid one."""
+    scheme, _, value = headers.get(b"authorization", b"").strip().partition(b" ")
+    if scheme.lower() == b"bearer":
+        return value.strip()
+    if scheme.lower() != b"basic":
+        return b""
+    try:
+        return b64decode(value.strip(), validate=True).partition(b":")[2]
+    except NotBase64:
+        return b""
