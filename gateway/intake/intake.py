@@ -189,7 +189,7 @@ class Intake:
 
 def new_id(created: int) -> str:
     """`gen-<unix time>-<20 hex digits>`, OpenRouter's format."""
-    return f"gen-{created}-{_random.getrandbits(80).to_bytes(10, 'big').hex()}"
+    return f"gen-{created}-{_random.getrandbits(80):020x}"
 
 
 def _includes_usage(body: Json) -> bool:

@@ -132,9 +132,9 @@ def _pick(
             return "explore", near, weights
     if pick.how == "best":
         return "best", (scores.index(best) if len(top) == len(scores) else _first(costs, top),), ()
-    limit, least = best * (1 + pick.edge), max(best, TINY)
+    limit, lift = best * (1 + pick.edge), TINY if best < TINY else 0.0
     near = sorted([place for place in top if scores[place] <= limit], key=scores.__getitem__)
-    return "sample", near, [max(least, scores[place]) ** -2 for place in near]
+    return "sample", near, [(scores[place] + lift) ** -2 for place in near]
 
 
 def _first(costs: Costs, places: Sequence[int]) -> int:

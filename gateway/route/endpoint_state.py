@@ -3,13 +3,14 @@
     attempts' ends ──answered, ended, cached, ...─────> samples ──refresh──> figures <── decisions
     other workers ─────────────────shared──────────────────┘ peers ──┘
 
-Learning only adds samples. What a decision reads are plain attributes, recomputed from the samples at `due`:
-soon after something was learned, rarely when only time has passed.
+Learning only adds samples, and ends of attempts are counted together. What a decision reads are plain attributes,
+recomputed from the samples at `due`: soon after something was learned, rarely when only time has passed.
 
 Every quantity has two memories (`trend.py`): what is usual over hours, and what it is now over minutes.
 The time constants were chosen by replays of changes (`python -m bench.routing --sections changes`).
 """
 
+from collections.abc import Mapping
 from math import ceil, inf
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ DEFAULT_TTL = 300.0
 UPTIME_SAMPLES = 10.0  # that a published uptime counts for
 TOOLS_SAMPLES = 20.0
 LEARNED_WITHIN = 0.1  # seconds until figures show what was learned
+MOST_ENDS = 10  # attempts whose ends are counted together: fewer than the recent memory of a share holds
 WAITED_WITHIN = 0.5  # seconds until they show requests that wait for a first token
 FADED_WITHIN = 10.0  # seconds until they show that old samples have faded
 DAY = 86_400.0
@@ -82,19 +84,22 @@ class EndpointState:
 
     `waits` and `speeds` say how long answers take; `fails`, `tools_ok` and `hit_rate` are shares as they are now, and
     `recent` and `attempted` count the attempts of the last minutes and hours, faded by their age.
-    `figures` has every measure, over all prompts, for listings; None while there are fewer than `ENOUGH` samples of a
-    figure that is only measured. They are computed again at `due`. What changes with every request stands apart
-    from them: `in_flight`, `elsewhere` (what other workers have in flight) and the `load` that both make;
-    `concurrency`, how many it may have in flight; `held_until`, the end of all that sets it back. `changes` are its
-    fleet's.
+    They are computed again at `due`. What changes with every request stands apart from them: `in_flight`, `elsewhere`
+    (what other workers have in flight) and the `load` that both make; `concurrency`, how many it may have in flight;
+    `held_until`, the end of all that sets it back. `changes` are its fleet's.
     """
 
     __slots__ = (
+        "_ends",
+        "_ends_at",
+        "_figures",
+        "_good_ends",
         "_hit_rate",
         "_hour",
         "_most_at_once",
         "_peers",
         "_ramp",
+        "_refreshed_at",
         "_success",
         "_tools",
         "_ttft_all",
@@ -108,7 +113,6 @@ class EndpointState:
         "elsewhere",
         "endpoint",
         "fails",
-        "figures",
         "held_until",
         "hit_rate",
         "in_flight",
@@ -142,9 +146,10 @@ class EndpointState:
         self._ttft_all = Sketch(1_800.0)
         self._success = Estimate(recent=60.0, most=40.0, usual=3_600.0, strength=10.0)
         self._hour = Rate(half_life=1_800.0)
+        self._ends = self._good_ends = 0  # attempts that have ended, not yet counted above; and those that ended well
+        self._ends_at = 0.0  # when the first of them did
         self._tools = Estimate(recent=900.0, most=50.0, usual=DAY, strength=20.0)
         self._hit_rate = HitRate()
-        self.figures: dict[Measure, float | None] = {}
         self.configure(endpoint, workers)
         self.refresh(0.0)
         self._refresh_at(0.0)
@@ -158,14 +163,8 @@ class EndpointState:
         self.ttl = endpoint.cache.ttl or (0.0 if endpoint.cache.automatic is False else DEFAULT_TTL)
         self.waits.renew()
         self._refresh_at(0.0)
-        self.price = price = endpoint.price or _FREE
-        self.figures |= {
-            "context": endpoint.context,
-            "max_output": endpoint.max_output or endpoint.context,
-            "price.input": price.input,
-            "price.output": price.output,
-            "price.cached_input": price.input if price.cached_input is None else price.cached_input,
-        }
+        self.price = endpoint.price or _FREE
+        self._figures: dict[Measure, float | None] | None = None  # made when read
 
     # learning from attempts
 
@@ -215,9 +214,13 @@ class EndpointState:
 
     def ended(self, good: bool, now: float) -> None:
         """An attempt succeeded or failed."""
-        self._success.add(good, now)
-        self._hour.add(good, now)
-        self.standing.ended(good, now)
+        if not self._ends:
+            self._ends_at = now
+        elif self._ends >= MOST_ENDS or now > self._ends_at + LEARNED_WITHIN:
+            self._count_ends()
+            self._ends_at = now
+        self._ends += 1
+        self._good_ends += good
         if self._ramp.window != inf:
             self._ramp.ended(good)
             self._limit()
@@ -260,6 +263,7 @@ class EndpointState:
     def renew(self, now: float) -> None:
         """Other workers' samples were replaced: every figure is stale."""
         self.waits.renew()
+        self.speeds.renew()
         self._learned(now)
 
     def shares(self, elsewhere: int | None, others: int) -> None:
@@ -292,6 +296,7 @@ class EndpointState:
     @property
     def rates(self) -> tuple[Rate, ...]:
         """In the order in which workers share them."""
+        self._count_ends()
         shares = self._success, self._tools, self._hit_rate.shares
         return (
             self._hour,
@@ -301,6 +306,15 @@ class EndpointState:
             *self.waits.load.rates,
             *self.speeds.load.rates,
         )
+
+    def _count_ends(self) -> None:
+        """Counts attempts that have ended since the last refresh: together, because nothing reads them before."""
+        good, ends, at = self._good_ends, self._ends, self._ends_at
+        if ends:
+            self._good_ends = self._ends = 0
+            self._success.add_all(good, ends, at)
+            self._hour.add_all(good, ends, at)
+            self.standing.ended(ends - good, ends, at)
 
     def _timed(self, ttft: float, uncached: float, now: float) -> None:
         self._ttft_all.add(ttft, now)
@@ -362,6 +376,7 @@ class EndpointState:
         self._weigh_load()
         self.silence.judge(now)
         self.hold(now)
+        self._count_ends()
         self._usual_uptime = priors.uptime or peers.uptime or DEFAULT_UPTIME
         uptime = self._success.share(now, self._usual_uptime, UPTIME_SAMPLES)
         self.recent = self._success.recent.count(now)
@@ -370,7 +385,16 @@ class EndpointState:
         self.tools_ok = self._tools.share(now, priors.tools_ok or peers.tools_ok or DEFAULT_TOOLS, TOOLS_SAMPLES)
         self.hit_rate = self._hit_rate.probability(now)
         self.attempted = self._hour.count(now)
-        self._refresh_measures(now)
+        self._refreshed_at = now
+        self._figures = None
+
+    @property
+    def figures(self) -> Mapping[Measure, float | None]:
+        """Every measure, over all prompts, for listings and for a policy's limits; None while there are fewer than
+        `ENOUGH` samples of a figure that is only measured."""
+        if self._figures is None:
+            self._figures = self._measures(self._refreshed_at)
+        return self._figures
 
     @property
     def retry_at(self) -> float:
@@ -393,11 +417,17 @@ class EndpointState:
             self.tools_ok if priors.tools_ok else None,
         )
 
-    def _refresh_measures(self, now: float) -> None:
+    def _measures(self, now: float) -> dict[Measure, float | None]:
+        endpoint, price = self.endpoint, self.price
         timed = self._ttft_all.count(now) >= ENOUGH
-        self.figures |= zip(_TTFTS, self._ttft_all.quantiles(SHARES) if timed else _UNKNOWN, strict=False)
-        self.figures |= zip(_SPEEDS, self.speeds.quantiles if self.speeds.known else _UNKNOWN, strict=False)
-        self.figures |= {
+        return {
+            "context": endpoint.context,
+            "max_output": endpoint.max_output or endpoint.context,
+            "price.input": price.input,
+            "price.output": price.output,
+            "price.cached_input": price.input if price.cached_input is None else price.cached_input,
+            **dict(zip(_TTFTS, self._ttft_all.quantiles(SHARES) if timed else _UNKNOWN, strict=False)),
+            **dict(zip(_SPEEDS, self.speeds.quantiles if self.speeds.known else _UNKNOWN, strict=False)),
             "uptime_5m": 1 - self.fails,
             "uptime_1h": self._hour.share(now, self._usual_uptime, UPTIME_SAMPLES),
             "tools_ok": self.tools_ok,

@@ -70,8 +70,9 @@ class OutlierStats:
         self.times = 0  # set back lately
         self._start_over()
 
-    def ended(self, good: bool, now: float) -> None:
-        self._fails.add(not good, now)
+    def ended(self, failed: int, count: int, now: float) -> None:
+        """So many attempts have ended, of which so many have failed."""
+        self._fails.add_all(failed, count, now)
 
     def waited(self, slowness: float, now: float) -> None:
         """A time to first token, over what is usual among all at that prompt size."""

@@ -16,6 +16,7 @@ from gateway.route.filters import Dropped, Reason, Tier
 from gateway.types import Endpoint, Policy, RegretReason
 
 BY_SCORE = frozenset({"sample", "best"})  # pickers that nothing but the score matters to
+_BEST_FIRST = frozenset({"only", "sample"})  # ways to pick whose `near` begins with the best score of all
 _DRAWN: dict[str, RegretReason] = {"sample": "sample", "explore": "explore"}
 
 
@@ -134,6 +135,8 @@ def regret(plan: Plan) -> tuple[float, RegretReason]:
 def _best_score(plan: Plan, tier: Tier) -> float:
     """Of those in this tier."""
     candidates, scores = plan.costs.field.candidates, plan.costs.scores
+    if plan.picked in _BEST_FIRST:
+        return scores[plan.near[0]]
     return min([scores[place] for place in plan.places if candidates[place].tier is tier])
 
 

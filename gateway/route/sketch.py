@@ -176,6 +176,16 @@ class Rate:
         self._sum = total + value
         self._count = count + 1
 
+    def add_all(self, total: float, count: float, now: float) -> None:
+        """Counts `count` samples of about this moment, whose sum is `total`."""
+        self._fade(now)
+        if count > self._most:
+            total, count = total * self._most / count, self._most
+        if self._count > self._most - count:
+            self.shrink((self._most - count) / self._count)
+        self._sum += total
+        self._count += count
+
     def shrink(self, keep: float) -> None:
         """Keeps this share of what its own samples weigh."""
         self._sum *= keep
@@ -183,7 +193,8 @@ class Rate:
 
     def count(self, now: float) -> float:
         """How many there are, each faded by its age."""
-        self._fade(now)
+        if now > self._at and (self._count or self._others_count):
+            self._fade(now)
         return self._count + self._others_count
 
     def sum(self, now: float) -> float:

@@ -59,6 +59,11 @@ class Estimate:
         self.recent.add(share, now)
         self.usual.add(share, now)
 
+    def add_all(self, total: float, count: float, now: float) -> None:
+        """Shares that add up to `total`, of about this moment."""
+        self.recent.add_all(total, count, now)
+        self.usual.add_all(total, count, now)
+
     def share(self, now: float, prior: float, strength: float) -> float:
         """The share now; `prior` is what was published, which counts like `strength` samples."""
         return self.recent.share(now, self.usual.share(now, prior, strength), self._strength)
@@ -69,7 +74,9 @@ class Estimate:
 
 def add_recent(trends: Sequence[Trend], place: int, value: float, now: float) -> None:
     """A recent sample of one of the trends that share a level: the oldest ones of all of them make room."""
-    count = sum(trend.recent.count(now) for trend in trends)
+    count = 0.0
+    for trend in trends:
+        count += trend.recent.count(now)
     if count > MOST_RECENT - 1:
         for trend in trends:
             trend.recent.shrink((MOST_RECENT - 1) / count)

@@ -32,6 +32,7 @@ SHARES = (0.5, 0.75, 0.9, 0.95, 0.99)
 NORMAL = (0.0, 0.6745, 1.2816, 1.6449, 2.3263)  # the same of a normal distribution, in standard deviations
 SETTLED = 200.0  # samples from which on one more hardly changes what is usual
 USUAL_WITHIN = 1.0  # seconds until it shows then
+FADED_WITHIN = 10.0  # seconds until what is usual shows that old samples have faded
 _SCALES = tuple(BASE + middle / PREFILL for middle in MIDDLES)
 _CLASSES = range(len(MIDDLES))
 
@@ -55,8 +56,10 @@ class Waits:
 
     __slots__ = (
         "_logs",
+        "_peers",
         "_rows",
         "_usual_due",
+        "_usual_from",
         "known",
         "level",
         "load",
@@ -70,6 +73,8 @@ class Waits:
         self.trends = tuple(Trend() for _ in _CLASSES)
         self.load = Congestion(STEEPNESS)
         self._usual_due = 0.0
+        self._usual_from = 0.0  # when a new sample may show in what is usual
+        self._peers = NO_PEERS
         self._rows: list[tuple[float, ...]] = []  # usual ratios: for each of `SHARES` and the mean, by size class
         self._logs: list[tuple[Trend, float, float]] = []
         self.level = 1.0
@@ -103,6 +108,7 @@ class Waits:
         size, ratio = size_class(uncached), seconds / scale(uncached)
         self.load.add(in_flight, log(max(ratio, LOWEST) / self.p50[size]), now)
         self.trends[size].usual.add(ratio / self.load.shown_factor(in_flight), now)
+        self._usual_due = min(self._usual_due, self._usual_from)
 
     def censored(self, seconds: float, uncached: float, in_flight: float, now: float) -> None:
         """Right-censored time to first token, imputed as the mean of the larger samples.
@@ -115,6 +121,7 @@ class Waits:
         mean, count = usual.beyond(ratio, now)
         likely = blend(mean, count, max(ratio, self.p95[size]))
         usual.add(likely, now)
+        self._usual_due = min(self._usual_due, self._usual_from)
         add_recent(self.trends, size, likely, now)
 
     def renew(self) -> None:
@@ -122,8 +129,9 @@ class Waits:
         self._usual_due = 0.0
 
     def refresh(self, now: float, priors: Priors, peers: FleetMedians = NO_PEERS) -> None:
-        """Computes the ratios from the samples. What is usual moves slowly, so it is computed less often."""
-        if now >= self._usual_due:
+        """Computes the ratios from the samples. What is usual moves slowly: it is computed for new samples only, and
+        rarely when many are known."""
+        if now >= self._usual_due or (now >= self._usual_from and peers != self._peers):
             self._refresh_usual(now, priors, peers)
         self.level = level(self._logs, now)
         *quantiles, self.mean = self._rows if self.level == 1 else _scaled(self._rows, self.level)
@@ -142,6 +150,7 @@ class Waits:
                 row = [blend_logs(one, count, prior) for one, prior in zip(found, row, strict=True)]
             rows.append(row)
         self._logs = logs
+        self._peers = peers
         self._rows = list(zip(*rows, strict=True))
         self.scatter = tuple([sqrt(max(variance, LEAST_VARIANCE)) for _, _, variance in logs])
         self._counted(counts, now)
@@ -149,7 +158,8 @@ class Waits:
     def _counted(self, counts: list[float], now: float) -> None:
         """How many samples there are of each class: what that says about them, and about when to look again."""
         self.known = tuple([count >= ENOUGH for count in counts])
-        self._usual_due = now + USUAL_WITHIN if sum(counts) > SETTLED else now
+        self._usual_from = now + USUAL_WITHIN if sum(counts) > SETTLED else now
+        self._usual_due = now + FADED_WITHIN
         usual_size = counts.index(max(counts))
         self.load.refresh(now, self.scatter[usual_size])
 

@@ -5,6 +5,7 @@ from msgspec import to_builtins
 
 from gateway.api import openrouter_models as described
 from gateway.api.openrouter_models import DEGRADED, OK
+from gateway.route.endpoint_state import EndpointState
 from gateway.route.fleet import Fleet
 from gateway.telemetry.archive import Uptime
 from gateway.types import Dialect, Endpoint, Model, Price, Reasoning
@@ -57,10 +58,11 @@ def test_only_a_model_that_thinks_says_how(
     assert ("reasoning" in model["supported_parameters"]) == (thinking != "unknown")
 
 
-def test_latency_is_in_milliseconds_and_throughput_in_tokens_a_second() -> None:
+def test_latency_is_in_milliseconds_and_throughput_in_tokens_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint = Endpoint("a/b", "a", "http://a", "m", price=Price(0.28, 0.42))
     state = Fleet([endpoint]).states["a/b"]
-    state.figures = {"ttft_p50": 0.25, "ttft_p99": 1.5, "throughput_p50": 40.0, "throughput_p99": None}
+    figures = {"ttft_p50": 0.25, "ttft_p99": 1.5, "throughput_p50": 40.0, "throughput_p99": None}
+    monkeypatch.setattr(EndpointState, "figures", figures)
     told = described_endpoint(Model("x/y", "Y", 1_000, (endpoint,)), state, Uptime(), 0.0)
     assert told["latency_last_30m"] == {"p50": 250.0, "p99": 1500.0}
     assert told["throughput_last_30m"] == {"p50": 40.0}

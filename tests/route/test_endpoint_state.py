@@ -260,6 +260,17 @@ def test_a_few_failures_show_however_many_answers_came_before() -> None:
     assert fresh(state, NOW + 600).fails < 0.05, "and are forgiven"
 
 
+def test_attempts_that_end_between_two_refreshes_count_as_when_they_ended() -> None:
+    late, soon = EndpointState(endpoint()), EndpointState(endpoint())
+    for number in range(60):
+        for state in (late, soon):
+            state.ended(number % 3 > 0, NOW + number)
+        fresh(soon, NOW + number)
+    end = NOW + 600
+    assert fresh(late, end).fails == pytest.approx(fresh(soon, end).fails)
+    assert late.attempted == pytest.approx(soon.attempted)
+
+
 def silent_after(state: EndpointState, writing: float = 0.0) -> int:
     """Seconds until one request that waits makes it silent."""
     state.waiting(1, 1_000, writing, NOW)

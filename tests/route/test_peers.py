@@ -76,7 +76,7 @@ class One:
 
     def lives(self, failed: int = 0, slowness: float = 1.0, attempts: int = 40, now: float = NOW) -> None:
         for number in range(attempts):
-            self.standing.ended(number >= failed, now)
+            self.standing.ended(int(number < failed), 1, now)
             self.standing.waited(slowness, now)
 
     @property

@@ -125,6 +125,26 @@ def test_evidence_is_bounded_and_newer_samples_count_more(before: int, most: flo
     assert rate.share(0.0, 0.0, 0.0) < 0.1
 
 
+@given(st.lists(st.booleans(), min_size=1, max_size=10), st.integers(0, 60), st.floats(0.0, 1e3))
+def test_samples_of_one_moment_may_be_counted_together(ends: list[bool], before: int, pause: float) -> None:
+    together, apart = Rate(60.0, most=40.0), Rate(60.0, most=40.0)
+    for rate in (together, apart):
+        for _ in range(before):
+            rate.add(True, 0.0)
+    together.add_all(sum(ends), len(ends), pause)
+    for good in ends:
+        apart.add(good, pause)
+    assert together.count(pause) == pytest.approx(apart.count(pause))
+    assert together.share(pause, 0.5, 1.0) == pytest.approx(apart.share(pause, 0.5, 1.0), abs=0.03)
+
+
+def test_more_samples_together_than_a_rate_holds_count_by_their_mean() -> None:
+    rate = Rate(60.0, most=40.0)
+    rate.add(True, 0.0)
+    rate.add_all(25.0, 100.0, 0.0)
+    assert (rate.sum(0.0), rate.count(0.0)) == (10.0, 40.0)
+
+
 def test_a_rate_is_the_mean_of_any_figure() -> None:
     rate = Rate(half_life=60.0)
     for value in (-3.0, 1.0):
