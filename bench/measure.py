@@ -72,6 +72,7 @@ def measure(subject: Subject, scenarios: tuple[str, ...], bench: Bench) -> Itera
         headers = {"authorization": f"Bearer {bench.key}", **subject.headers, **(launch.headers if launch else {})}
         model = launch.model if launch else MODEL
         running = None
+        bench.host.behave(**usual(subject))  # the last scenario may have left streams that are slow, or without end
         if launch is not None:
             began = time.monotonic()
             log = folder / "log"
@@ -91,6 +92,11 @@ def measure(subject: Subject, scenarios: tuple[str, ...], bench: Bench) -> Itera
         for name in scenarios:
             if subject.scenarios is None or name in subject.scenarios:
                 yield {"scenario": name, **measured.record(name)}
+
+
+def usual(subject: Subject) -> Record:
+    """How the mock host behaves for this subject, unless a scenario changes it."""
+    return {**asdict(Behaviour()), "style": subject.style}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,7 @@ class Measured:
         return Call(self.port, self.headers, size, stream, self.subject.unique, self.model)
 
     def _behave(self, behaviour: Mapping[str, Any]) -> dict[str, Any]:
-        return self.bench.host.behave(**{**asdict(Behaviour()), "style": self.subject.style, **behaviour})
+        return self.bench.host.behave(**{**usual(self.subject), **behaviour})
 
     def _frontier(self, scale: Scale) -> Record:
         self._behave(scale.behaviour)

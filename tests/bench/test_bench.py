@@ -46,3 +46,13 @@ def test_a_stream_is_counted_whole(tmp_path: Path) -> None:
     paced = json.loads(raw.read_text())
     assert (paced["ok"], paced["errors"]) == (20, 0)
     assert paced["events"] == paced["ok"] * (paced["later_events"] + 1)
+
+
+def test_streams_without_end_of_the_scenario_before_do_not_delay_the_next_start(tmp_path: Path) -> None:
+    raw = tmp_path / "raw.jsonl"
+
+    bench("--subjects", "direct,ours", "--scenarios", "cancel", "--quick", "--out", str(raw))
+
+    records = [json.loads(line) for line in raw.read_text().splitlines()]
+    assert [one["scenario"] for one in records if one["subject"] == "ours"] == ["start", "cancel"]
+    assert not [one for one in records if "failed" in one]
