@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.page.host_words import GAP, LONGEST, said
+from gateway.telemetry.host_words import GAP, LONGEST, said
 
 
 @pytest.mark.parametrize(
