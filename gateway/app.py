@@ -175,7 +175,7 @@ class Worker:
             Route("/health/ready", self.health.ready, methods=["GET"]),
             Route("/metrics", self._exposition, methods=["GET"]),
             *self._page(gate).routes(),
-            History(self.fleets, self.archive).route(),
+            History(self.page_state.model, self.fleets, self.archive).route(),
         ]
 
     def _page(self, gate: RequestGate) -> Page:
