@@ -60,6 +60,7 @@ SKETCHES = {
     "throughput": LogBuckets(1.0, 80),  # 1 to 2,048 tokens per second
 }
 SHARES = (0.5, 0.75, 0.9, 0.95, 0.99)
+_SLOWEST = tuple(round(1 - share, 2) for share in SHARES)  # the shares of samples that are slower
 _AMOUNT_ROOM, _COUNT_ROOM, _FAULT_ROOM = 12, 16, 24  # places
 _FAULTS_AT = _AMOUNT_ROOM + _COUNT_ROOM
 _SKETCH_AT = {"ttft": _FAULTS_AT + _FAULT_ROOM, "latency": _FAULTS_AT + 124, "throughput": _FAULTS_AT + 244}
@@ -120,6 +121,10 @@ class Packed:
             values = list(map(add, values, part._values)) if values else part._values
         return cls(values or (0,) * _PLACES)
 
+    def without(self, part: "Packed") -> "Packed":
+        """What is left without a part of it; never negative, as the part may have been read later."""
+        return Packed([max(whole - own, 0) for whole, own in zip(self._values, part._values, strict=True)])
+
     def __getitem__(self, name: str) -> int:
         """An amount or a count."""
         return self._values[_PLACE_OF[name]]
@@ -133,8 +138,9 @@ class Packed:
         return sum(self._sketch(sketch))
 
     def quantiles(self, sketch: str) -> list[float | None]:
-        """At each of `SHARES`; None without a sample."""
-        return SKETCHES[sketch].quantiles(SHARES, self._sketch(sketch))
+        """What each of `SHARES` of the samples does not exceed, or of throughput reaches; None without a sample."""
+        shares = _SLOWEST if sketch == "throughput" else SHARES
+        return SKETCHES[sketch].quantiles(shares, self._sketch(sketch))
 
     def _sketch(self, name: str) -> Sequence[int]:
         start = _SKETCH_AT[name]

@@ -27,8 +27,7 @@ from gateway.telemetry.definitions import (
     without_routing,
 )
 from gateway.telemetry.packed import COUNT_PLACES, FAULT_PLACES, increments, sample_place
-from gateway.telemetry.series import MOST, OTHER, UNITS, Kind, Series, ends, hashed, names_key
-from gateway.types import CacheResult, HedgeResult, ToolResult
+from gateway.telemetry.series import MOST, OTHER, UNITS, Kind, Series, ends, hashed, names_key, public_app
 
 RETENTION = 31 * 86_400  # seconds; older rows are not summed
 DAY = 86_400
@@ -78,8 +77,8 @@ class Summed(msgspec.Struct):
     completion_tokens: int = 0
     reasoning_tokens: int = 0
     cost: int = 0
-    hedge: HedgeResult = ""
-    tools: ToolResult = ""
+    hedge: str = ""
+    tools: str = ""
     held: bool = False
     throughput: float | None = None
     prompt_cost: int = 0
@@ -87,7 +86,7 @@ class Summed(msgspec.Struct):
     last: bool = False
     client_ttft: float | None = None
     client_duration: float = 0.0
-    cache: CacheResult = "off"
+    cache: str = "off"
 
 
 class _Gathered(NamedTuple):
@@ -124,7 +123,7 @@ def series_additions(rows: Iterable[Summed]) -> Iterator[SeriesAddition]:
 
 def _series_of(minute: int, model: str, policy: str, app: str, tenant: str, endpoint: str) -> list[_SeriesMinute]:
     """The series that a row belongs to: four of its client's side, then that of its endpoint, if it has one."""
-    names: list[tuple[Kind, str]] = [("all", ""), ("policy", policy), ("app", app), ("key", hashed(tenant))]
+    names: list[tuple[Kind, str]] = [("all", ""), ("policy", policy), ("app", public_app(app)), ("key", hashed(tenant))]
     if endpoint:
         names.append(("endpoint", endpoint))
     return [(minute, model, kind, name) for kind, name in names]
