@@ -70,8 +70,8 @@ from gateway.server.request_gate import GATE, RequestGate
 from gateway.state.background import Background
 from gateway.state.conditions import Conditions
 from gateway.state.folder import StateFolder
-from gateway.state.gossip import LONGEST_WAIT, Gossip
-from gateway.state.link import repeat
+from gateway.state.gossip import Gossip
+from gateway.state.link import POLL, repeat
 from gateway.state.store import GET_WITHIN, Store
 from gateway.surface.answer import internal_error, path_error_body
 from gateway.surface.anthropic import errors as anthropic
@@ -233,7 +233,7 @@ class Worker:
         keep("shipper", self.shipper.run)
         keep("gossip", self.gossip.run)
         keep("connections", self.gate.connections.watch)
-        keep("page", partial(repeat, self.page_state.tick, LONGEST_WAIT))
+        keep("page", partial(repeat, self.page_state.tick, POLL))
         if self.recorder is not None:
             keep("recording", self.recorder.run)
         gc.collect()

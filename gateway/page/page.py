@@ -32,11 +32,13 @@ from gateway.types import Model
 STATIC = Path(__file__).parent / "static"
 TICK = 1.0  # seconds between two events
 SMALL = 1_000  # bytes, below which nothing is compressed
+BASE = b"{{base}}"  # in the HTML: the way from its own path to that of the gateway
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css",
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
+    ".json": "application/json",
     ".txt": "text/plain; charset=utf-8",
 }
 _HEADERS = {
@@ -70,12 +72,15 @@ class Page:
         ]
 
     async def _page(self, request: Request) -> Response:
-        return self._file(request, "index.html")
+        return self._html(request, b"")
 
     async def _model_page(self, request: Request) -> Response:
         parts = request.path_params
         self._data.model(f"{parts['author']}/{parts['slug']}")
-        return self._file(request, "index.html")
+        return self._html(request, b"../../")
+
+    def _html(self, request: Request, base: bytes) -> Response:
+        return _answer(request, self._files["index.html"].replace(BASE, base), _TYPES[".html"])
 
     async def _static(self, request: Request) -> Response:
         return self._file(request, request.path_params["name"])
@@ -100,6 +105,7 @@ class Page:
     async def _seconds(self, model: Model) -> AsyncIterator[bytes]:
         """The events of each second in which there are any."""
         feed = self._data.feed
+        await feed.refresh()  # what ended before this page was opened is in exchanges.json
         stream = EventStream(feed.live[-1][0] if feed.live else 0)
         yield b": open\n\n"
         while not self._ended():
