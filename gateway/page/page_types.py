@@ -210,12 +210,3 @@ class ShownModel(ApiObject):
     about: AboutModel
     scores: list[PublishedScore]
     verdict: dict[str, list[str]]
-
-
-class StateEvent(ApiObject):
-    """What changed since the last event of this stream: whole endpoints and picks, by id and policy."""
-
-    at: float
-    in_flight: int
-    endpoints: dict[str, dict[str, Any]]
-    picks: dict[str, PolicyPick]
