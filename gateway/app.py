@@ -50,6 +50,7 @@ from gateway.page.exchange_routes import ExchangeRoutes
 from gateway.page.history import History
 from gateway.page.page import Page
 from gateway.page.page_state import PageState
+from gateway.page.verdicts import Verdicts
 from gateway.policy.policies import Policies
 from gateway.proxy.outcomes import OutcomeLog
 from gateway.proxy.proxy import Proxy
@@ -168,8 +169,7 @@ class Worker:
             Route("/health/live", self.health.live, methods=["GET"]),
             Route("/health/ready", self.health.ready, methods=["GET"]),
             Route("/metrics", self._exposition, methods=["GET"]),
-            *self._page(gate).routes(),
-            History(self.fleets, self.archive).route(),
+            *self._page(gate),
         ]
 
     def _runtime(self, loop: asyncio.AbstractEventLoop) -> Runtime:
@@ -204,11 +204,13 @@ class Worker:
             traces=self.tracing is not None,
         )
 
-    def _page(self, gate: RequestGate) -> Page:
+    def _page(self, gate: RequestGate) -> list[Route]:
+        history = History(self.fleets, self.archive)
         parts = self.settings, self.policies, self.fleets, self.metrics, self.recent
-        self.page_state = data = PageState(*parts, self.feed)
+        self.page_state = data = PageState(*parts, self.feed, Verdicts(history.read))
         exchanges = ExchangeRoutes(self.feed, self.ledger_folder, self.archive)
-        return Page(data, exchanges, lambda: gate.connections.draining or self.health.draining)
+        page = Page(data, exchanges, lambda: gate.connections.draining or self.health.draining)
+        return [*page.routes(), history.route()]
 
     def _gate(self, loop: asyncio.AbstractEventLoop, keys: Keys) -> RequestGate:
         settings = self.settings
@@ -257,7 +259,7 @@ class Worker:
                 await self.shipper.ship()
         self.shipper.close()
         await self.feed.tick()
-        self.feed.close()
+        self.page_state.close()
         self.gossip.close()
         self.archive.close()
         if self.kept is not None:

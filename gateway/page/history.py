@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.errors import BadRequest, NotFound, StoreAway
+from gateway.page.history_shape import Json
 from gateway.page.past import RANGES, past
 from gateway.route.fleet import Fleet
 from gateway.telemetry.archive import Archive
@@ -54,12 +55,16 @@ class History:
             return Response(compressed, headers={**_HEADERS, "content-encoding": "gzip"})
         return Response(data, headers=_HEADERS)
 
-    async def _make(self, model: str, name: str) -> tuple[float, bytes, bytes]:
+    async def read(self, model: str, name: str) -> Json:
+        """The range of this name, as in the response. Raises OSError when the store cannot be reached."""
         states = self._fleets[model].states
         prices = {one: state.endpoint.price for one, state in states.items() if state.endpoint.price is not None}
+        return await past(self._reader, model, name, prices, self._clock())
+
+    async def _make(self, model: str, name: str) -> tuple[float, bytes, bytes]:
         now = self._clock()
         try:
-            data = orjson.dumps(await past(self._reader, model, name, prices, now))
+            data = orjson.dumps(await self.read(model, name))
         except OSError:
             raise StoreAway("the history is unknown") from None
         return now, data, await asyncio.to_thread(gzip.compress, data, 5)

@@ -11,6 +11,7 @@ from gateway.config import Settings
 from gateway.page.exchange_feed import ExchangeFeed
 from gateway.page.model_view import Prose, model_page, prose
 from gateway.page.page_types import ShownModel
+from gateway.page.verdicts import Verdicts
 from gateway.page.view import shown
 from gateway.policy.policies import Policies
 from gateway.proxy.recent_exchanges import RecentExchanges, SlowFrom
@@ -33,8 +34,10 @@ class PageState:
         metrics: Metrics,
         recent: RecentExchanges,
         feed: ExchangeFeed,
+        verdicts: Verdicts,
     ) -> None:
         self.feed = feed
+        self._verdicts = verdicts
         self._settings = settings
         self._policies = policies
         self._fleets = fleets
@@ -68,7 +71,7 @@ class PageState:
     async def _words(self, model: Model) -> Prose:
         if model.id not in self._prose:
             self._prose[model.id] = await asyncio.to_thread(prose, model)
-        return self._prose[model.id]
+        return self._prose[model.id]._replace(verdict=await self._verdicts.of(model.id))
 
     async def figures(self) -> dict[str, Any]:
         async with self._making:
@@ -79,6 +82,10 @@ class PageState:
                 parts = self._settings, self._policies, self._fleets
                 self._figures = shown(*parts, samples, self._recent, now, time.time())
         return self._figures
+
+    def close(self) -> None:
+        self.feed.close()
+        self._verdicts.close()
 
     async def tick(self) -> bool:
         """Call it once a second: what is slow, and the exchanges of this second. False when the store could not be

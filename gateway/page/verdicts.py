@@ -12,38 +12,49 @@ from gateway.page.verdict import Window, verdict
 
 SPANS = {"1h": "hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 FRESH = 60.0  # seconds
-WITHIN = 2.0  # seconds; then the page goes without a verdict, and has it a minute later
+WITHIN = 2.0  # seconds to wait for the first one; then the page goes without
 
 ReadHistory = Callable[
     [str, str], Awaitable[Mapping[str, Any]]
 ]  # model, range -> history.json; OSError without a store
 Sentences = dict[str, list[str]]
+_NEVER: tuple[float, Sentences] = (float("-inf"), {})
 
 
 class Verdicts:
-    """`history` reads what the verdict is about; `clock` is in seconds."""
+    """`history` reads what the verdict is about; `clock` is in seconds. Its owner closes it."""
 
     def __init__(self, history: ReadHistory, clock: Callable[[], float] = time.monotonic) -> None:
         self._history = history
         self._clock = clock
         self._made: dict[str, tuple[float, Sentences]] = {}  # by model: when
-        self._making = asyncio.Lock()
+        self._reading: dict[str, asyncio.Task[None]] = {}
 
     def __repr__(self) -> str:
         return f"<Verdicts of {len(self._made)} models>"
 
     async def of(self, model: str) -> Sentences:
-        """By range; empty while the store cannot be reached."""
-        async with self._making:
-            made_at, made = self._made.get(model, (float("-inf"), {}))
-            if self._clock() - made_at >= FRESH:
-                try:
-                    async with asyncio.timeout(WITHIN):
-                        made = {name: judged(await self._history(model, name), span) for name, span in SPANS.items()}
-                except OSError:
-                    made = {}
-                self._made[model] = self._clock(), made
-        return made
+        """By range, about a minute old at most; empty while the store has not replied, or cannot be reached."""
+        made_at, made = self._made.get(model, _NEVER)
+        if self._clock() - made_at >= FRESH:
+            if model not in self._reading:
+                self._reading[model] = asyncio.ensure_future(self._read(model))
+            await asyncio.wait({self._reading[model]}, timeout=0 if made else WITHIN)
+        return self._made.get(model, _NEVER)[1]
+
+    def close(self) -> None:
+        for reading in self._reading.values():
+            reading.cancel()
+
+    async def _read(self, model: str) -> None:
+        made = {}
+        try:
+            made = {name: judged(await self._history(model, name), span) for name, span in SPANS.items()}
+        except OSError:
+            pass  # it is read again in a minute
+        finally:
+            self._made[model] = self._clock(), made
+            del self._reading[model]
 
 
 def judged(history: Mapping[str, Any], span: str) -> list[str]:
