@@ -58,6 +58,7 @@ class Page:
         self._exchanges = exchanges
         self._ended = ended
         self._files = {path.name: path.read_bytes() for path in STATIC.rglob("*") if path.suffix in _TYPES}
+        self._compressed: dict[str, bytes] = {}  # files, when they were first wanted
 
     def routes(self) -> list[Route]:
         return [
@@ -86,10 +87,11 @@ class Page:
         return self._file(request, request.path_params["name"])
 
     def _file(self, request: Request, name: str) -> Response:
-        content = self._files.get(name)
-        if content is None:
+        if name not in self._files:
             raise HTTPException(404, "there is no such file")
-        return _answer(request, content, _TYPES[Path(name).suffix])
+        if name not in self._compressed:
+            self._compressed[name] = _compressed(self._files[name])
+        return _answer(request, self._files[name], _TYPES[Path(name).suffix], self._compressed[name])
 
     async def _model(self, request: Request) -> Response:
         model = self._data.model(request.query_params.get("model", ""))
@@ -125,12 +127,16 @@ class Page:
         return answer
 
 
-def _answer(request: Request, content: bytes, media_type: str) -> Response:
+def _answer(request: Request, content: bytes, media_type: str, compressed: bytes | None = None) -> Response:
     headers = {**_HEADERS, "content-type": media_type}
     if len(content) >= SMALL and _takes_gzip(request):
-        content = gzip.compress(content, 5, mtime=0)
+        content = compressed or _compressed(content)
         headers["content-encoding"] = "gzip"
     return Response(content, headers=headers)
+
+
+def _compressed(content: bytes) -> bytes:
+    return gzip.compress(content, 6, mtime=0)
 
 
 def _takes_gzip(request: Request) -> bool:
