@@ -149,7 +149,7 @@ class PoliciesInForce(ApiObject):
 
 
 class RankedPick(ApiObject):
-    """`risk`: the probability that the attempt fails. `time_usd` and `risk_usd`: what its time and its risk count as."""
+    """`risk`: the probability of failure. `time_usd` and `risk_usd`: what its time and its risk count as."""
 
     endpoint: str
     usd: float
