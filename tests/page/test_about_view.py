@@ -16,7 +16,7 @@ def test_markdown_becomes_html() -> None:
 def test_html_scripts_and_pictures_stay_text() -> None:
     bombs = "<script>alert(1)</script>\n\n[a](javascript:alert(1)) ![b](https://elsewhere.example/b.png) <b>c</b>"
     html = about_model(ModelProfile(bombs)).profile or ""
-    for tag in ("<script", "<img", "<b>", "href"):
+    for tag in ("<script", "<img", "<b>", 'href="javascript'):
         assert tag not in html
 
 

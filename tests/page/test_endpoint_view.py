@@ -65,9 +65,10 @@ def test_in_the_catalogue_but_not_in_use() -> None:
     assert shown({}, api_key_env="A_KEY", price=None) == ("unused", "lacks price", None)
 
 
-def test_its_facts(state: EndpointState) -> None:
-    state.in_flight, state.elsewhere = 2, 3
+def test_its_facts() -> None:
     facts = endpoint("a/fp8", price=Price(1.0, 2.0), priors=Priors(uptime=0.98), simulated=True, max_output=4_096)
+    state = EndpointState(facts)
+    state.in_flight, state.elsewhere = 2, 3
     one = shown_endpoint(facts, state, {}, {}, NOW, 1_000_000.0)
     assert (one.in_flight, one.simulated, one.max_output, one.published_uptime) == (5, True, 4_096, 0.98)
     assert one.price is not None
@@ -77,3 +78,11 @@ def test_its_facts(state: EndpointState) -> None:
 def test_until_is_in_unix_time(state: EndpointState) -> None:
     state.breaker.trip(NOW, 0.0, "server")
     assert shown_endpoint(state.endpoint, state, {}, {}, NOW + 1, 1_000_000.0).until == 1_000_004.0
+
+
+def test_the_price_is_that_of_this_moment(state: EndpointState) -> None:
+    """Prices change while the gateway runs: the catalogue has those of its start."""
+    at_the_start, state.endpoint = state.endpoint, endpoint("a/fp8", price=Price(9.0, 9.0))
+    one = shown_endpoint(at_the_start, state, {}, {}, NOW, 0.0)
+    assert one.price is not None
+    assert one.price.input == 9.0

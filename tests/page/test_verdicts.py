@@ -17,9 +17,12 @@ class Reading:
         self.read: list[tuple[str, str]] = []
         self.fails = False
         self.now = 0.0
+        self.replies = asyncio.Event()
+        self.replies.set()
 
     async def __call__(self, model: str, name: str) -> dict[str, Any]:
         self.read.append((model, name))
+        await self.replies.wait()
         if self.fails:
             raise OSError("down")
         requests = {"1h": 0, "24h": 5}.get(name, 1_000)
@@ -44,7 +47,9 @@ async def test_it_is_read_once_a_minute_and_pages_need_not_wait_for_that() -> No
     assert await made.of("m") == first[0] == first[1]
     assert reading.read == [("m", name) for name in SPANS]
     reading.now, reading.fails = FRESH, True
+    reading.replies.clear()
     assert await made.of("m") == first[0]
+    reading.replies.set()
     async with asyncio.timeout(60):
         while await made.of("m"):
             await asyncio.sleep(0)
