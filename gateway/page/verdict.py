@@ -23,14 +23,14 @@ CERTAIN = 2.0  # standard errors
 MOST = 6  # sentences
 
 
-class Window(NamedTuple):
+class TwoWindows(NamedTuple):
     """Figures of one endpoint, now and before; None where there is no earlier window."""
 
     now: Figures
     before: Figures | None
 
 
-def verdict(now: Figures, before: Figures | None, endpoints: Mapping[str, Window], span: str) -> list[str]:
+def verdict(now: Figures, before: Figures | None, endpoints: Mapping[str, TwoWindows], span: str) -> list[str]:
     """Sentences about the last `span`, as in "24 hours"."""
     requests = now["judged_requests"]
     if not now["requests"]:
@@ -117,7 +117,7 @@ def _moved(now: Figures, before: Figures, name: str, quantile: str, words: str) 
     return f"{words} {'rose' if change > 0 else 'fell'} from {shown[0]} to {shown[1]}."
 
 
-def _shifts(now: Figures, before: Figures | None, endpoints: Mapping[str, Window]) -> list[str]:
+def _shifts(now: Figures, before: Figures | None, endpoints: Mapping[str, TwoWindows]) -> list[str]:
     """The endpoint that gained most of the traffic, and the one that lost most."""
     if before is None or min(now["attempts"], before["attempts"]) < FEW:
         return []
@@ -129,13 +129,13 @@ def _shifts(now: Figures, before: Figures | None, endpoints: Mapping[str, Window
     return [_shift(name, endpoints[name], now, before) for move, name in found if abs(move) >= NOTABLE_SHIFT]
 
 
-def _shift(name: str, one: Window, now: Figures, before: Figures) -> str:
+def _shift(name: str, one: TwoWindows, now: Figures, before: Figures) -> str:
     share = one.now["attempts"] / now["attempts"]
     earlier = (one.before or _NOTHING)["attempts"] / before["attempts"]
     return f"{name} took {share:.0%} of the attempts, before {earlier:.0%}."
 
 
-def _poor(endpoints: Mapping[str, Window]) -> list[str]:
+def _poor(endpoints: Mapping[str, TwoWindows]) -> list[str]:
     """Endpoints that failed often, the worst first."""
     found = []
     for name, one in endpoints.items():

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from gateway.page.verdict import Window, verdict
+from gateway.page.verdict import TwoWindows, verdict
 
 SPANS = {"1h": "hour", "24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 FRESH = 60.0  # seconds
@@ -60,5 +60,5 @@ class Verdicts:
 def judged(history: Mapping[str, Any], span: str) -> list[str]:
     """The sentences about one range; `history` as in history.json."""
     total, before = history["all"]["total"], history["all"]["before"]
-    endpoints = {name: Window(one["total"], one["before"]) for name, one in history["endpoints"].items()}
+    endpoints = {name: TwoWindows(one["total"], one["before"]) for name, one in history["endpoints"].items()}
     return verdict(total, before, endpoints, span)

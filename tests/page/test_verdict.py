@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.page.verdict import MOST, Window, verdict
+from gateway.page.verdict import MOST, TwoWindows, verdict
 
 NO_TIMES = {"n": 0, "p50": None, "p75": None, "p90": None, "p95": None, "p99": None}
 
@@ -35,7 +35,7 @@ def times(n: int, p50: float, p95: float) -> dict[str, Any]:
     return {**NO_TIMES, "n": n, "p50": p50, "p95": p95}
 
 
-def said(now: dict[str, Any], before: dict[str, Any] | None, **endpoints: Window) -> list[str]:
+def said(now: dict[str, Any], before: dict[str, Any] | None, **endpoints: TwoWindows) -> list[str]:
     return verdict(now, before, endpoints, "24 hours")
 
 
@@ -112,11 +112,11 @@ def test_traffic_that_moved_and_endpoints_that_fail() -> None:
     sentences = said(
         figures(),
         figures(),
-        gained=Window(figures(700), figures(100)),
-        lost=Window(figures(0), figures(600)),
-        poor=Window(figures(200, judged=200, ok=150), figures(200)),
-        few=Window(figures(5, judged=5, ok=0), None),
-        steady=Window(half, half),
+        gained=TwoWindows(figures(700), figures(100)),
+        lost=TwoWindows(figures(0), figures(600)),
+        poor=TwoWindows(figures(200, judged=200, ok=150), figures(200)),
+        few=TwoWindows(figures(5, judged=5, ok=0), None),
+        steady=TwoWindows(half, half),
     )
     assert sentences[2:] == [
         "gained took 70% of the attempts, before 10%.",
@@ -134,7 +134,7 @@ def test_any_figures_give_a_few_sentences_without_a_false_hundred(
 ) -> None:
     good = max(0, requests - bad)
     now = figures(requests, good, effective_price=price, ttft=times(requests, seconds, 2 * seconds))
-    sentences = verdict(now, figures(before), {"a": Window(figures(requests, ok=good), figures(before))}, "7 days")
+    sentences = verdict(now, figures(before), {"a": TwoWindows(figures(requests, ok=good), figures(before))}, "7 days")
     assert 1 <= len(sentences) <= MOST
     assert all(sentence.endswith(".") for sentence in sentences)
     if 0 < good < requests:
