@@ -50,6 +50,7 @@ from gateway.page.exchange_routes import ExchangeRoutes
 from gateway.page.history import History
 from gateway.page.page import Page
 from gateway.page.page_state import PageState
+from gateway.page.verdicts import Verdicts
 from gateway.policy.policies import Policies
 from gateway.proxy.outcomes import OutcomeLog
 from gateway.proxy.proxy import Proxy
@@ -70,8 +71,8 @@ from gateway.server.request_gate import GATE, RequestGate
 from gateway.state.background import Background
 from gateway.state.conditions import Conditions
 from gateway.state.folder import StateFolder
-from gateway.state.gossip import LONGEST_WAIT, Gossip
-from gateway.state.link import repeat
+from gateway.state.gossip import Gossip
+from gateway.state.link import POLL, repeat
 from gateway.state.store import GET_WITHIN, Store
 from gateway.surface.answer import internal_error, path_error_body
 from gateway.surface.anthropic import errors as anthropic
@@ -168,8 +169,7 @@ class Worker:
             Route("/health/live", self.health.live, methods=["GET"]),
             Route("/health/ready", self.health.ready, methods=["GET"]),
             Route("/metrics", self._exposition, methods=["GET"]),
-            *self._page(gate).routes(),
-            History(self.page_state.model, self.fleets, self.archive).route(),
+            *self._page(gate),
         ]
 
     def _runtime(self, loop: asyncio.AbstractEventLoop) -> Runtime:
@@ -204,11 +204,13 @@ class Worker:
             traces=self.tracing is not None,
         )
 
-    def _page(self, gate: RequestGate) -> Page:
+    def _page(self, gate: RequestGate) -> list[Route]:
+        history = History(lambda name: self.page_state.model(name), self.fleets, self.archive)
         parts = self.settings, self.policies, self.fleets, self.metrics, self.recent
-        self.page_state = data = PageState(*parts, self.feed)
+        self.page_state = data = PageState(*parts, self.feed, Verdicts(history.read))
         exchanges = ExchangeRoutes(self.feed, self.ledger_folder, self.archive)
-        return Page(data, exchanges, lambda: gate.connections.draining or self.health.draining)
+        page = Page(data, exchanges, lambda: gate.connections.draining or self.health.draining)
+        return [*page.routes(), history.route()]
 
     def _gate(self, loop: asyncio.AbstractEventLoop, keys: Keys) -> RequestGate:
         settings = self.settings
@@ -233,7 +235,7 @@ class Worker:
         keep("shipper", self.shipper.run)
         keep("gossip", self.gossip.run)
         keep("connections", self.gate.connections.watch)
-        keep("page", partial(repeat, self.page_state.tick, LONGEST_WAIT))
+        keep("page", partial(repeat, self.page_state.tick, POLL))
         if self.recorder is not None:
             keep("recording", self.recorder.run)
         gc.collect()
@@ -257,7 +259,7 @@ class Worker:
                 await self.shipper.ship()
         self.shipper.close()
         await self.feed.tick()
-        self.feed.close()
+        self.page_state.close()
         self.gossip.close()
         self.archive.close()
         if self.kept is not None:

@@ -33,7 +33,9 @@ def shown_endpoint(
     now: float,
     wall_time: float,
 ) -> EndpointPage:
-    """`state` is None for an endpoint that is not in use; `now` in monotonic seconds."""
+    """`state` is None for an endpoint that is not in use; its own endpoint has the prices of this moment. `now` in
+    monotonic seconds."""
+    endpoint = state.endpoint if state else endpoint
     found = _unused(endpoint, secrets) if state is None else condition(state, picks, now)
     return EndpointPage(
         id=endpoint.id,

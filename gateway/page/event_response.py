@@ -6,7 +6,6 @@ pieces ──gzip, flushed after each──> send          the client leaves, or
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
 
 from starlette.types import Receive, Scope, Send
 
@@ -24,15 +23,15 @@ class EventResponse:
         self._packer = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP) if gzip else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sending = asyncio.ensure_future(self._send(send))
-        leaving = asyncio.ensure_future(_left(receive))
+        tasks = asyncio.ensure_future(self._send(send)), asyncio.ensure_future(_left(receive))
         try:
-            await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (sending, leaving):
+            for task in tasks:
                 task.cancel()
-                with suppress(asyncio.CancelledError, TimeoutError):
-                    await task
+            sent, _ = await asyncio.gather(*tasks, return_exceptions=True)
+        if isinstance(sent, Exception) and not isinstance(sent, TimeoutError):
+            raise sent
 
     async def _send(self, send: Send) -> None:
         """TimeoutError when the client takes nothing more."""

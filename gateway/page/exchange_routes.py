@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
-from gateway.errors import BadRequest, NotFound
+from gateway.errors import BadRequest, NotFound, StoreAway
 from gateway.page.exchange_feed import ExchangeFeed, KeptExchange
 from gateway.page.exchange_view import KINDS, kinds, shown_attempts, shown_exchange
 from gateway.page.page_types import ExchangeDetail, ExchangePage, ShownExchange
@@ -69,7 +69,7 @@ class ExchangeRoutes:
         return ExchangePage(found[:limit], len(found) > limit)
 
     async def one(self, request: Request) -> ExchangeDetail:
-        """Raises NotFound."""
+        """Raises NotFound, or StoreAway where that is not known."""
         name = request.path_params["id"]
         await self._feed.refresh()
         kept = self._feed.find(name) or await self._earlier(name)
@@ -86,7 +86,7 @@ class ExchangeRoutes:
                 try:
                     rows = await self._archive.exchange(name)
                 except OSError:
-                    return None
+                    raise StoreAway("this machine has no such exchange, those of others are unknown") from None
         return KeptExchange(closing_last(rows), slow=False) if rows else None
 
 

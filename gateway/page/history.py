@@ -13,7 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.errors import BadRequest, StoreAway
-from gateway.page.page_answer import HEADERS, compress, compressed_answer, takes_gzip
+from gateway.page.history_shape import Json
+from gateway.page.page_answer import answer, compress
 from gateway.page.past import RANGES, past
 from gateway.route.fleet import Fleet
 from gateway.telemetry.archive import Archive
@@ -58,16 +59,18 @@ class History:
             if made is None or self._clock() >= made[0] + FRESH:
                 made = self._made[model, name] = await self._make(model, name)
         _, data, compressed = made
-        if takes_gzip(request):
-            return compressed_answer(compressed, JSON)
-        return Response(data, headers={**HEADERS, "content-type": JSON})
+        return answer(request, data, JSON, compressed)
 
-    async def _make(self, model: str, name: str) -> tuple[float, bytes, bytes]:
+    async def read(self, model: str, name: str) -> Json:
+        """The range of this name, as in the response. Raises OSError when the store cannot be reached."""
         states = self._fleets[model].states
         prices = {one: state.endpoint.price for one, state in states.items() if state.endpoint.price is not None}
+        return await past(self._reader, model, name, prices, self._clock())
+
+    async def _make(self, model: str, name: str) -> tuple[float, bytes, bytes]:
         now = self._clock()
         try:
-            data = orjson.dumps(await past(self._reader, model, name, prices, now))
+            data = orjson.dumps(await self.read(model, name))
         except OSError:
             raise StoreAway("the history is unknown") from None
         return now, data, await asyncio.to_thread(compress, data)

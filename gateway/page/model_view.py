@@ -30,6 +30,7 @@ from gateway.page.page_types import (
     SourcedCapability,
 )
 from gateway.page.picks import pick
+from gateway.page.verdicts import Sentences
 from gateway.policy.policies import Policies
 from gateway.route.fleet import Fleet
 from gateway.types import Endpoint, Model
@@ -41,20 +42,21 @@ SWITCH = (
 )
 
 
-class FixedFacts(NamedTuple):
-    """What does not change while the gateway runs."""
+class Prose(NamedTuple):
+    """What is said about a model in words, or by others. Only the verdict changes while the gateway runs."""
 
     about: AboutModel
     scores: list[PublishedScore]
+    verdict: Sentences
 
 
-def fixed_facts(model: Model) -> FixedFacts:
-    """Takes some tens of milliseconds the first time."""
-    return FixedFacts(about_model(model.about), published_scores(model.id, read_scores()))
+def prose(model: Model) -> Prose:
+    """Without a verdict. Takes some tens of milliseconds the first time."""
+    return Prose(about_model(model.about), published_scores(model.id, read_scores()), {})
 
 
 def model_page(
-    model: Model, settings: Settings, policies: Policies, fleet: Fleet, fixed: FixedFacts, now: float, wall_time: float
+    model: Model, settings: Settings, policies: Policies, fleet: Fleet, words: Prose, now: float, wall_time: float
 ) -> ShownModel:
     """`now` in monotonic seconds, as for the breakers; `wall_time` in unix time."""
     picks = all_picks(model, policies, fleet, now, wall_time)
@@ -68,9 +70,9 @@ def model_page(
         endpoints=endpoints,
         policies=in_force(policies, settings.default_policy),
         picks=picks,
-        about=fixed.about,
-        scores=fixed.scores,
-        verdict={},
+        about=words.about,
+        scores=words.scores,
+        verdict=words.verdict,
     )
 
 

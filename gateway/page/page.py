@@ -31,11 +31,13 @@ from gateway.types import Model
 
 STATIC = Path(__file__).parent / "static"
 TICK = 1.0  # seconds between two events
+BASE = b"{{base}}"  # in the HTML: the way from its own path to that of the gateway
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css",
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
+    ".json": "application/json",
     ".txt": "text/plain; charset=utf-8",
 }
 
@@ -48,6 +50,7 @@ class Page:
         self._exchanges = exchanges
         self._ended = ended
         self._files = {path.name: path.read_bytes() for path in STATIC.rglob("*") if path.suffix in _TYPES}
+        self._compressed: dict[str, bytes] = {}  # files, when they were first wanted
 
     def routes(self) -> list[Route]:
         return [
@@ -62,21 +65,25 @@ class Page:
         ]
 
     async def _page(self, request: Request) -> Response:
-        return self._file(request, "index.html")
+        return self._html(request, b"")
 
     async def _model_page(self, request: Request) -> Response:
         parts = request.path_params
         self._data.model(f"{parts['author']}/{parts['slug']}")
-        return self._file(request, "index.html")
+        return self._html(request, b"../../")
+
+    def _html(self, request: Request, base: bytes) -> Response:
+        return answer(request, self._files["index.html"].replace(BASE, base), _TYPES[".html"])
 
     async def _static(self, request: Request) -> Response:
         return self._file(request, request.path_params["name"])
 
     def _file(self, request: Request, name: str) -> Response:
-        content = self._files.get(name)
-        if content is None:
+        if name not in self._files:
             raise HTTPException(404, "there is no such file")
-        return answer(request, content, _TYPES[Path(name).suffix])
+        if name not in self._compressed:
+            self._compressed[name] = compress(self._files[name])
+        return answer(request, self._files[name], _TYPES[Path(name).suffix], self._compressed[name])
 
     async def _model(self, request: Request) -> Response:
         model = self._data.model(request.query_params.get("model", ""))
@@ -92,6 +99,7 @@ class Page:
     async def _seconds(self, model: Model) -> AsyncIterator[bytes]:
         """The events of each second in which there are any."""
         feed = self._data.feed
+        await feed.refresh()  # what ended before this page was opened is in exchanges.json
         stream = EventStream(feed.live[-1][0] if feed.live else 0)
         yield b": open\n\n"
         while not self._ended():

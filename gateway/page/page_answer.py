@@ -15,15 +15,12 @@ HEADERS = {
 }
 
 
-def answer(request: Request, content: bytes, media_type: str) -> Response:
-    """`content`, compressed if the client accepts it."""
+def answer(request: Request, content: bytes, media_type: str, compressed: bytes | None = None) -> Response:
+    """`content`, compressed if the client accepts it. `compressed` is the same, where it was compressed before."""
     if len(content) >= SMALL and takes_gzip(request):
-        return compressed_answer(compress(content), media_type)
+        headers = {**HEADERS, "content-type": media_type, "content-encoding": "gzip"}
+        return Response(compressed or compress(content), headers=headers)
     return Response(content, headers={**HEADERS, "content-type": media_type})
-
-
-def compressed_answer(compressed: bytes, media_type: str) -> Response:
-    return Response(compressed, headers={**HEADERS, "content-type": media_type, "content-encoding": "gzip"})
 
 
 def compress(content: bytes) -> bytes:

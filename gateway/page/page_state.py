@@ -9,8 +9,9 @@ from starlette.exceptions import HTTPException
 
 from gateway.config import Settings
 from gateway.page.exchange_feed import ExchangeFeed
-from gateway.page.model_view import FixedFacts, fixed_facts, model_page
+from gateway.page.model_view import Prose, model_page, prose
 from gateway.page.page_types import ShownModel
+from gateway.page.verdicts import Verdicts
 from gateway.page.view import shown
 from gateway.policy.policies import Policies
 from gateway.proxy.recent_exchanges import RecentExchanges, SlowFrom
@@ -33,15 +34,17 @@ class PageState:
         metrics: Metrics,
         recent: RecentExchanges,
         feed: ExchangeFeed,
+        verdicts: Verdicts,
     ) -> None:
         self.feed = feed
+        self._verdicts = verdicts
         self._settings = settings
         self._policies = policies
         self._fleets = fleets
         self._metrics = metrics
         self._recent = recent
         self._pages: dict[str, tuple[float, ShownModel]] = {}  # when each was made
-        self._fixed: dict[str, FixedFacts] = {}
+        self._prose: dict[str, Prose] = {}
         self._figures: dict[str, Any] = {}
         self._figures_at = float("-inf")
         self._making = asyncio.Lock()
@@ -55,15 +58,20 @@ class PageState:
         return found
 
     async def page(self, model: Model) -> ShownModel:
-        if model.id not in self._fixed:
-            self._fixed[model.id] = await asyncio.to_thread(fixed_facts, model)
-        now = time.monotonic()
-        made_at, page = self._pages.get(model.id, (float("-inf"), None))
-        if page is None or now - made_at >= FRESH:
-            parts = self._settings, self._policies, self._fleets[model.id], self._fixed[model.id]
-            page = model_page(model, *parts, now, time.time())
-            self._pages[model.id] = now, page
+        """As of the last second."""
+        async with self._making:
+            made_at, page = self._pages.get(model.id, (float("-inf"), None))
+            if page is None or time.monotonic() - made_at >= FRESH:
+                words, now = await self._words(model), time.monotonic()
+                parts = self._settings, self._policies, self._fleets[model.id], words
+                page = model_page(model, *parts, now, time.time())
+                self._pages[model.id] = now, page
         return page
+
+    async def _words(self, model: Model) -> Prose:
+        if model.id not in self._prose:
+            self._prose[model.id] = await asyncio.to_thread(prose, model)
+        return self._prose[model.id]._replace(verdict=await self._verdicts.of(model.id))
 
     async def figures(self) -> dict[str, Any]:
         async with self._making:
@@ -75,8 +83,13 @@ class PageState:
                 self._figures = shown(*parts, samples, self._recent, now, time.time())
         return self._figures
 
+    def close(self) -> None:
+        self.feed.close()
+        self._verdicts.close()
+
     async def tick(self) -> bool:
-        """Once a second: what is slow, and the exchanges of this second. False when the store could not be reached."""
+        """Call it once a second: what is slow, and the exchanges of this second. False when the store could not be
+        reached."""
         self._recent.slow_from = slow_from(self._policies.current, self._fleets)
         return await self.feed.tick()
 

@@ -149,12 +149,14 @@ class PoliciesInForce(ApiObject):
 
 
 class RankedPick(ApiObject):
-    """`risk`: the probability that the attempt fails."""
+    """`risk`: the probability of failure. `time_usd` and `risk_usd`: what its time and its risk count as."""
 
     endpoint: str
     usd: float
     seconds: float
     risk: float
+    time_usd: float
+    risk_usd: float
 
 
 class DroppedPick(ApiObject):
@@ -210,12 +212,3 @@ class ShownModel(ApiObject):
     about: AboutModel
     scores: list[PublishedScore]
     verdict: dict[str, list[str]]
-
-
-class StateEvent(ApiObject):
-    """What changed since the last event of this stream: whole endpoints and picks, by id and policy."""
-
-    at: float
-    in_flight: int
-    endpoints: dict[str, dict[str, Any]]
-    picks: dict[str, PolicyPick]

@@ -32,6 +32,11 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
     why: Reason | None
 
     @property
+    def risk_usd(self) -> float:
+        """What its possible failure is expected to cost."""
+        return self.score - self.parts.plain
+
+    @property
     def recent(self) -> float:
         """Answers of the last minutes, faded by their age."""
         return self.state.recent

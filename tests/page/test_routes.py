@@ -116,15 +116,17 @@ async def test_an_exchange_with_its_attempts_and_plan_also_after_a_restart(
         assert {choice["endpoint"] for choice in found.plan["ranked"]} == {"bad/fp8", "good/fp8"}
 
 
-async def test_an_older_exchange_comes_from_the_ledger(gateway: Gateway) -> None:
+async def test_an_older_exchange_comes_from_the_ledger(gateway: Gateway, valkey: str) -> None:
     async with ScriptedHost(answers(200, completion("Hello"))) as host:
         async with gateway({"a/fp8": host.url}) as running:
             name = (await running.chat()).headers["x-generation-id"]
         async with gateway({"a/fp8": host.url}) as running:  # without a store, nothing else remembers it
             found = await got(running, f"/page/exchanges/{name}.json", ExchangeDetail)
+            unknown = await running.client.get("/page/exchanges/gen-1-abc.json")
+        async with gateway({"a/fp8": host.url}, store=valkey) as running:
             missing = await running.client.get("/page/exchanges/gen-1-abc.json")
     assert (found.exchange.id, found.exchange.endpoint, found.plan) == (name, "a/fp8", None)
-    assert missing.status_code == 404
+    assert (unknown.status_code, missing.status_code) == (503, 404)
 
 
 async def test_pages_of_the_list_and_what_is_no_filter(gateway: Gateway) -> None:

@@ -12,7 +12,7 @@ from gateway.config import GatewayFile, Key, KeyEntry, load, wanted_variables, w
 from gateway.config.inheritance import INHERITED
 from gateway.policy.limits import MEASURES
 from gateway.policy.policies import Policies
-from gateway.types import Endpoint, Model, Policy
+from gateway.types import Endpoint, Model, ModelProfile, Policy
 from tests.support.policy_fields import field_paths
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -35,7 +35,7 @@ def paths(cls: Any, above: str = "") -> Iterator[tuple[str, "Field[Any]"]]:
         path, hint = f"{above}{field.name}", hints[field.name]
         yield path, field
         inner = next((arm for arm in get_args(hint) if is_dataclass(arm)), hint)
-        if inner not in (Endpoint, Model) and is_dataclass(inner):
+        if inner not in (Endpoint, Model, ModelProfile) and is_dataclass(inner):  # the profile is a file of its own
             mark = "[]." if get_origin(hint) is tuple else "."
             yield from paths(KeyEntry if inner is Key else inner, path + mark)
 

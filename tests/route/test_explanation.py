@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.route.explanation import LISTED, LONGEST_LINE, explanation, summary
 from gateway.route.fleet import Fleet
-from gateway.types import Limits, Pick, Require
+from gateway.types import Limits, Pick, Price, Require
 from tests.route.world import CHEAPEST, endpoint, plan, priced, request
 
 SAMPLE = replace(CHEAPEST, pick=Pick("sample", edge=1.0, explore=0.0))
@@ -92,3 +92,14 @@ def test_odds_are_those_of_the_draw() -> None:
     odds = {one["endpoint"]: one["odds"] for one in explanation(made, "m")["ranked"]}
     assert odds == made.odds | {"c": 0.0}
     assert sum(odds.values()) == pytest.approx(1)
+
+
+def test_the_parts_of_a_score_add_up() -> None:
+    """Price, time, quality, re-reads, toll and risk: what the page stacks."""
+    two = Fleet([endpoint("a/fp8"), endpoint("b/fp8", price=Price(1.0, 2.0))])
+    shown = explanation(plan(two), "m")
+    for one in shown["ranked"]:
+        parts = ("expected_usd", "time_usd", "quality_usd", "reread_usd", "toll_usd", "risk_usd")
+        assert sum(one[part] for part in parts) == pytest.approx(one["score_usd"])
+        assert one["time_usd"] > 0
+        assert one["risk_usd"] > 0
