@@ -13,7 +13,7 @@ Like /metrics, it needs no key. It loads nothing from other servers.
 import asyncio
 import gzip
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -48,13 +48,20 @@ _HEADERS = {
 }
 
 
-class Page:
-    """Serves the page from memory. `ended` says whether the worker is stopping."""
+JsonHandler = Callable[[Request], Awaitable[object]]  # its result is encoded as JSON
 
-    def __init__(self, data: PageState, exchanges: ExchangeRoutes, ended: Callable[[], bool]) -> None:
+
+class Page:
+    """Serves the page from memory. `ended` says whether the worker is stopping; `more` are other rooms' data, by
+    path."""
+
+    def __init__(
+        self, data: PageState, exchanges: ExchangeRoutes, ended: Callable[[], bool], more: Mapping[str, JsonHandler]
+    ) -> None:
         self._data = data
         self._exchanges = exchanges
         self._ended = ended
+        self._more = more
         self._files = {path.name: path.read_bytes() for path in STATIC.rglob("*") if path.suffix in _TYPES}
 
     def routes(self) -> list[Route]:
@@ -67,6 +74,7 @@ class Page:
             Route("/page/exchanges.json", self._as_json(self._exchanges.listed), methods=["GET"]),
             Route("/page/exchanges/{id}.json", self._as_json(self._exchanges.one), methods=["GET"]),
             Route("/page/data.json", self._figures, methods=["GET"]),
+            *(Route(path, self._as_json(handler), methods=["GET"]) for path, handler in self._more.items()),
         ]
 
     async def _page(self, request: Request) -> Response:
@@ -110,9 +118,7 @@ class Page:
                 yield piece
             await asyncio.sleep(TICK)
 
-    def _as_json(
-        self, handler: Callable[[Request], Awaitable[msgspec.Struct]]
-    ) -> Callable[[Request], Awaitable[Response]]:
+    def _as_json(self, handler: JsonHandler) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             return _answer(request, msgspec.json.encode(await handler(request)), "application/json")
 
