@@ -52,6 +52,11 @@ from gateway.page.page import Page
 from gateway.page.page_state import PageState
 from gateway.page.verdicts import Verdicts
 from gateway.policy.policies import Policies
+from gateway.probe.probe_log import ProbeLog
+from gateway.probe.probe_runner import ProbeRunner
+from gateway.probe.probe_store import ProbeStore
+from gateway.probe.prober import Prober
+from gateway.probe.probes_page import ProbesPage
 from gateway.proxy.outcomes import OutcomeLog
 from gateway.proxy.proxy import Proxy
 from gateway.proxy.recent_exchanges import RecentExchanges
@@ -84,9 +89,11 @@ from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 from gateway.telemetry.shipper import Shipper
 from gateway.telemetry.trace_recorder import TraceRecorder
 from gateway.telemetry.tracing import tracing
+from gateway.types import PICO
 from gateway.types.sink import Handler
-from gateway.upstream.litellm_adapter import Adapted, load
-from gateway.upstream.transport.address import Address, Destination
+from gateway.upstream.destinations import located
+from gateway.upstream.litellm_adapter import Adapted
+from gateway.upstream.transport.address import Destination
 from gateway.upstream.transport.transport import Transport
 from gateway.upstream.transport.upstreams import Upstreams
 
@@ -128,13 +135,16 @@ class Worker:
         self.authority = Authority(settings.host, settings.allowed_hosts, settings.cors, bool(settings.keys))
         self.hot: dict[bytes, Handler] = {}  # hot routes, which the HTTP connection serves directly
         self._background = Background(self.conditions)
+        self._store_url = store_url
+        self.prober: Prober | None = None
         self._avoided: set[str] = set()  # endpoints whose breaker was logged as open
 
     def routes(self, loop: asyncio.AbstractEventLoop) -> list[Route]:
         """All routes. Needs the running loop for its clock and timers."""
         settings = self.settings
         vault = ReasoningVault(self.store) if settings.keep_reasoning else None
-        self._proxy = proxy = Proxy(self._runtime(loop), ResponseCache(self.store), vault)
+        runtime = self._runtime(loop)
+        self._proxy = proxy = Proxy(runtime, ResponseCache(self.store), vault)
         keys = Keys(settings.keys)
         self.gate = gate = self._gate(loop, keys)
         intake = Intake(self._serving(keys), Names(settings.models))
@@ -169,7 +179,7 @@ class Worker:
             Route("/health/live", self.health.live, methods=["GET"]),
             Route("/health/ready", self.health.ready, methods=["GET"]),
             Route("/metrics", self._exposition, methods=["GET"]),
-            *self._page(gate),
+            *self._page(gate, runtime),
         ]
 
     def _runtime(self, loop: asyncio.AbstractEventLoop) -> Runtime:
@@ -204,13 +214,24 @@ class Worker:
             traces=self.tracing is not None,
         )
 
-    def _page(self, gate: RequestGate) -> list[Route]:
+    def _page(self, gate: RequestGate, runtime: Runtime) -> list[Route]:
         history = History(lambda name: self.page_state.model(name), self.fleets, self.archive)
         parts = self.settings, self.policies, self.fleets, self.metrics, self.recent
         self.page_state = data = PageState(*parts, self.feed, Verdicts(history.read))
         exchanges = ExchangeRoutes(self.feed, self.ledger_folder, self.archive)
-        page = Page(data, exchanges, lambda: gate.connections.draining or self.health.draining)
+        more = {"/page/probes.json": self._probes(runtime).results}
+        page = Page(data, exchanges, lambda: gate.connections.draining or self.health.draining, more)
         return [*page.routes(), history.route()]
+
+    def _probes(self, runtime: Runtime) -> ProbesPage:
+        """The page of their results, with the prober behind it where probes are configured."""
+        settings, budget = self.settings.probes, round(self.settings.probes.usd_per_day * PICO)
+        if budget:
+            runner = ProbeRunner(runtime, ProbeLog(self.ledger, self.metrics.record), ResponseCache(self.store))
+            store = ProbeStore(self._store_url, budget)
+            self.prober = Prober(settings, self.settings.models, runner, store, self.metrics.probes, Random())
+        self._probe_results = ProbeStore(self._store_url, budget)
+        return ProbesPage(self.fleets, self._probe_results, settings.usd_per_day, time)
 
     def _gate(self, loop: asyncio.AbstractEventLoop, keys: Keys) -> RequestGate:
         settings = self.settings
@@ -238,6 +259,8 @@ class Worker:
         keep("page", partial(repeat, self.page_state.tick, POLL))
         if self.recorder is not None:
             keep("recording", self.recorder.run)
+        if self.prober is not None:
+            keep("probes", self.prober.run)
         gc.collect()
         gc.freeze()  # objects that exist now live as long as the worker: collections can skip them
 
@@ -262,20 +285,16 @@ class Worker:
         self.page_state.close()
         self.gossip.close()
         self.archive.close()
+        self._probe_results.link.close()
+        if self.prober is not None:
+            self.prober.close()
         if self.kept is not None:
             self.kept.close()
         await self.store.close()
 
     def _located(self) -> dict[str, Destination]:
-        """The destination of each endpoint. Imports litellm, which takes seconds, only if an endpoint needs it."""
-        secrets = self.settings.secrets
-        found: dict[str, Destination] = {}
-        for fleet in self.fleets.values():
-            for name, state in fleet.states.items():
-                endpoint, key = state.endpoint, secrets.get(state.endpoint.api_key_env or "")
-                adapted = endpoint.adapter == "litellm"
-                found[name] = Adapted(endpoint, key, load(endpoint)) if adapted else Address(endpoint, key)
-        return found
+        fleets = self.fleets.values()
+        return located((state.endpoint for fleet in fleets for state in fleet.states.values()), self.settings.secrets)
 
     async def _flush(self) -> None:
         """Publishes metrics and ledger rows regularly, so that any worker can answer the next scrape."""

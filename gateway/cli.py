@@ -265,22 +265,51 @@ def whatif(
     subjects = chosen_policies(given, settings), chosen_baselines(others)
     trace, rows = chosen_rows(trace, limit, model)
     fleet, hosts = chosen_fleet(fleet, settings, _warn, model or rows[0].model or None, own=state is not None)
-    with _progress() as progress:
+    with _progress("replaying") as progress:
         report = whatif(Setup(rows, hosts, trace=trace, fleet=fleet, **setup), *subjects, progress)
     click.echo(json.dumps(report.as_json(), indent=2) + "\n" if as_json else replayed(report), nl=False)
     if svg:
         svg.write_text(picture(report), encoding="utf-8")
 
 
+@app.command()
+@click.option("--endpoint", "endpoints", multiple=True, metavar="ID", help="Endpoint, repeatable; default: all in use.")
+@click.option("--runs", type=COUNT, metavar="N", default=1, help="Speed runs at each endpoint.")
+@click.option("--canaries/--no-canaries", default=True, help="Also ask questions whose answers code can check.")
+@click.option("--context", is_flag=True, help="Also send a prompt of nine tenths of the claimed context: dear.")
+@config_option
+@click.option("--state", type=PATH, help="State folder with the ledger; default as for serve.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+def probe(config: Path | None, state: Path | None, as_json: bool, **options: Any) -> int:
+    """Measure the configured hosts: speed runs and canaries.
+
+    Sends requests to real hosts, which cost money: less than a cent per host.
+
+    Example: gateway probe --endpoint novita/fp8 --runs 6
+    """
+    import asyncio
+
+    from gateway.probe.probes_page import shown
+    from gateway.probe.terminal import ProbeOptions, probed
+    from gateway.report import probed as table
+
+    settings = _settings(config)
+    chosen = ProbeOptions(**options)
+    with _progress("probing") as progress:
+        report = asyncio.run(probed(replace(settings, state=state or settings.state), chosen, progress))
+    click.echo(json.dumps(shown(report.records), indent=2) + "\n" if as_json else table(report), nl=False)
+    return 1 if report.failed else 0
+
+
 @contextmanager
-def _progress() -> Iterator[Callable[[float], None]]:
+def _progress(what: str) -> Iterator[Callable[[float], None]]:
     """A progress bar on standard error, if that is a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("replaying", total=1.0)
+        task = bar.add_task(what, total=1.0)
         yield lambda share: bar.update(task, completed=share)
 
 

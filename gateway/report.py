@@ -1,4 +1,4 @@
-"""The output of `gateway check`, `gateway explain` and `gateway whatif`: tables for a terminal of 80 columns."""
+"""The output of `check`, `explain`, `whatif` and `probe`: tables for a terminal of 80 columns."""
 
 import io
 from collections.abc import Callable
@@ -22,11 +22,13 @@ from gateway.intake.auth import Keys
 from gateway.intake.intake import Intake, Serving
 from gateway.intake.model_and_policy import Names
 from gateway.policy.policies import Policies
+from gateway.probe.endpoint_record import EndpointRecord, percentile
+from gateway.probe.terminal import ProbeReport
 from gateway.route.decide import make_plan
 from gateway.route.explanation import explanation
 from gateway.route.fleet import Fleet
 from gateway.sim.whatif import Interval, Outcome, Report
-from gateway.types import Endpoint, Model
+from gateway.types import PICO, PROBE, Endpoint, Model
 from gateway.types.sink import Inbound
 
 WIDTH = 80
@@ -295,6 +297,43 @@ _FAILED: tuple[_Column, ...] = (
     ("hedged", "hedges", partial(_percent, digits=1)),
     ("lost $", "hedge_spend", partial(_percent, digits=1)),
 )
+
+
+def probed(report: ProbeReport) -> str:
+    """A table of speed, canaries and cost by endpoint, and the last mistake of each canary that was not passed."""
+    out = _console()
+    table = _table("", "endpoint")
+    for name in ("errors", "TTFT", "p95", "tokens/s", "p5", "right", "USD"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for endpoint, record in report.records.items():
+        usd = report.costs.get(endpoint, 0) / PICO
+        table.add_row(endpoint, *_speeds(record), _passed(record), f"{usd:.4f}")
+    out.print(table)
+    for endpoint, record in report.records.items():
+        for run in (one for one in record.runs if one.outcome != "ok"):
+            out.print(f"  error: {endpoint}: {run.outcome} after {run.seconds:.1f} s")
+        for name, canary in record.canaries.items():
+            if canary.mistake:
+                out.print(f"  {name}: {endpoint}: {canary.mistake}")
+    for endpoint in report.left_out:
+        out.print(f"  left out: {endpoint}: has no price")
+    out.print(f"\n${sum(report.costs.values()) / PICO:.4f} in all, booked as `{PROBE}`")
+    return _text(out)
+
+
+def _speeds(record: EndpointRecord) -> tuple[str, ...]:
+    """Failed runs of all, seconds to the first token, output tokens per second, with the slow end of both."""
+    waits = sorted(run.ttft for run in record.runs if run.ttft is not None)
+    speeds = sorted(run.throughput for run in record.runs if run.throughput is not None)
+    failed = sum(run.outcome != "ok" for run in record.runs)
+    figures = (f"{one:.2f}" if (one := percentile(waits, share)) is not None else "-" for share in (0.5, 0.95))
+    paces = (f"{one:.0f}" if (one := percentile(speeds, share)) is not None else "-" for share in (0.5, 0.05))
+    return f"{failed} / {len(record.runs)}", *figures, *paces
+
+
+def _passed(record: EndpointRecord) -> str:
+    answers = sum(len(canary.results) for canary in record.canaries.values())
+    return f"{sum(canary.passed for canary in record.canaries.values())} / {answers}" if answers else "-"
 
 
 def _console() -> Console:

@@ -2,6 +2,7 @@
 
 from gateway.config.catalogue import CATALOG, sufficient_variables, usable, wanted_variables, why_unusable
 from gateway.config.keys import Key, KeyEntry, Secrets
+from gateway.config.probes import ProbeSettings
 from gateway.config.rules import Bound, Facts, Rule, When, policy_by_rule
 from gateway.config.settings import GatewayFile, LogFormat, RedisEntry, Settings, load
 
@@ -13,6 +14,7 @@ __all__ = [
     "Key",
     "KeyEntry",
     "LogFormat",
+    "ProbeSettings",
     "RedisEntry",
     "Rule",
     "Secrets",

@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 from gateway.config.catalogue import read_endpoint, read_models, wanted_variables, with_catalogue
 from gateway.config.keys import VARIABLE, Key, Secrets, admin_from_environ, keys_from_environ, read_key
+from gateway.config.probes import ProbeSettings, read_probes
 from gateway.config.rules import Bound, Rule, When, read_bound, read_rule, read_when
 from gateway.config.store_address import StoreAddress
 from gateway.document import INVALID, DocumentReader, Hook, Node, Place, Table, below, decode, place_at, read, scalars
 from gateway.errors import ConfigError
-from gateway.types import Endpoint, Model, Recording
+from gateway.types import PROBE, Endpoint, Model, Recording
 from gateway.types.units import Bytes
 
 LogFormat = Literal["text", "json"]
@@ -52,6 +53,7 @@ class Settings:
     keep_reasoning: bool = True
     keep_responses: bool = True
     claude: Mapping[str, str] = field(default_factory=dict)
+    probes: ProbeSettings = field(default_factory=ProbeSettings)
     models: tuple[Model, ...] = ()
     secrets: Secrets = field(default_factory=lambda: Secrets({}))
     record: Recording | None = None
@@ -89,6 +91,7 @@ class GatewayFile:
     keep_reasoning: bool = True  # so that reasoning can be restored where a client drops it
     keep_responses: bool = True  # so that clients of `/v1/responses` can refer to earlier ones
     claude: dict[str, str] = field(default_factory=dict)  # substring of a Claude model's name -> policy
+    probes: ProbeSettings = field(default_factory=ProbeSettings)
     catalogue: bool = True  # whether the shipped models and endpoints are included
     models: tuple[Model, ...] = ()
 
@@ -109,6 +112,8 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     keys = (*file.keys, *keys_from_environ(environ.get("GATEWAY_API_KEYS", ""), problems))
     admin = admin_from_environ(environ.get("GATEWAY_ADMIN_KEY", ""), problems)
     problems.extend(_repeated(keys, admin))
+    if any(key.tenant == PROBE for key in keys):
+        problems.append(f"keys: the tenant `{PROBE}` is the gateway's own; choose another name")
     redis_url = environ.get("GATEWAY_REDIS_URL")
     if redis_url and (problem := _store_problem(redis_url)):
         problems.append(f"GATEWAY_REDIS_URL: {problem}")
@@ -136,6 +141,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         keep_reasoning=file.keep_reasoning,
         keep_responses=file.keep_responses,
         claude=file.claude,
+        probes=file.probes,
         models=file.models,
         secrets=_secrets(file.models, environ),
     )
@@ -172,6 +178,7 @@ def _hooks(environ: Mapping[str, str]) -> dict[Any, Hook]:
     return {
         GatewayFile: _gateway_file,
         Key: lambda reader, node: read_key(reader, node, environ),
+        ProbeSettings: read_probes,
         RedisEntry: lambda reader, node: _redis(reader, node, environ),
         Rule: read_rule,
         When: read_when,

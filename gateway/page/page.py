@@ -12,7 +12,7 @@ Like /metrics, it needs no key. It loads nothing from other servers.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -25,7 +25,7 @@ from starlette.routing import Route
 from gateway.page.event_response import EventResponse
 from gateway.page.event_stream import EventStream
 from gateway.page.exchange_routes import ExchangeRoutes
-from gateway.page.page_answer import HEADERS, answer, takes_gzip
+from gateway.page.page_answer import HEADERS, answer, compress, takes_gzip
 from gateway.page.page_state import PageState
 from gateway.types import Model
 
@@ -42,13 +42,20 @@ _TYPES = {
 }
 
 
-class Page:
-    """Serves the page from memory. `ended` says whether the worker is stopping."""
+JsonHandler = Callable[[Request], Awaitable[object]]  # its result is encoded as JSON
 
-    def __init__(self, data: PageState, exchanges: ExchangeRoutes, ended: Callable[[], bool]) -> None:
+
+class Page:
+    """Serves the page from memory. `ended` says whether the worker is stopping; `more` are other rooms' data, by
+    path."""
+
+    def __init__(
+        self, data: PageState, exchanges: ExchangeRoutes, ended: Callable[[], bool], more: Mapping[str, JsonHandler]
+    ) -> None:
         self._data = data
         self._exchanges = exchanges
         self._ended = ended
+        self._more = more
         self._files = {path.name: path.read_bytes() for path in STATIC.rglob("*") if path.suffix in _TYPES}
         self._compressed: dict[str, bytes] = {}  # files, when they were first wanted
 
@@ -62,6 +69,7 @@ class Page:
             Route("/page/exchanges.json", self._as_json(self._exchanges.listed), methods=["GET"]),
             Route("/page/exchanges/{id}.json", self._as_json(self._exchanges.one), methods=["GET"]),
             Route("/page/data.json", self._figures, methods=["GET"]),
+            *(Route(path, self._as_json(handler), methods=["GET"]) for path, handler in self._more.items()),
         ]
 
     async def _page(self, request: Request) -> Response:
@@ -110,9 +118,7 @@ class Page:
                 yield piece
             await asyncio.sleep(TICK)
 
-    def _as_json(
-        self, handler: Callable[[Request], Awaitable[msgspec.Struct]]
-    ) -> Callable[[Request], Awaitable[Response]]:
+    def _as_json(self, handler: JsonHandler) -> Callable[[Request], Awaitable[Response]]:
         async def as_json(request: Request) -> Response:
             return answer(request, msgspec.json.encode(await handler(request)), "application/json")
 

@@ -14,7 +14,7 @@ from gateway.types import Request, Row
 
 
 class OutcomeLog:
-    """The only writer of rows."""
+    """Writes the rows of clients' exchanges."""
 
     __slots__ = ("_ledger", "_log", "_metrics", "_recent", "_recorder", "_tracing")
 

@@ -5,13 +5,21 @@ app ──builds──> Runtime ──> Proxy, and each LiveExchange, Journal an
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from gateway.proxy.outcomes import OutcomeLog
 from gateway.proxy.timer_wheel import TimerWheel
 from gateway.proxy.under_way import UnderWay
 from gateway.route.fleet import Fleet
 from gateway.route.hedge import Budgets
+from gateway.route.plan import Plan
+from gateway.types import Request, Row
 from gateway.upstream.transport.upstreams import Upstreams
+
+
+class RowWriter(Protocol):
+    """Where the rows of attempts go."""
+
+    def write(self, row: Row, plan: Plan | None, request: Request) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +32,7 @@ class Runtime:
     fleets: Mapping[str, Fleet]
     upstreams: Upstreams
     wheel: TimerWheel
-    outcomes: OutcomeLog
+    outcomes: RowWriter
     under_way: UnderWay
     clock: Callable[[], float]
     wall_clock: Callable[[], float]

@@ -23,7 +23,7 @@ from gateway.route.tokens import Lengths, Tokens
 from gateway.route.toll import Tolls
 from gateway.route.tracked_attempt import Observation, TrackedAttempt
 from gateway.route.waits import scale
-from gateway.types import Endpoint, Failure, Fault, Policy, Request, Usage
+from gateway.types import PROBE, Endpoint, Failure, Fault, Policy, Request, Usage
 
 Note = tuple[Prefix, str, float]  # what prompt was sent to which endpoint, and when
 
@@ -186,7 +186,8 @@ class Fleet:
             uncached = (usage.prompt or request.prompt_tokens) - usage.cached
             state.answered(ttft, uncached, speed, attempt.in_flight, now)
         if usage.source == "host":
-            self.lengths[request.thinking, attempt.demand.tools].add(usage.completion, now)
+            if request.tenant != PROBE:  # their answers are as long as the gateway wants them
+                self.lengths[request.thinking, attempt.demand.tools].add(usage.completion, now)
             self.tokens.learn(request.prompt_size, usage.prompt, attempt.demand.tools, now)
             self._compare_cached(attempt, usage, now)
 

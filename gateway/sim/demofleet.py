@@ -96,7 +96,8 @@ def gateway_config(addresses: Mapping[str, str], names: Sequence[str] = ()) -> s
         "aliases": ["deepseek-v3.2", "deepseek-chat", "deepseek-reasoner"],
         "endpoints": endpoints,
     }
-    config = {"catalogue": False, "allowed_hosts": list(names), "models": {MODEL: model}}
+    probes = {"usd_per_day": "$20", "interval": "5m"}  # of the money that the demo invents
+    config = {"catalogue": False, "allowed_hosts": list(names), "probes": probes, "models": {MODEL: model}}
     return yaml.safe_dump(config, sort_keys=False, width=120)
 
 

@@ -14,7 +14,7 @@ import argparse
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from pathlib import Path
 import orjson
 
 from gateway.sim.demofleet import FLEET
+from gateway.sim.flaws import SOUND, Flaws
 from gateway.sim.machine import Machine
 from gateway.sim.sim_connection import SimConnection
 from gateway.sim.sim_host import SimHost
@@ -30,16 +31,21 @@ from gateway.state.parent_death import end_this_with_parent
 
 @asynccontextmanager
 async def serving(
-    hosts: Sequence[SimHost], *, speed: float = 1.0, seed: int = 0, key: str | None = None
+    hosts: Sequence[SimHost],
+    *,
+    speed: float = 1.0,
+    seed: int = 0,
+    key: str | None = None,
+    flaws: Mapping[str, Flaws] | None = None,
 ) -> AsyncIterator[dict[str, str]]:
-    """Serves each host on a loopback port that the kernel picks; yields {endpoint id: URL}."""
+    """Serves each host on a loopback port that the kernel picks; yields {endpoint id: URL}. `flaws` by endpoint id."""
     loop = asyncio.get_running_loop()
     peers: set[SimConnection] = set()
     servers: list[asyncio.Server] = []
     addresses: dict[str, str] = {}
     try:
         for host in hosts:
-            machine = Machine(host, speed=speed, seed=seed, key=key)
+            machine = Machine(host, (flaws or {}).get(host.id, SOUND), speed=speed, seed=seed, key=key)
             server = await loop.create_server(partial(SimConnection, machine, peers), "127.0.0.1", 0)
             servers.append(server)
             addresses[host.id] = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import orjson
 
+from gateway.sim.flaws import SOUND, Flaws
 from gateway.sim.host_prompt_cache import HostPromptCache, prompt_text, token_count
 from gateway.sim.sim_answer import SimAnswer, compose, thinks
 from gateway.sim.sim_host import MODEL, SimHost, draw_speed, draw_ttft
@@ -70,16 +71,19 @@ class Machine:
     """The state of one host. `speed` is a factor on its clock; 0 is instant."""
 
     host: SimHost
+    flaws: Flaws = SOUND
     speed: float = 1.0
     seed: int = 0
     key: str | None = field(default=None, repr=False)
     counters: Counters = field(default_factory=Counters)
     fault_queue: deque[str] = field(default_factory=deque)
     _rng: Random = field(init=False, repr=False)
+    _chance: Random = field(init=False, repr=False)
     _cache: HostPromptCache = field(init=False)
 
     def __post_init__(self) -> None:
         self._rng = Random(f"{self.seed}/{self.host.id}")
+        self._chance = Random(f"{self.seed}/{self.host.id}/flaws")  # apart: times and faults stay the same
         self._cache = HostPromptCache(self.host.cache_ttl / (self.speed or 1))
 
     def chat(self, raw: bytes, now: float) -> Script:
@@ -150,9 +154,11 @@ class Machine:
     def _answer(self, body: dict[str, Any], fault: str, now: float) -> Script:
         text = prompt_text(body)
         prompt = token_count(text)
-        if prompt + (body.get("max_tokens") or 0) > self.host.context:
-            return rejection(400, f"The context is {self.host.context} tokens long", "context_length_exceeded")
-        answer = _with_fault(compose(body, thinks(body, self.host.dialect)), fault)
+        context = int(self.flaws.context * self.host.context)
+        if prompt + (body.get("max_tokens") or 0) > context:
+            return rejection(400, f"The context is {context} tokens long", "context_length_exceeded")
+        thinking = self.flaws.thinks(thinks(body, self.host.dialect), self._chance)
+        answer = _with_fault(self.flaws.spoil(compose(body, thinking), self._chance), fault)
         cached = min(self._cache.read(text, now), prompt)
         if self._rng.random() >= self.host.hit_efficiency:
             cached = 0

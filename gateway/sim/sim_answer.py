@@ -1,7 +1,8 @@
 """The simulated model's answer: a function of the request alone, so every host gives the same one, streamed or whole.
 
-tools requested        -> calls with arguments that fit their schema
-response_format        -> JSON that fits the schema
+tools requested        -> calls with arguments that fit their schema, and with the values that the text states
+response_format        -> JSON that fits the schema, with these values
+a sum, a hidden code   -> the right answer
 anything else          -> prose, of the length in `max_tokens` or "about N words", else of a random length
 thinking switched on   -> reasoning before any of these
 """
@@ -16,12 +17,14 @@ import xxhash
 
 from gateway.sim.host_prompt_cache import content_text
 from gateway.sim.schema_example import example
+from gateway.sim.stated import stated_answer, stated_values
 from gateway.sim.text import pieces, sentences
 from gateway.types import Dialect
 
-NOT_CONTENT = frozenset(
+NOT_CONTENT = frozenset(  # fields that do not affect the answer; a host's own switch of thinking is read before
     {"model", "stream", "stream_options", "user", "metadata"}
-)  # fields that do not affect the answer
+    | {"chat_template_args", "chat_template_kwargs", "enable_thinking", "reasoning", "reasoning_effort", "thinking"}
+)
 LONGEST = 16_384  # tokens
 TYPICAL_LENGTH = 40  # median output tokens: short, for interactive use; a replayed trace has its own lengths
 LENGTH_SIGMA = 0.8
@@ -64,10 +67,10 @@ def thinks(body: dict[str, Any], dialect: Dialect) -> bool:
 
 def compose(body: dict[str, Any], thinking: bool) -> SimAnswer:
     """The answer to a well-formed chat request (`messages` is a list of objects)."""
-    rng = Random(_seed(body))
+    rng, text = Random(_seed(body)), _last_user_text(body)
     limit = body.get("max_completion_tokens") or body.get("max_tokens") or LONGEST
     limit = min(int(limit), LONGEST)
-    calls = tuple(_call(rng, function) for function in _called(body))
+    calls = tuple(_call(rng, function, text) for function in _called(body))
     content = [] if calls else _content(rng, body, limit, thinking)
     reasoning = sentences(rng, max(8, int(len(content) * REASONING_SHARE))) if thinking else []
     finish = "length" if len(reasoning) + len(content) > limit else "tool_calls" if calls else "stop"
@@ -82,11 +85,13 @@ def _seed(body: dict[str, Any]) -> int:
 
 def _content(rng: Random, body: dict[str, Any], limit: int, thinking: bool) -> list[str]:
     form = body.get("response_format") or {}
+    text = _last_user_text(body)
     if form.get("type") == "json_schema":
-        return pieces(orjson.dumps(example(form.get("json_schema", {}).get("schema", {}))).decode())
+        return pieces(_filled(form.get("json_schema", {}).get("schema", {}), text))
     if form.get("type") == "json_object":
         return pieces(orjson.dumps({"answer": "".join(sentences(rng, 12)), "confidence": 0.9}).decode())
-    return sentences(rng, _length(rng, body, limit, thinking))
+    answer = stated_answer(text)
+    return sentences(rng, _length(rng, body, limit, thinking)) if answer is None else pieces(answer)
 
 
 def _length(rng: Random, body: dict[str, Any], limit: int, thinking: bool) -> int:
@@ -120,6 +125,12 @@ def _called(body: dict[str, Any]) -> list[dict[str, Any]]:
     return named or (functions[:1] if choice == "required" else [])
 
 
-def _call(rng: Random, function: dict[str, Any]) -> ToolCall:
-    arguments = orjson.dumps(example(function.get("parameters") or {"type": "object"})).decode()
+def _call(rng: Random, function: dict[str, Any], text: str) -> ToolCall:
+    arguments = _filled(function.get("parameters") or {"type": "object"}, text)
     return ToolCall(f"call_00_{rng.getrandbits(96):024x}", function["name"], tuple(pieces(arguments)))
+
+
+def _filled(schema: dict[str, Any], text: str) -> str:
+    """JSON that fits the schema, with the values that the text states."""
+    value = example(schema)
+    return orjson.dumps({**value, **stated_values(text, schema)} if isinstance(value, dict) else value).decode()

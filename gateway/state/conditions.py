@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
 
-TASKS: Final = ("flush", "gossip", "policies", "recording", "shipper")  # a worker's background tasks
+TASKS: Final = ("flush", "gossip", "policies", "probes", "recording", "shipper")  # a worker's background tasks
 # Each part, and the consequence of its failure.
 PARTS: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -28,8 +28,9 @@ from gateway.telemetry.decision_metrics import Decisions
 from gateway.telemetry.definitions import is_attempt
 from gateway.telemetry.exchange_metrics import ExchangeMetrics
 from gateway.telemetry.metric_values import Values
+from gateway.telemetry.probe_metrics import ProbeMetrics
 from gateway.telemetry.samples import Samples
-from gateway.types import Row
+from gateway.types import PROBE, Row
 
 CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
 CLOSED: Final = 0
@@ -54,6 +55,7 @@ class Metrics:
         self._exchanges = ExchangeMetrics(registry)
         self._attempts = AttemptMetrics(registry)
         self._decisions = Decisions(registry)
+        self.probes = ProbeMetrics(registry)
         self._in_flight = Gauge(
             "gateway_in_flight", "Exchanges under way.", registry=registry, multiprocess_mode="livesum"
         )
@@ -132,7 +134,7 @@ class Metrics:
         attempts = [row for row in rows if is_attempt(row)]
         self._attempts.count(attempts)
         self._decisions.count(attempts)
-        self._exchanges.count([row for row in rows if row.last])
+        self._exchanges.count([row for row in rows if row.last and row.tenant != PROBE])
         for reason, count in self._shed_counts.items():
             self._shed.labels(reason).inc(count)
         self._shed_counts.clear()

@@ -15,6 +15,7 @@ from gateway.types.fault import FAULTS, Fault
 from gateway.types.model import Model, ModelProfile, Question, Reasoning
 from gateway.types.outcome import (
     OUTCOMES,
+    PROBE,
     About,
     CacheResult,
     Failure,
@@ -53,6 +54,7 @@ __all__ = [
     "NEVER",
     "OUTCOMES",
     "PICO",
+    "PROBE",
     "REASONING_FIELDS",
     "About",
     "Attempts",

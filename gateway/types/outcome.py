@@ -44,6 +44,7 @@ RepairKind = Literal[
     "arguments",  # a call's JSON completed, freed of a repetition or of quotes, or escaped
     "content",  # a JSON answer completed, or taken out of other text
 ]
+PROBE = "gateway-probe"  # tenant, app and policy of the gateway's own requests; no client has this tenant
 CacheResult = Literal["off", "miss", "hit", "refresh"]  # the part of the response cache in an exchange
 
 

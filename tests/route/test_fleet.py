@@ -13,7 +13,7 @@ from gateway.route.health import FAULTS_IN_A_ROW, State
 from gateway.route.prompt_cache import HIT_RATE
 from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.route.waits import size_class
-from gateway.types import Endpoint, Fault, Policy, Score, Usage
+from gateway.types import PROBE, Endpoint, Fault, Policy, Score, Usage
 from tests.route.world import (
     BEST,
     HOUR,
@@ -257,6 +257,13 @@ def test_output_lengths_are_learned_by_kind_from_what_hosts_count() -> None:
     thinks, plain = (fleet.demand(request(thinking=on), BEST, None, NOW + 1, HOUR) for on in (True, False))
     assert thinks.output_tokens == pytest.approx(3_700, rel=0.1)
     assert plain.output_tokens == 350
+
+
+def test_the_lengths_of_answers_to_probes_are_not_learned() -> None:
+    fleet = fleet_of("a")
+    for _ in range(100):
+        succeed(fleet, attempt(fleet, "a", request(tenant=PROBE)), NOW, usage=Usage(1_000, 0, 9, 0, "host"))
+    assert fleet.demand(request(), BEST, None, NOW + 1, HOUR).output_tokens == 350
 
 
 def test_a_first_token_counts_for_prompts_of_what_was_not_cached() -> None:

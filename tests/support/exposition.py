@@ -18,6 +18,7 @@ def quiet_metrics(folder: Path) -> Metrics:
     count_deaths(folder)
     metrics = Metrics(folder)
     metrics.prepare("deepseek/deepseek-v3.2", ENDPOINTS)
+    metrics.probes.prepare(1.0, ENDPOINTS, ("json",))
     metrics.policy_reload(True)
     metrics.store_up(True)
     return metrics

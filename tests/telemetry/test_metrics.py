@@ -23,7 +23,7 @@ from gateway.telemetry.metrics import (
     forget_dead,
     prepare_folder,
 )
-from gateway.types import OUTCOMES
+from gateway.types import OUTCOMES, PROBE
 from tests.support.rows import cached_row, row
 
 MODEL = {"model": "deepseek/deepseek-v3.2", "policy": "balanced"}
@@ -63,6 +63,16 @@ def test_an_answer_counts_for_its_client_and_its_endpoint(metrics: Metrics) -> N
     assert value(text, "gateway_cost_usd_total", **NOVITA) == pytest.approx(0.00025)
     kinds = {"prompt": 1000, "cached": 400, "completion": 101, "reasoning": 20}
     assert {kind: value(text, "gateway_tokens_total", **NOVITA, kind=kind) for kind in kinds} == kinds
+
+
+def test_a_probe_counts_for_its_endpoint_and_for_no_client(metrics: Metrics) -> None:
+    metrics.record(row(tenant=PROBE, policy=PROBE, app=PROBE))
+    metrics.flush()
+    text = metrics.exposition()
+    assert value(text, "gateway_attempts_total", **NOVITA, outcome="ok") == 1
+    assert value(text, "gateway_cost_usd_total", **NOVITA) == pytest.approx(0.00025)
+    assert b"gateway_requests_total{" not in text
+    assert b"gen_ai_server_request_duration_seconds_bucket{" not in text
 
 
 def test_what_the_store_did_is_counted_once(metrics: Metrics) -> None:

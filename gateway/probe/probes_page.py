@@ -1,0 +1,101 @@
+"""The results of probes for the model page: `GET /page/probes.json?model=MODEL`.
+
+    store ──> EndpointRecord of each endpoint ──> runs, percentiles, canaries, score, rank
+
+Without the store there are no endpoints, and what was spent is unknown.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from msgspec import structs
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from gateway.probe.endpoint_record import CanaryRecord, EndpointRecord, percentile
+from gateway.probe.probe_store import ProbeStore
+from gateway.route.fleet import Fleet
+from gateway.types import PICO
+
+FRESH = 2.0  # seconds for which results are kept, so that many open pages cost as much as one
+SHARES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99}
+
+
+class ProbesPage:
+    """`store` is a connection of its own: pages do not wait for the prober. `budget` in USD per day."""
+
+    def __init__(
+        self, fleets: Mapping[str, Fleet], store: ProbeStore, budget: float, clock: Callable[[], float]
+    ) -> None:
+        self._fleets = fleets
+        self._store = store
+        self._budget = budget
+        self._clock = clock
+        self._turn = asyncio.Lock()  # the connection takes one command at a time
+        self._kept: dict[str, tuple[float, object]] = {}  # by model: when it was read, and the results
+
+    def __repr__(self) -> str:
+        return f"<ProbesPage {self._store!r}>"
+
+    async def results(self, request: Request) -> object:
+        """As JSON. Raises HTTPException for an unknown model."""
+        model = request.query_params.get("model", "")
+        if model not in self._fleets:
+            raise HTTPException(404, "there is no such model")
+        async with self._turn:
+            read_at, found = self._kept.get(model, (-FRESH, None))
+            if self._clock() - read_at >= FRESH:
+                found = await self._read(model)
+                self._kept[model] = self._clock(), found
+        return found
+
+    async def _read(self, model: str) -> object:
+        records = dict[str, EndpointRecord]()
+        spent: int | None = None
+
+        async def read() -> None:
+            nonlocal records, spent
+            records = await self._store.read(list(self._fleets[model].states))
+            spent = await self._store.spent(self._clock())
+
+        await self._store.link.attempt(read)
+        budget = {"usd_per_day": self._budget, "spent_today": None if spent is None else spent / PICO}
+        return {"budget": budget, "endpoints": shown(records)}
+
+
+def shown(records: Mapping[str, EndpointRecord]) -> dict[str, Any]:
+    """Every endpoint's results; endpoints with equal scores share a rank."""
+    scores = [score for record in records.values() if (score := record.score) is not None]
+    return {endpoint: _shown(record, scores) for endpoint, record in records.items()}
+
+
+def _shown(record: EndpointRecord, scores: Sequence[float]) -> dict[str, Any]:
+    runs, score = record.runs, record.score
+    return {
+        "last": record.last,
+        "runs": [structs.asdict(run) for run in runs],
+        "errors": sum(run.outcome != "ok" for run in runs),
+        "of": len(runs),
+        "ttft": quantities([run.ttft for run in runs if run.ttft is not None]),
+        "throughput": quantities([run.throughput for run in runs if run.throughput is not None]),
+        "canaries": {name: _canary(canary) for name, canary in record.canaries.items()},
+        "score": score,
+        "rank": None if score is None else 1 + sum(other > score for other in scores),
+    }
+
+
+def _canary(canary: CanaryRecord) -> dict[str, Any]:
+    return {
+        "passed": canary.passed,
+        "of": len(canary.results),
+        "last": canary.last,
+        "drift": canary.drift,
+        "mistake": canary.mistake,
+    }
+
+
+def quantities(values: Sequence[float]) -> dict[str, float | int | None]:
+    """The number of values and their percentiles, each a value that was measured."""
+    ranked = sorted(values)
+    return {"n": len(ranked), **{name: percentile(ranked, share) for name, share in SHARES.items()}}
