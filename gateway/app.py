@@ -169,7 +169,7 @@ class Worker:
             Route("/health/ready", self.health.ready, methods=["GET"]),
             Route("/metrics", self._exposition, methods=["GET"]),
             *self._page(gate).routes(),
-            History(self.fleets, self.archive).route(),
+            History(self.page_state.model, self.fleets, self.archive).route(),
         ]
 
     def _runtime(self, loop: asyncio.AbstractEventLoop) -> Runtime:

@@ -5,10 +5,9 @@ A share, quantile or price is None while there is no data. Units are seconds, to
 
 from dataclasses import dataclass
 
+from gateway.telemetry.definitions import JUDGED, SUCCESS, share
 from gateway.telemetry.samples import Samples
-from gateway.types import Price, counts
-
-GOOD = ("ok", "cached")
+from gateway.types import Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ def totals(samples: Samples) -> Totals:
     tokens = samples.by("gateway_tokens_total", "kind")
     prompt, completion = tokens.get("prompt", 0.0), tokens.get("completion", 0.0)
     cost = samples.total("gateway_cost_usd_total")
-    per_token = ratio(cost, prompt + completion)
+    per_token = share(cost, prompt + completion)
     cache_results = samples.by("gateway_cache_requests_total", "result")
     ttft = "gen_ai_server_time_to_first_token_seconds"
     return Totals(
@@ -72,11 +71,11 @@ def served(samples: Samples, price: Price | None, all_attempts: float) -> Served
     outcomes = samples.by("gateway_attempts_total", "outcome")
     attempts = sum(outcomes.values())
     tokens = samples.by("gateway_tokens_total", "kind")
-    hit = ratio(tokens.get("cached", 0.0), tokens.get("prompt", 0.0))
+    hit = share(tokens.get("cached", 0.0), tokens.get("prompt", 0.0))
     ttft = "gateway_attempt_ttft_seconds"
     return Served(
         attempts=int(attempts),
-        share=ratio(attempts, all_attempts),
+        share=share(attempts, all_attempts),
         success=_success(outcomes),
         ttft_p50=samples.quantile(0.5, ttft),
         ttft_p95=samples.quantile(0.95, ttft),
@@ -87,13 +86,9 @@ def served(samples: Samples, price: Price | None, all_attempts: float) -> Served
     )
 
 
-def ratio(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
-
-
 def _success(outcomes: dict[str, float]) -> float | None:
-    judged = sum(count for outcome, count in outcomes.items() if counts(outcome))
-    return ratio(sum(outcomes.get(outcome, 0.0) for outcome in GOOD), judged)
+    judged = sum(outcomes.get(outcome, 0.0) for outcome in JUDGED)
+    return share(sum(outcomes.get(outcome, 0.0) for outcome in SUCCESS), judged)
 
 
 def _effective(price: Price | None, hit: float | None) -> float | None:

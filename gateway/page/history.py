@@ -4,7 +4,6 @@ It has no tenant, only hashes of them. While the store is down the response is 5
 """
 
 import asyncio
-import gzip
 import time
 from collections.abc import Callable, Mapping
 
@@ -13,20 +12,30 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.errors import BadRequest, NotFound, StoreAway
+from gateway.errors import BadRequest, StoreAway
+from gateway.page.page_answer import HEADERS, compress, compressed_answer, takes_gzip
 from gateway.page.past import RANGES, past
 from gateway.route.fleet import Fleet
 from gateway.telemetry.archive import Archive
 from gateway.telemetry.history_reader import HistoryReader
+from gateway.types import Model
 
+JSON = "application/json"
 FRESH = 5.0  # seconds that a response is kept, so that many open pages cost as much as one
-_HEADERS = {"content-type": "application/json", "cache-control": "no-cache", "vary": "accept-encoding"}
 
 
 class History:
     """Serves the history of each model."""
 
-    def __init__(self, fleets: Mapping[str, Fleet], archive: Archive, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        find: Callable[[str], Model],
+        fleets: Mapping[str, Fleet],
+        archive: Archive,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`find` returns the model of a name, or raises HTTPException."""
+        self._find = find
         self._fleets = fleets
         self._reader = HistoryReader(archive, clock)
         self._clock = clock
@@ -40,9 +49,8 @@ class History:
         return Route("/page/history.json", self._serve, methods=["GET"])
 
     async def _serve(self, request: Request) -> Response:
-        model, name = request.query_params.get("model", ""), request.query_params.get("range", "24h")
-        if model not in self._fleets:
-            raise NotFound(f"there is no model `{model}`")
+        model = self._find(request.query_params.get("model", "")).id
+        name = request.query_params.get("range", "24h")
         if name not in RANGES:
             raise BadRequest(f"`range` must be one of {', '.join(RANGES)}", param="range")
         async with self._making:
@@ -50,9 +58,9 @@ class History:
             if made is None or self._clock() >= made[0] + FRESH:
                 made = self._made[model, name] = await self._make(model, name)
         _, data, compressed = made
-        if "gzip" in request.headers.get("accept-encoding", ""):
-            return Response(compressed, headers={**_HEADERS, "content-encoding": "gzip"})
-        return Response(data, headers=_HEADERS)
+        if takes_gzip(request):
+            return compressed_answer(compressed, JSON)
+        return Response(data, headers={**HEADERS, "content-type": JSON})
 
     async def _make(self, model: str, name: str) -> tuple[float, bytes, bytes]:
         states = self._fleets[model].states
@@ -62,4 +70,4 @@ class History:
             data = orjson.dumps(await past(self._reader, model, name, prices, now))
         except OSError:
             raise StoreAway("the history is unknown") from None
-        return now, data, await asyncio.to_thread(gzip.compress, data, 5)
+        return now, data, await asyncio.to_thread(compress, data)

@@ -39,15 +39,10 @@ def figures(one: Packed) -> Json:
 
 def points(buckets: Iterable[Packed]) -> Json:
     """The figures of each bucket, transposed: a list for each figure, with None where nothing was counted."""
-    columns: Json = {}
-    for place, one in enumerate(buckets):
-        empty = is_empty(one)
-        for name, value in figures(one).items():
-            if name in SKETCHES:
-                for quantile, part in value.items():
-                    _put(columns.setdefault(name, {}), quantile, place, None if empty else part)
-            else:
-                _put(columns, name, place, None if empty else value)
+    each = [None if is_empty(one) else figures(one) for one in buckets]
+    columns: Json = {name: [one and one[name] for one in each] for name in _NAMES}
+    for sketch in SKETCHES:
+        columns[sketch] = {part: [one and one[part] for one in columns[sketch]] for part in ("n", *QUANTILES)}
     return columns
 
 
@@ -88,10 +83,8 @@ def _quantiles(one: Packed, sketch: str) -> Json:
     return {"n": one.samples(sketch), **dict(zip(QUANTILES, values, strict=True))}
 
 
-def _put(columns: Json, name: str, place: int, value: Any) -> None:
-    columns.setdefault(name, []).append(value)
-    assert len(columns[name]) == place + 1
-
-
 def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.4g}")
+
+
+_NAMES = list(figures(Packed.total(())))  # of all figures

@@ -11,7 +11,6 @@ Like /metrics, it needs no key. It loads nothing from other servers.
 """
 
 import asyncio
-import gzip
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -26,25 +25,18 @@ from starlette.routing import Route
 from gateway.page.event_response import EventResponse
 from gateway.page.event_stream import EventStream
 from gateway.page.exchange_routes import ExchangeRoutes
+from gateway.page.page_answer import HEADERS, answer, takes_gzip
 from gateway.page.page_state import PageState
 from gateway.types import Model
 
 STATIC = Path(__file__).parent / "static"
 TICK = 1.0  # seconds between two events
-SMALL = 1_000  # bytes, below which nothing is compressed
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css",
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
-}
-_HEADERS = {
-    "content-security-policy": "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-cache",
-    "vary": "accept-encoding",
 }
 
 
@@ -84,18 +76,18 @@ class Page:
         content = self._files.get(name)
         if content is None:
             raise HTTPException(404, "there is no such file")
-        return _answer(request, content, _TYPES[Path(name).suffix])
+        return answer(request, content, _TYPES[Path(name).suffix])
 
     async def _model(self, request: Request) -> Response:
         model = self._data.model(request.query_params.get("model", ""))
-        return _answer(request, msgspec.json.encode(await self._data.page(model)), "application/json")
+        return answer(request, msgspec.json.encode(await self._data.page(model)), "application/json")
 
     async def _figures(self, request: Request) -> Response:
-        return _answer(request, orjson.dumps(await self._data.figures()), "application/json")
+        return answer(request, orjson.dumps(await self._data.figures()), "application/json")
 
     async def _events(self, request: Request) -> EventResponse:
         model = self._data.model(request.query_params.get("model", ""))
-        return EventResponse(self._seconds(model), _HEADERS, _takes_gzip(request))
+        return EventResponse(self._seconds(model), HEADERS, takes_gzip(request))
 
     async def _seconds(self, model: Model) -> AsyncIterator[bytes]:
         """The events of each second in which there are any."""
@@ -113,20 +105,7 @@ class Page:
     def _as_json(
         self, handler: Callable[[Request], Awaitable[msgspec.Struct]]
     ) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            return _answer(request, msgspec.json.encode(await handler(request)), "application/json")
+        async def as_json(request: Request) -> Response:
+            return answer(request, msgspec.json.encode(await handler(request)), "application/json")
 
-        return answer
-
-
-def _answer(request: Request, content: bytes, media_type: str) -> Response:
-    headers = {**_HEADERS, "content-type": media_type}
-    if len(content) >= SMALL and _takes_gzip(request):
-        content = gzip.compress(content, 5, mtime=0)
-        headers["content-encoding"] = "gzip"
-    return Response(content, headers=headers)
-
-
-def _takes_gzip(request: Request) -> bool:
-    wanted = [one.strip().lower().replace(" ", "") for one in request.headers.get("accept-encoding", "").split(",")]
-    return any(one.partition(";")[0] in ("gzip", "*") and not one.endswith(";q=0") for one in wanted)
+        return as_json

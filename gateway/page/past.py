@@ -17,6 +17,7 @@ from gateway.types import Price
 
 DAYS = 30
 TOP = 20  # apps and keys, by tokens
+MOST_READ = 60  # apps and keys: those that were there on most days
 RANKED: tuple[Kind, ...] = ("app", "key")
 DAY = SECONDS["day"]
 _FIELDS: dict[Kind, str] = {"endpoint": "endpoints", "policy": "policies", "app": "apps", "key": "keys"}
@@ -70,13 +71,15 @@ async def past(reader: HistoryReader, model: str, name: str, prices: Mapping[str
     span, today = RANGES[name], int(now // DAY)
     days = range(today - DAYS + 1, today + 1)
     names = await reader.names(model, range(min(days[0], span.before(now)[0] // DAY), today + 1))
-    series = [Series(model, kind, one) for kind, found in names.items() for one in _with_rest(kind, found)]
+    series = [Series(model, kind, one) for kind, found in names.items() for one in _read_of(kind, found)]
     by_day = [one for one in series if one.kind in ("all", "endpoint")]
     needed = [bucket for one in series for bucket in _buckets(one, span, now)]
     strings = await reader.read([*needed, *(Bucket(one, "day", number) for one in by_day for number in days)])
-    pasts = await _pasts(series, span, now, strings)
     times = span.times(now)
+    pasts = await _pasts(series, span, now, strings)
     everything = pasts["all"].get("", PastSeries([_NOTHING] * len(times), _NOTHING))
+    for kind in RANKED:
+        pasts[kind] = _top(pasts[kind], everything)
     return {
         "range": name,
         "from": times[0],
@@ -96,10 +99,8 @@ async def _pasts(series: Iterable[Series], span: Span, now: float, strings: _Str
     for one in series:
         await asyncio.sleep(0)  # a long history must not hold up requests
         found = _past_series(one, span, now, strings)
-        if not (is_empty(found.before) and all(map(is_empty, found.points))):
+        if not _has_nothing(found):
             pasts[one.kind][one.name] = found
-    for kind in RANKED:
-        pasts[kind] = _top(pasts[kind])
     return pasts
 
 
@@ -111,8 +112,8 @@ async def _shapes(pasts: _Named) -> Json:
     return shaped
 
 
-def _with_rest(kind: Kind, names: Iterable[str]) -> Iterable[str]:
-    return dict.fromkeys((*names, OTHER)) if kind in RANKED else names
+def _read_of(kind: Kind, names: Sequence[str]) -> Sequence[str]:
+    return [one for one in names if one != OTHER][:MOST_READ] if kind in RANKED else names
 
 
 def _buckets(series: Series, span: Span, now: float) -> Iterator[Bucket]:
@@ -149,20 +150,27 @@ def _total(buckets: Iterable[Bucket], strings: _Strings) -> Packed:
     return Packed.total(Packed.of(strings[one]) for one in buckets if one in strings)
 
 
-def _top(pasts: _Named) -> _Named:
-    """The top ones by tokens, most first, and the rest as one."""
+def _top(pasts: _Named, everything: PastSeries) -> _Named:
+    """The top ones by tokens, most first, and the rest as one: every row has one app and one key, so that is what the
+    others leave."""
+    top = dict(sorted(pasts.items(), key=lambda one: _tokens(one[1]), reverse=True)[:TOP])
+    shown = list(top.values())
+    rest = PastSeries(
+        [
+            whole.without(Packed.total(own))
+            for whole, *own in zip(everything.points, *(one.points for one in shown), strict=True)
+        ],
+        everything.before.without(Packed.total(one.before for one in shown)),
+    )
+    return top if _has_nothing(rest) else {**top, OTHER: rest}
 
-    def tokens(name: str) -> int:
-        total = pasts[name].total
-        return total["prompt"] + total["completion"]
 
-    ranked = sorted((name for name in pasts if name != OTHER), key=tokens, reverse=True)
-    top = {name: pasts[name] for name in ranked[:TOP]}
-    rest = [pasts[name] for name in (*ranked[TOP:], OTHER) if name in pasts]
-    if rest:
-        each = zip(*(one.points for one in rest), strict=True)
-        top[OTHER] = PastSeries([Packed.total(group) for group in each], Packed.total(one.before for one in rest))
-    return top
+def _tokens(one: PastSeries) -> int:
+    return one.total["prompt"] + one.total["completion"]
+
+
+def _has_nothing(one: PastSeries) -> bool:
+    return is_empty(one.before) and all(map(is_empty, one.points))
 
 
 def _shape(one: PastSeries) -> Json:

@@ -9,7 +9,9 @@ number of them. Every query raises OSError when the store cannot be reached.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple, cast
 
 from hiredis import ReplyError
@@ -37,12 +39,7 @@ return {redis.call('HGET', KEYS[#KEYS], ARGV[1]), all}
 _HEADS = (
     "local all = {} for i, key in ipairs(KEYS) do all[i] = redis.call('GETRANGE', key, 0, ARGV[1] - 1) end return all"
 )
-# The names of a kind on several days: KEYS are as many days of each kind as the argument says.
-_NAMES = """
-local all, days = {}, tonumber(ARGV[1])
-for first = 1, #KEYS, days do all[#all + 1] = redis.call('SUNION', unpack(KEYS, first, first + days - 1)) end
-return all
-"""
+_SETS = "local all = {} for i, key in ipairs(KEYS) do all[i] = redis.call('SMEMBERS', key) end return all"
 
 _Hash = dict[str, int]
 
@@ -108,10 +105,14 @@ class Archive:
         return [_uptime(strings[start : start + size]) for start in range(0, len(strings), size)]
 
     async def names(self, model: str, days: Sequence[int]) -> dict[Kind, list[str]]:
-        """The names that the history has on these days (unix time // 86,400), sorted."""
+        """The names that the history has on these days (unix time // 86,400), those of most days first."""
         keys = [names_key(model, kind, day) for kind in KINDS for day in days]
-        reply = cast(list[list[bytes]], await self._execute("EVAL", _NAMES, len(keys), *keys, len(days)))
-        return {kind: sorted(name.decode() for name in names) for kind, names in zip(KINDS, reply, strict=True)}
+        sets = cast(list[list[bytes]], await self._execute("EVAL", _SETS, len(keys), *keys))
+        found: dict[Kind, list[str]] = {}
+        for place, kind in enumerate(KINDS):
+            counts = Counter(chain.from_iterable(sets[place * len(days) : (place + 1) * len(days)]))
+            found[kind] = [name.decode() for name in sorted(counts, key=lambda one: (-counts[one], one))]
+        return found
 
     async def strings(self, keys: Sequence[str]) -> list[bytes]:
         """The packed strings of these keys, in their order; empty where the store has none."""

@@ -6,6 +6,7 @@ read(buckets) ──> in memory, not older than `KEPT_FOR`? ──> Packed
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import NamedTuple
 
 from gateway.telemetry.archive import Archive
@@ -41,23 +42,24 @@ class HistoryReader:
         return f"<HistoryReader: {len(self._kept)} buckets kept>"
 
     async def names(self, model: str, days: Sequence[int]) -> dict[Kind, list[str]]:
-        """The names that a model's history has on these days (unix time // 86,400), sorted."""
+        """The names that a model's history has on these days (unix time // 86,400), those of most days first."""
         return await self._archive.names(model, days)
 
     async def read(self, buckets: Iterable[Bucket]) -> dict[Bucket, bytes]:
         """The packed strings of those buckets that have data."""
         now = self._clock()
         wanted = dict.fromkeys(buckets)
-        missing = [one for one in wanted if not self._has(one, now)]
+        kept = {one: data for one in wanted if (data := self._kept_string(one, now)) is not None}
+        missing = [one for one in wanted if one not in kept]
         strings = await self._archive.strings([series.key(unit, number) for series, unit, number in missing])
         fresh = dict(zip(missing, strings, strict=True))
-        found = {one: fresh[one] if one in fresh else self._kept[one][1] for one in wanted}
         self._keep(fresh, now)
-        return {one: data for one, data in found.items() if data}
+        found = kept | fresh
+        return {one: found[one] for one in wanted if found[one]}
 
-    def _has(self, bucket: Bucket, now: float) -> bool:
-        kept = self._kept.get(bucket)
-        return kept is not None and now < kept[0] + KEPT_FOR
+    def _kept_string(self, bucket: Bucket, now: float) -> bytes | None:
+        read_at, data = self._kept.get(bucket, (-inf, b""))
+        return data if now < read_at + KEPT_FOR else None
 
     def _keep(self, fresh: dict[Bucket, bytes], now: float) -> None:
         for bucket, data in fresh.items():

@@ -120,6 +120,10 @@ class Packed:
             values = list(map(add, values, part._values)) if values else part._values
         return cls(values or (0,) * _PLACES)
 
+    def without(self, part: "Packed") -> "Packed":
+        """What is left without a part of it; never negative, as the part may have been read later."""
+        return Packed([max(whole - own, 0) for whole, own in zip(self._values, part._values, strict=True)])
+
     def __getitem__(self, name: str) -> int:
         """An amount or a count."""
         return self._values[_PLACE_OF[name]]

@@ -28,7 +28,6 @@ from gateway.telemetry.definitions import (
 )
 from gateway.telemetry.packed import COUNT_PLACES, FAULT_PLACES, increments, sample_place
 from gateway.telemetry.series import MOST, OTHER, UNITS, Kind, Series, ends, hashed, names_key
-from gateway.types import CacheResult, HedgeResult, ToolResult
 
 RETENTION = 31 * 86_400  # seconds; older rows are not summed
 DAY = 86_400
@@ -78,8 +77,8 @@ class Summed(msgspec.Struct):
     completion_tokens: int = 0
     reasoning_tokens: int = 0
     cost: int = 0
-    hedge: HedgeResult = ""
-    tools: ToolResult = ""
+    hedge: str = ""
+    tools: str = ""
     held: bool = False
     throughput: float | None = None
     prompt_cost: int = 0
@@ -87,7 +86,7 @@ class Summed(msgspec.Struct):
     last: bool = False
     client_ttft: float | None = None
     client_duration: float = 0.0
-    cache: CacheResult = "off"
+    cache: str = "off"
 
 
 class _Gathered(NamedTuple):

@@ -20,7 +20,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 UNITS: tuple[Unit, ...] = get_args(Unit)
 SECONDS: dict[Unit, int] = {"minute": 60, "hour": 3_600, "day": 86_400}
 KEPT: dict[Unit, int] = {"minute": 3 * 3_600, "hour": 31 * 86_400, "day": 400 * 86_400}  # seconds after its start
-MOST: dict[Kind, int] = {"all": 1, "endpoint": 200, "policy": 200, "app": 30, "key": 30}
+MOST: dict[Kind, int] = {"all": 1, "endpoint": 200, "policy": 200, "app": 20, "key": 20}
 OTHER = "other"
 
 

@@ -110,14 +110,18 @@ async def test_more_endpoints_than_one_reply_holds(tmp_path: Path, store: Store,
 
 
 async def test_the_names_of_several_days(tmp_path: Path, store: Store, archive: Archive) -> None:
-    rows = [row(at=NOW, app="b"), row(at=NOW - DAY, app="a", policy="nitro"), row(at=NOW - 5 * DAY, app="old")]
+    rows = [
+        *(row(at=NOW - age * DAY, app="b") for age in (0, 1)),
+        row(at=NOW - DAY, app="a", policy="nitro"),
+        row(at=NOW - 5 * DAY, app="old"),
+    ]
     await shipped(tmp_path, store, rows)
     found = await archive.names("deepseek/deepseek-v3.2", (TODAY, TODAY - 1))
     assert found == {
         "all": [""],
         "endpoint": ["novita/fp8"],
         "policy": ["balanced", "nitro"],
-        "app": ["a", "b"],
+        "app": ["b", "a"],
         "key": [hashed("team")],
     }
 
