@@ -60,6 +60,7 @@ SKETCHES = {
     "throughput": LogBuckets(1.0, 80),  # 1 to 2,048 tokens per second
 }
 SHARES = (0.5, 0.75, 0.9, 0.95, 0.99)
+_SLOWEST = tuple(round(1 - share, 2) for share in SHARES)  # the shares of samples that are slower
 _AMOUNT_ROOM, _COUNT_ROOM, _FAULT_ROOM = 12, 16, 24  # places
 _FAULTS_AT = _AMOUNT_ROOM + _COUNT_ROOM
 _SKETCH_AT = {"ttft": _FAULTS_AT + _FAULT_ROOM, "latency": _FAULTS_AT + 124, "throughput": _FAULTS_AT + 244}
@@ -137,8 +138,9 @@ class Packed:
         return sum(self._sketch(sketch))
 
     def quantiles(self, sketch: str) -> list[float | None]:
-        """At each of `SHARES`; None without a sample."""
-        return SKETCHES[sketch].quantiles(SHARES, self._sketch(sketch))
+        """The values that each of `SHARES` of the samples do not exceed (of throughput: reach); None without a sample."""
+        shares = _SLOWEST if sketch == "throughput" else SHARES
+        return SKETCHES[sketch].quantiles(shares, self._sketch(sketch))
 
     def _sketch(self, name: str) -> Sequence[int]:
         start = _SKETCH_AT[name]
