@@ -5,11 +5,11 @@ rows of attempts ──> shown_exchange()    one line of the list
 """
 
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from gateway.page.page_types import ShownAttempt, ShownExchange
 from gateway.proxy.recent_exchanges import UNTROUBLED
 from gateway.telemetry.host_words import said
+from gateway.telemetry.series import public_app
 from gateway.types import FAULTS, PICO, Row
 
 KINDS = ("failed", "slow", "hedged", "retried")
@@ -23,7 +23,7 @@ def shown_exchange(rows: Sequence[Row], slow: bool) -> ShownExchange:
         ended=closing.at + closing.duration,
         model=closing.model,
         policy=closing.policy,
-        app=_app(closing.app),
+        app=public_app(closing.app),
         endpoint=closing.endpoint if closing.outcome == "ok" else None,
         endpoints=list(dict.fromkeys(row.endpoint for row in rows if row.endpoint)),
         outcome=closing.outcome,
@@ -71,14 +71,3 @@ def _attempt(row: Row, started: float) -> ShownAttempt:
         tokens=row.completion_tokens,
         cost_usd=row.cost / PICO,
     )
-
-
-def _app(app: str) -> str:
-    """An app's title, or its URL without what may be private: user, query, fragment."""
-    if "://" not in app:
-        return app
-    try:
-        url = urlsplit(app)
-    except ValueError:
-        return ""
-    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"

@@ -138,7 +138,7 @@ class Packed:
         return sum(self._sketch(sketch))
 
     def quantiles(self, sketch: str) -> list[float | None]:
-        """The values that each of `SHARES` of the samples do not exceed (of throughput: reach); None without a sample."""
+        """What each of `SHARES` of the samples does not exceed, or of throughput reaches; None without a sample."""
         shares = _SLOWEST if sketch == "throughput" else SHARES
         return SKETCHES[sketch].quantiles(shares, self._sketch(sketch))
 

@@ -27,7 +27,7 @@ from gateway.telemetry.definitions import (
     without_routing,
 )
 from gateway.telemetry.packed import COUNT_PLACES, FAULT_PLACES, increments, sample_place
-from gateway.telemetry.series import MOST, OTHER, UNITS, Kind, Series, ends, hashed, names_key
+from gateway.telemetry.series import MOST, OTHER, UNITS, Kind, Series, ends, hashed, names_key, public_app
 
 RETENTION = 31 * 86_400  # seconds; older rows are not summed
 DAY = 86_400
@@ -123,7 +123,7 @@ def series_additions(rows: Iterable[Summed]) -> Iterator[SeriesAddition]:
 
 def _series_of(minute: int, model: str, policy: str, app: str, tenant: str, endpoint: str) -> list[_SeriesMinute]:
     """The series that a row belongs to: four of its client's side, then that of its endpoint, if it has one."""
-    names: list[tuple[Kind, str]] = [("all", ""), ("policy", policy), ("app", app), ("key", hashed(tenant))]
+    names: list[tuple[Kind, str]] = [("all", ""), ("policy", policy), ("app", public_app(app)), ("key", hashed(tenant))]
     if endpoint:
         names.append(("endpoint", endpoint))
     return [(minute, model, kind, name) for kind, name in names]

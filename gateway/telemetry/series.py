@@ -13,6 +13,7 @@ Unix time divided by 60, 3,600 and 86,400, so days are in UTC. No model's id con
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal, NamedTuple, get_args
+from urllib.parse import urlsplit
 
 Kind = Literal["all", "endpoint", "policy", "app", "key"]
 Unit = Literal["minute", "hour", "day"]
@@ -50,3 +51,15 @@ def ends(unit: Unit, bucket: int) -> int:
 def hashed(tenant: str) -> str:
     """The name of a tenant's series: 8 hexadecimal digits, because the page may be public and tenants are not."""
     return blake2b(tenant.encode(errors="surrogatepass"), digest_size=4).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def public_app(app: str) -> str:
+    """An app's title, or its URL without what may be private: user, query, fragment."""
+    if "://" not in app:
+        return app
+    try:
+        url = urlsplit(app)
+    except ValueError:
+        return ""
+    return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"

@@ -82,6 +82,21 @@ def test_a_tenant_is_a_hash() -> None:
     assert not any("team" in key for one in additions(row(at=AT, tenant="team")) for key in one.keys)
 
 
+@pytest.mark.parametrize(
+    ("app", "shown"),
+    [
+        ("Chat", "Chat"),
+        ("", ""),
+        ("https://me:secret@chat.example/a/b?token=secret#secret", "https://chat.example/a/b"),
+        ("https://[secret", ""),
+    ],
+)
+def test_an_app_is_counted_without_what_may_be_private(app: str, shown: str) -> None:
+    keys = [key for one in additions(row(at=AT, app=app)) for key in one.keys]
+    assert f"gw:history:minute:{MINUTE}:app:{MODEL} {shown}" in keys
+    assert not any("secret" in key for key in keys)
+
+
 def test_the_counts_of_a_good_answer() -> None:
     found = of("all", row(at=AT, tools="ok"))
     amounts = dict(zip(AMOUNTS, (1000, 400, 101, 20, 250_000_000, 180_000_000, 90_000_000, 0), strict=True))
