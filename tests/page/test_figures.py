@@ -59,7 +59,7 @@ def test_an_endpoint(samples: Samples) -> None:
         success=pytest.approx(2 / 3),
         ttft_p50=pytest.approx(0.375),
         ttft_p95=pytest.approx(0.25 + 0.25 * 0.95),
-        throughput_p50=pytest.approx(55.0),
+        throughput_p50=pytest.approx(70.0),
         cache_hit=pytest.approx(0.4),
         effective_input=pytest.approx(0.25 * 0.6 + 0.05 * 0.4),
         cost_usd=pytest.approx(0.0004),

@@ -44,7 +44,7 @@ def test_values_out_of_range_count_in_the_first_and_the_last_bucket() -> None:
     assert [BUCKETS.index(value) for value in (0.0, 0.01, 1e9)] == [0, 0, BUCKETS.count - 1]
     low, high = BUCKETS.quantiles((0.5, 1.0), counted([0.0, 1e9]))
     assert low == pytest.approx(0.01, rel=0.1)
-    assert high == pytest.approx(137.8, rel=0.01)
+    assert high == pytest.approx(137.8, rel=0.1)
 
 
 def test_an_edge_belongs_to_the_bucket_below_it() -> None:
