@@ -11,6 +11,7 @@ each endpoint and model: the history has no such product. Days are Unix time div
 contains a space.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
@@ -59,7 +60,7 @@ class SeriesAddition(NamedTuple):
     amounts: dict[int, int]
 
 
-class Summed(msgspec.Struct):
+class Summed(msgspec.Struct, gc=False):
     """The fields of a row that the sums need."""
 
     at: float
@@ -102,13 +103,13 @@ _SeriesMinute = tuple[int, str, Kind, str]  # minute, model, kind, name
 
 def series_additions(rows: Iterable[Summed]) -> Iterator[SeriesAddition]:
     """What these rows add to each series."""
-    gathered: dict[_SeriesMinute, _Gathered] = {}
+    gathered: defaultdict[_SeriesMinute, _Gathered] = defaultdict(lambda: _Gathered([], []))
     members: dict[_Group, list[_Gathered]] = {}
     for row in rows:
         group = int(row.at // 60), row.model, row.policy, row.app, row.tenant, row.endpoint
         found = members.get(group)
         if found is None:
-            found = members[group] = [gathered.setdefault(one, _Gathered([], [])) for one in _series_of(*group)]
+            found = members[group] = [gathered[one] for one in _series_of(*group)]
         amounts, client, host = _contribution(row)
         for one in found[:4]:
             one.amounts.append(amounts)
