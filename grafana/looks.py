@@ -19,6 +19,7 @@ SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 WIDTH = 24
 GREEN, ORANGE, RED = "green", "orange", "red"
 MOST_IN_A_LINE = 4  # series whose names are shown next to each other; more of them are a table
+LIMIT = "gateway:limit"  # is the same for all
 REASONS = {
     "model": "the model: it is measured for all models together",
     "policy": "the policy: it is measured for all policies together",
@@ -30,6 +31,11 @@ Query = tuple[str, str]  # expression, legend
 SHARE_STEPS: Steps = ((None, RED), (0.95, ORANGE), (0.99, GREEN))
 TTFT_STEPS: Steps = ((None, GREEN), (5, ORANGE), (10, RED))
 ANY_IS_BAD: Steps = ((None, GREEN), (1, RED))
+DASHED = [
+    dashboard.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": RED}),
+    dashboard.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [10, 10]}),
+    dashboard.DynamicConfigValue("custom.fillOpacity", 0),
+]
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,12 @@ def number(title: str, expression: str, unit: str, about: str, steps: Steps = ()
 def graph(
     title: str, queries: Sequence[Query], unit: str, about: str, *, stack: bool = False, limits: Steps = ()
 ) -> timeseries.Panel:
-    """Lines over time; `stack`: areas on top of each other, for what adds up. `limits` are drawn as dashed lines."""
-    panel = timeseries.Panel().title(title).unit(unit).min(0).datasource(SOURCE)
+    """Lines over time; `stack`: areas on top of each other, for what adds up. `limits` are drawn as dashed lines.
+
+    The axis begins at 0, or at 90 % where all values are near 100 %.
+    """
+    panel = timeseries.Panel().title(title).unit(unit).datasource(SOURCE)
+    panel = panel.axis_soft_min(0.9) if title.startswith("Success") else panel.min(0)
     panel = panel.description(filtered(about, [expression for expression, _ in queries]))
     panel = panel.line_width(1).fill_opacity(35 if stack else 6).show_points(common.VisibilityMode.NEVER)
     panel = panel.axis_border_show(False).span_nulls(120_000.0).color_scheme(by_name())
@@ -72,9 +82,11 @@ def graph(
         panel = panel.max(1)
     if limits:
         style = shared.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
-        panel = panel.thresholds(thresholds(limits)).thresholds_style(style)
+        panel = panel.thresholds(thresholds(((None, "transparent"), *limits))).thresholds_style(style)
     for index, (expression, name) in enumerate(queries):
         panel = panel.with_target(query(expression, name, chr(ord("A") + index)))
+        if LIMIT in expression:
+            panel = panel.override_by_name(name, DASHED)
     return panel
 
 
@@ -158,11 +170,10 @@ def prometheus_format(name: str) -> PromQueryFormat:
 
 
 def filtered(about: str, expressions: Iterable[str]) -> str:
-    """The description, with what does not filter the panel."""
-    used = set(re.findall(r"\$(\w+)", " ".join(expressions)))
-    if "endpoint" in used:
-        used.add("model")  # whose endpoints these are
-    missing = [reason for name, reason in REASONS.items() if name not in used]
+    """The description, with what does not filter the panel, or one of its expressions."""
+    used = [set(re.findall(r"\$(\w+)", expression)) for expression in expressions if LIMIT not in expression]
+    used = [names | {"model"} if "endpoint" in names else names for names in used]  # whose endpoints these are
+    missing = [reason for name, reason in REASONS.items() if any(name not in names for names in used)]
     return f"{about} Not filtered by {'; nor by '.join(missing)}." if missing else about
 
 

@@ -38,7 +38,7 @@ def figures() -> list[object]:
         number("Cost, 24 h", q.grown(q.COST, q.ATTEMPT, over="24h"), "currencyUSD", "The last 24 hours."),
         number("Price per 1M", q.effective_price(per=q.RANGE), "currencyUSD", "Dollars paid per 1M tokens."),
         number("In flight", q.or_zero(f"sum(gateway_in_flight{{{q.GATEWAY}}})"), "short", "Requests being served."),
-        number("Alerts", q.or_zero(alerts), "short", "Alerts of rules.yml that are firing.", ANY_IS_BAD),
+        number("Alerts", q.or_zero(alerts), "short", "Those that are firing, of every job and instance.", ANY_IS_BAD),
     ]
 
 
@@ -46,13 +46,15 @@ def requests() -> list[object]:
     by_policy = q.active(q.REQUESTS, q.EXCHANGE, "policy")
     failed = q.active(q.REQUESTS, f'{q.EXCHANGE},{q.COUNTED},outcome!~"ok|cached"', "outcome")
     ttft = [(q.quantile(share, q.TTFT, q.EXCHANGE), f"p{round(share * 100)}") for share in (0.5, 0.9, 0.95, 0.99)]
-    both = [(q.answered(), "requests, after failover"), (q.succeeded(), "attempts, without it")]
+    both = [
+        (q.answered(), "requests, after failover"),
+        (q.succeeded(), "attempts, without it"),
+        (q.limit("success_objective"), "objective"),
+    ]
     buckets = f"sum by (le) (increase({q.TTFT}_bucket{{{q.EXCHANGE}}}[{q.STEP}]))"
     return [
         graph("Requests by policy", [(by_policy, "{{policy}}")], "reqps", "Per second.", stack=True),
-        graph(
-            "Success", both, "percentunit", "What failover saves is the distance of the two.", limits=((0.99, "red"),)
-        ),
+        graph("Success", both, "percentunit", "What failover saves is the distance of the two."),
         graph("Time to first token", ttft, "s", "At the client, including failovers.", limits=((10, "red"),)),
         heat("Time to first token, all requests", buckets, "Requests by their time to the first token."),
         bars("Failed requests", [(failed, "{{outcome}}")], "reqps", "Per second, by outcome."),
@@ -92,11 +94,11 @@ def endpoint_table() -> object:
 def objectives() -> list[object]:
     def burn(of: str) -> list[tuple[str, str]]:
         series = f'max by (policy) (gateway:{of}:burn_rate%s{{job=~"$job",policy=~"$policy"}})'
-        return [(series % window, f"{{{{policy}}}}, {window}") for window in ("1h", "6h")]
+        rates = [(series % window, f"{{{{policy}}}}, {window}") for window in ("1h", "6h")]
+        return [*rates, (q.limit("budget_burn_medium"), "limit over 6h"), (q.limit("budget_burn_fast"), "limit over 1h")]
 
-    about = "1 spends exactly the error budget of 30 days; 14.4 spends it in 2 days and alerts."
-    limits = ((1, "orange"), (14.4, "red"))
+    about = f"1 spends exactly the error budget of 30 days. {SERVICE}"
     return [
-        graph("Error budget burn: success", burn("success"), "short", f"{about} {SERVICE}", limits=limits),
-        graph("Error budget burn: first token", burn("ttft"), "short", f"{about} {SERVICE}", limits=limits),
+        graph("Error budget burn: success", burn("success"), "short", about),
+        graph("Error budget burn: first token", burn("ttft"), "short", about),
     ]

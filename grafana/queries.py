@@ -83,6 +83,11 @@ def effective_price(by: str = "", per: str = STEP) -> str:
     return f"1e6 * {total(COST, ATTEMPT, by, per)} / ({tokens} > 0)"
 
 
+def limit(name: str) -> str:
+    """A limit of the alerts."""
+    return f'max(gateway:limit{{limit="{name}"}})'
+
+
 def or_zero(expression: str) -> str:
     return f"{expression} or vector(0)"
 

@@ -85,6 +85,7 @@ class AttemptMetrics:
         for kind, number in Multiset([kind for row in rows for kind in row.repairs]).items():
             self._repairs.labels(*where, kind).inc(number)
         self._cost.labels(*where).inc(sum([row.cost for row in rows]) / PICO)
-        self._explorations.labels(*where).inc(sum([row.explored for row in rows]))
+        if explored := sum([row.explored for row in rows]):
+            self._explorations.labels(*where).inc(explored)
         observe(self._ttft, where, [row.ttft for row in rows if row.ttft is not None])
         observe(self._throughput, where, [row.throughput for row in rows if row.throughput is not None])
