@@ -43,7 +43,7 @@ def prompts() -> list[object]:
 
 def answers() -> list[object]:
     results = q.active(q.CACHE, q.EXCHANGE, "result")
-    by_policy = q.or_zero(q.hit_share("policy"))
+    by_policy = q.or_none(q.hit_share("policy"), "policy")
     return [
         graph("Lookups", [(results, "{{result}}")], "reqps", "Requests that used the response cache.", stack=True),
         graph("Hits by policy", [(by_policy, "{{policy}}")], SHARE, "Of the requests that looked there."),

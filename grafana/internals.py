@@ -112,6 +112,8 @@ def instances() -> object:
         Column("Requests", q.grown(q.REQUESTS, at, "instance"), decimals=0),
         Column("Memory", f"sum by (instance) (process_resident_memory_bytes{{{at}}})", "bytes"),
         Column("Started", f"1000 * min by (instance) (process_start_time_seconds{{{at}}})", "dateTimeFromNow"),
-        Column("Build", f"max by (instance, version, build) (gateway_build_info{{{at}}})"),
+        Column(
+            "Scraped", f"max by (instance, version, build) (gateway_build_info{{{at}}})", words={"1": ("yes", "green")}
+        ),
     ]
     return rows("Instances", ["instance", "version", "build"], columns, "Every gateway that is scraped.", "Requests")

@@ -74,7 +74,7 @@ def graph(
     panel = panel.axis_soft_min(0.9) if title.startswith("Success") else panel.min(0)
     panel = panel.description(filtered(about, [expression for expression, _ in queries]))
     panel = panel.line_width(1).fill_opacity(35 if stack else 6).show_points(common.VisibilityMode.NEVER)
-    panel = panel.axis_border_show(False).span_nulls(120_000.0).color_scheme(by_name())
+    panel = panel.axis_border_show(False).span_nulls(120_000.0).color_scheme(colors(queries))
     panel = panel.legend(legend(queries)).tooltip(tooltip())
     if stack:
         panel = panel.stacking(shared.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
@@ -99,10 +99,10 @@ def bars(title: str, queries: Sequence[Query], unit: str, about: str, *, each: s
 
 def heat(title: str, expression: str, about: str) -> heatmap.Panel:
     """Counts of a histogram's buckets over time."""
-    colors = heatmap.HeatmapColorOptions().mode(heatmaps.HeatmapColorMode.SCHEME).scheme("Blues").steps(48)
-    colors = colors.exponent(0.5).fill("dark-blue").reverse(False)
+    blues = heatmap.HeatmapColorOptions().mode(heatmaps.HeatmapColorMode.SCHEME).scheme("Blues").steps(48)
+    blues = blues.exponent(0.5).fill("dark-blue").reverse(False)
     panel = heatmap.Panel().title(title).description(filtered(about, [expression])).datasource(SOURCE)
-    panel = panel.calculate(False).cell_gap(1).color(colors).show_legend()
+    panel = panel.calculate(False).cell_gap(1).color(blues).show_legend()
     panel = panel.filter_values(heatmap.FilterValueRange().le(1e-9))
     panel = panel.y_axis(heatmap.YAxisConfig().unit("s").axis_placement(common.AxisPlacement.LEFT))
     panel = panel.cell_values(heatmap.CellValues().unit("short"))
@@ -194,9 +194,11 @@ def fixed(color: str) -> built.FieldColor:
     return built.FieldColor().mode(dashboard.FieldColorModeId.FIXED).fixed_color(color)
 
 
-def by_name() -> built.FieldColor:
-    """An endpoint has one color in all panels."""
-    return built.FieldColor().mode(dashboard.FieldColorModeId.PALETTE_CLASSIC_BY_NAME)
+def colors(queries: Sequence[Query]) -> built.FieldColor:
+    """An endpoint has one color in all panels, and so has a policy; the others take the palette in its order."""
+    named = any("{{endpoint}}" in name or "{{policy}}" in name for _, name in queries)
+    modes = dashboard.FieldColorModeId
+    return built.FieldColor().mode(modes.PALETTE_CLASSIC_BY_NAME if named else modes.PALETTE_CLASSIC)
 
 
 def legend(queries: Sequence[Query]) -> shared.VizLegendOptions:

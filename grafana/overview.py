@@ -95,7 +95,11 @@ def objectives() -> list[object]:
     def burn(of: str) -> list[tuple[str, str]]:
         series = f'max by (policy) (gateway:{of}:burn_rate%s{{job=~"$job",policy=~"$policy"}})'
         rates = [(series % window, f"{{{{policy}}}}, {window}") for window in ("1h", "6h")]
-        return [*rates, (q.limit("budget_burn_medium"), "limit over 6h"), (q.limit("budget_burn_fast"), "limit over 1h")]
+        return [
+            *rates,
+            (q.limit("budget_burn_medium"), "limit over 6h"),
+            (q.limit("budget_burn_fast"), "limit over 1h"),
+        ]
 
     about = f"1 spends exactly the error budget of 30 days. {SERVICE}"
     return [
