@@ -33,7 +33,7 @@ def success() -> list[object]:
 
 def speed() -> list[object]:
     first = "From sending the request to the first token."
-    rate = "Output tokens of one answer / seconds from sending the request to the last token."
+    rate = "Output tokens per second after the first token, of successful answers."
 
     def each(share: float, metric: str) -> list[tuple[str, str]]:
         return [(q.quantile(share, metric, q.ATTEMPT, "endpoint"), EACH)]
