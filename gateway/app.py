@@ -249,7 +249,7 @@ class Worker:
                 await destination.warm_up()
         self.store.start()
         for model, fleet in self.fleets.items():
-            self.metrics.prepare(model, fleet.states)
+            self.metrics.prepare(model, fleet.states, self.settings.default_policy, self.policies.current)
         keep = self._background.keep
         keep("policies", partial(self.policies.watch, self.metrics.policy_reload, self.conditions))
         keep("flush", self._flush)

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from gateway.telemetry.batches import grouped, observe
 from gateway.telemetry.definitions import client_latency, client_ttft
+from gateway.telemetry.policy_labels import PolicyLabels
 from gateway.telemetry.prometheus_internals import BatchHistogram
 from gateway.types import Row
 
@@ -24,13 +25,17 @@ OVERHEAD_BUCKETS = (
     *(0.001, 0.0015, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
 )
 _WHERE = ("model", "policy")
+# Outcome and status class of the exchanges that the rules watch from the first one on.
+WATCHED = (("ok", "2xx"), ("unrouted", "5xx"), ("internal", "5xx"))
 _kind = attrgetter("model", "policy", "stream")
 
 
 class ExchangeMetrics:
     """The metrics of exchanges. `count` takes closing rows only."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, policies: PolicyLabels) -> None:
+        self._policies = policies
+        self._prepared: set[tuple[str, str]] = set()  # models and policies
         counter = partial(Counter, registry=registry)
         histogram = partial(BatchHistogram, registry=registry)
         self._ttft = histogram(
@@ -62,21 +67,31 @@ class ExchangeMetrics:
             "Exchanges, by their outcome for the client.",
             (*_WHERE, "outcome", "stream", "code"),
         )
-        self._cache = counter("gateway_cache_requests_total", "Lookups in the response cache, by result.", ("result",))
+        self._cache = counter(
+            "gateway_cache_requests_total", "Lookups in the response cache, by result.", (*_WHERE, "result")
+        )
+
+    def prepare(self, model: str, policy: str) -> None:
+        """Exposes, at 0, what a dashboard shows and a rule watches of a model's requests under a policy."""
+        self._prepared.add((model, policy))
         for result in ("hit", "miss", "refresh"):
-            self._cache.labels(result)
+            self._cache.labels(model, policy, result)
+        for outcome, code in WATCHED:
+            for stream in ("true", "false"):
+                self._requests.labels(model, policy, outcome, stream, code)
 
     def count(self, rows: list[Row]) -> None:
         if not rows:
             return
         self._overhead.observe_many([row.overhead for row in rows])
-        for result, number in Multiset([row.cache for row in rows]).items():
-            if result != "off":
-                self._cache.labels(result).inc(number)
         for (model, policy, stream), own in grouped(rows, _kind).items():
-            self._count(model, policy, "true" if stream else "false", own)
+            self._count(model, self._policies.of(policy), "true" if stream else "false", own)
 
     def _count(self, model: str, policy: str, stream: str, rows: list[Row]) -> None:
+        if (model, policy) not in self._prepared:
+            self.prepare(model, policy)
+        for result, number in Multiset([row.cache for row in rows if row.cache != "off"]).items():
+            self._cache.labels(model, policy, result).inc(number)
         endings = Multiset([(row.outcome, row.client_status // 100) for row in rows])
         for (outcome, status), number in endings.items():
             self._requests.labels(model, policy, outcome, stream, f"{status}xx").inc(number)

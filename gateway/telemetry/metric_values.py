@@ -120,6 +120,11 @@ class Values(Collector):
                 metric.add_sample(name, own, value)  # type: ignore[arg-type]
         return merged(metrics)
 
+    def pids(self) -> list[str]:
+        """The workers that have published, and this process."""
+        found = {_parts(path)[2] for path in self._files()}
+        return sorted(pid for pid in found | {self._process} if pid.isdecimal())
+
     def _value(
         self,
         kind: str,

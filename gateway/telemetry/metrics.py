@@ -28,7 +28,9 @@ from gateway.telemetry.decision_metrics import Decisions
 from gateway.telemetry.definitions import is_attempt
 from gateway.telemetry.exchange_metrics import ExchangeMetrics
 from gateway.telemetry.metric_values import Values
+from gateway.telemetry.policy_labels import PolicyLabels
 from gateway.telemetry.probe_metrics import ProbeMetrics
+from gateway.telemetry.process_metrics import Processes
 from gateway.telemetry.samples import Samples
 from gateway.types import PROBE, Row
 
@@ -50,11 +52,13 @@ class Metrics:
         self._values = Values(folder)  # used by the metrics below
         self._exposed = CollectorRegistry()
         self._exposed.register(self._values)
+        self._exposed.register(Processes(self._values.pids))
         self._rows: list[Row] = []
         self._shed_counts: dict[str, int] = {}  # by reason
-        self._exchanges = ExchangeMetrics(registry)
-        self._attempts = AttemptMetrics(registry)
-        self._decisions = Decisions(registry)
+        self._policies = PolicyLabels()
+        self._exchanges = ExchangeMetrics(registry, self._policies)
+        self._attempts = AttemptMetrics(registry, self._policies)
+        self._decisions = Decisions(registry, self._policies)
         self.probes = ProbeMetrics(registry)
         self._in_flight = Gauge(
             "gateway_in_flight", "Exchanges under way.", registry=registry, multiprocess_mode="livesum"
@@ -87,6 +91,12 @@ class Metrics:
         self._reloads = Counter(
             "gateway_policy_reloads_total", "Reloads of the policy files.", ["result"], registry=registry
         )
+        self._invalid = Gauge(
+            "gateway_policy_files_invalid",
+            "1 while the policy files on disk are invalid and older policies stay in force.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         self._ledger_errors = Counter(
             "gateway_ledger_errors_total", "Rows that could not be written to the ledger.", registry=registry
         )
@@ -109,12 +119,17 @@ class Metrics:
     def __repr__(self) -> str:
         return f"<Metrics {self._values!r}: {len(self._rows)} rows pending>"
 
-    def prepare(self, model: str, endpoints: Iterable[str]) -> None:
-        """Exposes the series of a model's endpoints at 0: then a first failure is an increase, and no panel is
-        empty."""
+    def prepare(self, model: str, endpoints: Iterable[str], default: str, policies: Iterable[str]) -> None:
+        """Exposes the series of a model at 0: then a first failure is an increase, and no panel is empty.
+
+        Those of requests for all `policies`; those of attempts, which are many, for the `default` policy. The others
+        begin with their first attempt.
+        """
+        for policy in (default, *policies):
+            self._exchanges.prepare(model, self._policies.of(policy))
+        self._decisions.prepare(default)
         for endpoint in endpoints:
-            self._attempts.prepare(endpoint)
-            self._decisions.prepare(endpoint)
+            self._attempts.prepare(endpoint, default)
             self._state.labels(endpoint)
             self._info.labels(endpoint, model).set(1)
 
@@ -151,6 +166,7 @@ class Metrics:
 
     def policy_reload(self, ok: bool) -> None:
         self._reloads.labels("ok" if ok else "rejected").inc()
+        self._invalid.set(not ok)
 
     def store_up(self, up: bool) -> None:
         self._store.set(up)

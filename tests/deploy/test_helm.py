@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import yaml
 from gateway.api.chat import DEEPSEEK_CHAT
 from gateway.api.messages import DEEPSEEK_MESSAGES
 from gateway.server.admin_gate import BELOW, PAGES
+from gateway.telemetry.exchange_metrics import TTFT_BUCKETS
 
-CHART = Path(__file__).parents[2] / "deploy/helm/llm-routing-gateway"
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "deploy/helm/llm-routing-gateway"
 KUBERNETES = ("1.25", "1.30", "1.37")
 
 LEAST: dict[str, Any] = {"apiKeys": {"existingSecret": "client-keys"}}
@@ -29,6 +32,14 @@ EVERYTHING: dict[str, Any] = {
         "tls": [{"secretName": "tls", "hosts": ["gateway.example.org"]}],
     },
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+    "prometheusRule": {
+        "enabled": True,
+        "labels": {"release": "prometheus"},
+        "limits": {"cost_usd_per_day": 12.5, "requests_least": 2000},
+        "ttft": {"share": 0.9, "seconds": "2.5"},
+        "runbooks": "https://docs.example.org/",
+    },
+    "dashboards": {"enabled": True, "gatewayUrl": "https://gateway.example.org"},
     "autoscaling": {"enabled": True},
     "podDisruptionBudget": {"enabled": True},
     "extraEnv": [
@@ -81,7 +92,7 @@ def test_lint_finds_nothing(values: dict[str, Any]) -> None:
 def test_kubernetes_takes_every_object(values: dict[str, Any], version: str) -> None:
     for kind, documents in rendered(values).items():
         for document in documents:
-            if kind != "ServiceMonitor":  # a custom resource: no schema of Kubernetes' own
+            if kind not in {"ServiceMonitor", "PrometheusRule"}:  # a custom resource: no schema of Kubernetes' own
                 kubernetes_validate.validate(document, version, strict=True)
 
 
@@ -97,6 +108,7 @@ def test_everything_is_there_when_asked_for() -> None:
         "HorizontalPodAutoscaler",
         "Ingress",
         "PodDisruptionBudget",
+        "PrometheusRule",
         "Service",
         "ServiceAccount",
         "ServiceMonitor",
@@ -167,6 +179,40 @@ def test_the_service_finds_the_pods() -> None:
     kinds = rendered(LEAST)
     pod = kinds["Deployment"][0]["spec"]["template"]["metadata"]["labels"]
     assert kinds["Service"][0]["spec"]["selector"].items() <= pod.items()
+
+
+def test_rules_arrive_with_the_limits_and_the_address_of_the_runbooks() -> None:
+    (rules,) = rendered(EVERYTHING)["PrometheusRule"]
+    assert rules["metadata"]["labels"]["release"] == "prometheus"
+    shipped = yaml.safe_load((ROOT / "grafana/prometheus/rules.yml").read_text())["groups"]
+    changed = {"cost_usd_per_day": "vector(12.5)", "requests_least": "vector(2000)"}
+    for group in shipped:
+        for rule in group["rules"]:
+            rule["expr"] = changed.get(rule.get("labels", {}).get("limit"), rule["expr"])
+            if rule.get("record") == "gateway:ttft:objective":
+                rule |= {"expr": "vector(0.9)", "labels": {"le": "2.5"}}
+            if "alert" in rule:
+                rule["annotations"]["runbook_url"] = f"https://docs.example.org/{rule['annotations']['runbook_url']}"
+    assert rules["spec"]["groups"] == shipped
+
+
+def test_the_schema_knows_every_limit_and_every_bound() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]["prometheusRule"]["properties"]
+    groups = yaml.safe_load((ROOT / "grafana/prometheus/rules.yml").read_text())["groups"]
+    limits = [rule["labels"]["limit"] for rule in groups[0]["rules"] if rule["record"] == "gateway:limit"]
+    assert schema["limits"]["propertyNames"]["enum"] == limits
+    assert {float(bound) for bound in schema["ttft"]["properties"]["seconds"]["enum"]} <= set(TTFT_BUCKETS)
+
+
+def test_dashboards_arrive_with_the_address_of_the_gateway() -> None:
+    maps = [one for one in rendered(EVERYTHING)["ConfigMap"] if "-dashboard-" in one["metadata"]["name"]]
+    assert all(one["metadata"]["labels"]["grafana_dashboard"] == "1" for one in maps)
+    arrived = {name: json.loads(text) for one in maps for name, text in one["data"].items()}
+    folder = ROOT / "grafana/dashboards"
+    shipped = {f"llm-gateway-{path.name}": path.read_text() for path in folder.iterdir()}
+    address = ("http://127.0.0.1:8080", "https://gateway.example.org")
+    assert arrived == {name: json.loads(text.replace(*address)) for name, text in shipped.items()}
+    assert address[1] in json.dumps(arrived)
 
 
 def test_configuration_arrives_as_files() -> None:

@@ -17,7 +17,7 @@ def quiet_metrics(folder: Path) -> Metrics:
     prepare_folder(folder)
     count_deaths(folder)
     metrics = Metrics(folder)
-    metrics.prepare("deepseek/deepseek-v3.2", ENDPOINTS)
+    metrics.prepare("deepseek/deepseek-v3.2", ENDPOINTS, "balanced", ("balanced", "floor"))
     metrics.probes.prepare(1.0, ENDPOINTS, ("json",))
     metrics.policy_reload(True)
     metrics.store_up(True)

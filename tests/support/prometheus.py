@@ -22,12 +22,15 @@ import pytest
 from tests.support.programs import needs
 
 CONFIG = """
-global: {{scrape_interval: 1s}}
+global: {{scrape_interval: 1s, evaluation_interval: 1s}}
+rule_files: [rules.yml]
 scrape_configs:
   - job_name: gateway
     static_configs: [{{targets: {targets}}}]
 """
+LAST_RECORDED = ("gateway:success:burn_rate6h", "gateway:ttft:burn_rate6h", "gateway:tokens:increase5m")
 WINDOW = "20s"  # what Grafana's time variables become
+RULES = Path(__file__).parents[2] / "grafana/prometheus/rules.yml"
 PATIENCE = 60.0  # seconds
 GRAFANA_VARIABLE = re.compile(r"\$(?:__rate_interval|__interval|__range)\b")
 LABEL_VARIABLE = re.compile(r"\$\w+")
@@ -52,6 +55,15 @@ class Prometheus:
         plain = LABEL_VARIABLE.sub(".+", GRAFANA_VARIABLE.sub(WINDOW, expression))
         return any(math.isfinite(float(series["value"][1])) for series in self.query(plain))
 
+    def wait_for_rules(self, count: int) -> None:
+        """Until every target was scraped this many times, and the rules were evaluated on that."""
+        self.wait_for_scrapes(count)
+        deadline = time.monotonic() + PATIENCE
+        while not all(self.finite(name) for name in LAST_RECORDED):
+            if time.monotonic() > deadline:
+                pytest.fail(f"{LAST_RECORDED} were not recorded within {PATIENCE:g} s")
+            time.sleep(0.1)
+
     def wait_for_scrapes(self, count: int) -> None:
         """Until every target is up and was scraped this many times."""
         expression = f'sum_over_time(up{{job="gateway"}}[1m]) >= {count}'
@@ -64,10 +76,13 @@ class Prometheus:
 
 @contextmanager
 def running_prometheus(folder: Path, targets: list[str]) -> Iterator[Prometheus]:
-    """Scrape each `host:port` of `targets` every second. Skips the test where Prometheus is not installed."""
+    """Scrape each `host:port` of `targets` and evaluate the rules, every second.
+
+    Skips the test where Prometheus is not installed."""
     binary = needs("prometheus")
     config = folder / "prometheus.yml"
     config.write_text(CONFIG.format(targets=json.dumps(targets)))
+    (folder / "rules.yml").write_text(re.sub(r"interval: \w+", "interval: 1s", RULES.read_text()))
     flags = [f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}", "--web.listen-address=127.0.0.1:0"]
     log = folder / "prometheus.log"
     with log.open("w") as output, subprocess.Popen([binary, *flags], stderr=output) as server:

@@ -23,11 +23,14 @@ from gateway.telemetry.metrics import (
     forget_dead,
     prepare_folder,
 )
+from gateway.telemetry.policy_labels import MOST_POLICIES, OTHER
 from gateway.types import OUTCOMES, PROBE
 from tests.support.rows import cached_row, row
 
 MODEL = {"model": "deepseek/deepseek-v3.2", "policy": "balanced"}
-NOVITA = {"endpoint": "novita/fp8"}
+BALANCED = {"policy": "balanced"}
+HOST = {"endpoint": "novita/fp8"}
+NOVITA = HOST | BALANCED
 
 
 @pytest.fixture
@@ -96,25 +99,25 @@ def test_a_failover_is_two_attempts_and_one_exchange(metrics: Metrics) -> None:
     metrics.record(row(endpoint="b/fp8", attempt=2))
     metrics.flush()
     text = metrics.exposition()
-    assert value(text, "gateway_attempts_total", endpoint="a/fp8", outcome="server") == 1
-    assert value(text, "gateway_attempts_total", endpoint="b/fp8", outcome="ok") == 1
+    assert value(text, "gateway_attempts_total", **BALANCED, endpoint="a/fp8", outcome="server") == 1
+    assert value(text, "gateway_attempts_total", **BALANCED, endpoint="b/fp8", outcome="ok") == 1
     assert value(text, "gateway_requests_total", **MODEL, outcome="ok", stream="true", code="2xx") == 1
-    assert value(text, "gateway_attempt_throughput_tokens_per_second_count", endpoint="a/fp8") is None
+    assert value(text, "gateway_attempt_throughput_tokens_per_second_count", **BALANCED, endpoint="a/fp8") is None
 
 
 def test_a_slow_client_says_nothing_about_the_speed_of_its_endpoint(metrics: Metrics) -> None:
     metrics.record(row(endpoint="a/fp8", held=True, throughput=None))
     metrics.flush()
     text = metrics.exposition()
-    assert value(text, "gateway_attempt_throughput_tokens_per_second_count", endpoint="a/fp8") is None
-    assert value(text, "gateway_attempts_total", endpoint="a/fp8", outcome="ok") == 1
+    assert value(text, "gateway_attempt_throughput_tokens_per_second_count", **BALANCED, endpoint="a/fp8") is None
+    assert value(text, "gateway_attempts_total", **BALANCED, endpoint="a/fp8", outcome="ok") == 1
 
 
 def test_a_cache_hit_says_nothing_about_speed_use_or_endpoints(metrics: Metrics) -> None:
     metrics.record(cached_row())
     metrics.flush()
     text = metrics.exposition()
-    assert value(text, "gateway_cache_requests_total", result="hit") == 1
+    assert value(text, "gateway_cache_requests_total", **MODEL, result="hit") == 1
     assert value(text, "gateway_requests_total", **MODEL, outcome="cached", stream="true", code="2xx") == 1
     assert value(text, "gen_ai_server_request_duration_seconds_count", **MODEL, stream="true") == 1
     for silent in (b"time_to_first_token", b"time_per_output", b"throughput", b"token_usage", b"attempts_total"):
@@ -178,7 +181,9 @@ def test_an_exchange_that_used_no_cache_is_no_lookup(metrics: Metrics) -> None:
         metrics.record(row(cache=cache))
     metrics.flush()
     text = metrics.exposition()
-    found = {result: value(text, "gateway_cache_requests_total", result=result) for result in ("hit", "miss", "off")}
+    found = {
+        result: value(text, "gateway_cache_requests_total", **MODEL, result=result) for result in ("hit", "miss", "off")
+    }
     assert found == {"hit": 0, "miss": 1, "off": None}
 
 
@@ -191,13 +196,15 @@ def test_an_unrouted_exchange_has_no_attempt(metrics: Metrics) -> None:
 
 
 def test_prepared_endpoints_show_every_fault_at_zero(metrics: Metrics) -> None:
-    metrics.prepare("deepseek/deepseek-v3.2", ["novita/fp8"])
+    metrics.prepare("deepseek/deepseek-v3.2", ["novita/fp8"], "balanced", ())
     metrics.flush()
     text = metrics.exposition()
-    shown = set(re.findall(rb'gateway_attempts_total{endpoint="novita/fp8",outcome="(\w+)"} 0.0', text))
+    shown = set(
+        re.findall(rb'gateway_attempts_total{endpoint="novita/fp8",outcome="(\w+)",policy="balanced"} 0.0', text)
+    )
     assert {name.decode() for name in shown} == set(OUTCOMES) - {"cached", "unrouted"}
-    assert value(text, "gateway_endpoint_state", **NOVITA) == 0
-    assert value(text, "gateway_endpoint_info", **NOVITA, model="deepseek/deepseek-v3.2") == 1
+    assert value(text, "gateway_endpoint_state", **HOST) == 0
+    assert value(text, "gateway_endpoint_info", **HOST, model="deepseek/deepseek-v3.2") == 1
     assert value(text, "gateway_cost_usd_total", **NOVITA) == 0
 
 
@@ -205,9 +212,8 @@ def test_predictions_stand_beside_what_came(metrics: Metrics) -> None:
     metrics.record(row())
     metrics.flush()
     text = metrics.exposition()
-    labels = NOVITA | {"policy": row().policy}
-    assert value(text, "gateway_cost_actual_to_predicted_ratio_sum", **labels) == 1.25
-    assert value(text, "gateway_duration_actual_to_predicted_ratio_sum", **labels) == 0.5
+    assert value(text, "gateway_cost_actual_to_predicted_ratio_sum", **NOVITA) == 1.25
+    assert value(text, "gateway_duration_actual_to_predicted_ratio_sum", **NOVITA) == 0.5
 
 
 def test_explorations_are_counted_by_the_endpoint_that_was_tried(metrics: Metrics) -> None:
@@ -239,8 +245,8 @@ def test_a_race_is_counted_once_by_its_second_attempt(metrics: Metrics) -> None:
     metrics.flush()
     text = metrics.exposition()
     results = {"won": 1, "lost": 1, "failed": 1, "cancelled": 0}
-    assert {result: value(text, "gateway_hedges_total", result=result) for result in results} == results
-    assert value(text, "gateway_hedges_total", result="beaten") is None
+    assert {result: value(text, "gateway_hedges_total", **BALANCED, result=result) for result in results} == results
+    assert value(text, "gateway_hedges_total", **BALANCED, result="beaten") is None
 
 
 def test_regret_is_summed_by_its_reason(metrics: Metrics) -> None:
@@ -248,8 +254,8 @@ def test_regret_is_summed_by_its_reason(metrics: Metrics) -> None:
         metrics.record(row(regret=500_000_000, regret_reason="explore"))
     metrics.flush()
     text = metrics.exposition()
-    assert value(text, "gateway_regret_usd_total", reason="explore") == 0.001
-    assert value(text, "gateway_regret_usd_total", reason="cap") == 0
+    assert value(text, "gateway_regret_usd_total", **BALANCED, reason="explore") == 0.001
+    assert value(text, "gateway_regret_usd_total", **BALANCED, reason="cap") == 0
 
 
 def test_what_decisions_gave_up_is_counted(metrics: Metrics) -> None:
@@ -257,12 +263,12 @@ def test_what_decisions_gave_up_is_counted(metrics: Metrics) -> None:
     metrics.record(row())
     metrics.flush()
     text = metrics.exposition()
-    assert value(text, "gateway_relaxed_total", what="missed slo") == 1
-    assert value(text, "gateway_relaxed_total", what="breaker open") == 0
+    assert value(text, "gateway_relaxed_total", **BALANCED, what="missed slo") == 1
+    assert value(text, "gateway_relaxed_total", **BALANCED, what="breaker open") == 0
 
 
 def test_answers_that_called_tools_are_counted_by_endpoint(metrics: Metrics) -> None:
-    metrics.prepare("deepseek/deepseek-v3.2", ["novita/fp8"])
+    metrics.prepare("deepseek/deepseek-v3.2", ["novita/fp8"], "balanced", ())
     metrics.record(row(tools="ok"))
     metrics.record(row())
     metrics.flush()
@@ -272,7 +278,7 @@ def test_answers_that_called_tools_are_counted_by_endpoint(metrics: Metrics) -> 
 
 
 def test_what_was_mended_is_counted_by_endpoint_and_kind(metrics: Metrics) -> None:
-    metrics.prepare("deepseek/deepseek-v3.2", ["novita/fp8"])
+    metrics.prepare("deepseek/deepseek-v3.2", ["novita/fp8"], "balanced", ())
     metrics.record(row(repairs=("call", "arguments")))
     metrics.record(row(repairs=("call",)))
     metrics.flush()
@@ -289,6 +295,39 @@ def test_rows_wait_in_a_bounded_list(metrics: Metrics) -> None:
     assert value(metrics.exposition(), "gateway_attempts_total", **NOVITA, outcome="ok") == BATCH_ROWS + 1
 
 
+def test_the_first_request_under_another_policy_shows_its_other_outcomes_at_zero(metrics: Metrics) -> None:
+    metrics.prepare(MODEL["model"], ["novita/fp8"], "balanced", ())
+    metrics.record(row(policy="floor", cost=1_000_000_000_000))
+    metrics.flush()
+    text = metrics.exposition()
+    floor = HOST | {"policy": "floor"}
+    assert value(text, "gateway_attempts_total", **floor, outcome="ok") == 1
+    assert value(text, "gateway_attempts_total", **floor, outcome="server") == 0
+    assert value(text, "gateway_cost_usd_total", **floor) == 1
+    assert value(text, "gateway_cost_usd_total", **NOVITA) == 0
+    assert value(text, "gateway_hedges_total", policy="floor", result="won") == 0
+    assert value(text, "gateway_cache_requests_total", model=MODEL["model"], policy="floor", result="hit") == 0
+
+
+def test_policies_beyond_the_bound_share_one_label(metrics: Metrics) -> None:
+    for number in range(MOST_POLICIES + 2):
+        metrics.record(row(policy=f"policy-{number}"))
+    metrics.flush()
+    text = metrics.exposition()
+    assert value(text, "gateway_attempts_total", **HOST, policy="policy-0", outcome="ok") == 1
+    assert value(text, "gateway_attempts_total", **HOST, policy=OTHER, outcome="ok") == 2
+    labels = set(re.findall(rb'policy="([^"]+)"', text))
+    assert len(labels) == MOST_POLICIES + 1
+
+
+def test_a_broken_policy_file_shows_until_it_is_mended(metrics: Metrics) -> None:
+    shown = []
+    for ok in (True, False, True):
+        metrics.policy_reload(ok)
+        shown.append(value(metrics.exposition(), "gateway_policy_files_invalid"))
+    assert shown == [0, 1, 0]
+
+
 def test_what_is_not_a_row(metrics: Metrics) -> None:
     metrics.policy_reload(True)
     metrics.policy_reload(False)
@@ -303,7 +342,7 @@ def test_what_is_not_a_row(metrics: Metrics) -> None:
     assert value(text, "gateway_policy_reloads_total", result="rejected") == 1
     assert value(text, "gateway_store_up") == 0
     assert value(text, "gateway_ledger_errors_total") == 1
-    assert value(text, "gateway_endpoint_state", **NOVITA) == OPEN
+    assert value(text, "gateway_endpoint_state", **HOST) == OPEN
     assert value(text, "gateway_in_flight") == 1
 
 
@@ -367,8 +406,8 @@ def test_two_workers_add_up_and_a_dead_one_leaves_its_counters(tmp_path: Path) -
         assert value(text, "gateway_overhead_seconds_sum") == pytest.approx(755 * 0.0003)
     assert value(both, "gateway_in_flight") == 755
     assert value(after, "gateway_in_flight") == 700
-    assert value(both, "gateway_endpoint_state", **NOVITA) == OPEN
-    assert value(after, "gateway_endpoint_state", **NOVITA) == 0
+    assert value(both, "gateway_endpoint_state", **HOST) == OPEN
+    assert value(after, "gateway_endpoint_state", **HOST) == 0
     assert value(both, "gateway_store_up") == 0
     assert value(after, "gateway_store_up") == 1
 
@@ -441,19 +480,23 @@ def test_what_was_shed_and_what_failed_starts_at_zero(metrics: Metrics) -> None:
     assert value(metrics.exposition(), "gateway_part_failures_total", part="ledger") == 1
 
 
-def test_reloads_caches_hedges_and_regret_start_at_zero(metrics: Metrics) -> None:
+def test_reloads_caches_hedges_regret_and_unrouted_requests_start_at_zero(metrics: Metrics) -> None:
+    metrics.prepare(MODEL["model"], [], "balanced", ("floor",))
     text = metrics.exposition()
+    unrouted = {"outcome": "unrouted", "stream": "true", "code": "5xx"}
+    for policy in ("balanced", "floor"):
+        assert value(text, "gateway_requests_total", **(MODEL | {"policy": policy}), **unrouted) == 0
     for result in ("ok", "rejected"):
         assert value(text, "gateway_policy_reloads_total", result=result) == 0
     for result in ("hit", "miss", "refresh"):
-        assert value(text, "gateway_cache_requests_total", result=result) == 0
+        assert value(text, "gateway_cache_requests_total", **MODEL, result=result) == 0
     for reason in ("sample", "explore", "cap"):
-        assert value(text, "gateway_regret_usd_total", reason=reason) == 0
-    assert value(text, "gateway_relaxed_total", what="good") is None
+        assert value(text, "gateway_regret_usd_total", **BALANCED, reason=reason) == 0
+    assert value(text, "gateway_relaxed_total", **BALANCED, what="good") is None
 
 
 def test_a_prepared_endpoint_shows_tools_repairs_and_explorations_at_zero(metrics: Metrics) -> None:
-    metrics.prepare("m", ["novita/fp8"])
+    metrics.prepare("m", ["novita/fp8"], "balanced", ())
     text = metrics.exposition()
     for result in ("ok", "unknown_name", "not_json", "misfit"):
         assert value(text, "gateway_tool_calls_total", **NOVITA, result=result) == 0
