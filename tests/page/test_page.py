@@ -47,7 +47,8 @@ async def test_figures_are_those_of_the_ledger(gateway: Gateway) -> None:
             assert one["cache_hit"] == pytest.approx(0.4)
             assert one["effective_input"] == pytest.approx(0.25 * 0.6 + 0.05 * 0.4)
             assert one["ttft_p50"] > 0
-            assert one["throughput_p50"] > 0
+            measured = any(row.throughput is not None for row in own)  # not if all of it came in one piece
+            assert (one["throughput_p50"] is not None) == measured
         assert one["in_flight"] == 0
         assert one["state"] == "closed"
 
