@@ -23,7 +23,7 @@ class Tracing(Protocol):
     """The traces of one worker."""
 
     def headers(self, request: Request, attempt: int) -> bytes:
-        """The header lines by which a host continues the trace; attempt 0 is an account probe."""
+        """The header lines by which a host continues the trace. `attempt` counts from 1."""
 
     def ended(self, row: Row, request: Request) -> None:
         """An attempt has ended, and with the last one its exchange."""

@@ -6,12 +6,17 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from gateway.api.chat import DEEPSEEK_CHAT
+from gateway.api.messages import DEEPSEEK_MESSAGES
+from gateway.server.admin_gate import BELOW, PAGES
+
 CHART = Path(__file__).parents[2] / "deploy/helm/llm-routing-gateway"
 KUBERNETES = ("1.25", "1.30", "1.37")
 
 LEAST: dict[str, Any] = {"apiKeys": {"existingSecret": "client-keys"}}
 EVERYTHING: dict[str, Any] = {
     "apiKeys": {"existingSecret": "client-keys"},
+    "adminKey": {"existingSecret": "admin", "key": "password"},
     "providerKeys": {"existingSecret": "host-keys"},
     "redis": {"existingSecret": "store"},
     "imagePullSecrets": [{"name": "registry"}],
@@ -38,6 +43,13 @@ EVERYTHING: dict[str, Any] = {
 }
 
 
+KEPT: dict[str, Any] = {
+    **EVERYTHING,
+    "state": {"persistence": {"enabled": True, "size": "5Gi", "storageClass": "fast"}},
+    "ingress": {**EVERYTHING["ingress"], "pages": True},
+}
+
+
 def rendered(values: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """The objects that would be installed, by kind."""
     with helm.Chart.load(CHART) as chart:
@@ -57,7 +69,7 @@ def container(values: dict[str, Any]) -> dict[str, Any]:
     return only
 
 
-@pytest.mark.parametrize("values", [{}, LEAST, EVERYTHING], ids=["defaults", "least", "everything"])
+@pytest.mark.parametrize("values", [{}, LEAST, EVERYTHING, KEPT], ids=["defaults", "least", "everything", "kept"])
 def test_lint_finds_nothing(values: dict[str, Any]) -> None:
     report = helm.lint(CHART, values, strict=True)
     assert report["errors"] == []
@@ -65,7 +77,7 @@ def test_lint_finds_nothing(values: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("version", KUBERNETES)
-@pytest.mark.parametrize("values", [LEAST, EVERYTHING], ids=["least", "everything"])
+@pytest.mark.parametrize("values", [LEAST, EVERYTHING, KEPT], ids=["least", "everything", "kept"])
 def test_kubernetes_takes_every_object(values: dict[str, Any], version: str) -> None:
     for kind, documents in rendered(values).items():
         for document in documents:
@@ -90,6 +102,58 @@ def test_everything_is_there_when_asked_for() -> None:
         "ServiceMonitor",
     }
     assert "replicas" not in kinds["Deployment"][0]["spec"], "the autoscaler decides"
+
+
+def paths(values: dict[str, Any]) -> list[tuple[str, str]]:
+    (ingress,) = rendered(values)["Ingress"]
+    (rule,) = ingress["spec"]["rules"]
+    return [(one["path"], one["pathType"]) for one in rule["http"]["paths"]]
+
+
+def test_the_ingress_leaves_out_the_page_and_the_metrics_unless_they_are_asked_for() -> None:
+    """Every route that clients use is served, and none of those that the admin key closes."""
+    served = paths(EVERYTHING)
+    assert paths(KEPT) == [("/", "Prefix")]
+
+    def serves(route: str) -> bool:
+        return any(route == path or (kind == "Prefix" and route.startswith(f"{path}/")) for path, kind in served)
+
+    assert [path for path in (*PAGES, *(f"{start}x/y" for start in BELOW), "/health/ready") if serves(path)] == []
+    for route in ("/v1/chat/completions", "/api/v1/models", DEEPSEEK_MESSAGES, *DEEPSEEK_CHAT, "/models", "/v1/models"):
+        assert serves(route), route
+
+
+def test_pods_are_spread_over_the_nodes() -> None:
+    (deployment,) = rendered(LEAST)["Deployment"]
+    pod = deployment["spec"]["template"]
+    (constraint,) = pod["spec"]["topologySpreadConstraints"]
+    assert constraint["whenUnsatisfiable"] == "ScheduleAnyway"
+    assert constraint["labelSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    (other,) = rendered(LEAST | {"topologySpread": {"enabled": False}})["Deployment"]
+    assert "topologySpreadConstraints" not in other["spec"]["template"]["spec"]
+
+
+def test_a_volume_for_the_ledger() -> None:
+    """Each pod has its own, because a state folder belongs to one gateway; so the pods are a StatefulSet."""
+    kinds = rendered(KEPT)
+    assert "Deployment" not in kinds
+    (workload,), (scaler,), (service,) = kinds["StatefulSet"], kinds["HorizontalPodAutoscaler"], kinds["Service"]
+    assert workload["spec"]["serviceName"] == service["metadata"]["name"]
+    assert scaler["spec"]["scaleTargetRef"]["kind"] == "StatefulSet"
+    (claim,) = workload["spec"]["volumeClaimTemplates"]
+    assert (claim["metadata"]["name"], claim["spec"]["storageClassName"]) == ("state", "fast")
+    assert claim["spec"]["resources"]["requests"]["storage"] == "5Gi"
+    pod = workload["spec"]["template"]["spec"]
+    assert "state" in {mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+    assert "state" not in {volume["name"] for volume in pod["volumes"]}
+
+
+def test_the_monitor_sends_the_admin_key() -> None:
+    (monitor,) = rendered(EVERYTHING)["ServiceMonitor"]
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert endpoint["authorization"] == {"credentials": {"name": "admin", "key": "password"}}
+    (without,) = rendered({**EVERYTHING, "adminKey": {}})["ServiceMonitor"]
+    assert "authorization" not in without["spec"]["endpoints"][0]
 
 
 def test_the_monitor_finds_the_service() -> None:
@@ -118,6 +182,7 @@ def test_secrets_are_referred_to_and_never_written() -> None:
     referred = [one for one in container(EVERYTHING)["env"] if "valueFrom" in one]
     assert {one["name"]: one["valueFrom"]["secretKeyRef"]["name"] for one in referred} == {
         "GATEWAY_API_KEYS": "client-keys",
+        "GATEWAY_ADMIN_KEY": "admin",
         "GATEWAY_REDIS_URL": "store",
         "WEB_KEY": "web",
     }
@@ -165,6 +230,10 @@ def test_no_auth_has_to_be_asked_for() -> None:
         {"policies": {"nitro": "name: nitro"}},
         {"redis": {"url": "http://store"}},
         {"ingress": {"enabled": True}},
+        {"ingress": {"pages": "yes"}},
+        {"adminKey": {"value": "secret"}},
+        {"state": {"persistence": {"enabled": True, "size": "much"}}},
+        {"topologySpread": {"whenUnsatisfiable": "Never"}},
         {"service": {"port": 70_000}},
         {"extraEnv": [{"name": "A", "vale": "b"}]},
         {"extraEnv": {"A": "b"}},
@@ -178,8 +247,17 @@ def test_wrong_values_are_refused(wrong: dict[str, Any]) -> None:
         rendered(LEAST | wrong)
 
 
-def test_notes_warn_of_what_is_missing() -> None:
+def notes(values: dict[str, Any]) -> str:
     with helm.Chart.load(CHART) as chart:
-        texts = chart.render(LEAST, name="demo", namespace="llm")
-    notes = next(text for path, text in texts.items() if path.endswith("NOTES.txt"))
-    assert "redis is not set" in notes
+        texts: dict[str, str] = chart.render(values, name="demo", namespace="llm")
+    return next(text for path, text in texts.items() if path.endswith("NOTES.txt"))
+
+
+def test_notes_warn_of_what_is_missing() -> None:
+    assert "redis is not set" in notes(LEAST)
+
+
+def test_notes_warn_of_pages_that_are_open_to_everyone() -> None:
+    warning = "the Ingress serves the model page and /metrics to everyone"
+    assert warning in notes({**KEPT, "adminKey": {}})
+    assert warning not in notes(KEPT) + notes(EVERYTHING)

@@ -52,6 +52,12 @@ def test_the_head_of_a_request() -> None:
     )
 
 
+def test_further_header_lines_come_last() -> None:
+    transport, address = Overheard(), Address(at("https://api.host.ai/v1"), None)
+    address.send(transport, b"x", Nobody(), 1.0, b"traceparent: 00-1\r\n")
+    assert transport.head.endswith(b"\r\nContent-Length: 1\r\ntraceparent: 00-1\r\n\r\n")
+
+
 def test_a_host_without_a_key_gets_no_authorization() -> None:
     assert b"Authorization" not in head(Address(at("http://127.0.0.1:8000/v1"), None), 1)
 

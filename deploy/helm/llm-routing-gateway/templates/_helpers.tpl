@@ -18,6 +18,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
+{{- define "gateway.backend" -}}
+service:
+  name: {{ include "gateway.name" . }}
+  port:
+    name: http
+{{- end -}}
+
+{{- define "gateway.kind" -}}
+{{- ternary "StatefulSet" "Deployment" .Values.state.persistence.enabled -}}
+{{- end -}}
+
 {{- define "gateway.serviceAccount" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- .Values.serviceAccount.name | default (include "gateway.name" .) -}}
