@@ -43,6 +43,7 @@ async def test_the_row_of_an_attempt_that_ended_well(make: Make) -> None:
         reasoning_tokens=3,
         usage_source="host",
         cost=11 * 250_000 + 7 * 500_000,
+        prompt_cost=11 * 250_000,
         predicted_usd=row.predicted_usd,
         predicted_s=row.predicted_s,
         last=True,
