@@ -81,11 +81,11 @@ class StreamReader(Reader):
     def on_data(self, data: bytes) -> None:
         """The fast path: while the answer flows, most reads hold only whole events that may pass unchanged."""
         guard = self._guard
-        if guard is None or not self._begun or self._over or self._splitter.partial:
+        if guard is None or not self._begun or self._ends or self._over or self._splitter.partial:
             super().on_data(data)
             return
         texts = guard.texts_in(data)
-        if texts and self._may_pass(data):
+        if texts and self._normaliser.idle and (self._mender is None or _is_clear(self._mender, data)):
             self._events += texts
             self._noise = 0
             self._listener.on_chunk(data)
@@ -140,7 +140,7 @@ class StreamReader(Reader):
         events."""
         if not self._begun or self._ends or not self._normaliser.idle:
             return False
-        return self._mender is None or (self._mender.idle and not is_suspect(block))
+        return self._mender is None or _is_clear(self._mender, block)
 
     def _pass(self, block: bytes, texts: int) -> None:
         self._events += texts
@@ -257,6 +257,11 @@ class StreamReader(Reader):
         self._received(payload)
         if not self._over:
             self._done()
+
+
+def _is_clear(mender: ToolCallRepair, block: bytes) -> bool:
+    """Whether the mender need not see these events."""
+    return mender.idle and not is_suspect(block)
 
 
 def _ended(payload: Json) -> list[Json]:

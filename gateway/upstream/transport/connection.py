@@ -225,8 +225,9 @@ class Connection(asyncio.Protocol):
             incoming.feed(data)
             pieces = incoming.pieces
             if self._raw and pieces and not (incoming.complete or incoming.problem) and receiver is not None:
-                incoming.pieces = []
-                receiver.on_data(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+                data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                pieces.clear()
+                receiver.on_data(data)
             else:
                 self._deliver(call)
 
@@ -303,8 +304,8 @@ class Connection(asyncio.Protocol):
             self._deliver_head(call)
         receiver, pieces = call.receiver, incoming.pieces
         if pieces and receiver is not None:
-            incoming.pieces = []
             data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            pieces.clear()
             if self._raw:
                 receiver.on_data(data)
             elif self._packed is None:

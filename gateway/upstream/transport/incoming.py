@@ -5,6 +5,8 @@
 The connection reads these after each feed, so that the pieces of one read are joined into one call.
 """
 
+from collections.abc import Callable
+
 import httptools
 
 CODING = b"content-encoding"
@@ -14,14 +16,15 @@ QUIET_LIMIT = 64 * 1024  # bytes without progress: without a complete head, a pi
 class Incoming:
     """`status` is 0 until the final headers are complete; `problem` says why the rest cannot be read.
 
-    `quiet` counts the bytes since the parser last made progress. `until_close`: the body ends where the connection
-    does. `packed`: it has a content coding.
+    `pieces` are those of the body since they were last cleared. `quiet` counts the bytes since the parser last made
+    progress. `until_close`: the body ends where the connection does. `packed`: it has a content coding.
     """
 
     __slots__ = (
         "_parser",
         "complete",
         "headers",
+        "on_body",
         "packed",
         "pieces",
         "problem",
@@ -32,6 +35,8 @@ class Incoming:
     )
 
     def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.on_body: Callable[[bytes], None] = self.pieces.append  # httptools' callback, for every event of a stream
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self.begin()
 
@@ -39,7 +44,7 @@ class Incoming:
         """Resets for the next answer."""
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
-        self.pieces: list[bytes] = []
+        self.pieces.clear()
         self.quiet = 0
         self.complete = False
         self.reusable = False
@@ -62,12 +67,15 @@ class Incoming:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.problem = self.problem or f"the host sent bytes that are not HTTP: {error}"
-        if self.quiet > QUIET_LIMIT and not self.problem:
+        if self.pieces:
+            self.quiet = 0
+        elif self.quiet > QUIET_LIMIT and not self.problem:
             self.problem = f"the host sent over {QUIET_LIMIT} bytes of headers or framing without content"
 
     def spoil(self, problem: str) -> None:
         """Discards the body: it cannot be used."""
-        self.problem, self.pieces, self.complete = problem, [], False
+        self.problem, self.complete = problem, False
+        self.pieces.clear()
 
     # httptools' callbacks
 
@@ -94,10 +102,6 @@ class Incoming:
         if not self._parser.should_keep_alive():  # so the framing may need a check
             self._check_framing()
         self.status = status
-        self.quiet = 0
-
-    def on_body(self, data: bytes) -> None:
-        self.pieces.append(data)
         self.quiet = 0
 
     def on_message_complete(self) -> None:
