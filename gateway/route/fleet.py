@@ -15,7 +15,7 @@ from math import inf
 from gateway.route.cost import Demand
 from gateway.route.endpoint_state import LEARNED_WITHIN, Changes, EndpointState
 from gateway.route.explore import Explorers
-from gateway.route.peers import JUDGE_EVERY, fleet_medians, judge
+from gateway.route.peers import JUDGE_EVERY, MEDIANS_EVERY, NO_PEERS, fleet_medians, judge
 from gateway.route.prompt_cache import Prefix, PrefixIndex, Rereads
 from gateway.route.shortlist import Shortlist
 from gateway.route.signals import Book
@@ -35,6 +35,8 @@ class Fleet:
 
     __slots__ = (
         "_judge_at",
+        "_medians_at",
+        "_peers",
         "_rereads",
         "_shortlists",
         "_workers",
@@ -52,6 +54,8 @@ class Fleet:
     def __init__(self, endpoints: Iterable[Endpoint] = (), workers: int = 1) -> None:
         self._workers = workers
         self._judge_at = 0.0
+        self._medians_at = 0.0
+        self._peers = NO_PEERS
         self.changes = Changes()
         self.states: dict[str, EndpointState] = {}
         self.ttls: dict[str, float] = {}
@@ -78,6 +82,7 @@ class Fleet:
             self.states[endpoint.id] = state
         self.ttls = {name: state.ttl for name, state in self.states.items()}
         self._shortlists = {}
+        self._medians_at = 0.0
 
     def demand(self, request: Request, policy: Policy, known: int | None, now: float, hour: int) -> Demand:
         """What a request needs of any endpoint. `hour` of the day in UTC.
@@ -114,10 +119,12 @@ class Fleet:
         changes.due = min([state.due for state in states], default=inf)
         if now < changes.due:
             return
-        peers = fleet_medians([state.known for state in states])
+        if now >= self._medians_at:
+            self._medians_at = now + MEDIANS_EVERY
+            self._peers = fleet_medians([state.known for state in states])
         for state in states:
             if now + LEARNED_WITHIN >= state.due:
-                state.refresh(now, peers)
+                state.refresh(now, self._peers)
         if now >= self._judge_at:
             self._judge_at = now + JUDGE_EVERY
             judge(states, now)
@@ -188,7 +195,8 @@ class Fleet:
         if usage.source == "host":
             self.lengths[request.thinking, attempt.demand.tools].add(usage.completion, now)
             self.tokens.learn(request.prompt_size, usage.prompt, attempt.demand.tools, now)
-            self._compare_cached(attempt, usage, now)
+            if attempt.parts.matched_tokens:
+                self._compare_cached(attempt, usage, now)
 
     def billed(self, attempt: TrackedAttempt, usage: Usage) -> None:
         """What an attempt has really taken of its endpoint's share, however it ended."""
@@ -246,7 +254,7 @@ class Fleet:
 
     def _compare_cached(self, attempt: TrackedAttempt, usage: Usage, now: float) -> None:
         matched, prompt = attempt.parts.matched_tokens, attempt.demand.prompt_tokens
-        if matched and prompt and usage.prompt:
+        if prompt and usage.prompt:
             attempt.state.cached(matched / prompt, usage.cached / usage.prompt, now)
 
     def _blames(self, attempt: TrackedAttempt, fault: Fault) -> bool:

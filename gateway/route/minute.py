@@ -20,7 +20,7 @@ SLICE = 5.0  # seconds
 SLICES = 13  # the current one, and the 12 that end within the minute before
 REQUESTS, TOKENS, REFUSED = range(3)  # units
 _MILLIS = 1_000 * SLICE
-_UNKNOWN = 3  # offset from a unit's total to its amount since the last merge
+_KNOWN = 3  # offset from a unit's total to the part of it that was there at the last merge
 _JITTER = 0.05  # of a slice, by which two readings of the same age differ at most
 
 _Amount = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
@@ -30,26 +30,24 @@ Slice = tuple[_Amount, _Amount, _Amount, _Amount]  # milliseconds since its begi
 class Minute:
     """`totals` has the [requests, tokens, 429s] that are known of the last minute."""
 
-    __slots__ = ("_current", "_others", "_slices", "totals")
+    __slots__ = ("_current", "_ends", "_others", "_slices", "totals")
 
     def __init__(self) -> None:
         self.totals = [0.0] * 5
         self._current = -1  # number of the slice that is added to
+        self._ends = 0.0  # when it ends
         self._slices: deque[tuple[int, list[float]]] = deque()  # at most `SLICES`, the latest last
         self._others: dict[int, list[float]] = {}  # all of them together, by the slice's number
 
     def add(self, tokens: float, now: float) -> None:
         """Records one request of `tokens` tokens."""
-        self.pass_to(now)
+        if now >= self._ends:
+            self.pass_to(now)
         totals, latest = self.totals, self._slices[-1][1]
         totals[0] += 1  # numbers here, because it is for every request
         totals[1] += tokens
-        totals[3] += 1
-        totals[4] += tokens
         latest[0] += 1
         latest[1] += tokens
-        latest[3] += 1
-        latest[4] += tokens
 
     def refused(self, now: float) -> None:
         """One request was answered 429."""
@@ -63,6 +61,7 @@ class Minute:
         if number <= self._current:
             return
         self._current = number
+        self._ends = (number + 1) * SLICE
         slices = self._slices
         while slices and slices[0][0] <= number - SLICES:
             slices.popleft()
@@ -73,13 +72,13 @@ class Minute:
 
     def expected(self, unit: int, others: int) -> float:
         """The total of requests or tokens, if `others` workers each sent as much as this one since the last merge."""
-        return self.totals[unit] + others * self.totals[_UNKNOWN + unit]
+        return self.totals[unit] + others * (self.totals[unit] - self.totals[_KNOWN + unit])
 
     def under(self, unit: int, limit: float, others: int) -> float:
         """When what is expected of this unit will be under this limit, if nothing is added."""
         left = self.expected(unit, others)
         for number, amounts in sorted((*self._slices, *self._others.items())):
-            left -= amounts[unit] + others * amounts[_UNKNOWN + unit]
+            left -= amounts[unit] + others * (amounts[unit] - amounts[_KNOWN + unit])
             if left < limit:
                 return (number + SLICES) * SLICE
         return (self._current + SLICES) * SLICE
@@ -110,8 +109,8 @@ class Minute:
                 amounts[TOKENS] += tokens
                 amounts[REFUSED] += refused
         self._others = {number: one for number, one in found.items() if number > self._current - SLICES}
-        for _, own in self._slices:
-            own[_UNKNOWN:] = 0.0, 0.0
+        for amounts in (*found.values(), *(own for _, own in self._slices)):
+            amounts[_KNOWN:] = amounts[:REFUSED]
         self._sum()
 
     def _sum(self) -> None:
@@ -119,4 +118,4 @@ class Minute:
         self.totals = list(map(sum, zip(*amounts, strict=True)))
 
     def __repr__(self) -> str:
-        return f"<Minute {self.totals[:_UNKNOWN]}>"
+        return f"<Minute {self.totals[:_KNOWN]}>"

@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 from gateway.route.sketch import Rate, Sketch
 
 JUDGE_EVERY = 10.0  # seconds
+MEDIANS_EVERY = 1.0  # seconds between two looks at what is usual among peers
 ENOUGH = 20.0  # samples
 FEWEST_PEERS = 2
 FAILS_MORE = 0.2  # share of requests

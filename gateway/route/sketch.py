@@ -204,6 +204,8 @@ class Rate:
 
     def share(self, now: float, prior: float, strength: float) -> float:
         """The mean, as if `strength` samples of `prior` had been seen first."""
+        if not (self._count or self._others_count):
+            return prior
         return (self.sum(now) + prior * strength) / (self._count + self._others_count + strength)
 
     def own(self, now: float) -> tuple[int, int]:
