@@ -1,0 +1,589 @@
+"""Thirty days of invented history in the shapes of the page's routes, the same at every run.
+
+    Invented(at) ── model() history(range) exchanges() exchange(id) prices() probes() ──> JSON of the contract
+
+The browser tests and the screenshots use it, so that every panel has something to show, with each kind of endpoint:
+in use, on trial, set back, with few samples, unused and retired.
+"""
+
+import math
+from random import Random
+from typing import Any
+
+from tests.page.invented_text import ABOUT, CAPABILITIES, SCORES, verdict
+
+Json = dict[str, Any]
+MODEL = "deepseek/deepseek-v3.2"
+NOON = 1_795_953_600.0  # 2026-11-29 12:00 UTC
+DAY = 86_400.0
+RANGES = {"1h": (3_600.0, 60.0), "24h": (DAY, 600.0), "7d": (7 * DAY, 3_600.0), "30d": (30 * DAY, DAY)}
+QUANTILES = {"p50": 1.0, "p75": 1.35, "p90": 1.9, "p95": 2.4, "p99": 3.9}
+
+# id: precision, input, cached, output, TTFT, tokens per second, share of traffic, success, state
+HOSTS: dict[str, tuple[str, float, float | None, float, float, float, float, float, str]] = {
+    "novita/fp8": ("fp8", 0.269, 0.1345, 0.40, 0.92, 36, 0.26, 0.9992, "in use"),
+    "siliconflow/fp8": ("fp8", 0.27, 0.135, 0.42, 1.31, 29, 0.17, 0.9961, "in use"),
+    "deepinfra/fp4": ("fp4", 0.26, 0.13, 0.38, 0.71, 24, 0.21, 0.9987, "in use"),
+    "baidu/fp8": ("fp8", 0.258, None, 0.387, 1.64, 41, 0.07, 0.9874, "in use"),
+    "fireworks/bf16": ("bf16", 0.56, 0.28, 1.68, 0.44, 118, 0.12, 0.9995, "in use"),
+    "atlas-cloud/fp8": ("fp8", 0.26, 0.13, 0.38, 1.12, 33, 0.09, 0.9931, "on trial"),
+    "parasail/fp8": ("fp8", 0.28, 0.28, 0.45, 0.85, 52, 0.06, 0.9402, "set back"),
+    "google-vertex/unknown": ("unknown", 0.56, 0.056, 1.68, 0.63, 76, 0.0006, 1.0, "in use"),
+}
+WHY = {
+    "on trial": "3 of its last 20 attempts timed out; one request at a time until 5 succeed",
+    "set back": "HTTP 503 in 6 of its last 10 attempts",
+}
+IDLE = [
+    ("deepseek/native", "DeepSeek", "unused", "DEEPSEEK_API_KEY is not set", "DEEPSEEK_API_KEY"),
+    ("together/fp8", "Together", "unused", "TOGETHER_API_KEY is not set", "TOGETHER_API_KEY"),
+    ("chutes/fp8", "Chutes", "retired", "the host no longer lists the model since 2026-10-14", None),
+]
+APPS = {
+    "support-desk": 0.41,
+    "code-review": 0.27,
+    "search-summaries": 0.15,
+    "evals": 0.09,
+    "playground": 0.05,
+    "other": 0.03,
+}
+POLICIES = [
+    ("balanced", "Cheap, and fast enough for a person who waits."),
+    ("nitro", "The fastest answer, whatever it costs."),
+    ("exacto", "Endpoints whose tool calls are right."),
+    ("floor", "The lowest price."),
+    ("interactive", "The first token within a second where that can be had."),
+    ("private", "Only hosts that keep no data."),
+]
+PICKED = {"balanced": 2, "nitro": 4, "exacto": 0, "floor": 2, "interactive": 2, "private": 4}
+CANARIES = ("tool calls", "JSON schema", "arithmetic", "needle", "thinking off", "context", "greedy")
+
+
+class Invented:
+    """What a gateway with eight endpoints would answer at the Unix time `at`."""
+
+    def __init__(self, at: float = NOON, traffic: bool = True) -> None:
+        self.at = at
+        self._traffic = traffic
+
+    def model(self) -> Json:
+        return {
+            "at": self.at,
+            "version": "0.9.0",
+            "build": "compiled",
+            "models": [{"id": MODEL, "name": "DeepSeek V3.2"}, {"id": "deepseek/deepseek-v4", "name": "DeepSeek V4"}],
+            "model": self._facts(),
+            "endpoints": [*(self._endpoint(name) for name in HOSTS), *(_idle(*one) for one in IDLE)],
+            "policies": {
+                "default": "balanced",
+                "in_force": [{"name": name, "about": about} for name, about in POLICIES],
+                "problems": [],
+            },
+            "picks": {name: self._pick(name) for name, _ in POLICIES},
+            "about": ABOUT,
+            "scores": SCORES,
+            "verdict": {span: self._verdict(span) for span in RANGES},
+        }
+
+    def _facts(self) -> Json:
+        return {
+            "id": MODEL,
+            "name": "DeepSeek V3.2",
+            "author": "deepseek",
+            "description": "A large open-weights mixture-of-experts model with sparse attention. It reasons on request, "
+            "calls tools and reads long prompts at a low price.",
+            "released": "2025-12-01",
+            "context": 163_840,
+            "max_output": 65_536,
+            "modalities": {"input": ["text"], "output": ["text"]},
+            "capabilities": CAPABILITIES,
+            "reasoning": "Off by default. Send reasoning: {enabled: true}, or use the alias deepseek-reasoner.",
+            "price": {"input": [0.258, 0.56], "cached_input": [0.056, 0.28], "output": [0.38, 1.68]},
+            "simulated": True,
+            "needs_key": True,
+            "base_url_path": "/v1",
+        }
+
+    def _endpoint(self, name: str) -> Json:
+        precision, price, cached, output, _, _, share, success, state = HOSTS[name]
+        provider = name.partition("/")[0]
+        return {
+            "id": name,
+            "name": provider.replace("-", " ").title(),
+            "provider": provider,
+            "quantization": precision,
+            "context": 163_840 if precision != "fp4" else 131_072,
+            "max_output": 65_536,
+            "price": {"input": price, "cached_input": cached, "output": output, "as_of": "2026-11-23"},
+            "in_flight": round(40 * share),
+            "state": state,
+            "why": WHY.get(state, ""),
+            "until": self.at + 95 if state == "set back" else None,
+            "published_uptime": success - 0.001,
+            "simulated": True,
+            "capabilities": ["tools", "json_schema", "reasoning"] if share > 0.05 else ["tools"],
+            "set": None,
+        }
+
+    def _pick(self, policy: str) -> Json:
+        names = list(HOSTS)
+        chosen = names[PICKED[policy]]
+        ranked = [_option(name, policy) for name in names if HOSTS[name][8] != "set back"]
+        ranked.sort(key=lambda one: (one["endpoint"] != chosen, one["usd"] + one["time_usd"] + one["risk_usd"]))
+        best = next(one for one in ranked if one["endpoint"] == chosen)
+        dropped = [("parasail/fp8", "breaker: set back")]
+        if policy == "exacto":
+            dropped.append(("deepinfra/fp4", "quality: tool calls 91.2 % right, the policy wants 97 %"))
+        return {
+            "endpoint": chosen,
+            "why": f"It has the lowest score: ${best['usd']:.6f} for the tokens and {best['seconds']:.1f} s.",
+            "ranked": [one for one in ranked if one["endpoint"] not in dict(dropped)],
+            "dropped": [{"endpoint": name, "rule": rule} for name, rule in dropped],
+        }
+
+    def history(self, span: str) -> Json:
+        length, step = RANGES[span]
+        start = self.at - length
+        times = [start + step * place for place in range(round(length / step))]
+        bookings = Bookings(times, step, self._traffic)
+        return {
+            "range": span,
+            "from": start,
+            "to": self.at,
+            "step": step,
+            "times": times,
+            "all": bookings.all(),
+            "endpoints": {name: bookings.endpoint(name) for name in HOSTS} if self._traffic else {},
+            "policies": {
+                name: bookings.part(share) for name, share in (("balanced", 0.7), ("nitro", 0.2), ("exacto", 0.1))
+            },
+            "apps": {name: bookings.part(share) for name, share in APPS.items()} if self._traffic else {},
+            "keys": {},
+            "days": {"all": self._days(None), "endpoints": {name: self._days(name) for name in HOSTS}},
+            "saved": {
+                "prompt_cache_usd": bookings.saved * 0.61,
+                "routing_usd": bookings.saved * 0.33,
+                "response_cache_usd": bookings.saved * 0.06,
+            }
+            if self._traffic
+            else {"prompt_cache_usd": None, "routing_usd": None, "response_cache_usd": None},
+        }
+
+    def _verdict(self, span: str) -> list[str]:
+        if not self._traffic:
+            return []
+        total = self.history(span)["all"]["total"]
+        return verdict(span, total["requests"], total["succeeded"] / total["requests"], total["effective_price"])
+
+    def _days(self, name: str | None) -> list[Json]:
+        return [self._day(name, place) for place in range(30)]
+
+    def _day(self, name: str | None, place: int) -> Json:
+        start = self.at - self.at % DAY - (29 - place) * DAY
+        share, success = (1.0, 0.9996) if name is None else (HOSTS[name][6], HOSTS[name][7])
+        rng = Random(f"{name} {place}")
+        if not self._traffic or (name == "fireworks/bf16" and place < 9):
+            return {"day": start, "attempts": 0, "judged": 0, "ok": 0, "requests": 0, "succeeded": 0, "worst": None}
+        attempts = round(42_000 * share * (0.6 + 0.5 * rng.random()) * (0.7 if place % 7 in (5, 6) else 1))
+        failing = (1 - success) * (0.3 + 1.4 * rng.random())
+        if (name, place) in (("siliconflow/fp8", 19), ("parasail/fp8", 29), ("baidu/fp8", 8)):
+            failing = 0.19
+        failed = min(attempts, round(attempts * failing))
+        worst = rng.choice(["timeout", "server", "overloaded", "rate_limit"]) if failed else None
+        return {
+            "day": start,
+            "attempts": attempts,
+            "judged": attempts,
+            "ok": attempts - failed,
+            "requests": attempts,
+            "succeeded": attempts - failed,
+            "worst": worst,
+        }
+
+    def prices(self) -> Json:
+        return {
+            "last_sync": self.at - 3.2 * DAY,
+            "endpoints": {name: self._changes(name) for name in HOSTS},
+        }
+
+    def _changes(self, name: str) -> Json:
+        _, price, cached, output, *_ = HOSTS[name]
+        rng = Random(f"prices {name}")
+        changes, times = [], sorted(rng.uniform(20, 150) for _ in range(rng.randrange(1, 4)))
+        for place, days in enumerate(reversed(times)):
+            factor = 1 + 0.06 * (len(times) - place) * rng.choice((1, 1, -0.5))
+            source = "catalogue" if place == 0 else rng.choice(("litellm", "host", "file"))
+            changes.append(_change(self.at - (days if place else 170) * DAY, source, price, cached, output, factor))
+        changes.append(_change(self.at - 9.4 * DAY, "host", price, cached, output, 1.0))
+        flags = []
+        if name == "parasail/fp8":
+            flags = [{"at": self.at - 3.2 * DAY, "kind": "zero", "text": "litellm lists 0 for output: not taken"}]
+        if name == "baidu/fp8":
+            flags = [{"at": self.at - 10.2 * DAY, "kind": "deprecated", "text": "the host ends it on 2027-01-31"}]
+        return {"changes": changes, "flags": flags}
+
+    def probes(self) -> Json:
+        return {
+            "budget": {"usd_per_day": 0.5, "spent_today": 0.173},
+            "endpoints": {name: self._probed(name, rank) for rank, name in enumerate(HOSTS, 1)},
+        }
+
+    def _probed(self, name: str, rank: int) -> Json:
+        _, _, _, _, ttft, speed, share, success, _ = HOSTS[name]
+        rng = Random(f"probes {name}")
+        runs = []
+        for place in range(28):
+            failed = rng.random() > success - 0.02
+            factor = 0.8 + 0.5 * rng.random()
+            runs.append(
+                {
+                    "at": self.at - 1_500 - (27 - place) * DAY / 4,
+                    "ttft": None if failed else ttft * factor,
+                    "throughput": None if failed else speed / factor,
+                    "seconds": None if failed else ttft * factor + 200 / speed * factor,
+                    "outcome": "timeout" if failed else "ok",
+                }
+            )
+        few = share < 0.001
+        runs = runs[-2:] if few else runs
+        good = [run for run in runs if run["outcome"] == "ok"]
+        worse = name == "deepinfra/fp4"
+        canaries = {
+            canary: {
+                "passed": (n := 3 if few else 24)
+                - (2 if worse and canary == "tool calls" else rng.choice((0, 0, 0, 1))),
+                "of": n,
+                "last": self.at - 4_000,
+                "drift": worse and canary == "tool calls",
+            }
+            for canary in CANARIES
+        }
+        passed, of = sum(one["passed"] for one in canaries.values()), sum(one["of"] for one in canaries.values())
+        return {
+            "last": runs[-1]["at"],
+            "runs": runs,
+            "errors": len(runs) - len(good),
+            "of": len(runs),
+            "ttft": quantiles(len(good), ttft),
+            "throughput": quantiles(len(good), speed),
+            "canaries": canaries,
+            "score": passed / of,
+            "rank": rank,
+        }
+
+    def exchanges(self, count: int = 60) -> list[Json]:
+        return [self._exchange(place) for place in range(count)] if self._traffic else []
+
+    def _exchange(self, place: int) -> Json:
+        rng = Random(f"exchange {place}")
+        weights = [one[6] for one in HOSTS.values()]
+        endpoint = rng.choices(list(HOSTS), weights)[0]
+        retried, hedged = place % 11 == 3, place % 9 == 2
+        failed, cached = place % 29 == 7, place % 13 == 5
+        ttft = HOSTS[endpoint][4] * rng.uniform(0.7, 1.6) * (4 if place % 17 == 4 else 1)
+        completion = rng.randrange(40, 900)
+        prompt = rng.randrange(300, 14_000)
+        return {
+            "id": f"gen-{1_000_000 - place}",
+            "ended": self.at - 1.7 * place - rng.random(),
+            "model": MODEL,
+            "policy": rng.choice(["balanced"] * 6 + ["nitro", "nitro", "exacto", "floor"]),
+            "app": rng.choice(list(APPS)[:5]),
+            "endpoint": None if failed or cached else endpoint,
+            "outcome": "server" if failed else "cached" if cached else "ok",
+            "status": 502 if failed else 200,
+            "attempts": 0 if cached else 3 if failed else 2 if retried or hedged else 1,
+            "hedged": hedged and not failed and not cached,
+            "retried": (retried or failed) and not cached,
+            "slow": place % 17 == 4 and not cached,
+            "ttft": None if failed else 0.004 if cached else ttft,
+            "seconds": 4.1 if failed else 0.004 if cached else ttft + completion / HOSTS[endpoint][5],
+            "prompt": 0 if failed else prompt,
+            "cached": 0 if failed else round(prompt * rng.choice([0, 0, 0.5, 0.8])),
+            "completion": 0 if failed else completion,
+            "cost_usd": 0
+            if failed or cached
+            else prompt * HOSTS[endpoint][1] / 1e6 + completion * HOSTS[endpoint][3] / 1e6,
+            "cache": "hit" if cached else "miss",
+        }
+
+    def exchange(self, name: str) -> Json:
+        one = self._exchange(1_000_000 - int(name.removeprefix("gen-")))
+        if one["cache"] == "hit":
+            return {"exchange": one, "attempts": [], "plan": None}
+        names = [host for host in HOSTS if host != one["endpoint"]]
+        last = one["endpoint"] or names[0]
+        attempts = []
+        if one["attempts"] > 1:
+            attempts.append(_failed(1, names[1], 0.0, 0.9, hedged=one["hedged"]))
+        if one["attempts"] > 2:
+            attempts.append(_failed(2, names[2], 0.95, 2.1, hedged=False))
+        started = 0.95 * len(attempts)
+        won = one["outcome"] == "ok"
+        attempts.append(
+            {
+                "n": len(attempts) + 1,
+                "endpoint": last,
+                "started": started,
+                "first_token": started + one["ttft"] if won else None,
+                "ended": started + one["seconds"],
+                "outcome": one["outcome"],
+                "status": one["status"],
+                "said": None if won else "upstream connect error or disconnect before headers",
+                "hedge": bool(one["hedged"]),
+                "won": won,
+                "tokens": one["completion"],
+                "cost_usd": one["cost_usd"],
+            }
+        )
+        return {"exchange": one, "attempts": attempts, "plan": _plan(one, attempts)}
+
+
+class Bookings:
+    """Series over the buckets at `times`, `step` seconds each."""
+
+    def __init__(self, times: list[float], step: float, traffic: bool) -> None:
+        self._times = times
+        self._step = step
+        self._rate = 0.42 if traffic else 0.0  # requests per second
+
+    @property
+    def saved(self) -> float:
+        return 0.000_33 * self._rate * self._step * len(self._times)
+
+    def endpoint(self, name: str) -> Json:
+        _, price, cached, output, ttft, speed, share, success, state = HOSTS[name]
+        hit = 0.0 if cached is None or cached == price else 0.55
+        points = [
+            self._bucket(f"{name} {at}", at, share, (price, cached or price, output), (ttft, speed, success, hit))
+            if not _silent(name, state, at, self._times)
+            else None
+            for at in self._times
+        ]
+        return _series(points)
+
+    def all(self) -> Json:
+        points = [
+            self._bucket(f"all {at}", at, 1.0, (0.32, 0.15, 0.62), (0.97, 38.0, 0.9996, 0.42)) for at in self._times
+        ]
+        return _series(points)
+
+    def part(self, share: float) -> Json:
+        points = [
+            self._bucket(f"{share} {at}", at, share, (0.32, 0.15, 0.62), (0.97, 38.0, 0.9996, 0.42))
+            for at in self._times
+        ]
+        series = _series(points)
+        return series | {
+            "points": {name: series["points"][name] for name in ("requests", "prompt", "completion", "cost_usd")}
+        }
+
+    def _bucket(
+        self, seed: str, at: float, share: float, prices: tuple[float, ...], speeds: tuple[float, ...]
+    ) -> Json | None:
+        rng = Random(seed)
+        wave = 1 + 0.55 * math.sin((at % DAY) / DAY * 2 * math.pi - 1.9) if self._step < DAY else 1.0
+        requests = int(self._rate * self._step * share * wave * rng.uniform(0.9, 1.1) + rng.random())
+        if not requests:
+            return None
+        ttft, speed, success, hit = speeds
+        hit *= rng.uniform(0.9, 1.1)
+        prompt, completion = requests * 4_200, requests * 390
+        cached = prompt * hit
+        price, discounted, output = prices
+        paid = (prompt - cached) * price + cached * discounted + completion * output
+        listed = prompt * price + completion * output
+        failed = sum(rng.random() > success for _ in range(min(requests, 400))) * requests / min(requests, 400)
+        slow = wave * rng.uniform(0.9, 1.12)
+        return {
+            "requests": requests,
+            "succeeded": requests - int(failed * 0.08 + rng.random() * 0.6),
+            "judged_requests": requests,
+            "attempts": requests + round(failed),
+            "ok": requests - round(failed),
+            "judged": requests,
+            "first_ok": requests - round(failed + 0.012 * requests * rng.uniform(0.2, 1.5)) if share == 1 else None,
+            "cached_answers": round(requests * 0.05),
+            "prompt": prompt,
+            "cached": round(cached),
+            "completion": completion,
+            "reasoning": round(completion * 0.35),
+            "cost_usd": paid / 1e6,
+            "list_usd": listed / 1e6,
+            "effective_input": ((prompt - cached) * price + cached * discounted) / prompt,
+            "effective_price": paid / (prompt + completion),
+            "tool_calls": round(requests * 0.2),
+            "tool_calls_ok": round(requests * 0.2 * (0.912 if speed == 24 else 0.985)),
+            "ttft": quantiles(requests, ttft * (0.75 + 0.25 * slow)),
+            "latency": quantiles(requests, (ttft + 390 / speed) * (0.8 + 0.2 * slow)),
+            "throughput": quantiles(requests, speed / (0.8 + 0.2 * slow), falling=True),
+        }
+
+
+def _silent(name: str, state: str, at: float, times: list[float]) -> bool:
+    """Gaps: one endpoint joined late, one is set back, one rests for part of the range."""
+    place = (at - times[0]) / (times[-1] - times[0])
+    if state == "set back":
+        return place > 0.95
+    return (name == "fireworks/bf16" and place < 0.3) or (name == "atlas-cloud/fp8" and 0.42 < place < 0.55)
+
+
+def quantiles(n: int, middle: float, falling: bool = False) -> Json:
+    if not n:
+        return {"n": 0, **dict.fromkeys(QUANTILES, None)}
+    return {
+        "n": n,
+        **{name: middle * (1 + (factor - 1) * 0.4 if falling else factor) for name, factor in QUANTILES.items()},
+    }
+
+
+QUANTITIES = ("ttft", "latency", "throughput")
+MEANS = {"effective_input", "effective_price"}
+
+
+def _series(points: list[Json | None]) -> Json:
+    names = [name for name in EMPTY if name not in QUANTITIES]
+    columns: Json = {name: [None if point is None else point[name] for point in points] for name in names}
+    for name in QUANTITIES:
+        columns[name] = {key: [None if one is None else one[name][key] for one in points] for key in ("n", *QUANTILES)}
+    total = _total([point for point in points if point])
+    before = {name: _shifted(name, value) for name, value in total.items()} if total["requests"] else None
+    return rounded({"total": total, "before": before, "points": columns})
+
+
+def rounded(value: Any) -> Any:
+    """With four significant digits, as the gateway sends figures."""
+    if isinstance(value, dict):
+        return {name: rounded(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [rounded(part) for part in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+EMPTY: Json = {
+    **dict.fromkeys(("requests", "succeeded", "judged_requests", "attempts", "ok", "judged", "first_ok"), 0),
+    **dict.fromkeys(("cached_answers", "prompt", "cached", "completion", "reasoning"), 0),
+    **dict.fromkeys(("cost_usd", "list_usd"), 0.0),
+    **dict.fromkeys(MEANS, None),
+    **dict.fromkeys(("tool_calls", "tool_calls_ok"), 0),
+    **{name: quantiles(0, 0) for name in QUANTITIES},
+}
+
+
+def _total(points: list[Json]) -> Json:
+    if not points:
+        return EMPTY
+    total: Json = {}
+    for name, first in points[0].items():
+        if name in QUANTITIES:
+            n = sum(point[name]["n"] for point in points)
+            total[name] = {"n": n} | {key: sum(p[name]["n"] * p[name][key] for p in points) / n for key in QUANTILES}
+        elif name in MEANS:
+            total[name] = sum(point["prompt"] * point[name] for point in points) / sum(p["prompt"] for p in points)
+        else:
+            total[name] = None if first is None else sum(point[name] for point in points)
+    return total
+
+
+def _shifted(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if name in QUANTITIES:
+        return {key: part if key == "n" else part * 1.07 for key, part in value.items()}
+    return value * {"effective_price": 1.11, "effective_input": 1.12, "succeeded": 0.9985}.get(name, 1.0)
+
+
+def _idle(name: str, title: str, state: str, why: str, variable: str | None) -> Json:
+    return {
+        "id": name,
+        "name": title,
+        "provider": name.partition("/")[0],
+        "quantization": name.partition("/")[2],
+        "context": 131_072,
+        "max_output": 8_192,
+        "price": {"input": 0.28, "cached_input": 0.028, "output": 0.42, "as_of": "2026-11-23"},
+        "in_flight": 0,
+        "state": state,
+        "why": why,
+        "until": None,
+        "published_uptime": None,
+        "simulated": False,
+        "capabilities": ["tools"],
+        "set": variable,
+    }
+
+
+def _option(name: str, policy: str) -> Json:
+    _, price, _, output, ttft, speed, _, success, _ = HOSTS[name]
+    seconds = ttft + 200 / speed
+    usd = (800 * price + 200 * output) / 1e6
+    value = 60.0 if policy == "nitro" else 0.15
+    return {
+        "endpoint": name,
+        "usd": usd,
+        "seconds": seconds,
+        "risk": 1 - success,
+        "time_usd": seconds * value / 3600,
+        "risk_usd": (1 - success) * 0.002,
+    }
+
+
+def _change(at: float, source: str, price: float, cached: float | None, output: float, factor: float) -> Json:
+    return {
+        "at": at,
+        "source": source,
+        "input": round(price * factor, 3),
+        "cached_input": None if cached is None else round(cached * factor, 4),
+        "output": round(output * factor, 3),
+    }
+
+
+def _failed(n: int, endpoint: str, started: float, ended: float, *, hedged: bool) -> Json:
+    return {
+        "n": n,
+        "endpoint": endpoint,
+        "started": started,
+        "first_token": None,
+        "ended": ended + (0.9 if hedged else 0.0),
+        "outcome": "cancelled" if hedged else "overloaded" if n == 1 else "timeout",
+        "status": None if hedged or n > 1 else 503,
+        "said": None if hedged else "The service is temporarily overloaded" if n == 1 else "no first token in 1.2 s",
+        "hedge": False,
+        "won": False,
+        "tokens": 0,
+        "cost_usd": 0.0,
+    }
+
+
+def _plan(one: Json, attempts: list[Json]) -> Json:
+    order = [attempt["endpoint"] for attempt in attempts]
+    options = [_option(name, one["policy"]) for name in HOSTS if HOSTS[name][8] != "set back"]
+    options.sort(
+        key=lambda option: order.index(option["endpoint"]) if option["endpoint"] in order else 9 + option["usd"]
+    )
+    return {
+        "model": MODEL,
+        "policy": one["policy"],
+        "prompt_tokens": one["prompt"],
+        "expected_output_tokens": 320,
+        "expected_rereads": 1.4,
+        "picked_by": "best",
+        "relaxed": None,
+        "ranked": [
+            {
+                "endpoint": option["endpoint"],
+                "odds": float(place == 0),
+                "score_usd": option["usd"] + option["time_usd"] + option["risk_usd"],
+                "expected_usd": option["usd"],
+                "time_usd": option["time_usd"],
+                "risk_usd": option["risk_usd"],
+                "expected_cached_share": 0.4,
+                "expected_ttft_s": 0.9,
+                "expected_s": option["seconds"],
+                "failure_probability": option["risk"],
+                "behind_because": None,
+            }
+            for place, option in enumerate(options)
+        ],
+        "dropped": [{"endpoint": "parasail/fp8", "rule": "breaker", "detail": "set back: HTTP 503"}],
+    }
