@@ -36,6 +36,7 @@ _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css",
     ".js": "text/javascript",
+    ".json": "application/json",
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
@@ -70,12 +71,16 @@ class Page:
         ]
 
     async def _page(self, request: Request) -> Response:
-        return self._file(request, "index.html")
+        return self._html(request, "")
 
     async def _model_page(self, request: Request) -> Response:
         parts = request.path_params
         self._data.model(f"{parts['author']}/{parts['slug']}")
-        return self._file(request, "index.html")
+        return self._html(request, "../../")
+
+    def _html(self, request: Request, base: str) -> Response:
+        """`base` leads from the page's own address to the gateway's root: any prefix may stand in front of that."""
+        return _answer(request, self._files["index.html"].replace(b"{{base}}", base.encode()), _TYPES[".html"])
 
     async def _static(self, request: Request) -> Response:
         return self._file(request, request.path_params["name"])

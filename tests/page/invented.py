@@ -56,7 +56,7 @@ POLICIES = [
     ("private", "Only hosts that keep no data."),
 ]
 PICKED = {"balanced": 2, "nitro": 4, "exacto": 0, "floor": 2, "interactive": 2, "private": 4}
-CANARIES = ("tool calls", "JSON schema", "arithmetic", "needle", "thinking off", "context", "greedy")
+CANARIES = ("arithmetic", "json", "tool_call", "thinking", "needle", "context", "fingerprint")
 
 
 class Invented:
@@ -90,8 +90,8 @@ class Invented:
             "id": MODEL,
             "name": "DeepSeek V3.2",
             "author": "deepseek",
-            "description": "A large open-weights mixture-of-experts model with sparse attention. It reasons on request, "
-            "calls tools and reads long prompts at a low price.",
+            "description": "A large open-weights mixture-of-experts model with sparse attention. It reasons on "
+            "request, calls tools and reads long prompts at a low price.",
             "released": "2025-12-01",
             "context": 163_840,
             "max_output": 65_536,
@@ -136,7 +136,7 @@ class Invented:
             dropped.append(("deepinfra/fp4", "quality: tool calls 91.2 % right, the policy wants 97 %"))
         return {
             "endpoint": chosen,
-            "why": f"It has the lowest score: ${best['usd']:.6f} for the tokens and {best['seconds']:.1f} s.",
+            "why": f"lowest score, ${best['usd']:.6f} for the tokens and {best['seconds']:.1f} s to the last token",
             "ranked": [one for one in ranked if one["endpoint"] not in dict(dropped)],
             "dropped": [{"endpoint": name, "rule": rule} for name, rule in dropped],
         }
@@ -251,10 +251,11 @@ class Invented:
         canaries = {
             canary: {
                 "passed": (n := 3 if few else 24)
-                - (2 if worse and canary == "tool calls" else rng.choice((0, 0, 0, 1))),
+                - (2 if worse and canary == "tool_call" else rng.choice((0, 0, 0, 1))),
                 "of": n,
                 "last": self.at - 4_000,
-                "drift": worse and canary == "tool calls",
+                "drift": worse and canary == "tool_call",
+                "mistake": "the argument unit was fahrenheit" if worse and canary == "tool_call" else "",
             }
             for canary in CANARIES
         }

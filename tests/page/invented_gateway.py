@@ -31,6 +31,7 @@ class InventedGateway:
 
     def __init__(self, invented: Invented) -> None:
         self.invented = invented
+        self.url = ""
         self._listeners: set[asyncio.Queue[object]] = set()
 
     def app(self) -> Starlette:
@@ -123,15 +124,16 @@ def _json(data: Json) -> Response:
 
 
 @asynccontextmanager
-async def serving(gateway: InventedGateway, port: int = 0) -> AsyncIterator[str]:
-    """The address of a server of `gateway` in this process, which ends with the block."""
+async def serving(gateway: InventedGateway, port: int = 0) -> AsyncIterator[None]:
+    """A server of `gateway` in this process at `gateway.url`, which ends with the block."""
     port = port or free_port()
+    gateway.url = f"http://127.0.0.1:{port}"
     server = uvicorn.Server(uvicorn.Config(gateway.app(), port=port, log_level="warning", lifespan="off"))
     running = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield
     finally:
         gateway.end()
         server.should_exit = True
@@ -141,8 +143,8 @@ async def serving(gateway: InventedGateway, port: int = 0) -> AsyncIterator[str]
 async def forever() -> None:
     """Serves at port 8999 for a person who works on the page: `python -m tests.page.invented_gateway`."""
     gateway = InventedGateway(Invented(at=time.time()))
-    async with serving(gateway, 8999) as url:
-        print(url, flush=True)
+    async with serving(gateway, 8999):
+        print(gateway.url, flush=True)
         await asyncio.Event().wait()
 
 

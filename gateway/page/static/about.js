@@ -10,7 +10,7 @@ const TITLES = [
 const MARKS = { b: "b", i: "i", code: "code" };
 
 export function show({ model: { about } }) {
-  const parts = TITLES.filter(([name]) => about?.[name]?.length).map(([name, title]) =>
+  const parts = TITLES.filter(([name]) => Array.isArray(about?.[name]) && about[name].length).map(([name, title]) =>
     h(`div.${name}`, {}, h("h3", {}, title), ...about[name].map(block)),
   );
   const questions = (about?.questions ?? []).map(({ q, a }) => h("details", {}, h("summary", {}, q), ...a.map(block)));

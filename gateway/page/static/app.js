@@ -48,7 +48,8 @@ const page = { model: null, history: null, prices: null, probes: null };
 let status = "waiting";
 let readAt = 0;
 let rarelyAt = 0;
-let pending = 0;
+let pending = 0; // frames that are asked for: all panels, the endpoints
+let drawing = 0;
 
 function show() {
   if (!page.model) return;
@@ -91,18 +92,14 @@ async function refresh() {
   later();
 }
 
+// `change` has only what differs: {at, in_flight, endpoints: {ID: {...}}, picks: {POLICY: {...}}}.
 function merge(change) {
-  const changed = Object.values(change.endpoints ?? {});
-  if (Array.isArray(change.endpoints) || changed.every((one) => one.id)) {
-    const byName = new Map(changed.map((one) => [one.id, one]));
-    page.model.endpoints = page.model.endpoints.map((one) => ({ ...one, ...byName.get(one.id) }));
-  } else {
-    page.model.endpoints = page.model.endpoints.map((one) => ({ ...one, ...change.endpoints[one.id] }));
-  }
-  if (change.picks) page.model.picks = { ...page.model.picks, ...change.picks };
-  if (change.problems) page.model.policies.problems = change.problems;
-  page.model.at = change.at ?? Date.now() / 1000;
-  later();
+  const { model } = page;
+  model.endpoints = model.endpoints.map((one) => ({ ...one, ...change.endpoints?.[one.id] }));
+  for (const [name, pick] of Object.entries(change.picks ?? {})) model.picks[name] = { ...model.picks[name], ...pick };
+  model.at = change.at ?? model.at;
+  cancelAnimationFrame(drawing);
+  drawing = requestAnimationFrame(() => endpoints.show(page));
 }
 
 const WORDS = { waiting: "connecting", live: "live", lost: "not connected, trying again" };
@@ -208,6 +205,7 @@ async function start() {
   });
   await Promise.all([readHistory(), readRare(), live.reload()]).catch(unreachable(() => showStatus("lost")));
   show();
+  document.body.dataset.ready = "";
   if (location.hash) byId(location.hash.slice(1))?.scrollIntoView();
   setInterval(refresh, EVERY);
   document.addEventListener("visibilitychange", refresh);

@@ -102,6 +102,7 @@ export class Chart {
     const axis = { stroke: quiet, font, ticks: { show: false } };
     return {
       width: this.box.clientWidth,
+      tzDate: (at) => (this.#shown.step >= 86_400 ? uPlot.tzDate(new Date(at * 1000), "Etc/UTC") : new Date(at * 1000)),
       height: this.height,
       padding: [10, right, 0, 0],
       legend: { show: false },

@@ -1,7 +1,6 @@
 // The table of endpoints, who would be chosen now by each policy, and the endpoints that are not used.
 
 import { dot } from "./colours.js";
-import { bars } from "./ranked.js";
 import { attribute, byId, fill, h, put, sync } from "./dom.js";
 import { over, title } from "./definitions.js";
 import {
@@ -19,6 +18,7 @@ import {
   usd,
 } from "./format.js";
 import { choose, chosen } from "./state.js";
+import { AMONG, policy, showPicks } from "./picks.js";
 import { strip } from "./strip.js";
 import { figure, heads, row, sorted } from "./tables.js";
 
@@ -89,7 +89,6 @@ const COLUMNS = [
   },
 ];
 const SHAPES = { "in use": "good", "on trial": "warn", "set back": "bad" };
-const AMONG = ["balanced", "nitro", "exacto"]; // policies that have a chip in the row that they would choose
 let opened = null;
 
 export function show({ model, history }) {
@@ -111,7 +110,7 @@ export function show({ model, history }) {
       () =>
         `${count(attempts ?? 0)} attempts in the ${RANGE_WORDS[chosen.range]}; figures of fewer than ${SMALL} samples are dimmed.`,
     );
-  picks(model);
+  showPicks(model);
   table(order(rows), model);
   idle(model.endpoints.filter((one) => !used.includes(one)));
 }
@@ -234,41 +233,6 @@ function uptime(cell, one) {
   put(cell.firstChild, percent(one.uptime.share, one.uptime.n));
   put(cell.lastChild, few ? `n ${one.uptime.n}` : "");
   strip(cell.children[1], one.days ?? [], "attempts", "judged", "ok");
-}
-
-const policy = (model) => (model.picks?.[chosen.policy] ? chosen.policy : model.policies.default);
-
-function picks(model) {
-  const box = byId("picks");
-  const names = Object.keys(model.picks ?? {});
-  box.hidden = !names.length;
-  if (!names.length) return;
-  if (!box.firstChild)
-    box.append(
-      h("p.quiet", {}, "Chosen now for a typical request (800 tokens in, 200 out)"),
-      h("div.choice", { role: "group", "aria-label": "Policy" }),
-      h("p.pick-why", { "aria-live": "polite" }),
-      h("details", {}, h("summary", {}, "Why: all endpoints ranked"), h("div.bars")),
-    );
-  const now = policy(model);
-  const wanted = [...AMONG.filter((name) => names.includes(name)), ...names.filter((name) => !AMONG.includes(name))];
-  sync(
-    box.children[1],
-    wanted,
-    (name) => name,
-    (name) => h("button", { type: "button", onclick: () => choose({ policy: name }) }, name),
-    (node, name) => attribute(node, "aria-pressed", String(name === now)),
-  );
-  const pick = model.picks[now];
-  const about = model.policies.in_force.find((one) => one.name === now)?.about ?? "";
-  fill(
-    box.children[2],
-    ...(pick.endpoint
-      ? [dot(pick.endpoint), h("b", {}, pick.endpoint), ` ${pick.why}`]
-      : [h("b", {}, "No endpoint"), ` ${pick.why ?? ""}`]),
-    h("span.quiet", {}, about ? ` ${now}: ${about}` : ""),
-  );
-  bars(box.children[3].lastChild, pick.ranked ?? [], pick.dropped ?? [], pick.endpoint);
 }
 
 function details(cell, one) {

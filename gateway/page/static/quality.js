@@ -19,6 +19,7 @@ export function show({ probes, model }) {
     () => `${found.reduce((sum, [, one]) => sum + answers(one), 0)} answers of ${found.length} endpoints.`,
   );
   if (found.length) table(found, names);
+  mistakes(found);
   scores(model.scores ?? []);
 }
 
@@ -61,6 +62,23 @@ function table(found, names) {
         attribute(cell, "data-drift", canary?.drift ? "" : null);
       });
     },
+  );
+}
+
+// The last wrong answer to each canary, where there was one.
+function mistakes(found) {
+  const all = found.flatMap(([id, one]) =>
+    Object.entries(one.canaries)
+      .filter(([, canary]) => canary.mistake)
+      .map(([name, canary]) => ({ id, name, mistake: canary.mistake })),
+  );
+  byId("mistakes").hidden = !all.length;
+  put(byId("mistakes").firstElementChild, `${all.length} last wrong ${all.length === 1 ? "answer" : "answers"}`);
+  fill(
+    byId("mistakes").lastElementChild,
+    ...all.map(({ id, name, mistake }) =>
+      h("li", { "data-endpoint": id }, dot(id), h("b", {}, id), `${name.replaceAll("_", " ")}:`, h("q", {}, mistake)),
+    ),
   );
 }
 
