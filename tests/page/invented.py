@@ -64,6 +64,7 @@ class Invented:
 
     def __init__(self, at: float = NOON, traffic: bool = True) -> None:
         self.at = at
+        self.about: Json = ABOUT
         self._traffic = traffic
 
     def model(self) -> Json:
@@ -80,7 +81,7 @@ class Invented:
                 "problems": [],
             },
             "picks": {name: self._pick(name) for name, _ in POLICIES},
-            "about": ABOUT,
+            "about": self.about,
             "scores": SCORES,
             "verdict": {span: self._verdict(span) for span in RANGES},
         }

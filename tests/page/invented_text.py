@@ -11,47 +11,23 @@ CAPABILITIES = [
 ]
 
 
-def paragraph(text: str) -> dict[str, Any]:
-    return {"kind": "p", "spans": [{"text": text, "mark": None, "href": None}]}
-
-
-def points(*texts: str) -> dict[str, Any]:
-    return {"kind": "ul", "items": [[{"text": text, "mark": None, "href": None}] for text in texts]}
-
-
-ABOUT = {
-    "profile": [
-        paragraph(
-            "DeepSeek V3.2 is a mixture-of-experts model of 685 billion parameters, 37 billion of them active for each "
-            "token. Sparse attention keeps long prompts cheap."
-        ),
-        {
-            "kind": "p",
-            "spans": [
-                {"text": "The weights are open; see the ", "mark": None, "href": None},
-                {"text": "model card", "mark": None, "href": "https://example.org/card"},
-                {"text": ". The alias ", "mark": None, "href": None},
-                {"text": "deepseek-reasoner", "mark": "code", "href": None},
-                {"text": " switches reasoning on.", "mark": None, "href": None},
-            ],
-        },
-    ],
-    "shines": [
-        points("Code review and edits in long files", "Tool calls in agents, at a low price", "Maths with reasoning")
-    ],
-    "limits": [points("Text only: no images", "Hosts differ in precision: fp4 makes more errors in tool calls")],
+ABOUT: dict[str, Any] = {
+    "profile": "<p>DeepSeek V3.2 is a mixture-of-experts model of 685 billion parameters, 37 billion of them active "
+    "for each token. Sparse attention keeps long prompts cheap.</p>"
+    '<p>The weights are open; see the <a href="https://example.org/card">model card</a>. The alias '
+    "<code>deepseek-reasoner</code> switches reasoning on.</p>",
+    "shines": "<ul><li>Code review and edits in long files</li><li>Tool calls in agents, at a low price</li>"
+    "<li>Maths with reasoning</li></ul>",
+    "limits": "<ul><li>Text only: no images</li>"
+    "<li>Hosts differ in precision: fp4 makes more errors in tool calls</li></ul>",
     "questions": [
         {
             "q": "Why do hosts of one model differ?",
-            "a": [
-                paragraph(
-                    "They run it at other precisions, on other machines, with other limits of context and output."
-                )
-            ],
+            "a": "<p>They run it at other precisions, on other machines, with other limits of context and output.</p>",
         },
         {
             "q": "What is prompt caching?",
-            "a": [paragraph("A host that has read the start of a prompt before bills it at a lower price.")],
+            "a": "<p>A host that has read the start of a prompt before bills it at a lower price.</p>",
         },
     ],
 }

@@ -251,6 +251,16 @@ async def test_without_traffic_it_says_what_to_do(browser: Browser) -> None:
         assert "No traffic in this range" in await view.text("#chart-ttft")
 
 
+async def test_what_is_written_about_a_model_runs_nothing(browser: Browser) -> None:
+    one = InventedGateway(Invented())
+    bad = "<p onclick=x()>text <script>owned</script><img src=x onerror=owned><a href='javascript:x()'>link</a></p>"
+    one.invented.about = {"profile": bad, "questions": []}
+    async with serving(one), opened(browser, one.url) as view:
+        await view.ready()
+        assert (await view.text("#about-body .profile p")).strip() == "text link"
+        assert await view.page.locator("#about-body").locator("img, script, a, [onclick]").count() == 0
+
+
 async def test_the_data_of_a_chart_can_be_had_as_csv(browser: Browser, gateway: InventedGateway) -> None:
     async with opened(browser, gateway.url) as view:
         await view.ready()

@@ -1,4 +1,5 @@
-// About: the profile that stands beside the catalogue. It comes as blocks of text, never as markup.
+// About: the profile that stands beside the catalogue. The gateway sends it as HTML made from Markdown; it is built
+// again here from allowed elements only, so that nothing else can become part of the page.
 
 import { byId, fill, h } from "./dom.js";
 
@@ -7,27 +8,33 @@ const TITLES = [
   ["shines", "Where it shines"],
   ["limits", "Where it does not"],
 ];
-const MARKS = { b: "b", i: "i", code: "code" };
+const ALLOWED = new Set(["p", "ul", "ol", "li", "strong", "em", "b", "i", "code", "h3", "h4", "br", "pre"]);
+for (const tag of ["table", "thead", "tbody", "tr", "th", "td", "blockquote", "hr"]) ALLOWED.add(tag);
+let drawn = null;
 
 export function show({ model: { about } }) {
-  const parts = TITLES.filter(([name]) => Array.isArray(about?.[name]) && about[name].length).map(([name, title]) =>
-    h(`div.${name}`, {}, h("h3", {}, title), ...about[name].map(block)),
+  const found = JSON.stringify(about ?? null);
+  if (found === drawn) return;
+  drawn = found;
+  const parts = TITLES.filter(([name]) => about?.[name]).map(([name, title]) =>
+    h(`div.${name}`, {}, h("h3", {}, title), ...built(about[name])),
   );
-  const questions = (about?.questions ?? []).map(({ q, a }) => h("details", {}, h("summary", {}, q), ...a.map(block)));
+  const questions = (about?.questions ?? []).map(({ q, a }) => h("details", {}, h("summary", {}, q), ...built(a)));
   if (questions.length) parts.push(h("div.questions", {}, h("h3", {}, "Questions"), ...questions));
-  const box = byId("about-body");
-  const drawn = JSON.stringify(about ?? null);
-  if (box.drawn === drawn) return;
-  box.drawn = drawn;
-  fill(box, ...(parts.length ? parts : [h("p.empty", {}, "Nothing is written about this model yet.")]));
+  fill(byId("about-body"), ...(parts.length ? parts : [h("p.empty", {}, "Nothing is written about this model yet.")]));
 }
 
-function block(one) {
-  if (one.kind === "ul") return h("ul", {}, ...one.items.map((item) => h("li", {}, ...item.map(span))));
-  return h("p", {}, ...(one.spans ?? []).map(span));
+function built(html) {
+  return [...new DOMParser().parseFromString(html, "text/html").body.childNodes].flatMap(rebuilt);
 }
 
-function span({ text, mark, href }) {
-  const inner = MARKS[mark] ? h(MARKS[mark], {}, text) : text;
-  return /^https?:\/\//.test(href ?? "") ? h("a", { href, rel: "noreferrer" }, inner) : inner;
+function rebuilt(node) {
+  if (node.nodeType === Node.TEXT_NODE) return [node.textContent];
+  if (node.nodeType !== Node.ELEMENT_NODE) return [];
+  const tag = node.localName;
+  const inner = [...node.childNodes].flatMap(rebuilt);
+  const href = tag === "a" ? node.getAttribute("href") : null;
+  if (/^https?:\/\//.test(href ?? "")) return [h("a", { href, rel: "noreferrer" }, ...inner)];
+  if (tag === "script" || tag === "style") return [];
+  return ALLOWED.has(tag) ? [h(tag, {}, ...inner)] : inner;
 }

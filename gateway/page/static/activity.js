@@ -86,7 +86,7 @@ function apps(found) {
       h(
         "li",
         {},
-        h("b", {}, name || "no name"),
+        h("b", {}, name || "no app named"),
         h("span.bar-line", { "aria-hidden": "true" }, h("i.part.price", { "--w": used(one) / most })),
         h("span.num", {}, `${tokens(used(one))} tokens`),
         h(

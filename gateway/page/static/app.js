@@ -69,8 +69,11 @@ async function readModel() {
 async function readHistory() {
   readAt = Date.now();
   const asked = chosen.range;
-  const history = await read("history.json", { model: page.model.model.id, range: asked });
-  if (asked === chosen.range) page.history = history;
+  const history = await read("history.json", { model: page.model.model.id, range: asked }).catch(
+    unreachable(() => null),
+  );
+  byId("away").hidden = history !== null; // the figures of before stay
+  if (history && asked === chosen.range) page.history = history;
 }
 
 // Prices and probes change by the hour. Where a gateway has none yet, their panels say so.
@@ -198,7 +201,7 @@ async function start() {
     show();
     if ("range" in changes) {
       document.body.classList.add("reading");
-      await readHistory().catch(unreachable(() => showStatus("lost")));
+      await readHistory();
       document.body.classList.remove("reading");
       show();
     }

@@ -20,12 +20,10 @@ export function show({ history }) {
     const lines = perEndpoint(history, (points) => points[field][chosen.p]);
     const n = Object.values(history.endpoints).reduce((sum, one) => sum + (one.total[field]?.n ?? 0), 0);
     over(field, () => `${count(n)} samples of ${lines.length} endpoints in the ${RANGE_WORDS[chosen.range]}.`);
-    charts
-      .get(field)
-      .show({
-        ...overRange(history),
-        lines,
-        summary: `${words}, ${chosen.p}, of ${lines.length} endpoints over the ${RANGE_WORDS[chosen.range]}`,
-      });
+    charts.get(field).show({
+      ...overRange(history),
+      lines,
+      summary: `${words}, ${chosen.p}, of ${lines.length} endpoints over the ${RANGE_WORDS[chosen.range]}`,
+    });
   }
 }

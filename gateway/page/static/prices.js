@@ -8,6 +8,7 @@ import { ago, fullDay, price, significant, usd } from "./format.js";
 import { chosen } from "./state.js";
 import { figure, heads, row } from "./tables.js";
 
+const MONTH = 30 * 86_400; // seconds that the chart shows at least
 const TYPICAL = { input: 600, output: 200 }; // tokens
 const COLUMNS = [
   { key: "endpoint", text: "Endpoint" },
@@ -22,6 +23,8 @@ const FLAGS = {
   jump: "price jump",
   unlisted: "unlisted",
   deprecated: "deprecated",
+  new: "first price",
+  tiers: "price in tiers",
 };
 let chart = null;
 
@@ -42,9 +45,9 @@ export function show({ prices, model }) {
 }
 
 function steps(found, now) {
-  const times = [...new Set([...found.flatMap(([, one]) => one.changes.map((change) => change.at)), now])].sort(
-    (a, b) => a - b,
-  );
+  const dated = found.flatMap(([, one]) => one.changes.map((change) => change.at)).filter((at) => at !== null);
+  const first = Math.min(now - MONTH, ...dated);
+  const times = [...new Set([first, ...dated, now])].sort((a, b) => a - b);
   const names = shortNames(found.map(([id]) => id));
   const field = chosen.price;
   const lines = found.map(([id, one]) => ({
@@ -61,20 +64,19 @@ function steps(found, now) {
       .filter((change, index) => change[field] !== one.changes[index][field] && change[field] !== null)
       .map((change) => ({ at: change.at, value: change[field], ink: variable(id) })),
   );
-  const from = times.length > 1 ? times[0] : now - 86_400;
   chart.show({
     times,
     step: 86_400,
-    from,
+    from: first,
     to: now,
     lines,
     marks,
     empty: "No price is recorded yet.",
-    summary: `List price of ${field} per endpoint since ${fullDay(from)}, ${marks.length} changes`,
+    summary: `List price of ${field} per endpoint since ${fullDay(first)}, ${marks.length} changes`,
   });
 }
 
-const last = (changes, at) => changes.findLast((change) => change.at <= at);
+const last = (changes, at) => changes.findLast((change) => (change.at ?? 0) <= at); // the first may have no date
 
 function table(found, prices) {
   const node = byId("price-table");
@@ -112,10 +114,10 @@ function table(found, prices) {
           : Math.abs(change) < 0.05
             ? "unchanged"
             : `${change > 0 ? "+" : "−"}${significant(Math.abs(change), 2)} %`,
-        `since ${fullDay(first.at)}`,
+        first.at === null ? "since the catalogue" : `since ${fullDay(first.at)}`,
       );
       figure(line.cells[3], usd(typical(now)), "800 tokens");
-      figure(line.cells[4], fullDay(now.at), `from ${now.source}`);
+      figure(line.cells[4], now.at === null ? "not dated" : fullDay(now.at), `from ${now.source}`);
     },
   );
 }

@@ -5,9 +5,9 @@ import { fill, h, sync } from "./dom.js";
 import { seconds, share, usd } from "./format.js";
 
 const PARTS = [
-  ["usd", "price"],
-  ["time_usd", "time"],
-  ["risk_usd", "risk"],
+  ["usd", "price", "price of the tokens"],
+  ["time_usd", "time", "price of the time"],
+  ["risk_usd", "risk", "risk, later turns, limits"],
 ];
 
 // `ranked` are {endpoint, usd, time_usd, risk_usd, seconds, risk, behind}; `dropped` are {endpoint, rule, detail}.
@@ -17,14 +17,7 @@ export function bars(box, ranked, dropped, marked, word = "chosen") {
       h(
         "ul.key",
         { "aria-hidden": "true" },
-        ...PARTS.map(([, name]) =>
-          h(
-            "li",
-            {},
-            h(`i.part.${name}`),
-            name === "price" ? "price of the tokens" : name === "time" ? "price of the time" : "price of the risk",
-          ),
-        ),
+        ...PARTS.map(([, name, words]) => h("li", {}, h(`i.part.${name}`), words)),
       ),
       h("ol.ranked-bars"),
       h("ul.dropped"),
