@@ -145,9 +145,9 @@ function themeSwitch() {
   const label = () => put(byId("theme"), dark() ? "Light" : "Dark");
   byId("theme").addEventListener("click", () => {
     root.dataset.theme = dark() ? "light" : "dark";
-    localStorage.setItem("theme", root.dataset.theme);
     label();
     redrawAll();
+    localStorage.setItem("theme", root.dataset.theme);
   });
   label();
 }

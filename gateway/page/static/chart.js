@@ -15,7 +15,8 @@ let lit = null;
 const { paths } = uPlot;
 const PATHS = { line: undefined, step: paths.stepped({ align: 1 }), bars: paths.bars({ size: [0.78, 28], align: 1 }) };
 
-// Lines are {key, name, ink, values, dash, width, fill, kind}; `ink` names a colour of the style sheet.
+// Lines are {key, name, ink, values, shown, dash, width, kind, dots}: `ink` names a colour of the style sheet, `kind` is
+// line, step or bars, `shown` has the values to read where others are drawn, `dots` marks every value.
 export class Chart {
   #plot = null;
   #shown = null;
@@ -43,7 +44,7 @@ export class Chart {
     charts.add(this);
   }
 
-  // `data` is {times, step, from, to, lines, bands, note, marks, summary, empty, legend}.
+  // `data` is {times, step, from, to, lines, bands, note, marks, summary, empty, sorted}.
   show(data) {
     this.#shown = data;
     this.#lines = data.lines.filter((line) => line.values.some((value) => value !== null && value !== undefined));
@@ -52,7 +53,7 @@ export class Chart {
     this.box.hidden = nothing;
     fill(this.empty, nothing ? (data.empty ?? "No traffic in this range.") : "");
     this.box.setAttribute("aria-label", `${data.summary}. Arrow keys read the values.`);
-    const shape = [this.#lines.map((line) => [line.key, line.ink, line.kind]), data.from === undefined].join();
+    const shape = this.#lines.map((line) => [line.key, line.ink]).join();
     if (nothing) this.#drop();
     else if (this.#plot && shape === this.shape) this.#update();
     else this.#build();

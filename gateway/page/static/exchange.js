@@ -15,6 +15,7 @@ const PICKED = {
   only: "the only one in the best tier",
   none: "no endpoint was left",
 };
+const HEDGES = new Set(["won", "lost", "failed", "cancelled"]); // results of an attempt that was a hedge
 const known = new Map(); // exchanges that were read; bounded, the oldest goes first
 const MOST = 50;
 
@@ -64,12 +65,17 @@ function draw(box, { exchange, attempts, plan }) {
       ),
     );
   if (plan) box.append(...planned(plan, exchange));
+  else if (attempts.length) box.append(h("p.quiet", {}, "The plan of this exchange is no longer kept."));
 }
 
 function attempt(one, axis) {
   const first = one.first_token ?? one.ended;
   const kind = one.won ? "" : one.outcome === "cancelled" ? "cancelled" : "failed";
-  const words = one.won ? "answered" : one.outcome.replaceAll("_", " ");
+  const words = one.won
+    ? "answered"
+    : one.hedge === "beaten"
+      ? "overtaken by the hedge"
+      : one.outcome.replaceAll("_", " ");
   const line = h(
     "span.line",
     { "aria-hidden": "true", "--c": `var(${variable(one.endpoint)})` },
@@ -93,7 +99,7 @@ function attempt(one, axis) {
     dot(one.endpoint),
     h("b", {}, one.endpoint),
     h("span.state", { "data-shape": one.won ? "good" : kind === "cancelled" ? "none" : "bad" }, words),
-    one.hedge ? h("span.chip", {}, "hedge") : null,
+    HEDGES.has(one.hedge) ? h("span.chip", {}, "hedge") : null,
   );
   return h(
     "li",

@@ -79,11 +79,10 @@ const query = () => ({
 function wanted(one) {
   const is = { failed: failed(one), slow: one.slow, hedged: one.hedged, retried: one.retried };
   const kind = kinds();
-  const same = [
-    ["by", "policy"],
-    ["endpoint", "endpoint"],
-    ["app", "app"],
-  ].every(([choice, field]) => !chosen[choice] || one[field] === chosen[choice]);
+  const same =
+    (!chosen.by || one.policy === chosen.by) &&
+    (!chosen.app || one.app === chosen.app) &&
+    (!chosen.endpoint || one.endpoints.includes(chosen.endpoint));
   return same && (!kind.length || kind.some((name) => is[name]));
 }
 
@@ -187,6 +186,7 @@ function exchange(line, one) {
     ...(one.endpoint
       ? [h("span.name", {}, dot(one.endpoint), h("span", {}, one.endpoint))]
       : [h("span.quiet", {}, one.outcome === "cached" ? "response cache" : "none")]),
+    one.endpoint || !one.endpoints.length ? null : h("small", {}, `tried ${one.endpoints.join(", ")}`),
   );
   figure(line.cells[3], one.policy, one.app ?? "");
   figure(line.cells[4], seconds(one.ttft));
