@@ -14,7 +14,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from gateway.page.page import STATIC
-from tests.page.invented import Invented, Json
+from tests.page.invented import Invented
+from tests.page.invented_series import Json
 from tests.support.ports import free_port
 
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}

@@ -10,8 +10,9 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.page.browser import CHARTS, PHONE, opened
-from tests.page.invented import HOSTS, MODEL, Invented
+from tests.page.invented import Invented
 from tests.page.invented_gateway import InventedGateway, serving
+from tests.page.invented_hosts import HOSTS, MODEL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")  # one browser for all
 LISTS = {
