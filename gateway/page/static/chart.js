@@ -52,12 +52,21 @@ export class Chart {
     this.empty.hidden = !nothing;
     this.box.hidden = nothing;
     fill(this.empty, nothing ? (data.empty ?? "No traffic in this range.") : "");
-    this.box.setAttribute("aria-label", `${data.summary}. Arrow keys read the values.`);
+    this.box.setAttribute("aria-label", `${data.summary}. ${this.#last()} Arrow keys read the values.`);
     const shape = this.#lines.map((line) => [line.key, line.ink]).join();
     if (nothing) this.#drop();
     else if (this.#plot && shape === this.shape) this.#update();
     else this.#build();
     this.shape = shape;
+  }
+
+  // The newest value of each line, in words.
+  #last() {
+    const found = this.#lines.map((line) => {
+      const value = (line.shown ?? line.values).findLast((one) => one !== null && one !== undefined);
+      return `${line.name} ${this.format(value)}`;
+    });
+    return found.length ? `Last: ${found.join(", ")}.` : "";
   }
 
   redraw() {

@@ -94,7 +94,7 @@ export function show({ history, model }) {
       fill(node.querySelector(".figure"), figure, h("small", {}, small));
       put(
         node.querySelector(".under"),
-        value === null ? "no traffic yet" : tile.under(total) + (n < SMALL ? ` · n ${n}` : ""),
+        value === null ? (all ? "no traffic" : "") : tile.under(total) + (n < SMALL ? ` · n ${n}` : ""),
       );
       put(node.querySelector(".change"), value === null ? "" : change(tile, value, all.before));
       fill(node.querySelector(".spark"), ...(value === null ? [] : spark(tile.points(all.points))));
