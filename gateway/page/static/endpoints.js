@@ -249,6 +249,10 @@ function details(cell, one) {
     ],
     ["Published uptime", one.published_uptime ? percent(one.published_uptime) : "none"],
     ["In flight", count(one.in_flight)],
+    ["Traffic", share(one.share)],
+    ["Latency", total?.latency.n ? `${seconds(total.latency.p50)}, p95 ${seconds(total.latency.p95)}` : "none"],
+    ["Cache hit", share(hit(one))],
+    ["Tool calls", total?.tool_calls ? `${count(total.tool_calls_ok)} right of ${count(total.tool_calls)}` : "none"],
     [
       "Attempts",
       total ? `${count(total.attempts)}, of which ${count(total.judged)} judged, ${count(total.ok)} ok` : "none",
