@@ -149,14 +149,12 @@ class PoliciesInForce(ApiObject):
 
 
 class RankedPick(ApiObject):
-    """`risk`: the probability that the attempt fails. The score is `usd` + `time_usd` + `risk_usd`."""
+    """`risk`: the probability that the attempt fails."""
 
     endpoint: str
     usd: float
     seconds: float
     risk: float
-    time_usd: float
-    risk_usd: float
 
 
 class DroppedPick(ApiObject):

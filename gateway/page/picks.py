@@ -32,15 +32,9 @@ def pick(policy: Policy, model: str, fleet: Fleet, now: float, hour: int) -> Pol
     return PolicyPick(
         ranked[0].endpoint.id if ranked else None,
         _why(plan, ranked),
-        [_ranked(one) for one in ranked],
+        [RankedPick(one.endpoint.id, one.parts.usd, one.parts.seconds, one.parts.fails) for one in ranked],
         [DroppedPick(one.endpoint.id, f"{one.reason.rule}: {one.reason.detail}") for one in plan.dropped],
     )
-
-
-def _ranked(choice: Choice) -> RankedPick:
-    parts = choice.parts
-    rest = choice.score - parts.usd - parts.time_usd
-    return RankedPick(choice.endpoint.id, parts.usd, parts.seconds, parts.fails, parts.time_usd, rest)
 
 
 def _first() -> float:

@@ -71,7 +71,5 @@ def _choice(choice: Choice, odds: float) -> dict[str, Any]:
         "reread_usd": parts.reread_usd,
         "miss_usd": parts.miss_usd,
         "toll_usd": parts.toll_usd,
-        "time_usd": parts.time_usd,
-        "risk_usd": choice.score - parts.usd - parts.time_usd,
         "behind_because": f"{choice.why.rule}: {choice.why.detail}" if choice.why else None,
     }

@@ -249,7 +249,7 @@ class Invented:
             "errors": len(runs) - len(good),
             "of": len(runs),
             "ttft": quantiles(len(good), ttft),
-            "throughput": quantiles(len(good), speed),
+            "throughput": quantiles(len(good), speed, falling=True),
             "canaries": canaries,
             "score": passed / of,
             "rank": rank,

@@ -99,12 +99,10 @@ def _silent(name: str, state: str, at: float, times: list[float]) -> bool:
 
 
 def quantiles(n: int, middle: float, falling: bool = False) -> Json:
+    """`falling`: of a speed, as 95 % reach p95."""
     if not n:
         return {"n": 0, **dict.fromkeys(QUANTILES, None)}
-    return {
-        "n": n,
-        **{name: middle * (1 + (factor - 1) * 0.4 if falling else factor) for name, factor in QUANTILES.items()},
-    }
+    return {"n": n, **{name: middle * (factor**-0.6 if falling else factor) for name, factor in QUANTILES.items()}}
 
 
 QUANTITIES = ("ttft", "latency", "throughput")
