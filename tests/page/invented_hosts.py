@@ -3,7 +3,7 @@
 MODEL = "deepseek/deepseek-v3.2"
 NOON = 1_795_953_600.0  # 2026-11-29 12:00 UTC
 DAY = 86_400.0
-RANGES = {"1h": (3_600.0, 60.0), "24h": (DAY, 600.0), "7d": (7 * DAY, 3_600.0), "30d": (30 * DAY, DAY)}
+RANGES = {"1h": (3_600.0, 60.0), "24h": (DAY, 3_600.0), "7d": (7 * DAY, 10_800.0), "30d": (30 * DAY, DAY)}
 QUANTILES = {"p50": 1.0, "p75": 1.35, "p90": 1.9, "p95": 2.4, "p99": 3.9}
 
 # id: precision, input, cached, output, TTFT, tokens per second, share of traffic, success, state
