@@ -14,9 +14,7 @@ from tests.support.host import ScriptedHost, answers, completion
 
 pytestmark = [DIRECT_ONLY, pytest.mark.asyncio(loop_scope="module")]  # one browser for all
 
-STORELESS = "Failed to load resource"  # the browser's word for a 503: this gateway's store is down, there is no history
-    "Failed to load resource"  # what the browser says of a 503: this gateway's store is down, so it has no history
-)
+STORELESS = "Failed to load resource"  # so says a browser of a 503: no store, no history
 
 
 async def test_an_exchange_shows_with_its_attempts_and_its_plan(browser: Browser, gateway: Gateway) -> None:
