@@ -36,8 +36,8 @@ _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css",
     ".js": "text/javascript",
-    ".svg": "image/svg+xml",
     ".json": "application/json",
+    ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
 
