@@ -216,7 +216,7 @@ class Worker:
 
     def _page(self, gate: RequestGate, runtime: Runtime) -> list[Route]:
         history = History(lambda name: self.page_state.model(name), self.fleets, self.archive)
-        parts = self.settings, self.policies, self.fleets, self.metrics, self.recent
+        parts = self.settings, self.policies, self.fleets, self.recent
         self.page_state = data = PageState(*parts, self.feed, Verdicts(history.read))
         exchanges = ExchangeRoutes(self.feed, self.ledger_folder, self.archive)
         more = {"/page/probes.json": self._probes(runtime).results}

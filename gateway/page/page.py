@@ -5,7 +5,6 @@
     GET /page/model.json            what the model is, its endpoints and policies, and their state
     GET /page/events                what changes, as server-sent events
     GET /page/exchanges.json        the last exchanges, filtered          /page/exchanges/ID.json     one of them
-    GET /page/data.json             the data of the former page
 
 Like /metrics, it needs no key. It loads nothing from other servers.
 """
@@ -16,7 +15,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import msgspec
-import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -68,7 +66,6 @@ class Page:
             Route("/page/events", self._events, methods=["GET"]),
             Route("/page/exchanges.json", self._as_json(self._exchanges.listed), methods=["GET"]),
             Route("/page/exchanges/{id}.json", self._as_json(self._exchanges.one), methods=["GET"]),
-            Route("/page/data.json", self._figures, methods=["GET"]),
             *(Route(path, self._as_json(handler), methods=["GET"]) for path, handler in self._more.items()),
         ]
 
@@ -96,9 +93,6 @@ class Page:
     async def _model(self, request: Request) -> Response:
         model = self._data.model(request.query_params.get("model", ""))
         return answer(request, msgspec.json.encode(await self._data.page(model)), "application/json")
-
-    async def _figures(self, request: Request) -> Response:
-        return answer(request, orjson.dumps(await self._data.figures()), "application/json")
 
     async def _events(self, request: Request) -> EventResponse:
         model = self._data.model(request.query_params.get("model", ""))

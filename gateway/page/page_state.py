@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from starlette.exceptions import HTTPException
 
@@ -12,11 +11,9 @@ from gateway.page.exchange_feed import ExchangeFeed
 from gateway.page.model_view import Prose, model_page, prose
 from gateway.page.page_types import ShownModel
 from gateway.page.verdicts import Verdicts
-from gateway.page.view import shown
 from gateway.policy.policies import Policies
 from gateway.proxy.recent_exchanges import RecentExchanges, SlowFrom
 from gateway.route.fleet import Fleet
-from gateway.telemetry.metrics import Metrics
 from gateway.types import Model, Policy
 
 FRESH = 0.9  # seconds
@@ -24,14 +21,13 @@ SLOWER = 2.0  # times the 95th percentile of an endpoint's time to first token, 
 
 
 class PageState:
-    """Also tells `recent` from which time to first token an exchange is slow."""
+    """Also sets in `recent` from which time to first token an exchange is slow."""
 
     def __init__(
         self,
         settings: Settings,
         policies: Policies,
         fleets: Mapping[str, Fleet],
-        metrics: Metrics,
         recent: RecentExchanges,
         feed: ExchangeFeed,
         verdicts: Verdicts,
@@ -41,12 +37,9 @@ class PageState:
         self._settings = settings
         self._policies = policies
         self._fleets = fleets
-        self._metrics = metrics
         self._recent = recent
         self._pages: dict[str, tuple[float, ShownModel]] = {}  # when each was made
         self._prose: dict[str, Prose] = {}
-        self._figures: dict[str, Any] = {}
-        self._figures_at = float("-inf")
         self._making = asyncio.Lock()
 
     def model(self, name: str) -> Model:
@@ -72,16 +65,6 @@ class PageState:
         if model.id not in self._prose:
             self._prose[model.id] = await asyncio.to_thread(prose, model)
         return self._prose[model.id]._replace(verdict=await self._verdicts.of(model.id))
-
-    async def figures(self) -> dict[str, Any]:
-        async with self._making:
-            if time.monotonic() - self._figures_at >= FRESH:
-                self._metrics.flush()
-                samples = await asyncio.to_thread(self._metrics.samples)
-                self._figures_at = now = time.monotonic()
-                parts = self._settings, self._policies, self._fleets
-                self._figures = shown(*parts, samples, self._recent, now, time.time())
-        return self._figures
 
     def close(self) -> None:
         self.feed.close()

@@ -31,7 +31,6 @@ from gateway.telemetry.metric_values import Values
 from gateway.telemetry.policy_labels import PolicyLabels
 from gateway.telemetry.probe_metrics import ProbeMetrics
 from gateway.telemetry.process_metrics import Processes
-from gateway.telemetry.samples import Samples
 from gateway.types import PROBE, Row
 
 CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
@@ -193,13 +192,6 @@ class Metrics:
         Takes some 20 ms; it only reads, so another thread may call it.
         """
         return generate_latest(self._exposed)
-
-    def samples(self) -> Samples:
-        """All workers' flushed metrics as numbers.
-
-        Reads every worker's files, for 10 ms or so: call it in a thread while requests are served.
-        """
-        return Samples.of(self._values.collect())
 
 
 def prepare_folder(folder: Path) -> None:

@@ -10,7 +10,7 @@ GUARD = 60.0  # seconds
 
 
 async def data(running: Running) -> Any:
-    response = await running.client.get("/page/data.json")
+    response = await running.client.get("/page/model.json")
     assert response.status_code == 200
     return response.json()
 

@@ -18,6 +18,7 @@ from gateway.sim.flaws import Flaws
 from gateway.telemetry.metrics import Metrics, prepare_folder
 from gateway.types import PICO
 from tests.probe.lab import STEADY, Lab
+from tests.support.exposition import total
 
 NAMES = [host.id for host in STEADY]
 HOUR = 3_600
@@ -43,7 +44,7 @@ class Watch:
         return list(self.lab.asked)
 
     def metric(self, name: str, **labels: str) -> float:
-        return self.metrics.samples().total(name, **labels)
+        return total(self.metrics, name, **labels)
 
 
 Another = Callable[..., Watch]

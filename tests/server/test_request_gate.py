@@ -15,7 +15,7 @@ KEY = "sk-client-0123456789abcdefghij"
 WITH_KEY = {"GATEWAY_API_KEYS": f"team:{KEY}"}
 POSTED = ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/completions", "/api/v1/chat/completions"]
 POSTED += ["/v1/explain", "/v1/messages/count_tokens", "/chat/completions", "/v1/chat/completions?a=b"]
-SHOWN = ["/", "/page/data.json", "/metrics", "/v1/models", "/openapi.json", "/api/v1/activity", "/api/v1/key"]
+SHOWN = ["/", "/page/model.json", "/metrics", "/v1/models", "/openapi.json", "/api/v1/activity", "/api/v1/key"]
 SHOWN += ["/health/ready", "/api/v1/models", "/nowhere"]
 PAGE = b"origin: https://evil.example"
 REBOUND = b"host: evil.example"

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from gateway.telemetry.metrics import CONTENT_TYPE, HALF_OPEN, Metrics, count_deaths, prepare_folder
 from tests.support.rows import cached_row, row
 
@@ -45,6 +47,13 @@ def serve_everything(metrics: Metrics) -> None:
     metrics.in_flight(1)
     metrics.endpoint_state(ENDPOINTS[2], HALF_OPEN)
     metrics.ledger_error()
+
+
+def total(metrics: Metrics, name: str, **labels: str) -> float:
+    """The sum of the series of this name with these labels."""
+    families = text_string_to_metric_families(metrics.exposition().decode())
+    found = (one for family in families for one in family.samples if one.name == name)
+    return sum(one.value for one in found if labels.items() <= one.labels.items())
 
 
 @contextmanager
