@@ -87,8 +87,9 @@ class Metrics:
             "gateway_store_commands_total", "Reads and failed writes of the store.", ["result"], registry=registry
         )
         self._store_counts = StoreStats()  # those exposed
-        self._reloads = Counter(
-            "gateway_policy_reloads_total", "Reloads of the policy files.", ["result"], registry=registry
+        self._reloads = _at_zero(
+            Counter("gateway_policy_reloads_total", "Reloads of the policy files.", ["result"], registry=registry),
+            ("ok", "rejected"),
         )
         self._invalid = Gauge(
             "gateway_policy_files_invalid",
@@ -99,20 +100,14 @@ class Metrics:
         self._ledger_errors = Counter(
             "gateway_ledger_errors_total", "Rows that could not be written to the ledger.", registry=registry
         )
-        self._failures = Counter(
-            "gateway_part_failures_total", "Failures of the gateway's own parts.", ["part"], registry=registry
+        self._failures = _at_zero(
+            Counter("gateway_part_failures_total", "Failures of the gateway's own parts.", ["part"], registry=registry),
+            PARTS,
         )
-        for part in PARTS:
-            self._failures.labels(part)
-        self._shed = Counter(
-            "gateway_shed_total", "Requests rejected because a worker was at its limit.", ["reason"], registry=registry
-        )
+        shed_about = "Requests rejected because a worker was at its limit."
+        self._shed = _at_zero(Counter("gateway_shed_total", shed_about, ["reason"], registry=registry), SHED)
         _build(registry)
         _deaths(registry)  # exposed at 0
-        for result in ("ok", "rejected"):
-            self._reloads.labels(result)
-        for reason in SHED:
-            self._shed.labels(reason)
         self.store_commands(self._store_counts)
 
     def __repr__(self) -> str:
@@ -192,6 +187,13 @@ class Metrics:
         Takes some 20 ms; it only reads, so another thread may call it.
         """
         return generate_latest(self._exposed)
+
+
+def _at_zero(counter: Counter, values: Iterable[str]) -> Counter:
+    """The counter, with the series of these values of its label exposed at 0."""
+    for value in values:
+        counter.labels(value)
+    return counter
 
 
 def prepare_folder(folder: Path) -> None:
