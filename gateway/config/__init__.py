@@ -3,7 +3,7 @@
 from gateway.config.catalogue import CATALOG, sufficient_variables, usable, wanted_variables, why_unusable
 from gateway.config.keys import Key, KeyEntry, Secrets
 from gateway.config.rules import Bound, Facts, Rule, When, policy_by_rule
-from gateway.config.settings import GatewayFile, LogFormat, RedisEntry, Settings, load
+from gateway.config.settings import GatewayFile, LogFormat, PricesEntry, PriceSync, RedisEntry, Settings, load
 
 __all__ = [
     "CATALOG",
@@ -13,6 +13,8 @@ __all__ = [
     "Key",
     "KeyEntry",
     "LogFormat",
+    "PriceSync",
+    "PricesEntry",
     "RedisEntry",
     "Rule",
     "Secrets",

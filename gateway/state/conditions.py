@@ -13,13 +13,22 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
 
-TASKS: Final = ("flush", "gossip", "policies", "recording", "shipper")  # a worker's background tasks
+TASKS: Final = (
+    "flush",
+    "gossip",
+    "policies",
+    "price sync",
+    "prices",
+    "recording",
+    "shipper",
+)  # a worker's background tasks
 # Each part, and the consequence of its failure.
 PARTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "ledger": "rows are being lost",
         "metrics": "the figures of other workers are not up to date",
         "policies": "the loaded policies stay in force",
+        "prices": "the prices in force stay",
         "recording": "the recording lacks requests",
         "shipper": "rows wait in the ledger",
     }

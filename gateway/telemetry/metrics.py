@@ -28,6 +28,7 @@ from gateway.telemetry.decision_metrics import Decisions
 from gateway.telemetry.definitions import is_attempt
 from gateway.telemetry.exchange_metrics import ExchangeMetrics
 from gateway.telemetry.metric_values import Values
+from gateway.telemetry.price_metrics import PriceMetrics
 from gateway.telemetry.samples import Samples
 from gateway.types import Row
 
@@ -54,6 +55,7 @@ class Metrics:
         self._exchanges = ExchangeMetrics(registry)
         self._attempts = AttemptMetrics(registry)
         self._decisions = Decisions(registry)
+        self.prices = PriceMetrics(registry)
         self._in_flight = Gauge(
             "gateway_in_flight", "Exchanges under way.", registry=registry, multiprocess_mode="livesum"
         )
@@ -113,6 +115,7 @@ class Metrics:
         for endpoint in endpoints:
             self._attempts.prepare(endpoint)
             self._decisions.prepare(endpoint)
+            self.prices.prepare(endpoint)
             self._state.labels(endpoint)
             self._info.labels(endpoint, model).set(1)
 
