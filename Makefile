@@ -88,11 +88,10 @@ dashboards: $(VENV)/.development
 	$(BIN)/python -m grafana.build
 
 lock:
-	$(COMPILE) pyproject.toml --output-file requirements.lock
-	$(COMPILE) pyproject.toml --extra litellm --output-file requirements-litellm.lock
-	$(COMPILE) pyproject.toml --extra otel --output-file requirements-otel.lock
-	$(COMPILE) pyproject.toml --extra dev --output-file requirements-dev.lock
 	$(COMPILE) --group build --output-file requirements-build.lock
+	$(COMPILE) pyproject.toml --constraint requirements-build.lock --output-file requirements.lock
+	$(COMPILE) pyproject.toml --extra otel --constraint requirements-build.lock --output-file requirements-otel.lock
+	$(COMPILE) pyproject.toml --extra dev --constraint requirements-build.lock --output-file requirements-dev.lock
 	$(COMPILE) --group compile --constraint requirements-dev.lock --constraint requirements-build.lock \
 		--output-file requirements-compile.lock
 

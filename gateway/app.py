@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,8 @@ from gateway.page.page import Page
 from gateway.page.page_state import PageState
 from gateway.page.verdicts import Verdicts
 from gateway.policy.policies import Policies
+from gateway.prices.price_list import PriceList
+from gateway.prices.price_page import PricePage
 from gateway.probe.probe_log import ProbeLog
 from gateway.probe.probe_runner import ProbeRunner
 from gateway.probe.probe_store import ProbeStore
@@ -108,7 +111,8 @@ class Worker:
     """All parts of one serving process."""
 
     def __init__(self, settings: Settings, folder: StateFolder, store_url: str, lookup: float = GET_WITHIN) -> None:
-        self.settings = settings
+        self.prices = PriceList(replace(settings, state=folder.path))
+        self.settings = settings = self.prices.priced
         by_rule = (rule.policy for rule in settings.rules)
         defaults = (settings.default_policy, *by_rule, *(key.policy for key in settings.keys if key.policy))
         defaults += tuple(settings.claude.values())
@@ -180,6 +184,7 @@ class Worker:
             Route("/health/ready", self.health.ready, methods=["GET"]),
             Route("/metrics", self._exposition, methods=["GET"]),
             *self._page(gate, runtime),
+            *PricePage(self.prices).routes(),
         ]
 
     def _runtime(self, loop: asyncio.AbstractEventLoop) -> Runtime:
@@ -250,11 +255,15 @@ class Worker:
         self.store.start()
         for model, fleet in self.fleets.items():
             self.metrics.prepare(model, fleet.states, self.settings.default_policy, self.policies.current)
+        self._show_prices()
         keep = self._background.keep
         keep("policies", partial(self.policies.watch, self.metrics.policy_reload, self.conditions))
         keep("flush", self._flush)
         keep("shipper", self.shipper.run)
         keep("gossip", self.gossip.run)
+        keep("prices", partial(self.prices.watch, self._reprice, self.conditions))
+        if self.settings.price_sync != "off":
+            keep("price sync", self.prices.sync_weekly)
         keep("connections", self.gate.connections.watch)
         keep("page", partial(repeat, self.page_state.tick, POLL))
         if self.recorder is not None:
@@ -295,6 +304,26 @@ class Worker:
     def _located(self) -> dict[str, Destination]:
         fleets = self.fleets.values()
         return located((state.endpoint for fleet in fleets for state in fleet.states.values()), self.settings.secrets)
+
+    def _reprice(self) -> None:
+        """The prices changed: plans from now on use the new ones, requests under way keep theirs."""
+        for model in self.prices.priced.models:
+            prices = {endpoint.id: endpoint.price for endpoint in model.endpoints if endpoint.price}
+            used = [state.endpoint for state in self.fleets[model.id].states.values()]
+            now = [replace(endpoint, price=prices.get(endpoint.id, endpoint.price)) for endpoint in used]
+            for before, after in zip(used, now, strict=True):
+                if before != after:
+                    self.metrics.prices.changed(after.id)
+            self.fleets[model.id].configure(now)
+        self._show_prices()
+
+    def _show_prices(self) -> None:
+        shown = self.metrics.prices
+        shown.synced(self.prices.book.synced or 0.0)
+        for fleet in self.fleets.values():
+            for name, state in fleet.states.items():
+                flags = self.prices.history(state.endpoint).flags
+                shown.endpoint(name, state.price, {flag.kind for flag in flags})
 
     async def _flush(self) -> None:
         """Publishes metrics and ledger rows regularly, so that any worker can answer the next scrape."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from time import time
 from typing import Any
 
 import click
@@ -91,10 +92,11 @@ def serve(config: Path | None, redis: str | None, no_auth: bool, record: Path | 
 
     settings = replace(_settings(config, redis), **{name: value for name, value in given.items() if value is not None})
     _require_keys(settings, no_auth)
-    _require_endpoint(settings)
+    priced = _priced(settings)
+    _require_endpoint(priced)
     if redis and "@" in redis:
         _warn("anyone on this machine can read the password in --redis; set GATEWAY_REDIS_URL instead")
-    if mistakes := obstacles(settings, Policies(settings.policies).current):
+    if mistakes := obstacles(priced, Policies(settings.policies).current):
         raise ConfigError(*mistakes)
     run(replace(settings, record=begin(record)) if record else settings)
 
@@ -147,7 +149,7 @@ def check(config: Path | None, policies: Path | None) -> int:
     from gateway.report import checked
 
     try:
-        settings = _settings(config)
+        settings = _priced(_settings(config))
         found = checked(replace(settings, policies=policies) if policies else settings)
     except ConfigError as error:
         _print_problems(error)
@@ -188,7 +190,7 @@ def explain(
 
     key = os.environ.get("GATEWAY_API_KEY")
     if url is None:
-        settings = _settings(config)
+        settings = _priced(_settings(config))
         settings = replace(settings, policies=policies) if policies else settings
         plan = planned(settings, _body(request) if request else _sample(model or first_of(settings), **shape))
     else:
@@ -260,7 +262,7 @@ def whatif(
     from gateway.sim.whatif_inputs import chosen_baselines, chosen_fleet, chosen_model, chosen_policies, chosen_rows
 
     settings = _settings(config)
-    settings = replace(settings, policies=policies or settings.policies, state=state or settings.state)
+    settings = _priced(replace(settings, policies=policies or settings.policies, state=state or settings.state))
     model = chosen_model(model, settings)
     subjects = chosen_policies(given, settings), chosen_baselines(others)
     trace, rows = chosen_rows(trace, limit, model)
@@ -270,6 +272,54 @@ def whatif(
     click.echo(json.dumps(report.as_json(), indent=2) + "\n" if as_json else replayed(report), nl=False)
     if svg:
         svg.write_text(picture(report), encoding="utf-8")
+
+
+@app.command()
+@click.argument("action", type=click.Choice(["show", "sync"]), default="show")
+@click.option(
+    "--from",
+    "sources",
+    multiple=True,
+    metavar="SOURCE",
+    help="litellm, hosts, or a file of prices; repeatable; default: litellm and hosts.",
+)
+@click.option(
+    "--accept", multiple=True, metavar="ENDPOINT", help="Take this endpoint's price though it is unusual; repeatable."
+)
+@click.option("--dry-run", is_flag=True, help="Only show what a sync would do.")
+@config_option
+@click.option("--state", type=PATH, help="State folder with prices.yaml; default as for serve.")
+def prices(
+    action: str,
+    sources: tuple[str, ...],
+    accept: tuple[str, ...],
+    dry_run: bool,
+    config: Path | None,
+    state: Path | None,
+) -> int:
+    """Show the prices in force, or compare them with published ones.
+
+    `sync` takes changed prices, and shows those that are zero, missing, or more
+    than twice or less than half of the price in force. Exit code 1: a source
+    could not be read.
+
+    Example: gateway prices sync --from litellm --dry-run
+    """
+    from gateway.prices.price_book import book_path
+    from gateway.prices.price_list import PriceList
+    from gateway.prices.price_sync import sync
+    from gateway.prices.price_tables import listed, synced
+
+    settings = _settings(config)
+    settings = replace(settings, state=state or settings.state)
+    if action == "show":
+        if sources or accept or dry_run:
+            raise click.UsageError("--from, --accept and --dry-run belong to `gateway prices sync`")
+        click.echo(listed(PriceList(settings)), nl=False)
+        return 0
+    done = sync(settings, sources or ("litellm", "hosts"), accept, time(), dry_run)
+    click.echo(synced(done, None if dry_run else book_path(settings)), nl=False)
+    return 1 if done.problems else 0
 
 
 @app.command()
@@ -289,8 +339,8 @@ def probe(config: Path | None, state: Path | None, as_json: bool, **options: Any
     """
     import asyncio
 
+    from gateway.probe.probe_command import ProbeOptions, probed
     from gateway.probe.probes_page import shown
-    from gateway.probe.terminal import ProbeOptions, probed
     from gateway.report import probed as table
 
     settings = _settings(config)
@@ -326,6 +376,13 @@ def _settings(config: Path | None, redis: str | None = None) -> Settings:
     if config is None and Path("gateway.yaml").is_file():
         config = Path("gateway.yaml")
     return load(config, os.environ | ({"GATEWAY_REDIS_URL": redis} if redis else {}))
+
+
+def _priced(settings: Settings) -> Settings:
+    """With the prices in force."""
+    from gateway.prices.price_list import PriceList
+
+    return PriceList(settings).priced
 
 
 def _require_keys(settings: Settings, no_auth: bool) -> None:

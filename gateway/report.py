@@ -1,6 +1,5 @@
 """The output of `check`, `explain`, `whatif` and `probe`: tables for a terminal of 80 columns."""
 
-import io
 from collections.abc import Callable
 from functools import partial
 from time import gmtime, monotonic
@@ -11,7 +10,6 @@ from urllib.request import Request as HttpRequest
 from urllib.request import urlopen
 
 import orjson
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -23,15 +21,15 @@ from gateway.intake.intake import Intake, Serving
 from gateway.intake.model_and_policy import Names
 from gateway.policy.policies import Policies
 from gateway.probe.endpoint_record import EndpointRecord, percentile
-from gateway.probe.terminal import ProbeReport
+from gateway.probe.probe_command import ProbeReport
 from gateway.route.decide import make_plan
 from gateway.route.explanation import explanation
 from gateway.route.fleet import Fleet
 from gateway.sim.whatif import Interval, Outcome, Report
+from gateway.terminal import console, printed, titled
 from gateway.types import PICO, PROBE, Endpoint, Model
 from gateway.types.sink import Inbound
 
-WIDTH = 80
 TIMEOUT = 10.0  # seconds
 SCORE = "score = in + out + later (re-reads, toll, bad tools, misses) + time + failures"
 _KEYS = {
@@ -56,7 +54,7 @@ def checked(settings: Settings) -> Check:
     found = audit(settings, policies)
     if found.problems:
         raise ConfigError(*found.problems)
-    out = _console()
+    out = console()
     for model in settings.models:
         out.print(_endpoints(model, settings.secrets))
     out.print(f"\npolicies: {', '.join(sorted(policies))} (default {settings.default_policy})")
@@ -64,13 +62,13 @@ def checked(settings: Settings) -> Check:
         out.print(f"warning: {warning}")
     can_serve = any(usable(model, settings.secrets) for model in settings.models)
     out.print("ok" if can_serve else UNSERVED)
-    return Check(_text(out), can_serve)
+    return Check(printed(out), can_serve)
 
 
 def _endpoints(model: Model, secrets: Secrets) -> Table:
     """The endpoints of a model: those in use first, retired ones last."""
     count = len(usable(model, secrets))
-    table = _table(f"{model.id}: {count} of {len(model.endpoints)} endpoints in use", "endpoint")
+    table = titled(f"{model.id}: {count} of {len(model.endpoints)} endpoints in use", "endpoint")
     for name in ("$/M in", "cached", "out"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("as of", no_wrap=True)
@@ -168,7 +166,7 @@ def _message(body: bytes) -> str:
 
 def explained(plan: dict[str, Any], live: bool) -> str:
     """A plan as a table, with the reasons for endpoints that are not used."""
-    out = _console()
+    out = console()
     out.print(
         f"{plan['model']}, policy {plan['policy']}: about {plan['prompt_tokens']:,} tokens in, "
         f"{plan['expected_output_tokens']:,} out"
@@ -182,11 +180,11 @@ def explained(plan: dict[str, Any], live: bool) -> str:
     if not live:
         out.print(f"\n{_KEYS[plan['keys']]}")
         out.print("From published figures only; use a running gateway (--url) for measured ones.")
-    return _text(out)
+    return printed(out)
 
 
 def _ranked(plan: dict[str, Any]) -> Table:
-    table = _table(f"best first; the first was picked by: {plan['picked_by']}{_likely(plan)}", "endpoint")
+    table = titled(f"best first; the first was picked by: {plan['picked_by']}{_likely(plan)}", "endpoint")
     table.padding = (0, 0)  # nine columns must fit into 80 characters
     for name in ("score $", "in $", "out $", "later $", "cached", "TTFT s", "all s", "fails"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -222,7 +220,7 @@ def _print_reasons(out: Console, plan: dict[str, Any]) -> None:
 
 def replayed(report: Report) -> str:
     """A what-if report: cost, latency and share of tokens per host for each policy and baseline."""
-    out = _console()
+    out = console()
     hosts = f"{len(report.hosts)} {'host' if len(report.hosts) == 1 else 'hosts'}"
     seeds = f"{report.seeds} {'seed' if report.seeds == 1 else 'seeds'}"
     cap = f"cap {report.cap:.0%}" if report.cap < 1 else "no cap"
@@ -237,11 +235,11 @@ def replayed(report: Report) -> str:
         out.print(table)
         out.print()
     out.print(_shares(report))
-    return _text(out)
+    return printed(out)
 
 
 def _measured(report: Report, title: str, columns: tuple[_Column, ...]) -> Table:
-    table = _table(title, "")
+    table = titled(title, "")
     for heading, _, _ in columns:
         table.add_column(heading, justify="right", no_wrap=True)
     for outcome in report.outcomes:
@@ -250,7 +248,7 @@ def _measured(report: Report, title: str, columns: tuple[_Column, ...]) -> Table
 
 
 def _shares(report: Report) -> Table:
-    table = _table("share of all tokens", "")
+    table = titled("share of all tokens", "")
     table.add_column("")
     for outcome in report.outcomes:
         most_first = sorted(outcome.shares.items(), key=lambda item: -item[1].mean)
@@ -301,8 +299,8 @@ _FAILED: tuple[_Column, ...] = (
 
 def probed(report: ProbeReport) -> str:
     """A table of speed, canaries and cost by endpoint, and the last mistake of each canary that was not passed."""
-    out = _console()
-    table = _table("", "endpoint")
+    out = console()
+    table = titled("", "endpoint")
     for name in ("errors", "TTFT", "p95", "tokens/s", "p5", "right", "USD"):
         table.add_column(name, justify="right", no_wrap=True)
     for endpoint, record in report.records.items():
@@ -318,7 +316,7 @@ def probed(report: ProbeReport) -> str:
     for endpoint in report.left_out:
         out.print(f"  left out: {endpoint}: has no price")
     out.print(f"\n${sum(report.costs.values()) / PICO:.4f} in all, booked as `{PROBE}`")
-    return _text(out)
+    return printed(out)
 
 
 def _speeds(record: EndpointRecord) -> tuple[str, ...]:
@@ -334,19 +332,3 @@ def _speeds(record: EndpointRecord) -> tuple[str, ...]:
 def _passed(record: EndpointRecord) -> str:
     answers = sum(len(canary.results) for canary in record.canaries.values())
     return f"{sum(canary.passed for canary in record.canaries.values())} / {answers}" if answers else "-"
-
-
-def _console() -> Console:
-    return Console(file=io.StringIO(), width=WIDTH, highlight=False, markup=False, soft_wrap=False)
-
-
-def _text(console: Console) -> str:
-    assert isinstance(console.file, io.StringIO)
-    return "".join(f"{line.rstrip()}\n" for line in console.file.getvalue().splitlines())
-
-
-def _table(title: str, first: str) -> Table:
-    """A table whose first column wraps a long name and does not truncate it."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(first, overflow="fold")
-    return table

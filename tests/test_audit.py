@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -120,11 +119,11 @@ def test_doubts_are_the_same_lines_about_these_policies_alone(tmp_path: Path) ->
     assert doubts(settings, {}) == []
 
 
-@pytest.mark.skipif(find_spec("litellm") is not None, reason="litellm is installed here")
-def test_an_endpoint_in_use_whose_package_is_missing_is_named() -> None:
+def test_an_endpoint_in_use_whose_package_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.upstream.litellm_adapter.find_spec", lambda name: None)
     settings = load(None, {"NOVITA_API_KEY": "set"})
     (model,) = settings.models
-    adapted = replace(model.endpoints[0], id="own", adapter="litellm", model="bedrock/converse/m")
+    adapted = replace(model.endpoints[0], id="own", adapter="litellm", model="vertex_ai/m")
 
     def problems(endpoint: Endpoint) -> tuple[str, ...]:
         models = (replace(model, endpoints=(*model.endpoints, endpoint)),)
@@ -132,7 +131,7 @@ def test_an_endpoint_in_use_whose_package_is_missing_is_named() -> None:
 
     assert problems(replace(adapted, base_url=None)) == (), "without an address it is not in use"
     assert problems(adapted) == (
-        "endpoint own: `adapter: litellm` needs a package that is not here; install llm-routing-gateway[litellm]",
+        "endpoint own: Vertex needs the package google-auth, which is not here; install llm-routing-gateway[vertex]",
     )
 
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 
@@ -120,6 +119,69 @@ class TestHelp:
         assert sorted(re.findall(r"^## gateway (\w+)$", DOCS, re.MULTILINE)) == NAMES
 
 
+class TestPrices:
+    def test_it_shows_the_prices_in_force_and_where_they_are_from(self, run: Run, tmp_path: Path) -> None:
+        book = tmp_path / ".local" / "state" / "llm-routing-gateway" / "prices.yaml"
+        book.parent.mkdir(parents=True)
+        book.write_text(
+            "endpoints:\n  novita/fp8: {changes: [{at: 2026-11-18, source: me, input: 0.3, output: 0.5}]}\n"
+            "  gone: {flags: [{at: 2026-11-18, kind: zero, text: free}]}\n"
+        )
+        ended = run("prices")
+        assert ended.code == 0
+        assert re.search(r"^novita/fp8 +0.3 +- +0.5 +2026-11-18 +me$", ended.out, re.MULTILINE)
+        assert re.search(r"^deepinfra/fp4 +0.26 +0.13 +0.38 +2026-11 +catalogue$", ended.out, re.MULTILINE)
+        assert "gone: is in prices.yaml, but not in the configuration" in ended.out
+        assert max(map(len, ended.out.splitlines())) <= 80
+
+    def test_check_explain_and_prices_agree_on_the_price(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "state").mkdir()
+        (tmp_path / "gateway.yaml").write_text("state: state\nprices: {file: prices.yaml}\n")
+        (tmp_path / "prices.yaml").write_text(
+            "endpoints: {novita/fp8: {changes: [{at: 2026-11-18, source: me, input: 30, output: 50}]}}\n"
+        )
+        assert re.search(r"^novita/fp8 +30 +- +50 +2026-11", run("check").out, re.MULTILINE)
+        plan = json.loads(run("explain", "--prompt-tokens", "1000", "--json").out)
+        (novita,) = [one for one in plan["ranked"] if one["endpoint"] == "novita/fp8"]
+        assert novita["input_usd"] == pytest.approx(0.03, rel=0.2)
+
+    def test_a_dry_run_reads_the_installed_map_and_writes_nothing(self, run: Run, tmp_path: Path) -> None:
+        ended = run("prices", "sync", "--from", "litellm", "--dry-run")
+        assert (ended.code, ended.errors) == (0, "")
+        assert re.search(r"^volcengine .* not taken$", ended.out, re.MULTILINE)
+        assert "dry run: nothing was written" in ended.out
+        assert max(map(len, ended.out.splitlines())) <= 80
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_sync_writes_the_file_and_says_where(self, run: Run, tmp_path: Path) -> None:
+        ended = run("prices", "sync", "--from", "litellm", "--state", "state")
+        assert (ended.code, (tmp_path / "state" / "prices.yaml").exists()) == (0, True)
+        assert "written: state/prices.yaml" in ended.out
+
+    def test_a_host_that_cannot_be_read_is_a_negative_result(self, run: Run, tmp_path: Path) -> None:
+        endpoint = {"id": "novita/fp8", "base_url": "http://127.0.0.1:1/v1"}
+        models = {"deepseek/deepseek-v3.2": {"endpoints": [endpoint]}}
+        (tmp_path / "gateway.yaml").write_text(json.dumps({"models": models}))
+        ended = run("prices", "sync", "--from", "hosts", "--dry-run", NOVITA_API_KEY=SECRET)
+        assert ended.code == 1
+        assert "not read: novita/fp8: /models cannot be reached" in ended.out
+        assert SECRET not in ended.out
+
+    @pytest.mark.parametrize(
+        ("arguments", "why"),
+        [
+            (("show", "--dry-run"), "belong to `gateway prices sync`"),
+            (("sync", "--from", "lite"), "`lite` is no file; write litellm, hosts, or the path of a file of prices"),
+            (("sync", "--accept", "novita"), "there is no endpoint `novita` to sync; did you mean `novita/fp8`?"),
+            (("synch",), "'synch' is not one of"),
+        ],
+    )
+    def test_mistakes_are_named(self, run: Run, arguments: tuple[str, ...], why: str) -> None:
+        ended = run("prices", *arguments)
+        assert ended.code == 2
+        assert why in ended.errors
+
+
 class TestServe:
     def test_without_any_key_it_names_the_variables(self, run: Run) -> None:
         ended = run("serve")
@@ -137,22 +199,25 @@ class TestServe:
         ]
         assert SECRET not in ended.errors
 
-    @pytest.mark.skipif(find_spec("litellm") is not None, reason="litellm is installed here")
-    def test_a_package_that_an_endpoint_needs_is_named_before_anything_starts(self, run: Run, tmp_path: Path) -> None:
+    def test_a_package_that_an_endpoint_needs_is_named_before_anything_starts(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("gateway.upstream.litellm_adapter.find_spec", lambda name: None)
         endpoint = {
             "id": "own",
             "provider": "own",
             "base_url": "http://127.0.0.1:1",
-            "model": "bedrock/converse/m",
+            "model": "vertex_ai/m",
             "adapter": "litellm",
-            "api_key_env": "AWS_BEARER_TOKEN_BEDROCK",
+            "adapter_options": {"project": "p", "location": "global"},
+            "api_key_env": "GOOGLE_APPLICATION_CREDENTIALS",
             "price": {"input": 0.62, "output": 1.85},
         }
         models = {"deepseek/deepseek-v3.2": {"endpoints": [endpoint]}}
         (tmp_path / "gateway.yaml").write_text(json.dumps({"models": models}))
-        ended = run("serve", AWS_BEARER_TOKEN_BEDROCK=SECRET)
+        ended = run("serve", GOOGLE_APPLICATION_CREDENTIALS=SECRET)
         assert ended == Ended(2, "", ended.errors)
-        assert "install llm-routing-gateway[litellm]" in ended.errors
+        assert "install llm-routing-gateway[vertex]" in ended.errors
 
     def test_beyond_loopback_it_wants_keys(self, run: Run) -> None:
         ended = run("serve", "--host", "0.0.0.0", NOVITA_API_KEY=SECRET)

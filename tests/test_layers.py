@@ -1,7 +1,7 @@
 """Imports point one way: where a module stands says what it may import.
 
     wiring   cli, app, report, audit, server.supervisor: put the parts together, and may import each other
-    then     server | api | page | probe | sim
+    then     server | api | page | prices | probe | sim
              proxy
              surface
              intake
@@ -11,7 +11,7 @@
              config
              document
              types
-             errors | files
+             errors | files | terminal
 
 A package imports itself and what stands below it, and no neighbour. The supervisor stands with the wiring, because it
 starts workers, and a worker is an app.
@@ -36,7 +36,7 @@ WIRING = {
     "gateway.server.supervisor",
 }
 LAYERS = [
-    {"server", "api", "page", "probe", "sim"},
+    {"server", "api", "page", "prices", "probe", "sim"},
     {"proxy"},
     {"surface"},
     {"intake"},
@@ -46,7 +46,7 @@ LAYERS = [
     {"config"},
     {"document"},
     {"types"},
-    {"errors", "files", "compiled"},
+    {"errors", "files", "compiled", "terminal"},
     {"gateway"},  # the package itself: its version, its folder
 ]
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}

@@ -4,7 +4,7 @@ from gateway.config.catalogue import CATALOG, sufficient_variables, usable, want
 from gateway.config.keys import Key, KeyEntry, Secrets
 from gateway.config.probes import ProbeSettings
 from gateway.config.rules import Bound, Facts, Rule, When, policy_by_rule
-from gateway.config.settings import GatewayFile, LogFormat, RedisEntry, Settings, load
+from gateway.config.settings import GatewayFile, LogFormat, PricesEntry, PriceSync, RedisEntry, Settings, load
 
 __all__ = [
     "CATALOG",
@@ -14,6 +14,8 @@ __all__ = [
     "Key",
     "KeyEntry",
     "LogFormat",
+    "PriceSync",
+    "PricesEntry",
     "ProbeSettings",
     "RedisEntry",
     "Rule",

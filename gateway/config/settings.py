@@ -18,13 +18,28 @@ from gateway.config.keys import VARIABLE, Key, Secrets, admin_from_environ, keys
 from gateway.config.probes import ProbeSettings, read_probes
 from gateway.config.rules import Bound, Rule, When, read_bound, read_rule, read_when
 from gateway.config.store_address import StoreAddress
-from gateway.document import INVALID, DocumentReader, Hook, Node, Place, Table, below, decode, place_at, read, scalars
+from gateway.document import (
+    INVALID,
+    DocumentReader,
+    Hook,
+    Items,
+    Node,
+    Place,
+    Table,
+    below,
+    decode,
+    place_at,
+    read,
+    scalars,
+    text_at,
+)
 from gateway.errors import ConfigError
 from gateway.types import PROBE, Endpoint, Model, Recording
 from gateway.types.units import Bytes
 
 LogFormat = Literal["text", "json"]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+PriceSync = Literal["off", "litellm", "hosts", "all"]
 _ORIGIN = re.compile(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s*]+")
 _HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[?[0-9A-Fa-f:]+(%\w+)?\]?")
 _REFERENCE = re.compile(rf"\$\{{({VARIABLE.pattern})\}}")
@@ -54,6 +69,9 @@ class Settings:
     keep_responses: bool = True
     claude: Mapping[str, str] = field(default_factory=dict)
     probes: ProbeSettings = field(default_factory=ProbeSettings)
+    prices_file: Path | None = None  # None: in the state folder
+    price_sync: PriceSync = "off"
+    own_prices: frozenset[str] = frozenset()  # endpoints whose price is in gateway.yaml
     models: tuple[Model, ...] = ()
     secrets: Secrets = field(default_factory=lambda: Secrets({}))
     record: Recording | None = None
@@ -67,6 +85,12 @@ class Settings:
 @dataclass(frozen=True, slots=True)
 class RedisEntry:
     url: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PricesEntry:
+    sync: PriceSync = "off"
+    file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +116,7 @@ class GatewayFile:
     keep_responses: bool = True  # so that clients of `/v1/responses` can refer to earlier ones
     claude: dict[str, str] = field(default_factory=dict)  # substring of a Claude model's name -> policy
     probes: ProbeSettings = field(default_factory=ProbeSettings)
+    prices: PricesEntry = field(default_factory=PricesEntry)
     catalogue: bool = True  # whether the shipped models and endpoints are included
     models: tuple[Model, ...] = ()
 
@@ -142,6 +167,9 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         keep_responses=file.keep_responses,
         claude=file.claude,
         probes=file.probes,
+        prices_file=_path(file.prices.file, folder),
+        price_sync=file.prices.sync,
+        own_prices=_own_prices(own),
         models=file.models,
         secrets=_secrets(file.models, environ),
     )
@@ -163,6 +191,14 @@ def _unreplaced(document: Node) -> Iterator[str]:
     for one in scalars(document):
         if one is not replaced and (found := _REFERENCE.search(one.text)):
             yield f"{one.place}: `{found[0]}` is replaced only in redis.url; write the value itself"
+
+
+def _own_prices(document: Node) -> frozenset[str]:
+    """The endpoints whose price is in gateway.yaml."""
+    models = below(document, "models")
+    found = [below(entry.node, "endpoints") for entry in models.entries.values()] if isinstance(models, Table) else []
+    listed = [node for one in found if isinstance(one, Items) for node in one.nodes]
+    return frozenset(text_at(node, "id") or "" for node in listed if below(node, "price"))
 
 
 def _path(text: str | None, folder: Path) -> Path | None:

@@ -17,6 +17,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from itertools import accumulate
@@ -30,6 +31,7 @@ import uvicorn
 
 from gateway.config import Settings, usable
 from gateway.errors import ConfigError
+from gateway.prices.price_list import PriceList
 from gateway.server.host_check import EVERYWHERE
 from gateway.server.log_format import log_to_stderr
 from gateway.server.workers import Callbacks, Workers
@@ -78,7 +80,7 @@ def serve(settings: Settings) -> None:
             backlog=BACKLOG,
             workers=settings.workers,
         )
-        say = partial(_log_startup, settings, listener)
+        say = partial(_log_startup, PriceList(replace(settings, state=folder.path)).priced, listener)
         callbacks = Callbacks(tend, say, _log_draining, partial(_ends_on_hangup, _has_terminal()))
         if settings.workers == 1:
             Server(config, callbacks).run(sockets=[listener])

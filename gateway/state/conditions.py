@@ -13,13 +13,23 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Final
 
-TASKS: Final = ("flush", "gossip", "policies", "probes", "recording", "shipper")  # a worker's background tasks
+TASKS: Final = (  # a worker's background tasks
+    "flush",
+    "gossip",
+    "policies",
+    "price sync",
+    "prices",
+    "probes",
+    "recording",
+    "shipper",
+)
 # Each part, and the consequence of its failure.
 PARTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "ledger": "rows are being lost",
         "metrics": "the figures of other workers are not up to date",
         "policies": "the loaded policies stay in force",
+        "prices": "the prices in force stay",
         "recording": "the recording lacks requests",
         "shipper": "rows wait in the ledger",
     }

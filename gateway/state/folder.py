@@ -4,6 +4,7 @@
       lock             locked with flock while the supervisor's process lives
       ledger/          append-only segments of attempts
       metrics/         the workers' shared counters
+      prices.yaml      price changes, unless the setting `prices.file` names another file
       store/           the embedded store's data
       store.sock       its socket; if its path is too long, a short folder under the system's temporary one has it
 

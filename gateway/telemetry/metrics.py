@@ -29,6 +29,7 @@ from gateway.telemetry.definitions import is_attempt
 from gateway.telemetry.exchange_metrics import ExchangeMetrics
 from gateway.telemetry.metric_values import Values
 from gateway.telemetry.policy_labels import PolicyLabels
+from gateway.telemetry.price_metrics import PriceMetrics
 from gateway.telemetry.probe_metrics import ProbeMetrics
 from gateway.telemetry.process_metrics import Processes
 from gateway.types import PROBE, Row
@@ -59,6 +60,7 @@ class Metrics:
         self._attempts = AttemptMetrics(registry, self._policies)
         self._decisions = Decisions(registry, self._policies)
         self.probes = ProbeMetrics(registry)
+        self.prices = PriceMetrics(registry)
         self._in_flight = Gauge(
             "gateway_in_flight", "Exchanges under way.", registry=registry, multiprocess_mode="livesum"
         )
@@ -124,6 +126,7 @@ class Metrics:
         self._decisions.prepare(default)
         for endpoint in endpoints:
             self._attempts.prepare(endpoint, default)
+            self.prices.prepare(endpoint)
             self._state.labels(endpoint)
             self._info.labels(endpoint, model).set(1)
 

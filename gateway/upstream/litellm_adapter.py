@@ -24,7 +24,7 @@ from gateway.upstream.transport.address import locate
 from gateway.upstream.transport.connection import Receiver
 from gateway.upstream.transport.transport import Transport
 
-EXTRA = "llm-routing-gateway[litellm]"
+EXTRA = "llm-routing-gateway[vertex]"
 Library = Callable[[Endpoint, str | None], Translate]
 WARM_UP_TIMEOUT = 10.0  # seconds that a worker's start waits for the warm-up, which may fetch credentials
 _TOOL = {"type": "function", "function": {"name": "none", "parameters": {"type": "object", "properties": {}}}}
@@ -34,19 +34,28 @@ _WARM_UP_REQUEST = {"messages": [{"role": "user", "content": "Hi"}], "tools": [_
 def lacking(endpoint: Endpoint) -> str | None:
     """The package that must be installed before this endpoint can be used, as an error message; None when nothing is
     missing."""
-    if endpoint.adapter == "none" or find_spec("litellm") is not None:
+    if endpoint.adapter == "none" or not (endpoint.model or "").startswith("vertex_ai/") or _has_google_auth():
         return None
-    return f"endpoint {endpoint.id}: `adapter: litellm` needs a package that is not here; install {EXTRA}"
+    return f"endpoint {endpoint.id}: Vertex needs the package google-auth, which is not here; install {EXTRA}"
+
+
+def _has_google_auth() -> bool:
+    try:
+        return find_spec("google.auth") is not None
+    except ModuleNotFoundError:  # there is no `google` at all
+        return False
 
 
 def load(endpoint: Endpoint) -> Library:
-    """Imports litellm, which takes seconds. Raises ConfigError when it is not installed."""
+    """Imports litellm, which takes seconds. Raises ConfigError when it cannot be imported."""
     if problem := lacking(endpoint):
         raise ConfigError(problem)
     try:
         from gateway.upstream.litellm_library import translator
     except ImportError as error:
-        raise ConfigError(f"endpoint {endpoint.id}: litellm cannot be imported ({error}); install {EXTRA}") from None
+        raise ConfigError(
+            f"endpoint {endpoint.id}: litellm cannot be imported ({error}); install the gateway with its dependencies"
+        ) from None
     return translator
 
 

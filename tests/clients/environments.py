@@ -4,7 +4,6 @@ Their dependencies disagree with each other and with ours. A lock keeps parallel
 """
 
 import fcntl
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -22,16 +21,6 @@ def python_with(name: str, *requirements: str) -> Path:
         python = folder / "bin" / "python"
         if not ready:
             _install(folder, ("--only-binary=:all:", *requirements))
-        return python
-
-
-def python_locked(name: str, lock: Path) -> Path:
-    """The interpreter of an environment that holds what a lock file with hashes says."""
-    pins = hashlib.sha256(lock.read_bytes()).hexdigest()
-    with _making(name, (pins,)) as (folder, ready):
-        python = folder / "bin" / "python"
-        if not ready:
-            _install(folder, ("--only-binary=:all:", "--require-hashes", "-r", str(lock)))
         return python
 
 

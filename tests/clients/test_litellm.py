@@ -1,4 +1,4 @@
-"""The real litellm, in a gateway of its own environment, against hosts that speak as Bedrock, Azure and Vertex do.
+"""The real litellm, in a gateway of its own, against hosts that speak as Bedrock, Azure and Vertex do.
 
 One gateway serves the module, because a start with litellm takes seconds; each test scripts the host that it asks.
 """
@@ -6,6 +6,7 @@ One gateway serves the module, because a start with litellm takes seconds; each 
 import asyncio
 import json
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,7 +16,6 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.clients.environments import python_locked
 from tests.support import eventstream
 from tests.support.gateway import MODEL, Running, gateway_command, write_policy
 from tests.support.host import Json, Out, Received, Script, ScriptedHost, answers, chunks, completion, streams
@@ -104,10 +104,7 @@ def joined(events: list[Json], field: str = "content") -> str:
 
 @pytest.fixture(scope="module")
 def python() -> Path:
-    try:
-        return python_locked("litellm", ROOT / "requirements-litellm.lock")
-    except (AssertionError, subprocess.TimeoutExpired) as error:
-        pytest.skip(f"litellm cannot be installed here: {error}")
+    return Path(sys.executable)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from importlib.util import find_spec
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -373,7 +373,16 @@ def test_others_need_no_package() -> None:
     assert lacking(Endpoint("a", "a", "https://host/v1", "m")) is None
 
 
-@pytest.mark.skipif(find_spec("litellm") is not None, reason="litellm is installed here")
-def test_a_missing_package_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"endpoint b: .* install llm-routing-gateway\[litellm\]"):
-        load(endpoint())
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.upstream.litellm_adapter.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"endpoint b: .* install llm-routing-gateway\[vertex\]"):
+        load(replace(endpoint(), model="vertex_ai/m"))
+
+
+def test_a_package_without_its_parent_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_parent(name: str) -> None:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr("gateway.upstream.litellm_adapter.find_spec", no_parent)
+    assert lacking(replace(endpoint(), model="vertex_ai/m"))
+    assert lacking(endpoint()) is None  # Bedrock needs nothing more

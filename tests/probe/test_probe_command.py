@@ -13,7 +13,7 @@ from gateway.cli import main
 from gateway.config import load
 from gateway.errors import ConfigError
 from gateway.probe import pinned
-from gateway.probe.terminal import ProbeOptions, ProbeReport, probed, targets
+from gateway.probe.probe_command import ProbeOptions, ProbeReport, probed, targets
 from gateway.report import probed as table
 from gateway.sim.demofleet import gateway_config
 from gateway.sim.flaws import Flaws
