@@ -11,6 +11,7 @@
 # faults        tries every fault of hosts, clients, the store and the machine, and writes docs/faults.md
 # bench-peers   installs the programs that bench measures beside the gateway
 # specs         holds all answers against published documents: ARGS="--openrouter FILE --openai FILE", and SDKs' types
+# screenshots   takes the pictures of the model page, for docs/images; needs Chromium
 # docs          writes the files that are made from code: the schema of policies, the dashboards
 # dashboards    writes the Grafana dashboards only
 # lock          pins the newest versions that pyproject.toml allows
@@ -33,7 +34,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --upgrade --
 COMPILED := build/compiled
 BEHAVIOUR := tests/route tests/repair tests/upstream tests/intake tests/proxy tests/surface tests/api tests/policy
 
-.PHONY: demo test check compiled test-compiled bench bench-document bench-instructions faults bench-peers specs docs dashboards lock env
+.PHONY: demo test check compiled test-compiled bench bench-document bench-instructions faults bench-peers specs screenshots docs dashboards lock env
 
 demo: $(VENV)/.runtime
 	@$(BIN)/gateway demo $(ARGS) || [ $$? -le 2 ]
@@ -75,6 +76,9 @@ bench-peers: $(VENV)/.development
 
 specs: $(VENV)/.development
 	$(BIN)/python -m tests.clients.specs $(ARGS)
+
+screenshots: $(VENV)/.development
+	$(BIN)/python -m tests.page.screenshots
 
 docs: $(VENV)/.development dashboards
 	$(BIN)/python -c 'from gateway.policy.schema import schema_text; print(schema_text(), end="")' > $(VENV)/schema.json

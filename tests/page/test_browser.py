@@ -1,77 +1,85 @@
-"""The page in a real browser: its script runs, the rows are there, and nothing is complained about.
+"""The page in a real browser over a real gateway: its own traffic is there, and nothing is complained about.
 
 The page's routes are Starlette's over either sink, so one is enough.
 """
 
-import asyncio
-import shutil
-from pathlib import Path
+import re
 
 import pytest
+from playwright.async_api import Browser
 
-from tests.page.data import until
-from tests.support.gateway import DIRECT_ONLY, Gateway
+from tests.page.browser import opened
+from tests.support.gateway import DIRECT_ONLY, Gateway, Running
 from tests.support.host import ScriptedHost, answers, completion
 
-CHROMIUM = shutil.which("chromium")
-GUARD = 60.0  # seconds
-QUIET = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
-)
+pytestmark = [DIRECT_ONLY, pytest.mark.asyncio(loop_scope="module")]  # one browser for all
 
-pytestmark = [DIRECT_ONLY, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, which is not installed")]
+STORELESS = "Failed to load resource"  # so says a browser of a 503: no store, no history
 
 
-async def rendered(url: str, profile: Path) -> tuple[str, list[str]]:
-    """The document after its script ran for 5 s of the browser's own time, and what the console said."""
-    options = (*QUIET, f"--user-data-dir={profile}", "--virtual-time-budget=5000", "--enable-logging=stderr")
-    browser = await asyncio.create_subprocess_exec(
-        str(CHROMIUM), *options, "--dump-dom", url, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        async with asyncio.timeout(GUARD):
-            out, errors = await browser.communicate()
-    finally:
-        if browser.returncode is None:
-            browser.kill()
-            await browser.wait()
-    return out.decode(), [line for line in errors.decode(errors="replace").splitlines() if "CONSOLE" in line]
+async def test_an_exchange_shows_with_its_attempts_and_its_plan(browser: Browser, gateway: Gateway) -> None:
+    failing, good = answers(503, {"error": {"message": "busy"}}), answers(200, completion("Hello"))
+    async with (
+        ScriptedHost(failing) as first,
+        ScriptedHost(good) as second,
+        gateway({"a/fp8": first.url, "b/fp8": second.url}) as running,
+    ):
+        reply = await running.chat(provider={"order": ["a/fp8"]})
+        name = reply.headers["x-generation-id"]
+        async with opened(browser, running.url, forgiven=STORELESS) as view:
+            await view.ready()
+            await view.live()
+            row = view.page.locator(f"#live-table tr[data-key='{name}']")
+            assert "b/fp8" in await row.inner_text()
+            assert await view.texts("#endpoint-table button.name") in (["a/fp8", "b/fp8"], ["b/fp8", "a/fp8"])
+            assert f"{running.url}/v1/chat/completions" in await view.text("#snippet-text")
+            await row.locator("button").click()
+            await view.page.locator(".attempts li").nth(1).wait_for()
+            attempts = await view.text(".attempts")
+            assert re.search(r"a/fp8\s+(server|overloaded).*b/fp8\s+answered", attempts, flags=re.S)
+            assert "Policy balanced" in await view.text(".exchange")
 
 
-async def test_rows_figures_and_plan_are_there_after_the_script_ran(gateway: Gateway, tmp_path: Path) -> None:
+async def test_a_new_exchange_arrives_by_itself(browser: Browser, gateway: Gateway) -> None:
     async with (
         ScriptedHost(answers(200, completion("Hello"))) as host,
-        gateway({"a/fp8": host.url, "b/fp8": host.url}) as running,
+        gateway({"a/fp8": host.url}) as running,
+        opened(browser, running.url, forgiven=STORELESS) as view,
     ):
+        await view.ready()
+        await view.live()
+        assert "does not reach its store" in await view.text("#away")
+        assert "No exchange yet" in await view.text("#live-empty")
         reply = await running.chat()
-        document, complaints = await rendered(running.url, tmp_path / "profile")
-    assert complaints == []
-    for text in ("a/fp8", "b/fp8", "closed", "$0.25 in, $0.50 out", "100.0%", reply.headers["x-gateway-endpoint"]):
-        assert f">{text}<" in document
-    assert document.count('data-label="Throughput p50"') == 2
-    assert reply.headers["x-generation-id"] in document
-    assert "First choice" in document
-    assert f"{running.url}/v1/chat/completions" in document
-    assert 'data-state="live"' in document
+        await view.page.locator(f"#live-table tr[data-key='{reply.headers['x-generation-id']}']").wait_for()
 
 
-async def test_before_the_first_request_it_says_what_to_do(gateway: Gateway, tmp_path: Path) -> None:
-    async with ScriptedHost(answers()) as host, gateway({"a/fp8": host.url}) as running:
-        document, complaints = await rendered(running.url, tmp_path / "profile")
-    assert complaints == []
-    assert "No request has ended yet." in document
-    assert ">Nothing yet.<" in document
+async def test_its_links_work_below_a_models_path(browser: Browser, gateway: Gateway) -> None:
+    async with (
+        ScriptedHost(answers()) as host,
+        gateway({"a/fp8": host.url}) as running,
+        opened(browser, f"{running.url}/models/deepseek/deepseek-v3.2?range=1h", forgiven=STORELESS) as view,
+    ):
+        await view.ready()
+        assert await view.text("#name") == "DeepSeek V3.2"
+        assert f"{running.url}/v1" in await view.texts("#fields code")
 
 
-async def test_markup_in_configuration_stays_text(gateway: Gateway, tmp_path: Path) -> None:
+async def test_markup_in_configuration_stays_text(browser: Browser, gateway: Gateway) -> None:
     """A file that is wrong is quoted in its problem: the quotation must not become part of the page."""
     bomb = "<img src=x onerror=document.title='owned'>"
     async with ScriptedHost(answers()) as host, gateway({"a/fp8": host.url}) as running:
         (running.policies / "broken.yaml").write_text(f'name: "{bomb}"\n')
-        await until(running, lambda shown: shown["policies"]["problems"])
-        document, complaints = await rendered(running.url, tmp_path / "profile")
-    assert complaints == []
-    assert "&lt;img src=x" in document
-    assert "<img src=x" not in document.replace(f'title="{bomb}', "")
-    assert "broken.yaml:1:" in document
+        await problems(running)
+        async with opened(browser, running.url, forgiven=STORELESS) as view:
+            await view.ready()
+            shown = await view.text("#problems")
+            assert "<img src=x" in shown
+            assert re.search(r"broken\.yaml:1:", shown)
+            assert await view.page.locator("img:not(.brand img)").count() == 0
+
+
+async def problems(running: Running) -> None:
+    """Waits until the gateway has seen a policy file that is wrong."""
+    while not (await running.client.get("/page/model.json")).json()["policies"]["problems"]:
+        pass

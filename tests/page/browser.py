@@ -1,0 +1,94 @@
+"""Chromium, driven by Playwright: one for the tests of a module, a page of its own for each.
+
+    async with opened(browser, url) as view: await view.page.click(...)   # at its end nothing may have gone wrong
+
+It is the system's, as tests download no browser.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
+
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
+
+from tests.support.programs import needs
+
+AXE = files("axe_playwright_python") / "axe.min.js"
+WAIT = 60_000.0  # ms after which what is waited for is missing
+QUIET = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"),
+]
+DESKTOP, PHONE = (1280, 900), (390, 844)
+CHARTS = ("paid", "effective", "history", "throughput", "ttft", "latency", "runs", "uptime", "tokens", "requests")
+
+
+@dataclass
+class View:
+    """An open page. `complaints` has each error and warning of the console and each request to another origin."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+    async def text(self, selector: str) -> str:
+        return await self.page.inner_text(selector)
+
+    async def texts(self, selector: str) -> list[str]:
+        return await self.page.locator(selector).all_inner_texts()
+
+    async def ready(self) -> None:
+        """Waits until history, prices, probes and exchanges were read and drawn."""
+        await self.page.locator("body[data-ready]").wait_for()
+
+    async def live(self) -> None:
+        """Waits until the page is connected to the gateway's events."""
+        await self.page.locator("#status[data-state='live']").wait_for()
+
+    async def violations(self) -> list[str]:
+        """What axe-core finds, each with the places; needs a page that was opened with `bypass_csp`."""
+        await self.page.evaluate(AXE.read_text())
+        found = await self.page.evaluate("axe.run(document)")
+        return [f"{one['id']}: {[node['target'] for node in one['nodes']]}" for one in found["violations"]]
+
+
+@asynccontextmanager
+async def started() -> AsyncIterator[Browser]:
+    chromium = needs("chromium")
+    async with async_playwright() as playwright:
+        one = await playwright.chromium.launch(executable_path=chromium, args=QUIET)
+        yield one
+        await one.close()
+
+
+@asynccontextmanager
+async def opened(
+    browser: Browser, url: str, size: tuple[int, int] = DESKTOP, forgiven: str | None = None, **context: Any
+) -> AsyncIterator[View]:
+    """The page at `url`; `context` is Playwright's; complaints with the text `forgiven` do not count."""
+    options = {"timezone_id": "UTC", "locale": "en-GB", "reduced_motion": "reduce", **context}
+    window = await browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
+    page = await window.new_page()
+    page.set_default_timeout(WAIT)
+    view = View(page)
+    _listen(view, urlsplit(url).netloc)
+    await page.goto(url)
+    yield view
+    await window.close()
+    assert [one for one in view.complaints if forgiven is None or forgiven not in one] == []
+
+
+def _listen(view: View, origin: str) -> None:
+    def spoke(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            view.complaints.append(f"{message.type}: {message.text}")
+
+    def requested(request: Request) -> None:
+        if urlsplit(request.url).netloc != origin and not request.url.startswith("blob:"):
+            view.complaints.append(f"another origin: {request.url}")
+
+    view.page.on("console", spoke)
+    view.page.on("pageerror", lambda error: view.complaints.append(f"error: {error}"))
+    view.page.on("request", requested)
