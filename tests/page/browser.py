@@ -77,13 +77,14 @@ async def opened(
     await page.goto(url)
     yield view
     await window.close()
-    assert [one for one in view.complaints if forgiven is None or forgiven not in one] == []
+    complaints = [one for one in view.complaints if forgiven is None or forgiven not in one]
+    assert complaints == [], complaints
 
 
 def _listen(view: View, origin: str) -> None:
     def spoke(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            view.complaints.append(f"{message.type}: {message.text}")
+            view.complaints.append(f"{message.type}: {message.text} {message.location.get('url', '')}")
 
     def requested(request: Request) -> None:
         if urlsplit(request.url).netloc != origin and not request.url.startswith("blob:"):

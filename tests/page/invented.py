@@ -348,7 +348,7 @@ def _option(name: str, policy: str) -> Json:
     _, price, _, output, ttft, speed, _, success, _ = HOSTS[name]
     seconds = ttft + 200 / speed
     usd = (800 * price + 200 * output) / 1e6
-    value = 60.0 if policy == "nitro" else 0.15
+    value = 0.6 if policy == "nitro" else 0.15  # dollars per hour
     return {
         "endpoint": name,
         "usd": usd,
