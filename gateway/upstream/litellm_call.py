@@ -24,6 +24,7 @@ _READ = 8192  # characters of a message that are searched
 _TRACEBACK = "Traceback (most recent call last)"
 # As in `litellm.BadRequestError: AzureException BadRequestError - `.
 _NAMES = re.compile(r"\A(?:[\w.]+(?:Error|Exception)(?::| -)?\s+)+(?<=[:-]\s)")
+_UNENDED = "Stream ended before a finish_reason was received"
 _PATH = re.compile(r"(?<![\w:/.])~?(?:/[\w.@+-]+){2,}|\b[A-Za-z]:\\[^\s'\"]+")
 
 
@@ -204,6 +205,9 @@ class AdaptedCall:
             return
         if self._lost:
             self._lose(*self._lost)
+            return
+        if self._stream and _UNENDED in str(error):  # litellm's own error; the host only ended without a finish reason
+            self._ended()
             return
         error_fields = _openai_error(error, self._facts.problem)
         if self._status == 200 and not self._stream:

@@ -21,7 +21,7 @@ from tests.support.gateway import MODEL, Running, gateway_command, write_policy
 from tests.support.host import Json, Out, Received, Script, ScriptedHost, answers, chunks, completion, streams
 
 ROOT = Path(__file__).parents[2]
-START = 90.0  # seconds; litellm is slow to import, and the machine may be busy
+START = 240.0  # seconds; litellm is slow to import, and the machine may be busy
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(500)]
 
 SECRET = "a-secret-of-the-host"
