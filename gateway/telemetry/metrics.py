@@ -85,9 +85,8 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemin",
         )
-        self._store_commands = Counter(
-            "gateway_store_commands_total", "Reads and failed writes of the store.", ["result"], registry=registry
-        )
+        commands = "Reads and failed writes of the store."
+        self._store_commands = Counter("gateway_store_commands_total", commands, ["result"], registry=registry)
         self._store_counts = StoreStats()  # those exposed
         self._reloads = _at_zero(
             Counter("gateway_policy_reloads_total", "Reloads of the policy files.", ["result"], registry=registry),
@@ -99,9 +98,8 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
-        self._ledger_errors = Counter(
-            "gateway_ledger_errors_total", "Rows that could not be written to the ledger.", registry=registry
-        )
+        lost = "Rows that could not be written to the ledger."
+        self._ledger_errors = Counter("gateway_ledger_errors_total", lost, registry=registry)
         self._failures = _at_zero(
             Counter("gateway_part_failures_total", "Failures of the gateway's own parts.", ["part"], registry=registry),
             PARTS,

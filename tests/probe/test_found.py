@@ -65,5 +65,5 @@ def test_a_claimed_context_that_is_not_there_is_found() -> None:
         record.rounds = context.every - 1
     short.probe(None)
     wrong = {name: one.canaries["context"].mistake for name, one in short.records.items() if "context" in one.canaries}
-    assert wrong.pop(WORSE).startswith("refused: The context is 81920 tokens long")
+    assert wrong.pop(WORSE).startswith("refused: The context is 64000 tokens long")
     assert set(wrong.values()) == {""}

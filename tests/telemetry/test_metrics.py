@@ -72,8 +72,9 @@ def test_a_probe_counts_for_its_endpoint_and_for_no_client(metrics: Metrics) -> 
     metrics.record(row(tenant=PROBE, policy=PROBE, app=PROBE))
     metrics.flush()
     text = metrics.exposition()
-    assert value(text, "gateway_attempts_total", **NOVITA, outcome="ok") == 1
-    assert value(text, "gateway_cost_usd_total", **NOVITA) == pytest.approx(0.00025)
+    probed = {"endpoint": "novita/fp8", "policy": PROBE}
+    assert value(text, "gateway_attempts_total", **probed, outcome="ok") == 1
+    assert value(text, "gateway_cost_usd_total", **probed) == pytest.approx(0.00025)
     assert b"gateway_requests_total{" not in text
     assert b"gen_ai_server_request_duration_seconds_bucket{" not in text
 

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.telemetry.ledger import parse
 from gateway.types import FAULTS, OUTCOMES, Fault, counts
-from grafana.build import COUNTED
+from grafana.queries import COUNTED
 from tests.support.rows import row
 
 ROOT = Path(__file__).parents[2]
@@ -87,5 +87,5 @@ def test_rules_dashboard_and_page_leave_the_same_outcomes_out() -> None:
     assert f'outcome!~"{"|".join(left_out)}"' == COUNTED
     rules = (ROOT / "grafana/prometheus/rules.yml").read_text()
     assert set(re.findall(r'outcome!~"[^"]*"', rules)) == {COUNTED}
-    page = (ROOT / "gateway/page/static/index.html").read_text()
+    page = (ROOT / "gateway/page/static/definitions.json").read_text()
     assert "cancelled, malformed and rejected ones are not counted" in page
