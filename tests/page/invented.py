@@ -47,6 +47,7 @@ class Invented:
     def __init__(self, at: float = NOON, traffic: bool = True) -> None:
         self.at = at
         self.about: Json = ABOUT
+        self.unseen: set[str] = set()  # endpoints that had no attempt in any range
         self._traffic = traffic
 
     def model(self) -> Json:
@@ -136,13 +137,16 @@ class Invented:
             "step": step,
             "times": times,
             "all": bookings.all(),
-            "endpoints": {name: bookings.endpoint(name) for name in HOSTS} if self._traffic else {},
+            "endpoints": {name: bookings.endpoint(name) for name in HOSTS if self._traffic and name not in self.unseen},
             "policies": {
                 name: bookings.part(share) for name, share in (("balanced", 0.7), ("nitro", 0.2), ("exacto", 0.1))
             },
             "apps": {name: bookings.part(share) for name, share in APPS.items()} if self._traffic else {},
             "keys": {},
-            "days": {"all": self._days(None), "endpoints": {name: self._days(name) for name in HOSTS}},
+            "days": {
+                "all": self._days(None),
+                "endpoints": {name: self._days(name) for name in HOSTS if name not in self.unseen},
+            },
             "saved": {
                 "prompt_cache_usd": bookings.saved * 0.61,
                 "routing_usd": bookings.saved * 0.33,

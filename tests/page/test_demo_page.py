@@ -77,6 +77,7 @@ async def test_panels_fill_from_its_own_traffic(browser: Browser, demo: str) -> 
         assert await view.page.locator("#picks .choice button").count() > 5
         assert await view.page.locator("#apps li:not(.empty)").count() > 0
         assert await view.page.locator("#about-body h3").count() > 0
+        await view.page.hover("#live-table thead")  # the list stands still
         await view.page.locator("#live-table tbody tr button").first.click()
         await view.page.locator(".exchange").wait_for()
         text = await view.text("main")

@@ -97,6 +97,16 @@ async def test_a_small_sample_is_dimmed_with_its_size(browser: Browser, gateway:
         assert re.search(r"\bn \d+", await row.inner_text())
 
 
+async def test_an_endpoint_without_history_has_dashes(browser: Browser) -> None:
+    one = InventedGateway(Invented())
+    one.invented.unseen = {"novita/fp8"}
+    async with serving(one), opened(browser, one.url) as view:
+        await view.ready()
+        row = view.page.locator("#endpoint-table tr[data-endpoint='novita/fp8']")
+        assert (await row.locator("td:not(:nth-child(-n+2)) > span:first-child").all_inner_texts()) == ["–"] * 8
+        assert await view.page.locator("#chart-requests canvas").count() == 1
+
+
 async def test_states_say_why_and_picks_stand_in_their_rows(browser: Browser, gateway: InventedGateway) -> None:
     async with opened(browser, gateway.url) as view:
         await view.ready()

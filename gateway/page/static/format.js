@@ -52,7 +52,7 @@ export const share = known((value) =>
   value > 0 && value < 0.001 ? "< 0.1 %" : `${significant(value * 100, value < 0.1 ? 2 : 3)} %`,
 );
 
-export const ratio = (part, whole) => (whole ? part / whole : null);
+export const ratio = (part, whole) => (whole && part !== null && part !== undefined ? part / whole : null);
 
 // Times: buckets of a day are days of UTC, all others are in the browser's time zone.
 const make = (options) => new Intl.DateTimeFormat("en-GB", options);
