@@ -184,7 +184,6 @@ class Worker:
             Route("/health/ready", self.health.ready, methods=["GET"]),
             Route("/metrics", self._exposition, methods=["GET"]),
             *self._page(gate, runtime),
-            *PricePage(self.prices).routes(),
         ]
 
     def _runtime(self, loop: asyncio.AbstractEventLoop) -> Runtime:
@@ -224,7 +223,7 @@ class Worker:
         parts = self.settings, self.policies, self.fleets, self.recent
         self.page_state = data = PageState(*parts, self.feed, Verdicts(history.read))
         exchanges = ExchangeRoutes(self.feed, self.ledger_folder, self.archive)
-        more = {"/page/probes.json": self._probes(runtime).results}
+        more = {"/page/prices.json": PricePage(self.prices).history, "/page/probes.json": self._probes(runtime).results}
         page = Page(data, exchanges, lambda: gate.connections.draining or self.health.draining, more)
         return [*page.routes(), history.route()]
 

@@ -346,7 +346,7 @@ def probe(config: Path | None, state: Path | None, as_json: bool, **options: Any
     settings = _settings(config)
     chosen = ProbeOptions(**options)
     with _progress("probing") as progress:
-        report = asyncio.run(probed(replace(settings, state=state or settings.state), chosen, progress))
+        report = asyncio.run(probed(_priced(replace(settings, state=state or settings.state)), chosen, progress))
     click.echo(json.dumps(shown(report.records), indent=2) + "\n" if as_json else table(report), nl=False)
     return 1 if report.failed else 0
 

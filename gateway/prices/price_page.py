@@ -6,35 +6,28 @@ Each endpoint's first change is the catalogue's price, or that of gateway.yaml. 
 
 from typing import Any
 
-import orjson
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from gateway.prices.price_book import PriceChange, RaisedFlag, moment_of
 from gateway.prices.price_list import PriceList
 from gateway.types import Endpoint, Model
 
-_HEADERS = {"content-type": "application/json", "x-content-type-options": "nosniff", "cache-control": "no-cache"}
-
 
 class PricePage:
-    """The route, over the prices of one worker."""
+    """Over the prices of one worker."""
 
     def __init__(self, prices: PriceList) -> None:
         self._prices = prices
 
-    def routes(self) -> list[Route]:
-        return [Route("/page/prices.json", self._answer, methods=["GET"])]
-
-    async def _answer(self, request: Request) -> Response:
+    async def history(self, request: Request) -> object:
+        """As JSON. Raises HTTPException for an unknown model."""
         models = self._prices.settings.models
-        name = request.query_params.get("model")
+        name = request.query_params.get("model") or None
         model = next((one for one in models if name in (None, one.id, *one.aliases)), None)
         if model is None:
             raise HTTPException(404, "there is no such model")
-        return Response(orjson.dumps(self._shown(model)), headers=_HEADERS)
+        return self._shown(model)
 
     def _shown(self, model: Model) -> dict[str, Any]:
         return {
@@ -43,9 +36,9 @@ class PricePage:
         }
 
     def _history(self, endpoint: Endpoint) -> dict[str, Any]:
-        history = self._prices.history(endpoint)
-        changes = [*self._first(endpoint), *map(_change, history.changes)]
-        return {"changes": changes, "flags": list(map(_flag, history.flags))}
+        known = self._prices.history(endpoint)
+        changes = [*self._first(endpoint), *map(_change, known.changes)]
+        return {"changes": changes, "flags": list(map(_flag, known.flags))}
 
     def _first(self, endpoint: Endpoint) -> list[dict[str, Any]]:
         price = endpoint.price

@@ -13,6 +13,7 @@ Label values come from configuration and from closed sets in `types`: never a ke
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -49,6 +50,7 @@ class Metrics:
 
     def __init__(self, folder: Path) -> None:
         registry = CollectorRegistry()
+        largest = partial(Gauge, registry=registry, multiprocess_mode="livemax")
         self._values = Values(folder)  # used by the metrics below
         self._exposed = CollectorRegistry()
         self._exposed.register(self._values)
@@ -65,19 +67,15 @@ class Metrics:
             "gateway_in_flight", "Exchanges under way.", registry=registry, multiprocess_mode="livesum"
         )
         # live: with plain max, a worker that died while an endpoint was open would report it open for ever
-        self._state = Gauge(
+        self._state = largest(
             "gateway_endpoint_state",
             "Breaker of the endpoint: 0 closed, 1 half-open, 2 open; the maximum over all workers.",
             ["endpoint"],
-            registry=registry,
-            multiprocess_mode="livemax",
         )
-        self._info = Gauge(
+        self._info = largest(
             "gateway_endpoint_info",
             "Always 1; the labels name the model of each endpoint in use.",
             ["endpoint", "model"],
-            registry=registry,
-            multiprocess_mode="livemax",
         )
         self._store = Gauge(
             "gateway_store_up",
@@ -92,11 +90,9 @@ class Metrics:
             Counter("gateway_policy_reloads_total", "Reloads of the policy files.", ["result"], registry=registry),
             ("ok", "rejected"),
         )
-        self._invalid = Gauge(
+        self._invalid = largest(
             "gateway_policy_files_invalid",
             "1 while the policy files on disk are invalid and older policies stay in force.",
-            registry=registry,
-            multiprocess_mode="livemax",
         )
         lost = "Rows that could not be written to the ledger."
         self._ledger_errors = Counter("gateway_ledger_errors_total", lost, registry=registry)
