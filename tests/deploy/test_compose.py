@@ -3,7 +3,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -56,14 +58,25 @@ def test_the_demo_takes_the_place_of_the_gateway_and_needs_no_key(services: dict
     assert demo["command"][-1] != gateway["environment"]["GATEWAY_REDIS_URL"], "simulated figures stay apart"
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A path so short that sockets of the demo fit below it, unlike pytest's own in a worker of xdist."""
+    with TemporaryDirectory(prefix="demo-") as folder:
+        yield Path(folder)
+
+
 async def test_the_command_of_the_demo_works_as_it_is_written(
-    services: dict[str, dict[str, Any]], valkey: str, tmp_path: Path
+    services: dict[str, dict[str, Any]], valkey: str, short_folder: Path
 ) -> None:
     """As a process and not in a container: with this Valkey's address, another port, and hosts that do not wait."""
     port = free_port()
     written = {"8080": str(port), "redis://valkey:6379/1": valkey}
     command = [written.get(word, word) for word in services["demo"]["command"]]
-    environ = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    environ = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "HOME": str(short_folder),
+        "TMPDIR": str(short_folder),
+    }
     demo = await asyncio.create_subprocess_exec(
         *command, "--host-speed", "20", env=environ, stdout=asyncio.subprocess.PIPE
     )

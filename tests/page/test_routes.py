@@ -199,7 +199,7 @@ async def test_each_model_has_its_page(gateway: Gateway) -> None:
         page = await running.client.get(f"/models/{MODEL}")
         home = await running.client.get("/")
         unknown = await running.client.get("/models/no/model")
-    assert page.text == home.text
+    assert page.text.replace('="../../', '="') == home.text  # files are found from either path
     assert (page.headers["content-type"], unknown.status_code) == ("text/html; charset=utf-8", 404)
 
 
