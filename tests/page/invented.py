@@ -81,7 +81,7 @@ class Invented:
             "max_output": 65_536,
             "modalities": {"input": ["text"], "output": ["text"]},
             "capabilities": CAPABILITIES,
-            "reasoning": "Off by default. Send reasoning: {enabled: true}, or use the alias deepseek-reasoner.",
+            "reasoning": 'Reasoning is off unless a request switches it on with `reasoning: {"enabled": true}`.',
             "price": {"input": [0.258, 0.56], "cached_input": [0.056, 0.28], "output": [0.38, 1.68]},
             "simulated": True,
             "needs_key": True,

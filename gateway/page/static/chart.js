@@ -139,7 +139,7 @@ export class Chart {
           ...axis,
           grid: { stroke: ink("--hair"), width: 1 },
           space: 42,
-          size: 58,
+          size: 68,
           gap: 6,
           values: (_, splits) => splits.map((value) => (value === null ? "" : this.format(value, undefined))),
         },

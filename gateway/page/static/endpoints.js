@@ -227,11 +227,10 @@ const month = (days) => {
 };
 
 function uptime(cell, one) {
-  if (!cell.firstChild) cell.append(h("span"), h("div.days.mini", { "aria-hidden": "true" }), h("small"));
+  if (!cell.firstChild) cell.append(h("span"), h("div.days.mini", { "aria-hidden": "true" }));
   const few = one.uptime.n > 0 && one.uptime.n < SMALL;
   cell.classList.toggle("few", few);
-  put(cell.firstChild, percent(one.uptime.share, one.uptime.n));
-  put(cell.lastChild, few ? `n ${one.uptime.n}` : "");
+  put(cell.firstChild, percent(one.uptime.share, one.uptime.n) + (few ? ` · n ${one.uptime.n}` : ""));
   strip(cell.children[1], one.days ?? [], "attempts", "judged", "ok");
 }
 

@@ -25,7 +25,8 @@ export function show({ model: { model, policies, version, build, at } }) {
   fields(model);
   const reasoning = byId("reasoning");
   reasoning.hidden = !model.reasoning;
-  fill(reasoning, h("b", {}, "Reasoning. "), model.reasoning ?? "");
+  const parts = (model.reasoning ?? "").split("`"); // every second one is code
+  fill(reasoning, ...parts.map((text, index) => (index % 2 ? h("code", {}, text) : text)));
   notes(model, policies);
   fill(
     byId("foot"),

@@ -40,9 +40,11 @@ export function drawNote(u, text) {
   u.ctx.textAlign = "center";
   u.ctx.textBaseline = "middle";
   u.ctx.fillStyle = ink("--ink");
+  const half = u.ctx.measureText(text).width / 2 + 4 * ratio;
+  const [left, right] = [u.bbox.left + half, u.bbox.left + u.bbox.width - half];
   u.ctx.fillText(
     text,
-    u.valToPos(u.data[0][at], "x", true),
+    Math.max(left, Math.min(right, u.valToPos(u.data[0][at], "x", true))),
     bottom - top > 20 * ratio ? (top + bottom) / 2 : bottom + 14 * ratio,
   );
   u.ctx.restore();
