@@ -20,7 +20,6 @@ from tests.support.prometheus import running_prometheus
 ROOT = Path(__file__).parents[2]
 DASHBOARDS = build.dashboards()
 NAMES = sorted(DASHBOARDS)
-COMING = re.compile(r"gateway_(endpoint_price|price|probe)_")  # metrics of rooms that are not merged yet
 
 
 @pytest.fixture(params=NAMES)
@@ -96,7 +95,7 @@ def test_dashboards_annotations_and_variables_use_only_metrics_that_exist(tmp_pa
     known = exposed(quiet_metrics(tmp_path))
     used = {name for _, expression in (*expressions(), *annotations()) for name in metric_names(expression)}
     assert used
-    assert {name for name in used if not COMING.match(name)} <= set(known)
+    assert used <= set(known)
     for name, (_, source) in LABELS.items():
         metric = source.partition("{")[0]
         assert metric in known
@@ -112,7 +111,7 @@ def test_every_recorded_series_that_a_panel_reads_is_recorded() -> None:
 
 def test_rules_use_only_metrics_that_exist(tmp_path: Path) -> None:
     used = {name for rule in rules() for name in metric_names(str(rule["expr"]))}
-    assert {name for name in used if not COMING.match(name)} <= set(exposed(quiet_metrics(tmp_path)))
+    assert used <= set(exposed(quiet_metrics(tmp_path)))
 
 
 def test_every_metric_and_label_is_documented(tmp_path: Path) -> None:
