@@ -61,7 +61,7 @@ EVENTS = (
     (
         "Prices changed",
         "orange",
-        f"time() - max by (endpoint) (gateway_endpoint_price_change_timestamp_seconds{{{q.GATEWAY}}}) < 60",
+        f"max by (endpoint) (changes(gateway_price_changes_total{{{q.GATEWAY}}}[1m])) > 0",
         "{{endpoint}}",
     ),
     (

@@ -50,7 +50,7 @@ def cost() -> list[object]:
 
 def prices() -> list[object]:
     def each(kind: str) -> list[tuple[str, str]]:
-        listed = f'max by (endpoint) (gateway_endpoint_price_usd_per_million{{{q.ENDPOINT},kind="{kind}"}})'
+        listed = f'max by (endpoint) (gateway_price_usd_per_million_tokens{{{q.ENDPOINT},kind="{kind}"}})'
         return [(q.or_none(listed, "endpoint"), "{{endpoint}}")]
 
     about = "In force now, USD per 1M tokens. A change is marked on all panels."

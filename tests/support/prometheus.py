@@ -12,7 +12,7 @@ import subprocess
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,16 @@ class Prometheus:
         """Whether a panel's expression, with Grafana's variables set to "all", has at least one number now."""
         plain = LABEL_VARIABLE.sub(".+", GRAFANA_VARIABLE.sub(WINDOW, expression))
         return any(math.isfinite(float(series["value"][1])) for series in self.query(plain))
+
+    def without_data(self, expressions: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The (title, expression) pairs that never have a number: a scrape that a busy machine lost is no reason."""
+        missing = list(expressions)
+        deadline = time.monotonic() + PATIENCE
+        while missing := [pair for pair in missing if not self.finite(pair[1])]:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
+        return missing
 
     def wait_for_rules(self, count: int) -> None:
         """Until every target was scraped this many times, and the rules were evaluated on that."""
