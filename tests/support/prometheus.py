@@ -22,7 +22,7 @@ import pytest
 from tests.support.programs import needs
 
 CONFIG = """
-global: {{scrape_interval: 1s, evaluation_interval: 1s}}
+global: {{scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 1s}}
 rule_files: [rules.yml]
 scrape_configs:
   - job_name: gateway
@@ -31,7 +31,7 @@ scrape_configs:
 LAST_RECORDED = ("gateway:success:burn_rate6h", "gateway:ttft:burn_rate6h", "gateway:tokens:increase5m")
 WINDOW = "20s"  # what Grafana's time variables become
 RULES = Path(__file__).parents[2] / "grafana/prometheus/rules.yml"
-PATIENCE = 60.0  # seconds
+PATIENCE = 120.0  # seconds
 GRAFANA_VARIABLE = re.compile(r"\$(?:__rate_interval|__interval|__range)\b")
 LABEL_VARIABLE = re.compile(r"\$\w+")
 
@@ -86,7 +86,7 @@ class Prometheus:
 
 @contextmanager
 def running_prometheus(folder: Path, targets: list[str]) -> Iterator[Prometheus]:
-    """Scrape each `host:port` of `targets` and evaluate the rules, every second.
+    """Scrape each `host:port` of `targets` every 2 s, and evaluate the rules every second.
 
     Skips the test where Prometheus is not installed."""
     binary = needs("prometheus")
