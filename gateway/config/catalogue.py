@@ -72,7 +72,7 @@ def with_catalogue(document: Node) -> Node:
 
 
 def _facts_only(shipped: Node, own: Node | None) -> Table:
-    """What the catalogue says about the models that `own` names, whoever serves them."""
+    """What the catalogue says about the models that `own` names, whichever hosts serve them."""
     kept = {}
     if isinstance(shipped, Table) and isinstance(own, Table):
         for name, model in shipped.entries.items():

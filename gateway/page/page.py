@@ -39,8 +39,7 @@ _TYPES = {
     ".txt": "text/plain; charset=utf-8",
 }
 
-
-JsonHandler = Callable[[Request], Awaitable[object]]  # its result is encoded as JSON
+OfModel = Callable[[Model], Awaitable[object]]  # its result is encoded as JSON
 
 
 class Page:
@@ -48,12 +47,12 @@ class Page:
     path."""
 
     def __init__(
-        self, data: PageState, exchanges: ExchangeRoutes, ended: Callable[[], bool], more: Mapping[str, JsonHandler]
+        self, data: PageState, exchanges: ExchangeRoutes, ended: Callable[[], bool], more: Mapping[str, OfModel]
     ) -> None:
         self._data = data
         self._exchanges = exchanges
         self._ended = ended
-        self._more = more
+        self._of_models = {"/page/model.json": data.page, **more}
         self._files = {path.name: path.read_bytes() for path in STATIC.rglob("*") if path.suffix in _TYPES}
         self._compressed: dict[str, bytes] = {}  # files, when they were first wanted
 
@@ -62,11 +61,10 @@ class Page:
             Route("/", self._page, methods=["GET"]),
             Route("/models/{author}/{slug}", self._model_page, methods=["GET"]),
             Route("/page/static/{name}", self._static, methods=["GET"]),
-            Route("/page/model.json", self._model, methods=["GET"]),
             Route("/page/events", self._events, methods=["GET"]),
             Route("/page/exchanges.json", self._as_json(self._exchanges.listed), methods=["GET"]),
             Route("/page/exchanges/{id}.json", self._as_json(self._exchanges.one), methods=["GET"]),
-            *(Route(path, self._as_json(handler), methods=["GET"]) for path, handler in self._more.items()),
+            *(Route(path, self._of_model(handler), methods=["GET"]) for path, handler in self._of_models.items()),
         ]
 
     async def _page(self, request: Request) -> Response:
@@ -81,22 +79,18 @@ class Page:
         return answer(request, self._files["index.html"].replace(BASE, base), _TYPES[".html"])
 
     async def _static(self, request: Request) -> Response:
-        return self._file(request, request.path_params["name"])
-
-    def _file(self, request: Request, name: str) -> Response:
+        name = request.path_params["name"]
         if name not in self._files:
             raise HTTPException(404, "there is no such file")
         if name not in self._compressed:
             self._compressed[name] = compress(self._files[name])
         return answer(request, self._files[name], _TYPES[Path(name).suffix], self._compressed[name])
 
-    async def _model(self, request: Request) -> Response:
-        model = self._data.model(request.query_params.get("model", ""))
-        return answer(request, msgspec.json.encode(await self._data.page(model)), "application/json")
-
     async def _events(self, request: Request) -> EventResponse:
-        model = self._data.model(request.query_params.get("model", ""))
-        return EventResponse(self._seconds(model), HEADERS, takes_gzip(request))
+        return EventResponse(self._seconds(self._wanted(request)), HEADERS, takes_gzip(request))
+
+    def _wanted(self, request: Request) -> Model:
+        return self._data.model(request.query_params.get("model", ""))
 
     async def _seconds(self, model: Model) -> AsyncIterator[bytes]:
         """The events of each second in which there are any."""
@@ -112,7 +106,10 @@ class Page:
                 yield piece
             await asyncio.sleep(TICK)
 
-    def _as_json(self, handler: JsonHandler) -> Callable[[Request], Awaitable[Response]]:
+    def _of_model(self, handler: OfModel) -> Callable[[Request], Awaitable[Response]]:
+        return self._as_json(lambda request: handler(self._wanted(request)))
+
+    def _as_json(self, handler: Callable[[Request], Awaitable[object]]) -> Callable[[Request], Awaitable[Response]]:
         async def as_json(request: Request) -> Response:
             return answer(request, msgspec.json.encode(await handler(request)), "application/json")
 

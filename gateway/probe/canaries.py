@@ -1,4 +1,4 @@
-"""The canaries: questions with one right answer, drawn anew each time, so that no cache and no memory knows them.
+"""The canaries: questions with one right answer, random each time, so that no cache and no memory has them.
 
     arithmetic     one sum of two numbers
     json           a record as JSON, by a JSON schema

@@ -2,7 +2,6 @@
 
 from gateway.probe.canary_question import Json
 from gateway.probe.endpoint_record import SpeedRun
-from gateway.route.tracked_attempt import MEASURES_SPEED
 from gateway.types import Row
 
 TOKENS = 200
@@ -21,9 +20,7 @@ def speed_body() -> Json:
 
 def speed_run(row: Row) -> SpeedRun:
     """What the row of a speed run says."""
-    speed, tokens = None, row.completion_tokens
-    if row.outcome == "ok" and row.ttft is not None and tokens >= MEASURES_SPEED and row.duration > row.ttft:
-        speed = (tokens - 1) / (row.duration - row.ttft)
+    speed = row.throughput if row.outcome == "ok" else None
     return SpeedRun(round(row.at, 1), _rounded(row.ttft), _rounded(speed), round(row.duration, 3), row.outcome)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from gateway.telemetry.definitions import SUCCESS
 from gateway.telemetry.host_words import said
 from gateway.types import Row, counts
 
@@ -31,7 +32,7 @@ def is_slow(row: Row) -> bool:
 
 def has_failed(row: Row) -> bool:
     """Whether this row closes an exchange that counts against the success rate."""
-    return counts(row.outcome) and row.outcome not in ("ok", "cached")
+    return counts(row.outcome) and row.outcome not in SUCCESS
 
 
 class ExchangeLog:

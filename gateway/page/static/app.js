@@ -48,7 +48,7 @@ const page = { model: null, history: null, prices: null, probes: null };
 let status = "waiting";
 let readAt = 0;
 let rarelyAt = 0;
-let pending = 0; // frames that are asked for: all panels, the endpoints
+let pending = 0; // frames that are requested: all panels, the endpoints
 let drawing = 0;
 
 function show() {
@@ -68,12 +68,12 @@ async function readModel() {
 
 async function readHistory() {
   readAt = Date.now();
-  const asked = chosen.range;
-  const history = await read("history.json", { model: page.model.model.id, range: asked }).catch(
+  const wanted = chosen.range;
+  const history = await read("history.json", { model: page.model.model.id, range: wanted }).catch(
     unreachable(() => null),
   );
   byId("away").hidden = history !== null; // the figures of before stay
-  if (history && asked === chosen.range) page.history = history;
+  if (history && wanted === chosen.range) page.history = history;
 }
 
 // Prices and probes change by the hour. Where a gateway has none yet, their panels say so.
