@@ -39,7 +39,8 @@ _TYPES = {
     ".txt": "text/plain; charset=utf-8",
 }
 
-OfModel = Callable[[Model], Awaitable[object]]  # its result is encoded as JSON
+
+JsonHandler = Callable[[Request], Awaitable[object]]  # its result is encoded as JSON
 
 
 class Page:
@@ -47,12 +48,12 @@ class Page:
     path."""
 
     def __init__(
-        self, data: PageState, exchanges: ExchangeRoutes, ended: Callable[[], bool], more: Mapping[str, OfModel]
+        self, data: PageState, exchanges: ExchangeRoutes, ended: Callable[[], bool], more: Mapping[str, JsonHandler]
     ) -> None:
         self._data = data
         self._exchanges = exchanges
         self._ended = ended
-        self._of_models = {"/page/model.json": data.page, **more}
+        self._more = more
         self._files = {path.name: path.read_bytes() for path in STATIC.rglob("*") if path.suffix in _TYPES}
         self._compressed: dict[str, bytes] = {}  # files, when they were first wanted
 
@@ -61,10 +62,11 @@ class Page:
             Route("/", self._page, methods=["GET"]),
             Route("/models/{author}/{slug}", self._model_page, methods=["GET"]),
             Route("/page/static/{name}", self._static, methods=["GET"]),
+            Route("/page/model.json", self._model, methods=["GET"]),
             Route("/page/events", self._events, methods=["GET"]),
             Route("/page/exchanges.json", self._as_json(self._exchanges.listed), methods=["GET"]),
             Route("/page/exchanges/{id}.json", self._as_json(self._exchanges.one), methods=["GET"]),
-            *(Route(path, self._of_model(handler), methods=["GET"]) for path, handler in self._of_models.items()),
+            *(Route(path, self._as_json(handler), methods=["GET"]) for path, handler in self._more.items()),
         ]
 
     async def _page(self, request: Request) -> Response:
@@ -86,11 +88,13 @@ class Page:
             self._compressed[name] = compress(self._files[name])
         return answer(request, self._files[name], _TYPES[Path(name).suffix], self._compressed[name])
 
-    async def _events(self, request: Request) -> EventResponse:
-        return EventResponse(self._seconds(self._wanted(request)), HEADERS, takes_gzip(request))
+    async def _model(self, request: Request) -> Response:
+        model = self._data.model(request.query_params.get("model", ""))
+        return answer(request, msgspec.json.encode(await self._data.page(model)), "application/json")
 
-    def _wanted(self, request: Request) -> Model:
-        return self._data.model(request.query_params.get("model", ""))
+    async def _events(self, request: Request) -> EventResponse:
+        model = self._data.model(request.query_params.get("model", ""))
+        return EventResponse(self._seconds(model), HEADERS, takes_gzip(request))
 
     async def _seconds(self, model: Model) -> AsyncIterator[bytes]:
         """The events of each second in which there are any."""
@@ -106,10 +110,7 @@ class Page:
                 yield piece
             await asyncio.sleep(TICK)
 
-    def _of_model(self, handler: OfModel) -> Callable[[Request], Awaitable[Response]]:
-        return self._as_json(lambda request: handler(self._wanted(request)))
-
-    def _as_json(self, handler: Callable[[Request], Awaitable[object]]) -> Callable[[Request], Awaitable[Response]]:
+    def _as_json(self, handler: JsonHandler) -> Callable[[Request], Awaitable[Response]]:
         async def as_json(request: Request) -> Response:
             return answer(request, msgspec.json.encode(await handler(request)), "application/json")
 

@@ -6,6 +6,9 @@ Each endpoint's first change is the catalogue's price, or that of gateway.yaml. 
 
 from typing import Any
 
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
 from gateway.prices.price_book import PriceChange, RaisedFlag, moment_of
 from gateway.prices.price_list import PriceList
 from gateway.types import Endpoint, Model
@@ -17,12 +20,19 @@ class PricePage:
     def __init__(self, prices: PriceList) -> None:
         self._prices = prices
 
-    async def history(self, model: Model) -> object:
-        """As JSON. `model` has the prices in force: the first ones are looked up in the settings."""
-        shipped = next(one for one in self._prices.settings.models if one.id == model.id)
+    async def history(self, request: Request) -> object:
+        """As JSON. Raises HTTPException for an unknown model."""
+        models = self._prices.settings.models
+        name = request.query_params.get("model") or None
+        model = next((one for one in models if name in (None, one.id, *one.aliases)), None)
+        if model is None:
+            raise HTTPException(404, "there is no such model")
+        return self._shown(model)
+
+    def _shown(self, model: Model) -> dict[str, Any]:
         return {
             "last_sync": self._prices.book.synced,
-            "endpoints": {endpoint.id: self._history(endpoint) for endpoint in shipped.endpoints},
+            "endpoints": {endpoint.id: self._history(endpoint) for endpoint in model.endpoints},
         }
 
     def _history(self, endpoint: Endpoint) -> dict[str, Any]:

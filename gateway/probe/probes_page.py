@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import structs
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from gateway.probe.endpoint_record import CanaryRecord, EndpointRecord, percentile
 from gateway.probe.probe_store import ProbeStore
 from gateway.route.fleet import Fleet
-from gateway.types import PICO, Model
+from gateway.types import PICO
 
 FRESH = 2.0  # seconds for which results are kept, so that many open pages cost as much as one
 SHARES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -36,13 +38,16 @@ class ProbesPage:
     def __repr__(self) -> str:
         return f"<ProbesPage {self._store!r}>"
 
-    async def results(self, model: Model) -> object:
-        """As JSON."""
+    async def results(self, request: Request) -> object:
+        """As JSON. Raises HTTPException for an unknown model."""
+        model = request.query_params.get("model", "")
+        if model not in self._fleets:
+            raise HTTPException(404, "there is no such model")
         async with self._turn:
-            read_at, found = self._kept.get(model.id, (-FRESH, None))
+            read_at, found = self._kept.get(model, (-FRESH, None))
             if self._clock() - read_at >= FRESH:
-                found = await self._read(model.id)
-                self._kept[model.id] = self._clock(), found
+                found = await self._read(model)
+                self._kept[model] = self._clock(), found
         return found
 
     async def _read(self, model: str) -> object:
