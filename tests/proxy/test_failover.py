@@ -1,5 +1,6 @@
 """Before the first token every fault of a host is hidden: the next endpoint answers, and the books tell."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -182,6 +183,7 @@ async def test_a_host_that_sends_comments_for_ever_after_its_first_token_has_sta
         await out.send(ROLE + WORD)
         while True:
             await out.send(b": keep-alive\n\n")
+            await asyncio.sleep(0.005)  # slowly: a flood has another bound, and may reach it before the gap ends
 
     async with ScriptedHost(script) as bad, routed(bad, **QUICK) as running:
         response = await running.chat(stream=True)
