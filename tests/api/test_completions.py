@@ -66,6 +66,14 @@ async def test_a_whole_completion(gateway: Gateway) -> None:
     assert answer["usage"]["cost"] > 0
 
 
+async def test_a_choice_without_an_index_is_the_first(gateway: Gateway) -> None:
+    said = completion("a time")
+    del said["choices"][0]["index"]
+    async with ScriptedHost(answers(200, said)) as host, gateway({"a/fp8": host.url}) as running:
+        answer = (await running.client.post(PATH, json=ASKED)).json()
+    assert [(choice["index"], choice["text"]) for choice in answer["choices"]] == [(0, "a time")]
+
+
 async def test_a_streamed_completion(gateway: Gateway) -> None:
     async with ScriptedHost(streams(chunks("a time ago"))) as host, gateway({"a/fp8": host.url}) as running:
         asked = {**ASKED, "stream": True, "stream_options": {"include_usage": True}}

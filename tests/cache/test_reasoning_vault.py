@@ -145,6 +145,14 @@ async def test_what_the_client_did_not_get_comes_back_too(stores: tuple[Store, S
     assert after.body["messages"][1]["reasoning_content"] == THOUGHT
 
 
+async def test_a_choice_without_an_index_is_the_first(stores: tuple[Store, Store]) -> None:
+    completion = answer(call())
+    del completion["choices"][0]["index"]
+    await kept(stores[0], asked(tenant="six"), completion, {0: THOUGHT, 1: "of another choice"})
+    after = await restored(stores[1], asked(said(call()), result(), tenant="six"))
+    assert after.body["messages"][1]["reasoning_content"] == THOUGHT
+
+
 async def test_a_text_that_is_too_long_is_not_kept(stores: tuple[Store, Store]) -> None:
     await kept(stores[0], asked(tenant="four"), answer(call(), reasoning_content="x" * (LARGEST + 1)))
     request = asked(said(call()), result(), tenant="four")

@@ -124,3 +124,8 @@ def test_what_has_texts_without_end_is_cut() -> None:
     told = note({"type": "odd", "content": many, "output": [{"text": "b"}, many]})
     assert told.count("a\n") == MOST_TEXTS
     assert told.endswith(f"[the rest: {LEFT_OUT}")
+
+
+def test_lists_within_lists_share_one_bound() -> None:
+    inner = ["b"] * (MOST_TEXTS + 5)
+    assert note({"type": "odd", "content": ["a", inner]}).count("b\n") == MOST_TEXTS - 1

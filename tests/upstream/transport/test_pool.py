@@ -5,11 +5,13 @@ import socket
 
 import pytest
 
+from gateway.types import Fault
 from gateway.upstream.transport import connection
+from gateway.upstream.transport.connection import Call, Connection
 from gateway.upstream.transport.pool import Origin, Pool, _why
 from gateway.upstream.transport.transport import Transport
 from tests.support.host import Out, Received, ScriptedHost, answers
-from tests.upstream.recorder import BOTH_LOOPS, Recorder, Send
+from tests.upstream.recorder import BOTH_LOOPS, Recorder, Send, start
 
 LOOPS = BOTH_LOOPS
 HELLO = answers(200, b"hello")
@@ -289,6 +291,25 @@ class TestStaleConnections:
             assert (answer.body, host.accepted) == (b"hello", 2)
             await host.until(host.connections[0].closed.is_set)
             via.close()
+
+
+async def test_a_connection_that_is_lost_before_it_is_used(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dial = Pool._dial
+
+    async def dial_and_lose(pool: Pool, call: Call) -> Connection:
+        made = await dial(pool, call)
+        while not made.lost:
+            await asyncio.sleep(0)
+        return made
+
+    monkeypatch.setattr(Pool, "_dial", dial_and_lose)
+    server = await asyncio.start_server(lambda _, writer: writer.transport.abort(), "127.0.0.1", 0)
+    origin = Origin("http", *server.sockets[0].getsockname())
+    async with server:
+        answer = await start(transport, origin, Recorder())[0].ended()
+    assert answer.end == (Fault.CUT, "the host closed the connection as soon as it was made")
 
 
 @pytest.mark.parametrize(
