@@ -143,6 +143,11 @@ def test_a_highest_price(price: Any) -> None:
     assert set(order_of_trying({"max_price": {"completion": price}})) == {"novita/fp8", "baidu/fp8"}
 
 
+def test_a_highest_price_of_null_is_no_bound_and_hides_no_other() -> None:
+    limits = derived({"max_price": {"image": None, "prompt": None, "completion": 0.4}}).require.limits
+    assert limits == (Limit("price.output", "<=", 0.4),)
+
+
 def test_all_parameters_that_were_sent() -> None:
     body = {"messages": [], "seed": 1, "tool_choice": "auto", "top_logprobs": 3, "temperature": 0.5, "logit_bias": None}
     assert sent_parameters(body) == {"seed", "tool_choice", "logprobs"}

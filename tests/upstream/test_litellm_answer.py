@@ -58,6 +58,7 @@ def test_what_the_model_writes_is_no_reason(places: list[int]) -> None:
         ({"output": {"toolUse": {"input": {"stopReason": "end_turn"}}}}, None, False),
         ({"choices": [{}]}, None, False),
         ({"choices": "none"}, None, False),
+        ({"choices": []}, None, False),
         ([], None, False),
     ],
 )

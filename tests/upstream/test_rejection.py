@@ -151,6 +151,18 @@ OF_A_VALUE: dict[str, tuple[str, dict[str, Any], str | None, str]] = {
     "n, Groq": ("'n' : number must be at most 1", {"param": "n"}, "n", "size"),
     "answer": ("`max_tokens` must be less than or equal to `32768`", {}, "max_tokens", "size"),
     "answer, Bedrock": ("The maximum tokens you requested exceeds the model limit of 4096.", {}, "max_tokens", "size"),
+    "answer with its prompt, vLLM": (
+        "max_tokens is too large: 32000. This model's maximum context length is 131072 tokens.",
+        {"param": "max_tokens"},
+        "context",
+        "size",
+    ),
+    "context of something else": (
+        "maximum context length is 131072 tokens",
+        {"param": "metadata"},
+        "metadata",
+        "size",
+    ),
     "word": (
         "Prompt must contain the word 'json' in some form to use 'response_format' of type 'json_object'.",
         {},
