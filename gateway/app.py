@@ -92,7 +92,7 @@ from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
 from gateway.telemetry.shipper import Shipper
 from gateway.telemetry.trace_recorder import TraceRecorder
 from gateway.telemetry.tracing import tracing
-from gateway.types import PICO
+from gateway.types import PICO, Model
 from gateway.types.sink import Handler
 from gateway.upstream.destinations import located
 from gateway.upstream.litellm_adapter import Adapted
@@ -117,7 +117,7 @@ class Worker:
         defaults = (settings.default_policy, *by_rule, *(key.policy for key in settings.keys if key.policy))
         defaults += tuple(settings.claude.values())
         self.policies = Policies(settings.policies, defaults, partial(doubts, settings))
-        self.fleets = {model.id: Fleet(usable(model, settings.secrets), settings.workers) for model in settings.models}
+        self.fleets = {model.id: self._fleet(model) for model in settings.models}
         self.store = Store(store_url, budget=lookup)
         self.metrics = Metrics(folder.metrics)
         self.recent = RecentExchanges()
@@ -186,6 +186,10 @@ class Worker:
             *self._page(gate, runtime),
         ]
 
+    def _fleet(self, model: Model) -> Fleet:
+        settings = self.settings
+        return Fleet(usable(model, settings.secrets), settings.workers, settings.retry_budget)
+
     def _runtime(self, loop: asyncio.AbstractEventLoop) -> Runtime:
         settings = self.settings
         upstreams = Upstreams(
@@ -241,7 +245,7 @@ class Worker:
         settings = self.settings
         return RequestGate(
             authority=self.authority,
-            knows=keys.know,
+            identify=keys.identify,
             load=Admission(*limits(memory_limit(), settings.workers, settings.max_in_flight), self.metrics.shed),
             connections=Connections(most_connections(), loop.time),
             max_body=settings.max_body,
@@ -339,6 +343,8 @@ class Worker:
 
     def _count(self) -> None:
         self.metrics.in_flight(len(self.under_way))
+        for model, fleet in self.fleets.items():
+            self.metrics.retries_refused(model, fleet.retry_budget.refused)
         self.metrics.store_commands(self.store.stats)
         self.metrics.flush()
 

@@ -35,7 +35,7 @@ from gateway.document import (
 )
 from gateway.errors import ConfigError
 from gateway.types import PROBE, Endpoint, Model, Recording
-from gateway.types.units import Bytes
+from gateway.types.units import RETRY_SHARE, Bytes, Share
 
 LogFormat = Literal["text", "json"]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -62,6 +62,7 @@ class Settings:
     log_format: LogFormat = "text"
     max_body: int = 16 << 20
     max_in_flight: int | None = None
+    retry_budget: Share = RETRY_SHARE
     allowed_hosts: tuple[str, ...] = ()
     cors: tuple[str, ...] = ()
     public_lists: bool = False
@@ -109,6 +110,7 @@ class GatewayFile:
     log_format: LogFormat = "text"
     max_body: Bytes = 16 << 20
     max_in_flight: int | None = None  # per worker; default: by its memory
+    retry_budget: Share = RETRY_SHARE  # attempts beyond the first, per request
     allowed_hosts: tuple[str, ...] = ()  # further host names under which clients may call the gateway
     cors: tuple[str, ...] = ()  # origins of web pages that may call the gateway
     public_lists: bool = False  # whether OpenRouter's lists need no key
@@ -160,6 +162,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         log_format=file.log_format,
         max_body=file.max_body,
         max_in_flight=file.max_in_flight,
+        retry_budget=file.retry_budget,
         allowed_hosts=file.allowed_hosts,
         cors=file.cors,
         public_lists=file.public_lists,

@@ -38,9 +38,12 @@ class Keys:
             raise Unauthorized("the API key is not one of this gateway's")
         raise Unauthorized("no API key; send one as `Authorization: Bearer KEY`", code="missing_api_key")
 
-    def know(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether `of` would return a key."""
-        return not self._by_digest or self._key(headers) is not None
+    def identify(self, headers: Mapping[bytes, bytes]) -> bytes | None:
+        """The digest of the key that `of` would return, empty for a gateway without keys; None where it would raise."""
+        if not self._by_digest:
+            return LOCAL.digest
+        key = self._key(headers)
+        return None if key is None else key.digest
 
     def caller(self, request: Request) -> Key:
         """The same for a Starlette request."""

@@ -27,6 +27,7 @@ from gateway.route.filters import Tier
 from gateway.route.hedge import Budget, at_stake, rival
 from gateway.route.plan import Choice, Plan
 from gateway.route.retry import FIRST_PAUSE, LONGEST_PAUSE, Retries
+from gateway.route.retry_budget import RetryBudget
 from gateway.route.signals import (
     Abandon,
     Begin,
@@ -62,7 +63,7 @@ class Exchange:
 
     Attempts count from 1, in the order in which they are sent; at most two run at once, and only until the first
     token. With a `budget`, one late attempt of a streamed request may get a second one next to it. `rng` draws from
-    [0, 1), for the pauses before retries.
+    [0, 1), for the pauses before retries. Every attempt beyond the first needs room in the `retry_budget`.
     """
 
     __slots__ = (
@@ -81,6 +82,7 @@ class Exchange:
         "_most",
         "_read_twice",
         "_retries",
+        "_retry_budget",
         "_rng",
         "_running",
         "_sent",
@@ -92,7 +94,12 @@ class Exchange:
     )
 
     def __init__(
-        self, request: Request, plan: Plan, budget: Budget | None = None, rng: Callable[[], float] = lambda: 0.5
+        self,
+        request: Request,
+        plan: Plan,
+        budget: Budget | None = None,
+        rng: Callable[[], float] = lambda: 0.5,
+        retry_budget: RetryBudget | None = None,
     ) -> None:
         policy = plan.policy
         self.request = request
@@ -114,6 +121,7 @@ class Exchange:
         self._again: Choice | None = None  # the endpoint that is retried after a pause
         self._broken: Break | None = None  # how the streamed answer ends if it is not continued
         self._budget = budget if request.stream else None
+        self._retry_budget = retry_budget
         self._delay = inf  # seconds after which the attempt that was sent last is late; inf when it is of no interest
         self._hedged = False  # whether a second attempt was sent
         self._at_stake = 0.0  # dollars, set aside for the loser's bill
@@ -181,6 +189,8 @@ class Exchange:
             self._ends = now + (policy.timeouts.stream if self.request.stream else policy.timeouts.total)
         if self._budget is not None:
             self._budget.begin()
+        if self._retry_budget is not None:
+            self._retry_budget.request(now)
         if self.plan.explorer is not None and first is not None:
             self.plan.explorer.decided(policy.pick.explore, first.score, self.plan.picked == "explore")
         commands = self._wait_for_all(now) or self._try_next(now)
@@ -276,10 +286,18 @@ class Exchange:
             alone = choice is None and not self.request.other_models
             again = self._retries.next(choice, alone, now)
             if again is not None and again.pause < remaining:
+                if not self._may_send(again.choice, now):
+                    return [self._give_up()]
                 self._retries.sent(again.choice, alone)
                 self._again = again.choice
                 return [SetTimer("retry", 0, again.pause)]
-        return [self._give_up()] if choice is None else self._ask(choice, remaining)
+        if choice is None or not self._may_send(choice, now):
+            return [self._give_up()]
+        return self._ask(choice, remaining)
+
+    def _may_send(self, choice: Choice, now: float) -> bool:
+        """Whether the retry budget has room for an attempt; the first one needs none."""
+        return not self._sent or self._retry_budget is None or self._retry_budget.allows(choice.state.fails, now)
 
     def _wait_for_all(self, now: float) -> list[Command]:
         """Where a Retry-After holds at every endpoint: waits for the first of them, if that is soon; else gives up with
@@ -362,7 +380,7 @@ class Exchange:
         self._broken = end
         remaining = self._remaining(now)
         able = [one for one in self._untried() if CONTINUES in one.endpoint.supports and one.state.breaker.allows(now)]
-        if not able or self._sent >= self._most or remaining <= 0:
+        if not able or self._sent >= self._most or remaining <= 0 or not self._may_send(able[0], now):
             self.phase = "over"
             return [end]
         self.phase = "waiting"
@@ -395,7 +413,9 @@ class Exchange:
         self._delay = inf
         remaining = self._remaining(now)
         choice = rival(self._untried(), send.choice, self.plan.policy, self._budget, now) if remaining > 0 else None
-        return commands if choice is None else commands + self._hedge(send.choice, choice, self._budget, remaining)
+        if choice is None or not self._may_send(choice, now):
+            return commands
+        return commands + self._hedge(send.choice, choice, self._budget, remaining)
 
     def _hedge(self, late: Choice, choice: Choice, budget: Budget, remaining: float) -> list[Command]:
         self._hedged = True

@@ -17,6 +17,7 @@ from gateway.route.endpoint_state import LEARNED_WITHIN, Changes, EndpointState
 from gateway.route.explore import Explorers
 from gateway.route.peers import JUDGE_EVERY, MEDIANS_EVERY, NO_PEERS, fleet_medians, judge
 from gateway.route.prompt_cache import Prefix, PrefixIndex, Rereads
+from gateway.route.retry_budget import RetryBudget
 from gateway.route.shortlist import Shortlist
 from gateway.route.signals import Book
 from gateway.route.tokens import Lengths, Tokens
@@ -24,6 +25,7 @@ from gateway.route.toll import Tolls
 from gateway.route.tracked_attempt import Observation, TrackedAttempt
 from gateway.route.waits import scale
 from gateway.types import PROBE, Endpoint, Failure, Fault, Policy, Request, Usage
+from gateway.types.units import RETRY_SHARE
 
 Note = tuple[Prefix, str, float]  # what prompt was sent to which endpoint, and when
 
@@ -31,7 +33,10 @@ SHORTLISTS = 256  # kept at most, the latest ones; there is one for every policy
 
 
 class Fleet:
-    """The only writer of endpoint states. It is one of `workers`, which share what endpoints allow."""
+    """The only writer of endpoint states. It is one of `workers`, which share what endpoints allow.
+
+    `retry_share`: the share of requests that may have attempts beyond the first.
+    """
 
     __slots__ = (
         "_judge_at",
@@ -45,14 +50,16 @@ class Fleet:
         "lengths",
         "notes",
         "prefixes",
+        "retry_budget",
         "states",
         "tokens",
         "tolls",
         "ttls",
     )
 
-    def __init__(self, endpoints: Iterable[Endpoint] = (), workers: int = 1) -> None:
+    def __init__(self, endpoints: Iterable[Endpoint] = (), workers: int = 1, retry_share: float = RETRY_SHARE) -> None:
         self._workers = workers
+        self.retry_budget = RetryBudget(retry_share)
         self._judge_at = 0.0
         self._medians_at = 0.0
         self._peers = NO_PEERS

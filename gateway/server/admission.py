@@ -1,7 +1,12 @@
 """Admission control: how many requests a worker serves at once. Any more are rejected immediately, so that those in
 flight can finish.
 
-memory of the machine or its container ──half, shared by the workers──> requests in flight, bytes of their bodies
+    memory of the machine or its container ──half, shared by the workers──> requests in flight, bytes of their bodies
+    of these, one key may hold four times what it leaves free
+
+So one key can have four fifths of everything, two keys four ninths each, and some is always free: a key with few
+requests is admitted, however many another one sends. This is the dynamic threshold of shared switch buffers; it needs
+no list of keys and no clock.
 """
 
 import os
@@ -12,17 +17,36 @@ from pathlib import Path
 SHARE = 0.5  # of the memory, for requests in flight
 EACH = 64 * 1024  # bytes that a request takes in addition to its body
 COPIES = 6  # memory that a body takes, as a multiple of its size: received, parsed, and as sent to hosts
+PER_FREE = 4  # what a key may hold, as a multiple of what is free
 FEWEST = 64  # requests: the lowest limit
 UNKNOWN_MEMORY = 1 << 30  # bytes that are assumed if no limit is found
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
+class KeyLoad:
+    """What the requests in flight of one key hold: their number, and the bytes of their bodies."""
+
+    __slots__ = ("bytes", "requests")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.bytes = 0
+
+    def __repr__(self) -> str:
+        return f"<KeyLoad {self.requests} requests, {self.bytes} bytes>"
+
+
 class Admission:
-    """The requests in flight of one worker. `shed` is called with the reason of every rejection."""
+    """The requests in flight of one worker. `shed` is called with the reason of every rejection.
+
+    Keys are told apart by their digest; it is empty without keys, and then there is no share. One entry per key with
+    requests in flight, so there are never more entries than requests.
+    """
 
     def __init__(self, most_requests: int, most_bytes: int, shed: Callable[[str], None]) -> None:
         self._most_requests = most_requests
         self._most_bytes = most_bytes
+        self._keys: dict[bytes, KeyLoad] = {}
         self.shed = shed
         self.requests = 0
         self.bytes = 0
@@ -30,27 +54,54 @@ class Admission:
     def __repr__(self) -> str:
         return f"<Admission {self.requests}/{self._most_requests} requests, {self.bytes}/{self._most_bytes} bytes>"
 
-    def enter(self, size: int) -> bool:
+    def enter(self, key: bytes, size: int) -> bool:
         """Whether a request with a body of `size` bytes is admitted. If so, the caller must call `leave` later."""
-        if self.requests >= self._most_requests:
-            self.shed("requests")
+        held = self._keys.get(key) or KeyLoad()
+        free = self._most_requests - self.requests
+        if free < 1:
+            return self._rejects("requests")
+        if key and _is_above_share(held.requests, 1, free):
+            return self._rejects("key")
+        if not self._takes(held, key, size):
             return False
-        if not self.grow(size):
-            return False
+        self._keys[key] = held
+        held.requests += 1
         self.requests += 1
         return True
 
-    def grow(self, size: int) -> bool:
-        """The same for `size` more bytes of a body of unknown length. A single body is always admitted."""
-        if size and self.bytes and self.bytes + size > self._most_bytes:
-            self.shed("bodies")
-            return False
+    def grow(self, key: bytes, size: int) -> bool:
+        """The same for `size` more bytes of an admitted request's body. A single body is always admitted."""
+        return self._takes(self._keys[key], key, size)
+
+    def leave(self, key: bytes, size: int) -> None:
+        held = self._keys[key]
+        held.requests -= 1
+        held.bytes -= size
+        if not held.requests:
+            del self._keys[key]
+        self.requests -= 1
+        self.bytes -= size
+
+    def _takes(self, held: KeyLoad, key: bytes, size: int) -> bool:
+        free = self._most_bytes - self.bytes
+        if size and self.bytes:
+            if size > free:
+                return self._rejects("bodies")
+            if key and _is_above_share(held.bytes, size, free):
+                return self._rejects("key")
+        held.bytes += size
         self.bytes += size
         return True
 
-    def leave(self, size: int) -> None:
-        self.requests -= 1
-        self.bytes -= size
+    def _rejects(self, reason: str) -> bool:
+        self.shed(reason)
+        return False
+
+
+def _is_above_share(held: int, more: int, free: int) -> bool:
+    """Whether a key that holds something may not have `more`: it would hold more than `PER_FREE` times what it leaves
+    free for other keys."""
+    return held > 0 and held + more > PER_FREE * (free - more)
 
 
 def limits(memory: int, workers: int, most_requests: int | None) -> tuple[int, int]:

@@ -122,11 +122,11 @@ class AsgiEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sink = AsgiSink()
         headers = dict(scope["headers"])  # copied now: some servers append the trailers later
-        if not self._gate.knows(headers):
+        if (key := self._gate.identify(headers)) is None:
             self._handler(Inbound(headers, b"", monotonic()), sink)  # responds with 401 in its own format
             await sink.drain(send)
             return
-        upload = Upload(self._gate)
+        upload = Upload(self._gate, key)
         try:
             upload.enter(content_length(headers))
             body = await upload.read(receive)
@@ -151,21 +151,22 @@ class AsgiEndpoint:
 class Upload:
     """An admitted request, from its headers to the end of its response."""
 
-    __slots__ = ("_gate", "_taken")
+    __slots__ = ("_gate", "_key", "_taken")
 
-    def __init__(self, gate: RequestGate) -> None:
+    def __init__(self, gate: RequestGate, key: bytes) -> None:
         self._gate = gate
+        self._key = key
         self._taken: int | None = None  # bytes that are admitted; None: the request is not admitted
 
     def enter(self, size: int) -> None:
         """Raises ClientError."""
-        if error := self._gate.enter(size):
+        if error := self._gate.enter(self._key, size):
             raise error
         self._taken = size
 
     def leave(self) -> None:
         if self._taken is not None:
-            self._gate.load.leave(self._taken)
+            self._gate.load.leave(self._key, self._taken)
 
     async def read(self, receive: Receive) -> bytes | None:
         """The whole body; None if the client disconnected before its end. Raises ClientError."""
@@ -186,7 +187,7 @@ class Upload:
         taken = self._taken or 0
         if size <= taken:
             return
-        if error := self._gate.grow(size, size - taken):
+        if error := self._gate.grow(self._key, size, size - taken):
             raise error
         self._taken = size
 

@@ -50,6 +50,7 @@ class DirectSink:
         "disconnected",
         "handler",
         "keep_alive",
+        "key",
         "paused",
         "request_headers",
         "response_complete",
@@ -72,6 +73,7 @@ class DirectSink:
         self.keep_alive = keep_alive
         self.body: list[bytes] = []  # of the request
         self.size = 0
+        self.key = b""  # digest of the client's key
         self.taken: int | None = None  # admitted bytes of the body; None: the request is not admitted
         self.paused = protocol.flow.write_paused  # the previous response may still fill the write buffer
         self.disconnected = False

@@ -96,13 +96,13 @@ class HotProtocol(UvicornConnection):
         gate = self._gate
         if error := gate.authority.refusal(b"POST", self.url, headers, request_headers):
             self._refuse(sink, error)
-        elif not gate.knows(request_headers):
+        elif (key := gate.identify(request_headers)) is None:
             self._end_early(sink)
             handler(Inbound(request_headers, b"", monotonic()), sink)  # responds with 401 in its own format
-        elif error := gate.enter(size := content_length(request_headers)):
+        elif error := gate.enter(key, size := content_length(request_headers)):
             self._refuse(sink, error)
         else:
-            sink.taken = size
+            sink.key, sink.taken = key, size
 
     def on_body(self, body: bytes) -> None:
         self._parsed = self.received
@@ -115,7 +115,7 @@ class HotProtocol(UvicornConnection):
         taken = cast(int, sink.taken)
         sink.size += len(body)
         if sink.size > taken:
-            if error := self._gate.grow(sink.size, sink.size - taken):
+            if error := self._gate.grow(sink.key, sink.size, sink.size - taken):
                 self._refuse(sink, error)
                 return
             sink.taken = sink.size
@@ -262,7 +262,7 @@ class HotProtocol(UvicornConnection):
     def _release(self, sink: DirectSink) -> None:
         self._sink = None
         if sink.taken is not None:
-            self._gate.load.leave(sink.taken)
+            self._gate.load.leave(sink.key, sink.taken)
             sink.taken = None
 
     def _path(self) -> str:

@@ -16,23 +16,24 @@ GATE = "gate"  # key in the lifespan state
 
 @dataclass(frozen=True, slots=True)
 class RequestGate:
-    """The checks of one worker. `knows` returns whether headers have a valid key, or the gateway has no keys."""
+    """The checks of one worker. `identify` returns the digest of the valid key in headers, empty if the gateway has no
+    keys; None without a valid key."""
 
     authority: Authority
-    knows: Callable[[Mapping[bytes, bytes]], bool]
+    identify: Callable[[Mapping[bytes, bytes]], bytes | None]
     load: Admission
     connections: Connections
     max_body: int  # bytes
 
-    def enter(self, size: int) -> ClientError | None:
-        """The error if a request with a body of `size` bytes is rejected. If None, the caller must call `load.leave`
-        later."""
+    def enter(self, key: bytes, size: int) -> ClientError | None:
+        """The error if a request of this key with a body of `size` bytes is rejected. If None, the caller must call
+        `load.leave` later."""
         if size > self.max_body:
             return TooLarge(self.max_body)
-        return None if self.load.enter(size) else Overloaded()
+        return None if self.load.enter(key, size) else Overloaded()
 
-    def grow(self, size: int, more: int) -> ClientError | None:
+    def grow(self, key: bytes, size: int, more: int) -> ClientError | None:
         """The same for a body of unknown length that has grown by `more` bytes to `size` bytes."""
         if size > self.max_body:
             return TooLarge(self.max_body)
-        return None if self.load.grow(more) else Overloaded()
+        return None if self.load.grow(key, more) else Overloaded()

@@ -42,7 +42,7 @@ OPEN: Final = 2
 State = Literal[0, 1, 2]
 
 BATCH_ROWS = 500
-SHED: Final = ("requests", "bodies", "connections")
+SHED: Final = ("requests", "bodies", "key", "connections", "queue")
 
 
 class Metrics:
@@ -57,6 +57,7 @@ class Metrics:
         self._exposed.register(Processes(self._values.pids))
         self._rows: list[Row] = []
         self._shed_counts: dict[str, int] = {}  # by reason
+        self._refused_counts: dict[str, int] = {}  # retries by model, as far as they are exposed
         self._policies = PolicyLabels()
         self._exchanges = ExchangeMetrics(registry, self._policies)
         self._attempts = AttemptMetrics(registry, self._policies)
@@ -102,6 +103,8 @@ class Metrics:
         )
         shed_about = "Requests rejected because a worker was at its limit."
         self._shed = _at_zero(Counter("gateway_shed_total", shed_about, ["reason"], registry=registry), SHED)
+        refused = "Attempts beyond the first that the retry budget did not allow."
+        self._refused = Counter("gateway_retries_refused_total", refused, ["model"], registry=registry)
         _build(registry)
         _deaths(registry)  # exposed at 0
         self.store_commands(self._store_counts)
@@ -167,6 +170,11 @@ class Metrics:
         before, self._store_counts = self._store_counts, counts
         for result, count, exposed in zip(StoreStats._fields, counts, before, strict=True):
             self._store_commands.labels(result).inc(count - exposed)
+
+    def retries_refused(self, model: str, count: int) -> None:
+        """Sets the count since the start."""
+        before, self._refused_counts[model] = self._refused_counts.get(model, 0), count
+        self._refused.labels(model).inc(count - before)
 
     def part_failure(self, part: str) -> None:
         self._failures.labels(part).inc()

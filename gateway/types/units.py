@@ -28,6 +28,7 @@ BYTES = Unit("bytes", "16MiB", r"^[0-9]+(B|KiB|MiB|GiB)$")
 
 Seconds = Annotated[float, DURATION]
 Share = Annotated[float, SHARE]  # 0.03 for 3%
+RETRY_SHARE = 0.2  # of requests, that may have attempts beyond the first: the default
 Usd = Annotated[float, USD]
 UsdPerHour = Annotated[float, USD_PER_HOUR]
 Bytes = Annotated[int, BYTES]

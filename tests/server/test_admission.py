@@ -1,9 +1,12 @@
 """What a worker has no room for is refused at once, counted, and taken again when there is room."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.server import admission as module
 from gateway.server.admission import FEWEST, Admission, limits, memory_limit
@@ -21,25 +24,82 @@ def shed() -> list[str]:
 
 def test_requests_are_bounded(shed: list[str]) -> None:
     load = Admission(2, 1_000, shed.append)
-    assert [load.enter(10), load.enter(10), load.enter(10)] == [True, True, False]
-    load.leave(10)
-    assert load.enter(10)
+    assert [load.enter(b"", 10), load.enter(b"", 10), load.enter(b"", 10)] == [True, True, False]
+    load.leave(b"", 10)
+    assert load.enter(b"", 10)
     assert shed == ["requests"]
 
 
 def test_bodies_are_bounded_and_one_is_always_taken(shed: list[str]) -> None:
     load = Admission(10, 1_000, shed.append)
-    assert load.enter(5_000)
-    assert load.enter(0), "what needs no room has some"
-    assert not load.enter(1)
-    load.leave(5_000)
-    assert load.enter(600)
-    assert not load.grow(500)
-    assert load.grow(400)
-    load.leave(1_000)
-    load.leave(0)
+    assert load.enter(b"", 5_000)
+    assert load.enter(b"", 0), "what needs no room has some"
+    assert not load.enter(b"", 1)
+    load.leave(b"", 5_000)
+    assert load.enter(b"", 600)
+    assert not load.grow(b"", 500)
+    assert load.grow(b"", 400)
+    load.leave(b"", 1_000)
+    load.leave(b"", 0)
     assert (load.requests, load.bytes) == (0, 0)
     assert shed == ["bodies", "bodies"]
+
+
+FLOOD, FEW = b"flood", b"few"
+
+
+@given(
+    most=st.integers(20, 400),
+    steps=st.lists(
+        st.tuples(st.sampled_from([FLOOD, b"flood too", FEW]), st.booleans(), st.integers(0, 50)), max_size=300
+    ),
+)
+def test_a_flood_of_two_keys_leaves_room_for_few_requests_of_another(
+    most: int, steps: list[tuple[bytes, bool, int]]
+) -> None:
+    """In any order of arrivals and ends: up to a twentieth of all, in requests and in bytes, is never rejected."""
+    load = Admission(most, most * 10, lambda _: None)
+    held: dict[bytes, list[int]] = {FLOOD: [], b"flood too": [], FEW: []}
+    for key, arrives, size in steps:
+        mine = held[key]
+        if not arrives:
+            if mine:
+                load.leave(key, mine.pop())
+            continue
+        is_small = key == FEW and len(mine) < most // 20 and sum(mine) + size <= most * 10 // 20
+        if load.enter(key, size):
+            mine.append(size)
+        else:
+            assert not is_small
+        assert load.requests <= most
+        assert load.bytes <= max(most * 10, size)
+    for key, sizes in held.items():
+        for size in sizes:
+            load.leave(key, size)
+    assert (load.requests, load.bytes) == (0, 0)
+
+
+def test_one_key_holds_four_fifths_at_most(shed: list[str]) -> None:
+    load = Admission(100, 1_000_000, shed.append)
+    assert sum(load.enter(FLOOD, 0) for _ in range(200)) == 80
+    assert set(shed) == {"key"}
+    assert sum(load.enter(FEW, 0) for _ in range(200)) == 16
+    assert load.enter(b"a third", 0)
+
+
+def test_without_keys_all_of_it_may_be_used(shed: list[str]) -> None:
+    load = Admission(100, 1_000_000, shed.append)
+    assert sum(load.enter(b"", 0) for _ in range(200)) == 100
+    assert set(shed) == {"requests"}
+
+
+def test_a_key_alone_with_little_room_has_its_first_request(shed: list[str]) -> None:
+    """And leaves the last place to another key."""
+    load = Admission(2, 100, shed.append)
+    assert load.enter(FLOOD, 80)
+    assert not load.enter(FLOOD, 0)
+    assert load.enter(FEW, 20)
+    assert shed == ["key"]
 
 
 @pytest.mark.parametrize(
@@ -154,3 +214,27 @@ async def test_what_was_refused_and_what_has_left_takes_no_room(gateway: Gateway
         async with asyncio.timeout(60):
             assert (await running.chat()).status_code == 502
         assert await shed_by(running, "requests") < 10
+
+
+async def test_a_flood_of_one_key_does_not_shed_another_keys_request(gateway: Gateway) -> None:
+    """The flood holds its share with requests that never end; what is above it gets a 503, the other key an answer."""
+    environ = {"GATEWAY_API_KEYS": "flood:sk-flood,few:sk-few"}
+
+    def asking(secret: bytes) -> bytes:
+        return request(question()).replace(b"\r\n\r\n", b"\r\nauthorization: Bearer " + secret + b"\r\n\r\n", 1)
+
+    async with (
+        Busy() as host,
+        gateway({"a/fp8": host.url}, max_in_flight=10, environ=environ) as running,
+        AsyncExitStack() as stack,
+    ):
+        flood = [await stack.enter_async_context(connected(running)) for _ in range(12)]
+        for one in flood:
+            await one.send(asking(b"sk-flood"))
+        await host.until(lambda: len(host.requests) == 8)
+        statuses = [(await one.answer())[0] for one in flood[8:]]
+        assert statuses == [503] * 4
+        few = await stack.enter_async_context(connected(running))
+        await few.send(asking(b"sk-few"))
+        await host.until(lambda: len(host.requests) == 9)
+        assert await shed_by(running, "key") == 4

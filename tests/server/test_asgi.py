@@ -20,7 +20,7 @@ HEADERS = [(b"content-type", b"text/plain")]
 def a_gate(max_body: int = 100, most_requests: int = 100, knows: bool = True) -> RequestGate:
     return RequestGate(
         authority=Authority("127.0.0.1", (), (), has_keys=True),
-        knows=lambda _: knows,
+        identify=lambda _: b"" if knows else None,
         load=Admission(most_requests, 1 << 20, lambda _: None),
         connections=Connections(100, lambda: 0.0),
         max_body=max_body,
