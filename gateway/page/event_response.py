@@ -5,7 +5,8 @@ pieces ──gzip, flushed after each──> send          the client leaves, or
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 
 from starlette.types import Receive, Scope, Send
 
@@ -15,10 +16,14 @@ LEVEL = 6
 
 
 class EventResponse:
-    """An ASGI response: `pieces` as they come, each whole events."""
+    """An ASGI response: `pieces` as they come, each whole events. They are closed when the client has left; then
+    `closed` is called."""
 
-    def __init__(self, pieces: AsyncIterator[bytes], headers: Mapping[str, str], gzip: bool) -> None:
+    def __init__(
+        self, pieces: AsyncGenerator[bytes], headers: Mapping[str, str], gzip: bool, closed: Callable[[], None]
+    ) -> None:
         self._pieces = pieces
+        self._closed = closed
         self._headers = {**headers, "content-type": "text/event-stream", "x-accel-buffering": "no"}
         self._packer = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP) if gzip else None
 
@@ -30,6 +35,7 @@ class EventResponse:
             for task in tasks:
                 task.cancel()
             sent, _ = await asyncio.gather(*tasks, return_exceptions=True)
+            self._closed()
         if isinstance(sent, Exception) and not isinstance(sent, TimeoutError):
             raise sent
 
@@ -38,9 +44,10 @@ class EventResponse:
         headers = self._headers if self._packer is None else {**self._headers, "content-encoding": "gzip"}
         encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": 200, "headers": encoded})
-        async for piece in self._pieces:
-            async with asyncio.timeout(PATIENCE):
-                await send({"type": "http.response.body", "body": self._packed(piece), "more_body": True})
+        async with aclosing(self._pieces) as pieces:
+            async for piece in pieces:
+                async with asyncio.timeout(PATIENCE):
+                    await send({"type": "http.response.body", "body": self._packed(piece), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _packed(self, piece: bytes) -> bytes:

@@ -23,6 +23,9 @@ from gateway.types import Model
 
 JSON = "application/json"
 FRESH = 5.0  # seconds that a response is kept, so that many open pages cost as much as one
+LEAST_REST = (
+    30  # times as long as it took to make: a long history takes a small share of a worker, however often it is read
+)
 
 
 class History:
@@ -40,7 +43,7 @@ class History:
         self._fleets = fleets
         self._reader = HistoryReader(archive, clock)
         self._clock = clock
-        self._made: dict[tuple[str, str], tuple[float, bytes, bytes]] = {}  # when, the JSON, and the same compressed
+        self._made: dict[tuple[str, str], tuple[float, bytes, bytes]] = {}  # until when, the JSON, and it compressed
         self._making = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -56,7 +59,7 @@ class History:
             raise BadRequest(f"`range` must be one of {', '.join(RANGES)}", param="range")
         async with self._making:
             made = self._made.get((model, name))
-            if made is None or self._clock() >= made[0] + FRESH:
+            if made is None or self._clock() >= made[0]:
                 made = self._made[model, name] = await self._make(model, name)
         _, data, compressed = made
         return answer(request, data, JSON, compressed)
@@ -68,9 +71,16 @@ class History:
         return await past(self._reader, model, name, prices, self._clock())
 
     async def _make(self, model: str, name: str) -> tuple[float, bytes, bytes]:
-        now = self._clock()
+        began = self._clock()
         try:
-            data = orjson.dumps(await self.read(model, name))
+            read = await self.read(model, name)
         except OSError:
             raise StoreAway("the history is unknown") from None
-        return now, data, await asyncio.to_thread(compress, data)
+        data, compressed = await asyncio.to_thread(_written, read)
+        took = max(0.0, self._clock() - began)
+        return began + max(FRESH, LEAST_REST * took), data, compressed
+
+
+def _written(read: Json) -> tuple[bytes, bytes]:
+    data = orjson.dumps(read)
+    return data, compress(data)

@@ -11,8 +11,9 @@ Like /metrics, it needs no key. It loads nothing from other servers.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -25,10 +26,12 @@ from gateway.page.event_stream import EventStream
 from gateway.page.exchange_routes import ExchangeRoutes
 from gateway.page.page_answer import HEADERS, answer, compress, takes_gzip
 from gateway.page.page_state import PageState
+from gateway.page.page_types import ShownModel
 from gateway.types import Model
 
 STATIC = Path(__file__).parent / "static"
 TICK = 1.0  # seconds between two events
+MOST_OPEN = 200  # event streams of one worker: each takes 300 KB, and some work every second
 BASE = b"{{base}}"  # in the HTML: the way from its own path to that of the gateway
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -38,6 +41,14 @@ _TYPES = {
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
+
+
+class _Encoded(NamedTuple):
+    """A model's page as JSON, and that compressed."""
+
+    page: ShownModel
+    data: bytes
+    compressed: bytes
 
 
 JsonHandler = Callable[[Request], Awaitable[object]]  # its result is encoded as JSON
@@ -56,6 +67,8 @@ class Page:
         self._more = more
         self._files = {path.name: path.read_bytes() for path in STATIC.rglob("*") if path.suffix in _TYPES}
         self._compressed: dict[str, bytes] = {}  # files, when they were first wanted
+        self._models: dict[str, _Encoded] = {}  # by id, as of the last second
+        self._open = 0  # event streams
 
     def routes(self) -> list[Route]:
         return [
@@ -90,13 +103,25 @@ class Page:
 
     async def _model(self, request: Request) -> Response:
         model = self._data.model(request.query_params.get("model", ""))
-        return answer(request, msgspec.json.encode(await self._data.page(model)), "application/json")
+        page = await self._data.page(model)
+        known = self._models.get(model.id)
+        if known is None or known.page is not page:
+            data = msgspec.json.encode(page)
+            known = self._models[model.id] = _Encoded(page, data, compress(data))
+        return answer(request, known.data, _TYPES[".json"], known.compressed)
 
     async def _events(self, request: Request) -> EventResponse:
+        """HTTPException 503 when too many are open; the page goes on without, and tries again."""
         model = self._data.model(request.query_params.get("model", ""))
-        return EventResponse(self._seconds(model), HEADERS, takes_gzip(request))
+        if self._open >= MOST_OPEN:
+            raise HTTPException(503, "too many pages are open", {"retry-after": "10"})
+        self._open += 1
+        return EventResponse(self._seconds(model), HEADERS, takes_gzip(request), self._closed)
 
-    async def _seconds(self, model: Model) -> AsyncIterator[bytes]:
+    def _closed(self) -> None:
+        self._open -= 1
+
+    async def _seconds(self, model: Model) -> AsyncGenerator[bytes]:
         """The events of each second in which there are any."""
         feed = self._data.feed
         await feed.refresh()  # what ended before this page was opened is in exchanges.json

@@ -67,16 +67,38 @@ _Named = dict[str, PastSeries]
 
 async def past(reader: HistoryReader, model: str, name: str, prices: Mapping[str, Price], now: float) -> Json:
     """The JSON of the range of this name. `prices` are those of the endpoints in use that have one. Raises OSError when
-    the store cannot be reached."""
-    span, today = RANGES[name], int(now // DAY)
-    days = range(today - DAYS + 1, today + 1)
-    names = await reader.names(model, range(min(days[0], span.before(now)[0] // DAY), today + 1))
+    the store cannot be reached. Threads do what is long, so that it holds up no request."""
+    span, days = RANGES[name], _days_until(now)
+    names = await reader.names(model, range(min(days[0], span.before(now)[0] // DAY), days[-1] + 1))
     series = [Series(model, kind, one) for kind, found in names.items() for one in _read_of(kind, found)]
     by_day = [one for one in series if one.kind in ("all", "endpoint")]
-    needed = [bucket for one in series for bucket in _buckets(one, span, now)]
-    strings = await reader.read([*needed, *(Bucket(one, "day", number) for one in by_day for number in days)])
-    times = span.times(now)
-    pasts = await _pasts(series, span, now, strings)
+    needed = await asyncio.to_thread(_needed, series, by_day, span, now)
+    strings = await reader.read(needed)
+    return await asyncio.to_thread(_json, name, series, by_day, prices, now, strings)
+
+
+def _needed(series: Iterable[Series], by_day: Iterable[Series], span: Span, now: float) -> list[Bucket]:
+    """All buckets to read."""
+    found = [bucket for one in series for bucket in _buckets(one, span, now)]
+    return found + [Bucket(one, "day", number) for one in by_day for number in _days_until(now)]
+
+
+def _days_until(now: float) -> range:
+    """The days of uptime (unix time // 86,400), today the last."""
+    today = int(now // DAY)
+    return range(today - DAYS + 1, today + 1)
+
+
+def _json(
+    name: str,
+    series: Sequence[Series],
+    by_day: Sequence[Series],
+    prices: Mapping[str, Price],
+    now: float,
+    strings: _Strings,
+) -> Json:
+    span = RANGES[name]
+    times, pasts = span.times(now), _pasts(series, span, now, strings)
     everything = pasts["all"].get("", PastSeries([_NOTHING] * len(times), _NOTHING))
     for kind in RANKED:
         pasts[kind] = _top(pasts[kind], everything)
@@ -87,29 +109,20 @@ async def past(reader: HistoryReader, model: str, name: str, prices: Mapping[str
         "step": span.step,
         "times": times,
         "all": _shape(everything),
-        **{field: await _shapes(pasts[kind]) for kind, field in _FIELDS.items()},
-        "days": _days(by_day, days, strings),
+        **{field: {one: _shape(own) for one, own in pasts[kind].items()} for kind, field in _FIELDS.items()},
+        "days": _days(by_day, _days_until(now), strings),
         "saved": saved(everything.total, _priced(prices, pasts["endpoint"])),
     }
 
 
-async def _pasts(series: Iterable[Series], span: Span, now: float, strings: _Strings) -> dict[Kind, _Named]:
+def _pasts(series: Iterable[Series], span: Span, now: float, strings: _Strings) -> dict[Kind, _Named]:
     """The series that have data, by kind and name."""
     pasts: dict[Kind, _Named] = {kind: {} for kind in KINDS}
     for one in series:
-        await asyncio.sleep(0)  # a long history must not hold up requests
         found = _past_series(one, span, now, strings)
         if not _has_nothing(found):
             pasts[one.kind][one.name] = found
     return pasts
-
-
-async def _shapes(pasts: _Named) -> Json:
-    shaped = {}
-    for name, one in pasts.items():
-        await asyncio.sleep(0)  # as above
-        shaped[name] = _shape(one)
-    return shaped
 
 
 def _read_of(kind: Kind, names: Sequence[str]) -> Sequence[str]:

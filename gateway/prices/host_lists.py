@@ -3,7 +3,7 @@
     each host once ── GET, its key ──> [{"id": ..., prices}] ── PriceForm of its provider ──> Quote
                                                              └─ no such id ──────────────────> unlisted
 
-Hosts are asked side by side. Redirects are not followed, because they would take the key to another host.
+Hosts are asked side by side.
 """
 
 import json
@@ -14,15 +14,16 @@ from http.client import HTTPException, HTTPResponse
 from time import monotonic
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import Request
 
 from gateway import __version__
 from gateway.config import Secrets, why_unusable
 from gateway.prices.quote import PER_MILLION, PER_MILLION_IN_10000THS, PER_TOKEN, Path, PriceForm, Quote
+from gateway.prices.timed_http import opener
 from gateway.types import Endpoint, Price
 
 CONNECT_AND_READ = 10.0  # seconds for each step
-ANSWER_WITHIN = 30.0  # seconds for a whole list
+ANSWER_WITHIN = 30.0  # seconds for a whole list, its headers included
 LARGEST = 8 << 20  # bytes of a list
 PIECE = 1 << 16
 AT_ONCE = 8  # hosts
@@ -108,27 +109,27 @@ def _answer(base_url: str, key: str) -> "list[dict[str, Any]] | str":
     headers = {"accept": "application/json", "user-agent": f"llm-routing-gateway/{__version__}"}
     if key:
         headers["authorization"] = f"Bearer {key}"
+    request, began = Request(f"{base_url}/models", headers=headers), monotonic()
     try:
-        with _opener().open(Request(f"{base_url}/models", headers=headers), timeout=CONNECT_AND_READ) as response:
+        with opener(ANSWER_WITHIN).open(request, timeout=CONNECT_AND_READ) as response:
             return _entries(_body(response))
     except HTTPError as error:
         error.close()
-        return f"/models answered {error.code}"
+        why = f"answered {error.code}"
     except OSError as error:
-        return f"/models cannot be reached ({getattr(error, 'reason', None) or error})"
+        why = f"cannot be reached ({getattr(error, 'reason', None) or error})"
     except (ValueError, HTTPException):  # its message may have the key
-        return "/models answered with something else than a list of models"
+        why = "answered with something else than a list of models"
+    return f"/models {why if monotonic() - began < ANSWER_WITHIN else 'takes too long'}"
 
 
 def _body(response: HTTPResponse) -> bytes:
-    pieces, size, until = [], 0, monotonic() + ANSWER_WITHIN
+    pieces, size = [], 0
     while piece := response.read1(PIECE):
         pieces.append(piece)
         size += len(piece)
         if size > LARGEST:
             raise OSError("the list is too long")
-        if monotonic() > until:
-            raise OSError("the list takes too long")
     return b"".join(pieces)
 
 
@@ -143,14 +144,3 @@ def _entries(body: bytes) -> list[dict[str, Any]]:
     if not entries:
         raise ValueError
     return entries
-
-
-class SameHost(HTTPRedirectHandler):
-    """Follows no redirect: its answer is an error."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-def _opener() -> OpenerDirector:
-    return build_opener(SameHost, ProxyHandler({}))

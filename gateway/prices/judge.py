@@ -5,17 +5,20 @@
     a price of 0                                      zero       taken if accepted
     the endpoint's price or the quote has tiers/hours tiers      never taken: one flat price would be wrong
     no price so far                                   new        taken if accepted: it would put the endpoint into use
-    more than twice the price in force, or less than
-    half of it; a cached price above the input price
-    or under a hundredth of it                        jump       taken if accepted
+    more than twice the price in force or the last
+    one that a person confirmed, or less than half of
+    either; a cached price above the input price or
+    under a hundredth of it                           jump       taken if accepted
     anything else                                     taken
 
-A source that has no cached price leaves the one in force.
+A source that has no cached price leaves the one in force. A person confirmed the catalogue's price, and what was
+accepted: many small steps come no further from those than one.
 """
 
 from dataclasses import dataclass
 from datetime import date
 
+from gateway.prices.price_book import PriceChange
 from gateway.prices.quote import Quote
 from gateway.types import Price
 from gateway.types.endpoint import PriceFlag
@@ -46,8 +49,10 @@ class PriceVerdict:
     flags: tuple[tuple[PriceFlag, str], ...] = ()
 
 
-def judged(quote: Quote, price: Price | None, accepted: bool, today: date) -> PriceVerdict:
-    """`price` is the one in force; `accepted`: a person takes it."""
+def judged(
+    quote: Quote, price: Price | None, confirmed: PriceChange | Price | None, accepted: bool, today: date
+) -> PriceVerdict:
+    """`price` is the one in force, `confirmed` the last that a person confirmed; `accepted`: a person takes it."""
     ended = has_ended(quote.ends, today)
     flags: list[tuple[PriceFlag, str]] = []
     if quote.ends:
@@ -61,7 +66,7 @@ def judged(quote: Quote, price: Price | None, accepted: bool, today: date) -> Pr
     if not _differs(offer, price):
         return PriceVerdict(offer, False, False, tuple(flags))
     flat = quote.flat and not (price and (price.tiers or price.hours))
-    doubt = _doubt(offer, quote, flat, price)
+    doubt = _doubt(offer, quote, flat, price) or _strayed(offer, confirmed)
     if doubt:
         flags.append((doubt[0], f"{quote.source}: {doubt[1]}"))
     taken = flat and (accepted or not (doubt or ended))
@@ -101,6 +106,16 @@ def _doubt(offer: Offer, quote: Quote, flat: bool, price: Price | None) -> tuple
         return "new", f"a first price, {offer.input:g} / {offer.output:g}"
     jumps = [one for kind in KINDS if (one := _jump(kind, getattr(offer, kind), getattr(price, kind)))]
     return ("jump", ", ".join(jumps)) if jumps else None
+
+
+def _strayed(offer: Offer, confirmed: PriceChange | Price | None) -> tuple[PriceFlag, str] | None:
+    """Whether small steps have come too far from the price that was confirmed."""
+    if confirmed is None:
+        return None
+    jumps = [
+        one for kind in ("input", "output") if (one := _jump(kind, getattr(offer, kind), getattr(confirmed, kind)))
+    ]
+    return ("jump", f"since it was confirmed: {', '.join(jumps)}") if jumps else None
 
 
 def _jump(kind: str, new: float | None, old: float | None) -> str:

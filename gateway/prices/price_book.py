@@ -87,6 +87,11 @@ class PriceBook:
         day = moment_text(last.at)[: len("2026-11-30")]
         return replace(base, input=last.input, output=last.output, cached_input=last.cached_input, as_of=day)
 
+    def confirmed(self, endpoint: Endpoint) -> PriceChange | Price | None:
+        """The last price that a person confirmed: one that was accepted, else the endpoint's own."""
+        changes = self.endpoints.get(endpoint.id, NOTHING).changes
+        return next((change for change in reversed(changes) if change.accepted), endpoint.price)
+
 
 NOTHING = PriceHistory()
 EMPTY = PriceBook()

@@ -143,7 +143,7 @@ def judge_all(settings: Settings, book: PriceBook, found: PriceFindings, accept:
             continue
         own = endpoint.id in settings.own_prices
         before = endpoint.price if own else book.price(endpoint)
-        verdict = judged(quote, before, endpoint.id in accept, today) if quote else None
+        verdict = judged(quote, before, book.confirmed(endpoint), endpoint.id in accept, today) if quote else None
         history = histories.get(endpoint.id, NOTHING)
         flags = _flags(history.flags, _raised(endpoint, quote, verdict, own, listed), now)
         taken = verdict is not None and verdict.taken and not own

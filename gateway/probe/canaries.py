@@ -30,7 +30,7 @@ FILLER = (
     *("kitchen", "ladder", "market", "needle", "orange", "pepper", "quarter", "river", "silver", "table"),
     *("uncle", "valley", "window", "yellow", "bridge", "copper", "dinner", "flower", "ginger", "hammer"),
 )
-_NUMBER = re.compile(r"\d[\d,]*")
+_NUMBER = re.compile(r"[0-9][0-9,]*")
 _CITIES = ("Lisbon", "Oslo", "Quito", "Tunis", "Vienna", "Osaka")
 _COLORS = ("red", "green", "blue")
 _RECORD: Json = {
@@ -53,13 +53,14 @@ def _asked(text: str, max_tokens: int, **more: Any) -> Json:
 def arithmetic(rng: Random, _: Endpoint) -> CanaryQuestion:
     first, second = rng.randint(1_000, 9_999), rng.randint(1_000, 9_999)
     body = _asked(f"What is {first} + {second}? Reply with the number only.", 32)
-    return CanaryQuestion(body, partial(_last_number, first + second))
+    return CanaryQuestion(body, partial(_last_number, str(first + second)))
 
 
-def _last_number(right: int, answer: ProbeAnswer) -> str | None:
+def _last_number(right: str, answer: ProbeAnswer) -> str | None:
+    """Compared as text: a host may answer a number of any length."""
     numbers = _NUMBER.findall(answer.text)
-    found = int(numbers[-1].replace(",", "")) if numbers else None
-    return None if found == right else f"{right} expected, answered {found}"
+    found = numbers[-1].replace(",", "").lstrip("0") if numbers else "no number"
+    return None if found == right else f"{right} expected, answered {found[:20]}"
 
 
 def record(rng: Random, endpoint: Endpoint) -> CanaryQuestion | None:

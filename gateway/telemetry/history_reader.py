@@ -4,12 +4,13 @@ read(buckets) ──> in memory, not older than `KEPT_FOR`? ──> Packed
                     └─ no ──> the store, 512 keys a round trip
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import NamedTuple
 
-from gateway.telemetry.archive import Archive
+from gateway.telemetry.archive import MOST_KEYS, Archive
 from gateway.telemetry.series import SECONDS, Kind, Series, Unit
 
 KEPT_FOR = 300.0  # seconds: rows that were shipped late, after an outage of the store, appear after that
@@ -47,15 +48,22 @@ class HistoryReader:
 
     async def read(self, buckets: Iterable[Bucket]) -> dict[Bucket, bytes]:
         """The packed strings of those buckets that have data."""
+        found: dict[Bucket, bytes] = {}
+        wanted = list(dict.fromkeys(buckets))
+        for start in range(0, len(wanted), MOST_KEYS):
+            found |= await self._read_part(wanted[start : start + MOST_KEYS])
+            await asyncio.sleep(0)  # a long history holds up no request
+        return {one: data for one, data in found.items() if data}
+
+    async def _read_part(self, wanted: Sequence[Bucket]) -> dict[Bucket, bytes]:
         now = self._clock()
-        wanted = dict.fromkeys(buckets)
         kept = {one: data for one in wanted if (data := self._kept_string(one, now)) is not None}
         missing = [one for one in wanted if one not in kept]
         strings = await self._archive.strings([series.key(unit, number) for series, unit, number in missing])
         fresh = dict(zip(missing, strings, strict=True))
         self._keep(fresh, now)
         found = kept | fresh
-        return {one: found[one] for one in wanted if found[one]}
+        return {one: found[one] for one in wanted}
 
     def _kept_string(self, bucket: Bucket, now: float) -> bytes | None:
         read_at, data = self._kept.get(bucket, (-inf, b""))

@@ -2,7 +2,7 @@
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from gateway.page import event_response
 from gateway.page.event_response import GZIP, EventResponse
 
 
-async def pieces(*given: bytes, then: asyncio.Event | None = None) -> AsyncIterator[bytes]:
+async def pieces(*given: bytes, then: asyncio.Event | None = None) -> AsyncGenerator[bytes]:
     for one in given:
         yield one
     if then is not None:
@@ -29,7 +29,7 @@ async def test_each_piece_can_be_read_at_once() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await EventResponse(pieces(b"one\n\n", b"two\n\n"), {"x": "y"}, gzip=True)({}, never, send)
+    await EventResponse(pieces(b"one\n\n", b"two\n\n"), {"x": "y"}, gzip=True, closed=lambda: None)({}, never, send)
     start, *bodies, end = sent
     assert start["status"] == 200
     assert (b"content-encoding", b"gzip") in start["headers"]
@@ -44,7 +44,7 @@ async def test_without_gzip_it_is_plain_text() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await EventResponse(pieces(b"one\n\n"), {}, gzip=False)({}, never, send)
+    await EventResponse(pieces(b"one\n\n"), {}, gzip=False, closed=lambda: None)({}, never, send)
     assert [one.get("body") for one in sent] == [None, b"one\n\n", b""]
     assert (b"content-type", b"text/event-stream") in sent[0]["headers"]
 
@@ -61,7 +61,9 @@ async def test_a_client_that_leaves_ends_it() -> None:
             leaves.set()
 
     async with asyncio.timeout(60):
-        await EventResponse(pieces(b"one", then=asyncio.Event()), {}, gzip=False)({}, receive, send)
+        await EventResponse(pieces(b"one", then=asyncio.Event()), {}, gzip=False, closed=lambda: None)(
+            {}, receive, send
+        )
 
 
 async def test_a_client_that_takes_nothing_more_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,16 +76,18 @@ async def test_a_client_that_takes_nothing_more_is_dropped(monkeypatch: pytest.M
             await asyncio.Event().wait()
 
     async with asyncio.timeout(60):
-        await EventResponse(pieces(b"one", b"two", then=asyncio.Event()), {}, gzip=False)({}, never, send)
+        await EventResponse(pieces(b"one", b"two", then=asyncio.Event()), {}, gzip=False, closed=lambda: None)(
+            {}, never, send
+        )
     assert begun == [b"one"]
 
 
 async def test_a_fault_of_ours_is_not_hidden() -> None:
-    async def broken() -> AsyncIterator[bytes]:
+    async def broken() -> AsyncGenerator[bytes]:
         yield b"one"
         raise ValueError("ours")
 
     async def send(_: Any) -> None: ...
 
     with pytest.raises(ValueError, match="ours"):
-        await EventResponse(broken(), {}, gzip=False)({}, never, send)
+        await EventResponse(broken(), {}, gzip=False, closed=lambda: None)({}, never, send)

@@ -1,9 +1,13 @@
 """The page as a browser gets it, over a real gateway with scripted hosts."""
 
+import asyncio
 import re
 
+import pytest
+
+from gateway.page import page as page_module
 from tests.page.data import data, until
-from tests.support.gateway import Gateway
+from tests.support.gateway import Gateway, Running
 from tests.support.host import ScriptedHost, answers
 
 KEYS = [{"tenant": "tenant-name", "key": "client-secret-0123456789"}]
@@ -35,3 +39,30 @@ async def test_page_and_files_are_served_without_a_key(gateway: Gateway) -> None
     assert [one.status_code for one in files.values()] == [200] * 4
     assert files["app.js"].headers["content-type"].startswith("text/javascript")
     assert missing.status_code == 404
+
+
+async def test_what_a_browser_has_is_not_sent_again(gateway: Gateway) -> None:
+    async with ScriptedHost(answers()) as host, gateway({"a/fp8": host.url}) as running:
+        first = await running.client.get("/page/static/app.js")
+        known = {"if-none-match": first.headers["etag"]}
+        again = await running.client.get("/page/static/app.js", headers=known)
+        other = await running.client.get("/page/static/dom.js", headers=known)
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
+    assert other.status_code == 200
+
+
+async def test_open_pages_are_bounded(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_module, "MOST_OPEN", 1)
+    async with ScriptedHost(answers()) as host, gateway({"a/fp8": host.url}) as running:
+        async with running.client.stream("GET", "/page/events") as first:
+            await anext(first.aiter_bytes())
+            refused = await running.client.get("/page/events")
+        async with asyncio.timeout(60):
+            while await status_of(running) == 503:  # until the gateway has seen that the first one left
+                await asyncio.sleep(0.01)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
+
+
+async def status_of(running: Running) -> int:
+    async with running.client.stream("GET", "/page/events") as events:
+        return events.status_code

@@ -25,7 +25,7 @@ def quote_of(folder: Path, name: str) -> Quote:
 
 
 def verdict_on(folder: Path, name: str, accepted: bool = False, price: Price | None = IN_FORCE) -> PriceVerdict:
-    return judged(quote_of(folder, name), price, accepted, TODAY)
+    return judged(quote_of(folder, name), price, price, accepted, TODAY)
 
 
 @pytest.mark.parametrize("name", ["changed", "as-text", "ends", "no-date"])
@@ -106,7 +106,7 @@ def test_a_source_without_a_cached_price_leaves_the_one_in_force(tmp_path: Path)
     offer = verdict_on(tmp_path, "as-text").offer
     assert offer is not None
     assert offer.cached_input == 0.125
-    cheaper = judged(Quote("x", 0.13, 0.5), Price(0.25, 0.5, 0.2), False, TODAY).offer
+    cheaper = judged(Quote("x", 0.13, 0.5), Price(0.25, 0.5, 0.2), None, False, TODAY).offer
     assert cheaper is not None
     assert cheaper.cached_input == 0.13, "never above the input price"
 
@@ -116,7 +116,7 @@ PRICES = st.floats(0.001, 1000.0)
 
 @given(PRICES, PRICES, PRICES, PRICES)
 def test_what_is_taken_by_itself_is_within_a_factor_of_two(a: float, b: float, c: float, d: float) -> None:
-    verdict = judged(Quote("x", c, d), Price(a, b), False, TODAY)
+    verdict = judged(Quote("x", c, d), Price(a, b), None, False, TODAY)
     if verdict.taken:
         assert 0.5 <= c / a <= 2
         assert 0.5 <= d / b <= 2

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from gateway.config import Settings
 from gateway.config.keys import Secrets
 from gateway.errors import ConfigError
+from gateway.prices import host_lists
 from gateway.prices.litellm_map import map_in, package_map
 from gateway.prices.price_book import book_path, read_book
 from gateway.prices.price_sync import Synced, SyncRunning, sync
@@ -86,6 +88,19 @@ def test_an_accepted_price_is_marked_and_its_flag_goes(tmp_path: Path) -> None:
     (change,) = read_book(book_path(settings)).endpoints["zero"].changes
     assert (change.accepted, change.input) == (True, 0.0)
     assert done.book.endpoints["zero"].flags == ()
+
+
+def test_small_steps_come_no_further_from_a_confirmed_price_than_one(tmp_path: Path) -> None:
+    settings = catalogued(tmp_path, endpoint("x"))  # 0.25 / 0.5
+
+    def at_price(price: float, *accept: str) -> str:
+        entry = {**ENTRIES["as-text"], "input_cost_per_token": price / 1e6}
+        return results(from_map(tmp_path, settings, *accept, x=entry))["x"]
+
+    assert [at_price(0.2), at_price(0.15), at_price(0.124)] == ["taken", "taken", "not taken"]
+    (flag,) = read_book(book_path(settings)).endpoints["x"].flags
+    assert (flag.kind, flag.text) == ("jump", "map.json: since it was confirmed: input 0.25 -> 0.124")
+    assert [at_price(0.124, "x"), at_price(0.09)] == ["accepted", "taken"]
 
 
 def test_accepting_an_endpoint_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
@@ -314,6 +329,29 @@ async def test_a_list_that_cannot_be_read_changes_nothing(tmp_path: Path, status
         done = await asked(at_host(tmp_path, host))
     assert done.lines == ()
     assert (len(done.problems), why in done.problems[0]) == (1, True)
+
+
+async def test_a_host_that_sends_its_headers_byte_by_byte_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = asyncio.Event()
+
+    async def drips(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nx-long: ")
+        with suppress(OSError):
+            while True:
+                writer.write(b"a")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+        left.set()
+
+    monkeypatch.setattr(host_lists, "ANSWER_WITHIN", 0.3)
+    async with await asyncio.start_server(drips, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        done = await asked(catalogued(tmp_path, endpoint("x", base_url=url)))
+        await left.wait()
+    assert done.problems == ("x: /models takes too long",)
 
 
 async def test_the_key_goes_to_its_host_alone_and_is_never_shown(tmp_path: Path) -> None:

@@ -70,6 +70,24 @@ def test_a_sum(text: str, mistake: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["9" * 5_000, "٣" * 10, "1" + ",000" * 5_000, "-" * 10], ids=["long", "arabic", "commas", "none"]
+)
+def test_a_number_of_any_length_is_a_mistake_and_not_an_error(text: str) -> None:
+    mistake = asked(BY_NAME["arithmetic"]).check(ProbeAnswer(text))
+    assert mistake is not None
+    assert len(mistake) < 100
+
+
+@each
+@given(text=st.text(), name=st.text())
+def test_no_answer_is_an_error(canary: Canary, text: str, name: str) -> None:
+    """An exception would end the round before its record is written, and the next one would begin with this host."""
+    check = asked(canary).check
+    check(ProbeAnswer(text, text, ((name, text), ("save_visit", text)), text))
+    check(ProbeAnswer(text, calls=((name, text),)))
+
+
+@pytest.mark.parametrize(
     ("change", "why"),
     [
         ({"year": "1999"}, "wrong: year"),
