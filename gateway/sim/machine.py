@@ -21,8 +21,13 @@ from gateway.sim.sim_host import MODEL, SimHost, draw_speed, draw_ttft
 from gateway.sim.wire import Frame, error, event, stream, whole
 from gateway.types import Usage
 
-Ending = Literal["clean", "cut", "stall"]
-FAULTS = ("ok", "cut", "stall", "silent", "drop", "in_band", "unclean", "empty")  # and any status from 400 to 599
+Ending = Literal["clean", "cut", "reset", "stall"]
+FAULTS = (  # and any status from 400 to 599
+    *("ok", "cut", "reset", "stall", "silent", "slow", "drop", "in_band", "garbage", "unclean", "empty"),
+)
+HALVED: dict[str, Ending] = {"cut": "cut", "reset": "reset", "stall": "stall"}  # faults that leave half an answer
+GARBAGE = b'data: {"choices": [{"delta"\n\n'
+SLOWER = 5.0  # factor of a slow answer's times
 MOST_FAULTS = 1000  # in the queue
 RETRY_AFTER = 1  # seconds
 REFUSAL_TIME = 0.05  # seconds until an error status is sent
@@ -40,7 +45,7 @@ class Event(NamedTuple):
 class Script:
     """One reply. Without `length` it is chunked, and its headers are sent at once; status 0 closes without a byte.
 
-    `stall` keeps the connection open after the last event, `cut` closes it there.
+    `stall` keeps the connection open after the last event, `cut` closes it there, `reset` with a RST.
     """
 
     events: Iterator[Event]
@@ -158,13 +163,14 @@ class Machine:
         if prompt + (body.get("max_tokens") or 0) > context:
             return rejection(400, f"The context is {context} tokens long", "context_length_exceeded")
         thinking = self.flaws.thinks(thinks(body, self.host.dialect), self._chance)
-        answer = _with_fault(self.flaws.spoil(compose(body, thinking), self._chance), fault)
+        answer = _with_fault(self.said(body, thinking), fault)
         cached = min(self._cache.read(text, now), prompt)
         if self._rng.random() >= self.host.hit_efficiency:
             cached = 0
         usage = Usage(prompt, cached, answer.tokens, len(answer.reasoning), "host")
-        ttft = draw_ttft(self._rng, self.host, prompt - cached)
-        speed = draw_speed(self._rng, self.host)
+        slower = SLOWER if fault == "slow" else 1.0
+        ttft = draw_ttft(self._rng, self.host, prompt - cached) * slower
+        speed = draw_speed(self._rng, self.host) / slower
         frame = Frame(
             id=f"chatcmpl-{self._rng.getrandbits(96):024x}",
             created=int(time.time()),
@@ -177,6 +183,10 @@ class Machine:
         include_usage = bool((body.get("stream_options") or {}).get("include_usage"))
         events = stream(frame, answer, usage, self.host.usage_chunk, include_usage)
         return _stream_script(_timed(events, ttft, speed), usage, fault)
+
+    def said(self, body: dict[str, Any], thinking: bool) -> SimAnswer:
+        """What this host says to a well-formed request."""
+        return self.flaws.spoil(compose(body, thinking), self._chance)
 
 
 def reply(body: dict[str, Any], status: int = 200, at: float = 0.0) -> Script:
@@ -229,21 +239,25 @@ def _stream_script(events: Iterator[Event], usage: Usage, fault: str) -> Script:
     kind = "text/event-stream"
     if fault == "silent":
         return Script(iter(()), kind=kind, ending="stall")
-    if fault not in ("cut", "stall", "in_band"):
+    if fault not in (*HALVED, "in_band", "garbage"):
         return Script(events, kind=kind, usage=usage)
     every = list(events)
     half = every[: max(2, len(every) // 2)]
     if fault == "in_band":
         half.append(Event(half[-1].at, event(error(503)), 0))
         return Script(iter(half), kind=kind)
-    return Script(iter(half), kind=kind, ending="cut" if fault == "cut" else "stall", usage=usage)
+    if fault == "garbage":
+        half.append(Event(half[-1].at, GARBAGE, 0))
+        return Script(iter([*half, *every[len(half) :]]), kind=kind, usage=usage)
+    return Script(iter(half), kind=kind, ending=HALVED[fault], usage=usage)
 
 
 def _whole_script(data: bytes, usage: Usage, fault: str, at: float) -> Script:
     if fault == "in_band":
         return reply(error(503), at=at)
-    if fault in ("cut", "stall", "silent"):
+    if fault in HALVED or fault == "silent":
         part = b"" if fault == "silent" else data[: len(data) // 2]
-        ending: Ending = "cut" if fault == "cut" else "stall"
-        return Script(iter([Event(at, part, 0)]), length=len(data), ending=ending)
+        return Script(iter([Event(at, part, 0)]), length=len(data), ending=HALVED.get(fault, "stall"))
+    if fault == "garbage":
+        return Script(iter([Event(at, b"\0" + data[1:], usage.completion)]), length=len(data), usage=usage)
     return Script(iter([Event(at, data, usage.completion)]), length=len(data), usage=usage)

@@ -7,6 +7,8 @@ When the client disconnects, the answer stops at once. A slow reader pauses it.
 
 import asyncio
 import hmac
+import socket
+import struct
 from http import HTTPStatus
 from typing import cast
 
@@ -16,6 +18,7 @@ from gateway.sim.machine import Event, Machine, Script, rejection
 
 LARGEST_BODY = 16 * 1024 * 1024
 MOST_CONNECTIONS = 4096  # per process
+RST_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class SimConnection(asyncio.Protocol):
@@ -153,7 +156,10 @@ class SimConnection(asyncio.Protocol):
         self._script = None
         if script.length is None and script.ending == "clean":
             self._transport.write(b"0\r\n\r\n")
-        if script.ending == "cut" or not self._keep_alive:
+        if script.ending == "reset":
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
+            self._transport.abort()
+        elif script.ending == "cut" or not self._keep_alive:
             self._transport.close()
 
 

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,7 +19,8 @@ import pytest
 
 from gateway.sim.demofleet import FLEET
 from gateway.sim.host import serving
-from gateway.sim.sim_host import MODEL, FaultRates, SimHost
+from gateway.sim.machine import GARBAGE, SLOWER, Machine
+from gateway.sim.sim_host import MODEL, FaultRates, SimHost, Spread, Wait
 from tests.sim.world import CALM
 
 NOVITA, STREAMLAKE = (replace(host, rates=CALM, hit_efficiency=1.0) for host in FLEET[:2])
@@ -183,9 +185,12 @@ async def test_error_statuses_come_in_order_and_then_the_host_is_well(client: ht
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_cut_answer_starts_and_does_not_end(client: httpx.AsyncClient, stream: bool) -> None:
-    await fault(client, "cut")
-    with pytest.raises(httpx.RemoteProtocolError):
+@pytest.mark.parametrize(("name", "error"), [("cut", httpx.RemoteProtocolError), ("reset", httpx.ReadError)])
+async def test_a_broken_answer_does_not_end(
+    client: httpx.AsyncClient, name: str, error: type[Exception], stream: bool
+) -> None:
+    await fault(client, name)
+    with pytest.raises(error):
         await client.post("/v1/chat/completions", json=ask(stream=stream))
     assert (await counters(client))["completed"] == 0
 
@@ -219,6 +224,21 @@ async def test_an_error_may_come_inside_a_200(client: httpx.AsyncClient) -> None
     assert streamed.status_code == 200
     assert "error" in orjson.loads(streamed.text.split("\n\n")[-2].removeprefix("data: "))
     assert "error" in await whole(client, ask())
+
+
+async def test_garbage_in_the_middle_of_an_answer(client: httpx.AsyncClient) -> None:
+    await fault(client, "garbage", "garbage")
+    streamed = await client.post("/v1/chat/completions", json=ask(stream=True))
+    assert GARBAGE.decode() in streamed.text.split("[DONE]")[0]
+    with pytest.raises(ValueError):
+        orjson.loads((await client.post("/v1/chat/completions", json=ask())).content)
+
+
+def test_a_slow_answer_takes_a_multiple_of_its_time() -> None:
+    steady = replace(NOVITA, ttft=Wait(1.0, 1.0), throughput=Spread(50.0, 50.0))
+    machine = Machine(steady, fault_queue=deque(["ok", "slow"]))
+    usual, slow = ([*machine.chat(orjson.dumps(ask()), 0.0).events][-1].at for _ in range(2))
+    assert slow == pytest.approx(usual * SLOWER)
 
 
 async def test_unclean_and_empty_answers(client: httpx.AsyncClient) -> None:

@@ -1,0 +1,178 @@
+"""The ledger against the hosts' own books, attempt by attempt.
+
+    hosts' Entry (mark, host, time, tokens, cost) ──mark = exchange──┐
+    the client's Answer (mark, exchange)          ──────────────────┼──> Account: cost and number of each kind
+    ledger's Row (exchange, endpoint, time, cost) ──────────────────┘
+
+Attempts of one exchange at one host are paired in the order of their times. What is left over belongs to exchanges that
+the client knows no id of, because their worker was killed before it sent one: those are paired by host and time.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from math import inf
+from typing import Any
+
+from gateway.types import Row
+from tests.reliability.client import Answer
+from tests.reliability.hosts import Entry
+
+Pair = tuple[Entry | None, Row | None]
+SLACK = 30.0  # seconds between a row's time and the host's, where nothing else pairs them
+KINDS = {
+    "equal": "booked as the host counts it",
+    "estimated": "booked as an estimate, and marked as one",
+    "wrong": "booked as the host's figure, and different from it",
+    "unbooked": "billed by a host, and not in the ledger",
+    "invented": "in the ledger as a host's figure, and billed by none",
+    "estimated, not billed": "in the ledger as an estimate, and billed by no host",
+}
+
+
+@dataclass(slots=True)
+class Line:
+    """Attempts of one kind. Money in 1e-12 USD."""
+
+    attempts: int = 0
+    hosts: int = 0
+    ledger: int = 0
+
+
+@dataclass(slots=True)
+class Account:
+    """`lines` by kind of `KINDS`; `unbooked` by the fault that the host made, `at` of each for a report."""
+
+    lines: dict[str, Line] = field(default_factory=lambda: {kind: Line() for kind in KINDS})
+    unbooked: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    twice: int = 0  # rows whose id was there before
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def billed(self) -> int:
+        return sum(line.hosts for line in self.lines.values())
+
+    @property
+    def booked(self) -> int:
+        return sum(line.ledger for line in self.lines.values())
+
+    def share(self, kind: str) -> float:
+        """Of what the hosts billed: the part that is of this kind."""
+        line = self.lines[kind]
+        return max(line.hosts, line.ledger) / self.billed if self.billed else 0.0
+
+    def record(self) -> dict[str, Any]:
+        """As JSON, money in USD."""
+        lines = {
+            kind: {"attempts": line.attempts, "hosts_usd": line.hosts / 1e12, "ledger_usd": line.ledger / 1e12}
+            for kind, line in self.lines.items()
+        }
+        return {
+            "hosts_usd": self.billed / 1e12,
+            "ledger_usd": self.booked / 1e12,
+            "kinds": lines,
+            "unbooked_share": self.share("unbooked"),
+            "unbooked_by_fault_usd": {fault: cost / 1e12 for fault, cost in self.unbooked.items()},
+            "rows_twice": self.twice,
+            "examples": self.examples,
+        }
+
+
+def compare(entries: Iterable[Entry], rows: Iterable[Row], answers: Iterable[Answer]) -> Account:
+    """The account of one trial. Rows without an attempt, as of cached answers, are left out."""
+    account = Account()
+    marks = {answer.exchange: answer.mark for answer in answers if answer.exchange}
+    paired = _Pairs()
+    seen: set[str] = set()
+    for entry in entries:
+        paired.entries[entry.mark, entry.host].append(entry)
+    for row in rows:
+        account.twice += row.id in seen
+        seen.add(row.id)
+        if row.attempt:
+            paired.rows[marks.get(row.exchange, -1), row.endpoint].append(row)
+    for pair in paired.all():
+        _book(account, *pair)
+    return account
+
+
+class _Pairs:
+    """Entries and rows by (mark, host)."""
+
+    def __init__(self) -> None:
+        self.entries: dict[tuple[int, str], list[Entry]] = defaultdict(list)
+        self.rows: dict[tuple[int, str], list[Row]] = defaultdict(list)
+
+    def all(self) -> Iterator[Pair]:
+        """Each entry and each row once, alone where it has no counterpart."""
+        left_entries: dict[str, list[Entry]] = defaultdict(list)
+        left_rows: dict[str, list[Row]] = defaultdict(list)
+        for key in self.entries.keys() | self.rows.keys():
+            pairs, entries, rows = _by_time(self.entries[key], self.rows[key], inf)
+            yield from pairs
+            left_entries[key[1]] += entries
+            left_rows[key[1]] += rows
+        for host in left_entries.keys() | left_rows.keys():
+            pairs, entries, rows = _by_time(left_entries[host], left_rows[host], SLACK)
+            yield from pairs
+            for entry in entries:
+                yield entry, None
+            for row in rows:
+                yield None, row
+
+
+def _by_time(entries: Sequence[Entry], rows: Sequence[Row], slack: float) -> tuple[list[Pair], list[Entry], list[Row]]:
+    """Pairs of an entry and a free row, of the same cost if there is one, else one that costs something, else the
+    nearest; and the rest of both."""
+    pairs: list[Pair] = []
+    left: list[Entry] = []
+    free = list(rows)
+    for entry in sorted(entries, key=lambda one: one.at):
+        near = [row for row in free if abs(row.at - entry.at) < slack]
+        if not near:
+            left.append(entry)
+            continue
+        chosen = min(near, key=partial(_distance, entry))
+        free.remove(chosen)
+        pairs.append((entry, chosen))
+    return pairs, left, free
+
+
+def _distance(entry: Entry, row: Row) -> tuple[bool, bool, float]:
+    return row.cost != entry.cost, not row.cost, abs(row.at - entry.at)
+
+
+def _book(account: Account, entry: Entry | None, row: Row | None) -> None:
+    billed, booked = entry.cost if entry else 0, row.cost if row else 0
+    if not billed and not booked:
+        return
+    kind = _kind(billed, booked, row)
+    line = account.lines[kind]
+    line.attempts += 1
+    line.hosts += billed
+    line.ledger += booked
+    if entry and kind == "unbooked":
+        account.unbooked[_fault(entry, row)] += billed
+    if kind in ("wrong", "invented", "unbooked") and len(account.examples) < 20:
+        account.examples.append(f"{kind}: {entry} {_shown(row)}")
+
+
+def _kind(billed: int, booked: int, row: Row | None) -> str:
+    estimated = row is not None and row.usage_source == "estimated"
+    if not booked:
+        return "unbooked"
+    if not billed:
+        return "estimated, not billed" if estimated else "invented"
+    if estimated:
+        return "estimated"
+    return "equal" if billed == booked else "wrong"
+
+
+def _fault(entry: Entry, row: Row | None) -> str:
+    how = f"host {entry.fault}{', connection closed' if entry.cancelled else ''}"
+    return f"{how}; {f'row {row.outcome} costs 0' if row else 'no row'}"
+
+
+def _shown(row: Row | None) -> str:
+    return f"{row.id} {row.outcome} {row.usage_source} {row.cost} {row.error[:80]}" if row else "no row"
