@@ -4,7 +4,16 @@ from gateway.config.catalogue import CATALOG, sufficient_variables, usable, want
 from gateway.config.keys import Key, KeyEntry, Secrets
 from gateway.config.probes import ProbeSettings
 from gateway.config.rules import Bound, Facts, Rule, When, policy_by_rule
-from gateway.config.settings import GatewayFile, LogFormat, PricesEntry, PriceSync, RedisEntry, Settings, load
+from gateway.config.settings import (
+    GatewayFile,
+    LogFormat,
+    PricesEntry,
+    PriceSync,
+    ProviderEntry,
+    RedisEntry,
+    Settings,
+    load,
+)
 
 __all__ = [
     "CATALOG",
@@ -17,6 +26,7 @@ __all__ = [
     "PriceSync",
     "PricesEntry",
     "ProbeSettings",
+    "ProviderEntry",
     "RedisEntry",
     "Rule",
     "Secrets",

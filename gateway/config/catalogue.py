@@ -10,10 +10,13 @@ from urllib.parse import SplitResult, urlsplit
 
 from gateway.config.about_file import read_about
 from gateway.config.adapters import adapter_problem
+from gateway.config.egress_fields import pem_problem
 from gateway.config.inheritance import check_engines, check_named, with_inherited
 from gateway.config.keys import PRINTABLE, names_variable
+from gateway.config.proxy_environment import ProxyEnvironment
 from gateway.document import INVALID, DocumentReader, Entry, Items, Node, Table, below, merge, place_at, read, text_at
 from gateway.types import Endpoint, Model
+from gateway.types.egress import DIRECT
 
 CATALOG = Path(__file__).parents[1] / "catalog" / "deepseek-v3.2.yaml"
 _FACTS = ("engines", "description", "about")  # of a model, that hold for any host
@@ -66,7 +69,7 @@ def with_catalogue(document: Node) -> Node:
     merged = merge(shipped.node, own.node) if own else shipped.node
     engines = catalogue.entries["engines"].node
     if isinstance(merged, Table) and isinstance(engines, Table):
-        merged = with_inherited(merged, engines)
+        merged = with_inherited(merged, engines, below(document, "providers"))
     models = Entry((own or shipped).place, merged)
     return Table(document.place, {**document.entries, "models": models})
 
@@ -119,8 +122,8 @@ def _check_ids(reader: DocumentReader, model: str, node: Node, taken: dict[str, 
         seen.add(name)
 
 
-def read_endpoint(reader: DocumentReader, node: Node) -> Any:
-    """One endpoint, its base URL without a trailing slash."""
+def read_endpoint(reader: DocumentReader, node: Node, environ: Mapping[str, str], proxies: ProxyEnvironment) -> Any:
+    """One endpoint, its base URL without a trailing slash, its proxy with that of the environment."""
     endpoint = reader.record(check_named(reader, node), Endpoint)
     if endpoint is INVALID or not names_variable(reader, place_at(node, "api_key_env"), endpoint.api_key_env):
         return INVALID
@@ -142,7 +145,19 @@ def read_endpoint(reader: DocumentReader, node: Node) -> Any:
     problem = _address_problem(endpoint.base_url)
     if problem:
         return reader.problem(place_at(node, "base_url"), f"{endpoint.id}: base_url {problem}")
-    return replace(endpoint, base_url=endpoint.base_url.rstrip("/"))
+    if (endpoint.ca_file or endpoint.client_cert) and (problem := pem_problem(endpoint.ca_file, endpoint.client_cert)):
+        return reader.problem(place_at(node, problem.partition(":")[0]), problem)
+    return _with_proxy(replace(endpoint, base_url=endpoint.base_url.rstrip("/")), environ, proxies)
+
+
+def _with_proxy(endpoint: Endpoint, environ: Mapping[str, str], proxies: ProxyEnvironment) -> Endpoint:
+    """The endpoint as it is reached: `proxy` is None where it is reached directly."""
+    if endpoint.proxy is not None:
+        return replace(endpoint, proxy=None if endpoint.proxy == DIRECT else endpoint.proxy)
+    sent_nothing = endpoint.base_url is None or "{" in endpoint.base_url or endpoint.simulated
+    if sent_nothing or (endpoint.api_key_env and not environ.get(endpoint.api_key_env)):
+        return endpoint
+    return replace(endpoint, proxy=proxies.proxy_of(endpoint.base_url or ""))
 
 
 def _check_date(reader: DocumentReader, node: Node, name: str) -> None:

@@ -3,6 +3,7 @@
     the model's context, max_output, quantization, supports, dialect ──┐
     the engine's fields, where `provider` is a serving engine ─────────┤ lower layers win
     the model's own `engines: {vllm: ...}` ────────────────────────────┤
+    gateway.yaml's `providers: {novita: ...}` ─────────────────────────┤
     the endpoint's fields ─────────────────────────────────────────────┴──> the endpoint to decode
 
 An engine's fields hold for every model that it serves. What depends on both, such as the name under which an engine
@@ -22,29 +23,30 @@ _AT_ENGINES = re.compile(r"chat_template_kwargs\..*|reasoning_effort|unknown")
 _HOSTS_OWN = frozenset(switch for switch in get_args(ThinkingSwitch) if not _AT_ENGINES.fullmatch(switch))
 
 
-def with_inherited(models: Table, engines: Table) -> Table:
-    """`models` with the inherited fields of every endpoint filled in. `engines` are tables of endpoint fields by
-    name."""
-    filled = {name: Entry(entry.place, _filled(entry.node, engines)) for name, entry in models.entries.items()}
+def with_inherited(models: Table, engines: Table, providers: Node | None) -> Table:
+    """`models` with the inherited fields of every endpoint filled in. `engines` and `providers` are tables of endpoint
+    fields by name."""
+    own = providers if isinstance(providers, Table) else Table(models.place, {})
+    filled = {name: Entry(entry.place, _filled(entry.node, engines, own)) for name, entry in models.entries.items()}
     return Table(models.place, filled)
 
 
-def _filled(model: Node, engines: Table) -> Node:
+def _filled(model: Node, engines: Table, providers: Table) -> Node:
     listed = _endpoints(model)
     if not isinstance(model, Table) or listed is None:
         return model
     shared = Table(model.place, {name: model.entries[name] for name in INHERITED if name in model.entries})
     own = _entry(model, "engines")
-    layers = [engines, own] if isinstance(own, Table) else [engines]
+    layers = [engines, own, providers] if isinstance(own, Table) else [engines, providers]
     whole = Items(listed.place, tuple(_with_layers(endpoint, shared, layers) for endpoint in listed.nodes))
     return Table(model.place, {**model.entries, "endpoints": Entry(model.entries["endpoints"].place, whole)})
 
 
 def _with_layers(endpoint: Node, shared: Node, layers: list[Table]) -> Node:
     provider = text_at(endpoint, "provider") or ""
-    for engines in layers:
-        if provider in engines.entries:
-            shared = merge(shared, engines.entries[provider].node)
+    for layer in layers:
+        if provider in layer.entries:
+            shared = merge(shared, layer.entries[provider].node)
     return merge(shared, endpoint)
 
 

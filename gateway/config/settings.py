@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gateway.config.catalogue import read_endpoint, read_models, wanted_variables, with_catalogue
-from gateway.config.keys import VARIABLE, Key, Secrets, admin_from_environ, keys_from_environ, read_key
+from gateway.config.egress_fields import read_pem, read_proxy
+from gateway.config.keys import Key, Secrets, admin_from_environ, keys_from_environ, read_key
 from gateway.config.probes import ProbeSettings, read_probes
+from gateway.config.proxy_environment import ProxyEnvironment
+from gateway.config.references import replaced, unreplaced
 from gateway.config.rules import Bound, Rule, When, read_bound, read_rule, read_when
 from gateway.config.store_address import StoreAddress
 from gateway.document import (
@@ -28,13 +31,14 @@ from gateway.document import (
     Table,
     below,
     decode,
+    nearest,
     place_at,
     read,
-    scalars,
     text_at,
 )
 from gateway.errors import ConfigError
 from gateway.types import PROBE, Endpoint, Model, Recording
+from gateway.types.egress import PemFile, ProxyAddress
 from gateway.types.units import RETRY_SHARE, Bytes, Share
 
 LogFormat = Literal["text", "json"]
@@ -42,7 +46,6 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PriceSync = Literal["off", "litellm", "hosts", "all"]
 _ORIGIN = re.compile(r"\*|[A-Za-z][A-Za-z0-9+.-]*://[^/?#@\s*]+")
 _HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[?[0-9A-Fa-f:]+(%\w+)?\]?")
-_REFERENCE = re.compile(rf"\$\{{({VARIABLE.pattern})\}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,15 @@ class RedisEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderEntry:
+    """How all endpoints of one provider are reached, unless an endpoint has fields of its own."""
+
+    proxy: ProxyAddress | None = None
+    ca_file: PemFile | None = None
+    client_cert: PemFile | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PricesEntry:
     sync: PriceSync = "off"
     file: str | None = None
@@ -119,6 +131,7 @@ class GatewayFile:
     claude: dict[str, str] = field(default_factory=dict)  # substring of a Claude model's name -> policy
     probes: ProbeSettings = field(default_factory=ProbeSettings)
     prices: PricesEntry = field(default_factory=PricesEntry)
+    providers: dict[str, ProviderEntry] = field(default_factory=dict)  # by the endpoints' `provider`
     catalogue: bool = True  # whether the shipped models and endpoints are included
     models: tuple[Model, ...] = ()
 
@@ -130,12 +143,14 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """
     own = read(path) if path else Table(Place("defaults", 1, 1), {})
     document = with_catalogue(own)
-    problems = list(_unreplaced(own))
+    problems = list(unreplaced(own))
+    proxies = ProxyEnvironment(environ)
     file = GatewayFile()
     try:
-        file = decode(document, GatewayFile, _hooks(environ))
+        file = decode(document, GatewayFile, _hooks(environ, proxies))
     except ConfigError as error:
         problems.extend(error.problems)
+    problems.extend(proxies.problems)
     keys = (*file.keys, *keys_from_environ(environ.get("GATEWAY_API_KEYS", ""), problems))
     admin = admin_from_environ(environ.get("GATEWAY_ADMIN_KEY", ""), problems)
     problems.extend(_repeated(keys, admin))
@@ -187,15 +202,6 @@ def _repeated(keys: tuple[Key, ...], admin: bytes | None) -> Iterator[str]:
         yield "GATEWAY_ADMIN_KEY: is a client's key, too; give it a secret of its own"
 
 
-def _unreplaced(document: Node) -> Iterator[str]:
-    """A line for each `${NAME}` in a field where it is not replaced."""
-    redis = below(document, "redis")
-    replaced = below(redis, "url") if redis else None
-    for one in scalars(document):
-        if one is not replaced and (found := _REFERENCE.search(one.text)):
-            yield f"{one.place}: `{found[0]}` is replaced only in redis.url; write the value itself"
-
-
 def _own_prices(document: Node) -> frozenset[str]:
     """The endpoints whose price is in gateway.yaml."""
     models = below(document, "models")
@@ -213,7 +219,7 @@ def _secrets(models: tuple[Model, ...], environ: Mapping[str, str]) -> Secrets:
     return Secrets({name: value for name, value in found.items() if value})
 
 
-def _hooks(environ: Mapping[str, str]) -> dict[Any, Hook]:
+def _hooks(environ: Mapping[str, str], proxies: ProxyEnvironment) -> dict[Any, Hook]:
     return {
         GatewayFile: _gateway_file,
         Key: lambda reader, node: read_key(reader, node, environ),
@@ -222,7 +228,9 @@ def _hooks(environ: Mapping[str, str]) -> dict[Any, Hook]:
         Rule: read_rule,
         When: read_when,
         Bound: read_bound,
-        Endpoint: read_endpoint,
+        Endpoint: lambda reader, node: read_endpoint(reader, node, environ, proxies),
+        PemFile: read_pem,
+        ProxyAddress: lambda reader, node: read_proxy(reader, node, environ),
         tuple[Model, ...]: read_models,
     }
 
@@ -231,6 +239,10 @@ def _gateway_file(reader: DocumentReader, node: Node) -> Any:
     file = reader.record(node, GatewayFile)
     if file is INVALID:
         return INVALID
+    known = {endpoint.provider for model in file.models for endpoint in model.endpoints}
+    if unknown := next((name for name in file.providers if name not in known), None):
+        where = place_at(below(node, "providers") or node, unknown)
+        return reader.problem(where, f"providers: no endpoint has the provider `{unknown}`; {nearest(unknown, known)}")
     if file.port > 65_535:
         return reader.problem(
             place_at(node, "port"), f"port: {file.port} is too large; write 0 (any free port) to 65535"
@@ -253,10 +265,10 @@ def _redis(reader: DocumentReader, node: Node, environ: Mapping[str, str]) -> An
     entry = reader.record(node, RedisEntry)
     if entry is INVALID or entry.url is None:
         return entry
-    unset = [name for name in _REFERENCE.findall(entry.url) if not environ.get(name)]
-    if unset:
-        return reader.problem(place_at(node, "url"), f"redis.url: {unset[0]} is not set; set it, or write it out")
-    url = _REFERENCE.sub(lambda match: environ[match[1]], entry.url)
+    try:
+        url = replaced(entry.url, environ)
+    except ConfigError as error:
+        return reader.problem(place_at(node, "url"), f"redis.url: {error}")
     if problem := _store_problem(url):
         return reader.problem(place_at(node, "url"), f"redis.url: {problem}")
     return RedisEntry(url)

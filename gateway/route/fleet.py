@@ -223,7 +223,8 @@ class Fleet:
         if failure.retry_after and fault.delays_endpoint:
             state.hold_for(failure.retry_after, now)
         if fault.blamed and fault is not Fault.EMPTY and self._blames(attempt, fault):
-            state.ended(False, now)
+            if fault.counts:
+                state.ended(False, now)
             state.breaker.failed(attempt.ticket, now, draw, fault)
             return
         state.breaker.released(attempt.ticket)

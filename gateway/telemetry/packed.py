@@ -53,6 +53,7 @@ FAULT_NAMES = (
     "in_band",
     "unclean",
     "empty",
+    "proxy",
 )
 SKETCHES = {
     "ttft": LogBuckets(0.01, 100),  # 10 ms to 138 s

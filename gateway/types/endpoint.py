@@ -7,6 +7,7 @@ All of it is dated configuration (`catalog/`, `gateway.yaml`), because hosts, pr
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gateway.types.egress import PemFile, ProxyAddress
 from gateway.types.units import Seconds, Share
 
 Status = Literal["active", "uncertain", "retired", "self_hosted"]
@@ -188,6 +189,9 @@ class Endpoint:
     retires: str | None = None
     note: str = ""
     api_key_env: str | None = None
+    proxy: ProxyAddress | None = None  # once decoded, with the environment's; None: direct
+    ca_file: PemFile | None = None  # authorities that are trusted in addition to the system's
+    client_cert: PemFile | None = None
     adapter: Adapter = "none"
     adapter_options: AdapterOptions = field(default_factory=AdapterOptions)
     price: Price | None = None

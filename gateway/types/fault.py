@@ -16,6 +16,7 @@ class _Traits(NamedTuple):
     status: int = 502
     blamed: bool = True
     of_request: bool = False
+    counts: bool = True
     of_account: bool = False
     is_timeout: bool = False
     missed_deadline: bool = False
@@ -32,7 +33,7 @@ class Fault(StrEnum):
     status           HTTP status for the client, unless the host sent an error status
     blamed           counts against the endpoint's health; `empty` only if another endpoint had an answer
     of_request       the request itself was rejected: says nothing about other requests
-    counts           is part of success rates: all except `of_request`
+    counts           is part of the endpoint's success rate: all except `of_request` and a proxy's failures
     delays_endpoint  its `Retry-After` holds for all requests to the endpoint (for a 429, the rate limit handles it)
     is_timeout       a timeout of the gateway ended the attempt: the host may continue it, and bill it
     missed_deadline  a timeout before the answer: the true wait is longer (right-censored)
@@ -65,6 +66,10 @@ class Fault(StrEnum):
     REFUSED = (  # no connection: refused, unresolved, TLS handshake failed, connect timeout
         "refused",
         _Traits("refused connections", transient=True, unavailable=True),
+    )
+    PROXY = (  # the proxy on the way to the host failed: nothing is known about the host
+        "proxy",
+        _Traits("failures of a proxy", transient=True, unavailable=True, counts=False),
     )
     TIMEOUT_FIRST_TOKEN = (
         "timeout_first_token",
@@ -109,7 +114,7 @@ class Fault(StrEnum):
         self.status = traits.status
         self.blamed = traits.blamed
         self.of_request = traits.of_request
-        self.counts = not traits.of_request
+        self.counts = traits.counts and not traits.of_request
         self.delays_endpoint = traits.blamed or traits.of_account
         self.is_timeout = traits.is_timeout
         self.missed_deadline = traits.missed_deadline

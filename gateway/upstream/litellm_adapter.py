@@ -22,6 +22,7 @@ from gateway.upstream.litellm_call import AdaptedCall, Answered, Translate
 from gateway.upstream.litellm_request import HostRequest, Refused
 from gateway.upstream.transport.address import locate
 from gateway.upstream.transport.connection import Receiver
+from gateway.upstream.transport.pool import Egress
 from gateway.upstream.transport.transport import Transport
 
 EXTRA = "llm-routing-gateway[vertex]"
@@ -64,8 +65,8 @@ class Adapted:
 
     __slots__ = ("_name", "_translate", "origin")
 
-    def __init__(self, endpoint: Endpoint, api_key: str | None, library: Library) -> None:
-        self.origin, _ = locate(endpoint)
+    def __init__(self, endpoint: Endpoint, api_key: str | None, library: Library, egress: Egress | None = None) -> None:
+        self.origin, _ = locate(endpoint, egress)
         self._name = endpoint.id
         self._translate = library(endpoint, api_key)
 

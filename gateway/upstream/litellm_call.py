@@ -117,7 +117,7 @@ class AdaptedCall:
 
     async def _send(self, request: HostRequest) -> Answered:
         """litellm's only way to a host: one request, to the endpoint's own origin and to no other."""
-        if Origin.from_url(request.url) != self._origin:
+        if not self._origin.contains(request.url):
             raise Refused("litellm tried to send to a host other than that of base_url")
         if self._call is not None or self._status:
             raise Refused("litellm tried to send a second request")

@@ -8,7 +8,7 @@ from gateway import __version__
 from gateway.errors import ConfigError
 from gateway.types import Endpoint
 from gateway.upstream.transport.connection import Receiver, SentCall
-from gateway.upstream.transport.pool import PORTS, Origin
+from gateway.upstream.transport.pool import PORTS, Egress, Origin
 from gateway.upstream.transport.transport import Call, Transport
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
@@ -32,8 +32,8 @@ class Address:
 
     __slots__ = ("_start", "_url", "origin")
 
-    def __init__(self, endpoint: Endpoint, api_key: str | None) -> None:
-        self.origin, target = locate(endpoint)
+    def __init__(self, endpoint: Endpoint, api_key: str | None, egress: Egress | None = None) -> None:
+        self.origin, target = locate(endpoint, egress)
         self._url = f"{self.origin.scheme}://{authority(self.origin)}{target}"
         lines = [
             f"POST {target} HTTP/1.1",
@@ -59,8 +59,8 @@ class Address:
         return f"Address({self._url!r}, api_key={key})"
 
 
-def locate(endpoint: Endpoint) -> tuple[Origin, str]:
-    """The endpoint's origin, and the path and query of its chat completions."""
+def locate(endpoint: Endpoint, egress: Egress | None = None) -> tuple[Origin, str]:
+    """The endpoint's origin by this way out, and the path and query of its chat completions."""
     url = endpoint.base_url or ""
     try:
         origin, parts = Origin.from_url(url), urlsplit(url)
@@ -68,7 +68,8 @@ def locate(endpoint: Endpoint) -> tuple[Origin, str]:
         raise _bad_url(endpoint) from None
     if parts.username is not None or not _PRINTABLE.fullmatch(url):
         raise _bad_url(endpoint)
-    return origin, parts.path.rstrip("/") + "/chat/completions" + (f"?{parts.query}" if parts.query else "")
+    target = parts.path.rstrip("/") + "/chat/completions" + (f"?{parts.query}" if parts.query else "")
+    return origin._replace(egress=egress or Egress()), target
 
 
 def _bad_url(endpoint: Endpoint) -> ConfigError:

@@ -1,30 +1,40 @@
-"""The connections to one origin: opened when none is free, kept while young and recently used.
+"""The connections to one origin by one way out: opened when none is free, kept while young and recently used.
 
 take -> the connection used last, or None           open -> a task that opens one and sends
 release <- a connection whose answer is complete    forget <- a connection that has closed
 """
 
 import asyncio
-import socket
-import ssl
 from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 from gateway.types import Fault
+from gateway.types.egress import ProxyAddress
 from gateway.upstream.transport.connection import Call, Connection
+from gateway.upstream.transport.dial_error import DialError, why
 from gateway.upstream.transport.tls import Trust
+from gateway.upstream.transport.tunnel import TunnelTarget, open_tunnel
 
 PORTS = {"http": 80, "https": 443}
 
 
+class Egress(NamedTuple):
+    """The way out to an origin. None: no proxy; the transport's own TLS context."""
+
+    proxy: ProxyAddress | None = None
+    trust: Trust | None = None  # of the host
+    proxy_trust: Trust | None = None  # of a proxy at https://
+
+
 class Origin(NamedTuple):
-    """An origin: base URLs with the same scheme, host and port share connections."""
+    """An origin: base URLs with the same scheme, host, port and way out share connections."""
 
     scheme: str
     host: str
     port: int
+    egress: Egress = Egress()
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -34,8 +44,13 @@ class Origin(NamedTuple):
             raise ValueError("a base URL must look like https://host/path or http://host:port/path")
         return cls(parts.scheme, parts.hostname, parts.port or PORTS[parts.scheme])
 
+    def contains(self, url: str) -> bool:
+        """Whether a URL is at this scheme, host and port."""
+        return self[:3] == Origin.from_url(url)[:3]
+
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.host}:{self.port}"
+        proxy = f" through {self.egress.proxy}" if self.egress.proxy else ""
+        return f"{self.scheme}://{self.host}:{self.port}{proxy}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +68,8 @@ class Pool:
     def __init__(self, origin: Origin, keep: Keep, trust: Trust) -> None:
         self._origin = origin
         self._keep = keep
-        self._trust = trust if origin.scheme == "https" else None
+        self._trust = (origin.egress.trust or trust) if origin.scheme == "https" else None
+        self._proxy_trust = origin.egress.proxy_trust or trust
         self._loop = asyncio.get_running_loop()
         self._idle: deque[Connection] = deque()
         self._busy: set[Connection] = set()
@@ -133,9 +149,11 @@ class Pool:
         try:
             connection = await self._dial(call)
         except TimeoutError:
-            call.lose(Fault.REFUSED, f"connect timed out after {call.connect_timeout:g} s")
+            call.lose(Fault.REFUSED, f"connect timed out after {call.connect_timeout:g} s{self._through()}")
+        except DialError as error:
+            call.lose(error.fault, error.message)
         except (OSError, UnicodeError) as error:
-            call.lose(Fault.REFUSED, _why(error))
+            call.lose(Fault.REFUSED, f"{why(error)}{self._through()}")
         else:
             self._send_on(connection, call)
 
@@ -144,9 +162,37 @@ class Pool:
         if self._closed:
             raise ConnectionAbortedError("the gateway is shutting down")
         host, port = self._origin.host, self._origin.port
+        if self._origin.egress.proxy is not None:
+            return await self._dial_through(self._origin.egress.proxy, call.connect_timeout)
         async with asyncio.timeout(call.connect_timeout):
             make = self._loop.create_connection(lambda: Connection(self, self._loop), host, port, ssl=self._trust)
             return (await make)[1]
+
+    async def _dial_through(self, proxy: ProxyAddress, seconds: float) -> Connection:
+        """The same, through a proxy, which resolves the host's name."""
+        host, deadline = self._origin.host, self._loop.time() + seconds
+        target = TunnelTarget(host, self._origin.port)
+        transport = await open_tunnel(proxy, target, self._proxy_trust, deadline, seconds)
+        connection = Connection(self, self._loop)
+        if self._trust is None:
+            transport.set_protocol(connection)
+            connection.connection_made(transport)
+            return connection
+        try:
+            async with asyncio.timeout_at(deadline):
+                inner = await self._loop.start_tls(transport, connection, self._trust, server_hostname=host)
+        except BaseException:
+            transport.abort()
+            raise
+        if inner is None:  # as asyncio returns it where the connection was lost
+            raise ConnectionAbortedError("the connection was closed during the TLS handshake")
+        connection.connection_made(inner)
+        return connection
+
+    def _through(self) -> str:
+        """What a message about the host adds, if a proxy is between."""
+        proxy = self._origin.egress.proxy
+        return f" (through the proxy {proxy})" if proxy else ""
 
     def _send_on(self, connection: Connection, call: Call) -> None:
         if connection.lost:
@@ -155,16 +201,3 @@ class Pool:
         connection.born = self._loop.time()
         self._busy.add(connection)
         connection.send(call)
-
-
-def _why(error: Exception) -> str:
-    """The message for a failed connect."""
-    if isinstance(error, socket.gaierror):
-        return "the host name does not resolve"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS handshake failed: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS handshake failed: {error.reason}"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
-    return f"could not connect: {error}"

@@ -8,26 +8,32 @@ asyncio and uvloop do not pass a session, but both call `wrap_bio` for each conn
 
 import ssl
 from pathlib import Path
+from typing import Self
 
 MOST = 256  # hosts whose session is kept
 
 
 class Trust(ssl.SSLContext):
-    """A client context that checks certificates and host names, against the system's authorities or `authorities`."""
+    """A client context that always checks certificates and host names: against the system's authorities, and those of
+    the file `ca_file` where one is given. `client_cert` is a file with a certificate and its key.
+
+    Raises OSError where a file cannot be used.
+    """
 
     _sessions: dict[str, ssl.SSLSession]
 
-    def __new__(cls, authorities: Path | None = None) -> "Trust":
+    def __new__(cls, ca_file: Path | None = None, client_cert: Path | None = None) -> Self:
         made = super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
         made._sessions = {}
         return made
 
-    def __init__(self, authorities: Path | None = None) -> None:
+    def __init__(self, ca_file: Path | None = None, client_cert: Path | None = None) -> None:
         super().__init__()
-        if authorities is None:
-            self.load_default_certs()
-        else:
-            self.load_verify_locations(authorities)
+        self.load_default_certs()
+        if ca_file is not None:
+            self.load_verify_locations(ca_file)
+        if client_cert is not None:
+            self.load_cert_chain(client_cert, password=lambda: "")  # else OpenSSL asks the terminal
 
     def remember(self, host: str, session: ssl.SSLSession | None) -> None:
         """Keeps the session of a connection to `host`. Its ticket arrives with, or after, the first answer."""

@@ -8,7 +8,8 @@ import pytest
 from gateway.types import Fault
 from gateway.upstream.transport import connection
 from gateway.upstream.transport.connection import Call, Connection
-from gateway.upstream.transport.pool import Origin, Pool, _why
+from gateway.upstream.transport.dial_error import why
+from gateway.upstream.transport.pool import Origin, Pool
 from gateway.upstream.transport.transport import Transport
 from tests.support.host import Out, Received, ScriptedHost, answers
 from tests.upstream.recorder import BOTH_LOOPS, Recorder, Send, start
@@ -321,7 +322,7 @@ async def test_a_connection_that_is_lost_before_it_is_used(
     ],
 )
 def test_why_there_is_no_connection(error: Exception, reason: str) -> None:
-    assert _why(error) == reason
+    assert why(error) == reason
 
 
 class TestOrigin:

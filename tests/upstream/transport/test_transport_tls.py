@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,8 @@ from gateway.upstream.transport import connection
 from gateway.upstream.transport.pool import Origin
 from gateway.upstream.transport.tls import Trust
 from gateway.upstream.transport.transport import Transport
+from tests.support.certificates import self_signed
 from tests.support.host import Out, Received, ScriptedHost, answers
-from tests.support.programs import needs
 from tests.upstream.recorder import BOTH_LOOPS, Recorder, Send, start
 
 LOOPS = BOTH_LOOPS
@@ -22,12 +21,7 @@ HELLO = answers(200, b"hello")
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate for `localhost`, with its key in the same file."""
-    pem = tmp_path_factory.mktemp("tls") / "host.pem"
-    command = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    extension = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(pem), "-out", str(pem) + ".crt"]
-    subprocess.run([needs("openssl"), *command.split(), *extension], check=True, capture_output=True)
-    pem.write_bytes(pem.read_bytes() + Path(str(pem) + ".crt").read_bytes())
-    return pem
+    return self_signed(tmp_path_factory.mktemp("tls"), "localhost")
 
 
 class TestTls:
