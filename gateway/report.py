@@ -1,13 +1,14 @@
 """The output of `check`, `explain`, `whatif` and `probe`: tables for a terminal of 80 columns."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from time import gmtime, monotonic
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, build_opener
 from urllib.request import Request as HttpRequest
-from urllib.request import urlopen
 
 import orjson
 from rich.console import Console
@@ -15,6 +16,7 @@ from rich.table import Table
 
 from gateway.audit import audit
 from gateway.config import Secrets, Settings, usable, wanted_variables, why_unusable
+from gateway.config.proxy_environment import ProxyEnvironment
 from gateway.errors import ClientError, ConfigError
 from gateway.intake.auth import Keys
 from gateway.intake.intake import Intake, Serving
@@ -141,7 +143,7 @@ def _answer(url: str, path: str, key: str | None, body: dict[str, Any] | None = 
     try:
         root = url.rstrip("/").removesuffix("/api/v1").removesuffix("/v1")  # a client's base URL works, too
         request = HttpRequest(f"{root}{path}", None if body is None else orjson.dumps(body), headers)
-        with urlopen(request, timeout=TIMEOUT) as response:
+        with _opener(root).open(request, timeout=TIMEOUT) as response:
             return orjson.loads(response.read())
     except HTTPError as error:
         hint = "; set GATEWAY_API_KEY to one of its keys" if error.code == 401 else ""
@@ -149,6 +151,24 @@ def _answer(url: str, path: str, key: str | None, body: dict[str, Any] | None = 
     except (ValueError, OSError) as error:
         why = getattr(error, "reason", error)
         raise ConfigError(f"{_where(url)}: cannot be reached ({why}); give the address of a running gateway") from None
+
+
+class NoRedirects(HTTPRedirectHandler):
+    """Follows no redirect, which would take the key to another host: its answer is an error."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _opener(url: str) -> OpenerDirector:
+    """By the environment's proxies, but never by one with TLS: urllib would send it plain text."""
+    environment = ProxyEnvironment(os.environ)
+    proxy = environment.proxy_of(url) if urlsplit(url).scheme in ("http", "https") else None
+    if environment.problems:
+        raise ConfigError(*environment.problems)
+    if proxy and proxy.scheme == "https":
+        raise ConfigError(f"{_where(url)}: a proxy at https:// is not supported here; add its host to NO_PROXY")
+    return build_opener(NoRedirects, ProxyHandler({urlsplit(url).scheme: proxy.with_login()} if proxy else {}))
 
 
 def _where(url: str) -> str:

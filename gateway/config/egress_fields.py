@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from gateway.config.keys import PRINTABLE
 from gateway.config.references import replaced
 from gateway.document import DocumentReader, Node, Scalar
 from gateway.errors import ConfigError
@@ -19,7 +20,7 @@ from gateway.types.egress import DIRECT, PemFile, ProxyAddress
 PORTS = {"http": 80, "https": 443}
 OFF = ("none", "direct")
 _NAME = re.compile(r"([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
-_FORM = "write http://[user:password@]host[:port] or https://..., with a percent-encoded user and password"
+_FORM = "write http://user:password@host:port or https://..., percent-encoded; the login may be left out"
 
 
 def proxy_address(text: str) -> ProxyAddress:
@@ -33,7 +34,14 @@ def proxy_address(text: str) -> ProxyAddress:
 def _address(url: str) -> ProxyAddress:
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port
-    if parts.scheme not in PORTS or parts.path.strip("/") or parts.query or parts.fragment or port == 0:
+    if (
+        not PRINTABLE.fullmatch(url)
+        or parts.scheme not in PORTS
+        or parts.path.strip("/")
+        or parts.query
+        or parts.fragment
+        or port == 0
+    ):
         raise ValueError
     if ":" in host:
         IPv6Address(host)

@@ -3,29 +3,28 @@
     each host once ── GET, its key ──> [{"id": ..., prices}] ── PriceForm of its provider ──> Quote
                                                              └─ no such id ──────────────────> unlisted
 
-Hosts are asked side by side.
+Hosts are asked side by side, by the same transport, proxies and certificates as requests of clients. It does not follow
+redirects, which would take the key to another host.
 """
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from http.client import HTTPException, HTTPResponse
-from time import monotonic
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request
 
-from gateway import __version__
 from gateway.config import Secrets, why_unusable
+from gateway.errors import ConfigError
 from gateway.prices.quote import PER_MILLION, PER_MILLION_IN_10000THS, PER_TOKEN, Path, PriceForm, Quote
-from gateway.prices.timed_http import opener
-from gateway.types import Endpoint, Price
+from gateway.types import Endpoint, Fault, Price
+from gateway.upstream.destinations import Trusts, egress_of
+from gateway.upstream.transport.address import head_lines, header_safe, locate
+from gateway.upstream.transport.pool import Origin
+from gateway.upstream.transport.transport import Transport
 
-CONNECT_AND_READ = 10.0  # seconds for each step
+CONNECT_WITHIN = 10.0  # seconds
 ANSWER_WITHIN = 30.0  # seconds for a whole list, its headers included
 LARGEST = 8 << 20  # bytes of a list
-PIECE = 1 << 16
 AT_ONCE = 8  # hosts
 
 
@@ -72,17 +71,16 @@ class HostLists:
 
 
 def ask_hosts(endpoints: Iterable[Endpoint], secrets: Secrets) -> HostLists:
-    """Asks the hosts of these endpoints that a request could go to, each once."""
+    """Asks the hosts of these endpoints that a request could go to, each once. Blocks: for a thread without a loop."""
     found = HostLists()
-    hosts: dict[tuple[str, str], list[Endpoint]] = {}
+    hosts: dict[tuple[str, str], list[Endpoint]] = {}  # by base URL and key
     for endpoint in endpoints:
         if _may_be_asked(endpoint, secrets):
             key = secrets.get(endpoint.api_key_env or "") or ""
             hosts.setdefault((endpoint.base_url or "", key), []).append(endpoint)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        answers = pool.map(lambda host: _answer(*host), hosts)
-        for own, answer in zip(hosts.values(), answers, strict=True):
-            _note(found, own, answer)
+    answers = asyncio.run(_answers((own[0], key) for (_, key), own in hosts.items()))
+    for own, answer in zip(hosts.values(), answers, strict=True):
+        _note(found, own, answer)
     return found
 
 
@@ -104,33 +102,65 @@ def _note(found: HostLists, endpoints: list[Endpoint], answer: "list[dict[str, A
             found.quotes[endpoint.id] = form.read(entry, f"{endpoint.provider} /models")
 
 
-def _answer(base_url: str, key: str) -> "list[dict[str, Any]] | str":
-    """The entries of a host's list, or why there are none."""
-    headers = {"accept": "application/json", "user-agent": f"llm-routing-gateway/{__version__}"}
-    if key:
-        headers["authorization"] = f"Bearer {key}"
-    request, began = Request(f"{base_url}/models", headers=headers), monotonic()
+async def _answers(hosts: Iterable[tuple[Endpoint, str]]) -> "list[list[dict[str, Any]] | str]":
+    transport, few, trusts = Transport(), asyncio.Semaphore(AT_ONCE), Trusts()
     try:
-        with opener(ANSWER_WITHIN).open(request, timeout=CONNECT_AND_READ) as response:
-            return _entries(_body(response))
-    except HTTPError as error:
-        error.close()
-        why = f"answered {error.code}"
-    except OSError as error:
-        why = f"cannot be reached ({getattr(error, 'reason', None) or error})"
-    except (ValueError, HTTPException):  # its message may have the key
-        why = "answered with something else than a list of models"
-    return f"/models {why if monotonic() - began < ANSWER_WITHIN else 'takes too long'}"
+        return await asyncio.gather(*(_answer(transport, few, *host, trusts) for host in hosts))
+    finally:
+        transport.close()
+        await asyncio.sleep(0)  # lets the sockets close
 
 
-def _body(response: HTTPResponse) -> bytes:
-    pieces, size = [], 0
-    while piece := response.read1(PIECE):
-        pieces.append(piece)
-        size += len(piece)
-        if size > LARGEST:
-            raise OSError("the list is too long")
-    return b"".join(pieces)
+async def _answer(
+    transport: Transport, few: asyncio.Semaphore, endpoint: Endpoint, key: str, trusts: Trusts
+) -> "list[dict[str, Any]] | str":
+    """The entries of a host's list, or why there are none."""
+    try:
+        origin, target = locate(endpoint, egress_of(endpoint, trusts), "/models")
+        head = head_lines("GET", origin, target, key and header_safe(key, endpoint))
+        async with few, asyncio.timeout(ANSWER_WITHIN):
+            status, body = await _fetched(transport, origin, head + b"\r\n")
+        return _entries(body) if status == 200 else f"/models answered {status}"
+    except TimeoutError:
+        return "/models takes too long"
+    except (OSError, ConfigError) as error:
+        return f"/models cannot be reached ({error})"
+    except ValueError:
+        return "/models answered with something else than a list of models"
+
+
+async def _fetched(transport: Transport, origin: Origin, head: bytes) -> tuple[int, bytes]:
+    receiver = ListReceiver()
+    call = transport.send(origin, head, b"", receiver, CONNECT_WITHIN)
+    try:
+        return await receiver.answer
+    finally:
+        call.cancel()
+
+
+class ListReceiver:
+    """Collects the answer of one host: its status and body, or an OSError."""
+
+    def __init__(self) -> None:
+        self.answer: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+        self._status = 0
+        self._body = bytearray()
+
+    def on_response(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        self._status = status
+
+    def on_data(self, data: bytes) -> None:
+        self._body += data
+        if len(self._body) > LARGEST and not self.answer.done():
+            self.answer.set_exception(OSError("the list is too long"))  # which cancels the call
+
+    def on_complete(self) -> None:
+        if not self.answer.done():
+            self.answer.set_result((self._status, bytes(self._body)))
+
+    def on_lost(self, fault: Fault, message: str) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(OSError(message))
 
 
 def _entries(body: bytes) -> list[dict[str, Any]]:

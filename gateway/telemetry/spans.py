@@ -28,27 +28,29 @@ from opentelemetry.trace import (
     TraceState,
     set_span_in_context,
 )
+from requests import Session
 
 from gateway import __version__
 from gateway.telemetry.exchange_log import has_failed
 from gateway.telemetry.trace_context import HostAddress, TraceContext, context_of, headers_of, span_of
 from gateway.types import FAULTS, PICO, Request, Row
+from gateway.types.egress import ProxyAddress
 
 SERVICE = "llm-routing-gateway"
 LAST_EXPORT = 5.0  # seconds at shutdown
 
 
 class Spans:
-    """The spans of one worker. `addresses` are the hosts', by endpoint id."""
+    """The spans of one worker. `addresses` are the hosts', by endpoint id; `proxy` is that to the collector."""
 
     __slots__ = ("_addresses", "_processor", "_resource", "_sampler", "_scope")
 
-    def __init__(self, addresses: Mapping[str, HostAddress]) -> None:
+    def __init__(self, addresses: Mapping[str, HostAddress], proxy: ProxyAddress | None = None) -> None:
         provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
         self._addresses = addresses
         self._resource = provider.resource
         self._sampler = provider.sampler
-        self._processor = BatchSpanProcessor(OTLPSpanExporter())
+        self._processor = BatchSpanProcessor(OTLPSpanExporter(session=_session(proxy)))
         self._scope = InstrumentationScope(SERVICE, __version__)
 
     def __repr__(self) -> str:
@@ -98,6 +100,15 @@ class Spans:
             instrumentation_scope=self._scope,
         )
         self._processor.on_end(span)
+
+
+def _session(proxy: ProxyAddress | None) -> Session:
+    """By this proxy, not by what requests reads from the environment: it would send loopback through a proxy, and the
+    login for the collector from ~/.netrc."""
+    session = Session()
+    session.trust_env = False
+    session.proxies = dict.fromkeys(("http", "https"), proxy.with_login()) if proxy else {}
+    return session
 
 
 def _resource() -> Resource:

@@ -10,11 +10,13 @@ from importlib.util import find_spec
 from typing import Protocol
 from urllib.parse import urlsplit
 
+from gateway.config.proxy_environment import ProxyEnvironment
 from gateway.telemetry.trace_context import HostAddress
 from gateway.types import Endpoint, Request, Row
 
 EXTRA = "llm-routing-gateway[otel]"
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+DEFAULT_COLLECTOR = "http://localhost:4318"
 _PORTS = {"http": 80, "https": 443}
 _log = logging.getLogger("gateway")
 
@@ -47,9 +49,14 @@ def tracing(environ: Mapping[str, str], endpoints: Iterable[Endpoint]) -> Tracin
     if not _is_installed():
         _log.error("no traces: OTEL_* variables turn them on, but a package is missing; install %s", EXTRA)
         return None
+    proxies = ProxyEnvironment(environ)
+    proxy = proxies.proxy_of(next((url for name in _ENDPOINTS if (url := environ.get(name))), DEFAULT_COLLECTOR))
+    if proxies.problems:
+        _log.error("no traces: %s", "; ".join(proxies.problems))
+        return None
     from gateway.telemetry.spans import Spans
 
-    return Spans({one.id: _address(one.base_url) for one in endpoints if one.base_url})
+    return Spans({one.id: _address(one.base_url) for one in endpoints if one.base_url}, proxy)
 
 
 def _is_installed() -> bool:

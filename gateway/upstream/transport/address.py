@@ -35,17 +35,8 @@ class Address:
     def __init__(self, endpoint: Endpoint, api_key: str | None, egress: Egress | None = None) -> None:
         self.origin, target = locate(endpoint, egress)
         self._url = f"{self.origin.scheme}://{authority(self.origin)}{target}"
-        lines = [
-            f"POST {target} HTTP/1.1",
-            f"Host: {authority(self.origin)}",
-            f"User-Agent: llm-routing-gateway/{__version__}",
-            "Accept: application/json, text/event-stream",
-            "Accept-Encoding: identity",
-            "Content-Type: application/json",
-        ]
-        if api_key is not None:
-            lines.append(f"Authorization: Bearer {_header_safe(api_key, endpoint)}")
-        self._start = "\r\n".join([*lines, "Content-Length: "]).encode("ascii")
+        key = None if api_key is None else header_safe(api_key, endpoint)
+        self._start = head_lines("POST", self.origin, target, key) + b"Content-Length: "
 
     def send(
         self, transport: Transport, body: bytes, receiver: Receiver, connect_timeout: float, headers: bytes = b""
@@ -59,8 +50,8 @@ class Address:
         return f"Address({self._url!r}, api_key={key})"
 
 
-def locate(endpoint: Endpoint, egress: Egress | None = None) -> tuple[Origin, str]:
-    """The endpoint's origin by this way out, and the path and query of its chat completions."""
+def locate(endpoint: Endpoint, egress: Egress | None = None, route: str = "/chat/completions") -> tuple[Origin, str]:
+    """The endpoint's origin by this way out, and the path and query of a route below its base URL."""
     url = endpoint.base_url or ""
     try:
         origin, parts = Origin.from_url(url), urlsplit(url)
@@ -68,7 +59,7 @@ def locate(endpoint: Endpoint, egress: Egress | None = None) -> tuple[Origin, st
         raise _bad_url(endpoint) from None
     if parts.username is not None or not _PRINTABLE.fullmatch(url):
         raise _bad_url(endpoint)
-    target = parts.path.rstrip("/") + "/chat/completions" + (f"?{parts.query}" if parts.query else "")
+    target = parts.path.rstrip("/") + route + (f"?{parts.query}" if parts.query else "")
     return origin._replace(egress=egress or Egress()), target
 
 
@@ -82,7 +73,23 @@ def authority(origin: Origin) -> str:
     return host if origin.port == PORTS[origin.scheme] else f"{host}:{origin.port}"
 
 
-def _header_safe(api_key: str, endpoint: Endpoint) -> str:
+def head_lines(method: str, origin: Origin, target: str, key: str | None) -> bytes:
+    """Request line and header lines, without the blank line. `key` as `header_safe` returned it."""
+    lines = [
+        f"{method} {target} HTTP/1.1",
+        f"Host: {authority(origin)}",
+        f"User-Agent: llm-routing-gateway/{__version__}",
+        "Accept: application/json, text/event-stream",
+        "Accept-Encoding: identity",
+        "Content-Type: application/json",
+    ]
+    if key:
+        lines.append(f"Authorization: Bearer {key}")
+    return "\r\n".join([*lines, ""]).encode("ascii")
+
+
+def header_safe(api_key: str, endpoint: Endpoint) -> str:
+    """The key, as it may stand in a header. Raises ConfigError."""
     if not _PRINTABLE.fullmatch(api_key):
         where = endpoint.api_key_env or "its API key"
         raise ConfigError(f"endpoint {endpoint.id}: {where} must be printable ASCII without spaces or line breaks")

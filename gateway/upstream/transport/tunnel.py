@@ -110,7 +110,7 @@ async def _to_proxy(
         raise DialError(Fault.PROXY, f"the proxy {proxy} cannot be reached within {seconds:g} s") from None
     except (OSError, UnicodeError) as error:
         raise DialError(Fault.PROXY, f"the proxy {proxy}: {why(error)}") from None
-    return cast(asyncio.Transport, made[0]), made[1]
+    return made
 
 
 def _request(proxy: ProxyAddress, target: TunnelTarget) -> bytes:
