@@ -29,30 +29,51 @@ PIECE = 1 << 16
 AT_ONCE = 8  # hosts
 
 
-def _form(factor: Any, *paths: str) -> PriceForm:
+def _form(factor: Any, *paths: str, **unit: Any) -> PriceForm:
     """A form by the dotted paths of input, output and cached input."""
     read = [tuple(path.split(".")) for path in paths]
     found: tuple[Path, Path, Path] = (read[0], read[1], read[2])
-    return PriceForm(*found, factor)
+    return PriceForm(*found, factor, **unit)
 
 
+# As OpenRouter has it, and asks it of its providers.
+_OPENROUTER = _form(PER_TOKEN, "pricing.prompt", "pricing.completion", "pricing.input_cache_read")
 # By provider. What others list has no price, or none whose unit is documented.
 FORMS = {
+    "baseten": _OPENROUTER,
     "chutes": _form(PER_MILLION, "pricing.prompt", "pricing.completion", "pricing.input_cache_read"),
+    "cortecs": _form(
+        PER_MILLION,
+        "pricing.input_token",
+        "pricing.output_token",
+        "pricing.cache_read_cost",
+        unit=("pricing", "currency"),
+        units=("USD",),
+    ),
     "deepinfra": _form(
         PER_MILLION,
         "metadata.pricing.input_tokens",
         "metadata.pricing.output_tokens",
         "metadata.pricing.cache_read_tokens",
     ),
+    "friendli": _form(
+        PER_TOKEN,
+        "pricing.input",
+        "pricing.output",
+        "pricing.input_cache_read",
+        unit=("pricing", "unit_type"),
+        units=(None, "TOKEN"),
+    ),
+    "nebius": _OPENROUTER,
     "novita": _form(
         PER_MILLION_IN_10000THS,
         "input_token_price_per_m",
         "output_token_price_per_m",
         "cached_input_token_price_per_m",
     ),
-    "openrouter": _form(PER_TOKEN, "pricing.prompt", "pricing.completion", "pricing.input_cache_read"),
-    "sambanova": _form(PER_TOKEN, "pricing.prompt", "pricing.completion", "pricing.input_cache_read"),
+    "openrouter": _OPENROUTER,
+    "phala": _OPENROUTER,
+    "sambanova": _OPENROUTER,
     "venice": _form(
         PER_MILLION,
         "model_spec.pricing.input.usd",
@@ -60,6 +81,7 @@ FORMS = {
         "model_spec.pricing.cache_input.usd",
     ),
 }
+QUERIES = {"cortecs": "?currency=USD", "nebius": "?verbose=true"}  # without which a list has no price, or other ones
 
 
 @dataclass(slots=True)
@@ -78,7 +100,8 @@ def ask_hosts(endpoints: Iterable[Endpoint], secrets: Secrets) -> HostLists:
     for endpoint in endpoints:
         if _may_be_asked(endpoint, secrets):
             key = secrets.get(endpoint.api_key_env or "") or ""
-            hosts.setdefault((endpoint.base_url or "", key), []).append(endpoint)
+            url = f"{endpoint.base_url}/models{QUERIES.get(endpoint.provider, '')}"
+            hosts.setdefault((url, key), []).append(endpoint)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = pool.map(lambda host: _answer(*host), hosts)
         for own, answer in zip(hosts.values(), answers, strict=True):
@@ -104,12 +127,12 @@ def _note(found: HostLists, endpoints: list[Endpoint], answer: "list[dict[str, A
             found.quotes[endpoint.id] = form.read(entry, f"{endpoint.provider} /models")
 
 
-def _answer(base_url: str, key: str) -> "list[dict[str, Any]] | str":
+def _answer(url: str, key: str) -> "list[dict[str, Any]] | str":
     """The entries of a host's list, or why there are none."""
     headers = {"accept": "application/json", "user-agent": f"llm-routing-gateway/{__version__}"}
     if key:
         headers["authorization"] = f"Bearer {key}"
-    request, began = Request(f"{base_url}/models", headers=headers), monotonic()
+    request, began = Request(url, headers=headers), monotonic()
     try:
         with opener(ANSWER_WITHIN).open(request, timeout=CONNECT_AND_READ) as response:
             return _entries(_body(response))
