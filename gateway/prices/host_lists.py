@@ -28,30 +28,51 @@ LARGEST = 8 << 20  # bytes of a list
 AT_ONCE = 8  # hosts
 
 
-def _form(factor: Any, *paths: str) -> PriceForm:
+def _form(factor: Any, *paths: str, **unit: Any) -> PriceForm:
     """A form by the dotted paths of input, output and cached input."""
     read = [tuple(path.split(".")) for path in paths]
     found: tuple[Path, Path, Path] = (read[0], read[1], read[2])
-    return PriceForm(*found, factor)
+    return PriceForm(*found, factor, **unit)
 
 
+# As OpenRouter has it, and asks it of its providers.
+_OPENROUTER = _form(PER_TOKEN, "pricing.prompt", "pricing.completion", "pricing.input_cache_read")
 # By provider. What others list has no price, or none whose unit is documented.
 FORMS = {
+    "baseten": _OPENROUTER,
     "chutes": _form(PER_MILLION, "pricing.prompt", "pricing.completion", "pricing.input_cache_read"),
+    "cortecs": _form(
+        PER_MILLION,
+        "pricing.input_token",
+        "pricing.output_token",
+        "pricing.cache_read_cost",
+        unit=("pricing", "currency"),
+        units=("USD",),
+    ),
     "deepinfra": _form(
         PER_MILLION,
         "metadata.pricing.input_tokens",
         "metadata.pricing.output_tokens",
         "metadata.pricing.cache_read_tokens",
     ),
+    "friendli": _form(
+        PER_TOKEN,
+        "pricing.input",
+        "pricing.output",
+        "pricing.input_cache_read",
+        unit=("pricing", "unit_type"),
+        units=(None, "TOKEN"),
+    ),
+    "nebius": _OPENROUTER,
     "novita": _form(
         PER_MILLION_IN_10000THS,
         "input_token_price_per_m",
         "output_token_price_per_m",
         "cached_input_token_price_per_m",
     ),
-    "openrouter": _form(PER_TOKEN, "pricing.prompt", "pricing.completion", "pricing.input_cache_read"),
-    "sambanova": _form(PER_TOKEN, "pricing.prompt", "pricing.completion", "pricing.input_cache_read"),
+    "openrouter": _OPENROUTER,
+    "phala": _OPENROUTER,
+    "sambanova": _OPENROUTER,
     "venice": _form(
         PER_MILLION,
         "model_spec.pricing.input.usd",
@@ -59,6 +80,7 @@ FORMS = {
         "model_spec.pricing.cache_input.usd",
     ),
 }
+QUERIES = {"cortecs": "?currency=USD", "nebius": "?verbose=true"}  # without which a list has no price, or other ones
 
 
 @dataclass(slots=True)
@@ -77,7 +99,8 @@ def ask_hosts(endpoints: Iterable[Endpoint], secrets: Secrets) -> HostLists:
     for endpoint in endpoints:
         if _may_be_asked(endpoint, secrets):
             key = secrets.get(endpoint.api_key_env or "") or ""
-            hosts.setdefault((endpoint.base_url or "", key), []).append(endpoint)
+            url = f"{endpoint.base_url}{QUERIES.get(endpoint.provider, '')}"  # providers behind one URL may differ
+            hosts.setdefault((url, key), []).append(endpoint)
     answers = asyncio.run(_answers((own[0], key) for (_, key), own in hosts.items()))
     for own, answer in zip(hosts.values(), answers, strict=True):
         _note(found, own, answer)
@@ -116,7 +139,7 @@ async def _answer(
 ) -> "list[dict[str, Any]] | str":
     """The entries of a host's list, or why there are none."""
     try:
-        origin, target = locate(endpoint, egress_of(endpoint, trusts), "/models")
+        origin, target = locate(endpoint, egress_of(endpoint, trusts), f"/models{QUERIES.get(endpoint.provider, '')}")
         head = head_lines("GET", origin, target, key and header_safe(key, endpoint))
         async with few, asyncio.timeout(ANSWER_WITHIN):
             status, body = await _fetched(transport, origin, head + b"\r\n")

@@ -41,15 +41,20 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class PriceForm:
-    """Where an entry of a source has its prices, and what makes them USD per 1M tokens."""
+    """Where an entry of a source has its prices, and what makes them USD per 1M tokens. If `unit` is a path, what
+    stands there must be one of `units`, where None is nothing."""
 
     input: Path
     output: Path
     cached_input: Path
     factor: Decimal
+    unit: Path = ()
+    units: tuple[str | None, ...] = ()
 
     def read(self, entry: Mapping[str, Any], source: str) -> Quote:
         """The prices of an entry. A value that is no price makes the whole quote unusable."""
+        if self.unit and (unit := _at(entry, self.unit)) not in self.units:
+            return Quote(source, problem=f"{'.'.join(self.unit)}: `{_printable(str(unit))}` is another unit")
         prices: list[float | None] = []
         for path in (self.input, self.output, self.cached_input):
             value = _at(entry, path)

@@ -12,7 +12,9 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
+import pytest
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, async_playwright
+from playwright.async_api import Error as PlaywrightError
 
 from tests.support.programs import needs
 
@@ -54,13 +56,39 @@ class View:
         return [f"{one['id']}: {[node['target'] for node in one['nodes']]}" for one in found["violations"]]
 
 
+class Browsers:
+    """One Chromium at a time: another one where the last has died, so that its death fails one test and not all."""
+
+    def __init__(self, chromium: str, playwright: Playwright) -> None:
+        self._chromium = chromium
+        self._playwright = playwright
+        self._one: Browser | None = None
+
+    async def running(self) -> Browser:
+        if self._one is None or not self._one.is_connected():
+            self._one = await self._playwright.chromium.launch(executable_path=self._chromium, args=QUIET)
+        return self._one
+
+    async def close(self) -> None:
+        if self._one is not None:
+            await self._one.close()
+
+
 @asynccontextmanager
-async def started() -> AsyncIterator[Browser]:
+async def browsers() -> AsyncIterator[Browsers]:
     chromium = needs("chromium")
     async with async_playwright() as playwright:
-        one = await playwright.chromium.launch(executable_path=chromium, args=QUIET)
-        yield one
-        await one.close()
+        found = Browsers(chromium, playwright)
+        try:
+            yield found
+        finally:
+            await found.close()
+
+
+@asynccontextmanager
+async def started() -> AsyncIterator[Browser]:
+    async with browsers() as found:
+        yield await found.running()
 
 
 @asynccontextmanager
@@ -70,15 +98,28 @@ async def opened(
     """The page at `url`; `context` is Playwright's; complaints with the text `forgiven` do not count."""
     options = {"timezone_id": "UTC", "locale": "en-GB", "reduced_motion": "reduce", **context}
     window = await browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
+    try:
+        view = await _view(window, url)
+        yield view
+    except PlaywrightError as error:
+        if not browser.is_connected():
+            pytest.fail(f"Chromium has died; the next test gets another one ({error})")
+        raise
+    finally:  # a page that stays open keeps drawing, and slows all later tests down
+        if browser.is_connected():
+            await window.close()
+    complaints = [one for one in view.complaints if forgiven is None or forgiven not in one]
+    assert complaints == [], complaints
+
+
+async def _view(window: BrowserContext, url: str) -> View:
     page = await window.new_page()
     page.set_default_timeout(WAIT)
+    page.set_default_navigation_timeout(WAIT)
     view = View(page)
     _listen(view, urlsplit(url).netloc)
     await page.goto(url)
-    yield view
-    await window.close()
-    complaints = [one for one in view.complaints if forgiven is None or forgiven not in one]
-    assert complaints == [], complaints
+    return view
 
 
 def _listen(view: View, origin: str) -> None:

@@ -28,7 +28,7 @@ ENDED = object()
 
 
 class InventedGateway:
-    """Answers until `end()`. `events` takes what open pages are sent: (event, data)."""
+    """Answers until `end()`. `tell` sends open pages an event, `pour` whole events as they are."""
 
     def __init__(self, invented: Invented) -> None:
         self.invented = invented
@@ -55,6 +55,10 @@ class InventedGateway:
     def tell(self, event: str, data: Json) -> None:
         for queue in self._listeners:
             queue.put_nowait((event, data))
+
+    def pour(self, events: bytes) -> None:
+        for queue in self._listeners:
+            queue.put_nowait(events)
 
     def end(self) -> None:
         for queue in self._listeners:
@@ -101,6 +105,9 @@ class InventedGateway:
         yield b": hello\n\n"
         try:
             while (item := await queue.get()) is not ENDED:
+                if isinstance(item, bytes):
+                    yield item
+                    continue
                 event, data = item  # type: ignore[misc]
                 yield b"event: %s\ndata: %s\n\n" % (event.encode(), orjson.dumps(data))
         finally:

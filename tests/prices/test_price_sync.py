@@ -28,6 +28,11 @@ from tests.support.host import Out, Received, ScriptedHost, answers
 # Entries of `GET /models` in the forms that these hosts publish, all 0.27 / 0.135 cached / 0.41 USD per 1M tokens.
 HOST_FORMS: Mapping[str, Mapping[str, Any]] = {
     "openrouter": {"pricing": {"prompt": "0.00000027", "completion": "0.00000041", "input_cache_read": "0.000000135"}},
+    "baseten": {"pricing": {"prompt": "0.00000027", "completion": "0.00000041", "input_cache_read": "0.000000135"}},
+    "nebius": {"pricing": {"prompt": "0.00000027", "completion": "0.00000041", "input_cache_read": "0.000000135"}},
+    "phala": {"pricing": {"prompt": "0.00000027", "completion": "0.00000041", "input_cache_read": "0.000000135"}},
+    "cortecs": {"pricing": {"currency": "USD", "input_token": 0.27, "output_token": 0.41, "cache_read_cost": 0.135}},
+    "friendli": {"pricing": {"input": "0.00000027", "output": "0.00000041", "input_cache_read": "0.000000135"}},
     "deepinfra": {"metadata": {"pricing": {"input_tokens": 0.27, "output_tokens": 0.41, "cache_read_tokens": 0.135}}},
     "novita": {
         "input_token_price_per_m": 2700,
@@ -276,10 +281,29 @@ async def test_each_hosts_own_form_and_unit(tmp_path: Path, provider: str) -> No
     entry = {"id": "deep/v3.2", "object": "model", **HOST_FORMS[provider]}
     async with ScriptedHost(answers(200, {"object": "list", "data": [{"id": "other"}, entry]})) as host:
         done = await asked(at_host(tmp_path, host, provider))
-        assert host.requests[0].path == "/v1/models"
+        query = {"cortecs": "?currency=USD", "nebius": "?verbose=true"}.get(provider, "")
+        assert host.requests[0].path == f"/v1/models{query}"
     (change,) = done.book.endpoints["x"].changes
     assert (change.input, change.cached_input, change.output) == (0.27, 0.135, 0.41)
     assert change.source == f"{provider} /models"
+
+
+@pytest.mark.parametrize(
+    ("provider", "unit", "text"),
+    [
+        ("cortecs", {"currency": "EUR"}, "pricing.currency: `EUR` is another unit"),
+        ("cortecs", {"currency": None}, "pricing.currency: `None` is another unit"),
+        ("friendli", {"unit_type": "SECOND"}, "pricing.unit_type: `SECOND` is another unit"),
+    ],
+)
+async def test_a_price_in_another_unit_is_not_taken(
+    tmp_path: Path, provider: str, unit: dict[str, str], text: str
+) -> None:
+    entry = {"id": "deep/v3.2", "pricing": {**HOST_FORMS[provider]["pricing"], **unit}}
+    async with ScriptedHost(answers(200, {"data": [entry]})) as host:
+        history = (await asked(at_host(tmp_path, host, provider))).book.endpoints["x"]
+    assert [(flag.kind, flag.text) for flag in history.flags] == [("missing", f"{provider} /models: {text}")]
+    assert history.changes == ()
 
 
 @pytest.mark.parametrize("price", ["-1", "NaN", "free", None])
