@@ -46,6 +46,8 @@ from gateway.errors import BadRequest, ClientError, NotFound
 from gateway.intake.auth import Keys
 from gateway.intake.intake import Intake, Serving
 from gateway.intake.model_and_policy import Names
+from gateway.keys.limit_store import LimitStore
+from gateway.keys.limiter import Limiter, limited
 from gateway.page.exchange_feed import ExchangeFeed
 from gateway.page.exchange_routes import ExchangeRoutes
 from gateway.page.history import History
@@ -129,6 +131,9 @@ class Worker:
         self.archive = Archive(store_url)
         self.kept = StoredResponses(self.store, store_url) if settings.keep_responses else None
         self.gossip = Gossip(self.fleets, store_url, monotonic)
+        self.limiter = Limiter(
+            settings.limits, LimitStore(store_url), settings.workers, time, self.metrics.limits.refused
+        )
         self.recorder = TraceRecorder(settings.record, self.conditions) if settings.record else None
         in_use = [state.endpoint for fleet in self.fleets.values() for state in fleet.states.values()]
         self.tracing = tracing(os.environ, in_use)
@@ -150,6 +155,7 @@ class Worker:
         runtime = self._runtime(loop)
         self._proxy = proxy = Proxy(runtime, ResponseCache(self.store), vault)
         keys = Keys(settings.keys)
+        self.limiter.replace(limited(settings.keys), settings.limits)
         self.gate = gate = self._gate(loop, keys)
         intake = Intake(self._serving(keys), Names(settings.models))
         in_use = [model for model in settings.models if self.fleets[model.id].states]
@@ -208,6 +214,7 @@ class Worker:
             clock=monotonic,
             wall_clock=time,
             rng=Random().random,
+            limiter=self.limiter,
         )
 
     def _serving(self, keys: Keys) -> Serving:
@@ -264,6 +271,7 @@ class Worker:
         keep("flush", self._flush)
         keep("shipper", self.shipper.run)
         keep("gossip", self.gossip.run)
+        keep("limits", self.limiter.run)
         keep("prices", partial(self.prices.watch, self._reprice, self.conditions))
         if self.settings.price_sync != "off":
             keep("price sync", self.prices.sync_weekly)
@@ -281,6 +289,7 @@ class Worker:
         await self._background.stop()
         self._proxy.close()  # before the connections to hosts, else exchanges still running would fail over
         self.transport.close()
+        await self.limiter.close()
         self._count()
         self._publish()
         self.ledger.check()  # restores what was deleted just now
@@ -346,6 +355,7 @@ class Worker:
         for model, fleet in self.fleets.items():
             self.metrics.retries_refused(model, fleet.retry_budget.refused)
         self.metrics.store_commands(self.store.stats)
+        self.metrics.limits.remaining(self.limiter.shares_left())
         self.metrics.flush()
 
     def _publish(self) -> None:

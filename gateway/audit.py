@@ -80,7 +80,9 @@ def _wanted(settings: Settings) -> dict[str, str]:
     wanted = {"default_policy": settings.default_policy}
     wanted |= {f"{rule.place}: rules[{number}]": rule.policy for number, rule in enumerate(settings.rules)}
     wanted |= {f"claude.{part}": name for part, name in settings.claude.items()}
-    return wanted | {f"keys: tenant `{key.tenant}`": key.policy for key in settings.keys if key.policy}
+    wanted |= {f"keys: tenant `{key.tenant}`": key.policy for key in settings.keys if key.policy}
+    allowed = ((key.tenant, number, name) for key in settings.keys for number, name in enumerate(key.policies))
+    return wanted | {f"keys: tenant `{tenant}`: policies[{number}]": name for tenant, number, name in allowed}
 
 
 def lacking_packages(settings: Settings) -> list[str]:

@@ -7,6 +7,7 @@
         ├── BadRequest        400  invalid_request_error
         │   └── ContextTooLong      context_length_exceeded
         ├── Unauthorized      401  authentication_error
+        ├── LimitReached      402 | 429 | 503  a limit of the key, its group or the app, not a host's
         ├── Forbidden         403  permission_error: the request's `Host` or `Origin` is not allowed
         ├── NotFound          404  not_found_error: route, model or policy
         ├── TooSlow           408  the request did not arrive in time
@@ -105,6 +106,18 @@ class Unauthorized(ClientError):
     status = 401
     type = "authentication_error"
     code = "invalid_api_key"
+
+
+class LimitReached(ClientError):
+    """A limit of the gateway's own refuses the request. `limits` are headers that say which, and when it resets."""
+
+    def __init__(self, message: str, *, status: int, code: str, limits: list[tuple[bytes, bytes]], **more: Any) -> None:
+        super().__init__(message, status=status, code=code, final=True, **more)
+        self.type = "rate_limit_error" if status == 429 else "insufficient_quota" if status == 402 else self.type
+        self._limits = limits
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return [*super().headers(), *self._limits]
 
 
 class Forbidden(ClientError):

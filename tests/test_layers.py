@@ -5,7 +5,7 @@
              proxy
              surface
              intake
-             policy | upstream | cache | telemetry
+             policy | upstream | cache | telemetry | keys
              repair | state
              route
              config
@@ -40,7 +40,7 @@ LAYERS = [
     {"proxy"},
     {"surface"},
     {"intake"},
-    {"policy", "upstream", "cache", "telemetry"},
+    {"policy", "upstream", "cache", "telemetry", "keys"},
     {"repair", "state"},
     {"route"},
     {"config"},

@@ -3,6 +3,8 @@
 body ──> anthropic.decode ──> chat completion ──> proxy ──> anthropic.encode ──> message, events, errors
 """
 
+from time import time
+
 from gateway.api.handler import ApiHandler, with_error_responses
 from gateway.intake.intake import Intake
 from gateway.surface.answer import send_json
@@ -16,7 +18,7 @@ DEEPSEEK_MESSAGES = "/anthropic/v1/messages"  # DeepSeek's base URL for Anthropi
 
 
 class MessageSink(TranslatedSink):
-    """Adds Anthropic's own headers for the request id and for whether to retry."""
+    """Adds Anthropic's own headers for the request id and for whether to retry, and converts those about limits."""
 
     __slots__ = ("_answer",)
 
@@ -25,7 +27,12 @@ class MessageSink(TranslatedSink):
         self._answer = answer
 
     def start(self, status: int, headers: Headers) -> None:
-        super().start(status, [*headers, *anthropic.head(status, self._answer.request_id)])
+        if any(name.startswith(b"x-ratelimit-") for name, _ in headers):
+            headers = anthropic.rate_limits(headers, time())
+        own = anthropic.head(status, self._answer.request_id)
+        if any(name == b"x-should-retry" for name, _ in headers):
+            own = own[:1]  # a limit of the gateway's says so itself
+        super().start(status, [*headers, *own])
 
 
 class Messages(ApiHandler):

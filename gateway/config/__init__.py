@@ -1,6 +1,7 @@
 """The operator's configuration: gateway.yaml, the environment and the catalogue of endpoints."""
 
 from gateway.config.catalogue import CATALOG, sufficient_variables, usable, wanted_variables, why_unusable
+from gateway.config.key_limits import LIMITS, NO_BOUNDS, Bounds, LimitName, LimitSettings, Scope
 from gateway.config.keys import Key, KeyEntry, Secrets
 from gateway.config.probes import ProbeSettings
 from gateway.config.rules import Bound, Facts, Rule, When, policy_by_rule
@@ -17,11 +18,16 @@ from gateway.config.settings import (
 
 __all__ = [
     "CATALOG",
+    "LIMITS",
+    "NO_BOUNDS",
     "Bound",
+    "Bounds",
     "Facts",
     "GatewayFile",
     "Key",
     "KeyEntry",
+    "LimitName",
+    "LimitSettings",
     "LogFormat",
     "PriceSync",
     "PricesEntry",
@@ -29,6 +35,7 @@ __all__ = [
     "ProviderEntry",
     "RedisEntry",
     "Rule",
+    "Scope",
     "Secrets",
     "Settings",
     "When",

@@ -3,13 +3,16 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
+from gateway.config.key_limits import NO_BOUNDS, Bounds
 from gateway.document import INVALID, DocumentReader, Node, Place, place_at
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PRINTABLE = re.compile(r"[!-~]+")  # what one word of a header may contain
+NO_TIME = "write a date or time in UTC, as in `2027-01-31` or `2027-01-31T18:00`"
 NO_KEY = "must be printable ASCII without spaces or line breaks; are these several keys?"
 
 
@@ -36,11 +39,20 @@ class Secrets(Mapping[str, str]):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One client key. `digest` is the SHA-256 of the secret; the secret itself is not kept."""
+    """One client key. `digest` is the SHA-256 of the secret; the secret itself is not kept.
+
+    `limits` are those of the tenant: keys of one tenant share them. `policies` and `models` are the only ones that the
+    key may use; empty: all.
+    """
 
     tenant: str
     digest: bytes = field(repr=False)
     policy: str | None = None  # default for requests that name no policy
+    group: str | None = None
+    limits: Bounds = NO_BOUNDS
+    policies: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    expires: float | None = None  # unix time
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,11 @@ class KeyEntry:
     key: str | None = field(default=None, repr=False)
     key_env: str | None = None
     policy: str | None = None
+    group: str | None = None
+    limits: Bounds = NO_BOUNDS
+    policies: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    expires: str | None = None
 
 
 def read_key(reader: DocumentReader, node: Node, environ: Mapping[str, str]) -> Any:
@@ -68,7 +85,23 @@ def read_key(reader: DocumentReader, node: Node, environ: Mapping[str, str]) -> 
         return reader.problem(node.place, f"tenant `{entry.tenant}`: {where}, or remove this entry")
     if not PRINTABLE.fullmatch(secret):
         return reader.problem(node.place, f"tenant `{entry.tenant}`: {entry.key_env or '`key`'} {NO_KEY}")
-    return Key(entry.tenant, _digest(secret), entry.policy)
+    if entry.policy and entry.policies and entry.policy not in entry.policies:
+        what = f"policy: `{entry.policy}` is not among `policies`; add it there, or choose one of them"
+        return reader.problem(place_at(node, "policy"), what)
+    expires = None if entry.expires is None else time_of(entry.expires)
+    if expires is None and entry.expires is not None:
+        return reader.problem(place_at(node, "expires"), f"expires: {NO_TIME}")
+    allowed = entry.policies, entry.models
+    return Key(entry.tenant, digest(secret), entry.policy, entry.group, entry.limits, *allowed, expires)
+
+
+def time_of(text: str) -> float | None:
+    """A date or time of ISO 8601 in unix time, UTC where it has no offset; None if it is not valid."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def keys_from_environ(text: str, problems: list[str]) -> tuple[Key, ...]:
@@ -82,7 +115,7 @@ def keys_from_environ(text: str, problems: list[str]) -> tuple[Key, ...]:
         if secret and not PRINTABLE.fullmatch(secret):
             problems.append(f"GATEWAY_API_KEYS: item {position} {NO_KEY}")
         elif tenant and secret:
-            keys.append(Key(tenant, _digest(secret)))
+            keys.append(Key(tenant, digest(secret)))
         else:
             problems.append(f"GATEWAY_API_KEYS: item {position} lacks its tenant or secret; write tenant:secret")
     return tuple(keys)
@@ -93,10 +126,11 @@ def admin_from_environ(text: str, problems: list[str]) -> bytes | None:
     secret = text.strip()
     if secret and not PRINTABLE.fullmatch(secret):
         problems.append("GATEWAY_ADMIN_KEY: must be printable ASCII without spaces or line breaks")
-    return _digest(secret) if secret else None
+    return digest(secret) if secret else None
 
 
-def _digest(secret: str) -> bytes:
+def digest(secret: str) -> bytes:
+    """What is kept of a secret."""
     return sha256(secret.encode()).digest()
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from gateway.config.catalogue import read_endpoint, read_models, wanted_variables, with_catalogue
 from gateway.config.egress_fields import read_pem, read_proxy
+from gateway.config.key_limits import NO_BOUNDS, Bounds, LimitSettings, read_bounds
 from gateway.config.keys import Key, Secrets, admin_from_environ, keys_from_environ, read_key
 from gateway.config.probes import ProbeSettings, read_probes
 from gateway.config.proxy_environment import ProxyEnvironment
@@ -57,6 +58,7 @@ class Settings:
     workers: int = 1
     redis_url: str | None = field(default=None, repr=False)  # may contain a password
     keys: tuple[Key, ...] = ()
+    limits: LimitSettings = field(default_factory=LimitSettings)
     admin: bytes | None = field(default=None, repr=False)  # digest of the key of the model page and the metrics
     policies: Path | None = None
     default_policy: str = "balanced"
@@ -115,6 +117,7 @@ class GatewayFile:
     workers: int = 1
     redis: RedisEntry = field(default_factory=RedisEntry)
     keys: tuple[Key, ...] = ()
+    limits: LimitSettings = field(default_factory=LimitSettings)
     policies: str | None = None
     default_policy: str = "balanced"
     rules: tuple[Rule, ...] = ()
@@ -154,6 +157,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     keys = (*file.keys, *keys_from_environ(environ.get("GATEWAY_API_KEYS", ""), problems))
     admin = admin_from_environ(environ.get("GATEWAY_ADMIN_KEY", ""), problems)
     problems.extend(_repeated(keys, admin))
+    problems.extend(_unclear(keys))
     if any(key.tenant == PROBE for key in keys):
         problems.append(f"keys: the tenant `{PROBE}` is the gateway's own; choose another name")
     redis_url = environ.get("GATEWAY_REDIS_URL")
@@ -169,6 +173,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         workers=file.workers,
         redis_url=redis_url or file.redis.url,
         keys=keys,
+        limits=file.limits,
         admin=admin,
         policies=_path(file.policies, folder),
         default_policy=file.default_policy,
@@ -202,6 +207,17 @@ def _repeated(keys: tuple[Key, ...], admin: bytes | None) -> Iterator[str]:
         yield "GATEWAY_ADMIN_KEY: is a client's key, too; give it a secret of its own"
 
 
+def _unclear(keys: tuple[Key, ...]) -> Iterator[str]:
+    """A line for a tenant whose keys differ in what applies to the tenant as a whole."""
+    found: dict[str, Key] = {}
+    for key in keys:
+        if key.limits == NO_BOUNDS and key.group is None:
+            continue  # it shares those of the tenant's other keys
+        first = found.setdefault(key.tenant, key)
+        if (key.limits, key.group) != (first.limits, first.group):
+            yield f"keys: tenant `{key.tenant}` has keys with different limits or groups; write them at one of the keys"
+
+
 def _own_prices(document: Node) -> frozenset[str]:
     """The endpoints whose price is in gateway.yaml."""
     models = below(document, "models")
@@ -222,6 +238,7 @@ def _secrets(models: tuple[Model, ...], environ: Mapping[str, str]) -> Secrets:
 def _hooks(environ: Mapping[str, str], proxies: ProxyEnvironment) -> dict[Any, Hook]:
     return {
         GatewayFile: _gateway_file,
+        Bounds: read_bounds,
         Key: lambda reader, node: read_key(reader, node, environ),
         ProbeSettings: read_probes,
         RedisEntry: lambda reader, node: _redis(reader, node, environ),

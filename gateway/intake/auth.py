@@ -1,7 +1,8 @@
 """Client authentication: a key identifies the tenant."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
+from time import time
 
 from starlette.requests import Request
 
@@ -21,18 +22,27 @@ class Keys:
 
     What clients with a valid key sent is kept, because a digest takes as long as all other checks on the headers."""
 
-    __slots__ = ("_by_digest", "_seen")
+    __slots__ = ("_by_digest", "_required", "_seen")
 
-    def __init__(self, keys: tuple[Key, ...]) -> None:
-        self._by_digest = {key.digest: key for key in keys}
+    def __init__(self, keys: Iterable[Key], required: bool = False) -> None:
+        """`required`: clients need a key even while there is none."""
         self._seen: dict[_Sent, Key] = {}
+        self.replace(keys, required)
+
+    def replace(self, keys: Iterable[Key], required: bool = False) -> None:
+        """Other keys, from the next request on."""
+        self._by_digest = {key.digest: key for key in keys}
+        self._required = required or bool(self._by_digest)
+        self._seen.clear()
 
     def of(self, headers: Mapping[bytes, bytes]) -> Key:
         """The key in these headers, as OpenAI's or Anthropic's clients send it. Raises Unauthorized."""
-        if not self._by_digest:
+        if not self._required:
             return LOCAL
         key = self._key(headers)
         if key is not None:
+            if key.expires is not None and key.expires <= time():
+                raise Unauthorized("the API key has expired", code="expired_api_key")
             return key
         if _secret(headers):
             raise Unauthorized("the API key is not one of this gateway's")
@@ -40,10 +50,10 @@ class Keys:
 
     def identify(self, headers: Mapping[bytes, bytes]) -> bytes | None:
         """The digest of the key that `of` would return, empty for a gateway without keys; None where it would raise."""
-        if not self._by_digest:
+        if not self._required:
             return LOCAL.digest
         key = self._key(headers)
-        return None if key is None else key.digest
+        return None if key is None or (key.expires is not None and key.expires <= time()) else key.digest
 
     def caller(self, request: Request) -> Key:
         """The same for a Starlette request."""

@@ -29,6 +29,7 @@ from gateway.intake.options import (
     requested_models,
     text,
 )
+from gateway.intake.permitted import permitted
 from gateway.intake.prefix import known_by, read_prompt
 from gateway.intake.provider import Preferences, sent_parameters
 from gateway.policy.policies import Policies
@@ -149,7 +150,8 @@ class Intake:
         policy = key.policy or serving.default_policy
         if serving.rules:
             policy = self._policy_by_rule(models[0], parsed.json, key, headers.app, prompt_size) or policy
-        return served(models, PolicyCandidates(preset, headers.policy, policy), serving.policies.current)
+        choices = served(models, PolicyCandidates(preset, headers.policy, policy), serving.policies.current)
+        return permitted(key, choices) if key.models or key.policies else choices
 
     def _models(self, body: Json, fields: set[str]) -> list[ResolvedModel]:
         """The known models that the request names; OpenRouter's clients need not name any."""

@@ -3,6 +3,7 @@
 Book ──> attempted: settle, learn, row ──> ledger, metrics, recent exchanges        the last row closes the exchange
 """
 
+from gateway.keys.reserved import Reserved
 from gateway.proxy.attempt import Attempt
 from gateway.proxy.runtime import Runtime
 from gateway.route.plan import Plan, regret
@@ -19,7 +20,7 @@ class Journal:
     """Times are on the loop's clock, in seconds.
 
     `received` is when the request's last byte came, `first_at` when the client was sent the first token. `closed` says
-    whether the last row is written.
+    whether the last row is written. `reservation` is what is reserved of the request's limits, if it has any.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class Journal:
         "cache",
         "closed",
         "first_at",
+        "reservation",
     )
 
     def __init__(
@@ -48,6 +50,7 @@ class Journal:
         self.cache = cache
         self.closed = False
         self.first_at: float | None = None
+        self.reservation: Reserved | None = None
 
     def attempted(self, attempt: Attempt, book: Book, outcome: OutcomeName, status: int | None, alone: bool) -> None:
         """An attempt is over. `status` is what the client gets where that ends the exchange; `alone` says that no other
@@ -58,6 +61,8 @@ class Journal:
         sent = runtime.wall_clock() - (now - attempt.sent_at)
         cut_off = book.cancelled or (failure is not None and failure.fault.is_timeout)
         seen = attempt.settle(now, int(sent // 3600) % 24, cut_off, plan.demand.output_tokens)
+        if self.reservation is not None:
+            self.reservation.spend(attempt.usage.prompt + attempt.usage.completion, attempt.cost)
         runtime.fleets[request.model].learn(attempt.send.tried, book, seen, now, runtime.rng)
         since = attempt.sent_at if self._since is None else min(self._since, attempt.sent_at)
         if alone:
@@ -96,6 +101,11 @@ class Journal:
             cache=cache,
         )
         runtime.outcomes.write(row, self._plan, request)
+
+    def over(self) -> None:
+        """The exchange is over, and everything it cost is known."""
+        if self.reservation is not None:
+            self.reservation.settle()
 
     def paused(self) -> None:
         """A pause before a retry: no host is being waited for."""

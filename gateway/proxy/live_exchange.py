@@ -297,6 +297,7 @@ class LiveExchange:
         return reader.head() if isinstance(reader, StreamReader) else NOTHING
 
     def _close(self) -> None:
+        self._journal.over()
         self._attempts, self._answering = {}, None  # they refer back
         for timer in self._timers.values():
             timer.cancel()

@@ -1,4 +1,4 @@
-"""The way in: the response cache first, then a plan, then an exchange."""
+"""The way in: the response cache first, then a plan, then a reservation where limits apply, then an exchange."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -7,8 +7,12 @@ from contextlib import contextmanager
 from gateway.cache.cache_key import cache_key
 from gateway.cache.reasoning_vault import ReasoningVault, gaps
 from gateway.cache.response_cache import CachedAnswer, ResponseCache, fresh, replay, spent
+from gateway.keys.limiter import Refusal
+from gateway.keys.refusal import refused
+from gateway.keys.reserved import Reserved
 from gateway.proxy.answer_recorder import AnswerRecorder, Hidden
 from gateway.proxy.journal import Journal
+from gateway.proxy.likely_use import likely_use
 from gateway.proxy.live_exchange import LiveExchange
 from gateway.proxy.reply import Reply
 from gateway.proxy.runtime import Runtime
@@ -105,9 +109,30 @@ class Proxy:
         cache: CacheResult,
         recorder: AnswerRecorder | None,
     ) -> None:
-        plan, runtime = self.plan(request, policy), self._runtime
-        journal = Journal(runtime, request, plan, received, cache)
-        exchange = LiveExchange(runtime, request, plan, Reply(request, sink, plan, cache, recorder), journal)
+        plan, limiter = self.plan(request, policy), self._runtime.limiter
+        journal = Journal(self._runtime, request, plan, received, cache)
+        reply = Reply(request, sink, plan, cache, recorder)
+        limits = limiter.quotas(request.tenant, request.app) if limiter is not None else ()
+        if limiter is None or not limits or plan.first is None:
+            self._begin(request, plan, reply, journal)
+            return
+
+        def decided(result: Reserved | Refusal) -> None:
+            with _guarded(request, sink):
+                if isinstance(result, Refusal):
+                    reply.fail(refused(result, limits, request.surface, self._runtime.wall_clock()))
+                    return
+                journal.reservation = reply.reservation = result
+                self._begin(request, plan, reply, journal)
+
+        reserved = limiter.reserve(limits, likely_use(request, plan, plan.first.endpoint), decided)
+        if reserved is not None:
+            journal.reservation = reply.reservation = reserved
+            self._begin(request, plan, reply, journal)
+
+    def _begin(self, request: Request, plan: Plan, reply: Reply, journal: Journal) -> None:
+        runtime, sink = self._runtime, reply.sink
+        exchange = LiveExchange(runtime, request, plan, reply, journal)
         runtime.under_way.add(exchange)
         sink.attach(exchange)  # first: a client that has left by now is no reason to pay a host
         if runtime.under_way.closed:

@@ -1,11 +1,14 @@
 """The answer to one client, on its way into the sink: its head once, then bytes, then an end, good or loud."""
 
 from collections.abc import Callable, Mapping
+from time import time
 from typing import Any
 
 import orjson
 
 from gateway.errors import ClientError
+from gateway.keys.limit_headers import limit_headers
+from gateway.keys.reserved import Reserved
 from gateway.proxy.answer_recorder import AnswerRecorder, Hidden
 from gateway.route.explanation import summary
 from gateway.route.plan import Plan
@@ -24,7 +27,18 @@ class Reply:
     recorder, if there is one, gets what the client gets, and what was hidden from it.
     """
 
-    __slots__ = ("_cache", "_plan", "_recorder", "_request", "attempts", "endpoint", "paused", "sink", "started")
+    __slots__ = (
+        "_cache",
+        "_plan",
+        "_recorder",
+        "_request",
+        "attempts",
+        "endpoint",
+        "paused",
+        "reservation",
+        "sink",
+        "started",
+    )
 
     def __init__(
         self, request: Request, sink: Sink, plan: Plan, cache: CacheResult, recorder: AnswerRecorder | None
@@ -38,6 +52,7 @@ class Reply:
         self.endpoint: Endpoint | None = None
         self.started = request.begun
         self.paused = False
+        self.reservation: Reserved | None = None  # of the request's limits, which the headers show
 
     def keep_alive(self) -> None:
         if not self.started:
@@ -112,6 +127,8 @@ class Reply:
         head = answer.about(request, self._cache, self.attempts, "" if endpoint is None else endpoint.id)
         if endpoint is not None and gives_less(endpoint, request):
             head.append((b"x-gateway-max-tokens", b"%d" % (endpoint.max_output or 0)))
+        if self.reservation is not None:
+            head += limit_headers(self.reservation.limits, time())
         if request.explain:
             head.append((b"x-gateway-plan", summary(self._plan)))
         return head

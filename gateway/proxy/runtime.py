@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.keys.limiter import Limiter
 from gateway.proxy.timer_wheel import TimerWheel
 from gateway.proxy.under_way import UnderWay
 from gateway.route.fleet import Fleet
@@ -26,7 +27,8 @@ class RowWriter(Protocol):
 class Runtime:
     """`clock` is the loop's, in seconds; `wall_clock` in unix time; `rng` draws from [0, 1).
 
-    `fleets` by model id. `probing` are the endpoints with an account probe under way.
+    `fleets` by model id. `probing` are the endpoints with an account probe under way. `limiter` is None where no limits
+    apply.
     """
 
     fleets: Mapping[str, Fleet]
@@ -39,3 +41,4 @@ class Runtime:
     rng: Callable[[], float]
     budgets: Budgets = field(default_factory=Budgets)
     probing: set[str] = field(default_factory=set)
+    limiter: Limiter | None = None

@@ -16,6 +16,7 @@ from typing import Final
 TASKS: Final = (  # a worker's background tasks
     "flush",
     "gossip",
+    "limits",
     "policies",
     "price sync",
     "prices",

@@ -28,6 +28,7 @@ from gateway.telemetry.attempt_metrics import AttemptMetrics
 from gateway.telemetry.decision_metrics import Decisions
 from gateway.telemetry.definitions import is_attempt
 from gateway.telemetry.exchange_metrics import ExchangeMetrics
+from gateway.telemetry.limit_metrics import LimitMetrics
 from gateway.telemetry.metric_values import Values
 from gateway.telemetry.policy_labels import PolicyLabels
 from gateway.telemetry.price_metrics import PriceMetrics
@@ -64,6 +65,7 @@ class Metrics:
         self._decisions = Decisions(registry, self._policies)
         self.probes = ProbeMetrics(registry)
         self.prices = PriceMetrics(registry)
+        self.limits = LimitMetrics(registry)
         self._in_flight = Gauge(
             "gateway_in_flight", "Exchanges under way.", registry=registry, multiprocess_mode="livesum"
         )
@@ -106,7 +108,6 @@ class Metrics:
         refused = "Attempts beyond the first that the retry budget did not allow."
         self._refused = Counter("gateway_retries_refused_total", refused, ["model"], registry=registry)
         _build(registry)
-        _deaths(registry)  # exposed at 0
         self.store_commands(self._store_counts)
 
     def __repr__(self) -> str:
@@ -232,6 +233,7 @@ def count_deaths(folder: Path) -> Callable[[], None]:
 
 
 def _build(registry: CollectorRegistry) -> None:
+    """What is the same for the whole life of a worker."""
     info = Gauge(
         "gateway_build_info",
         "Always 1; the labels name the version and the build (compiled or pure Python).",
@@ -240,6 +242,7 @@ def _build(registry: CollectorRegistry) -> None:
         multiprocess_mode="livemax",
     )
     info.labels(__version__, BUILD).set(1)
+    _deaths(registry)  # exposed at 0
 
 
 def _deaths(registry: CollectorRegistry) -> Counter:

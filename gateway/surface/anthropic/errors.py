@@ -2,8 +2,10 @@
 
 {"type": "error", "error": {"type", "message", "metadata"}, "request_id"}
 request-id: same as in the body     x-should-retry: false, if the same request would fail again
+anthropic-ratelimit-{requests,tokens}-{limit,remaining,reset}, for a key with limits
 """
 
+from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
@@ -23,6 +25,7 @@ _TYPES = {
     504: "timeout_error",
 }  # Anthropic's error types by status; any other status below 500 is `invalid_request_error`
 _RETRIABLE = frozenset({408, 409, 425, 429})  # statuses below 500 after which the same request may succeed
+_LIMITS = b"x-ratelimit-"
 _random = Random()
 
 
@@ -39,6 +42,20 @@ def error_body(status: int, payload: Json, request_id: str | None = None) -> Jso
 def head_of(status: int, body: Json) -> Headers:
     """The headers of a response with this body; empty unless it is an error in Anthropic's format."""
     return head(status, body["request_id"]) if body.get("type") == "error" else []
+
+
+def rate_limits(headers: Headers, now: float) -> Headers:
+    """The headers about limits, with resets in seconds, as Anthropic sends them. `now` is unix time."""
+    found: Headers = []
+    for name, value in headers:
+        if name.startswith(_LIMITS):
+            what, _, kind = name.removeprefix(_LIMITS).partition(b"-")
+            if what == b"reset":
+                value = f"{datetime.fromtimestamp(now + int(value[:-1]), UTC):%Y-%m-%dT%H:%M:%SZ}".encode()
+            found.append((b"anthropic-ratelimit-%b-%b" % (kind, what), value))
+        else:
+            found.append((name, value))
+    return found
 
 
 def head(status: int, request_id: str) -> Headers:

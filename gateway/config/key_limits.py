@@ -1,0 +1,57 @@
+"""Limits of keys, groups of keys and apps, and what holds while the store is away.
+
+keys: - {tenant, limits: {...}}      limits: {without_store, groups: {NAME: {...}}, apps: {NAME: {...}}}
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from gateway.document import INVALID, DocumentReader, Node, place_at
+from gateway.types.units import Usd
+
+WithoutStore = Literal["open", "closed"]
+Scope = Literal["key", "group", "app"]
+LimitName = Literal["requests_per_minute", "tokens_per_minute", "usd_per_day", "usd_per_month"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The most that one key, group or app may use; None: no limit. Minutes, days and months are in UTC."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    usd_per_day: Usd | None = None
+    usd_per_month: Usd | None = None
+
+    def items(self) -> list[tuple[LimitName, float]]:
+        """Those that are set."""
+        return [(name, bound) for name in LIMITS if (bound := getattr(self, name)) is not None]
+
+
+LIMITS: tuple[LimitName, ...] = tuple(one.name for one in fields(Bounds))  # type: ignore[misc]
+NO_BOUNDS = Bounds()
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """`without_store`: `open` lets a worker grant a part of what was left by itself, `closed` refuses with 503."""
+
+    without_store: WithoutStore = "open"
+    groups: dict[str, Bounds] = field(default_factory=dict)
+    apps: dict[str, Bounds] = field(default_factory=dict)
+
+    def of(self, scope: Scope) -> Mapping[str, Bounds]:
+        return self.groups if scope == "group" else self.apps
+
+
+def read_bounds(reader: DocumentReader, node: Node) -> Any:
+    """The limits of one key, group or app."""
+    bounds = reader.record(node, Bounds)
+    if bounds is INVALID:
+        return INVALID
+    for name, bound in bounds.items():
+        if not bound:
+            what = f"{name}: write a number above 0, or remove the limit; to refuse a key altogether, revoke it"
+            return reader.problem(place_at(node, name), what)
+    return bounds

@@ -1,0 +1,49 @@
+"""The headers by which clients see their limits: those of OpenAI's API, and the gateway's own for budgets.
+
+    x-ratelimit-{limit,remaining,reset}-{requests,tokens}       x-gateway-budget-{limit,remaining,reset}
+
+Of several limits of one kind, the one with the least left is shown.
+"""
+
+from collections.abc import Iterable
+
+from gateway.keys.meter import Meter
+from gateway.keys.period import NANO
+from gateway.keys.reserved import Held
+
+Headers = list[tuple[bytes, bytes]]
+_NAMES = {
+    kind: (b"x-ratelimit-limit-" + kind, b"x-ratelimit-remaining-" + kind, b"x-ratelimit-reset-" + kind)
+    for kind in (b"requests", b"tokens")
+}
+_BUDGET = b"x-gateway-budget-limit", b"x-gateway-budget-remaining", b"x-gateway-budget-reset"
+
+
+def limit_headers(limits: Iterable[Held], now: float) -> Headers:
+    """`now` in unix time. Rates in requests and tokens, budgets in USD, resets in seconds (`12s`)."""
+    requests = tokens = budget = None
+    for quota, meter, _ in limits:
+        name = quota.name
+        if name == "requests_per_minute":
+            requests = meter if requests is None or meter.left < requests.left else requests
+        elif name == "tokens_per_minute":
+            tokens = meter if tokens is None or meter.left < tokens.left else tokens
+        elif budget is None or meter.left < budget.left:
+            budget = meter
+    head: Headers = []
+    for kind, rate in ((b"requests", requests), (b"tokens", tokens)):
+        if rate is not None:
+            limit, remaining, reset = _NAMES[kind]
+            head += ((limit, b"%d" % rate.bound), (remaining, b"%d" % rate.left), (reset, _reset(rate, now)))
+    if budget is not None:
+        limit, remaining, reset = _BUDGET
+        head += ((limit, _usd(budget.bound)), (remaining, _usd(budget.left)), (reset, _reset(budget, now)))
+    return head
+
+
+def _reset(meter: Meter, now: float) -> bytes:
+    return b"%ds" % max(1, meter.period.end - now)
+
+
+def _usd(amount: int) -> bytes:
+    return b"%.6f" % (amount / NANO)

@@ -1,0 +1,113 @@
+"""What all workers and replicas have taken of each limit, in the store.
+
+    gw:{limits}:LIMIT:START:SCOPE:NAME      a hash for each period:
+
+    total      taken by all workers, those included that have ended      origin    names this hash: another after a loss
+    short      until when workers return what they do not need (s)       WORKER    taken:held:at of a worker
+
+One script changes total and the worker's own field together, so that no interleaving of workers grants more than the
+bound. The field is absolute: after a lost reply the next call corrects it. A field that is not written for a minute is
+removed; its share of the total stays. If the store loses its data, the total goes on from the highest one that a worker
+has seen. A hash expires a day after its period, for requests that last longer than the period.
+"""
+
+import os
+from collections.abc import Sequence
+from hashlib import sha1
+from typing import NamedTuple
+
+from hiredis import ReplyError
+
+from gateway.keys.meter import Ask, Grant
+from gateway.state.link import Link
+from gateway.state.resp import StoreError
+
+PREFIX = "gw:{limits}:"
+KEPT = 86_400  # seconds after the end of a period
+MOST = 200  # limits in one call
+
+_SCRIPT = """
+local now, me, replies = tonumber(redis.call('TIME')[1]), ARGV[1], {}
+local function text(number) return string.format('%.0f', number) end
+for i, key in ipairs(KEYS) do
+  local at, found, held, workers = 9 * i - 7, {}, 0, 1
+  local taken, own, known = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  local want, least, origin = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), ARGV[at + 7]
+  local fields = redis.call('HGETALL', key)
+  for f = 1, #fields, 2 do found[fields[f]] = fields[f + 1] end
+  local total, before = tonumber(found['total'] or 0), found[me]
+  if before then total = total + taken - tonumber(string.match(before, '^%d+'))
+  elseif origin == '' then total = total + taken
+  elseif origin == found['origin'] then total = total + taken - tonumber(ARGV[at + 6])
+  else total = math.max(total, known) end
+  total = math.max(total, 0)
+  for name, value in pairs(found) do
+    local reserved, seen = string.match(value, '^%d+:(%d+):(%d+)$')
+    if reserved and name ~= me then
+      if tonumber(seen) < now - 60 then redis.call('HDEL', key, name)
+      else workers = workers + 1
+        if tonumber(seen) >= now - 15 then held = held + tonumber(reserved) end
+      end
+    end
+  end
+  local grant, short = 0, tonumber(found['short'] or 0) >= now
+  if total + least <= tonumber(ARGV[at]) then grant = math.max(0, math.min(want, tonumber(ARGV[at]) - total)) end
+  if grant < least then short = true redis.call('HSET', key, 'short', now + 2) end
+  origin = found['origin'] or (me .. ':' .. now)
+  total, own = total + grant, own + grant
+  local mine = text(taken + grant) .. ':' .. text(own) .. ':' .. now
+  redis.call('HSET', key, 'origin', origin, 'total', text(total), me, mine)
+  redis.call('EXPIREAT', key, ARGV[at + 8])
+  replies[i] = {grant, total, held + own, workers, short and 1 or 0, origin}
+end
+return replies
+"""
+_SCRIPT_ID = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+
+class Line(NamedTuple):
+    """What is asked for one limit: its hash, its bound, and the end of its period (unix time)."""
+
+    key: str
+    bound: int
+    end: int
+    ask: Ask
+
+
+class LimitStore:
+    """One worker's access. Every call raises OSError without the store."""
+
+    def __init__(self, url: str) -> None:
+        self.link = Link(url, "limits", "keys with limits get what `limits.without_store` says, the store fails")
+        self._me = os.urandom(8).hex()
+
+    def __repr__(self) -> str:
+        return f"<LimitStore {self.link!r}>"
+
+    async def exchange(self, lines: Sequence[Line]) -> list[Grant]:
+        """At most MOST lines; one reply for each."""
+        arguments: list[bytes | str | int] = [self._me]
+        for line in lines:
+            arguments += (line.bound, *line.ask, line.end + KEPT)
+        keys = [line.key for line in lines]
+        reply = await self.link.execute("EVALSHA", _SCRIPT_ID, len(keys), *keys, *arguments)
+        if isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT"):
+            reply = await self.link.execute("EVAL", _SCRIPT, len(keys), *keys, *arguments)
+        if isinstance(reply, ReplyError):
+            raise StoreError(f"the store rejected EVALSHA: {reply}")
+        if not isinstance(reply, list) or len(reply) != len(lines):
+            raise StoreError("the reply to EVALSHA is not one of Redis")
+        return [
+            Grant(granted, total, held, workers, short == 1, origin)
+            for granted, total, held, workers, short, origin in reply
+        ]
+
+    async def totals(self, keys: Sequence[str]) -> list[int]:
+        """What has been taken of each of these limits."""
+        found = []
+        for key in keys:
+            reply = await self.link.execute("HGET", key, "total")
+            if isinstance(reply, ReplyError):
+                raise StoreError(f"the store rejected HGET: {reply}")
+            found.append(int(reply) if isinstance(reply, bytes) else 0)
+        return found

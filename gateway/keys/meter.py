@@ -1,0 +1,205 @@
+"""One limit in one period, as one worker knows it: what it has taken from the store, and what of that is free.
+
+    taken = used up + in flight + free            store: the sum of `taken` over all workers never exceeds the bound
+
+    need ──reserve──> in flight ──settle──> used up, the rest is free again
+    free runs low ──ask──> store ──granted──> free           free is too much ──ask──> less is taken
+
+`taken` is absolute: a call to the store that is lost, repeated, or executed without its reply is corrected by the next
+one. What a worker had taken when it died counts as used until the period ends.
+"""
+
+from typing import NamedTuple
+
+from gateway.keys.period import Period
+
+AHEAD = 2.0  # seconds of demand that a worker takes ahead
+KEPT = 10.0  # seconds for which a share is kept after the last request
+SHARES = 4  # a share is at most this part of each worker's part of what is left
+LOCAL_PARTS = 4  # without the store: all workers together grant themselves one part of so many of what was left
+NEVER = -1
+
+
+class Ask(NamedTuple):
+    """What a worker reports to and wants from the store. `known` is the sum that it has seen last, `reported` what it
+    had taken then, and `origin` names the data of the store; empty before the first reply.
+
+    `want` is granted in full, or what is left of it, but nothing below `least`.
+    """
+
+    taken: int
+    held: int
+    known: int
+    want: int
+    least: int
+    reported: int
+    origin: bytes
+
+
+class Grant(NamedTuple):
+    """The store's reply: what is granted, the sum over all workers, what of it is held by workers for requests in
+    flight or to come, how many workers there are, and whether one of them lacks something."""
+
+    granted: int
+    total: int
+    held: int
+    workers: int
+    short: bool
+    origin: bytes
+
+
+class Meter:
+    """Amounts are integers in one unit. `bound` may change; `now` is on any one clock, in seconds."""
+
+    __slots__ = (
+        "_asked",
+        "_demand",
+        "_demand_at",
+        "_local",
+        "_local_used",
+        "_origin",
+        "_reported",
+        "_unanswered",
+        "_used_at",
+        "bound",
+        "closed",
+        "free",
+        "in_flight",
+        "known",
+        "others_held",
+        "period",
+        "short",
+        "taken",
+        "workers",
+    )
+
+    def __init__(self, bound: int, period: Period, now: float) -> None:
+        self.bound = bound
+        self.period = period
+        self.taken = 0
+        self.free = 0
+        self.in_flight = 0
+        self.known = NEVER
+        self.others_held = 0
+        self.workers = 1
+        self.short = False
+        self.closed = False  # whether its period is over
+        self._asked = 0  # reserved since `_demand_at`
+        self._demand = 0.0  # per second
+        self._demand_at = self._used_at = now
+        self._reported = (0, 0)  # taken and held, as the store has them
+        self._origin = b""
+        self._unanswered = False  # whether a call is under way, or its reply was lost: what it did is not known
+        self._local: int | None = None  # what it may grant itself while the store is away
+        self._local_used = 0
+
+    def __repr__(self) -> str:
+        return f"<Meter {self.taken} of {self.bound}: {self.free} free, {self.in_flight} in flight, {self.known} known>"
+
+    @property
+    def held(self) -> int:
+        return self.free + self.in_flight
+
+    @property
+    def left(self) -> int:
+        """What is left for this worker: its free part, and what no worker has taken."""
+        return max(0, self.bound - self.total) + self.free
+
+    @property
+    def total(self) -> int:
+        """Taken by all workers, as far as is known."""
+        return max(self.known, self.taken)
+
+    @property
+    def settled(self) -> int:
+        """What is used up for certain: neither free nor in flight, here or, as far as is known, elsewhere."""
+        return max(0, self.total - self.held - self.others_held)
+
+    def reserve(self, amount: int) -> bool:
+        """Whether `amount` was free; it is in flight now."""
+        if self.free < amount:
+            return False
+        self.free -= amount
+        self.in_flight += amount
+        self._asked += amount
+        return True
+
+    def follow(self, earlier: "Meter") -> None:
+        """Starts with the demand and the workers of the period before."""
+        self._demand, self._used_at, self.workers = earlier._demand, earlier._used_at, earlier.workers
+
+    def exhausts(self, amount: int) -> bool:
+        """Whether the bound is reached for certain: what is in flight or free anywhere would not be enough."""
+        return self.settled + amount > self.bound
+
+    def settle(self, reserved: int, used: int) -> None:
+        """A request is over. It took `used`, which may be more than was reserved."""
+        self.in_flight -= reserved
+        self.free += reserved - used
+        if self.free < 0:
+            self._take(-self.free)
+
+    def ask(self, needed: int, smallest: int, now: float) -> Ask | None:
+        """What to send to the store; None if there is nothing to send. `needed` is the sum of the requests that wait,
+        `smallest` the least of them."""
+        target = self._target(now)
+        if needed > self.free:
+            want, least = max(target, needed) - self.free, max(0, smallest - self.free)
+        else:
+            want, least = (target - self.free if 2 * self.free < target else 0), 0
+            self._return(self.free - max(needed, 2 * target))
+        if not (want or self.held or self._unanswered or self._reported != (self.taken, 0)):
+            return None
+        self._unanswered = True
+        return Ask(self.taken, self.held, self.known, want, least, self._reported[0], self._origin)
+
+    def granted(self, asked: Ask, grant: Grant) -> None:
+        """The store's reply to `asked`."""
+        self.taken += grant.granted
+        self.free += grant.granted
+        self.known = grant.total + self.taken - asked.taken - grant.granted
+        self.others_held = max(0, grant.held - asked.held)
+        self.workers = max(1, grant.workers)
+        self.short = grant.short
+        self._origin, self._unanswered = grant.origin, False
+        self._reported = asked.taken + grant.granted, asked.held + grant.granted
+        self._local, self._local_used = None, 0
+
+    def grant_locally(self, needed: int, workers: int) -> bool:
+        """Without the store: grants itself what is `needed` within its part of what was left when the store was seen
+        last, of at least this many workers."""
+        if self._local is None:
+            parts = LOCAL_PARTS * max(self.workers, workers)
+            self._local = -(-max(0, self.bound - self.total) // parts)
+        lacking = needed - self.free
+        if self._local_used + lacking > self._local:
+            return False
+        self._local_used += lacking
+        self._take(lacking)
+        return True
+
+    def _take(self, amount: int) -> None:
+        self.taken += amount
+        self.free += amount
+        if self.known != NEVER:
+            self.known += amount
+
+    def _return(self, surplus: int) -> None:
+        if surplus > 0:
+            self.taken -= surplus
+            self.free -= surplus
+            self.known = max(0, self.known - surplus)
+
+    def _target(self, now: float) -> int:
+        """What should be free: some seconds of demand, but never so much that others lack it."""
+        elapsed = now - self._demand_at
+        if self._asked:
+            self._used_at = now
+        if elapsed > 0:
+            weight = min(1.0, elapsed / AHEAD)
+            self._demand += weight * (self._asked / elapsed - self._demand)
+            self._asked, self._demand_at = 0, now
+        if self.short or self.closed or now - self._used_at > KEPT:
+            return 0
+        room = max(0, self.bound - self.total) + self.free
+        return min(round(self._demand * AHEAD), room // (SHARES * self.workers))
