@@ -10,6 +10,7 @@ import pytest
 
 from gateway.config import GatewayFile, Key, KeyEntry, load, wanted_variables, why_unusable
 from gateway.config.inheritance import INHERITED
+from gateway.config.key_limits import Bounds
 from gateway.policy.limits import MEASURES
 from gateway.policy.policies import Policies
 from gateway.types import Endpoint, Model, ModelProfile, Policy
@@ -24,9 +25,10 @@ OF_BOTH = {field.name for field in fields(Endpoint)}  # names of a model's field
 
 
 def rows(text: str, heading: str) -> dict[str, str]:
-    """First cell -> second cell of every table below `heading`, up to the next one of its level."""
+    """Each name in a first cell -> second cell of every table below `heading`, up to the next one of its level."""
     section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return dict(re.findall(r"^\| `([^`]+)` \|([^|]*)\|", section, re.MULTILINE))
+    found = re.findall(r"^\| (`[^|]+`) \|([^|]*)\|", section, re.MULTILINE)
+    return {name: second for first, second in found for name in re.findall(r"`([^`]+)`", first)}
 
 
 def paths(cls: Any, above: str = "") -> Iterator[tuple[str, "Field[Any]"]]:
@@ -35,8 +37,10 @@ def paths(cls: Any, above: str = "") -> Iterator[tuple[str, "Field[Any]"]]:
         path, hint = f"{above}{field.name}", hints[field.name]
         yield path, field
         inner = next((arm for arm in get_args(hint) if is_dataclass(arm)), hint)
+        if get_origin(hint) is dict and inner is Bounds:
+            continue  # its fields stand at `keys[].limits`
         if inner not in (Endpoint, Model, ModelProfile) and is_dataclass(inner):  # the profile is a file of its own
-            mark = "[]." if get_origin(hint) is tuple else "."
+            mark = {tuple: "[].", dict: ".*."}.get(get_origin(hint), ".")
             yield from paths(KeyEntry if inner is Key else inner, path + mark)
 
 
