@@ -1,11 +1,11 @@
 """Reads from the store what all workers and replicas recorded: spending, uptime, the rows of one exchange.
 
-    gw:day:TENANT:DAY ──> Spent, one for each endpoint and model      gw:history:... ──> Uptime of each endpoint, and
-    gw:spent ──> a tenant's total                                                        whole series
-    gw:rows ──> the rows of an exchange
+    gw:{books}:day:TENANT:DAY ──> Spent, one for each endpoint and model      gw:{books}:history:... ──> Uptime of each
+    gw:{books}:spent ──> a tenant's total                             endpoint, and whole series
+    gw:{books}:rows ──> the rows of an exchange
 
-The data lags by what the shippers have not sent yet: about a second. Every query takes one round trip, or a bounded
-number of them. Every query raises OSError when the store cannot be reached.
+The data lags by what the shippers have not sent yet: up to three seconds, hours and days up to fifteen. Every query
+takes one round trip, or a bounded number of them, and raises OSError when the store cannot be reached.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from gateway.telemetry.ledger_search import LONGEST, SLACK, began, rows_in, whol
 from gateway.telemetry.packed import HEAD_SIZE, Packed
 from gateway.telemetry.rollups import SPENT_KEY, day_key
 from gateway.telemetry.series import KINDS, SECONDS, Kind, Series, Unit, names_key
-from gateway.telemetry.shipper import STREAM
+from gateway.telemetry.shipping_script import STREAM
 from gateway.types import Row
 
 PAGE = 4  # stream entries in one reply: a megabyte

@@ -88,8 +88,8 @@ def increments(amounts: Iterable[int], places: Iterable[int]) -> dict[int, int]:
     found = {number: amount for number, amount in enumerate(amounts) if amount}
     found[_LAST_INTEGER] = 0
     for place, count in Counter(places).items():
-        integer, second = divmod(place + _AMOUNT_ROOM, 2)
-        found[integer] = found.get(integer, 0) + (count if second else count << 32)
+        integer = (place + _AMOUNT_ROOM) >> 1
+        found[integer] = found.get(integer, 0) + (count if place & 1 else count << 32)
     return found
 
 

@@ -1,10 +1,10 @@
 """What ledger rows add to the store: to the history, and to what each tenant spent.
 
-    rows ──┬─ by minute and series ──> one `SeriesAddition` each
-           └─ by tenant and day ─────> one `HashAddition` for each hash below
+    rows ──> RowSums ──┬─> by minute and series ──> HourSums, by hour and series     one `SeriesAddition` each
+                       └─> by tenant and day ─────> one `HashAddition` for each hash below
 
-    gw:day:TENANT:DAY        `WHAT ENDPOINT MODEL`, of `SPENT`     32 days
-    gw:spent                 TENANT: its cost                      a year after the last request of all tenants
+    gw:{books}:day:TENANT:DAY     `WHAT ENDPOINT MODEL`, of `SPENT`     32 days
+    gw:{books}:spent              TENANT: its cost                      a year after the last request of all tenants
 
 The hashes hold integers that only grow. They are for `/api/v1/activity` and `/api/v1/key`, which show a tenant's use of
 each endpoint and model: the history has no such product. Days are Unix time divided by 86,400, in UTC. No endpoint's id
@@ -12,23 +12,25 @@ contains a space.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
-import msgspec
-
-from gateway.telemetry.definitions import (
-    JUDGED,
-    SUCCESS,
-    client_latency,
-    client_ttft,
-    host_latency,
-    is_attempt,
-    without_routing,
+from gateway.telemetry.contributions import Contribution, Summed, contribution
+from gateway.telemetry.packed import increments
+from gateway.telemetry.series import (
+    BOOKS,
+    MOST,
+    OTHER,
+    SECONDS,
+    Kind,
+    Series,
+    Unit,
+    ends,
+    hashed,
+    names_key,
+    public_app,
 )
-from gateway.telemetry.packed import COUNT_PLACES, FAULT_PLACES, increments, sample_place
-from gateway.telemetry.series import MOST, OTHER, UNITS, Kind, Series, ends, hashed, names_key, public_app
 
 RETENTION = 31 * 86_400  # seconds; older rows are not summed
 DAY = 86_400
@@ -36,7 +38,12 @@ DAYS_KEPT = 32
 SPENT_KEPT = 366 * DAY
 
 SPENT = ("requests", "prompt", "cached", "completion", "reasoning", "cost")  # of a tenant's day; cost in 1e-12 USD
-SPENT_KEY = "gw:spent"
+SPENT_KEY = f"{BOOKS}:spent"
+
+Amounts = dict[int, int]  # what to add, by integer of 8 bytes of a `Packed`
+SeriesSums = Mapping[tuple[int, Series], Amounts]  # by the start of the bucket in Unix seconds
+
+_ByName = defaultdict[str, list[Contribution]]
 
 
 class HashAddition(NamedTuple):
@@ -47,166 +54,132 @@ class HashAddition(NamedTuple):
 
 
 class SeriesAddition(NamedTuple):
-    """What a minute adds to one series.
+    """What is added to one series, in a bucket of each of some units.
 
-    `keys`: the names of its day, its minute, hour and day, and those of the series that counts what exceeds `most`
-    names. `expires`: minute, hour and day, in Unix seconds. `amounts`: by integer of 8 bytes.
+    `keys`: the names of its day, its buckets, and those of the series that counts what exceeds `most` names. `expires`:
+    of each bucket, in Unix seconds; the last one is also the names'.
     """
 
     keys: tuple[str, ...]
     most: int
     name: str
     expires: tuple[int, ...]
-    amounts: dict[int, int]
+    amounts: Amounts
 
 
-class Summed(msgspec.Struct, gc=False):
-    """The fields of a row that the sums need."""
+class _OneMinute:
+    """What the rows of one minute and model count for: of all, and by policy, app, key and endpoint."""
 
-    at: float
-    tenant: str
-    app: str
-    model: str
-    policy: str
-    endpoint: str
-    attempt: int
-    outcome: str
-    ttft: float | None = None
-    duration: float = 0.0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    reasoning_tokens: int = 0
-    cost: int = 0
-    hedge: str = ""
-    tools: str = ""
-    held: bool = False
-    throughput: float | None = None
-    prompt_cost: int = 0
-    saved: int = 0
-    last: bool = False
-    client_ttft: float | None = None
-    client_duration: float = 0.0
-    cache: str = "off"
+    __slots__ = ("all", "apps", "endpoints", "keys", "policies")
+
+    def __init__(self) -> None:
+        self.all: list[Contribution] = []
+        self.policies: _ByName = defaultdict(list)
+        self.apps: _ByName = defaultdict(list)
+        self.keys: _ByName = defaultdict(list)
+        self.endpoints: _ByName = defaultdict(list)
+
+    def named(self) -> Iterator[tuple[Kind, str, list[Contribution]]]:
+        """The series of its client's side."""
+        yield "all", "", self.all
+        for policy, of_policy in self.policies.items():
+            yield "policy", policy, of_policy
+        for app, of_app in self.apps.items():
+            yield "app", public_app(app), of_app
+        for tenant, of_key in self.keys.items():
+            yield "key", hashed(tenant), of_key
 
 
-class _Gathered(NamedTuple):
-    """The rows of one series and minute: their amounts, and the places that they count in."""
+class RowSums:
+    """Sums of the rows that were added. Memory is bounded by the rows of one batch."""
 
-    amounts: list[tuple[int, ...]]
-    places: list[int]
+    def __init__(self) -> None:
+        self._minutes: defaultdict[tuple[int, str], _OneMinute] = defaultdict(_OneMinute)
+        self._spent: defaultdict[tuple[str, int, str, str], list[Sequence[int]]] = defaultdict(list)
 
+    def __repr__(self) -> str:
+        return f"<RowSums of {sum(len(one.all) for one in self._minutes.values())} rows>"
 
-_Group = tuple[int, str, str, str, str, str]  # minute, model, policy, app, tenant, endpoint
-_SeriesMinute = tuple[int, str, Kind, str]  # minute, model, kind, name
+    def add(self, rows: Iterable[Summed]) -> None:
+        minutes, spent = self._minutes, self._spent
+        for row in rows:
+            minute, counted = int(row.at // 60), contribution(row)
+            found = minutes[minute, row.model]
+            found.all.append(counted)
+            found.policies[row.policy].append(counted)
+            found.apps[row.app].append(counted)
+            found.keys[row.tenant].append(counted)
+            if row.endpoint:
+                found.endpoints[row.endpoint].append(counted)
+                spent[row.tenant, minute // 1440, row.endpoint, row.model].append(counted.amounts)
 
+    def minutes(self) -> SeriesSums:
+        """What the rows add to each minute of each series."""
+        sums: dict[tuple[int, Series], Amounts] = {}
+        for (minute, model), found in self._minutes.items():
+            start = minute * 60
+            for kind, name, counted in found.named():
+                amounts = increments(_amounts(counted), chain.from_iterable([one.client for one in counted]))
+                one = start, Series(model, kind, name)
+                sums[one] = _plus(sums[one], amounts) if one in sums else amounts  # two apps may have one public name
+            for name, counted in found.endpoints.items():
+                places = chain.from_iterable([one.host for one in counted])
+                sums[start, Series(model, "endpoint", name)] = increments(_amounts(counted), places)
+        return sums
 
-def series_additions(rows: Iterable[Summed]) -> Iterator[SeriesAddition]:
-    """What these rows add to each series."""
-    gathered: defaultdict[_SeriesMinute, _Gathered] = defaultdict(lambda: _Gathered([], []))
-    members: dict[_Group, list[_Gathered]] = {}
-    for row in rows:
-        group = int(row.at // 60), row.model, row.policy, row.app, row.tenant, row.endpoint
-        found = members.get(group)
-        if found is None:
-            found = members[group] = [gathered[one] for one in _series_of(*group)]
-        amounts, client, host = _contribution(row)
-        for one in found[:4]:
-            one.amounts.append(amounts)
-            one.places.extend(client)
-        for one in found[4:]:
-            one.amounts.append(amounts)
-            one.places.extend(host)
-    for (minute, model, kind, name), total in gathered.items():
-        sums = map(sum, zip(*total.amounts, strict=True))
-        yield _addition(minute, Series(model, kind, name), increments(sums, total.places))
-
-
-def _series_of(minute: int, model: str, policy: str, app: str, tenant: str, endpoint: str) -> list[_SeriesMinute]:
-    """The series that a row belongs to: four of its client's side, then that of its endpoint, if it has one."""
-    names: list[tuple[Kind, str]] = [("all", ""), ("policy", policy), ("app", public_app(app)), ("key", hashed(tenant))]
-    if endpoint:
-        names.append(("endpoint", endpoint))
-    return [(minute, model, kind, name) for kind, name in names]
-
-
-def _contribution(row: Summed) -> tuple[tuple[int, ...], list[int], list[int]]:
-    """The amounts of a row, and the places that it counts in at its client's side and at its endpoint's."""
-    client = [*_places(row.outcome, row.last, is_attempt(row), without_routing(row), row.tools)]
-    if row.throughput is not None:
-        client.append(sample_place("throughput", row.throughput))
-    host = client.copy()
-    for places, ttft, latency in (
-        (client, client_ttft(row), client_latency(row)),
-        (host, row.ttft, host_latency(row)),
-    ):
-        if ttft is not None:
-            places.append(sample_place("ttft", ttft))
-        if latency is not None:
-            places.append(sample_place("latency", latency))
-    return _amounts(row), client, host
+    def hashes(self, now: float) -> dict[str, HashAddition]:
+        """What the rows add to each hash. Rows without an endpoint add nothing."""
+        added: dict[str, HashAddition] = {}
+        for (tenant, day, endpoint, model), amounts in self._spent.items():
+            counted = dict(zip(SPENT, _totals(amounts), strict=False))  # amounts have more, which nothing shows
+            fields = added.setdefault(day_key(tenant, day), HashAddition((day + DAYS_KEPT) * DAY, {})).fields
+            fields |= {f"{name} {endpoint} {model}": amount for name, amount in counted.items() if amount}
+            ever = added.setdefault(SPENT_KEY, HashAddition(int(now) + SPENT_KEPT, {})).fields
+            ever[tenant] = ever.get(tenant, 0) + counted["cost"]
+        return added
 
 
-def hash_additions(rows: Iterable[Summed], now: float) -> dict[str, HashAddition]:
-    """What these rows add to each hash. Rows without an endpoint add nothing."""
-    gathered: dict[tuple[str, int, str, str], list[tuple[int, ...]]] = {}
-    for row in rows:
-        if row.endpoint:
-            group = row.tenant, int(row.at // DAY), row.endpoint, row.model
-            gathered.setdefault(group, []).append((row.last, *_amounts(row)[:5]))
-    added: dict[str, HashAddition] = {}
-    for (tenant, day, endpoint, model), amounts in gathered.items():
-        counted = dict(zip(SPENT, map(sum, zip(*amounts, strict=True)), strict=True))
-        fields = added.setdefault(day_key(tenant, day), HashAddition((day + DAYS_KEPT) * DAY, {})).fields
-        fields |= {f"{name} {endpoint} {model}": amount for name, amount in counted.items() if amount}
-        ever = added.setdefault(SPENT_KEY, HashAddition(int(now) + SPENT_KEPT, {})).fields
-        ever[tenant] = ever.get(tenant, 0) + counted["cost"]
-    return added
+class HourSums:
+    """Minutes added up by hour. Memory is bounded by the number of series."""
+
+    def __init__(self) -> None:
+        self.sums: dict[tuple[int, Series], Amounts] = {}
+
+    def __repr__(self) -> str:
+        return f"<HourSums of {len(self.sums)} series>"
+
+    def add(self, minutes: SeriesSums) -> None:
+        for (start, series), amounts in minutes.items():
+            hour = start // 3600 * 3600, series
+            self.sums[hour] = _plus(self.sums[hour], amounts) if hour in self.sums else amounts.copy()
+
+
+def additions(sums: SeriesSums, *units: Unit) -> Iterator[SeriesAddition]:
+    """What to add to a bucket of each of these units. The longest unit is last."""
+    for (start, series), amounts in sums.items():
+        buckets = [(unit, start // SECONDS[unit]) for unit in units]
+        rest = Series(series.model, series.kind, OTHER)
+        keys = [one.key(unit, bucket) for one in (series, rest) for unit, bucket in buckets]
+        names = names_key(series.model, series.kind, start // DAY)
+        expires = (*(ends(unit, bucket) for unit, bucket in buckets), ends("day", start // DAY))
+        yield SeriesAddition((names, *keys), MOST[series.kind], series.name, expires, amounts)
 
 
 def day_key(tenant: str, day: int) -> str:
-    return f"gw:day:{tenant}:{day}"
+    return f"{BOOKS}:day:{tenant}:{day}"
 
 
-def _amounts(row: Summed) -> tuple[int, ...]:
-    """In the order of `AMOUNTS`."""
-    from_cache = row.outcome == "cached"
-    return (
-        row.prompt_tokens,
-        row.cached_tokens,
-        row.completion_tokens,
-        row.reasoning_tokens,
-        row.cost,
-        row.prompt_cost,
-        0 if from_cache else row.saved,
-        row.saved if from_cache else 0,
-    )
+def _totals(amounts: Iterable[Sequence[int]]) -> tuple[int, ...]:
+    return tuple(map(sum, zip(*amounts, strict=True)))
 
 
-@lru_cache(maxsize=1024)
-def _places(outcome: str, last: bool, sent: bool, direct: bool, tools: str) -> tuple[int, ...]:
-    """The places of the counts and faults that such a row increases."""
-    judged = outcome in JUDGED
-    counted = {
-        "requests": last,
-        "succeeded": last and outcome in SUCCESS,
-        "judged_requests": last and judged,
-        "first_ok": direct,
-        "cached_answers": last and outcome == "cached",
-        "attempts": sent,
-        "ok": sent and outcome == "ok",
-        "judged": sent and judged,
-        "tool_calls": tools != "",
-        "tool_calls_ok": tools == "ok",
-    }
-    faults = (FAULT_PLACES[outcome],) if sent and outcome in FAULT_PLACES else ()
-    return (*(COUNT_PLACES[name] for name, counts in counted.items() if counts), *faults)
+def _amounts(counted: Sequence[Contribution]) -> tuple[int, ...]:
+    """In the order of `packed.AMOUNTS`."""
+    return _totals([one.amounts for one in counted])[1:]
 
 
-def _addition(minute: int, series: Series, amounts: dict[int, int]) -> SeriesAddition:
-    model, kind, name = series
-    buckets = list(zip(UNITS, (minute, minute // 60, minute // 1440), strict=True))
-    rest = Series(model, kind, OTHER)
-    keys = [one.key(unit, bucket) for one in (series, rest) for unit, bucket in buckets]
-    expires = tuple(ends(unit, bucket) for unit, bucket in buckets)
-    return SeriesAddition((names_key(model, kind, minute // 1440), *keys), MOST[kind], name, expires, amounts)
+def _plus(whole: Amounts, more: Amounts) -> Amounts:
+    """Both added up, in the first one."""
+    for integer, amount in more.items():
+        whole[integer] = whole.get(integer, 0) + amount
+    return whole

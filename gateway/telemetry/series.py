@@ -1,9 +1,9 @@
 """The series of the history, and their keys in the store: a string (`Packed`) for each series and bucket of time.
 
-    gw:history:minute:BUCKET:KIND:MODEL NAME      3 hours
-    gw:history:hour:BUCKET:KIND:MODEL NAME        31 days
-    gw:history:day:BUCKET:KIND:MODEL NAME         400 days
-    gw:names:DAY:KIND:MODEL                       400 days: a set, the names of the kind that the day has
+    gw:{books}:history:minute:BUCKET:KIND:MODEL NAME      3 hours
+    gw:{books}:history:hour:BUCKET:KIND:MODEL NAME        31 days
+    gw:{books}:history:day:BUCKET:KIND:MODEL NAME         400 days
+    gw:{books}:names:DAY:KIND:MODEL                       400 days: a set, the names of the kind that the day has
 
 Kinds are `all` (its only name is empty), `endpoint`, `policy`, `app` and `key` (hashed). There are no cross products.
 A day has at most `MOST` names of a kind, first come, first served; what else comes is counted as `OTHER`. Buckets are
@@ -15,6 +15,7 @@ from hashlib import blake2b
 from typing import Literal, NamedTuple, get_args
 from urllib.parse import urlsplit
 
+BOOKS = "gw:{books}"  # the start of every key that the shipper writes: a cluster keeps them in one slot, for one script
 Kind = Literal["all", "endpoint", "policy", "app", "key"]
 Unit = Literal["minute", "hour", "day"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -34,12 +35,12 @@ class Series(NamedTuple):
 
     def key(self, unit: Unit, bucket: int) -> str:
         """Where the store keeps one bucket of it."""
-        return f"gw:history:{unit}:{bucket}:{self.kind}:{self.model} {self.name}"
+        return f"{BOOKS}:history:{unit}:{bucket}:{self.kind}:{self.model} {self.name}"
 
 
 def names_key(model: str, kind: Kind, day: int) -> str:
     """Where the store keeps the names of a day."""
-    return f"gw:names:{day}:{kind}:{model}"
+    return f"{BOOKS}:names:{day}:{kind}:{model}"
 
 
 def ends(unit: Unit, bucket: int) -> int:

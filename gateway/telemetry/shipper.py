@@ -1,12 +1,19 @@
 """Ships ledger rows to Redis, each exactly once.
 
-    <state>/ledger/*.jsonl ── batch of whole lines ──> one Lua script ──┬─> gw:rows                        stream
-                                                                        ├─> gw:history:..., gw:day:...     sums
-                                                                        └─> gw:shipped:SEGMENT             offset
+    <state>/ledger/*.jsonl ── batch of whole lines ──> one Lua script ──┬─> gw:{books}:rows                   stream
+                                      │                                 ├─> minutes, gw:{books}:day:...       sums
+                                      │                                 └─> gw:{books}:shipped:SEGMENT rows   offset
+                             added up in memory
+                                      └── every 15 rounds ──> the same script ──┬─> hours, days               sums
+                                                                                └─> ...:SEGMENT sums          offset
 
-The offset up to which a segment was shipped is kept in Redis, and the script that adds the rows advances it: both
-happen or neither. A shipper that crashes, times out or races another one reads the offset from Redis. So no row is
-counted twice, and a store that comes back older or empty is filled again from the ledger.
+The offsets up to which a segment was shipped are kept in Redis, and the script that adds something advances the offset
+of that part: both happen or neither. A shipper that crashes, times out or races another one reads the offsets from
+Redis, and reads again the rows that are not in hours and days yet. So no row is counted twice, and a store that comes
+back older or empty is filled again from the ledger.
+
+Many rows cost little more than a few. So new rows wait for up to three seconds after a batch, and hours and days for up
+to fifteen. They do not wait when a second brought no row.
 
 While Redis is down, rows wait on disk, in the ledger's bounded space; memory holds one batch at a time.
 """
@@ -15,10 +22,11 @@ import asyncio
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from hashlib import sha1
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from time import time
+from typing import NamedTuple
 
 import msgspec
 from hiredis import ReplyError
@@ -28,72 +36,60 @@ from gateway.state.conditions import Conditions
 from gateway.state.link import Link, repeat
 from gateway.state.resp import StoreError
 from gateway.telemetry import ledger
-from gateway.telemetry.packed import SIZE
-from gateway.telemetry.rollups import RETENTION, Summed, hash_additions, series_additions
+from gateway.telemetry.contributions import Summed
+from gateway.telemetry.rollups import RETENTION, HashAddition, HourSums, RowSums, SeriesSums, additions
+from gateway.telemetry.series import BOOKS
+from gateway.telemetry.shipping_script import SCRIPT, SCRIPT_ID, Argument, Arguments
 
-STREAM = "gw:rows"
-STREAM_BYTES = 64 * 2**20  # of rows, approximate: MAXLEN is set to as many batches of the last one's size as fit
-OFFSET_TTL = RETENTION + 86_400  # longer than the time in which its rows are summed, or they would be summed again
-BATCH_BYTES = 256 * 1024  # about 350 rows: the more there are, the fewer increments each takes
+BATCH_BYTES = 1024 * 1024  # about 1,400 rows: the more there are, the fewer increments each takes
+ENTRY_BYTES = 256 * 1024  # of one entry of the stream
+STEP_BYTES = 64 * 1024  # are summed between two chances for requests: about a millisecond
 LONGEST_WAIT = 30.0  # seconds between attempts while Redis is down
+RESTS = 2  # rounds without new rows after a batch, unless there is a whole batch
+ROUNDS = 15  # a second each, in which hours and days wait for more rows
+MOST_WAITING = 20_000  # rows
 
-# KEYS: offset, stream, one per hash, seven per series. ARGV: start, end, offset ttl, stream length, the rows (JSON
-# lines; one entry for all of them, because an entry costs Redis more than a row), the number of hashes, then per hash
-# its expiry, its number of fields, and each field with the amount to add; then per series the most names of a day, its
-# name, three expiries, its number of integers, and the offset of each with the amount to add. Amounts stay strings,
-# because Lua's numbers are doubles. Only commands that Redis 7.0 and Valkey share.
-_SCRIPT = """
-local known = redis.call('GET', KEYS[1])
-if known and tonumber(known) ~= tonumber(ARGV[1]) then return tonumber(known) end
-if not known and tonumber(ARGV[1]) ~= 0 then return 0 end
-if ARGV[5] ~= '' then
-  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], '*', 'rows', ARGV[5])
-end
-local at, series = 7, 3 + tonumber(ARGV[6])
-for k = 3, series - 1 do
-  local expires, fields = ARGV[at], tonumber(ARGV[at + 1])
-  at = at + 2
-  for _ = 1, fields do
-    redis.call('HINCRBY', KEYS[k], ARGV[at], ARGV[at + 1])
-    at = at + 2
-  end
-  redis.call('EXPIREAT', KEYS[k], expires)
-end
-for k = series, #KEYS, 7 do
-  local first, most, name = k + 1, tonumber(ARGV[at]), ARGV[at + 1]
-  if redis.call('SISMEMBER', KEYS[k], name) == 0 then
-    if redis.call('SCARD', KEYS[k]) < most then
-      redis.call('SADD', KEYS[k], name)
-      redis.call('EXPIREAT', KEYS[k], ARGV[at + 4])
-    else
-      first = k + 4
-    end
-  end
-  local integers, write = tonumber(ARGV[at + 5]), {}
-  local base = at + 6
-  for i = 0, integers - 1 do
-    write[4 * i + 1] = 'INCRBY'
-    write[4 * i + 2] = 'i64'
-    write[4 * i + 3] = ARGV[base + 2 * i]
-    write[4 * i + 4] = ARGV[base + 2 * i + 1]
-  end
-  for unit = 0, 2 do
-    redis.call('BITFIELD', KEYS[first + unit], unpack(write))
-    redis.call('EXPIREAT', KEYS[first + unit], ARGV[at + 2 + unit])
-  end
-  at = base + 2 * integers
-end
-redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
-return tonumber(ARGV[2])
-"""
-_SCRIPT_ID = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
-
-_OFFSETS = [f"#{integer}" for integer in range(SIZE // 8)]  # for BITFIELD
 _decoder = msgspec.json.Decoder(Summed)
+_all_decoder = msgspec.json.Decoder(list[Summed])
 
 
 class _Unreadable(Exception):
     """The ledger cannot be read. Not an OSError, which stands for the store here."""
+
+
+class _Outrun(Exception):
+    """Another shipper has advanced the segment, or the store lost what it had."""
+
+
+class _Shipped:
+    """How far a segment is shipped: `rows` and `sums` are the store's offsets, `hours` what lies between them."""
+
+    def __init__(self, rows: int, sums: int) -> None:
+        self.rows = rows
+        self.sums = sums
+        self.hours = HourSums()
+        self.waiting = 0  # rows in `hours`
+        self.rounds = 0  # since they wait
+        self.rests = 0  # rounds in which new rows wait, too
+
+    def __repr__(self) -> str:
+        return f"<_Shipped up to {self.rows}, {self.waiting} rows wait for their hours>"
+
+    def may_wait(self, size: int) -> bool:
+        """Whether a segment of so many bytes has nothing to be shipped in this round."""
+        self.rounds += 1
+        self.rests -= 1
+        if size <= self.rows:
+            return not self.waiting
+        return self.rests >= 0 and size - self.rows < BATCH_BYTES
+
+
+class _Batch(NamedTuple):
+    """Rows that are not too old, as entries of the stream, and what they add up to."""
+
+    entries: list[bytes]
+    minutes: SeriesSums
+    hashes: dict[str, HashAddition]
 
 
 class Shipper:
@@ -113,21 +109,22 @@ class Shipper:
         self._on_store = on_store
         self._conditions = conditions or Conditions()
         self._clock = clock
-        self._done: dict[str, int] = {}  # segment -> offset known to be shipped; only existing segments
+        self._segments: dict[str, _Shipped] = {}  # only existing segments
 
     def __repr__(self) -> str:
-        return f"<Shipper {self._folder}: {self._link!r}, {len(self._done)} segments>"
+        return f"<Shipper {self._folder}: {self._link!r}, {len(self._segments)} segments>"
 
     async def run(self) -> None:
         """Ships until cancelled. While Redis is down, retries after 2 s, 4 s, ... 30 s."""
-        await repeat(self.ship, LONGEST_WAIT)
+        await repeat(partial(self.ship, whole=False), LONGEST_WAIT)
 
-    async def ship(self) -> bool:
-        """Ships all rows; False when Redis could not be reached. Call it once more when draining."""
+    async def ship(self, *, whole: bool = True) -> bool:
+        """Ships all rows; False when Redis could not be reached. `whole`: hours and days do not wait for more. Call it
+        once more when draining."""
         before = self._link.up
-        up = await self._link.attempt(self._ship_segments)
+        up = await self._link.attempt(partial(self._ship_segments, whole))
         if not up:
-            self._done.clear()  # the store may come back with older data
+            self._segments.clear()  # the store may come back with older data
         if up != before:
             self._on_store(up)
         return up
@@ -135,74 +132,108 @@ class Shipper:
     def close(self) -> None:
         self._link.close()
 
-    async def _ship_segments(self) -> None:
-        await self._link.writable()
+    async def _ship_segments(self, whole: bool) -> None:
         try:
             with _files():
                 paths = ledger.segments(self._folder)
             names = {path.name for path in paths}
-            self._done = {name: offset for name, offset in self._done.items() if name in names}
-            for path in paths:
-                await self._ship_segment(path)
+            self._segments = {name: shipped for name, shipped in self._segments.items() if name in names}
+            written = [await self._ship_segment(path, whole) for path in paths]
         except _Unreadable as error:
             self._conditions.failed("shipper", error)
+            written = []
         else:
             self._conditions.works("shipper")
+        if not any(written):
+            await self._link.writable()
 
-    async def _ship_segment(self, path: Path) -> None:
+    async def _ship_segment(self, path: Path, whole: bool) -> bool:
+        """Whether something was written to the store."""
         try:
             with _files():
                 fd = opened(path)
         except FileNotFoundError:
-            return  # deleted since it was listed
+            return False  # deleted since it was listed
         try:
-            if os.fstat(fd).st_size > self._done.get(path.name, 0) and _may_ship(path, fd):
-                await self._ship_lines(path.name, fd)
+            shipped, size = self._segments.get(path.name), os.fstat(fd).st_size
+            if (shipped is not None and not whole and shipped.may_wait(size)) or not _may_ship(path, fd):
+                return False
+            while True:
+                try:
+                    return await self._ship_rest(path.name, fd, whole)
+                except _Outrun:
+                    self._segments.pop(path.name, None)
         finally:
             os.close(fd)
 
-    async def _ship_lines(self, name: str, fd: int) -> None:
-        key = f"gw:shipped:{name}"
-        known = await self._link.execute("GET", key)
-        offset = 0 if known is None else _number(known)
-        while lines := _whole_lines(fd, offset):
-            offset = await self._send(key, offset, lines)
-            self._done[name] = offset
+    async def _ship_rest(self, name: str, fd: int, whole: bool) -> bool:
+        key = f"{BOOKS}:shipped:{name}"
+        shipped = self._segments.get(name)
+        if shipped is None:
+            shipped = await self._read_offsets(key, fd)
+            self._segments[name] = shipped
+        start, sums = shipped.rows, shipped.sums
+        while lines := _whole_lines(fd, shipped.rows, BATCH_BYTES):
+            await self._send_rows(key, shipped, lines)
+            if shipped.waiting > MOST_WAITING:
+                await self._send_hours(key, shipped)
+        shipped.rests = RESTS
+        if whole or start == shipped.rows or shipped.rounds >= ROUNDS:
+            await self._send_hours(key, shipped)
+        return (start, sums) != (shipped.rows, shipped.sums)
 
-    async def _send(self, key: str, start: int, lines: bytes) -> int:
-        """Passes one batch to the script. Returns the next offset: behind the batch, or the one that Redis has."""
-        now = self._clock()
-        rows = [(line, row) for line in lines.splitlines() if (row := _read(line)) and row.at >= now - RETENTION]
-        arguments: list[bytes | str | int] = [
-            start,
-            start + len(lines),
-            OFFSET_TTL,
-            max(1, STREAM_BYTES // len(lines)),
-            b"\n".join([line for line, _ in rows]),
-        ]
-        keys: list[bytes | str | int] = [key, STREAM]
-        summed = [row for _, row in rows]
-        await asyncio.sleep(0)  # between steps of a millisecond, so that no request waits for a whole batch
-        hashes = hash_additions(summed, now)
-        arguments.append(len(hashes))
-        for name, (expires, fields) in hashes.items():
-            keys.append(name)
-            arguments += [expires, len(fields)]
-            for field in fields.items():
-                arguments += field
+    async def _read_offsets(self, key: str, fd: int) -> _Shipped:
+        """From the store; the rows whose hours are not there yet are read again."""
+        reply = await self._link.execute("HMGET", key, "rows", "sums")
+        if not isinstance(reply, list) or len(reply) != 2:
+            raise _rejected(reply)
+        rows, sums = (0 if one is None else _number(one) for one in reply)
+        shipped = _Shipped(rows, sums)
+        while lines := _whole_lines(fd, sums, min(BATCH_BYTES, rows - sums)) if sums < rows else b"":
+            sums += len(lines)
+            await self._sum(lines, shipped)
+        return shipped
+
+    async def _sum(self, lines: bytes, shipped: _Shipped) -> _Batch:
+        """Adds rows to the hours that wait."""
+        oldest, entries, sums = self._clock() - RETENTION, [b""], RowSums()
+        for step in _pieces(lines, STEP_BYTES):
+            kept, rows = _readable(step, oldest)
+            sums.add(rows)
+            shipped.waiting += len(rows)
+            if len(entries[-1]) + len(kept) > ENTRY_BYTES and entries[-1]:
+                entries.append(b"")
+            entries[-1] += kept
+            await asyncio.sleep(0)  # no request waits for a whole batch
+        minutes = sums.minutes()
+        shipped.hours.add(minutes)
+        return _Batch([entry for entry in entries if entry], minutes, sums.hashes(self._clock()))
+
+    async def _send_rows(self, key: str, shipped: _Shipped, lines: bytes) -> None:
+        batch, end = await self._sum(lines, shipped), shipped.rows + len(lines)
+        arguments = Arguments(key, "rows", shipped.rows, end, 1, batch.entries, len(batch.hashes))
+        arguments.add_hashes(batch.hashes)
         await asyncio.sleep(0)
-        for series in series_additions(summed):
-            keys += series.keys
-            arguments += [series.most, series.name, *series.expires, len(series.amounts)]
-            for integer, amount in series.amounts.items():
-                arguments += (_OFFSETS[integer], amount)
-        return _number(await self._run_script(len(keys), *keys, *arguments))
+        arguments.add_series(additions(batch.minutes, "minute"))
+        await self._run_script(arguments, end)
+        shipped.rows = end
 
-    async def _run_script(self, *arguments: bytes | str | int) -> object:
-        reply = await self._link.execute("EVALSHA", _SCRIPT_ID, *arguments)
+    async def _send_hours(self, key: str, shipped: _Shipped) -> None:
+        """Adds the hours and days that wait."""
+        if shipped.sums < shipped.rows:
+            arguments = Arguments(key, "sums", shipped.sums, shipped.rows, 2)
+            arguments.add_series(additions(shipped.hours.sums, "hour", "day"))
+            await self._run_script(arguments, shipped.rows)
+        shipped.sums, shipped.hours, shipped.waiting, shipped.rounds = shipped.rows, HourSums(), 0, 0
+
+    async def _run_script(self, arguments: Arguments, end: int) -> None:
+        """Raises _Outrun when the store's offset is another than expected."""
+        command: list[Argument] = arguments.command()
+        reply = await self._link.execute("EVALSHA", SCRIPT_ID, *command)
         if isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT"):
-            return await self._link.execute("EVAL", _SCRIPT, *arguments)  # from here on the store has it cached
-        return reply
+            reply = await self._link.execute("EVAL", SCRIPT, *command)  # from here on the store has it cached
+        if _number(reply) != end:
+            raise _Outrun
 
 
 @contextmanager
@@ -214,6 +245,16 @@ def _files() -> Iterator[None]:
         raise
     except OSError as error:
         raise _Unreadable(f"{error.strerror}: {error.filename}" if error.filename else error.strerror) from error
+
+
+def _readable(lines: bytes, oldest: float) -> tuple[bytes, list[Summed]]:
+    """The lines that are rows and not older than that, and what they hold. Others are torn by a crash, or blank."""
+    with suppress(msgspec.MsgspecError):
+        rows = _all_decoder.decode(b"[%b]" % lines.rstrip(b"\n").replace(b"\n", b","))
+        if all(row.at >= oldest for row in rows):
+            return lines, rows
+    read = [(line, row) for line in lines.splitlines(keepends=True) if (row := _read(line)) and row.at >= oldest]
+    return b"".join([line for line, _ in read]), [row for _, row in read]
 
 
 def _read(line: bytes) -> Summed | None:
@@ -234,15 +275,24 @@ def _may_ship(path: Path, fd: int) -> bool:
     return True
 
 
-def _whole_lines(fd: int, offset: int) -> bytes:
-    """The next bytes of a segment up to the last newline among them; empty without a whole line."""
-    for size in (BATCH_BYTES, ledger.SEGMENT_BYTES):  # the second is for a row that is longer than a batch
+def _whole_lines(fd: int, offset: int, size: int) -> bytes:
+    """About the next `size` bytes of a segment, up to the last newline among them; empty without a whole line."""
+    for most in (size, ledger.SEGMENT_BYTES):  # the second is for a row that is longer than that
         with _files():
-            chunk = os.pread(fd, size, offset)
+            chunk = os.pread(fd, most, offset)
         end = chunk.rfind(b"\n") + 1
         if end:
             return chunk[:end]
     return b""
+
+
+def _pieces(lines: bytes, size: int) -> Iterator[bytes]:
+    """Whole lines, about that many bytes at a time."""
+    start = 0
+    while start < len(lines):
+        end = lines.find(b"\n", min(start + size, len(lines) - 1)) + 1
+        yield lines[start:end]
+        start = end
 
 
 def _number(reply: object) -> int:
@@ -250,4 +300,8 @@ def _number(reply: object) -> int:
         return reply
     if isinstance(reply, bytes) and reply.isdigit():
         return int(reply)
-    raise StoreError(f"the store rejected: {reply}" if isinstance(reply, ReplyError) else "the reply is not a number")
+    raise _rejected(reply)
+
+
+def _rejected(reply: object) -> StoreError:
+    return StoreError(f"the store rejected: {reply}" if isinstance(reply, ReplyError) else "the reply is not a number")

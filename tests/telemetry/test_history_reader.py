@@ -38,7 +38,7 @@ class Reading:
         self.archive.read.clear()
         found = await self.reader.read([Bucket(SERIES, "hour", hour) for hour in hours])
         assert list(found) == ([Bucket(SERIES, "hour", hour) for hour in hours] if self.archive.have else [])
-        return [int(key.split(":")[3]) for key in self.archive.read]
+        return [int(key.split(":")[4]) for key in self.archive.read]
 
 
 async def test_what_is_over_is_read_once() -> None:

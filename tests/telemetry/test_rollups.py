@@ -1,6 +1,6 @@
 """What rows add to the store's sums."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from random import Random
 from struct import unpack_from
@@ -10,16 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.telemetry.contributions import Summed
 from gateway.telemetry.packed import AMOUNTS, COUNTS, FAULT_NAMES, SIZE, SKETCHES, Packed
 from gateway.telemetry.rollups import (
     DAY,
     SPENT_KEY,
     HashAddition,
+    HourSums,
+    RowSums,
     SeriesAddition,
-    Summed,
+    additions,
     day_key,
-    hash_additions,
-    series_additions,
 )
 from gateway.telemetry.series import OTHER, hashed
 from gateway.types import Row
@@ -35,12 +36,25 @@ def summed(rows: Sequence[Row]) -> list[Summed]:
     return [msgspec.json.decode(msgspec.json.encode(one), type=Summed) for one in rows]
 
 
+def sums(*rows: Row) -> RowSums:
+    found = RowSums()
+    found.add(summed(rows))
+    return found
+
+
 def hashes(*rows: Row) -> dict[str, HashAddition]:
-    return hash_additions(summed(rows), NOW)
+    return sums(*rows).hashes(NOW)
 
 
-def additions(*rows: Row) -> list[SeriesAddition]:
-    return list(series_additions(summed(rows)))
+def minutes(*rows: Row) -> list[SeriesAddition]:
+    return list(additions(sums(*rows).minutes(), "minute"))
+
+
+def hours(*batches: Sequence[Row]) -> list[SeriesAddition]:
+    found = HourSums()
+    for batch in batches:
+        found.add(sums(*batch).minutes())
+    return list(additions(found.sums, "hour", "day"))
 
 
 def packed(addition: SeriesAddition) -> Packed:
@@ -50,13 +64,13 @@ def packed(addition: SeriesAddition) -> Packed:
 
 def of(kind: str, *rows: Row) -> Packed:
     """What these rows add to the one series of a kind."""
-    (found,) = [one for one in additions(*rows) if f":{kind}:" in one.keys[0]]
+    (found,) = [one for one in minutes(*rows) if f":{kind}:" in one.keys[0]]
     return packed(found)
 
 
 def test_a_row_adds_to_its_model_endpoint_policy_app_and_key() -> None:
-    found = {one.keys[1]: one for one in additions(row(at=AT, app="Chat"))}
-    start = f"gw:history:minute:{MINUTE}"
+    found = {one.keys[1]: one for one in minutes(row(at=AT, app="Chat"))}
+    start = f"gw:{{books}}:history:minute:{MINUTE}"
     assert found.keys() == {
         f"{start}:all:{MODEL} ",
         f"{start}:endpoint:{MODEL} novita/fp8",
@@ -67,19 +81,22 @@ def test_a_row_adds_to_its_model_endpoint_policy_app_and_key() -> None:
 
 
 def test_a_series_has_a_minute_an_hour_and_a_day_with_an_expiry_each() -> None:
-    (found,) = [one for one in additions(row(at=AT, app="Chat")) if one.name == "Chat"]
-    buckets = [("minute", MINUTE), ("hour", MINUTE // 60), ("day", TODAY)]
-    assert found.keys == (
-        f"gw:names:{TODAY}:app:{MODEL}",
-        *(f"gw:history:{unit}:{bucket}:app:{MODEL} Chat" for unit, bucket in buckets),
-        *(f"gw:history:{unit}:{bucket}:app:{MODEL} {OTHER}" for unit, bucket in buckets),
-    )
-    assert found.expires == (MINUTE * 60 + 3 * 3_600, MINUTE // 60 * 3_600 + 31 * DAY, TODAY * DAY + 400 * DAY)
+    (minute,) = [one for one in minutes(row(at=AT, app="Chat")) if one.name == "Chat"]
+    (hour,) = [one for one in hours([row(at=AT, app="Chat")]) if one.name == "Chat"]
+    for found, buckets in ((minute, [("minute", MINUTE)]), (hour, [("hour", MINUTE // 60), ("day", TODAY)])):
+        assert found.keys == (
+            f"gw:{{books}}:names:{TODAY}:app:{MODEL}",
+            *(f"gw:{{books}}:history:{unit}:{bucket}:app:{MODEL} Chat" for unit, bucket in buckets),
+            *(f"gw:{{books}}:history:{unit}:{bucket}:app:{MODEL} {OTHER}" for unit, bucket in buckets),
+        )
+    day = TODAY * DAY + 400 * DAY
+    assert minute.expires == (MINUTE * 60 + 3 * 3_600, day)
+    assert hour.expires == (MINUTE // 60 * 3_600 + 31 * DAY, day, day)
 
 
 def test_a_tenant_is_a_hash() -> None:
     assert len(hashed("team")) == 8
-    assert not any("team" in key for one in additions(row(at=AT, tenant="team")) for key in one.keys)
+    assert not any("team" in key for one in minutes(row(at=AT, tenant="team")) for key in one.keys)
 
 
 @pytest.mark.parametrize(
@@ -92,8 +109,8 @@ def test_a_tenant_is_a_hash() -> None:
     ],
 )
 def test_an_app_is_counted_without_what_may_be_private(app: str, shown: str) -> None:
-    keys = [key for one in additions(row(at=AT, app=app)) for key in one.keys]
-    assert f"gw:history:minute:{MINUTE}:app:{MODEL} {shown}" in keys
+    keys = [key for one in minutes(row(at=AT, app=app)) for key in one.keys]
+    assert f"gw:{{books}}:history:minute:{MINUTE}:app:{MODEL} {shown}" in keys
     assert not any("secret" in key for key in keys)
 
 
@@ -162,14 +179,14 @@ def test_a_request_that_failed_has_no_latency() -> None:
 
 def test_counts_are_packed_in_pairs() -> None:
     """Two in one integer of 8 bytes: neither carries into the other."""
-    (found,) = [one for one in additions(*[row(at=AT)] * 300) if one.name == "balanced"]
+    (found,) = [one for one in minutes(*[row(at=AT)] * 300) if one.name == "balanced"]
     data = b"".join(found.amounts.get(number, 0).to_bytes(8, "big") for number in range(SIZE // 8))
     assert unpack_from(">2I", data, 96) == (300, 300)
     assert found.amounts[12] == (300 << 32) + 300
 
 
 def test_every_string_has_its_whole_size_from_the_start() -> None:
-    assert all(max(one.amounts) == SIZE // 8 - 1 for one in additions(row(at=AT), cached_row(at=AT)))
+    assert all(max(one.amounts) == SIZE // 8 - 1 for one in minutes(row(at=AT), cached_row(at=AT)))
 
 
 OUTCOMES_OF_ROWS = st.sampled_from(["ok", "ok", "ok", "server", "rate_limited", "cancelled", "cut"])
@@ -192,13 +209,14 @@ ROWS = st.lists(
 )
 
 
-def stored(batches: Iterable[Sequence[Row]]) -> dict[str, Packed]:
+def stored(batches: Sequence[Sequence[Row]]) -> dict[str, Packed]:
     """What a store holds after these batches, in any bucket."""
     held: dict[str, list[Packed]] = {}
-    for batch in batches:
-        for one in additions(*batch):
-            for key in one.keys[1:4]:
-                held.setdefault(key, []).append(packed(one))
+    for one in [one for batch in batches for one in minutes(*batch)]:
+        held.setdefault(one.keys[1], []).append(packed(one))
+    for one in hours(*batches):
+        for key in one.keys[1:3]:
+            held.setdefault(key, []).append(packed(one))
     return {key: Packed.total(parts) for key, parts in held.items()}
 
 
@@ -215,16 +233,22 @@ def test_each_kind_of_series_adds_up_to_the_whole(rows: list[Row]) -> None:
     held = stored([rows])
     for kind in ("policy", "app", "key"):
         parts = [one for key, one in held.items() if f":day:{TODAY}:{kind}:" in key]
-        whole = held.get(f"gw:history:day:{TODAY}:all:{MODEL} ", Packed.total(()))
+        whole = held.get(f"gw:{{books}}:history:day:{TODAY}:all:{MODEL} ", Packed.total(()))
         assert Packed.total(parts) == whole
+
+
+def test_apps_with_the_same_public_name_are_one_series() -> None:
+    rows = [row(at=AT, app=f"https://chat.example/?user={number}") for number in range(3)]
+    (found,) = [one for one in minutes(*rows) if one.name == "https://chat.example/"]
+    assert packed(found)["requests"] == 3
 
 
 def test_a_tenants_day() -> None:
     tokens = {"prompt": 1000, "cached": 400, "completion": 101, "reasoning": 20, "cost": 250_000_000}
     counted = {f"{name} novita/fp8 {MODEL}": amount for name, amount in {"requests": 1, **tokens}.items()}
     assert hashes(row(at=AT)) == {
-        f"gw:day:team:{TODAY}": HashAddition((TODAY + 32) * DAY, counted),
-        "gw:spent": HashAddition(int(NOW) + 366 * DAY, {"team": 250_000_000}),
+        f"gw:{{books}}:day:team:{TODAY}": HashAddition((TODAY + 32) * DAY, counted),
+        "gw:{books}:spent": HashAddition(int(NOW) + 366 * DAY, {"team": 250_000_000}),
     }
 
 

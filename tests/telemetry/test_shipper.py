@@ -17,7 +17,8 @@ from gateway.telemetry.ledger import Ledger, segments
 from gateway.telemetry.packed import SIZE, Packed
 from gateway.telemetry.rollups import DAY, RETENTION
 from gateway.telemetry.series import MOST, OTHER, Kind, Series
-from gateway.telemetry.shipper import BATCH_BYTES, STREAM, STREAM_BYTES, Shipper
+from gateway.telemetry.shipper import BATCH_BYTES, ENTRY_BYTES, RESTS, ROUNDS, Shipper
+from gateway.telemetry.shipping_script import STREAM, STREAM_BYTES, Arguments
 from tests.support.closing import stop
 from tests.support.rows import cached_row, row
 from tests.support.valkey import until
@@ -100,7 +101,10 @@ async def test_each_bucket_has_its_expiry(tmp_path: Path, store: Store, redis: R
     for unit, (seconds, retention) in kept.items():
         key = NOVITA.key(unit, now // seconds)  # type: ignore[arg-type]
         assert await redis.expiretime(key) == now // seconds * seconds + retention
-    assert await redis.expiretime(f"gw:names:{now // DAY}:endpoint:{NOVITA.model}") == now // DAY * DAY + 400 * DAY
+    assert (
+        await redis.expiretime(f"gw:{{books}}:names:{now // DAY}:endpoint:{NOVITA.model}")
+        == now // DAY * DAY + 400 * DAY
+    )
 
 
 async def test_nothing_stays_for_ever(tmp_path: Path, store: Store, redis: Redis) -> None:
@@ -118,7 +122,7 @@ async def test_more_apps_than_a_day_may_have_are_counted_as_one(tmp_path: Path, 
     ledger.append(row(at=AT, app="app 0"))
     async with Ship(tmp_path, store.url) as ship:
         await ship()
-    assert await redis.scard(f"gw:names:{int(AT // DAY)}:app:{NOVITA.model}") == MOST["app"]
+    assert await redis.scard(f"gw:{{books}}:names:{int(AT // DAY)}:app:{NOVITA.model}") == MOST["app"]
     app: Kind = "app"
     counted = [
         (await rollup(store, Series(NOVITA.model, app, name)))["requests"]
@@ -152,24 +156,81 @@ async def test_an_offset_outlives_the_rows_that_it_counts(tmp_path: Path, store:
     (segment,) = segments(tmp_path)
     async with Ship(tmp_path, store.url) as ship:
         await ship()
-    key = f"gw:shipped:{segment.name}"
-    assert await redis.get(key) == str(segment.stat().st_size)
+    key = f"gw:{{books}}:shipped:{segment.name}"
+    size = str(segment.stat().st_size)
+    assert await redis.hgetall(key) == {"rows": size, "sums": size}
     assert RETENTION + DAY - 60 < await redis.ttl(key) <= RETENTION + DAY
 
 
-async def test_the_stream_is_bounded_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its length is as many entries of the size of this one as fit, and at least this one."""
-    ship, lengths = Shipper(tmp_path, "unix:///nowhere", lambda up: None), list[object]()
+def test_the_stream_is_bounded_by_bytes() -> None:
+    """Its length is as many entries of the size of the longest one as fit, and at least this one."""
+    for size, length in ((1_000, STREAM_BYTES // 1_000), (STREAM_BYTES // 2, 2), (STREAM_BYTES + 1, 1)):
+        assert Arguments("key", "rows", 0, size, 1, [b"x" * size]).values[4] == length
 
-    async def script(count: int, *arguments: object) -> int:
-        lengths.append(arguments[count + 3])
-        return 0
 
-    monkeypatch.setattr(ship, "_run_script", script)
-    for size in (1_000, STREAM_BYTES // 2, STREAM_BYTES + 1):
-        await ship._send("key", 0, b"x" * size)
-    assert lengths == [STREAM_BYTES // 1_000, 2, 1]
-    ship.close()
+async def test_an_entry_of_the_stream_is_no_longer_than_a_reader_expects(
+    tmp_path: Path, store: Store, redis: Redis
+) -> None:
+    write(tmp_path, 1000)
+    async with Ship(tmp_path, store.url) as ship:
+        await ship()
+    sizes = [len(fields["rows"]) for _, fields in await redis.xrange(STREAM)]
+    assert len(sizes) > 1
+    assert max(sizes) <= ENTRY_BYTES
+
+
+async def attempts(store: Store) -> list[int]:
+    """Of the test's minute, hour and day."""
+    async with Redis.from_url(store.url) as binary:
+        keys = [NOVITA.key("minute", MINUTE), NOVITA.key("hour", MINUTE // 60), NOVITA.key("day", MINUTE // 1440)]
+        return [Packed.of(one or b"")["attempts"] for one in await binary.mget(keys)]
+
+
+async def test_new_rows_wait_for_seconds_and_hours_wait_longer(tmp_path: Path, store: Store) -> None:
+    ledger = write(tmp_path, 1)
+    seen = []
+    async with Ship(tmp_path, store.url) as ship:
+        for _ in range(ROUNDS + 1):
+            assert await ship.shipper.ship(whole=False)
+            seen.append(await attempts(store))
+            ledger.append(row(at=AT))
+        assert await ship()
+    assert [one[0] for one in seen[: 2 * RESTS + 3]] == [1, 1, 1, 4, 4, 4, 7]
+    assert seen[ROUNDS - 1][1:] == [0, 0]
+    assert seen[ROUNDS][1] == seen[ROUNDS][2] == seen[ROUNDS][0]
+    assert await attempts(store) == [ROUNDS + 2] * 3
+
+
+async def test_hours_do_not_wait_when_no_row_came(tmp_path: Path, store: Store) -> None:
+    write(tmp_path, 2)
+    async with Ship(tmp_path, store.url) as ship:
+        assert await ship.shipper.ship(whole=False)
+        assert await attempts(store) == [2, 0, 0]
+        assert await ship.shipper.ship(whole=False)
+        assert await attempts(store) == [2, 2, 2]
+
+
+async def test_hours_that_waited_in_a_worker_that_died_are_added_by_the_next(tmp_path: Path, store: Store) -> None:
+    ledger = write(tmp_path, 5)
+    async with Ship(tmp_path, store.url) as killed:
+        assert await killed.shipper.ship(whole=False)
+    ledger.append(row(at=AT))
+    async with Ship(tmp_path, store.url) as ship:
+        assert await ship.shipper.ship(whole=False)
+        assert await attempts(store) == [6, 0, 0]
+        assert await ship()
+    assert await attempts(store) == [6, 6, 6]
+
+
+async def test_hours_of_two_shippers_at_once_count_once(tmp_path: Path, store: Store) -> None:
+    ledger = write(tmp_path, 3)
+    async with Ship(tmp_path, store.url) as one, Ship(tmp_path, store.url) as two:
+        for ship in (one, two):
+            assert await ship.shipper.ship(whole=False)
+        ledger.append(row(at=AT))
+        for ship in (one, two, one):
+            assert await ship()
+    assert await attempts(store) == [4, 4, 4]
 
 
 async def test_only_segments_that_exist_are_remembered(tmp_path: Path, store: Store) -> None:
@@ -196,7 +257,7 @@ async def test_an_exchange_without_an_endpoint_is_no_attempt(tmp_path: Path, sto
     async with Ship(tmp_path, store.url) as ship:
         await ship()
     assert len(await stream(redis)) == 1
-    assert await redis.keys("gw:history:*:endpoint:*") == []
+    assert await redis.keys("gw:{books}:history:*:endpoint:*") == []
     everything = await rollup(store, Series(NOVITA.model, "all", ""))
     assert (everything["requests"], everything["attempts"]) == (1, 0)
 
