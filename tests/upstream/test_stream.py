@@ -50,6 +50,11 @@ def read_recording(one: Recording, pieces: list[bytes]) -> tuple[Listener, Strea
     return read(pieces, rewrite=not one.relays, choices=one.choices)
 
 
+def without_comments(text: bytes) -> list[bytes]:
+    """All but comments, of which there is one where a read brought nothing else."""
+    return [event for event in text.split(b"\n\n") if not event.startswith(b":")]
+
+
 def said(block: bytes, part: str) -> str:
     """All text in a stream, of whichever choice."""
     deltas = [choice["delta"] for payload in sse.payloads(block) for choice in payload["choices"]]
@@ -66,7 +71,7 @@ def test_any_split_gives_the_same_answer(one: Recording, places: list[int]) -> N
     assert said(listener.text + tail, "content") == one.text
     assert said(listener.text + tail, "reasoning_content") == one.thought
     whole, _ = read_recording(one, [one.stream])
-    assert listener.text == whole.text
+    assert without_comments(listener.text) == without_comments(whole.text)
 
 
 @given(recordings, splits)
