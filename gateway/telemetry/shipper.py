@@ -29,17 +29,16 @@ from time import time
 from typing import NamedTuple
 
 import msgspec
-from hiredis import ReplyError
 
 from gateway.files import opened
 from gateway.state.conditions import Conditions
 from gateway.state.link import Link, repeat
-from gateway.state.resp import StoreError
+from gateway.state.store_error import StoreError
 from gateway.telemetry import ledger
 from gateway.telemetry.contributions import Summed
 from gateway.telemetry.rollups import RETENTION, HashAddition, HourSums, RowSums, SeriesSums, additions
 from gateway.telemetry.series import BOOKS
-from gateway.telemetry.shipping_script import SCRIPT, SCRIPT_ID, Argument, Arguments
+from gateway.telemetry.shipping_script import SCRIPT, Arguments
 
 BATCH_BYTES = 1024 * 1024  # about 1,400 rows: the more there are, the fewer increments each takes
 ENTRY_BYTES = 256 * 1024  # of one entry of the stream
@@ -145,7 +144,7 @@ class Shipper:
         else:
             self._conditions.works("shipper")
         if not any(written):
-            await self._link.writable()
+            await self._link.writable("books")
 
     async def _ship_segment(self, path: Path, whole: bool) -> bool:
         """Whether something was written to the store."""
@@ -186,7 +185,7 @@ class Shipper:
         """From the store; the rows whose hours are not there yet are read again."""
         reply = await self._link.execute("HMGET", key, "rows", "sums")
         if not isinstance(reply, list) or len(reply) != 2:
-            raise _rejected(reply)
+            raise StoreError("the reply is not two numbers")
         rows, sums = (0 if one is None else _number(one) for one in reply)
         shipped = _Shipped(rows, sums)
         while lines := _whole_lines(fd, sums, min(BATCH_BYTES, rows - sums)) if sums < rows else b"":
@@ -228,10 +227,7 @@ class Shipper:
 
     async def _run_script(self, arguments: Arguments, end: int) -> None:
         """Raises _Outrun when the store's offset is another than expected."""
-        command: list[Argument] = arguments.command()
-        reply = await self._link.execute("EVALSHA", SCRIPT_ID, *command)
-        if isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT"):
-            reply = await self._link.execute("EVAL", SCRIPT, *command)  # from here on the store has it cached
+        reply = await self._link.run(SCRIPT, arguments.keys, arguments.values)
         if _number(reply) != end:
             raise _Outrun
 
@@ -300,8 +296,4 @@ def _number(reply: object) -> int:
         return reply
     if isinstance(reply, bytes) and reply.isdigit():
         return int(reply)
-    raise _rejected(reply)
-
-
-def _rejected(reply: object) -> StoreError:
-    return StoreError(f"the store rejected: {reply}" if isinstance(reply, ReplyError) else "the reply is not a number")
+    raise StoreError("the reply is not a number")

@@ -11,9 +11,9 @@ numbers are doubles. Only commands that Redis 7.0 and Valkey share.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha1
 from typing import Literal
 
+from gateway.state.store_script import StoreScript
 from gateway.telemetry.packed import SIZE
 from gateway.telemetry.rollups import RETENTION, HashAddition, SeriesAddition
 from gateway.telemetry.series import BOOKS
@@ -23,9 +23,8 @@ STREAM_BYTES = 64 * 2**20  # of rows, approximate: MAXLEN is set to as many entr
 OFFSET_TTL = RETENTION + 86_400  # longer than the time in which its rows are summed, or they would be summed again
 
 Part = Literal["rows", "sums"]  # rows with their minutes and hashes; hours and days
-Argument = bytes | str | int
 
-SCRIPT = """
+SCRIPT = StoreScript("""
 local known = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or 0)
 if known ~= tonumber(ARGV[2]) then return known end
 local units, hashes, entries = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -69,8 +68,7 @@ end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 return tonumber(ARGV[3])
-"""
-SCRIPT_ID = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+""")
 
 _OFFSETS = [f"#{integer}" for integer in range(SIZE // 8)]  # for BITFIELD
 
@@ -82,8 +80,8 @@ class Arguments:
         self, key: str, part: Part, start: int, end: int, units: int, entries: Sequence[bytes] = (), hashes: int = 0
     ) -> None:
         longest = max(map(len, entries), default=1)
-        self.keys: list[Argument] = [key, STREAM]
-        self.values: list[Argument] = [part, start, end, OFFSET_TTL, max(1, STREAM_BYTES // longest)]
+        self.keys = [key, STREAM]
+        self.values: list[bytes | str | int] = [part, start, end, OFFSET_TTL, max(1, STREAM_BYTES // longest)]
         self.values += [units, hashes, len(entries), *entries]
 
     def __repr__(self) -> str:
@@ -104,7 +102,3 @@ class Arguments:
             values += [series.most, series.name, *series.expires, len(series.amounts)]
             for integer, amount in series.amounts.items():
                 values += (_OFFSETS[integer], amount)
-
-    def command(self) -> list[Argument]:
-        """The arguments of EVAL behind the script."""
-        return [len(self.keys), *self.keys, *self.values]
