@@ -12,7 +12,6 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.state.conditions import Conditions
-from gateway.state.store_script import StoreScript
 from gateway.telemetry import shipper
 from gateway.telemetry.ledger import Ledger, segments
 from gateway.telemetry.packed import SIZE, Packed
