@@ -41,11 +41,14 @@ from gateway.audit import doubts
 from gateway.cache.reasoning_vault import ReasoningVault
 from gateway.cache.response_cache import ResponseCache
 from gateway.cache.stored_responses import StoredResponses
-from gateway.config import Settings, usable
+from gateway.config import Key, Settings, usable
 from gateway.errors import BadRequest, ClientError, NotFound
 from gateway.intake.auth import Keys
 from gateway.intake.intake import Intake, Serving
 from gateway.intake.model_and_policy import Names
+from gateway.keys.key_book import KeyBook
+from gateway.keys.key_file import KeyFile
+from gateway.keys.key_store import KeyStore
 from gateway.keys.limit_store import LimitStore
 from gateway.keys.limiter import Limiter, limited
 from gateway.page.exchange_feed import ExchangeFeed
@@ -134,6 +137,9 @@ class Worker:
         self.limiter = Limiter(
             settings.limits, LimitStore(store_url), settings.workers, time, self.metrics.limits.refused
         )
+        self.keys = Keys(())
+        book = KeyStore(store_url), KeyFile(folder.path), self._use_keys, self.conditions
+        self.key_book = KeyBook(settings.keys, settings.keys_required, *book)
         self.recorder = TraceRecorder(settings.record, self.conditions) if settings.record else None
         in_use = [state.endpoint for fleet in self.fleets.values() for state in fleet.states.values()]
         self.tracing = tracing(os.environ, in_use)
@@ -141,7 +147,7 @@ class Worker:
         self.under_way = UnderWay()
         self.health = Health(self.fleets, self.store, self.policies, self.conditions)
         self._destinations = self._located()
-        self.authority = Authority(settings.host, settings.allowed_hosts, settings.cors, bool(settings.keys))
+        self.authority = Authority(settings.host, settings.allowed_hosts, settings.cors, self.key_book.required)
         self.hot: dict[bytes, Handler] = {}  # hot routes, which the HTTP connection serves directly
         self._background = Background(self.conditions)
         self._store_url = store_url
@@ -154,8 +160,7 @@ class Worker:
         vault = ReasoningVault(self.store) if settings.keep_reasoning else None
         runtime = self._runtime(loop)
         self._proxy = proxy = Proxy(runtime, ResponseCache(self.store), vault)
-        keys = Keys(settings.keys)
-        self.limiter.replace(limited(settings.keys), settings.limits)
+        keys = self.keys
         self.gate = gate = self._gate(loop, keys)
         intake = Intake(self._serving(keys), Names(settings.models))
         in_use = [model for model in settings.models if self.fleets[model.id].states]
@@ -202,7 +207,7 @@ class Worker:
             self._destinations,
             self.transport,
             settings.secrets.values(),
-            to_operator=settings.is_local and not settings.keys,
+            to_operator=settings.is_local and not self.key_book.required,
             headers=self.tracing.headers if self.tracing else None,
         )
         return Runtime(
@@ -271,6 +276,7 @@ class Worker:
         keep("flush", self._flush)
         keep("shipper", self.shipper.run)
         keep("gossip", self.gossip.run)
+        keep("keys", self.key_book.run)
         keep("limits", self.limiter.run)
         keep("prices", partial(self.prices.watch, self._reprice, self.conditions))
         if self.settings.price_sync != "off":
@@ -305,6 +311,7 @@ class Worker:
         await self.feed.tick()
         self.page_state.close()
         self.gossip.close()
+        self.key_book.close()
         self.archive.close()
         self._probe_results.link.close()
         if self.prober is not None:
@@ -312,6 +319,11 @@ class Worker:
         if self.kept is not None:
             self.kept.close()
         await self.store.close()
+
+    def _use_keys(self, keys: list[Key], required: bool) -> None:
+        """From now on these are the clients' keys, with their limits."""
+        self.keys.replace(keys, required)
+        self.limiter.replace(limited(keys), self.settings.limits)
 
     def _located(self) -> dict[str, Destination]:
         fleets = self.fleets.values()

@@ -20,6 +20,7 @@ from gateway.compiled import BUILD
 from gateway.config import Settings, load, sufficient_variables, usable
 from gateway.document import quantity
 from gateway.errors import ConfigError
+from gateway.keys.keys_command import keys
 from gateway.types.units import SHARE
 
 LOG_FORMATS = ("text", "json")
@@ -91,7 +92,7 @@ def serve(config: Path | None, redis: str | None, no_auth: bool, record: Path | 
     from gateway.telemetry.trace_recorder import begin
 
     settings = replace(_settings(config, redis), **{name: value for name, value in given.items() if value is not None})
-    _require_keys(settings, no_auth)
+    settings = _with_required_keys(settings, no_auth)
     priced = _priced(settings)
     _require_endpoint(priced)
     if redis and "@" in redis:
@@ -351,6 +352,9 @@ def probe(config: Path | None, state: Path | None, as_json: bool, **options: Any
     return 1 if report.failed else 0
 
 
+app.add_command(keys)
+
+
 @contextmanager
 def _progress(what: str) -> Iterator[Callable[[float], None]]:
     """A progress bar on standard error, if that is a terminal."""
@@ -385,12 +389,20 @@ def _priced(settings: Settings) -> Settings:
     return PriceList(settings).priced
 
 
-def _require_keys(settings: Settings, no_auth: bool) -> None:
-    if not settings.is_local and not settings.keys and not no_auth:
+def _with_required_keys(settings: Settings, no_auth: bool) -> Settings:
+    """Beyond loopback a key is required unless the operator says otherwise. With an admin key, or if there are virtual
+    keys, none need be in the configuration."""
+    from gateway.keys.key_file import KeyFile
+    from gateway.state.folder import StateFolder
+
+    if settings.is_local or settings.keys or no_auth:
+        return settings
+    if settings.admin is None and not KeyFile(StateFolder(settings.state).path).read():
         raise ConfigError(
             f"listening on {settings.host} without keys would let anyone spend your money; "
-            "set GATEWAY_API_KEYS or `keys:`, or pass --no-auth"
+            "set GATEWAY_API_KEYS or `keys:`, create one with `gateway keys create`, or pass --no-auth"
         )
+    return replace(settings, keys_required=True)
 
 
 def _require_endpoint(settings: Settings) -> None:

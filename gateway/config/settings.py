@@ -58,6 +58,7 @@ class Settings:
     workers: int = 1
     redis_url: str | None = field(default=None, repr=False)  # may contain a password
     keys: tuple[Key, ...] = ()
+    keys_required: bool = False  # even while there are no keys
     limits: LimitSettings = field(default_factory=LimitSettings)
     admin: bytes | None = field(default=None, repr=False)  # digest of the key of the model page and the metrics
     policies: Path | None = None

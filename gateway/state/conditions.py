@@ -16,6 +16,7 @@ from typing import Final
 TASKS: Final = (  # a worker's background tasks
     "flush",
     "gossip",
+    "keys",
     "limits",
     "policies",
     "price sync",
@@ -27,6 +28,7 @@ TASKS: Final = (  # a worker's background tasks
 # Each part, and the consequence of its failure.
 PARTS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "keys": "the state folder lacks the latest changes of keys",
         "ledger": "rows are being lost",
         "metrics": "the figures of other workers are not up to date",
         "policies": "the loaded policies stay in force",

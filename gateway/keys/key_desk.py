@@ -1,0 +1,112 @@
+"""Creates, revokes, rotates and changes virtual keys: for the command line and for the admin API.
+
+KeyRequest ──create──> a new secret, shown once; its record ──> Records: the store, or the state folder's file
+"""
+
+from collections.abc import Iterable
+from time import time
+from typing import Protocol
+
+import msgspec
+
+from gateway.errors import BadRequest, NotFound
+from gateway.keys.key_book import REMEMBERED
+from gateway.keys.key_record import KeyRecord, hex_digest, new_secret
+from gateway.keys.key_store import MOST
+from gateway.types import PROBE
+
+GRACE = 86_400.0  # seconds for which the former secret works after a rotation, if nothing else is said
+LONGEST_NAME = 64
+LONGEST_GRACE = 30 * 86_400.0
+
+
+class Records(Protocol):
+    """Where records are kept."""
+
+    async def records(self) -> list[KeyRecord]: ...
+    async def put(self, record: KeyRecord, seen: int) -> bool: ...
+    async def forget(self, names: Iterable[str]) -> None: ...
+
+
+class KeyDesk:
+    """Raises BadRequest or NotFound for a mistake of the operator, OSError without the store.
+
+    `taken` are the tenants of gateway.yaml.
+    """
+
+    def __init__(self, records: Records, taken: Iterable[str]) -> None:
+        self._records = records
+        self._taken = frozenset(taken)
+
+    async def listed(self) -> list[KeyRecord]:
+        """Those that are not revoked, by name."""
+        found = [record for record in await self._records.records() if record.revoked is None]
+        return sorted(found, key=lambda record: record.name)
+
+    async def find(self, name: str) -> KeyRecord:
+        """By name or by digest."""
+        for record in await self.listed():
+            if name in (record.name, record.digest):
+                return record
+        raise NotFound(f"there is no key `{name[:LONGEST_NAME]}`", code="key_not_found")
+
+    async def create(self, wanted: KeyRecord) -> tuple[KeyRecord, str]:
+        """A key with these fields, and its secret. Its digest and its times are set here."""
+        name, now = wanted.name, time()
+        if name in self._taken or name == PROBE:
+            raise BadRequest(f"`{name}` is a tenant of gateway.yaml or the gateway's own; choose another name")
+        if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or name != name.strip():
+            raise BadRequest(f"the name must have 1 to {LONGEST_NAME} printable characters", param="name")
+        existing = {record.name: record for record in await self._records.records()}
+        await self._records.forget(_forgotten(existing.values(), now))
+        before = existing.get(name)
+        if before is not None and before.revoked is None:
+            raise BadRequest(f"there is a key `{name}` already; revoke or rotate it", param="name")
+        if len(existing) >= MOST:
+            raise BadRequest(f"there are {MOST:,} keys already")
+        secret = new_secret()
+        seen = before.changed if before else 0
+        changed = max(seen + 1, int(now * 1_000))
+        record = msgspec.structs.replace(wanted, digest=hex_digest(secret), created=now, changed=changed)
+        await self._put(_checked(record), seen)
+        return record, secret
+
+    async def revoke(self, name: str) -> KeyRecord:
+        """The key is refused from now on, the secret before a rotation included."""
+        return await self._change(await self.find(name), revoked=time(), former=None)
+
+    async def rotate(self, name: str, grace: float = GRACE) -> tuple[KeyRecord, str]:
+        """A new secret. The former one works for `grace` seconds more."""
+        if not 0 <= grace <= LONGEST_GRACE:
+            raise BadRequest("the grace time must be at most 30 days", param="grace")
+        record, secret = await self.find(name), new_secret()
+        until = time() + grace
+        former = record.digest if grace else None
+        return await self._change(record, digest=hex_digest(secret), former=former, former_until=until), secret
+
+    async def change(self, name: str, **fields: object) -> KeyRecord:
+        """Other limits, policies, models, group or expiry."""
+        return await self._change(await self.find(name), **fields)
+
+    async def _change(self, record: KeyRecord, **fields: object) -> KeyRecord:
+        changed = max(record.changed + 1, int(time() * 1_000))
+        after = _checked(msgspec.structs.replace(record, changed=changed, **fields))
+        await self._put(after, record.changed)
+        return after
+
+    async def _put(self, record: KeyRecord, seen: int) -> None:
+        if not await self._records.put(record, seen):
+            raise BadRequest(f"the key `{record.name}` was changed at the same time; try again", status=409)
+
+
+def _checked(record: KeyRecord) -> KeyRecord:
+    if record.policy and record.policies and record.policy not in record.policies:
+        raise BadRequest(f"`{record.policy}` is not among the key's policies", param="policy")
+    if any(bound <= 0 for _, bound in record.bounds.items()):
+        raise BadRequest("a limit must be above 0; to refuse a key altogether, revoke it", param="limits")
+    return record
+
+
+def _forgotten(records: Iterable[KeyRecord], now: float) -> list[str]:
+    """Keys that were revoked long ago."""
+    return [one.name for one in records if one.revoked is not None and one.revoked < now - REMEMBERED]
