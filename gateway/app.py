@@ -8,7 +8,7 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from difflib import get_close_matches
@@ -239,11 +239,12 @@ class Worker:
         parts = self.settings, self.policies, self.fleets, self.recent
         self.page_state = data = PageState(*parts, self.feed, Verdicts(history.read))
         exchanges = ExchangeRoutes(self.feed, self.ledger_folder, self.archive)
-        more = {"/page/prices.json": PricePage(self.prices).history, "/page/probes.json": self._probes(runtime).results}
+        probes = self._probes(runtime, data.model)
+        more = {"/page/prices.json": PricePage(self.prices).history, "/page/probes.json": probes.results}
         page = Page(data, exchanges, lambda: gate.connections.draining or self.health.draining, more)
         return [*page.routes(), history.route()]
 
-    def _probes(self, runtime: Runtime) -> ProbesPage:
+    def _probes(self, runtime: Runtime, find: Callable[[str], Model]) -> ProbesPage:
         """The page of their results, with the prober behind it where probes are configured."""
         settings, budget = self.settings.probes, round(self.settings.probes.usd_per_day * PICO)
         if budget:
@@ -251,7 +252,7 @@ class Worker:
             store = ProbeStore(self._store_url, budget)
             self.prober = Prober(settings, self.settings.models, runner, store, self.metrics.probes, Random())
         self._probe_results = ProbeStore(self._store_url, budget)
-        return ProbesPage(self.fleets, self._probe_results, settings.usd_per_day, time)
+        return ProbesPage(find, self.fleets, self._probe_results, settings.usd_per_day, time)
 
     def _gate(self, loop: asyncio.AbstractEventLoop, keys: Keys) -> RequestGate:
         settings = self.settings

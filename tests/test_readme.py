@@ -116,14 +116,16 @@ def serving(script: str, clone: Path) -> Iterator[str]:
             process.wait(GUARD)
 
 
-def test_make_adds_nothing_below_a_message_of_the_demo(tmp_path: Path) -> None:
-    """In a folder with a `.venv` that is up to date, and whose command says why it cannot start."""
+def test_make_fails_when_the_demo_does(tmp_path: Path) -> None:
+    """In a folder with a `.venv` that is up to date, and whose command says why it cannot start. make adds its line."""
     makefile(tmp_path)
     script = tmp_path / ".venv/bin/gateway"
     script.write_text("#!/bin/sh\necho 'gateway: cannot listen on 127.0.0.1:8080' >&2\nexit 2\n")
     script.chmod(0o755)
     done = run("make demo", tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "gateway: cannot listen on 127.0.0.1:8080\n")
+    message, _, of_make = done.stderr.partition("\n")
+    assert (done.returncode, done.stdout, message) == (2, "", "gateway: cannot listen on 127.0.0.1:8080")
+    assert of_make.startswith("make: ***")
 
 
 def test_make_names_the_python_that_it_needs_in_one_line(tmp_path: Path) -> None:

@@ -10,24 +10,30 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import structs
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from gateway.probe.endpoint_record import CanaryRecord, EndpointRecord, percentile
 from gateway.probe.probe_store import ProbeStore
 from gateway.route.fleet import Fleet
-from gateway.types import PICO
+from gateway.types import PICO, Model
 
 FRESH = 2.0  # seconds for which results are kept, so that many open pages cost as much as one
 SHARES = {"p50": 0.5, "p75": 0.75, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 
 
 class ProbesPage:
-    """`store` is a connection of its own: pages do not wait for the prober. `budget` in USD per day."""
+    """`find` returns the model of a name, or raises HTTPException. `store` is a connection of its own: pages do not
+    wait for the prober. `budget` in USD per day."""
 
     def __init__(
-        self, fleets: Mapping[str, Fleet], store: ProbeStore, budget: float, clock: Callable[[], float]
+        self,
+        find: Callable[[str], Model],
+        fleets: Mapping[str, Fleet],
+        store: ProbeStore,
+        budget: float,
+        clock: Callable[[], float],
     ) -> None:
+        self._find = find
         self._fleets = fleets
         self._store = store
         self._budget = budget
@@ -40,9 +46,7 @@ class ProbesPage:
 
     async def results(self, request: Request) -> object:
         """As JSON. Raises HTTPException for an unknown model."""
-        model = request.query_params.get("model", "")
-        if model not in self._fleets:
-            raise HTTPException(404, "there is no such model")
+        model = self._find(request.query_params.get("model", "")).id
         async with self._turn:
             read_at, found = self._kept.get(model, (-FRESH, None))
             if self._clock() - read_at >= FRESH:

@@ -37,9 +37,9 @@ class OutcomeLog:
         """`plan` is the one that the row's exchange follows; None when the response cache answered."""
         self._ledger.append(row)
         self._metrics.record(row)
-        self._recent.add(row, plan)
+        slow = self._recent.add(row, plan)
         if row.last:
-            self._log.closed(row)
+            self._log.closed(row, slow)
             if self._recorder is not None and row.outcome == "ok":
                 self._recorder.answered(request, row)
         if self._tracing is not None:

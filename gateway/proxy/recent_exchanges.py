@@ -54,16 +54,18 @@ class RecentExchanges:
     def __repr__(self) -> str:
         return f"<Recent {len(self._newest)} exchanges, {len(self._open)} open>"
 
-    def add(self, row: Row, plan: Plan | None) -> None:
+    def add(self, row: Row, plan: Plan | None) -> bool:
+        """Whether the row closes an exchange that was slow."""
         if not row.last:
             self._keep_open(row)
-            return
+            return False
         earlier = self._open.pop(row.exchange, None) if self._open else None
         slow = self._is_slow(row)
         past = FinishedExchange((row,) if earlier is None else (*earlier, row), slow, plan)
         self._newest.append(past)
         if slow or earlier is not None or row.outcome not in UNTROUBLED:
             self._notable.append(past)
+        return slow
 
     def taken(self) -> list[FinishedExchange]:
         """The notable ones since the last call, oldest first."""

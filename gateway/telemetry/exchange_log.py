@@ -15,19 +15,10 @@ from gateway.telemetry.definitions import SUCCESS
 from gateway.telemetry.host_words import said
 from gateway.types import Row, counts
 
-SLOW_FIRST = 10.0  # seconds to the first token of a stream
-SLOW_WHOLE = 60.0  # seconds to an answer that is not streamed
 RATE = 5.0  # lines per second
 BURST = 20.0  # lines
 
 _log = logging.getLogger("gateway.exchanges")
-
-
-def is_slow(row: Row) -> bool:
-    """Whether the client waited long for the answer that this row closes."""
-    if row.client_ttft is None:
-        return not row.stream and row.client_duration > SLOW_WHOLE
-    return row.client_ttft > SLOW_FIRST
 
 
 def has_failed(row: Row) -> bool:
@@ -49,10 +40,10 @@ class ExchangeLog:
     def __repr__(self) -> str:
         return f"<ExchangeLog {self._left:.0f} lines left, {self._left_out} left out>"
 
-    def closed(self, row: Row) -> None:
+    def closed(self, row: Row, slow: bool) -> None:
         """Logs the row that closed its exchange, if it failed or was slow."""
         failed = has_failed(row)
-        if (failed or is_slow(row)) and self._may_log():
+        if (failed or slow) and self._may_log():
             fields = _fields(row, "failed" if failed else "slow", self._left_out)
             self._left_out = 0
             _log.warning(_line(fields), extra={"fields": fields})

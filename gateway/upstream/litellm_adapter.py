@@ -84,9 +84,9 @@ class Adapted:
     def send(
         self, transport: Transport, body: bytes, receiver: Receiver, connect_timeout: float, headers: bytes = b""
     ) -> AdaptedCall:
-        """Sends a completion request whose JSON is `body`. Otherwise as `Transport.send`. `headers` are left out: some
-        of these hosts sign the headers of a request."""
-        return AdaptedCall(self._translate, self.origin, transport, body, receiver, connect_timeout)
+        """Sends a completion request whose JSON is `body`. Otherwise as `Transport.send`. `headers` are added to
+        litellm's: a signature covers those only that it names."""
+        return AdaptedCall(self._translate, self.origin, transport, body, receiver, connect_timeout, headers)
 
 
 async def _send_nothing(_: HostRequest) -> Answered:

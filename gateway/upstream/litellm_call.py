@@ -47,6 +47,7 @@ class AdaptedCall:
         "_call",
         "_connect_timeout",
         "_facts",
+        "_headers",
         "_lost",
         "_origin",
         "_paused",
@@ -68,11 +69,13 @@ class AdaptedCall:
         body: bytes,
         receiver: Receiver,
         connect_timeout: float,
+        headers: bytes = b"",
     ) -> None:
         self._origin = origin
         self._transport = transport
         self._receiver: Receiver | None = receiver  # None once the call has ended
         self._connect_timeout = connect_timeout
+        self._headers = headers
         self._call: Call | None = None
         self._paused = False
         self._status = 0
@@ -121,7 +124,7 @@ class AdaptedCall:
             raise Refused("litellm tried to send to a host other than that of base_url")
         if self._call is not None or self._status:
             raise Refused("litellm tried to send a second request")
-        head = request_head(request, self._origin)
+        head = request_head(request, self._origin, self._headers)
         self._call = self._transport.send(self._origin, head, request.body, self, self._connect_timeout)
         if self._paused:
             self._call.pause()

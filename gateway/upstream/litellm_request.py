@@ -67,8 +67,8 @@ def checked(body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-def request_head(request: HostRequest, origin: Origin) -> bytes:
-    """The head of the HTTP request, for the endpoint's origin. Raises Refused."""
+def request_head(request: HostRequest, origin: Origin, more: bytes = b"") -> bytes:
+    """The head of the HTTP request, for the endpoint's origin, with `more` lines of headers. Raises Refused."""
     path = request.url.split("/", 3)[3] if request.url.count("/") > 2 else ""
     lines = [f"{request.method} /{path} HTTP/1.1".encode("ascii"), b"Host: " + authority(origin).encode("ascii")]
     lines += [
@@ -77,4 +77,4 @@ def request_head(request: HostRequest, origin: Origin) -> bytes:
     lines += [b"Accept-Encoding: identity", b"Content-Length: %d" % len(request.body)]
     if any(b"\r" in line or b"\n" in line for line in lines):
         raise Refused("a line break in a request's head")
-    return b"\r\n".join([*lines, b"\r\n"])
+    return b"\r\n".join([*lines, more + b"\r\n"])

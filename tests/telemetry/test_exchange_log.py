@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gateway.server.log_format import JsonLines
-from gateway.telemetry.exchange_log import BURST, RATE, SLOW_FIRST, SLOW_WHOLE, ExchangeLog
+from gateway.telemetry.exchange_log import BURST, RATE, ExchangeLog
 from gateway.types import Row
 from tests.proxy.routed import Routed
 from tests.support.gateway import DIRECT_ONLY
@@ -44,7 +44,7 @@ def row(base: Row = FAILED, **changes: Any) -> Row:
 
 
 def test_a_failed_exchange_is_a_line_with_its_id(log: ExchangeLog, caplog: pytest.LogCaptureFixture) -> None:
-    log.closed(FAILED)
+    log.closed(FAILED, slow=False)
     (record,) = caplog.records
     assert (record.name, record.levelname) == ("gateway.exchanges", "WARNING")
     assert record.getMessage() == (
@@ -59,23 +59,20 @@ def test_a_failed_exchange_is_a_line_with_its_id(log: ExchangeLog, caplog: pytes
     assert SECRET not in caplog.text + json.dumps(line)
 
 
-@pytest.mark.parametrize(
-    "closing",
-    [
-        row(OK, stream=True, client_ttft=SLOW_FIRST + 0.1),
-        row(OK, client_duration=SLOW_WHOLE + 0.1),
-    ],
-)
-def test_a_slow_one_too(closing: Row, log: ExchangeLog, caplog: pytest.LogCaptureFixture) -> None:
-    log.closed(closing)
+def test_a_slow_one_too(log: ExchangeLog, caplog: pytest.LogCaptureFixture) -> None:
+    log.closed(OK, slow=True)
     assert "gen-1 slow: ok, 200 to the client" in caplog.text
+
+
+def test_one_that_failed_slowly_has_failed(log: ExchangeLog, caplog: pytest.LogCaptureFixture) -> None:
+    log.closed(FAILED, slow=True)
+    assert "gen-1 failed: server" in caplog.text
 
 
 @pytest.mark.parametrize(
     "closing",
     [
         OK,
-        row(OK, stream=True, client_ttft=SLOW_FIRST, client_duration=500.0),  # a long stream
         row(OK, outcome="cached"),
         row(outcome="cancelled"),
         row(outcome="malformed", client_status=400),
@@ -83,7 +80,7 @@ def test_a_slow_one_too(closing: Row, log: ExchangeLog, caplog: pytest.LogCaptur
     ],
 )
 def test_all_others_are_not_logged(closing: Row, log: ExchangeLog, caplog: pytest.LogCaptureFixture) -> None:
-    log.closed(closing)
+    log.closed(closing, slow=False)
     assert caplog.records == []
 
 
@@ -91,11 +88,11 @@ def test_the_rate_is_bounded_and_what_is_left_out_is_counted(
     log: ExchangeLog, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(int(BURST) + 7):
-        log.closed(FAILED)
+        log.closed(FAILED, slow=False)
     assert len(caplog.records) == BURST
     clock.now += 1
     for _ in range(100):
-        log.closed(FAILED)
+        log.closed(FAILED, slow=False)
     assert len(caplog.records) == BURST + RATE
     assert caplog.records[int(BURST)].getMessage().endswith("(7 more were left out)")
     assert "left out" not in caplog.records[-1].getMessage()

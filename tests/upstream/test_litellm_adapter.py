@@ -101,6 +101,16 @@ async def test_a_stream_is_openais_with_the_hosts_own_reason() -> None:
     assert request.json() == {"messages": ASKED["messages"], "stream": True}
 
 
+async def test_headers_of_a_trace_are_added_to_those_that_are_signed() -> None:
+    recorder, trace = Recorder(), b"traceparent: 00-1\r\ntracestate: a=1\r\n"
+    async with ScriptedHost(script(b"Hello")) as host, Asking(host) as asking:
+        asking.adapted.send(asking.transport, orjson.dumps(STREAMED), recorder, 5.0, trace)
+        await recorder.ended()
+    found = host.requests[0].headers
+    assert (found["x-sign"], found["traceparent"], found["tracestate"]) == ("s", "00-1", "a=1")
+    assert host.requests[0].json()["stream"] is True
+
+
 async def test_a_whole_answer() -> None:
     async with ScriptedHost(answers(200, {"stopReason": "end_turn"})) as host, Asking(host) as asking:
         recorder = await asking.ask(ASKED)
