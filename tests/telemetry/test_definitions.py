@@ -51,7 +51,7 @@ def test_every_figure_of_the_history_is_defined() -> None:
     }
     assert figures(Packed.total(())).keys() == named.keys()
     saved = {"prompt-cache-savings", "response-cache-savings", "routing-savings"}
-    assert anchors == {*named.values(), *saved, "worst-fault"}
+    assert anchors == {*named.values(), *saved, "slow", "worst-fault"}
 
 
 def test_the_docs_state_how_many_tokens_measure_a_speed() -> None:
