@@ -150,12 +150,12 @@ def test_keys_come_from_the_file_and_the_environment(folder: Path) -> None:
         (
             "redis: {url: 'http://x'}",
             {},
-            "gateway.yaml:1:14: redis.url: the store's URL is invalid: write one server, as redis://",
+            "gateway.yaml:1:14: redis.url: the store's URL is invalid: it must begin with one of redis://, rediss://",
         ),
         (
             "redis: {url: 'redis://a:6379,b:6379/0'}",
             {},
-            "gateway.yaml:1:14: redis.url: the store's URL is invalid: write one server, as redis://",
+            "gateway.yaml:1:14: redis.url: the store's URL is invalid: several addresses need redis+sentinel://",
         ),
         ("redis: {url: 'redis://h/${DB}'}", {"DB": "one"}, "gateway.yaml:1:14: redis.url: the store's URL is"),
         ("", {"GATEWAY_REDIS_URL": "redis://a:1,b:2"}, "GATEWAY_REDIS_URL: the store's URL is invalid"),
