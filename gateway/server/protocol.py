@@ -248,6 +248,9 @@ class HotProtocol(UvicornConnection):
             return
         if self._sink is not None:
             self._release(self._sink)
+        if self.cycle is not None:
+            self.cycle.disconnected = True  # a handler that is running sends no second response
+            self.cycle.message_event.set()
         self._reading = True  # closing now would reset the connection under the answer
         sink = DirectSink(self, _no_handler, False, dict(self.headers or ()))
         send_error(sink, error, [], path_error_body(error, self._path()))

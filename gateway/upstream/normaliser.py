@@ -38,6 +38,7 @@ _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 _TEXT_OR_NULL = (str, NoneType)
 _OBJECT_OR_NULL = (dict, NoneType)
 _NONE: tuple[Any, ...] = (None, "", [], {})
+_EXACT = 2**53  # below it a float has its integer part exactly
 _REASONING_PARTS = frozenset({"thinking", "reasoning"})
 
 
@@ -89,7 +90,9 @@ class Normaliser:
         if failure := classify_in_band(all_mended(payload) if odd else payload):
             return failure
         if odd:
-            payload = {name: value if name == "choices" else all_mended(value) for name, value in payload.items()}
+            payload = {
+                mended(name): value if name == "choices" else all_mended(value) for name, value in payload.items()
+            }
         choices: Any = payload.get("choices")
         if choices in _NONE:
             choices = []
@@ -126,7 +129,7 @@ class Normaliser:
         if odd or state.partial:
             state.join(message, part == "message" or choice["finish_reason"] is not None)
             self.idle = not any(one.partial for one in self._choices.values())
-        return choice if not odd else {name: all_mended(value) for name, value in choice.items()}
+        return choice if not odd else all_mended(choice)
 
     def _take_calls(self, state: "_Choice", message: Json, part: str, ended: bool) -> None:
         calls = message.get("tool_calls")
@@ -264,7 +267,7 @@ def _name(payload: Json) -> None:
                 payload[name] = str(value)
     created = payload.get("created", 0)
     if type(created) is not int:
-        payload["created"] = int(created) if isinstance(created, float) else 0
+        payload["created"] = int(created) if isinstance(created, float) and abs(created) < _EXACT else 0
 
 
 def _index(value: Any, place: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.reliability import chaos, soak
+from tests.reliability import chaos, fuzz, soak
 from tests.reliability.page import Line
 
 Record = dict[str, Any]
@@ -23,4 +23,5 @@ class Trial:
 TRIALS: Mapping[str, Trial] = {
     "chaos": Trial(chaos.trial, chaos.lines),
     "soak": Trial(soak.trial, soak.lines),
+    "fuzz": Trial(fuzz.trial, fuzz.lines),
 }

@@ -110,6 +110,16 @@ async def test_bytes_that_are_no_http_are_refused(connection: Connection) -> Non
     assert (await connection.answer())[0] == 400
 
 
+@DIRECT_ONLY
+async def test_an_invalid_body_gets_one_response(connection: Connection) -> None:
+    """The route of this path has begun when the body turns out to be none. uvicorn's own connection closes at once."""
+    head = b"POST /nowhere HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
+    await connection.send(head + b"this is no chunk\r\n")
+    assert (await connection.answer())[0] == 400
+    connection.writer.write_eof()
+    assert await connection.closed()
+
+
 async def test_the_wrong_method_is_named(connection: Connection) -> None:
     await connection.send(REQUEST.replace(b"POST", b"PUT"))
     status, _, body = await connection.answer()

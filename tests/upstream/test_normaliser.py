@@ -154,6 +154,15 @@ ODD: dict[str, tuple[bytes, tuple[str, str, list[tuple[str, str]]]]] = {
     ),
     "half a character at the end": (delta({"content": "Hi \ud83d"}), ("Hi \ufffd", "", [])),
     "bytes of a character": (HI.replace(b"Hi", b"\xe2\x82") + HI.replace(b"Hi", b"\xac"), ("\u20ac", "", [])),
+    "names that are no text": (
+        HI.replace(b'"id"', b'"\x80"') + THERE.replace(b'"index"', b'"\\udc00":1,"index"'),
+        TEXT,
+    ),
+    "times that are too large": (
+        HI.replace(b'"created":1', b'"created":18446744073709551616')
+        + THERE.replace(b'"created":1', b'"created":1e400'),
+        TEXT,
+    ),
     "NaN": (HI + THERE.replace(b'"created":1', b'"created":1,"x":NaN'), TEXT),
     "a logprob of -Infinity": (
         HI + THERE.replace(b'"index":0', b'"index":0,"logprobs":{"content":[{"token":"a","logprob":-Infinity}]}'),
