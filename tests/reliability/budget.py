@@ -52,13 +52,13 @@ class BudgetResult:
 
     def record(self) -> dict[str, Any]:
         billed = self.account.billed / 1e12
-        dearest = max((line.hosts / line.attempts for line in self.account.lines.values() if line.attempts), default=0)
+        mean = max((line.hosts / line.attempts for line in self.account.lines.values() if line.attempts), default=0)
         return {
             "seconds": round(self.seconds, 1),
             "budget_usd": self.budget.usd,
             "hosts_usd": round(billed, 6),
             "overshoot_usd": round(max(0.0, billed - self.budget.usd), 6),
-            "answer_usd": round(dearest / 1e12, 6),
+            "answer_usd": round(mean / 1e12, 6),
             "statuses": dict(Counter(f"{one.status} {one.error}".strip() for one in self.answers).most_common()),
             "books": self.account.record(),
         }
@@ -91,7 +91,7 @@ def _names(budget: Budget) -> list[str]:
 
 def _dear(host: SimHost) -> SimHost:
     price = Price(PRICES["input"], PRICES["output"], PRICES["input"])
-    return replace(steady(host, 0.3, 100.0), price=price)
+    return replace(steady(host, 0.3, 200.0), price=price)
 
 
 async def _client(port: int, numbers: Iterable[int], until: float, answers: list[Answer]) -> None:
