@@ -101,8 +101,9 @@ class _Connection(asyncio.Protocol):
             self._end("cut")
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.answer.error = self.answer.error or (type(error).__name__ if error else "closed")
-        self._end("cut")
+        if not self.over.done():
+            self.answer.error = self.answer.error or (type(error).__name__ if error else "closed")
+            self._end("cut")
 
     def leave(self, end: End) -> None:
         self._end(end)

@@ -140,6 +140,10 @@ class Fleet:
         """`models:` of the gateway.yaml that serves from these hosts only."""
         addresses = {name: f"http://127.0.0.1:{port}" for name, port in self.ports.items()}
         models: dict[str, Any] = yaml.safe_load(gateway_config(addresses))["models"]
+        for model in models.values():
+            for endpoint in model["endpoints"]:
+                price = self.hosts[endpoint["id"]].host.price
+                endpoint["price"] = {"input": price.input, "cached_input": price.cached_input, "output": price.output}
         return models
 
     async def listen(self, name: str) -> None:

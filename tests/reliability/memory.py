@@ -3,14 +3,16 @@
 Sample ... Sample ──slope──> bytes of each 100,000 requests, by least squares over those after the warm-up
 """
 
+import asyncio
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 PER = 100_000  # requests
+LOOK_EVERY = 0.05  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +63,28 @@ def folder_bytes(path: Path) -> int:
         with suppress(OSError):
             total += file.stat().st_size if file.is_file() else 0
     return total
+
+
+class Peak:
+    """The most that was seen."""
+
+    def __init__(self) -> None:
+        self.most = 0
+
+
+@asynccontextmanager
+async def watched(read: Callable[[], int]) -> AsyncIterator[Peak]:
+    """Reads a figure twenty times a second, until the end."""
+    peak = Peak()
+
+    async def look() -> None:
+        while True:
+            peak.most = max(peak.most, read())
+            await asyncio.sleep(LOOK_EVERY)
+
+    task = asyncio.create_task(look())
+    try:
+        yield peak
+    finally:
+        task.cancel()
+        peak.most = max(peak.most, read())

@@ -7,8 +7,8 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,25 +103,36 @@ class Site:
 
 
 @asynccontextmanager
-async def site(folder: Path, fleet: Fleet, workers: int, *, store: bool = True, **settings: Any) -> AsyncIterator[Site]:
-    """Hosts, store and gateway; all end with this. The gateway's log is `folder/log`."""
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(serving(fleet))
-        own = OwnStore(folder / "own-store") if store else None
-        arguments = ["--workers", str(workers)]
-        if own:
-            stack.callback(own.close)
-            arguments += ["--redis", own.url]
-        log = stack.enter_context((folder / "log").open("wb"))
+async def site(folder: Path, fleet: Fleet, workers: int, **settings: Any) -> AsyncIterator[Site]:
+    """Hosts, a store and one gateway; all end with this."""
+    async with serving(fleet):
+        with own_store(folder) as store:
+            async with replica(folder, fleet.models, workers, store, **settings) as running:
+                here = Site(fleet, running, store)
+                await here.ready(workers)
+                yield here
+
+
+@contextmanager
+def own_store(folder: Path) -> Iterator[OwnStore]:
+    store = OwnStore(folder / "own-store")
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@asynccontextmanager
+async def replica(
+    folder: Path, models: Mapping[str, Any], workers: int, store: OwnStore | None, **settings: Any
+) -> AsyncIterator[Running]:
+    """One gateway with a state folder of its own; its log is `folder/log`. Without `store` it runs its own."""
+    folder.mkdir(exist_ok=True)
+    arguments = ["--workers", str(workers), *(["--redis", store.url] if store else [])]
+    session = end_with_parent(os.getpid())
+    with (folder / "log").open("wb") as log:
         command = gateway_command(
-            folder,
-            {},
-            *arguments,
-            stderr=log,
-            session=end_with_parent(os.getpid()),
-            models=fleet.models,
-            **settings,
+            folder, {}, *arguments, stderr=log, session=session, within=READY_WITHIN, models=models, **settings
         )
-        here = Site(fleet, await stack.enter_async_context(command), own)
-        await here.ready(workers)
-        yield here
+        async with command as running:
+            yield running

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.reliability import chaos, fuzz, soak
+from tests.reliability import bodies, budget, chaos, fuzz, overload, soak
 from tests.reliability.page import Line
 
 Record = dict[str, Any]
@@ -23,5 +23,8 @@ class Trial:
 TRIALS: Mapping[str, Trial] = {
     "chaos": Trial(chaos.trial, chaos.lines),
     "soak": Trial(soak.trial, soak.lines),
+    "overload": Trial(overload.trial, overload.lines),
+    "bodies": Trial(bodies.trial, bodies.lines),
+    "budget": Trial(budget.trial, budget.lines),
     "fuzz": Trial(fuzz.trial, fuzz.lines),
 }
