@@ -58,6 +58,7 @@ from gateway.page.page import Page
 from gateway.page.page_state import PageState
 from gateway.page.verdicts import Verdicts
 from gateway.policy.policies import Policies
+from gateway.prices.litellm_map import package_claims
 from gateway.prices.price_list import PriceList
 from gateway.prices.price_page import PricePage
 from gateway.probe.probe_log import ProbeLog
@@ -237,7 +238,7 @@ class Worker:
     def _page(self, gate: RequestGate, runtime: Runtime) -> list[Route]:
         history = History(lambda name: self.page_state.model(name), self.fleets, self.archive)
         parts = self.settings, self.policies, self.fleets, self.recent
-        self.page_state = data = PageState(*parts, self.feed, Verdicts(history.read))
+        self.page_state = data = PageState(*parts, self.feed, Verdicts(history.read), package_claims)
         exchanges = ExchangeRoutes(self.feed, self.ledger_folder, self.archive)
         probes = self._probes(runtime, data.model)
         more = {"/page/prices.json": PricePage(self.prices).history, "/page/probes.json": probes.results}

@@ -34,6 +34,7 @@ from gateway.page.verdicts import Sentences
 from gateway.policy.policies import Policies
 from gateway.route.fleet import Fleet
 from gateway.types import Endpoint, Model
+from gateway.types.capability_claims import NO_CLAIMS, CapabilityClaims
 
 HOUR = 3_600
 SWITCH = (
@@ -48,11 +49,12 @@ class Prose(NamedTuple):
     about: AboutModel
     scores: list[PublishedScore]
     verdict: Sentences
+    claims: CapabilityClaims = NO_CLAIMS
 
 
-def prose(model: Model) -> Prose:
+def prose(model: Model, claims: CapabilityClaims = NO_CLAIMS) -> Prose:
     """Without a verdict. Takes some tens of milliseconds the first time."""
-    return Prose(about_model(model.about), published_scores(model.id, read_scores()), {})
+    return Prose(about_model(model.about), published_scores(model.id, read_scores()), {}, claims)
 
 
 def model_page(
@@ -63,7 +65,7 @@ def model_page(
     endpoints = shown_endpoints(model, settings, fleet, picks, now, wall_time)
     return ShownModel(
         at=wall_time,
-        model=facts(model, fleet, bool(settings.keys)),
+        model=facts(model, fleet, bool(settings.keys), words.claims),
         models=[ModelName(one.id, one.name) for one in settings.models],
         version=gateway.__version__,
         build=BUILD,
@@ -102,7 +104,7 @@ def in_force(policies: Policies, default: str) -> PoliciesInForce:
     return PoliciesInForce(default, named, list(policies.problems))
 
 
-def facts(model: Model, fleet: Fleet, needs_key: bool) -> ModelFacts:
+def facts(model: Model, fleet: Fleet, needs_key: bool, claims: CapabilityClaims = NO_CLAIMS) -> ModelFacts:
     """Of the endpoints in use; where there is none, of all that are not retired."""
     used = [state.endpoint for state in fleet.states.values()]
     served = used or [one for one in model.endpoints if one.status != "retired"]
@@ -115,7 +117,7 @@ def facts(model: Model, fleet: Fleet, needs_key: bool) -> ModelFacts:
         context=max((one.context for one in served), default=model.context),
         max_output=max((one.max_output for one in served if one.max_output), default=model.max_output),
         modalities=ModalityNames(model.inputs, ["text"]),
-        capabilities=_capabilities(served),
+        capabilities=_capabilities(served, claims),
         reasoning=_reasoning(model),
         price=_prices(served),
         simulated=any(one.simulated for one in used),
@@ -123,11 +125,21 @@ def facts(model: Model, fleet: Fleet, needs_key: bool) -> ModelFacts:
     )
 
 
-def _capabilities(served: Sequence[Endpoint]) -> list[SourcedCapability]:
-    """Every capability that some endpoint has, the most usual first."""
+def _capabilities(served: Sequence[Endpoint], claims: CapabilityClaims) -> list[SourcedCapability]:
+    """Every capability that some endpoint has, the most usual first, with what each source says. The configuration
+    decides; probes are added by the page."""
+    listed = [one for one in served if one.id in claims.by_endpoint]
     counted = {name: sum(name in one.supports for one in served) for one in served for name in one.supports}
     ordered = sorted(counted.items(), key=lambda one: (-one[1], one[0]))
-    return [SourcedCapability(name, f"catalogue: {count} of {len(served)} endpoints") for name, count in ordered]
+
+    def source(name: str, count: int) -> str:
+        own = f"catalogue or gateway.yaml: {count} of {len(served)} endpoints"
+        if not listed or name not in claims.known:
+            return own
+        also = sum(name in claims.by_endpoint[one.id] for one in listed)
+        return f"{own}; {claims.source}: {also} of the {len(listed)} that it lists"
+
+    return [SourcedCapability(name, source(name, count)) for name, count in ordered]
 
 
 def _reasoning(model: Model) -> str | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from starlette.exceptions import HTTPException
 
@@ -14,14 +14,17 @@ from gateway.page.verdicts import Verdicts
 from gateway.policy.policies import Policies
 from gateway.proxy.recent_exchanges import RecentExchanges, SlowFrom
 from gateway.route.fleet import Fleet
-from gateway.types import Model, Policy
+from gateway.types import Endpoint, Model, Policy
+from gateway.types.capability_claims import CapabilityClaims
 
 FRESH = 0.9  # seconds
 SLOWER = 2.0  # times the 95th percentile of an endpoint's time to first token, from which an exchange is slow
 
 
 class PageState:
-    """Also sets in `recent` from which time to first token an exchange is slow."""
+    """`claims` says what another source knows of endpoints' capabilities; it may read a file.
+
+    Also sets in `recent` from which time to first token an exchange is slow."""
 
     def __init__(
         self,
@@ -31,9 +34,11 @@ class PageState:
         recent: RecentExchanges,
         feed: ExchangeFeed,
         verdicts: Verdicts,
+        claims: Callable[[Iterable[Endpoint]], CapabilityClaims],
     ) -> None:
         self.feed = feed
         self._verdicts = verdicts
+        self._claims = claims
         self._settings = settings
         self._policies = policies
         self._fleets = fleets
@@ -63,7 +68,7 @@ class PageState:
 
     async def _words(self, model: Model) -> Prose:
         if model.id not in self._prose:
-            self._prose[model.id] = await asyncio.to_thread(prose, model)
+            self._prose[model.id] = await asyncio.to_thread(lambda: prose(model, self._claims(model.endpoints)))
         return self._prose[model.id]._replace(verdict=await self._verdicts.of(model.id))
 
     def close(self) -> None:

@@ -19,9 +19,21 @@ from gateway.errors import ConfigError
 from gateway.files import content
 from gateway.prices.quote import PER_TOKEN, PriceForm, Quote
 from gateway.types import Endpoint
+from gateway.types.capability_claims import NO_CLAIMS, CapabilityClaims
+from gateway.types.endpoint import Capability
 
 FILE = "model_prices_and_context_window_backup.json"
 FORM = PriceForm(("input_cost_per_token",), ("output_cost_per_token",), ("cache_read_input_token_cost",), PER_TOKEN)
+SUPPORTS: Mapping[str, Capability] = {  # fields that are true where a model has the capability
+    "supports_function_calling": "tools",
+    "supports_tool_choice": "tool_choice",
+    "supports_parallel_function_calling": "parallel_tools",
+    "supports_response_schema": "json_schema",
+    "supports_vision": "image",
+    "supports_audio_input": "audio",
+    "supports_video_input": "video",
+    "supports_pdf_input": "file",
+}
 UNEVEN = ("_cost_per_token_above_", "tiered_pricing", "off_peak_pricing")  # parts of the names of fields
 # What litellm calls our providers. Others are looked up by the provider's own id.
 PROVIDERS = {
@@ -49,6 +61,12 @@ class LitellmMap:
         found = ((endpoint.id, self._entry(endpoint)) for endpoint in endpoints)
         return {name: self._quote(entry) for name, entry in found if entry is not None}
 
+    def claims(self, endpoints: Iterable[Endpoint]) -> CapabilityClaims:
+        """The capabilities of each endpoint that the map has."""
+        found = ((endpoint.id, self._entry(endpoint)) for endpoint in endpoints)
+        by_endpoint = {name: _capabilities(one) for name, one in found if one is not None}
+        return CapabilityClaims(self.source, frozenset(SUPPORTS.values()), by_endpoint)
+
     def _quote(self, entry: Mapping[str, Any]) -> Quote:
         ends = str(entry.get("deprecation_date") or "")
         flat = not any(part in name for name in entry for part in UNEVEN)
@@ -66,6 +84,18 @@ class LitellmMap:
             return named
         plain = self.entries.get(model)
         return plain if plain and plain.get("litellm_provider") == provider else None
+
+
+def _capabilities(entry: Mapping[str, Any]) -> frozenset[Capability]:
+    return frozenset(capability for field, capability in SUPPORTS.items() if entry.get(field) is True)
+
+
+def package_claims(endpoints: Iterable[Endpoint]) -> CapabilityClaims:
+    """What the installed package's map says; nothing without it."""
+    try:
+        return package_map().claims(endpoints)
+    except ConfigError:
+        return NO_CLAIMS
 
 
 def package_map() -> LitellmMap:

@@ -30,14 +30,14 @@ def test_compose_file_fits_the_specification() -> None:
 
 
 def test_every_service_can_be_seen_to_work(services: dict[str, dict[str, Any]]) -> None:
-    assert set(services) == {"gateway", "demo", "valkey", "prometheus", "grafana"}
-    assert [name for name, service in services.items() if "healthcheck" not in service] == []
+    assert set(services) == {"usage", "gateway", "demo", "valkey", "prometheus", "grafana"}
+    assert [name for name, service in services.items() if "healthcheck" not in service] == ["usage"]
 
 
 def test_a_profile_is_a_gateway_with_all_that_it_needs(services: dict[str, dict[str, Any]]) -> None:
-    """Without a profile nothing starts: a gateway of neither kind would be of no use."""
+    """Without a profile no gateway starts: one of neither kind would be of no use."""
     started = {
-        profile: {name for name, service in services.items() if profile in service["profiles"]}
+        profile: {name for name, service in services.items() if profile in service.get("profiles", ())}
         for profile in ("hosts", "demo")
     }
     rest = {"valkey", "prometheus", "grafana"}
@@ -46,6 +46,14 @@ def test_a_profile_is_a_gateway_with_all_that_it_needs(services: dict[str, dict[
         for name in names:
             for other, condition in services[name].get("depends_on", {}).items():
                 assert other in names or condition["required"] is False, (profile, name, other)
+
+
+def test_a_plain_up_says_what_to_do(services: dict[str, dict[str, Any]]) -> None:
+    (name,) = [name for name, service in services.items() if "profiles" not in service]
+    command, text = services[name]["command"]
+    assert (name, command, "restart" in services[name]) == ("usage", "echo", False)
+    assert "docker compose --profile demo up --build" in text
+    assert "COMPOSE_PROFILES=hosts" in text
 
 
 def test_the_demo_takes_the_place_of_the_gateway_and_needs_no_key(services: dict[str, dict[str, Any]]) -> None:

@@ -51,6 +51,10 @@ async def test_every_panel_is_filled(browser: Browser, gateway: InventedGateway)
         for selector, count in LISTS.items():
             assert await view.page.locator(selector).count() == count, selector
         assert "simulated" in await view.text("#simulated")
+        sources = await view.page.text_content("#capabilities li") or ""
+        assert re.search(
+            r"probes: \d+ of \d+ answers right, the last on \d.*; catalogue or gateway.yaml: 9 of 9", sources
+        )
         assert await view.text("#name") == "DeepSeek V3.2"
         assert "got an answer" in await view.text("#verdict")
         assert "saved" in await view.text("#tiles")

@@ -45,6 +45,7 @@ async def test_a_model_with_its_endpoints_policies_and_picks(gateway: Gateway) -
         unknown = await running.client.get("/page/model.json", params={"model": "no/model"})
     assert (shown.model.id, shown.model.context, shown.model.needs_key) == (MODEL, 163_840, False)
     assert shown.model.reasoning is not None
+    assert {one.source for one in shown.model.capabilities} == {"catalogue or gateway.yaml: 2 of 2 endpoints"}
     assert shown.model.price.input == (0.25, 0.25)
     assert [(one.id, one.state, one.why) for one in shown.endpoints] == [
         ("a/fp8", "in use", ""),

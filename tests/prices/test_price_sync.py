@@ -255,6 +255,15 @@ def test_the_price_at_bedrock_is_that_of_the_region(tmp_path: Path, fields: Any,
     assert (quotes["x"].input if "x" in quotes else None) == price
 
 
+def test_a_map_says_what_endpoints_can_do(tmp_path: Path) -> None:
+    able = {**ENTRIES["same"], "supports_function_calling": True, "supports_response_schema": False}
+    settings = catalogued(tmp_path, endpoint("x"), endpoint("y"))
+    claims = map_in(litellm_map(tmp_path, x=able), "litellm 1.110.2").claims(settings.models[0].endpoints)
+    assert (claims.source, claims.by_endpoint) == ("litellm 1.110.2", {"x": frozenset({"tools"})})
+    assert "json_schema" in claims.known
+    assert "seed" not in claims.known
+
+
 def test_reading_the_map_does_not_import_litellm() -> None:
     script = (
         "import sys; from gateway.prices.litellm_map import package_map; assert package_map().entries;"

@@ -9,7 +9,19 @@ const range = ([from, to]) => (from === to ? price(from) : `${price(from)} – $
 const day = (value) =>
   typeof value === "number" ? fullDay(value) : value && fullDay(Date.parse(`${value.slice(0, 10)}T00:00Z`) / 1000);
 
-export function show({ model: { model, policies, version, build, at } }) {
+const CANARIES = { tools: "tool_call", json_schema: "json" }; // that test a capability
+
+// What probes say comes first: they have seen it.
+function source({ name, source }, probes) {
+  const found = Object.values(probes?.endpoints ?? {}).flatMap((one) => one.canaries?.[CANARIES[name]] ?? []);
+  const of = found.reduce((sum, one) => sum + one.of, 0);
+  if (!of) return `Source: ${source}`;
+  const passed = found.reduce((sum, one) => sum + one.passed, 0);
+  const last = fullDay(Math.max(...found.map((one) => one.last ?? 0)));
+  return `Sources: probes: ${passed} of ${of} answers right, the last on ${last}; ${source}`;
+}
+
+export function show({ model: { model, policies, version, build, at }, probes }) {
   document.title = `${model.name} · LLM gateway`;
   put(byId("author"), model.author ?? "");
   put(byId("name"), model.name);
@@ -20,7 +32,7 @@ export function show({ model: { model, policies, version, build, at } }) {
     model.capabilities ?? [],
     (one) => one.name,
     (one) => h("li", {}, h("details.chip", {}, h("summary", {}, one.name), h("span", {}))),
-    (node, one) => put(node.querySelector("span"), `Source: ${one.source}`),
+    (node, one) => put(node.querySelector("span"), source(one, probes)),
   );
   fields(model);
   const reasoning = byId("reasoning");
