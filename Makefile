@@ -1,5 +1,4 @@
 # demo          a gateway in front of simulated hosts; ARGS=--once ends after two questions, ARGS=--traffic keeps it busy.
-#               Its own message says what is wrong, so make adds none; for the exit code run .venv/bin/gateway demo
 # test          all tests
 # check         format, lint and types
 # bench         what a request and an event cost beside other gateways: ROUNDS=1 SUBJECTS=ours,nginx SCENARIOS=small-c16,
