@@ -87,7 +87,7 @@ async def test_a_range_is_in_the_url_and_changes_every_figure(browser: Browser, 
         await view.page.click("#ranges [data-key='30d']")
         await view.page.locator("#tiles", has_text="the 30 days before").wait_for()
         assert "range=30d" in view.page.url
-        assert await view.text("#requests-sum") != requests
+        await view.page.locator("#requests-sum", has_not_text=requests).wait_for()
         await view.page.click("#percentiles [data-key='p95']")
         assert "p=p95" in view.page.url
         assert "p95" in (await view.page.get_attribute("#chart-ttft .plot", "aria-label") or "")
