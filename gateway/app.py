@@ -233,6 +233,7 @@ class Worker:
             settings.rules,
             settings.max_body,
             traces=self.tracing is not None,
+            salt=settings.salt,
         )
 
     def _page(self, gate: RequestGate, runtime: Runtime) -> list[Route]:

@@ -95,8 +95,8 @@ def serve(config: Path | None, redis: str | None, no_auth: bool, record: Path | 
     settings = _with_required_keys(settings, no_auth)
     priced = _priced(settings)
     _require_endpoint(priced)
-    if redis and "@" in redis:
-        _warn("anyone on this machine can read the password in --redis; set GATEWAY_REDIS_URL instead")
+    if redis and "@" in redis and "${" not in redis:
+        _warn("anyone on this machine can read the password in --redis; write '${REDIS_PASSWORD}' in its place")
     if mistakes := obstacles(priced, Policies(settings.policies).current):
         raise ConfigError(*mistakes)
     run(replace(settings, record=begin(record)) if record else settings)

@@ -262,6 +262,14 @@ class TestServe:
         assert "warning: anyone on this machine can read the password in --redis" in ended.errors
         assert SECRET not in ended.errors
 
+    def test_a_password_by_its_variable_is_not_on_the_command_line(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "gateway.yaml").write_text("default_policy: nitr\n")  # so that it ends
+        url = "redis://:${REDIS_PASSWORD}@127.0.0.1"
+        ended = run("serve", "--redis", url, NOVITA_API_KEY=SECRET, REDIS_PASSWORD=SECRET)
+        assert ended == Ended(2, "", "gateway: default_policy: there is no policy `nitr`; did you mean `nitro`?\n")
+        unset = run("serve", "--redis", url, NOVITA_API_KEY=SECRET)
+        assert unset.errors == "gateway: GATEWAY_REDIS_URL: REDIS_PASSWORD is not set; set it, or write it out\n"
+
     @pytest.mark.parametrize("key", ["sk-a\nsk-b", "sk a"])
     def test_what_keeps_it_from_serving_is_reported_by_check_in_the_same_words(self, run: Run, key: str) -> None:
         served, checked = run("serve", NOVITA_API_KEY=key), run("check", NOVITA_API_KEY=key)

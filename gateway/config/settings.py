@@ -10,6 +10,7 @@ The environment takes precedence over the file; `keys` from both are accepted.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,6 +83,13 @@ class Settings:
     models: tuple[Model, ...] = ()
     secrets: Secrets = field(default_factory=lambda: Secrets({}))
     record: Recording | None = None
+
+    @property
+    def salt(self) -> str:
+        """A secret that all replicas share: of the hosts' keys, else of whatever else clients do not know. It stays the
+        same while those do, and prompt caches belong to the hosts' keys anyway."""
+        known = sorted(self.secrets.values()) or [key.digest.hex() for key in self.keys]
+        return sha256("\0".join([*known, self.redis_url or "", (self.admin or b"").hex()]).encode()).hexdigest()
 
     @property
     def is_local(self) -> bool:
@@ -161,8 +169,13 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     problems.extend(_unclear(keys))
     if any(key.tenant == PROBE for key in keys):
         problems.append(f"keys: the tenant `{PROBE}` is the gateway's own; choose another name")
-    redis_url = environ.get("GATEWAY_REDIS_URL")
-    if redis_url and (problem := _store_problem(redis_url)):
+    redis_url = None
+    try:
+        redis_url = replaced(environ.get("GATEWAY_REDIS_URL", ""), environ)
+        problem = _store_problem(redis_url) if redis_url else None
+    except ConfigError as error:
+        problem = str(error)
+    if problem:
         problems.append(f"GATEWAY_REDIS_URL: {problem}")
     if problems:
         raise ConfigError(*problems)

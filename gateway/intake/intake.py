@@ -49,7 +49,8 @@ class Serving:
     """The configuration that all surfaces share.
 
     `fleets` are by model id; `rules` choose the policy of a request that names none, else it is `default_policy`;
-    `max_body` is the maximum size of a decompressed body in bytes; `traces`: clients' trace contexts are read.
+    `max_body` is the maximum size of a decompressed body in bytes; `traces`: clients' trace contexts are read. `salt`
+    (`Settings.salt`) keeps clients from computing the hashes of another tenant's prompts.
     """
 
     keys: Keys
@@ -59,6 +60,7 @@ class Serving:
     rules: tuple[Rule, ...] = ()
     max_body: int = LARGEST_BODY
     traces: bool = False
+    salt: str = ""
 
 
 class Intake:
@@ -107,7 +109,7 @@ class Intake:
         fleet = self._serving.fleets[named.model.id]
         tokens, bytes_per_token = fleet.tokens, fleet.tokens.bytes_per_token[tools]
         thinking = named.thinks(None if THINKING_REQUEST_FIELDS.isdisjoint(fields) else thinking_requested(body))
-        created = int(time.time())
+        created, salt = int(time.time()), self._serving.salt
         request = Request(  # by position: with more keyword arguments Python would build a dict for the call
             new_id(created),
             body,
@@ -123,7 +125,7 @@ class Intake:
             tokens.count(prompt.size, tools),
             prompt.size,
             tokens.doubt[tools],
-            prefix=known_by(policy, key.tenant, options.session, prompt, thinking, bytes_per_token),
+            prefix=known_by(policy, salt + key.tenant, options.session, prompt, thinking, bytes_per_token),
             opening=tokens.count(prompt.opening, tools),
             needs=needs,
             raw=parsed.raw,
@@ -135,7 +137,7 @@ class Intake:
             request = _with_options(request, options, headers, other_models=len(choices) - 1)
         if self._serving.traces and b"traceparent" in inbound.headers:
             request = _traced(request, inbound.headers)
-        return compressed(request, policy, fleet) if options.compress else request, policy
+        return compressed(request, policy, fleet, salt) if options.compress else request, policy
 
     def _unpacked(self, inbound: Inbound) -> bytes:
         codings = inbound.headers.get(b"content-encoding")

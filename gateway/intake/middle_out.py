@@ -24,8 +24,9 @@ _INSTRUCTIONS = frozenset({"system", "developer"})
 Json = dict[str, Any]
 
 
-def compressed(request: Request, policy: Policy, fleet: Fleet) -> Request:
-    """The request, shortened if its prompt is too long for every endpoint that could serve it, and shortening helps."""
+def compressed(request: Request, policy: Policy, fleet: Fleet, salt: str = "") -> Request:
+    """The request, shortened if its prompt is too long for every endpoint that could serve it, and shortening helps.
+    `salt` as in `Serving`."""
     rooms = [
         room(state.endpoint, request)
         for state in fleet.states.values()
@@ -48,7 +49,7 @@ def compressed(request: Request, policy: Policy, fleet: Fleet) -> Request:
         raw=b"",
         prompt_size=prompt.size,
         prompt_tokens=fleet.tokens.count(prompt.size, "tools" in request.needs),
-        prefix=known_by(policy, request.tenant, request.session, prompt, request.thinking, bytes_per_token),
+        prefix=known_by(policy, salt + request.tenant, request.session, prompt, request.thinking, bytes_per_token),
         opening=fleet.tokens.count(prompt.opening, "tools" in request.needs),
     )
 

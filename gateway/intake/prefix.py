@@ -5,8 +5,9 @@
 
 Hosts cache prompts from the first token, in blocks of 64 tokens or more, so each hash covers everything before
 it: whether reasoning is on, then the tools, which most templates render first, then the messages. Pieces are
-counted from the start of their message, so that a prompt that continues another one has all its boundaries. The tenant
-is hashed first: a tenant's prompts match its own requests only.
+counted from the start of their message, so that a prompt that continues another one has all its boundaries. The tenant,
+behind the gateway's salt, is hashed first: a tenant's prompts match its own requests only. The hash is fast and can be
+inverted, so without a secret in front of it a tenant could write a prompt that has the hash of another tenant's.
 """
 
 from math import ceil

@@ -17,6 +17,7 @@ import httptools
 from gateway.errors import BadRequest, ClientError, HeadTooLarge, Overloaded, TooSlow
 from gateway.server.connections import ANSWER, BODY, FIRST, HEAD, IDLE, UNREAD
 from gateway.server.direct_sink import DirectSink
+from gateway.server.framing import CODING, EXPECT, framing_problem
 from gateway.server.host_check import NO_HTTP
 from gateway.server.request_gate import GATE, RequestGate
 from gateway.server.uvicorn_internals import RequestResponseCycle, UvicornConnection
@@ -85,11 +86,17 @@ class HotProtocol(UvicornConnection):
             return
         self.phase, self.since = BODY, self._connections.now
         handler = self._hot.get(self.url) if self._is_plain_post() else None
+        request_headers = dict(self.headers)
+        if handler is None or CODING in request_headers or EXPECT in request_headers:
+            version = parser.get_http_version()
+            if error := framing_problem(self.url, version, self.headers):
+                self._fail(error)
+                return
+            self.expect_100_continue &= version == "1.1"
         if handler is None:
             self.hand_over()
             return
         headers, self.headers = self.headers, []
-        request_headers = dict(headers)
         self._sink = sink = DirectSink(self, handler, parser.should_keep_alive(), request_headers)
         self.cycle = cast(RequestResponseCycle, sink)
         self._reading = True

@@ -22,7 +22,7 @@ from functools import partial
 from importlib import import_module
 from itertools import accumulate
 from pathlib import Path
-from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
+from resource import RLIM_INFINITY, RLIMIT_CORE, RLIMIT_NOFILE, getrlimit, setrlimit
 from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -58,6 +58,7 @@ def serve(settings: Settings) -> None:
     """Serves until a signal. Raises ConfigError if it cannot start, KeyboardInterrupt if the drain was cut short."""
     log_to_stderr(settings.log_format)
     _allow_descriptors()
+    setrlimit(RLIMIT_CORE, (0, getrlimit(RLIMIT_CORE)[1]))  # a core dump would hold all keys and prompts
     folder = StateFolder(settings.state)
     with listening(settings.host, settings.port) as listener, _opened(folder), _store(settings, folder) as store:
         store_url, tend = store
@@ -241,6 +242,8 @@ def _log_startup(settings: Settings, listener: socket.socket) -> None:
             "without keys anyone who can reach this gateway spends your money; it accepts requests whose Host is an IP"
             " address or a name in `allowed_hosts`"
         )
+    if settings.keys and settings.admin is None and not settings.is_local:
+        _log.warning("the model page and /metrics are open to anyone who can reach this gateway; set GATEWAY_ADMIN_KEY")
     store = "Redis" if settings.redis_url else "embedded, for this machine only"
     _log.info("default policy %s, store %s, %d worker(s)", settings.default_policy, store, settings.workers)
 

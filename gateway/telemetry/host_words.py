@@ -44,7 +44,7 @@ def said(outcome: str, message: str) -> str | None:
     fault = FAULTS.get(outcome)
     if fault is None or fault.of_request or fault is Fault.ACCOUNT or not message:
         return None
-    text = _with_gaps(message)
+    text = message if fault is Fault.PROXY else _with_gaps(message)  # the gateway's own words
     if text in ("", GAP):
         return None
     return text if len(text) <= LONGEST else text[: LONGEST - 1].rstrip() + GAP
