@@ -18,6 +18,8 @@
 # screenshots   takes the pictures of the model page, for docs/images; needs Chromium
 # docs          writes the files that are made from code: the schema of policies, the dashboards
 # dashboards    writes the Grafana dashboards only
+# sbom          the packages of the lock files with their licences and hashes, as CycloneDX, in dist/sbom.json
+# audit         the known vulnerabilities of the locked packages; says so where their database cannot be reached
 # lock          pins the newest versions that pyproject.toml allows
 # env           makes .venv for development
 #
@@ -30,6 +32,7 @@ PYTHON ?= python3
 ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
+AUDIT := .venv-audit
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv)
 PIP := $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet)
 SELF := $(PIP) --no-deps --no-build-isolation --editable .
@@ -38,7 +41,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --upgrade --
 COMPILED := build/compiled
 BEHAVIOUR := tests/route tests/repair tests/upstream tests/intake tests/proxy tests/surface tests/api tests/policy
 
-.PHONY: demo test check compiled test-compiled bench bench-document bench-instructions faults chaos soak overload bodies budget fuzz bench-peers specs screenshots docs dashboards lock env
+.PHONY: demo test check compiled test-compiled bench bench-document bench-instructions faults chaos soak overload bodies budget fuzz bench-peers specs screenshots docs dashboards sbom audit lock env
 
 demo: $(VENV)/.runtime
 	@$(BIN)/gateway demo $(ARGS)
@@ -94,7 +97,21 @@ docs: $(VENV)/.development dashboards
 dashboards: $(VENV)/.development
 	$(BIN)/python -m grafana.build
 
+sbom: $(AUDIT)/.installed
+	@mkdir -p dist
+	$(AUDIT)/bin/cyclonedx-py requirements requirements-otel.lock --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --output-format JSON --output-file dist/sbom.json
+
+audit: $(AUDIT)/.installed
+	@$(AUDIT)/bin/pip-audit --disable-pip --require-hashes --progress-spinner off \
+		-r requirements-otel.lock -r requirements-build.lock -r requirements-compile.lock >$(AUDIT)/log 2>&1; \
+	status=$$?; cat $(AUDIT)/log; unknown=$$(grep -c "could not be audited" $(AUDIT)/log); \
+	[ $$unknown -eq 0 ] || echo "audit incomplete: the vulnerability database here does not know $$unknown packages"; \
+	if [ $$status -ne 0 ] && grep -Eqi "connect|timed? ?out|resolve|proxy|HTTPError" $(AUDIT)/log; \
+	then echo "audit skipped: the vulnerability database cannot be reached"; else exit $$status; fi
+
 lock:
+	$(COMPILE) --group audit --output-file requirements-audit.lock
 	$(COMPILE) --group build --output-file requirements-build.lock
 	$(COMPILE) pyproject.toml --constraint requirements-build.lock --output-file requirements.lock
 	$(COMPILE) pyproject.toml --extra otel --constraint requirements-build.lock --output-file requirements-otel.lock
@@ -115,6 +132,11 @@ $(VENV)/.development: requirements-dev.lock requirements-build.lock pyproject.to
 	@$(PIP) --require-hashes -r requirements-dev.lock -r requirements-build.lock
 	@$(SELF)
 	@touch $@ $(VENV)/.runtime
+
+$(AUDIT)/.installed: requirements-audit.lock
+	@$(PYTHON) -m venv --clear $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --quiet --require-hashes -r requirements-audit.lock
+	@touch $@
 
 $(VENV)/.compiler: requirements-compile.lock | $(VENV)/.development
 	@$(PIP) --require-hashes -r requirements-compile.lock
