@@ -479,6 +479,19 @@ class TestExplainLive:
             f"gateway: --url 127.0.0.1:{host.port}: the server there is not a gateway\n",
         )
 
+    async def test_a_redirect_is_not_followed_with_the_key(self) -> None:
+        async with ScriptedHost(answers(200, {})) as other:
+            moved = answers(307, b"", {"location": f"{other.url}/v1/models"})
+            async with ScriptedHost(moved) as host:
+                ended = await self.explained("--url", host.url, GATEWAY_API_KEY=SECRET)
+        assert (ended.code, ended.errors.startswith(f"gateway: --url 127.0.0.1:{host.port}: 307")) == (2, True)
+        assert other.accepted == 0
+
+    async def test_loopback_is_asked_directly_whatever_proxy_the_environment_names(self) -> None:
+        async with ScriptedHost(answers(200, ["welcome"])) as host:
+            ended = await self.explained("--url", host.url, HTTP_PROXY="http://127.0.0.1:1", http_proxy="socks5://x")
+        assert ended.errors == f"gateway: --url 127.0.0.1:{host.port}: the server there is not a gateway\n"
+
     def test_nobody_answers_there(self, run: Run) -> None:
         ended = run("explain", "--url", f"http://user:{SECRET}@127.0.0.1:1")
         assert ended.code == 2

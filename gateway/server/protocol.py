@@ -89,8 +89,8 @@ class HotProtocol(UvicornConnection):
         request_headers = dict(self.headers)
         if handler is None or CODING in request_headers or EXPECT in request_headers:
             version = parser.get_http_version()
-            if error := framing_problem(self.url, version, self.headers):
-                self._fail(error)
+            if problem := framing_problem(self.url, version, self.headers):
+                self._fail(problem)
                 return
             self.expect_100_continue &= version == "1.1"
         if handler is None:

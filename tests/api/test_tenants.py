@@ -43,7 +43,7 @@ async def test_explain_does_not_tell_what_another_tenant_sent(running: Running) 
     assert after["input_usd"] == pytest.approx(before["input_usd"], rel=0.05)  # tokens per byte, over all requests
     body = {"model": "deepseek-v3.2", "messages": [{"role": "user", "content": PROMPT}]}
     plan = (
-        await running.client.post("/v1/chat/completions", json=body, headers=B | {"x-gateway-explain": "1"})
+        await running.client.post("/v1/chat/completions", json=body, headers=B | {"x-gateway-explain": "on"})
     ).headers
     assert plan["x-gateway-plan"].endswith(" 0%")
 

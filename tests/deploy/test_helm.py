@@ -307,3 +307,9 @@ def test_notes_warn_of_pages_that_are_open_to_everyone() -> None:
     warning = "the Ingress serves the model page and /metrics to everyone"
     assert warning in notes({**KEPT, "adminKey": {}})
     assert warning not in notes(KEPT) + notes(EVERYTHING)
+
+
+def test_the_image_is_named_by_tag_or_by_digest() -> None:
+    assert container(LEAST)["image"].startswith("llm-routing-gateway:")
+    digest = f"sha256:{'0f' * 32}"
+    assert container(LEAST | {"image": {"digest": digest, "tag": "1"}})["image"] == f"llm-routing-gateway@{digest}"

@@ -41,6 +41,22 @@ async def test_page_and_files_are_served_without_a_key(gateway: Gateway) -> None
     assert missing.status_code == 404
 
 
+async def test_every_answer_has_the_headers_of_a_closed_page(gateway: Gateway) -> None:
+    paths = ("/", "/models/deepseek/deepseek-v3.2", "/page/static/app.js", "/page/model.json", "/page/exchanges.json")
+    async with ScriptedHost(answers()) as host, gateway({"a/fp8": host.url}) as running:
+        found = [(await running.client.get(path)).headers for path in paths]
+        async with running.client.stream("GET", "/page/events") as events:
+            found.append(events.headers)
+    for headers in found:
+        policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+        assert policy["default-src"] == "'self'"
+        assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
+        assert not {"script-src", "style-src", "img-src", "connect-src"} & policy.keys(), "nothing wider"
+        assert (headers["x-frame-options"], headers["x-content-type-options"]) == ("DENY", "nosniff")
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cross-origin-resource-policy"] == headers["cross-origin-opener-policy"] == "same-origin"
+
+
 async def test_what_a_browser_has_is_not_sent_again(gateway: Gateway) -> None:
     async with ScriptedHost(answers()) as host, gateway({"a/fp8": host.url}) as running:
         first = await running.client.get("/page/static/app.js")
