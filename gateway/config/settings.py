@@ -169,14 +169,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     problems.extend(_unclear(keys))
     if any(key.tenant == PROBE for key in keys):
         problems.append(f"keys: the tenant `{PROBE}` is the gateway's own; choose another name")
-    redis_url = None
-    try:
-        redis_url = replaced(environ.get("GATEWAY_REDIS_URL", ""), environ)
-        problem = _store_problem(redis_url) if redis_url else None
-    except ConfigError as error:
-        problem = str(error)
-    if problem:
-        problems.append(f"GATEWAY_REDIS_URL: {problem}")
+    redis_url = _redis_of(environ, problems)
     if problems:
         raise ConfigError(*problems)
     folder = path.parent if path else Path()
@@ -303,6 +296,18 @@ def _redis(reader: DocumentReader, node: Node, environ: Mapping[str, str]) -> An
     if problem := _store_problem(url):
         return reader.problem(place_at(node, "url"), f"redis.url: {problem}")
     return RedisEntry(url)
+
+
+def _redis_of(environ: Mapping[str, str], problems: list[str]) -> str:
+    """The URL of `GATEWAY_REDIS_URL`; empty if it is not set, or not valid."""
+    try:
+        url = replaced(environ.get("GATEWAY_REDIS_URL", ""), environ)
+        problem = _store_problem(url) if url else None
+    except ConfigError as error:
+        url, problem = "", str(error)
+    if problem:
+        problems.append(f"GATEWAY_REDIS_URL: {problem}")
+    return url
 
 
 def _store_problem(url: str) -> str | None:
