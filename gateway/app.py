@@ -31,6 +31,7 @@ from gateway.api.explain import Explain
 from gateway.api.generation import Generations
 from gateway.api.handler import with_error_responses
 from gateway.api.health_routes import Health
+from gateway.api.key_admin import KeyAdmin
 from gateway.api.listing import Listing
 from gateway.api.messages import DEEPSEEK_MESSAGES, CountTokens, Messages
 from gateway.api.models import VERSION, ModelList
@@ -47,9 +48,11 @@ from gateway.intake.auth import Keys
 from gateway.intake.intake import Intake, Serving
 from gateway.intake.model_and_policy import Names
 from gateway.keys.key_book import KeyBook
+from gateway.keys.key_desk import KeyDesk
 from gateway.keys.key_file import KeyFile
 from gateway.keys.key_store import KeyStore
 from gateway.keys.limit_store import LimitStore
+from gateway.keys.limit_view import LimitView
 from gateway.keys.limiter import Limiter, limited
 from gateway.page.exchange_feed import ExchangeFeed
 from gateway.page.exchange_routes import ExchangeRoutes
@@ -138,6 +141,9 @@ class Worker:
         self.limiter = Limiter(
             settings.limits, LimitStore(store_url), settings.workers, time, self.metrics.limits.refused
         )
+        self.limit_view = LimitView(self.limiter, LimitStore(store_url))
+        self.admin_store = KeyStore(store_url)
+        self.key_desk = KeyDesk(self.admin_store, {key.tenant for key in settings.keys})
         self.keys = Keys(())
         book = KeyStore(store_url), KeyFile(folder.path), self._use_keys, self.conditions
         self.key_book = KeyBook(settings.keys, settings.keys_required, *book)
@@ -190,7 +196,8 @@ class Worker:
             *Listing(settings.models, self.fleets, Keys(()) if settings.public_lists else keys, self.archive).routes(),
             *KeptRoutes(self.kept, keys).routes(),
             *Generations(settings.models, self.ledger_folder, self.archive, keys).routes(),
-            *Account(settings.models, self.archive, keys).routes(),
+            *Account(settings.models, self.archive, keys, self.limit_view).routes(),
+            *KeyAdmin(self.key_desk, self.archive, self.limit_view, self.key_book.follow).routes(),
             Route("/health", self.health.live, methods=["GET"]),
             Route("/health/live", self.health.live, methods=["GET"]),
             Route("/health/ready", self.health.ready, methods=["GET"]),
@@ -315,6 +322,8 @@ class Worker:
         self.page_state.close()
         self.gossip.close()
         self.key_book.close()
+        self.admin_store.close()
+        self.limit_view.close()
         self.archive.close()
         self._probe_results.link.close()
         if self.prober is not None:

@@ -14,20 +14,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.api.key_admin import budget, info, moment
+from gateway.api.key_admin_types import LimitInfo, Reset
 from gateway.api.openrouter_models import canonical_slug, provider_names
 from gateway.errors import BadRequest, StoreAway
 from gateway.intake.auth import Keys
-from gateway.intake.field_types import ApiObject, Count, Data, DataList, Day, Usd, json_answer
+from gateway.intake.field_types import ApiObject, Count, Data, DataList, Day, Moment, Usd, json_answer
+from gateway.keys.limit_view import LimitUse, LimitView
 from gateway.telemetry.archive import Archive, Spending, Spent
 from gateway.types import PICO, Model
 
 ACTIVITY_DAYS = 31  # the last 30 whole days, and today
 _EPOCH = date(1970, 1, 1)
 _FREE_REQUESTS = {"limit": 0, "used": 0, "remaining": 0}
-_RATE_LIMIT: dict[str, str | int] = {
+_NO_RATE_LIMIT: dict[str, str | int] = {
     "requests": -1,
     "interval": "10s",
-    "note": "the gateway has no rate limit; hosts have their own",
+    "note": "the key has no limit of requests; hosts have their own",
 }
 
 
@@ -36,7 +39,7 @@ class ActivityQuery(TypedDict, total=False):
 
 
 class KeyUsage(ApiObject):
-    """What a key has spent. The gateway sets no spending limits."""
+    """What a key has spent, and its limits. `limit` is its budget with the least left."""
 
     label: Annotated[str, Meta(description="the tenant")]
     usage: Usd
@@ -45,9 +48,11 @@ class KeyUsage(ApiObject):
     usage_monthly: Usd
     free_model_daily_requests: dict[str, int]
     rate_limit: dict[str, str | int]
-    limit: None = None
-    limit_remaining: None = None
-    limit_reset: None = None
+    limits: list[LimitInfo]
+    limit: Usd | None
+    limit_remaining: Usd | None
+    limit_reset: Reset | None
+    expires_at: Moment | None
     include_byok_in_limit: bool = False
     byok_usage: float = 0
     byok_usage_daily: float = 0
@@ -56,7 +61,6 @@ class KeyUsage(ApiObject):
     is_free_tier: bool = False
     is_management_key: bool = False
     is_provisioning_key: bool = False
-    expires_at: None = None
     creator_user_id: None = None
     organization_id: None = None
     workspace_id: None = None
@@ -88,11 +92,12 @@ class ActivityLine(ApiObject):
 class Account:
     """Responses are `{"data": ...}`; amounts are in USD."""
 
-    def __init__(self, models: tuple[Model, ...], archive: Archive, keys: Keys) -> None:
+    def __init__(self, models: tuple[Model, ...], archive: Archive, keys: Keys, view: LimitView) -> None:
         self._slugs = {model.id: canonical_slug(model) for model in models}
         self._providers = provider_names(models)
         self._archive = archive
         self._keys = keys
+        self._view = view
 
     def routes(self) -> list[Route]:
         return [
@@ -103,20 +108,28 @@ class Account:
         ]
 
     async def _key(self, request: Request) -> Response:
-        tenant = self._keys.caller(request).tenant
+        key = self._keys.caller(request)
+        tenant = key.tenant
         today = _today()
         month = _number(today.replace(day=1))
         monday = _number(today - timedelta(days=today.weekday()))
         now = _number(today)
         ever, spent = await self._spending(tenant, range(min(month, monday), now + 1))
+        uses = await self._uses(tenant)
+        limit, remaining, reset = budget(uses)
         usage = KeyUsage(
             label=tenant,
+            limits=[info(one) for one in uses],
+            limit=limit,
+            limit_remaining=remaining,
+            limit_reset=reset,
+            expires_at=None if key.expires is None else moment(key.expires),
             usage=ever / PICO,
             usage_daily=_usd(one for one in spent if one.day == now),
             usage_weekly=_usd(one for one in spent if one.day >= monday),
             usage_monthly=_usd(one for one in spent if one.day >= month),
             free_model_daily_requests=_FREE_REQUESTS,
-            rate_limit=_RATE_LIMIT,
+            rate_limit=_rate_limit(uses),
         )
         return json_answer(Data(usage))
 
@@ -152,11 +165,22 @@ class Account:
             reasoning_tokens=counts.get("reasoning", 0),
         )
 
+    async def _uses(self, tenant: str) -> list[LimitUse]:
+        try:
+            return await self._view.of(tenant)
+        except OSError:
+            raise StoreAway("what is used of the limits is unknown") from None
+
     async def _spending(self, tenant: str, days: Iterable[int] = ()) -> Spending:
         try:
             return await self._archive.spending(tenant, days)
         except OSError:
             raise StoreAway("spending is unknown") from None
+
+
+def _rate_limit(uses: Iterable[LimitUse]) -> dict[str, str | int]:
+    rates = [int(one.bound) for one in uses if one.limit == "requests_per_minute"]
+    return {"requests": min(rates), "interval": "1m", "note": "see `limits`"} if rates else _NO_RATE_LIMIT
 
 
 def _today() -> date:

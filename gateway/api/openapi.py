@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway import __version__
+from gateway.api import key_admin_types as keys
 from gateway.api import listing_types
 from gateway.api.account import ActivityLine, ActivityQuery, CreditSums, KeyUsage
 from gateway.api.chat import DEEPSEEK_CHAT
@@ -44,13 +45,15 @@ from gateway.types import Model
 _JSON, _EVENTS = "application/json", "text/event-stream"
 _STATUSES = {
     400: "the request is invalid, or a host rejected it",
-    401: "the key is missing or unknown",
-    403: "a host rejected the request",
+    401: "the key is missing, unknown or expired",
+    402: "the budget of the key, its group or its app is used up",
+    403: "a host rejected the request, or the key may not use this model or policy",
     404: "there is no such model, policy or file, or no endpoint matches",
+    409: "the key was changed at the same time",
     413: "the body is too large",
     415: "the content-encoding is not supported",
     422: "a host rejected the request",
-    429: "every endpoint that was tried is rate limited",
+    429: "every endpoint that was tried is rate limited, or a limit of the key, its group or its app is reached",
     500: "an internal error of the gateway",
     502: "every attempt failed",
     503: "no endpoint is in use, all are overloaded, or the gateway is shutting down",
@@ -79,6 +82,7 @@ class Operation(NamedTuple):
     headers: Any = None
     query: Any = None
     media: tuple[str, ...] = (_JSON,)
+    success: int = 200
 
     def types(self) -> Iterator[Any]:
         """The types of its bodies."""
@@ -109,10 +113,10 @@ class Document:
 
 
 def document(served: Iterable[Model]) -> Json:
-    operations = (*_posts(), *_openai_gets(), *_openrouter_gets(), *_kept_responses(), *_own_gets())
-    types = dict.fromkeys([StreamEvent, *(one for operation in operations for one in operation.types())])
-    found, components = msgspec.json.schema_components(types, ref_template=COMPONENT)
-    schemas = dict(zip(types, found, strict=True))
+    operations = (*_posts(), *_openai_gets(), *_openrouter_gets(), *_kept_responses(), *_key_management(), *_own_gets())
+    kinds = dict.fromkeys([StreamEvent, *(one for operation in operations for one in operation.types())])
+    found, components = msgspec.json.schema_components(kinds, ref_template=COMPONENT)
+    schemas = dict(zip(kinds, found, strict=True))
     paths: Json = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method] = _described(operation, schemas)
@@ -157,7 +161,7 @@ def _posts() -> Iterator[Operation]:
 
 def _post(path: str, summary: str, request: Any, answer: Any, *streamed: str) -> Operation:
     error, media = _error_type(path), (_JSON, *streamed)
-    statuses = sorted(_STATUSES.keys() - {504 if error is OpenRouterErrorBody else 524})
+    statuses = sorted(_STATUSES.keys() - {409, 504 if error is OpenRouterErrorBody else 524})
     return Operation("post", path, summary, answer, statuses, error, request, RequestHeaders, media=media)
 
 
@@ -193,6 +197,18 @@ def _openrouter_gets() -> Iterator[Operation]:
     yield _openrouter("/credits", "What this key has spent, in total", Data[CreditSums], 503)
     by_day = "Usage by day, model and endpoint over the last 30 days"
     yield _openrouter("/activity", by_day, DataList[ActivityLine], 400, 503, query=ActivityQuery)
+
+
+def _key_management() -> Iterator[Operation]:
+    every, one, errors = "/api/v1/keys", "/api/v1/keys/{name}", OpenRouterErrorBody
+    found, body, own = (401, 403, 404, 503), (400, 401, 403, 404, 409, 413, 503), Data[keys.KeyInfo]
+    page = keys.KeyQuery
+    yield Operation("get", every, "The virtual keys", DataList[keys.KeyInfo], (400, *found), errors, query=page)
+    yield Operation("post", every, "Create a key", keys.NewKey, body, errors, keys.KeyFields, success=201)
+    yield Operation("get", one, "One key", own, found, errors)
+    yield Operation("patch", one, "Change a key", own, body, errors, keys.KeyFields)
+    yield Operation("delete", one, "Revoke a key", keys.DeletedKey, (*found, 409), errors)
+    yield Operation("post", f"{one}/rotate", "A new secret for a key", keys.NewKey, body, errors, keys.RotateFields)
 
 
 def _openrouter(path: str, summary: str, answer: Any, *statuses: int, query: Any = None) -> Operation:
@@ -232,7 +248,7 @@ def _described(operation: Operation, schemas: Mapping[Any, Json]) -> Json:
         str(status): {"description": _STATUSES[status], "content": content(operation.error, _JSON)}
         for status in operation.statuses
     }
-    described: Json = {"summary": operation.summary, "responses": {"200": answer, **errors}}
+    described: Json = {"summary": operation.summary, "responses": {str(operation.success): answer, **errors}}
     if "401" in errors:
         described["security"] = [{"bearer": []}, {"x-api-key": []}, {}]
     if parameters := list(_parameters(operation)):

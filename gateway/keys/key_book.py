@@ -7,6 +7,7 @@
 Of two records of one name the one that was changed last counts, so a revocation stays, whatever is lost or restored.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from time import time
 
@@ -42,6 +43,7 @@ class KeyBook:
         self._conditions = conditions
         self._records = {record.name: record for record in file.read()}
         self._version: bytes | None = None
+        self._one_at_a_time = asyncio.Lock()  # over the store's connection
         self._changed()
 
     def __repr__(self) -> str:
@@ -72,7 +74,8 @@ class KeyBook:
 
     async def follow(self) -> bool:
         """Reads what has changed; False if the store could not be reached."""
-        return await self._store.link.attempt(self._follow)
+        async with self._one_at_a_time:
+            return await self._store.link.attempt(self._follow)
 
     def close(self) -> None:
         self._store.close()

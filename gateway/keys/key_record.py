@@ -29,6 +29,7 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     tokens_per_minute: int | None = None
     usd_per_day: float | None = None
     usd_per_month: float | None = None
+    disabled: bool = False
     former: str | None = None
     former_until: float = 0.0
     revoked: float | None = None
@@ -39,7 +40,7 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def accepted(self) -> Iterator[Key]:
         """The secrets that work, as they are looked up; each has its expiry."""
-        if self.revoked is not None:
+        if self.revoked is not None or self.disabled:
             return
         yield self._key(self.digest, self.expires)
         if self.former is not None:

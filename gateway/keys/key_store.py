@@ -69,8 +69,7 @@ class KeyStore:
         await self.link.execute("EVAL", _RESTORE, 2, RECORDS, VERSION, *arguments)
 
     async def forget(self, names: Iterable[str]) -> None:
-        for name in names:
-            await self.link.execute("HDEL", RECORDS, name)
+        await self.link.execute_all([("HDEL", RECORDS, name) for name in names])
 
     def close(self) -> None:
         self.link.close()

@@ -97,8 +97,5 @@ class LimitStore:
 
     async def totals(self, keys: Sequence[str]) -> list[int]:
         """What has been taken of each of these limits."""
-        found = []
-        for key in keys:
-            reply = await self.link.execute("HGET", key, "total")
-            found.append(int(reply) if isinstance(reply, bytes) else 0)
-        return found
+        replies = await self.link.execute_all([("HGET", key, "total") for key in keys])
+        return [int(reply) if isinstance(reply, bytes) else 0 for reply in replies]

@@ -76,7 +76,7 @@ class Limiter:
         self._settings = settings
         self._store = store
         self._workers = workers
-        self._clock = clock
+        self.clock = clock
         self._refused = refused
         self._keys: Mapping[str, Limited] = {}
         self._apps: dict[str, Bounds] = {}  # by name in lower case
@@ -139,10 +139,14 @@ class Limiter:
             self._wake.set()
         return None
 
+    def known(self) -> list[Quota]:
+        """The limits of all requests since the start."""
+        return list(self._quotas.values())
+
     def shares_left(self) -> dict[tuple[LimitName, Scope], float]:
         """The smallest remaining share of each kind of limit, 0 to 1, as far as this worker knows."""
         found: dict[tuple[LimitName, Scope], float] = {}
-        now = self._clock()
+        now = self.clock()
         for quota in self._quotas.values():
             kind, share = (quota.name, quota.scope), quota.at(now).left / quota.bound
             found[kind] = min(found.get(kind, 1.0), share)
@@ -181,14 +185,14 @@ class Limiter:
 
     def _prepare(self) -> None:
         """Takes a share of the next period before it begins, so that its first requests need not wait."""
-        now = self._clock()
+        now = self.clock()
         for quota in self._quotas.values():
             self._live[quota.at(now)] = quota
             if (upcoming := quota.prepare(now)) is not None:
                 self._live[upcoming] = quota
 
     async def _exchange(self) -> None:
-        now, needs = self._clock(), self._needs()
+        now, needs = self.clock(), self._needs()
         asked: list[tuple[Meter, Line]] = []
         for meter, quota in list(self._live.items()):
             ask = meter.ask(*needs.get(meter, (0, 0)), now)
@@ -206,7 +210,7 @@ class Limiter:
     def _needs(self) -> dict[Meter, tuple[int, int]]:
         """What waiting requests lack, by meter: the sum, and the least of one."""
         found: dict[Meter, tuple[int, int]] = {}
-        now = self._clock()
+        now = self.clock()
         for waiter in self._waiting:
             for quota in waiter.quotas:
                 meter = quota.at(now)
@@ -217,7 +221,7 @@ class Limiter:
         return found
 
     def _reserved(self, quotas: Sequence[Quota], need: Need) -> Reserved | None:
-        now = self._clock()
+        now = self.clock()
         held: list[Held] = []
         for quota in quotas:
             meter, amount = quota.at(now), self._amount(quota, need)
@@ -251,7 +255,7 @@ class Limiter:
 
     def _decide_alone(self, waiter: _Waiter) -> None:
         """While the store is away."""
-        now = self._clock()
+        now = self.clock()
         for quota in self._lacking(waiter):
             meter, amount = quota.at(now), self._amount(quota, waiter.need)
             allowed = self._settings.without_store == "open"
@@ -272,7 +276,7 @@ class Limiter:
         return quota.meter.exhausts(self._amount(quota, need))
 
     def _lacking(self, waiter: _Waiter) -> list[Quota]:
-        now = self._clock()
+        now = self.clock()
         return [one for one in waiter.quotas if one.at(now).free < self._amount(one, waiter.need)]
 
     def _refuse(self, waiter: _Waiter, quota: Quota, cause: Cause) -> None:
@@ -302,5 +306,5 @@ class Limiter:
         for name, bound in self._bounds(scope, subject).items():
             place = scope, subject, name
             if place not in self._quotas:
-                self._quotas[place] = Quota(scope, subject, name, bound, self._clock())
+                self._quotas[place] = Quota(scope, subject, name, bound, self.clock())
             yield self._quotas[place]

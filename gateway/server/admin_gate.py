@@ -1,4 +1,5 @@
-"""Closes the model page and the metrics, if an admin key is set. Without one they are open.
+"""Closes the model page and the metrics, if an admin key is set. Without one they are open, and the key management API
+is closed.
 
     GET /metrics ──> Authorization: Bearer KEY, or Basic with KEY as the password ──> route
                 └──> anything else ──> 401 with `WWW-Authenticate: Basic`, on which a browser asks for the password
@@ -13,8 +14,9 @@ from collections.abc import Mapping
 from hashlib import sha256
 from hmac import compare_digest
 
-from gateway.errors import ClientError, Unauthorized
+from gateway.errors import ClientError, Forbidden, Unauthorized
 
+KEYS = "/api/v1/keys"  # closed without an admin key
 PAGES = frozenset({"/", "/metrics"})
 BELOW = ("/models/", "/page/")
 _CHALLENGE = (b"www-authenticate", b'Basic realm="gateway", charset="UTF-8"')
@@ -30,7 +32,7 @@ class AdminKeyMissing(Unauthorized):
 
 
 class AdminGate:
-    """`digest` is the SHA-256 of the admin key; None leaves all routes open."""
+    """`digest` is the SHA-256 of the admin key; None leaves all routes open but key management."""
 
     __slots__ = ("_digest",)
 
@@ -42,11 +44,14 @@ class AdminGate:
 
     def refusal(self, path: str, headers: Mapping[bytes, bytes]) -> ClientError | None:
         """The error if this request may not read `path`, which has no empty segments."""
-        if self._digest is None or not (path in PAGES or path.startswith(BELOW)):
+        managed = path == KEYS or path.startswith(f"{KEYS}/")
+        if self._digest is None and managed:
+            return Forbidden("keys are managed with the admin key; set GATEWAY_ADMIN_KEY", code="admin_key_not_set")
+        if self._digest is None or not (managed or path in PAGES or path.startswith(BELOW)):
             return None
         if compare_digest(sha256(_password(headers)).digest(), self._digest):
             return None
-        return AdminKeyMissing("this page needs the admin key: as a bearer token, or as the password of any user")
+        return AdminKeyMissing("this route needs the admin key: as a bearer token, or as the password of any user")
 
 
 def _password(headers: Mapping[bytes, bytes]) -> bytes:

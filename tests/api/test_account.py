@@ -13,6 +13,7 @@ from starlette.requests import Request
 from gateway.api import account
 from gateway.api.account import Account
 from gateway.intake.auth import Keys
+from gateway.keys.limit_view import LimitUse, LimitView
 from gateway.telemetry.archive import Archive, Spending, Spent
 from gateway.types import PICO
 from tests.support.gateway import DIRECT_ONLY, Gateway, Running
@@ -124,6 +125,13 @@ class Kept:
         return Spending(1_000 * PICO, [Spent(day, "m", "e", self._counts) for day in days])
 
 
+class Unlimited:
+    """A store without limits."""
+
+    async def of(self, _: str) -> list[LimitUse]:
+        return []
+
+
 @pytest.mark.parametrize(
     ("today", "week", "month"),
     [
@@ -138,7 +146,7 @@ async def test_weeks_begin_on_monday_and_months_on_their_first(
     today: datetime, week: int, month: int, sink: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(account.time, "time", today.timestamp)
-    routes = Account((), cast(Archive, Kept()), Keys(())).routes()
+    routes = Account((), cast(Archive, Kept()), Keys(()), cast(LimitView, Unlimited())).routes()
     (route,) = (one for one in routes if one.path == "/api/v1/key")
     answer = await route.endpoint(Request({"type": "http", "headers": []}))
     key = json.loads(answer.body)["data"]
@@ -162,7 +170,7 @@ async def test_weeks_begin_on_monday_and_months_on_their_first(
     ],
 )
 async def test_what_was_not_counted_is_zero(counted: str, field: str, sink: str) -> None:
-    routes = Account((), cast(Archive, Kept(**{counted: PICO})), Keys(())).routes()
+    routes = Account((), cast(Archive, Kept(**{counted: PICO})), Keys(()), cast(LimitView, Unlimited())).routes()
     (route,) = (one for one in routes if one.path == "/api/v1/activity")
     answer = await route.endpoint(Request({"type": "http", "headers": [], "query_string": b""}))
     days = json.loads(answer.body)["data"]

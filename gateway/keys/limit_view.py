@@ -1,0 +1,68 @@
+"""What has been used of the limits of a key, over all workers: for `/api/v1/key`, the admin API and the page."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from gateway.config import LimitName, Scope
+from gateway.keys.limit_store import LimitStore
+from gateway.keys.limiter import Limiter
+from gateway.keys.period import NANO
+from gateway.keys.quota import Quota
+
+
+class LimitUse(NamedTuple):
+    """One limit in its current period. Requests, tokens, or USD; `resets_at` in unix time. What workers have reserved
+    counts as used."""
+
+    limit: LimitName
+    scope: Scope
+    name: str
+    bound: float
+    used: float
+    resets_at: int
+
+    @property
+    def remaining(self) -> float:
+        return max(0.0, self.bound - self.used)
+
+
+class LimitView:
+    """Reads the store over a connection of its own. Raises OSError without the store."""
+
+    def __init__(self, limiter: Limiter, store: LimitStore) -> None:
+        self._limiter = limiter
+        self._store = store
+        self._one_at_a_time = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<LimitView {self._store!r}>"
+
+    async def of(self, tenant: str) -> list[LimitUse]:
+        """Those of the tenant's key and of its group."""
+        return await self._read(self._limiter.quotas(tenant, ""))
+
+    async def all(self) -> list[LimitUse]:
+        """Those of all keys, groups and apps that this worker has served since its start."""
+        return await self._read(self._limiter.known())
+
+    def close(self) -> None:
+        self._store.link.close()
+
+    async def _read(self, quotas: Iterable[Quota]) -> list[LimitUse]:
+        now = self._limiter.clock()
+        found = [(quota, quota.at(now)) for quota in quotas]
+        if not found:
+            return []
+        async with self._one_at_a_time:
+            totals = await self._store.totals([quota.key(meter) for quota, meter in found])
+        return [
+            LimitUse(quota.name, quota.scope, quota.subject, *_shown(quota, total), meter.period.end)
+            for (quota, meter), total in zip(found, totals, strict=True)
+        ]
+
+
+def _shown(quota: Quota, total: int) -> tuple[float, float]:
+    if quota.name.startswith("usd"):
+        return quota.bound / NANO, total / NANO
+    return quota.bound, total
