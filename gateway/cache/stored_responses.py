@@ -12,20 +12,18 @@ without the stored response, and an unreachable store must not look like an empt
 import asyncio
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import orjson
-from hiredis import ReplyError
 
 from gateway.cache.reasoning_vault import TTL
 from gateway.state.link import REPLY_WITHIN, Link
-from gateway.state.resp import StoreError
 from gateway.state.store import Store
+from gateway.state.store_error import Command
 
 PREFIX = b"gw:resp:"
 LARGEST = 8 * 1024 * 1024  # bytes of a conversation, which is read as a whole
 READ_AGAIN_AFTER = 0.1  # seconds before a missing entry is read once more: its write may be on its way
-_READ = "local all = {} for i, key in ipairs(KEYS) do all[i] = redis.call('GETEX', key, 'PX', ARGV[1]) end return all"
 Json = dict[str, Any]
 
 
@@ -99,20 +97,15 @@ class StoredResponses:
 
     async def forget(self, tenant: str, name: str) -> bool:
         """Deletes a response; returns whether there was one."""
-        return await self._execute(b"DEL", _key(tenant, name)) == 1
+        return await self._execute([(b"DEL", _key(tenant, name))]) == [1]
 
     async def _read(self, keys: list[bytes]) -> list[bytes | None]:
-        if not keys:
-            return []
-        reply = await self._execute("EVAL", _READ, len(keys), *keys, int(TTL * 1000))
-        return [value if isinstance(value, bytes) else None for value in cast(list[object], reply)]
+        replies = await self._execute([(b"GETEX", key, b"PX", int(TTL * 1000)) for key in keys])
+        return [value if isinstance(value, bytes) else None for value in replies]
 
-    async def _execute(self, *command: bytes | str | int) -> object:
+    async def _execute(self, commands: list[Command]) -> list[object]:
         async with asyncio.timeout(self._within), self._lock:
-            reply = await self._link.execute(*command)
-        if isinstance(reply, ReplyError):
-            raise StoreError(f"the store rejected {command[0]!s}: {reply}")
-        return reply
+            return await self._link.execute_all(commands)
 
 
 def _key(tenant: str, name: str) -> bytes:

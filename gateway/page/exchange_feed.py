@@ -1,6 +1,6 @@
 """The last exchanges of all workers and replicas, kept so that a failure of this hour can be found.
 
-    this worker's RecentExchanges ──once a second──> kept by kind ──> gw:exchanges:KIND ──> the feeds of other workers
+    this worker's RecentExchanges ──once a second──> kept by kind ──> gw:{exchanges}:KIND ──> the feeds of other workers
 
 Kept are the newest 200 of each kind: of all, failed, slow, and those of several attempts (hedged or retried). So 10,000
 good exchanges push out no failure, and a restart loses none. The store gets at most 5 of a kind each second from each
@@ -20,14 +20,12 @@ from time import monotonic
 from typing import Any, cast
 
 import msgspec
-from hiredis import ReplyError
 
 from gateway.page.exchange_view import kinds, shown_exchange
 from gateway.page.page_types import ShownExchange
 from gateway.proxy.recent_exchanges import KEPT, FinishedExchange, RecentExchanges
 from gateway.route.explanation import explanation
 from gateway.state.link import Link
-from gateway.state.resp import StoreError
 from gateway.types import Row
 
 RINGS = {"all": frozenset[str](), "failed": {"failed"}, "slow": {"slow"}, "several": {"hedged", "retried"}}
@@ -146,15 +144,15 @@ class ExchangeFeed:
         for ring, one in shared:
             record = _record(one)
             if record is not None:
-                await self._execute("XADD", _key(ring), "MAXLEN", KEPT, "*", "from", self._me, "record", record)
+                await self._link.execute("XADD", _key(ring), "MAXLEN", KEPT, "*", "from", self._me, "record", record)
         for ring in {ring for ring, _ in shared}:
-            await self._execute("EXPIRE", _key(ring), KEEP)
+            await self._link.execute("EXPIRE", _key(ring), KEEP)
 
     async def _read(self) -> None:
         more = True
         while more:
             keys = list(self._cursors)
-            reply = await self._execute(
+            reply = await self._link.execute(
                 "XREAD", "COUNT", AT_A_TIME, "STREAMS", *keys, *(self._cursors[key] for key in keys)
             )
             streams = cast(list[tuple[bytes, list[tuple[bytes, list[bytes]]]]], reply or [])
@@ -174,18 +172,12 @@ class ExchangeFeed:
         if one.rows:
             self._keep(one, [ring])
 
-    async def _execute(self, *command: bytes | str | int) -> object:
-        reply = await self._link.execute(*command)
-        if isinstance(reply, ReplyError):
-            raise StoreError(f"the store rejected {command[0]!s}: {reply}")
-        return reply
-
 
 _decoder = msgspec.msgpack.Decoder(KeptExchange)
 
 
 def _key(ring: str) -> str:
-    return f"gw:exchanges:{ring}"
+    return f"gw:{{exchanges}}:{ring}"
 
 
 def _kept(past: FinishedExchange, with_plan: bool) -> KeptExchange:

@@ -1,8 +1,8 @@
 """What probes keep in the store, shared by all workers and replicas. Every command raises OSError without the store.
 
-    gw:probes:lock          the worker that probes           180 s after its last request: another one takes over
-    gw:probes:spent         day, spent (1e-12 USD)           two days after the last probe
-    gw:probed:ID            `EndpointRecord` of an endpoint  31 days after its last probe
+    gw:{probes}:lock          the worker that probes           180 s after its last request: another one takes over
+    gw:{probes}:spent         day, spent (1e-12 USD)           two days after the last probe
+    gw:{probes}:endpoint:ID   `EndpointRecord` of an endpoint  31 days after its last probe
 
 An amount is reserved before a request is sent and corrected afterwards. Of a worker that dies in between, the reserved
 amount stays. The day is the store's, in UTC; if its clock is set back, the day stays. If the store loses its data, the
@@ -13,13 +13,11 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hiredis import ReplyError
-
 from gateway.probe.endpoint_record import EndpointRecord, decoded, encoded
 from gateway.state.link import Link
-from gateway.state.resp import StoreError
+from gateway.state.store_error import StoreError
 
-LOCK, SPENT = "gw:probes:lock", "gw:probes:spent"
+LOCK, SPENT = "gw:{probes}:lock", "gw:{probes}:spent"
 LOCKED_FOR = 180_000  # ms; longer than any probe takes
 KEPT = 31 * 86_400  # seconds
 _TAKE = """
@@ -68,14 +66,14 @@ class ProbeStore:
 
     async def take_lock(self) -> bool:
         """Takes or renews the lock; False while another worker has it."""
-        return await self._execute("EVAL", _TAKE, 1, LOCK, self._me, LOCKED_FOR) == 1
+        return await self.link.execute("EVAL", _TAKE, 1, LOCK, self._me, LOCKED_FOR) == 1
 
     async def free_lock(self) -> None:
-        await self._execute("EVAL", _FREE, 1, LOCK, self._me)
+        await self.link.execute("EVAL", _FREE, 1, LOCK, self._me)
 
     async def reserve(self, amount: int) -> Reservation | None:
         """None where the day's budget does not have it."""
-        reply = await self._execute("EVAL", _RESERVE, 1, SPENT, amount, self._budget, self._day, self._spent)
+        reply = await self.link.execute("EVAL", _RESERVE, 1, SPENT, amount, self._budget, self._day, self._spent)
         match reply:
             case [int() as fits, int() as day, bytes() as spent]:
                 self._day, self._spent = day, int(spent)
@@ -85,13 +83,13 @@ class ProbeStore:
     async def settle(self, reserved: Reservation, cost: int) -> None:
         """Corrects what was reserved to the actual cost."""
         difference = cost - reserved.amount
-        await self._execute("EVAL", _SETTLE, 1, SPENT, reserved.day, difference)
+        await self.link.execute("EVAL", _SETTLE, 1, SPENT, reserved.day, difference)
         if reserved.day == self._day:
             self._spent = max(0, self._spent + difference)
 
     async def spent(self, now: float) -> int:
         """Spent and reserved on the day of `now` (unix time)."""
-        match await self._execute("HMGET", SPENT, "day", "spent"):
+        match await self.link.execute("HMGET", SPENT, "day", "spent"):
             case [bytes() as day, bytes() as spent]:
                 self._day, self._spent = int(day), int(spent)
         return self._spent if self._day >= now // 86_400 else 0
@@ -99,20 +97,14 @@ class ProbeStore:
     async def read(self, endpoints: Sequence[str]) -> dict[str, EndpointRecord]:
         if not endpoints:
             return {}
-        reply = await self._execute("MGET", *map(_key, endpoints))
+        reply = await self.link.execute("MGET", *map(_key, endpoints))
         if not isinstance(reply, list):
             raise StoreError("the reply to MGET is not one of Redis")
         return {name: decoded(data) for name, data in zip(endpoints, reply, strict=True)}
 
     async def write(self, endpoint: str, record: EndpointRecord) -> None:
-        await self._execute("SET", _key(endpoint), encoded(record), "EX", KEPT)
-
-    async def _execute(self, *command: bytes | str | int) -> object:
-        reply = await self.link.execute(*command)
-        if isinstance(reply, ReplyError):
-            raise StoreError(f"the store rejected {command[0]!s}: {reply}")
-        return reply
+        await self.link.execute("SET", _key(endpoint), encoded(record), "EX", KEPT)
 
 
 def _key(endpoint: str) -> str:
-    return f"gw:probed:{endpoint}"
+    return f"gw:{{probes}}:endpoint:{endpoint}"

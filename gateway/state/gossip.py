@@ -10,14 +10,12 @@ need not agree. Entries that cannot be decoded are skipped.
 import os
 from collections.abc import Callable, Mapping
 
-from hiredis import ReplyError
-
 from gateway.route.fleet import Fleet
 from gateway.state.link import Link, repeat
 from gateway.state.measurements import Measurements
 from gateway.state.prefixes import Prefixes
-from gateway.state.presence import Presence
-from gateway.state.resp import StoreError
+from gateway.state.presence import KEY, Presence
+from gateway.state.store_error import StoreError
 
 LONGEST_WAIT = 8.0  # seconds between attempts while the store is down
 
@@ -50,21 +48,14 @@ class Gossip:
         self._link.close()
 
     async def _share(self) -> None:
-        at = await self._time()
-        await self._presence.share(self._execute, at)  # first, because new workers read prefixes for seconds
-        await self._prefixes.share(self._execute, at)
-        await self._measurements.share(self._execute, at)
+        at, execute = await self._time(), self._link.execute
+        await self._presence.share(execute, at)  # first, because new workers read prefixes for seconds
+        await self._prefixes.share(execute, at)
+        await self._measurements.share(execute, at)
 
     async def _time(self) -> float:
-        """Seconds on the store's clock."""
-        match await self._execute("TIME"):
+        """Seconds on the clock of the server that has the keys."""
+        match await self._link.execute("EVAL", "return redis.call('TIME')", 1, KEY):
             case [bytes() as seconds, bytes() as micros] if seconds.isdigit() and micros.isdigit():
                 return int(seconds) + int(micros) / 1e6
         raise StoreError("the reply to TIME is not one of Redis")
-
-    async def _execute(self, *command: bytes | str | int) -> object:
-        """The store's reply. OSError when the store cannot be reached, or returns an error."""
-        reply = await self._link.execute(*command)
-        if isinstance(reply, ReplyError):
-            raise StoreError(f"the store rejected {command[0]!s}: {reply}")
-        return reply

@@ -1,6 +1,6 @@
 """Shares measurements of endpoints, prompts and answers: each worker publishes its own samples, readers add them up.
 
-    Fleet ──> samples ──every 5 s──> gw:learned ──> the samples of the others ──> Fleet
+    Fleet ──> samples ──every 5 s──> gw:{gossip}:learned ──> the samples of the others ──> Fleet
                                      hash: worker -> samples
 
 A worker writes only its own samples, so nothing is counted twice.
@@ -16,10 +16,10 @@ import msgspec
 from gateway.route.fleet import Fleet
 from gateway.route.posted import Posted
 from gateway.route.shared import Counts, Measured, Shares, merge_measured, own_measured
-from gateway.state.resp import Execute
+from gateway.state.store_error import Execute
 from gateway.state.worker_hash import WorkerHash
 
-KEY = "gw:learned"
+KEY = "gw:{gossip}:learned"
 VERSION = 1
 EVERY = 5.0  # seconds
 KINDS = 4  # of requests: with or without thinking, with or without tools

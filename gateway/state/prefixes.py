@@ -1,6 +1,6 @@
 """Shares which prompt prefixes were sent to which endpoint, so that any worker finds a prompt in its host's cache.
 
-    Fleet.sent ──> notes ──one entry──> gw:prefixes ──> what others sent ──> Fleet.prefixes
+    Fleet.sent ──> notes ──one entry──> gw:{gossip}:prefixes ──> what others sent ──> Fleet.prefixes
                                         stream
 
 An entry holds how long ago each prompt was sent; its id is the time at which the store added it. A prompt takes 8 bytes
@@ -16,9 +16,9 @@ from itertools import repeat
 import msgspec
 
 from gateway.route.fleet import Fleet, Note
-from gateway.state.resp import Execute, StoreError
+from gateway.state.store_error import Execute, StoreError
 
-STREAM = "gw:prefixes"
+STREAM = "gw:{gossip}:prefixes"
 STREAM_BYTES = 64 * 2**20  # approximate: MAXLEN is set to as many entries of the last one's size as fit
 EXPIRY = 3_600  # seconds that a new worker reads back, and that an unused stream stays
 NOTES = 4_096  # per model; the latest ones not published yet

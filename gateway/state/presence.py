@@ -1,6 +1,6 @@
 """Shares live state every second: requests in flight, rates, breakers, and the token counts of caps.
 
-    Fleet ──> Present of each endpoint, token counts of each policy ──> gw:present ──> the others' ──> Fleet
+    Fleet ──> Present of each endpoint, token counts of each policy ──> gw:{gossip}:present ──> the others' ──> Fleet
                                                                         hash: worker -> both
 
 All workers learn of an open breaker within a second or two. While the store is down, each worker goes on with what it
@@ -19,11 +19,11 @@ from gateway.route.fleet import Fleet
 from gateway.route.posted import Posted
 from gateway.route.shared import FRESH, NOTHING, Present, merge_present, own_present
 from gateway.route.toll import MOST_POLICIES, TokenCounts
-from gateway.state.resp import Execute
+from gateway.state.store_error import Execute
 from gateway.state.worker_hash import WorkerHash
 from gateway.types import Cap
 
-KEY = "gw:present"
+KEY = "gw:{gossip}:present"
 VERSION = 1
 
 _Tokens = Annotated[int, msgspec.Meta(ge=0, le=10**15)]

@@ -6,7 +6,7 @@ A value replaces the previous one, so readers may read it any number of times. V
 """
 
 from gateway.route.posted import Posted
-from gateway.state.resp import Execute, StoreError
+from gateway.state.store_error import Execute, StoreError
 
 EXPIRY = 60  # seconds that a worker's value stays valid without being rewritten
 _LONGEST_NUMBER = 15  # digits

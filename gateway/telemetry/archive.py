@@ -14,10 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple, cast
 
-from hiredis import ReplyError
-
 from gateway.state.link import REPLY_WITHIN, Link
-from gateway.state.resp import StoreError
 from gateway.telemetry.definitions import share
 from gateway.telemetry.ledger_search import LONGEST, SLACK, began, rows_in, whole
 from gateway.telemetry.packed import HEAD_SIZE, Packed
@@ -145,10 +142,7 @@ class Archive:
             asyncio.timeout(self._within),
             self._lock,
         ):  # bounds queueing behind a store that hangs
-            reply = await self._link.execute(*command)
-        if isinstance(reply, ReplyError):
-            raise StoreError(f"the store rejected {command[0]!s}: {reply}")
-        return reply
+            return await self._link.execute(*command)
 
 
 def _hash(parts: list[bytes]) -> _Hash:

@@ -16,17 +16,16 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from hashlib import sha1
 from pathlib import Path
 from time import time
 
 import msgspec
-from hiredis import ReplyError
 
 from gateway.files import opened
 from gateway.state.conditions import Conditions
 from gateway.state.link import Link, repeat
-from gateway.state.resp import StoreError
+from gateway.state.store_error import StoreError
+from gateway.state.store_script import StoreScript
 from gateway.telemetry import ledger
 from gateway.telemetry.packed import SIZE
 from gateway.telemetry.rollups import RETENTION, Summed, hash_additions, series_additions
@@ -42,7 +41,7 @@ LONGEST_WAIT = 30.0  # seconds between attempts while Redis is down
 # its expiry, its number of fields, and each field with the amount to add; then per series the most names of a day, its
 # name, three expiries, its number of integers, and the offset of each with the amount to add. Amounts stay strings,
 # because Lua's numbers are doubles. Only commands that Redis 7.0 and Valkey share.
-_SCRIPT = """
+_SCRIPT = StoreScript("""
 local known = redis.call('GET', KEYS[1])
 if known and tonumber(known) ~= tonumber(ARGV[1]) then return tonumber(known) end
 if not known and tonumber(ARGV[1]) ~= 0 then return 0 end
@@ -85,8 +84,7 @@ for k = series, #KEYS, 7 do
 end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 return tonumber(ARGV[2])
-"""
-_SCRIPT_ID = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+""")
 
 _OFFSETS = [f"#{integer}" for integer in range(SIZE // 8)]  # for BITFIELD
 _decoder = msgspec.json.Decoder(Summed)
@@ -136,7 +134,7 @@ class Shipper:
         self._link.close()
 
     async def _ship_segments(self) -> None:
-        await self._link.writable()
+        await self._link.writable("books")
         try:
             with _files():
                 paths = ledger.segments(self._folder)
@@ -180,7 +178,7 @@ class Shipper:
             max(1, STREAM_BYTES // len(lines)),
             b"\n".join([line for line, _ in rows]),
         ]
-        keys: list[bytes | str | int] = [key, STREAM]
+        keys = [key, STREAM]
         summed = [row for _, row in rows]
         await asyncio.sleep(0)  # between steps of a millisecond, so that no request waits for a whole batch
         hashes = hash_additions(summed, now)
@@ -196,13 +194,7 @@ class Shipper:
             arguments += [series.most, series.name, *series.expires, len(series.amounts)]
             for integer, amount in series.amounts.items():
                 arguments += (_OFFSETS[integer], amount)
-        return _number(await self._run_script(len(keys), *keys, *arguments))
-
-    async def _run_script(self, *arguments: bytes | str | int) -> object:
-        reply = await self._link.execute("EVALSHA", _SCRIPT_ID, *arguments)
-        if isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT"):
-            return await self._link.execute("EVAL", _SCRIPT, *arguments)  # from here on the store has it cached
-        return reply
+        return _number(await self._link.run(_SCRIPT, keys, arguments))
 
 
 @contextmanager
@@ -250,4 +242,4 @@ def _number(reply: object) -> int:
         return reply
     if isinstance(reply, bytes) and reply.isdigit():
         return int(reply)
-    raise StoreError(f"the store rejected: {reply}" if isinstance(reply, ReplyError) else "the reply is not a number")
+    raise StoreError("the reply is not a number")

@@ -123,7 +123,7 @@ async def test_a_store_that_is_away_says_so() -> None:
     assert not kept.up
     kept.keep("web", said("lost"))
     for question in (kept.conversation, kept.forget):
-        with pytest.raises(FileNotFoundError):
+        with pytest.raises(OSError, match="No such file"):
             await question("web", "lost")
     kept.close()
 

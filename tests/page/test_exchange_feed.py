@@ -89,8 +89,8 @@ async def test_of_one_kind_and_second_a_few_are_shared(worker: Callable[[], Work
     recent, feed = worker()
     add(recent, *(row() for _ in range(100)), *(row(exchange=f"f{n}", outcome="server") for n in range(100)))
     await feed.tick()
-    assert client.xlen("gw:exchanges:failed") == client.xlen("gw:exchanges:all") == MOST_SHARED
-    newest = client.xrevrange("gw:exchanges:failed", count=1)
+    assert client.xlen("gw:{exchanges}:failed") == client.xlen("gw:{exchanges}:all") == MOST_SHARED
+    newest = client.xrevrange("gw:{exchanges}:failed", count=1)
     assert b"f99" in newest[0][1][b"record"]
     assert len(ids(feed, "failed")) == 100
     feed.close()
@@ -103,8 +103,8 @@ async def test_the_streams_in_the_store_are_bounded_and_expire(
     for _ in range(KEPT // MOST_SHARED + 3):
         add(recent, *(row(outcome="server") for _ in range(MOST_SHARED)))
         await feed.tick()
-    assert client.xlen("gw:exchanges:failed") == KEPT
-    assert 0 < client.ttl("gw:exchanges:failed") <= exchange_feed.KEEP
+    assert client.xlen("gw:{exchanges}:failed") == KEPT
+    assert 0 < client.ttl("gw:{exchanges}:failed") <= exchange_feed.KEEP
     _, other = worker()
     await other.refresh()
     assert len(ids(other, "failed")) == KEPT
@@ -125,14 +125,14 @@ async def test_a_record_that_is_too_large_loses_its_plan_or_stays_here(
     monkeypatch.setattr(exchange_feed, "MOST_BYTES", 10)
     add(recent, row(exchange="y", outcome="server"))
     await feed.tick()
-    assert client.xlen("gw:exchanges:failed") == 1
+    assert client.xlen("gw:{exchanges}:failed") == 1
     assert set(ids(feed)) == {"x", "y"}
     feed.close()
     other.close()
 
 
 async def test_records_of_another_version_are_skipped(worker: Callable[[], Worker], client: redis.Redis) -> None:
-    client.xadd("gw:exchanges:failed", {"from": "older", "record": b"\xc1"})
+    client.xadd("gw:{exchanges}:failed", {"from": "older", "record": b"\xc1"})
     _, feed = worker()
     await feed.refresh()
     assert ids(feed) == []

@@ -115,7 +115,7 @@ async def test_records_are_kept_for_a_month(store: ProbeStore, client: redis.Red
     await store.write("a/fp8", record)
     assert await store.read(["a/fp8", "b"]) == {"a/fp8": record, "b": EndpointRecord()}
     assert await store.read([]) == {}
-    assert client.ttl("gw:probed:a/fp8") == KEPT
+    assert client.ttl("gw:{probes}:endpoint:a/fp8") == KEPT
 
 
 async def test_everything_expires(store: ProbeStore, client: redis.Redis) -> None:

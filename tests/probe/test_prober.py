@@ -69,7 +69,7 @@ async def another(engine: str, client: redis.Redis, tmp_path: Path) -> AsyncIter
 
 def kept(client: redis.Redis, name: str) -> int:
     """Rounds of an endpoint, as the store has them."""
-    return decoded(client.get(f"gw:probed:{name}")).rounds
+    return decoded(client.get(f"gw:{{probes}}:endpoint:{name}")).rounds
 
 
 async def test_all_endpoints_are_probed_once_in_an_interval(another: Another, client: redis.Redis) -> None:

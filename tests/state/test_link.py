@@ -5,10 +5,10 @@ import logging
 from pathlib import Path
 
 import pytest
-from hiredis import ReplyError
 
 from gateway.errors import ConfigError
 from gateway.state.link import Link, repeat
+from gateway.state.store_error import ErrorReply
 from tests.support.valkey import running
 from tests.support.wire import talker, wire
 
@@ -21,7 +21,9 @@ async def test_one_connection_answers_everything_and_refusals_are_answers(engine
     async with wire(engine) as proxy:
         asking = link(proxy.url)
         assert await asking.execute("PING") == b"PONG"
-        assert isinstance(await asking.execute("NOSUCHCOMMAND"), ReplyError)
+        with pytest.raises(ErrorReply, match="the store rejected NOSUCHCOMMAND: ERR unknown command") as refusal:
+            await asking.execute("NOSUCHCOMMAND")
+        assert refusal.value.code == "ERR"
         assert await asking.execute("ECHO", b"again") == b"again"
         assert proxy.connections == 1
         asking.close()

@@ -7,12 +7,11 @@ import msgspec
 import pytest
 import redis
 
-from gateway.config.store_address import StoreAddress
 from gateway.route.fleet import Fleet
 from gateway.route.shared import RATES, SKETCHES
 from gateway.route.tokens import DEFAULT_LONGEST, DEFAULT_MEAN
+from gateway.state.link import Link
 from gateway.state.measurements import EVERY, KEY, VERSION, Measurements
-from gateway.state.resp import RespConnection
 from gateway.state.worker_hash import EXPIRY
 from gateway.types import Usage
 from tests.route.world import attempt, endpoint, fail, request, succeed, teach
@@ -24,19 +23,15 @@ AT = 1_700_000_000  # the store's time, as the tests tell it
 class Peer:
     """One worker with its own clock, on one connection."""
 
-    def __init__(self, connection: RespConnection, name: bytes, now: float) -> None:
-        self._connection = connection
+    def __init__(self, link: Link, name: bytes, now: float) -> None:
+        self._link = link
         self.now = now
         self.fleet = Fleet([endpoint("a"), endpoint("b")])
         self.measurements = Measurements({MODEL: self.fleet}, lambda: self.now, name)
 
     async def share(self, at: int = AT) -> None:
         self.now += EVERY
-        await self.measurements.share(self.ask, at)
-
-    async def ask(self, *command: bytes | str | int) -> object:
-        await self._connection.send([command])
-        return await self._connection.receive()
+        await self.measurements.share(self._link.execute, at)
 
     def figure(self, measure: str, name: str = "a") -> float | None:
         self.fleet.states[name].refresh(self.now)
@@ -46,11 +41,11 @@ class Peer:
 @asynccontextmanager
 async def peers(url: str) -> AsyncIterator[tuple[Peer, Peer]]:
     """Two workers whose clocks stand at different times."""
-    connection = await RespConnection.open(StoreAddress.parse(url))
+    link = Link(url, "peers", "they share nothing")
     try:
-        yield Peer(connection, b"one", 1_000.0), Peer(connection, b"two", 5_000.0)
+        yield Peer(link, b"one", 1_000.0), Peer(link, b"two", 5_000.0)
     finally:
-        connection.close()
+        link.close()
 
 
 async def test_figures_of_one_are_figures_of_both(engine: str, client: redis.Redis) -> None:
@@ -119,7 +114,7 @@ async def test_it_publishes_no_more_often_than_it_should(engine: str, client: re
     async with peers(engine) as (one, _):
         await one.share()
         client.delete(KEY)
-        await one.measurements.share(one.ask, AT)
+        await one.measurements.share(one._link.execute, AT)
         assert not client.exists(KEY)
 
 
@@ -166,7 +161,7 @@ async def test_unknown_endpoints_and_models_are_skipped(engine: str, client: red
     async with peers(engine) as (one, two):
         other = Fleet([endpoint("c")])
         teach(other, "c", [3.0] * 30, one.now)
-        await Measurements({MODEL: other, "other": other}, lambda: one.now, b"three").share(one.ask, AT)
+        await Measurements({MODEL: other, "other": other}, lambda: one.now, b"three").share(one._link.execute, AT)
         await two.share()
         assert two.figure("ttft_p50") is None
 

@@ -7,13 +7,12 @@ import msgspec
 import pytest
 import redis
 
-from gateway.config.store_address import StoreAddress
 from gateway.route.endpoint_state import EndpointState
 from gateway.route.fleet import Fleet
 from gateway.route.health import FAULTS_IN_A_ROW, State
 from gateway.route.shared import FRESH
+from gateway.state.link import Link
 from gateway.state.presence import KEY, VERSION, Presence
-from gateway.state.resp import RespConnection
 from gateway.state.worker_hash import EXPIRY
 from gateway.types import Cap, Limits, Policy
 from tests.route.world import attempt, endpoint, fail, request, succeed
@@ -27,8 +26,8 @@ CAPPED = Policy("capped", cap=Cap(0.3, 1e9))
 class Peer:
     """One worker with its own clock, on one connection."""
 
-    def __init__(self, connection: RespConnection, name: bytes, now: float, *endpoints: str) -> None:
-        self._connection = connection
+    def __init__(self, link: Link, name: bytes, now: float, *endpoints: str) -> None:
+        self._link = link
         self._began = now
         self.now = now
         self.fleet = Fleet(endpoint(one, limits=Limits(rpm=100)) for one in endpoints or NAMES)
@@ -40,11 +39,7 @@ class Peer:
         return AT + self.now - self._began
 
     async def share(self) -> None:
-        await self.presence.share(self.ask, self.at)
-
-    async def ask(self, *command: bytes | str | int) -> object:
-        await self._connection.send([command])
-        return await self._connection.receive()
+        await self.presence.share(self._link.execute, self.at)
 
     def state(self, name: str = "a") -> EndpointState:
         return self.fleet.states[name]
@@ -66,11 +61,11 @@ class Peer:
 @asynccontextmanager
 async def peers(url: str, *endpoints: str) -> AsyncIterator[tuple[Peer, Peer]]:
     """Two workers whose clocks stand at different times; the second serves these endpoints, else all."""
-    connection = await RespConnection.open(StoreAddress.parse(url))
+    link = Link(url, "peers", "they share nothing")
     try:
-        yield Peer(connection, b"one", 1_000.0), Peer(connection, b"two", 5_000.0, *endpoints)
+        yield Peer(link, b"one", 1_000.0), Peer(link, b"two", 5_000.0, *endpoints)
     finally:
-        connection.close()
+        link.close()
 
 
 async def both(one: Peer, two: Peer, seconds: float = 1.0) -> None:

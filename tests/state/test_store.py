@@ -13,7 +13,8 @@ import redis
 from gateway.errors import ConfigError
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
-from gateway.state.store import MAX_GETS, MAX_WRITE_BYTES, MAX_WRITES, Store, StoreStats
+from gateway.state.lane import MAX_GETS, MAX_WRITE_BYTES, MAX_WRITES
+from gateway.state.store import Store, StoreStats
 from tests.support.closing import accepting
 from tests.support.ports import free_port
 from tests.support.programs import needs
@@ -61,8 +62,8 @@ def server(tmp_path: Path) -> Iterator[EmbeddedStore]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """A silent server is left as soon as the gateway itself would leave it."""
-    monkeypatch.setattr("gateway.state.store.REPLY_WITHIN", 1.0)
-    monkeypatch.setattr("gateway.state.store.FLUSH_WITHIN", 1.0)
+    monkeypatch.setattr("gateway.state.lane.REPLY_WITHIN", 1.0)
+    monkeypatch.setattr("gateway.state.lane.FLUSH_WITHIN", 1.0)
 
 
 class TestAskingAndTelling:
@@ -201,8 +202,8 @@ class TestDown:
                 seconds = 0
             await sleep(seconds)
 
-        monkeypatch.setattr("gateway.state.store.random.uniform", longest)
-        monkeypatch.setattr("gateway.state.store.asyncio.sleep", counted)
+        monkeypatch.setattr("gateway.state.lane.random.uniform", longest)
+        monkeypatch.setattr("gateway.state.lane.asyncio.sleep", counted)
         async with started(f"unix://{tmp_path}/none.sock"):
             await until(lambda: len(pauses) >= 8)
         assert pauses[:8] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
@@ -367,7 +368,7 @@ class TestRefusals:
     async def test_a_store_that_refuses_writes_is_not_healthy_until_it_takes_them(
         self, refusal: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("gateway.state.store.PROBE_EVERY", 0.0)
+        monkeypatch.setattr("gateway.state.lane.PROBE_EVERY", 0.0)
         caplog.set_level(logging.INFO, "gateway.state.store")
         probe = [b"-" + refusal + b"\r\n"]
         probes = []
@@ -396,7 +397,7 @@ class TestRefusals:
     async def test_a_refused_write_is_enough_to_find_out(
         self, server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("gateway.state.store.PROBE_EVERY", 3600.0)
+        monkeypatch.setattr("gateway.state.lane.PROBE_EVERY", 3600.0)
         url = server.start()
         async with opened(url) as store:
             with redis.Redis.from_url(url) as client:
@@ -409,7 +410,7 @@ class TestRefusals:
     async def test_a_real_replica_is_not_healthy_and_a_probe_leaves_nothing(
         self, server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("gateway.state.store.PROBE_EVERY", 0.01)
+        monkeypatch.setattr("gateway.state.lane.PROBE_EVERY", 0.01)
         url = server.start()
         async with opened(url) as store:
             with redis.Redis.from_url(url) as client:
@@ -423,7 +424,7 @@ class TestRefusals:
     async def test_a_store_that_is_killed_while_no_one_uses_it_is_found_down(
         self, server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("gateway.state.store.PROBE_EVERY", 0.01)
+        monkeypatch.setattr("gateway.state.lane.PROBE_EVERY", 0.01)
         async with opened(server.start()) as store:
             server.stop()
             await until(lambda: store.problem is not None)

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 import pytest
 import redis
 
-from gateway.config.store_address import StoreAddress
 from gateway.route.posted import Posted
-from gateway.state.resp import Execute, RespConnection, StoreError
+from gateway.state.link import Link
+from gateway.state.store_error import Execute, StoreError
 from gateway.state.worker_hash import EXPIRY, WorkerHash
 
 KEY = "gw:board-test"
@@ -17,16 +17,11 @@ AT = 1_700_000_000.25  # the store's time, as the tests have it
 
 @asynccontextmanager
 async def asking(url: str) -> AsyncIterator[Execute]:
-    connection = await RespConnection.open(StoreAddress.parse(url))
-
-    async def ask(*command: bytes | str | int) -> object:
-        await connection.send([command])
-        return await connection.receive()
-
+    link = Link(url, "peers", "they share nothing")
     try:
-        yield ask
+        yield link.execute
     finally:
-        connection.close()
+        link.close()
 
 
 async def test_each_reads_what_the_others_wrote_last(engine: str, client: redis.Redis) -> None:

@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.state.conditions import Conditions
+from gateway.state.store_script import StoreScript
 from gateway.telemetry import shipper
 from gateway.telemetry.ledger import Ledger, segments
 from gateway.telemetry.packed import SIZE, Packed
@@ -161,11 +162,11 @@ async def test_the_stream_is_bounded_by_bytes(tmp_path: Path, monkeypatch: pytes
     """Its length is as many entries of the size of this one as fit, and at least this one."""
     ship, lengths = Shipper(tmp_path, "unix:///nowhere", lambda up: None), list[object]()
 
-    async def script(count: int, *arguments: object) -> int:
-        lengths.append(arguments[count + 3])
+    async def run(script: StoreScript, keys: list[str], arguments: list[object]) -> int:
+        lengths.append(arguments[3])
         return 0
 
-    monkeypatch.setattr(ship, "_run_script", script)
+    monkeypatch.setattr(ship._link, "run", run)
     for size in (1_000, STREAM_BYTES // 2, STREAM_BYTES + 1):
         await ship._send("key", 0, b"x" * size)
     assert lengths == [STREAM_BYTES // 1_000, 2, 1]
