@@ -13,20 +13,18 @@ has seen. A hash expires a day after its period, for requests that last longer t
 
 import os
 from collections.abc import Sequence
-from hashlib import sha1
 from typing import NamedTuple
-
-from hiredis import ReplyError
 
 from gateway.keys.meter import Ask, Grant
 from gateway.state.link import Link
-from gateway.state.resp import StoreError
+from gateway.state.store_error import StoreError
+from gateway.state.store_script import StoreScript
 
 PREFIX = "gw:{limits}:"
 KEPT = 86_400  # seconds after the end of a period
 MOST = 200  # limits in one call
 
-_SCRIPT = """
+_SCRIPT = StoreScript("""
 local now, me, replies = tonumber(redis.call('TIME')[1]), ARGV[1], {}
 local function text(number) return string.format('%.0f', number) end
 for i, key in ipairs(KEYS) do
@@ -61,8 +59,7 @@ for i, key in ipairs(KEYS) do
   replies[i] = {grant, total, held + own, workers, short and 1 or 0, origin}
 end
 return replies
-"""
-_SCRIPT_ID = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+""")
 
 
 class Line(NamedTuple):
@@ -90,11 +87,7 @@ class LimitStore:
         for line in lines:
             arguments += (line.bound, *line.ask, line.end + KEPT)
         keys = [line.key for line in lines]
-        reply = await self.link.execute("EVALSHA", _SCRIPT_ID, len(keys), *keys, *arguments)
-        if isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT"):
-            reply = await self.link.execute("EVAL", _SCRIPT, len(keys), *keys, *arguments)
-        if isinstance(reply, ReplyError):
-            raise StoreError(f"the store rejected EVALSHA: {reply}")
+        reply = await self.link.run(_SCRIPT, keys, arguments)
         if not isinstance(reply, list) or len(reply) != len(lines):
             raise StoreError("the reply to EVALSHA is not one of Redis")
         return [
@@ -104,10 +97,5 @@ class LimitStore:
 
     async def totals(self, keys: Sequence[str]) -> list[int]:
         """What has been taken of each of these limits."""
-        found = []
-        for key in keys:
-            reply = await self.link.execute("HGET", key, "total")
-            if isinstance(reply, ReplyError):
-                raise StoreError(f"the store rejected HGET: {reply}")
-            found.append(int(reply) if isinstance(reply, bytes) else 0)
-        return found
+        replies = await self.link.execute_all([("HGET", key, "total") for key in keys])
+        return [int(reply) if isinstance(reply, bytes) else 0 for reply in replies]

@@ -50,7 +50,7 @@ class Fleet:
         if ask is None:
             return None
         arguments = [self.names[worker], meter.bound, *ask, FAR]
-        ((granted, total, held, workers, short, origin),) = self.client.eval(_SCRIPT, 1, KEY, *arguments)  # type: ignore[misc]
+        ((granted, total, held, workers, short, origin),) = self.client.eval(_SCRIPT.text, 1, KEY, *arguments)  # type: ignore[misc]
         grant = Grant(granted, total, held, workers, short == 1, origin)
         if not lost:
             meter.granted(ask, grant)
