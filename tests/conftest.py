@@ -8,7 +8,7 @@ from functools import lru_cache
 from hypothesis import settings
 
 from gateway.document import node
-from gateway.state import embedded, link, store
+from gateway.state import cluster, embedded, lane, link, sentinel_master, store
 from gateway.upstream.transport.tls import Trust
 
 pytest_plugins = [
@@ -27,7 +27,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, lambda *_: None)
 
 # A store that a busy machine makes slow is none that is down. Tests of one that is silent set their own.
-store.REPLY_WITHIN = store.FLUSH_WITHIN = link.REPLY_WITHIN = 30.0  # before its readers take it as a default
+store.REPLY_WITHIN = lane.REPLY_WITHIN = lane.FLUSH_WITHIN = link.REPLY_WITHIN = 30.0  # before their readers
+cluster.NODE_WITHIN = sentinel_master.SENTINEL_WITHIN = 30.0
 embedded.READY_WITHIN = embedded.STOPPED_WITHIN = 30.0
 
 # What each gateway reads at its start takes 50 ms of every such test: most of it for documents that are the same, and

@@ -59,7 +59,8 @@ class Store:
     @property
     def problem(self) -> str | None:
         """What is wrong, in words; None while all servers are reachable and take writes."""
-        return self._trouble or next((lane.problem for lane in self._lanes.values() if lane.problem), None)
+        problems = (f"{lane.server}: {lane.problem}" for lane in self._lanes.values() if lane.server and lane.problem)
+        return self._trouble or (self._only.problem if self._only else next(problems, None))
 
     @property
     def stats(self) -> StoreStats:

@@ -57,16 +57,19 @@ class StoreConnection:
         """
         try:
             return await self._connection.read_response()
-        except (RedisError, MemoryError, TypeError) as error:  # the last two: absurd lengths and maps
+        except (
+            Exception
+        ) as error:  # not only RedisError: absurd lengths, and an error reply that is not one, raise others
             found = store_error(error)
         if isinstance(found, ErrorReply):
             return found
         raise found
 
     async def ended(self) -> bool:
-        """Whether an idle connection was closed by the server, or holds what was not asked for."""
+        """Whether an idle connection was closed by the server, or holds a reply to no command."""
+        writer = self._connection._writer
         try:
-            return await self._connection.can_read()
+            return writer is None or writer.is_closing() or await self._connection.can_read()
         except RedisError:
             return True
 
@@ -145,7 +148,7 @@ def store_error(error: BaseException) -> StoreError:
     code = getattr(error, "status_code", None)  # which redis-py cuts off the message
     if code or isinstance(error, ResponseError):
         return ErrorReply(f"{code} {error}" if code else str(error))
-    if isinstance(error, InvalidResponse | MemoryError | TypeError):
+    if isinstance(error, InvalidResponse | MemoryError | TypeError | ValueError):
         return StoreError(f"the server does not use the Redis protocol: {error}")
     return StoreError("the store closed the connection" if str(error) == _CLOSED else str(error) or repr(error))
 

@@ -61,5 +61,8 @@ _PROBE = (
 def probed(command: Command, reply: object) -> StoreError | None:
     """What a reply to a probe says is wrong, if anything."""
     if isinstance(reply, ErrorReply):
-        return reply.of(command)
+        error = reply.of(command)
+        if reply.details.startswith("unknown command"):
+            return StoreError(f"{error} (the server may be a Sentinel: write redis+sentinel:// in the store's URL)")
+        return error
     return None if reply == command[2] else StoreError("the reply to EVAL is not one of Redis")
