@@ -10,8 +10,8 @@
 # faults        tries every fault of hosts, clients, the store and the machine, and writes docs/faults.md
 # chaos         ten minutes in which hosts fail, and workers and the store are killed: ARGS="--minutes 1", --write for docs
 # soak          200,000 requests: does memory grow? ARGS="--requests 5000", --write for docs/reliability.md
-# overload, bodies, budget   the other trials of docs/reliability.md: three times what hosts carry, 40 large bodies without
-#               a key, a budget over two replicas
+# overload, bodies, budget, failover, rolling   the other trials of docs/reliability.md: three times what hosts carry, 40 large
+#               bodies without a key, a budget over two replicas, failover of the store, a rolling restart
 # fuzz          mutates requests, hosts' answers, policies, configuration and the store's values: ARGS="--minutes 60"
 # bench-peers   installs the programs that bench measures beside the gateway
 # specs         holds all answers against published documents: ARGS="--openrouter FILE --openai FILE", and SDKs' types
@@ -41,7 +41,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --upgrade --
 COMPILED := build/compiled
 BEHAVIOUR := tests/route tests/repair tests/upstream tests/intake tests/proxy tests/surface tests/api tests/policy
 
-.PHONY: demo test check compiled test-compiled bench bench-document bench-instructions faults chaos soak overload bodies budget fuzz bench-peers specs screenshots docs dashboards sbom audit lock env
+.PHONY: demo test check compiled test-compiled bench bench-document bench-instructions faults chaos soak overload bodies budget failover rolling fuzz bench-peers specs screenshots docs dashboards lock env
 
 demo: $(VENV)/.runtime
 	@$(BIN)/gateway demo $(ARGS)
@@ -75,7 +75,7 @@ bench-document: bench bench-instructions
 faults: $(VENV)/.development
 	$(BIN)/python -m tests.faults --write $(ARGS)
 
-chaos soak overload bodies budget fuzz: $(VENV)/.development
+chaos soak overload bodies budget failover rolling fuzz: $(VENV)/.development
 	$(BIN)/python -m tests.reliability $@ $(ARGS)
 
 bench-instructions: $(VENV)/.development

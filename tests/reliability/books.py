@@ -5,7 +5,8 @@
     ledger's Row (exchange, endpoint, time, cost) ──────────────────┘
 
 Attempts of one exchange at one host are paired in the order of their times. What is left over belongs to exchanges that
-the client knows no id of, because their worker was killed before it sent one: those are paired by host and time.
+the client knows no id of, because their worker was killed before it sent one: those are paired by host and time, with
+rows that cost something.
 """
 
 from collections import defaultdict
@@ -20,6 +21,7 @@ from tests.reliability.client import Answer
 from tests.reliability.hosts import Entry
 
 Pair = tuple[Entry | None, Row | None]
+SHOWN = 8  # examples of each kind
 SLACK = 30.0  # seconds between a row's time and the host's, where nothing else pairs them
 KINDS = {
     "equal": "booked as the host counts it",
@@ -112,7 +114,7 @@ class _Pairs:
             pairs, entries, rows = _by_time(self.entries[key], self.rows[key], inf)
             yield from pairs
             left_entries[key[1]] += entries
-            left_rows[key[1]] += rows
+            left_rows[key[1]] += (row for row in rows if row.cost)
         for host in left_entries.keys() | left_rows.keys():
             pairs, entries, rows = _by_time(left_entries[host], left_rows[host], SLACK)
             yield from pairs
@@ -154,7 +156,7 @@ def _book(account: Account, entry: Entry | None, row: Row | None) -> None:
     line.ledger += booked
     if entry and kind == "unbooked":
         account.unbooked[_fault(entry, row)] += billed
-    if kind in ("wrong", "invented", "unbooked") and len(account.examples) < 20:
+    if kind in ("wrong", "invented", "unbooked") and line.attempts <= SHOWN:
         account.examples.append(f"{kind}: {entry} {_shown(row)}")
 
 

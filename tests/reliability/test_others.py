@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.reliability import bodies, budget, overload
+from tests.reliability import bodies, budget, failover, overload, rolling
 from tests.reliability.budget import Budget, BudgetResult
 from tests.reliability.client import Answer
+from tests.reliability.failover import FailoverResult
 from tests.reliability.overload import Overload, OverloadResult
+from tests.reliability.rolling import RollingResult
 
 
 async def test_bodies_without_a_key(tmp_path: Path) -> None:
@@ -50,3 +52,18 @@ def test_what_is_over_a_budget() -> None:
     assert [one.kept for one in budget.lines(record)] == [True, True]
     line.hosts += 30_000_000_000
     assert not budget.lines(result.record())[0].kept
+
+
+def test_what_a_failover_must_keep() -> None:
+    before, after = Answer(1, 0.0, end="done", seconds=0.01), Answer(2, 0.0, end="done", seconds=0.1)
+    good = FailoverResult("cluster", [before, after], killed_after=1, ledger_usd=0.5, store_usd=0.5).record()
+    late = FailoverResult("sentinel", [before, Answer(2, 0.0, end="cut", seconds=0.2)], killed_after=1).record()
+    kept = [line.kept for line in failover.lines({"cluster": good, "sentinel": late})]
+    assert kept == [True, True, True, False, False, False]
+
+
+def test_what_a_rolling_restart_must_keep() -> None:
+    result = RollingResult(requests=10, ends=[1.5])
+    assert [line.kept for line in rolling.lines(result.record())] == [True]
+    result.failed["APIConnectionError"] += 1
+    assert [line.kept for line in rolling.lines(result.record())] == [False]

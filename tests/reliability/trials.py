@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.reliability import bodies, budget, chaos, fuzz, overload, soak
+from tests.reliability import bodies, budget, chaos, failover, fuzz, overload, rolling, soak
 from tests.reliability.page import Line
 
 Record = dict[str, Any]
@@ -26,5 +26,7 @@ TRIALS: Mapping[str, Trial] = {
     "overload": Trial(overload.trial, overload.lines),
     "bodies": Trial(bodies.trial, bodies.lines),
     "budget": Trial(budget.trial, budget.lines),
+    "failover": Trial(failover.trial, failover.lines),
+    "rolling": Trial(rolling.trial, rolling.lines),
     "fuzz": Trial(fuzz.trial, fuzz.lines),
 }
