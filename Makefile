@@ -41,7 +41,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --upgrade --
 COMPILED := build/compiled
 BEHAVIOUR := tests/route tests/repair tests/upstream tests/intake tests/proxy tests/surface tests/api tests/policy
 
-.PHONY: demo test check compiled test-compiled bench bench-document bench-instructions faults chaos soak overload bodies budget failover rolling fuzz bench-peers specs screenshots docs dashboards lock env
+.PHONY: demo test check compiled test-compiled bench bench-document bench-instructions faults chaos soak overload bodies budget failover rolling fuzz bench-peers specs screenshots docs dashboards sbom audit lock env
 
 demo: $(VENV)/.runtime
 	@$(BIN)/gateway demo $(ARGS)

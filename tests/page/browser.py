@@ -6,7 +6,7 @@ It is the system's, as tests download no browser.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -123,6 +123,23 @@ async def _view(window: BrowserContext, url: str) -> View:
     _listen(view, urlsplit(url).netloc)
     await page.goto(url)
     return view
+
+
+class SharedView:
+    """One open page for several tests; another one where it was closed, or its browser has died."""
+
+    def __init__(self, found: Browsers, url: str, stack: AsyncExitStack) -> None:
+        self._browsers = found
+        self._url = url
+        self._stack = stack
+        self._one: View | None = None
+
+    async def ready(self) -> View:
+        browser = await self._browsers.running()
+        if self._one is None or self._one.page.is_closed():
+            self._one = await self._stack.enter_async_context(opened(browser, self._url))
+            await self._one.ready()
+        return self._one
 
 
 def _listen(view: View, origin: str) -> None:

@@ -10,7 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from gateway.page.past import DAYS
-from tests.page.browser import View, opened
+from tests.page.browser import PHONE, View, opened
 from tests.support.gateway import Running, in_process
 from tests.support.host import ScriptedHost, answers
 from tests.support.prepared_history import APPS, HOSTS, write
@@ -60,6 +60,15 @@ async def test_every_range_is_drawn_with_its_own_figures(browser: Browser, month
             assert "undefined" not in text
         week, day, hour, all_days = requests
         assert all_days > week > day > hour > 0
+
+
+async def test_a_phone_shows_the_real_catalogue_without_sideways_scroll(browser: Browser, month: Running) -> None:
+    async with opened(browser, month.url, PHONE, has_touch=True) as view:
+        await view.ready()
+        scores = await view.text("#scores")
+        assert "solved at the first attempt, with thinking" in scores
+        assert re.search(r"\d rating\n", scores)
+        assert await view.page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
 
 
 async def test_its_tables_are_the_gateways_figures(browser: Browser, month: Running) -> None:

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests.page.browser import CHARTS, PHONE, opened
+from tests.page.browser import CHARTS, PHONE, Browsers, SharedView, View, opened
 from tests.page.invented import Invented
 from tests.page.invented_gateway import InventedGateway, serving
 from tests.page.invented_hosts import HOSTS, MODEL
@@ -35,33 +35,41 @@ LISTS = {
 }
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def gateway() -> AsyncIterator[InventedGateway]:
     one = InventedGateway(Invented())
     async with serving(one):
         yield one
 
 
-async def test_every_panel_is_filled(browser: Browser, gateway: InventedGateway) -> None:
-    async with opened(browser, gateway.url) as view:
-        await view.ready()
-        await view.page.locator("#live-table tbody tr").nth(19).wait_for()
-        for chart in CHARTS:
-            assert await view.page.locator(f"#chart-{chart} canvas").count() == 1, chart
-        for selector, count in LISTS.items():
-            assert await view.page.locator(selector).count() == count, selector
-        assert "simulated" in await view.text("#simulated")
-        sources = await view.page.text_content("#capabilities li") or ""
-        assert re.search(
-            r"probes: \d+ of \d+ answers right, the last on \d.*; catalogue or gateway.yaml: 9 of 9", sources
-        )
-        assert await view.text("#name") == "DeepSeek V3.2"
-        assert "got an answer" in await view.text("#verdict")
-        assert "saved" in await view.text("#tiles")
-        assert re.search(r"\$\d+\.\d+ paid", await view.text("#paid-sum"))
-        assert await view.page.locator("#start").is_hidden()
-        assert "undefined" not in (text := await view.text("main"))
-        assert "NaN" not in text
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def shared(chromium: Browsers, gateway: InventedGateway) -> AsyncIterator[SharedView]:
+    async with AsyncExitStack() as stack:
+        yield SharedView(chromium, gateway.url, stack)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def view(shared: SharedView) -> View:
+    """One page for all tests that only read it."""
+    return await shared.ready()
+
+
+async def test_every_panel_is_filled(view: View) -> None:
+    await view.page.locator("#live-table tbody tr").nth(19).wait_for()
+    for chart in CHARTS:
+        assert await view.page.locator(f"#chart-{chart} canvas").count() == 1, chart
+    for selector, count in LISTS.items():
+        assert await view.page.locator(selector).count() == count, selector
+    assert "simulated" in await view.text("#simulated")
+    sources = await view.page.text_content("#capabilities li") or ""
+    assert re.search(r"probes: \d+ of \d+ answers right, the last on \d.*; catalogue or gateway.yaml: 9 of 9", sources)
+    assert await view.text("#name") == "DeepSeek V3.2"
+    assert "got an answer" in await view.text("#verdict")
+    assert "saved" in await view.text("#tiles")
+    assert re.search(r"\$\d+\.\d+ paid", await view.text("#paid-sum"))
+    assert await view.page.locator("#start").is_hidden()
+    assert "undefined" not in (text := await view.text("main"))
+    assert "NaN" not in text
 
 
 async def test_the_table_sorts_and_the_url_keeps_the_order(browser: Browser, gateway: InventedGateway) -> None:
@@ -93,12 +101,10 @@ async def test_a_range_is_in_the_url_and_changes_every_figure(browser: Browser, 
         assert "p95" in (await view.page.get_attribute("#chart-ttft .plot", "aria-label") or "")
 
 
-async def test_a_small_sample_is_dimmed_with_its_size(browser: Browser, gateway: InventedGateway) -> None:
-    async with opened(browser, gateway.url) as view:
-        await view.ready()
-        row = view.page.locator("#endpoint-table tr[data-endpoint='google-vertex/unknown']")
-        assert await row.locator("td.few").count() >= 3
-        assert re.search(r"\bn \d+", await row.inner_text())
+async def test_a_small_sample_is_dimmed_with_its_size(view: View) -> None:
+    row = view.page.locator("#endpoint-table tr[data-endpoint='google-vertex/unknown']")
+    assert await row.locator("td.few").count() >= 3
+    assert re.search(r"\bn \d+", await row.inner_text())
 
 
 async def test_an_endpoint_without_history_has_dashes(browser: Browser) -> None:
@@ -126,43 +132,35 @@ async def test_states_say_why_and_picks_stand_in_their_rows(browser: Browser, ga
             assert f"{MODEL}:nitro" in await view.text("#snippet-text")
 
 
-async def test_definitions_open_by_keyboard_and_give_the_focus_back(browser: Browser, gateway: InventedGateway) -> None:
-    async with opened(browser, gateway.url) as view:
-        await view.ready()
-        button = view.page.locator("#tiles [data-def='effective-price']")
-        await button.focus()
-        await view.page.keyboard.press("Enter")
-        assert "divided by their prompt and output tokens" in await view.text("#definition")
-        assert "requests in the last 24 hours" in await view.text("#definition")
-        await view.page.keyboard.press("Escape")
-        assert await view.page.locator("#definition").is_hidden()
-        assert await button.evaluate("node => node === document.activeElement")
+async def test_definitions_open_by_keyboard_and_give_the_focus_back(view: View) -> None:
+    button = view.page.locator("#tiles [data-def='effective-price']")
+    await button.focus()
+    await view.page.keyboard.press("Enter")
+    assert "divided by their prompt and output tokens" in await view.text("#definition")
+    assert "requests in the last 24 hours" in await view.text("#definition")
+    await view.page.keyboard.press("Escape")
+    assert await view.page.locator("#definition").is_hidden()
+    assert await button.evaluate("node => node === document.activeElement")
 
 
-async def test_a_row_lights_its_endpoint_and_a_chart_is_read_by_arrows(
-    browser: Browser, gateway: InventedGateway
-) -> None:
-    async with opened(browser, gateway.url) as view:
-        await view.ready()
-        await view.page.hover("#endpoint-table tr[data-endpoint='novita/fp8'] td:nth-child(3)")
-        assert await view.page.locator("#run-table tr.lit").get_attribute("data-endpoint") == "novita/fp8"
-        await view.page.focus("#chart-ttft .plot")
-        await view.page.keyboard.press("End")
-        spoken = view.page.locator("#chart-ttft [aria-live]")
-        await spoken.filter(has_text="novita").wait_for(state="attached")
-        assert await view.page.locator("#chart-latency .u-cursor-x").is_visible()
+async def test_a_row_lights_its_endpoint_and_a_chart_is_read_by_arrows(view: View) -> None:
+    await view.page.hover("#endpoint-table tr[data-endpoint='novita/fp8'] td:nth-child(3)")
+    assert await view.page.locator("#run-table tr.lit").get_attribute("data-endpoint") == "novita/fp8"
+    await view.page.focus("#chart-ttft .plot")
+    await view.page.keyboard.press("End")
+    spoken = view.page.locator("#chart-ttft [aria-live]")
+    await spoken.filter(has_text="novita").wait_for(state="attached")
+    assert await view.page.locator("#chart-latency .u-cursor-x").is_visible()
 
 
-async def test_days_of_uptime_are_read_by_tap_and_arrows(browser: Browser, gateway: InventedGateway) -> None:
-    async with opened(browser, gateway.url) as view:
-        await view.ready()
-        strip = view.page.locator("#days [data-key='siliconflow/fp8'] .days")
-        await strip.locator("i").nth(19).click()
-        assert "80.9 %" in await view.text("#day-read")
-        assert "worst:" in await view.text("#day-read")
-        await strip.focus()
-        await view.page.keyboard.press("ArrowLeft")
-        assert "99." in await view.text("#day-read")
+async def test_days_of_uptime_are_read_by_tap_and_arrows(view: View) -> None:
+    strip = view.page.locator("#days [data-key='siliconflow/fp8'] .days")
+    await strip.locator("i").nth(19).click()
+    assert "80.9 %" in await view.text("#day-read")
+    assert "worst:" in await view.text("#day-read")
+    await strip.focus()
+    await view.page.keyboard.press("ArrowLeft")
+    assert "99." in await view.text("#day-read")
 
 
 async def test_the_live_list_stands_still_while_it_is_read(browser: Browser, gateway: InventedGateway) -> None:
@@ -276,13 +274,11 @@ async def test_what_is_written_about_a_model_runs_nothing(browser: Browser) -> N
         assert await view.page.locator("#about-body").locator("img, script, a, [onclick]").count() == 0
 
 
-async def test_the_data_of_a_chart_can_be_had_as_csv(browser: Browser, gateway: InventedGateway) -> None:
-    async with opened(browser, gateway.url) as view:
-        await view.ready()
-        async with view.page.expect_download() as waiting:
-            await view.page.click("#chart-ttft .csv")
-        download = await waiting.value
-        lines = (await asyncio.to_thread((await download.path()).read_text)).splitlines()
-        assert lines[0].startswith("time,")
-        assert len(lines) == 1 + 24
-        assert lines[1].startswith("2026-11-28T12:00:00")
+async def test_the_data_of_a_chart_can_be_had_as_csv(view: View) -> None:
+    async with view.page.expect_download() as waiting:
+        await view.page.click("#chart-ttft .csv")
+    download = await waiting.value
+    lines = (await asyncio.to_thread((await download.path()).read_text)).splitlines()
+    assert lines[0].startswith("time,")
+    assert len(lines) == 1 + 24
+    assert lines[1].startswith("2026-11-28T12:00:00")

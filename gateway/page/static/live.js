@@ -8,7 +8,7 @@ import { read, unreachable } from "./net.js";
 import { choose, chosen, onChoice } from "./state.js";
 import { figure, heads, row } from "./tables.js";
 
-const MOST = 200; // rows kept while the list runs
+const MOST = 50; // rows while the list runs: more make the page long, and are a click away
 const KINDS = ["failed", "slow", "hedged", "retried"];
 const COLUMNS = [
   { key: "ended", def: "ended", text: "Ended" },
@@ -61,7 +61,9 @@ function reading() {
 }
 
 function merge() {
-  rows = [...waiting, ...rows].slice(0, MOST);
+  const all = [...waiting, ...rows];
+  more ||= all.length > MOST;
+  rows = all.slice(0, MOST);
   waiting = [];
 }
 

@@ -95,14 +95,16 @@ function scores(found) {
       const link = /^https:/.test(one.url ?? "")
         ? h("a", { href: one.url, rel: "noreferrer" }, one.source)
         : one.source;
+      const [, unit, how] = /^(\S*?),?(?: (.*))?$/.exec(one.unit ?? ""); // "% solved at the first attempt"
       fill(
         node,
         h("b", {}, one.name),
-        h("span.num", {}, `${significant(one.score)}${one.unit === "%" ? " %" : one.unit ? ` ${one.unit}` : ""}`),
+        h("span.num", {}, `${significant(one.score)} ${unit}`),
         h("span.gauge", { "aria-hidden": "true" }, place === null ? "" : h("i", { "--at": place / 100 })),
         h(
           "small",
           {},
+          how ? `${how} · ` : "",
           place === null ? "" : `better than ${place} % of ${one.of} models · `,
           link,
           `, ${typeof one.date === "string" ? fullDay(Date.parse(one.date) / 1000) : fullDay(one.date)}`,
