@@ -5,7 +5,7 @@ import signal
 import ssl
 from functools import lru_cache
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from gateway.document import node
 from gateway.state import cluster, embedded, lane, link, sentinel_master, store
@@ -18,7 +18,8 @@ pytest_plugins = [
     "tests.proxy.routed",
 ]
 
-settings.register_profile("repeatable", deadline=None, derandomize=True)  # no test fails by chance, or by the clock
+# No test fails by chance, or by the clock: a busy machine makes examples slowly.
+settings.register_profile("repeatable", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")
 
 # A shell starts what runs in the background deaf to Ctrl-C, and nohup to SIGHUP; children inherit that, unless there is
