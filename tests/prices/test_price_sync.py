@@ -23,6 +23,7 @@ from gateway.prices.price_book import book_path, read_book
 from gateway.prices.price_sync import Synced, SyncRunning, sync
 from gateway.prices.price_tables import synced
 from tests.prices.recorded import ENTRIES, NOW, catalogued, endpoint, litellm_map
+from tests.support.connect_proxy import ConnectProxy
 from tests.support.host import Out, Received, ScriptedHost, answers
 
 # Entries of `GET /models` in the forms that these hosts publish, all 0.27 / 0.135 cached / 0.41 USD per 1M tokens.
@@ -402,6 +403,17 @@ async def test_the_key_goes_to_its_host_alone_and_is_never_shown(tmp_path: Path)
             assert (done.problems, other.requests) == (("x: /models answered 302",), [])
             broken = await asked(replace(settings, secrets=Secrets({"KEY": "sk-\nsecret"})))
             assert "secret" not in str(broken)
+
+
+async def test_a_list_comes_through_the_endpoints_proxy(tmp_path: Path) -> None:
+    listed = answers(200, {"data": [{"id": "Deep/V3.2", **HOST_FORMS["novita"]}]})
+    async with ScriptedHost(listed) as host, ConnectProxy({"novita.example": host.port}) as proxy:
+        settings = at_host(tmp_path, host, base_url="http://novita.example/v1", proxy=proxy.url)
+        assert (await asked(settings)).book.endpoints["x"].changes[0].input == 0.27
+        assert (proxy.connects, host.requests[0].path) == (["novita.example:80"], "/v1/models")
+        proxy.status = 403
+        refused = f"x: /models cannot be reached (the proxy {proxy.url} answered CONNECT with 403)"
+        assert (await asked(settings)).problems == (refused,)
 
 
 async def test_a_host_that_is_away_is_named(tmp_path: Path) -> None:

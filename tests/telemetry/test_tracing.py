@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from gateway.telemetry import tracing
+from gateway.telemetry import spans, tracing
 from gateway.telemetry.trace_context import context_of, headers_of, span_of
 from gateway.telemetry.tracing import is_on
 from gateway.types import IncomingTrace
+from gateway.types.egress import ProxyAddress
 from tests.proxy.routed import Routed
 from tests.support.gateway import DIRECT_ONLY
 from tests.support.host import Out, Received, ScriptedHost, answers, chunks, streams
@@ -215,3 +216,27 @@ def test_what_is_passed_on_is_valid_and_on_lines_of_its_own(
     assert all(line.endswith("\r\n") for line in lines)
     again = context_of(exchange, IncomingTrace(lines[0].partition(": ")[2].strip(), ""))
     assert again == context._replace(parent=span_of(exchange, attempt), sampled=sampled, state="")
+
+
+@pytest.mark.parametrize(
+    ("collector", "proxied"),
+    [("http://collector.example:4318", True), ("http://127.0.0.1:4318", False), ("", False)],
+)
+def test_spans_go_by_the_environments_proxy_and_loopback_does_not(
+    collector: str, proxied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[ProxyAddress | None] = []
+    monkeypatch.setattr(spans, "Spans", lambda _, proxy: made.append(proxy))
+    environ = {"OTEL_TRACES_EXPORTER": "otlp", "ALL_PROXY": "http://me:p%40ss@proxy:1"}
+    tracing.tracing(environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": collector}, [])
+    (proxy,) = made
+    session = spans._session(proxy)
+    assert session.proxies.get("https") == ("http://me:p%40ss@proxy:1" if proxied else None)
+    assert not session.trust_env, "else requests reads the environment again, and ~/.netrc"
+
+
+def test_a_proxy_that_cannot_be_used_turns_traces_off(caplog: pytest.LogCaptureFixture) -> None:
+    environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector.example", "ALL_PROXY": "socks5://me:hunter2@proxy:1"}
+    assert tracing.tracing(environ, []) is None
+    assert "ALL_PROXY: is not an HTTP proxy" in caplog.text
+    assert "hunter2" not in caplog.text

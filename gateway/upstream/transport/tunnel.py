@@ -75,6 +75,7 @@ class ConnectReply(asyncio.Protocol):
 
     def _fail(self, what: str) -> None:
         self.status.set_exception(DialError(Fault.PROXY, f"the proxy {self._proxy} {what}"))
+        self.status.exception()  # retrieved: nobody may be waiting for it
 
 
 async def open_tunnel(

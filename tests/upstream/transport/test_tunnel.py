@@ -3,12 +3,18 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.types import Endpoint
 from gateway.types.egress import ProxyAddress
+from gateway.upstream.litellm_adapter import Adapted
+from gateway.upstream.litellm_call import Send
+from gateway.upstream.litellm_request import HostRequest
+from gateway.upstream.transport import tunnel
 from gateway.upstream.transport.pool import Egress, Origin
 from gateway.upstream.transport.tls import Trust
 from gateway.upstream.transport.transport import Transport
@@ -157,13 +163,27 @@ async def test_a_tunnel_that_closes_at_once_ends_the_call(transport: Transport, 
         transport.close()
 
 
-async def test_a_proxy_that_stalls_is_waited_for_no_longer_than_a_host(transport: Transport) -> None:
+async def test_a_proxy_that_stalls_is_waited_for_no_longer_than_a_host(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reach = tunnel._to_proxy
+
+    async def reached(proxy: ProxyAddress, trust: ssl.SSLContext, deadline: float, seconds: float) -> Any:
+        return await reach(proxy, trust, deadline + 60, seconds)  # however busy the machine is
+
+    monkeypatch.setattr(tunnel, "_to_proxy", reached)
     async with ScriptedHost(HELLO) as host, ConnectProxy({"novita.example": host.port}) as proxy:
         proxy.fault = "stalls"
         answer = await asked(transport, through(proxy), within=0.05)
         words = f"the proxy {proxy.url} did not reach the host within 0.05 s"
         assert (answer.fault, answer.message) == ("refused", words)
         transport.close()
+
+
+async def test_a_proxy_that_is_not_reached_in_time_is_named(transport: Transport) -> None:
+    async with ConnectProxy({}) as proxy:
+        answer = await asked(transport, through(proxy), within=-1.0)
+        assert (answer.fault, answer.message) == ("proxy", f"the proxy {proxy.url} cannot be reached within -1 s")
 
 
 async def test_a_proxy_that_is_gone_is_named(transport: Transport) -> None:
@@ -254,4 +274,18 @@ async def test_a_client_certificate(transport: Transport, certificate: Path) -> 
         assert (await asked(transport, known, "https", 443)).body == b"hello"
         unknown = await asked(transport, through(proxy, trust=Trust(certificate)), "https", 443)
         assert unknown.fault in ("refused", "cut")
+        transport.close()
+
+
+async def test_a_host_behind_an_adapter_is_reached_through_its_proxy(transport: Transport) -> None:
+    async def translate(request: Mapping[str, Any], send: Send) -> AsyncIterator[dict[str, Any]]:
+        answered = await send(HostRequest("POST", "http://novita.example/x", [], b"{}"))
+        yield {"id": (b"".join([data async for data in answered.body])).decode()}
+
+    async with ScriptedHost(answers(200, b"hello")) as host, ConnectProxy({"novita.example": host.port}) as proxy:
+        endpoint = Endpoint("a", "p", "http://novita.example", "m", adapter="litellm")
+        receiver = Recorder()
+        Adapted(endpoint, None, lambda *_: translate, through(proxy)).send(transport, b"{}", receiver, 30.0)
+        assert b"hello" in (await receiver.ended()).body
+        assert proxy.connects == ["novita.example:80"]
         transport.close()
