@@ -44,8 +44,10 @@ CANARIES = ("arithmetic", "json", "tool_call", "thinking", "needle", "context", 
 class Invented:
     """What a gateway with eight endpoints would answer at the Unix time `at`."""
 
-    def __init__(self, at: float = NOON, traffic: bool = True) -> None:
+    def __init__(self, at: float = NOON, traffic: bool = True, app: str = "support-desk") -> None:
+        """`app` is the name of the app with most traffic."""
         self.at = at
+        self._apps = {app: APPS["support-desk"], **{name: APPS[name] for name in APPS if name != "support-desk"}}
         self.about: Json = ABOUT
         self.unseen: set[str] = set()  # endpoints that had no attempt in any range
         self._traffic = traffic
@@ -141,7 +143,7 @@ class Invented:
             "policies": {
                 name: bookings.part(share) for name, share in (("balanced", 0.7), ("nitro", 0.2), ("exacto", 0.1))
             },
-            "apps": {name: bookings.part(share) for name, share in APPS.items()} if self._traffic else {},
+            "apps": {name: bookings.part(share) for name, share in self._apps.items()} if self._traffic else {},
             "keys": {},
             "days": {
                 "all": self._days(None),
@@ -276,7 +278,7 @@ class Invented:
             "ended": self.at - 1.7 * place - rng.random(),
             "model": MODEL,
             "policy": rng.choice(["balanced"] * 6 + ["nitro", "nitro", "exacto", "floor"]),
-            "app": rng.choice(list(APPS)[:5]),
+            "app": rng.choice(list(self._apps)[:5]),
             "endpoint": None if failed or cached else endpoint,
             "endpoints": [] if cached else [endpoint] if not failed else [*list(HOSTS)[1:3], "novita/fp8"],
             "outcome": "server" if failed else "cached" if cached else "ok",

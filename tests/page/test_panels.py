@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests.page.browser import CHARTS, PHONE, Browsers, SharedView, View, opened
+from tests.page.browser import CHARTS, DESKTOP, PHONE, Browsers, SharedView, View, opened
 from tests.page.invented import Invented
 from tests.page.invented_gateway import InventedGateway, serving
 from tests.page.invented_hosts import HOSTS, MODEL
@@ -251,6 +251,17 @@ async def test_a_phone_shows_all_without_sideways_scroll(browser: Browser, gatew
         assert await view.page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
         await view.page.tap("#tiles [data-def='success']")
         assert await view.page.locator("#definition").is_visible()
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+async def test_a_long_name_of_a_client_breaks_no_line(browser: Browser, size: tuple[int, int]) -> None:
+    """The title of an app is the client's: up to 200 characters without a space."""
+    one = InventedGateway(Invented(app="x" * 200))
+    async with serving(one), opened(browser, one.url, size) as view:
+        await view.ready()
+        await view.page.locator("#live-table tbody tr").nth(19).wait_for()
+        assert "x" * 200 in await view.text("#apps")
+        assert await view.page.evaluate("document.documentElement.scrollWidth") == size[0]
 
 
 async def test_without_traffic_it_says_what_to_do(browser: Browser) -> None:
