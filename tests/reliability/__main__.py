@@ -15,8 +15,6 @@ from bench.process import allow_many_files
 from tests.reliability import page
 from tests.reliability.trials import TRIALS
 
-GRACE = 600.0  # seconds that a trial may take beyond its own time
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one trial, prints its record as JSON, and with `--write` puts its rows into docs/reliability.md. 1 where a
@@ -28,8 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="reliability-", ignore_cleanup_errors=True) as folder:
         path = Path(options.keep or folder)
         path.mkdir(parents=True, exist_ok=True)
-        within = options.minutes * 60 + options.requests / 20 + GRACE
-        record = uvloop.run(asyncio.wait_for(trial.run(options, path), within))
+        record = uvloop.run(asyncio.wait_for(trial.run(options, path), trial.within(options)))
     record = {"trial": options.trial, **page.when(), **record}
     print(json.dumps(record, indent=2))
     lines = trial.lines(record)

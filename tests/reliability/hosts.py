@@ -143,6 +143,7 @@ class Fleet:
         for model in models.values():
             for endpoint in model["endpoints"]:
                 price = self.hosts[endpoint["id"]].host.price
+                endpoint["cancel"] = "unknown"  # they bill what they have done, which the gateway is not to know
                 endpoint["price"] = {"input": price.input, "cached_input": price.cached_input, "output": price.output}
         return models
 

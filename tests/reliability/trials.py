@@ -10,23 +10,27 @@ from tests.reliability import bodies, budget, chaos, failover, fuzz, overload, r
 from tests.reliability.page import Line
 
 Record = dict[str, Any]
+SHORT = 900.0  # seconds
+SLOWEST = 50.0  # requests per second of a soak
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """`run` returns the record, as JSON; `lines` are the targets with what was measured."""
+    """`run` returns the record, as JSON; `lines` are the targets with what was measured; `within` are the seconds after
+    which a run is given up."""
 
     run: Callable[[argparse.Namespace, Path], Awaitable[Record]]
     lines: Callable[[Record], list[Line]]
+    within: Callable[[argparse.Namespace], float] = lambda _: SHORT
 
 
 TRIALS: Mapping[str, Trial] = {
-    "chaos": Trial(chaos.trial, chaos.lines),
-    "soak": Trial(soak.trial, soak.lines),
+    "chaos": Trial(chaos.trial, chaos.lines, lambda options: options.minutes * 60 + SHORT),
+    "soak": Trial(soak.trial, soak.lines, lambda options: options.requests / SLOWEST + SHORT),
     "overload": Trial(overload.trial, overload.lines),
     "bodies": Trial(bodies.trial, bodies.lines),
     "budget": Trial(budget.trial, budget.lines),
     "failover": Trial(failover.trial, failover.lines),
     "rolling": Trial(rolling.trial, rolling.lines),
-    "fuzz": Trial(fuzz.trial, fuzz.lines),
+    "fuzz": Trial(fuzz.trial, fuzz.lines, lambda options: options.minutes * 60 + SHORT),
 }
