@@ -3,7 +3,6 @@
 keys: - {tenant, limits: {...}}      limits: {without_store, groups: {NAME: {...}}, apps: {NAME: {...}}}
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -40,9 +39,6 @@ class LimitSettings:
     without_store: WithoutStore = "open"
     groups: dict[str, Bounds] = field(default_factory=dict)
     apps: dict[str, Bounds] = field(default_factory=dict)
-
-    def of(self, scope: Scope) -> Mapping[str, Bounds]:
-        return self.groups if scope == "group" else self.apps
 
 
 def read_bounds(reader: DocumentReader, node: Node) -> Any:

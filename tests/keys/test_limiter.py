@@ -1,0 +1,135 @@
+"""The limiter over a real store, on a clock that the test moves."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+
+import pytest
+import redis
+
+from gateway.config import Bounds, LimitSettings
+from gateway.keys.limit_store import LimitStore
+from gateway.keys.limiter import Limited, Limiter, Refusal
+from gateway.keys.need import Need
+from gateway.keys.reserved import Reserved
+
+DAY_ENDS = datetime(2027, 1, 31, 23, 59, 50, tzinfo=UTC).timestamp()  # ten seconds before midnight, and a month's end
+ONE = Need(1, 100, 10_000_000)  # a cent
+
+
+class Replica:
+    """One worker's limits. `now` is its clock."""
+
+    def __init__(self, url: str, bounds: Bounds) -> None:
+        self.now = DAY_ENDS
+        self.limiter = Limiter(LimitSettings(), LimitStore(url), 1, lambda: self.now, lambda *_: None)
+        self.limiter.replace({"t": Limited(bounds, None)}, LimitSettings())
+        self.decided: list[Reserved | Refusal] = []
+
+    async def ask(self) -> Reserved | Refusal:
+        quotas = self.limiter.quotas("t", "")
+        at_once = self.limiter.reserve(quotas, ONE, self.decided.append)
+        while at_once is None and not self.decided:
+            await self.limiter.exchange()
+        return at_once or self.decided.pop()
+
+    async def served(self, most: int = 20) -> int:
+        """How many requests in a row are served, and over at once, before one is refused."""
+        for number in range(most):
+            result = await self.ask()
+            if isinstance(result, Refusal):
+                return number
+            result.spend(100, ONE.cost * 1_000)
+            result.settle()
+        return most
+
+
+Make = Callable[[Bounds], Replica]
+
+
+@pytest.fixture
+async def make(valkey: str) -> AsyncIterator[Make]:
+    with redis.Redis.from_url(valkey) as client:
+        client.flushdb()
+    made: list[Replica] = []
+
+    def make(bounds: Bounds) -> Replica:
+        made.append(Replica(valkey, bounds))
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.limiter.close()
+
+
+@pytest.mark.parametrize(
+    "bounds", [Bounds(usd_per_day=0.03), Bounds(usd_per_month=0.03), Bounds(requests_per_minute=3)]
+)
+async def test_a_limit_begins_anew_with_its_period(make: Make, bounds: Bounds) -> None:
+    one, two = make(bounds), make(bounds)
+    assert await one.served() + await two.served() == 3
+    one.now = DAY_ENDS + 9.9
+    assert await one.served() == 0
+    one.now = two.now = DAY_ENDS + 10
+    assert await one.served(2) + await two.served() == 3
+
+
+async def test_a_clock_that_is_set_back_does_not_bring_a_period_back(make: Make) -> None:
+    one = make(Bounds(usd_per_day=0.03))
+    assert await one.served() == 3
+    one.now = DAY_ENDS + 10
+    assert await one.served(1) == 1
+    one.now = DAY_ENDS
+    assert await one.served() == 2
+
+
+async def test_a_request_that_ends_in_the_next_period_counts_in_its_own(make: Make) -> None:
+    one = make(Bounds(usd_per_day=0.03))
+    late = await one.ask()
+    assert isinstance(late, Reserved)
+    one.now = DAY_ENDS + 10
+    assert await one.served(1) == 1
+    late.spend(100, 3 * ONE.cost * 1_000)
+    late.settle()
+    assert await one.served() == 2
+
+
+async def test_a_share_of_the_next_period_is_taken_before_it_begins(make: Make) -> None:
+    one = make(Bounds(requests_per_minute=1_000_000))
+    for _ in range(20):
+        one.now += 0.4
+        assert await one.served(50) == 50
+        await one.limiter.exchange()
+    one.now = DAY_ENDS + 9
+    await one.limiter.exchange()
+    one.now = DAY_ENDS + 10
+    assert one.limiter.reserve(one.limiter.quotas("t", ""), ONE, one.decided.append) is not None
+
+
+async def test_a_store_that_was_flushed_goes_on_from_what_is_known(make: Make, valkey: str) -> None:
+    one = make(Bounds(usd_per_day=0.05))
+    assert await one.served(3) == 3
+    await one.limiter.exchange()
+    with redis.Redis.from_url(valkey) as client:
+        client.flushdb()
+    await one.limiter.exchange()
+    assert await one.served() == 2
+    assert await make(Bounds(usd_per_day=0.05)).served() == 0
+
+
+async def test_a_bound_that_is_changed_keeps_what_was_used(make: Make) -> None:
+    one = make(Bounds(usd_per_day=0.03))
+    assert await one.served() == 3
+    one.limiter.replace({"t": Limited(Bounds(usd_per_day=0.05), None)}, LimitSettings())
+    assert await one.served() == 2
+    one.limiter.replace({}, LimitSettings())
+    assert one.limiter.quotas("t", "") == ()
+
+
+async def test_tenants_do_not_share_limits(make: Make) -> None:
+    one = make(Bounds(usd_per_day=0.03))
+    one.limiter.replace(dict.fromkeys(("t", "u"), Limited(Bounds(usd_per_day=0.03), None)), LimitSettings())
+    assert await one.served() == 3
+    result = one.limiter.reserve(one.limiter.quotas("u", ""), ONE, one.decided.append)
+    await one.limiter.exchange()
+    assert result is None
+    assert isinstance(one.decided.pop(), Reserved)
