@@ -100,7 +100,7 @@ class Attempt:
         self.ending_at: float | None = None
         self.begun = False  # whether its first token has come
         self.written = False  # whether the request was written to the host
-        self._lost = False  # whether it was the host that ended it
+        self._lost = False  # whether the host ended it, or sent what cannot be read
         self.held = False  # whether the client was slower than the host
         self.usage = NO_USAGE
         self.cost = 0  # 1e-12 USD
@@ -221,6 +221,7 @@ class Attempt:
         self._owner.feed(Finished(self.send.attempt, self._runtime.clock()))
 
     def on_failed(self, failure: Failure) -> None:
+        self._lost = self._lost or failure.fault is Fault.GARBAGE
         self._owner.failed(self, self._runtime.upstreams.concealed(failure, self.send.choice.endpoint))
 
     # what it came to

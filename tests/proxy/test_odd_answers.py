@@ -47,6 +47,19 @@ async def test_a_chunk_that_is_nested_too_deeply_is_the_hosts_fault(routed: Rout
         assert outcomes(running) == [("a/fp8", "garbage"), ("b/fp8", "ok")]
 
 
+@pytest.mark.parametrize(("status", "source"), [(200, "estimated"), (307, "none")])
+async def test_an_answer_that_cannot_be_read_may_have_been_paid(status: int, source: str, routed: Routed) -> None:
+    """A host that says 200 has mostly done the work, whatever became of the bytes."""
+    async with (
+        ScriptedHost(answers(status, b"\0not JSON")) as first,
+        ScriptedHost(answers(200, completion("Hello"))) as second,
+        routed(first, second) as running,
+    ):
+        await running.chat()
+        unread, _ = rows(running)
+        assert (unread.outcome, unread.usage_source, unread.cost > 0) == ("garbage", source, source == "estimated")
+
+
 @pytest.mark.parametrize("stream", [True, False])
 async def test_what_cannot_be_kept_ends_well_for_its_client(stream: bool, valkey: str, routed: Routed) -> None:
     """A connection that was told two ends would give the next request a part of this answer."""
