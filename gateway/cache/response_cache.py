@@ -65,19 +65,24 @@ def fresh(answer: CachedAnswer, new_id: str, created: int, *, counted: bool = Tr
     completion = {**answer.completion, "id": new_id, "created": created}
     completion.pop("openrouter_metadata", None)  # it described the first request
     usage = completion.get("usage")
-    if usage is not None and not counted:
-        completion["usage"] = _zero(usage)
-    elif usage is not None:
-        costs = {name: value for name, value in usage.items() if "cost" in name and value is not None}
-        free = {name: dict.fromkeys(value, 0) if isinstance(value, dict) else 0 for name, value in costs.items()}
-        completion["usage"] = {**usage, **free, "cost": 0}
+    if usage is not None:
+        completion["usage"] = free(usage, counted)
     return completion
 
 
-def spent(answer: CachedAnswer) -> int:
+def spent(completion: Json) -> int:
     """What the answer cost when it was made, in 1e-12 USD; 0 if it does not say."""
-    cost = (answer.completion.get("usage") or {}).get("cost")
+    cost = (completion.get("usage") or {}).get("cost")
     return round(cost * PICO) if isinstance(cost, int | float) else 0
+
+
+def free(usage: Json, counted: bool) -> Json:
+    """The usage of an answer that is given again: see `fresh`."""
+    if not counted:
+        return {name: _zero(part) for name, part in usage.items()}
+    costs = {name: value for name, value in usage.items() if "cost" in name and value is not None}
+    free = {name: dict.fromkeys(value, 0) if isinstance(value, dict) else 0 for name, value in costs.items()}
+    return {**usage, **free, "cost": 0}
 
 
 def _zero(value: Any) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.cache.response_cache import CachedAnswer, assemble
+from gateway.errors import ClientError
 from gateway.upstream import sse
 
 LARGEST_KEPT = 2 * 1024 * 1024  # bytes of a streamed answer; put together they are a tenth of that
@@ -62,6 +63,9 @@ class AnswerRecorder:
         completion = assemble(sse.payloads(b"".join(self._parts)))
         if completion is not None:
             self._save(CachedAnswer(completion, endpoint, unix), hidden)
+
+    def failed(self, error: ClientError | None, head: Mapping[str, Any]) -> None:
+        """There is no whole answer; without an error, because the client has left. Nothing is kept."""
 
     def whole(self, completion: dict[str, Any], endpoint: str, hidden: Hidden) -> None:
         one = CachedAnswer(completion, endpoint, self._unix())

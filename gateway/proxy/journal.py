@@ -20,7 +20,8 @@ class Journal:
     """Times are on the loop's clock, in seconds.
 
     `received` is when the request's last byte came, `first_at` when the client was sent the first token. `closed` says
-    whether the last row is written. `reservation` is what is reserved of the request's limits, if it has any.
+    whether the last row is written, and `ended` its outcome. `reservation` is what is reserved of the request's limits, if
+    it has any.
     """
 
     __slots__ = (
@@ -33,6 +34,7 @@ class Journal:
         "_waited",
         "cache",
         "closed",
+        "ended",
         "first_at",
         "reservation",
     )
@@ -49,6 +51,7 @@ class Journal:
         self._since: float | None = None  # start of a wait that is not yet counted, because another attempt goes on
         self.cache = cache
         self.closed = False
+        self.ended: OutcomeName = "unrouted"
         self.first_at: float | None = None
         self.reservation: Reserved | None = None
 
@@ -70,7 +73,7 @@ class Journal:
             self._waited += (now if waited_to_the_end else attempt.received_at) - since
         self._since = None if alone else since
         decision = _decision(plan) if book.attempt == 1 else _LATER
-        closing = _OPEN if status is None else self._close(status, now)
+        closing = _OPEN if status is None else self._close(outcome, status, now)
         row = _row(request, attempt, sent, book, outcome, decision, closing)
         runtime.outcomes.write(row, plan, request)
 
@@ -78,7 +81,9 @@ class Journal:
         """The exchange is over, and no attempt's row has closed it: mostly because no request was sent. `saved` is the
         cost in 1e-12 USD of a cached answer when it was made."""
         request, runtime = self._request, self._runtime
-        last, client_status, client_ttft, client_duration, overhead, cache = self._close(status, runtime.clock())
+        last, client_status, client_ttft, client_duration, overhead, cache = self._close(
+            outcome, status, runtime.clock()
+        )
         row = Row(
             id=f"{request.id}-0",
             exchange=request.id,
@@ -117,8 +122,8 @@ class Journal:
             self._waited += now - self._paused_at
             self._paused_at = None
 
-    def _close(self, status: int, now: float) -> _Closing:
-        self.closed = True
+    def _close(self, outcome: OutcomeName, status: int, now: float) -> _Closing:
+        self.closed, self.ended = True, outcome
         if self._paused_at is not None:
             self.pause_ended(now)
         duration = now - self._received

@@ -270,6 +270,7 @@ class LiveExchange:
         self._reply.fail(error)
 
     def _abandon(self, _: core.Abandon) -> None:
+        self._reply.abandon()
         if not self._journal.closed:
             self._journal.unattempted("cancelled", CLIENT_LEFT)
 

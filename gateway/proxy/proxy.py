@@ -1,8 +1,11 @@
-"""The way in: the response cache first, then a plan, then a reservation where limits apply, then an exchange."""
+"""The way in: the response cache first, then an identical request under way, then a plan, then a reservation where
+limits apply, then an exchange."""
 
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from msgspec import structs
 
 from gateway.cache.cache_key import cache_key
 from gateway.cache.reasoning_vault import ReasoningVault, gaps
@@ -11,6 +14,8 @@ from gateway.keys.limiter import Refusal
 from gateway.keys.refusal import refused
 from gateway.keys.reserved import Reserved
 from gateway.proxy.answer_recorder import AnswerRecorder, Hidden
+from gateway.proxy.flight import Flight
+from gateway.proxy.joiner import Joiner
 from gateway.proxy.journal import Journal
 from gateway.proxy.likely_use import likely_use
 from gateway.proxy.live_exchange import LiveExchange
@@ -20,10 +25,11 @@ from gateway.route.decide import make_plan
 from gateway.route.plan import Plan
 from gateway.surface import answer
 from gateway.types import CacheResult, Policy, Request
-from gateway.types.sink import Sink
+from gateway.types.sink import Sink, Source
 
 DEFAULT_TTL = 300.0  # seconds that an answer is kept when the request asks for caching and the policy does not
 CALLS = b'"finish_reason":"tool_calls"'  # in the end of a stream that called tools
+Cached = tuple[bytes, float]  # the key in the response cache, and for how many seconds
 _log = logging.getLogger(__name__)
 
 
@@ -34,6 +40,7 @@ class Proxy:
         self._runtime = runtime
         self._cache = cache
         self._vault = vault
+        self._flights: dict[bytes, Flight] = {}  # by cache key, of exchanges under way
 
     def plan(self, request: Request, policy: Policy) -> Plan:
         runtime = self._runtime
@@ -70,35 +77,72 @@ class Proxy:
             self._exchange(request, policy, sink, received, "off", self._recorder(request, None))
             return
         key = cache_key(request, policy)
-        recorder = self._recorder(request, lambda one: self._cache.save(key, one, ttl))
         if request.cache == "refresh":
-            self._exchange(request, policy, sink, received, "refresh", recorder)
+            self._exchange(request, policy, sink, received, "refresh", self._recorder(request, (key, ttl)))
+        elif not self._joins(request, policy, sink, received, key, ttl):
+
+            def found(hit: CachedAnswer | None) -> None:
+                with _guarded(request, sink):
+                    if hit is None:
+                        self._share(request, policy, sink, received, key, ttl)
+                    else:
+                        self._replay(request, sink, received, hit)
+
+            self._cache.lookup(key, found)
+
+    def _share(self, request: Request, policy: Policy, sink: Sink, received: float, key: bytes, ttl: float) -> None:
+        """Joins the flight of an identical request, or starts one that others can join."""
+        if self._joins(request, policy, sink, received, key, ttl):
             return
+        flights, keep = self._flights, self._keeper(request, (key, ttl))
 
-        def found(hit: CachedAnswer | None) -> None:
+        def leave_map() -> None:
+            if flights.get(key) is flight:
+                del flights[key]
+
+        assert keep is not None
+        flight = flights[key] = Flight(self._runtime, keep, request.stream, leave_map)
+        try:
+            self._exchange(request, policy, sink, received, "miss", flight)
+        except Exception:
+            leave_map()
+            raise
+
+    def _joins(self, request: Request, policy: Policy, sink: Sink, received: float, key: bytes, ttl: float) -> bool:
+        """Whether an identical request is under way, which this one has joined."""
+        flight = self._flights.get(key)
+        if flight is None:
+            return False
+
+        def anew(begun: bool) -> None:
             with _guarded(request, sink):
-                if hit is None:
-                    self._exchange(request, policy, sink, received, "miss", recorder)
-                else:
-                    self._replay(request, sink, received, hit)
+                self._share(structs.replace(request, begun=begun), policy, sink, received, key, ttl)
 
-        self._cache.lookup(key, found)
+        keepalive = min(policy.keepalive, request.patience) if request.stream else request.patience
+        Joiner(self._runtime, request, flight, sink, received, keepalive, anew).begin()
+        return True
 
-    def _recorder(self, request: Request, save: Callable[[CachedAnswer], object] | None) -> AnswerRecorder | None:
-        """Gathers the answer for the response cache (`save`), the vault or both; None where neither keeps it."""
-        vault, runtime = self._vault, self._runtime
-        if vault is None or not (request.thinking and _may_be_read_again(request)):
-            if save is None:
-                return None
-            return AnswerRecorder(lambda one, _: save(one), runtime.wheel.soon, runtime.wall_clock)
+    def _recorder(self, request: Request, cached: Cached | None) -> AnswerRecorder | None:
+        """Gathers the answer for the response cache, the vault or both; None where neither keeps it."""
+        runtime, keep = self._runtime, self._keeper(request, cached)
+        if keep is None:
+            return None
+        alone = cached is None and request.reasoning_history == "interleaved"
+        return AnswerRecorder(keep, runtime.wheel.soon, runtime.wall_clock, CALLS if alone else b"")
 
-        def both(one: CachedAnswer, hidden: Hidden) -> None:
-            vault.keep(request, one.completion, hidden)
-            if save is not None:
-                save(one)
+    def _keeper(self, request: Request, cached: Cached | None) -> Callable[[CachedAnswer, Hidden], None] | None:
+        """Keeps an answer in the response cache (`cached`: key and seconds), the vault or both; None for neither."""
+        vault = self._vault if request.thinking and _may_be_read_again(request) else None
+        if vault is None and cached is None:
+            return None
 
-        alone = save is None and request.reasoning_history == "interleaved"
-        return AnswerRecorder(both, runtime.wheel.soon, runtime.wall_clock, CALLS if alone else b"")
+        def keep(one: CachedAnswer, hidden: Hidden) -> None:
+            if vault is not None:
+                vault.keep(request, one.completion, hidden)
+            if cached is not None:
+                self._cache.save(cached[0], one, cached[1])
+
+        return keep
 
     def _exchange(
         self,
@@ -112,9 +156,12 @@ class Proxy:
         plan, limiter = self.plan(request, policy), self._runtime.limiter
         journal = Journal(self._runtime, request, plan, received, cache)
         reply = Reply(request, sink, plan, cache, recorder)
+        flight = recorder if recorder is not None and isinstance(recorder, Flight) else None
+        if flight is not None:
+            flight.prepares(reply, journal)
         limits = limiter.quotas(request.tenant, request.app) if limiter is not None else ()
         if limiter is None or not limits or plan.first is None:
-            self._begin(request, plan, reply, journal)
+            self._begin(request, reply, journal, flight)
             return
 
         def decided(result: Reserved | Refusal) -> None:
@@ -123,18 +170,22 @@ class Proxy:
                     reply.fail(refused(result, limits, request.surface, self._runtime.wall_clock()))
                     return
                 journal.reservation = reply.reservation = result
-                self._begin(request, plan, reply, journal)
+                self._begin(request, reply, journal, flight)
 
         reserved = limiter.reserve(limits, likely_use(request, plan, plan.first.endpoint), decided)
         if reserved is not None:
             journal.reservation = reply.reservation = reserved
-            self._begin(request, plan, reply, journal)
+            self._begin(request, reply, journal, flight)
 
-    def _begin(self, request: Request, plan: Plan, reply: Reply, journal: Journal) -> None:
+    def _begin(self, request: Request, reply: Reply, journal: Journal, flight: Flight | None) -> None:
         runtime, sink = self._runtime, reply.sink
-        exchange = LiveExchange(runtime, request, plan, reply, journal)
+        exchange = LiveExchange(runtime, request, reply.plan, reply, journal)
         runtime.under_way.add(exchange)
-        sink.attach(exchange)  # first: a client that has left by now is no reason to pay a host
+        source: Source = exchange
+        if flight is not None:
+            flight.begins(exchange)
+            source = flight
+        sink.attach(source)  # first: a client that has left by now is no reason to pay a host
         if runtime.under_way.closed:
             exchange.stop()
         else:
@@ -148,7 +199,7 @@ class Proxy:
         head = answer.about(request, "hit", 0, hit.endpoint)
         if not openai:
             head.append((b"x-openrouter-cache-age", b"%d" % max(0, int(now - hit.at))))
-        Journal(self._runtime, request, None, received, "hit").unattempted("cached", 200, spent(hit))
+        Journal(self._runtime, request, None, received, "hit").unattempted("cached", 200, spent(hit.completion))
         if request.stream:
             sink.start(200, answer.stream_head(head))
             sink.write(stream)

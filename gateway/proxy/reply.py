@@ -29,12 +29,12 @@ class Reply:
 
     __slots__ = (
         "_cache",
-        "_plan",
         "_recorder",
         "_request",
         "attempts",
         "endpoint",
         "paused",
+        "plan",
         "reservation",
         "sink",
         "started",
@@ -44,7 +44,7 @@ class Reply:
         self, request: Request, sink: Sink, plan: Plan, cache: CacheResult, recorder: AnswerRecorder | None
     ) -> None:
         self._request = request
-        self._plan = plan
+        self.plan = plan
         self._cache = cache
         self._recorder = recorder
         self.sink = sink
@@ -95,22 +95,29 @@ class Reply:
         """What the answer says about its route, if the client wants to know."""
         if not self._request.tells_routing:
             return NOTHING
-        return {"openrouter_metadata": openrouter.routing(self._request, self._plan, self.endpoint_id, self.attempts)}
+        return {"openrouter_metadata": openrouter.routing(self._request, self.plan, self.endpoint_id, self.attempts)}
 
     def fail(self, error: ClientError, head: Mapping[str, Any] = NOTHING) -> None:
         """An error: as a response, or as an event once a stream has begun, with the `head` of its chunks. Another model
         may answer instead, where no host has."""
+        if self._recorder is not None:
+            self._recorder.failed(error, head)
         if self.endpoint is None and not error.final and self.sink.moves_on():
             return
         if self.started and self._request.stream:
-            self.sink.write(answer.error_event(self._request, error, self._plan, self.endpoint_id, head))
+            self.sink.write(answer.error_event(self._request, error, self.plan, self.endpoint_id, head))
             self.sink.end()
             return
-        body = answer.error_body(error, self._request.surface, self._request, self._plan)
+        body = answer.error_body(error, self._request.surface, self._request, self.plan)
         if self.started:
             self._end_with(body)
         else:
             answer.send_error(self.sink, error, self._about(), body)
+
+    def abandon(self) -> None:
+        """The client has left."""
+        if self._recorder is not None:
+            self._recorder.failed(None, NOTHING)
 
     def _start(self) -> None:
         self.started = True
@@ -130,5 +137,5 @@ class Reply:
         if self.reservation is not None:
             head += limit_headers(self.reservation.limits, time())
         if request.explain:
-            head.append((b"x-gateway-plan", summary(self._plan)))
+            head.append((b"x-gateway-plan", summary(self.plan)))
         return head

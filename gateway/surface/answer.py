@@ -41,7 +41,7 @@ def _routed(policy: str, cache: str, endpoint: str, surface: Surface) -> Headers
     """Cached by names from the configuration, so the cache is bounded."""
     head = [(b"x-gateway-policy", policy.encode()), (b"x-gateway-cache", cache.encode())]
     if surface == "openrouter" and cache != "off":
-        head.append((b"x-openrouter-cache-status", b"HIT" if cache == "hit" else b"MISS"))
+        head.append((b"x-openrouter-cache-status", b"HIT" if cache in ("hit", "joined") else b"MISS"))
     return [*head, (b"x-gateway-endpoint", endpoint.encode())] if endpoint else head
 
 

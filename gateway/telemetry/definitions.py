@@ -53,7 +53,7 @@ def without_routing(row: Ended) -> bool:
 
 def client_ttft(row: Ended) -> float | None:
     """TTFT of a request, in seconds; None for all rows but the last, without a token, and for cached answers."""
-    return row.client_ttft if row.last and row.cache != "hit" else None
+    return row.client_ttft if row.last and row.cache not in ("hit", "joined") else None
 
 
 def client_latency(row: Ended) -> float | None:

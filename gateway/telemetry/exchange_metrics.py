@@ -74,7 +74,7 @@ class ExchangeMetrics:
     def prepare(self, model: str, policy: str) -> None:
         """Exposes, at 0, what a dashboard shows and a rule watches of a model's requests under a policy."""
         self._prepared.add((model, policy))
-        for result in ("hit", "miss", "refresh"):
+        for result in ("hit", "joined", "miss", "refresh"):
             self._cache.labels(model, policy, result)
         for outcome, code in WATCHED:
             for stream in ("true", "false"):
@@ -100,7 +100,7 @@ class ExchangeMetrics:
         timed = [(row, ttft) for row in rows if (ttft := client_ttft(row)) is not None]
         observe(self._ttft, (model, policy), [ttft for _, ttft in timed])
         observe(self._tpot, (model, policy), [_per_token(row, ttft) for row, ttft in timed if _has_speed(row)])
-        counted = [row for row in rows if row.cache != "hit" and row.usage_source != "none"]
+        counted = [row for row in rows if row.cache not in ("hit", "joined") and row.usage_source != "none"]
         observe(self._tokens, (model, policy, "input"), [row.prompt_tokens for row in counted])
         observe(self._tokens, (model, policy, "output"), [row.completion_tokens for row in counted])
 

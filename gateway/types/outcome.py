@@ -45,7 +45,13 @@ RepairKind = Literal[
     "content",  # a JSON answer completed, or taken out of other text
 ]
 PROBE = "gateway-probe"  # tenant, app and policy of the gateway's own requests; no client has this tenant
-CacheResult = Literal["off", "miss", "hit", "refresh"]  # the part of the response cache in an exchange
+CacheResult = Literal[  # the part of the response cache in an exchange
+    "off",
+    "miss",
+    "hit",
+    "joined",  # the answer to an identical request that was under way
+    "refresh",
+]
 
 
 @dataclass(frozen=True, slots=True)
