@@ -377,7 +377,7 @@ class Worker:
     def _count(self) -> None:
         self.metrics.in_flight(len(self.under_way))
         for model, fleet in self.fleets.items():
-            self.metrics.retries_refused(model, fleet.retry_budget.refused)
+            self.metrics.bounded(model, fleet.retry_budget.refused, fleet.slots.shed)
         self.metrics.store_commands(self.store.stats)
         self.metrics.limits.remaining(self.limiter.shares_left())
         self.metrics.flush()

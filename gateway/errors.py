@@ -14,7 +14,7 @@
         ├── TooLarge          413  request body over the limit
         ├── UnknownCoding     415  unsupported content-encoding of the request body
         ├── HeadTooLarge      431  request headers over the limit
-        ├── Overloaded        503  this worker is at its limit of requests in flight
+        ├── Overloaded        503  this worker, or every endpoint, is at its limit of requests in flight
         ├── NoEndpoint        404 | 503  no endpoint is left after the filters
         ├── StoreAway         503  the response needs the store, which cannot be reached
         └── UpstreamError     429 | 502 | 503 | 504 | the host's own status: every attempt failed
@@ -176,8 +176,8 @@ class Overloaded(ClientError):
     status = 503
     code = "overloaded"
 
-    def __init__(self) -> None:
-        super().__init__("the gateway is at its limit of requests in flight; retry later", retry_after=1.0)
+    def __init__(self, limit: str = "the gateway is at its limit of requests in flight") -> None:
+        super().__init__(f"{limit}; retry later", retry_after=1.0)
 
 
 class NoEndpoint(ClientError):

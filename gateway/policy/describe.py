@@ -34,6 +34,8 @@ FIELDS: dict[str, str] = {
     "attempts.within": "Total time of all attempts before the first token. Default 60s.",
     "attempts.retries": "Retries at the same endpoint after a transient failure, while another endpoint is "
     "left and costs more. Where none is left, `max` is the bound; 0 never retries at the same endpoint. Default 1.",
+    "attempts.queue": "How long a request may wait for an endpoint at its `limits.concurrency`, where no other one is "
+    "free, or it is better than those that are. Default 200ms; 0s never waits.",
     "timeouts": "The timeouts of one attempt.",
     "timeouts.connect": "Connect timeout, for DNS, TCP and TLS together. Default 3s.",
     "timeouts.first_token": "First-token timeout, before the part for the prompt's length. Default 10s.",

@@ -20,8 +20,8 @@ class Journal:
     """Times are on the loop's clock, in seconds.
 
     `received` is when the request's last byte came, `first_at` when the client was sent the first token. `closed` says
-    whether the last row is written, and `ended` its outcome. `reservation` is what is reserved of the request's limits, if
-    it has any.
+    whether the last row is written, and `ended` its outcome. `reservation` is what is reserved of the request's limits,
+    if it has any.
     """
 
     __slots__ = (

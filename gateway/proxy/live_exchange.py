@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
 
-from gateway.errors import ClientError
+from gateway.errors import ClientError, Overloaded
 from gateway.proxy import failed
 from gateway.proxy.attempt import Attempt
 from gateway.proxy.continuation import continuation
@@ -22,6 +22,7 @@ from gateway.proxy.timer_wheel import Timer
 from gateway.route import signals as core
 from gateway.route.exchange import Exchange
 from gateway.route.plan import Plan
+from gateway.route.slot_queue import Waiting
 from gateway.surface import answer
 from gateway.types import PICO, Failure, HedgeResult, OutcomeName, Request
 from gateway.upstream.stream import NOTHING, StreamReader
@@ -30,7 +31,7 @@ CLIENT_LEFT = 499
 ENDING = 3.0  # seconds that a host has after the finish chunk for usage and `[DONE]`
 PATIENCE = 60.0  # seconds for which a client may take nothing of what waits for it
 _log = logging.getLogger(__name__)
-_ENDINGS = frozenset({core.Complete, core.Break, core.GiveUp, core.Abandon})
+_ENDINGS = frozenset({core.Complete, core.Break, core.GiveUp, core.Shed, core.Abandon})
 
 
 class LiveExchange:
@@ -53,6 +54,7 @@ class LiveExchange:
         "_request",
         "_runtime",
         "_timers",
+        "_waits",
     )
 
     def __init__(self, runtime: Runtime, request: Request, plan: Plan, reply: Reply, journal: Journal) -> None:
@@ -64,11 +66,12 @@ class LiveExchange:
         self._reply = reply
         self._journal = journal
         budget, retry_budget = runtime.budgets.of(policy, request.model), self._fleet.retry_budget
-        self._core = Exchange(request, plan, budget, runtime.rng, retry_budget)
+        self._core = Exchange(request, plan, budget, runtime.rng, retry_budget, queues=True)
         self._continuation = continuation(request, policy) if policy.resume == "continue" else None
         self._timers: dict[int | str, Timer] = {}
         self._events: list[core.Event] = []  # that wait until commands are performed
         self._performing = False
+        self._waits = False  # for a place at an endpoint
         self._attempts: dict[int, Attempt] = {}  # those that run: two at most
         self._answering: Attempt | None = None  # the one that the answer comes from, since the commit
 
@@ -158,6 +161,27 @@ class LiveExchange:
         self._journal.pause_ended(attempt.sent_at)
         self._fleet.sent(command.tried, attempt.sent_at)
         attempt.begin(request, self._plan.policy.timeouts.connect)
+
+    def _enqueue(self, command: core.Enqueue) -> None:
+        if not self._waits:
+            self._waits = True
+            self._journal.paused()
+        line, now = command.line, self._runtime.clock()
+        loser = self._fleet.slots.push(self._request.tenant, Waiting(self, line.endpoints), line.most)
+        if loser is not None:
+            loser.feed(core.Expired("queue", 0, now))
+
+    def _shed(self, _: core.Shed) -> None:
+        self._fleet.slots.shed += 1
+        error = Overloaded("every endpoint is at its limit of requests in flight")
+        self._journal.unattempted("unrouted", 200 if self._reply.started else error.status)
+        self._reply.fail(error)
+
+    def _offer_place(self, endpoint: str) -> None:
+        """An attempt has ended: the next request that waits for such a place may be sent."""
+        waiter = self._fleet.slots.pop(endpoint)
+        if waiter is not None:
+            self._runtime.wheel.soon(lambda: waiter.feed(core.Expired("place", 0, self._runtime.clock())))
 
     def _start_timer(self, command: core.SetTimer) -> None:
         name, number, seconds = command.timer, command.attempt, command.seconds
@@ -300,6 +324,8 @@ class LiveExchange:
     def _close(self) -> None:
         self._journal.over()
         self._attempts, self._answering = {}, None  # they refer back
+        if self._waits:
+            self._fleet.slots.remove(self)
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -339,6 +365,8 @@ class LiveExchange:
         self._journal.attempted(attempt, book, ended, status, len(self._attempts) == 1)
         self._core.paid(book, attempt.cost / PICO)
         del self._attempts[book.attempt]
+        if self._fleet.slots.size:
+            self._offer_place(attempt.send.choice.endpoint.id)
 
     def _client_status(self, ending: core.Command) -> int:
         """What the client gets when the exchange ends in this way."""
@@ -354,6 +382,8 @@ class LiveExchange:
 _PERFORM: dict[type[core.Command], Callable[[LiveExchange, Any], None]] = {
     core.Send: LiveExchange._send,
     core.SetTimer: LiveExchange._start_timer,
+    core.Enqueue: LiveExchange._enqueue,
+    core.Shed: LiveExchange._shed,
     core.Cancel: LiveExchange._cancel,
     core.Begin: LiveExchange._begin,
     core.Commit: LiveExchange._commit,

@@ -124,6 +124,8 @@ class Proxy:
 
     def _recorder(self, request: Request, cached: Cached | None) -> AnswerRecorder | None:
         """Gathers the answer for the response cache, the vault or both; None where neither keeps it."""
+        if cached is None and (self._vault is None or not request.thinking):
+            return None
         runtime, keep = self._runtime, self._keeper(request, cached)
         if keep is None:
             return None

@@ -284,6 +284,11 @@ class EndpointState:
         self._weigh_load()
 
     @property
+    def full(self) -> bool:
+        """Whether the host's own limit on requests at once is reached."""
+        return self.in_flight >= self._most_at_once
+
+    @property
     def ramping(self) -> bool:
         """Whether slow start keeps it from more requests at once, and not the host's own limit."""
         return self._ramp.window < self._most_at_once

@@ -38,6 +38,7 @@ from gateway.route.signals import (
     Command,
     Commit,
     Complete,
+    Enqueue,
     Event,
     Expired,
     Failed,
@@ -48,9 +49,10 @@ from gateway.route.signals import (
     Probe,
     Send,
     SetTimer,
+    Shed,
     Started,
-    TimerName,
 )
+from gateway.route.slot_queue import Line, line_for
 from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.types import Failure, Fault, HedgeResult, Request
 
@@ -64,6 +66,7 @@ class Exchange:
     Attempts count from 1, in the order in which they are sent; at most two run at once, and only until the first
     token. With a `budget`, one late attempt of a streamed request may get a second one next to it. `rng` draws from
     [0, 1), for the pauses before retries. Every attempt beyond the first needs room in the `retry_budget`.
+    `queues`: whether it may wait for an endpoint that is full.
     """
 
     __slots__ = (
@@ -79,7 +82,9 @@ class Exchange:
         "_hedged",
         "_holds",
         "_keepalive",
+        "_line",
         "_most",
+        "_queues",
         "_read_twice",
         "_retries",
         "_retry_budget",
@@ -100,6 +105,7 @@ class Exchange:
         budget: Budget | None = None,
         rng: Callable[[], float] = lambda: 0.5,
         retry_budget: RetryBudget | None = None,
+        queues: bool = False,
     ) -> None:
         policy = plan.policy
         self.request = request
@@ -122,6 +128,8 @@ class Exchange:
         self._broken: Break | None = None  # how the streamed answer ends if it is not continued
         self._budget = budget if request.stream else None
         self._retry_budget = retry_budget
+        self._queues = queues
+        self._line: Line | None = None  # the places that it waits for
         self._delay = inf  # seconds after which the attempt that was sent last is late; inf when it is of no interest
         self._hedged = False  # whether a second attempt was sent
         self._at_stake = 0.0  # dollars, set aside for the loser's bill
@@ -172,6 +180,11 @@ class Exchange:
             return []
         if event.timer == "keepalive" and self._keepalive < inf:
             return [KeepAlive(), SetTimer("keepalive", 0, self._keepalive)]
+        if event.timer == "queue" and self._line is not None:
+            self._line = None
+            return self._go_elsewhere(event.now)
+        if event.timer == "place" and self._line is not None:
+            return self._take_place(self._line, event.now)
         if event.timer == "retry" and self._again is not None:
             choice, self._again = self._again, None
             remaining = self._remaining(event.now)
@@ -193,7 +206,7 @@ class Exchange:
             self._retry_budget.request(now)
         if self.plan.explorer is not None and first is not None:
             self.plan.explorer.decided(policy.pick.explore, first.score, self.plan.picked == "explore")
-        commands = self._wait_for_all(now) or self._try_next(now)
+        commands = self._wait(now) or self._try_next(now)
         if self._keepalive < inf and self.phase == "waiting":
             commands.append(SetTimer("keepalive", 0, self._keepalive))
         return commands
@@ -241,7 +254,9 @@ class Exchange:
             return []
         if event.timer == "hedge":
             return self._late(send, event.now)
-        return self._failed(send, self._timeout(send, event.timer), event.now, event.resumable)
+        return self._failed(
+            send, timeouts.failure(event.timer, send.tried, self.plan.policy), event.now, event.resumable
+        )
 
     def _failed(self, send: Send, failure: Failure, now: float, resumable: bool) -> list[Command]:
         """Before the commit another attempt is made, unless one runs already or the failure is the answer."""
@@ -291,13 +306,19 @@ class Exchange:
                 self._retries.sent(again.choice, alone)
                 self._again = again.choice
                 return [SetTimer("retry", 0, again.pause)]
-        if choice is None or not self._may_send(choice, now):
+        if choice is None or (self._sent and not self._may_send(choice, now)):
             return [self._give_up()]
         return self._ask(choice, remaining)
 
     def _may_send(self, choice: Choice, now: float) -> bool:
-        """Whether the retry budget has room for an attempt; the first one needs none."""
-        return not self._sent or self._retry_budget is None or self._retry_budget.allows(choice.state.fails, now)
+        """Whether the retry budget has room for an attempt beyond the first."""
+        return self._retry_budget is None or self._retry_budget.allows(choice.state.fails, now)
+
+    def _wait(self, now: float) -> list[Command]:
+        """Empty where an endpoint is tried at once."""
+        if self.plan.costs.field.worst < Tier.BUSY:
+            return []
+        return self._wait_for_all(now) or self._wait_for_place(now)
 
     def _wait_for_all(self, now: float) -> list[Command]:
         """Where a Retry-After holds at every endpoint: waits for the first of them, if that is soon; else gives up with
@@ -317,6 +338,29 @@ class Exchange:
         self._failures.append((soonest.endpoint.id, Failure(Fault.RATE_LIMITED, why, 429, retry_after=pause)))
         return [self._give_up()]
 
+    def _wait_for_place(self, now: float) -> list[Command]:
+        """Waits where the endpoints that are worth it are full. Empty where the first one is tried at once."""
+        self._line = line_for(self.plan) if self._queues else None
+        if self._line is None:
+            return []
+        seconds = min(self.plan.policy.attempts.queue, self._remaining(now))
+        return [SetTimer("queue", 0, seconds), Enqueue(self._line)]
+
+    def _take_place(self, line: Line, now: float) -> list[Command]:
+        free = [one for one in self.plan.ranked if one.endpoint.id in line.endpoints and not one.state.full]
+        if not free:
+            return [Enqueue(line)]  # another request was faster
+        self._line = None
+        return self._ask(free[0], self._remaining(now))
+
+    def _go_elsewhere(self, now: float) -> list[Command]:
+        """No place has become free in time."""
+        free = [one for one in self.plan.ranked if not one.state.full and one.state.breaker.allows(now)]
+        if free:
+            return self._ask(free[0], self._remaining(now))
+        self.phase = "over"
+        return [Shed()]
+
     def _remaining(self, now: float) -> float:
         return min(self._time_ends, self._ends) - now
 
@@ -327,11 +371,13 @@ class Exchange:
         return [send, SetTimer("first_token", send.attempt, send.tried.timeout)]
 
     def _next(self, now: float) -> Choice | None:
-        """The best one left, without those whose breaker has opened since the plan was made, if any other is left."""
+        """The best one left, without those that are full, or whose breaker has opened since the plan was made, if any
+        other is left."""
         if not self._sent:
             return self.plan.first
         untried = self._untried()
-        return next((one for one in untried if one.state.breaker.allows(now)), untried[0]) if untried else None
+        usable = [one for one in untried if one.state.breaker.allows(now)]
+        return next((one for one in usable if not one.state.full), None) or next(iter(usable or untried), None)
 
     @property
     def _any_untried(self) -> bool:
@@ -435,18 +481,6 @@ class Exchange:
         if streams:
             return min(remaining, timeouts.first_token_timeout(choice, policy))
         return min(remaining, timeouts.whole_answer_timeout(choice, policy, writing))
-
-    def _timeout(self, send: Send, timer: TimerName) -> Failure:
-        timeouts = self.plan.policy.timeouts
-        if timer == "gap":
-            return Failure(Fault.TIMEOUT_GAP, f"no progress for {timeouts.gap:g} s")
-        if timer == "total":
-            return Failure(
-                Fault.TIMEOUT_TOTAL, f"no end in {timeouts.stream if self.request.stream else timeouts.total:g} s"
-            )
-        if send.tried.streams:
-            return Failure(Fault.TIMEOUT_FIRST_TOKEN, f"no first token in {send.tried.timeout:.3g} s")
-        return Failure(Fault.TIMEOUT_TOTAL, f"no answer in {send.tried.timeout:.3g} s")
 
     def __repr__(self) -> str:
         return f"<Exchange {self.request.id} {self.phase} running={[send.attempt for send in self._running]}>"

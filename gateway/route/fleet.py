@@ -20,6 +20,7 @@ from gateway.route.prompt_cache import Prefix, PrefixIndex, Rereads
 from gateway.route.retry_budget import RetryBudget
 from gateway.route.shortlist import Shortlist
 from gateway.route.signals import Book
+from gateway.route.slot_queue import SlotQueue
 from gateway.route.tokens import Lengths, Tokens
 from gateway.route.toll import Tolls
 from gateway.route.tracked_attempt import Observation, TrackedAttempt
@@ -51,6 +52,7 @@ class Fleet:
         "notes",
         "prefixes",
         "retry_budget",
+        "slots",
         "states",
         "tokens",
         "tolls",
@@ -60,6 +62,7 @@ class Fleet:
     def __init__(self, endpoints: Iterable[Endpoint] = (), workers: int = 1, retry_share: float = RETRY_SHARE) -> None:
         self._workers = workers
         self.retry_budget = RetryBudget(retry_share)
+        self.slots = SlotQueue()
         self._judge_at = 0.0
         self._medians_at = 0.0
         self._peers = NO_PEERS

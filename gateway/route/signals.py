@@ -1,8 +1,9 @@
 """What passes between an exchange and its shell: events in, commands out.
 
 Each attempt has one timer at a time: the hedge delay (`hedge`), the first-token timeout (`first_token`) or the idle
-timeout (`gap`). Setting one replaces the one before. `total` is a bound of the last one. `keepalive` and `retry` are
-the exchange's own, as attempt 0.
+timeout (`gap`). Setting one replaces the one before. `total` is a bound of the last one. `keepalive`, `retry`,
+`queue` and `place` are the exchange's own, as attempt 0; `place` is no timer: an endpoint that the exchange waits for
+may have a free place.
 """
 
 from math import inf
@@ -11,10 +12,11 @@ from typing import Literal
 import msgspec
 
 from gateway.route.plan import Choice
+from gateway.route.slot_queue import Line
 from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.types import Failure, HedgeResult
 
-TimerName = Literal["hedge", "first_token", "gap", "total", "keepalive", "retry"]
+TimerName = Literal["hedge", "first_token", "gap", "total", "keepalive", "retry", "queue", "place"]
 
 
 # --- events -----------------------------------------------------------------------------------------------------
@@ -89,6 +91,16 @@ class SetTimer(msgspec.Struct, frozen=True, gc=False):
     total: float = inf
 
 
+class Enqueue(msgspec.Struct, frozen=True, gc=False):
+    """Wait for `place`, or for the timer `queue`, which also goes off where too many wait."""
+
+    line: Line
+
+
+class Shed(msgspec.Struct, frozen=True, gc=False):
+    """Every endpoint is at its limit: nothing was sent, and nothing will be."""
+
+
 class Cancel(msgspec.Struct, frozen=True, gc=False):
     """Close the attempt's connection and stop its timer; nothing more may come from it."""
 
@@ -154,4 +166,19 @@ class Abandon(msgspec.Struct, frozen=True, gc=False):
     """The client is gone."""
 
 
-Command = Send | SetTimer | Cancel | Begin | Commit | KeepAlive | Probe | Book | Complete | Break | GiveUp | Abandon
+Command = (
+    Send
+    | SetTimer
+    | Enqueue
+    | Shed
+    | Cancel
+    | Begin
+    | Commit
+    | KeepAlive
+    | Probe
+    | Book
+    | Complete
+    | Break
+    | GiveUp
+    | Abandon
+)

@@ -14,7 +14,8 @@ request.
 
 from gateway.route.cost import Demand
 from gateway.route.plan import Choice
-from gateway.types import Policy, Request
+from gateway.route.tracked_attempt import TrackedAttempt
+from gateway.types import Failure, Fault, Policy, Request
 
 LONG = 8.0  # seconds of writing from which the request to the host is streamed
 SLOW = 1.5  # times the p99 of the first token, that a whole answer has before its length counts
@@ -62,3 +63,15 @@ def _usual_p95(choice: Choice) -> float:
     """What 95 of 100 such prompts usually stay under at this endpoint, whatever it does now."""
     waits, parts = choice.state.waits, choice.parts
     return waits.p95[parts.size] / waits.level * parts.pace
+
+
+def failure(timer: str, tried: TrackedAttempt, policy: Policy) -> Failure:
+    """The failure of an attempt whose timer (`gap`, `total` or `first_token`) has expired."""
+    if timer == "gap":
+        return Failure(Fault.TIMEOUT_GAP, f"no progress for {policy.timeouts.gap:g} s")
+    if timer == "total":
+        most = policy.timeouts.stream if tried.request.stream else policy.timeouts.total
+        return Failure(Fault.TIMEOUT_TOTAL, f"no end in {most:g} s")
+    if tried.streams:
+        return Failure(Fault.TIMEOUT_FIRST_TOKEN, f"no first token in {tried.timeout:.3g} s")
+    return Failure(Fault.TIMEOUT_TOTAL, f"no answer in {tried.timeout:.3g} s")

@@ -17,6 +17,7 @@ from pathlib import Path
 SHARE = 0.5  # of the memory, for requests in flight
 EACH = 64 * 1024  # bytes that a request takes in addition to its body
 COPIES = 6  # memory that a body takes, as a multiple of its size: received, parsed, and as sent to hosts
+MOST_KEYS = 1024
 PER_FREE = 4  # what a key may hold, as a multiple of what is free
 FEWEST = 64  # requests: the lowest limit
 UNKNOWN_MEMORY = 1 << 30  # bytes that are assumed if no limit is found
@@ -39,8 +40,8 @@ class KeyLoad:
 class Admission:
     """The requests in flight of one worker. `shed` is called with the reason of every rejection.
 
-    Keys are told apart by their digest; it is empty without keys, and then there is no share. One entry per key with
-    requests in flight, so there are never more entries than requests.
+    Keys are told apart by their digest; it is empty without keys, and then there is no share. There are `MOST_KEYS`
+    entries, and more only as far as so many keys have requests in flight.
     """
 
     def __init__(self, most_requests: int, most_bytes: int, shed: Callable[[str], None]) -> None:
@@ -56,52 +57,56 @@ class Admission:
 
     def enter(self, key: bytes, size: int) -> bool:
         """Whether a request with a body of `size` bytes is admitted. If so, the caller must call `leave` later."""
-        held = self._keys.get(key) or KeyLoad()
-        free = self._most_requests - self.requests
+        held = self._keys.get(key)
+        if held is None:
+            held = self._added(key)
+        free, own = self._most_requests - self.requests, held.requests
         if free < 1:
             return self._rejects("requests")
-        if key and _is_above_share(held.requests, 1, free):
+        if own and key and own + 1 > PER_FREE * (free - 1):
             return self._rejects("key")
-        if not self._takes(held, key, size):
+        if size and self.bytes and not self._fits(held, key, size):
             return False
-        self._keys[key] = held
-        held.requests += 1
+        held.requests = own + 1
+        held.bytes += size
         self.requests += 1
+        self.bytes += size
         return True
 
     def grow(self, key: bytes, size: int) -> bool:
         """The same for `size` more bytes of an admitted request's body. A single body is always admitted."""
-        return self._takes(self._keys[key], key, size)
+        held = self._keys[key]
+        if size and self.bytes and not self._fits(held, key, size):
+            return False
+        held.bytes += size
+        self.bytes += size
+        return True
 
     def leave(self, key: bytes, size: int) -> None:
         held = self._keys[key]
         held.requests -= 1
         held.bytes -= size
-        if not held.requests:
-            del self._keys[key]
         self.requests -= 1
         self.bytes -= size
 
-    def _takes(self, held: KeyLoad, key: bytes, size: int) -> bool:
+    def _added(self, key: bytes) -> KeyLoad:
+        """A new key's entry. Keys without requests are forgotten only when there are many."""
+        if len(self._keys) >= MOST_KEYS:
+            self._keys = {other: held for other, held in self._keys.items() if held.requests}
+        held = self._keys[key] = KeyLoad()
+        return held
+
+    def _fits(self, held: KeyLoad, key: bytes, size: int) -> bool:
         free = self._most_bytes - self.bytes
-        if size and self.bytes:
-            if size > free:
-                return self._rejects("bodies")
-            if key and _is_above_share(held.bytes, size, free):
-                return self._rejects("key")
-        held.bytes += size
-        self.bytes += size
+        if size > free:
+            return self._rejects("bodies")
+        if key and held.bytes and held.bytes + size > PER_FREE * (free - size):
+            return self._rejects("key")
         return True
 
     def _rejects(self, reason: str) -> bool:
         self.shed(reason)
         return False
-
-
-def _is_above_share(held: int, more: int, free: int) -> bool:
-    """Whether a key that holds something may not have `more`: it would hold more than `PER_FREE` times what it leaves
-    free for other keys."""
-    return held > 0 and held + more > PER_FREE * (free - more)
 
 
 def limits(memory: int, workers: int, most_requests: int | None) -> tuple[int, int]:

@@ -58,7 +58,7 @@ class Metrics:
         self._exposed.register(Processes(self._values.pids))
         self._rows: list[Row] = []
         self._shed_counts: dict[str, int] = {}  # by reason
-        self._refused_counts: dict[str, int] = {}  # retries by model, as far as they are exposed
+        self._bounded: dict[str, tuple[int, int]] = {}  # by model, as far as they are exposed
         self._policies = PolicyLabels()
         self._exchanges = ExchangeMetrics(registry, self._policies)
         self._attempts = AttemptMetrics(registry, self._policies)
@@ -172,10 +172,11 @@ class Metrics:
         for result, count, exposed in zip(StoreStats._fields, counts, before, strict=True):
             self._store_commands.labels(result).inc(count - exposed)
 
-    def retries_refused(self, model: str, count: int) -> None:
-        """Sets the count since the start."""
-        before, self._refused_counts[model] = self._refused_counts.get(model, 0), count
-        self._refused.labels(model).inc(count - before)
+    def bounded(self, model: str, refused: int, shed: int) -> None:
+        """Sets the counts since the start: retries without a budget, and requests without a place in the queue."""
+        before, self._bounded[model] = self._bounded.get(model, (0, 0)), (refused, shed)
+        self._refused.labels(model).inc(refused - before[0])
+        self._shed.labels("queue").inc(shed - before[1])
 
     def part_failure(self, part: str) -> None:
         self._failures.labels(part).inc()

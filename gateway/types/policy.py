@@ -96,12 +96,14 @@ class Pick:
 class Attempts:
     """The maximum number of attempts before the answer begins, and their total time.
 
-    `retries`: how many of them may go to the same endpoint while another one is left.
+    `retries`: how many of them may go to the same endpoint while another one is left. `queue`: how long a request may
+    wait for an endpoint at its `limits.concurrency`.
     """
 
     max: int = 4
     within: Seconds = 60.0
     retries: int = 1
+    queue: Seconds = 0.2
 
 
 @dataclass(frozen=True, slots=True)

@@ -285,7 +285,9 @@ async def test_a_large_answer_is_not_kept_and_nobody_joins_it(make: Make, monkey
         two, slow = world.send(True, "on"), world.send(True, "on")
         assert slow.source is not None
         slow.source.pause()
-        script.let(2)
+        script.let()
+        await until(lambda: b"Hello" in two.body)
+        script.let()
         await until(lambda: b"xxx" in two.body)
         late = world.send(False, "on")
         await ended(late)
@@ -409,8 +411,8 @@ async def test_over_a_real_connection(routed: Routed) -> None:
         headers = {"x-gateway-cache": "on"}
         body = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "stream": True}
         path = "/v1/chat/completions"
+        script.let()
         async with running.client.stream("POST", path, json=body, headers=headers) as first:
-            script.let()
             arriving = first.aiter_bytes()
             assert b"Hello" in await anext(arriving)
             second = asyncio.ensure_future(running.client.post(path, json=body, headers=headers))
