@@ -52,7 +52,7 @@ from gateway.route.signals import (
     Shed,
     Started,
 )
-from gateway.route.slot_queue import Line, line_for
+from gateway.route.slot_queue import Places, line_for
 from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.types import Failure, Fault, HedgeResult, Request
 
@@ -129,7 +129,7 @@ class Exchange:
         self._budget = budget if request.stream else None
         self._retry_budget = retry_budget
         self._queues = queues
-        self._line: Line | None = None  # the places that it waits for
+        self._line: Places | None = None  # the places that it waits for
         self._delay = inf  # seconds after which the attempt that was sent last is late; inf when it is of no interest
         self._hedged = False  # whether a second attempt was sent
         self._at_stake = 0.0  # dollars, set aside for the loser's bill
@@ -346,7 +346,7 @@ class Exchange:
         seconds = min(self.plan.policy.attempts.queue, self._remaining(now))
         return [SetTimer("queue", 0, seconds), Enqueue(self._line)]
 
-    def _take_place(self, line: Line, now: float) -> list[Command]:
+    def _take_place(self, line: Places, now: float) -> list[Command]:
         free = [one for one in self.plan.ranked if one.endpoint.id in line.endpoints and not one.state.full]
         if not free:
             return [Enqueue(line)]  # another request was faster

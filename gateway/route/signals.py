@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from gateway.route.plan import Choice
-from gateway.route.slot_queue import Line
+from gateway.route.slot_queue import Places
 from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.types import Failure, HedgeResult
 
@@ -94,7 +94,7 @@ class SetTimer(msgspec.Struct, frozen=True, gc=False):
 class Enqueue(msgspec.Struct, frozen=True, gc=False):
     """Wait for `place`, or for the timer `queue`, which also goes off where too many wait."""
 
-    line: Line
+    line: Places
 
 
 class Shed(msgspec.Struct, frozen=True, gc=False):

@@ -19,14 +19,14 @@ MORE_TENANTS = 16  # that may have one request waiting each, when the queue is f
 SHORTEST = 0.01  # seconds that an answer takes at least
 
 
-class Line(NamedTuple):
+class Places(NamedTuple):
     """What a request waits for: a place at any of these endpoints. `most` may wait for it."""
 
     endpoints: frozenset[str]
     most: int
 
 
-def line_for(plan: Plan) -> Line | None:
+def line_for(plan: Plan) -> Places | None:
     """The endpoints that are worth a wait; None where the first one is, at once, the better choice.
 
     Where no endpoint is free, all that are full. Else those that are better than the first free one by the policy's
@@ -37,11 +37,11 @@ def line_for(plan: Plan) -> Line | None:
         return None
     full = [one for one in plan.ranked if one.tier is Tier.BUSY and one.state.full]
     if first.tier is Tier.BUSY:
-        return Line(_ids(full), max(1, _frees(full, wait))) if full else None
+        return Places(_ids(full), max(1, _frees(full, wait))) if full else None
     waiting = wait * plan.policy.score.value_of_time / HOUR
     better = [one for one in full if (one.rank, one.score + waiting) < (first.rank, first.score)]
     most = _frees(better, wait)
-    return Line(_ids(better), most) if most else None
+    return Places(_ids(better), most) if most else None
 
 
 def _any_full(plan: Plan) -> bool:
