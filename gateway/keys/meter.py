@@ -144,6 +144,8 @@ class Meter:
         `smallest` the least of them."""
         target = self._target(now)
         if needed > self.free:
+            if self.short and smallest > self.free:
+                self._return(self.free)  # too little for any request here: together with others' it may be enough
             want, least = max(target, needed) - self.free, max(0, smallest - self.free)
         else:
             want, least = (target - self.free if 2 * self.free < target else 0), 0

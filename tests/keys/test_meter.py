@@ -169,6 +169,21 @@ def test_what_another_worker_holds_is_returned_when_one_is_short(store: redis.Re
     assert fleet.reserve(1, needed)
 
 
+def test_what_is_too_little_for_each_of_several_workers_is_put_together(store: redis.Redis) -> None:
+    fleet = Fleet(store, 3)
+    for worker in range(3):
+        fleet.ask(worker, 333)
+        fleet.reserve(worker, 333)
+    for worker in range(3):
+        fleet.settle(worker, 0.97)  # nine are free at each
+    served = 0
+    for _ in range(4):
+        for worker in range(3):
+            fleet.ask(worker, 20)
+            served += fleet.reserve(worker, 20)
+    assert served == 1
+
+
 def test_a_store_that_lost_its_data_goes_on_from_what_workers_know(store: redis.Redis) -> None:
     fleet = Fleet(store, 2)
     for worker, amount in ((0, 300), (1, 200)):
