@@ -67,7 +67,7 @@ def app() -> None:
 @app.command()
 @config_option
 @policies_option
-@click.option("--redis", metavar="URL", help="redis:// URL; default: GATEWAY_REDIS_URL, else embedded.")
+@click.option("--redis", metavar="URL", help="URL of the store; default: GATEWAY_REDIS_URL, else embedded.")
 @click.option(
     "--state", type=PATH, help="State folder; default: GATEWAY_STATE, else ~/.local/state/llm-routing-gateway."
 )
@@ -112,7 +112,7 @@ def serve(config: Path | None, redis: str | None, no_auth: bool, record: Path | 
     help="Address to listen on; 0.0.0.0 in a container: anyone who can reach it may use the simulation.",
 )
 @click.option("--port", type=PORT, metavar="N", default=8080, help="Port to listen on; 0 picks a free one.")
-@click.option("--redis", metavar="URL", help="redis:// URL; default: embedded.")
+@click.option("--redis", metavar="URL", help="URL of the store; default: embedded.")
 @click.option(
     "--host-speed",
     type=click.FloatRange(0),

@@ -22,6 +22,7 @@ from gateway.config.store_address import Host, StoreAddress
 from gateway.state.store_error import Command, ErrorReply, StoreError
 
 _CLOSED = "Connection closed by server."  # redis-py's words for the end of a connection
+_ENDED = "the store closed the connection"
 
 
 class StoreConnection:
@@ -45,10 +46,12 @@ class StoreConnection:
 
     async def send(self, commands: Iterable[Command]) -> None:
         """Writes commands. Raises OSError when the connection is closed."""
-        try:
-            await self._connection.send_packed_command(b"".join(map(_packed, commands)), check_health=False)
-        except RedisError as error:
-            raise store_error(error) from None
+        # redis-py's own way packs in Python, connects again without a word, and takes 10 us more for each round trip.
+        writer = self._connection._writer
+        if writer is None or writer.is_closing():
+            raise StoreError(_ENDED)
+        writer.write(b"".join(map(_packed, commands)))
+        await writer.drain()
 
     async def receive(self) -> object:
         """The next reply: bytes, int, None, a list of replies, or an `ErrorReply`, which is returned, not raised.
@@ -150,7 +153,7 @@ def store_error(error: BaseException) -> StoreError:
         return ErrorReply(f"{code} {error}" if code else str(error))
     if isinstance(error, InvalidResponse | MemoryError | TypeError | ValueError):
         return StoreError(f"the server does not use the Redis protocol: {error}")
-    return StoreError("the store closed the connection" if str(error) == _CLOSED else str(error) or repr(error))
+    return StoreError(_ENDED if str(error) == _CLOSED else str(error) or repr(error))
 
 
 def _packed(command: Command) -> bytes:
