@@ -29,8 +29,8 @@ ALLOCATED = 64  # slots that a disk which is full later has room for
 MOST = 65_536  # slots
 _LONGEST_APP = 200  # characters
 
-# length of the slot's content, sent at, hit, output, ttft, seconds, cost, prompt, attempt, flags; then texts
-_HEAD = Struct("<HdddddqIHB")
+# length of the slot's content, sent at, hit, output, ttft, seconds, cost, prompt, attempt, the flags; then texts
+_HEAD = Struct("<HdddddqIH???")
 _SIGN = Struct("<d")  # of life
 _EMPTY = b"\0\0"
 _TEXTS = 9
@@ -69,28 +69,24 @@ class SentAttempt(NamedTuple):
 def packed(sent: SentAttempt) -> bytes:
     """What a slot holds. A struct and joined texts, because JSON takes three times as long. Raises ValueError for texts
     that are too long."""
-    texts = _BETWEEN.join(cast(tuple[str, ...], sent[:_TEXTS])).encode()
+    texts = _BETWEEN.join(cast("tuple[str, ...]", sent[:_TEXTS])).encode()
     size = _HEAD.size + len(texts)
     if size > SLOT:
         if len(sent.app) > _LONGEST_APP:
             return packed(sent._replace(app=sent.app[:_LONGEST_APP]))
         raise ValueError("an attempt has too long names to be recorded")
-    flags = sent.stream | sent.streams << 1 | sent.hedge << 2
-    return _HEAD.pack(size, *sent[_TEXTS:_FLAGS_AT], flags) + texts
-
-
-_FLAGS_AT = SentAttempt._fields.index("stream")
+    return _HEAD.pack(size, *sent[_TEXTS:]) + texts
 
 
 def unpacked(slot: bytes) -> SentAttempt | None:
     """The attempt of a slot; None where it is empty, was never used, or is torn."""
     if len(slot) < _HEAD.size:
         return None
-    size, *numbers, flags = _HEAD.unpack_from(slot)
+    size, *numbers = _HEAD.unpack_from(slot)
     texts = slot[_HEAD.size : size].decode(errors="replace").split(_BETWEEN)
     if not _HEAD.size < size <= len(slot) or len(texts) != _TEXTS:
         return None
-    return SentAttempt._make([*texts, *numbers, bool(flags & 1), bool(flags & 2), bool(flags & 4)])
+    return SentAttempt._make([*texts, *numbers])
 
 
 class SentAttempts:
