@@ -85,5 +85,7 @@ def reconcile(
 
 
 def _ledger_settings(config: Path | None, state: Path | None) -> Settings:
+    if config is None and Path("gateway.yaml").is_file():
+        config = Path("gateway.yaml")
     settings = load(config, os.environ)
     return replace(settings, state=state or settings.state)
