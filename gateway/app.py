@@ -69,6 +69,7 @@ from gateway.probe.probe_runner import ProbeRunner
 from gateway.probe.probe_store import ProbeStore
 from gateway.probe.prober import Prober
 from gateway.probe.probes_page import ProbesPage
+from gateway.proxy.killed_attempts import KilledAttempts
 from gateway.proxy.outcomes import OutcomeLog
 from gateway.proxy.proxy import Proxy
 from gateway.proxy.recent_exchanges import RecentExchanges
@@ -98,6 +99,7 @@ from gateway.surface.responses.earlier import KeptRoutes
 from gateway.telemetry.archive import Archive
 from gateway.telemetry.ledger import Ledger
 from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
+from gateway.telemetry.sent_attempts import SentAttempts
 from gateway.telemetry.shipper import Shipper
 from gateway.telemetry.trace_recorder import TraceRecorder
 from gateway.telemetry.tracing import tracing
@@ -133,6 +135,8 @@ class Worker:
         self.feed = ExchangeFeed(self.recent, store_url)
         self.conditions = Conditions(self.metrics.part_failure)
         self.ledger = Ledger(folder.ledger, self.metrics.ledger_error, self.conditions)
+        self.sent = SentAttempts(folder.ledger, self.ledger, self.conditions)
+        self.killed = KilledAttempts(folder.ledger, self.ledger, self.metrics.record, self.fleets)
         self.shipper = Shipper(folder.ledger, store_url, self.metrics.store_up, self.conditions)
         self.ledger_folder = folder.ledger
         self.archive = Archive(store_url)
@@ -228,6 +232,7 @@ class Worker:
             wall_clock=time,
             rng=Random().random,
             limiter=self.limiter,
+            sent=self.sent,
         )
 
     def _serving(self, keys: Keys) -> Serving:
@@ -285,6 +290,7 @@ class Worker:
         keep("policies", partial(self.policies.watch, self.metrics.policy_reload, self.conditions))
         keep("flush", self._flush)
         keep("shipper", self.shipper.run)
+        keep("killed attempts", self.killed.run)
         keep("gossip", self.gossip.run)
         keep("keys", self.key_book.run)
         keep("limits", self.limiter.run)
@@ -309,6 +315,8 @@ class Worker:
         self._count()
         self._publish()
         self.ledger.check()  # restores what was deleted just now
+        self.sent.tick(time())
+        self.sent.close()
         self.ledger.close()
         if self.recorder is not None:
             await self.recorder.flush()
@@ -371,6 +379,7 @@ class Worker:
                     self._log_breaker(name, state.breaker, now)
             self._count()
             self.ledger.check()
+            self.sent.tick(time())
             self._publish()
             await asyncio.sleep(FLUSH_EVERY)
 

@@ -21,6 +21,7 @@ from gateway.config import Settings, load, sufficient_variables, usable
 from gateway.document import quantity
 from gateway.errors import ConfigError
 from gateway.keys.keys_command import keys
+from gateway.telemetry.ledger_group import ledger
 from gateway.types.units import SHARE
 
 LOG_FORMATS = ("text", "json")
@@ -353,6 +354,7 @@ def probe(config: Path | None, state: Path | None, as_json: bool, **options: Any
 
 
 app.add_command(keys)
+app.add_command(ledger)
 
 
 @contextmanager

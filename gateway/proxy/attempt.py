@@ -72,6 +72,7 @@ class Attempt:
         "send",
         "sent_at",
         "shape",
+        "slot",
         "throughput",
         "tools",
         "ttft",
@@ -108,6 +109,7 @@ class Attempt:
         self.saved = 0  # 1e-12 USD, by the host's prompt cache
         self.throughput: float | None = None  # output tokens per second after the first token
         self.tools: ToolResult = ""
+        self.slot = 0  # where it is recorded while it is under way
         self.relay: Callable[[bytes], object] = _nowhere
         self.held_back: list[bytes] = []
         self._held_size = 0  # bytes
@@ -246,14 +248,16 @@ class Attempt:
 
     def _estimated(self, request: Request, cut_off: bool, likely_output: float) -> Usage:
         """What the host will probably bill for an answer without a count."""
-        produced = self.reader.estimated_output()
+        produced, counted = self.reader.estimated_output(), bool(self.reader.finish_reason) and not cut_off
         share = 1.0 if produced or self.first_at is not None else self._share_of_prompt(cut_off)
         if not share:
             return NO_USAGE
         if cut_off and self._bills_the_rest(request):
             produced = max(produced, round(likely_output))
         prompt = ceil(share * request.prompt_tokens)
-        return Usage(prompt, int(self.send.choice.parts.hit * prompt), produced, 0, source="estimated")
+        return Usage(
+            prompt, int(self.send.choice.parts.hit * prompt), produced, 0, "counted" if counted else "estimated"
+        )
 
     def _share_of_prompt(self, cut_off: bool) -> float:
         """The share of the prompt that is probably billed for an attempt without a token. 0 where the host cannot have

@@ -7,11 +7,14 @@ from gateway.keys.reserved import Reserved
 from gateway.proxy.attempt import Attempt
 from gateway.proxy.runtime import Runtime
 from gateway.route.plan import Plan, regret
-from gateway.route.signals import Book
+from gateway.route.signals import Book, Send
+from gateway.telemetry.sent_attempts import SentAttempt
+from gateway.telemetry.series import hashed_user
 from gateway.types import PICO, CacheResult, OutcomeName, RegretReason, Request, Row
 
 _Decision = tuple[int, RegretReason, bool, str]  # regret, regret_reason, explored, relaxed
 _Closing = tuple[bool, int, float | None, float, float, CacheResult]  # last, client_*, overhead, cache
+_Names = tuple[str, str, str]  # key, group, user
 _LATER: _Decision = (0, "", False, "")  # of an attempt behind the first one
 _OPEN: _Closing = (False, 0, None, 0.0, 0.0, "off")  # of a row that does not close its exchange
 
@@ -25,6 +28,7 @@ class Journal:
     """
 
     __slots__ = (
+        "_names",
         "_paused_at",
         "_plan",
         "_received",
@@ -49,6 +53,7 @@ class Journal:
         self._paused_at: float | None = None
         self._waited = 0.0  # seconds spent waiting for hosts
         self._since: float | None = None  # start of a wait that is not yet counted, because another attempt goes on
+        self._names = (request.key or request.tenant, request.group, _user(request))
         self.cache = cache
         self.closed = False
         self.ended: OutcomeName = "unrouted"
@@ -74,13 +79,25 @@ class Journal:
         self._since = None if alone else since
         decision = _decision(plan) if book.attempt == 1 else _LATER
         closing = _OPEN if status is None else self._close(outcome, status, now)
-        row = _row(request, attempt, sent, book, outcome, decision, closing)
+        row = _row(request, attempt, sent, book, outcome, decision, (*closing, *self._names))
         runtime.outcomes.write(row, plan, request)
+        if runtime.sent is not None:
+            runtime.sent.ended(attempt.slot)
+
+    def sending(self, attempt: Attempt) -> None:
+        """An attempt is about to be sent: it is recorded, in case that this worker is killed."""
+        runtime, plan = self._runtime, self._plan
+        if runtime.sent is not None:
+            assert plan is not None
+            at = runtime.wall_clock()
+            attempt.slot = runtime.sent.begin(
+                _sent(self._request, attempt.send, at, plan.demand.output_tokens, self._names)
+            )
 
     def unattempted(self, outcome: OutcomeName, status: int, saved: int = 0) -> None:
         """The exchange is over, and no attempt's row has closed it: mostly because no request was sent. `saved` is the
         cost in 1e-12 USD of a cached answer when it was made."""
-        request, runtime = self._request, self._runtime
+        (key, group, user), request, runtime = self._names, self._request, self._runtime
         last, client_status, client_ttft, client_duration, overhead, cache = self._close(
             outcome, status, runtime.clock()
         )
@@ -104,6 +121,9 @@ class Journal:
             client_duration=client_duration,
             overhead=overhead,
             cache=cache,
+            key=key,
+            group=group,
+            user=user,
         )
         runtime.outcomes.write(row, self._plan, request)
 
@@ -145,7 +165,7 @@ def _row(
     book: Book,
     outcome: OutcomeName,
     decision: _Decision,
-    closing: _Closing,
+    closing: tuple[*_Closing, *_Names],
 ) -> Row:
     """The row of a settled attempt. By position, because msgspec takes 4 us to match these keywords."""
     send, usage, reader = attempt.send, attempt.usage, attempt.reader
@@ -190,4 +210,37 @@ def _row(
         attempt.prompt_cost,
         attempt.saved,
         *closing,
+        endpoint.price.version if endpoint.price else "",
     )
+
+
+def _sent(request: Request, send: Send, at: float, output: float, names: _Names) -> SentAttempt:
+    """What is recorded of an attempt that is about to be sent."""
+    choice, tried = send.choice, send.tried
+    parts = choice.parts
+    return SentAttempt(
+        request.id,
+        request.tenant,
+        request.app,
+        request.model,
+        request.policy,
+        choice.endpoint.id,
+        *names,
+        at,
+        parts.hit,
+        output,
+        parts.ttft,
+        parts.seconds,
+        round(parts.usd * PICO),
+        tried.request.prompt_tokens,
+        send.attempt,
+        request.stream,
+        tried.streams,
+        send.hedge,
+    )
+
+
+def _user(request: Request) -> str:
+    """The hash of the client's name for its user; empty without one."""
+    user = request.body.get("user")
+    return hashed_user(request.tenant, user) if user and isinstance(user, str) else ""

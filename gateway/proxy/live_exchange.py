@@ -160,6 +160,7 @@ class LiveExchange:
         self._reply.attempts = command.attempt
         self._journal.pause_ended(attempt.sent_at)
         self._fleet.sent(command.tried, attempt.sent_at)
+        self._journal.sending(attempt)
         attempt.begin(request, self._plan.policy.timeouts.connect)
 
     def _enqueue(self, command: core.Enqueue) -> None:

@@ -13,6 +13,7 @@ from gateway.proxy.under_way import UnderWay
 from gateway.route.fleet import Fleet
 from gateway.route.hedge import Budgets
 from gateway.route.plan import Plan
+from gateway.telemetry.sent_attempts import SentAttempts
 from gateway.types import Request, Row
 from gateway.upstream.transport.upstreams import Upstreams
 
@@ -39,6 +40,7 @@ class Runtime:
     clock: Callable[[], float]
     wall_clock: Callable[[], float]
     rng: Callable[[], float]
+    sent: SentAttempts | None = None  # None: nothing records attempts before they are sent
     budgets: Budgets = field(default_factory=Budgets)
     probing: set[str] = field(default_factory=set)
     limiter: Limiter | None = None

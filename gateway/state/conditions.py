@@ -17,6 +17,7 @@ TASKS: Final = (  # a worker's background tasks
     "flush",
     "gossip",
     "keys",
+    "killed attempts",
     "limits",
     "policies",
     "price sync",
@@ -28,8 +29,9 @@ TASKS: Final = (  # a worker's background tasks
 # Each part, and the consequence of its failure.
 PARTS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "attempts": "attempts under way would be missing from the ledger if this worker were killed",
         "keys": "the state folder lacks the latest changes of keys",
-        "ledger": "rows are being lost",
+        "ledger": "rows wait in memory",
         "metrics": "the figures of other workers are not up to date",
         "policies": "the loaded policies stay in force",
         "prices": "the prices in force stay",

@@ -11,15 +11,20 @@ holds a lock on its segment, so that other processes can tell a live segment fro
 A segment whose file was deleted, moved away or put back from a backup is still readable while it is open, so its rows
 are restored (`check`).
 
+While the disk is full or broken, rows wait in memory (`MOST_WAITING`) and are written in their order once it works
+again. Rows beyond that are lost and counted.
+
 Disk space is bounded: closed segments beyond the newest `keep` times 64 MB are deleted when a segment is opened.
 """
 
+import asyncio
 import errno
 import fcntl
 import os
 import re
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +38,7 @@ from gateway.types import Row
 SEGMENT_BYTES = 64 * 2**20
 SEGMENTS_KEPT = 8
 CHUNK = 2**20  # bytes
+MOST_WAITING = 16 * 2**20  # bytes of rows in memory while the disk takes none: about 20,000
 SMALLEST_CHARGE = 2**20  # a closed segment counts as at least 1 MB, which bounds the number of files too
 
 _NAME = re.compile(r"[0-9]+-[0-9]+-[0-9a-z]+\.jsonl")
@@ -41,7 +47,8 @@ _decoder = msgspec.json.Decoder(Row)
 
 
 class Ledger:
-    """The segments of this process. `append` never raises: failures are counted, and recorded in `conditions`."""
+    """The segments of this process. `append` never raises: lost rows are counted (`on_error`), failures recorded in
+    `conditions`."""
 
     def __init__(
         self,
@@ -61,21 +68,42 @@ class Ledger:
         self._name = ""  # of the segment
         self._size = 0
         self._failing = False
-        self.errors = 0
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._on_written: asyncio.Future[None] | None = None
+        self.errors = 0  # rows that were lost
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def __repr__(self) -> str:
         state = "closed" if self._fd is None else f"segment of {self._size} bytes"
         return f"<Ledger {self._folder}: {state}, {self.errors} errors>"
 
+    @property
+    def waits(self) -> bool:
+        """Whether rows wait in memory for a disk that works."""
+        return bool(self._waiting)
+
+    async def written(self) -> None:
+        """Returns when no row waits."""
+        while self._waiting:
+            self._on_written = asyncio.get_running_loop().create_future()
+            await self._on_written
+
     def append(self, row: Row) -> None:
-        """Writes one row. On a full or broken disk the row is lost and counted."""
+        """Writes one row. On a full or broken disk it waits in memory."""
         try:
-            self._write(_encoder.encode(row) + b"\n")
-        except (OSError, msgspec.MsgspecError, UnicodeEncodeError) as error:
-            self.errors += 1
-            self._on_error()
+            line = _encoder.encode(row) + b"\n"
+        except (msgspec.MsgspecError, UnicodeEncodeError) as error:
+            self._lose(error)
+            return
+        if self._waiting:
+            self._wait(line)
+            return
+        try:
+            self._write(line)
+        except OSError as error:
             self._fail(error)
+            self._wait(line)
         else:
             if self._failing and self._is_in_place():
                 self._work()
@@ -86,11 +114,32 @@ class Ledger:
             self._fail(OSError(errno.ENOENT, "the segment was deleted; its rows are restored", str(self._folder)))
             with suppress(OSError):  # the rows are still in the open file: the next check tries again
                 self._restore()
+                self._write_waiting()
                 self._work()
         elif self._failing:
             with suppress(OSError):
+                self._write_waiting()
                 self._write(b"\n")  # a blank line, which readers skip
                 self._work()
+
+    def _wait(self, line: bytes) -> None:
+        if self._waiting_bytes + len(line) > MOST_WAITING:
+            self._lose(OSError(errno.ENOSPC, "too many rows wait in memory"))
+            return
+        self._waiting.append(line)
+        self._waiting_bytes += len(line)
+
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            self._write(self._waiting[0])
+            self._waiting_bytes -= len(self._waiting.popleft())
+        if self._on_written is not None and not self._on_written.done():
+            self._on_written.set_result(None)
+
+    def _lose(self, error: Exception) -> None:
+        self.errors += 1
+        self._on_error()
+        self._fail(error)
 
     def _is_in_place(self) -> bool:
         """Whether readers of the folder find the file that is written, or none is open."""
@@ -111,13 +160,19 @@ class Ledger:
 
     def close(self) -> None:
         """Closes the segment. The next `append` opens another."""
+        self._close()
+        for _ in range(len(self._waiting)):  # the disk has not come back
+            self._lose(OSError(errno.ENOSPC, "rows waited for the disk until the end"))
+        self._waiting.clear()
+
+    def _close(self) -> None:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
 
     def _write(self, line: bytes) -> None:
         if self._fd is not None and self._size + len(line) > self._segment_bytes:
-            self.close()
+            self._close()
         if self._fd is None:
             self._name = f"{int(time.time() * 1000):013d}-{os.getpid()}-{secrets.token_hex(3)}.jsonl"
             self._fd = self._open(self._folder / self._name)

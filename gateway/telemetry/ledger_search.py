@@ -10,7 +10,8 @@ Blocks the calling thread, usually for milliseconds; `MOST_BYTES` bounds what is
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from math import inf
 from pathlib import Path
 
 from gateway.files import opened
@@ -21,6 +22,7 @@ LONGEST = 3_600.0  # seconds from an exchange's start to its last row
 SLACK = 10.0  # seconds by which clocks and ends may be off
 CHUNK = 256 * 1024  # bytes
 MOST_BYTES = 64 * 2**20
+_ID_AT = b'{"id":"'  # the start of each line
 _ID = re.compile(r"gen-([0-9]{1,11})-[0-9a-f]{1,40}")
 
 
@@ -44,6 +46,17 @@ def find(folder: Path, exchange: str) -> list[Row]:
             if left <= 0 or _complete(rows):
                 return whole(rows)
     return whole(rows)
+
+
+def rows_since(folder: Path, since: float, exchanges: Container[str]) -> list[Row]:
+    """All rows of these exchanges, which began at the Unix time `since` or later."""
+    rows: list[Row] = []
+    for path in segments(folder):
+        for chunk in _chunks(path, since, inf):
+            for line in chunk.splitlines():
+                if line[len(_ID_AT) : line.find(b'"', len(_ID_AT))].decode().rpartition("-")[0] in exchanges:
+                    rows += [row for row in (parse(line),) if row is not None]
+    return rows
 
 
 def rows_in(lines: bytes, exchange: str) -> list[Row]:
@@ -71,9 +84,9 @@ def _complete(rows: list[Row]) -> bool:
     return any(row.last and 0 < row.attempt <= len(rows) for row in rows)
 
 
-def _chunks(path: Path, since: float) -> Iterator[bytes]:
-    """Whole lines of a segment from about the time `since` on, up to LONGEST after it."""
-    if int(path.name.partition("-")[0]) / 1000 > since + LONGEST:
+def _chunks(path: Path, since: float, most: float = LONGEST) -> Iterator[bytes]:
+    """Whole lines of a segment from about the time `since` on, up to `most` seconds after it."""
+    if int(path.name.partition("-")[0]) / 1000 > since + most:
         return
     try:
         fd = opened(path)
@@ -88,7 +101,7 @@ def _chunks(path: Path, since: float) -> Iterator[bytes]:
             yield lines
             at += len(lines)
             last = parse(lines[lines.rfind(b"\n", 0, -1) + 1 :])
-            if last is not None and last.at > since + LONGEST:
+            if last is not None and last.at > since + most:
                 return
     finally:
         os.close(fd)

@@ -55,6 +55,13 @@ def hashed(tenant: str) -> str:
 
 
 @lru_cache(maxsize=4096)
+def hashed_user(tenant: str, user: str) -> str:
+    """A client's name for its user in the ledger: 16 hexadecimal digits, which differ from tenant to tenant."""
+    text = f"{tenant}\n{user}".encode(errors="surrogatepass")
+    return blake2b(text, digest_size=8, person=b"gateway user").hexdigest()
+
+
+@lru_cache(maxsize=4096)
 def public_app(app: str) -> str:
     """An app's title, or its URL without what may be private: user, query, fragment."""
     if "://" not in app:

@@ -55,6 +55,10 @@ PriceFlag = Literal[
 Adapter = Literal["none", "litellm"]  # the library that translates for a host without an OpenAI-compatible API
 
 
+_MOST_VERSIONS = 1024
+_VERSIONS: dict[int, "tuple[Price, str]"] = {}  # by identity: each row needs one, and making it takes microseconds
+
+
 @dataclass(frozen=True, slots=True)
 class PriceTier:
     """Prices (USD per 1M tokens) for prompts longer than `over_prompt_tokens`."""
@@ -87,6 +91,19 @@ class Price:
     tiers: tuple[PriceTier, ...] = ()
     hours: tuple[Window, ...] = ()
     as_of: str = "unknown"
+
+    @property
+    def version(self) -> str:
+        """Names this price in the ledger: the date, and USD per 1M tokens of input, cached input and output."""
+        known = _VERSIONS.get(id(self))
+        if known is None or known[0] is not self:
+            cached = self.input if self.cached_input is None else self.cached_input
+            more = "+" if self.tiers or self.hours else ""
+            text = f"{self.as_of} {self.input:g}/{cached:g}/{self.output:g}{more}"
+            if len(_VERSIONS) >= _MOST_VERSIONS:
+                _VERSIONS.clear()
+            known = _VERSIONS[id(self)] = self, text
+        return known[1]
 
     def rates(self, prompt_tokens: int, hour: int) -> tuple[float, float, float]:
         """(input, cached input, output) in USD per 1M tokens for one request; tiers take precedence over hours."""

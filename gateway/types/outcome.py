@@ -18,7 +18,7 @@ About = Literal[  # what a rejection is about, and so which later requests it ma
     "parameter",  # the parameter, with any value
     "request",  # only this request: its prompt, or an unknown reason
 ]
-Ending = Literal["ok", "cancelled", "cached", "unrouted", "internal"]  # not a fault of an endpoint
+Ending = Literal["ok", "cancelled", "cached", "unrouted", "internal", "killed"]  # not a fault of an endpoint
 OutcomeName = Ending | Fault
 OUTCOMES: tuple[OutcomeName, ...] = (*get_args(Ending), *Fault)
 HedgeResult = Literal[
@@ -77,7 +77,12 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     cached: int = 0
     completion: int = 0
     reasoning: int = 0
-    source: Literal["host", "estimated", "none"] = "none"
+    source: Literal[
+        "host",
+        "counted",  # by the gateway, in an answer that was whole
+        "estimated",
+        "none",
+    ] = "none"
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -130,9 +135,14 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     client_duration: float = 0.0
     overhead: float = 0.0  # seconds in the gateway without waiting for an endpoint
     cache: CacheResult = "off"
+    key: str = ""  # name of the client's key
+    group: str = ""  # of keys
+    user: str = ""  # hash of the request's `user`
+    price: str = ""  # version of the price that `cost` was computed with
 
 
 def counts(outcome: str) -> bool:
-    """Whether this outcome is part of a success rate: all but a client that left, and faults of the request."""
+    """Whether this outcome is part of a success rate: all but a client that left, a worker that was killed,
+    and faults of the request."""
     fault = FAULTS.get(outcome)
-    return outcome != "cancelled" if fault is None else fault.counts
+    return outcome not in ("cancelled", "killed") if fault is None else fault.counts

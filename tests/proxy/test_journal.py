@@ -49,6 +49,8 @@ async def test_the_row_of_an_attempt_that_ended_well(make: Make) -> None:
         last=True,
         client_status=200,
         client_ttft=0.0,
+        key="own",
+        price="unknown 0.25/0.25/0.5",
     )
     assert row.predicted_usd > 1_000 > row.predicted_s > 0
 
@@ -91,4 +93,5 @@ async def test_the_row_of_an_exchange_without_an_attempt(make: Make) -> None:
         outcome="unrouted",
         last=True,
         client_status=503,
+        key="local",
     )

@@ -83,5 +83,5 @@ async def test_more_tokens_than_fit_were_not_counted_well(
         response: httpx.Response = await running.chat(stream=stream)
         assert response.status_code == 200
         (row,) = rows(running)
-        assert row.usage_source == "estimated"
+        assert row.usage_source == "counted"
         assert 0 < row.prompt_tokens + row.completion_tokens < 1_000

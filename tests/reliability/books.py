@@ -161,7 +161,7 @@ def _book(account: Account, entry: Entry | None, row: Row | None) -> None:
 
 
 def _kind(billed: int, booked: int, row: Row | None) -> str:
-    estimated = row is not None and row.usage_source == "estimated"
+    estimated = row is not None and row.usage_source in ("counted", "estimated")
     if not booked:
         return "unbooked"
     if not billed:

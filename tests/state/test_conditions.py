@@ -18,7 +18,7 @@ def test_a_part_fails_until_it_works(caplog: pytest.LogCaptureFixture) -> None:
     assert not conditions.failing
     assert counted == ["ledger", "ledger"]
     assert [record.getMessage() for record in caplog.records] == [
-        "ledger fails, rows are being lost: No space left on device: /state/ledger",
+        "ledger fails, rows wait in memory: No space left on device: /state/ledger",
         "ledger works again",
     ]
 

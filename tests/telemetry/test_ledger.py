@@ -133,21 +133,23 @@ def test_a_torn_line_is_skipped(tmp_path: Path, tail: bytes) -> None:
     assert list(read(tmp_path)) == [whole]
 
 
-def test_an_unusable_folder_is_counted_and_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unusable_folder_delays_rows_and_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     told: list[int] = []
     conditions = Conditions()
     ledger = Ledger(tmp_path / "ledger", lambda: told.append(1), conditions)
     (tmp_path / "ledger").rmdir()
     (tmp_path / "ledger").touch()
+    rows = [row() for _ in range(3)]
     with caplog.at_level(logging.ERROR):
-        ledger.append(row())
-        ledger.append(row())
-    assert (ledger.errors, len(told), len(caplog.records)) == (2, 2, 1)
+        ledger.append(rows[0])
+        ledger.append(rows[1])
+    assert (ledger.waits, ledger.errors, len(told), len(caplog.records)) == (True, 0, 0, 1)
     assert conditions.failing.keys() == {"ledger"}
     (tmp_path / "ledger").unlink()
-    back = row()
-    ledger.append(back)  # the folder is made again
-    assert list(read(tmp_path / "ledger")) == [back]
+    ledger.append(rows[2])  # behind those that wait
+    ledger.check()  # the folder is made again
+    assert list(read(tmp_path / "ledger")) == rows
+    assert not ledger.waits
     assert not conditions.failing
 
 
@@ -292,13 +294,14 @@ def test_a_disk_that_works_again_is_found_without_a_row(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger", conditions=conditions)
     (tmp_path / "ledger").rmdir()
     (tmp_path / "ledger").touch()
-    ledger.append(row())
+    waiting = row()
+    ledger.append(waiting)
     ledger.check()
     assert conditions.failing.keys() == {"ledger"}
     (tmp_path / "ledger").unlink()
     ledger.check()
     assert not conditions.failing
-    assert list(read(tmp_path / "ledger")) == []
+    assert list(read(tmp_path / "ledger")) == [waiting]
     (segment,) = (tmp_path / "ledger").iterdir()
     size = segment.stat().st_size
     ledger.check()
@@ -316,7 +319,32 @@ def test_what_is_no_segment_is_left_alone(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_a_full_disk_loses_whole_rows_only(tmp_path: Path) -> None:
+def test_memory_for_rows_that_wait_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, lost = [row(), row(), row()], list[int]()
+    monkeypatch.setattr("gateway.telemetry.ledger.MOST_WAITING", 2 * len(msgspec.json.encode(rows[0])) + 10)
+    ledger = Ledger(tmp_path / "ledger", lambda: lost.append(1))
+    (tmp_path / "ledger").rmdir()
+    (tmp_path / "ledger").touch()
+    for one in rows:
+        ledger.append(one)
+    assert (ledger.errors, len(lost)) == (1, 1)
+    (tmp_path / "ledger").unlink()
+    ledger.check()
+    assert list(read(tmp_path / "ledger")) == rows[:2]
+
+
+def test_rows_that_waited_until_the_end_are_counted(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    (tmp_path / "ledger").rmdir()
+    (tmp_path / "ledger").touch()
+    ledger.append(row())
+    ledger.append(row())
+    ledger.check()
+    ledger.close()
+    assert (ledger.errors, ledger.waits) == (2, False)
+
+
+def test_a_full_disk_loses_no_row(tmp_path: Path) -> None:
     """A file size limit stands in for the full disk: the kernel writes half a row, then refuses."""
     script = f"""
 import resource, signal
@@ -332,11 +360,12 @@ ledger.append(row())
 ledger.append(row())
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 ledger.append(row())
+ledger.check()
 print(ledger.errors)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "2"
-    assert [one.exchange for one in read(tmp_path)] == ["gen-1", "gen-4"]
+    assert done.stdout.strip() == "0"
+    assert [one.exchange for one in read(tmp_path)] == ["gen-1", "gen-2", "gen-3", "gen-4"]
 
 
 def test_rows_of_an_older_version_are_read(tmp_path: Path) -> None:

@@ -1,0 +1,237 @@
+"""The attempts that a worker has under way, in a file: what a killed worker had sent is booked by another one.
+
+    <state>/ledger/1763764498123-4711-9f3a01.sent        one file for each worker, deleted when it stops
+        | last sign of life, unix seconds | slot 1: a SentAttempt | slot 2: empty | ...       1 KB each
+
+    begin ──> one write into a free slot ──> the request goes out ──> ended: the slot is free
+
+A slot is not cleared when its attempt ends, but reused or cleared within a second (`tick`): whoever reads the file
+looks up in the ledger which attempts have a row. The file is not mapped into memory, because a full disk would end the
+worker by SIGBUS. The worker holds a lock on it, so that others can tell that it lives.
+"""
+
+import errno
+import fcntl
+import os
+import secrets
+import time
+from contextlib import suppress
+from pathlib import Path
+from struct import Struct
+from typing import Literal, NamedTuple, cast
+
+from gateway.files import opened
+from gateway.state.conditions import Conditions
+from gateway.telemetry.ledger import Ledger
+
+SLOT = 1024  # bytes
+ALLOCATED = 64  # slots that a disk which is full later has room for
+MOST = 65_536  # slots
+_LONGEST_APP = 200  # characters
+
+# length of the slot's content, sent at, hit, output, ttft, seconds, cost, prompt, attempt, the flags; then texts
+_HEAD = Struct("<HdddddqIH???")
+_SIGN = Struct("<d")  # of life
+_EMPTY = b"\0\0"
+_TEXTS = 9
+_BETWEEN = "\0"
+
+
+class SentAttempt(NamedTuple):
+    """An attempt when it is sent: what its row needs, and what an estimate of its bill needs."""
+
+    exchange: str
+    tenant: str
+    app: str
+    model: str
+    policy: str
+    endpoint: str
+    key: str
+    group: str
+    user: str
+    at: float  # Unix time
+    hit: float  # expected cached share of the prompt
+    output: float  # usual output of such requests in tokens
+    ttft: float  # expected seconds to the first token
+    seconds: float  # to the last token
+    usd: int  # expected cost in 1e-12 USD
+    prompt: int  # tokens
+    attempt: int
+    stream: bool  # whether the client streams
+    streams: bool  # whether the host does
+    hedge: bool
+
+    @property
+    def id(self) -> str:
+        return f"{self.exchange}-{self.attempt}"
+
+
+def packed(sent: SentAttempt) -> bytes:
+    """What a slot holds. A struct and joined texts, because JSON takes three times as long. Raises ValueError for texts
+    that are too long."""
+    texts = _BETWEEN.join(cast("tuple[str, ...]", sent[:_TEXTS])).encode()
+    size = _HEAD.size + len(texts)
+    if size > SLOT:
+        if len(sent.app) > _LONGEST_APP:
+            return packed(sent._replace(app=sent.app[:_LONGEST_APP]))
+        raise ValueError("an attempt has too long names to be recorded")
+    return _HEAD.pack(size, *sent[_TEXTS:]) + texts
+
+
+def unpacked(slot: bytes) -> SentAttempt | None:
+    """The attempt of a slot; None where it is empty, was never used, or is torn."""
+    if len(slot) < _HEAD.size:
+        return None
+    size, *numbers = _HEAD.unpack_from(slot)
+    texts = slot[_HEAD.size : size].decode(errors="replace").split(_BETWEEN)
+    if not _HEAD.size < size <= len(slot) or len(texts) != _TEXTS:
+        return None
+    return SentAttempt._make([*texts, *numbers])
+
+
+class SentAttempts:
+    """The file of this process. Nothing raises: an attempt that cannot be recorded is sent all the same, and recorded
+    as a failure of the part `attempts`."""
+
+    def __init__(self, folder: Path, ledger: Ledger, conditions: Conditions) -> None:
+        self._folder = folder
+        self._ledger = ledger
+        self._conditions = conditions
+        self._fd: int | None = None
+        self._path: Path | None = None
+        self._free: list[int] = []  # the last one is used first, so that few slots are in use
+        self._unwritten: list[int] = []  # of attempts that ended, whose rows wait for the disk
+        self._stale: set[int] = set()  # free, but not cleared
+        self._slots = 0
+        self._unusable = False  # no file could be made: tried again in the next second
+
+    def __repr__(self) -> str:
+        return f"<SentAttempts {self._slots - len(self._free) - len(self._unwritten)} under way>"
+
+    def begin(self, sent: SentAttempt) -> int:
+        """Records an attempt that is about to be sent. Returns its slot; 0 where it could not be recorded."""
+        try:
+            return self._put(packed(sent))
+        except (OSError, ValueError) as error:
+            self._conditions.failed("attempts", error)
+            return 0
+
+    def ended(self, slot: int) -> None:
+        """The attempt has its row."""
+        if not slot:
+            return
+        if self._ledger.waits:
+            self._unwritten.append(slot)
+            return
+        self._free.append(slot)
+        self._stale.add(slot)
+
+    def tick(self, now: float) -> None:
+        """Writes a sign of life at this Unix time, and clears slots that are not in use. Call it every second or so."""
+        if self._unwritten and not self._ledger.waits:
+            self._free += self._unwritten
+            self._stale.update(self._unwritten)
+            self._unwritten.clear()
+        self._unusable = False
+        if self._fd is None:
+            return
+        try:
+            os.pwrite(self._fd, _SIGN.pack(now), 0)
+            while self._stale:
+                os.pwrite(self._fd, _EMPTY, next(iter(self._stale)) * SLOT)
+                self._stale.pop()
+            self._conditions.works("attempts")
+        except OSError as error:
+            self._conditions.failed("attempts", error)
+
+    def close(self) -> None:
+        """Deletes the file, unless the rows of attempts wait for the disk."""
+        if self._fd is None:
+            return
+        if self._path is not None and not self._unwritten:
+            with suppress(OSError):
+                self._path.unlink()
+        os.close(self._fd)
+        self._fd = None
+
+    def _put(self, data: bytes) -> int:
+        if self._fd is None:
+            self._fd = self._opened()
+        if not self._free:
+            if self._slots >= MOST:
+                raise OSError(errno.ENOSPC, "too many attempts are under way")
+            self._slots += 1
+            self._free.append(self._slots)
+        slot = self._free[-1]
+        if os.pwrite(self._fd, data, slot * SLOT) != len(data):
+            raise OSError(errno.ENOSPC, "short write, the disk is full")
+        self._free.pop()
+        self._stale.discard(slot)
+        return slot
+
+    def _opened(self) -> int:
+        if self._unusable:
+            raise OSError(errno.EIO, "no file could be made")
+        self._unusable = True
+        descriptor = self._open()
+        self._unusable = False
+        return descriptor
+
+    def _open(self) -> int:
+        name = f"{int(time.time() * 1000):013d}-{os.getpid()}-{secrets.token_hex(3)}.sent"
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        part = self._folder / f"{name}.new"  # until it is locked, another worker would take it for left behind
+        self._path = self._folder / name
+        fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            os.posix_fallocate(fd, 0, (1 + ALLOCATED) * SLOT)
+            part.rename(self._path)
+        except OSError:
+            os.close(fd)
+            part.unlink(missing_ok=True)
+            raise
+        return fd
+
+
+class LeftBehind:
+    """The file of a worker that died, locked for this process until `close`."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        slots = (data[start : start + SLOT] for start in range(SLOT, len(data), SLOT))
+        found = [one for slot in slots if (one := unpacked(slot)) is not None]
+        sign = _SIGN.unpack_from(data)[0] if len(data) >= _SIGN.size else 0.0
+        self.attempts = {one.id: one for one in found}
+        self.last_sign = max([sign, *(one.at for one in found)])  # of life, in Unix seconds
+
+    def __repr__(self) -> str:
+        return f"<LeftBehind {self._path.name}: {len(self.attempts)} attempts>"
+
+    def close(self, what: Literal["keep", "delete"]) -> None:
+        if what == "delete":
+            with suppress(OSError):
+                self._path.unlink()
+        os.close(self._descriptor)
+
+
+def left_behind(folder: Path) -> list[LeftBehind]:
+    """The files of workers that died. Those of living ones, and those that another process reads, are left alone."""
+    return [found for path in sorted(folder.glob("*.sent")) if (found := _left_behind(path)) is not None]
+
+
+def _left_behind(path: Path) -> LeftBehind | None:
+    try:
+        descriptor = opened(path, os.O_RDWR)
+    except OSError:
+        return None  # deleted since it was listed
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(path.stat(), os.fstat(descriptor)):
+            raise FileNotFoundError(path)  # another process has booked it meanwhile
+        return LeftBehind(path, descriptor)
+    except OSError:
+        os.close(descriptor)
+        return None
