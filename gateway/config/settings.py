@@ -82,6 +82,7 @@ class Settings:
     models: tuple[Model, ...] = ()
     secrets: Secrets = field(default_factory=lambda: Secrets({}))
     record: Recording | None = None
+    files: tuple[Path, ...] = ()  # gateway.yaml and the files that it names
 
     @property
     def is_local(self) -> bool:
@@ -196,6 +197,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         own_prices=_own_prices(own),
         models=file.models,
         secrets=_secrets(file.models, environ),
+        files=(path, *_about_files(own, folder)) if path else (),
     )
 
 
@@ -217,6 +219,14 @@ def _unclear(keys: tuple[Key, ...]) -> Iterator[str]:
         first = found.setdefault(key.tenant, key)
         if (key.limits, key.group) != (first.limits, first.group):
             yield f"keys: tenant `{key.tenant}` has keys with different limits or groups; write them at one of the keys"
+
+
+def _about_files(document: Node, folder: Path) -> Iterator[Path]:
+    """The Markdown files about models that gateway.yaml names."""
+    models = below(document, "models")
+    for entry in models.entries.values() if isinstance(models, Table) else ():
+        if name := text_at(entry.node, "about"):
+            yield folder / name
 
 
 def _own_prices(document: Node) -> frozenset[str]:

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
 from time import monotonic
+from typing import cast
 
 import uvicorn
 
 from gateway.server.uvicorn_internals import STARTUP_FAILURE, Multiprocess, Process
+from gateway.server.worker_server import WorkerServer
 from gateway.telemetry.metrics import count_deaths, forget_dead
 
 OF_THE_TERMINAL = (signal.SIGINT, signal.SIGHUP)
@@ -40,6 +42,22 @@ class Callbacks:
     started: Callable[[], None]  # once the workers have been started
     draining: Callable[[], None]  # when the shutdown begins
     hung_up: Callable[[], bool]  # at SIGHUP: whether to stop
+    poll: Callable[[], object | None]  # twice a second: news of the configuration
+
+
+class WorkerProcess(Process):
+    """One worker: takes configurations over the pipe of the pings."""
+
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        self._server = WorkerServer(self.config)  # before the thread that answers pings looks for it
+        super().target(sockets)
+
+    def pong(self) -> None:
+        message = self.child_conn.recv()
+        if message == b"ping":
+            self.child_conn.send(self.server.started)
+        else:
+            cast(WorkerServer, self.server).news.append(message)
 
 
 class WorkerSlot:
@@ -51,9 +69,14 @@ class WorkerSlot:
         self.deaths = 0  # consecutive deaths, each younger than `YOUNG`
         self.again_at: float | None = None  # when to restart it; None while it runs
         self._pinged: float | None = None  # when the unanswered ping was sent
+        self._news: object | None = None  # not yet sent
 
     def replaced(self, process: Process, now: float) -> None:
-        self.process, self.started, self.again_at, self._pinged = process, now, None, None
+        self.process, self.started, self.again_at, self._pinged, self._news = process, now, None, None, None
+
+    def post(self, news: object) -> None:
+        """Sends this to the worker, in place of what was not yet sent."""
+        self._news = news
 
     def is_hung(self, now: float) -> bool:
         """Whether a ping has been unanswered for too long. Sends pings and never blocks."""
@@ -63,6 +86,9 @@ class WorkerSlot:
                 pipe.recv()
                 self._pinged = None
             if self._pinged is None:
+                if self._news is not None:
+                    pipe.send(self._news)  # the pipe is empty: the worker has answered all that was sent
+                    self._news = None
                 pipe.send(b"ping")
                 self._pinged = now
         except (OSError, EOFError):
@@ -78,10 +104,18 @@ class WorkerSlot:
 
 
 class Workers(Multiprocess):
-    """uvicorn's process supervisor, with logs, a metric and a restart backoff."""
+    """uvicorn's process supervisor, with logs, a metric, a restart backoff, and reloads of the configuration.
+
+    `app_of` returns the factory of the app by a new configuration; None for news of a rejected one.
+    """
 
     def __init__(
-        self, config: uvicorn.Config, sockets: list[socket.socket], metrics: Path, callbacks: Callbacks
+        self,
+        config: uvicorn.Config,
+        sockets: list[socket.socket],
+        metrics: Path,
+        callbacks: Callbacks,
+        app_of: Callable[[object], Callable[[], object] | None],
     ) -> None:
         before = {number: signal.getsignal(number) for number in (signal.SIGHUP, *OF_A_BACKGROUND_JOB)}
         super().__init__(config, sockets)
@@ -91,6 +125,8 @@ class Workers(Multiprocess):
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # started with nohup
         self.failed = False  # whether a worker could not start
         self._metrics = metrics
+        self._app_of = app_of
+        self._rejected: object | None = None  # the news of a configuration that is not in force
         self._callbacks = callbacks
         self._count_death = count_deaths(metrics)
         self._places: list[WorkerSlot] = []
@@ -98,13 +134,15 @@ class Workers(Multiprocess):
     def init_processes(self) -> None:
         resource_tracker.ensure_running()  # else it starts with the first worker, and that would reset the signal mask
         with _signals_blocked():
-            super().init_processes()
+            for _ in range(self.processes_num):
+                self.processes.append(self._started())
         now = monotonic()
         self._places = [WorkerSlot(process, now) for process in self.processes]
         self._callbacks.started()
 
     def keep_subprocess_alive(self) -> None:
         self._callbacks.tend()
+        self._reload()
         now = monotonic()
         for number, place in enumerate(self._places):
             if self.should_exit.is_set():
@@ -113,10 +151,27 @@ class Workers(Multiprocess):
                 self._look(place, now)
             if place.again_at is not None and now >= place.again_at and not self.should_exit.is_set():
                 with _signals_blocked():
-                    process = Process(self.config, self.sockets)
-                    process.start()
+                    process = self._started()
                 place.replaced(process, now)
+                if self._rejected is not None:
+                    place.post(self._rejected)
                 self.processes[number] = process
+
+    def _started(self) -> WorkerProcess:
+        process = WorkerProcess(self.config, self.sockets)
+        process.start()
+        return process
+
+    def _reload(self) -> None:
+        """Sends a changed configuration to every worker, and keeps it for those that start later."""
+        if (news := self._callbacks.poll()) is None:
+            return
+        app = self._app_of(news)
+        self._rejected = news if app is None else None
+        if app is not None:
+            self.config.app = app
+        for place in self._places:
+            place.post(news)
 
     def terminate_all(self) -> None:
         for listener in self.sockets:

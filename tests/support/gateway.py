@@ -14,7 +14,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +26,7 @@ import yaml
 
 from gateway.app import build
 from gateway.config import load
+from gateway.configuration import configured
 from gateway.policy.policies import shipped_folder
 from gateway.server.protocol import HotProtocol
 from gateway.server.supervisor import listening
@@ -147,7 +148,7 @@ async def in_process(
     config = config or write_config(tmp, hosts, endpoint, policies=str(policies), **settings)
     folder = StateFolder(tmp / "state")
     prepare_folder(folder.metrics)
-    app = build(load(config, environ or {}), folder.path, store, lookup)
+    app = build(configured(replace(load(config, environ or {}), state=folder.path)), folder.path, store, lookup)
     options = uvicorn.Config(app, http=SINKS[sink], ws="none", lifespan="on", log_level="warning", access_log=False)
     with listening("127.0.0.1", 0) as listener:
         server = await _started(options, listener)
