@@ -26,7 +26,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from gateway.api.health_routes import Health
-from gateway.config import Key
+from gateway.config import DrainSettings, Key
 from gateway.configuration import Configuration, RejectedConfig
 from gateway.configured_parts import ConfiguredParts, destinations_of
 from gateway.intake.auth import Keys
@@ -43,8 +43,8 @@ from gateway.proxy.under_way import UnderWay
 from gateway.route.health import Breaker, State
 from gateway.server.admission import Admission, limits, memory_limit
 from gateway.server.connections import Connections, most_connections
-from gateway.server.frontend import FRONTEND, LiveFrontend
-from gateway.server.worker_server import ADOPT
+from gateway.server.frontend import FRONTEND, LiveFrontend, closing, refusing
+from gateway.server.worker_server import WORKER
 from gateway.state.background import Background
 from gateway.state.conditions import Conditions
 from gateway.state.folder import StateFolder
@@ -153,6 +153,8 @@ class Worker:
 
     async def adopt(self, news: Configuration | RejectedConfig) -> None:
         """Takes a configuration that was read and checked, as a whole. Of a rejected one the reasons are shown."""
+        if self.health.draining:
+            return
         problems: tuple[str, ...] = ()
         if isinstance(news, RejectedConfig):
             problems = news.problems
@@ -209,6 +211,25 @@ class Worker:
             keep("probes", configured.prober.run)
         else:
             drop("probes")
+
+    @property
+    def drain_settings(self) -> DrainSettings:
+        return self.configured.settings.drain
+
+    def drain(self) -> None:
+        """Is not ready any more. Serves requests, and closes each connection after its response."""
+        self.health.draining = True
+        self.live.current = closing(self.live.current)
+        self.parts.connections.finish()
+
+    def refuse(self) -> None:
+        """Rejects all requests but those about its health."""
+        self.live.current = refusing(self.live.current)
+        self.parts.connections.drain()
+
+    def busy(self) -> int:
+        """The number of client connections with a request."""
+        return self.parts.connections.busy()
 
     async def stop(self) -> None:
         self.health.draining = True
@@ -321,7 +342,7 @@ def build(configuration: Configuration, state: Path, store_url: str, lookup: flo
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
         worker.begin(asyncio.get_running_loop())
         await worker.start()
-        yield {FRONTEND: worker.live, ADOPT: worker.adopt}
+        yield {FRONTEND: worker.live, WORKER: worker}
         await worker.stop()
 
     app = Starlette(lifespan=lifespan)

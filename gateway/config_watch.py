@@ -13,7 +13,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.config.changes import changes, with_fixed
+from gateway.config.config_changes import changes, with_fixed
 from gateway.config_source import ConfigSource
 from gateway.configuration import Configuration, RejectedConfig
 from gateway.errors import ConfigError, Unreadable

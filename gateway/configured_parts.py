@@ -42,6 +42,7 @@ from gateway.page.history import History
 from gateway.page.page import Page
 from gateway.page.page_state import PageState
 from gateway.page.verdicts import Verdicts
+from gateway.prices.litellm_map import package_claims
 from gateway.prices.price_page import PricePage
 from gateway.probe.probe_log import ProbeLog
 from gateway.probe.probe_runner import ProbeRunner

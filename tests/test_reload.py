@@ -8,7 +8,7 @@ from typing import Any
 from gateway.config_source import ConfigSource
 from gateway.config_watch import ConfigWatch
 from gateway.configuration import Configuration, RejectedConfig
-from gateway.server.worker_server import ADOPT
+from gateway.server.worker_server import WORKER
 from tests.support.gateway import DIRECT_ONLY, Gateway, Running, write_config, write_policy
 from tests.support.host import ScriptedHost, answers, chunks, completion, streams
 
@@ -21,7 +21,7 @@ class Reloads:
     def __init__(self, running: Running) -> None:
         """Before an edit of the file."""
         assert running.server is not None
-        self._adopt = running.server.lifespan.state[ADOPT]
+        self._adopt = running.server.lifespan.state[WORKER].adopt
         source = ConfigSource(running.folder.parent / "gateway.yaml")
         self.watch = ConfigWatch(source, source.first(), running.folder)
 

@@ -204,6 +204,10 @@ class HotProtocol(UvicornConnection):
     def close(self) -> None:
         self.transport.close()
 
+    def finish(self) -> None:
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
     def _is_plain_post(self) -> bool:
         parser = self.parser
         return (

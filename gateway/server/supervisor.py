@@ -6,7 +6,7 @@ A single worker runs in the supervisor's own process; several are separate proce
 The embedded store is started first and from the main thread, because it ends with the thread that started it. Only
 serving processes import the app; a single worker does so while the store starts.
 
-SIGINT and SIGTERM: drain, then exit. A second SIGINT exits at once. SIGHUP reads all files of the configuration again,
+SIGINT and SIGTERM: drain, then exit; a second one exits at once. SIGHUP reads all files of the configuration again,
 unless it says that the terminal was closed: then it drains, too. Without a signal they are read when one has changed.
 """
 
@@ -46,7 +46,6 @@ from gateway.telemetry.metrics import prepare_folder
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-DRAIN = 100  # seconds that requests in flight get to finish at shutdown
 BACKLOG = 2048
 TICKS = 10  # uvicorn's ticks per second
 POLL_TICKS = 5  # ticks between two looks at the files of the configuration
@@ -83,12 +82,13 @@ def serve(source: ConfigSource, configuration: Configuration) -> None:
             server_header=False,
             date_header=True,
             proxy_headers=False,
-            timeout_graceful_shutdown=DRAIN,
             backlog=BACKLOG,
             workers=settings.workers,
         )
         say = partial(_log_startup, settings, listener)
-        callbacks = Callbacks(tend, say, _log_draining, partial(_ends_on_hangup, watch, _has_terminal()), watch.poll)
+        callbacks = Callbacks(
+            tend, say, partial(_log_draining, watch), partial(_ends_on_hangup, watch, _has_terminal()), watch.poll
+        )
         if settings.workers == 1:
             Server(config, callbacks).run(sockets=[listener])
         else:
@@ -133,8 +133,10 @@ class Server(WorkerServer):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if sig == signal.SIGHUP:
             self._hung_up = True  # the rest is not for a signal handler: it logs
-        else:
-            super().handle_exit(sig, frame)
+            return
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        self.hurried |= sig == signal.SIGINT
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -146,6 +148,9 @@ class Server(WorkerServer):
         finally:
             for number in _not_ignored(before):
                 signal.signal(number, before[number])
+
+    def each_second(self) -> None:
+        self._callbacks.tend()
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         super().run(sockets)
@@ -281,5 +286,6 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _log_draining() -> None:
-    _log.info("draining: requests in flight get up to %d s; a second Ctrl-C cuts them off", DRAIN)
+def _log_draining(watch: ConfigWatch) -> None:
+    limit = watch.current.settings.drain.limit
+    _log.info("draining: requests in flight get up to %g s; a second signal cuts them off", limit)

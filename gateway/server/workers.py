@@ -11,7 +11,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -26,6 +26,7 @@ from gateway.telemetry.metrics import count_deaths, forget_dead
 
 OF_THE_TERMINAL = (signal.SIGINT, signal.SIGHUP)
 OF_A_BACKGROUND_JOB = (signal.SIGTTIN, signal.SIGTTOU)  # that reads from the terminal, or writes to it
+HURRY = b"hurry"  # to a worker: Ctrl-C, no notice is given
 SILENT = 60.0  # seconds without an answer to a ping, after which a worker is considered hung
 YOUNG = 60.0  # seconds: a worker that dies younger is restarted with a backoff
 SOONEST = 1.0  # seconds: first backoff
@@ -54,10 +55,13 @@ class WorkerProcess(Process):
 
     def pong(self) -> None:
         message = self.child_conn.recv()
+        server = cast(WorkerServer, self.server)
         if message == b"ping":
-            self.child_conn.send(self.server.started)
+            self.child_conn.send(server.started)
+        elif message == HURRY:
+            server.hurried = True
         else:
-            cast(WorkerServer, self.server).news.append(message)
+            server.news.append(message)
 
 
 class WorkerSlot:
@@ -126,6 +130,7 @@ class Workers(Multiprocess):
         self.failed = False  # whether a worker could not start
         self._metrics = metrics
         self._app_of = app_of
+        self._hurried = False  # stopped with Ctrl-C
         self._rejected: object | None = None  # the news of a configuration that is not in force
         self._callbacks = callbacks
         self._count_death = count_deaths(metrics)
@@ -175,7 +180,11 @@ class Workers(Multiprocess):
 
     def terminate_all(self) -> None:
         for listener in self.sockets:
-            listener.close()  # else new clients would wait in its queue until the last worker has exited
+            listener.close()  # the workers have their own, until the last one exits
+        for process in self.processes:
+            if self._hurried and process.process.is_alive():
+                with suppress(OSError):
+                    process.parent_conn.send(HURRY)
         super().terminate_all()
 
     def join_all(self) -> None:
@@ -183,8 +192,13 @@ class Workers(Multiprocess):
         for process in self.processes:
             while process.process.is_alive():
                 process.process.join(0.1)
-                if signal.SIGINT in self.signal_queue:
+                if {signal.SIGINT, signal.SIGTERM}.intersection(self.signal_queue):
                     self._cut_off()
+                self._callbacks.tend()
+
+    def handle_int(self) -> None:
+        self._hurried = True
+        super().handle_int()
 
     def handle_hup(self) -> None:
         if self._callbacks.hung_up():

@@ -71,8 +71,10 @@ async def test_a_signal_ends_it_in_order(tmp_path: Path, workers: str, number: s
         assert "Traceback" not in log()
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-async def test_an_answer_under_way_is_cut_off_by_a_second_ctrl_c(tmp_path: Path, workers: str) -> None:
+@pytest.mark.parametrize(("workers", "number"), [("1", signal.SIGINT), ("2", signal.SIGTERM)])
+async def test_an_answer_under_way_is_cut_off_by_a_second_signal(
+    tmp_path: Path, workers: str, number: signal.Signals
+) -> None:
     asked, never = asyncio.Event(), asyncio.Event()
 
     async def silent(_: Received, __: Out) -> None:
@@ -86,12 +88,12 @@ async def test_an_answer_under_way_is_cut_off_by_a_second_ctrl_c(tmp_path: Path,
         question = asyncio.create_task(running.chat())
         await asked.wait()
         assert running.process is not None
-        running.process.send_signal(signal.SIGINT)
+        running.process.send_signal(number)
         async with asyncio.timeout(60):
             while "draining" not in log():
                 await asyncio.sleep(0.01)
         assert not question.done()
-        assert await ended(running, signal.SIGINT) == 130
+        assert await ended(running, number) == 130
         assert "Traceback" not in log()
         with pytest.raises(httpx.TransportError):
             await question

@@ -8,15 +8,13 @@ from multiprocessing import Pipe
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import pytest
 from uvicorn.supervisors.multiprocess import Process
 
 from gateway.server.workers import LATEST, SILENT, YOUNG, WorkerSlot, _how
-from tests.server.test_supervisor import ended, served
+from tests.server.test_supervisor import served
 from tests.support.gateway import Running
-from tests.support.host import Out, Received, ScriptedHost
 from tests.support.processes import command_of, descendants
 
 
@@ -43,37 +41,6 @@ async def test_a_death_is_said_and_counted(tmp_path: Path, number: signal.Signal
             while await running.metric("gateway_worker_deaths_total") != 1:
                 await asyncio.sleep(0.05)
         assert "Traceback" not in log()
-
-
-async def test_newcomers_are_refused_at_once_while_workers_drain(tmp_path: Path) -> None:
-    asked, never = asyncio.Event(), asyncio.Event()
-
-    async def silent(_: Received, __: Out) -> None:
-        asked.set()
-        await never.wait()
-
-    async with (
-        ScriptedHost(silent) as host,
-        served(tmp_path, "--workers", "2", host=host.url) as (running, log),
-    ):
-        await until(lambda: log().count("is up") >= 2)
-        question = asyncio.create_task(running.chat())
-        await asked.wait()
-        assert running.process is not None
-        running.process.send_signal(signal.SIGTERM)
-        await until(lambda: "draining" in log())
-        address = urlsplit(running.url)
-        refused = False
-        async with asyncio.timeout(60):
-            while not refused:
-                try:
-                    _, writer = await asyncio.open_connection(address.hostname, address.port)
-                    writer.close()
-                except ConnectionError:
-                    refused = True
-        assert not question.done()
-        assert await ended(running, signal.SIGINT) == 130
-        question.cancel()
 
 
 class Pinged:

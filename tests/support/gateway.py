@@ -38,6 +38,7 @@ from tests.support.ports import free_port
 NO_STORE = "unix:///nonexistent/store.sock"  # a store that is down: the gateway serves without it
 SINKS: dict[str, Any] = {"direct": HotProtocol, "asgi": "httptools"}  # uvicorn's protocol for each sink
 DIRECT_ONLY = pytest.mark.parametrize("sink", ["direct"])  # where the other sink could show nothing: the test says why
+QUICK = {"notice": "0s"}  # no load balancer has to notice that a gateway of a test stops
 GUARD = 60.0  # seconds after which a start or a stop is a failure
 
 
@@ -201,7 +202,7 @@ async def gateway_command(
     """
     policies = tmp / "policies"
     policies.mkdir(exist_ok=True)
-    config = write_config(tmp, hosts, None, policies=str(policies), **settings)
+    config = write_config(tmp, hosts, None, policies=str(policies), **{"drain": QUICK, **settings})
     port = free_port()
     command = (str(python), "-m", "gateway", "serve", "--config", str(config), "--state", str(tmp / "state"))
     process = await asyncio.create_subprocess_exec(
