@@ -43,6 +43,7 @@ from gateway.proxy.under_way import UnderWay
 from gateway.route.health import Breaker, State
 from gateway.server.admission import Admission, limits, memory_limit
 from gateway.server.connections import Connections, most_connections
+from gateway.server.crash_loop import CrashLoop
 from gateway.server.frontend import FRONTEND, LiveFrontend, closing, refusing
 from gateway.server.worker_server import WORKER
 from gateway.state.background import Background
@@ -151,8 +152,15 @@ class Worker:
         gc.collect()
         gc.freeze()  # objects that exist now live as long as the worker: collections can skip them
 
-    async def adopt(self, news: Configuration | RejectedConfig) -> None:
-        """Takes a configuration that was read and checked, as a whole. Of a rejected one the reasons are shown."""
+    async def adopt(self, news: Configuration | RejectedConfig | CrashLoop) -> None:
+        """Takes a configuration that was read and checked, as a whole. Of a rejected one the reasons are shown, and so
+        is a crash loop of other workers."""
+        if isinstance(news, CrashLoop):
+            if news.reason:
+                self.conditions.failed("workers", RuntimeError(news.reason))
+            else:
+                self.conditions.works("workers")
+            return
         if self.health.draining:
             return
         problems: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from typing import Any
 from gateway.config_source import ConfigSource
 from gateway.config_watch import ConfigWatch
 from gateway.configuration import Configuration, RejectedConfig
+from gateway.server.crash_loop import CrashLoop
 from gateway.server.worker_server import WORKER
 from tests.support.gateway import DIRECT_ONLY, Gateway, Running, write_config, write_policy
 from tests.support.host import ScriptedHost, answers, chunks, completion, streams
@@ -173,3 +174,16 @@ async def test_a_policy_and_the_setting_that_names_it_arrive_together(gateway: G
         (running.policies / "mine.yaml").write_text("name: mine\n")
         await reloads.now()
         assert (await running.chat()).headers["x-gateway-policy"] == "mine"
+
+
+async def test_a_crash_loop_of_other_workers_is_shown(gateway: Gateway) -> None:
+    async with gateway({"a/fp8": "http://127.0.0.1:1"}) as running:
+        assert running.server is not None
+        adopt = running.server.lifespan.state[WORKER].adopt
+        await adopt(CrashLoop("1 of 4 workers die again and again; the log has the cause"))
+        ready = await running.client.get("/health/ready")
+        assert ready.status_code == 200
+        assert ready.json()["degraded"]["workers"].startswith("1 of 4 workers")
+        await shown(running, 1, "gateway_part_failures_total", part="workers")
+        await adopt(CrashLoop(""))
+        assert "workers" not in (await running.client.get("/health/ready")).json()["degraded"]

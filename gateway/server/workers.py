@@ -20,6 +20,8 @@ from typing import cast
 
 import uvicorn
 
+from gateway.server.crash_loop import CrashLoop
+from gateway.server.oom_kills import OomKills
 from gateway.server.uvicorn_internals import STARTUP_FAILURE, Multiprocess, Process
 from gateway.server.worker_server import WorkerServer
 from gateway.telemetry.metrics import count_deaths, forget_dead
@@ -28,6 +30,7 @@ OF_THE_TERMINAL = (signal.SIGINT, signal.SIGHUP)
 OF_A_BACKGROUND_JOB = (signal.SIGTTIN, signal.SIGTTOU)  # that reads from the terminal, or writes to it
 HURRY = b"hurry"  # to a worker: Ctrl-C, no notice is given
 SILENT = 60.0  # seconds without an answer to a ping, after which a worker is considered hung
+LOOP = 3  # deaths in a row that make a crash loop
 YOUNG = 60.0  # seconds: a worker that dies younger is restarted with a backoff
 SOONEST = 1.0  # seconds: first backoff
 LATEST = 30.0  # seconds: longest backoff
@@ -73,14 +76,20 @@ class WorkerSlot:
         self.deaths = 0  # consecutive deaths, each younger than `YOUNG`
         self.again_at: float | None = None  # when to restart it; None while it runs
         self._pinged: float | None = None  # when the unanswered ping was sent
-        self._news: object | None = None  # not yet sent
+        self._news: dict[type, object] = {}  # not yet sent, in order
 
     def replaced(self, process: Process, now: float) -> None:
-        self.process, self.started, self.again_at, self._pinged, self._news = process, now, None, None, None
+        self.process, self.started, self.again_at, self._pinged = process, now, None, None
+        self._news.clear()
 
     def post(self, news: object) -> None:
-        """Sends this to the worker, in place of what was not yet sent."""
-        self._news = news
+        """Sends this to the worker, in place of news of its type that were not yet sent."""
+        self._news.pop(type(news), None)
+        self._news[type(news)] = news
+
+    def is_looping(self, now: float) -> bool:
+        """Whether it dies again and again."""
+        return self.deaths >= LOOP and (self.again_at is not None or now - self.started < YOUNG)
 
     def is_hung(self, now: float) -> bool:
         """Whether a ping has been unanswered for too long. Sends pings and never blocks."""
@@ -90,9 +99,9 @@ class WorkerSlot:
                 pipe.recv()
                 self._pinged = None
             if self._pinged is None:
-                if self._news is not None:
-                    pipe.send(self._news)  # the pipe is empty: the worker has answered all that was sent
-                    self._news = None
+                for news in self._news.values():
+                    pipe.send(news)  # does not block: the worker has read all that was sent before
+                self._news.clear()
                 pipe.send(b"ping")
                 self._pinged = now
         except (OSError, EOFError):
@@ -131,9 +140,11 @@ class Workers(Multiprocess):
         self._metrics = metrics
         self._app_of = app_of
         self._hurried = False  # stopped with Ctrl-C
+        self._trouble: CrashLoop | None = None  # as the workers know it
         self._rejected: object | None = None  # the news of a configuration that is not in force
         self._callbacks = callbacks
         self._count_death = count_deaths(metrics)
+        self._oom_kills = OomKills()
         self._places: list[WorkerSlot] = []
 
     def init_processes(self) -> None:
@@ -158,9 +169,11 @@ class Workers(Multiprocess):
                 with _signals_blocked():
                     process = self._started()
                 place.replaced(process, now)
-                if self._rejected is not None:
-                    place.post(self._rejected)
+                for news in (self._rejected, self._trouble):
+                    if news is not None:
+                        place.post(news)
                 self.processes[number] = process
+        self._tell(now)
 
     def _started(self) -> WorkerProcess:
         process = WorkerProcess(self.config, self.sockets)
@@ -177,6 +190,16 @@ class Workers(Multiprocess):
             self.config.app = app
         for place in self._places:
             place.post(news)
+
+    def _tell(self, now: float) -> None:
+        """Tells the workers when some of them begin to die again and again, and when that is over."""
+        looping = sum(place.is_looping(now) for place in self._places)
+        reason = f"{looping} of {len(self._places)} workers die again and again; the log has the cause"
+        trouble = CrashLoop(reason if looping else "")
+        if trouble != (self._trouble or CrashLoop("")):
+            self._trouble = trouble
+            for place in self._places:
+                place.post(trouble)
 
     def terminate_all(self) -> None:
         for listener in self.sockets:
@@ -221,7 +244,8 @@ class Workers(Multiprocess):
         self._count_death()
         wait = place.died(now)
         when = f"in {wait:.0f} s (death {place.deaths} in a row)" if wait else "now"
-        _log.error("worker %s died: %s; restarting %s", process.pid, _how(process.exitcode), when)
+        how = _how(process.exitcode, oom_killed=self._oom_kills.seen())
+        _log.error("worker %s died: %s; restarting %s", process.pid, how, when)
 
     def _cut_off(self) -> None:
         for process in self.processes:
@@ -230,14 +254,15 @@ class Workers(Multiprocess):
         raise KeyboardInterrupt
 
 
-def _how(code: int | None) -> str:
-    """An exit code in words."""
+def _how(code: int | None, *, oom_killed: bool = False) -> str:
+    """An exit code in words. `oom_killed`: the kernel has just killed a process for lack of memory."""
     if code is None or code >= 0:
         return f"exit code {code}"
     try:
-        return f"signal {signal.Signals(-code).name}"
+        name = signal.Signals(-code).name
     except ValueError:
         return f"signal {-code}"
+    return f"signal {name}" + (", out of memory" if oom_killed and -code == signal.SIGKILL else "")
 
 
 @contextmanager

@@ -193,6 +193,7 @@ async def gateway_command(
     environ: Mapping[str, str] | None = None,
     stderr: IO[bytes] | None = None,
     session: Callable[[], None] | None = None,
+    port: int | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
     """`gateway serve` as a process of its own, as users start it. Its log goes to `stderr`, else to ours.
@@ -203,7 +204,7 @@ async def gateway_command(
     policies = tmp / "policies"
     policies.mkdir(exist_ok=True)
     config = write_config(tmp, hosts, None, policies=str(policies), **{"drain": QUICK, **settings})
-    port = free_port()
+    port = port or free_port()
     command = (str(python), "-m", "gateway", "serve", "--config", str(config), "--state", str(tmp / "state"))
     process = await asyncio.create_subprocess_exec(
         *command,
