@@ -166,9 +166,9 @@ class ConfiguredParts:
 
     def _frontend(self) -> Frontend:
         settings = self.settings
-        hot, routes = self._routes()
+        hot, self.routes = self._routes()
         heading = ResponseHeaders(Cors(settings.cors))
-        app = Starlette(routes=routes, exception_handlers=dict(ERROR_HANDLERS))
+        app = Starlette(routes=self.routes, exception_handlers=dict(ERROR_HANDLERS))
         app.router.redirect_slashes = False
         wrapped = Middleware(app, self.authority, AdminGate(settings.admin), heading, heading.cors.preflight)
         return Frontend(hot, self.gate, heading, wrapped)
