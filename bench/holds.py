@@ -110,7 +110,7 @@ BODIES: dict[str, tuple[bytes, Callable[[], bytes]]] = {
 
 def held(subject: Subject, path: bytes, body: bytes) -> float:
     """Milliseconds that the handler took, from the whole body to the bytes for a host or to a refusal."""
-    handler = subject.worker.hot[path]
+    handler = subject.worker.live.current.hot[path]
     asked = dict(HEADERS)
     sink = DirectSink(CLIENT, handler, True, asked)
     started = time.thread_time()

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -153,11 +153,10 @@ def reads(case: str, events: int) -> list[bytes]:
 def protocol_of(folder: Path) -> Any:
     """A client's connection to a whole worker."""
     from gateway import app
-    from gateway.api.cors import Cors
-    from gateway.api.response_headers import ResponseHeaders
     from gateway.config import load
-    from gateway.server.protocol import HEADING, HOT, HotProtocol
-    from gateway.server.request_gate import GATE
+    from gateway.configuration import configured
+    from gateway.server.frontend import FRONTEND
+    from gateway.server.protocol import HotProtocol
     from gateway.state.folder import StateFolder
     from gateway.telemetry.metrics import prepare_folder
 
@@ -172,15 +171,14 @@ def protocol_of(folder: Path) -> Any:
         one.mkdir(parents=True, exist_ok=True)
     prepare_folder(state.metrics)
     settings = load(config, {"GATEWAY_API_KEYS": f"bench:{KEY}"})
-    worker = app.Worker(settings, state, "unix:///nowhere")
-    worker.routes(asyncio.get_running_loop())
+    worker = app.Worker(configured(replace(settings, state=folder)), state, "unix:///nowhere")
+    worker.begin(asyncio.get_running_loop())
     worker.metrics.record = Nothing().record  # type: ignore[method-assign]
     server = uvicorn.Config(nothing, loop="none", http=HotProtocol, ws="none", lifespan="off", log_config=None)
     server.load()
     said = ServerState()
     said.default_headers = [(b"date", b"Sun, 29 Nov 2026 00:00:00 GMT")]
-    shared = {HOT: worker.hot, GATE: worker.gate, HEADING: ResponseHeaders(Cors(settings.cors))}
-    return HotProtocol(config=server, server_state=said, app_state=shared)
+    return HotProtocol(config=server, server_state=said, app_state={FRONTEND: worker.live})
 
 
 async def nothing(scope: Any, receive: Any, send: Any) -> None:

@@ -11,6 +11,7 @@ import gc
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from bench.load import MARK, Call
 from bench.subjects import ENDPOINTS, configuration
 from gateway.app import Worker
 from gateway.config import load
+from gateway.configuration import configured
 from gateway.server.direct_sink import DirectSink
 from gateway.state.folder import StateFolder
 from gateway.telemetry.metrics import prepare_folder
@@ -80,12 +82,11 @@ class Subject:
         config = folder / "gateway.yaml"
         written = configuration("http://127.0.0.1:1/v1", endpoints, policy)
         config.write_text(json.dumps({**written, "policies": str(folder / "policies")}))
-        self.worker = Worker(
-            load(config, {} if off.get("key") else {"GATEWAY_API_KEYS": f"bench:{KEY}"}), *_state(folder)
-        )
+        settings = load(config, {} if off.get("key") else {"GATEWAY_API_KEYS": f"bench:{KEY}"})
+        self.worker = Worker(configured(replace(settings, state=folder)), *_state(folder))
         self.worker.transport = self.host = Answering()  # type: ignore[assignment]
-        self.worker.routes(asyncio.get_running_loop())
-        self.chat = self.worker.hot[b"/v1/chat/completions"]
+        self.worker.begin(asyncio.get_running_loop())
+        self.chat = self.worker.live.current.hot[b"/v1/chat/completions"]
         self.before, _, self.after = Call(0, {}, size).body().partition(MARK.encode())
         self.asked = 0
         if off.get("ledger"):

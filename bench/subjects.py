@@ -52,7 +52,7 @@ def configuration(
     served = [_endpoint(f"m{number}", url, dialect) for number in range(1, endpoints + 1)]
     model = {"name": "DeepSeek V3.2", "context": 163_840, "created": 1_764_547_200, "aliases": [MODEL]}
     models = {f"deepseek/{MODEL}": {**model, "endpoints": served}}
-    return {"catalogue": False, "default_policy": policy, "models": models}
+    return {"catalogue": False, "default_policy": policy, "drain": {"notice": "0s"}, "models": models}
 
 
 def _endpoint(name: str, url: str, dialect: Mapping[str, Any]) -> dict[str, Any]:

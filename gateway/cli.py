@@ -17,7 +17,7 @@ import click
 
 from gateway import __version__
 from gateway.compiled import BUILD
-from gateway.config import Settings, load, sufficient_variables, usable
+from gateway.config import Settings, load
 from gateway.document import quantity
 from gateway.errors import ConfigError
 from gateway.keys.keys_command import keys
@@ -87,20 +87,20 @@ def serve(config: Path | None, redis: str | None, no_auth: bool, record: Path | 
 
     Example: NOVITA_API_KEY=... gateway serve --port 8080
     """
-    from gateway.audit import obstacles
-    from gateway.policy.policies import Policies
+    from gateway.config_source import ConfigSource
     from gateway.server.supervisor import serve as run
     from gateway.telemetry.trace_recorder import begin
 
-    settings = replace(_settings(config, redis), **{name: value for name, value in given.items() if value is not None})
-    settings = _with_required_keys(settings, no_auth)
-    priced = _priced(settings)
-    _require_endpoint(priced)
+    flags = {name: value for name, value in given.items() if value is not None}
+    source = ConfigSource(_config_path(config), redis, flags, no_auth)
     if redis and "@" in redis and "${" not in redis:
         _warn("anyone on this machine can read the password in --redis; write '${REDIS_PASSWORD}' in its place")
-    if mistakes := obstacles(priced, Policies(settings.policies).current):
-        raise ConfigError(*mistakes)
-    run(replace(settings, record=begin(record)) if record else settings)
+    configuration = source.first()
+    if record:
+        recording = begin(record)
+        source = replace(source, given={**flags, "record": recording})
+        configuration = replace(configuration, settings=replace(configuration.settings, record=recording))
+    run(source, configuration)
 
 
 @app.command()
@@ -378,10 +378,13 @@ def _print_problems(error: ConfigError) -> None:
         click.echo(f"gateway: {problem}", err=True)
 
 
-def _settings(config: Path | None, redis: str | None = None) -> Settings:
-    if config is None and Path("gateway.yaml").is_file():
-        config = Path("gateway.yaml")
-    return load(config, os.environ | ({"GATEWAY_REDIS_URL": redis} if redis else {}))
+def _settings(config: Path | None) -> Settings:
+    return load(_config_path(config), os.environ)
+
+
+def _config_path(config: Path | None) -> Path | None:
+    default = Path("gateway.yaml")
+    return default if config is None and default.is_file() else config
 
 
 def _priced(settings: Settings) -> Settings:
@@ -389,33 +392,6 @@ def _priced(settings: Settings) -> Settings:
     from gateway.prices.price_list import PriceList
 
     return PriceList(settings).priced
-
-
-def _with_required_keys(settings: Settings, no_auth: bool) -> Settings:
-    """Beyond loopback a key is required unless the operator says otherwise. With an admin key, or if there are virtual
-    keys, none need be in the configuration."""
-    from gateway.keys.key_file import KeyFile
-    from gateway.state.folder import StateFolder
-
-    if settings.is_local or settings.keys or no_auth:
-        return settings
-    if settings.admin is None and not KeyFile(StateFolder(settings.state).path).read():
-        raise ConfigError(
-            f"listening on {settings.host} without keys would let anyone spend your money; "
-            "set GATEWAY_API_KEYS or `keys:`, create one with `gateway keys create`, or pass --no-auth"
-        )
-    return replace(settings, keys_required=True)
-
-
-def _require_endpoint(settings: Settings) -> None:
-    from gateway.audit import idle_keys
-
-    if not any(usable(model, settings.secrets) for model in settings.models):
-        names = ", ".join(sufficient_variables(settings.models)) or "the variables named by its endpoints"
-        raise ConfigError(
-            f"no endpoint can be used; set at least one of {names}, or try `gateway demo`",
-            *idle_keys(settings.models, os.environ),
-        )
 
 
 def _body(path: Path) -> dict[str, Any]:

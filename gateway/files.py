@@ -1,9 +1,11 @@
-"""Opens regular files only: a FIFO or a device, put there by mistake, would block."""
+"""Opens regular files only: a FIFO or a device, put there by mistake, would block. Sees whether a file has changed."""
 
 import errno
 import os
 import stat
 from pathlib import Path
+
+Stamp = tuple[int, int, int, int, int] | None
 
 
 def opened(path: Path, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
@@ -19,3 +21,13 @@ def content(path: Path) -> bytes:
     """All of a regular file. Raises OSError."""
     with os.fdopen(opened(path), "rb") as file:
         return file.read()
+
+
+def stamp(path: Path) -> Stamp:
+    """Differs where a file was replaced or its content changed, even with the same time and size. Links are followed.
+    None where it cannot be seen."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino, facts.st_ctime_ns, facts.st_mtime_ns, facts.st_size

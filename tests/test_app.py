@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -10,6 +11,7 @@ import pytest
 
 from gateway.app import Worker
 from gateway.config import load
+from gateway.configuration import configured
 from gateway.state.folder import StateFolder
 from gateway.telemetry.metrics import prepare_folder
 from tests.support.gateway import NO_STORE, write_config
@@ -20,8 +22,8 @@ async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
     folder = StateFolder(tmp_path / "state")
     prepare_folder(folder.metrics)
     config = write_config(tmp_path, {"own/host": "http://127.0.0.1:1"})
-    worker = Worker(load(config, {}), folder, NO_STORE)
-    worker.routes(asyncio.get_running_loop())
+    worker = Worker(configured(replace(load(config, {}), state=folder.path)), folder, NO_STORE)
+    worker.begin(asyncio.get_running_loop())
     await worker.start()
     yield worker
     await worker.stop()
@@ -41,7 +43,7 @@ async def test_a_breaker_that_opens_and_closes_is_reported_once_each(
     worker: Worker, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "gateway")
-    (fleet,) = worker.fleets.values()
+    (fleet,) = worker.configured.fleets.values()
     breaker = fleet.states["own/host"].breaker
     opened = monotonic() - 100  # so that its backoff is over
     breaker.trip(opened, 0.0, "server_error")

@@ -1,6 +1,7 @@
 """Imports point one way: where a module stands says what it may import.
 
-    wiring   cli, app, report, audit, server.supervisor: put the parts together, and may import each other
+    wiring   cli, app, report, audit, configuration, server.supervisor ...: put the parts together, and may import each
+             other
     then     server | api | page | prices | probe | sim
              proxy
              surface
@@ -33,7 +34,12 @@ WIRING = {
     "gateway.app",
     "gateway.report",
     "gateway.audit",
+    "gateway.config_source",
+    "gateway.config_watch",
+    "gateway.configuration",
+    "gateway.configured_parts",
     "gateway.server.supervisor",
+    "gateway.worker_parts",
 }
 LAYERS = [
     {"server", "api", "page", "prices", "probe", "sim"},

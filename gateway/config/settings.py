@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gateway.config.catalogue import read_endpoint, read_models, wanted_variables, with_catalogue
+from gateway.config.drain import DrainSettings
 from gateway.config.egress_fields import read_pem, read_proxy
 from gateway.config.key_limits import NO_BOUNDS, Bounds, LimitSettings, read_bounds
 from gateway.config.keys import Key, Secrets, admin_from_environ, keys_from_environ, read_key
@@ -77,12 +78,14 @@ class Settings:
     keep_responses: bool = True
     claude: Mapping[str, str] = field(default_factory=dict)
     probes: ProbeSettings = field(default_factory=ProbeSettings)
+    drain: DrainSettings = field(default_factory=DrainSettings)
     prices_file: Path | None = None  # None: in the state folder
     price_sync: PriceSync = "off"
     own_prices: frozenset[str] = frozenset()  # endpoints whose price is in gateway.yaml
     models: tuple[Model, ...] = ()
     secrets: Secrets = field(default_factory=lambda: Secrets({}))
     record: Recording | None = None
+    files: tuple[Path, ...] = ()  # gateway.yaml and the files that it names
 
     @property
     def salt(self) -> str:
@@ -142,6 +145,7 @@ class GatewayFile:
     keep_responses: bool = True  # so that clients of `/v1/responses` can refer to earlier ones
     claude: dict[str, str] = field(default_factory=dict)  # substring of a Claude model's name -> policy
     probes: ProbeSettings = field(default_factory=ProbeSettings)
+    drain: DrainSettings = field(default_factory=DrainSettings)
     prices: PricesEntry = field(default_factory=PricesEntry)
     providers: dict[str, ProviderEntry] = field(default_factory=dict)  # by the endpoints' `provider`
     catalogue: bool = True  # whether the shipped models and endpoints are included
@@ -197,11 +201,13 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         keep_responses=file.keep_responses,
         claude=file.claude,
         probes=file.probes,
+        drain=file.drain,
         prices_file=_path(file.prices.file, folder),
         price_sync=file.prices.sync,
         own_prices=_own_prices(own),
         models=file.models,
         secrets=_secrets(file.models, environ),
+        files=(path, *_about_files(own, folder)) if path else (),
     )
 
 
@@ -223,6 +229,14 @@ def _unclear(keys: tuple[Key, ...]) -> Iterator[str]:
         first = found.setdefault(key.tenant, key)
         if (key.limits, key.group) != (first.limits, first.group):
             yield f"keys: tenant `{key.tenant}` has keys with different limits or groups; write them at one of the keys"
+
+
+def _about_files(document: Node, folder: Path) -> Iterator[Path]:
+    """The Markdown files about models that gateway.yaml names."""
+    models = below(document, "models")
+    for entry in models.entries.values() if isinstance(models, Table) else ():
+        if name := text_at(entry.node, "about"):
+            yield folder / name
 
 
 def _own_prices(document: Node) -> frozenset[str]:

@@ -52,16 +52,20 @@ class KeyBook:
     @property
     def required(self) -> bool:
         """Whether clients need a key."""
-        return self._own_required or bool(self._own or self._records)
+        return self.requires(self._own, self._own_required)
+
+    def requires(self, keys: tuple[Key, ...], required: bool) -> bool:
+        """The same with these in gateway.yaml."""
+        return required or bool(keys or self._records)
 
     @property
     def records(self) -> list[KeyRecord]:
         """The virtual keys, revoked ones included."""
         return list(self._records.values())
 
-    def replace(self, keys: tuple[Key, ...]) -> None:
+    def replace(self, keys: tuple[Key, ...], required: bool) -> None:
         """Other keys in gateway.yaml."""
-        self._own = keys
+        self._own, self._own_required = keys, required
         self._changed()
 
     def has(self, tenant: str) -> bool:

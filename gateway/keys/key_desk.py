@@ -34,8 +34,12 @@ class KeyDesk:
     `taken` are the tenants of gateway.yaml.
     """
 
-    def __init__(self, records: Records, taken: Iterable[str]) -> None:
+    def __init__(self, records: Records, taken: Iterable[str] = ()) -> None:
         self._records = records
+        self._taken = frozenset(taken)
+
+    def take(self, taken: Iterable[str]) -> None:
+        """From now on these are the tenants of gateway.yaml."""
         self._taken = frozenset(taken)
 
     async def listed(self) -> list[KeyRecord]:

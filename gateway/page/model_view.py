@@ -44,12 +44,13 @@ SWITCH = (
 
 
 class Prose(NamedTuple):
-    """What is said about a model in words, or by others. Only the verdict changes while the gateway runs."""
+    """What is said about a model in words, or by others. Only the last two change while the gateway runs."""
 
     about: AboutModel
     scores: list[PublishedScore]
     verdict: Sentences
     claims: CapabilityClaims = NO_CLAIMS
+    config_problems: Sequence[str] = ()
 
 
 def prose(model: Model, claims: CapabilityClaims = NO_CLAIMS) -> Prose:
@@ -71,6 +72,7 @@ def model_page(
         build=BUILD,
         endpoints=endpoints,
         policies=in_force(policies, settings.default_policy),
+        config_problems=list(words.config_problems),
         picks=picks,
         about=words.about,
         scores=words.scores,

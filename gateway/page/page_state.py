@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from starlette.exceptions import HTTPException
 
@@ -39,6 +39,7 @@ class PageState:
         self.feed = feed
         self._verdicts = verdicts
         self._claims = claims
+        self.problems: Callable[[], Sequence[str]] = tuple  # why gateway.yaml on disk is not in force
         self._settings = settings
         self._policies = policies
         self._fleets = fleets
@@ -69,10 +70,10 @@ class PageState:
     async def _words(self, model: Model) -> Prose:
         if model.id not in self._prose:
             self._prose[model.id] = await asyncio.to_thread(lambda: prose(model, self._claims(model.endpoints)))
-        return self._prose[model.id]._replace(verdict=await self._verdicts.of(model.id))
+        verdict = await self._verdicts.of(model.id)
+        return self._prose[model.id]._replace(verdict=verdict, config_problems=self.problems())
 
     def close(self) -> None:
-        self.feed.close()
         self._verdicts.close()
 
     async def tick(self) -> bool:

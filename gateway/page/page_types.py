@@ -208,6 +208,7 @@ class ShownModel(ApiObject):
     build: str
     endpoints: list[EndpointPage]
     policies: PoliciesInForce
+    config_problems: list[str]  # why gateway.yaml on disk is not in force
     picks: dict[str, PolicyPick]
     about: AboutModel
     scores: list[PublishedScore]

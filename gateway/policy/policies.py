@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from types import MappingProxyType
 from typing import TypeAlias
 
 import gateway
@@ -23,7 +22,7 @@ from gateway.policy.schema import read_policy
 from gateway.state.conditions import Conditions
 from gateway.types import Policy
 
-PolicySet: TypeAlias = Mapping[str, Policy]  # by name; read-only
+PolicySet: TypeAlias = Mapping[str, Policy]  # by name; never changed
 
 MOST_WARNINGS = 10  # lines logged per reload
 CHECK_EVERY = 0.25  # seconds; checking the shipped folder takes 0.1 ms
@@ -62,7 +61,7 @@ def load_folder(folder: Path) -> PolicySet:
             unreadable |= isinstance(error, Unreadable)
     if problems:
         raise (Unreadable if unreadable else ConfigError)(*problems)
-    return MappingProxyType(policies)
+    return policies
 
 
 class Policies:
@@ -74,10 +73,11 @@ class Policies:
         needed: Iterable[str] = (),
         warnings: Callable[[PolicySet], Sequence[str]] = lambda changed: (),
     ) -> None:
-        """The shipped policies, overlaid by those of `folder`; all of `needed` must be among them. `warnings` returns
+        """The shipped policies, overlaid by those of `folder`; all of `needed` must be among them, also after each
+        reload. `warnings` returns
         warnings about the policies that a reload has changed, one line each, for the log. Raises ConfigError."""
         self._warnings = warnings
-        self._needed = frozenset(needed)
+        self.needed = frozenset(needed)
         self._folders = tuple(dict.fromkeys(path.absolute() for path in (shipped_folder(), folder) if path))
         self._stamp = self._check()
         self._unreadable = False  # whether a file may become readable without a change
@@ -138,11 +138,11 @@ class Policies:
                 problems.extend(error.problems)
                 unreadable |= isinstance(error, Unreadable)
         if not problems:  # an invalid file has its own messages
-            missing = sorted(self._needed - policies.keys())
+            missing = sorted(self.needed - policies.keys())
             problems = [f"policy `{name}` is a default in gateway.yaml; put {name}.yaml back" for name in missing]
         if problems:
             raise (Unreadable if unreadable else ConfigError)(*problems)
-        return MappingProxyType(policies)
+        return policies
 
     def _check(self) -> _Stamp:
         """Stamps of the files in the folders, links followed. A missing folder has none. Raises OSError."""

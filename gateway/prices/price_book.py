@@ -22,7 +22,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NewType
 
 from gateway.config import Settings
@@ -76,7 +75,7 @@ class PriceBook:
     """All of the file. An endpoint that the configuration does not have is kept."""
 
     synced: Moment | None = None
-    endpoints: Mapping[str, PriceHistory] = field(default_factory=lambda: MappingProxyType({}))
+    endpoints: Mapping[str, PriceHistory] = field(default_factory=dict)
 
     def price(self, endpoint: Endpoint) -> Price | None:
         """The endpoint's price in force: its own, with what the last change says."""
@@ -203,5 +202,4 @@ def _change(reader: DocumentReader, node: Node) -> Any:
 
 
 def _histories(reader: DocumentReader, node: Node) -> Any:
-    found = reader.read(node, dict[str, PriceHistory], "endpoints")
-    return found if found is INVALID else MappingProxyType(found)
+    return reader.read(node, dict[str, PriceHistory], "endpoints")

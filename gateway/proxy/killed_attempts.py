@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from math import ceil
 from pathlib import Path
+from types import MappingProxyType
 
 from gateway.route.fleet import Fleet
 from gateway.telemetry.ledger import Ledger
@@ -27,7 +28,11 @@ class KilledAttempts:
     """`record` takes each row for the metrics."""
 
     def __init__(
-        self, folder: Path, ledger: Ledger, record: Callable[[Row], object], fleets: Mapping[str, Fleet]
+        self,
+        folder: Path,
+        ledger: Ledger,
+        record: Callable[[Row], object],
+        fleets: Mapping[str, Fleet] = MappingProxyType({}),
     ) -> None:
         self._folder = folder
         self._ledger = ledger
@@ -36,6 +41,10 @@ class KilledAttempts:
 
     def __repr__(self) -> str:
         return f"<KilledAttempts {self._folder}>"
+
+    def take(self, fleets: Mapping[str, Fleet]) -> None:
+        """From now on these are the endpoints in use, by model."""
+        self._fleets = fleets
 
     async def run(self) -> None:
         """Books until cancelled."""

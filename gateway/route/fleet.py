@@ -80,15 +80,30 @@ class Fleet:
         self.explorers = Explorers()
         self.configure(endpoints)
 
+    def reconfigured(self, endpoints: Iterable[Endpoint], retry_share: float) -> "Fleet":
+        """A fleet of these endpoints that shares with this one what was learned. This one keeps its endpoints, for the
+        exchanges that it has under way."""
+        fleet = Fleet(workers=self._workers)
+        fleet.changes, fleet.states, fleet.notes = self.changes, self.states, self.notes
+        fleet.prefixes, fleet.tokens, fleet.tolls = self.prefixes, self.tokens, self.tolls
+        fleet.lengths, fleet._rereads, fleet.explorers = self.lengths, self._rereads, self.explorers
+        fleet.retry_budget, fleet.retry_budget.share = self.retry_budget, retry_share
+        fleet.slots = self.slots
+        fleet.configure(endpoints)
+        return fleet
+
     def configure(self, endpoints: Iterable[Endpoint]) -> None:
-        """Takes the endpoints in use. Those that stay keep what was learned about them."""
+        """Takes the endpoints in use. Those that stay keep what was learned about them, unless they are at another host
+        or serve another model now."""
         before, self.states = self.states, {}
         for endpoint in endpoints:
-            state = before.get(endpoint.id) or EndpointState(endpoint, self._workers, self.changes)
-            if state.endpoint != endpoint:
+            state = before.get(endpoint.id)
+            if state is None or not _is_same_host(state.endpoint, endpoint):
+                state = EndpointState(endpoint, self._workers, self.changes)
+                if before:
+                    state.starts_slowly()
+            elif state.endpoint != endpoint:
                 state.configure(endpoint, self._workers)
-            if before and endpoint.id not in before:
-                state.starts_slowly()
             self.states[endpoint.id] = state
         self.ttls = {name: state.ttl for name, state in self.states.items()}
         self._shortlists = {}
@@ -276,6 +291,10 @@ class Fleet:
 
     def __repr__(self) -> str:
         return f"<Fleet {list(self.states)}>"
+
+
+def _is_same_host(one: Endpoint, other: Endpoint) -> bool:
+    return (one.base_url, one.model, one.adapter) == (other.base_url, other.model, other.adapter)
 
 
 def _meets(peer: EndpointState, attempt: TrackedAttempt) -> bool:

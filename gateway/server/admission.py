@@ -55,6 +55,10 @@ class Admission:
     def __repr__(self) -> str:
         return f"<Admission {self.requests}/{self._most_requests} requests, {self.bytes}/{self._most_bytes} bytes>"
 
+    def limit(self, most_requests: int, most_bytes: int) -> None:
+        """Takes other limits. Requests above them that are in flight stay."""
+        self._most_requests, self._most_bytes = most_requests, most_bytes
+
     def enter(self, key: bytes, size: int) -> bool:
         """Whether a request with a body of `size` bytes is admitted. If so, the caller must call `leave` later."""
         held = self._keys.get(key)

@@ -64,6 +64,9 @@ class Watched(Protocol):
 
     def close(self) -> None: ...
 
+    def finish(self) -> None:
+        """Closes after the response in progress, if there is one."""
+
 
 class Connections:
     """`now` is the loop's clock at the last check, which is accurate enough for these timeouts and costs no call."""
@@ -98,6 +101,15 @@ class Connections:
         if self._draining_since is None:
             self._draining_since = self._clock()
 
+    def finish(self) -> None:
+        """Closes every connection after its response in progress. Those without a request stay open."""
+        for connection in list(self._all):
+            connection.finish()
+
+    def busy(self) -> int:
+        """The number of connections with a request, complete or not."""
+        return sum(one.phase >= HEAD for one in self._all)
+
     async def watch(self) -> None:
         """Checks all connections regularly. Never returns."""
         while True:
@@ -120,9 +132,11 @@ class Connections:
         limits = self._deadlines
         if phase == BODY:
             return self._is_slow(one, waited)
-        if self._draining_since is not None and phase <= IDLE:
+        if self._draining_since is not None and (phase == IDLE or (phase == FIRST and waited >= limits.look)):
             return True
         if phase == HEAD:
+            if self._is_late(one):
+                return True
             if one.is_held():  # by the response to the previous request
                 one.since = self.now
                 return False
@@ -136,10 +150,15 @@ class Connections:
             return False
         if one.received != one.moved or one.moved_at < one.since:
             one.moved, one.moved_at = one.received, self.now
-        if self._draining_since is not None and self.now - max(self._draining_since, one.since) > limits.drained:
+        if self._is_late(one):
             return True
         late = waited > limits.grace and one.received - one.begun < limits.rate * waited
         return late or self.now - one.moved_at > limits.stalled
+
+    def _is_late(self, one: Watched) -> bool:
+        """Whether the worker drains, and the rest of this request has had its time."""
+        drained = self._draining_since
+        return drained is not None and self.now - max(drained, one.since) > self._deadlines.drained
 
     def _make_room(self) -> bool:
         """Closes the connections that have been waiting longest for their clients. Whether there is room now."""

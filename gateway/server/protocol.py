@@ -18,14 +18,13 @@ from gateway.errors import BadRequest, ClientError, HeadTooLarge, Overloaded, To
 from gateway.server.connections import ANSWER, BODY, FIRST, HEAD, IDLE, UNREAD
 from gateway.server.direct_sink import DirectSink
 from gateway.server.framing import CODING, EXPECT, framing_problem
+from gateway.server.frontend import FRONTEND, LiveFrontend
 from gateway.server.host_check import NO_HTTP
-from gateway.server.request_gate import GATE, RequestGate
+from gateway.server.request_gate import RequestGate
 from gateway.server.uvicorn_internals import RequestResponseCycle, UvicornConnection
 from gateway.surface.answer import path_error_body, send_error
-from gateway.types.sink import Handler, HeadWriter, Inbound, Sink, content_length
+from gateway.types.sink import HeadWriter, Inbound, Sink, content_length
 
-HOT = "hot_routes"  # key in the lifespan state: {path: handler}
-HEADING = "heading"
 LARGEST_HEAD = 64 * 1024  # bytes that the parser may buffer without completing the headers or part of the body
 LONGEST_REST = 64 * 1024  # bytes of a rejected request's body that are read and discarded to keep the connection alive
 
@@ -35,10 +34,11 @@ class HotProtocol(UvicornConnection):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._hot: dict[bytes, Handler] = self.app_state[HOT]
-        self._gate: RequestGate = self.app_state[GATE]
-        self._connections = self._gate.connections
-        self.heading: HeadWriter = self.app_state[HEADING]
+        self._live: LiveFrontend = self.app_state[FRONTEND]
+        frontend = self._live.current
+        self._gate: RequestGate = frontend.gate  # of the request that is being read or answered
+        self._connections = frontend.gate.connections
+        self.heading: HeadWriter = frontend.heading
         self._sink: DirectSink | None = None  # of the hot request that is being read or answered
         self._reading = False  # whether a hot request's body is being received
         self._upgrading = False  # whether the headers just parsed have `Upgrade`
@@ -85,7 +85,8 @@ class HotProtocol(UvicornConnection):
             self._upgrading = True
             return
         self.phase, self.since = BODY, self._connections.now
-        handler = self._hot.get(self.url) if self._is_plain_post() else None
+        frontend = self._live.current
+        handler = frontend.hot.get(self.url) if self._is_plain_post() else None
         request_headers = dict(self.headers)
         if handler is None or CODING in request_headers or EXPECT in request_headers:
             version = parser.get_http_version()
@@ -100,7 +101,8 @@ class HotProtocol(UvicornConnection):
         self._sink = sink = DirectSink(self, handler, parser.should_keep_alive(), request_headers)
         self.cycle = cast(RequestResponseCycle, sink)
         self._reading = True
-        gate = self._gate
+        gate = self._gate = frontend.gate
+        self.heading = frontend.heading
         if error := gate.authority.refusal(b"POST", self.url, headers, request_headers):
             self._refuse(sink, error)
         elif (key := gate.identify(request_headers)) is None:
@@ -208,6 +210,10 @@ class HotProtocol(UvicornConnection):
 
     def close(self) -> None:
         self.transport.close()
+
+    def finish(self) -> None:
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def _is_plain_post(self) -> bool:
         parser = self.parser

@@ -11,13 +11,11 @@ from gateway.server.admission import Admission
 from gateway.server.connections import Connections
 from gateway.server.host_check import Authority
 
-GATE = "gate"  # key in the lifespan state
-
 
 @dataclass(frozen=True, slots=True)
 class RequestGate:
-    """The checks of one worker. `identify` returns the digest of the valid key in headers, empty if the gateway has no
-    keys; None without a valid key."""
+    """The checks of one configuration. `load` and `connections` are the worker's. `identify` returns the digest of the
+    valid key in headers, empty if the gateway has no keys; None without a valid key."""
 
     authority: Authority
     identify: Callable[[Mapping[bytes, bytes]], bytes | None]

@@ -6,10 +6,11 @@ A single worker runs in the supervisor's own process; several are separate proce
 The embedded store is started first and from the main thread, because it ends with the thread that started it. Only
 serving processes import the app; a single worker does so while the store starts.
 
-SIGINT and SIGTERM: drain, then exit. A second SIGINT exits at once. SIGHUP does the same when a terminal was closed;
-without a terminal it is logged and ignored, because policies are reloaded whenever a file changes.
+SIGINT and SIGTERM: drain, then exit; a second one exits at once. SIGHUP reads all files of the configuration again,
+unless it says that the terminal was closed: then it drains, too. Without a signal they are read when one has changed.
 """
 
+import asyncio
 import errno
 import logging
 import os
@@ -17,7 +18,6 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from itertools import accumulate
@@ -29,11 +29,14 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from gateway.config import Settings, usable
+from gateway.config import LogFormat, Settings, usable
+from gateway.config_source import ConfigSource
+from gateway.config_watch import ConfigWatch
+from gateway.configuration import Configuration
 from gateway.errors import ConfigError
-from gateway.prices.price_list import PriceList
 from gateway.server.host_check import EVERYWHERE
 from gateway.server.log_format import log_to_stderr
+from gateway.server.worker_server import WorkerServer
 from gateway.server.workers import Callbacks, Workers
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
@@ -43,9 +46,9 @@ from gateway.telemetry.metrics import prepare_folder
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-DRAIN = 100  # seconds that requests in flight get to finish at shutdown
 BACKLOG = 2048
 TICKS = 10  # uvicorn's ticks per second
+POLL_TICKS = 5  # ticks between two looks at the files of the configuration
 LONGEST_LIST = 120  # characters of endpoint ids in one line of the log
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NO_START = "the server could not start; its log has the error"
@@ -54,18 +57,21 @@ MOST_DESCRIPTORS = 1 << 17
 _log = logging.getLogger("gateway")
 
 
-def serve(settings: Settings) -> None:
-    """Serves until a signal. Raises ConfigError if it cannot start, KeyboardInterrupt if the drain was cut short."""
+def serve(source: ConfigSource, configuration: Configuration) -> None:
+    """Serves by this configuration from `source` until a signal. Raises ConfigError if it cannot start,
+    KeyboardInterrupt if the drain was cut short."""
+    settings = configuration.settings
     log_to_stderr(settings.log_format)
     _allow_descriptors()
     setrlimit(RLIMIT_CORE, (0, getrlimit(RLIMIT_CORE)[1]))  # a core dump would hold all keys and prompts
     folder = StateFolder(settings.state)
+    watch = ConfigWatch(source, configuration, folder.path)
     with listening(settings.host, settings.port) as listener, _opened(folder), _store(settings, folder) as store:
         store_url, tend = store
         prepare_folder(folder.metrics)
-        app = partial(_worker, settings, folder.path, store_url, os.getpid())
+        app_of = partial(partial, _worker, settings.log_format, folder.path, store_url, os.getpid())
         config = uvicorn.Config(
-            app,
+            app_of(watch.current),
             factory=True,
             loop="uvloop",
             http="gateway.server.protocol:HotProtocol",
@@ -77,29 +83,31 @@ def serve(settings: Settings) -> None:
             server_header=False,
             date_header=True,
             proxy_headers=False,
-            timeout_graceful_shutdown=DRAIN,
             backlog=BACKLOG,
             workers=settings.workers,
         )
-        say = partial(_log_startup, PriceList(replace(settings, state=folder.path)).priced, listener)
-        callbacks = Callbacks(tend, say, _log_draining, partial(_ends_on_hangup, _has_terminal()))
+        say = partial(_log_startup, settings, listener)
+        callbacks = Callbacks(
+            tend, say, partial(_log_draining, watch), partial(_ends_on_hangup, watch, _has_terminal()), watch.poll
+        )
         if settings.workers == 1:
             Server(config, callbacks).run(sockets=[listener])
         else:
-            workers = Workers(config, [listener], folder.metrics, callbacks)
+            workers = Workers(config, [listener], folder.metrics, callbacks, partial(_app_of_news, app_of))
             workers.run()
             if workers.failed:
                 raise ConfigError(NO_START)
     _log.info("stopped")
 
 
-class Server(uvicorn.Server):
-    """uvicorn's server in the supervisor's own process, which exits normally on a signal."""
+class Server(WorkerServer):
+    """The server of the only worker, in the supervisor's own process, which exits normally on a signal."""
 
     def __init__(self, config: uvicorn.Config, callbacks: Callbacks) -> None:
         super().__init__(config)
         self._callbacks = callbacks
         self._hung_up = False  # SIGHUP arrived since the last tick
+        self._polling: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
@@ -115,13 +123,21 @@ class Server(uvicorn.Server):
         if self._hung_up:
             self._hung_up = False
             self.should_exit |= self._callbacks.hung_up()
+        if counter % POLL_TICKS == 0 and (self._polling is None or self._polling.done()):
+            self._polling = asyncio.create_task(self._poll())
         return await super().on_tick(counter)
+
+    async def _poll(self) -> None:
+        if news := await asyncio.to_thread(self._callbacks.poll):
+            self.news.append(news)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if sig == signal.SIGHUP:
             self._hung_up = True  # the rest is not for a signal handler: it logs
-        else:
-            super().handle_exit(sig, frame)
+            return
+        self.force_exit = self.should_exit
+        self.should_exit = True
+        self.hurried |= sig == signal.SIGINT
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -133,6 +149,9 @@ class Server(uvicorn.Server):
         finally:
             for number in _not_ignored(before):
                 signal.signal(number, before[number])
+
+    def each_second(self) -> None:
+        self._callbacks.tend()
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         super().run(sockets)
@@ -146,14 +165,22 @@ class Server(uvicorn.Server):
             logging.getLogger("uvicorn.error").disabled = True  # errors of requests that are cut off are expected
 
 
-def _worker(settings: Settings, state: Path, store_url: str, supervisor: int) -> "Starlette":
+def _app_of_news(
+    app_of: "Callable[[Configuration], Callable[[], Starlette]]", news: object
+) -> "Callable[[], Starlette] | None":
+    return app_of(news) if isinstance(news, Configuration) else None
+
+
+def _worker(
+    log_format: LogFormat, state: Path, store_url: str, supervisor: int, configuration: Configuration
+) -> "Starlette":
     """The app of one worker. The worker's process ends with the supervisor's."""
     from gateway.app import build
 
     if os.getpid() != supervisor:
-        log_to_stderr(settings.log_format, is_worker=True)
+        log_to_stderr(log_format, is_worker=True)
         end_this_with_parent(supervisor)
-    return build(settings, state, store_url)
+    return build(configuration, state, store_url)
 
 
 @contextmanager
@@ -208,7 +235,7 @@ def _not_ignored(handlers: Mapping[signal.Signals, object]) -> list[signal.Signa
 
 
 def _has_terminal() -> bool:
-    """Whether a terminal controls this process, so that SIGHUP means that it was closed."""
+    """Whether a terminal controls this process. One that was closed does not any more."""
     try:
         os.close(os.open(os.ctermid(), os.O_RDWR | os.O_NOCTTY))
     except OSError:
@@ -216,10 +243,12 @@ def _has_terminal() -> bool:
     return True
 
 
-def _ends_on_hangup(terminal: bool) -> bool:
-    if not terminal:
-        _log.warning("SIGHUP is ignored: policies are reloaded when a file changes, other settings need a restart")
-    return terminal
+def _ends_on_hangup(watch: ConfigWatch, had_terminal: bool) -> bool:
+    """Whether SIGHUP says that the terminal was closed. If not, the files are read again."""
+    if had_terminal and not _has_terminal():
+        return True
+    watch.ask()
+    return False
 
 
 def _allow_descriptors() -> None:
@@ -260,5 +289,6 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _log_draining() -> None:
-    _log.info("draining: requests in flight get up to %d s; a second Ctrl-C cuts them off", DRAIN)
+def _log_draining(watch: ConfigWatch) -> None:
+    limit = watch.current.settings.drain.limit
+    _log.info("draining: requests in flight get up to %g s; a second signal cuts them off", limit)

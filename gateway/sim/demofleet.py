@@ -97,7 +97,13 @@ def gateway_config(addresses: Mapping[str, str], names: Sequence[str] = ()) -> s
         "endpoints": endpoints,
     }
     probes = {"usd_per_day": "$20", "interval": "5m"}  # of the money that the demo invents
-    config = {"catalogue": False, "allowed_hosts": list(names), "probes": probes, "models": {MODEL: model}}
+    config = {
+        "catalogue": False,
+        "allowed_hosts": list(names),
+        "drain": {"notice": "0s"},  # no load balancer has to notice its end
+        "probes": probes,
+        "models": {MODEL: model},
+    }
     return yaml.safe_dump(config, sort_keys=False, width=120)
 
 

@@ -17,20 +17,27 @@ class Background:
     def __init__(self, conditions: Conditions, pause: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
         self._conditions = conditions
         self._pause = pause
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._traced: set[tuple[str, type[Exception]]] = set()
 
     def __repr__(self) -> str:
-        return f"<Background: {', '.join(task.get_name() for task in self._tasks)}>"
+        return f"<Background: {', '.join(self._tasks)}>"
 
     def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Runs `work` until `stop`. A run longer than LONGEST_PAUSE resets the backoff."""
-        self._tasks.append(asyncio.create_task(self._keep(name, work), name=name))
+        """Runs `work` until `stop`, in place of the task of that name. A run longer than LONGEST_PAUSE resets the
+        backoff."""
+        self.drop(name)
+        self._tasks[name] = asyncio.create_task(self._keep(name, work), name=name)
+
+    def drop(self, name: str) -> None:
+        """Ends the task of that name, if there is one."""
+        if (task := self._tasks.pop(name, None)) is not None:
+            task.cancel()
 
     async def stop(self) -> None:
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         loop = asyncio.get_running_loop()

@@ -37,6 +37,7 @@ PARTS: Final[Mapping[str, str]] = MappingProxyType(
         "prices": "the prices in force stay",
         "recording": "the recording lacks requests",
         "shipper": "rows wait in the ledger",
+        "workers": "the others serve",
     }
     | {f"task {name}": "it is restarted" for name in TASKS}
 )

@@ -44,6 +44,11 @@ class Gossip:
             self._presence.forget()
         return reached
 
+    def take(self, fleets: Mapping[str, Fleet]) -> None:
+        """Shares these fleets from now on: those of a new configuration."""
+        for part in (self._presence, self._prefixes, self._measurements):
+            part.take(fleets)
+
     def close(self) -> None:
         self._link.close()
 

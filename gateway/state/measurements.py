@@ -45,6 +45,9 @@ class Measurements:
         self._board = WorkerHash(KEY, VERSION, me)
         self._next_at = -inf
 
+    def take(self, fleets: Mapping[str, Fleet]) -> None:
+        self._fleets = fleets
+
     async def share(self, execute: Execute, at: float) -> None:
         """Publishes and reads, every 5 s. `at` is the store's time in seconds. OSError as `execute` raises it."""
         if self._clock() < self._next_at:

@@ -43,17 +43,21 @@ class Prefixes:
     """One worker's publishing and reading. `me` marks its own entries, which it skips."""
 
     def __init__(self, fleets: Mapping[str, Fleet], clock: Callable[[], float], me: bytes) -> None:
-        self._fleets = fleets
         self._clock = clock
         self._me = me
         self._read_to = b""  # id of the last entry read
         self._dropped = 0
-        for fleet in fleets.values():
-            fleet.notes = deque(maxlen=NOTES)
+        self.take(fleets)
 
     def __repr__(self) -> str:
         waiting = sum(len(fleet.notes or ()) for fleet in self._fleets.values())
         return f"<Prefixes {waiting} notes, {self._dropped} dropped>"
+
+    def take(self, fleets: Mapping[str, Fleet]) -> None:
+        self._fleets = fleets
+        for fleet in fleets.values():
+            if fleet.notes is None:
+                fleet.notes = deque(maxlen=NOTES)
 
     async def share(self, execute: Execute, at: float) -> None:
         """Publishes what was sent, and reads what others published since. `at` is the store's time. OSError as

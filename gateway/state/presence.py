@@ -72,6 +72,9 @@ class Presence:
         self._others = 0
         self._read_at = inf
 
+    def take(self, fleets: Mapping[str, Fleet]) -> None:
+        self._fleets = fleets
+
     async def share(self, execute: Execute, at: float) -> None:
         """Publishes and reads. `at` is the store's time in seconds. OSError as `execute` raises it."""
         now = self._clock()  # the same moment as `at`

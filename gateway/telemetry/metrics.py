@@ -34,6 +34,7 @@ from gateway.telemetry.policy_labels import PolicyLabels
 from gateway.telemetry.price_metrics import PriceMetrics
 from gateway.telemetry.probe_metrics import ProbeMetrics
 from gateway.telemetry.process_metrics import Processes
+from gateway.telemetry.reload_metrics import ReloadMetrics
 from gateway.types import PROBE, Row
 
 CONTENT_TYPE: Final[str] = CONTENT_TYPE_LATEST
@@ -89,14 +90,8 @@ class Metrics:
         commands = "Reads and failed writes of the store."
         self._store_commands = Counter("gateway_store_commands_total", commands, ["result"], registry=registry)
         self._store_counts = StoreStats()  # those exposed
-        self._reloads = _at_zero(
-            Counter("gateway_policy_reloads_total", "Reloads of the policy files.", ["result"], registry=registry),
-            ("ok", "rejected"),
-        )
-        self._invalid = largest(
-            "gateway_policy_files_invalid",
-            "1 while the policy files on disk are invalid and older policies stay in force.",
-        )
+        self.policy_reloads = ReloadMetrics(registry, "policy", "policy_files_invalid", "the policy files")
+        self.config_reloads = ReloadMetrics(registry, "config", "config_file_invalid", "gateway.yaml")
         lost = "Rows that could not be written to the ledger."
         self._ledger_errors = Counter("gateway_ledger_errors_total", lost, registry=registry)
         self._failures = _at_zero(
@@ -158,10 +153,6 @@ class Metrics:
 
     def endpoint_state(self, endpoint: str, state: State) -> None:
         self._state.labels(endpoint).set(state)
-
-    def policy_reload(self, ok: bool) -> None:
-        self._reloads.labels("ok" if ok else "rejected").inc()
-        self._invalid.set(not ok)
 
     def store_up(self, up: bool) -> None:
         self._store.set(up)

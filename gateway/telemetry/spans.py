@@ -56,6 +56,10 @@ class Spans:
     def __repr__(self) -> str:
         return f"<Spans {self._sampler.get_description()}>"
 
+    def take(self, addresses: Mapping[str, HostAddress]) -> None:
+        """Takes other addresses, by endpoint id."""
+        self._addresses = addresses
+
     def headers(self, request: Request, attempt: int) -> bytes:
         context = context_of(request.id, request.trace)
         return headers_of(context, span_of(request.id, attempt), self._samples(context, request.model))

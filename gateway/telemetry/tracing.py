@@ -30,6 +30,9 @@ class Tracing(Protocol):
     def ended(self, row: Row, request: Request) -> None:
         """An attempt has ended, and with the last one its exchange."""
 
+    def take(self, addresses: Mapping[str, HostAddress]) -> None:
+        """Takes the addresses of hosts by endpoint id."""
+
     def close(self) -> None:
         """Exports what is left, for at most some seconds. Blocks."""
 
@@ -42,7 +45,7 @@ def is_on(environ: Mapping[str, str]) -> bool:
     return exporter == "otlp" or any(environ.get(name) for name in _ENDPOINTS)
 
 
-def tracing(environ: Mapping[str, str], endpoints: Iterable[Endpoint]) -> Tracing | None:
+def tracing(environ: Mapping[str, str]) -> Tracing | None:
     """The traces of this process; None where they are off, or a package is missing, which is logged."""
     if not is_on(environ):
         return None
@@ -56,7 +59,12 @@ def tracing(environ: Mapping[str, str], endpoints: Iterable[Endpoint]) -> Tracin
         return None
     from gateway.telemetry.spans import Spans
 
-    return Spans({one.id: _address(one.base_url) for one in endpoints if one.base_url}, proxy)
+    return Spans({}, proxy)
+
+
+def addresses(endpoints: Iterable[Endpoint]) -> dict[str, HostAddress]:
+    """The hosts' addresses by endpoint id."""
+    return {one.id: _address(one.base_url) for one in endpoints if one.base_url}
 
 
 def _is_installed() -> bool:

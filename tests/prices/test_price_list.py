@@ -237,11 +237,15 @@ def test_a_worker_without_an_endpoint_behind_litellm_never_imports_it(tmp_path: 
     script = f"""
 import sys
 from pathlib import Path
+from dataclasses import replace
 from gateway.app import Worker
 from gateway.config import load
+from gateway.configuration import configured
 from gateway.state.folder import StateFolder
-worker = Worker(load(Path({str(config)!r}), {{}}), StateFolder(Path({str(tmp_path / "state")!r})), {NO_STORE!r})
-worker.prices.sync()
+state = Path({str(tmp_path / "state")!r})
+configuration = configured(replace(load(Path({str(config)!r}), {{}}), state=state))
+worker = Worker(configuration, StateFolder(state), {NO_STORE!r})
+configuration.prices.sync()
 print(*sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

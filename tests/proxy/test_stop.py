@@ -1,13 +1,15 @@
 """What outlives the drain is ended: booked, and its client told; nothing fails over."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gateway.app import build
 from gateway.config import load
-from gateway.server.protocol import HOT
+from gateway.configuration import configured
+from gateway.server.frontend import FRONTEND
 from gateway.state.folder import StateFolder
 from gateway.telemetry.ledger import read
 from gateway.telemetry.metrics import prepare_folder
@@ -72,12 +74,12 @@ async def test_a_worker_ends_its_exchanges_before_its_connections(tmp_path: Path
         config = write_config(tmp_path, {"a/fp8": first.url, "b/fp8": second.url})
         folder = StateFolder(tmp_path / "state")
         prepare_folder(folder.metrics)
-        app = build(load(config, {}), folder.path, NO_STORE)
+        app = build(configured(replace(load(config, {}), state=folder.path)), folder.path, NO_STORE)
         sink = Written()
         body = json.dumps({"model": "deepseek-v3.2", "messages": [{"role": "user", "content": "Hi"}]}).encode()
         async with app.router.lifespan_context(app) as state:
             assert state is not None
-            state[HOT][b"/v1/chat/completions"](Inbound({}, body, 0.0), sink)
+            state[FRONTEND].current.hot[b"/v1/chat/completions"](Inbound({}, body, 0.0), sink)
             await first.until(lambda: len(first.requests) + len(second.requests) == 1)
         assert json.loads(sink.body)["error"]["code"] == "shutting_down"
         assert [(row.outcome, row.last) for row in read(folder.ledger)] == [("cancelled", True)]

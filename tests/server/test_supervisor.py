@@ -71,8 +71,10 @@ async def test_a_signal_ends_it_in_order(tmp_path: Path, workers: str, number: s
         assert "Traceback" not in log()
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-async def test_an_answer_under_way_is_cut_off_by_a_second_ctrl_c(tmp_path: Path, workers: str) -> None:
+@pytest.mark.parametrize(("workers", "number"), [("1", signal.SIGINT), ("2", signal.SIGTERM)])
+async def test_an_answer_under_way_is_cut_off_by_a_second_signal(
+    tmp_path: Path, workers: str, number: signal.Signals
+) -> None:
     asked, never = asyncio.Event(), asyncio.Event()
 
     async def silent(_: Received, __: Out) -> None:
@@ -86,12 +88,12 @@ async def test_an_answer_under_way_is_cut_off_by_a_second_ctrl_c(tmp_path: Path,
         question = asyncio.create_task(running.chat())
         await asked.wait()
         assert running.process is not None
-        running.process.send_signal(signal.SIGINT)
+        running.process.send_signal(number)
         async with asyncio.timeout(60):
             while "draining" not in log():
                 await asyncio.sleep(0.01)
         assert not question.done()
-        assert await ended(running, signal.SIGINT) == 130
+        assert await ended(running, number) == 130
         assert "Traceback" not in log()
         with pytest.raises(httpx.TransportError):
             await question
@@ -113,14 +115,32 @@ async def test_a_closed_terminal_ends_it_in_order(tmp_path: Path, workers: str) 
         assert "Traceback" not in log()
 
 
+async def test_a_hangup_while_the_terminal_is_open_reads_the_files_again(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+
+    def controlled() -> None:
+        os.setsid()
+        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+    async with served(tmp_path, session=controlled) as (running, log):
+        assert running.process is not None
+        running.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(60):
+            while "configuration in force: unchanged" not in log():
+                await asyncio.sleep(0.01)
+        assert await ended(running, signal.SIGTERM) == 0
+    os.close(theirs)
+    os.close(ours)
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_without_a_terminal_a_hangup_is_logged_and_ignored(tmp_path: Path, workers: str) -> None:
+async def test_without_a_terminal_a_hangup_reads_the_files_again(tmp_path: Path, workers: str) -> None:
     async with served(tmp_path, "--workers", workers, session=os.setsid) as (running, log):
         assert running.process is not None
         for times in (1, 2):
             running.process.send_signal(signal.SIGHUP)
             async with asyncio.timeout(60):
-                while log().count("SIGHUP is ignored") < times:
+                while log().count("configuration in force: unchanged") < times:
                     await asyncio.sleep(0.01)
         assert (await running.client.get("/health/live")).status_code == 200
         assert await ended(running, signal.SIGTERM) == 0
@@ -159,7 +179,7 @@ async def test_a_background_jobs_signals_leave_the_workers_as_they_are(tmp_path:
         running.process.send_signal(number)
         running.process.send_signal(signal.SIGHUP)  # signals are handled in turn
         async with asyncio.timeout(60):
-            while "SIGHUP is ignored" not in log():
+            while "configuration in force: unchanged" not in log():
                 await asyncio.sleep(0.01)
         assert descendants(running.process.pid) == before
         assert await ended(running, signal.SIGTERM) == 0

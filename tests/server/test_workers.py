@@ -8,15 +8,14 @@ from multiprocessing import Pipe
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import pytest
 from uvicorn.supervisors.multiprocess import Process
 
-from gateway.server.workers import LATEST, SILENT, YOUNG, WorkerSlot, _how
-from tests.server.test_supervisor import ended, served
+from gateway.server.oom_kills import OomKills
+from gateway.server.workers import LATEST, LOOP, SILENT, YOUNG, WorkerSlot, _how
+from tests.server.test_supervisor import served
 from tests.support.gateway import Running
-from tests.support.host import Out, Received, ScriptedHost
 from tests.support.processes import command_of, descendants
 
 
@@ -43,37 +42,6 @@ async def test_a_death_is_said_and_counted(tmp_path: Path, number: signal.Signal
             while await running.metric("gateway_worker_deaths_total") != 1:
                 await asyncio.sleep(0.05)
         assert "Traceback" not in log()
-
-
-async def test_newcomers_are_refused_at_once_while_workers_drain(tmp_path: Path) -> None:
-    asked, never = asyncio.Event(), asyncio.Event()
-
-    async def silent(_: Received, __: Out) -> None:
-        asked.set()
-        await never.wait()
-
-    async with (
-        ScriptedHost(silent) as host,
-        served(tmp_path, "--workers", "2", host=host.url) as (running, log),
-    ):
-        await until(lambda: log().count("is up") >= 2)
-        question = asyncio.create_task(running.chat())
-        await asked.wait()
-        assert running.process is not None
-        running.process.send_signal(signal.SIGTERM)
-        await until(lambda: "draining" in log())
-        address = urlsplit(running.url)
-        refused = False
-        async with asyncio.timeout(60):
-            while not refused:
-                try:
-                    _, writer = await asyncio.open_connection(address.hostname, address.port)
-                    writer.close()
-                except ConnectionError:
-                    refused = True
-        assert not question.done()
-        assert await ended(running, signal.SIGINT) == 130
-        question.cancel()
 
 
 class Pinged:
@@ -129,3 +97,39 @@ def test_a_first_death_is_mended_at_once_and_a_loop_ever_later() -> None:
 )
 def test_how_a_worker_ended(code: int, said: str) -> None:
     assert _how(code) == said
+
+
+def test_a_kill_for_lack_of_memory_is_said() -> None:
+    assert _how(-9, oom_killed=True) == "signal SIGKILL, out of memory"
+    assert _how(-11, oom_killed=True) == "signal SIGSEGV"
+
+
+def test_the_kernels_count_says_who_lacked_memory(tmp_path: Path) -> None:
+    events, missing = tmp_path / "memory.events", tmp_path / "missing"
+    events.write_text("low 0\noom 3\noom_kill 1\n")
+    kills = OomKills([events, missing])
+    assert not kills.seen()
+    events.write_text("low 0\noom 4\noom_kill 2\n")
+    assert [kills.seen(), kills.seen()] == [True, False]
+
+
+def test_three_deaths_in_a_row_are_a_loop_until_it_lives() -> None:
+    place, now = watch(), 10.0
+    for _ in range(LOOP):
+        assert not place.is_looping(now)
+        place.died(now)
+        place.replaced(cast(Process, SimpleNamespace()), now)
+    assert place.is_looping(now)
+    assert not place.is_looping(now + YOUNG)
+
+
+def test_news_reach_a_worker_in_order_and_the_latest_of_each_kind() -> None:
+    process = Pinged()
+    place = watch(process)
+    for news in (1, "a", 2, "b", 3):
+        place.post(news)
+    place.is_hung(0.0)
+    received = []
+    while process.child.poll(0):
+        received.append(process.child.recv())
+    assert received == ["b", 3, b"ping"]

@@ -21,7 +21,8 @@ def quiet_metrics(folder: Path) -> Metrics:
     metrics = Metrics(folder)
     metrics.prepare("deepseek/deepseek-v3.2", ENDPOINTS, "balanced", ("balanced", "floor"))
     metrics.probes.prepare(1.0, ENDPOINTS, ("json",))
-    metrics.policy_reload(True)
+    metrics.policy_reloads.reloaded(True)
+    metrics.config_reloads.reloaded(True)
     metrics.store_up(True)
     return metrics
 

@@ -14,7 +14,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +26,7 @@ import yaml
 
 from gateway.app import build
 from gateway.config import load
+from gateway.configuration import configured
 from gateway.policy.policies import shipped_folder
 from gateway.server.protocol import HotProtocol
 from gateway.server.supervisor import listening
@@ -37,6 +38,7 @@ from tests.support.ports import free_port
 NO_STORE = "unix:///nonexistent/store.sock"  # a store that is down: the gateway serves without it
 SINKS: dict[str, Any] = {"direct": HotProtocol, "asgi": "httptools"}  # uvicorn's protocol for each sink
 DIRECT_ONLY = pytest.mark.parametrize("sink", ["direct"])  # where the other sink could show nothing: the test says why
+QUICK = {"notice": "0s"}  # no load balancer has to notice that a gateway of a test stops
 GUARD = 60.0  # seconds after which a start or a stop is a failure
 
 
@@ -147,7 +149,7 @@ async def in_process(
     config = config or write_config(tmp, hosts, endpoint, policies=str(policies), **settings)
     folder = StateFolder(tmp / "state")
     prepare_folder(folder.metrics)
-    app = build(load(config, environ or {}), folder.path, store, lookup)
+    app = build(configured(replace(load(config, environ or {}), state=folder.path)), folder.path, store, lookup)
     options = uvicorn.Config(app, http=SINKS[sink], ws="none", lifespan="on", log_level="warning", access_log=False)
     with listening("127.0.0.1", 0) as listener:
         server = await _started(options, listener)
@@ -191,6 +193,7 @@ async def gateway_command(
     environ: Mapping[str, str] | None = None,
     stderr: IO[bytes] | None = None,
     session: Callable[[], None] | None = None,
+    port: int | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
     """`gateway serve` as a process of its own, as users start it. Its log goes to `stderr`, else to ours.
@@ -200,8 +203,8 @@ async def gateway_command(
     """
     policies = tmp / "policies"
     policies.mkdir(exist_ok=True)
-    config = write_config(tmp, hosts, None, policies=str(policies), **settings)
-    port = free_port()
+    config = write_config(tmp, hosts, None, policies=str(policies), **{"drain": QUICK, **settings})
+    port = port or free_port()
     command = (str(python), "-m", "gateway", "serve", "--config", str(config), "--state", str(tmp / "state"))
     process = await asyncio.create_subprocess_exec(
         *command,

@@ -324,14 +324,14 @@ def test_policies_beyond_the_bound_share_one_label(metrics: Metrics) -> None:
 def test_a_broken_policy_file_shows_until_it_is_mended(metrics: Metrics) -> None:
     shown = []
     for ok in (True, False, True):
-        metrics.policy_reload(ok)
+        metrics.policy_reloads.reloaded(ok)
         shown.append(value(metrics.exposition(), "gateway_policy_files_invalid"))
     assert shown == [0, 1, 0]
 
 
 def test_what_is_not_a_row(metrics: Metrics) -> None:
-    metrics.policy_reload(True)
-    metrics.policy_reload(False)
+    metrics.policy_reloads.reloaded(True)
+    metrics.policy_reloads.reloaded(False)
     metrics.store_up(False)
     metrics.ledger_error()
     metrics.endpoint_state("novita/fp8", OPEN)

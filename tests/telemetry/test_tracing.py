@@ -172,7 +172,7 @@ def test_a_missing_package_is_logged_and_nothing_fails(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tracing, "find_spec", lambda name: None)
-    assert tracing.tracing({"OTEL_TRACES_EXPORTER": "otlp"}, []) is None
+    assert tracing.tracing({"OTEL_TRACES_EXPORTER": "otlp"}) is None
     assert "install llm-routing-gateway[otel]" in caplog.text
 
 

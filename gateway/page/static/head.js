@@ -21,7 +21,7 @@ function source({ name, source }, probes) {
   return `Sources: probes: ${passed} of ${of} answers right, the last on ${last}; ${source}`;
 }
 
-export function show({ model: { model, policies, version, build, at }, probes }) {
+export function show({ model: { model, policies, config_problems, version, build, at }, probes }) {
   document.title = `${model.name} · LLM gateway`;
   put(byId("author"), model.author ?? "");
   put(byId("name"), model.name);
@@ -39,7 +39,7 @@ export function show({ model: { model, policies, version, build, at }, probes })
   reasoning.hidden = !model.reasoning;
   const parts = (model.reasoning ?? "").split("`"); // every second one is code
   fill(reasoning, ...parts.map((text, index) => (index % 2 ? h("code", {}, text) : text)));
-  notes(model, policies);
+  notes(model, policies, config_problems);
   fill(
     byId("foot"),
     h("span", {}, `LLM gateway ${version ?? ""}${build ? `, ${build}` : ""}`),
@@ -96,15 +96,19 @@ function fields(model) {
   );
 }
 
-function notes(model, policies) {
+function notes(model, policies, config_problems) {
   byId("simulated").hidden = !model.simulated;
   put(byId("simulated"), "The hosts behind this gateway are simulated: answers, prices paid and times are invented.");
-  const problems = policies?.problems ?? [];
-  attribute(byId("problems"), "hidden", problems.length ? null : "");
-  if (problems.length)
-    fill(
-      byId("problems"),
-      h("b", {}, "Policy files were rejected; the policies loaded before stay in force."),
-      h("ul", {}, ...problems.map((one) => h("li", {}, typeof one === "string" ? one : JSON.stringify(one)))),
-    );
+  const rejected = [
+    ["gateway.yaml was rejected; the configuration loaded before stays in force.", config_problems ?? []],
+    ["Policy files were rejected; the policies loaded before stay in force.", policies?.problems ?? []],
+  ].filter(([, problems]) => problems.length);
+  attribute(byId("problems"), "hidden", rejected.length ? null : "");
+  fill(
+    byId("problems"),
+    ...rejected.flatMap(([what, problems]) => [
+      h("b", {}, what),
+      h("ul", {}, ...problems.map((one) => h("li", {}, one))),
+    ]),
+  );
 }
