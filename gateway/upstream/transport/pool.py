@@ -150,8 +150,8 @@ class Pool:
             connection = await self._dial(call)
         except TimeoutError:
             call.lose(Fault.REFUSED, f"connect timed out after {call.connect_timeout:g} s{self._through()}")
-        except DialError as error:
-            call.lose(error.fault, error.message)
+        except DialError as failed:  # a name of its own: mypyc gives each name one type
+            call.lose(failed.fault, failed.message)
         except (OSError, UnicodeError) as error:
             call.lose(Fault.REFUSED, f"{why(error)}{self._through()}")
         else:
