@@ -1,4 +1,4 @@
-"""Decodes the fields of an endpoint about the way out: `proxy`, `ca_file`, `client_cert`.
+"""Decodes an endpoint's egress fields: `proxy`, `ca_file`, `client_cert`.
 
 A proxy's URL may hold a password in any of its parts, so no message quotes one.
 """

@@ -3,7 +3,7 @@
     reserve ──free in every share──> Reserved, at once               shares <── in the background ──> store
        └── a share lacks something ──> waits for the store, WAIT at most ──> Reserved, or a Refusal
 
-While the store is away no request waits: it gets a part of what was left, or is refused, as the operator chose.
+While the store is away no request waits: by `limits.without_store` it draws on a part of what was left, or is refused.
 """
 
 import asyncio

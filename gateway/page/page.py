@@ -55,8 +55,8 @@ JsonHandler = Callable[[Request], Awaitable[object]]  # its result is encoded as
 
 
 class Page:
-    """Serves the page from memory. `ended` says whether the worker is stopping; `more` are other rooms' data, by
-    path."""
+    """Serves the page from memory. `ended` says whether the worker is stopping; `more`: JSON handlers of
+    other packages, by path."""
 
     def __init__(
         self, data: PageState, exchanges: ExchangeRoutes, ended: Callable[[], bool], more: Mapping[str, JsonHandler]

@@ -2,9 +2,9 @@
 
     figures now, figures before, endpoints ──rules──> sentences, the most important first
 
-A sentence says only what its samples bear: a share changed if it is off by more than twice its standard error, a median
-if it moved by a tenth over 50 samples each, a 95th percentile over 200. Percentages get a decimal for each factor of
-ten of the requests, times and prices two or three digits. Shares are rounded down, so that 100 % means all.
+A sentence says only what its samples support: a share changed if it is off by more than twice its standard error, a
+median if it moved by a tenth over 50 samples each, a 95th percentile over 200. Percentages get a decimal for each
+factor of ten of the requests, times and prices two or three digits. Shares are rounded down, so that 100 % means all.
 """
 
 from collections.abc import Mapping

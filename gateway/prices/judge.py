@@ -1,4 +1,4 @@
-"""What is taken of a quote, and what is only shown.
+"""Which quoted prices are applied, and which are only shown.
 
     not readable, or without input or output          missing    never taken
     the model ended on a day that has come            deprecated not taken
@@ -11,8 +11,8 @@
     under a hundredth of it                           jump       taken if accepted
     anything else                                     taken
 
-A source that has no cached price leaves the one in force. A person confirmed the catalogue's price, and what was
-accepted: many small steps come no further from those than one.
+A source that has no cached price leaves the one in force. The catalogue's price and
+accepted prices count as confirmed by a person: many small changes come no further from a confirmed price than one may.
 """
 
 from dataclasses import dataclass

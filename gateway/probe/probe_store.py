@@ -4,9 +4,9 @@
     gw:{probes}:spent         day, spent (1e-12 USD)           two days after the last probe
     gw:{probes}:endpoint:ID   `EndpointRecord` of an endpoint  31 days after its last probe
 
-An amount is reserved before a request is sent and corrected afterwards. Of a worker that dies in between, the reserved
-amount stays. The day is the store's, in UTC; if its clock is set back, the day stays. If the store loses its data, the
-sum goes on from what the first worker that reserves saw last, at most ten seconds before.
+An amount is reserved before a request is sent and corrected afterwards. If a worker dies in between, its reservation
+stays counted. The day is the store's, in UTC; if its clock is set back, the day stays. If the store loses its data, the
+sum continues from the last value seen by the first worker that reserves again, at most ten seconds old.
 """
 
 import os

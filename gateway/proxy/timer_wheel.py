@@ -1,6 +1,6 @@
 """Timers in slots: setting and cancelling cost one dict operation, and the loop holds one timer, not one per stream.
 
-A timer fires up to one slot (50 ms) late, never early. Clocks here are seconds long.
+A timer fires up to one slot (50 ms) late, never early. Timeouts here last seconds.
 """
 
 import asyncio

@@ -1,4 +1,5 @@
-"""What is known about one endpoint: measured on own traffic; until then published, or else usual among its peers.
+"""What is known about one endpoint: measured on the gateway's own traffic; until then the published figures, or those
+of its peers.
 
     attempts' ends ──answered, ended, cached, ...─────> samples ──refresh──> figures <── decisions
     other workers ─────────────────shared──────────────────┘ peers ──┘

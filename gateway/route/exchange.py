@@ -11,8 +11,8 @@ with it, or earlier by `KeepAlive` when the client has waited long. An answer th
 that the policy wants whole, is held: its commit comes with its end, so whatever breaks before is tried again. The core
 sees first token, end, failure, timers and the client leaving; bytes between them never pass through here.
 
-`attempts.within` bounds the time that the client waits for answers to begin: while one comes that is held, that time
-stands still.
+`attempts.within` bounds the time that the client waits for answers to begin: the clock is paused
+while a held answer arrives.
 
 Every attempt ends in exactly one `Book`, and every exchange in exactly one of Complete, Break, GiveUp, Abandon. An
 attempt that does not finish is cancelled, because its host may go on sending, and billing.

@@ -5,15 +5,15 @@
 
 An open breaker waits 5 s, then twice as long each time it trips again, at most 5 min, spread by up to 20 % so that
 replicas do not probe together. Behind an error status it waits at most 10 s: such a probe costs its request next to
-nothing, and the end of an outage is seen soon. It starts over once it has been closed for 5 min: what fails, recovers
-and fails again is not probed every few seconds. Half-open lets one request through at a time, the probe. A probe that
-never reports loses its place after a minute, so a breaker never stays open for good.
+nothing, and the end of an outage is seen soon. The wait is reset only after the breaker has been closed for 5 min, so
+an endpoint that flaps is not probed every few seconds. Half-open lets one request through at a time, the probe. A probe
+that never reports loses its place after a minute, so a breaker never stays open for good.
 
 Requests that were sent before the breaker opened no longer move it when they end.
 
-Workers share their breakers' transitions (`own`, `merge`). An opening at another worker opens this breaker
-for the same time, and a closing there closes it. Each worker sends its own probes, so that an idle one keeps no other
-waiting, and its waits grow by its own faults. What happened last counts, in the order of the store's clock.
+Workers share their breakers' transitions (`own`, `merge`). An opening at another worker opens this breaker for the same
+time, and a closing there closes it. Each worker sends its own probes, so an idle worker does not hold up the others,
+and its waits grow only with faults of its own requests. What happened last counts, in the order of the store's clock.
 
 A fault may be a worker's own: its network, its DNS. So each trusts its own requests more. Where they contradicted what
 another worker found, this breaker ignores other workers for 5 min, and longer while the contradiction lasts. Another

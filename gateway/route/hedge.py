@@ -6,9 +6,9 @@
     first-token times of a policy (seconds, uncached tokens) ──HedgeDelay──> delay, largest prompt
 
 The hedge delay is the policy's own, or one that spends what both shares allow. It is absolute and holds for all
-requests of a policy, whichever endpoint they went to: measured by an endpoint's own answers, a slow one would never be
-late. Large prompts use the allowed tokens up quickly, so for each size limit there is another delay that spends all of
-them; the pair with the lowest p99 is taken, as far as the last first-token times show.
+requests of a policy, whichever endpoint they went to: if each endpoint were measured against its own answers, a slow
+one would never be late. Large prompts use the allowed tokens up quickly, so each limit of prompt size has its own delay
+that uses up the budget; the pair with the lowest p99, estimated from the last first-token times, is used.
 
 Savings never go below what a hedge takes, so its shares of requests and of spend are kept at every moment, not only on
 average. They are bounded, so that a quiet day does not pay for a storm. Where a large part of all requests is late the

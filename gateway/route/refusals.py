@@ -2,9 +2,10 @@
 
     rejection ──remember──> (tenant, thinking, parameter, value | size | kind) for 10 minutes ──against──> its parameter
 
-What made it refuse is remembered, never the mere name of what most requests carry: this value (as a digest), this much
-of it or more, or, where the host takes the parameter in no form, its kind. It concerns the requests of the tenant that
-sent it, and those that think, or do not, as that one did. What was about one prompt is not remembered at all.
+What caused the rejection is remembered: the value (as a digest), the size or anything larger, or the parameter's kind
+if the host does not support it at all. The name alone of a parameter that most requests carry is never enough. It
+applies only to requests of the same tenant with the same reasoning setting. What was about one prompt is not remembered
+at all.
 """
 
 from collections.abc import Callable

@@ -3,9 +3,9 @@
     (policy, needs) ──────> Shortlist: candidates with their terms, and the dropped      until a figure changes
     request ──sift────────> the same two lists, usually as they are                      in every decision
 
-Most of a decision is the same from request to request. What differs seldom matters: a prompt or an answer that is too
-large for an endpoint, a parameter that one refused, a breaker, a rate limit. The first is ruled out for all endpoints
-at once by the smallest of their limits, the others where no endpoint is a suspect (`Changes`).
+Most of a decision is the same from request to request. What does differ rarely matters: a prompt or an answer that is
+too large for an endpoint, a parameter that one refused, a breaker, a rate limit. Sizes are checked for all endpoints at
+once against the smallest of their limits, the others only if `Changes` has an endpoint as a suspect.
 """
 
 from collections.abc import Set

@@ -1,9 +1,9 @@
 """What passes between an exchange and its shell: events in, commands out.
 
 Each attempt has one timer at a time: the hedge delay (`hedge`), the first-token timeout (`first_token`) or the idle
-timeout (`gap`). Setting one replaces the one before. `total` is a bound of the last one. `keepalive`, `retry`,
-`queue` and `place` are the exchange's own, as attempt 0; `place` is no timer: an endpoint that the exchange waits for
-may have a free place.
+timeout (`gap`). Setting one replaces the one before. `total` also bounds the `gap` phase as a whole. `keepalive`,
+`retry`, `queue` and `place` are the exchange's own, as attempt 0; `place` is no timer: an endpoint that the exchange
+waits for may have a free place.
 """
 
 from math import inf

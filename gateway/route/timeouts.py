@@ -1,8 +1,8 @@
 """The timeouts of an attempt: to its first token where the host streams, else to the end of its answer.
 
     first token     the policy's timeout for this prompt; never under the endpoint's own p99, and short for a probe
-    whole answer    what a slow first token takes there, at most that timeout, and the longest likely length at the
-                    endpoint's slow speed
+    whole answer    the time of a slow first token there (at most that timeout), and the time to write the longest
+                    likely answer at the endpoint's slow speed
 
 The request to the host is streamed for every answer that may take long to write, also where the client does not
 stream: then a silent host is detected by its missing first token, seconds later, and not after the longest time

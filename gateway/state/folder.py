@@ -6,7 +6,7 @@
       metrics/         the workers' shared counters
       prices.yaml      price changes, unless the setting `prices.file` names another file
       store/           the embedded store's data
-      store.sock       its socket; if its path is too long, a short folder under the system's temporary one has it
+      store.sock       its socket; if that path is too long, it is in a short folder of the system's temporary folder
 
 Workers only read the paths; the supervisor alone calls `open`, `tend` and `close`.
 """

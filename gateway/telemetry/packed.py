@@ -4,8 +4,8 @@
 
     BITFIELD KEY  INCRBY i64 #5 120  INCRBY i64 #13 4294967298 ...      one command adds a batch of rows
 
-Integers are big-endian, as BITFIELD has them. Two counts are neighbours in one integer of 8 bytes, so that half as many
-increments do. A new amount, count or fault takes the next free place, so that earlier strings stay readable; buckets
+Integers are big-endian, as BITFIELD has them. Two adjacent counts share one integer of 8 bytes, which halves the number
+of increments. A new amount, count or fault takes the next free place, so that earlier strings stay readable; buckets
 never change.
 """
 

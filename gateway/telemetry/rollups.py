@@ -7,8 +7,8 @@
     gw:{books}:spent              TENANT: its cost                      a year after the last request of all tenants
 
 The hashes hold integers that only grow. They are for `/api/v1/activity` and `/api/v1/key`, which show a tenant's use of
-each endpoint and model: the history has no such product. Days are Unix time divided by 86,400, in UTC. No endpoint's id
-contains a space.
+each endpoint and model: the history does not combine tenants with endpoints. Days are Unix time divided by 86,400, in
+UTC. No endpoint's id contains a space.
 """
 
 from collections import defaultdict

@@ -1,6 +1,6 @@
 """Normalises a host's JSON: everything else reads one clean form of chunks and answers.
 
-    a host's chunk or whole answer ──> OpenAI's, as far as its fields go, or a Failure
+    a host's chunk or whole answer ──> OpenAI's format for all fields that it defines, or a Failure
 
     not quite JSON                     parsed where it has only one possible meaning (`lenient_json`)
     no choices, an empty list          no choices: an event without content
@@ -9,8 +9,8 @@
     tool calls in fragments            numbered, with one id each, named once (`call_fragments`)
     usage in a choice                  usage
 
-Unchanged stay: names of reasoning fields and finish reasons, which each surface writes in its own way (`shape`), and
-unknown fields.
+Left unchanged: the names of reasoning fields and finish reasons, which each surface writes in its own way (`shape`),
+and unknown fields.
 """
 
 from collections.abc import Mapping

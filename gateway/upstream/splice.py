@@ -4,8 +4,8 @@
     {"stream_options":{...},"messages":[...],"model":"deepseek/deepseek-v3.2"}
 
 The model is found by its key, and accepted only where the bytes before it (or behind it) prove to be the start (or the
-end) of one flat object. A string or a nested object with the same letters never does. A body where that cannot be
-proved within REACH bytes of either end is not spliced.
+end) of one flat object. The same bytes inside a string or a nested object are never accepted. A body where that cannot
+be proved within REACH bytes of either end is not spliced.
 """
 
 from collections.abc import Mapping

@@ -23,7 +23,7 @@ Step = tuple[str, str]  # file in the package, qualified name of the function
 
 
 def documented() -> list[Step]:
-    chapter = DOCUMENT.read_text().partition("## The way of one request")[2].partition("\n## ")[0]
+    chapter = DOCUMENT.read_text().partition("## The path of one request")[2].partition("\n## ")[0]
     return [(found["file"], found["function"]) for found in STEP.finditer(chapter)]
 
 
