@@ -114,6 +114,7 @@ class Metrics:
         Those of requests for all `policies`; those of attempts, which are many, for the `default` policy. The others
         begin with their first attempt.
         """
+        self._refused.labels(model)
         for policy in (default, *policies):
             self._exchanges.prepare(model, self._policies.of(policy))
         self._decisions.prepare(default)

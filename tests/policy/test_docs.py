@@ -65,7 +65,8 @@ def test_lists_of_shipped_policies_are_whole(name: str) -> None:
 
 def test_every_field_of_gateway_yaml_is_documented() -> None:
     fields_of_the_file = {path for path, field in paths(GatewayFile) if field.compare}  # not where a rule stands
-    assert rows(CONFIGURATION, "gateway.yaml").keys() == fields_of_the_file
+    without_subsections = CONFIGURATION.replace("\n### ", "\n## ")
+    assert rows(without_subsections, "gateway.yaml").keys() == fields_of_the_file
 
 
 def test_every_field_of_a_model_and_an_endpoint_is_documented() -> None:

@@ -228,7 +228,7 @@ def test_spans_go_by_the_environments_proxy_and_loopback_does_not(
     made: list[ProxyAddress | None] = []
     monkeypatch.setattr(spans, "Spans", lambda _, proxy: made.append(proxy))
     environ = {"OTEL_TRACES_EXPORTER": "otlp", "ALL_PROXY": "http://me:p%40ss@proxy:1"}
-    tracing.tracing(environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": collector}, [])
+    tracing.tracing(environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": collector})
     (proxy,) = made
     session = spans._session(proxy)
     assert session.proxies.get("https") == ("http://me:p%40ss@proxy:1" if proxied else None)
@@ -237,6 +237,6 @@ def test_spans_go_by_the_environments_proxy_and_loopback_does_not(
 
 def test_a_proxy_that_cannot_be_used_turns_traces_off(caplog: pytest.LogCaptureFixture) -> None:
     environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector.example", "ALL_PROXY": "socks5://me:hunter2@proxy:1"}
-    assert tracing.tracing(environ, []) is None
+    assert tracing.tracing(environ) is None
     assert "ALL_PROXY: is not an HTTP proxy" in caplog.text
     assert "hunter2" not in caplog.text

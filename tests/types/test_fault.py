@@ -40,7 +40,7 @@ def test_it_has_all_answers(fault: Fault) -> None:
 @every_fault
 def test_its_answers_agree(fault: Fault) -> None:
     assert fault.of_request == (fault.status == 400)
-    assert fault.counts != fault.of_request
+    assert fault.counts != (fault.of_request or fault is Fault.PROXY)
     assert fault.is_timeout == (fault.status == 504)
     assert not (fault.blamed and fault.of_request)
     assert fault.is_timeout or not fault.missed_deadline, "who misses a deadline was ended by a clock"
@@ -63,9 +63,9 @@ def test_it_is_written_as_its_name(fault: Fault) -> None:
 
 
 def test_outcomes_are_the_faults_and_what_is_none() -> None:
-    assert [one for one in OUTCOMES if one not in FAULTS] == ["ok", "cancelled", "cached", "unrouted", "internal"]
-    assert OUTCOMES[5:] == tuple(Fault)
-    assert [one for one in OUTCOMES if not counts(one)] == ["cancelled", "malformed", "rejected"]
+    assert [one for one in OUTCOMES if one not in FAULTS] == ["ok", "cancelled", "cached", "unrouted", "internal", "killed"]
+    assert OUTCOMES[6:] == tuple(Fault)
+    assert [one for one in OUTCOMES if not counts(one)] == ["cancelled", "killed", "malformed", "rejected", "proxy"]
     assert counts("something that a later version writes")
 
 
@@ -88,4 +88,4 @@ def test_rules_dashboard_and_page_leave_the_same_outcomes_out() -> None:
     rules = (ROOT / "grafana/prometheus/rules.yml").read_text()
     assert set(re.findall(r'outcome!~"[^"]*"', rules)) == {COUNTED}
     page = (ROOT / "gateway/page/static/definitions.json").read_text()
-    assert "cancelled, malformed and rejected ones are not counted" in page
+    assert "cancelled, killed, malformed and rejected ones, and those that a proxy failed, are not counted" in page
