@@ -64,7 +64,7 @@ def test_it_is_written_as_its_name(fault: Fault) -> None:
 
 def test_outcomes_are_the_faults_and_what_is_none() -> None:
     others = ["ok", "cancelled", "cached", "unrouted", "internal", "killed"]
-    assert OUTCOMES == (*others, *Fault)
+    assert (*others, *Fault) == OUTCOMES
     assert not FAULTS.keys() & set(others)
     assert [one for one in OUTCOMES if not counts(one)] == ["cancelled", "killed", "malformed", "rejected", "proxy"]
     assert counts("something that a later version writes")
