@@ -90,7 +90,7 @@ def keys(
     A new secret is shown once; only its digest is kept. A running gateway
     follows within two seconds.
 
-    Example: gateway keys create chat-app --usd-per-day $5 --expires 2027-01-31
+    Example: gateway keys create chat-app --usd-per-day '$5' --expires 2027-01-31
     """
     given = {key: value for key, value in fields.items() if value}
     if (name is None) != (action == "list"):
