@@ -36,6 +36,7 @@ class Overload:
     seconds: float = 30.0
     times: float = TIMES
     at_once: int = AT_ONCE
+    alone: int = ALONE
 
     @property
     def rate(self) -> float:
@@ -76,7 +77,7 @@ async def run(overload: Overload, folder: Path) -> OverloadResult:
             port = int(running.url.rpartition(":")[2])
             assert running.process is not None
             pid = running.process.pid
-            result.alone = [await ask(_question(number), port) for number in range(ALONE)]
+            result.alone = [await ask(_question(number), port) for number in range(overload.alone)]
             result.idle = process.rss([pid])
             async with watched(lambda: process.rss([pid])) as peak:
                 result.answers = await _arrivals(overload, port)

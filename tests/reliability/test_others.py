@@ -19,7 +19,7 @@ async def test_bodies_without_a_key(tmp_path: Path) -> None:
 
 
 async def test_overload(tmp_path: Path) -> None:
-    record = (await overload.run(Overload(1.0, 0.5, at_once=2), tmp_path)).record() | {"rate": 2.0}
+    record = (await overload.run(Overload(1.0, 0.5, at_once=2, alone=1), tmp_path)).record() | {"rate": 2.0}
     assert record["requests"] == 2
     assert record["alone_p50_s"] >= 2.0
     assert record["rss_peak_mb"] >= record["rss_idle_mb"] > 0
