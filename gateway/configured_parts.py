@@ -229,8 +229,8 @@ class ConfiguredParts:
         return [*page.routes(), history.route()]
 
     def _has_ended(self) -> bool:
-        """Whether open pages end their streams: other parts replace these, or the worker stops, by `gateway serve` or by
-        another server."""
+        """Whether open pages end their streams: other parts replace these, or the worker stops, with or without a
+        drain."""
         parts = self._parts
         return self.replaced or parts.health.draining or parts.connections.draining
 
