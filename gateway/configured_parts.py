@@ -225,8 +225,14 @@ class ConfiguredParts:
         exchanges = ExchangeRoutes(parts.feed, parts.ledger_folder, parts.archive)
         probes = self._probes(data.model)
         more = {"/page/prices.json": PricePage(self.prices).history, "/page/probes.json": probes.results}
-        page = Page(data, exchanges, lambda: self.replaced or parts.health.draining, more)
+        page = Page(data, exchanges, self._has_ended, more)
         return [*page.routes(), history.route()]
+
+    def _has_ended(self) -> bool:
+        """Whether open pages end their streams: other parts replace these, or the worker stops, with or without a
+        drain."""
+        parts = self._parts
+        return self.replaced or parts.health.draining or parts.connections.draining
 
     def _probes(self, find: Callable[[str], Model]) -> ProbesPage:
         """The page of their results, with the prober behind it where probes are configured."""

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def test_without_a_file_there_are_defaults_and_the_catalogue() -> None:
 
 
 def test_an_empty_file_is_the_same_as_none(folder: Path) -> None:
-    assert settings(folder, "") == load(None, {})
+    assert replace(settings(folder, ""), files=()) == load(None, {})
 
 
 def test_every_field_of_the_file_is_taken(folder: Path) -> None:

@@ -13,7 +13,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import gateway
 from gateway.document import read
@@ -22,7 +23,7 @@ from gateway.policy.schema import read_policy
 from gateway.state.conditions import Conditions
 from gateway.types import Policy
 
-PolicySet: TypeAlias = Mapping[str, Policy]  # by name; never changed
+PolicySet: TypeAlias = Mapping[str, Policy]  # by name; read-only
 
 MOST_WARNINGS = 10  # lines logged per reload
 CHECK_EVERY = 0.25  # seconds; checking the shipped folder takes 0.1 ms
@@ -61,7 +62,7 @@ def load_folder(folder: Path) -> PolicySet:
             unreadable |= isinstance(error, Unreadable)
     if problems:
         raise (Unreadable if unreadable else ConfigError)(*problems)
-    return policies
+    return MappingProxyType(policies)
 
 
 class Policies:
@@ -86,6 +87,13 @@ class Policies:
 
     def __repr__(self) -> str:
         return f"Policies({', '.join(self.current)}; {len(self.problems)} problems)"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a worker. A read-only view cannot be pickled, what it shows can."""
+        return {**vars(self), "current": dict(self.current)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, current=MappingProxyType(state["current"]))
 
     def reload(self) -> bool:
         """Reads the folders again. On an error, returns False, keeps the old set and sets `problems`."""
@@ -142,7 +150,7 @@ class Policies:
             problems = [f"policy `{name}` is a default in gateway.yaml; put {name}.yaml back" for name in missing]
         if problems:
             raise (Unreadable if unreadable else ConfigError)(*problems)
-        return policies
+        return MappingProxyType(policies)
 
     def _check(self) -> _Stamp:
         """Stamps of the files in the folders, links followed. A missing folder has none. Raises OSError."""

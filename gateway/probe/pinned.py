@@ -17,7 +17,8 @@ from gateway.types import PROBE, Attempts, Endpoint, Model, Pick, Policy, Reques
 from gateway.upstream.dialects import thinking_requested
 
 UNSURE = 0.5  # of the estimated prompt tokens: a probe is never dropped because of an estimate
-_TIMEOUTS = Timeouts(first_token=30.0, total=120.0, stream=120.0)
+_ATTEMPTS = Attempts(max=1, within=60.0, retries=0)  # the only attempt has all of `within` for its first token
+_TIMEOUTS = Timeouts(total=120.0, stream=120.0)
 
 
 @lru_cache(1024)
@@ -28,7 +29,7 @@ def pinned_policy(endpoint: str) -> Policy:
         score=Score(value_of_time=0.0),
         pick=Pick(how="fixed", explore=0.0, endpoint=endpoint),
         affinity="none",
-        attempts=Attempts(max=1, retries=0),
+        attempts=_ATTEMPTS,
         timeouts=_TIMEOUTS,
     )
 

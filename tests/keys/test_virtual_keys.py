@@ -144,7 +144,7 @@ async def test_a_key_of_gateway_yaml_has_precedence(make: Make) -> None:
     _, secret = await KeyDesk(one.store, ()).create(wanted("app"))
     await one.book.follow()
     assert (one.tenant("sk-own"), one.tenant(secret)) == ("app", None)
-    one.book.replace(())
+    one.book.replace((), required=False)
     assert (one.tenant("sk-own"), one.tenant(secret)) == (None, "app")
 
 

@@ -4,8 +4,9 @@ import asyncio
 import errno
 import logging
 import os
+import pickle
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -33,6 +34,10 @@ def write(folder: Path, stem: str, text: str) -> Path:
     return path
 
 
+def no_warnings(_: PolicySet) -> Sequence[str]:
+    return ()
+
+
 def test_a_folder_becomes_policies_by_name(folder: Path) -> None:
     write(folder, "other", "name: other")
     (folder / ".mine.yaml.swp").write_text("garbage: [")
@@ -45,6 +50,14 @@ def test_a_folder_becomes_policies_by_name(folder: Path) -> None:
 def test_a_set_cannot_be_changed(folder: Path) -> None:
     with pytest.raises(TypeError):
         load_folder(folder)["mine"] = Policy("mine")  # type: ignore[index]
+
+
+def test_a_worker_gets_the_same_policies_which_cannot_be_changed_either(folder: Path) -> None:
+    before = Policies(folder, warnings=no_warnings)
+    after: Policies = pickle.loads(pickle.dumps(before))
+    assert after.current == before.current
+    with pytest.raises(TypeError):
+        after.current["mine"] = Policy("mine")  # type: ignore[index]
 
 
 def test_the_problems_of_all_files_are_reported(folder: Path) -> None:

@@ -19,13 +19,13 @@ from gateway.sim.demofleet import gateway_config
 from gateway.sim.flaws import Flaws
 from gateway.sim.host import serving
 from gateway.telemetry.ledger import read
-from gateway.types import PICO, PROBE, Timeouts
+from gateway.types import PICO, PROBE, Attempts, Timeouts
 from tests.probe.lab import STEADY
 from tests.support.gateway import write_config
 from tests.support.host import Out, Received, Script, ScriptedHost, answers, chunks, streams
 from tests.support.ports import free_port
 
-FAST = Timeouts(connect=1.0, first_token=0.2, first_token_per_10k=0.0, gap=0.2, total=1.0, stream=1.0)
+FAST = Timeouts(connect=1.0, gap=0.2, total=1.0, stream=1.0)
 Ended = tuple[int, str, str]
 
 
@@ -100,6 +100,7 @@ async def endless(_: Received, out: Out) -> None:
 
 
 async def one_run(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> ProbeReport:
+    monkeypatch.setattr(pinned, "_ATTEMPTS", Attempts(max=1, within=1.0, retries=0))
     monkeypatch.setattr(pinned, "_TIMEOUTS", FAST)
     pinned.pinned_policy.cache_clear()
     settings = replace(load(write_config(tmp_path, {"a/fp8": url}), {}), state=tmp_path / "state")
