@@ -7,8 +7,7 @@ from gateway.keys.reserved import Reserved
 from gateway.proxy.attempt import Attempt
 from gateway.proxy.runtime import Runtime
 from gateway.route.plan import Plan, regret
-from gateway.route.signals import Book, Send
-from gateway.telemetry.sent_attempts import SentAttempt
+from gateway.route.signals import Book
 from gateway.telemetry.series import hashed_user
 from gateway.types import PICO, CacheResult, OutcomeName, RegretReason, Request, Row
 
@@ -86,13 +85,28 @@ class Journal:
 
     def sending(self, attempt: Attempt) -> None:
         """An attempt is about to be sent: it is recorded, in case that this worker is killed."""
-        runtime, plan = self._runtime, self._plan
-        if runtime.sent is not None:
-            assert plan is not None
-            at = runtime.wall_clock()
-            attempt.slot = runtime.sent.begin(
-                _sent(self._request, attempt.send, at, plan.demand.output_tokens, self._names)
-            )
+        runtime, plan, request, send = self._runtime, self._plan, self._request, attempt.send
+        if runtime.sent is None:
+            return
+        assert plan is not None
+        (key, group, user), choice, tried = self._names, send.choice, send.tried
+        endpoint, parts = choice.endpoint.id, choice.parts
+        attempt.slot = runtime.sent.begin(
+            (request.id, request.tenant, request.app, request.model, request.policy, endpoint, key, group, user),
+            (
+                runtime.wall_clock(),
+                parts.hit,
+                plan.demand.output_tokens,
+                parts.ttft,
+                parts.seconds,
+                round(parts.usd * PICO),
+                tried.request.prompt_tokens,
+                send.attempt,
+                request.stream,
+                tried.streams,
+                send.hedge,
+            ),
+        )
 
     def unattempted(self, outcome: OutcomeName, status: int, saved: int = 0) -> None:
         """The exchange is over, and no attempt's row has closed it: mostly because no request was sent. `saved` is the
@@ -211,32 +225,6 @@ def _row(
         attempt.saved,
         *closing,
         endpoint.price.version if endpoint.price else "",
-    )
-
-
-def _sent(request: Request, send: Send, at: float, output: float, names: _Names) -> SentAttempt:
-    """What is recorded of an attempt that is about to be sent."""
-    choice, tried = send.choice, send.tried
-    parts = choice.parts
-    return SentAttempt(
-        request.id,
-        request.tenant,
-        request.app,
-        request.model,
-        request.policy,
-        choice.endpoint.id,
-        *names,
-        at,
-        parts.hit,
-        output,
-        parts.ttft,
-        parts.seconds,
-        round(parts.usd * PICO),
-        tried.request.prompt_tokens,
-        send.attempt,
-        request.stream,
-        tried.streams,
-        send.hedge,
     )
 
 

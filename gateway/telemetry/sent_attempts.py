@@ -5,8 +5,8 @@
 
     begin ──> one write into a free slot ──> the request goes out ──> ended: the slot is free
 
-A slot is not cleared when its attempt ends, but reused or cleared within a second (`tick`): whoever reads the file
-looks up in the ledger which attempts have a row. The file is not mapped into memory, because a full disk would end the
+A slot is not cleared when its attempt ends, but reused or cleared within a second (`tick`): a reader of the file looks
+up in the ledger which attempts have a row. The file is not mapped into memory, because a full disk would end the
 worker by SIGBUS. The worker holds a lock on it, so that others can tell that it lives.
 """
 
@@ -18,7 +18,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from struct import Struct
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 from gateway.files import opened
 from gateway.state.conditions import Conditions
@@ -31,10 +31,15 @@ _LONGEST_APP = 200  # characters
 
 # length of the slot's content, sent at, hit, output, ttft, seconds, cost, prompt, attempt, the flags; then texts
 _HEAD = Struct("<HdddddqIH???")
+_HEAD_SIZE = _HEAD.size
 _SIGN = Struct("<d")  # of life
 _EMPTY = b"\0\0"
 _TEXTS = 9
+_APP = 2  # its place among them
 _BETWEEN = "\0"
+
+Texts = tuple[str, str, str, str, str, str, str, str, str]  # of a SentAttempt, in its order
+Numbers = tuple[float, float, float, float, float, int, int, int, bool, bool, bool]
 
 
 class SentAttempt(NamedTuple):
@@ -66,25 +71,23 @@ class SentAttempt(NamedTuple):
         return f"{self.exchange}-{self.attempt}"
 
 
-def packed(sent: SentAttempt) -> bytes:
-    """What a slot holds. A struct and joined texts, because JSON takes three times as long. Raises ValueError for texts
-    that are too long."""
-    texts = _BETWEEN.join(cast("tuple[str, ...]", sent[:_TEXTS])).encode()
-    size = _HEAD.size + len(texts)
-    if size > SLOT:
-        if len(sent.app) > _LONGEST_APP:
-            return packed(sent._replace(app=sent.app[:_LONGEST_APP]))
+def _shortened(texts: Texts) -> bytes:
+    """Texts that do not fit into a slot, joined, with less of the app. Raises ValueError if that is not enough."""
+    less = list(texts)
+    less[_APP] = less[_APP][:_LONGEST_APP]
+    joined = _BETWEEN.join(less).encode()
+    if _HEAD_SIZE + len(joined) > SLOT:
         raise ValueError("an attempt has too long names to be recorded")
-    return _HEAD.pack(size, *sent[_TEXTS:]) + texts
+    return joined
 
 
 def unpacked(slot: bytes) -> SentAttempt | None:
     """The attempt of a slot; None where it is empty, was never used, or is torn."""
-    if len(slot) < _HEAD.size:
+    if len(slot) < _HEAD_SIZE:
         return None
     size, *numbers = _HEAD.unpack_from(slot)
-    texts = slot[_HEAD.size : size].decode(errors="replace").split(_BETWEEN)
-    if not _HEAD.size < size <= len(slot) or len(texts) != _TEXTS:
+    texts = slot[_HEAD_SIZE:size].decode(errors="replace").split(_BETWEEN)
+    if not _HEAD_SIZE < size <= len(slot) or len(texts) != _TEXTS:
         return None
     return SentAttempt._make([*texts, *numbers])
 
@@ -99,19 +102,29 @@ class SentAttempts:
         self._conditions = conditions
         self._fd: int | None = None
         self._path: Path | None = None
-        self._free: list[int] = []  # the last one is used first, so that few slots are in use
+        self._free: list[int] = []  # cleared
+        self._ended: list[int] = []  # free too, but not cleared: used first, the last one before the others
         self._unwritten: list[int] = []  # of attempts that ended, whose rows wait for the disk
-        self._stale: set[int] = set()  # free, but not cleared
         self._slots = 0
-        self._unusable = False  # no file could be made: tried again in the next second
+        self._unusable = False  # no file could be made: the next tick tries again
 
     def __repr__(self) -> str:
-        return f"<SentAttempts {self._slots - len(self._free) - len(self._unwritten)} under way>"
+        idle = len(self._free) + len(self._ended) + len(self._unwritten)
+        return f"<SentAttempts {self._slots - idle} under way>"
 
-    def begin(self, sent: SentAttempt) -> int:
-        """Records an attempt that is about to be sent. Returns its slot; 0 where it could not be recorded."""
+    def begin(self, texts: Texts, numbers: Numbers) -> int:
+        """Records an attempt that is about to be sent. Returns its slot; 0 where it could not be recorded. A struct and
+        joined texts: a SentAttempt or JSON would take longer than the write."""
         try:
-            return self._put(packed(sent))
+            joined = _BETWEEN.join(texts).encode()
+            size = _HEAD_SIZE + len(joined)
+            if size > SLOT:
+                joined = _shortened(texts)
+                size = _HEAD_SIZE + len(joined)
+            slots = self._ended or self._free or self._more()
+            if os.pwrite(self._fd, _HEAD.pack(size, *numbers) + joined, slots[-1] * SLOT) != size:  # type: ignore[arg-type]
+                raise OSError(errno.ENOSPC, "short write, the disk is full")
+            return slots.pop()
         except (OSError, ValueError) as error:
             self._conditions.failed("attempts", error)
             return 0
@@ -123,23 +136,22 @@ class SentAttempts:
         if self._ledger.waits:
             self._unwritten.append(slot)
             return
-        self._free.append(slot)
-        self._stale.add(slot)
+        self._ended.append(slot)
 
     def tick(self, now: float) -> None:
         """Writes a sign of life at this Unix time, and clears slots that are not in use. Call it every second or so."""
         if self._unwritten and not self._ledger.waits:
-            self._free += self._unwritten
-            self._stale.update(self._unwritten)
+            self._ended += self._unwritten
             self._unwritten.clear()
-        self._unusable = False
-        if self._fd is None:
-            return
         try:
+            if self._unusable:
+                self._fd, self._unusable = self._open(), False
+            if self._fd is None:
+                return
             os.pwrite(self._fd, _SIGN.pack(now), 0)
-            while self._stale:
-                os.pwrite(self._fd, _EMPTY, next(iter(self._stale)) * SLOT)
-                self._stale.pop()
+            while self._ended:
+                os.pwrite(self._fd, _EMPTY, self._ended[-1] * SLOT)
+                self._free.append(self._ended.pop())
             self._conditions.works("attempts")
         except OSError as error:
             self._conditions.failed("attempts", error)
@@ -154,28 +166,18 @@ class SentAttempts:
         os.close(self._fd)
         self._fd = None
 
-    def _put(self, data: bytes) -> int:
-        if self._fd is None:
-            self._fd = self._opened()
-        if not self._free:
-            if self._slots >= MOST:
-                raise OSError(errno.ENOSPC, "too many attempts are under way")
-            self._slots += 1
-            self._free.append(self._slots)
-        slot = self._free[-1]
-        if os.pwrite(self._fd, data, slot * SLOT) != len(data):
-            raise OSError(errno.ENOSPC, "short write, the disk is full")
-        self._free.pop()
-        self._stale.discard(slot)
-        return slot
-
-    def _opened(self) -> int:
+    def _more(self) -> list[int]:
+        """One more free slot, in a file that is open."""
         if self._unusable:
             raise OSError(errno.EIO, "no file could be made")
-        self._unusable = True
-        descriptor = self._open()
-        self._unusable = False
-        return descriptor
+        if self._fd is None:
+            self._unusable = True
+            self._fd, self._unusable = self._open(), False
+        if self._slots >= MOST:
+            raise OSError(errno.ENOSPC, "too many attempts are under way")
+        self._slots += 1
+        self._free.append(self._slots)
+        return self._free
 
     def _open(self) -> int:
         name = f"{int(time.time() * 1000):013d}-{os.getpid()}-{secrets.token_hex(3)}.sent"

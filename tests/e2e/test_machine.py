@@ -33,14 +33,17 @@ async def _until(running: Running, holds: Callable[[dict[str, Any]], bool]) -> N
             await asyncio.sleep(0.05)
 
 
-async def _served(running: Running) -> None:
-    """Requests of both kinds are answered, and so are scrapes."""
+async def _served(running: Running) -> set[str]:
+    """Requests of both kinds are answered, and so are scrapes. Returns the exchanges."""
+    exchanges = set()
     for stream in (False, True):
         response = await running.chat(stream=stream)
         assert response.status_code == 200
         assert "hello" in response.text
+        exchanges.add(response.headers["x-generation-id"])
     scrape = await running.client.get("/metrics")
     assert scrape.status_code == 200
+    return exchanges
 
 
 async def _sound(running: Running) -> None:
@@ -77,6 +80,7 @@ def fill(disk: Path) -> Path:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_full_disk(tmp_path: Path, disk: Path, workers: str) -> None:
+    """Rows wait in memory, and are written once there is room."""
     async with (
         ScriptedHost(_serve) as host,
         gateway_command(tmp_path, {"own/host": host.url}, "--workers", workers) as running,
@@ -84,12 +88,15 @@ async def test_a_full_disk(tmp_path: Path, disk: Path, workers: str) -> None:
         assert running.process is not None
         before = descendants(running.process.pid)
         filling = fill(disk)
+        served: set[str] = set()
         for _ in range(6):
-            await _served(running)
+            served |= await _served(running)
         await _until(running, lambda ready: "ledger" in ready["degraded"])
-        assert await running.metric("gateway_ledger_errors_total") > 0
+        assert not served <= {row.exchange for row in read(running.folder / "ledger")}, "some rows wait"
         filling.unlink()
         await _sound(running)
+        assert served <= {row.exchange for row in read(running.folder / "ledger")}
+        assert await running.metric("gateway_ledger_errors_total") == 0
         assert before - descendants(running.process.pid) == set()
 
 

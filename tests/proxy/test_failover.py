@@ -196,7 +196,7 @@ async def test_the_finish_chunk_and_then_a_cut_is_a_good_end(routed: Routed) -> 
         assert response.text.endswith("data: [DONE]\n\n")
         assert payloads(response.text)[-1]["choices"][0]["finish_reason"] == "stop"
         (row,) = rows(running)
-        assert (row.outcome, row.usage_source) == ("ok", "estimated")
+        assert (row.outcome, row.usage_source) == ("ok", "counted")  # the whole answer came, but not its usage
 
 
 async def test_the_finish_chunk_and_then_silence_is_a_good_end(routed: Routed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ def dead(folder: Path, *attempts: Any, after: float = 3.0) -> Worker:
     """A worker that died this long after it had sent these."""
     worker = Worker(folder)
     for one in attempts:
-        worker.sent.begin(one)
+        worker.begin(one)
     worker.sent.tick(AT + after)
     return worker
 

@@ -178,9 +178,10 @@ def test_used_up_descriptors_cost_other_workers_figures_and_no_more(two: Metrics
 TINY = """
 import sys
 from pathlib import Path
-from gateway.telemetry.ledger import Ledger
+from gateway.telemetry.ledger import Ledger, read
 from gateway.telemetry.metrics import Metrics
 from tests.support.rows import row
+from tests.telemetry.test_metrics import value
 
 folder = Path(sys.argv[1])
 fill = folder / "fill"
@@ -207,9 +208,12 @@ except OSError as error:
 assert b"new/59" in metrics.exposition()
 fill.unlink()
 metrics.publish()
-lost = ledger.errors
+assert ledger.waits
+ledger.check()
 ledger.append(row())
-assert lost and ledger.errors == lost
+assert len(list(read(folder / "ledger"))) == 61, "no row is lost"
+assert ledger.errors == 0 and not ledger.waits
+assert value(metrics.exposition(), "gateway_ledger_errors_total") == 0
 print("recovered")
 """
 

@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 
 from gateway.app import build
 from gateway.config import load
+from gateway.configuration import configured
 from gateway.server.protocol import HotProtocol
 from gateway.state.folder import StateFolder
 from gateway.telemetry.metrics import prepare_folder
@@ -200,7 +201,7 @@ class Gateway:
         config = write_config(self._folder, {"a/fp8": self._host.url}, None, policies=str(self._folder / "policies"))
         state = StateFolder(self._folder / "state")
         prepare_folder(state.metrics)
-        self._app = build(load(config, {}), state.path, NO_STORE)
+        self._app = build(configured(load(config, {})), state.path, NO_STORE)
         self._life = self._app.router.lifespan_context(self._app)
         self._state = dict(await self._life.__aenter__() or {})
         self._config = uvicorn.Config(self._app, http=HotProtocol, ws="none", lifespan="off", log_config=None)
