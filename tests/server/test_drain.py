@@ -57,7 +57,7 @@ async def fresh(running: Running, path: str) -> httpx.Response:
         return await (client.get(path) if path.startswith("/health") else client.post(path, json=BODY))
 
 
-async def closing(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+async def last_on_its_connection(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
     """The response that closes its connection. The connection's worker may get the signal later than another one; until
     then it serves as before."""
     async with asyncio.timeout(GUARD):
@@ -79,11 +79,14 @@ SLOWLY = {**BODY, "stream": True, "messages": [{"role": "user", "content": "slow
 async def test_a_drain_from_the_signal_to_the_exit(tmp_path: Path, workers: str) -> None:
     async with drained(tmp_path, workers, "3s", "60s") as (running, host, log):
         assert running.process is not None
-        kept = [httpx.AsyncClient(base_url=running.url, verify=False, timeout=GUARD) for _ in range(2)]
-        for client in kept:
-            await client.get("/health/live")
-        async with running.client.stream("POST", "/v1/chat/completions", json=SLOWLY) as stream:
+        async with (
+            httpx.AsyncClient(base_url=running.url, verify=False, timeout=GUARD) as checker,
+            httpx.AsyncClient(base_url=running.url, verify=False, timeout=GUARD) as kept,
+            running.client.stream("POST", "/v1/chat/completions", json=SLOWLY) as stream,
+        ):
             assert stream.status_code == 200
+            for client in (checker, kept):
+                await client.get("/health/live")
             async with connected(running) as half:
                 await half.send(CHAT + b"content-length: 100\r\n\r\n{")
                 running.process.send_signal(signal.SIGTERM)
@@ -91,9 +94,9 @@ async def test_a_drain_from_the_signal_to_the_exit(tmp_path: Path, workers: str)
                     while (ready := await fresh(running, "/health/ready")).status_code != 503:
                         await asyncio.sleep(0.01)
                 assert ready.json()["status"] == "draining"
-                last = await closing(lambda: kept[0].get("/health/ready"))
+                last = await last_on_its_connection(lambda: checker.get("/health/ready"))
                 assert last.status_code == 503
-                served = await closing(lambda: kept[1].post("/v1/chat/completions", json=BODY))
+                served = await last_on_its_connection(lambda: kept.post("/v1/chat/completions", json=BODY))
                 assert served.status_code == 200
                 async with asyncio.timeout(GUARD):  # newcomers are served, and then refused at once
                     while (late := await fresh(running, "/v1/chat/completions")).status_code == 200:
@@ -104,8 +107,6 @@ async def test_a_drain_from_the_signal_to_the_exit(tmp_path: Path, workers: str)
                 assert (await half.answer())[0] == 408, "half a body does not hold the drain"
             host.go.set()
             text = "".join([piece async for piece in stream.aiter_text()])
-        for client in kept:
-            await client.aclose()
         assert text.rstrip().endswith("data: [DONE]")
         assert await exit_code(running) == 0
         assert "Traceback" not in log()

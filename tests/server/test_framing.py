@@ -1,6 +1,7 @@
 """Requests that two servers in a row might read differently: refused before a host is called, or read in one way."""
 
 import asyncio
+from contextlib import closing
 
 import pytest
 
@@ -89,11 +90,11 @@ async def test_each_is_refused_and_its_rest_is_no_request(gateway: Gateway) -> N
 async def status(running: Running, data: bytes) -> int:
     """The status of the only answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(running.url.rpartition(":")[2]))
-    writer.write(data)
-    head = await reader.readuntil(b"\r\n\r\n")
-    writer.write_eof()
-    rest = await reader.read()
-    writer.close()
+    with closing(writer):
+        writer.write(data)
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.write_eof()
+        rest = await reader.read()
     assert b"\r\nHTTP/1" not in rest, "two answers"
     return int(head.split(b" ")[1])
 

@@ -8,7 +8,7 @@ It knows nothing of HTTP but its own checks: a connection stays at its backend t
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Self
 
 from tests.support.closing import stop
@@ -36,11 +36,9 @@ class Backend:
         try:
             async with asyncio.timeout(WITHIN):
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                with_close = b"GET /health/ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
-                writer.write(with_close)
-                good = (await reader.readline()).startswith(b"HTTP/1.1 200")
-                writer.close()
-                return good
+                with closing(writer):  # also when the balancer ends first
+                    writer.write(b"GET /health/ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+                    return (await reader.readline()).startswith(b"HTTP/1.1 200")
         except (OSError, TimeoutError):
             return False
 
@@ -76,12 +74,13 @@ class Balancer:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        backend = await self._connected()
-        if backend is None:
-            self.refused += 1
-            writer.transport.abort()
-            return
-        await asyncio.gather(_pipe(reader, backend[1]), _pipe(backend[0], writer))
+        with closing(writer):
+            backend = await self._connected()
+            if backend is None:
+                self.refused += 1
+                writer.transport.abort()
+                return
+            await asyncio.gather(_pipe(reader, backend[1]), _pipe(backend[0], writer))
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         for _ in range(2 * len(self.backends)):

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -76,5 +76,5 @@ def fields(head: bytes) -> dict[str, str]:
 async def connected(running: Running) -> AsyncIterator[Connection]:
     address = urlsplit(running.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
-    yield Connection(reader, writer)
-    writer.close()
+    with closing(writer):  # also when the test fails
+        yield Connection(reader, writer)
