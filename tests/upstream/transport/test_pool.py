@@ -2,12 +2,13 @@
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 
 from gateway.types import Fault
 from gateway.upstream.transport import connection
-from gateway.upstream.transport.connection import Call, Connection
+from gateway.upstream.transport.connection import Connection
 from gateway.upstream.transport.dial_error import why
 from gateway.upstream.transport.pool import Origin, Pool
 from gateway.upstream.transport.transport import Transport
@@ -297,15 +298,16 @@ class TestStaleConnections:
 async def test_a_connection_that_is_lost_before_it_is_used(
     transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dial = Pool._dial
+    loop = asyncio.get_running_loop()
+    connect = loop.create_connection
 
-    async def dial_and_lose(pool: Pool, call: Call) -> Connection:
-        made = await dial(pool, call)
-        while not made.lost:
+    async def connect_and_lose(*args: Any, **options: Any) -> tuple[asyncio.Transport, Connection]:
+        made, connection = await connect(*args, **options)
+        while not connection.lost:
             await asyncio.sleep(0)
-        return made
+        return made, connection
 
-    monkeypatch.setattr(Pool, "_dial", dial_and_lose)
+    monkeypatch.setattr(loop, "create_connection", connect_and_lose)
     server = await asyncio.start_server(lambda _, writer: writer.transport.abort(), "127.0.0.1", 0)
     origin = Origin("http", *server.sockets[0].getsockname())
     async with server:
