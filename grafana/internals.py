@@ -31,10 +31,10 @@ def figures() -> list[object]:
         ),
         number("Ledger rows lost", lost, "short", "Attempts that are in no report.", ANY_IS_BAD),
         number(
-            "Invalid policy files",
-            f"max(gateway_policy_files_invalid{{{at}}})",
+            "Invalid files",
+            f"max(gateway_policy_files_invalid{{{at}}}) + max(gateway_config_file_invalid{{{at}}})",
             "short",
-            "1: older policies stay in force.",
+            "Policies and gateway.yaml: older ones stay in force.",
             ANY_IS_BAD,
         ),
     ]

@@ -192,6 +192,17 @@ CASES = (
         "GatewayPolicyInvalid", "repaired", "10m", {'gateway_policy_files_invalid{job="g",instance="i"}': "0 1x5 0x10"}
     ),
     Case(
+        "GatewayConfigInvalid",
+        "still rejected after hours",
+        "5h",
+        {'gateway_config_file_invalid{job="g",instance="i"}': "0 1x400"},
+        INSTANCE,
+        "The gateway.yaml of the gateway at i was rejected; the earlier one stays in force.",
+    ),
+    Case(
+        "GatewayConfigInvalid", "repaired", "10m", {'gateway_config_file_invalid{job="g",instance="i"}': "0 1x5 0x10"}
+    ),
+    Case(
         "GatewayLedgerErrors",
         "rows are lost",
         "11m",
