@@ -1,8 +1,8 @@
 """A plan made with a shortlist is the plan that asking every rule every time would make, whatever happens between."""
 
 from dataclasses import replace
-from operator import is_
 from math import ulp
+from operator import is_
 from random import Random
 from typing import Any
 
