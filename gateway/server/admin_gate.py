@@ -4,8 +4,9 @@ is closed.
     GET /metrics ──> Authorization: Bearer KEY, or Basic with KEY as the password ──> route
                 └──> anything else ──> 401 with `WWW-Authenticate: Basic`, on which a browser asks for the password
 
-A browser repeats the password for all requests of the page by itself, event streams included. Clients' keys do not open
-these routes, and the admin key opens no others.
+A browser repeats the password for all requests of the page by itself, event streams included, and for those that other
+web pages make it send. So keys are managed with a bearer token only. Clients' keys do not open these routes, and the
+admin key opens no others.
 """
 
 from base64 import b64decode
@@ -49,17 +50,18 @@ class AdminGate:
             return Forbidden("keys are managed with the admin key; set GATEWAY_ADMIN_KEY", code="admin_key_not_set")
         if self._digest is None or not (managed or path in PAGES or path.startswith(BELOW)):
             return None
-        if compare_digest(sha256(_password(headers)).digest(), self._digest):
+        if compare_digest(sha256(_secret(headers, basic=not managed)).digest(), self._digest):
             return None
-        return AdminKeyMissing("this route needs the admin key: as a bearer token, or as the password of any user")
+        password = "" if managed else ", or as the password of any user"
+        return AdminKeyMissing(f"this route needs the admin key: as a bearer token{password}")
 
 
-def _password(headers: Mapping[bytes, bytes]) -> bytes:
-    """The bearer token or the Basic password of a request; empty without a valid one."""
+def _secret(headers: Mapping[bytes, bytes], *, basic: bool) -> bytes:
+    """The bearer token of a request, or where that counts the Basic password; empty without a valid one."""
     scheme, _, value = headers.get(b"authorization", b"").strip().partition(b" ")
     if scheme.lower() == b"bearer":
         return value.strip()
-    if scheme.lower() != b"basic":
+    if scheme.lower() != b"basic" or not basic:
         return b""
     try:
         return b64decode(value.strip(), validate=True).partition(b":")[2]

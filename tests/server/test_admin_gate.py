@@ -53,6 +53,19 @@ def test_anything_else_does_not(path: str, sent: bytes) -> None:
     assert (error.status, dict(error.headers())[b"www-authenticate"][:5]) == (401, b"Basic")
 
 
+@pytest.mark.parametrize("path", ["/api/v1/keys", "/api/v1/keys/app", "/api/v1/keys/app/rotate"])
+def test_keys_are_managed_with_a_bearer_token_only(path: str) -> None:
+    """Another web page can make a browser that knows the password send it."""
+    assert GATE.refusal(path, {b"authorization": f"Bearer {KEY}".encode()}) is None
+    for sent in (b"", basic("", KEY), basic("me", KEY)):
+        error = GATE.refusal(path, {b"authorization": sent})
+        assert error is not None
+        assert error.status == 401
+    error = AdminGate(None).refusal(path, {b"authorization": f"Bearer {KEY}".encode()})
+    assert error is not None
+    assert (error.status, error.code) == (403, "admin_key_not_set")
+
+
 @given(st.binary(max_size=60))
 def test_no_other_header_opens_it(sent: bytes) -> None:
     assert GATE.refusal("/metrics", {b"authorization": sent}) is not None
