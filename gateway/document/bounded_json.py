@@ -24,7 +24,6 @@ LONGEST_SIFT = 60e6  # ns that removing the strings may take, by the two costs b
 PER_BYTE = 3
 PER_ESCAPE = 12
 UNPAUSED = 1 << 15  # bytes; for less than that, the garbage collector hardly runs
-_NO_MARKS = bytes(set(range(256)) - set(b",[{"))  # to delete them all takes one pass; to count three marks takes three
 
 
 def read_json(raw: bytes) -> Any:
@@ -57,9 +56,11 @@ def has_more_values(raw: bytes, most: int) -> bool:
 
 
 def _has_more_marks(raw: bytes, most: int) -> bool:
+    """By deleting them: `replace` searches as fast as memory is read, and `count` does not."""
     found = 0
     for start in range(0, len(raw), SLICE):
-        found += len(raw[start : start + SLICE].translate(None, _NO_MARKS))
+        part = raw[start : start + SLICE]
+        found += len(part) - len(part.replace(b",", b"").replace(b"[", b"").replace(b"{", b""))
         if found > most:
             return True
     return False
