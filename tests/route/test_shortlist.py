@@ -368,8 +368,8 @@ def assert_same(made: Plan, plain: reference.Plan) -> None:
         assert (choice.tier, choice.why) == (one.tier, one.why)
         assert choice.score == close(one.score)
         assert (parts.usd, parts.quality_usd) == (close(one.usd), close(one.quality))
-        assert (parts.reread_usd, parts.toll_usd) == (close(one.reread, one.score), close(one.toll))
-        assert (parts.time_usd, parts.miss_usd) == (close(one.time), close(one.miss))
+        assert (parts.reread_usd, parts.toll_usd) == (close(one.reread), close(one.toll))
+        assert (parts.time_usd, parts.miss_usd) == (close(one.time, one.score), close(one.miss))
         assert (parts.hit, parts.uncached) == (close(one.hit), close(one.uncached))
         assert (parts.ttft, parts.seconds, parts.fails) == (one.ttft, close(one.seconds), one.fails)
 
