@@ -10,20 +10,21 @@ from collections.abc import Iterable
 from gateway.keys.key_record import KeyRecord, decoded, encoded
 from gateway.state.link import Link
 from gateway.state.store_error import StoreError
+from gateway.state.store_script import StoreScript
 
 RECORDS, VERSION = "gw:{keys}:records", "gw:{keys}:version"
 MOST = 10_000
 
 # ARGV: name, record, the `changed` that the caller has seen (0: no record), the new version.
-_PUT = """
+_PUT = StoreScript("""
 local before = redis.call('HGET', KEYS[1], ARGV[1])
 if (before and cjson.decode(before)['changed'] or 0) ~= tonumber(ARGV[3]) then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('SET', KEYS[2], ARGV[4])
 return 1
-"""
+""")
 # ARGV: the new version, then name, record and `changed` of each: written where the store has none, or an older one.
-_RESTORE = """
+_RESTORE = StoreScript("""
 for i = 2, #ARGV, 3 do
   local before = redis.call('HGET', KEYS[1], ARGV[i])
   if not before or cjson.decode(before)['changed'] < tonumber(ARGV[i + 2]) then
@@ -32,7 +33,7 @@ for i = 2, #ARGV, 3 do
 end
 redis.call('SET', KEYS[2], ARGV[1])
 return 1
-"""
+""")
 
 
 class KeyStore:
@@ -59,14 +60,14 @@ class KeyStore:
     async def put(self, record: KeyRecord, seen: int) -> bool:
         """Writes a record whose `changed` was `seen`; False if it has changed since."""
         arguments = record.name, encoded(record), seen, secrets.token_hex(8)
-        return await self.link.execute("EVAL", _PUT, 2, RECORDS, VERSION, *arguments) == 1
+        return await self.link.run(_PUT, (RECORDS, VERSION), arguments) == 1
 
     async def restore(self, records: Iterable[KeyRecord]) -> None:
         """Writes records that the store has lost."""
         arguments: list[bytes | str | int] = [secrets.token_hex(8)]
         for record in records:
             arguments += (record.name, encoded(record), record.changed)
-        await self.link.execute("EVAL", _RESTORE, 2, RECORDS, VERSION, *arguments)
+        await self.link.run(_RESTORE, (RECORDS, VERSION), arguments)
 
     async def forget(self, names: Iterable[str]) -> None:
         await self.link.execute_all([("HDEL", RECORDS, name) for name in names])
