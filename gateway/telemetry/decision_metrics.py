@@ -17,6 +17,7 @@ REASONS = ("sample", "explore", "cap")
 RATIO_BUCKETS = (0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 _policy = attrgetter("policy")
 _where = attrgetter("endpoint", "policy")
+_reason = attrgetter("regret_reason")
 
 
 class Decisions:
@@ -72,8 +73,7 @@ class Decisions:
         for result, number in Multiset([row.hedge for row in rows]).items():
             if result in HEDGES:
                 self._hedges.labels(policy, result).inc(number)
-        for row in rows:
-            if row.relaxed:
-                self._relaxed.labels(policy, row.relaxed).inc()
-            if row.regret:
-                self._regret.labels(policy, row.regret_reason).inc(row.regret / PICO)
+        for limit, number in Multiset([row.relaxed for row in rows if row.relaxed]).items():
+            self._relaxed.labels(policy, limit).inc(number)
+        for reason, own in grouped([row for row in rows if row.regret], _reason).items():
+            self._regret.labels(policy, reason).inc(sum([row.regret for row in own]) / PICO)

@@ -23,7 +23,6 @@ from gateway.telemetry.series import (
     MOST,
     OTHER,
     SECONDS,
-    Kind,
     Series,
     Unit,
     ends,
@@ -42,8 +41,6 @@ SPENT_KEY = f"{BOOKS}:spent"
 
 Amounts = dict[int, int]  # what to add, by integer of 8 bytes of a `Packed`
 SeriesSums = Mapping[tuple[int, Series], Amounts]  # by the start of the bucket in Unix seconds
-
-_ByName = defaultdict[str, list[Contribution]]
 
 
 class HashAddition(NamedTuple):
@@ -68,26 +65,13 @@ class SeriesAddition(NamedTuple):
 
 
 class _OneMinute:
-    """What the rows of one minute and model count for: of all, and by policy, app, key and endpoint."""
+    """What the rows of one minute and model count for: by policy, app and tenant, and by endpoint."""
 
-    __slots__ = ("all", "apps", "endpoints", "keys", "policies")
+    __slots__ = ("clients", "endpoints")
 
     def __init__(self) -> None:
-        self.all: list[Contribution] = []
-        self.policies: _ByName = defaultdict(list)
-        self.apps: _ByName = defaultdict(list)
-        self.keys: _ByName = defaultdict(list)
-        self.endpoints: _ByName = defaultdict(list)
-
-    def named(self) -> Iterator[tuple[Kind, str, list[Contribution]]]:
-        """The series of its client's side."""
-        yield "all", "", self.all
-        for policy, of_policy in self.policies.items():
-            yield "policy", policy, of_policy
-        for app, of_app in self.apps.items():
-            yield "app", public_app(app), of_app
-        for tenant, of_key in self.keys.items():
-            yield "key", hashed(tenant), of_key
+        self.clients: defaultdict[tuple[str, str, str], list[Contribution]] = defaultdict(list)
+        self.endpoints: defaultdict[str, list[Contribution]] = defaultdict(list)
 
 
 class RowSums:
@@ -98,17 +82,15 @@ class RowSums:
         self._spent: defaultdict[tuple[str, int, str, str], list[Sequence[int]]] = defaultdict(list)
 
     def __repr__(self) -> str:
-        return f"<RowSums of {sum(len(one.all) for one in self._minutes.values())} rows>"
+        rows = sum(len(counted) for one in self._minutes.values() for counted in one.clients.values())
+        return f"<RowSums of {rows} rows>"
 
     def add(self, rows: Iterable[Summed]) -> None:
         minutes, spent = self._minutes, self._spent
         for row in rows:
             minute, counted = int(row.at // 60), contribution(row)
             found = minutes[minute, row.model]
-            found.all.append(counted)
-            found.policies[row.policy].append(counted)
-            found.apps[row.app].append(counted)
-            found.keys[row.tenant].append(counted)
+            found.clients[row.policy, row.app, row.tenant].append(counted)
             if row.endpoint:
                 found.endpoints[row.endpoint].append(counted)
                 spent[row.tenant, minute // 1440, row.endpoint, row.model].append(counted.amounts)
@@ -118,10 +100,11 @@ class RowSums:
         sums: dict[tuple[int, Series], Amounts] = {}
         for (minute, model), found in self._minutes.items():
             start = minute * 60
-            for kind, name, counted in found.named():
+            for client, counted in found.clients.items():
                 amounts = increments(_amounts(counted), chain.from_iterable([one.client for one in counted]))
-                one = start, Series(model, kind, name)
-                sums[one] = _plus(sums[one], amounts) if one in sums else amounts  # two apps may have one public name
+                for series in _client_series(model, *client):
+                    one = start, series
+                    sums[one] = _plus(sums[one], amounts) if one in sums else amounts.copy()
             for name, counted in found.endpoints.items():
                 places = chain.from_iterable([one.host for one in counted])
                 sums[start, Series(model, "endpoint", name)] = increments(_amounts(counted), places)
@@ -163,6 +146,16 @@ def additions(sums: SeriesSums, *units: Unit) -> Iterator[SeriesAddition]:
         names = names_key(series.model, series.kind, start // DAY)
         expires = (*(ends(unit, bucket) for unit, bucket in buckets), ends("day", start // DAY))
         yield SeriesAddition((names, *keys), MOST[series.kind], series.name, expires, amounts)
+
+
+def _client_series(model: str, policy: str, app: str, tenant: str) -> tuple[Series, ...]:
+    """The series of the client's side."""
+    return (
+        Series(model, "all", ""),
+        Series(model, "policy", policy),
+        Series(model, "app", public_app(app)),
+        Series(model, "key", hashed(tenant)),
+    )
 
 
 def day_key(tenant: str, day: int) -> str:
