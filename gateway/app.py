@@ -69,6 +69,7 @@ from gateway.upstream.transport.transport import Transport
 from gateway.worker_parts import WorkerParts
 
 FLUSH_EVERY = 0.25  # seconds
+YOUNG = 10_000  # new objects between two garbage collections: requests leave few cycles behind
 LAST_SHIPMENT = 5.0  # seconds at shutdown; ledger rows that are not shipped by then stay on disk for the next start
 
 _log = logging.getLogger("gateway")
@@ -168,6 +169,7 @@ class Worker:
             keep("recording", self.recorder.run)
         gc.collect()
         gc.freeze()  # objects that exist now live as long as the worker: collections can skip them
+        gc.set_threshold(YOUNG)
 
     async def adopt(self, news: Configuration | RejectedConfig | CrashLoop) -> None:
         """Takes a configuration that was read and checked, as a whole. Of a rejected one the reasons are shown, and so
