@@ -38,19 +38,21 @@ from gateway.types.egress import ProxyAddress
 
 SERVICE = "llm-routing-gateway"
 LAST_EXPORT = 5.0  # seconds at shutdown
+ENDING = 1.0  # seconds more, without retries
 
 
 class Spans:
     """The spans of one worker. `addresses` are the hosts', by endpoint id; `proxy` is that to the collector."""
 
-    __slots__ = ("_addresses", "_processor", "_resource", "_sampler", "_scope")
+    __slots__ = ("_addresses", "_exporter", "_processor", "_resource", "_sampler", "_scope")
 
     def __init__(self, addresses: Mapping[str, HostAddress], proxy: ProxyAddress | None = None) -> None:
         provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
         self._addresses = addresses
         self._resource = provider.resource
         self._sampler = provider.sampler
-        self._processor = BatchSpanProcessor(OTLPSpanExporter(session=_session(proxy)))
+        self._exporter = OTLPSpanExporter(session=_session(proxy))
+        self._processor = BatchSpanProcessor(self._exporter)
         self._scope = InstrumentationScope(SERVICE, __version__)
 
     def __repr__(self) -> str:
@@ -77,6 +79,9 @@ class Spans:
         last = Thread(target=self._processor.shutdown, daemon=True)
         last.start()
         last.join(LAST_EXPORT)
+        if last.is_alive():
+            self._exporter.shutdown()  # type: ignore[no-untyped-call]  # no more pauses before retries
+            last.join(ENDING)
 
     def _samples(self, context: TraceContext, model: str) -> bool:
         parent = None

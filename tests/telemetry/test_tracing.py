@@ -3,6 +3,7 @@
 import gzip
 import subprocess
 import sys
+import threading
 
 import pytest
 from hypothesis import given
@@ -141,6 +142,7 @@ async def test_a_collector_that_is_away_fails_no_request(
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
         async with routed(host) as running:
             assert "Hello" in (await running.chat(stream=True)).text
+    assert not [one.name for one in threading.enumerate() if one.name.startswith("OtelBatch")]  # no retry goes on
 
 
 @DIRECT_ONLY
