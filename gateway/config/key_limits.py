@@ -28,6 +28,9 @@ class Bounds:
         return [(name, bound) for name in LIMITS if (bound := getattr(self, name)) is not None]
 
 
+# The least and the most of each kind. Within these the store's numbers are exact, in requests, tokens or 1e-9 USD.
+_COUNT = (1, 10**12, "1 to 1,000,000,000,000")
+_USD = (1e-6, 4e6, "$0.000001 to $4,000,000")
 LIMITS: tuple[LimitName, ...] = tuple(one.name for one in fields(Bounds))  # type: ignore[misc]
 NO_BOUNDS = Bounds()
 
@@ -41,13 +44,22 @@ class LimitSettings:
     apps: dict[str, Bounds] = field(default_factory=dict)
 
 
+def wrong_bound(bounds: Bounds) -> tuple[LimitName, str] | None:
+    """The first limit that cannot be enforced, and what to write; None without one."""
+    for name, bound in bounds.items():
+        least, most, words = _USD if name.startswith("usd") else _COUNT
+        if not least <= bound <= most:
+            return name, f"{name}: must be from {words}, or absent; to refuse a key altogether, revoke it"
+    return None
+
+
 def read_bounds(reader: DocumentReader, node: Node) -> Any:
     """The limits of one key, group or app."""
     bounds = reader.record(node, Bounds)
     if bounds is INVALID:
         return INVALID
-    for name, bound in bounds.items():
-        if not bound:
-            what = f"{name}: write a number above 0, or remove the limit; to refuse a key altogether, revoke it"
-            return reader.problem(place_at(node, name), what)
+    wrong = wrong_bound(bounds)
+    if wrong is not None:
+        name, what = wrong
+        return reader.problem(place_at(node, name), what)
     return bounds

@@ -99,9 +99,9 @@ def time_of(text: str) -> float | None:
     """A date or time of ISO 8601 in unix time, UTC where it has no offset; None if it is not valid."""
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return (found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):  # in UTC, it may be outside of the years 1 to 9999
         return None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def keys_from_environ(text: str, problems: list[str]) -> tuple[Key, ...]:

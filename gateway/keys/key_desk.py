@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from gateway.config.key_limits import wrong_bound
 from gateway.errors import BadRequest, NotFound
 from gateway.keys.key_book import REMEMBERED
 from gateway.keys.key_record import KeyRecord, hex_digest, new_secret
@@ -16,7 +17,8 @@ from gateway.keys.key_store import MOST
 from gateway.types import PROBE
 
 GRACE = 86_400.0  # seconds for which the former secret works after a rotation, if nothing else is said
-LONGEST_NAME = 64
+LONGEST_NAME = 64  # characters, also of policies, models and groups
+MOST_ALLOWED = 64  # policies, and models, of one key
 LONGEST_GRACE = 30 * 86_400.0
 
 
@@ -59,8 +61,6 @@ class KeyDesk:
         name, now = wanted.name, time()
         if name in self._taken or name == PROBE:
             raise BadRequest(f"`{name}` is a tenant of gateway.yaml or the gateway's own; choose another name")
-        if not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or name != name.strip():
-            raise BadRequest(f"the name must have 1 to {LONGEST_NAME} printable characters", param="name")
         existing = {record.name: record for record in await self._records.records()}
         await self._records.forget(_forgotten(existing.values(), now))
         before = existing.get(name)
@@ -104,11 +104,26 @@ class KeyDesk:
 
 
 def _checked(record: KeyRecord) -> KeyRecord:
+    """Raises BadRequest for what no path can name, no terminal show, or no worker enforce."""
+    if "/" in record.name:
+        raise BadRequest("the name must not contain `/`: it is a part of the API's path", param="name")
+    for field in ("name", "group", "policy"):
+        if (name := getattr(record, field)) is not None and not _is_name(name):
+            raise BadRequest(f"the {field} must have 1 to {LONGEST_NAME} printable characters", param=field)
+    for field in ("policies", "models"):
+        names = getattr(record, field)
+        if len(names) > MOST_ALLOWED or not all(map(_is_name, names)):
+            raise BadRequest(f"`{field}` must be at most {MOST_ALLOWED} names", param=field)
     if record.policy and record.policies and record.policy not in record.policies:
         raise BadRequest(f"`{record.policy}` is not among the key's policies", param="policy")
-    if any(bound <= 0 for _, bound in record.bounds.items()):
-        raise BadRequest("a limit must be above 0; to refuse a key altogether, revoke it", param="limits")
+    wrong = wrong_bound(record.bounds)
+    if wrong is not None:
+        raise BadRequest(wrong[1], param="limits")
     return record
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= LONGEST_NAME and text.isprintable() and text == text.strip()
 
 
 def _forgotten(records: Iterable[KeyRecord], now: float) -> list[str]:

@@ -3,12 +3,13 @@
     gw:{limits}:LIMIT:START:SCOPE:NAME      a hash for each period:
 
     total      taken by all workers, those included that have ended      origin    names this hash: another after a loss
-    short      until when workers return what they do not need (s)       WORKER    taken:held:at of a worker
+    short      until when workers return what they do not need (s)       WORKER:N  taken:held:at of a worker's meter
 
 One script changes total and the worker's own field together, so that no interleaving of workers grants more than the
-bound. The field is absolute: after a lost reply the next call corrects it. A field that is not written for a minute is
-removed; its share of the total stays. If the store loses its data, the total goes on from the highest one that a worker
-has seen. A hash expires a day after its period, for requests that last longer than the period.
+bound. The field is absolute: after a lost reply the next call corrects it. A limit that is removed and added again gets
+another meter, and a field of its own, so that what the first one took stays in the total. A field that is not written
+for a minute is removed; its share of the total stays. If the store loses its data, the total goes on from the highest
+one that a worker has seen. A hash expires a day after its period, for requests that last longer than the period.
 """
 
 import os
@@ -25,10 +26,11 @@ KEPT = 86_400  # seconds after the end of a period
 MOST = 200  # limits in one call
 
 _SCRIPT = StoreScript("""
-local now, me, replies = tonumber(redis.call('TIME')[1]), ARGV[1], {}
+local now, replies = tonumber(redis.call('TIME')[1]), {}
 local function text(number) return string.format('%.0f', number) end
 for i, key in ipairs(KEYS) do
-  local at, found, held, workers = 9 * i - 7, {}, 0, 1
+  local at, found, held, workers = 10 * i - 9, {}, 0, 1
+  local me = ARGV[at + 9]
   local taken, own, known = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
   local want, least, origin = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), ARGV[at + 7]
   local fields = redis.call('HGETALL', key)
@@ -63,12 +65,14 @@ return replies
 
 
 class Line(NamedTuple):
-    """What is asked for one limit: its hash, its bound, and the end of its period (unix time)."""
+    """What is asked for one limit: its hash, its bound, the end of its period (unix time), and the number of its quota
+    in this worker."""
 
     key: str
     bound: int
     end: int
     ask: Ask
+    number: int
 
 
 class LimitStore:
@@ -83,9 +87,9 @@ class LimitStore:
 
     async def exchange(self, lines: Sequence[Line]) -> list[Grant]:
         """At most MOST lines; one reply for each."""
-        arguments: list[bytes | str | int] = [self._me]
+        arguments: list[bytes | str | int] = []
         for line in lines:
-            arguments += (line.bound, *line.ask, line.end + KEPT)
+            arguments += (line.bound, *line.ask, line.end + KEPT, f"{self._me}:{line.number}")
         keys = [line.key for line in lines]
         reply = await self.link.run(_SCRIPT, keys, arguments)
         if not isinstance(reply, list) or len(reply) != len(lines):

@@ -8,6 +8,7 @@ While the store is away no request waits: by `limits.without_store` it draws on 
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Literal, NamedTuple
 
 from gateway.config import NO_BOUNDS, Bounds, Key, LimitName, LimitSettings, Scope
@@ -81,6 +82,7 @@ class Limiter:
         self._keys: Mapping[str, Limited] = {}
         self._apps: dict[str, Bounds] = {}  # by name in lower case
         self._quotas: dict[tuple[Scope, str, LimitName], Quota] = {}
+        self._numbers = count()  # of quotas
         self._sets: dict[tuple[str, str], tuple[Quota, ...]] = {}  # by tenant and limited app
         self._live: dict[Meter, Quota] = {}  # those that the store has to know of
         self._waiting: list[_Waiter] = []
@@ -197,7 +199,7 @@ class Limiter:
         for meter, quota in list(self._live.items()):
             ask = meter.ask(*needs.get(meter, (0, 0)), now)
             if ask is not None:
-                asked.append((meter, Line(quota.key(meter), meter.bound, meter.period.end, ask)))
+                asked.append((meter, Line(quota.key(meter), meter.bound, meter.period.end, ask, quota.number)))
             elif not meter.in_flight:
                 del self._live[meter]
         for start in range(0, len(asked), MOST):
@@ -306,5 +308,5 @@ class Limiter:
         for name, bound in self._bounds(scope, subject).items():
             place = scope, subject, name
             if place not in self._quotas:
-                self._quotas[place] = Quota(scope, subject, name, bound, self.clock())
+                self._quotas[place] = Quota(scope, subject, name, bound, self.clock(), next(self._numbers))
             yield self._quotas[place]

@@ -124,6 +124,12 @@ class Meter:
         self._asked += amount
         return True
 
+    def rebind(self, bound: int) -> None:
+        """Another bound. Under a lower one the share counts no more: it was granted under the bound before."""
+        if bound < self.bound:
+            self._return(self.free)
+        self.bound = bound
+
     def follow(self, earlier: "Meter") -> None:
         """Starts with the demand and the workers of the period before."""
         self._demand, self._used_at, self.workers = earlier._demand, earlier._used_at, earlier.workers

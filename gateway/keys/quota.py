@@ -11,14 +11,16 @@ EARLY = 2.0  # seconds before the end of a period from which a share of the next
 
 
 class Quota:
-    """`subject` is the tenant, the group or the app. Times are in unix time."""
+    """`subject` is the tenant, the group or the app. `number` is another for each quota of a worker. Times are in unix
+    time."""
 
-    __slots__ = ("bound", "meter", "name", "scope", "subject", "upcoming")
+    __slots__ = ("bound", "meter", "name", "number", "scope", "subject", "upcoming")
 
-    def __init__(self, scope: Scope, subject: str, name: LimitName, bound: float, now: float) -> None:
+    def __init__(self, scope: Scope, subject: str, name: LimitName, bound: float, now: float, number: int) -> None:
         self.scope = scope
         self.subject = subject
         self.name = name
+        self.number = number
         self.bound = units(name, bound)
         self.meter = Meter(self.bound, period_of(name, now), now)
         self.upcoming: Meter | None = None
@@ -47,9 +49,9 @@ class Quota:
     def rebind(self, bound: float) -> None:
         """Another bound, which holds for the current period, too."""
         self.bound = units(self.name, bound)
-        self.meter.bound = self.bound
+        self.meter.rebind(self.bound)
         if self.upcoming is not None:
-            self.upcoming.bound = self.bound
+            self.upcoming.rebind(self.bound)
 
     def close(self) -> None:
         """The limit ends: what is free is returned."""

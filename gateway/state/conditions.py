@@ -14,11 +14,13 @@ from types import MappingProxyType
 from typing import Final
 
 TASKS: Final = (  # a worker's background tasks
+    "connections",
     "flush",
     "gossip",
     "keys",
     "killed attempts",
     "limits",
+    "page",
     "policies",
     "price sync",
     "prices",

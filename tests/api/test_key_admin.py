@@ -98,7 +98,9 @@ async def test_a_key_sees_its_own_limits(running: Running) -> None:
         ({"name": "a", "budget": 5}, "unknown field `budget`"),
         ({"name": "a", "limit": 5, "limit_reset": "weekly"}, "daily or monthly"),
         ({"name": "a", "expires_at": "soon"}, "write a date or time in UTC"),
-        ({"name": "a", "limits": {"usd_per_day": -1}}, "must be above 0"),
+        ({"name": "a", "limits": {"usd_per_day": -1}}, "must be from $0.000001"),
+        ({"name": "a", "limits": {"usd_per_month": 1e300}}, "must be from $0.000001"),
+        ({"name": "a", "expires_at": "9999-12-31T23:59:59-23:59"}, "write a date or time in UTC"),
         ({"name": "a", "limits": {"usd_per_day": "1"}}, "Expected `float | null`"),
     ],
 )

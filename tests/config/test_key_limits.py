@@ -46,7 +46,13 @@ limits:
     [
         ("keys:\n  - {tenant: a, key: b, limits: {usd_per_day: 5}}", "2:47: usd_per_day: `5` needs a unit, as in `$5`"),
         ("keys:\n  - {tenant: a, key: b, limits: {requests: 5}}", "2:34: unknown key `requests`; write one of"),
-        ("keys:\n  - {tenant: a, key: b, limits: {usd_per_day: $0}}", "2:47: usd_per_day: write a number above 0"),
+        ("keys:\n  - {tenant: a, key: b, limits: {usd_per_day: $0}}", "2:47: usd_per_day: must be from $0.000001 to"),
+        (
+            "limits: {groups: {a: {usd_per_month: $5000000}}}",
+            "1:38: usd_per_month: must be from $0.000001 to $4,000,000",
+        ),
+        ("limits: {apps: {a: {tokens_per_minute: 10000000000000}}}", "1:40: tokens_per_minute: must be from 1 to"),
+        ('keys:\n  - {tenant: a, key: b, expires: "0001-01-01T00:00+23:59"}', "2:34: expires: write a date"),
         ("keys:\n  - {tenant: a, key: b, expires: soon}", "2:34: expires: write a date or time in UTC"),
         ("keys:\n  - {tenant: a, key: b, policy: x, policies: [y]}", "2:33: policy: `x` is not among `policies`"),
         ("limits: {without_store: maybe}", "1:25: without_store: unknown value `maybe`"),

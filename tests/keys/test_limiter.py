@@ -125,6 +125,37 @@ async def test_a_bound_that_is_changed_keeps_what_was_used(make: Make) -> None:
     assert one.limiter.quotas("t", "") == ()
 
 
+async def test_a_lowered_bound_ends_the_shares_that_were_taken_before(make: Make) -> None:
+    one = make(Bounds(usd_per_day=1_000.0))
+    for _ in range(5):
+        one.now += 0.4
+        assert await one.served(10) == 10
+        await one.limiter.exchange()
+    (quota,) = one.limiter.quotas("t", "")
+    assert quota.meter.free > ONE.cost
+    one.limiter.replace({"t": Limited(Bounds(usd_per_day=0.02), None)}, LimitSettings())
+    assert await one.served() == 0
+
+
+async def test_a_limit_that_is_removed_and_added_again_keeps_what_was_used(make: Make) -> None:
+    """As when a key is disabled for a while. One request is under way meanwhile."""
+    limits = {"t": Limited(Bounds(usd_per_day=0.05), None)}
+    one, two = make(Bounds(usd_per_day=0.05)), make(Bounds(usd_per_day=0.05))
+    late = await one.ask()
+    assert await one.served(2) == 2
+    for replica in (one, two):
+        replica.limiter.replace({}, LimitSettings())
+    await one.limiter.exchange()
+    for replica in (one, two):
+        replica.limiter.replace(limits, LimitSettings())
+    assert await one.served(1) == 1
+    assert isinstance(late, Reserved)
+    late.spend(100, ONE.cost * 1_000)
+    late.settle()
+    await one.limiter.exchange()
+    assert await one.served() + await two.served() == 1
+
+
 async def test_tenants_do_not_share_limits(make: Make) -> None:
     one = make(Bounds(usd_per_day=0.03))
     one.limiter.replace(dict.fromkeys(("t", "u"), Limited(Bounds(usd_per_day=0.03), None)), LimitSettings())

@@ -49,7 +49,7 @@ class Fleet:
         ask = meter.ask(needed, needed, self.now)
         if ask is None:
             return None
-        arguments = [self.names[worker], meter.bound, *ask, FAR]
+        arguments = [meter.bound, *ask, FAR, self.names[worker]]
         ((granted, total, held, workers, short, origin),) = self.client.eval(_SCRIPT.text, 1, KEY, *arguments)  # type: ignore[misc]
         grant = Grant(granted, total, held, workers, short == 1, origin)
         if not lost:

@@ -160,7 +160,24 @@ async def test_two_changes_at_once_do_not_overwrite_each_other(make: Make) -> No
         await desk.rotate("other")
 
 
-@pytest.mark.parametrize("fields", [{"name": ""}, {"name": "a\nb"}, {"name": "x" * 65}, {"usd_per_day": 0.0}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": ""},
+        {"name": "a\nb"},
+        {"name": "x" * 65},
+        {"name": "app/rotate"},
+        {"group": "\x1b[2J"},
+        {"policy": ""},
+        {"models": ("a\tb",)},
+        {"policies": ("floor",) * 65},
+        {"usd_per_day": 0.0},
+        {"usd_per_day": 1e-12},  # none of the meter's units
+        {"usd_per_month": 1e300},
+        {"usd_per_month": float("nan")},
+        {"requests_per_minute": 10**30},
+    ],
+)
 async def test_what_no_key_may_be(make: Make, fields: dict[str, object]) -> None:
     with pytest.raises(BadRequest):
         await KeyDesk(make().store, ()).create(wanted(**{"name": "app", **fields}))  # type: ignore[arg-type]

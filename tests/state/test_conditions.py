@@ -1,9 +1,12 @@
 import errno
 import logging
+import re
+from inspect import getsource
 
 import pytest
 
-from gateway.state.conditions import Conditions
+from gateway.app import Worker
+from gateway.state.conditions import TASKS, Conditions
 
 
 def test_a_part_fails_until_it_works(caplog: pytest.LogCaptureFixture) -> None:
@@ -43,3 +46,10 @@ def test_every_failure_has_words(error: Exception, words: str) -> None:
     conditions = Conditions()
     conditions.failed("shipper", error)
     assert conditions.failing["shipper"] == words
+
+
+def test_every_background_task_has_a_name_here() -> None:
+    """One that has none would not be started again when it fails."""
+    kept = re.findall(r'keep\("([a-z ]+)"', getsource(Worker))
+    assert kept
+    assert set(kept) == set(TASKS)
