@@ -24,6 +24,10 @@ BEST_HIT = 0.62  # the highest measured hit share, assumed to be the maximum tha
 NO_SCHEMA = ("tools", "tool_choice", "json_object", "seed", "logprobs")
 PINNED = "novita/fp8"  # the endpoint of the shipped policy `pinned`
 PRIVATE = "sim-friendli"  # declares zero data retention, which is true of a simulation
+LIMITS = {  # of apps of the demo's traffic; none is reached within a day
+    "Support desk": {"requests_per_minute": 1_200, "usd_per_day": "$100"},
+    "Nightly report": {"tokens_per_minute": 4_000_000, "usd_per_month": "$500"},
+}
 _MEASURED = {host.id: host for host in read_fleet("wide")}
 
 
@@ -97,11 +101,13 @@ def gateway_config(addresses: Mapping[str, str], names: Sequence[str] = ()) -> s
         "endpoints": endpoints,
     }
     probes = {"usd_per_day": "$20", "interval": "5m"}  # of the money that the demo invents
+    limits = {"apps": LIMITS}
     config = {
         "catalogue": False,
         "allowed_hosts": list(names),
         "drain": {"notice": "0s"},  # no load balancer has to notice its end
         "probes": probes,
+        "limits": limits,
         "models": {MODEL: model},
     }
     return yaml.safe_dump(config, sort_keys=False, width=120)
