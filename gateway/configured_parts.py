@@ -39,6 +39,7 @@ from gateway.intake.intake import Intake, Serving
 from gateway.intake.model_and_policy import Names
 from gateway.page.exchange_routes import ExchangeRoutes
 from gateway.page.history import History
+from gateway.page.limits_page import LimitsPage
 from gateway.page.page import Page
 from gateway.page.page_state import PageState
 from gateway.page.verdicts import Verdicts
@@ -227,7 +228,13 @@ class ConfiguredParts:
         self.page_state = data = PageState(*shown, parts.feed, Verdicts(history.read), self._claims.of)
         data.problems = lambda: parts.health.config_problems
         exchanges = ExchangeRoutes(parts.feed, parts.ledger_folder, parts.archive)
-        more = {"/page/prices.json": PricePage(self.prices).history, "/page/probes.json": self._probes.results}
+        closed, view = self.settings.admin is not None, parts.limit_view
+        limits = LimitsPage(self.settings.limits, lambda: parts.key_book.accepted, view, closed, monotonic)
+        more = {
+            "/page/prices.json": PricePage(self.prices).history,
+            "/page/probes.json": self._probes.results,
+            "/page/limits.json": limits.shown,
+        }
         page = Page(data, exchanges, self._has_ended, more)
         return [*page.routes(), history.route()]
 
