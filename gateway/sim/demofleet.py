@@ -24,9 +24,10 @@ BEST_HIT = 0.62  # the highest measured hit share, assumed to be the maximum tha
 NO_SCHEMA = ("tools", "tool_choice", "json_object", "seed", "logprobs")
 PINNED = "novita/fp8"  # the endpoint of the shipped policy `pinned`
 PRIVATE = "sim-friendli"  # declares zero data retention, which is true of a simulation
-LIMITS = {  # of apps of the demo's traffic; none is reached within a day
-    "Support desk": {"requests_per_minute": 1_200, "usd_per_day": "$100"},
-    "Nightly report": {"tokens_per_minute": 4_000_000, "usd_per_month": "$500"},
+LIMITS = {  # of apps of the demo's traffic, which does not reach them
+    "Support desk": {"usd_per_day": "$150"},
+    "Code review": {"usd_per_month": "$3000"},
+    "Nightly report": {"usd_per_month": "$2000"},
 }
 _MEASURED = {host.id: host for host in read_fleet("wide")}
 
