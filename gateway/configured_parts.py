@@ -8,7 +8,7 @@ They do not change when others replace them: exchanges under way end by the endp
 began.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 from time import monotonic, time
@@ -39,10 +39,11 @@ from gateway.intake.intake import Intake, Serving
 from gateway.intake.model_and_policy import Names
 from gateway.page.exchange_routes import ExchangeRoutes
 from gateway.page.history import History
+from gateway.page.limits_page import LimitsPage
 from gateway.page.page import Page
 from gateway.page.page_state import PageState
 from gateway.page.verdicts import Verdicts
-from gateway.prices.litellm_map import package_claims
+from gateway.prices.model_claims import ModelClaims
 from gateway.prices.price_page import PricePage
 from gateway.probe.probe_log import ProbeLog
 from gateway.probe.probe_runner import ProbeRunner
@@ -101,6 +102,8 @@ class ConfiguredParts:
         self.kept = self._stored_responses(before.kept if before else None)
         self.prober: Prober | None = None
         self._probe_results = ProbeStore(parts.store_url, round(settings.probes.usd_per_day * PICO))
+        self._claims = ModelClaims()
+        self._probes = self._probes_page()
         vault = ReasoningVault(parts.store) if settings.keep_reasoning else None
         self.proxy = Proxy(self.runtime, ResponseCache(parts.store), vault)
         self.authority = Authority(settings.host, settings.allowed_hosts, settings.cors, self._needs_key)
@@ -191,7 +194,9 @@ class ConfiguredParts:
             *(Route(path, AsgiEndpoint(handler, self.gate), methods=["POST"]) for path, handler in posted.items()),
             *ModelList(settings.models, keys, claude).routes(),
             *Document(settings.models).routes(),
-            *Listing(settings.models, self.fleets, listed_for, parts.archive).routes(),
+            *Listing(
+                settings.models, self.fleets, listed_for, parts.archive, self._claims.of, self._probes.probed
+            ).routes(),
             *KeptRoutes(self.kept, keys).routes(),
             *Generations(settings.models, parts.ledger_folder, parts.archive, keys).routes(),
             *Account(settings.models, parts.archive, keys, parts.limit_view).routes(),
@@ -220,11 +225,16 @@ class ConfiguredParts:
         parts = self._parts
         history = History(lambda name: self.page_state.model(name), self.fleets, parts.archive)
         shown = self.settings, self.policies, self.fleets, parts.recent
-        self.page_state = data = PageState(*shown, parts.feed, Verdicts(history.read), package_claims)
+        self.page_state = data = PageState(*shown, parts.feed, Verdicts(history.read), self._claims.of)
         data.problems = lambda: parts.health.config_problems
         exchanges = ExchangeRoutes(parts.feed, parts.ledger_folder, parts.archive)
-        probes = self._probes(data.model)
-        more = {"/page/prices.json": PricePage(self.prices).history, "/page/probes.json": probes.results}
+        closed, view = self.settings.admin is not None, parts.limit_view
+        limits = LimitsPage(self.settings.limits, lambda: parts.key_book.accepted, view, closed, monotonic)
+        more = {
+            "/page/prices.json": PricePage(self.prices).history,
+            "/page/probes.json": self._probes.results,
+            "/page/limits.json": limits.shown,
+        }
         page = Page(data, exchanges, self._has_ended, more)
         return [*page.routes(), history.route()]
 
@@ -234,8 +244,8 @@ class ConfiguredParts:
         parts = self._parts
         return self.replaced or parts.health.draining or parts.connections.draining
 
-    def _probes(self, find: Callable[[str], Model]) -> ProbesPage:
-        """The page of their results, with the prober behind it where probes are configured."""
+    def _probes_page(self) -> ProbesPage:
+        """The page of the probes' results, with the prober behind it where probes are configured."""
         settings, parts = self.settings.probes, self._parts
         budget = round(settings.usd_per_day * PICO)
         if budget:
@@ -243,6 +253,10 @@ class ConfiguredParts:
             runner = ProbeRunner(self.runtime, log, ResponseCache(parts.store))
             store = ProbeStore(parts.store_url, budget)
             self.prober = Prober(settings, self.settings.models, runner, store, parts.metrics.probes, Random())
+
+        def find(name: str) -> Model:
+            return self.page_state.model(name)
+
         return ProbesPage(find, self.fleets, self._probe_results, settings.usd_per_day, time)
 
 

@@ -23,7 +23,7 @@ def figures() -> list[object]:
         number("Prompt tokens from caches", q.cached_share(per=q.RANGE), SHARE, "Of all prompt tokens."),
         number("Cached prompt tokens", saved, "short", "Over the chosen time."),
         number("Response cache hits", q.or_zero(q.hit_share(per=q.RANGE)), SHARE, "Of the requests that looked there."),
-        number("Cached answers", hits, "short", "Requests that needed no host, over the chosen time."),
+        number("Cached answers", f"round({hits})", "locale", "Requests that needed no host, over the chosen time."),
     ]
 
 

@@ -11,6 +11,7 @@ def internals() -> list[Row]:
     return [
         Row("Now", figures(), 4, 4),
         Row("Requests", requests(), 12, 9),
+        Row("Limits", limits(), 8, 9),
         Row("Parts", parts(), 12, 9),
         Row("Processes", processes(), 12, 9),
         Row("Instances", [instances()], 24, 7),
@@ -58,17 +59,35 @@ def requests() -> list[object]:
     ]
 
 
+def limits() -> list[object]:
+    at = q.GATEWAY
+    kind = "{{scope}} {{limit}}"
+    refused = q.active("gateway_limit_refused_total", at, "scope, limit")
+    left = f"gateway_limit_remaining_ratio{{{at}}}"
+    used = f"min by (scope, limit) (min_over_time({left}[{q.RANGE}] @ end())) < 1"
+    least = q.present(f"min by (scope, limit) ({left})", used, "scope", 1)
+    retries = q.active("gateway_retries_refused_total", at, "model")
+    return [
+        graph("Refused by limits", [(refused, kind)], "reqps", "Limits of keys, groups and apps.", stack=True),
+        graph("Left of limits", [(least, kind)], "percentunit", "Of the one with the least left."),
+        graph("Retries refused", [(retries, "{{model}}")], "reqps", "By the budget of retries.", stack=True),
+    ]
+
+
 def parts() -> list[object]:
     at = q.GATEWAY
     failed = q.active("gateway_part_failures_total", at, "part")
     deaths = q.grown("gateway_worker_deaths_total", at, "instance", q.STEP)
-    reloads = q.grown("gateway_policy_reloads_total", at, "result", q.STEP)
+    reloads = [
+        (q.grown(f"gateway_{what}_reloads_total", at, "result", q.STEP), f"{words}: {{{{result}}}}")
+        for what, words in (("policy", "policies"), ("config", "gateway.yaml"))
+    ]
     return [
         graph(
             "Failures of parts", [(failed, "{{part}}")], "ops", "Disk, state folder, descriptors, tasks.", stack=True
         ),
         graph("Workers that died", [(deaths, EACH)], "short", "And were replaced."),
-        graph("Policy reloads", [(reloads, "{{result}}")], "short", "Every worker counts its own."),
+        graph("Reloads", reloads, "short", "Of policies and gateway.yaml. Every worker counts its own."),
         graph(
             "Duration of scrapes",
             [(f"max by (instance) (scrape_duration_seconds{{{at}}})", EACH)],
@@ -109,7 +128,7 @@ def instances() -> object:
         Column(
             "Store", f"min by (instance) (gateway_store_up{{{at}}})", words={"1": ("up", "green"), "0": ("down", "red")}
         ),
-        Column("Requests", q.grown(q.REQUESTS, at, "instance"), decimals=0),
+        Column("Requests", q.grown(q.REQUESTS, at, "instance"), "locale", decimals=0),
         Column("Memory", f"sum by (instance) (process_resident_memory_bytes{{{at}}})", "bytes"),
         Column("Started", f"1000 * min by (instance) (process_start_time_seconds{{{at}}})", "dateTimeFromNow"),
         Column(

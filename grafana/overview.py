@@ -76,7 +76,7 @@ def endpoint_table() -> object:
     columns = [
         Column("State", f"max by (endpoint) (gateway_endpoint_state{{{q.ENDPOINT}}})", words=STATES),
         Column("Share", share, "percentunit", decimals=1),
-        Column("Attempts", q.grown(q.ATTEMPTS, q.ATTEMPT, where), "short", decimals=0),
+        Column("Attempts", q.grown(q.ATTEMPTS, q.ATTEMPT, where), "locale", decimals=0),
         Column("Success", q.succeeded(where, q.RANGE), "percentunit", steps=SHARE_STEPS, decimals=2),
         Column("TTFT p50", q.quantile(0.5, q.ATTEMPT_TTFT, q.ATTEMPT, where, q.RANGE), "s", steps=TTFT_STEPS),
         Column("TTFT p95", q.quantile(0.95, q.ATTEMPT_TTFT, q.ATTEMPT, where, q.RANGE), "s", steps=TTFT_STEPS),

@@ -65,7 +65,7 @@ def pairs() -> object:
     attempts = q.grown(q.ATTEMPTS, q.ATTEMPT, where)
     tokens = q.grown(q.TOKENS, f"{q.ATTEMPT},{q.PAID}", where)
     columns = [
-        Column("Attempts", f"{attempts} > 0", "short", decimals=0),
+        Column("Attempts", f"{attempts} > 0", "locale", decimals=0),
         Column("Success", q.succeeded(where, q.RANGE), "percentunit", steps=SHARE_STEPS, decimals=2),
         Column("Tokens", f"{tokens} > 0", "short"),
         Column("Cost", f"{q.grown(q.COST, q.ATTEMPT, where)} > 0", USD, decimals=4),

@@ -41,9 +41,15 @@ def grown(metric: str, labels: str, by: str = "", over: str = RANGE) -> str:
 
 
 def active(metric: str, labels: str, by: str) -> str:
-    """Per second, of the series that are not 0 all the time; without any, one series named `none`."""
-    seen = f"{grown(metric, labels, by)} > 0"
-    return or_none(f"({total(metric, labels, by)} and {seen})", by.split(",")[0])
+    """Per second, of the series that are not 0 in the whole range; without any, one series named `none`."""
+    seen = f"sum{_by(by)} (increase({metric}{{{labels}}}[{RANGE}] @ end())) > 0"
+    return present(total(metric, labels, by), seen, by.split(",")[0], 0)
+
+
+def present(expression: str, seen: str, label: str, empty: int) -> str:
+    """The series that `seen` has; where it has none, one series named `none` with the value `empty`."""
+    none = f'label_replace(vector({empty}), "{label}", "none", "", "")'
+    return f"({expression} and ({seen})) or on () ({none} unless on () ({seen}))"
 
 
 def or_none(expression: str, label: str) -> str:

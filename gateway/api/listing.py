@@ -7,7 +7,7 @@ uptime in the store ─────────┘
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from math import inf
 
 from starlette.requests import Request
@@ -24,6 +24,7 @@ from gateway.api.listing_types import (
     ModelPage,
     PageLinks,
 )
+from gateway.api.sourced_capabilities import sourced_capabilities
 from gateway.errors import BadRequest
 from gateway.intake.auth import Keys
 from gateway.intake.field_types import Data, DataList, json_answer
@@ -33,21 +34,35 @@ from gateway.route.fleet import Fleet
 from gateway.telemetry.archive import Archive, Uptime
 from gateway.telemetry.series import Series
 from gateway.types import Model
+from gateway.types.capability_claims import CapabilityClaims, ProbedCapability
+from gateway.types.endpoint import Capability
 
 LONGEST_NUMBER = 9  # digits
 FRESH = 5.0  # seconds that uptimes are cached
+Probed = Mapping[str, Mapping[Capability, ProbedCapability]]  # by endpoint id
 _log = logging.getLogger(__name__)
 
 
 class Listing:
-    """One worker's lists. Every response is `{"data": ...}`."""
+    """One worker's lists. Every response is `{"data": ...}`. `claims` and `probed`: what sources beside the
+    configuration say about the capabilities of a model's endpoints."""
 
-    def __init__(self, models: tuple[Model, ...], fleets: Mapping[str, Fleet], keys: Keys, archive: Archive) -> None:
+    def __init__(
+        self,
+        models: tuple[Model, ...],
+        fleets: Mapping[str, Fleet],
+        keys: Keys,
+        archive: Archive,
+        claims: Callable[[Model], Awaitable[CapabilityClaims]],
+        probed: Callable[[Model], Awaitable[Probed]],
+    ) -> None:
         self._models = models
         self._fleets = fleets
         self._keys = keys
         self._names = Names(models)
         self._archive = archive
+        self._claims = claims
+        self._probed = probed
         self._uptimes: dict[tuple[str, str], Uptime] = {}
         self._fetched_at = -inf
 
@@ -114,11 +129,18 @@ class Listing:
     async def _of(self, model: Model, *, zdr: bool = False) -> list[ListedEndpoint]:
         """The endpoints of a model that are in use. With `zdr`, only those that declare zero data retention."""
         await self._fetch_uptimes()
+        claims, probed = await self._claims(model), await self._probed(model)
         now = time.monotonic()
         fleet = self._fleets[model.id]
         fleet.refresh(now)
         return [
-            described.described_endpoint(model, state, self._uptimes.get((model.id, name), Uptime()), now)
+            described.described_endpoint(
+                model,
+                state,
+                self._uptimes.get((model.id, name), Uptime()),
+                sourced_capabilities(state.endpoint, claims, probed.get(name, {})),
+                now,
+            )
             for name, state in fleet.states.items()
             if not zdr or state.endpoint.data.zdr == "yes"
         ]

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypedDict
 
 from msgspec import UNSET, Meta, UnsetType
 
-from gateway.intake.field_types import ApiObject, Count, No, Percent, Percentiles, UsdPerToken
+from gateway.intake.field_types import ApiObject, Count, Moment, No, Percent, Percentiles, UsdPerToken
 
 MOST_ROWS = 1_000
 NoFields = Annotated[dict[str, bool], Meta(max_length=0)]
@@ -82,6 +82,21 @@ class ToolChoices(ApiObject):
     function: bool
 
 
+class CapabilitySource(ApiObject):
+    """One source of a capability. `right`, `of` and `last` are those of the last answers to probes that need it."""
+
+    source: Annotated[str, Meta(description="`configuration`, which decides; `litellm` with its version; or `probes`")]
+    supported: Annotated[bool, Meta(description="of probes: whether any answer was right")]
+    right: Count | UnsetType = UNSET
+    of: Count | UnsetType = UNSET
+    last: Moment | UnsetType | None = UNSET
+
+
+class ListedCapability(ApiObject):
+    name: str
+    sources: list[CapabilitySource]
+
+
 class ListedEndpoint(ApiObject):
     name: str
     model_id: str
@@ -102,6 +117,7 @@ class ListedEndpoint(ApiObject):
     uptime_last_5m: Percent | None
     uptime_last_30m: Percent | None
     uptime_last_1d: Percent | None
+    capabilities: Annotated[list[ListedCapability], Meta(description="the gateway's own field")]
     supports_diarization: bool = False
     native_tools: NoFields = {}
     service_tier: None = None

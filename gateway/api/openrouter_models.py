@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from gateway.api.listing_types import (
     Architecture,
+    ListedCapability,
     ListedEndpoint,
     ListedModel,
     ListedProvider,
@@ -85,7 +86,9 @@ def _reasoning(model: Model, served_by: Sequence[Endpoint]) -> ModelReasoning | 
     return ModelReasoning(mandatory=False, default_enabled=model.reasoning.default_enabled)
 
 
-def described_endpoint(model: Model, state: EndpointState, uptime: Uptime, now: float) -> ListedEndpoint:
+def described_endpoint(
+    model: Model, state: EndpointState, uptime: Uptime, capabilities: list[ListedCapability], now: float
+) -> ListedEndpoint:
     """One endpoint with its measurements. `now` is in monotonic seconds, as for its breaker."""
     endpoint, supports = state.endpoint, state.endpoint.supports
     healthy = state.breaker.state(now).value == 0 and state.held_until <= now
@@ -110,6 +113,7 @@ def described_endpoint(model: Model, state: EndpointState, uptime: Uptime, now: 
         uptime_last_5m=uptime.last_5m,
         uptime_last_30m=uptime.last_30m,
         uptime_last_1d=uptime.last_1d,
+        capabilities=capabilities,
     )
 
 

@@ -42,6 +42,7 @@ class KeyBook:
         self._apply = apply
         self._conditions = conditions
         self._records = {record.name: record for record in file.read()}
+        self.accepted: list[Key] = []  # of gateway.yaml, and virtual ones
         self._version: bytes | None = None
         self._one_at_a_time = asyncio.Lock()  # over the store's connection
         self._changed()
@@ -114,4 +115,5 @@ class KeyBook:
     def _changed(self) -> None:
         names = {key.tenant for key in self._own}
         virtual = [key for record in self._records.values() if record.name not in names for key in record.accepted()]
-        self._apply([*self._own, *virtual], self.required)
+        self.accepted = [*self._own, *virtual]
+        self._apply(self.accepted, self.required)

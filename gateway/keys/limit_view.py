@@ -1,10 +1,10 @@
 """What has been used of the limits of a key, over all workers: for `/api/v1/key`, the admin API and the page."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from gateway.config import LimitName, Scope
+from gateway.config import Bounds, LimitName, Scope
 from gateway.keys.limit_store import LimitStore
 from gateway.keys.limiter import Limiter
 from gateway.keys.period import NANO
@@ -27,6 +27,14 @@ class LimitUse(NamedTuple):
         return max(0.0, self.bound - self.used)
 
 
+class LimitedSubject(NamedTuple):
+    """A tenant, a group or an app, by its name, with its limits."""
+
+    scope: Scope
+    name: str
+    bounds: Bounds
+
+
 class LimitView:
     """Reads the store over a connection of its own. Raises OSError without the store."""
 
@@ -42,14 +50,17 @@ class LimitView:
         """Those of the tenant's key and of its group."""
         return await self._read(self._limiter.quotas(tenant, ""))
 
-    async def all(self) -> list[LimitUse]:
-        """Those of all keys, groups and apps that this worker has served since its start."""
-        return await self._read(self._limiter.known())
+    async def each(self, subjects: Iterable[LimitedSubject]) -> list[LimitUse]:
+        """Those of these subjects, whether or not they have sent requests."""
+        now = self._limiter.clock()
+        return await self._read(
+            [Quota(one.scope, one.name, limit, bound, now) for one in subjects for limit, bound in one.bounds.items()]
+        )
 
     def close(self) -> None:
         self._store.link.close()
 
-    async def _read(self, quotas: Iterable[Quota]) -> list[LimitUse]:
+    async def _read(self, quotas: Sequence[Quota]) -> list[LimitUse]:
         now = self._limiter.clock()
         found = [(quota, quota.at(now)) for quota in quotas]
         if not found:

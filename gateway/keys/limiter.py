@@ -141,10 +141,6 @@ class Limiter:
             self._wake.set()
         return None
 
-    def known(self) -> list[Quota]:
-        """The limits of all requests since the start."""
-        return list(self._quotas.values())
-
     def shares_left(self) -> dict[tuple[LimitName, Scope], float]:
         """The smallest remaining share of each kind of limit, 0 to 1, as far as this worker knows."""
         found: dict[tuple[LimitName, Scope], float] = {}

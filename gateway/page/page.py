@@ -4,6 +4,7 @@
     GET /page/static/NAME           style sheet, script, icon
     GET /page/model.json            what the model is, its endpoints and policies, and their state
     GET /page/events                what changes, as server-sent events
+    GET /page/limits.json           what is used of limits and budgets
     GET /page/exchanges.json        the last exchanges, filtered          /page/exchanges/ID.json     one of them
 
 Like /metrics, it needs no key. It loads nothing from other servers.

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from starlette.exceptions import HTTPException
 
@@ -14,7 +14,7 @@ from gateway.page.verdicts import Verdicts
 from gateway.policy.policies import Policies
 from gateway.proxy.recent_exchanges import RecentExchanges, SlowFrom
 from gateway.route.fleet import Fleet
-from gateway.types import Endpoint, Model, Policy
+from gateway.types import Model, Policy
 from gateway.types.capability_claims import CapabilityClaims
 
 FRESH = 0.9  # seconds
@@ -22,7 +22,7 @@ SLOWER = 2.0  # times the 95th percentile of an endpoint's time to first token, 
 
 
 class PageState:
-    """`claims` says what another source knows of endpoints' capabilities; it may read a file.
+    """`claims` says what another source knows of the capabilities of a model's endpoints.
 
     Also sets in `recent` from which time to first token an exchange is slow."""
 
@@ -34,7 +34,7 @@ class PageState:
         recent: RecentExchanges,
         feed: ExchangeFeed,
         verdicts: Verdicts,
-        claims: Callable[[Iterable[Endpoint]], CapabilityClaims],
+        claims: Callable[[Model], Awaitable[CapabilityClaims]],
     ) -> None:
         self.feed = feed
         self._verdicts = verdicts
@@ -69,7 +69,7 @@ class PageState:
 
     async def _words(self, model: Model) -> Prose:
         if model.id not in self._prose:
-            self._prose[model.id] = await asyncio.to_thread(lambda: prose(model, self._claims(model.endpoints)))
+            self._prose[model.id] = await asyncio.to_thread(prose, model, await self._claims(model))
         verdict = await self._verdicts.of(model.id)
         return self._prose[model.id]._replace(verdict=verdict, config_problems=self.problems())
 

@@ -5,6 +5,7 @@ Times are unix seconds, durations seconds, money USD, prices USD per 1M tokens, 
 
 from typing import Any, Literal
 
+from gateway.config import LimitName, Scope
 from gateway.intake.field_types import ApiObject
 
 EndpointCondition = Literal["in use", "on trial", "set back", "unused", "retired"]
@@ -66,6 +67,30 @@ class ExchangeDetail(ApiObject):
     exchange: ShownExchange
     attempts: list[ShownAttempt]
     plan: dict[str, Any] | None
+
+
+class ShownLimit(ApiObject):
+    """One limit in its current period, over all workers: requests, tokens or USD. `hash`: the first digits of a key's
+    SHA-256; `expires`: when the key does. Both are null for groups and apps."""
+
+    scope: Scope
+    name: str
+    hash: str | None
+    expires: float | None
+    limit: LimitName
+    bound: float
+    used: float
+    remaining: float
+    resets_at: int
+
+
+class ShownLimits(ApiObject):
+    """The smallest share left first. `hidden`: how many keys and groups an open page does not show; `more`: how many
+    keys, groups and apps find no room."""
+
+    limits: list[ShownLimit]
+    hidden: int
+    more: int
 
 
 class ShownPrice(ApiObject):

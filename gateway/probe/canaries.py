@@ -20,6 +20,7 @@ import orjson
 
 from gateway.probe.canary_question import Canary, CanaryQuestion, Json, ProbeAnswer
 from gateway.types import Endpoint
+from gateway.types.endpoint import Capability
 
 NEEDLE_TOKENS = 8_000
 CLAIMED = 0.9  # of the claimed context
@@ -159,6 +160,7 @@ def _contains(code: str, answer: ProbeAnswer) -> str | None:
     return None if code in answer.text else "the code was not found"
 
 
+TESTED: Mapping[Capability, str] = {"tools": "tool_call", "json_schema": "json"}  # what a right answer needs
 CANARIES = (
     Canary("arithmetic", arithmetic),
     Canary("json", record),

@@ -24,6 +24,11 @@ BEST_HIT = 0.62  # the highest measured hit share, assumed to be the maximum tha
 NO_SCHEMA = ("tools", "tool_choice", "json_object", "seed", "logprobs")
 PINNED = "novita/fp8"  # the endpoint of the shipped policy `pinned`
 PRIVATE = "sim-friendli"  # declares zero data retention, which is true of a simulation
+LIMITS = {  # of apps of the demo's traffic, which does not reach them
+    "Support desk": {"usd_per_day": "$150"},
+    "Code review": {"usd_per_month": "$3000"},
+    "Nightly report": {"usd_per_month": "$2000"},
+}
 _MEASURED = {host.id: host for host in read_fleet("wide")}
 
 
@@ -97,11 +102,13 @@ def gateway_config(addresses: Mapping[str, str], names: Sequence[str] = ()) -> s
         "endpoints": endpoints,
     }
     probes = {"usd_per_day": "$20", "interval": "5m"}  # of the money that the demo invents
+    limits = {"apps": LIMITS}
     config = {
         "catalogue": False,
         "allowed_hosts": list(names),
         "drain": {"notice": "0s"},  # no load balancer has to notice its end
         "probes": probes,
+        "limits": limits,
         "models": {MODEL: model},
     }
     return yaml.safe_dump(config, sort_keys=False, width=120)

@@ -1,6 +1,6 @@
 """Keeps a gateway busy: replays the sample trace against its public API until cancelled.
 
-    arrival (trace) -> dress (policy, streamed?, tools?, thinking?) -> POST, own connection -> Summary
+    arrival (trace) -> dress (policy, streamed?, tools?, thinking?) -> POST by one of APPS, own connection -> Summary
 
 Each round of the trace has its own prefixes, as new conversations have; only the system prompt stays.
 """
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from random import Random
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from gateway.sim.workload import TICK, Scale, TraceRow, chat_request, spread
 CONCURRENCY = 32
 REQUEST_TIMEOUT = 180.0  # seconds for one request
 ROUND = 1_000_000  # distance between the prefix names of two rounds; above any name in the sample
+APPS: Mapping[str, int] = MappingProxyType({"Support desk": 5, "Code review": 3, "Nightly report": 2})  # with weights
 POPULAR = tuple(f"Frequently asked question {number}: answer in about 40 words." for number in range(8))
 WEATHER = {
     "type": "function",
@@ -159,6 +161,7 @@ class Traffic:
             f"POST {self._path} HTTP/1.1",
             f"host: {self._host}:{self._port}",
             "connection: close",
+            f"x-title: {self._rng.choices(list(APPS), weights=list(APPS.values()))[0]}",
             "content-type: application/json",
             f"content-length: {length}",
         ]

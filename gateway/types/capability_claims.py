@@ -1,4 +1,4 @@
-"""What a source beside the configuration says about the capabilities of endpoints."""
+"""What sources beside the configuration say about the capabilities of endpoints: litellm's cost map, and probes."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -13,6 +13,15 @@ class CapabilityClaims(NamedTuple):
     source: str
     known: frozenset[Capability]
     by_endpoint: Mapping[str, frozenset[Capability]]
+
+
+class ProbedCapability(NamedTuple):
+    """The last answers of probes that need a capability: how many were right, of how many, and when the last one was
+    asked for (unix time)."""
+
+    right: int
+    of: int
+    last: float | None
 
 
 NO_CLAIMS = CapabilityClaims("", frozenset(), {})

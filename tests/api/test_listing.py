@@ -10,12 +10,13 @@ import pytest
 from starlette.requests import Request
 
 from gateway.api import listing
-from gateway.api.listing import Listing
+from gateway.api.listing import Listing, Probed
 from gateway.intake.auth import Keys
 from gateway.route.fleet import Fleet
 from gateway.telemetry.archive import Archive, Uptime
 from gateway.telemetry.series import Series
 from gateway.types import Endpoint, Model, Price
+from gateway.types.capability_claims import NO_CLAIMS, CapabilityClaims
 from tests.support.gateway import DIRECT_ONLY, Gateway, Running
 from tests.support.host import ScriptedHost, answers, chunks, streams
 
@@ -101,6 +102,8 @@ async def test_endpoints_before_any_traffic(gateway: Gateway) -> None:
     assert endpoint["name"] == "Own | deepseek/deepseek-v3.2"
     assert endpoint["supports_tool_choice"] == {"auto": True, "none": True, "required": False, "function": False}
     assert endpoint["status"] == 0
+    assert [one["name"] for one in endpoint["capabilities"]] == ["json_schema", "seed", "tools"]
+    assert endpoint["capabilities"][0]["sources"] == [{"source": "configuration", "supported": True}]
     for figure in ("latency_last_30m", "throughput_last_30m", "uptime_last_5m", "uptime_last_30m", "uptime_last_1d"):
         assert endpoint[figure] is None
 
@@ -141,11 +144,19 @@ class Uptimes:
         return [Uptime(99.0, 98.0, 97.0)]
 
 
+async def unclaimed(_: Model) -> CapabilityClaims:
+    return NO_CLAIMS
+
+
+async def unprobed(_: Model) -> Probed:
+    return {}
+
+
 async def test_uptimes_are_read_every_few_seconds(sink: str, monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint = Endpoint("a/fp8", "a", "http://a", "m", price=Price(0.2, 0.4))
     model, archive = Model("own/model", "Model", 1_000, (endpoint,)), Uptimes()
     fleets = {model.id: Fleet([endpoint])}
-    routes = Listing((model,), fleets, Keys(()), cast(Archive, archive)).routes()
+    routes = Listing((model,), fleets, Keys(()), cast(Archive, archive), unclaimed, unprobed).routes()
     (route,) = (one for one in routes if one.path.endswith("/endpoints"))
 
     async def shown(now: float) -> float | None:

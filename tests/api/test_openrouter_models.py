@@ -63,7 +63,7 @@ def test_latency_is_in_milliseconds_and_throughput_in_tokens_a_second(monkeypatc
     state = Fleet([endpoint]).states["a/b"]
     figures = {"ttft_p50": 0.25, "ttft_p99": 1.5, "throughput_p50": 40.0, "throughput_p99": None}
     monkeypatch.setattr(EndpointState, "figures", figures)
-    told = described_endpoint(Model("x/y", "Y", 1_000, (endpoint,)), state, Uptime(), 0.0)
+    told = described_endpoint(Model("x/y", "Y", 1_000, (endpoint,)), state, Uptime(), [], 0.0)
     assert told["latency_last_30m"] == {"p50": 250.0, "p99": 1500.0}
     assert told["throughput_last_30m"] == {"p50": 40.0}
 
@@ -71,14 +71,14 @@ def test_latency_is_in_milliseconds_and_throughput_in_tokens_a_second(monkeypatc
 def test_an_endpoint_is_well_until_its_breaker_opens_or_it_asks_to_wait() -> None:
     model = Model("x/y", "Y", 1_000, ())
     state = Fleet([Endpoint("a/b", "a", "http://a", "m", price=Price(0.28, 0.42))]).states["a/b"]
-    assert described_endpoint(model, state, Uptime(), 0.0)["status"] == OK
+    assert described_endpoint(model, state, Uptime(), [], 0.0)["status"] == OK
     state.breaker.trip(0.0, 0.0, "server")
     half_open = state.breaker.opens_until()
-    assert described_endpoint(model, state, Uptime(), half_open - 1)["status"] == DEGRADED
-    assert described_endpoint(model, state, Uptime(), half_open)["status"] == DEGRADED
+    assert described_endpoint(model, state, Uptime(), [], half_open - 1)["status"] == DEGRADED
+    assert described_endpoint(model, state, Uptime(), [], half_open)["status"] == DEGRADED
     state = Fleet([Endpoint("a/b", "a", "http://a", "m", price=Price(0.28, 0.42))]).states["a/b"]
     state.held_until = 20.0
-    told = [described_endpoint(model, state, Uptime(), now)["status"] for now in (19.9, 20.0)]
+    told = [described_endpoint(model, state, Uptime(), [], now)["status"] for now in (19.9, 20.0)]
     assert told == [DEGRADED, OK]
 
 

@@ -217,6 +217,23 @@ class Invented:
             "endpoints": {name: self._probed(name, rank) for rank, name in enumerate(HOSTS, 1)},
         }
 
+    def limits(self) -> Json:
+        """As on a page with an admin key."""
+        day, month = self.at // DAY * DAY + DAY, self.at // DAY * DAY + 2 * DAY
+        minute = self.at // 60 * 60 + 60
+        expires = self.at + 62 * DAY
+        rows: list[tuple[object, ...]] = [
+            ("app", "nightly-report", None, None, "usd_per_day", 2.0, 2.0, day),
+            ("key", "support", "3f2a9c1b", expires, "usd_per_month", 300.0, 281.44, month),
+            ("group", "product", None, None, "usd_per_month", 1_000.0, 562.18, month),
+            ("key", "support", "3f2a9c1b", expires, "requests_per_minute", 600, 214, minute),
+            ("key", "search", "b81d07e4", None, "tokens_per_minute", 400_000, 61_920, minute),
+            ("key", "search", "b81d07e4", None, "usd_per_day", 20.0, 1.37, day),
+        ]
+        fields = ("scope", "name", "hash", "expires", "limit", "bound", "used", "resets_at")
+        limits = [dict(zip(fields, one, strict=True)) for one in rows]
+        return {"limits": [{**one, "remaining": one["bound"] - one["used"]} for one in limits], "hidden": 0, "more": 0}
+
     def _probed(self, name: str, rank: int) -> Json:
         _, _, _, _, ttft, speed, share, success, _ = HOSTS[name]
         rng = Random(f"probes {name}")

@@ -46,6 +46,7 @@ class InventedGateway:
             Route("/page/exchanges/{id}.json", self._exchange),
             Route("/page/prices.json", self._prices),
             Route("/page/probes.json", self._probes),
+            Route("/page/limits.json", self._limits),
             Route("/page/events", self._events),
         ]
         app = Starlette(routes=routes)
@@ -95,6 +96,9 @@ class InventedGateway:
 
     async def _probes(self, _: Request) -> Response:
         return _json(self.invented.probes())
+
+    async def _limits(self, _: Request) -> Response:
+        return _json(self.invented.limits())
 
     async def _events(self, _: Request) -> Response:
         return StreamingResponse(self._stream(), headers=HEADERS, media_type="text/event-stream")

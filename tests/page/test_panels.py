@@ -29,6 +29,7 @@ LISTS = {
     "#canary-table tbody tr": 8,
     "#scores > li": 4,
     "#apps > li": 6,
+    "#limit-table tbody tr": 6,
     "#live-table tbody tr": 20,
     "#tabs > button": 5,
     "#about-body h3": 4,

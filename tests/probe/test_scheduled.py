@@ -60,6 +60,23 @@ async def after_a_round(running: Running) -> dict[str, Any]:
             await asyncio.sleep(0.05)
 
 
+async def probed_tools(running: Running) -> dict[str, Any]:
+    """What OpenRouter's list of endpoints says of probes of tool calls."""
+    async with asyncio.timeout(60):  # results are kept for some seconds
+        while True:
+            listed = (await running.client.get(f"/api/v1/models/{MODEL}/endpoints")).json()["data"]["endpoints"]
+            found = {
+                one["tag"]: source
+                for one in listed
+                for capability in one["capabilities"]
+                for source in capability["sources"]
+                if (capability["name"], source["source"]) == ("tools", "probes")
+            }
+            if len(found) == len(HOSTS):
+                return found
+            await asyncio.sleep(0.05)
+
+
 async def test_a_round_is_on_the_page_in_the_ledger_and_in_the_metrics(
     tmp_path: Path, gateway: Gateway, valkey: str
 ) -> None:
@@ -75,6 +92,9 @@ async def test_a_round_is_on_the_page_in_the_ledger_and_in_the_metrics(
         assert sound["canaries"]["tool_call"]["passed"] == sound["canaries"]["tool_call"]["of"] == 1
         assert (sound["score"], sound["rank"], worse["rank"]) == (1.0, 1, len(HOSTS))
         assert sound["of"] == sound["ttft"]["n"] == 1
+        assert {name: one["supported"] for name, one in (await probed_tools(running)).items()} == {
+            host.id: host.id != WORSE for host in HOSTS
+        }
         assert await running.metric("gateway_probe_runs_total", endpoint=WORSE) == 1
         assert await running.metric("gateway_probe_canaries_total", endpoint=WORSE, result="failed") == 1
         assert await running.metric("gateway_probe_spent_usd_total") > 0

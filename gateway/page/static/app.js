@@ -3,7 +3,8 @@
 //   model.json ─────┐                       chosen range, percentile, policy ──> URL
 //   history.json ───┤
 //   prices.json ────┼──> page ──> each panel's show(page)
-//   probes.json ────┘     ^
+//   probes.json ────┤     ^
+//   limits.json ────┘     │
 //   events ───────────────┘   state: endpoints, picks · exchange: the live list · figures: history is read again
 
 import { redrawAll } from "./chart.js";
@@ -17,6 +18,7 @@ import * as activity from "./activity.js";
 import * as code from "./code.js";
 import * as endpoints from "./endpoints.js";
 import * as head from "./head.js";
+import * as limits from "./limits.js";
 import * as live from "./live.js";
 import * as performance from "./performance.js";
 import * as price from "./price.js";
@@ -39,12 +41,13 @@ const PANELS = [
   uptime,
   quality,
   activity,
+  limits,
   live,
   code,
   about,
 ];
 
-const page = { model: null, history: null, prices: null, probes: null };
+const page = { model: null, history: null, prices: null, probes: null, limits: null };
 let status = "waiting";
 let readAt = 0;
 let rarelyAt = 0;
@@ -76,6 +79,10 @@ async function readHistory() {
   if (history && wanted === chosen.range) page.history = history;
 }
 
+async function readLimits() {
+  page.limits = await read("limits.json").catch(unreachable(() => page.limits)); // the figures of before stay
+}
+
 // Prices and probes change by the hour. Where a gateway has none yet, their panels say so.
 async function readRare() {
   rarelyAt = Date.now();
@@ -89,7 +96,7 @@ async function refresh() {
   if (document.hidden || status === "lost" || !page.model) return;
   const stale = Date.now() - readAt >= EVERY - 1_000;
   const rare = Date.now() - rarelyAt >= RARELY;
-  await Promise.all([stale && readModel(), stale && readHistory(), rare && readRare()]).catch(
+  await Promise.all([readLimits(), stale && readModel(), stale && readHistory(), rare && readRare()]).catch(
     unreachable(() => showStatus("lost")),
   );
   later();
@@ -206,7 +213,7 @@ async function start() {
       show();
     }
   });
-  await Promise.all([readHistory(), readRare(), live.reload()]).catch(unreachable(() => showStatus("lost")));
+  await Promise.all([readHistory(), readRare(), readLimits(), live.reload()]).catch(unreachable(() => showStatus("lost")));
   show();
   document.body.dataset.ready = "";
   if (location.hash) byId(location.hash.slice(1))?.scrollIntoView();
