@@ -54,7 +54,11 @@ class LimitView:
         """Those of these subjects, whether or not they have sent requests."""
         now = self._limiter.clock()
         return await self._read(
-            [Quota(one.scope, one.name, limit, bound, now) for one in subjects for limit, bound in one.bounds.items()]
+            [
+                Quota(one.scope, one.name, limit, bound, now, 0)
+                for one in subjects
+                for limit, bound in one.bounds.items()
+            ]
         )
 
     def close(self) -> None:
