@@ -198,6 +198,8 @@ class Worker:
         before = self.configured
         destinations = await asyncio.to_thread(destinations_of, configuration.settings, before)
         await _warm_up({name: one for name, one in destinations.items() if before.destinations.get(name) is not one})
+        if self.health.draining:  # since then: a new frontend would serve requests that have to go elsewhere
+            return
         self._take(ConfiguredParts(configuration, self.parts, destinations, before))
         self._follow()
         before.close()

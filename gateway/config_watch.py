@@ -60,6 +60,9 @@ class ConfigWatch:
         except ConfigError as error:
             self._unreadable = int(isinstance(error, Unreadable))
             return self._rejected(error, asked)
+        except Exception as error:  # a fault of ours must not end a gateway that serves
+            _log.exception("the configuration was not read again")
+            return self._rejected(ConfigError(f"internal error: {type(error).__name__}"), asked)
 
     def _read(self) -> Configuration:
         raw = self._source.settings()

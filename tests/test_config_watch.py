@@ -204,3 +204,19 @@ def test_the_text_about_a_model_belongs_to_it(watch: ConfigWatch, tmp_path: Path
     news = settled(watch)
     assert isinstance(news, Configuration)
     assert news.settings.models[0].about.profile == "Faster."
+
+
+def test_a_fault_of_ours_in_a_reload_leaves_the_old_one_in_force(
+    watch: ConfigWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would end the supervisor, and with it every worker."""
+
+    def fails(_: ConfigSource) -> None:
+        raise RecursionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ConfigSource, "settings", fails)
+        watch.ask()
+        assert watch.poll() == RejectedConfig(("internal error: RecursionError",))
+    watch.ask()
+    assert isinstance(watch.poll(), Configuration)

@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from gateway.config_source import ConfigSource
 from gateway.config_watch import ConfigWatch
 from gateway.configuration import Configuration, RejectedConfig
+from gateway.configured_parts import destinations_of
 from gateway.server.crash_loop import CrashLoop
 from gateway.server.worker_server import WORKER
 from tests.support.gateway import DIRECT_ONLY, Gateway, Running, write_config, write_policy
@@ -187,3 +191,31 @@ async def test_a_crash_loop_of_other_workers_is_shown(gateway: Gateway) -> None:
         await shown(running, 1, "gateway_part_failures_total", part="workers")
         await adopt(CrashLoop(""))
         assert "workers" not in (await running.client.get("/health/ready")).json()["degraded"]
+
+
+@DIRECT_ONLY  # the frontend is the same
+async def test_a_reload_under_way_when_the_drain_begins_takes_nothing_back(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubernetes changes a ConfigMap and then replaces the pods. Trust stores of new hosts may take a while to load."""
+    loading, loaded = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(*arguments: Any) -> Any:
+        loop.call_soon_threadsafe(loading.set)
+        loaded.wait(60)
+        return destinations_of(*arguments)
+
+    async with ScriptedHost(GOOD) as host, gateway({"a/fp8": host.url}) as running:
+        assert running.server is not None
+        worker = running.server.lifespan.state[WORKER]
+        reloads = Reloads(running)
+        edit(running, {"a/fp8": host.url}, default_policy="floor")
+        monkeypatch.setattr("gateway.app.destinations_of", slow)
+        reload = asyncio.create_task(reloads.now())
+        await loading.wait()
+        worker.drain()
+        worker.refuse()
+        loaded.set()
+        await reload
+        assert (await running.chat()).status_code == 503

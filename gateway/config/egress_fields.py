@@ -15,6 +15,7 @@ from gateway.config.keys import PRINTABLE
 from gateway.config.references import replaced
 from gateway.document import DocumentReader, Node, Scalar
 from gateway.errors import ConfigError
+from gateway.files import content
 from gateway.types.egress import DIRECT, PemFile, ProxyAddress
 
 PORTS = {"http": 80, "https": 443}
@@ -71,7 +72,7 @@ def read_pem(reader: DocumentReader, node: Node) -> Any:
         return reader.problem(node.place, "expected the path of a PEM file")
     path = Path(node.place.source).parent / Path(node.text).expanduser()
     try:
-        return PemFile(path, sha256(path.read_bytes()).hexdigest())
+        return PemFile(path, sha256(content(path)).hexdigest())
     except OSError as error:
         return reader.problem(node.place, f"{path}: cannot be read ({error.strerror}); name a readable PEM file")
 

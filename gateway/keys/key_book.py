@@ -8,7 +8,7 @@ Of two records of one name the one that was changed last counts, so a revocation
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from time import time
 
 from gateway.config import Key
@@ -96,16 +96,18 @@ class KeyBook:
         self._version = None if lost else version  # what was restored is read back
         if stored.items() <= self._records.items():
             return
-        self._merge(stored.values())
+        self._merge(stored)
         with self._conditions.noted("keys"):
             self._file.write(self._records.values())
         self._changed()
 
-    def _merge(self, records: Iterable[KeyRecord]) -> None:
-        for record in records:
+    def _merge(self, stored: Mapping[str, KeyRecord]) -> None:
+        """The later change of each; what the store has forgotten is forgotten here, too."""
+        for record in stored.values():
             known = self._records.get(record.name)
             if known is None or record.changed > known.changed:
                 self._records[record.name] = record
+        self._records = {name: one for name, one in self._records.items() if name in stored or self._is_lost(one, None)}
 
     def _is_lost(self, known: KeyRecord, stored: KeyRecord | None) -> bool:
         if known.revoked is not None and known.revoked < time() - REMEMBERED:

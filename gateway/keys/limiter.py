@@ -7,6 +7,7 @@ While the store is away no request waits: by `limits.without_store` it draws on 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Literal, NamedTuple
@@ -24,6 +25,7 @@ AGAIN = 0.05  # seconds between two exchanges while requests wait
 REPLY_WITHIN = 0.5  # seconds for a reply
 FAILURES = 2  # exchanges that fail in a row before the store counts as away: one reply may be late
 MOST_WAITING = 10_000  # requests; further ones are treated as if the store were away
+MOST_EACH = 1_000  # of them with the same limits: a flood of one key neither takes all places nor much of the CPU
 
 Cause = Literal["reached", "reserved", "away"]
 
@@ -86,6 +88,7 @@ class Limiter:
         self._sets: dict[tuple[str, str], tuple[Quota, ...]] = {}  # by tenant and limited app
         self._live: dict[Meter, Quota] = {}  # those that the store has to know of
         self._waiting: list[_Waiter] = []
+        self._queued: Counter[Sequence[Quota]] = Counter()  # those that wait, by their limits
         self._wake = asyncio.Event()
         self._has_limits = False
         self._failures = 0
@@ -133,11 +136,14 @@ class Limiter:
         if reservation is not None:
             return reservation
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(quotas, need, then, loop.time() + WAIT)
+        is_full = self._queued[quotas] >= MOST_EACH
+        waiter = _Waiter(quotas, need, then, loop.time() + (0.0 if is_full else WAIT))
         if self.away or len(self._waiting) >= MOST_WAITING:
             loop.call_soon(self._decide_alone, waiter)
+        elif is_full:
+            loop.call_soon(self._decide, waiter)
         else:
-            self._waiting.append(waiter)
+            self._wait(waiter)
             self._wake.set()
         return None
 
@@ -175,6 +181,7 @@ class Limiter:
         reached = await self._store.link.attempt(self._exchange)
         self._failures = 0 if reached else self._failures + 1
         waiting, self._waiting = self._waiting, []
+        self._queued.clear()
         for waiter in waiting:
             if self.away:
                 self._decide_alone(waiter)
@@ -249,7 +256,11 @@ class Limiter:
         elif lacking and asyncio.get_running_loop().time() >= waiter.until:
             self._refuse(waiter, lacking[0], "reserved")
         else:
-            self._waiting.append(waiter)
+            self._wait(waiter)
+
+    def _wait(self, waiter: _Waiter) -> None:
+        self._waiting.append(waiter)
+        self._queued[waiter.quotas] += 1
 
     def _decide_alone(self, waiter: _Waiter) -> None:
         """While the store is away."""

@@ -4,13 +4,14 @@ cannot read the request differently. The parser refuses what is no HTTP: two len
     Transfer-Encoding   other than one `chunked`: 501; in HTTP/1.0: 400
     Expect              other than `100-continue`: 417; in HTTP/1.0 it is ignored
     target              `http://host/path` must be of the host in `Host`, without a user: else 400
+    Host                one in HTTP/1.1, at most one in HTTP/1.0: else 400
 """
 
 from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from gateway.errors import BadRequest
-from gateway.server.host_check import NO_HTTP
+from gateway.server.host_check import NO_HTTP, malformed
 
 CODING, EXPECT = b"transfer-encoding", b"expect"
 CONTINUE = b"100-continue"
@@ -29,7 +30,7 @@ def framing_problem(target: bytes, version: str, headers: Sequence[tuple[bytes, 
     hosts = [value for name, value in headers if name == b"host"]
     if not target.startswith(b"/") and target != b"*" and hosts and not _is_at(target, hosts[-1]):
         return _refusal("the request target must be a path, or a URL of the host in `Host`", 400)
-    return None
+    return malformed(hosts, needs_host=version == "1.1")
 
 
 def _refusal(message: str, status: int) -> BadRequest:

@@ -65,7 +65,7 @@ class Authority:
             return None
         hosts = [value for name, value in headers if name == b"host"]
         return (
-            _malformed(hosts, needs_host)
+            malformed(hosts, needs_host)
             or self._wrong_name(target, hosts)
             or self._foreign_page(method, headers, by_name)
         )
@@ -117,7 +117,7 @@ class Authority:
         return ANY.encode() in self._origins or origin.strip().lower() in self._origins
 
 
-def _malformed(hosts: Sequence[bytes], needs_host: bool) -> BadRequest | None:
+def malformed(hosts: Sequence[bytes], needs_host: bool) -> BadRequest | None:
     """The error that RFC 9112 (3.2) requires: a proxy in front might read a different name than this server."""
     if len(hosts) > 1:
         return BadRequest("there is more than one `Host` header; send one", code=NO_HTTP)

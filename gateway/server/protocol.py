@@ -239,8 +239,10 @@ class HotProtocol(UvicornConnection):
         self.data_received(b"".join((*head, b"\r\n", rest)))
 
     def _refuse(self, sink: DirectSink, error: ClientError) -> None:
-        """Sends an error response at once. The rest of the body is discarded."""
+        """Sends an error response at once. The rest of the body is discarded; if the head was no valid HTTP, so is the
+        rest of the connection."""
         self._end_early(sink)
+        sink.keep_alive &= error.code != NO_HTTP
         send_error(sink, error, [], path_error_body(error, self._path()))
 
     def _end_early(self, sink: DirectSink) -> None:
@@ -253,7 +255,7 @@ class HotProtocol(UvicornConnection):
     def _fail(self, error: ClientError) -> None:
         """Sends an error response to an incomplete request and stops reading. A response in progress is completed
         instead."""
-        if self.transport.is_closing():
+        if self._discarding or self.transport.is_closing():
             return
         self._discarding = True
         if not self._can_respond():
@@ -265,7 +267,7 @@ class HotProtocol(UvicornConnection):
             self.cycle.disconnected = True  # a handler that is running sends no second response
             self.cycle.message_event.set()
         self._reading = True  # closing now would reset the connection under the answer
-        sink = DirectSink(self, _no_handler, False, dict(self.headers or ()))
+        self.cycle = cast(RequestResponseCycle, sink := DirectSink(self, _no_handler, False, dict(self.headers or ())))
         send_error(sink, error, [], path_error_body(error, self._path()))
 
     def _can_respond(self) -> bool:

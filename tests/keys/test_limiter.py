@@ -1,5 +1,6 @@
 """The limiter over a real store, on a clock that the test moves."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
@@ -7,6 +8,7 @@ import pytest
 import redis
 
 from gateway.config import Bounds, LimitSettings
+from gateway.keys import limiter
 from gateway.keys.limit_store import LimitStore
 from gateway.keys.limiter import Limited, Limiter, Refusal
 from gateway.keys.need import Need
@@ -164,3 +166,26 @@ async def test_tenants_do_not_share_limits(make: Make) -> None:
     await one.limiter.exchange()
     assert result is None
     assert isinstance(one.decided.pop(), Reserved)
+
+
+async def test_a_flood_of_one_key_leaves_places_in_the_queue(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left of `t` is reserved; of its further requests only so many wait, and those of `u` as before."""
+    monkeypatch.setattr(limiter, "MOST_EACH", 2)
+    one = make(Bounds(usd_per_day=0.01))
+    one.limiter.replace(dict.fromkeys(("t", "u"), Limited(Bounds(usd_per_day=0.01), None)), LimitSettings())
+    first = await one.ask()
+    for _ in range(5):
+        assert one.limiter.reserve(one.limiter.quotas("t", ""), ONE, one.decided.append) is None
+    await asyncio.sleep(0)
+    assert [one.cause for one in one.decided if isinstance(one, Refusal)] == ["reserved"] * 3
+    one.decided.clear()
+    assert one.limiter.reserve(one.limiter.quotas("u", ""), ONE, one.decided.append) is None
+    await one.limiter.exchange()
+    assert len(one.decided) == 1
+    assert isinstance(first, Reserved)
+    for result in (first, one.decided.pop()):
+        assert isinstance(result, Reserved)
+        result.settle()
+    while not one.decided:
+        await one.limiter.exchange()
+    assert isinstance(one.decided[0], Reserved)

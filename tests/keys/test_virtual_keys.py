@@ -183,7 +183,9 @@ async def test_what_no_key_may_be(make: Make, fields: dict[str, object]) -> None
         await KeyDesk(make().store, ()).create(wanted(**{"name": "app", **fields}))  # type: ignore[arg-type]
 
 
-async def test_a_key_that_was_revoked_long_ago_is_forgotten(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_key_that_was_revoked_long_ago_is_forgotten(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     one = make()
     desk = KeyDesk(one.store, ())
     record, _ = await desk.create(wanted("old"))
@@ -195,6 +197,8 @@ async def test_a_key_that_was_revoked_long_ago_is_forgotten(make: Make, monkeypa
     await desk.create(wanted("new"))
     await one.book.follow()
     assert [record.name for record in await one.store.records()] == ["new"]
+    assert [record.name for record in one.book.records] == ["new"]
+    assert [record.name for record in KeyFile(tmp_path / "one").read()] == ["new"]
 
 
 async def test_no_secret_is_kept(make: Make, valkey: str, tmp_path: Path) -> None:

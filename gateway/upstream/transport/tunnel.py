@@ -53,18 +53,20 @@ class ConnectReply(asyncio.Protocol):
             self._transport.abort()  # only the host may send now, and it waits for a request
             return
         self._head += data
-        head, end, rest = self._head.partition(b"\r\n\r\n")
-        if not end:
-            if len(self._head) > LARGEST_HEAD or not b"HTTP/".startswith(self._head[:5]):
+        while True:
+            head, end, rest = self._head.partition(b"\r\n\r\n")
+            if not end:
+                if len(self._head) > LARGEST_HEAD or not b"HTTP/".startswith(self._head[:5]):
+                    self._fail("answered CONNECT with bytes that are not HTTP")
+                return
+            status = _status(head + end)
+            if status is None:
                 self._fail("answered CONNECT with bytes that are not HTTP")
-            return
-        status = _status(head + end)
-        if status is None:
-            self._fail("answered CONNECT with bytes that are not HTTP")
-        elif status < 200 and status != 101:  # an interim answer
-            self._head = b""
-            self.data_received(rest)
-        elif status < 300 and rest:
+                return
+            if status >= 200 or status == 101:
+                break
+            self._head = rest  # behind an interim answer
+        if status < 300 and rest:
             self._fail("sent more than its answer to CONNECT")
         else:
             self.status.set_result(status)

@@ -223,7 +223,8 @@ async def test_a_kept_tunnel_that_was_closed_is_replaced_once(transport: Transpo
 
 async def test_interim_answers_and_headers_of_a_200_are_skipped(transport: Transport) -> None:
     async with ScriptedHost(HELLO) as host, ConnectProxy({"novita.example": host.port}) as proxy:
-        proxy.reply = b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.0 200 OK\r\nContent-Length: 5\r\nVia: 1.1 squid\r\n\r\n"
+        proxy.reply = b"HTTP/1.1 103 Early\r\n\r\n" * 1_500  # deeper than Python's stack
+        proxy.reply += b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\nVia: 1.1 squid\r\n\r\n"
         assert (await asked(transport, through(proxy))).body == b"hello"
         transport.close()
 
