@@ -16,19 +16,20 @@ from typing import NamedTuple
 from gateway.probe.endpoint_record import EndpointRecord, decoded, encoded
 from gateway.state.link import Link
 from gateway.state.store_error import StoreError
+from gateway.state.store_script import StoreScript
 
 LOCK, SPENT = "gw:{probes}:lock", "gw:{probes}:spent"
 LOCKED_FOR = 180_000  # ms; longer than any probe takes
 KEPT = 31 * 86_400  # seconds
-_TAKE = """
+_TAKE = StoreScript("""
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
-"""
-_FREE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+""")
+_FREE = StoreScript("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0")
 # ARGV: amount, budget, and the day and sum that the caller has seen last: they count where the store lost its data.
-_RESERVE = """
+_RESERVE = StoreScript("""
 local today = math.floor(redis.call('TIME')[1] / 86400)
 local known = redis.call('HMGET', KEYS[1], 'day', 'spent')
 local day, spent = tonumber(known[1] or ARGV[3]), tonumber(known[2] or ARGV[4])
@@ -38,11 +39,11 @@ if fits then spent = spent + tonumber(ARGV[1]) end
 redis.call('HSET', KEYS[1], 'day', day, 'spent', string.format('%.0f', spent))
 redis.call('EXPIRE', KEYS[1], 172800)
 return {fits and 1 or 0, day, string.format('%.0f', spent)}
-"""
-_SETTLE = """
+""")
+_SETTLE = StoreScript("""
 if tonumber(redis.call('HGET', KEYS[1], 'day') or 0) ~= tonumber(ARGV[1]) then return '0' end
 return string.format('%.0f', redis.call('HINCRBY', KEYS[1], 'spent', ARGV[2]))
-"""
+""")
 
 
 class Reservation(NamedTuple):
@@ -66,24 +67,24 @@ class ProbeStore:
 
     async def take_lock(self) -> bool:
         """Takes or renews the lock; False while another worker has it."""
-        return await self.link.execute("EVAL", _TAKE, 1, LOCK, self._me, LOCKED_FOR) == 1
+        return await self.link.run(_TAKE, [LOCK], [self._me, LOCKED_FOR]) == 1
 
     async def free_lock(self) -> None:
-        await self.link.execute("EVAL", _FREE, 1, LOCK, self._me)
+        await self.link.run(_FREE, [LOCK], [self._me])
 
     async def reserve(self, amount: int) -> Reservation | None:
         """None where the day's budget does not have it."""
-        reply = await self.link.execute("EVAL", _RESERVE, 1, SPENT, amount, self._budget, self._day, self._spent)
+        reply = await self.link.run(_RESERVE, [SPENT], [amount, self._budget, self._day, self._spent])
         match reply:
             case [int() as fits, int() as day, bytes() as spent]:
                 self._day, self._spent = day, int(spent)
                 return Reservation(day, amount) if fits else None
-        raise StoreError("the reply to EVAL is not one of Redis")
+        raise StoreError("the reply to EVALSHA is not one of Redis")
 
     async def settle(self, reserved: Reservation, cost: int) -> None:
         """Corrects what was reserved to the actual cost."""
         difference = cost - reserved.amount
-        await self.link.execute("EVAL", _SETTLE, 1, SPENT, reserved.day, difference)
+        await self.link.run(_SETTLE, [SPENT], [reserved.day, difference])
         if reserved.day == self._day:
             self._spent = max(0, self._spent + difference)
 

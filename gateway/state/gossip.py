@@ -16,7 +16,9 @@ from gateway.state.measurements import Measurements
 from gateway.state.prefixes import Prefixes
 from gateway.state.presence import KEY, Presence
 from gateway.state.store_error import StoreError
+from gateway.state.store_script import StoreScript
 
+_TIME = StoreScript("return redis.call('TIME')")  # with a key, by which a Cluster's node is found
 LONGEST_WAIT = 8.0  # seconds between attempts while the store is down
 
 
@@ -60,7 +62,7 @@ class Gossip:
 
     async def _time(self) -> float:
         """Seconds on the clock of the server that has the keys."""
-        match await self._link.execute("EVAL", "return redis.call('TIME')", 1, KEY):
+        match await self._link.run(_TIME, [KEY], []):
             case [bytes() as seconds, bytes() as micros] if seconds.isdigit() and micros.isdigit():
                 return int(seconds) + int(micros) / 1e6
-        raise StoreError("the reply to TIME is not one of Redis")
+        raise StoreError("the reply to EVALSHA is not one of Redis")

@@ -5,9 +5,11 @@
     put ----> writes -+                     +--> counted
               one timer: a get older than the budget is a miss
 
-A get that is slow, rejected or lost is a miss; a write that cannot be queued is dropped and counted. While the server
-is down, gets miss at once, and the task reconnects with exponential backoff. Every two seconds, and after a rejected
-write, a probe checks whether the server takes writes: a PING does not show that.
+A get that is slow, rejected or lost is a miss; a write that cannot be queued is dropped and counted. Once a get has
+waited for its whole budget, later ones miss at once until the server replies: a server that hangs delays only the
+requests of that moment, and each of them once. While the server is down, gets miss at once, and the task reconnects
+with exponential backoff; the server is up again with its first reply. Every two seconds, and after a rejected write, a
+probe checks whether the server takes writes: a PING does not show that.
 """
 
 import asyncio
@@ -67,6 +69,8 @@ class Lane:
         self._unsent: dict[bytes, bytes] = {}  # the values of `_writes` by key: gets overtake writes
         self._write_bytes = 0
         self._sent_writes = 0  # without a reply
+        self._replying = True  # False from a get that timed out during a round trip to the end of that
+        self._asked = False  # a round trip is under way
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._pause = FIRST_PAUSE
@@ -104,13 +108,13 @@ class Lane:
     def get(self, command: Command, then: Then, budget: float) -> None:
         """Calls `then` once, later, from the event loop. `command` is a GET or GETEX; `budget` in seconds."""
         loop = asyncio.get_running_loop()
-        if self._state != "up" or len(self._waiting) >= MAX_GETS:
-            self._counts.dropped += 1
-            loop.call_soon(then, None)
-            return
         if (value := self._unsent.get(command[1])) is not None:  # type: ignore[arg-type]  # keys are bytes
             self._counts.hits += 1
             loop.call_soon(then, value)
+            return
+        if self._state != "up" or not self._replying or len(self._waiting) >= MAX_GETS:
+            self._counts.dropped += 1
+            loop.call_soon(then, None)
             return
         self._take_get(Get(command, then, loop.time() + budget))
 
@@ -161,9 +165,9 @@ class Lane:
 
     async def _serve(self, connection: "StoreConnection") -> None:
         """Returns when closed, when the server has no keys any more, or when a server that was a master is none."""
-        if self._state != "closed":
-            self._state = "up"
         await self._probe(connection)
+        if self._state != "closed":
+            self._state = "up"  # not before it replied: some servers accept connections and then hang
         while self._state == "up":
             await self._wake.wait()
             self._wake.clear()
@@ -176,12 +180,14 @@ class Lane:
     async def _probe(self, connection: "StoreConnection") -> bool:
         """Whether another server should be looked for."""
         command, reply = self._topology.probe(self.server), None
+        self._asked = True
         async with asyncio.timeout(REPLY_WITHIN):
             if command is None:
                 await self._topology.load()
             else:
                 await connection.send([command])
                 reply = await connection.receive()
+        self._asked, self._replying = False, True
         problem = probed(command, reply) if command else None
         self._set_problem(str(problem) if problem else None)
         self._probe_requested = False
@@ -209,8 +215,8 @@ class Lane:
     async def _exchange(self, connection: "StoreConnection", gets: list[Get], writes: list[Put]) -> None:
         """One round trip. Gets go first, so that their replies do not wait for the writes."""
         self._sent_writes = len(writes)
+        self._asked = True
         commands: list[Command] = []
-
         for one in chain[Get | Put](gets, writes):
             if one.asking:
                 commands.append(ASKING)
@@ -229,6 +235,7 @@ class Lane:
                 if isinstance(reply, ErrorReply) and not await self._redirected(put, reply):
                     self._counts.errors += 1
                     self._probe_requested |= self.problem is None
+        self._asked, self._replying = False, True
 
     async def _take_reply(self, get: Get, reply: object) -> None:
         if get.then is None:
@@ -280,6 +287,7 @@ class Lane:
         now = loop.time()
         while self._waiting and self._waiting[0].deadline <= now:
             self._counts.timeouts += 1
+            self._replying = not self._asked
             self._resolve(None)
         while self._gets and self._gets[0].then is None:
             self._gets.popleft()
@@ -309,6 +317,7 @@ class Lane:
         self._writes.clear()
         self._unsent.clear()
         self._write_bytes = self._sent_writes = 0
+        self._asked, self._replying = False, True
 
     def _end(self) -> None:
         self._abandon()

@@ -28,7 +28,7 @@ class StoreStats(NamedTuple):
     misses: int = 0  # no such key in the store
     timeouts: int = 0  # gets without a reply within the budget
     errors: int = 0  # rejected by the store, or lost with the connection
-    dropped: int = 0  # never sent: the store was down, or the queue full
+    dropped: int = 0  # never sent: the store was down or did not reply, or the queue full
 
 
 class Store:

@@ -151,7 +151,8 @@ def store_error(error: BaseException) -> StoreError:
     code = getattr(error, "status_code", None)  # which redis-py cuts off the message
     if code or isinstance(error, ResponseError):
         return ErrorReply(f"{code} {error}" if code else str(error))
-    if isinstance(error, InvalidResponse | MemoryError | TypeError | ValueError):
+    wrong_replies = InvalidResponse | MemoryError | TypeError | ValueError
+    if isinstance(error, wrong_replies) and not isinstance(error, OSError):  # a rejected certificate is both
         return StoreError(f"the server does not use the Redis protocol: {error}")
     return StoreError(_ENDED if str(error) == _CLOSED else str(error) or repr(error))
 

@@ -11,7 +11,7 @@ class StoreCounts:
         self.misses = 0  # no such key in the store
         self.timeouts = 0  # gets without a reply within the budget
         self.errors = 0  # rejected by the store, or lost with the connection
-        self.dropped = 0  # never sent: the store was down, or the queue full
+        self.dropped = 0  # never sent: the store was down or did not reply, or the queue full
 
     def __repr__(self) -> str:
         return f"<StoreCounts {', '.join(f'{name} {getattr(self, name)}' for name in self.__slots__)}>"

@@ -10,11 +10,13 @@ takes one round trip, or a bounded number of them, and raises OSError when the s
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import chain
 from typing import NamedTuple, cast
 
 from gateway.state.link import REPLY_WITHIN, Link
+from gateway.state.store_script import StoreScript
 from gateway.telemetry.definitions import share
 from gateway.telemetry.ledger_search import LONGEST, SLACK, began, rows_in, whole
 from gateway.telemetry.packed import HEAD_SIZE, Packed
@@ -28,15 +30,15 @@ MOST_BYTES = 32 * 2**20  # of the stream, for one exchange
 MOST_KEYS = 512  # in one reply: less than a megabyte
 _WINDOWS: tuple[tuple[Unit, int], ...] = (("minute", 5), ("minute", 30), ("hour", 24))  # of uptime
 # A tenant's days and its total in one step: an account's figures agree with each other while rows are being shipped.
-_SPENDING = """
+_SPENDING = StoreScript("""
 local all = {}
 for i = 1, #KEYS - 1 do all[i] = redis.call('HGETALL', KEYS[i]) end
 return {redis.call('HGET', KEYS[#KEYS], ARGV[1]), all}
-"""
-_HEADS = (
+""")
+_HEADS = StoreScript(
     "local all = {} for i, key in ipairs(KEYS) do all[i] = redis.call('GETRANGE', key, 0, ARGV[1] - 1) end return all"
 )
-_SETS = "local all = {} for i, key in ipairs(KEYS) do all[i] = redis.call('SMEMBERS', key) end return all"
+_SETS = StoreScript("local all = {} for i, key in ipairs(KEYS) do all[i] = redis.call('SMEMBERS', key) end return all")
 
 _Hash = dict[str, int]
 
@@ -85,7 +87,7 @@ class Archive:
         """What a tenant spent in all, and its use on these days, in their order."""
         queried = list(days)
         keys = [day_key(tenant, day) for day in queried]
-        reply = await self._execute("EVAL", _SPENDING, len(keys) + 1, *keys, SPENT_KEY, tenant)
+        reply = await self._run(_SPENDING, [*keys, SPENT_KEY], [tenant])
         ever, hashes = cast(tuple[bytes | None, list[list[bytes]]], reply)
         by_day = [one for day, parts in zip(queried, hashes, strict=True) for one in _spent(day, _hash(parts))]
         return Spending(int(ever or 0), by_day)
@@ -96,7 +98,7 @@ class Archive:
         keys = [series.key(unit, bucket) for series in endpoints for unit, bucket in _window_buckets(now)]
         strings: list[bytes | None] = []
         for part in _chunks(keys):
-            reply = await self._execute("EVAL", _HEADS, len(part), *part, HEAD_SIZE)
+            reply = await self._run(_HEADS, part, [HEAD_SIZE])
             strings += cast(list[bytes], reply)
         size = len(_window_buckets(now))
         return [_uptime(strings[start : start + size]) for start in range(0, len(strings), size)]
@@ -104,7 +106,7 @@ class Archive:
     async def names(self, model: str, days: Sequence[int]) -> dict[Kind, list[str]]:
         """The names that the history has on these days (unix time // 86,400), those of most days first."""
         keys = [names_key(model, kind, day) for kind in KINDS for day in days]
-        sets = cast(list[list[bytes]], await self._execute("EVAL", _SETS, len(keys), *keys))
+        sets = cast(list[list[bytes]], await self._run(_SETS, keys, []))
         found: dict[Kind, list[str]] = {}
         for place, kind in enumerate(KINDS):
             counts = Counter(chain.from_iterable(sets[place * len(days) : (place + 1) * len(days)]))
@@ -138,11 +140,18 @@ class Archive:
         return whole(rows)
 
     async def _execute(self, *command: bytes | str | int) -> object:
-        async with (
-            asyncio.timeout(self._within),
-            self._lock,
-        ):  # bounds queueing behind a store that hangs
+        async with self._turn():
             return await self._link.execute(*command)
+
+    async def _run(self, script: StoreScript, keys: Sequence[str], arguments: Sequence[str | int]) -> object:
+        async with self._turn():
+            return await self._link.run(script, keys, arguments)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Bounds queueing behind a store that hangs, too."""
+        async with asyncio.timeout(self._within), self._lock:
+            yield
 
 
 def _hash(parts: list[bytes]) -> _Hash:

