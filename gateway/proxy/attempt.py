@@ -50,9 +50,9 @@ class Attempt:
 
     __slots__ = (
         "_call",
+        "_fault",
         "_held_size",
         "_linger",
-        "_lost",
         "_owner",
         "_runtime",
         "begun",
@@ -101,7 +101,7 @@ class Attempt:
         self.ending_at: float | None = None
         self.begun = False  # whether its first token has come
         self.written = False  # whether the request was written to the host
-        self._lost = False  # whether the host ended it, or sent what cannot be read
+        self._fault: Fault | None = None  # of the host
         self.held = False  # whether the client was slower than the host
         self.usage = NO_USAGE
         self.cost = 0  # 1e-12 USD
@@ -191,7 +191,6 @@ class Attempt:
         self.reader.on_complete()
 
     def on_lost(self, fault: Fault, message: str) -> None:
-        self._lost = fault is Fault.CUT
         if self._call is not None:
             self.written = self.written or self._call.written
         self._call = None
@@ -223,10 +222,14 @@ class Attempt:
         self._owner.feed(Finished(self.send.attempt, self._runtime.clock()))
 
     def on_failed(self, failure: Failure) -> None:
-        self._lost = self._lost or failure.fault is Fault.GARBAGE
+        self._fault = failure.fault
         self._owner.failed(self, self._runtime.upstreams.concealed(failure, self.send.choice.endpoint))
 
     # what it came to
+
+    def produced(self) -> int:
+        """Output tokens that came, estimated from its deltas or bytes."""
+        return self.send.tried.state.output_size.tokens(self.reader.deltas, self.reader.answer_size)
 
     def settle(self, now: float, hour: int, cut_off: bool, likely_output: float) -> Observation:
         """Fixes usage and cost, and returns what the fleet learns. `hour` (0-23, UTC) is when it was sent,
@@ -244,15 +247,16 @@ class Attempt:
         tools = self.tools == "ok" if self.tools else None
         if self.first_at is not None:
             self.throughput = self._measured(self.first_at, usage.completion)
-        return Observation(usage, self.ttft, self.throughput, tools, reader.empty)
+        return Observation(usage, self.ttft, self.throughput, tools, reader.empty, reader.deltas, reader.answer_size)
 
     def _estimated(self, request: Request, cut_off: bool, likely_output: float) -> Usage:
         """What the host will probably bill for an answer without a count."""
-        produced, counted = self.reader.estimated_output(), bool(self.reader.finish_reason) and not cut_off
-        share = 1.0 if produced or self.first_at is not None else self._share_of_prompt(cut_off)
+        produced, counted = self.produced(), bool(self.reader.finish_reason) and not cut_off
+        read = produced or self.first_at is not None or self._fault is Fault.EMPTY
+        share = 1.0 if read else self._share_of_prompt(cut_off)
         if not share:
             return NO_USAGE
-        if cut_off and self._bills_the_rest(request):
+        if self._bills_the_rest() if cut_off else self._is_half():
             produced = max(produced, round(likely_output))
         prompt = ceil(share * request.prompt_tokens)
         return Usage(
@@ -264,7 +268,7 @@ class Attempt:
         had the request, said what was wrong, or closed the connection at once."""
         assert self.ended_at is not None
         waited = self.reader.status == 200 or self.ended_at - self.sent_at >= STALE_WINDOW
-        if not self.written or not (cut_off or (self._lost and waited)):
+        if not self.written or not (cut_off or (self._fault in (Fault.CUT, Fault.GARBAGE) and waited)):
             return 0.0
         return billed_share(self.send.choice.endpoint.cancel, self.send.tried.streams, cut_off)
 
@@ -278,7 +282,11 @@ class Attempt:
         result = calls.verdict(request.body.get("tools"))
         return "leaked" if result in ("", "ok") and not LEAKS.isdisjoint(self.reader.repairs) else result
 
-    def _bills_the_rest(self, request: Request) -> bool:
+    def _is_half(self) -> bool:
+        """Whether only a part came of an answer that was whole at the host, because it is not streamed."""
+        return self._fault is Fault.CUT and self.reader.answer_size > 0
+
+    def _bills_the_rest(self) -> bool:
         """Whether the host bills an answer that was cut off in full."""
         habit = self.send.choice.endpoint.cancel
         return habit == "bills" or (habit == "unknown" and not self.send.tried.streams)

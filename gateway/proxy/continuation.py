@@ -88,7 +88,7 @@ class Continuation:
         return bool(self._broken)
 
     def _left(self, limit: int) -> int:
-        produced = sum(one.reader.estimated_output() for one in self._broken)
+        produced = sum(one.produced() for one in self._broken)
         return max(1, limit - produced)
 
     def _message(self) -> Mapping[str, Any]:

@@ -21,6 +21,7 @@ from gateway.types import Endpoint, Row, Usage
 from gateway.upstream.usage import NO_USAGE, bill, billed_share
 
 LOOK_EVERY = 2.0  # seconds
+LONGEST = 4.0  # times the usual output, that an answer had at most when its worker died
 STATUS = 502  # of a client whose connection broke
 
 
@@ -133,9 +134,9 @@ def estimate(sent: SentAttempt, endpoint: Endpoint, waited: float) -> Usage:
     share = 1.0 if begun else billed_share(endpoint.cancel, sent.streams, cut_off=True)
     if not share:
         return NO_USAGE
-    done = 0.0
-    if begun:
-        left = sent.seconds - sent.ttft
-        done = min(1.0, (waited - sent.ttft) / left) if left > 0 else 1.0
-    prompt, output = ceil(share * sent.prompt), round(sent.output * (1.0 if bills_rest else done))
-    return Usage(prompt, int(sent.hit * prompt), output, 0, source="estimated")
+    done = sent.output if bills_rest else 0.0
+    if begun and (left := sent.seconds - sent.ttft) > 0:
+        written = sent.output * (waited - sent.ttft) / left  # also beyond the usual length: it was under way
+        done = max(done, min(written, LONGEST * sent.output))
+    prompt = ceil(share * sent.prompt)
+    return Usage(prompt, int(sent.hit * prompt), round(done), 0, source="estimated")

@@ -16,6 +16,7 @@ from math import ceil, inf
 from typing import NamedTuple
 
 from gateway.route.health import Breaker, SlowStart
+from gateway.route.output_size import OutputSize
 from gateway.route.peers import NO_PEERS, FleetMedians, OutlierStats
 from gateway.route.prompt_cache import HitRate
 from gateway.route.ratelimit import RateLimit
@@ -118,6 +119,7 @@ class EndpointState:
         "hit_rate",
         "in_flight",
         "load",
+        "output_size",
         "price",
         "rate_limit",
         "recent",
@@ -130,8 +132,15 @@ class EndpointState:
         "waits",
     )
 
-    def __init__(self, endpoint: Endpoint, workers: int = 1, changes: Changes | None = None) -> None:
-        """`workers` is how many of this gateway share what the endpoint allows."""
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        workers: int = 1,
+        changes: Changes | None = None,
+        output_size: OutputSize | None = None,
+    ) -> None:
+        """`workers` is how many of this gateway share what the endpoint allows; `output_size` is the model's."""
+        self.output_size = OutputSize(output_size)
         self.changes = changes or Changes()
         self.breaker = Breaker(self._suspect)
         self.refusals = Refusals(self._suspect)

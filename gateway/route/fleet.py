@@ -15,6 +15,7 @@ from math import inf
 from gateway.route.cost import Demand
 from gateway.route.endpoint_state import LEARNED_WITHIN, Changes, EndpointState
 from gateway.route.explore import Explorers
+from gateway.route.output_size import OutputSize
 from gateway.route.peers import JUDGE_EVERY, MEDIANS_EVERY, NO_PEERS, fleet_medians, judge
 from gateway.route.prompt_cache import Prefix, PrefixIndex, Rereads
 from gateway.route.retry_budget import RetryBudget
@@ -42,6 +43,7 @@ class Fleet:
     __slots__ = (
         "_judge_at",
         "_medians_at",
+        "_output_size",
         "_peers",
         "_rereads",
         "_shortlists",
@@ -71,6 +73,7 @@ class Fleet:
         self.ttls: dict[str, float] = {}
         self.prefixes = PrefixIndex()
         self.tokens = Tokens()
+        self._output_size = OutputSize()
         self.notes: deque[Note] | None = None  # for other workers; None without a store
         self._shortlists: dict[tuple[int, frozenset[str]], Shortlist] = {}
         kinds = [(thinking, tools) for thinking in (False, True) for tools in (False, True)]
@@ -88,7 +91,7 @@ class Fleet:
         fleet.prefixes, fleet.tokens, fleet.tolls = self.prefixes, self.tokens, self.tolls
         fleet.lengths, fleet._rereads, fleet.explorers = self.lengths, self._rereads, self.explorers
         fleet.retry_budget, fleet.retry_budget.share = self.retry_budget, retry_share
-        fleet.slots = self.slots
+        fleet.slots, fleet._output_size = self.slots, self._output_size
         fleet.configure(endpoints)
         return fleet
 
@@ -99,7 +102,7 @@ class Fleet:
         for endpoint in endpoints:
             state = before.get(endpoint.id)
             if state is None or not _is_same_host(state.endpoint, endpoint):
-                state = EndpointState(endpoint, self._workers, self.changes)
+                state = EndpointState(endpoint, self._workers, self.changes, self._output_size)
                 if before:
                     state.starts_slowly()
             elif state.endpoint != endpoint:
@@ -201,6 +204,8 @@ class Fleet:
             if not seen.empty:
                 for earlier in attempt.empties:
                     self.contradicted(earlier, now, rng())
+            if seen.usage.source == "host":
+                attempt.state.output_size.learn(seen.usage.completion, seen.deltas, seen.size)
             if seen.tools is not None:
                 attempt.state.called_tools(seen.tools, now)
 

@@ -33,10 +33,13 @@ class TrackedAttempt(msgspec.Struct, gc=False):
 
 class Observation(msgspec.Struct, frozen=True, gc=False):
     """What one attempt measured: tokens, seconds to the first token, output tokens per second, whether its tool calls
-    were well formed; None where it measured nothing. `empty`: the answer had no content."""
+    were well formed; None where it measured nothing. `empty`: the answer had no content. `deltas` with content came, or
+    a whole answer of `size` bytes."""
 
     usage: Usage
     ttft: float | None
     speed: float | None
     tools: bool | None = None
     empty: bool = False
+    deltas: int = 0
+    size: int = 0

@@ -245,7 +245,7 @@ def _stream_script(events: Iterator[Event], usage: Usage, fault: str) -> Script:
     half = every[: max(2, len(every) // 2)]
     if fault == "in_band":
         half.append(Event(half[-1].at, event(error(503)), 0))
-        return Script(iter(half), kind=kind)
+        return Script(iter(half), kind=kind, usage=usage)
     if fault == "garbage":
         half.append(Event(half[-1].at, GARBAGE, 0))
         return Script(iter([*half, *every[len(half) :]]), kind=kind, usage=usage)
@@ -255,9 +255,10 @@ def _stream_script(events: Iterator[Event], usage: Usage, fault: str) -> Script:
 def _whole_script(data: bytes, usage: Usage, fault: str, at: float) -> Script:
     if fault == "in_band":
         return reply(error(503), at=at)
-    if fault in HALVED or fault == "silent":
-        part = b"" if fault == "silent" else data[: len(data) // 2]
-        return Script(iter([Event(at, part, 0)]), length=len(data), ending=HALVED.get(fault, "stall"))
-    if fault == "garbage":
-        return Script(iter([Event(at, b"\0" + data[1:], usage.completion)]), length=len(data), usage=usage)
-    return Script(iter([Event(at, data, usage.completion)]), length=len(data), usage=usage)
+    if fault == "silent":
+        return Script(iter([Event(at, b"", 0)]), length=len(data), ending="stall")
+    sent = b"\0" + data[1:] if fault == "garbage" else data
+    if fault in HALVED:  # it was all written before the first byte was sent
+        sent = data[: len(data) // 2]
+    events = iter([Event(at, sent, usage.completion)])
+    return Script(events, length=len(data), ending=HALVED.get(fault, "clean"), usage=usage)

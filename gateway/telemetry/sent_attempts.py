@@ -7,7 +7,8 @@
 
 A slot is not cleared when its attempt ends, but reused or cleared within a second (`tick`): a reader of the file looks
 up in the ledger which attempts have a row. The file is not mapped into memory, because a full disk would end the
-worker by SIGBUS. The worker holds a lock on it, so that others can tell that it lives.
+worker by SIGBUS. The worker holds a lock on it, so that others can tell that it lives. A file that is deleted or
+moved away meanwhile is made again by the next `tick`.
 """
 
 import errno
@@ -149,6 +150,8 @@ class SentAttempts:
                 self._fd, self._unusable = self._open(), False
             if self._fd is None:
                 return
+            if not self._is_in_place():
+                self._restore(self._fd)
             pwrite(self._fd, _SIGN.pack(now), 0)
             while self._ended:
                 pwrite(self._fd, _EMPTY, self._ended[-1] * SLOT)
@@ -167,6 +170,20 @@ class SentAttempts:
         os.close(self._fd)
         self._fd = None
 
+    def _is_in_place(self) -> bool:
+        """Whether another worker finds the file that is written."""
+        assert self._fd is not None
+        assert self._path is not None
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._fd))
+        except OSError:
+            return False
+
+    def _restore(self, lost: int) -> None:
+        """Copies the file, which was deleted or moved away but is still open, to a new one."""
+        self._fd = self._open(os.pread(lost, (1 + self._slots) * SLOT, 0))
+        os.close(lost)
+
     def _more(self) -> list[int]:
         """One more free slot, in a file that is open."""
         if self._unusable:
@@ -180,20 +197,23 @@ class SentAttempts:
         self._free.append(self._slots)
         return self._free
 
-    def _open(self) -> int:
+    def _open(self, content: bytes = b"") -> int:
         name = f"{int(time.time() * 1000):013d}-{os.getpid()}-{secrets.token_hex(3)}.sent"
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         part = self._folder / f"{name}.new"  # until it is locked, another worker would take it for left behind
-        self._path = self._folder / name
+        path = self._folder / name
         fd = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             os.posix_fallocate(fd, 0, (1 + ALLOCATED) * SLOT)
-            part.rename(self._path)
+            if pwrite(fd, content, 0) != len(content):
+                raise OSError(errno.ENOSPC, "short write, the disk is full")
+            part.rename(path)
         except OSError:
             os.close(fd)
             part.unlink(missing_ok=True)
             raise
+        self._path = path
         return fd
 
 

@@ -33,6 +33,8 @@ LONGEST_REASON = 64  # characters of a finish reason in messages
 
 _BOM = b"\xef\xbb\xbf"
 _WHITE = b" \t\r\n"
+_ANSWERS = b'"choices"'  # in a document that holds an answer, and not a page of some server
+_BROKEN = (Fault.CUT, Fault.GARBAGE)
 _FIELD = re.compile(rb"[\w-]{0,16}:")  # how a stream starts: a field, or a comment
 _PART_OF_A_FIELD = re.compile(rb"[\w-]{0,16}")
 # Text that is neither JSON nor a part of a chunk.
@@ -68,7 +70,6 @@ class Reader:
         "_body",
         "_counted",
         "_counted_at",
-        "_events",
         "_format",
         "_headers",
         "_listener",
@@ -80,7 +81,9 @@ class Reader:
         "_shape",
         "_size",
         "_splitter",
+        "answer_size",
         "calls",
+        "deltas",
         "empty",
         "finish_reason",
         "finished",
@@ -110,9 +113,10 @@ class Reader:
         self._format: Literal["", "events", "document"] = ""  # empty until the first bytes decide
         self._noise = 0  # bytes in a row without progress
         self._splitter: sse.Splitter  # of a stream, from its first bytes on
-        self._events = 0  # deltas with content
+        self.deltas = 0  # with content
+        self.answer_size = 0  # bytes of an answer that is one document; of one that broke as far as it came
         self._counted = NO_USAGE
-        self._counted_at = 0  # the value of `_events` at that count
+        self._counted_at = 0  # the value of `deltas` at that count
         self.finished = False  # whether all has arrived but usage and `[DONE]`
         self.empty = False  # whether the answer has no content
         self.status = 0
@@ -120,21 +124,18 @@ class Reader:
 
     @property
     def usage(self) -> Usage:
-        """The host's latest count, plus the deltas after a running count."""
-        counted, later = self._counted, self._events - self._counted_at
+        """The host's latest count, plus the deltas after a running count, at its tokens per delta so far."""
+        counted, later = self._counted, self.deltas - self._counted_at
         if counted.source == "none" or not later:
             return counted
-        return structs.replace(counted, completion=counted.completion + later)
+        each = counted.completion / self._counted_at if self._counted_at else 1.0
+        return structs.replace(counted, completion=counted.completion + round(later * each))
 
     @property
     def repairs(self) -> tuple[RepairKind, ...]:
         """The kinds of repair in the answer, each once."""
         kinds = () if self._mender is None else self._mender.repairs.kinds
         return (*kinds, "arguments") if self._normaliser.mended and "arguments" not in kinds else kinds
-
-    def estimated_output(self) -> int:
-        """Output tokens so far, where the host did not count them."""
-        return self._events
 
     def on_response(self, status: int, headers: Headers) -> None:
         self.status = status
@@ -233,9 +234,9 @@ class Reader:
     def _take_events(self, block: bytes, size: int) -> None:
         """Takes whole events, the last `size` bytes of which are new. A host that sends too many without content
         fails."""
-        before = self._events
+        before = self.deltas
         self._block(block)
-        if self._events != before:
+        if self.deltas != before:
             self._noise = 0
         elif not self._over:
             self._count_noise(size)
@@ -284,7 +285,7 @@ class Reader:
     def _received(self, payload: Json) -> bool:
         """Takes a normalised chunk; returns whether it has choices."""
         deltas = sum([has_content(choice["delta"]) for choice in payload["choices"]])
-        self._events += deltas
+        self.deltas += deltas
         if (usage := payload.pop("usage", None)) is not None:
             self._count(usage)
         if payload["choices"]:
@@ -300,7 +301,7 @@ class Reader:
     def _count(self, usage: Any) -> None:
         used = read_usage(usage)
         if used.source == "host":
-            self._counted, self._counted_at = used, self._events
+            self._counted, self._counted_at = used, self.deltas
 
     # ends
 
@@ -311,6 +312,8 @@ class Reader:
         if failure.status == 200 and failure.retry_after is None:  # an error inside a 200
             wait = from_headers(self._headers, self._now, failure.fault is Fault.RATE_LIMITED)
             failure = replace(failure, retry_after=wait)
+        if self._format == "document" and failure.fault in _BROKEN and _ANSWERS in b"".join(self._body):
+            self.answer_size = self._size
         self._over = True
         self._release_listener().on_failed(failure)
 

@@ -86,7 +86,7 @@ class StreamReader(Reader):
             return
         texts = guard.texts_in(data)
         if texts and self._normaliser.idle and (self._mender is None or _is_clear(self._mender, data)):
-            self._events += texts
+            self.deltas += texts
             self._noise = 0
             self._listener.on_chunk(data)
             return
@@ -143,7 +143,7 @@ class StreamReader(Reader):
         return self._mender is None or _is_clear(self._mender, block)
 
     def _pass(self, block: bytes, texts: int) -> None:
-        self._events += texts
+        self.deltas += texts
         if texts:
             self._noise = 0
             self._listener.on_chunk(block)

@@ -38,9 +38,6 @@ class WholeReader(Reader):
         self._ended_choices: set[int] = set()
         self.completion: dict[str, Any] = {}
 
-    def estimated_output(self) -> int:
-        return self._events or (self._size // 4 if self.completion else 0)
-
     def _chunk(self, payload: dict[str, Any], deltas: int) -> None:
         if self._size > LARGEST_ANSWER:
             self._fail(Failure(Fault.GARBAGE, f"an answer of more than {LARGEST_ANSWER} bytes"))
@@ -94,6 +91,8 @@ class WholeReader(Reader):
             self._fail(Failure(Fault.EMPTY, "the host's answer is empty"))
             return
         self.completion, self.finished = payload, True
+        if self._format == "document":
+            self.answer_size = self._size
 
 
 def whole_of(assembly: Assembly) -> dict[str, Any]:

@@ -4,16 +4,14 @@
     the client's Answer (mark, exchange)          ──────────────────┼──> Account: cost and number of each kind
     ledger's Row (exchange, endpoint, time, cost) ──────────────────┘
 
-Attempts of one exchange at one host are paired in the order of their times. What is left over belongs to exchanges that
-the client knows no id of, because their worker was killed before it sent one: those are paired by host and time, with
-rows that cost something.
+Attempts of one mark at one host are paired by cost, then by time; several exchanges may have one mark, those of one
+cached question. What is left over belongs to exchanges that the client knows no id of, because their worker was killed
+before it sent one: those are paired by host and time, with rows that cost something.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from math import inf
 from typing import Any
 
 from gateway.types import Row
@@ -22,7 +20,7 @@ from tests.reliability.hosts import Entry
 
 Pair = tuple[Entry | None, Row | None]
 SHOWN = 8  # examples of each kind
-SLACK = 30.0  # seconds between a row's time and the host's, where nothing else pairs them
+SLACK = 30.0  # seconds between a row's time and the host's
 KINDS = {
     "equal": "booked as the host counts it",
     "estimated": "booked as an estimate, and marked as one",
@@ -111,12 +109,12 @@ class _Pairs:
         left_entries: dict[str, list[Entry]] = defaultdict(list)
         left_rows: dict[str, list[Row]] = defaultdict(list)
         for key in self.entries.keys() | self.rows.keys():
-            pairs, entries, rows = _by_time(self.entries[key], self.rows[key], inf)
+            pairs, entries, rows = _by_time(self.entries[key], self.rows[key])
             yield from pairs
             left_entries[key[1]] += entries
             left_rows[key[1]] += (row for row in rows if row.cost)
         for host in left_entries.keys() | left_rows.keys():
-            pairs, entries, rows = _by_time(left_entries[host], left_rows[host], SLACK)
+            pairs, entries, rows = _by_time(left_entries[host], left_rows[host])
             yield from pairs
             for entry in entries:
                 yield entry, None
@@ -124,21 +122,16 @@ class _Pairs:
                 yield None, row
 
 
-def _by_time(entries: Sequence[Entry], rows: Sequence[Row], slack: float) -> tuple[list[Pair], list[Entry], list[Row]]:
-    """Pairs of an entry and a free row, of the same cost if there is one, else one that costs something, else the
-    nearest; and the rest of both."""
+def _by_time(entries: Sequence[Entry], rows: Sequence[Row]) -> tuple[list[Pair], list[Entry], list[Row]]:
+    """Pairs of an entry and a row of about its time, and the rest of both. Of all that are possible, those of the same
+    cost come first, then those that cost something, then the nearest."""
+    near = [(entry, row) for entry in entries for row in rows if abs(row.at - entry.at) < SLACK]
     pairs: list[Pair] = []
-    left: list[Entry] = []
-    free = list(rows)
-    for entry in sorted(entries, key=lambda one: one.at):
-        near = [row for row in free if abs(row.at - entry.at) < slack]
-        if not near:
-            left.append(entry)
-            continue
-        chosen = min(near, key=partial(_distance, entry))
-        free.remove(chosen)
-        pairs.append((entry, chosen))
-    return pairs, left, free
+    free_entries, free_rows = {id(entry): entry for entry in entries}, {id(row): row for row in rows}
+    for entry, row in sorted(near, key=lambda pair: _distance(*pair)):
+        if id(entry) in free_entries and id(row) in free_rows:
+            pairs.append((free_entries.pop(id(entry)), free_rows.pop(id(row))))
+    return pairs, [*free_entries.values()], [*free_rows.values()]
 
 
 def _distance(entry: Entry, row: Row) -> tuple[bool, bool, float]:

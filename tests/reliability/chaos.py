@@ -157,7 +157,7 @@ async def trial(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def lines(record: dict[str, Any]) -> list[Line]:
     books = record["books"]
     wrong = books["kinds"]["wrong"]["attempts"] + books["kinds"]["invented"]["attempts"] + books["rows_twice"]
-    estimated = books["kinds"]["estimated"]
+    estimated, unbilled = books["kinds"]["estimated"], books["kinds"]["estimated, not billed"]
     return [
         Line(
             f"damaged answers: 0 ({record['workers_killed']} workers and {record['stores_killed']} stores killed)",
@@ -173,7 +173,8 @@ def lines(record: dict[str, Any]) -> list[Line]:
             "ledger = hosts' books + estimates marked as such",
             f"{books['unbooked_share']:.3%} of the cost unbooked, {wrong} rows that differ or are there twice; "
             f"{estimated['attempts']} estimates: ${estimated['ledger_usd']:.4f} "
-            f"for ${estimated['hosts_usd']:.4f} billed",
+            f"for ${estimated['hosts_usd']:.4f} billed, "
+            f"{unbilled['attempts']} of ${unbilled['ledger_usd']:.4f} for nothing",
             books["unbooked_share"] == 0 and wrong == 0,
         ),
     ]

@@ -61,6 +61,16 @@ def test_an_exchange_without_a_known_id_is_paired_by_host_and_time() -> None:
     assert kinds(late) == {"unbooked": 1, "estimated, not billed": 1}
 
 
+def test_a_question_that_several_ask_is_paired_with_its_own_row() -> None:
+    """The worker of the first was killed: its client knows no id, and its row is found by host and time."""
+    rows = [booked("gen-killed", 6, at=99.0, usage_source="estimated"), booked("gen-b", 7, at=105.0)]
+    account = compare([entry(1, 5, at=100.0), entry(1, 7, at=105.5)], rows, [answer(1), answer(1, "gen-b")])
+    assert kinds(account) == {"equal": 1, "estimated": 1}
+    rows = [booked("gen-killed", 6, at=99.0, usage_source="estimated"), booked("gen-b", 7, at=190.0)]
+    account = compare([entry(1, 5, at=100.0)], rows, [answer(1), answer(1, "gen-b")])
+    assert kinds(account) == {"estimated": 1, "invented": 1}
+
+
 def test_a_row_that_is_there_twice_is_counted() -> None:
     one = booked("gen-a", 5)
     assert compare([entry(1, 5)], [one, one], [answer(1, "gen-a")]).twice == 1

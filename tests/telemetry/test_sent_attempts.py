@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 from typing import Any, cast
 
@@ -73,6 +74,51 @@ def test_a_killed_worker_leaves_the_attempts_that_it_had_under_way(tmp_path: Pat
     (again,) = left_behind(tmp_path)
     again.close("delete")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("gone", ["deleted", "moved", "its folder"])
+def test_a_file_that_is_gone_is_made_again(tmp_path: Path, gone: str) -> None:
+    folder = tmp_path / "ledger"
+    worker = Worker(folder)
+    worker.begin(attempt(1))
+    (file,) = folder.glob("*.sent")
+    if gone == "deleted":
+        file.unlink()
+    elif gone == "moved":
+        file.rename(tmp_path / "elsewhere.sent")
+    else:
+        shutil.rmtree(folder)
+    worker.sent.tick(AT + 1)
+    worker.begin(attempt(2))
+    assert left_behind(folder) == [], "it lives"
+    worker.die()
+    (found,) = left_behind(folder)
+    assert set(found.attempts) == {attempt(1).id, attempt(2).id}
+    found.close("delete")
+
+
+def test_while_the_file_cannot_be_made_again_the_failure_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(tmp_path)
+    worker.begin(attempt(1))
+    (file,) = tmp_path.glob("*.sent")
+    file.unlink()
+
+    def no_space(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(sent_attempts.os, "posix_fallocate", no_space)
+        worker.sent.tick(AT + 1)
+        worker.begin(attempt(2))
+        assert "attempts" in worker.conditions.failing
+    worker.sent.tick(AT + 2)
+    assert "attempts" not in worker.conditions.failing
+    worker.die()
+    (found,) = left_behind(tmp_path)
+    assert set(found.attempts) == {attempt(1).id, attempt(2).id}
+    found.close("delete")
 
 
 def test_a_slot_is_cleared_by_the_next_tick(tmp_path: Path) -> None:

@@ -273,7 +273,7 @@ def test_signs_of_life_are_no_progress() -> None:
         reader = StreamReader(listener, 0.0, rewrite=rewrite)
         feed(reader, listener, [HI, *signs, *(sign * 3 for sign in signs), THERE, STOP, DONE])
         assert listener.progress == 2
-        assert reader.estimated_output() == 2
+        assert reader.deltas == 2
         assert listener.first_after == 1
 
 

@@ -147,9 +147,9 @@ def test_an_errors_body_is_read_to_a_bound() -> None:
     assert listener.fault == "server"
 
 
-def test_only_a_whole_answer_has_an_estimated_output() -> None:
-    assert read([b'{"error": {"message": "busy"}}'])[1].estimated_output() == 0
-    assert read([json.dumps(completion("Hello")).encode()])[1].estimated_output() > 0
+def test_only_an_answer_has_a_size() -> None:
+    assert read([b'{"error": {"message": "busy"}}'])[1].answer_size == 0
+    assert read([json.dumps(completion("Hello")).encode()])[1].answer_size > 0
 
 
 def test_what_comes_after_the_end_is_not_read() -> None:

@@ -115,7 +115,7 @@ def _check(given: Input) -> None:
     assert listener.ended, "no end"
     assert reader.usage.prompt >= 0
     assert reader.usage.completion >= 0
-    assert reader.estimated_output() >= 0
+    assert reader.deltas >= 0
     if listener.failure is None and isinstance(reader, StreamReader):
         out = listener.text + reader.tail({"total_tokens": 1}, include_usage=False)
         assert out.endswith(b"data: [DONE]\n\n")
