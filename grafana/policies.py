@@ -5,8 +5,9 @@ from grafana.looks import SHARE_STEPS, Column, bars, graph, number, rows
 from grafana.page import Row
 
 USD = "currencyUSD"
-SPENT = "sum by (%s) (sum_over_time(gateway:cost_usd:increase5m{%s}[%s]))"
-USED = "sum by (%s) (sum_over_time(gateway:tokens:increase5m{%s}[%s]))"
+# Of whole days. Grafana evaluates them at midnight (UTC), where each bar stands: that day begins there.
+SPENT = "sum by (%s) (sum_over_time(gateway:cost_usd:increase5m{%s}[1d] offset -1d))"
+USED = "sum by (%s) (sum_over_time(gateway:tokens:increase5m{%s}[1d] offset -1d))"
 
 
 def policies() -> list[Row]:
@@ -78,9 +79,9 @@ def pairs() -> object:
 
 def days() -> list[object]:
     def each(series: str, labels: str, by: str) -> list[tuple[str, str]]:
-        return [(series % (by, labels, "1d"), f"{{{{{by}}}}}")]
+        return [(series % (by, labels), f"{{{{{by}}}}}")]
 
-    about = "The 24 hours that end where the bar stands, from recorded 5-minute sums."
+    about = "Days of UTC, the last one so far, from recorded 5-minute sums."
     return [
         bars("Cost per day by endpoint", each(SPENT, q.ATTEMPT, "endpoint"), USD, about, each="1d"),
         bars("Tokens per day by kind", each(USED, q.ATTEMPT, "kind"), "short", about, each="1d"),

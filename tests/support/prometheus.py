@@ -31,6 +31,7 @@ scrape_configs:
 LAST_RECORDED = ("gateway:success:burn_rate6h", "gateway:ttft:burn_rate6h", "gateway:tokens:increase5m")
 WINDOW = "20s"  # what Grafana's time variables become
 RULES = Path(__file__).parents[2] / "grafana/prometheus/rules.yml"
+DAY = 86_400
 PATIENCE = 120.0  # seconds
 GRAFANA_VARIABLE = re.compile(r"\$(?:__rate_interval|__interval|__range)\b")
 LABEL_VARIABLE = re.compile(r"\$\w+")
@@ -43,17 +44,20 @@ class Prometheus:
         self._address = address
         self._targets = targets
 
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """The instant vector, `[{"metric": labels, "value": [time, text]}]`."""
-        url = f"http://{self._address}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
+    def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
+        """The instant vector, `[{"metric": labels, "value": [time, text]}]`; `at` in unix time, now if None."""
+        wanted = {"query": expression} if at is None else {"query": expression, "time": str(at)}
+        url = f"http://{self._address}/api/v1/query?{urllib.parse.urlencode(wanted)}"
         with urllib.request.urlopen(url, timeout=60) as response:
             result: list[dict[str, Any]] = json.load(response)["data"]["result"]
         return result
 
     def finite(self, expression: str) -> bool:
-        """Whether a panel's expression, with Grafana's variables set to "all", has at least one number now."""
+        """Whether a panel's expression, with Grafana's variables set to "all", has at least one number now; one of whole
+        days is evaluated where Grafana's steps are, at midnight (UTC)."""
         plain = LABEL_VARIABLE.sub(".+", GRAFANA_VARIABLE.sub(WINDOW, expression))
-        return any(math.isfinite(float(series["value"][1])) for series in self.query(plain))
+        at = time.time() // DAY * DAY if "offset -1d" in plain else None
+        return any(math.isfinite(float(series["value"][1])) for series in self.query(plain, at))
 
     def without_data(self, expressions: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """The (title, expression) pairs that never have a number: a scrape that a busy machine lost is no reason."""
