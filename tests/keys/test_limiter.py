@@ -7,6 +7,7 @@ import pytest
 import redis
 
 from gateway.config import Bounds, LimitSettings
+from gateway.keys import limiter
 from gateway.keys.limit_store import LimitStore
 from gateway.keys.limiter import Limited, Limiter, Refusal
 from gateway.keys.need import Need
@@ -47,7 +48,8 @@ Make = Callable[[Bounds], Replica]
 
 
 @pytest.fixture
-async def make(valkey: str) -> AsyncIterator[Make]:
+async def make(valkey: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
+    monkeypatch.setattr(limiter, "WAIT", 0.0)  # what another replica of a test holds, it does not return meanwhile
     with redis.Redis.from_url(valkey) as client:
         client.flushdb()
     made: list[Replica] = []

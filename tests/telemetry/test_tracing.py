@@ -1,8 +1,10 @@
 """Traces, as a collector gets them: a real OTLP receiver on loopback decodes what the SDK sends."""
 
+import asyncio
 import gzip
 import subprocess
 import sys
+import threading
 
 import pytest
 from hypothesis import given
@@ -16,7 +18,7 @@ from gateway.telemetry.tracing import is_on
 from gateway.types import IncomingTrace
 from gateway.types.egress import ProxyAddress
 from tests.proxy.routed import Routed
-from tests.support.gateway import DIRECT_ONLY
+from tests.support.gateway import DIRECT_ONLY, GUARD
 from tests.support.host import Out, Received, ScriptedHost, answers, chunks, streams
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -139,8 +141,13 @@ async def test_a_collector_that_is_away_fails_no_request(
     monkeypatch.setattr("gateway.telemetry.spans.LAST_EXPORT", 0.1)
     async with ScriptedHost(streams(chunks("Hello"))) as host:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")
         async with routed(host) as running:
             assert "Hello" in (await running.chat(stream=True)).text
+    for thread in threading.enumerate():  # its pauses take numbers from `random`, also while a later test draws some
+        if thread.name.startswith("OtelBatch"):
+            await asyncio.to_thread(thread.join, GUARD)
+            assert not thread.is_alive()
 
 
 @DIRECT_ONLY
