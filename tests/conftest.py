@@ -3,6 +3,7 @@
 import os
 import signal
 import ssl
+import sys
 from functools import lru_cache
 
 from hypothesis import HealthCheck, settings
@@ -17,6 +18,11 @@ pytest_plugins = [
     "tests.support.valkey",
     "tests.proxy.routed",
 ]
+
+# Bytecode is kept, also where the environment says otherwise: tests start hundreds of processes, each of which would
+# compile all that it imports.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # No test fails by chance, or by the clock: a busy machine makes examples slowly.
 settings.register_profile("repeatable", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

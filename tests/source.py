@@ -2,6 +2,7 @@
 
 import ast
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import gateway
@@ -24,6 +25,7 @@ class Module:
         return inside.partition(".")[0] or self.name
 
 
+@cache
 def modules() -> dict[str, Module]:
     """Every module by its name."""
     return {module.name: module for module in map(_parsed, sorted(PACKAGE.rglob("*.py")))}

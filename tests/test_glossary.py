@@ -4,8 +4,6 @@ import re
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from tests.source import PACKAGE, modules
 
 MODULES = modules()
@@ -46,10 +44,13 @@ def is_a_dialects_part(path: Path) -> bool:
     }
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row["noun"] for row in ROWS])
-def test_the_glossary_names_what_there_is(row: dict[str, str]) -> None:
-    module = MODULES["gateway." + row["file"].removesuffix(".py").replace("/", ".")]
-    assert re.search(rf"^class {row['name']}\b", module.text, re.MULTILINE)
+def test_the_glossary_names_what_there_is() -> None:
+    assert [row for row in ROWS if not is_there(row)] == []
+
+
+def is_there(row: dict[str, str]) -> bool:
+    module = MODULES.get("gateway." + row["file"].removesuffix(".py").replace("/", "."))
+    return module is not None and re.search(rf"^class {row['name']}\b", module.text, re.MULTILINE) is not None
 
 
 def test_a_noun_stands_once_in_alphabetical_order() -> None:

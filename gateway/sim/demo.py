@@ -221,12 +221,16 @@ class Demo:
                     task.result()
 
     async def _count(self, summary: Summary) -> None:
+        for _ in range(round(COUNTED_EVERY / POLL)):  # the first line comes with the first answer
+            if summary.ok:
+                break
+            await asyncio.sleep(POLL)
         while True:
-            await asyncio.sleep(COUNTED_EVERY)
             self._print(
                 f"{time.strftime('%H:%M:%S')}  {summary.sent} sent, {summary.ok} answered, "
                 f"{summary.cache_hits} from the cache, {summary.failed} failed, {summary.in_flight} in flight"
             )
+            await asyncio.sleep(COUNTED_EVERY)
 
     def _print(self, text: str, style: str | None = None, end: str = "\n") -> None:
         self._console.print(text, style=style, end=end)

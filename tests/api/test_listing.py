@@ -108,7 +108,8 @@ async def test_endpoints_before_any_traffic(gateway: Gateway) -> None:
         assert endpoint[figure] is None
 
 
-async def test_endpoints_tell_what_was_measured(gateway: Gateway, valkey: str) -> None:
+async def test_endpoints_tell_what_was_measured(gateway: Gateway, valkey: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "FRESH", 0.0)
     async with (
         ScriptedHost(streams(chunks("a good answer"))) as good,
         ScriptedHost(answers(500, {})) as bad,

@@ -49,7 +49,8 @@ Make = Callable[[Bounds], Replica]
 
 
 @pytest.fixture
-async def make(valkey: str) -> AsyncIterator[Make]:
+async def make(valkey: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
+    monkeypatch.setattr(limiter, "WAIT", 0.0)  # what another replica of a test holds, it does not return meanwhile
     with redis.Redis.from_url(valkey) as client:
         client.flushdb()
     made: list[Replica] = []

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.page import history
 from gateway.page import past as past_module
 from gateway.page.past import RANGES, TOP, past
 from gateway.telemetry.archive import Archive
@@ -286,7 +287,9 @@ def test_the_prepared_history_is_always_the_same() -> None:
 
 
 @DIRECT_ONLY
-async def test_the_route(gateway: Gateway, url: str) -> None:
+async def test_the_route(gateway: Gateway, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "FRESH", 0.0)
+    monkeypatch.setattr(history, "LEAST_REST", 0.0)
     good = streams(chunks("Hello to you", used=usage(prompt=1000, completion=40, cached=400)))
     keys = [{"tenant": "tenant-name", "key": "client-secret-0123456789"}]
     async with ScriptedHost(good) as host, gateway({"a/fp8": host.url}, store=url, keys=keys) as running:
@@ -299,6 +302,8 @@ async def test_the_route(gateway: Gateway, url: str) -> None:
                 if response.json()["all"]["total"]["requests"]:
                     break
                 await asyncio.sleep(0.1)
+        monkeypatch.setattr(history, "FRESH", 60.0)
+        response = await running.client.get("/page/history.json", params=query)
         assert response.headers["content-encoding"] == "gzip"
         plain = await running.client.get("/page/history.json", params=query, headers={"accept-encoding": "identity"})
         for params, status in (({"model": "no/such"}, 404), ({**query, "range": "2h"}, 400)):

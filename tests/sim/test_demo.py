@@ -122,7 +122,8 @@ def test_what_became_of_an_edited_policy_is_reported(temporary: Path) -> None:
 
 def test_traffic_flows_is_counted_and_ends_with_the_demo(temporary: Path) -> None:
     with running(temporary, "--traffic") as (demo, _, children):
-        counted = read_until(demo, " sent, ")[-1]
+        while " 0 answered" in (counted := read_until(demo, " sent, ")[-1]):  # a busy machine takes long
+            pass
         assert re.fullmatch(
             r"\d\d:\d\d:\d\d  [1-9]\d* sent, [1-9]\d* answered, \d+ from the cache, \d+ failed, \d+ in flight", counted
         )

@@ -22,7 +22,7 @@ import pytest
 from tests.support.programs import needs
 
 CONFIG = """
-global: {{scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 1s}}
+global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
 rule_files: [rules.yml]
 scrape_configs:
   - job_name: gateway
@@ -90,7 +90,7 @@ class Prometheus:
 
 @contextmanager
 def running_prometheus(folder: Path, targets: list[str]) -> Iterator[Prometheus]:
-    """Scrape each `host:port` of `targets` every 2 s, and evaluate the rules every second.
+    """Scrape each `host:port` of `targets`, and evaluate the rules, every second.
 
     Skips the test where Prometheus is not installed."""
     binary = needs("prometheus")
