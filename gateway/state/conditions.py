@@ -14,11 +14,14 @@ from types import MappingProxyType
 from typing import Final
 
 TASKS: Final = (  # a worker's background tasks
+    "connections",
     "flush",
     "gossip",
     "keys",
     "killed attempts",
     "limits",
+    "loop lag",
+    "page",
     "policies",
     "price sync",
     "prices",
