@@ -49,6 +49,7 @@ from gateway.server.admission import Admission, limits, memory_limit
 from gateway.server.connections import Connections, most_connections
 from gateway.server.crash_loop import CrashLoop
 from gateway.server.frontend import FRONTEND, LiveFrontend, closing, refusing
+from gateway.server.loop_lag import LoopLag
 from gateway.server.worker_server import WORKER
 from gateway.state.background import Background
 from gateway.state.conditions import Conditions
@@ -81,6 +82,7 @@ class Worker:
     parts: WorkerParts
     configured: ConfiguredParts
     live: LiveFrontend
+    lag: LoopLag
 
     def __init__(
         self, configuration: Configuration, folder: StateFolder, store_url: str, lookup: float = GET_WITHIN
@@ -148,6 +150,7 @@ class Worker:
                 *KeyAdmin(self.key_desk, self.archive, self.limit_view, self.key_book.follow).routes(),
             ),
         )
+        self.lag = LoopLag(self.parts.load, loop.time)
         configured = ConfiguredParts(self._first, self.parts, self._destinations)
         self.live = LiveFrontend(configured.frontend)
         self._take(configured)
@@ -164,6 +167,7 @@ class Worker:
         keep("keys", self.key_book.run)
         keep("limits", self.limiter.run)
         keep("connections", self.parts.connections.watch)
+        keep("loop lag", self.lag.watch)
         keep("page", partial(repeat, self._tick, POLL))
         if self.recorder is not None:
             keep("recording", self.recorder.run)
@@ -339,6 +343,7 @@ class Worker:
 
     def _count(self) -> None:
         self.metrics.in_flight(len(self.parts.under_way))
+        self.metrics.loop_lag(self.lag.take_worst())
         for model, fleet in self.configured.fleets.items():
             self.metrics.bounded(model, fleet.retry_budget.refused, fleet.slots.shed)
         self.metrics.store_commands(self.store.stats)

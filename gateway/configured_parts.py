@@ -57,6 +57,7 @@ from gateway.server.admin_gate import AdminGate
 from gateway.server.asgi import AsgiEndpoint
 from gateway.server.frontend import Frontend
 from gateway.server.host_check import Authority
+from gateway.server.host_room import HostRoom
 from gateway.server.middleware import Middleware
 from gateway.server.request_gate import RequestGate
 from gateway.surface.anthropic.claude import ClaudeNames
@@ -113,6 +114,7 @@ class ConfiguredParts:
             load=parts.load,
             connections=parts.connections,
             max_body=settings.max_body,
+            hosts=HostRoom(self.fleets.values(), self.policies, self.keys, monotonic, lambda: self.proxy.cached_at),
         )
         self.frontend = self._frontend()
 
@@ -185,13 +187,14 @@ class ConfiguredParts:
         in_use = [model for model in settings.models if self.fleets[model.id].states]
         claude = ClaudeNames(settings.models, next(iter(in_use or settings.models), None), settings.claude)
         hot, cold = self._handlers(intake, claude)
-        posted = cold | {path.decode(): handler for path, handler in hot.items()}
+        posted = {path: AsgiEndpoint(handler, replace(self.gate, hosts=None)) for path, handler in cold.items()}
+        posted |= {path.decode(): AsgiEndpoint(handler, self.gate) for path, handler in hot.items()}
         hot |= {  # Claude Code's URLs
             path + b"?beta=true": handler for path, handler in hot.items() if path.endswith(b"/messages")
         }
         listed_for = Keys(()) if settings.public_lists else keys
         return hot, [
-            *(Route(path, AsgiEndpoint(handler, self.gate), methods=["POST"]) for path, handler in posted.items()),
+            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in posted.items()),
             *ModelList(settings.models, keys, claude).routes(),
             *Document(settings.models).routes(),
             *Listing(

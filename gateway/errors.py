@@ -180,6 +180,9 @@ class Overloaded(ClientError):
         super().__init__(f"{limit}; retry later", retry_after=1.0)
 
 
+HOSTS_FULL = "every endpoint is at its limit of requests in flight"
+
+
 class NoEndpoint(ClientError):
     status = 503
     code = "no_endpoint"

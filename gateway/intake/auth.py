@@ -55,6 +55,11 @@ class Keys:
         key = self._key(headers)
         return None if key is None or (key.expires is not None and key.expires <= time()) else key.digest
 
+    def tenant_of(self, digest: bytes) -> str:
+        """The tenant of the key that `identify` found."""
+        key = self._by_digest.get(digest)
+        return LOCAL.tenant if key is None else key.tenant
+
     def caller(self, request: Request) -> Key:
         """The same for a Starlette request."""
         return self.of(dict(request.headers.raw))

@@ -50,10 +50,10 @@ _TYPED: Mapping[str, tuple[type, str]] = {
 OPTION_FIELDS = frozenset(_TYPED)
 _ABOUT_APP = (b"x-openrouter-title", b"x-title", b"http-referer")  # the app's title, else its URL
 LONGEST_APP = 200  # characters of an app's name
-_CACHE_HEADERS = frozenset(
+CACHE_HEADERS = frozenset(
     {b"x-gateway-cache", b"x-openrouter-cache", b"x-openrouter-cache-clear", b"x-openrouter-cache-ttl"}
 )
-OPTION_HEADERS = _CACHE_HEADERS.union(
+OPTION_HEADERS = CACHE_HEADERS.union(
     _ABOUT_APP, {b"x-gateway-explain", b"x-gateway-policy", b"x-openrouter-metadata", b"x-session-id"}
 )
 _CACHE_MODES = frozenset({"on", "no-store", "refresh"})
@@ -123,7 +123,7 @@ def read_options(body: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Opt
 
 def read_cache_options(headers: Mapping[bytes, bytes]) -> CacheOptions:
     """The gateway's own header, or OpenRouter's three. Raises BadRequest."""
-    if _CACHE_HEADERS.isdisjoint(headers):
+    if CACHE_HEADERS.isdisjoint(headers):
         return _NO_CACHE_OPTIONS
     own = text(headers, b"x-gateway-cache").lower()
     if own and own not in _CACHE_MODES:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
 
-from gateway.errors import ClientError, Overloaded
+from gateway.errors import HOSTS_FULL, ClientError, Overloaded
 from gateway.proxy import failed
 from gateway.proxy.attempt import Attempt
 from gateway.proxy.continuation import continuation
@@ -168,13 +168,12 @@ class LiveExchange:
             self._waits = True
             self._journal.paused()
         line, now = command.line, self._runtime.clock()
-        loser = self._fleet.slots.push(self._request.tenant, Waiting(self, line.endpoints), line.most)
-        if loser is not None:
+        for loser in self._fleet.slots.push(self._request.tenant, Waiting(self, line.endpoints, now), line.most):
             loser.feed(core.Expired("queue", 0, now))
 
     def _shed(self, _: core.Shed) -> None:
         self._fleet.slots.shed += 1
-        error = Overloaded("every endpoint is at its limit of requests in flight")
+        error = Overloaded(HOSTS_FULL)
         self._journal.unattempted("unrouted", 200 if self._reply.started else error.status)
         self._reply.fail(error)
 

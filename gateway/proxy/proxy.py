@@ -4,6 +4,7 @@ limits apply, then an exchange."""
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 
 from msgspec import structs
 
@@ -41,6 +42,7 @@ class Proxy:
         self._cache = cache
         self._vault = vault
         self._flights: dict[bytes, Flight] = {}  # by cache key, of exchanges under way
+        self.cached_at = -inf  # when a policy last had a request looked up in the response cache
 
     def plan(self, request: Request, policy: Policy) -> Plan:
         runtime = self._runtime
@@ -76,6 +78,8 @@ class Proxy:
         if not ttl:
             self._exchange(request, policy, sink, received, "off", self._recorder(request, None))
             return
+        if request.cache == "default":
+            self.cached_at = received
         key = cache_key(request, policy)
         if request.cache == "refresh":
             self._exchange(request, policy, sink, received, "refresh", self._recorder(request, (key, ttl)))

@@ -284,6 +284,12 @@ class Fleet:
             if other is state or (credential and other.endpoint.api_key_env == credential):
                 other.breaker.trip(now, draw, why)
 
+    def turns_away(self, tenant: str, now: float) -> bool:
+        """Whether one more request of this tenant would be shed: every endpoint is full, and it would not wait."""
+        if not self.slots.turns_away(tenant, now):
+            return False
+        return all(state.full or not state.breaker.allows(now) for state in self.states.values())
+
     def _compare_cached(self, attempt: TrackedAttempt, usage: Usage, now: float) -> None:
         matched, prompt = attempt.parts.matched_tokens, attempt.demand.prompt_tokens
         if prompt and usage.prompt:

@@ -2,13 +2,19 @@
 
     every endpoint full, or a better one ──> waits up to `attempts.queue` ──> an attempt there ends: sent
                                                  │                            time is up: elsewhere, or a 503
-                                                 └── too many: the tenant with most waiting gives up its last one
+                                                 ├── too many: the tenant with most waiting gives up its last one
+                                                 └── standing: a tenant's newest replaces those that waited for `TURN`
 
-As many may wait as places are expected to become free in that time, so that few wait in vain: `concurrency` attempts
-end in the seconds that an answer takes. No clock and no events here: the exchange that waits has the timer.
+As many may wait as places are expected to become free in that time: `concurrency` attempts end in the seconds that an
+answer takes. This carries a burst. Under a lasting overload most would wait and be shed all the same. So a queue in
+which requests keep waiting is *standing*, as in CoDel: a tenant then has one request waiting, briefly, and its others
+are shed at once, if possible before their bodies are read (`turns_away`). No place stays empty.
+
+No clock and no events here: the exchange that waits has the timer.
 """
 
 from collections import deque
+from math import inf
 from typing import Any, NamedTuple, Protocol
 
 from gateway.route.filters import Tier
@@ -17,6 +23,8 @@ from gateway.route.plan import Choice, Plan
 
 MORE_TENANTS = 16  # that may have one request waiting each, when the queue is full
 SHORTEST = 0.01  # seconds that an answer takes at least
+STANDING = 0.25  # seconds in which requests keep coming to wait, without a break as long
+TURN = 0.02  # seconds that a tenant's request waits in a standing queue, where another one of the tenant comes after it
 
 
 class Places(NamedTuple):
@@ -68,6 +76,7 @@ class Waiter(Protocol):
 class Waiting(NamedTuple):
     waiter: Waiter
     endpoints: frozenset[str]
+    since: float  # seconds
 
 
 class SlotQueue:
@@ -76,28 +85,59 @@ class SlotQueue:
     `size` requests wait, and `shed` have been rejected since the start.
     """
 
-    __slots__ = ("_tenants", "shed", "size")
+    __slots__ = ("_most", "_pushed_at", "_since", "_tenants", "shed", "size")
 
     def __init__(self) -> None:
         self._tenants: dict[str, deque[Waiting]] = {}
+        self._since = 0.0  # when requests began to wait, with no break of `STANDING` since
+        self._pushed_at = -inf
+        self._most = 0  # that may wait, by the last request
         self.size = 0
         self.shed = 0
 
-    def push(self, tenant: str, one: Waiting, most: int) -> Waiter | None:
-        """Adds one, if `most` may wait. Returns the one that may not: None, this one, or the last of the tenant with
-        most waiting, if that has more than this one's tenant would have. A tenant's only one may wait in any case, as
-        long as there are few of them."""
+    def push(self, tenant: str, one: Waiting, most: int) -> list[Waiter]:
+        """Adds one, if `most` may wait. Returns those that may not, this one or others.
+
+        If there are too many, it is the last of the tenant with most waiting, if that has more than this one's tenant
+        would have. A tenant's only one may wait in any case, as long as there are few of them.
+        """
+        if one.since - self._pushed_at > STANDING:
+            self._since = one.since
+        self._pushed_at, self._most = one.since, most
         line = self._tenants.setdefault(tenant, deque())
         line.append(one)
         self.size += 1
-        if self.size <= most:
-            return None
+        losers = self._replaced(tenant, line) if self._is_standing(one.since) else []
+        if self.size > most and (last := self._one_too_many(line, most)) is not None:
+            self.remove(last)
+            losers.append(last)
+        return losers
+
+    def turns_away(self, tenant: str, now: float) -> bool:
+        """Whether one more request of this tenant would not wait, as far as that is known without the request."""
+        line = self._tenants.get(tenant)
+        if not line:
+            return False
+        if self._is_standing(now):
+            return now - line[-1].since < TURN
+        return self.size >= self._most and len(line) + 1 >= max(map(len, self._tenants.values()))
+
+    def _is_standing(self, now: float) -> bool:
+        return now - self._pushed_at <= STANDING < now - self._since
+
+    def _replaced(self, tenant: str, line: deque[Waiting]) -> list[Waiter]:
+        """Those that have had their time, now that another one of their tenant waits behind them."""
+        latest = line[-1].since - TURN
+        over = [one for one in line if one.since <= latest]
+        for one in over:
+            self._drop(tenant, line, one)
+        return [one.waiter for one in over]
+
+    def _one_too_many(self, line: deque[Waiting], most: int) -> Waiter | None:
         longest = max(self._tenants.values(), key=len)
         if len(longest) == 1 and self.size <= most + MORE_TENANTS:
             return None
-        last = (line if len(longest) <= len(line) else longest)[-1].waiter
-        self.remove(last)
-        return last
+        return (line if len(longest) <= len(line) else longest)[-1].waiter
 
     def pop(self, endpoint: str) -> Waiter | None:
         """The next one for a place at this endpoint; its tenant's next turn comes after all others'."""

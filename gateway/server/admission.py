@@ -7,17 +7,23 @@ flight can finish.
 So one key can have four fifths of everything, two keys four ninths each, and some is always free: a key with few
 requests is admitted, however many another one sends. This is the dynamic threshold of shared switch buffers; it needs
 no list of keys and no clock.
+
+A worker without CPU time left has a lower limit (`slow_down`), which may be below what is in flight: streams go on.
+Above it, a key is admitted if it holds less than an equal share of what is in flight.
 """
 
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 
 SHARE = 0.5  # of the memory, for requests in flight
 EACH = 64 * 1024  # bytes that a request takes in addition to its body
 COPIES = 6  # memory that a body takes, as a multiple of its size: received, parsed, and as sent to hosts
 MOST_KEYS = 1024
+SLOWER = 0.9  # of what is in flight, when the worker has no CPU time left
+FASTER = 0.02  # by which that limit grows at each look at a worker that has
 PER_FREE = 4  # what a key may hold, as a multiple of what is free
 FEWEST = 64  # requests: the lowest limit
 UNKNOWN_MEMORY = 1 << 30  # bytes that are assumed if no limit is found
@@ -48,9 +54,15 @@ class Admission:
         self._most_requests = most_requests
         self._most_bytes = most_bytes
         self._keys: dict[bytes, KeyLoad] = {}
+        self._slowed: float = inf  # requests in flight, above which only keys with few are admitted
+        self._equal = 0.0  # requests in flight: what each key with any would have of them
         self.shed = shed
         self.requests = 0
         self.bytes = 0
+
+    @property
+    def slowed(self) -> bool:
+        return self._slowed < inf
 
     def __repr__(self) -> str:
         return f"<Admission {self.requests}/{self._most_requests} requests, {self.bytes}/{self._most_bytes} bytes>"
@@ -67,6 +79,8 @@ class Admission:
         free, own = self._most_requests - self.requests, held.requests
         if free < 1:
             return self._rejects("requests")
+        if self.requests >= self._slowed and (not key or own >= self._equal):
+            return self._rejects("lag")
         if own and key and own + 1 > PER_FREE * (free - 1):
             return self._rejects("key")
         if size and self.bytes and not self._fits(held, key, size):
@@ -92,6 +106,21 @@ class Admission:
         held.bytes -= size
         self.requests -= 1
         self.bytes -= size
+
+    def slow_down(self) -> None:
+        """The worker has no CPU time left: fewer requests from now on, but never less than `FEWEST`."""
+        self._slowed = max(FEWEST, int(min(self.requests, self._slowed) * SLOWER))
+        self._share_equally()
+
+    def speed_up(self) -> None:
+        """The worker has CPU time left: its lower limit grows, until it limits nothing."""
+        self._slowed += max(1.0, self._slowed * FASTER)
+        if self._slowed > self._most_requests:
+            self._slowed = inf
+        self._share_equally()
+
+    def _share_equally(self) -> None:
+        self._equal = self.requests / max(1, sum(held.requests > 0 for held in self._keys.values()))
 
     def _added(self, key: bytes) -> KeyLoad:
         """A new key's entry. Keys without requests are forgotten only when there are many."""

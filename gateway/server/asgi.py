@@ -7,6 +7,7 @@ Writes are joined while the server is busy. Above a high-water mark of pending b
 """
 
 import asyncio
+from collections.abc import Mapping
 from time import monotonic
 
 from starlette.types import Receive, Scope, Send
@@ -128,7 +129,7 @@ class AsgiEndpoint:
             return
         upload = Upload(self._gate, key)
         try:
-            upload.enter(content_length(headers))
+            upload.enter(content_length(headers), headers)
             body = await upload.read(receive)
             if body is not None:  # else the client disconnected while sending it
                 await self._serve(Inbound(headers, body, monotonic()), sink, receive, send)
@@ -158,9 +159,9 @@ class Upload:
         self._key = key
         self._taken: int | None = None  # bytes that are admitted; None: the request is not admitted
 
-    def enter(self, size: int) -> None:
+    def enter(self, size: int, headers: Mapping[bytes, bytes]) -> None:
         """Raises ClientError."""
-        if error := self._gate.enter(self._key, size):
+        if error := self._gate.enter(self._key, size, headers):
             raise error
         self._taken = size
 

@@ -4,18 +4,21 @@
                 └────────┴─ too slow: 408, closed
 
 All connections are checked once a second, so requests need no timers of their own. At the limit, the connections that
-have been waiting longest for their clients are closed; if none is waiting, the new connection gets a 503.
+have been waiting longest for their clients are closed. If none is waiting, the new connection is a spare one: it is
+served if it asks for health or metrics, and else gets a 503.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from heapq import nsmallest
+from itertools import chain
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from typing import Protocol
 
 RESERVE = 64  # descriptors for files, the store and the listening socket
 MOST = 1 << 16  # connections
+SPARE = 32  # connections above the limit
 AT_A_TIME = 100  # at the limit, 1 connection in 100 is closed at once, because finding them takes a scan of all
 
 
@@ -76,6 +79,7 @@ class Connections:
         self._clock = clock
         self._deadlines = deadlines or DEADLINES
         self._all: set[Watched] = set()
+        self._spare: dict[Watched, None] = {}  # in the order in which they came
         self._draining_since: float | None = None
         self.now = clock()
 
@@ -93,8 +97,20 @@ class Connections:
         self._all.add(connection)
         return True
 
+    def add_spare(self, connection: Watched) -> bool:
+        """Whether there is room for it above the limit. The first one that still waits for its client makes room."""
+        if len(self._spare) >= SPARE:
+            first = next((one for one in self._spare if one.phase != ANSWER), None)
+            if first is None:
+                return False
+            del self._spare[first]
+            first.close()
+        self._spare[connection] = None
+        return True
+
     def discard(self, connection: Watched) -> None:
         self._all.discard(connection)
+        self._spare.pop(connection, None)
 
     def drain(self) -> None:
         """Starts draining: idle connections are closed, and requests still being received get a short timeout."""
@@ -103,12 +119,12 @@ class Connections:
 
     def finish(self) -> None:
         """Closes every connection after its response in progress. Those without a request stay open."""
-        for connection in list(self._all):
+        for connection in (*self._all, *self._spare):
             connection.finish()
 
     def busy(self) -> int:
         """The number of connections with a request, complete or not."""
-        return sum(one.phase >= HEAD for one in self._all)
+        return sum(one.phase >= HEAD for one in chain(self._all, self._spare))
 
     async def watch(self) -> None:
         """Checks all connections regularly. Never returns."""
@@ -118,7 +134,7 @@ class Connections:
 
     def look(self) -> None:
         self.now = self._clock()
-        for connection in [one for one in self._all if self._is_overdue(one)]:
+        for connection in [one for one in chain(self._all, self._spare) if self._is_overdue(one)]:
             if connection.phase >= HEAD:
                 connection.too_slow()
             else:
@@ -177,4 +193,4 @@ def most_connections() -> int:
     soft, _ = getrlimit(RLIMIT_NOFILE)
     if soft == RLIM_INFINITY:
         return MOST
-    return max(1, min(MOST, (soft - RESERVE) // 2))
+    return max(1, min(MOST, (soft - RESERVE - SPARE) // 2))

@@ -19,6 +19,7 @@ from gateway.types.sink import Handler, HeadWriter
 
 FRONTEND = "frontend"  # key of the LiveFrontend in the lifespan state
 HEALTH = "/health"
+SERVED_ALWAYS = (HEALTH.encode(), b"/metrics")  # also where every connection is taken
 CLOSE = (b"connection", b"close")
 
 

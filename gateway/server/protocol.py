@@ -9,6 +9,7 @@ sink, with the same responses.
 Trailers are dropped. An `Upgrade` to another protocol (h2c, websocket) is ignored: the request is served as HTTP/1.1.
 """
 
+from dataclasses import replace
 from time import monotonic
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from gateway.errors import BadRequest, ClientError, HeadTooLarge, Overloaded, To
 from gateway.server.connections import ANSWER, BODY, FIRST, HEAD, IDLE, UNREAD
 from gateway.server.direct_sink import DirectSink
 from gateway.server.framing import CODING, EXPECT, framing_problem
-from gateway.server.frontend import FRONTEND, LiveFrontend
+from gateway.server.frontend import FRONTEND, SERVED_ALWAYS, LiveFrontend
 from gateway.server.host_check import NO_HTTP
 from gateway.server.request_gate import RequestGate
 from gateway.server.uvicorn_internals import RequestResponseCycle, UvicornConnection
@@ -39,6 +40,7 @@ class HotProtocol(UvicornConnection):
         self._gate: RequestGate = frontend.gate  # of the request that is being read or answered
         self._connections = frontend.gate.connections
         self.heading: HeadWriter = frontend.heading
+        self._spare = False  # whether it is above the limit on connections
         self._sink: DirectSink | None = None  # of the hot request that is being read or answered
         self._reading = False  # whether a hot request's body is being received
         self._upgrading = False  # whether the headers just parsed have `Upgrade`
@@ -52,10 +54,13 @@ class HotProtocol(UvicornConnection):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        if not self._connections.add(self):
-            self._gate.load.shed("connections")
-            self._fail(Overloaded())
-            self.transport.close()
+        if self._connections.add(self):
+            return
+        if self._connections.add_spare(self):
+            self._spare, self._live = True, LiveFrontend(replace(self._live.current, hot={}))
+            return
+        self._refuse_connection()
+        self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         self.received += len(data)
@@ -95,7 +100,12 @@ class HotProtocol(UvicornConnection):
                 return
             self.expect_100_continue &= version == "1.1"
         if handler is None:
+            if self._spare and not self.url.startswith(SERVED_ALWAYS):
+                self._refuse_connection()
+                return
             self.hand_over()
+            if self._spare:
+                self.finish()
             return
         headers, self.headers = self.headers, []
         self._sink = sink = DirectSink(self, handler, parser.should_keep_alive(), request_headers)
@@ -108,7 +118,7 @@ class HotProtocol(UvicornConnection):
         elif (key := gate.identify(request_headers)) is None:
             self._end_early(sink)
             handler(Inbound(request_headers, b"", monotonic()), sink)  # responds with 401 in its own format
-        elif error := gate.enter(key, size := content_length(request_headers)):
+        elif error := gate.enter(key, size := content_length(request_headers), request_headers):
             self._refuse(sink, error)
         else:
             sink.key, sink.taken = key, size
@@ -244,6 +254,11 @@ class HotProtocol(UvicornConnection):
         self._end_early(sink)
         sink.keep_alive &= error.code != NO_HTTP
         send_error(sink, error, [], path_error_body(error, self._path()))
+
+    def _refuse_connection(self) -> None:
+        """Every connection is taken."""
+        self._gate.load.shed("connections")
+        self._fail(Overloaded("the gateway is at its limit of connections"))
 
     def _end_early(self, sink: DirectSink) -> None:
         """Closes the connection after a response that is sent before the body has been received, unless it is short."""

@@ -30,6 +30,10 @@ OF_THE_TERMINAL = (signal.SIGINT, signal.SIGHUP)
 OF_A_BACKGROUND_JOB = (signal.SIGTTIN, signal.SIGTTOU)  # that reads from the terminal, or writes to it
 HURRY = b"hurry"  # to a worker: Ctrl-C, no notice is given
 SILENT = 60.0  # seconds without an answer to a ping, after which a worker is considered hung
+STARTING = 600.0  # the same before its first answer: on a starved machine a process takes long to start
+LONGEST_LOOK = (
+    1.0  # seconds that count between two looks: a supervisor that is starved or frozen says nothing of others
+)
 LOOP = 3  # deaths in a row that make a crash loop
 YOUNG = 60.0  # seconds: a worker that dies younger is restarted with a backoff
 SOONEST = 1.0  # seconds: first backoff
@@ -75,11 +79,15 @@ class WorkerSlot:
         self.started = now
         self.deaths = 0  # consecutive deaths, each younger than `YOUNG`
         self.again_at: float | None = None  # when to restart it; None while it runs
-        self._pinged: float | None = None  # when the unanswered ping was sent
+        self._answered = False  # whether it has answered a ping since its start
+        self._waits = False  # whether a ping is unanswered
+        self._silent = 0.0  # seconds since that ping, as far as they count
+        self._looked = now
         self._news: dict[type, object] = {}  # not yet sent, in order
 
     def replaced(self, process: Process, now: float) -> None:
-        self.process, self.started, self.again_at, self._pinged = process, now, None, None
+        self.process, self.started, self.again_at = process, now, None
+        self._answered = self._waits = False
         self._news.clear()
 
     def post(self, news: object) -> None:
@@ -92,21 +100,26 @@ class WorkerSlot:
         return self.deaths >= LOOP and (self.again_at is not None or now - self.started < YOUNG)
 
     def is_hung(self, now: float) -> bool:
-        """Whether a ping has been unanswered for too long. Sends pings and never blocks."""
+        """Whether a ping has been unanswered for too long. Sends pings and never blocks.
+
+        A thread of the worker answers, so a busy event loop does not make it silent.
+        """
         pipe = self.process.parent_conn
+        self._silent += min(now - self._looked, LONGEST_LOOK)
+        self._looked = now
         try:
             while pipe.poll(0):
                 pipe.recv()
-                self._pinged = None
-            if self._pinged is None:
+                self._answered, self._waits = True, False
+            if not self._waits:
                 for news in self._news.values():
                     pipe.send(news)  # does not block: the worker has read all that was sent before
                 self._news.clear()
                 pipe.send(b"ping")
-                self._pinged = now
+                self._waits, self._silent = True, 0.0
         except (OSError, EOFError):
             return False  # it is exiting, which the next check finds
-        return now - self._pinged > SILENT
+        return self._silent > (SILENT if self._answered else STARTING)
 
     def died(self, now: float) -> float:
         """Records a death. Returns the seconds until the restart."""
@@ -232,7 +245,7 @@ class Workers(Multiprocess):
         if process.process.is_alive():
             if not place.is_hung(now):
                 return
-            _log.error("worker %s has not responded for %.0f s and is killed", process.pid, SILENT)
+            _log.error("worker %s does not respond and is killed", process.pid)
         process.kill()
         process.process.join()
         forget_dead(self._metrics, process.pid or 0)

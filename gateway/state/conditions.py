@@ -20,6 +20,7 @@ TASKS: Final = (  # a worker's background tasks
     "keys",
     "killed attempts",
     "limits",
+    "loop lag",
     "page",
     "policies",
     "price sync",

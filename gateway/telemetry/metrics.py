@@ -44,7 +44,7 @@ OPEN: Final = 2
 State = Literal[0, 1, 2]
 
 BATCH_ROWS = 500
-SHED: Final = ("requests", "bodies", "key", "connections", "queue")
+SHED: Final = ("requests", "bodies", "key", "lag", "connections", "queue")
 
 
 class Metrics:
@@ -69,6 +69,9 @@ class Metrics:
         self.limits = LimitMetrics(registry)
         self._in_flight = Gauge(
             "gateway_in_flight", "Exchanges under way.", registry=registry, multiprocess_mode="livesum"
+        )
+        self._loop_lag = largest(
+            "gateway_event_loop_lag_seconds", "How late the event loop is at most; the maximum over all workers."
         )
         # live: with plain max, a worker that died while an endpoint was open would report it open for ever
         self._state = largest(
@@ -133,6 +136,10 @@ class Metrics:
     def in_flight(self, count: int) -> None:
         """Sets how many exchanges are under way."""
         self._in_flight.set(count)
+
+    def loop_lag(self, seconds: float) -> None:
+        """Sets how late the event loop was at most since the last call."""
+        self._loop_lag.set(seconds)
 
     def flush(self) -> None:
         """Counts all queued rows: this worker's exposition includes them from now on."""

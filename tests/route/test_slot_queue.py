@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.route.exchange import Exchange
 from gateway.route.fleet import Fleet
 from gateway.route.signals import ClientLeft, Command, Enqueue, Expired, Send, SetTimer, Started
-from gateway.route.slot_queue import MORE_TENANTS, SlotQueue, Waiting, line_for
+from gateway.route.slot_queue import MORE_TENANTS, STANDING, TURN, SlotQueue, Waiting, line_for
 from gateway.types import Attempts, Limits, Score
 from tests.route.world import CHEAPEST, plan, priced, request
 
@@ -45,7 +45,7 @@ def test_the_queue_is_bounded_and_a_flood_displaces_only_itself(most: int, steps
         else:
             one = One()
             waiting[tenant].append(one)
-            out = queue.push(tenant, Waiting(one, A), most)
+            (out,) = queue.push(tenant, Waiting(one, A, 0.0), most) or (None,)
             for other, line in waiting.items():
                 if out in line:
                     assert len(line) >= max(map(len, waiting.values())) - (other == tenant), "the one with most waiting"
@@ -62,7 +62,7 @@ def test_tenants_take_turns() -> None:
         one = One()
         ones.append(one)
         owners[id(one)] = tenant
-        assert queue.push(tenant, Waiting(one, A), 100) is None
+        assert queue.push(tenant, Waiting(one, A, 0.0), 100) == []
     assert "".join(owners[id(queue.pop("a"))] for _ in range(8)) == "abcabaaa"
     assert queue.pop("a") is None
 
@@ -70,8 +70,8 @@ def test_tenants_take_turns() -> None:
 def test_a_place_elsewhere_is_for_those_that_want_it() -> None:
     queue = SlotQueue()
     one, two = One(), One()
-    queue.push("t", Waiting(one, A), 10)
-    queue.push("t", Waiting(two, frozenset({"a", "b"})), 10)
+    queue.push("t", Waiting(one, A, 0.0), 10)
+    queue.push("t", Waiting(two, frozenset({"a", "b"}), 0.0), 10)
     assert queue.pop("b") is two
     assert queue.pop("b") is None
     assert queue.pop("a") is one
@@ -186,9 +186,98 @@ def test_fair_over_time() -> None:
         for tenant in ("flood",) * 5 + ("few",) * (number % 2):
             one = One()
             tenants[id(one)] = tenant
-            if (loser := queue.push(tenant, Waiting(one, A), 10)) is not None:
+            for loser in queue.push(tenant, Waiting(one, A, 0.0), 10):
                 shed[tenants[id(loser)]] += 1
         out = queue.pop("a")
         served[tenants[id(out)]] += 1
     assert served["few"] >= 1_499, "the last one still waits"
     assert not shed["few"]
+
+
+class Overload:
+    """A queue, with requests at even distances, and each one's wait until it is shed."""
+
+    def __init__(self, every: float) -> None:
+        self.queue = SlotQueue()
+        self.every = every
+        self.now = 0.0
+        self.since: dict[int, float] = {}
+        self.ones: list[One] = []  # ids stay unique
+        self.waits: list[float] = []
+
+    def arrive(self, tenant: str, most: int = 16) -> None:
+        self.now += self.every
+        one = One()
+        self.ones.append(one)
+        self.since[id(one)] = self.now
+        for loser in self.queue.push(tenant, Waiting(one, A, self.now), most):
+            self.waits.append(self.now - self.since[id(loser)])
+
+
+def test_a_burst_may_wait_its_time() -> None:
+    load = Overload(every=0.01)
+    for _ in range(int(STANDING / 0.01)):
+        load.arrive("t", most=100)
+    assert load.waits == []
+    load.now += 2 * STANDING
+    for _ in range(int(STANDING / 0.01)):
+        load.arrive("t", most=100)
+    assert load.waits == [], "a pause ends what was before"
+
+
+@pytest.mark.parametrize("every", [0.001, 0.004, 0.015])
+def test_in_a_lasting_overload_none_waits_long_and_one_always_waits(every: float) -> None:
+    load = Overload(every)
+    for _ in range(int(STANDING / every) + 2):
+        load.arrive("t")
+    load.waits.clear()
+    for _ in range(1_000):
+        load.arrive("t")
+        assert load.queue.size >= 1, "for the next place"
+    assert max(load.waits) < TURN + 2 * every
+
+
+def test_in_a_lasting_overload_a_tenants_only_request_waits_on() -> None:
+    load = Overload(0.004)
+    for _ in range(200):
+        load.arrive("flood")
+    load.arrive("few")
+    load.waits.clear()
+    for _ in range(40):
+        load.arrive("flood")
+    assert max(load.waits) < TURN + 0.01
+    popped = [load.queue.pop("a") for _ in range(2)]
+    assert load.ones[200] in popped
+
+
+@given(
+    most=st.integers(1, 6),
+    steps=st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([0.001, 0.03, 0.2, 1.0])), max_size=80),
+)
+def test_what_is_turned_away_would_have_been_shed(most: int, steps: list[tuple[str, float]]) -> None:
+    """Before the request is known: at once, or while it replaces nothing that waits for longer than a turn."""
+    load = Overload(0.0)
+    for tenant, pause in steps:
+        load.now += pause
+        line = load.queue._tenants.get(tenant, ())
+        if load.queue.turns_away(tenant, load.now):
+            young = load.now - line[-1].since < TURN
+            count = len(load.waits)
+            load.arrive(tenant, most)
+            assert young or load.waits[count:] == [0.0]
+        else:
+            count = len(load.waits)
+            load.arrive(tenant, most)
+            assert 0.0 not in load.waits[count:] or not line or load.queue.size <= most + MORE_TENANTS
+
+
+def test_a_fleet_turns_away_where_every_endpoint_is_full() -> None:
+    fleet = full("a", "b", concurrency=1, a=1.0, b=2.0)
+    assert not fleet.turns_away("t", 1.0), "it may wait"
+    fleet.slots.push("t", Waiting(One(), A, 1.0), 1)
+    assert fleet.turns_away("t", 1.0)
+    assert not fleet.turns_away("other", 1.0)
+    fleet.states["b"].done()
+    assert not fleet.turns_away("t", 1.0)
+    fleet.states["b"].breaker.trip(1.0, 0.5, "401")
+    assert fleet.turns_away("t", 1.0), "the free one is not used"

@@ -129,6 +129,47 @@ def test_a_container_may_have_less_than_the_machine(
     assert machine > 1 << 26
 
 
+def test_a_worker_without_time_takes_a_tenth_less_until_it_has_some(shed: list[str]) -> None:
+    load = Admission(10_000, 1 << 30, shed.append)
+    for _ in range(1_000):
+        assert load.enter(b"", 0)
+    load.slow_down()
+    assert not load.enter(b"", 0)
+    for _ in range(101):
+        load.leave(b"", 0)
+    assert load.enter(b"", 0)
+    assert not load.enter(b"", 0)
+    load.slow_down()
+    assert not load.enter(b"", 0)
+    looks = 0
+    while load.slowed:
+        load.speed_up()
+        looks += 1
+    assert load.enter(b"", 0)
+    assert 50 < looks < 200, "it takes some seconds"
+    assert set(shed) == {"lag"}
+
+
+def test_a_worker_without_time_has_a_lowest_limit(shed: list[str]) -> None:
+    load = Admission(10_000, 1 << 30, shed.append)
+    for _ in range(100):
+        load.slow_down()
+    assert sum(load.enter(b"", 0) for _ in range(FEWEST + 5)) == FEWEST
+
+
+def test_a_worker_without_time_takes_keys_with_few_requests(shed: list[str]) -> None:
+    """Also where more is in flight than it may take: streams that go on are the flood's, and the few go on, too."""
+    load = Admission(10_000, 1 << 30, shed.append)
+    for _ in range(1_000):
+        assert load.enter(FLOOD, 0)
+    assert load.enter(FEW, 0)
+    load.slow_down()
+    assert not load.enter(FLOOD, 0)
+    assert load.enter(FEW, 0)
+    assert load.enter(b"new", 0)
+    assert shed == ["lag"]
+
+
 class Busy(ScriptedHost):
     """A host that answers when it is let."""
 
@@ -221,7 +262,7 @@ async def test_a_flood_of_one_key_does_not_shed_another_keys_request(gateway: Ga
     environ = {"GATEWAY_API_KEYS": "flood:sk-flood,few:sk-few"}
 
     def asking(secret: bytes) -> bytes:
-        return request(question()).replace(b"\r\n\r\n", b"\r\nauthorization: Bearer " + secret + b"\r\n\r\n", 1)
+        return request(question(), b"authorization: Bearer " + secret)
 
     async with (
         Busy() as host,

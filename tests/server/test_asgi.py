@@ -24,6 +24,7 @@ def a_gate(max_body: int = 100, most_requests: int = 100, knows: bool = True) ->
         load=Admission(most_requests, 1 << 20, lambda _: None),
         connections=Connections(100, lambda: 0.0),
         max_body=max_body,
+        hosts=None,
     )
 
 

@@ -3,16 +3,19 @@
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
 
 from gateway.server import connections
+from gateway.server.connections import SPARE
 from tests.support.client import CHAT, Connection, connected, question, request
 from tests.support.gateway import DIRECT_ONLY, Gateway
 from tests.support.host import Out, Received, Script, ScriptedHost, answers, completion
 
 pytestmark = DIRECT_ONLY  # other servers have deadlines of their own
+MODELS = b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n"
 LONG = 3_600.0
 PATIENT = replace(
     connections.DEADLINES, first=LONG, head=LONG, stalled=LONG, grace=LONG, unread=LONG, idle=LONG, look=0.02
@@ -149,7 +152,6 @@ async def test_bytes_that_are_no_http_behind_a_request_do_not_spoil_its_answer(g
 
 async def test_idle_connections_make_room_for_newcomers(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.app.most_connections", lambda: 3)
-    models = b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n"
     async with (
         gateway({}) as running,
         connected(running) as first,
@@ -157,10 +159,10 @@ async def test_idle_connections_make_room_for_newcomers(gateway: Gateway, monkey
         connected(running) as third,
     ):
         for connection in (first, second, third):
-            await connection.send(models)
+            await connection.send(MODELS)
             assert (await connection.answer())[0] == 200
         async with connected(running) as newcomer:
-            await newcomer.send(models)
+            await newcomer.send(MODELS)
             assert (await newcomer.answer())[0] == 200
         closed = [asyncio.ensure_future(one.closed()) for one in (first, second, third)]
         done, others = await asyncio.wait(closed, return_when=asyncio.FIRST_COMPLETED)
@@ -181,10 +183,37 @@ async def test_a_newcomer_gets_an_error_when_everybody_is_busy(
     ):
         await busy.send(request(question()))
         await host.until(lambda: len(host.requests) == 1)
-        async with connected(running) as newcomer:
-            status, headers, _ = await newcomer.answer()
-            assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
-            assert await newcomer.closed()
+        for sent in (request(question()), CHAT + b"content-length: 15900000\r\n\r\n", CHAT + b"\r\n", MODELS):
+            async with connected(running) as newcomer:
+                await newcomer.send(sent)
+                status, headers, body = await newcomer.answer()
+                assert (status, headers["retry-after"], headers["connection"]) == (503, "1", "close")
+                assert b"limit of connections" in body
         never.set()
         assert (await busy.answer())[0] == 200
-        assert await running.metric("gateway_shed_total", reason="connections") == 1
+        assert await running.metric("gateway_shed_total", reason="connections") == 4
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/live", "/health/ready", "/metrics"])
+async def test_health_and_metrics_answer_when_everybody_is_busy(
+    path: str, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also behind connections that were opened to keep them out, and send nothing."""
+    monkeypatch.setattr("gateway.app.most_connections", lambda: 1)
+    never = asyncio.Event()
+    async with (
+        ScriptedHost(answers_after(never)) as host,
+        gateway({"a/fp8": host.url}) as running,
+        connected(running) as busy,
+        AsyncExitStack() as stack,
+    ):
+        await busy.send(request(question()))
+        await host.until(lambda: len(host.requests) == 1)
+        silent = [await stack.enter_async_context(connected(running)) for _ in range(SPARE + 1)]
+        async with connected(running) as probe:
+            await probe.send(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+            assert (await probe.answer())[0] == 200
+            assert await probe.closed()
+        assert await silent[0].closed()
+        never.set()
+        assert (await busy.answer())[0] == 200

@@ -13,7 +13,7 @@ import pytest
 from uvicorn.supervisors.multiprocess import Process
 
 from gateway.server.oom_kills import OomKills
-from gateway.server.workers import LATEST, LOOP, SILENT, YOUNG, WorkerSlot, _how
+from gateway.server.workers import LATEST, LOOP, SILENT, STARTING, YOUNG, WorkerSlot, _how
 from tests.server.test_supervisor import served
 from tests.support.gateway import Running
 from tests.support.processes import command_of, descendants
@@ -64,14 +64,47 @@ def watch(process: Any = None) -> WorkerSlot:
     return WorkerSlot(cast(Process, process or SimpleNamespace()), 0.0)
 
 
+def looks(place: WorkerSlot, start: float, end: float) -> bool:
+    """Whether it is hung at the end of this time, looked at twice a second as the supervisor does."""
+    hung = [place.is_hung(half / 2) for half in range(int(start * 2), int(end * 2) + 1)]
+    assert not any(hung[:-1])
+    return hung[-1]
+
+
 def test_a_busy_worker_has_a_minute_to_answer() -> None:
     process = Pinged()
     place = watch(process)
-    assert not any(place.is_hung(now) for now in range(int(SILENT)))
+    assert not place.is_hung(0)
+    assert process.answer() == 1
+    assert not looks(place, 1, SILENT)
     assert process.answer() == 1, "one ping is enough"
-    assert not place.is_hung(SILENT + 1)
-    assert not place.is_hung(2 * SILENT)
-    assert place.is_hung(2 * SILENT + 2)
+    assert not looks(place, SILENT + 1, 2 * SILENT)
+    assert looks(place, 2 * SILENT + 0.5, 2 * SILENT + 1.5)
+
+
+def test_a_worker_that_starts_has_longer() -> None:
+    """On a starved machine a process may need minutes until it can answer. So has the next one in its place."""
+    process, other = Pinged(), Pinged()
+    place = watch(process)
+    assert not looks(place, 0, STARTING)
+    assert looks(place, STARTING, STARTING + 0.5)
+    place.died(STARTING + 1)
+    place.replaced(cast(Process, other), STARTING + 1)
+    assert not looks(place, STARTING + 1, 2 * STARTING)
+
+
+def test_the_time_in_which_the_supervisor_did_not_run_does_not_count() -> None:
+    """The container was frozen right after a ping, or the supervisor had no CPU time: its workers had none, either."""
+    process = Pinged()
+    place = watch(process)
+    place.is_hung(0)
+    process.answer()
+    assert not place.is_hung(1)
+    assert not place.is_hung(3_600)
+    assert process.answer() == 1
+    assert not place.is_hung(3_601)
+    assert not looks(place, 3_602, 3_601 + SILENT)
+    assert place.is_hung(3_601.5 + SILENT)
 
 
 def test_a_worker_that_has_closed_its_end_is_not_hung() -> None:
