@@ -1,6 +1,5 @@
 """Traces, as a collector gets them: a real OTLP receiver on loopback decodes what the SDK sends."""
 
-import asyncio
 import gzip
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from gateway.telemetry.tracing import is_on
 from gateway.types import IncomingTrace
 from gateway.types.egress import ProxyAddress
 from tests.proxy.routed import Routed
-from tests.support.gateway import DIRECT_ONLY, GUARD
+from tests.support.gateway import DIRECT_ONLY
 from tests.support.host import Out, Received, ScriptedHost, answers, chunks, streams
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
