@@ -69,7 +69,7 @@ def decoded(data: bytes) -> KeyRecord | None:
     """None for a record that this version cannot read."""
     try:
         return _decoder.decode(data)
-    except msgspec.MsgspecError:
+    except ValueError:
         return None
 
 

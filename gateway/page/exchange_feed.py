@@ -167,7 +167,7 @@ class ExchangeFeed:
             return
         try:
             one = _decoder.decode(fields[3])
-        except msgspec.MsgspecError:
+        except ValueError:
             return  # of another version
         if one.rows:
             self._keep(one, [ring])

@@ -89,7 +89,7 @@ def decoded(data: object) -> EndpointRecord:
         return EndpointRecord()
     try:
         return _decoder.decode(data)
-    except msgspec.MsgspecError:
+    except ValueError:
         return EndpointRecord()
 
 

@@ -75,7 +75,7 @@ class Measurements:
         for one in values:
             try:
                 found.append(one.of(_decoder.decode(one.value)))
-            except msgspec.MsgspecError:
+            except ValueError:
                 continue
             await asyncio.sleep(0)
         return found

@@ -105,7 +105,7 @@ class Prefixes:
         """`age`: seconds since the entry was written."""
         try:
             everything = _decoder.decode(value)
-        except msgspec.MsgspecError:
+        except ValueError:
             return
         now = self._clock()
         for sent in everything:

@@ -121,7 +121,7 @@ def _decoded(values: list[Posted[bytes]]) -> Iterator[Posted[dict[str, ModelPres
     for one in values:
         try:
             yield one.of(_decoder.decode(one.value))
-        except msgspec.MsgspecError:
+        except ValueError:
             continue
 
 

@@ -93,7 +93,7 @@ class Ledger:
         """Writes one row. On a full or broken disk it waits in memory."""
         try:
             line = _encoder.encode(row) + b"\n"
-        except (msgspec.MsgspecError, UnicodeEncodeError) as error:
+        except ValueError as error:
             self._lose(error)
             return
         if self._waiting:
@@ -246,7 +246,7 @@ def parse(line: bytes) -> Row | None:
     """One line as a row; None for a torn or blank line."""
     try:
         return _decoder.decode(line)
-    except msgspec.MsgspecError:
+    except ValueError:
         return None
 
 

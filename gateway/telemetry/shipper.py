@@ -245,7 +245,7 @@ def _files() -> Iterator[None]:
 
 def _readable(lines: bytes, oldest: float) -> tuple[bytes, list[Summed]]:
     """The lines that are rows and not older than that, and what they hold. Others are torn by a crash, or blank."""
-    with suppress(msgspec.MsgspecError):
+    with suppress(ValueError):
         rows = _all_decoder.decode(b"[%b]" % lines.rstrip(b"\n").replace(b"\n", b","))
         if all(row.at >= oldest for row in rows):
             return lines, rows
@@ -256,7 +256,7 @@ def _readable(lines: bytes, oldest: float) -> tuple[bytes, list[Summed]]:
 def _read(line: bytes) -> Summed | None:
     try:
         return _decoder.decode(line)
-    except msgspec.MsgspecError:
+    except ValueError:
         return None  # torn by a crash, or blank
 
 

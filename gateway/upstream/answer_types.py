@@ -73,7 +73,7 @@ def is_plain(payload: Json) -> bool:
     """Whether nothing of this answer needs a change, nor a second look."""
     try:
         msgspec.convert(payload, _WholeAnswer)
-    except msgspec.ValidationError:
+    except ValueError:
         return False
     if len(payload) == _REQUIRED:
         return True
@@ -84,13 +84,13 @@ def read_counts(usage: Mapping[str, Any]) -> UsageCounts:
     """The counts in a `usage` object; None for what is no count: text, a bool, a negative number."""
     try:
         return msgspec.convert(usage, UsageCounts)
-    except msgspec.ValidationError:
+    except ValueError:
         return _readable_counts(usage)
 
 
 def _readable_counts(usage: Mapping[str, Any]) -> UsageCounts:
     found: dict[str, Any] = {}
     for name in UsageCounts.__struct_fields__:
-        with suppress(msgspec.ValidationError):
+        with suppress(ValueError):
             found[name] = getattr(msgspec.convert({name: usage.get(name)}, UsageCounts), name)
     return UsageCounts(**found)

@@ -240,3 +240,8 @@ async def test_a_running_gateway_follows(tmp_path: Path, make: Make, valkey: str
         async with asyncio.timeout(60):
             while (await running.chat(headers=key)).status_code != 401:
                 await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"name": "\x80"}'])
+def test_a_record_that_cannot_be_read_is_none(data: bytes) -> None:
+    assert key_record.decoded(data) is None

@@ -21,7 +21,7 @@ def test_it_is_the_same_after_the_store() -> None:
     assert decoded(encoded(record)) == record
 
 
-@pytest.mark.parametrize("data", [None, b"", b"{", b"[]", b'{"rounds": "x"}', 7])
+@pytest.mark.parametrize("data", [None, b"", b"{", b"[]", b'{"rounds": "x"}', b'{"\x80": 1}', 7])
 def test_what_cannot_be_read_is_a_new_one(data: object) -> None:
     assert decoded(data) == EndpointRecord()
 

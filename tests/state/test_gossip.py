@@ -153,6 +153,7 @@ async def test_an_unused_stream_goes_away(engine: str, client: redis.Redis) -> N
 
 GARBAGE = (
     {b"by": b"x", b"sent": b"\xc1"},
+    {b"by": b"x", b"sent": b"\x91\x94\xa1\x80\xa1b\x00\xc4\x00"},  # a model's name that is not UTF-8
     {b"by": b"x", b"sent": msgspec.msgpack.encode({"not": "a list"})},
     {b"by": b"x", b"sent": msgspec.msgpack.encode([SentPrefix("unknown", "a", 0.0, bytes(8))])},
     {b"by": b"x", b"sent": msgspec.msgpack.encode([SentPrefix(MODEL, "unknown", 0.0, bytes(8))])},

@@ -134,6 +134,7 @@ GARBAGE = {
     "no time": b"x",
     "no samples": b"%d %d " % (VERSION, 1_000 * AT),
     "no msgpack": b"%d %d \xc1" % (VERSION, 1_000 * AT),
+    "no UTF-8": b"%d %d \x81\xa1\x80\x01" % (VERSION, 1_000 * AT),
     "another shape": written([1]),
     "of another version": b"%d" % (VERSION + 1) + told().removeprefix(b"%d" % VERSION),
     "too few lengths": told(lengths=[]),

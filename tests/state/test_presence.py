@@ -193,6 +193,7 @@ def presents(present: object) -> bytes:
 
 GARBAGE = {
     "no msgpack": b"%d %d \xc1" % (VERSION, 1_000 * AT),
+    "no UTF-8": b"%d %d \x81\xa1\x80\x01" % (VERSION, 1_000 * AT),
     "another shape": written([1]),
     "of another version": b"%d" % (VERSION + 1) + presents([50]).removeprefix(b"%d" % VERSION),
     "no share": policies(share=0.0),

@@ -124,7 +124,7 @@ def test_liveness_ends_with_the_writer(tmp_path: Path) -> None:
     assert not is_live(segment)
 
 
-@pytest.mark.parametrize("tail", [b'{"id": "gen-9-1", "exch', b"\x00" * 64, b"{}\n", b"\n"])
+@pytest.mark.parametrize("tail", [b'{"id": "gen-9-1", "exch', b'{"id": "\x80"}\n', b"\x00" * 64, b"{}\n", b"\n"])
 def test_a_torn_line_is_skipped(tmp_path: Path, tail: bytes) -> None:
     ledger, whole = Ledger(tmp_path), row()
     ledger.append(whole)

@@ -424,7 +424,7 @@ async def test_segments_of_a_dead_worker_are_shipped_of_a_living_one_not(
 async def test_torn_lines_wait_or_are_skipped(tmp_path: Path, store: Store, redis: Redis) -> None:
     write(tmp_path, 1)
     with segments(tmp_path)[0].open("ab") as file:
-        file.write(b"\x00\x00\n" + msgspec.json.encode(row(at=AT))[:-9])
+        file.write(b'\x00\x00\n{"at": 1, "tenant": "\x80"}\n' + msgspec.json.encode(row(at=AT))[:-9])
     async with Ship(tmp_path, store.url) as ship:
         assert await ship()
         assert await ship()

@@ -58,6 +58,10 @@ READ: dict[str, tuple[Any, Usage]] = {
         {"prompt_tokens": 1, "completion_tokens": 5, "reasoning_tokens": 9},
         Usage(1, 0, 5, 5, "host"),
     ),
+    "half of a surrogate pair": (
+        {"\ud800": 1, "prompt_tokens": 7, "completion_tokens": 5, "prompt_tokens_details": {"\ud800": "\ud800"}},
+        Usage(7, 0, 5, 0, "host"),
+    ),
     "negative": ({"prompt_tokens": -3, "completion_tokens": 5}, Usage(0, 0, 5, 0, "host")),
     "prompt only": ({"prompt_tokens": 7}, Usage(7, 0, 0, 0, "host")),
     "strings": ({"prompt_tokens": "12", "completion_tokens": "5"}, Usage()),
