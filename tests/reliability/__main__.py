@@ -43,7 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
     parser.add_argument("trial", choices=list(TRIALS))
     parser.add_argument("--minutes", type=float, default=10.0, help="length of chaos and fuzz; default: %(default)g")
-    parser.add_argument("--requests", type=int, default=200_000, help="of a soak; default: %(default)d")
+    parser.add_argument(
+        "--requests", type=int, default=200_000, help="of a soak that count, after its warm-up; default: %(default)d"
+    )
     parser.add_argument("--streams", type=int, default=200, help="clients at once; default: %(default)d")
     parser.add_argument("--workers", type=int, default=4, help="of the gateway; default: %(default)d")
     parser.add_argument("--seed", type=int, default=0, help="of faults and requests; default: %(default)d")

@@ -26,7 +26,7 @@ class Trial:
 
 TRIALS: Mapping[str, Trial] = {
     "chaos": Trial(chaos.trial, chaos.lines, lambda options: options.minutes * 60 + SHORT),
-    "soak": Trial(soak.trial, soak.lines, lambda options: options.requests / SLOWEST + SHORT),
+    "soak": Trial(soak.trial, soak.lines, lambda options: (1 + soak.WARM) * options.requests / SLOWEST + SHORT),
     "overload": Trial(overload.trial, overload.lines),
     "bodies": Trial(bodies.trial, bodies.lines),
     "budget": Trial(budget.trial, budget.lines),
