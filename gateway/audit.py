@@ -33,12 +33,14 @@ class Audit:
 
 def audit(settings: Settings, policies: PolicySet) -> Audit:
     """Runs all checks. Sends no request."""
-    problems = [*obstacles(settings, policies), *_unknown_keys(settings)]
+    problems = obstacles(settings, policies)
     warnings = [
         *_out_of_use(settings),
         *prices.unusual(settings),
         *_routes(settings),
         *_unmet(settings, policies),
+        *_unknown_keys(settings),
+        *_unlimited_groups(settings),
     ]
     chosen = set(_wanted(settings).values())
     for policy in policies.values():
@@ -114,12 +116,20 @@ def _in_use(settings: Settings) -> list[Endpoint]:
 
 
 def _unknown_keys(settings: Settings) -> Iterator[str]:
-    """A line for each rule about a key that does not exist."""
+    """A line for each rule about a key that only a virtual key can be."""
     tenants = {key.tenant for key in settings.keys} or {LOCAL.tenant}
     for number, rule in enumerate(settings.rules):
         if rule.when.key is not None and rule.when.key not in tenants:
-            unknown = f"there is no key for tenant `{rule.when.key}`; {nearest(rule.when.key, tenants)}"
+            unknown = f"no key of tenant `{rule.when.key}` but a virtual one; {nearest(rule.when.key, tenants)}"
             yield f"{rule.place}: rules[{number}]: {unknown}"
+
+
+def _unlimited_groups(settings: Settings) -> Iterator[str]:
+    """A line for each key whose group has no limits while others have."""
+    groups = settings.limits.groups
+    for key in settings.keys:
+        if groups and key.group is not None and key.group not in groups:
+            yield f"keys: tenant `{key.tenant}`: `limits.groups` has no `{key.group}`; {nearest(key.group, groups)}"
 
 
 def idle_keys(models: tuple[Model, ...], environ: Mapping[str, str]) -> list[str]:

@@ -58,14 +58,21 @@ def test_a_keys_policy_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_rules_policy_and_key_that_are_not_there(tmp_path: Path) -> None:
     rules = [{"when": {"tools": True}, "policy": "exakto"}, {"when": {"key": "wep"}, "policy": "floor"}]
-    problems = audited(tmp_path, rules=rules, keys=[{"tenant": "web", "key": "a-secret"}]).problems
+    found = audited(tmp_path, rules=rules, keys=[{"tenant": "web", "key": "a-secret"}])
     file = tmp_path / "gateway.yaml"
     lines = file.read_text().splitlines()
     first, second = lines.index("- policy: exakto") + 1, lines.index("- policy: floor") + 1
-    assert problems == (
-        f"{file}:{first}:3: rules[0]: there is no policy `exakto`; did you mean `exacto`?",
-        f"{file}:{second}:3: rules[1]: there is no key for tenant `wep`; did you mean `web`?",
-    )
+    assert found.problems == (f"{file}:{first}:3: rules[0]: there is no policy `exakto`; did you mean `exacto`?",)
+    rule = f"{file}:{second}:3: rules[1]: no key of tenant `wep` but a virtual one; did you mean `web`?"
+    assert rule in found.warnings  # it may be a virtual key, and must not keep a reload from being adopted
+
+
+def test_a_group_without_limits_beside_others(tmp_path: Path) -> None:
+    keys = [{"tenant": name, "key": f"sk-{name}", "group": name} for name in ("team", "taem")]
+    found = audited(tmp_path, keys=keys, limits={"groups": {"team": {"usd_per_day": "$1"}}})
+    line = "keys: tenant `taem`: `limits.groups` has no `taem`; did you mean `team`?"
+    assert (found.problems, [one for one in found.warnings if "groups" in one]) == ((), [line])
+    assert not any("groups" in one for one in audited(tmp_path, keys=keys).warnings)
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_without_keys_it_does_not_open_to_the_network(tmp_path: Path) -> None:
 
 MISTAKES: dict[str, Any] = {
     "a policy that does not exist": {"default_policy": "nitr"},
-    "a rule for a key that does not exist": {"rules": [{"when": {"key": "nobody"}, "policy": "nitro"}]},
+    "a rule with a policy that does not exist": {"rules": [{"when": {"key": "app"}, "policy": "nitr"}]},
     "a setting that does not exist": {"nonsense": 1},
     "a value of the wrong type": {"max_body": "lots"},
     "no endpoint in use": {"models": {}},
@@ -178,6 +178,14 @@ def test_the_verdict_is_that_of_check(watch: ConfigWatch, tmp_path: Path, mistak
         main(["check", "--config", str(tmp_path / "gateway.yaml")])
     assert isinstance(news, RejectedConfig)
     assert ended.value.code == 1
+
+
+def test_a_rule_for_a_virtual_key_is_no_mistake(watch: ConfigWatch, tmp_path: Path) -> None:
+    write_config(tmp_path, HOSTS, rules=[{"when": {"key": "app"}, "policy": "nitro"}])
+    assert isinstance(settled(watch), Configuration)
+    with pytest.raises(SystemExit) as ended:
+        main(["check", "--config", str(tmp_path / "gateway.yaml")])
+    assert ended.value.code == 0
 
 
 def test_an_invalid_policy_file_rejects_the_whole_configuration(tmp_path: Path) -> None:
