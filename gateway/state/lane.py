@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gateway.state.queued import Get, Put, Then
 from gateway.state.store_counts import StoreCounts
-from gateway.state.store_error import ASKING, READONLY, Command, ErrorReply
+from gateway.state.store_error import ASKING, READONLY, Command, ErrorReply, StoreError
 from gateway.state.topology import Redirect, Topology, probed
 
 if TYPE_CHECKING:
@@ -221,6 +221,8 @@ class Lane:
             if one.asking:
                 commands.append(ASKING)
             commands.append(one.command)
+        if await connection.ended():  # what is read as the reply to a get must not be that to another command
+            raise StoreError("the store closed the connection, or sent a reply to no command")
         async with asyncio.timeout(REPLY_WITHIN):
             await connection.send(commands)
             for get in gets:

@@ -20,7 +20,8 @@ SENTINEL_WITHIN = 0.25  # seconds for a reply of one Sentinel; then the next one
 
 
 class SentinelMaster(OneServer):
-    """See `Topology`. The Sentinel that knew the master last is asked first."""
+    """See `Topology`. The Sentinel that knew the master last is asked first. After an attempt that failed or was given
+    up, the next one is: several that hang may together take longer than the caller waits."""
 
     def __init__(self, address: StoreAddress) -> None:
         super().__init__(address)
@@ -33,6 +34,7 @@ class SentinelMaster(OneServer):
 
     async def _master(self, options: dict[str, Any]) -> Host:
         clients = {self._client(host, options): host for host in self._sentinels}
+        self._sentinels = self._sentinels[1:] + self._sentinels[:1]
         sentinel = Sentinel([])  # type: ignore[no-untyped-call]
         sentinel.sentinels = list(clients)
         try:

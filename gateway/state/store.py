@@ -19,6 +19,7 @@ from gateway.state.topologies import find
 from gateway.state.topology import Topology
 
 GET_WITHIN = 0.025  # seconds; a request waits for it
+MOST_REASONS = 10  # that are logged before the servers are known
 
 
 class StoreStats(NamedTuple):
@@ -102,7 +103,7 @@ class Store:
 
     async def _find(self) -> None:
         """Finds the servers, however long that takes."""
-        topology, pause = await find(self._address), FIRST_PAUSE
+        topology, pause, logged = await find(self._address), FIRST_PAUSE, set[str]()
         while self._topology is None:
             try:
                 async with asyncio.timeout(REPLY_WITHIN):
@@ -110,8 +111,9 @@ class Store:
                 self._topology = topology
             except Exception as error:  # not only OSError: this task must not end without them
                 reason = str(error) or f"no reply within {REPLY_WITHIN:g} s"
-                if reason != self._trouble:
+                if reason not in logged and len(logged) < MOST_REASONS:  # nodes of a Cluster take turns to say why
                     log.warning("store %s is down, going on without it: %s", self._address, reason)
+                    logged.add(reason)
                 self._trouble = reason
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)

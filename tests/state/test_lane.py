@@ -69,6 +69,9 @@ class Connection:
         await asyncio.sleep(ROUND_TRIP)
         return self._replies.pop(0)
 
+    async def ended(self) -> bool:
+        return False
+
     def close(self) -> None:
         pass
 

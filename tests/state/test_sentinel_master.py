@@ -6,8 +6,11 @@ from contextlib import suppress
 from urllib.parse import quote
 
 import pytest
+from redis.asyncio.sentinel import Sentinel
 
+from gateway.config.store_address import StoreAddress
 from gateway.state.link import Link
+from gateway.state.sentinel_master import SentinelMaster
 from gateway.state.store import Store
 from tests.support.ports import free_port
 from tests.support.store_servers import PASSWORD, SentinelSet, sentinel_set
@@ -44,6 +47,23 @@ async def test_what_is_wrong_is_said(sentinels: SentinelSet) -> None:
     await problem(f"redis://:{quote(PASSWORD, safe='')}@{one}", "unknown command 'EVAL'", "redis+sentinel://")
     await problem(f"redis+cluster://:{quote(PASSWORD, safe='')}@{one}", "unknown command 'CLUSTER'")
     await problem(f"redis://{sentinels.replica.address}", "READONLY", "the server is a replica")
+
+
+async def test_after_an_attempt_that_was_given_up_another_sentinel_is_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits wait for half a second: two Sentinels that hang would keep them from the third for ever."""
+    asked: list[int] = []
+
+    async def hang(sentinel: Sentinel, name: str) -> None:
+        asked.append(sentinel.sentinels[0].connection_pool.connection_kwargs["port"])
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Sentinel, "discover_master", hang)
+    found = SentinelMaster(StoreAddress.parse("redis+sentinel://127.0.0.1:1,127.0.0.1:2,127.0.0.1:3/gw"))
+    for _ in range(4):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await found.open("")
+    assert asked == [1, 2, 3, 1]
 
 
 async def test_a_failover_is_followed(sentinels: SentinelSet, monkeypatch: pytest.MonkeyPatch) -> None:

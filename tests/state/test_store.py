@@ -347,6 +347,29 @@ class TestNonsense:
         async with talker(speak) as url, opened(url) as store:
             assert await ask(store, b"name") is None
 
+    async def test_a_reply_to_no_command_is_not_the_next_gets(self) -> None:
+        """Only the second get has a reply of its own."""
+
+        def speak(said: bytes) -> bytes:
+            if b"gw:probe" in said:
+                return b":2\r\n"
+            return b"$-1\r\n$5\r\nother\r\n" if b"first" in said else b"$6\r\nsecond\r\n"
+
+        async with talker(speak) as url, opened(url) as store:
+            assert await ask(store, b"first") is None
+            async with asyncio.timeout(60):
+                while (found := await ask(store, b"second")) is None:
+                    await asyncio.sleep(0.01)
+            assert found == b"second"
+
+    async def test_a_push_of_resp_3_is_no_reply(self) -> None:
+        def speak(said: bytes) -> bytes:
+            return b":2\r\n" if b"gw:probe" in said else b">2\r\n+invalidate\r\n*1\r\n+name\r\n$5\r\nvalue\r\n"
+
+        async with talker(speak) as url, opened(url) as store:
+            assert await ask(store, b"name") == b"value"
+            assert await ask(store, b"name") == b"value"
+
     async def test_a_peer_that_hangs_up_is_a_miss_and_is_connected_again(self) -> None:
         async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.close()
