@@ -28,7 +28,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.api.health_routes import Health
 from gateway.api.key_admin import KeyAdmin
 from gateway.config import DrainSettings, Key
-from gateway.configuration import Configuration, RejectedConfig
+from gateway.configuration import Configuration, RejectedConfig, choices_of
 from gateway.configured_parts import ConfiguredParts, destinations_of
 from gateway.intake.auth import Keys
 from gateway.keys.key_book import KeyBook
@@ -109,7 +109,7 @@ class Worker:
         self.limit_view = LimitView(self.limiter, LimitStore(store_url))
         self.admin_store = KeyStore(store_url)
         self.key_desk = KeyDesk(self.admin_store)
-        self.keys = Keys(())
+        self.keys = Keys((), refused=self.metrics.unauthorized)
         book = KeyStore(store_url), KeyFile(folder.path), self._use_keys, self.conditions
         self.key_book = KeyBook(settings.keys, settings.keys_required, *book)
         self.recorder = TraceRecorder(settings.record, self.conditions) if settings.record else None
@@ -222,7 +222,9 @@ class Worker:
         settings = configured.settings
         self._limits = settings.limits
         self.key_book.replace(settings.keys, settings.keys_required)
-        self.key_desk.take({key.tenant for key in settings.keys})
+        self.key_desk.take(
+            {key.tenant for key in settings.keys}, lambda: choices_of(settings, configured.policies.current)
+        )
         self.health.serving = configured.serving
         if self.tracing is not None:
             fleets = configured.fleets.values()

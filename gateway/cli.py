@@ -20,6 +20,7 @@ from gateway.compiled import BUILD
 from gateway.config import Settings, load
 from gateway.document import quantity
 from gateway.errors import ConfigError
+from gateway.keys.key_desk import Choices
 from gateway.keys.keys_command import keys
 from gateway.telemetry.ledger_group import ledger
 from gateway.types.units import SHARE
@@ -61,8 +62,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @click.group(context_settings={"show_default": True})
 @click.version_option(__version__, message=f"gateway %(version)s ({BUILD})")
-def app() -> None:
+@click.pass_context
+def app(context: click.Context) -> None:
     """Routes DeepSeek-V3.2 requests across many hosts by measured cost and latency."""
+    context.obj = _choices
+
+
+def _choices(settings: Settings, policies: Path | None) -> Choices:
+    """What a virtual key may name. Raises ConfigError for an invalid policy."""
+    from gateway.configuration import choices_of
+    from gateway.policy.policies import Policies
+
+    return choices_of(settings, Policies(policies).current)
 
 
 @app.command()

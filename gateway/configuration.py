@@ -14,7 +14,8 @@ from functools import partial
 from gateway.audit import doubts, obstacles
 from gateway.config import Settings
 from gateway.errors import ConfigError
-from gateway.policy.policies import Policies
+from gateway.keys.key_desk import Choices
+from gateway.policy.policies import Policies, PolicySet
 from gateway.prices.price_list import PriceList
 
 
@@ -25,6 +26,11 @@ class Configuration:
     settings: Settings
     prices: PriceList
     policies: Policies
+
+
+def choices_of(settings: Settings, policies: PolicySet) -> Choices:
+    """What a virtual key may name."""
+    return Choices({name for model in settings.models for name in (model.id, *model.aliases)}, policies)
 
 
 @dataclass(frozen=True, slots=True)

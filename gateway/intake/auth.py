@@ -1,6 +1,6 @@
 """Client authentication: a key identifies the tenant."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from time import time
 
@@ -22,10 +22,13 @@ class Keys:
 
     What clients with a valid key sent is kept, because a digest takes as long as all other checks on the headers."""
 
-    __slots__ = ("_by_digest", "_required", "_seen")
+    __slots__ = ("_by_digest", "_refused", "_required", "_seen")
 
-    def __init__(self, keys: Iterable[Key], required: bool = False) -> None:
-        """`required`: clients need a key even while there is none."""
+    def __init__(
+        self, keys: Iterable[Key], required: bool = False, refused: Callable[[str], None] = lambda reason: None
+    ) -> None:
+        """`required`: clients need a key even while there is none. `refused` is called with the reason for each 401."""
+        self._refused = refused
         self._seen: dict[_Sent, Key] = {}
         self.replace(keys, required)
 
@@ -42,10 +45,13 @@ class Keys:
         key = self._key(headers)
         if key is not None:
             if key.expires is not None and key.expires <= time():
+                self._refused("expired")
                 raise Unauthorized("the API key has expired", code="expired_api_key")
             return key
         if _secret(headers):
+            self._refused("invalid")
             raise Unauthorized("the API key is not one of this gateway's")
+        self._refused("missing")
         raise Unauthorized("no API key; send one as `Authorization: Bearer KEY`", code="missing_api_key")
 
     def identify(self, headers: Mapping[bytes, bytes]) -> bytes | None:

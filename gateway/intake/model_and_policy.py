@@ -124,8 +124,9 @@ def choose_policy(named: ResolvedModel, wanted: PolicyCandidates, policies: Poli
     for name in names:
         if name not in policies:
             known = ", ".join(sorted(policies))
-            param = "model" if suffix else "preset" if wanted.preset else "x-gateway-policy"
+            param = "model" if suffix else "preset" if wanted.preset else "x-gateway-policy" if wanted.header else None
             hint = " (a variant of OpenRouter, not supported here)" if name in RESERVED else ""
-            message = f"there is no policy `{name[:LONGEST]}`{hint}; known policies: {known}"
+            default = "" if param else ", which is the default of this request, as of its API key"
+            message = f"there is no policy `{name[:LONGEST]}`{hint}{default}; known policies: {known}"
             raise NotFound(message, param=param, code="policy_not_found")
     return policies[names[-1]]

@@ -3,9 +3,9 @@
 KeyRequest ──create──> a new secret, shown once; its record ──> Records: the store, or the state folder's file
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from time import time
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -19,6 +19,7 @@ from gateway.types import PROBE
 GRACE = 86_400.0  # seconds for which the former secret works after a rotation, if nothing else is said
 LONGEST_NAME = 64  # characters, also of policies, models and groups
 MOST_ALLOWED = 64  # policies, and models, of one key
+LONGEST = 256  # characters of a name in messages
 LONGEST_GRACE = 30 * 86_400.0
 
 
@@ -30,19 +31,29 @@ class Records(Protocol):
     async def forget(self, names: Iterable[str]) -> None: ...
 
 
+class Choices(NamedTuple):
+    """The names that a key may be given: of models, with their aliases, and of policies."""
+
+    models: Collection[str]
+    policies: Collection[str]
+
+
 class KeyDesk:
     """Raises BadRequest or NotFound for a mistake of the operator, OSError without the store.
 
-    `taken` are the tenants of gateway.yaml.
+    `taken` are the tenants of gateway.yaml, `choices` what exists at the moment; without it names are not checked.
     """
 
-    def __init__(self, records: Records, taken: Iterable[str] = ()) -> None:
+    def __init__(
+        self, records: Records, taken: Iterable[str] = (), choices: Callable[[], Choices] | None = None
+    ) -> None:
         self._records = records
-        self._taken = frozenset(taken)
+        self.take(taken, choices)
 
-    def take(self, taken: Iterable[str]) -> None:
-        """From now on these are the tenants of gateway.yaml."""
+    def take(self, taken: Iterable[str], choices: Callable[[], Choices] | None) -> None:
+        """From now on these are the tenants of gateway.yaml, and what exists."""
         self._taken = frozenset(taken)
+        self._choices = choices
 
     async def listed(self) -> list[KeyRecord]:
         """Those that are not revoked, by name."""
@@ -61,6 +72,7 @@ class KeyDesk:
         name, now = wanted.name, time()
         if name in self._taken or name == PROBE:
             raise BadRequest(f"`{name}` is a tenant of gateway.yaml or the gateway's own; choose another name")
+        self._check_names({"policy": wanted.policy, "policies": wanted.policies, "models": wanted.models})
         existing = {record.name: record for record in await self._records.records()}
         await self._records.forget(_forgotten(existing.values(), now))
         before = existing.get(name)
@@ -89,7 +101,8 @@ class KeyDesk:
         return await self._change(record, digest=hex_digest(secret), former=former, former_until=until), secret
 
     async def change(self, name: str, **fields: object) -> KeyRecord:
-        """Other limits, policies, models, group or expiry."""
+        """Other limits, policies, models, group or expiry. Names that are not changed may have been removed since."""
+        self._check_names(fields)
         return await self._change(await self.find(name), **fields)
 
     async def _change(self, record: KeyRecord, **fields: object) -> KeyRecord:
@@ -97,6 +110,21 @@ class KeyDesk:
         after = _checked(msgspec.structs.replace(record, changed=changed, **fields))
         await self._put(after, record.changed)
         return after
+
+    def _check_names(self, fields: Mapping[str, Any]) -> None:
+        if self._choices is None:
+            return
+        models, policies = self._choices()
+        default = fields.get("policy")
+        for param, kind, names, known in (
+            ("policy", "policy", [default] if default else (), policies),
+            ("policies", "policy", fields.get("policies") or (), policies),
+            ("models", "model", fields.get("models") or (), models),
+        ):
+            for name in names:
+                if name not in known:
+                    listed, several = ", ".join(sorted(known)), "models" if kind == "model" else "policies"
+                    raise BadRequest(f"there is no {kind} `{name[:LONGEST]}`; known {several}: {listed}", param=param)
 
     async def _put(self, record: KeyRecord, seen: int) -> None:
         if not await self._records.put(record, seen):

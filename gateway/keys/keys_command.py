@@ -6,6 +6,7 @@ import os
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -18,7 +19,7 @@ from gateway.config.keys import NO_TIME, time_of
 from gateway.document import quantity
 from gateway.errors import ClientError, ConfigError
 from gateway.keys.file_records import FileRecords
-from gateway.keys.key_desk import KeyDesk
+from gateway.keys.key_desk import Choices, KeyDesk
 from gateway.keys.key_file import KeyFile
 from gateway.keys.key_record import KeyRecord
 from gateway.keys.key_store import KeyStore
@@ -74,6 +75,7 @@ class Time(click.ParamType[float]):
     help="How long the former secret works after `rotate`; default 24h.",
 )
 @click.option("--config", type=PATH, help="gateway.yaml; default: ./gateway.yaml if it exists.")
+@click.option("--policies", "folder", type=PATH, help="Folder of policies, which override the shipped ones.")
 @click.option("--state", type=PATH, help="State folder; default as for serve.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def keys(
@@ -81,6 +83,7 @@ def keys(
     name: str | None,
     grace: float | None,
     config: Path | None,
+    folder: Path | None,
     state: Path | None,
     as_json: bool,
     **fields: Any,
@@ -100,8 +103,9 @@ def keys(
     if grace is not None and action != "rotate":
         raise click.UsageError("--grace belongs to `gateway keys rotate`")
     settings = load(config or (Path("gateway.yaml") if Path("gateway.yaml").is_file() else None), os.environ)
+    choices = partial(click.get_current_context().obj, settings, folder or settings.policies)
     try:
-        text = _with_desk(settings, state, lambda desk: _done(desk, action, name or "", grace, given, as_json))
+        text = _with_desk(settings, state, choices, lambda desk: _done(desk, action, name or "", grace, given, as_json))
     except ClientError as error:
         raise ConfigError(f"keys: {error.message}") from None
     click.echo(text)
@@ -157,27 +161,29 @@ def _time(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _with_desk(settings: Settings, state: Path | None, work: Callable[[KeyDesk], Awaitable[T]]) -> T:
+def _with_desk(
+    settings: Settings, state: Path | None, choices: Callable[[], Choices], work: Callable[[KeyDesk], Awaitable[T]]
+) -> T:
     folder = StateFolder(state or settings.state)
-    taken = [key.tenant for key in settings.keys]
+    desk = partial(KeyDesk, taken=[key.tenant for key in settings.keys], choices=choices)
     url = settings.redis_url or f"unix://{quote(str(folder.socket))}"
     try:
-        return asyncio.run(_in_store(url, taken, work))
+        return asyncio.run(_in_store(url, desk, work))
     except OSError as error:
         if settings.redis_url:
             raise ConfigError(f"keys: the store cannot be reached: {error}") from None
     folder.open()  # no gateway runs: the lock keeps one from starting meanwhile
     try:
-        return asyncio.run(_awaited(work(KeyDesk(FileRecords(KeyFile(folder.path)), taken))))
+        return asyncio.run(_awaited(work(desk(FileRecords(KeyFile(folder.path))))))
     except OSError as error:
         raise ConfigError(f"keys: {folder.path}: {error.strerror or error}") from None
     finally:
         folder.close()
 
 
-async def _in_store(url: str, taken: list[str], work: Callable[[KeyDesk], Awaitable[T]]) -> T:
+async def _in_store(url: str, desk: Callable[[KeyStore], KeyDesk], work: Callable[[KeyDesk], Awaitable[T]]) -> T:
     with closing(KeyStore(url)) as store:
-        return await work(KeyDesk(store, taken))
+        return await work(desk(store))
 
 
 async def _awaited(work: Awaitable[T]) -> T:

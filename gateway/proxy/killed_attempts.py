@@ -21,7 +21,7 @@ from gateway.types import Endpoint, Row, Usage
 from gateway.upstream.usage import NO_USAGE, bill, billed_share
 
 LOOK_EVERY = 2.0  # seconds
-LONGEST = 4.0  # times the usual output, that an answer had at most when its worker died
+LONGEST = 2.0  # times the usual output, that an answer had at most when its worker died: it may have stalled
 STATUS = 502  # of a client whose connection broke
 
 

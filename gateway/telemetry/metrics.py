@@ -45,6 +45,7 @@ State = Literal[0, 1, 2]
 
 BATCH_ROWS = 500
 SHED: Final = ("requests", "bodies", "key", "lag", "connections", "queue")
+NO_KEY: Final = ("missing", "invalid", "expired")  # why a request gets a 401
 
 
 class Metrics:
@@ -103,6 +104,8 @@ class Metrics:
         )
         shed_about = "Requests rejected because a worker was at its limit."
         self._shed = _at_zero(Counter("gateway_shed_total", shed_about, ["reason"], registry=registry), SHED)
+        no_key = "Requests refused with a 401."
+        self._no_key = _at_zero(Counter("gateway_unauthorized_total", no_key, ["reason"], registry=registry), NO_KEY)
         refused = "Attempts beyond the first that the retry budget did not allow."
         self._refused = Counter("gateway_retries_refused_total", refused, ["model"], registry=registry)
         _build(registry)
@@ -183,6 +186,10 @@ class Metrics:
     def shed(self, reason: str) -> None:
         """Counts a request that was shed for a reason in `SHED`; exposed after the next `flush`."""
         self._shed_counts[reason] = self._shed_counts.get(reason, 0) + 1
+
+    def unauthorized(self, reason: str) -> None:
+        """Counts a request without a valid key, for a reason in `NO_KEY`."""
+        self._no_key.labels(reason).inc()
 
     def ledger_error(self) -> None:
         self._ledger_errors.inc()

@@ -9,7 +9,8 @@ import httpx
 import pytest
 import redis
 
-from tests.support.gateway import NO_STORE, Running, in_process
+from gateway.telemetry.ledger import read
+from tests.support.gateway import GUARD, NO_STORE, Running, in_process, total, write_policy
 from tests.support.host import ScriptedHost, answers, completion, usage
 
 ADMIN = {"authorization": "Bearer sk-admin"}
@@ -41,6 +42,44 @@ async def created(running: Running, **fields: Any) -> tuple[dict[str, Any], dict
     assert response.status_code == 201, response.text
     body = response.json()
     return body["data"], {"authorization": f"Bearer {body['key']}"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "known"),
+    [
+        ("policy", "baalanced", "balanced"),
+        ("policies", ["floor", "mine"], "balanced"),
+        ("models", ["gpt-9"], "deepseek/deepseek-v3.2"),
+    ],
+)
+async def test_a_name_that_does_not_exist(running: Running, field: str, value: object, known: str) -> None:
+    await created(running)
+    for method, path, body in (("POST", "", {"name": "other"}), ("PATCH", "/app", {})):
+        refused = await call(running, method, path, **body, **{field: value})
+        assert refused.status_code == 400
+        assert known in refused.json()["error"]["message"]
+    assert [key["name"] for key in (await call(running, "GET")).json()["data"]] == ["app"]
+
+
+async def test_a_policy_that_is_removed_later_is_named_to_the_keys_clients(running: Running) -> None:
+    """Another policy might cost more, or send prompts elsewhere."""
+    write_policy(running.policies, "mine")
+    wanted = {"name": "app", "policy": "mine", "policies": ["mine", "floor"]}
+    async with asyncio.timeout(GUARD):
+        while (made := await call(running, "POST", **wanted)).status_code == 400:
+            await asyncio.sleep(0.1)  # until the new file is in force
+    client = {"authorization": f"Bearer {made.json()['key']}"}
+    assert (await running.chat(headers=client)).status_code == 200
+    (running.policies / "mine.yaml").unlink()
+    async with asyncio.timeout(GUARD):
+        while (gone := await running.chat(headers=client)).status_code == 200:
+            await asyncio.sleep(0.1)
+    assert (gone.status_code, gone.json()["error"]["code"]) == (404, "policy_not_found")
+    assert "there is no policy `mine`, which is the default of this request" in gone.json()["error"]["message"]
+    other = {**client, "x-gateway-policy": "floor"}
+    assert (await running.chat(headers=other)).status_code == 200
+    changed = await call(running, "PATCH", "/app", limits={"requests_per_minute": 5})
+    assert changed.status_code == 200, "the key can still be managed"
 
 
 async def test_a_key_lives(running: Running) -> None:
@@ -134,3 +173,16 @@ async def test_without_a_store_it_says_so(tmp_path: Path) -> None:
     async with in_process(tmp_path, "direct", hosts, store=NO_STORE, environ=environ) as running:
         assert (await call(running, "GET")).status_code == 503
         assert (await call(running, "POST", name="a")).status_code == 503
+
+
+async def test_what_is_refused_has_no_row_and_is_counted(running: Running) -> None:
+    _, client = await created(running, limits={"usd_per_month": 1e-6})
+    statuses = [
+        (await running.chat(headers=headers)).status_code for headers in (client, client, {}, {"x-api-key": "no"})
+    ]
+    assert statuses == [200, 402, 401, 401]
+    text = (await running.client.get("/metrics", headers=ADMIN)).text
+    assert total(text, "gateway_limit_refused_total", limit="usd_per_month", scope="key") == 1
+    for reason in ("missing", "invalid"):
+        assert total(text, "gateway_unauthorized_total", reason=reason) == 1
+    assert [row.outcome for row in read(running.folder / "ledger")] == ["ok"]

@@ -103,3 +103,14 @@ def test_what_was_sent_with_a_valid_key_is_kept_within_a_bound(monkeypatch: pyte
     assert keys.of({b"authorization": b"Basic dTpw", b"x-api-key": b"sk-dev"}).tenant == "dev"
     assert keys.identify({b"authorization": b"Basic dTpw"}) is None  # what was sent in the other header counts
     assert len(keys._seen) == 2
+
+
+def test_each_refusal_is_counted_by_its_reason() -> None:
+    counted: list[str] = []
+    old = Key("old", sha256(b"sk-old").digest(), expires=1.0)
+    keys = Keys((old,), refused=counted.append)
+    for headers in ({}, {b"authorization": b"Bearer sk-other"}, {b"x-api-key": b"sk-old"}):
+        with pytest.raises(Unauthorized):
+            keys.of(headers)
+        assert keys.identify(headers) is None
+    assert counted == ["missing", "invalid", "expired"]

@@ -9,6 +9,7 @@ import redis
 
 from gateway.cli import main
 from gateway.keys.key_file import KeyFile
+from tests.support.gateway import write_policy
 
 
 class Ran:
@@ -44,6 +45,28 @@ def test_without_a_running_gateway_the_state_folder_has_them(run: Ran, tmp_path:
     (record,) = KeyFile(tmp_path / "state").read()
     assert record.revoked is not None
     assert "there is no key `app`" in run("revoke", "app", "--state", "state", code=2)
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "known"),
+    [
+        ("--policy", "baalanced", "known policies: balanced,"),
+        ("--allow-policy", "mine", "known policies: balanced,"),
+        ("--allow-model", "gpt-9", "known models: deepseek"),
+    ],
+)
+def test_a_name_that_does_not_exist(run: Ran, tmp_path: Path, option: str, name: str, known: str) -> None:
+    failed = run("create", "app", "--state", "state", option, name, code=2)
+    assert f"`{name}`" in failed
+    assert known in failed
+    assert "no virtual keys" in run("list", "--state", "state")
+
+
+def test_a_policy_of_ones_own_is_known(run: Ran, tmp_path: Path) -> None:
+    write_policy(tmp_path / "policies", "mine")
+    create = ("create", "app", "--state", "state", "--policy", "mine", "--allow-model", "deepseek-chat")
+    assert "there is no policy `mine`" in run(*create, code=2)
+    assert run(*create, "--policies", "policies").startswith("app: sk-gw-")
 
 
 def test_in_a_store(run: Ran, valkey: str, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ async def test_an_exchange_that_was_closed_is_not_closed_again(tmp_path: Path) -
         ("stops", False, 3.0, 1_000, 0),
         ("stops", True, 9.0, 1_000, 400),  # longer than usual, because it was under way
         ("bills", True, 9.0, 1_000, 400),
-        ("stops", True, 60.0, 1_000, 800),  # but not for ever: it may have stalled
+        ("stops", True, 60.0, 1_000, 400),  # but not for ever: it may have stalled
     ],
 )
 def test_the_estimate(cancel: Cancel, streams: bool, waited: float, prompt: int, output: int) -> None:
