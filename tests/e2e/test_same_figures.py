@@ -28,6 +28,7 @@ FAULTS = ["429", "500", "cut"]  # of the second host's first requests
 @DIRECT_ONLY
 async def test_all_say_the_same(gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "FRESH", 0.0)
+    monkeypatch.setattr(history, "LEAST_REST", 0.0)
     monkeypatch.setattr(listing, "FRESH", 0.0)
     with store_running(tmp_path / "store") as url:
         async with serving(HOSTS, speed=20.0) as urls, gateway(urls, store=url, keep_reasoning=False) as running:
