@@ -1,4 +1,5 @@
-"""`make soak`: 200,000 requests of mixed shapes, after a warm-up; memory, descriptors, the store and the state folder stay bounded.
+"""`make soak`: 200,000 requests of mixed shapes, after a warm-up; memory, descriptors, store and state folder stay
+bounded.
 
 64 clients ──streams, whole, cached, failing, leaving──> gateway of 2 workers ──> hosts at full speed, some failing
 every 1,000 requests: resident memory, descriptors and threads of each worker, keys of the store, bytes of state
@@ -166,7 +167,7 @@ def lines(record: dict[str, Any]) -> list[Line]:
     keys, state = ([value for _, value in record[name]] for name in ("store_keys", "state_bytes"))
     return [
         Line(
-            f"{record['requests']:,} requests after {record['warm']:,}: the RSS of a worker grows by less than 1 MB per 100,000",
+            f"{record['requests']:,} requests after {record['warm']:,}: a worker's RSS grows by less than 1 MB per 100,000",
             f"{worst:.2f} MB; at the end {resident} MB",
             worst < LIMIT / 1e6,
         ),
