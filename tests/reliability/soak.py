@@ -167,7 +167,7 @@ def lines(record: dict[str, Any]) -> list[Line]:
     keys, state = ([value for _, value in record[name]] for name in ("store_keys", "state_bytes"))
     return [
         Line(
-            f"{record['requests']:,} requests after {record['warm']:,}: a worker's RSS grows by less than 1 MB per 100,000",
+            f"{record['requests']:,} requests after {record['warm']:,}: a worker's RSS grows by < 1 MB per 100,000",
             f"{worst:.2f} MB; at the end {resident} MB",
             worst < LIMIT / 1e6,
         ),
