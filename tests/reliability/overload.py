@@ -62,6 +62,7 @@ class OverloadResult:
             "accepted_p50_s": _quantile(accepted, 0.5),
             "accepted_p95_s": _quantile(accepted, 0.95),
             "shed": len(shed),
+            "shed_before_the_body": sum(one.status == 503 and not one.exchange for one in self.answers),
             "shed_p50_s": _quantile(shed, 0.5),
             "shed_p99_s": _quantile(shed, 0.99),
             "rss_idle_mb": round(self.idle / 1e6, 1),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.server import admission as module
-from gateway.server.admission import FEWEST, Admission, limits, memory_limit
+from gateway.server.admission import FEWEST, MOST_KEYS, Admission, limits, memory_limit
 from tests.support.client import CHAT, connected, question, request
 from tests.support.gateway import Gateway, Running
 from tests.support.host import Out, Received, ScriptedHost
@@ -85,6 +85,18 @@ def test_one_key_holds_four_fifths_at_most(shed: list[str]) -> None:
     assert set(shed) == {"key"}
     assert sum(load.enter(FEW, 0) for _ in range(200)) == 16
     assert load.enter(b"a third", 0)
+
+
+def test_keys_without_requests_are_forgotten(shed: list[str]) -> None:
+    """There are `MOST_KEYS` at most, and those with requests in flight."""
+    load = Admission(10, 1_000, shed.append)
+    assert load.enter(FEW, 5)
+    for number in range(3 * MOST_KEYS):
+        assert load.enter(b"%d" % number, 0)
+        load.leave(b"%d" % number, 0)
+        assert len(load._keys) <= MOST_KEYS
+    load.leave(FEW, 5)
+    assert (load.requests, load.bytes) == (0, 0)
 
 
 def test_without_keys_all_of_it_may_be_used(shed: list[str]) -> None:

@@ -4,7 +4,18 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gateway.server.connections import ANSWER, BODY, FIRST, HEAD, IDLE, UNREAD, Connections, Deadlines, most_connections
+from gateway.server.connections import (
+    ANSWER,
+    BODY,
+    FIRST,
+    HEAD,
+    IDLE,
+    SPARE,
+    UNREAD,
+    Connections,
+    Deadlines,
+    most_connections,
+)
 
 LIMITS = Deadlines(
     first=20, head=20, stalled=30, grace=40, rate=1000, unread=5, drained=5, idle=75, look=1
@@ -193,3 +204,25 @@ def test_who_has_left_takes_no_room(clock: Clock) -> None:
 def test_each_client_leaves_a_descriptor_for_a_host(soft: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.server.connections.getrlimit", lambda _: (soft, -1))
     assert most_connections() == most
+
+
+def test_spare_connections_are_bounded_and_the_first_that_waits_makes_room(clock: Clock) -> None:
+    connections = table(clock, Client(ANSWER), most=1)
+    assert not connections.add(Client(HEAD))
+    spare = [Client(ANSWER), *(Client(HEAD) for _ in range(SPARE - 1))]
+    assert all(connections.add_spare(one) for one in spare)
+    assert connections.add_spare(Client(ANSWER))
+    assert [one.heard for one in spare[:3]] == [[], ["closed"], []]
+    for one in spare:
+        one.phase = ANSWER
+    assert not connections.add_spare(Client(FIRST))
+    assert connections.busy() == SPARE + 1
+    connections.discard(spare[0])
+    assert connections.add_spare(Client(FIRST))
+
+
+def test_a_spare_connection_has_the_same_timeouts(clock: Clock) -> None:
+    connections, silent = table(clock, Client(ANSWER), most=1), Client(FIRST)
+    assert connections.add_spare(silent)
+    look_for(connections, clock, 21)
+    assert silent.heard == ["closed"]
