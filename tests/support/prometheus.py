@@ -53,7 +53,7 @@ class Prometheus:
         return result
 
     def finite(self, expression: str) -> bool:
-        """Whether a panel's expression, with Grafana's variables set to "all", has at least one number now; one of
+        """Whether a panel's expression, with Grafana's variables set to "all", has at least one number now. One of
         whole days is evaluated where Grafana's steps are, at midnight (UTC)."""
         plain = LABEL_VARIABLE.sub(".+", GRAFANA_VARIABLE.sub(WINDOW, expression))
         at = time.time() // DAY * DAY if "offset -1d" in plain else None
