@@ -91,7 +91,7 @@ screenshots: $(VENV)/.development
 	$(BIN)/python -m tests.page.screenshots
 
 docs: $(VENV)/.development dashboards
-	$(BIN)/python -c 'from gateway.policy.schema import schema_text; print(schema_text(), end="")' > $(VENV)/schema.json
+	$(BIN)/python -c 'from gateway.policy.policy_document import schema_text; print(schema_text(), end="")' > $(VENV)/schema.json
 	mv $(VENV)/schema.json policies/policy.schema.json
 
 dashboards: $(VENV)/.development

@@ -29,7 +29,7 @@ _RARE = "runs for endpoints with `adapter: litellm` only, and mypyc knows no asy
 
 INTERPRETED = {
     "gateway/route/explore.py": "tests put a stand-in in the place of a plan's figures",
-    "gateway/route/health.py": _STRUCT,
+    "gateway/route/breaker.py": _STRUCT,
     "gateway/route/hedge.py": _SUBCLASSED,
     "gateway/route/minute.py": _STRUCT,
     "gateway/route/ratelimit.py": _STRUCT,
@@ -45,7 +45,7 @@ INTERPRETED = {
     "gateway/proxy/recent_exchanges.py": _STRUCT,
     "gateway/proxy/under_way.py": "mypyc knows no subclasses of `set`",
     "gateway/proxy/timer_wheel.py": _SUBCLASSED,
-    "gateway/repair/dsml.py": _CHECKED,
+    "gateway/repair/tool_call_markup.py": _CHECKED,
     "gateway/repair/lenient_json.py": "mypyc knows no surrogates in texts",
     "gateway/upstream/litellm_adapter.py": _RARE,
     "gateway/upstream/litellm_answer.py": _RARE,

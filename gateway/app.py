@@ -44,7 +44,7 @@ from gateway.proxy.outcomes import OutcomeLog
 from gateway.proxy.recent_exchanges import RecentExchanges
 from gateway.proxy.timer_wheel import TimerWheel
 from gateway.proxy.under_way import UnderWay
-from gateway.route.health import Breaker, State
+from gateway.route.breaker import Breaker, State
 from gateway.server.admission import Admission, limits, memory_limit
 from gateway.server.connections import Connections, most_connections
 from gateway.server.crash_loop import CrashLoop

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from gateway.intake.field_types import ApiObject, Count, json_answer
 from gateway.intake.intake import Serving
-from gateway.route.health import State
+from gateway.route.breaker import State
 from gateway.state.conditions import Conditions
 from gateway.state.store import Store
 

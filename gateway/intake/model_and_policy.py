@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.errors import BadRequest, NotFound
 from gateway.policy.policies import PolicySet
-from gateway.policy.schema import RESERVED
+from gateway.policy.policy_document import RESERVED
 from gateway.types import Model, Policy
 
 CHAT, REASONER = "deepseek-chat", "deepseek-reasoner"  # DeepSeek's names for the same model without and with reasoning

@@ -7,9 +7,9 @@ Of several limits of one kind, the one with the least left is shown.
 
 from collections.abc import Iterable
 
+from gateway.keys.limit_reservation import Held
 from gateway.keys.meter import Meter
 from gateway.keys.period import NANO
-from gateway.keys.reserved import Held
 
 Headers = list[tuple[bytes, bytes]]
 _NAMES = {

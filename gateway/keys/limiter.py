@@ -1,7 +1,7 @@
 """Reserves for each request from this worker's shares of its limits, and keeps the shares filled.
 
-    reserve ──free in every share──> Reserved, at once               shares <── in the background ──> store
-       └── a share lacks something ──> waits for the store, WAIT at most ──> Reserved, or a Refusal
+    reserve ──free in every share──> LimitReservation, at once               shares <── in the background ──> store
+       └── a share lacks something ──> waits for the store, WAIT at most ──> LimitReservation, or a Refusal
 
 While the store is away no request waits: by `limits.without_store` it draws on a part of what was left, or is refused.
 """
@@ -13,11 +13,11 @@ from itertools import count
 from typing import Literal, NamedTuple
 
 from gateway.config import NO_BOUNDS, Bounds, Key, LimitName, LimitSettings, Scope
+from gateway.keys.limit_reservation import Held, LimitReservation
 from gateway.keys.limit_store import MOST, LimitStore, Line
 from gateway.keys.meter import Meter
 from gateway.keys.need import Need
 from gateway.keys.quota import Quota
-from gateway.keys.reserved import Held, Reserved
 
 EVERY = 0.5  # seconds between two exchanges with the store
 WAIT = 5.0  # seconds that a request waits for what requests under way and other workers hold
@@ -58,7 +58,7 @@ class Refusal(NamedTuple):
 class _Waiter(NamedTuple):
     quotas: Sequence[Quota]
     need: Need
-    then: Callable[[Reserved | Refusal], None]
+    then: Callable[[LimitReservation | Refusal], None]
     until: float  # on the loop's clock
 
 
@@ -128,8 +128,8 @@ class Limiter:
         return self._known(place) if found is None else found
 
     def reserve(
-        self, quotas: Sequence[Quota], need: Need, then: Callable[[Reserved | Refusal], None]
-    ) -> Reserved | None:
+        self, quotas: Sequence[Quota], need: Need, then: Callable[[LimitReservation | Refusal], None]
+    ) -> LimitReservation | None:
         """The reservation if this worker's shares have what the request needs. Else None: `then` gets it later, or a
         refusal."""
         reservation = self._reserved(quotas, need)
@@ -225,7 +225,7 @@ class Limiter:
                 found[meter] = needed + amount, min(least, amount)
         return found
 
-    def _reserved(self, quotas: Sequence[Quota], need: Need) -> Reserved | None:
+    def _reserved(self, quotas: Sequence[Quota], need: Need) -> LimitReservation | None:
         now = self.clock()
         held: list[Held] = []
         for quota in quotas:
@@ -238,7 +238,7 @@ class Limiter:
         for quota, meter, amount in held:
             if quota.name == "requests_per_minute":
                 meter.settle(amount, amount)
-        return Reserved(held)
+        return LimitReservation(held)
 
     def _amount(self, quota: Quota, need: Need) -> int:
         """A request that may need more than the whole limit gets it if nothing else is under way."""

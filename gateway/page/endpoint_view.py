@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from gateway.config import why_unusable
 from gateway.page.page_types import EndpointCondition, EndpointPage, PolicyPick, ShownPrice
+from gateway.route.breaker import State
 from gateway.route.endpoint_state import EndpointState
-from gateway.route.health import State
 from gateway.types import FAULTS, Endpoint, Price
 
 

@@ -23,9 +23,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.page.event_response import EventResponse
-from gateway.page.event_stream import EventStream
 from gateway.page.exchange_routes import ExchangeRoutes
 from gateway.page.page_answer import HEADERS, answer, compress, takes_gzip
+from gateway.page.page_events import PageEvents
 from gateway.page.page_state import PageState
 from gateway.page.page_types import ShownModel
 from gateway.types import Model
@@ -126,7 +126,7 @@ class Page:
         """The events of each second in which there are any."""
         feed = self._data.feed
         await feed.refresh()  # what ended before this page was opened is in exchanges.json
-        stream = EventStream(feed.live[-1][0] if feed.live else 0)
+        stream = PageEvents(feed.live[-1][0] if feed.live else 0)
         yield b": open\n\n"
         while not self._ended():
             await feed.refresh()

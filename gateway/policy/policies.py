@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import gateway
 from gateway.document import read
 from gateway.errors import ConfigError, Unreadable
-from gateway.policy.schema import read_policy
+from gateway.policy.policy_document import read_policy
 from gateway.state.conditions import Conditions
 from gateway.types import Policy
 

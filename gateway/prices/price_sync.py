@@ -21,7 +21,6 @@ from gateway.config import Settings
 from gateway.document import nearest
 from gateway.errors import ConfigError
 from gateway.prices.host_lists import ask_hosts
-from gateway.prices.judge import PriceVerdict, judged
 from gateway.prices.litellm_map import package_map
 from gateway.prices.price_book import (
     MOST_CHANGES,
@@ -36,6 +35,7 @@ from gateway.prices.price_book import (
     read_book,
     write_book,
 )
+from gateway.prices.price_check import PriceVerdict, judged
 from gateway.prices.price_list_file import quotes_in
 from gateway.prices.quote import Quote
 from gateway.types import Endpoint, Price

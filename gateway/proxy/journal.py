@@ -3,7 +3,7 @@
 Book ──> attempted: settle, learn, row ──> ledger, metrics, recent exchanges        the last row closes the exchange
 """
 
-from gateway.keys.reserved import Reserved
+from gateway.keys.limit_reservation import LimitReservation
 from gateway.proxy.attempt import Attempt
 from gateway.proxy.runtime import Runtime
 from gateway.route.plan import Plan, regret
@@ -57,7 +57,7 @@ class Journal:
         self.closed = False
         self.ended: OutcomeName = "unrouted"
         self.first_at: float | None = None
-        self.reservation: Reserved | None = None
+        self.reservation: LimitReservation | None = None
 
     def attempted(self, attempt: Attempt, book: Book, outcome: OutcomeName, status: int | None, alone: bool) -> None:
         """An attempt is over. `status` is what the client gets where that ends the exchange; `alone` says that no other

@@ -11,9 +11,9 @@ from msgspec import structs
 from gateway.cache.cache_key import cache_key
 from gateway.cache.reasoning_vault import ReasoningVault, gaps
 from gateway.cache.response_cache import CachedAnswer, ResponseCache, fresh, replay, spent
+from gateway.keys.limit_reservation import LimitReservation
 from gateway.keys.limiter import Refusal
 from gateway.keys.refusal import refused
-from gateway.keys.reserved import Reserved
 from gateway.proxy.answer_recorder import AnswerRecorder, Hidden
 from gateway.proxy.flight import Flight
 from gateway.proxy.joiner import Joiner
@@ -170,7 +170,7 @@ class Proxy:
             self._begin(request, reply, journal, flight)
             return
 
-        def decided(result: Reserved | Refusal) -> None:
+        def decided(result: LimitReservation | Refusal) -> None:
             with _guarded(request, sink):
                 if isinstance(result, Refusal):
                     reply.fail(refused(result, limits, request.surface, self._runtime.wall_clock()))

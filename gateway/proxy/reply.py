@@ -8,7 +8,7 @@ import orjson
 
 from gateway.errors import ClientError
 from gateway.keys.limit_headers import limit_headers
-from gateway.keys.reserved import Reserved
+from gateway.keys.limit_reservation import LimitReservation
 from gateway.proxy.answer_recorder import AnswerRecorder, Hidden
 from gateway.route.explanation import summary
 from gateway.route.plan import Plan
@@ -52,7 +52,7 @@ class Reply:
         self.endpoint: Endpoint | None = None
         self.started = request.begun
         self.paused = False
-        self.reservation: Reserved | None = None  # of the request's limits, which the headers show
+        self.reservation: LimitReservation | None = None  # of the request's limits, which the headers show
 
     def keep_alive(self) -> None:
         if not self.started:

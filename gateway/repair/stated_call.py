@@ -5,8 +5,8 @@ from typing import Any
 
 import orjson
 
-from gateway.repair.dsml import MarkupCall
 from gateway.repair.json_repair import Brackets, closed, is_copy
+from gateway.repair.tool_call_markup import MarkupCall
 
 LARGEST_ARGUMENTS = 1024 * 1024  # characters of one call that are followed
 

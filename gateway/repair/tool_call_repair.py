@@ -14,10 +14,10 @@ from typing import Any, get_args
 
 import msgspec
 
-from gateway.repair.dsml import Leak, MarkupCall
 from gateway.repair.json_repair import healed, healed_content
 from gateway.repair.stated_call import StatedCall
 from gateway.repair.tool_call_check import MOST_CALLS, offered_functions
+from gateway.repair.tool_call_markup import Leak, MarkupCall
 from gateway.route.filters import JSON_FORMATS
 from gateway.types import REASONING_FIELDS, RepairKind
 from gateway.types.finish_reason import canonical_reason

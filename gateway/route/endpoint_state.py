@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from math import ceil, inf
 from typing import NamedTuple
 
-from gateway.route.health import Breaker, SlowStart
+from gateway.route.breaker import Breaker, SlowStart
 from gateway.route.output_size import OutputSize
 from gateway.route.peers import NO_PEERS, FleetMedians, OutlierStats
 from gateway.route.prompt_cache import HitRate

@@ -11,8 +11,8 @@ too small by less than the estimate's error is only ranked lower.
 from enum import IntEnum
 from typing import NamedTuple
 
+from gateway.route.breaker import State
 from gateway.route.endpoint_state import EndpointState
-from gateway.route.health import State
 from gateway.route.latency import expected, is_latency
 from gateway.route.refusals import Digests
 from gateway.route.toll import Toll

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import msgspec
 
+from gateway.route.breaker import BreakerChange
 from gateway.route.endpoint_state import EndpointState
-from gateway.route.health import BreakerChange
 from gateway.route.posted import Posted
 from gateway.route.ratelimit import Rates
 from gateway.route.sketch import BUCKETS

@@ -13,7 +13,7 @@ from gateway.config import Settings
 from gateway.document import nearest, read
 from gateway.errors import ConfigError
 from gateway.policy.policies import Policies
-from gateway.policy.schema import read_policy
+from gateway.policy.policy_document import read_policy
 from gateway.sim.baselines import RULES
 from gateway.sim.fitted import ENOUGH, fit
 from gateway.sim.fleetfile import read_fleet

@@ -51,7 +51,7 @@ EffortField = Literal["none", "reasoning_effort", "chat_template_kwargs.reasonin
 Cancel = Literal["stops", "bills", "unknown"]  # whether the host bills the rest of a cancelled answer
 PriceFlag = Literal[
     "zero", "missing", "jump", "new", "tiers", "unlisted", "deprecated"
-]  # `prices/judge.py` has the rules
+]  # `prices/price_check.py` has the rules
 Adapter = Literal["none", "litellm"]  # the library that translates for a host without an OpenAI-compatible API
 
 

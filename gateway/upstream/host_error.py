@@ -15,7 +15,7 @@ import orjson
 
 from gateway.types import Failure, Fault
 from gateway.upstream.rejection import NAME_CHARS, Meaning, against_content, meaning, too_long
-from gateway.upstream.retry_after import from_error, from_headers
+from gateway.upstream.retry_after_parser import from_error, from_headers
 
 _MESSAGE_CHARS = 500
 _READ_CHARS = 8192  # how much of a host's text is searched

@@ -22,7 +22,7 @@ from gateway.types.finish_reason import canonical_reason
 from gateway.upstream import sse
 from gateway.upstream.host_error import classify, redacted
 from gateway.upstream.normaliser import Normaliser
-from gateway.upstream.retry_after import from_headers
+from gateway.upstream.retry_after_parser import from_headers
 from gateway.upstream.shape import OPENAI, Shape, has_content
 from gateway.upstream.usage import NO_USAGE, read_usage
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import orjson
 
-from gateway.repair.dsml import is_suspect
 from gateway.repair.tool_call_check import ToolCallCheck
+from gateway.repair.tool_call_markup import is_suspect
 from gateway.repair.tool_call_repair import ToolCallRepair
 from gateway.types import Failure, Fault
 from gateway.types.finish_reason import canonical_reason

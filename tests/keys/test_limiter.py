@@ -9,10 +9,10 @@ import redis
 
 from gateway.config import Bounds, LimitSettings
 from gateway.keys import limiter
+from gateway.keys.limit_reservation import LimitReservation
 from gateway.keys.limit_store import LimitStore
 from gateway.keys.limiter import Limited, Limiter, Refusal
 from gateway.keys.need import Need
-from gateway.keys.reserved import Reserved
 
 DAY_ENDS = datetime(2027, 1, 31, 23, 59, 50, tzinfo=UTC).timestamp()  # ten seconds before midnight, and a month's end
 ONE = Need(1, 100, 10_000_000)  # a cent
@@ -25,9 +25,9 @@ class Replica:
         self.now = DAY_ENDS
         self.limiter = Limiter(LimitSettings(), LimitStore(url), 1, lambda: self.now, lambda *_: None)
         self.limiter.replace({"t": Limited(bounds, None)}, LimitSettings())
-        self.decided: list[Reserved | Refusal] = []
+        self.decided: list[LimitReservation | Refusal] = []
 
-    async def ask(self) -> Reserved | Refusal:
+    async def ask(self) -> LimitReservation | Refusal:
         quotas = self.limiter.quotas("t", "")
         at_once = self.limiter.reserve(quotas, ONE, self.decided.append)
         while at_once is None and not self.decided:
@@ -88,7 +88,7 @@ async def test_a_clock_that_is_set_back_does_not_bring_a_period_back(make: Make)
 async def test_a_request_that_ends_in_the_next_period_counts_in_its_own(make: Make) -> None:
     one = make(Bounds(usd_per_day=0.03))
     late = await one.ask()
-    assert isinstance(late, Reserved)
+    assert isinstance(late, LimitReservation)
     one.now = DAY_ENDS + 10
     assert await one.served(1) == 1
     late.spend(100, 3 * ONE.cost * 1_000)
@@ -152,7 +152,7 @@ async def test_a_limit_that_is_removed_and_added_again_keeps_what_was_used(make:
     for replica in (one, two):
         replica.limiter.replace(limits, LimitSettings())
     assert await one.served(1) == 1
-    assert isinstance(late, Reserved)
+    assert isinstance(late, LimitReservation)
     late.spend(100, ONE.cost * 1_000)
     late.settle()
     await one.limiter.exchange()
@@ -166,7 +166,7 @@ async def test_tenants_do_not_share_limits(make: Make) -> None:
     result = one.limiter.reserve(one.limiter.quotas("u", ""), ONE, one.decided.append)
     await one.limiter.exchange()
     assert result is None
-    assert isinstance(one.decided.pop(), Reserved)
+    assert isinstance(one.decided.pop(), LimitReservation)
 
 
 async def test_a_flood_of_one_key_leaves_places_in_the_queue(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,10 +183,10 @@ async def test_a_flood_of_one_key_leaves_places_in_the_queue(make: Make, monkeyp
     assert one.limiter.reserve(one.limiter.quotas("u", ""), ONE, one.decided.append) is None
     await one.limiter.exchange()
     assert len(one.decided) == 1
-    assert isinstance(first, Reserved)
+    assert isinstance(first, LimitReservation)
     for result in (first, one.decided.pop()):
-        assert isinstance(result, Reserved)
+        assert isinstance(result, LimitReservation)
         result.settle()
     while not one.decided:
         await one.limiter.exchange()
-    assert isinstance(one.decided[0], Reserved)
+    assert isinstance(one.decided[0], LimitReservation)

@@ -7,9 +7,9 @@ import pytest
 from playwright.async_api import Browser
 from playwright.async_api import Error as PlaywrightError
 
-from gateway.page.event_stream import EventStream
 from gateway.page.exchange_view import shown_exchange
 from gateway.page.page import STATIC
+from gateway.page.page_events import PageEvents
 from tests.page.browser import DESKTOP, PHONE, Browsers, opened
 from tests.page.invented import Invented
 from tests.page.invented_gateway import InventedGateway, serving
@@ -50,7 +50,7 @@ async def test_the_whole_page_is_small(browser: Browser) -> None:
 
 async def test_a_busy_gateway_sends_an_open_page_less_than_5_kb_a_second(browser: Browser) -> None:
     """What the gateway writes in 30 seconds with 200 exchanges each, as Chromium received it; no clock is involved."""
-    gateway, stream = InventedGateway(Invented()), EventStream(0)
+    gateway, stream = InventedGateway(Invented()), PageEvents(0)
     received: dict[str, int] = {}
     async with serving(gateway), opened(browser, gateway.url) as view:
         session = await view.page.context.new_cdp_session(view.page)

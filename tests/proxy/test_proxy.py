@@ -9,7 +9,7 @@ import pytest
 
 from gateway.proxy.attempt import Attempt
 from gateway.proxy.live_exchange import LiveExchange
-from gateway.route.health import State
+from gateway.route.breaker import State
 from gateway.types import PICO, Price, Window
 from gateway.upstream.reader import Reader
 from tests.proxy.routed import stalls, until

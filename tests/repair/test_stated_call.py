@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.repair.dsml import MarkupCall
 from gateway.repair.stated_call import LARGEST_ARGUMENTS, StatedCall
+from gateway.repair.tool_call_markup import MarkupCall
 
 
 def taken(*pieces: str, clean: bool = True) -> tuple[list[str], str, bool]:

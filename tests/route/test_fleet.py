@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.route.breaker import FAULTS_IN_A_ROW, State
 from gateway.route.endpoint_state import EndpointState
 from gateway.route.filters import Tier, tier
 from gateway.route.fleet import Fleet
-from gateway.route.health import FAULTS_IN_A_ROW, State
 from gateway.route.prompt_cache import HIT_RATE
 from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.route.waits import size_class

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.route.health import (
+from gateway.route.breaker import (
     ELSEWHERE,
     FAULTS_IN_A_ROW,
     FIRST_BACKOFF,

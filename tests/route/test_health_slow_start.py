@@ -5,9 +5,9 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.route.breaker import ENOUGH_AT_ONCE, FIRST, SlowStart
 from gateway.route.filters import Tier
 from gateway.route.fleet import Fleet
-from gateway.route.health import ENOUGH_AT_ONCE, FIRST, SlowStart
 from tests.route.world import NOW, attempt, endpoint, fail, plan, succeed
 
 

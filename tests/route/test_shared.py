@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
+from gateway.route.breaker import FAULTS_IN_A_ROW, State
 from gateway.route.endpoint_state import EndpointState
 from gateway.route.fleet import Fleet
-from gateway.route.health import FAULTS_IN_A_ROW, State
 from gateway.route.posted import Posted
 from gateway.route.shared import FRESH, NOTHING, Present, merge_present, own_present
 from gateway.types import Limits

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 import redis
 
+from gateway.route.breaker import State
 from gateway.route.fleet import Fleet
-from gateway.route.health import State
 from gateway.route.shared import FRESH
 from gateway.state.gossip import Gossip
 from gateway.state.prefixes import ENTRY_BYTES, NOTES, PUBLISH_BYTES, STREAM, SentPrefix

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 import redis
 
+from gateway.route.breaker import FAULTS_IN_A_ROW, State
 from gateway.route.endpoint_state import EndpointState
 from gateway.route.fleet import Fleet
-from gateway.route.health import FAULTS_IN_A_ROW, State
 from gateway.route.shared import FRESH
 from gateway.state.link import Link
 from gateway.state.presence import KEY, VERSION, Presence

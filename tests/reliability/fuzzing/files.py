@@ -17,7 +17,7 @@ from gateway.config import load
 from gateway.document import read
 from gateway.errors import ConfigError
 from gateway.policy.policies import shipped_folder
-from gateway.policy.schema import read_policy
+from gateway.policy.policy_document import read_policy
 from gateway.types import Policy
 from tests.reliability.fuzzing.mutated import mutated_bytes, mutated_trees
 from tests.reliability.fuzzing.target import Check, Target, as_json

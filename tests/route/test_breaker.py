@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.route.health import (
+from gateway.route.breaker import (
     FAULTS_IN_A_ROW,
     FIRST_BACKOFF,
     LONGEST_BACKOFF,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.repair.dsml import (
+from gateway.repair.tool_call_markup import (
     LARGEST,
     MOST_CALLS,
     MOST_TRIES,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.types import Failure, Fault
 from gateway.upstream.host_error import classify, classify_in_band
-from gateway.upstream.retry_after import from_error
+from gateway.upstream.retry_after_parser import from_error
 from gateway.upstream.stream import StreamReader
 from gateway.upstream.whole_reader import WholeReader
 from tests.upstream.listener import Listener

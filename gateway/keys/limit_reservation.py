@@ -10,7 +10,7 @@ from gateway.keys.quota import Quota
 Held = tuple[Quota, Meter, int]  # what is reserved of a limit
 
 
-class Reserved:
+class LimitReservation:
     """Settled once, at the end of its exchange, whatever the end is."""
 
     __slots__ = ("_cost", "_held", "_tokens")
@@ -21,7 +21,7 @@ class Reserved:
         self._tokens = 0
 
     def __repr__(self) -> str:
-        return f"<Reserved of {len(self._held)} limits>"
+        return f"<LimitReservation of {len(self._held)} limits>"
 
     @property
     def limits(self) -> Sequence[Held]:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.prices.judge import PriceVerdict, judged
 from gateway.prices.litellm_map import map_in
+from gateway.prices.price_check import PriceVerdict, judged
 from gateway.prices.quote import Quote
 from gateway.types import Endpoint, Price
 from gateway.types.endpoint import PriceTier, Window

@@ -27,7 +27,7 @@ _encode = msgspec.json.Encoder().encode
 Fields = dict[str, Any]
 
 
-class EventStream:
+class PageEvents:
     """Call `second` once a second. `number`: of the exchange after which it begins, as the feed counts them."""
 
     def __init__(self, number: int) -> None:

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from gateway.page.endpoint_view import shown_endpoint
-from gateway.page.event_stream import FIGURES_EVERY, KEEP_ALIVE, MOST_BYTES, EventStream
 from gateway.page.exchange_view import shown_exchange
+from gateway.page.page_events import FIGURES_EVERY, KEEP_ALIVE, MOST_BYTES, PageEvents
 from gateway.page.page_types import EndpointPage, PolicyPick, ShownExchange
 from gateway.route.fleet import Fleet
 from tests.route.world import NOW, endpoint
@@ -36,7 +36,7 @@ def exchanges(first: int, *outcomes: str) -> list[tuple[int, ShownExchange]]:
 
 
 def test_first_the_whole_state_then_only_what_changed() -> None:
-    stream = EventStream(0)
+    stream = PageEvents(0)
     (first,) = events(stream.second(endpoints(), {"floor": PICK}, (), 1.0))
     assert first[0] == "state"
     assert set(first[1]["endpoints"]) == {"a/fp8", "b/fp8"}
@@ -47,13 +47,13 @@ def test_first_the_whole_state_then_only_what_changed() -> None:
 
 
 def test_another_pick_comes_at_once_and_new_figures_of_it_every_ten_seconds() -> None:
-    stream = EventStream(0)
+    stream = PageEvents(0)
     stream.second(endpoints(), {"floor": PICK}, (), 0.0)
     dearer = PolicyPick("a/fp8", "cheapest by less", [], [])
     assert stream.second(endpoints(), {"floor": dearer}, (), 1.0) == b""
     ((_, moved),) = events(stream.second(endpoints(), {"floor": PolicyPick("b/fp8", "faster", [], [])}, (), 2.0))
     assert moved["picks"] == {"floor": {"endpoint": "b/fp8", "why": "faster"}}
-    stream = EventStream(0)
+    stream = PageEvents(0)
     stream.second(endpoints(), {"floor": PICK}, (), 0.0)
     sent = [stream.second(endpoints(), {"floor": dearer}, (), float(second)) for second in range(1, FIGURES_EVERY + 1)]
     assert sent[:-1] == [b""] * (FIGURES_EVERY - 1)
@@ -62,7 +62,7 @@ def test_another_pick_comes_at_once_and_new_figures_of_it_every_ten_seconds() ->
 
 
 def test_exchanges_come_once_in_their_order() -> None:
-    stream = EventStream(2)
+    stream = PageEvents(2)
     live = exchanges(1, "ok", "ok", "server", "ok")
     sent = events(stream.second([], {}, live, 0.0))
     assert [one["id"] for name, one in sent if name == "exchange"] == ["server-3", "ok-4"]
@@ -71,7 +71,7 @@ def test_exchanges_come_once_in_their_order() -> None:
 
 def test_under_load_it_stays_small_and_drops_no_failure_before_a_good_one() -> None:
     """200 exchanges a second, 3 of them failed, and 30 endpoints whose requests in flight change all the time."""
-    stream, many = EventStream(0), Fleet([endpoint(f"host-{n}/fp8") for n in range(30)])
+    stream, many = PageEvents(0), Fleet([endpoint(f"host-{n}/fp8") for n in range(30)])
     picks = {
         f"policy-{n}": PolicyPick("a/fp8", "cheapest, $0.000212; 12 % under the next" * 2, [], []) for n in range(15)
     }
@@ -91,7 +91,7 @@ def test_under_load_it_stays_small_and_drops_no_failure_before_a_good_one() -> N
 
 
 def test_what_found_no_room_in_the_state_comes_later() -> None:
-    stream = EventStream(0)
+    stream = PageEvents(0)
     many = Fleet([endpoint(f"host-{n}/fp8") for n in range(80)])
     shown = [shown_endpoint(one.endpoint, one, {}, {}, NOW, 0.0) for one in many.states.values()]
     known: set[str] = set()
@@ -102,7 +102,7 @@ def test_what_found_no_room_in_the_state_comes_later() -> None:
 
 
 def test_silence_is_broken_by_a_comment() -> None:
-    stream = EventStream(0)
+    stream = PageEvents(0)
     stream.second(endpoints(), {}, (), 0.0)
     sent = [stream.second(endpoints(), {}, (), 0.0) for _ in range(FIGURES_EVERY + KEEP_ALIVE)]
     assert [one for one in sent if one] == [b"event: figures\ndata: {}\n\n"] * 2
