@@ -172,6 +172,7 @@ async def test_tenants_do_not_share_limits(make: Make) -> None:
 async def test_a_flood_of_one_key_leaves_places_in_the_queue(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is left of `t` is reserved; of its further requests only so many wait, and those of `u` as before."""
     monkeypatch.setattr(limiter, "MOST_EACH", 2)
+    monkeypatch.setattr(limiter, "WAIT", 60.0)
     one = make(Bounds(usd_per_day=0.01))
     one.limiter.replace(dict.fromkeys(("t", "u"), Limited(Bounds(usd_per_day=0.01), None)), LimitSettings())
     first = await one.ask()

@@ -200,7 +200,7 @@ def test_who_has_left_takes_no_room(clock: Clock) -> None:
     assert connections.add(Client())
 
 
-@pytest.mark.parametrize(("soft", "most"), [(256, 96), (1_024, 480), (10, 1), (10_000_000, 65_536), (-1, 65_536)])
+@pytest.mark.parametrize(("soft", "most"), [(256, 80), (1_024, 464), (10, 1), (10_000_000, 65_536), (-1, 65_536)])
 def test_each_client_leaves_a_descriptor_for_a_host(soft: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.server.connections.getrlimit", lambda _: (soft, -1))
     assert most_connections() == most

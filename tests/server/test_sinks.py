@@ -16,6 +16,7 @@ from tests.support.host import Out, Received, Script, ScriptedHost, answers, chu
 
 NAMELESS = CHAT.replace(b"host: localhost\r\n", b"")
 KEY = "sk-client-0123456789abcdefghij"
+CLOSE = b"connection: close\r\n"
 OF_THE_MOMENT = re.compile(rb"^date: .*?\r\n|(?:gen|req)-[\w-]+|(?<=\"created\":)\d+", re.MULTILINE)
 OVERLOADED = {"error": {"message": "overloaded", "code": 503}}
 TOO_LONG = {"error": {"message": "maximum context length is 100 tokens"}}
@@ -91,8 +92,10 @@ async def said(running: Running, question: bytes) -> tuple[bytes, bytes]:
         return OF_THE_MOMENT.sub(b"", head), OF_THE_MOMENT.sub(b"", await connection.body(head))
 
 
-async def alike(folder: Path, question: bytes, *scripts: Script, **settings: Any) -> tuple[bytes, bytes]:
-    """What both sinks answer, when hosts follow these scripts."""
+async def alike(
+    folder: Path, question: bytes, *scripts: Script, ends: bool = False, **settings: Any
+) -> tuple[bytes, bytes]:
+    """What both sinks answer, when hosts follow these scripts. `ends`: the answer ends the connection where it is ours."""
     heard = []
     for sink in SINKS:
         async with (
@@ -101,8 +104,10 @@ async def alike(folder: Path, question: bytes, *scripts: Script, **settings: Any
             over(sink, folder, first, second, **settings) as running,
         ):
             heard.append(await said(running, question))
-    assert heard[0] == heard[1]
-    return heard[0]
+    head, body = heard[0]
+    assert (head.replace(CLOSE, b"") if ends else head, body) == heard[1]
+    assert (CLOSE in head) is ends
+    return head, body
 
 
 @pytest.mark.parametrize("case", ANSWERED)
@@ -117,14 +122,14 @@ async def test_answers(case: str, tmp_path: Path) -> None:
 async def test_a_wrong_host_counts_with_keys_too(head: bytes, tmp_path: Path) -> None:
     body = b"" if head.startswith(b"GET") else question()
     asked = request(body, b"authorization: Bearer " + KEY.encode(), head=head)
-    head, body = await alike(tmp_path, asked, GOOD, environ={"GATEWAY_API_KEYS": f"team:{KEY}"})
+    head, body = await alike(tmp_path, asked, GOOD, ends=True, environ={"GATEWAY_API_KEYS": f"team:{KEY}"})
     assert head.startswith(b"HTTP/1.1 400")
     assert b'"code":"invalid_http"' in body
 
 
 @pytest.mark.parametrize("case", REFUSED)
 async def test_refusals(case: str, tmp_path: Path) -> None:
-    head, body = await alike(tmp_path, REFUSED[case], GOOD)
+    head, body = await alike(tmp_path, REFUSED[case], GOOD, ends="Host" in case)
     assert head.startswith(b"HTTP/1.1 4")
     assert body.startswith(b'{"error":{"message":"')
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from gateway.keys.key_store import RECORDS, VERSION
 from gateway.state.embedded import EmbeddedStore
 from gateway.state.folder import StateFolder
 from gateway.state.store import Store
@@ -32,6 +33,15 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a Valkey that the tests of one folder share: use keys of your own."""
     with running(tmp_path_factory.mktemp("valkey")) as url:
         yield url
+
+
+@pytest.fixture(autouse=True)
+def _no_virtual_keys_are_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A gateway of another test that finds virtual keys in its store refuses requests without one."""
+    yield
+    if "valkey" in request.fixturenames:
+        with redis.Redis.from_url(request.getfixturevalue("valkey")) as client:
+            client.delete(RECORDS, VERSION)
 
 
 @pytest.fixture(scope="session", params=["valkey", "redis-server"])
