@@ -95,7 +95,7 @@ async def said(running: Running, question: bytes) -> tuple[bytes, bytes]:
 async def alike(
     folder: Path, question: bytes, *scripts: Script, ends: bool = False, **settings: Any
 ) -> tuple[bytes, bytes]:
-    """What both sinks answer, when hosts follow these scripts. `ends`: the answer ends the connection where it is ours."""
+    """What both sinks answer, when hosts follow these scripts. With `ends` it ends the connection if that is ours."""
     heard = []
     for sink in SINKS:
         async with (
