@@ -47,7 +47,7 @@ demo: $(VENV)/.runtime
 	@$(BIN)/gateway demo $(ARGS)
 
 test: $(VENV)/.development
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 check: $(VENV)/.development
 	$(BIN)/ruff format --check .
@@ -64,7 +64,7 @@ test-compiled: compiled
 	rm -rf $(COMPILED)
 	$(PIP) --no-deps --target $(COMPILED) dist/llm_routing_gateway-*-linux_*.whl
 	cp -r bench deploy docs grafana policies tests pyproject.toml README.md CHANGELOG.md $(COMPILED)
-	cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest -n 2 --dist worksteal $(or $(ARGS),$(BEHAVIOUR))
+	cd $(COMPILED) && $(CURDIR)/$(BIN)/python -m pytest -n 3 --dist worksteal $(or $(ARGS),$(BEHAVIOUR))
 
 bench: $(VENV)/.development
 	$(BIN)/python -m bench $(if $(SUBJECTS),--subjects $(SUBJECTS)) $(if $(SCENARIOS),--scenarios $(SCENARIOS)) \
