@@ -51,6 +51,7 @@ class OwnStore:
 
     async def kill(self, seconds: float) -> None:
         """SIGKILL; it listens again after about this time."""
+        self._server.tend(time.monotonic())  # it has run for long: its backoff begins anew
         os.kill(self.pid, signal.SIGKILL)
         await asyncio.sleep(seconds)
         until = time.monotonic() + 30
