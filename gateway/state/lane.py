@@ -70,7 +70,7 @@ class Lane:
         self._write_bytes = 0
         self._sent_writes = 0  # without a reply
         self._replying = True  # False from a get that timed out during a round trip to the end of that
-        self._asked = False  # a round trip is under way
+        self._under_way = False  # a round trip is under way
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._pause = FIRST_PAUSE
@@ -180,14 +180,14 @@ class Lane:
     async def _probe(self, connection: "StoreConnection") -> bool:
         """Whether another server should be looked for."""
         command, reply = self._topology.probe(self.server), None
-        self._asked = True
+        self._under_way = True
         async with asyncio.timeout(REPLY_WITHIN):
             if command is None:
                 await self._topology.load()
             else:
                 await connection.send([command])
                 reply = await connection.receive()
-        self._asked, self._replying = False, True
+        self._under_way, self._replying = False, True
         problem = probed(command, reply) if command else None
         self._set_problem(str(problem) if problem else None)
         self._probe_requested = False
@@ -215,7 +215,7 @@ class Lane:
     async def _exchange(self, connection: "StoreConnection", gets: list[Get], writes: list[Put]) -> None:
         """One round trip. Gets go first, so that their replies do not wait for the writes."""
         self._sent_writes = len(writes)
-        self._asked = True
+        self._under_way = True
         commands: list[Command] = []
         for one in chain[Get | Put](gets, writes):
             if one.asking:
@@ -237,7 +237,7 @@ class Lane:
                 if isinstance(reply, ErrorReply) and not await self._redirected(put, reply):
                     self._counts.errors += 1
                     self._probe_requested |= self.problem is None
-        self._asked, self._replying = False, True
+        self._under_way, self._replying = False, True
 
     async def _take_reply(self, get: Get, reply: object) -> None:
         if get.then is None:
@@ -289,7 +289,7 @@ class Lane:
         now = loop.time()
         while self._waiting and self._waiting[0].deadline <= now:
             self._counts.timeouts += 1
-            self._replying = not self._asked
+            self._replying = not self._under_way
             self._resolve(None)
         while self._gets and self._gets[0].then is None:
             self._gets.popleft()
@@ -319,7 +319,7 @@ class Lane:
         self._writes.clear()
         self._unsent.clear()
         self._write_bytes = self._sent_writes = 0
-        self._asked, self._replying = False, True
+        self._under_way, self._replying = False, True
 
     def _end(self) -> None:
         self._abandon()

@@ -20,7 +20,7 @@ SENTINEL_WITHIN = 0.25  # seconds for a reply of one Sentinel; then the next one
 
 
 class SentinelMaster(OneServer):
-    """See `Topology`. The Sentinel that knew the master last is asked first. After an attempt that failed or was given
+    """See `Topology`. The Sentinel that knew the master last is tried first. After an attempt that failed or was given
     up, the next one is: several that hang may together take longer than the caller waits."""
 
     def __init__(self, address: StoreAddress) -> None:
