@@ -19,6 +19,7 @@ from tests.reliability.client import Answer
 from tests.reliability.hosts import Entry
 
 Pair = tuple[Entry | None, Row | None]
+UNKNOWN = -1  # the mark of rows of exchanges that no client knows
 SHOWN = 8  # examples of each kind
 SLACK = 30.0  # seconds between a row's time and the host's
 KINDS = {
@@ -91,7 +92,7 @@ def compare(entries: Iterable[Entry], rows: Iterable[Row], answers: Iterable[Ans
         account.twice += row.id in seen
         seen.add(row.id)
         if row.attempt:
-            paired.rows[marks.get(row.exchange, -1), row.endpoint].append(row)
+            paired.rows[marks.get(row.exchange, UNKNOWN), row.endpoint].append(row)
     for pair in paired.all():
         _book(account, *pair)
     return account
@@ -108,25 +109,42 @@ class _Pairs:
         """Each entry and each row once, alone where it has no counterpart."""
         left_entries: dict[str, list[Entry]] = defaultdict(list)
         left_rows: dict[str, list[Row]] = defaultdict(list)
+        unpaid: dict[str, list[tuple[Entry, Row]]] = defaultdict(list)
         for key in self.entries.keys() | self.rows.keys():
             pairs, entries, rows = _by_time(self.entries[key], self.rows[key])
-            yield from pairs
+            for entry, row in pairs:
+                if entry.cost and not row.cost:
+                    unpaid[key[1]].append((entry, row))
+                else:
+                    yield entry, row
             left_entries[key[1]] += entries
             left_rows[key[1]] += (row for row in rows if row.cost)
         for host in left_entries.keys() | left_rows.keys():
-            pairs, entries, rows = _by_time(left_entries[host], left_rows[host])
+            found = self._of_unknown(host, unpaid[host])
+            yield from found
+            used = {id(row) for _, row in found}
+            rows = [row for row in left_rows[host] if id(row) not in used]
+            pairs, entries, rows = _by_time(left_entries[host], rows)
             yield from pairs
             for entry in entries:
                 yield entry, None
             for row in rows:
                 yield None, row
 
+    def _of_unknown(self, host: str, unpaid: Sequence[tuple[Entry, Row]]) -> list[tuple[Entry, Row]]:
+        """Entries whose question has rows that cost nothing only: their row may be that of an exchange that no client
+        knows, as of a killed worker."""
+        rows = [row for row in self.rows[UNKNOWN, host] if row.cost]
+        pairs, entries, _ = _by_time([entry for entry, _ in unpaid], rows)
+        left = {id(entry) for entry in entries}
+        return pairs + [pair for pair in unpaid if id(pair[0]) in left]
 
-def _by_time(entries: Sequence[Entry], rows: Sequence[Row]) -> tuple[list[Pair], list[Entry], list[Row]]:
+
+def _by_time(entries: Sequence[Entry], rows: Sequence[Row]) -> tuple[list[tuple[Entry, Row]], list[Entry], list[Row]]:
     """Pairs of an entry and a row of about its time, and the rest of both. Of all that are possible, those of the same
     cost come first, then those that cost something, then the nearest."""
     near = [(entry, row) for entry in entries for row in rows if abs(row.at - entry.at) < SLACK]
-    pairs: list[Pair] = []
+    pairs: list[tuple[Entry, Row]] = []
     free_entries, free_rows = {id(entry): entry for entry in entries}, {id(row): row for row in rows}
     for entry, row in sorted(near, key=lambda pair: _distance(*pair)):
         if id(entry) in free_entries and id(row) in free_rows:

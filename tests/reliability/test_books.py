@@ -61,6 +61,15 @@ def test_an_exchange_without_a_known_id_is_paired_by_host_and_time() -> None:
     assert kinds(late) == {"unbooked": 1, "estimated, not billed": 1}
 
 
+def test_a_row_that_no_client_knows_comes_before_another_ones_that_cost_nothing() -> None:
+    rows = [
+        booked("gen-killed", 6, usage_source="estimated"),
+        booked("gen-b", 0, usage_source="none", outcome="server"),
+    ]
+    assert kinds(compare([entry(1, 5)], rows, [answer(1), answer(1, "gen-b")])) == {"estimated": 1}
+    assert kinds(compare([entry(1, 5)], rows[1:], [answer(1), answer(1, "gen-b")])) == {"unbooked": 1}
+
+
 def test_a_question_that_several_ask_is_paired_with_its_own_row() -> None:
     """The worker of the first was killed: its client knows no id, and its row is found by host and time."""
     rows = [booked("gen-killed", 6, at=99.0, usage_source="estimated"), booked("gen-b", 7, at=105.0)]
