@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Route
 
 from tests.page.browser import CHARTS, DESKTOP, PHONE, Browsers, SharedView, View, opened
 from tests.page.invented import Invented
@@ -229,8 +229,34 @@ async def test_it_comes_back_after_a_restart(browser: Browser) -> None:
         await view.page.locator("#status[data-state='lost']").wait_for()
         await stack.enter_async_context(serving(second, int(first.url.rpartition(":")[2])))
         await view.live()
-        second.tell("exchange", {**second.invented.exchanges()[0], "id": "gen-1000007"})
-        await view.page.locator("#live-table tr[data-key='gen-1000007']").wait_for()
+        row = view.page.locator("#live-table tr[data-key='gen-1000007']")
+        async with asyncio.timeout(60):
+            while (
+                not await row.is_visible()
+            ):  # the page requests the list anew, in which the invented gateway has no more
+                second.tell("exchange", {**second.invented.exchanges()[0], "id": "gen-1000007"})
+                await asyncio.sleep(0.05)
+
+
+async def test_an_exchange_that_ends_while_the_list_is_requested_is_shown(
+    browser: Browser, gateway: InventedGateway
+) -> None:
+    ended, listed = (
+        {**gateway.invented.exchanges()[0], "id": name, "hedged": True} for name in ("gen-1000007", "gen-1000008")
+    )
+    async with opened(browser, gateway.url) as view:
+        await view.ready()
+        await view.live()
+
+        async def late(route: Route) -> None:
+            gateway.tell("exchange", ended)
+            await view.page.locator("#live-table tr[data-key='gen-1000007']").wait_for()
+            await route.fulfill(json={"exchanges": [listed], "more": False})
+
+        await view.page.route("**/page/exchanges.json*", late)
+        await view.page.click("#filters [data-kind='hedged']")
+        await view.page.locator("#live-table tr[data-key='gen-1000008']").wait_for()
+        assert await view.page.locator("#live-table tr[data-key='gen-1000007']").is_visible()
 
 
 async def test_the_theme_follows_the_system_and_the_switch(browser: Browser, gateway: InventedGateway) -> None:

@@ -24,6 +24,7 @@ let model = null;
 let page = null;
 let rows = [];
 let waiting = [];
+let arrived = []; // since the list was last requested: its answer may be older
 let more = false;
 let opened = null;
 let ready = false;
@@ -37,12 +38,16 @@ export function show(now) {
 
 export async function reload() {
   if (!model) return;
+  arrived = [];
   const found = await read("exchanges.json", query());
-  [rows, more, waiting, ready] = [found.exchanges, found.more, [], true];
+  [rows, more, ready] = [found.exchanges, found.more, true];
+  waiting = arrived.filter((one) => wanted(one) && !rows.some((old) => old.id === one.id));
+  if (!reading()) merge();
   draw();
 }
 
 export function add(one) {
+  arrived = [one, ...arrived].slice(0, MOST);
   if (!ready || !wanted(one) || [...rows, ...waiting].some((old) => old.id === one.id)) return;
   waiting = [one, ...waiting].slice(0, MOST);
   if (!reading()) merge();
