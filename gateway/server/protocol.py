@@ -273,6 +273,8 @@ class HotProtocol(UvicornConnection):
         if self._discarding or self.transport.is_closing():
             return
         self._discarding = True
+        if self._reading and self._sink is None:
+            return  # rejected: it has its answer, and its body ends here
         if not self._can_respond():
             self.cycle.keep_alive = False
             return

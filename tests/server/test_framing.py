@@ -3,10 +3,12 @@
 import asyncio
 import re
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from gateway.server.framing import framing_problem
+from tests.reliability.fuzzing import http as fuzzing
 from tests.support.client import question
 from tests.support.gateway import DIRECT_ONLY, Gateway, Running
 from tests.support.host import ScriptedHost, answers, completion
@@ -107,3 +109,14 @@ async def status(running: Running, data: bytes) -> int:
 @pytest.mark.parametrize("host", [b"", b"[", b"a b", b"\xff", b"h:port"])
 def test_any_host_beside_an_absolute_target(host: bytes) -> None:
     assert framing_problem(b"http://localhost/x", "1.1", [(b"host", host)]) is not None
+
+
+def test_a_refused_request_whose_body_is_not_http_has_one_answer(tmp_path: Path) -> None:
+    served = fuzzing.Gateway(tmp_path)
+    served.open()
+    try:
+        for host in (b"27.0.0.1", b"127.0.0.1"):
+            head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: " + host + b"\r\ntransfer-encoding: chunked\r\n\r\n"
+            served.check((head + b' x\r\n7\r\n{"model\r\n0\r\n\r\n', []))
+    finally:
+        served.close()
