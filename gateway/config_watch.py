@@ -35,7 +35,7 @@ class ConfigWatch:
         self._state = state
         self._started = current.settings
         self._stamps = self._seen = self._check()
-        self._asked = False
+        self._requested = False
         self._unreadable = 0  # polls since the file could not be read; 0: it could
 
     def __repr__(self) -> str:
@@ -43,7 +43,7 @@ class ConfigWatch:
 
     def ask(self) -> None:
         """Has the next poll read all files again, changed or not. Safe in a signal handler."""
-        self._asked = True
+        self._requested = True
 
     def poll(self) -> Configuration | RejectedConfig | None:
         """The news since the last poll. A change counts once two polls agree, because editors write a file in several
@@ -51,18 +51,18 @@ class ConfigWatch:
         before, self._seen = self._seen, self._check()
         if self._unreadable:
             self._unreadable += 1
-        if not (self._asked or before == self._seen != self._stamps or self._unreadable > RETRY_AFTER):
+        if not (self._requested or before == self._seen != self._stamps or self._unreadable > RETRY_AFTER):
             return None
-        asked, self._asked = self._asked, False
+        requested, self._requested = self._requested, False
         self._stamps, self._unreadable = self._seen, 0
         try:
             return self._read()
         except ConfigError as error:
             self._unreadable = int(isinstance(error, Unreadable))
-            return self._rejected(error, asked)
+            return self._rejected(error, requested)
         except Exception as error:  # a fault of ours must not end a gateway that serves
             _log.exception("the configuration was not read again")
-            return self._rejected(ConfigError(f"internal error: {type(error).__name__}"), asked)
+            return self._rejected(ConfigError(f"internal error: {type(error).__name__}"), requested)
 
     def _read(self) -> Configuration:
         raw = self._source.settings()
@@ -77,8 +77,8 @@ class ConfigWatch:
         self._seen = self._stamps = {path: read.get(path, found) for path, found in self._check().items()}
         return configuration
 
-    def _rejected(self, error: ConfigError, asked: bool) -> RejectedConfig | None:
-        if error.problems == self.problems and not asked:
+    def _rejected(self, error: ConfigError, requested: bool) -> RejectedConfig | None:
+        if error.problems == self.problems and not requested:
             return None
         _log.error("configuration not reloaded, the old one stays in force:\n%s", error)
         self.problems = error.problems

@@ -44,8 +44,8 @@ _log = logging.getLogger(__name__)
 
 
 class Listing:
-    """One worker's lists. Every response is `{"data": ...}`. `claims` and `probed`: what sources beside the
-    configuration say about the capabilities of a model's endpoints."""
+    """One worker's lists. Every response is `{"data": ...}`. `claims` and `probed`: what litellm's cost map
+    and probes say about the capabilities of a model's endpoints."""
 
     def __init__(
         self,

@@ -65,8 +65,8 @@ return replies
 
 
 class Line(NamedTuple):
-    """What is asked for one limit: its hash, its bound, the end of its period (unix time), and the number of its quota
-    in this worker."""
+    """One limit in a call: its hash, its bound, the end of its period (Unix time), what the worker wants of it, and the
+    number of its quota in this worker."""
 
     key: str
     bound: int

@@ -1,4 +1,4 @@
-"""What sources beside the configuration say about the capabilities of endpoints: litellm's cost map, and probes."""
+"""What litellm's cost map and probes say about the capabilities of endpoints. The configuration decides."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class CapabilityClaims(NamedTuple):
 
 class ProbedCapability(NamedTuple):
     """The last answers of probes that need a capability: how many were right, of how many, and when the last one was
-    asked for (unix time)."""
+    sent (Unix time)."""
 
     right: int
     of: int

@@ -179,8 +179,8 @@ def lines(record: dict[str, Any]) -> list[Line]:
         Line("damaged answers: 0", str(record["damaged"]), record["damaged"] == 0),
         Line(
             "store and state folder are bounded",
-            f"{keys[1]:,} keys in the middle, {keys[-1]:,} at the end; "
-            f"{state[1] / 1e6:.1f} MB beside the ledger in the middle, {state[-1] / 1e6:.1f} MB at the end",
+            f"{keys[1]:,} keys halfway, {keys[-1]:,} at the end; "
+            f"{state[1] / 1e6:.1f} MB of files without the ledger halfway, {state[-1] / 1e6:.1f} MB at the end",
             keys[-1] <= keys[1] * 1.5 + 100 and state[-1] <= state[1] * 1.5 + 1e6,
         ),
         Line(
