@@ -23,6 +23,14 @@ def content(path: Path) -> bytes:
         return file.read()
 
 
+def is_in_place(path: Path, descriptor: int) -> bool:
+    """Whether the path still names the file that is open: it may have been deleted, moved away or replaced."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except OSError:
+        return False
+
+
 def stamp(path: Path) -> Stamp:
     """Differs where a file was replaced or its content changed, even with the same time and size. Links are followed.
     None where it cannot be seen."""

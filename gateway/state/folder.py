@@ -21,7 +21,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gateway.errors import ConfigError
-from gateway.files import opened
+from gateway.files import is_in_place, opened
 
 _log = logging.getLogger("gateway")
 
@@ -97,10 +97,7 @@ class StateFolder:
 
     def _holds(self, lock: int) -> bool:
         """Whether our lock is still on the file that another gateway would open."""
-        try:
-            return os.path.samestat((self.path / "lock").stat(), os.fstat(lock))
-        except OSError:
-            return False
+        return is_in_place(self.path / "lock", lock)
 
     def _locked(self) -> int:
         # The file is never removed: a process that opened a removed file would hold a lock that no other process sees.

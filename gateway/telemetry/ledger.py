@@ -31,7 +31,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.files import opened
+from gateway.files import is_in_place, opened
 from gateway.state.conditions import Conditions
 from gateway.types import Row
 
@@ -143,12 +143,7 @@ class Ledger:
 
     def _is_in_place(self) -> bool:
         """Whether readers of the folder find the file that is written, or none is open."""
-        if self._fd is None:
-            return True
-        try:
-            return os.path.samestat((self._folder / self._name).stat(), os.fstat(self._fd))
-        except OSError:
-            return False
+        return self._fd is None or is_in_place(self._folder / self._name, self._fd)
 
     def _fail(self, error: Exception) -> None:
         self._failing = True

@@ -22,7 +22,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Literal, NamedTuple
 
-from gateway.files import opened
+from gateway.files import is_in_place, opened
 from gateway.state.conditions import Conditions
 from gateway.telemetry.ledger import Ledger
 
@@ -150,7 +150,8 @@ class SentAttempts:
                 self._fd, self._unusable = self._open(), False
             if self._fd is None:
                 return
-            if not self._is_in_place():
+            assert self._path is not None
+            if not is_in_place(self._path, self._fd):
                 self._restore(self._fd)
             pwrite(self._fd, _SIGN.pack(now), 0)
             while self._ended:
@@ -169,15 +170,6 @@ class SentAttempts:
                 self._path.unlink()
         os.close(self._fd)
         self._fd = None
-
-    def _is_in_place(self) -> bool:
-        """Whether another worker finds the file that is written."""
-        assert self._fd is not None
-        assert self._path is not None
-        try:
-            return os.path.samestat(self._path.stat(), os.fstat(self._fd))
-        except OSError:
-            return False
 
     def _restore(self, lost: int) -> None:
         """Copies the file, which was deleted or moved away but is still open, to a new one."""
