@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 
 from tests.reliability.site import Site
+from tests.support.processes import GUARD
 
 REFUSED_EVERY, REFUSED_FOR = 20.0, 3.0  # seconds
 _SOCKET = re.compile(r"socket:\[(\d+)\]")
@@ -35,8 +36,9 @@ async def kill_workers(site: Site, every: float, rng: Random, done: Done) -> Non
     while True:
         await asyncio.sleep(every)
         pid = rng.choice(site.workers())
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, FileNotFoundError):
             os.kill(pid, signal.SIGSTOP)
+            await stopped(pid)
             done.lost |= client_ports(pid, site.port)
             os.kill(pid, signal.SIGKILL)
             done.workers_killed += 1
@@ -59,6 +61,13 @@ async def refuse_hosts(site: Site, rng: Random, done: Done) -> None:
         await asyncio.sleep(rng.uniform(0.5, 1.5) * REFUSED_EVERY)
         done.refusals += 1
         await site.fleet.refuse(rng.choice(names), REFUSED_FOR)
+
+
+async def stopped(pid: int) -> None:
+    """Wait until a process that got SIGSTOP is stopped: before that it may still accept a connection."""
+    async with asyncio.timeout(GUARD):
+        while "T" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]:
+            await asyncio.sleep(0.001)
 
 
 def client_ports(pid: int, port: int) -> set[int]:
