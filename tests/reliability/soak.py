@@ -67,6 +67,7 @@ class SoakResult:
             "damaged": self.damaged,
             "rss_mb_per_100k": {str(pid): round(value / 1e6, 3) for pid, value in slopes.items()},
             "rss_mb": {str(one.pid): round(one.rss / 1e6, 1) for one in self.samples if one.requests == last},
+            "rss_over_time": _over_time(self.samples),
             "descriptors": _before_after(self.samples, self.requests, "descriptors"),
             "threads": _before_after(self.samples, self.requests, "threads"),
             "store_keys": _ends(self.store),
@@ -136,6 +137,14 @@ def _look(here: Site, result: SoakResult) -> None:
         result.store.append((result.requests, here.store.keys()))
     state = here.running.folder
     result.state.append((result.requests, folder_bytes(state) - folder_bytes(state / "ledger")))
+
+
+def _over_time(taken: Sequence[Sample]) -> dict[str, list[tuple[int, float]]]:
+    """Of each worker: the trial's requests so far, and its MB then."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for one in taken:
+        found.setdefault(str(one.pid), []).append((one.requests, round(one.rss / 1e6, 1)))
+    return found
 
 
 def _before_after(taken: Sequence[Sample], requests: int, name: str) -> list[int]:

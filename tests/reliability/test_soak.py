@@ -19,7 +19,7 @@ async def test_a_short_soak(tmp_path: Path) -> None:
     assert record["requests"] == 150
     assert record["damaged"] == 0
     assert record["ends"]["left"] > 0
-    assert len(record["rss_mb_per_100k"]) == 1
+    assert len(record["rss_mb_per_100k"]) == len(record["rss_over_time"]) == 1
     assert record["store_keys"][-1][1] > 0
     assert record["books"]["kinds"]["equal"]["attempts"] > 0
     kept = {line.target: line.kept for line in soak.lines(record)}
