@@ -27,7 +27,7 @@ from gateway.route.endpoint_state import EndpointState
 from gateway.surface.openrouter.shape import provider_name
 from gateway.telemetry.archive import Uptime
 from gateway.types import Endpoint, Measure, Model, Price
-from gateway.types.endpoint import PriceTier, Window
+from gateway.types.price import PriceTier, Window
 
 OK: Literal[0] = 0  # values of an endpoint's `status`
 DEGRADED: Literal[-5] = -5

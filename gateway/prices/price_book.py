@@ -28,7 +28,7 @@ from gateway.config import Settings
 from gateway.document import INVALID, DocumentReader, Hook, Node, Scalar, decode, place_at, read
 from gateway.state.folder import default_folder
 from gateway.types import Endpoint, Model, Price
-from gateway.types.endpoint import PriceFlag
+from gateway.types.price import PriceFlag
 
 NOT_TAKEN: frozenset[PriceFlag] = frozenset({"zero", "missing", "jump", "new", "tiers"})  # flags about a price
 MOST_CHANGES = 200  # kept for each endpoint, the latest: four years of weekly changes

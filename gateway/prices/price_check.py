@@ -21,7 +21,7 @@ from datetime import date
 from gateway.prices.price_book import PriceChange
 from gateway.prices.quote import Quote
 from gateway.types import Price
-from gateway.types.endpoint import PriceFlag
+from gateway.types.price import PriceFlag
 
 JUMP = 2.0  # times the price in force, or its inverse
 DEEPEST = 0.01  # of the input price, what a cached price may be

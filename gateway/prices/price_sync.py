@@ -4,7 +4,7 @@
     hosts' lists ──┼─> PriceFindings ── judge ──> Synced: the new book, and a line for each endpoint
     a file ────────┘   (a host's own price comes before litellm's)
 
-Endpoints that are retired, simulated or on own machines are left out. A price in gateway.yaml stays, whatever a source
+Endpoints that are retired, simulated or self-hosted are left out. A price in gateway.yaml stays, whatever a source
 says.
 """
 
@@ -39,7 +39,7 @@ from gateway.prices.price_check import PriceVerdict, judged
 from gateway.prices.price_list_file import quotes_in
 from gateway.prices.quote import Quote
 from gateway.types import Endpoint, Price
-from gateway.types.endpoint import PriceFlag
+from gateway.types.price import PriceFlag
 
 Result = Literal["same", "taken", "accepted", "not taken", "own price", "no price"]
 
@@ -103,7 +103,7 @@ def sync(
 
 
 def _compared(settings: Settings) -> list[Endpoint]:
-    """The endpoints whose prices are published somewhere: neither retired, nor on own machines, nor simulated."""
+    """The endpoints whose prices are published somewhere: neither retired, nor self-hosted, nor simulated."""
     endpoints = (endpoint for model in settings.models for endpoint in model.endpoints)
     return [one for one in endpoints if one.status in ("active", "uncertain") and not one.simulated]
 

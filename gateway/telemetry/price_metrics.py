@@ -7,7 +7,7 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from gateway.types import Price
-from gateway.types.endpoint import PriceFlag
+from gateway.types.price import PriceFlag
 
 KINDS = ("input", "cached_input", "output")
 

@@ -5,11 +5,8 @@ from gateway.types.endpoint import (
     Dialect,
     Endpoint,
     Limits,
-    Price,
-    PriceTier,
     Priors,
     PromptCache,
-    Window,
 )
 from gateway.types.fault import FAULTS, Fault
 from gateway.types.model import Model, ModelProfile, Question, Reasoning
@@ -44,6 +41,7 @@ from gateway.types.policy import (
     Score,
     Timeouts,
 )
+from gateway.types.price import Price, PriceTier, Window
 from gateway.types.reasoning import REASONING_FIELDS, ReasoningHistory, read_again, reasoning_text
 from gateway.types.recording import Recording
 from gateway.types.request import CacheMode, IncomingTrace, Request, Surface, gives_less, may_be_empty, most_output

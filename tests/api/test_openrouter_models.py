@@ -9,7 +9,8 @@ from gateway.route.endpoint_state import EndpointState
 from gateway.route.fleet import Fleet
 from gateway.telemetry.archive import Uptime
 from gateway.types import Dialect, Endpoint, Model, Price, Reasoning
-from gateway.types.endpoint import PriceTier, ThinkingSwitch, Window
+from gateway.types.endpoint import ThinkingSwitch
+from gateway.types.price import PriceTier, Window
 
 
 def described_model(*args: Any) -> Any:
@@ -35,7 +36,7 @@ def test_prices_that_depend() -> None:
     ]
 
 
-def test_a_model_that_nobody_serves_has_no_price() -> None:
+def test_a_model_without_endpoints_has_no_price() -> None:
     model = described_model(Model("x/y", "Y", 1_000, ()), [])
     assert model["pricing"] == {"prompt": "-1", "completion": "-1"}
     assert model["top_provider"]["context_length"] is None

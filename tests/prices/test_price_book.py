@@ -23,7 +23,7 @@ from gateway.prices.price_book import (
     write_book,
 )
 from gateway.types import Endpoint, Model, Price
-from gateway.types.endpoint import PriceTier
+from gateway.types.price import PriceTier
 
 AT = Moment(1_795_000_000.0)
 CHANGE = PriceChange(AT, "litellm 1.110.2", 0.27, 0.41, 0.135)

@@ -11,7 +11,7 @@ from gateway.prices.litellm_map import map_in
 from gateway.prices.price_check import PriceVerdict, judged
 from gateway.prices.quote import Quote
 from gateway.types import Endpoint, Price
-from gateway.types.endpoint import PriceTier, Window
+from gateway.types.price import PriceTier, Window
 from tests.prices.recorded import ENTRIES, litellm_map
 
 IN_FORCE = Price(0.25, 0.5, 0.125)
