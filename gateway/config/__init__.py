@@ -1,7 +1,7 @@
 """The operator's configuration: gateway.yaml, the environment and the catalogue of endpoints."""
 
 from gateway.config.catalogue import CATALOG, sufficient_variables, usable, wanted_variables, why_unusable
-from gateway.config.drain import DrainSettings
+from gateway.config.drain_settings import DrainSettings
 from gateway.config.key_limits import LIMITS, NO_BOUNDS, Bounds, LimitName, LimitSettings, Scope
 from gateway.config.keys import Key, KeyEntry, Secrets
 from gateway.config.probes import ProbeSettings

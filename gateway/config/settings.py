@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gateway.config.catalogue import read_endpoint, read_models, wanted_variables, with_catalogue
-from gateway.config.drain import DrainSettings
+from gateway.config.drain_settings import DrainSettings
 from gateway.config.egress_fields import read_pem, read_proxy
 from gateway.config.key_limits import NO_BOUNDS, Bounds, LimitSettings, read_bounds
 from gateway.config.keys import Key, Secrets, admin_from_environ, keys_from_environ, read_key

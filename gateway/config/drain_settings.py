@@ -7,8 +7,8 @@ from gateway.types.units import Seconds
 
 @dataclass(frozen=True, slots=True)
 class DrainSettings:
-    """`notice`: after SIGTERM, new requests are still served so long, until load balancers have noticed. `limit`: after
-    it, what still runs is ended; it counts from the signal."""
+    """`notice`: how long new requests are still served after SIGTERM, so that load balancers can take the gateway out
+    of rotation. `limit`: the time from the signal after which requests in flight are cut off."""
 
     notice: Seconds = 3.0
     limit: Seconds = 100.0
