@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gateway.config import Settings, prices, sufficient_variables, usable, why_unusable
+from gateway.config import Settings, sufficient_variables, usable, why_unusable
+from gateway.config.unusual_prices import unusual_prices
 from gateway.document import nearest
 from gateway.errors import ConfigError
 from gateway.intake.auth import LOCAL
@@ -36,7 +37,7 @@ def audit(settings: Settings, policies: PolicySet) -> Audit:
     problems = obstacles(settings, policies)
     warnings = [
         *_out_of_use(settings),
-        *prices.unusual(settings),
+        *unusual_prices(settings),
         *_routes(settings),
         *_unmet(settings, policies),
         *_unknown_keys(settings),

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from gateway.audit import Audit, audit, doubts, obstacles
-from gateway.config import load, prices
+from gateway.config import load
+from gateway.config.unusual_prices import unusual_prices
 from gateway.policy.policies import Policies, shipped_folder
 from gateway.types import Endpoint
 from tests.support.gateway import write_config, write_policy
@@ -229,7 +230,7 @@ def test_usual_prices_are_no_doubt(tmp_path: Path) -> None:
 
 
 def test_the_shipped_catalogue_raises_no_doubt() -> None:
-    assert list(prices.unusual(load(None, {}))) == []
+    assert list(unusual_prices(load(None, {}))) == []
 
 
 @pytest.mark.parametrize("key", ["sk-a\nsk-b", "sk a", "schlüssel", "sk\x00"])

@@ -8,13 +8,13 @@ from statistics import median
 
 from gateway.config.settings import Settings
 from gateway.types import Endpoint, Price
-from gateway.types.endpoint import PriceTier, Window
+from gateway.types.price import PriceTier, Window
 
 FAR = 20.0  # times the median price
 LEAST, MOST = 0.001, 1_000.0  # USD per 1M tokens, used where there are too few endpoints for a median
 
 
-def unusual(settings: Settings) -> Iterator[str]:
+def unusual_prices(settings: Settings) -> Iterator[str]:
     """A line for each price that is far from those of its model's other endpoints, or contradicts itself."""
     for model in settings.models:
         priced = [one for one in model.endpoints if one.price and one.status not in ("retired", "self_hosted")]
