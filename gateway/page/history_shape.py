@@ -7,7 +7,7 @@ rounded to four digits: they are shown with fewer.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gateway.telemetry.definitions import price_per_million
+from gateway.telemetry.figure_definitions import price_per_million
 from gateway.telemetry.packed import FAULT_NAMES, SKETCHES, Packed
 from gateway.types import PICO, Price, counts
 
@@ -64,7 +64,7 @@ def saved(everything: Packed, endpoints: Sequence[tuple[Price, Packed]]) -> Json
 
 
 def _saved_by_routing(endpoints: Sequence[tuple[Price, Packed]]) -> float | None:
-    """All tokens of these endpoints at each one's list price and hit share, on average, minus what they did cost."""
+    """All tokens of these endpoints at each one's list price and hit share, on average, minus what they cost."""
     total = Packed.total(one for _, one in endpoints)
     if not total["prompt"] + total["completion"]:
         return None

@@ -17,7 +17,7 @@ from typing import NamedTuple, cast
 
 from gateway.state.link import REPLY_WITHIN, Link
 from gateway.state.store_script import StoreScript
-from gateway.telemetry.definitions import share
+from gateway.telemetry.figure_definitions import share
 from gateway.telemetry.ledger_search import LONGEST, SLACK, began, rows_in, whole
 from gateway.telemetry.packed import HEAD_SIZE, Packed
 from gateway.telemetry.rollups import SPENT_KEY, day_key

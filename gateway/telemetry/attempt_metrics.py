@@ -8,8 +8,8 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter
 
 from gateway.telemetry.batches import grouped, observe
-from gateway.telemetry.definitions import NOT_ATTEMPTS
 from gateway.telemetry.exchange_metrics import TTFT_BUCKETS
+from gateway.telemetry.figure_definitions import NOT_ATTEMPTS
 from gateway.telemetry.policy_labels import PolicyLabels
 from gateway.telemetry.prometheus_internals import BatchHistogram
 from gateway.types import OUTCOMES, PICO, RepairKind, Row, ToolResult

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from gateway.telemetry.definitions import (
+from gateway.telemetry.figure_definitions import (
     JUDGED,
     SUCCESS,
     client_latency,
@@ -103,7 +103,7 @@ def contribution(row: Summed) -> Contribution:
 
 @lru_cache(maxsize=1024)
 def _kind(kind: tuple[str, bool, bool, bool, str, str, str, bool]) -> _Kind:
-    """What rows of this kind have in common. Made once for each kind: `definitions` are functions of a row."""
+    """What rows of this kind have in common. Made once for each kind: `figure_definitions` has functions of a row."""
     outcome, first, last, sent, hedge, tools, cache, held = kind
     row = Summed(
         at=0.0,

@@ -3,7 +3,7 @@
     gateway.exchanges: gen-1764547200-0a1b failed: server 502 after 2 attempts, 3.21 s; balanced, novita/fp8
 
 Never a prompt, an answer or a key: of the host's words only what `host_words.py` lets through. At most BURST lines at
-once and RATE in a second; how many were left out is said with the next line.
+once and RATE in a second; the next line says how many were left out.
 """
 
 import logging
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from gateway.telemetry.definitions import SUCCESS
+from gateway.telemetry.figure_definitions import SUCCESS
 from gateway.telemetry.host_words import said
 from gateway.types import Row, counts
 

@@ -7,7 +7,7 @@ from operator import attrgetter
 from prometheus_client import CollectorRegistry, Counter
 
 from gateway.telemetry.batches import grouped, observe
-from gateway.telemetry.definitions import client_latency, client_ttft
+from gateway.telemetry.figure_definitions import client_latency, client_ttft
 from gateway.telemetry.policy_labels import PolicyLabels
 from gateway.telemetry.prometheus_internals import BatchHistogram
 from gateway.types import Row

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.proxy.killed_attempts import KilledAttempts, estimate, killed_row
 from gateway.route.fleet import Fleet
-from gateway.telemetry.definitions import JUDGED
+from gateway.telemetry.figure_definitions import JUDGED
 from gateway.telemetry.ledger import Ledger, read
 from gateway.telemetry.sent_attempts import left_behind
 from gateway.types import Endpoint, Price, Row

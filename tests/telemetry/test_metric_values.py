@@ -218,7 +218,7 @@ print("recovered")
 """
 
 
-def test_a_full_disk_kills_nobody(tmp_path: Path) -> None:
+def test_a_full_disk_kills_no_worker(tmp_path: Path) -> None:
     """A real one, of 4 MB, where this user may mount it."""
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.page.history_shape import COUNTED, figures
 from gateway.route.tracked_attempt import MEASURES_SPEED
-from gateway.telemetry.definitions import (
+from gateway.telemetry.figure_definitions import (
     JUDGED,
     SUCCESS,
     client_latency,
