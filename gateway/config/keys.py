@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any
 
+from gateway.config.key_digest import key_digest
 from gateway.config.key_limits import NO_BOUNDS, Bounds
 from gateway.document import INVALID, DocumentReader, Node, Place, place_at
 
@@ -92,7 +92,7 @@ def read_key(reader: DocumentReader, node: Node, environ: Mapping[str, str]) -> 
     if expires is None and entry.expires is not None:
         return reader.problem(place_at(node, "expires"), f"expires: {NO_TIME}")
     allowed = entry.policies, entry.models
-    return Key(entry.tenant, digest(secret), entry.policy, entry.group, entry.limits, *allowed, expires)
+    return Key(entry.tenant, key_digest(secret), entry.policy, entry.group, entry.limits, *allowed, expires)
 
 
 def time_of(text: str) -> float | None:
@@ -115,7 +115,7 @@ def keys_from_environ(text: str, problems: list[str]) -> tuple[Key, ...]:
         if secret and not PRINTABLE.fullmatch(secret):
             problems.append(f"GATEWAY_API_KEYS: item {position} {NO_KEY}")
         elif tenant and secret:
-            keys.append(Key(tenant, digest(secret)))
+            keys.append(Key(tenant, key_digest(secret)))
         else:
             problems.append(f"GATEWAY_API_KEYS: item {position} lacks its tenant or secret; write tenant:secret")
     return tuple(keys)
@@ -126,12 +126,7 @@ def admin_from_environ(text: str, problems: list[str]) -> bytes | None:
     secret = text.strip()
     if secret and not PRINTABLE.fullmatch(secret):
         problems.append("GATEWAY_ADMIN_KEY: must be printable ASCII without spaces or line breaks")
-    return digest(secret) if secret else None
-
-
-def digest(secret: str) -> bytes:
-    """What is kept of a secret."""
-    return sha256(secret.encode()).digest()
+    return key_digest(secret) if secret else None
 
 
 def names_variable(reader: DocumentReader, place: Place, name: str | None) -> bool:

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from gateway.config.key_digest import key_digest
 from gateway.config.key_limits import wrong_bound
 from gateway.errors import BadRequest, NotFound
 from gateway.keys.key_book import REMEMBERED
-from gateway.keys.key_record import KeyRecord, hex_digest, new_secret
+from gateway.keys.key_record import KeyRecord, new_secret
 from gateway.keys.key_store import MOST
 from gateway.types import PROBE
 
@@ -83,7 +84,7 @@ class KeyDesk:
         secret = new_secret()
         seen = before.changed if before else 0
         changed = max(seen + 1, int(now * 1_000))
-        record = msgspec.structs.replace(wanted, digest=hex_digest(secret), created=now, changed=changed)
+        record = msgspec.structs.replace(wanted, digest=key_digest(secret).hex(), created=now, changed=changed)
         await self._put(_checked(record), seen)
         return record, secret
 
@@ -98,7 +99,7 @@ class KeyDesk:
         record, secret = await self.find(name), new_secret()
         until = time() + grace
         former = record.digest if grace else None
-        return await self._change(record, digest=hex_digest(secret), former=former, former_until=until), secret
+        return await self._change(record, digest=key_digest(secret).hex(), former=former, former_until=until), secret
 
     async def change(self, name: str, **fields: object) -> KeyRecord:
         """Other limits, policies, models, group or expiry. Names that are not changed may have been removed since."""

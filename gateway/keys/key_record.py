@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Iterator
-from hashlib import sha256
 
 import msgspec
 
@@ -54,10 +53,6 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def new_secret() -> str:
     return PREFIX + secrets.token_urlsafe(32)
-
-
-def hex_digest(secret: str) -> str:
-    return sha256(secret.encode()).hexdigest()
 
 
 encoded = msgspec.json.Encoder().encode
