@@ -16,7 +16,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gateway.keys.meter import Ask, Grant
+from gateway.keys.meter import Grant, ShareRequest
 from gateway.state.link import Link
 from gateway.state.store_error import StoreError
 from gateway.state.store_script import StoreScript
@@ -65,13 +65,13 @@ return replies
 
 
 class Line(NamedTuple):
-    """One limit in a call: its hash, its bound, the end of its period (Unix time), what the worker wants of it, and the
-    number of its quota in this worker."""
+    """One limit in a call: its hash, its bound, the end of its period (Unix time), what the worker requests of it, and
+    the number of its quota in this worker."""
 
     key: str
     bound: int
     end: int
-    ask: Ask
+    request: ShareRequest
     number: int
 
 
@@ -89,7 +89,7 @@ class LimitStore:
         """At most MOST lines; one reply for each."""
         arguments: list[bytes | str | int] = []
         for line in lines:
-            arguments += (line.bound, *line.ask, line.end + KEPT, f"{self._me}:{line.number}")
+            arguments += (line.bound, *line.request, line.end + KEPT, f"{self._me}:{line.number}")
         keys = [line.key for line in lines]
         reply = await self.link.run(_SCRIPT, keys, arguments)
         if not isinstance(reply, list) or len(reply) != len(lines):

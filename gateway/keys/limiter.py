@@ -3,7 +3,7 @@
     reserve ──free in every share──> LimitReservation, at once               shares <── in the background ──> store
        └── a share lacks something ──> waits for the store, WAIT at most ──> LimitReservation, or a Refusal
 
-While the store is away no request waits: by `limits.without_store` it draws on a part of what was left, or is refused.
+While the store is down no request waits: by `limits.without_store` it draws on a part of what was left, or is refused.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ EVERY = 0.5  # seconds between two exchanges with the store
 WAIT = 5.0  # seconds that a request waits for what requests under way and other workers hold
 AGAIN = 0.05  # seconds between two exchanges while requests wait
 REPLY_WITHIN = 0.5  # seconds for a reply
-FAILURES = 2  # exchanges that fail in a row before the store counts as away: one reply may be late
-MOST_WAITING = 10_000  # requests; further ones are treated as if the store were away
+FAILURES = 2  # exchanges that fail in a row before the store counts as down: one reply may be late
+MOST_WAITING = 10_000  # requests; further ones are treated as if the store were down
 MOST_EACH = 1_000  # of them with the same limits: a flood of one key neither takes all places nor much of the CPU
 
-Cause = Literal["reached", "reserved", "away"]
+Cause = Literal["reached", "reserved", "down"]
 
 
 class Limited(NamedTuple):
@@ -48,7 +48,7 @@ def limited(keys: Iterable[Key]) -> dict[str, Limited]:
 
 class Refusal(NamedTuple):
     """Why a request is refused: the limit is reached; what is left of it is reserved for requests under way; or the
-    store is away."""
+    store is down."""
 
     quota: Quota
     amount: int
@@ -98,8 +98,8 @@ class Limiter:
         return f"<Limiter {len(self._quotas)} limits, {len(self._waiting)} requests wait>"
 
     @property
-    def away(self) -> bool:
-        """Whether the store counts as away."""
+    def store_down(self) -> bool:
+        """Whether the store counts as down."""
         return self._failures >= FAILURES
 
     def replace(self, keys: Mapping[str, Limited], settings: LimitSettings) -> None:
@@ -138,7 +138,7 @@ class Limiter:
         loop = asyncio.get_running_loop()
         is_full = self._queued[quotas] >= MOST_EACH
         waiter = _Waiter(quotas, need, then, loop.time() + (0.0 if is_full else WAIT))
-        if self.away or len(self._waiting) >= MOST_WAITING:
+        if self.store_down or len(self._waiting) >= MOST_WAITING:
             loop.call_soon(self._decide_alone, waiter)
         elif is_full:
             loop.call_soon(self._decide, waiter)
@@ -171,7 +171,7 @@ class Limiter:
         """Returns what is free, so that others have it at once."""
         for quota in self._quotas.values():
             quota.close()
-        if not self.away:
+        if not self.store_down:
             await self.exchange()
         self._store.link.close()
 
@@ -183,7 +183,7 @@ class Limiter:
         waiting, self._waiting = self._waiting, []
         self._queued.clear()
         for waiter in waiting:
-            if self.away:
+            if self.store_down:
                 self._decide_alone(waiter)
             else:
                 self._decide(waiter)
@@ -198,19 +198,20 @@ class Limiter:
 
     async def _exchange(self) -> None:
         now, needs = self.clock(), self._needs()
-        asked: list[tuple[Meter, Line]] = []
+        lines: list[tuple[Meter, Line]] = []
         for meter, quota in list(self._live.items()):
-            ask = meter.ask(*needs.get(meter, (0, 0)), now)
-            if ask is not None:
-                asked.append((meter, Line(quota.key(meter), meter.bound, meter.period.end, ask, quota.number)))
+            request = meter.share_request(*needs.get(meter, (0, 0)), now)
+            if request is not None:
+                line = Line(quota.key(meter), meter.bound, meter.period.end, request, quota.number)
+                lines.append((meter, line))
             elif not meter.in_flight:
                 del self._live[meter]
-        for start in range(0, len(asked), MOST):
-            part = asked[start : start + MOST]
+        for start in range(0, len(lines), MOST):
+            part = lines[start : start + MOST]
             async with asyncio.timeout(REPLY_WITHIN):
                 grants = await self._store.exchange([line for _, line in part])
             for (meter, line), grant in zip(part, grants, strict=True):
-                meter.granted(line.ask, grant)
+                meter.granted(line.request, grant)
 
     def _needs(self) -> dict[Meter, tuple[int, int]]:
         """What waiting requests lack, by meter: the sum, and the least of one."""
@@ -263,7 +264,7 @@ class Limiter:
         self._queued[waiter.quotas] += 1
 
     def _decide_alone(self, waiter: _Waiter) -> None:
-        """While the store is away."""
+        """While the store is down."""
         now = self.clock()
         for quota in self._lacking(waiter):
             meter, amount = quota.at(now), self._amount(quota, waiter.need)
@@ -272,12 +273,12 @@ class Limiter:
                 self._refuse(waiter, quota, "reached")
                 return
             if not (allowed and meter.grant_locally(amount, self._workers)):
-                self._refuse(waiter, quota, "away")
+                self._refuse(waiter, quota, "down")
                 return
             self._live[meter] = quota
         reservation = self._reserved(waiter.quotas, waiter.need)
         if reservation is None:  # a period has just ended
-            self._refuse(waiter, waiter.quotas[0], "away")
+            self._refuse(waiter, waiter.quotas[0], "down")
         else:
             waiter.then(reservation)
 

@@ -3,7 +3,7 @@
     taken = used up + in flight + free            store: the sum of `taken` over all workers never exceeds the bound
 
     need ──reserve──> in flight ──settle──> used up, the rest is free again
-    free runs low ──ask──> store ──granted──> free           free is too much ──ask──> less is taken
+    free runs low ──share_request──> store ──granted──> free     free is too much ──share_request──> less is taken
 
 `taken` is absolute: a call to the store that is lost, repeated, or executed without its reply is corrected by the next
 one. What a worker had taken when it died counts as used until the period ends.
@@ -20,9 +20,9 @@ LOCAL_PARTS = 4  # without the store: all workers together grant themselves one 
 NEVER = -1
 
 
-class Ask(NamedTuple):
-    """What a worker reports to and wants from the store. `known` is the sum that it has seen last, `reported` what it
-    had taken then, and `origin` names the data of the store; empty before the first reply.
+class ShareRequest(NamedTuple):
+    """What a worker reports to the store, and what it requests. `known` is the sum that it has seen last, `reported`
+    what it had taken then, and `origin` names the data of the store; empty before the first reply.
 
     `want` is granted in full, or what is left of it, but nothing below `least`.
     """
@@ -52,13 +52,13 @@ class Meter:
     """Amounts are integers in one unit. `bound` may change; `now` is on any one clock, in seconds."""
 
     __slots__ = (
-        "_asked",
         "_demand",
         "_demand_at",
         "_local",
         "_local_used",
         "_origin",
         "_reported",
+        "_requested",
         "_unanswered",
         "_used_at",
         "bound",
@@ -84,13 +84,13 @@ class Meter:
         self.workers = 1
         self.short = False
         self.closed = False  # whether its period is over
-        self._asked = 0  # reserved since `_demand_at`
+        self._requested = 0  # reserved since `_demand_at`
         self._demand = 0.0  # per second
         self._demand_at = self._used_at = now
         self._reported = (0, 0)  # taken and held, as the store has them
         self._origin = b""
         self._unanswered = False  # whether a call is under way, or its reply was lost: what it did is not known
-        self._local: int | None = None  # what it may grant itself while the store is away
+        self._local: int | None = None  # what it may grant itself while the store is down
         self._local_used = 0
 
     def __repr__(self) -> str:
@@ -121,7 +121,7 @@ class Meter:
             return False
         self.free -= amount
         self.in_flight += amount
-        self._asked += amount
+        self._requested += amount
         return True
 
     def rebind(self, bound: int) -> None:
@@ -145,7 +145,7 @@ class Meter:
         if self.free < 0:
             self._take(-self.free)
 
-    def ask(self, needed: int, smallest: int, now: float) -> Ask | None:
+    def share_request(self, needed: int, smallest: int, now: float) -> ShareRequest | None:
         """What to send to the store; None if there is nothing to send. `needed` is the sum of the requests that wait,
         `smallest` the least of them."""
         target = self._target(now)
@@ -159,18 +159,18 @@ class Meter:
         if not (want or self.held or self._unanswered or self._reported != (self.taken, 0)):
             return None
         self._unanswered = True
-        return Ask(self.taken, self.held, self.known, want, least, self._reported[0], self._origin)
+        return ShareRequest(self.taken, self.held, self.known, want, least, self._reported[0], self._origin)
 
-    def granted(self, asked: Ask, grant: Grant) -> None:
-        """The store's reply to `asked`."""
+    def granted(self, request: ShareRequest, grant: Grant) -> None:
+        """The store's reply to `request`."""
         self.taken += grant.granted
         self.free += grant.granted
-        self.known = grant.total + self.taken - asked.taken - grant.granted
-        self.others_held = max(0, grant.held - asked.held)
+        self.known = grant.total + self.taken - request.taken - grant.granted
+        self.others_held = max(0, grant.held - request.held)
         self.workers = max(1, grant.workers)
         self.short = grant.short
         self._origin, self._unanswered = grant.origin, False
-        self._reported = asked.taken + grant.granted, asked.held + grant.granted
+        self._reported = request.taken + grant.granted, request.held + grant.granted
         self._local, self._local_used = None, 0
 
     def grant_locally(self, needed: int, workers: int) -> bool:
@@ -201,12 +201,12 @@ class Meter:
     def _target(self, now: float) -> int:
         """What should be free: some seconds of demand, but never so much that others lack it."""
         elapsed = now - self._demand_at
-        if self._asked:
+        if self._requested:
             self._used_at = now
         if elapsed > 0:
             weight = min(1.0, elapsed / AHEAD)
-            self._demand += weight * (self._asked / elapsed - self._demand)
-            self._asked, self._demand_at = 0, now
+            self._demand += weight * (self._requested / elapsed - self._demand)
+            self._requested, self._demand_at = 0, now
         if self.short or self.closed or now - self._used_at > KEPT:
             return 0
         room = max(0, self.bound - self.total) + self.free

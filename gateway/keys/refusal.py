@@ -3,7 +3,7 @@
     429 gateway_rate_limit      requests or tokens per minute
     402 budget_exceeded         dollars per day or month
     402 budget_reserved         what is left is reserved for requests under way: a retry may succeed
-    503 limits_unavailable      the store is away, and this worker's part is used up, or the operator chose `closed`
+    503 limits_unavailable      the store is down, and this worker's part is used up, or the operator chose `closed`
 
 The header `x-gateway-limit` has the name of the limit. Errors of hosts never have it.
 """
@@ -20,7 +20,7 @@ from gateway.keys.period import NANO
 from gateway.keys.quota import Quota
 from gateway.types import Surface
 
-SOON = 1.0  # seconds after which a retry may succeed where requests under way hold the rest, or the store is away
+SOON = 1.0  # seconds after which a retry may succeed where requests under way hold the rest, or the store is down
 RETRY = b"x-should-retry", b"true"  # SDKs obey it: they would not retry a 402
 _WHOSE: dict[Scope, str] = {"key": "the key", "group": "the group", "app": "the app"}
 _PER = {
@@ -55,7 +55,7 @@ def refused(refusal: Refusal, quotas: Sequence[Quota], surface: Surface, now: fl
 
 
 def _status(refusal: Refusal, is_rate: bool) -> tuple[int, str]:
-    if refusal.cause == "away":
+    if refusal.cause == "down":
         return 503, "limits_unavailable"
     if is_rate:
         return 429, "gateway_rate_limit"
@@ -67,8 +67,8 @@ def _message(refusal: Refusal, now: float) -> str:
     whose = f"{_WHOSE[quota.scope]} `{quota.subject}`"
     limit = f"{_amount(quota, quota.bound)} {_PER[quota.name]}"
     resets = f"it resets at {_time(meter.period.end)}, in {max(1, int(meter.period.end - now)):,} s"
-    if refusal.cause == "away":
-        return f"the limit of {whose} ({limit}) cannot be checked: the gateway's store is away; {resets}"
+    if refusal.cause == "down":
+        return f"the limit of {whose} ({limit}) cannot be checked: the gateway's store is down; {resets}"
     needs = f"this request may take {_amount(quota, refusal.amount)}, and {_amount(quota, _rest(refusal))} is left"
     if refusal.cause == "reserved":
         return f"the limit of {whose} ({limit}) is reserved for requests under way: {needs}; retry soon, or {resets}"

@@ -4,7 +4,8 @@
     store ── what all workers and replicas took ───┴──> ShownLimits
 
 Names of keys and groups are shown only where an admin key closes the page. An open page shows the limits of apps, whose
-names are in its other panels, too, and how many others there are. No secret is shown: of a key's digest the beginning.
+names are in its other panels, too, and how many others there are. No secret is shown, only the first digits of a key's
+digest.
 """
 
 import asyncio
@@ -53,7 +54,7 @@ class LimitsPage:
                 try:
                     self._made = self._clock(), await self._read()
                 except OSError:
-                    raise HTTPException(503, "what is used of the limits is unknown: the store is away") from None
+                    raise HTTPException(503, "what is used of the limits is unknown: the store is down") from None
             return self._made[1]
 
     async def _read(self) -> ShownLimits:

@@ -46,14 +46,14 @@ class Fleet:
 
     def ask(self, worker: int, needed: int, lost: bool = False) -> Grant | None:
         meter = self.meters[worker]
-        ask = meter.ask(needed, needed, self.now)
-        if ask is None:
+        request = meter.share_request(needed, needed, self.now)
+        if request is None:
             return None
-        arguments = [meter.bound, *ask, FAR, self.names[worker]]
+        arguments = [meter.bound, *request, FAR, self.names[worker]]
         ((granted, total, held, workers, short, origin),) = self.client.eval(_SCRIPT.text, 1, KEY, *arguments)  # type: ignore[misc]
         grant = Grant(granted, total, held, workers, short == 1, origin)
         if not lost:
-            meter.granted(ask, grant)
+            meter.granted(request, grant)
         return grant
 
     def die(self, worker: int) -> None:
