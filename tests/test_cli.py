@@ -380,7 +380,7 @@ class TestExplainOffline:
             assert float(row[0].split()[4]) == pytest.approx(usd, abs=1e-6)
         assert "\nscore = in + out + later (re-reads, toll, bad tools, misses) + time + failures\n" in table
 
-    def test_when_nobody_can_serve_it_the_reasons_are_reported(self, run: Run) -> None:
+    def test_when_no_endpoint_can_serve_it_the_reasons_are_reported(self, run: Run) -> None:
         asked = ("explain", "--prompt-tokens", "1000000")
         ended, as_json = run(*asked), run(*asked, "--json")
         assert (ended.code, ended.errors, as_json.code) == (1, "", 1)
@@ -487,12 +487,12 @@ class TestExplainLive:
         assert (ended.code, ended.errors.startswith(f"gateway: --url 127.0.0.1:{host.port}: 307")) == (2, True)
         assert other.accepted == 0
 
-    async def test_loopback_is_asked_directly_whatever_proxy_the_environment_names(self) -> None:
+    async def test_loopback_is_reached_without_the_environments_proxy(self) -> None:
         async with ScriptedHost(answers(200, ["welcome"])) as host:
             ended = await self.explained("--url", host.url, HTTP_PROXY="http://127.0.0.1:1", http_proxy="socks5://x")
         assert ended.errors == f"gateway: --url 127.0.0.1:{host.port}: the server there is not a gateway\n"
 
-    def test_nobody_answers_there(self, run: Run) -> None:
+    def test_an_unreachable_address_is_reported(self, run: Run) -> None:
         ended = run("explain", "--url", f"http://user:{SECRET}@127.0.0.1:1")
         assert ended.code == 2
         assert re.fullmatch(r"gateway: --url 127\.0\.0\.1:1: cannot be reached \(.*\); give .*\n", ended.errors)

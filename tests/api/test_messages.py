@@ -375,7 +375,7 @@ async def test_a_client_that_waits_is_pinged(gateway: Gateway, tmp_path: Path) -
         assert kinds.count("message_start") == 1
 
 
-async def test_what_no_handler_was_asked_for_is_reported_in_its_words(gateway: Gateway) -> None:
+async def test_an_error_before_any_handler_is_in_anthropics_format(gateway: Gateway) -> None:
     """Bodies over the limit, unknown routes, and models that are asked for by Anthropic's clients."""
     async with gateway({"own/fp8": "http://127.0.0.1:1"}, max_body="1KiB") as running:
         client, big = running.client, b"x" * 2_000

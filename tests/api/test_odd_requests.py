@@ -35,7 +35,7 @@ async def test_refused_in_words(path: str, fields: dict[str, Any], param: str, r
         assert len(response.text) < 1_000
 
 
-async def test_the_largest_answer_asked_for_is_too_long_by_so_much(routed: Routed) -> None:
+async def test_the_largest_max_tokens_exceeds_the_context(routed: Routed) -> None:
     async with ScriptedHost([]) as host, routed(host) as running:
         response = await running.chat(max_tokens=LARGEST_COUNT)
         assert response.json()["error"]["code"] == "context_length_exceeded", response.text

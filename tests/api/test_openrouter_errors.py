@@ -121,7 +121,7 @@ async def test_no_endpoint_at_all(gateway: Gateway) -> None:
         assert (error["availability"]["code"], error["availability"]["retryable"]) == ("no_endpoints", True)
 
 
-async def test_lists_that_leave_nobody_are_a_filtered_constraint(routed: Routed) -> None:
+async def test_lists_that_leave_no_provider_are_a_filtered_constraint(routed: Routed) -> None:
     only = {"require": {"only": ["a/fp8"]}}
     async with ScriptedHost([]) as first, ScriptedHost([]) as second, routed(first, second, **only) as running:
         error = told(await ask(running, provider={"only": ["b/fp8"]}), 404)

@@ -36,7 +36,7 @@ def test_a_peer_is_pinned_and_comes_by_name(name: str) -> None:
     assert "/" not in PYTHON[name]
 
 
-def test_ferrogw_is_asked_for_a_model_that_it_knows(tmp_path: Path) -> None:
+def test_requests_to_ferrogw_name_a_model_that_it_knows(tmp_path: Path) -> None:
     installed("ferrogw", tmp_path)
     launch = PEERS["ferrogw"](site(tmp_path, tmp_path))
     assert launch is not None

@@ -114,7 +114,7 @@ async def test_a_call_is_known_however_it_comes_back(returned: Json, stores: tup
     ],
     ids=["another tenant", "another id", "other arguments", "another function"],
 )
-async def test_nobody_gets_the_thoughts_of_another_call(
+async def test_reasoning_of_another_call_is_never_restored(
     returned: Json, tenant: str, stores: tuple[Store, Store]
 ) -> None:
     await kept(stores[0], asked(tenant="three"), ANSWER)

@@ -100,7 +100,7 @@ def test_the_least_that_can_be_said_installs_the_least() -> None:
     assert set(rendered(LEAST)) == {"Deployment", "Service", "ServiceAccount"}
 
 
-def test_everything_is_there_when_asked_for() -> None:
+def test_all_optional_resources_are_rendered_when_enabled() -> None:
     kinds = rendered(EVERYTHING)
     assert set(kinds) == {
         "ConfigMap",
@@ -122,7 +122,7 @@ def paths(values: dict[str, Any]) -> list[tuple[str, str]]:
     return [(one["path"], one["pathType"]) for one in rule["http"]["paths"]]
 
 
-def test_the_ingress_leaves_out_the_page_and_the_metrics_unless_they_are_asked_for() -> None:
+def test_the_ingress_leaves_out_the_page_and_the_metrics_unless_they_are_enabled() -> None:
     """Every route that clients use is served, and none of those that the admin key closes."""
     served = paths(EVERYTHING)
     assert paths(KEPT) == [("/", "Prefix")]
@@ -261,7 +261,7 @@ def test_probes_and_privileges() -> None:
     assert one["resources"]["limits"]["memory"]
 
 
-def test_no_auth_has_to_be_asked_for() -> None:
+def test_no_auth_has_to_be_set_explicitly() -> None:
     assert "--no-auth" not in container(LEAST)["args"]
     assert "--no-auth" in container({"apiKeys": {"disabled": True}})["args"]
     with pytest.raises(helm.HelmRenderError, match=r"apiKeys\.existingSecret: name the Secret"):

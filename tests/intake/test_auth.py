@@ -49,7 +49,7 @@ def test_a_good_key_is_found(headers: dict[str, bytes]) -> None:
         ({"authorization": b"Bearer sk-x", "x_api_key": b"sk-ops"}, "invalid_api_key"),
     ],
 )
-def test_a_missing_key_is_told_apart_from_a_wrong_one(headers: dict[str, bytes], code: str) -> None:
+def test_a_missing_key_and_a_wrong_one_have_different_codes(headers: dict[str, bytes], code: str) -> None:
     with pytest.raises(Unauthorized) as refused:
         tenant(**headers)
     assert refused.value.code == code

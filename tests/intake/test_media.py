@@ -23,7 +23,7 @@ def says(*parts: Any, role: str = "user") -> Json:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/v1/chat/completions"])
-async def test_a_part_that_nobody_takes_is_refused_with_its_place(kind: str, path: str, routed: Routed) -> None:
+async def test_a_part_that_no_endpoint_supports_is_refused_with_its_path(kind: str, path: str, routed: Routed) -> None:
     async with ScriptedHost([]) as host, routed(host) as running:
         messages = [says(TEXT), says(TEXT, {"type": kind, kind: {}})]
         response = await running.client.post(path, json={"model": "deepseek-v3.2", "messages": messages})

@@ -84,7 +84,7 @@ def test_the_request_carries_what_was_read(intake: Intake) -> None:
         ({"plugins": [{"id": "response-healing"}, {"id": "web", "enabled": False}]}, False),
     ],
 )
-def test_compression_is_asked_for(body: dict[str, Any], compress: bool) -> None:
+def test_middle_out_is_requested_by_transforms_or_plugin(body: dict[str, Any], compress: bool) -> None:
     assert read_options(body, {}).compress is compress
 
 

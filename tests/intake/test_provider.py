@@ -121,7 +121,7 @@ def test_they_only_narrow_what_the_policy_requires() -> None:
         ({"quantizations": ["bf16"]}, Policy("p", require=Require(quantization=("fp8",))), "provider.quantizations"),
     ],
 )
-def test_wishes_that_nobody_can_meet_are_reported(provider: Any, policy: Policy, param: str) -> None:
+def test_preferences_that_no_endpoint_meets_are_reported(provider: Any, policy: Policy, param: str) -> None:
     with pytest.raises(NoEndpoint) as caught:
         derived(provider, policy)
     assert (caught.value.status, caught.value.param) == (404, param)
@@ -270,7 +270,7 @@ def test_providers_that_are_not_here_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("field", ["only", "order"])
-def test_a_list_of_none_that_are_here_leaves_nobody(field: str) -> None:
+def test_a_list_of_unknown_providers_leaves_no_endpoint(field: str) -> None:
     listed = "baidu, baidu/fp8, baidu/nvfp4, deepinfra, deepinfra/fp4, novita, novita/fp8"
     for names, hint in ((["zzz", "Google"], f"write one of {listed}"), (["novta"], "did you mean `novita`?")):
         with pytest.raises(NoEndpoint) as caught:

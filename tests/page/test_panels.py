@@ -195,7 +195,7 @@ async def test_a_failure_shows_its_attempts_what_was_said_and_the_plan(
         assert "not considered: breaker" in await view.text(".exchange .dropped")
 
 
-async def test_filters_are_in_the_url_and_asked_of_the_gateway(browser: Browser, gateway: InventedGateway) -> None:
+async def test_filters_are_in_the_url_and_applied_by_the_gateway(browser: Browser, gateway: InventedGateway) -> None:
     async with opened(browser, gateway.url) as view:
         await view.page.locator("#live-table tbody tr").nth(19).wait_for()
         await view.page.click("#filters [data-kind='hedged']")

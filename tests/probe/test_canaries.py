@@ -50,7 +50,7 @@ def test_the_right_answer_passes(canary: Canary, seed: int) -> None:
 
 
 @each
-def test_chance_decides_what_is_asked(canary: Canary) -> None:
+def test_questions_are_drawn_at_random(canary: Canary) -> None:
     assert asked(canary, 1).body == asked(canary, 1).body
     assert len({orjson.dumps(asked(canary, seed).body) for seed in range(20)}) > 1
 
@@ -119,7 +119,7 @@ def test_a_call_is_the_one_that_was_wanted() -> None:
     assert question.check(ProbeAnswer(calls=((name, arguments[:-1]),))) == "not JSON"
 
 
-def test_the_switch_is_asked_for_in_both_ways() -> None:
+def test_thinking_is_tested_switched_on_and_switched_off() -> None:
     questions = [asked(BY_NAME["thinking"], seed) for seed in range(20)]
     assert {question.body["reasoning"]["enabled"] for question in questions} == {True, False}
     for question in questions:
@@ -149,5 +149,5 @@ def test_a_claimed_context_is_nearly_filled_and_never_exceeded(context: int) -> 
         ("needle", replace(ENDPOINT, context=8_192)),
     ],
 )
-def test_what_an_endpoint_does_not_claim_is_not_asked(canary: str, endpoint: Endpoint) -> None:
+def test_canaries_for_unclaimed_capabilities_are_not_sent(canary: str, endpoint: Endpoint) -> None:
     assert BY_NAME[canary].ask(Random(0), endpoint) is None

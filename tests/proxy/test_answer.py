@@ -72,7 +72,7 @@ async def test_usage_is_on_the_finish_chunk(routed: Routed) -> None:
         assert found[-1]["choices"][0]["finish_reason"] == "stop"
 
 
-async def test_usage_is_in_a_chunk_of_its_own_where_it_is_asked_for(routed: Routed) -> None:
+async def test_usage_is_in_a_chunk_of_its_own_with_include_usage(routed: Routed) -> None:
     async with ScriptedHost(streams(chunks("Hello", used=USED))) as host, routed(host) as running:
         found = payloads((await running.chat(stream=True, stream_options={"include_usage": True})).text)
         assert [one.get("usage") for one in found] == [None, None, None, SEEN]

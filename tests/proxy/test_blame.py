@@ -138,7 +138,7 @@ async def test_the_same_rejection_twice_returns_both_reasons(
         assert rows(running)[-1].client_status == 400
 
 
-async def test_a_host_that_asked_to_wait_is_tried_last(routed: Routed) -> None:
+async def test_a_host_with_a_retry_after_is_tried_last(routed: Routed) -> None:
     busy = answers(429, {"error": {"message": "slow down"}}, {"retry-after": "60"})
     async with (
         ScriptedHost([busy, GOOD]) as first,

@@ -93,7 +93,7 @@ async def test_a_text_that_continues_the_clients_own_is_one_message(routed: Rout
 
 
 @pytest.mark.parametrize(("limit", "left"), [(20, 18), (3, 1), (2, 1), (1, 1)])
-async def test_at_least_one_token_is_asked_for(limit: int, left: int, routed: Routed) -> None:
+async def test_a_continuation_requests_at_least_one_token(limit: int, left: int, routed: Routed) -> None:
     """Two words were written, each of which is counted as a token."""
     async with (
         ScriptedHost(says(ROLE, WORD, WORD, then="cut")) as first,

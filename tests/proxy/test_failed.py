@@ -53,7 +53,7 @@ def test_the_status_is_the_one_that_all_attempts_share(
     assert [one["fault"] for one in (found.metadata or {})["attempts"]] == [one.fault for one in failures]
 
 
-def test_the_shortest_wait_of_all_is_what_the_client_is_asked_for() -> None:
+def test_the_clients_retry_after_is_the_shortest_of_all_hosts() -> None:
     waits = [Failure(Fault.RATE_LIMITED, "slow down", 429, retry_after=after) for after in (9.0, None, 4.0)]
     assert error(*waits).retry_after == 4.0
     assert error(waits[0], DOWN).retry_after == 9.0

@@ -84,7 +84,7 @@ async def test_so_is_one_whose_client_left(make: Make, cancel: Cancel, tokens: i
         assert [(row.outcome, row.prompt_tokens) for row in world.rows()] == [("cancelled", tokens)]
 
 
-async def test_a_whole_answer_that_its_host_was_asked_to_stream_is_booked_alike(make: Make) -> None:
+async def test_a_whole_answer_streamed_by_its_host_is_booked_alike(make: Make) -> None:
     async with ScriptedHost(stalls) as slow, ScriptedHost(streams(chunks("Hello"))) as good:
         world = make(slow, good)
         sink = world.send()

@@ -73,7 +73,7 @@ BEFORE_THE_FIRST_TOKEN: dict[str, tuple[Script, str]] = {
 
 
 @pytest.mark.parametrize("case", BEFORE_THE_FIRST_TOKEN)
-async def test_the_next_endpoint_answers_and_nobody_notices(case: str, routed: Routed) -> None:
+async def test_the_next_endpoint_answers_and_the_client_sees_no_error(case: str, routed: Routed) -> None:
     script, fault = BEFORE_THE_FIRST_TOKEN[case]
     async with (
         ScriptedHost(script) as bad,

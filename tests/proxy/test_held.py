@@ -28,7 +28,7 @@ STREAM = pytest.mark.parametrize("stream", [True, False])
 
 @BROKEN
 @STREAM
-async def test_whatever_breaks_is_asked_for_anew(bad: Script, stream: bool, routed: Routed) -> None:
+async def test_a_held_answer_that_breaks_is_retried(bad: Script, stream: bool, routed: Routed) -> None:
     clocks = {"gap": "200ms"}
     async with (
         ScriptedHost(bad) as first,
@@ -96,7 +96,7 @@ def asked_to_stream(host: ScriptedHost) -> list[bool]:
 @pytest.mark.parametrize(
     ("asked", "streamed"), [({}, True), ({"max_tokens": 4_000}, True), ({"max_tokens": 50}, False)]
 )
-async def test_a_host_is_asked_to_stream_what_may_take_long(asked: Any, streamed: bool, routed: Routed) -> None:
+async def test_a_long_answer_is_requested_from_the_host_as_a_stream(asked: Any, streamed: bool, routed: Routed) -> None:
     async def either(request: Received, out: Out) -> None:
         good = streams(chunks("Hello")) if request.json().get("stream") else answers(200, completion("Hello"))
         await good(request, out)

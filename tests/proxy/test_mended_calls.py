@@ -67,7 +67,7 @@ async def test_without_tools_markup_is_text(stream: bool, routed: Routed) -> Non
         assert "".join(texts) == WEATHER
 
 
-async def test_json_is_healed_where_it_was_asked_for(routed: Routed) -> None:
+async def test_json_is_healed_where_it_was_requested(routed: Routed) -> None:
     fenced = '```json\n{"a": 1}\n```'
     asked: dict[str, Any] = {"response_format": {"type": "json_object"}}
     async with ScriptedHost(answers(200, completion(fenced))) as host, routed(host, settings=CAN) as running:

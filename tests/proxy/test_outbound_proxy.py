@@ -81,7 +81,7 @@ async def test_another_endpoint_answers_where_the_proxy_fails(gateway: Gateway, 
     assert outcomes == ["refused" if fault == "stalls" else "proxy", "ok"]
 
 
-async def test_a_dead_proxy_that_all_endpoints_share_leaves_nobody_out(gateway: Gateway, tmp_path: Path) -> None:
+async def test_a_dead_proxy_that_all_endpoints_share_drops_no_endpoint(gateway: Gateway, tmp_path: Path) -> None:
     """The breakers open, because no endpoint can be reached; endpoints are still tried, and answer when it is back.
     Nobody's success rate has suffered."""
     in_order(tmp_path, "a/fp8", "b/fp8")

@@ -41,7 +41,7 @@ async def test_an_edit_takes_effect_and_a_broken_one_does_not(routed: Routed) ->
         assert (await running.client.get("/health/ready")).json()["policy_problems"] == []
 
 
-async def test_a_policy_that_can_serve_nobody_is_in_force_and_warned_of(
+async def test_a_policy_without_a_usable_endpoint_is_in_force_and_warned_of(
     routed: Routed, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with ScriptedHost(ANSWER) as a, routed(a) as running:
@@ -52,7 +52,7 @@ async def test_a_policy_that_can_serve_nobody_is_in_force_and_warned_of(
         assert f"{path}: no endpoint of deepseek/deepseek-v3.2 in use meets its require.quantization" in caplog.text
 
 
-async def test_a_new_policy_can_be_asked_for_and_a_removed_one_cannot(routed: Routed) -> None:
+async def test_a_new_policy_can_be_requested_and_a_removed_one_cannot(routed: Routed) -> None:
     async with ScriptedHost(ANSWER) as a, ScriptedHost(ANSWER) as b, routed(a, b) as running:
         assert (await running.chat(model="deepseek-v3.2:mine")).status_code == 404
         write_policy(running.policies, "mine", require={"only": ["b/fp8"]})

@@ -274,7 +274,7 @@ async def test_a_paused_first_client_no_longer_holds_the_host_once_another_joins
         assert len(host.requests) == 1
 
 
-async def test_a_large_answer_is_not_kept_and_nobody_joins_it(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_large_answer_is_not_kept_and_no_request_joins_it(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is up to date has all of it; one that was slow is cut off; a late one has a call of its own."""
     monkeypatch.setattr(module, "LARGEST_KEPT", 800)
     large = chunk({"content": "x" * 600})

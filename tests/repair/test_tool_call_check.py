@@ -78,7 +78,7 @@ def test_the_worst_call_counts() -> None:
     assert judged(good, bad, call("nobody", "{}", index=2)) == "unknown_name"
 
 
-def test_calls_without_an_index_are_told_apart_by_their_place() -> None:
+def test_calls_without_an_index_are_identified_by_their_place() -> None:
     assert judged(call("clock", "{}"), call("weather", '{"city": "Rome"}')) == "ok"
 
 

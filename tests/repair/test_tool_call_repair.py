@@ -358,7 +358,7 @@ def test_json_that_is_sound_or_beyond_repair_stays() -> None:
         {"stream": True},
     ],
 )
-def test_json_is_not_healed_unless_it_was_asked_for(change: Json) -> None:
+def test_json_is_not_healed_unless_it_was_requested(change: Json) -> None:
     assert mender({**HEAL, **change}) is None
 
 

@@ -138,7 +138,7 @@ def test_failures_are_expected_as_often_as_they_happen() -> None:
     assert expected(fresh(failing, NOW)).fails > 0.7
 
 
-def test_bad_tool_calls_cost_only_where_tools_are_asked_for() -> None:
+def test_bad_tool_calls_cost_only_where_tools_are_requested() -> None:
     policy = Policy("p", score=Score(quality_cost=0.05))
     assert expected(state(), policy=policy).quality_usd == 0
     assert expected(state(), DEMAND._replace(tools=True), policy=policy).quality_usd == pytest.approx(0.1 * 0.05)

@@ -643,7 +643,7 @@ def opening(fleet: Fleet, **asked: Any) -> list[str]:
     return [told(command) for command in exchange.on(Started(0.1))]
 
 
-def test_where_one_has_not_asked_to_wait_it_is_tried() -> None:
+def test_an_endpoint_without_a_retry_after_is_tried() -> None:
     assert opening(asked_to_wait(a=5.0, b=0.0))[0] == "send 1 to b"
 
 
@@ -668,7 +668,7 @@ def test_after_a_minute_of_a_long_wait_a_host_is_tried_in_case_it_is_over() -> N
     assert told(later.on(Started(61.0))[0]) == "send 1 to a"
 
 
-def test_a_limit_that_is_reached_is_no_wait_that_was_asked_for() -> None:
+def test_a_rate_limit_that_is_reached_is_no_retry_after() -> None:
     fleet = Fleet([endpoint("a", limits=Limits(rpm=1))])
     attempt(fleet, "a", now=0.0)
     assert fleet.states["a"].rate_limit.until > 50
@@ -691,7 +691,7 @@ def test_waits_for_one_endpoint_are_spread() -> None:
 
 @pytest.mark.parametrize("about", [{"stream": False}, {"policy": WHOLE}])
 @pytest.mark.parametrize("fault", BLAMED)
-def test_an_answer_that_is_held_and_breaks_is_asked_for_anew(about: dict[str, Any], fault: Fault) -> None:
+def test_an_answer_that_is_held_and_breaks_is_retried(about: dict[str, Any], fault: Fault) -> None:
     script = started("a", "b", **about)
     assert (
         script
@@ -809,7 +809,7 @@ def test_a_refusal_of_the_content_is_the_answer() -> None:
     assert started("a", "b") >> refusal(1) << "cancel 1, book 1 rejected, give up a:rejected"
 
 
-def test_unless_the_policy_has_another_endpoint_asked() -> None:
+def test_unless_the_policy_tries_another_endpoint() -> None:
     assert (
         started("a", "b", "c", policy=replace(ONE_EACH, content_filter="next"))
         >> refusal(1)

@@ -161,7 +161,7 @@ def test_a_limit_on_latency_is_not_about_the_endpoint_but_about_a_prompt() -> No
         assert tier_of(state, Policy("p", prefer=limits, slo=limits)) == (Tier.GOOD, "")
 
 
-def test_an_answer_may_be_shorter_than_was_asked_for() -> None:
+def test_an_answer_may_be_shorter_than_requested() -> None:
     one, asked = endpoint(max_output=4_000), request(max_tokens=5_000)
     assert too_small(one, asked) is None
     level, why = sized(one, asked)

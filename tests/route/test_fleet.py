@@ -70,7 +70,7 @@ def test_other_faults_do_not(fault: Fault) -> None:
     assert breaker_after(fault) is State.CLOSED
 
 
-def test_a_timeout_that_no_peer_would_have_met_is_nobodys_fault() -> None:
+def test_a_timeout_that_no_peer_would_have_met_is_no_fault() -> None:
     fleet = fleet_of("a", "b")
     teach(fleet, "b", [20.0] * 100)
     fresh(fleet.states["b"], NOW)

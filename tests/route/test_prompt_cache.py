@@ -251,7 +251,7 @@ def test_it_learns_tokens_that_were_sent_before_over_those_that_were_not() -> No
     assert rereads.usual == pytest.approx(3.0, rel=0.1)
 
 
-def test_prompts_that_nobody_knows_bring_it_down() -> None:
+def test_prompts_in_no_cache_lower_the_rereads() -> None:
     rereads = Rereads()
     rereads.add(REREADS_TOKENS, 0, 0.0)
     assert rereads.usual == pytest.approx(REREADS / 2)

@@ -85,7 +85,7 @@ def test_what_another_failure_asks_to_wait_is_waited_out_and_teaches_nothing() -
     assert rates.until == NOW + LONGEST_HOLD
 
 
-def test_a_long_wait_is_believed_for_a_minute_where_nobody_else_serves() -> None:
+def test_a_long_retry_after_holds_for_a_minute_where_no_other_endpoint_serves() -> None:
     rates = limited()
     rates.refused(NOW, 600.0, NOW)
     assert (rates.until, rates.retry_at) == (NOW + 600, NOW + BELIEVED)
@@ -95,7 +95,7 @@ def test_a_long_wait_is_believed_for_a_minute_where_nobody_else_serves() -> None
     assert rates.retry_at == NOW + 62 + BELIEVED
 
 
-def test_a_limit_that_is_reached_is_nothing_that_the_host_asked_for() -> None:
+def test_a_limit_that_is_reached_is_no_retry_after_of_the_host() -> None:
     rates = limited(rpm=10)
     send(rates, 10)
     assert rates.until > NOW

@@ -236,7 +236,7 @@ async def test_every_worker_logs_with_its_process(tmp_path: Path) -> None:
                 await asyncio.sleep(0.02)
 
 
-def test_the_kernel_picks_a_port_when_asked() -> None:
+def test_port_0_lets_the_kernel_pick_a_port() -> None:
     with listening("127.0.0.1", 0) as listener:
         assert listener.getsockname()[1] > 0
 

@@ -50,7 +50,7 @@ def test_it_is_forgotten_when_idle_kept_by_answers_and_moved_by_a_hit_elsewhere(
     assert conversations.pinned(talk, 2 * IDLE) == "b"
 
 
-def test_where_a_hit_saves_nothing_nobody_stays() -> None:
+def test_a_hit_that_saves_nothing_pins_no_conversation() -> None:
     conversations = Conversations(ROWS)
     conversations.answered(tried(ROWS[0], "flat"), HIT, 0.0)
     assert conversations.pinned(ROWS[0], 1.0) is None

@@ -43,7 +43,7 @@ def test_time_is_virtual_and_comes_from_the_hosts() -> None:
     assert (figures.ttft_p50, figures.ttft_p99) == pytest.approx((2.5, 2.5))
 
 
-def test_a_host_that_fails_is_failed_over_and_nobody_notices() -> None:
+def test_a_failed_host_is_failed_over_without_an_error() -> None:
     hosts = [host("a", price=Price(0.1, 0.1), rates=ERRORS), host("b")]
     engine = replay([row(float(t)) for t in range(10)], hosts)
     assert engine.tally.figures().success == 1.0

@@ -60,7 +60,7 @@ def test_long_prompts_do_not_make_a_host_slow() -> None:
     assert fit(rows, ENDPOINTS).hosts[0].ttft.p50 == pytest.approx(1.0)
 
 
-def test_failures_are_told_apart() -> None:
+def test_failures_are_counted_by_kind() -> None:
     outcomes: list[tuple[OutcomeName, float | None]] = [
         *([("server", None)] * 10),
         *([("cut", 1.0)] * 5),

@@ -151,7 +151,7 @@ async def test_a_tool_call_streams_in_pieces(client: httpx.AsyncClient) -> None:
     assert events[-1]["choices"][0]["finish_reason"] == "tool_calls"
 
 
-async def test_logprobs_come_when_asked(client: httpx.AsyncClient) -> None:
+async def test_logprobs_come_when_requested(client: httpx.AsyncClient) -> None:
     answer = await whole(client, ask(logprobs=True))
     tokens = [entry["token"] for entry in answer["choices"][0]["logprobs"]["content"]]
     assert "".join(tokens) == answer["choices"][0]["message"]["content"]
@@ -268,7 +268,7 @@ async def test_a_client_that_leaves_stops_the_answer(client: httpx.AsyncClient) 
 
 
 @pytest.mark.parametrize("speed", [0, 1000])
-async def test_the_connection_closes_after_the_answer_when_asked_to(client: httpx.AsyncClient, speed: float) -> None:
+async def test_connection_close_closes_after_the_answer(client: httpx.AsyncClient, speed: float) -> None:
     await client.post("/_sim", json={"speed": speed})
     reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
     body = orjson.dumps(ask(stream=True))

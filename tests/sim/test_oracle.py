@@ -40,7 +40,7 @@ def test_a_host_that_never_hits_is_no_bargain() -> None:
     st.sampled_from(sorted(RULES)),
     st.sampled_from([0.5, 1.0]),
 )
-def test_nobody_pays_less(asked: list[tuple[int, int, int]], rule: str, cap: float) -> None:
+def test_no_assignment_pays_less(asked: list[tuple[int, int, int]], rule: str, cap: float) -> None:
     """Under a cap a rule may be a request over it, and then pay less: so much is granted."""
     rows = [row(float(t), 0, 1 + name, 5 + name, tokens=tokens) for t, name, tokens in sorted(asked)]
     paid = replayed(rule, rows, [CHEAP, DEAR], cap).tally.figures().blended_price

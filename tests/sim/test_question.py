@@ -61,6 +61,6 @@ async def test_what_is_no_whole_answer_is_reported_in_words(script: Script, reas
         await asked(script)
 
 
-def test_nobody_listening_is_reported_in_words() -> None:
+def test_a_refused_connection_is_reported_in_words() -> None:
     with pytest.raises(Unanswered, match="Connection refused"):
         ask(free_port(), "Why?", lambda _: None)

@@ -12,7 +12,7 @@ def test_pieces_joined_are_the_text(text: str) -> None:
 
 
 @given(st.integers(0, 500), st.integers())
-def test_sentences_have_the_asked_number_of_pieces(tokens: int, seed: int) -> None:
+def test_sentences_have_the_requested_number_of_pieces(tokens: int, seed: int) -> None:
     prose = sentences(Random(seed), tokens)
     assert len(prose) == tokens
     assert "".join(prose).endswith("." if tokens else "")

@@ -46,7 +46,7 @@ def test_a_cap_is_for_policies_and_baselines_alike() -> None:
         assert one.figures["busiest"] > other.figures["busiest"]  # type: ignore[operator]
 
 
-def test_nobody_beats_the_floor() -> None:
+def test_no_router_beats_the_floor() -> None:
     calm = [replace(one, rates=host("x").rates, incidents=None) for one in REAL]
     report = whatif(Setup(ROWS, calm, seeds=1), [CHEAPEST], ["litellm-shuffle", "sticky-cost"])
     prices = [one.figures["blended_price"] for one in report.outcomes]

@@ -47,7 +47,7 @@ def test_a_trace_is_a_sample_a_file_or_drawn(tmp_path: Path) -> None:
     assert (what, rows) == ("agent-sessions", agent_sessions()[:50])
 
 
-def test_two_versions_of_a_policy_are_told_apart_by_their_files(tmp_path: Path) -> None:
+def test_two_versions_of_a_policy_are_distinguished_by_their_files(tmp_path: Path) -> None:
     write_policy(tmp_path, "floor")
     path = str(tmp_path / "floor.yaml")
     assert [policy.name for policy in chosen_policies(["floor", path], SETTINGS)] == ["floor", path]
@@ -103,7 +103,7 @@ def test_endpoints_with_too_few_answers_are_named(tmp_path: Path) -> None:
     ]
 
 
-def test_a_ledger_that_knows_nobody_is_named(tmp_path: Path) -> None:
+def test_a_ledger_with_too_few_answers_is_named(tmp_path: Path) -> None:
     settings = write_ledger(tmp_path, a=3)
     with pytest.raises(ConfigError) as refused:
         chosen_fleet(None, settings, pytest.fail, own=True)

@@ -56,7 +56,7 @@ def write(path: Path, *lines: bytes) -> Path:
 ROW = b'{"t": 0, "input_tokens": 1, "output_tokens": 1, "prefix_hashes": [0]}'
 
 
-def test_no_more_is_read_than_asked_for_and_never_more_than_the_bound(tmp_path: Path) -> None:
+def test_no_more_rows_are_read_than_the_limit_and_the_bound(tmp_path: Path) -> None:
     path = write(tmp_path / "trace.gz", *[ROW] * (MOST_ROWS + 5))
     assert len(read_trace(path, limit=3)) == 3
     assert len(read_trace(path, limit=10 * MOST_ROWS)) == MOST_ROWS

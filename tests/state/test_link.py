@@ -41,7 +41,7 @@ async def test_a_line_that_was_cut_is_an_error_once(engine: str) -> None:
         asking.close()
 
 
-async def test_an_answer_that_nobody_waits_for_any_more_is_not_the_next_ones(engine: str) -> None:
+async def test_a_late_reply_is_not_read_as_the_next_ones(engine: str) -> None:
     async with wire(engine) as proxy:
         asking = link(proxy.url)
         await asking.execute("PING")

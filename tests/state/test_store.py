@@ -233,7 +233,7 @@ class TestSlow:
         async with wire(valkey) as proxy:
             yield proxy
 
-    async def test_beyond_the_budget_is_a_miss_and_the_late_answer_is_nobodys(self, proxy: Wire) -> None:
+    async def test_beyond_the_budget_is_a_miss_and_the_late_answer_is_dropped(self, proxy: Wire) -> None:
         seen: list[bytes | None] = []
         async with opened(proxy.url, budget=HURRIED) as store:
             proxy.hold()

@@ -168,7 +168,7 @@ class TestOpening:
                     pass
 
     @pytest.mark.parametrize("url", ["unix:///nonexistent/s.sock", "unix:///" + 200 * "a", "redis://127.0.0.1:1"])
-    async def test_nobody_there_is_an_os_error(self, url: str) -> None:
+    async def test_an_unreachable_server_is_an_os_error(self, url: str) -> None:
         with pytest.raises(OSError, match=r"No such file|too long|refused|Connect call failed"):
             async with opened(url):
                 pass

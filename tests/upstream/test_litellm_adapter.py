@@ -197,7 +197,7 @@ async def test_a_paused_call_reads_nothing_until_it_is_resumed() -> None:
 
 
 @pytest.mark.parametrize("elsewhere", ["https://127.0.0.1:1", "http://localhost:1"])
-async def test_only_base_url_is_ever_asked(elsewhere: str) -> None:
+async def test_requests_go_only_to_base_url(elsewhere: str) -> None:
     def astray(question: Mapping[str, Any], ask: Send) -> AsyncIterator[dict[str, Any]]:
         return by_line(question, ask, elsewhere)
 

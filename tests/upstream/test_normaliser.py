@@ -414,7 +414,7 @@ def test_a_plain_answer_takes_the_short_way() -> None:
 
 @pytest.mark.parametrize("before", [b"", b"\n \n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"])
 @given(places=splits)
-def test_either_wire_format_is_read_whichever_was_asked_for(before: bytes, places: list[int]) -> None:
+def test_either_wire_format_is_read_whichever_was_requested(before: bytes, places: list[int]) -> None:
     whole = {"choices": [{"message": {"content": [{"type": "text", "text": "Hi there"}]}, "finish_reason": "STOP"}]}
     for data in (json.dumps(whole, indent=1).encode(), HI + THERE + STOP + DONE, b": x\n\n" + HI + THERE + STOP):
         pieces = cut(before + data, places)

@@ -201,7 +201,7 @@ def test_usage_goes_on_the_finish_chunk() -> None:
     assert end == b"data: [DONE]"
 
 
-def test_usage_goes_in_a_chunk_of_its_own_where_it_was_asked_for() -> None:
+def test_usage_goes_in_a_chunk_of_its_own_with_include_usage() -> None:
     _, reader = read([ALL_AT_ONCE.stream])
     finish, extra = sse.payloads(reader.tail(PAID, include_usage=True))
     assert "usage" not in finish

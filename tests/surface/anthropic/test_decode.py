@@ -323,7 +323,7 @@ HOSTED = ["web_search_20250305", "web_fetch_20250910", "code_execution_20250825"
 
 
 @pytest.mark.parametrize("kind", [*HOSTED, "tool_search_tool_regex_20251119", "of_tomorrow"])
-def test_tools_that_nobody_runs_here_are_left_out_unless_one_is_forced(kind: str) -> None:
+def test_server_tools_are_left_out_unless_one_is_forced(kind: str) -> None:
     hosted, own = {"type": kind, "name": "theirs"}, {"name": "f", "input_schema": {}}
     assert [tool["function"]["name"] for tool in fields(tools=[hosted, own])["tools"]] == ["f"]
     assert fields(tools=[hosted], tool_choice={"type": "auto"}) == {}

@@ -210,7 +210,7 @@ def test_a_message_that_thinks_speaks_and_calls() -> None:
 
 
 @pytest.mark.parametrize("indexes", [(0, 0), (0, 1), (3, 1), (None, None)])
-def test_calls_are_told_apart_however_the_host_counts_them(indexes: tuple[int | None, int | None]) -> None:
+def test_calls_are_separated_however_the_host_numbers_them(indexes: tuple[int | None, int | None]) -> None:
     first, second = (call(index, "{}", name, name) for index, name in zip(indexes, "fg", strict=True))
     found = normalised(calls(first), calls(second), chunk({}, "stop"))
     blocks = content(told(stream(*found)))

@@ -242,7 +242,7 @@ def test_an_image_of_the_user_is_refused_where_it_is_new_and_a_note_later() -> N
 
 
 @pytest.mark.parametrize("after", [said("I cannot see it."), call(1), {"role": ["user"]}, {"role": "tool"}])
-def test_what_the_model_or_nobody_said_makes_an_image_old(after: dict[str, Any]) -> None:
+def test_an_image_before_an_item_of_the_model_is_old(after: dict[str, Any]) -> None:
     items = [{"role": "user", "content": [IMAGE]}, after, said("Be brief.", "developer")]
     assert _newest(items) == -1
     assert _newest([*items, said("Hi", "user"), said("Be brief.", "system")]) == 3

@@ -200,7 +200,7 @@ def test_a_model_that_leaves_out_the_json_is_understood(arguments: str) -> None:
     assert "*** Begin Patch" in told("apply_patch", arguments)[1]["input"]
 
 
-def test_a_name_that_is_nobodys_is_sent_as_it_came() -> None:
+def test_a_name_of_no_known_tool_is_sent_unchanged() -> None:
     assert read_tools({"tools": [PLAIN]}).called("else") == ClientTool("else")
     twice = [AGENTS, AGENTS | {"name": "others"}]
     assert read_tools({"tools": twice}).called("spawn") == ClientTool("spawn"), "two could be meant"

@@ -190,7 +190,7 @@ class TestKeepAlive:
             await receiver.ended()
             assert "idle=0" in repr(via)
 
-    async def test_pools_that_nobody_uses_make_room(self, send: Send, transport: Transport) -> None:
+    async def test_unused_pools_make_room(self, send: Send, transport: Transport) -> None:
         for _ in range(3):
             async with ScriptedHost(answers(200, b"", {"connection": "close"})) as host:
                 await send(host)[0].ended()

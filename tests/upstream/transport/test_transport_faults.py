@@ -112,7 +112,7 @@ class TestFaults:
             assert (await send(host)[0].ended()).body == b"hello"
         assert host.accepted == 2
 
-    async def test_bytes_that_no_request_asked_for_close_a_kept_connection(self, send: Send) -> None:
+    async def test_unsolicited_bytes_close_a_kept_connection(self, send: Send) -> None:
         gate = asyncio.Event()
 
         async def script(request: Received, out: Out) -> None:
