@@ -176,8 +176,8 @@ class Worker:
         gc.set_threshold(YOUNG)
 
     async def adopt(self, news: Configuration | RejectedConfig | CrashLoop) -> None:
-        """Takes a configuration that was read and checked, as a whole. Of a rejected one the reasons are shown, and so
-        is a crash loop of other workers."""
+        """Replaces the configuration as a whole by one that was read and checked. Of a rejected one, shows the reasons;
+        also shows that other workers crash in a loop."""
         if isinstance(news, CrashLoop):
             if news.reason:
                 self.conditions.failed("workers", RuntimeError(news.reason))
@@ -231,7 +231,8 @@ class Worker:
             self.tracing.take(addresses(state.endpoint for fleet in fleets for state in fleet.states.values()))
 
     def _follow(self) -> None:
-        """Exposes the metrics of the configuration, and follows its files. The tasks of the one before end."""
+        """Exposes the metrics of the configuration in force and watches its files. Replaces the previous one's
+        tasks."""
         configured = self.configured
         settings, policies, prices = configured.settings, configured.policies, configured.prices
         for model, fleet in configured.fleets.items():
@@ -254,13 +255,13 @@ class Worker:
         return self.configured.settings.drain
 
     def drain(self) -> None:
-        """Is not ready any more. Serves requests, and closes each connection after its response."""
+        """Reports not ready. Still serves requests, but closes each connection after its response."""
         self.health.draining = True
         self.live.current = closing(self.live.current)
         self.parts.connections.finish()
 
     def refuse(self) -> None:
-        """Rejects all requests but those about its health."""
+        """Rejects all requests except health checks."""
         self.live.current = refusing(self.live.current)
         self.parts.connections.drain()
 
@@ -271,12 +272,12 @@ class Worker:
     async def stop(self) -> None:
         self.health.draining = True
         await self._background.stop()
-        self.configured.proxy.close()  # before the connections to hosts, else exchanges running would fail over
+        self.configured.proxy.close()  # before the connections to hosts close, or running exchanges would fail over
         self.transport.close()
         await self.limiter.close()
         self._count()
         self._publish()
-        self.ledger.check()  # restores what was deleted just now
+        self.ledger.check()  # restores a segment that was just deleted
         self.sent.tick(time())
         self.sent.close()
         self.ledger.close()

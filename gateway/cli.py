@@ -339,7 +339,7 @@ def prices(
 @click.option("--endpoint", "endpoints", multiple=True, metavar="ID", help="Endpoint, repeatable; default: all in use.")
 @click.option("--runs", type=COUNT, metavar="N", default=1, help="Speed runs at each endpoint.")
 @click.option("--canaries/--no-canaries", default=True, help="Also ask questions whose answers code can check.")
-@click.option("--context", is_flag=True, help="Also send a prompt of nine tenths of the claimed context: dear.")
+@click.option("--context", is_flag=True, help="Also send a prompt of 90% of the claimed context: expensive.")
 @config_option
 @click.option("--state", type=PATH, help="State folder with the ledger; default as for serve.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")

@@ -9,7 +9,8 @@ Stamp = tuple[int, int, int, int, int] | None
 
 
 def opened(path: Path, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
-    """A descriptor of a regular file. Raises OSError, also when it is something else; never waits for a FIFO's peer."""
+    """A descriptor of a regular file. Raises OSError, also for anything but a regular file; never waits for a FIFO's
+    peer."""
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, mode)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
@@ -18,7 +19,7 @@ def opened(path: Path, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
 
 
 def content(path: Path) -> bytes:
-    """All of a regular file. Raises OSError."""
+    """The content of a regular file. Raises OSError."""
     with os.fdopen(opened(path), "rb") as file:
         return file.read()
 
@@ -32,8 +33,8 @@ def is_in_place(path: Path, descriptor: int) -> bool:
 
 
 def stamp(path: Path) -> Stamp:
-    """Differs where a file was replaced or its content changed, even with the same time and size. Links are followed.
-    None where it cannot be seen."""
+    """A value that changes when the file is replaced or its content changes, even with the same time and size. Links
+    are followed. None if the file cannot be read."""
     try:
         facts = path.stat()
     except OSError:

@@ -161,7 +161,7 @@ class NoRedirects(HTTPRedirectHandler):
 
 
 def _opener(url: str) -> OpenerDirector:
-    """By the environment's proxies, but never by one with TLS: urllib would send it plain text."""
+    """Uses the environment's proxies. Rejects an https:// proxy: urllib would speak to it without TLS."""
     environment = ProxyEnvironment(os.environ)
     proxy = environment.proxy_of(url) if urlsplit(url).scheme in ("http", "https") else None
     if environment.problems:

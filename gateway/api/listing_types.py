@@ -1,4 +1,5 @@
-"""Types of OpenRouter's listings: models, endpoints, providers. `described` builds them, `listing` serves them."""
+"""Types of OpenRouter's listings: models, endpoints, providers. `openrouter_models` builds them, `listing` serves
+them."""
 
 from typing import Annotated, Literal, TypedDict
 

@@ -1,4 +1,4 @@
-"""What one configuration changes of another, for the log. No secret and no address is quoted.
+"""The differences between two configurations, for the log. No secret and no address is quoted.
 
 endpoints and models by id, keys by tenant, all other settings by name ──> "novita/fp8: price.input 0.27 -> 0.2"
 """
@@ -72,7 +72,7 @@ def _differences(before: object, after: object, path: str = "") -> Iterator[str]
 
 
 def _keys(before: Settings, after: Settings) -> Iterator[str]:
-    """Keys are told apart by their digests, and named by their tenants."""
+    """Keys are identified by their digests, and named by their tenants."""
     old, new = ({key.digest: key for key in settings.keys} for settings in (before, after))
     for what, digests, keys in (("added", new.keys() - old.keys(), new), ("revoked", old.keys() - new.keys(), old)):
         for tenant, count in sorted(Counter(keys[digest].tenant for digest in digests).items()):

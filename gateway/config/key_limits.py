@@ -1,4 +1,4 @@
-"""Limits of keys, groups of keys and apps, and what holds while the store is away.
+"""Limits of keys, groups of keys and apps, and what applies while the store is unavailable.
 
 keys: - {tenant, limits: {...}}      limits: {without_store, groups: {NAME: {...}}, apps: {NAME: {...}}}
 """

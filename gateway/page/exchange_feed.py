@@ -103,7 +103,8 @@ class ExchangeFeed:
         return shared[::-1]
 
     async def refresh(self) -> None:
-        """Reads what the other workers shared, unless that was done just now. Returns in any case, in time."""
+        """Reads what the other workers shared, unless that was done less than `FRESH` ago. Never raises; returns within
+        `READ_WITHIN`."""
         if self._lock.locked() and monotonic() - self._read_at < READ_WITHIN:
             return
         try:

@@ -33,7 +33,7 @@ from gateway.types import Model
 STATIC = Path(__file__).parent / "static"
 TICK = 1.0  # seconds between two events
 MOST_OPEN = 200  # event streams of one worker: each takes 300 KB, and some work every second
-BASE = b"{{base}}"  # in the HTML: the way from its own path to that of the gateway
+BASE = b"{{base}}"  # in the HTML: the relative URL from the page to the gateway's root
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css",
@@ -112,7 +112,7 @@ class Page:
         return answer(request, known.data, _TYPES[".json"], known.compressed)
 
     async def _events(self, request: Request) -> EventResponse:
-        """HTTPException 503 when too many are open; the page goes on without, and tries again."""
+        """HTTPException 503 when too many are open; the page works without events, and tries again."""
         model = self._data.model(request.query_params.get("model", ""))
         if self._open >= MOST_OPEN:
             raise HTTPException(503, "too many pages are open", {"retry-after": "10"})

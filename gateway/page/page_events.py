@@ -5,8 +5,8 @@
     event: figures    every 10 s: history.json has a newer bucket
     a comment         after 15 s of silence
 
-A stream carries at most `MOST_BYTES` a second before compression, at any load. Changes of state that find no room come
-a second later; exchanges that find none are only in `exchanges.json`.
+A stream carries at most `MOST_BYTES` a second before compression, at any load. Changes of state that do not fit are
+sent a second later; exchanges that do not fit are only in `exchanges.json`.
 """
 
 from collections.abc import Iterable, Mapping

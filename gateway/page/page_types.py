@@ -86,7 +86,7 @@ class ShownLimit(ApiObject):
 
 class ShownLimits(ApiObject):
     """The smallest share left first. `hidden`: how many keys and groups an open page does not show; `more`: how many
-    keys, groups and apps find no room."""
+    keys, groups and apps are left out for lack of space."""
 
     limits: list[ShownLimit]
     hidden: int

@@ -1,4 +1,4 @@
-"""The past of a model: which buckets a range needs, and what they come to.
+"""The past of a model: which buckets a range needs, and the figures of their sums.
 
     range, now ──> names ──> series ──> buckets of the range, of the one before, of 30 days ──> one read ──> JSON
 

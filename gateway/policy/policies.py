@@ -75,8 +75,8 @@ class Policies:
         warnings: Callable[[PolicySet], Sequence[str]] = lambda changed: (),
     ) -> None:
         """The shipped policies, overlaid by those of `folder`; all of `needed` must be among them, also after each
-        reload. `warnings` returns
-        warnings about the policies that a reload has changed, one line each, for the log. Raises ConfigError."""
+        reload. `warnings` returns warnings about the policies that a reload has changed, one line each, for the log.
+        Raises ConfigError."""
         self._warnings = warnings
         self.needed = frozenset(needed)
         self._folders = tuple(dict.fromkeys(path.absolute() for path in (shipped_folder(), folder) if path))

@@ -3,8 +3,8 @@
     each host once ── GET, its key ──> [{"id": ..., prices}] ── PriceForm of its provider ──> Quote
                                                              └─ no such id ──────────────────> unlisted
 
-Hosts are asked side by side, by the same transport, proxies and certificates as requests of clients. It does not follow
-redirects, which would take the key to another host.
+Hosts are queried concurrently, over the same transport, proxies and certificates as clients' requests. It does not
+follow redirects, which would send the key to another host.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ def _form(factor: Any, *paths: str, **unit: Any) -> PriceForm:
     return PriceForm(*found, factor, **unit)
 
 
-# As OpenRouter has it, and asks it of its providers.
+# OpenRouter's own form, which it also requires of its providers.
 _OPENROUTER = _form(PER_TOKEN, "pricing.prompt", "pricing.completion", "pricing.input_cache_read")
 # By provider. What others list has no price, or none whose unit is documented.
 FORMS = {
@@ -108,7 +108,7 @@ def ask_hosts(endpoints: Iterable[Endpoint], secrets: Secrets) -> HostLists:
 
 
 def _may_be_asked(endpoint: Endpoint, secrets: Mapping[str, str]) -> bool:
-    priced = replace(endpoint, price=endpoint.price or Price(1.0, 1.0))  # one that lacks only its price is asked, too
+    priced = replace(endpoint, price=endpoint.price or Price(1.0, 1.0))  # also hosts that lack only a price
     return endpoint.adapter == "none" and why_unusable(priced, secrets) is None
 
 

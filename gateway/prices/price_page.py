@@ -1,7 +1,7 @@
 """`GET /page/prices.json?model=MODEL`: the price history of a model's endpoints, for the model page.
 
 Each endpoint's first change is the catalogue's price, or that of gateway.yaml. Times are Unix seconds, prices USD per
-1M tokens; null is unknown. Made when it is asked for, from what is in memory.
+1M tokens; null is unknown. Made for each request from what is in memory.
 """
 
 from typing import Any

@@ -54,7 +54,7 @@ def synced(done: Synced, written: Path | None) -> str:
     table.add_column("result", overflow="fold")
     for line in done.lines:
         table.add_row(line.endpoint.id, *_figures(line.before), _offered(line), line.result)
-    out.print(table if done.lines else "no source has these endpoints; a host is asked only if its API key is set")
+    out.print(table if done.lines else "no source has these endpoints; a host is queried only if its API key is set")
     out.print()
     for line in done.lines:
         for flag in line.flags:

@@ -35,8 +35,8 @@ class CanaryQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """A kind of question. `ask` draws one from chance, or returns None where the endpoint cannot be asked. `every`: it
-    is part of each round of that number; `tools`: a mistake is a bad tool call."""
+    """A kind of question. `ask` draws a question at random, or returns None where the endpoint cannot answer it.
+    `every`: it is part of each round of that number; `tools`: a mistake is a bad tool call."""
 
     name: str
     ask: Callable[[Random, Endpoint], CanaryQuestion | None]

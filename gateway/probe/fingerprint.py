@@ -1,4 +1,4 @@
-"""Greedy fingerprints: every host is asked the same at temperature 0, and the majority says what the model answers.
+"""Greedy fingerprints: every host gets the same question at temperature 0; the majority shows what the model answers.
 
 The questions have one usual answer, and only its beginning is compared: numerical noise changes later words at honest
 hosts. Another model, a coarser quantization or an altered prompt shows in the first words.

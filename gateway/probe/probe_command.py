@@ -36,7 +36,7 @@ from gateway.upstream.litellm_adapter import Adapted
 from gateway.upstream.transport.transport import Transport
 from gateway.upstream.transport.upstreams import Upstreams
 
-COSTLY = "context"  # the canary that is asked only if wanted
+COSTLY = "context"  # the canary that is sent only on request
 NO_STORE = "unix:///nowhere"  # never connected to
 Target = tuple[Model, Endpoint]
 
@@ -131,7 +131,7 @@ class Terminal:
 
 
 def _canaries(options: ProbeOptions) -> tuple[Canary, ...]:
-    """Those that are asked: here each belongs to the only round."""
+    """Those that are sent: each belongs to the only round here."""
     if not options.canaries:
         return ()
     return tuple(replace(one, every=1) for one in CANARIES if one.name != COSTLY or options.context)

@@ -42,7 +42,7 @@ class ProbeObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ProbeRound:
-    """`records` get the results. `runs`: speed runs at each endpoint; `canaries`: those that may be asked."""
+    """`records` get the results. `runs`: speed runs at each endpoint; `canaries`: those that may be sent."""
 
     runner: ProbeRunner
     purse: Purse

@@ -1,6 +1,6 @@
 """Whether an answer's tool calls are usable: functions that the request offered, arguments that fit them.
 
-    deltas or message ──> ToolCalls ──verdict(the request's tools)──> ok | unknown_name | not_json | misfit
+    deltas or message ──> ToolCallCheck ──verdict(the request's tools)──> ok | unknown_name | not_json | misfit
 
 The check is cheap: a JSON object with the required keys, its values of the declared types, at the top level only.
 Memory is bounded; an answer with more calls gets no verdict.

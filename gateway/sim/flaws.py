@@ -38,7 +38,7 @@ class Flaws:
         return answer
 
     def thinks(self, asked: bool, rng: Random) -> bool:
-        """Whether it thinks, where it was asked to or not."""
+        """Whether it thinks; `asked`: whether the request switches thinking on."""
         return not asked if rng.random() < self.thinking else asked
 
 

@@ -16,7 +16,7 @@ from gateway.state.one_server import OneServer
 from gateway.state.store_connection import StoreConnection, store_error
 from gateway.state.store_error import ErrorReply, StoreError
 
-SENTINEL_WITHIN = 0.25  # seconds for a reply of one Sentinel; then the next one is asked
+SENTINEL_WITHIN = 0.25  # seconds for a reply of one Sentinel; then the next one is queried
 
 
 class SentinelMaster(OneServer):

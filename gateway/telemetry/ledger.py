@@ -8,7 +8,7 @@ One `write` per row, before the client gets the end of its answer: a killed work
 saw. Rows are not fsynced; a power cut may lose the last seconds and leave a torn line, which readers skip. The worker
 holds a lock on its segment, so that other processes can tell a live segment from an abandoned one.
 
-A segment whose file was deleted, moved away or put back from a backup is still readable while it is open, so its rows
+A segment whose file was deleted, moved or restored from a backup is still readable while it is open, so its rows
 are restored (`check`).
 
 While the disk is full or broken, rows wait in memory (`MOST_WAITING`) and are written in their order once it works

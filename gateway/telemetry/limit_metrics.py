@@ -19,7 +19,7 @@ class LimitMetrics:
         )
         self._remaining = Gauge(
             "gateway_limit_remaining_ratio",
-            "What is left of the limit that has the least left, as a share of it.",
+            "Remaining share of the limit that has the smallest share left.",
             _KIND,
             registry=registry,
             multiprocess_mode="livemin",

@@ -26,8 +26,8 @@ from gateway.state.conditions import PARTS
 from gateway.state.store import StoreStats
 from gateway.telemetry.attempt_metrics import AttemptMetrics
 from gateway.telemetry.decision_metrics import Decisions
-from gateway.telemetry.definitions import is_attempt
 from gateway.telemetry.exchange_metrics import ExchangeMetrics
+from gateway.telemetry.figure_definitions import is_attempt
 from gateway.telemetry.limit_metrics import LimitMetrics
 from gateway.telemetry.metric_values import Values
 from gateway.telemetry.policy_labels import PolicyLabels
@@ -72,7 +72,7 @@ class Metrics:
             "gateway_in_flight", "Exchanges under way.", registry=registry, multiprocess_mode="livesum"
         )
         self._loop_lag = largest(
-            "gateway_event_loop_lag_seconds", "How late the event loop is at most; the maximum over all workers."
+            "gateway_event_loop_lag_seconds", "Largest lag of the event loop; the maximum over all workers."
         )
         # live: with plain max, a worker that died while an endpoint was open would report it open for ever
         self._state = largest(
@@ -141,7 +141,7 @@ class Metrics:
         self._in_flight.set(count)
 
     def loop_lag(self, seconds: float) -> None:
-        """Sets how late the event loop was at most since the last call."""
+        """Sets the largest lag of the event loop since the last call, in seconds."""
         self._loop_lag.set(seconds)
 
     def flush(self) -> None:

@@ -14,6 +14,6 @@ class ReloadMetrics:
         self._invalid = Gauge(f"gateway_{invalid}", about, registry=registry, multiprocess_mode="livemax")
 
     def reloaded(self, ok: bool) -> None:
-        """What a reload came to: false where the files on disk are invalid."""
+        """Counts a reload; `ok` is false where the files on disk are invalid."""
         self._count.labels("ok" if ok else "rejected").inc()
         self._invalid.set(not ok)

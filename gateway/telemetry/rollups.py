@@ -1,4 +1,4 @@
-"""What ledger rows add to the store: to the history, and to what each tenant spent.
+"""What ledger rows add to the store: to the history, and to each tenant's spending.
 
     rows ──> RowSums ──┬─> by minute and series ──> HourSums, by hour and series     one `SeriesAddition` each
                        └─> by tenant and day ─────> one `HashAddition` for each hash below

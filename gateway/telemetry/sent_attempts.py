@@ -8,7 +8,7 @@
 A slot is not cleared when its attempt ends, but reused or cleared within a second (`tick`): a reader of the file looks
 up in the ledger which attempts have a row. The file is not mapped into memory, because a full disk would end the
 worker by SIGBUS. The worker holds a lock on it, so that others can tell that it lives. A file that is deleted or
-moved away meanwhile is made again by the next `tick`.
+moved meanwhile is created again by the next `tick`.
 """
 
 import errno
