@@ -83,7 +83,7 @@ def _choices(settings: Settings, policies: Path | None) -> Choices:
 @click.option(
     "--state", type=PATH, help="State folder; default: GATEWAY_STATE, else ~/.local/state/llm-routing-gateway."
 )
-@click.option("--workers", type=COUNT, metavar="N", help="Worker processes.")
+@click.option("--workers", type=COUNT, metavar="N", help="Worker processes; default 1.")
 @click.option("--host", metavar="ADDRESS", help="Address to listen on; default 127.0.0.1.")
 @click.option("--port", type=PORT, metavar="N", help="Port to listen on; default 8080; 0 picks a free one.")
 @click.option(
@@ -267,7 +267,7 @@ def whatif(
 
     No request is sent: time is virtual. Other routers are replayed for comparison.
 
-    Example: gateway whatif --trace yesterday.jsonl.gz --cap 30% --policy balanced --policy mine.yaml
+    Example: gateway whatif --trace trace.jsonl.gz --policy mine.yaml --cap 30%
     """
     from gateway.report import replayed
     from gateway.sim.chart import picture
@@ -297,7 +297,7 @@ def whatif(
     help="litellm, hosts, or a file of prices; repeatable; default: litellm and hosts.",
 )
 @click.option(
-    "--accept", multiple=True, metavar="ENDPOINT", help="Take this endpoint's price though it is unusual; repeatable."
+    "--accept", multiple=True, metavar="ENDPOINT", help="Apply this endpoint's price even if it is unusual; repeatable."
 )
 @click.option("--dry-run", is_flag=True, help="Only show what a sync would do.")
 @config_option
@@ -312,9 +312,9 @@ def prices(
 ) -> int:
     """Show the prices in force, or compare them with published ones.
 
-    `sync` takes changed prices, and shows those that are zero, missing, or more
-    than twice or less than half of the price in force. Exit code 1: a source
-    could not be read.
+    `sync` applies changed prices. Prices that are zero, missing, or more than
+    twice or less than half of the price in force are shown and not applied.
+    Exit code 1: a source could not be read.
 
     Example: gateway prices sync --from litellm --dry-run
     """
@@ -338,7 +338,9 @@ def prices(
 @app.command()
 @click.option("--endpoint", "endpoints", multiple=True, metavar="ID", help="Endpoint, repeatable; default: all in use.")
 @click.option("--runs", type=COUNT, metavar="N", default=1, help="Speed runs at each endpoint.")
-@click.option("--canaries/--no-canaries", default=True, help="Also ask questions whose answers code can check.")
+@click.option(
+    "--canaries/--no-canaries", default=True, help="Also send questions whose answers can be checked by code."
+)
 @click.option("--context", is_flag=True, help="Also send a prompt of 90% of the claimed context: expensive.")
 @config_option
 @click.option("--state", type=PATH, help="State folder with the ledger; default as for serve.")

@@ -60,14 +60,18 @@ class Time(click.ParamType[float]):
 @click.argument("action", type=click.Choice(["create", "list", "revoke", "rotate"]), default="list")
 @click.argument("name", required=False)
 @click.option("--policy", metavar="NAME", help="Default policy of the key's requests.")
-@click.option("--allow-policy", "policies", multiple=True, metavar="NAME", help="Policy it may use; default: all.")
-@click.option("--allow-model", "models", multiple=True, metavar="NAME", help="Model it may use; default: all.")
+@click.option(
+    "--allow-policy", "policies", multiple=True, metavar="NAME", help="Policy it may use; repeatable; default: all."
+)
+@click.option(
+    "--allow-model", "models", multiple=True, metavar="NAME", help="Model it may use; repeatable; default: all."
+)
 @click.option("--group", metavar="NAME", help="Group whose limits it shares.")
 @click.option("--expires", type=Time(), metavar="TIME", help="Date or time in UTC from which it is refused.")
-@click.option("--requests-per-minute", type=click.IntRange(1), metavar="N", help="Most requests per minute.")
-@click.option("--tokens-per-minute", type=click.IntRange(1), metavar="N", help="Most tokens per minute, in and out.")
-@click.option("--usd-per-day", type=InUnit(USD), metavar="USD", help="Budget of a day, as in $5.")
-@click.option("--usd-per-month", type=InUnit(USD), metavar="USD", help="Budget of a month, as in $100.")
+@click.option("--requests-per-minute", type=click.IntRange(1), metavar="N", help="Maximum requests per minute.")
+@click.option("--tokens-per-minute", type=click.IntRange(1), metavar="N", help="Maximum tokens per minute, in and out.")
+@click.option("--usd-per-day", type=InUnit(USD), metavar="USD", help="Budget per day (UTC), as in $5.")
+@click.option("--usd-per-month", type=InUnit(USD), metavar="USD", help="Budget per month (UTC), as in $100.")
 @click.option(
     "--grace",
     type=InUnit(DURATION),
@@ -91,9 +95,9 @@ def keys(
     """Create, list, revoke or rotate virtual keys.
 
     A new secret is shown once; only its digest is kept. A running gateway
-    follows within two seconds.
+    applies changes within two seconds.
 
-    Example: gateway keys create chat-app --usd-per-day '$5' --expires 2027-01-31
+    Example: gateway keys create chat-app --group web --usd-per-day '$5'
     """
     given = {key: value for key, value in fields.items() if value}
     if (name is None) != (action == "list"):

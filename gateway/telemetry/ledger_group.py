@@ -25,12 +25,12 @@ def ledger() -> None:
 @ledger.command()
 @click.option("--format", "kind", type=click.Choice(("jsonl", "csv", "parquet")), default="jsonl", help="Format.")
 @click.option("--out", type=PATH, metavar="FILE", help="File to write; default: standard output.")
-@click.option("--since", type=MOMENT, metavar="TIME", help="First day or time in UTC, as in 2026-11-30T09:00.")
-@click.option("--until", type=MOMENT, metavar="TIME", help="End, which is not part of it.")
+@click.option("--since", type=MOMENT, metavar="TIME", help="Start: a day or a time in UTC, as in 2026-11-30T09:00.")
+@click.option("--until", type=MOMENT, metavar="TIME", help="End, exclusive.")
 @click.option("--key", metavar="NAME", help="Only requests with this key.")
 @click.option("--endpoint", metavar="ID", help="Only attempts at this endpoint.")
-@click.option("--model", metavar="ID", help="Only this model.")
-@click.option("--policy", metavar="NAME", help="Only this policy.")
+@click.option("--model", metavar="ID", help="Only requests for this model.")
+@click.option("--policy", metavar="NAME", help="Only requests under this policy.")
 @click.option("--local", is_flag=True, help="Read this machine's files only, not the store.")
 @click.option("--config", type=PATH, help="gateway.yaml; default: ./gateway.yaml if it exists.")
 @click.option("--state", type=PATH, help="State folder with the ledger; default as for serve.")
@@ -39,7 +39,7 @@ def export(kind: Any, out: Path | None, local: bool, config: Path | None, state:
 
     Rows of this machine come first, then those that only the store has.
 
-    Example: gateway ledger export --format csv --since 2026-11-01 --out november.csv
+    Example: gateway ledger export --format csv --since 2026-11-01 --out nov.csv
     """
     from gateway.telemetry.ledger_command import exported
     from gateway.telemetry.ledger_export import Wanted
@@ -53,13 +53,15 @@ def export(kind: Any, out: Path | None, local: bool, config: Path | None, state:
 
 @ledger.command()
 @click.argument("invoice", type=PATH)
-@click.option("--column", "columns", multiple=True, metavar="NAME=COLUMN", help="Another name of a column, repeatable.")
+@click.option(
+    "--column", "columns", multiple=True, metavar="NAME=COLUMN", help="The invoice's name of a column; repeatable."
+)
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, 100),
     metavar="PERCENT",
     default=1.0,
-    help="Differences up to this are not listed.",
+    help="Differences up to this percentage are not listed.",
 )
 @click.option("--local", is_flag=True, help="Read this machine's files only, not the store.")
 @click.option("--config", type=PATH, help="gateway.yaml; default: ./gateway.yaml if it exists.")
@@ -67,9 +69,10 @@ def export(kind: Any, out: Path | None, local: bool, config: Path | None, state:
 def reconcile(
     invoice: Path, columns: tuple[str, ...], tolerance: float, local: bool, config: Path | None, state: Path | None
 ) -> int:
-    """Compare a host's invoice, a CSV file, with the ledger per host and UTC day.
+    """Compare a host's invoice with the ledger.
 
-    Columns: host, day, cost (USD); prompt_tokens and completion_tokens if there are any. Exit code 1 when they differ.
+    The invoice is a CSV file with the columns host, day (UTC) and cost (USD), and optionally prompt_tokens and
+    completion_tokens. Exit code 1 if a host's day differs.
 
     Example: gateway ledger reconcile novita.csv --column cost=amount_usd
     """
