@@ -1,6 +1,6 @@
 """From the bytes of a request to a `Request` and its policy.
 
-key ─> body (`body`) ─> options (`options`) ─> model and policy (`names`) ─> `provider` (`provider`) ─> Request
+key ─> body (`body`) ─> options (`options`) ─> `model_and_policy` ─> `provider` (`provider`) ─> Request
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Gathers one answer to be kept, exactly as its client was sent it."""
+"""Collects one answer to be stored, exactly as it was sent to the client."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,17 +7,16 @@ from gateway.cache.response_cache import CachedAnswer, assemble
 from gateway.errors import ClientError
 from gateway.upstream import sse
 
-LARGEST_KEPT = 2 * 1024 * 1024  # bytes of a streamed answer; put together they are a tenth of that
+LARGEST_KEPT = 2 * 1024 * 1024  # bytes of a streamed answer; assembled, it takes a tenth of that
 Hidden = Mapping[int, str]  # reasoning by choice that the client does not get
 
 
 class AnswerRecorder:
-    """Hands the answer to `save` when it is whole, with what was hidden from its client.
+    """Calls `save` with the whole answer, and with what was hidden from its client.
 
-    One that is too large, or cannot be put together, is not kept.
-    All of it is done by `later`: the client must have its end first, whatever comes of this. A stream whose end lacks
-    `mark` is let go.
-    `unix` is the clock of the wall."""
+    An answer that is too large, or cannot be assembled, is not stored. All of this is done by `later`, after the client
+    has the end of its answer, and never affects it. A stream whose end lacks `mark` is not stored. `unix` is the wall
+    clock."""
 
     __slots__ = ("_later", "_mark", "_parts", "_save", "_size", "_unix")
 
@@ -36,7 +35,7 @@ class AnswerRecorder:
         self._size = 0
 
     def tee(self, write: Callable[[bytes], None]) -> Callable[[bytes], None]:
-        """Writes, and takes what was written."""
+        """Passes pieces on to `write`, and records them."""
 
         def both(data: bytes) -> None:
             write(data)
@@ -65,7 +64,7 @@ class AnswerRecorder:
             self._save(CachedAnswer(completion, endpoint, unix), hidden)
 
     def failed(self, error: ClientError | None, head: Mapping[str, Any]) -> None:
-        """There is no whole answer; without an error, because the client has left. Nothing is kept."""
+        """There is no whole answer; without an error, because the client has left. Nothing is stored."""
 
     def whole(self, completion: dict[str, Any], endpoint: str, hidden: Hidden) -> None:
         one = CachedAnswer(completion, endpoint, self._unix())

@@ -37,7 +37,7 @@ class AttemptOwner(Protocol):
 
 
 def _nowhere(_: bytes) -> None:
-    """Drops the bytes of an attempt that the answer does not come from."""
+    """Drops the bytes of an attempt that is not the answer."""
 
 
 class Attempt:

@@ -3,7 +3,8 @@
     first host's bytes ──tee───> Continuation ──request──> second host: the conversation, and the text so far
                                       └─────────shape────> its chunks, under the id of the first host's
 
-Only text can be continued: what a client got of a tool call, a thought or a second choice could not be taken back.
+Only text can be continued: the part of a tool call, of reasoning or of a second choice that the client has cannot be
+taken back.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ _TEXT = frozenset({"role", "content"})  # all that an answer may hold
 
 
 class Continuation:
-    """What one client was sent so far, and the attempts that it came from."""
+    """What one client was sent so far, and the attempts that it is from."""
 
     __slots__ = ("_broken", "_parts", "_request", "_room")
 
@@ -38,7 +39,7 @@ class Continuation:
         return f"<Continuation {self._request.id} after {self._broken}>"
 
     def tee(self, write: Callable[[bytes], None]) -> Callable[[bytes], None]:
-        """Writes, and takes what was written."""
+        """Passes pieces on to `write`, and records them."""
 
         def both(data: bytes) -> None:
             write(data)
@@ -107,7 +108,7 @@ class Continuation:
 
 
 class Continued:
-    """A surface's `Shape` for the host that goes on with another's text."""
+    """A surface's `Shape` for the host that continues another host's text."""
 
     __slots__ = ("_head", "_shape")
 

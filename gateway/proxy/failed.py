@@ -20,7 +20,7 @@ WITHOUT_HINT = 1.0  # seconds to wait after a 429 that does not say how long
 
 
 def gave_up(request: Request, plan: Plan, failures: Sequence[tuple[str, Failure]]) -> ClientError:
-    """The error for an exchange that no endpoint answered."""
+    """The error of an exchange that no endpoint answered."""
     if not failures:
         return _nothing_left(request, plan)
     endpoint, last = failures[-1]

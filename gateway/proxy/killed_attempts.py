@@ -54,7 +54,7 @@ class KilledAttempts:
             await asyncio.sleep(LOOK_EVERY)
 
     async def book(self) -> None:
-        """Books what workers that have died by now left behind."""
+        """Books the attempts of workers that have died."""
         for found in await asyncio.to_thread(left_behind, self._folder):
             booked = False
             try:

@@ -1,4 +1,4 @@
-"""What a request may take of its limits, before it is sent.
+"""How much of its limits a request may use, estimated before it is sent.
 
 cost      the prompt at its full price, and the longest answer that the client allows; without `max_tokens` the
           longest usual one, so that a budget is hardly ever exceeded

@@ -113,7 +113,7 @@ class LiveExchange:
     # from the sink
 
     def pause(self) -> None:
-        """Before the commit there is nothing to hold back, and the first token must come through."""
+        """Before the commit there is nothing to pause, and the first token must be read."""
         if not self._reply.paused:
             self._reply.paused = True
             self._set_timer("client", PATIENCE, self._takes_nothing)
@@ -131,7 +131,7 @@ class LiveExchange:
         self.feed(core.ClientLeft(self._runtime.clock()))
 
     def _takes_nothing(self) -> None:
-        """A client that has stopped reading counts as gone: it would hold its host for ever."""
+        """A client that has stopped reading counts as gone: it would keep its host's connection for ever."""
         self._reply.sink.abort()
         self.gone()
 
@@ -199,7 +199,7 @@ class LiveExchange:
 
     def _look(self, number: int, seconds: float, ends: float) -> None:
         """Whether the host has been silent too long, or the answer has come for too long; if not, looks again when
-        either could be so. A client without patience gets a comment for each silence that tries it."""
+        either could be so. A client with a short read timeout gets comments meanwhile."""
         attempt, now = self._attempts[number], self._runtime.clock()
         silent = 0.0 if self._reply.paused else now - attempt.chunk_at
         if attempt.ending_at is not None:  # only usage and [DONE] are missing
@@ -311,7 +311,7 @@ class LiveExchange:
         except Exception:  # the client gets its error all the same
             _log.exception("exchange %s is not booked", self._request.id)
         if self._runtime.under_way.closed and self._reply.paused:
-            self._reply.sink.abort()  # it takes nothing, and the worker does not wait for it
+            self._reply.sink.abort()  # the client reads nothing, and the worker does not wait for it
         else:
             self._reply.fail(error, self._head())
         self._close()
@@ -334,7 +334,7 @@ class LiveExchange:
     # timers
 
     def _set_timer(self, name: int | str, seconds: float, call: Callable[[], None]) -> None:
-        """In the place of the one of that name, if one runs."""
+        """Replaces the timer of that name, if one runs."""
         if (timer := self._timers.get(name)) is not None:
             timer.cancel()
         self._timers[name] = self._runtime.wheel.after(seconds, call)

@@ -1,5 +1,5 @@
-"""The way in: the response cache first, then an identical request under way, then a plan, then a reservation where
-limits apply, then an exchange."""
+"""Serves a request: by the response cache, else by joining an identical request under way, else by a plan, a
+reservation of its limits where there are any, and an exchange."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -73,7 +73,7 @@ class Proxy:
         self._runtime.wheel.close()
 
     def _answer(self, request: Request, policy: Policy, sink: Sink, received: float) -> None:
-        """From the response cache where the request or the policy wants that, else from a host."""
+        """From the response cache if the request or the policy enables it, else from a host."""
         ttl = _cache_ttl(request, policy)
         if not ttl:
             self._exchange(request, policy, sink, received, "off", self._recorder(request, None))
@@ -127,7 +127,7 @@ class Proxy:
         return True
 
     def _recorder(self, request: Request, cached: Cached | None) -> AnswerRecorder | None:
-        """Gathers the answer for the response cache, the vault or both; None where neither keeps it."""
+        """Collects the answer for the response cache, the vault or both; None where neither stores it."""
         if cached is None and (self._vault is None or not request.thinking):
             return None
         runtime, keep = self._runtime, self._keeper(request, cached)
@@ -137,7 +137,7 @@ class Proxy:
         return AnswerRecorder(keep, runtime.wheel.soon, runtime.wall_clock, CALLS if alone else b"")
 
     def _keeper(self, request: Request, cached: Cached | None) -> Callable[[CachedAnswer, Hidden], None] | None:
-        """Keeps an answer in the response cache (`cached`: key and seconds), the vault or both; None for neither."""
+        """Stores an answer in the response cache (`cached`: key and seconds), the vault or both; None for neither."""
         vault = self._vault if request.thinking and _may_be_read_again(request) else None
         if vault is None and cached is None:
             return None

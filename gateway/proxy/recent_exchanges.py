@@ -1,4 +1,4 @@
-"""What this worker did last, for people to look at. Kept by reference, and rendered when somebody looks.
+"""The last exchanges of this worker, for the model page. Kept as they are, and rendered only for a request of the page.
 
 rows of attempts ──> open exchanges ──closing row──> newest      the last of all
                                                └───> notable     the last that failed, were slow, or took several

@@ -1,4 +1,4 @@
-"""The answer to one client, on its way into the sink: its head once, then bytes, then an end, good or loud."""
+"""The response to one client, as it is written to the sink: its head once, then bytes, then a clean end or an error."""
 
 from collections.abc import Callable, Mapping
 from time import time
@@ -92,7 +92,7 @@ class Reply:
             self._recorder.whole(payload, self.endpoint_id, hidden)
 
     def routing(self) -> Mapping[str, Any]:
-        """What the answer says about its route, if the client wants to know."""
+        """`openrouter_metadata`: how the request was routed, if the client requests it."""
         if not self._request.tells_routing:
             return NOTHING
         return {"openrouter_metadata": openrouter.routing(self._request, self.plan, self.endpoint_id, self.attempts)}
@@ -125,7 +125,7 @@ class Reply:
         self.sink.start(200, answer.stream_head(about) if self._request.stream else [answer.JSON, *about])
 
     def _end_with(self, payload: dict[str, Any]) -> None:
-        """A whole answer, or an error in its place, whose head has left with white space."""
+        """Ends a response whose head was sent with white space: by a whole answer, or an error in its place."""
         self.sink.write(orjson.dumps(payload))
         self.sink.end()
 

@@ -60,11 +60,11 @@ class TimerWheel:
         return Timer(call, slot)
 
     def soon(self, call: Callable[[], None]) -> None:
-        """Calls when the loop has done what is at hand."""
+        """Calls in the next iteration of the event loop."""
         self._loop.call_soon(call)
 
     def close(self) -> None:
-        """No timer goes off any more."""
+        """No timer fires any more."""
         self._slots.clear()
         if self._turning is not None:
             self._turning.cancel()

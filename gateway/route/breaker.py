@@ -7,9 +7,9 @@ An open breaker waits 5 s, then twice as long each time it trips again, at most 
 replicas do not probe together. Behind an error status it waits at most 10 s: such a probe costs its request next to
 nothing, and the end of an outage is seen soon. The wait is reset only after the breaker has been closed for 5 min, so
 an endpoint that flaps is not probed every few seconds. Half-open lets one request through at a time, the probe. A probe
-that never reports loses its place after a minute, so a breaker never stays open for good.
+that never reports is given up after a minute, so a breaker never stays open for ever.
 
-Requests that were sent before the breaker opened no longer move it when they end.
+Requests that were sent before the breaker opened no longer affect it when they end.
 
 Workers share their breakers' transitions (`own`, `merge`). An opening at another worker opens this breaker for the same
 time, and a closing there closes it. Each worker sends its own probes, so an idle worker does not hold up the others,

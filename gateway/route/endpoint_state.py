@@ -1,5 +1,5 @@
-"""What is known about one endpoint: measured on the gateway's own traffic; until then the published figures, or those
-of its peers.
+"""What is known about one endpoint: figures measured on the gateway's own traffic; until there are enough, the
+published ones, or those of its peers.
 
     attempts' ends ──answered, ended, cached, ...─────> samples ──refresh──> figures <── decisions
     other workers ─────────────────shared──────────────────┘ peers ──┘
@@ -202,7 +202,7 @@ class EndpointState:
         self._learned(now)
 
     def done(self) -> None:
-        """A request that went out is over, however it ended."""
+        """A request that was sent is over, however it ended."""
         self.in_flight -= 1
         self._weigh_load()
 
@@ -252,7 +252,7 @@ class EndpointState:
         self._limit()
 
     def hold(self, now: float) -> None:
-        """Its rate limit, its standing or its silence may have changed."""
+        """Call when its rate limit, outlier state or silence may have changed."""
         silent = now + FADED_WITHIN if self.silence.silent else 0.0
         self.held_until = max(self.rate_limit.until, self.standing.until, silent)
         if self.held_until > now:
@@ -418,7 +418,7 @@ class EndpointState:
 
     @property
     def known(self) -> FleetMedians:
-        """What its peers may go by: figures that were published for it or measured, as of the last refresh."""
+        """The figures that serve as a prior for its peers: published or measured, as of the last refresh."""
         priors, waits = self.endpoint.priors, self.waits
         published = bool(priors.ttft_p50)
         times = [

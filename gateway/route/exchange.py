@@ -9,7 +9,7 @@
 Two commits: the *answer commit* is the first token, until then anything may be tried again; the *wire commit* comes
 with it, or earlier by `KeepAlive` when the client has waited long. An answer that is not streamed to the client, or
 that the policy wants whole, is held: its commit comes with its end, so whatever breaks before is tried again. The core
-sees first token, end, failure, timers and the client leaving; bytes between them never pass through here.
+sees first token, end, failure, timers and the client's disconnect; the bytes in between never pass through here.
 
 `attempts.within` bounds the time that the client waits for answers to begin: the clock is paused
 while a held answer arrives.
@@ -56,8 +56,8 @@ from gateway.route.slot_queue import Places, line_for
 from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.types import Failure, Fault, HedgeResult, Request
 
-CONTENT_FILTER = "content_filter"  # what a host names that refuses the content
-CONTINUES = "prefix"  # what an endpoint supports that goes on with a given text
+CONTENT_FILTER = "content_filter"  # `param` of a failure where the host refuses the content
+CONTINUES = "prefix"  # the capability of an endpoint that can continue a given text
 
 
 class Exchange:
@@ -130,7 +130,7 @@ class Exchange:
         self._retry_budget = retry_budget
         self._queues = queues
         self._line: Places | None = None  # the places that it waits for
-        self._delay = inf  # seconds after which the attempt that was sent last is late; inf when it is of no interest
+        self._delay = inf  # seconds after which the attempt that was sent last is late; inf where it cannot be hedged
         self._hedged = False  # whether a second attempt was sent
         self._at_stake = 0.0  # dollars, set aside for the loser's bill
         self._read_twice = 0.0  # tokens
@@ -404,7 +404,7 @@ class Exchange:
         return [command for send in sends for command in _cancelled(send, self._result(send, "cancelled"))]
 
     def _result(self, send: Send, otherwise: HedgeResult) -> HedgeResult:
-        """How the race went for a second attempt that ends."""
+        """The result of the hedge, for an attempt that ends."""
         if not send.hedge:
             return ""
         return "won" if self._begun_at is not None else otherwise
@@ -444,7 +444,7 @@ class Exchange:
         return self._delay
 
     def _waited(self, now: float) -> None:
-        """Those that run have waited so long for their first tokens."""
+        """Adds the waits of the running attempts for their first tokens."""
         if self._budget is not None:
             for send in self._running:
                 if not send.hedge:
@@ -487,7 +487,7 @@ class Exchange:
 
 
 def _ready_at(choice: Choice) -> float:
-    """Until when the host's Retry-After holds. Rate limits may be guesses: they only put an endpoint behind."""
+    """When the host's Retry-After ends. Rate limits may be guesses: they only rank an endpoint lower."""
     return choice.state.retry_at
 
 

@@ -39,16 +39,16 @@ class Dropped(NamedTuple):
 
 
 class Tier(IntEnum):
-    """How willingly an endpoint is used. Higher tiers are tried after lower ones."""
+    """The priority of an endpoint. Higher tiers are tried after lower ones."""
 
     GOOD = 0
     MISSED_PREFERENCE = 1
     MISSED_SLO = 2
     SHORTER_ANSWER = 3  # gives fewer tokens than the request allows
     OVER_CAP = 4  # above its share of the policy's tokens
-    OUTLIER = 5  # far worse than its peers lately, or silent
+    OUTLIER = 5  # recently far worse than its peers, or silent
     BUSY = 6  # a Retry-After holds, or its rate limit or concurrency limit is reached
-    LIKELY_REFUSAL = 7  # it refused the same lately, or the prompt is about as long as what it takes
+    LIKELY_REFUSAL = 7  # it recently rejected the same, or the prompt is about as long as its context
     BREAKER_OPEN = 8
 
     @property
@@ -132,7 +132,7 @@ def _figure(value: float) -> str:
 
 
 def refused_before(state: EndpointState, request: Request, now: float, digests: Digests) -> Reason | None:
-    """The parameter of this request that the endpoint refused lately."""
+    """The parameter of this request that the endpoint recently rejected."""
     parameter = state.refusals.against(request, now, digests)
     return Reason("refused before", f"refused such a `{parameter}` less than 10 min ago") if parameter else None
 

@@ -161,7 +161,7 @@ class Fleet:
         changes.due = min([state.due for state in states], default=inf)
 
     def sent(self, attempt: TrackedAttempt, now: float) -> None:
-        """An attempt goes out."""
+        """An attempt is sent."""
         state, demand, request = attempt.state, attempt.demand, attempt.request
         state.sent(demand.tokens, now)
         attempt.sent_at = now
@@ -230,7 +230,7 @@ class Fleet:
                 self._compare_cached(attempt, usage, now)
 
     def billed(self, attempt: TrackedAttempt, usage: Usage) -> None:
-        """What an attempt has really taken of its endpoint's share, however it ended."""
+        """Corrects the endpoint's share of the cap to the tokens that an attempt really used, however it ended."""
         toll = attempt.demand.toll
         if toll is not None:
             more = usage.prompt + usage.completion - attempt.demand.tokens
@@ -258,7 +258,7 @@ class Fleet:
             state.refusals.remember(failure.param, failure.about, attempt.request, now)
 
     def contradicted(self, attempt: TrackedAttempt, now: float, draw: float) -> None:
-        """An attempt ended without content, and another host gave an answer: now it counts as a failure."""
+        """An attempt ended without content, and another host answered: it counts as a failure after all."""
         attempt.state.ended(False, now)
         attempt.state.breaker.failed(attempt.ticket, now, draw, Fault.EMPTY)
 
@@ -296,7 +296,7 @@ class Fleet:
             attempt.state.cached(matched / prompt, usage.cached / usage.prompt, now)
 
     def _blames(self, attempt: TrackedAttempt, fault: Fault) -> bool:
-        """Whether the fault is the endpoint's: a timeout is, where a peer would probably meet it."""
+        """Whether the fault is the endpoint's. A timeout is, if a peer would probably have met the deadline."""
         peers = [state for state in self.states.values() if state is not attempt.state]
         return not fault.missed_deadline or not peers or any(_meets(peer, attempt) for peer in peers)
 

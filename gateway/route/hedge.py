@@ -159,7 +159,7 @@ class Budget:
         self._bill += (bill - self._bill) / USUAL_OVER if self._bill else bill
 
     def spent(self, usd: float) -> None:
-        """Adds to the budget: any attempt's cost."""
+        """Adds to the budget a share of any attempt's cost."""
         self._cost += (usd - self._cost) / USUAL_OVER
         self._usd = min(max(self._usd, KEPT * self._cost), self._usd + self.rule.max_spend * usd)
 

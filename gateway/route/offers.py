@@ -1,4 +1,4 @@
-"""What endpoints offer to the requests of one policy, recomputed whenever a figure changes.
+"""The prices and figures of endpoints under one policy, recomputed whenever a figure changes.
 
     EndpointState, Policy ──terms──> Terms of one endpoint
     Terms of several ──Offers──> Lines over the tokens of a prompt, until a load changes

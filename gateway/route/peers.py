@@ -68,7 +68,7 @@ class OutlierStats:
     def __init__(self) -> None:
         self.until = 0.0
         self.why = ""
-        self.times = 0  # set back lately
+        self.times = 0  # how often it was recently set back
         self._start_over()
 
     def ended(self, failed: int, count: int, now: float) -> None:
@@ -115,7 +115,7 @@ class _Verdict(NamedTuple):
 
 
 def judge(endpoints: Collection[Judged], now: float) -> None:
-    """Sets back the worst of the outliers, and lets time forgive the others."""
+    """Sets back the worst of the outliers, and lets the counts of the others decay."""
     standings = [endpoint.standing for endpoint in endpoints]
     serving = [one for one in standings if one.until <= now]
     room = len(standings) // 2 - (len(standings) - len(serving))

@@ -18,5 +18,5 @@ class Posted(NamedTuple, Generic[Value]):
     value: Value
 
     def of(self, part: Part) -> "Posted[Part]":
-        """Something that is part of the value."""
+        """The same with `part`, a part of the value, in its place."""
         return Posted(self.worker, self.written, self.age, part)

@@ -115,7 +115,7 @@ class PrefixIndex:
         return self._young.get(digest) or self._old.get(digest)
 
     def _touch(self, stretch: Stretch) -> None:
-        """It is in use: it belongs in the young half."""
+        """Moves a stretch that was used to the young half."""
         first = stretch.hashes[0]
         if first not in self._young:
             self._old.pop(first, None)

@@ -31,9 +31,9 @@ FEWEST = 3  # 429s in a minute from which a limit is learned
 LEAST_SHARE = 0.1  # of the minute's requests that 429s must be as well
 DEFAULT_WAIT = 1.0  # seconds that a 429 without Retry-After shifts load
 LONGEST_HOLD = 300.0  # seconds, of a Retry-After of anything but a 429: as long as a breaker waits at most
-BELIEVED = 60.0  # seconds for which a Retry-After holds where no other endpoint can serve
+BELIEVED = 60.0  # seconds for which a Retry-After is honoured where no other endpoint can serve
 LONGEST_WAIT = 3_600.0  # seconds, of another worker's Retry-After
-NEWS = 1.0  # seconds by which another worker's wait must be longer to be a new one
+NEWS = 1.0  # seconds by which another worker's wait must be longer to count as a new one
 LEARNED_KEPT = 3_600.0  # seconds for which learned limits are shared
 _NAMES = {REQUESTS: "requests", TOKENS: "tokens"}
 
@@ -45,8 +45,8 @@ _Limit = Annotated[int, msgspec.Meta(ge=1, le=10**15)]
 class Rates(msgspec.Struct, array_like=True, frozen=True):
     """What one worker knows of an endpoint's rates, in milliseconds as of its writing.
 
-    `wait` is left of a Retry-After that it was given itself; `lesson` is what 429s taught it: when, and the limits of
-    requests and tokens.
+    `wait` is the rest of a Retry-After that it got itself; `lesson` is what it learned from 429s: when, and the limits
+    of requests and tokens.
     """
 
     slices: Annotated[list[Slice], msgspec.Meta(max_length=16)] = []
@@ -85,7 +85,7 @@ class RateLimit:
         self._others = 0  # other workers
         self._published = (inf, inf)
         self._learned = (inf, inf)
-        self._lesson = 0.0  # when that was learned: what was sent before then has nothing to add
+        self._lesson = 0.0  # when that was learned: 429s of requests sent before then are ignored
         self._mine = False  # whether this worker learned it
         self.limited = False  # whether there is any limit
 
@@ -133,7 +133,7 @@ class RateLimit:
     # what workers share
 
     def own(self, now: float) -> Rates | None:
-        """What this worker knows by itself, for others; None where that is nothing."""
+        """What this worker learned itself, for the others; None if there is nothing."""
         slices = self.minute.own(now)
         wait = min(LONGEST_WAIT, max(0.0, self._wait_here - now))
         lesson, age = None, now - self._lesson
@@ -167,13 +167,13 @@ class RateLimit:
         self._wait = max(self._wait, (until, why))
 
     def _take(self, at: float, requests: int, tokens: int) -> None:
-        """What 429s taught another worker, unless this one knows it later."""
+        """Takes the limits that another worker learned from 429s, unless this worker's are newer."""
         if at > self._lesson:
             self._learned = float(requests), float(tokens)
             self._lesson, self._mine, self.limited = at, False, True
 
     def _telling(self) -> bool:
-        """Whether the minute's 429s are many enough to be about rates."""
+        """Whether the minute has enough 429s to learn a limit from them."""
         totals = self.minute.totals
         return totals[REFUSED] >= max(FEWEST, LEAST_SHARE * totals[REQUESTS])
 

@@ -1,4 +1,4 @@
-"""What an endpoint rejected lately, so that similar requests go elsewhere first.
+"""What an endpoint recently rejected, so that similar requests go elsewhere first.
 
     rejection ──remember──> (tenant, thinking, parameter, value | size | kind) for 10 minutes ──against──> its parameter
 
@@ -36,7 +36,7 @@ class Refusals:
         self._seen: dict[str, dict[Mark, tuple[float, float]]] = {}  # tenant -> mark -> (until, from this size on)
 
     def remember(self, parameter: str, about: About, request: Request, now: float) -> None:
-        """The endpoint refused this request because of `parameter`."""
+        """The endpoint rejected this request because of `parameter`."""
         what, size = _what(parameter, about, request)
         if what is None:
             return
@@ -51,8 +51,8 @@ class Refusals:
         _drop_oldest(self._seen, MOST_TENANTS)
 
     def against(self, request: Request, now: float, digests: Digests) -> str | None:
-        """The parameter of this request that the endpoint refused lately, if any. `digests` are the request's, filled
-        as they are needed."""
+        """The parameter of this request that the endpoint recently rejected, if any. `digests` are the request's,
+        filled as they are needed."""
         for (thinking, parameter, what), (until, least) in self._seen.get(request.tenant, {}).items():
             if now < until and thinking is request.thinking and _has(request, parameter, what, least, digests):
                 return parameter
@@ -63,7 +63,7 @@ class Refusals:
 
 
 def _what(parameter: str, about: About, request: Request) -> tuple[str | None, float]:
-    """What of the parameter is refused, and from which size on; None where that is nothing others may send."""
+    """What of the parameter is rejected, and from which size on; None if other requests cannot have it."""
     size = _size(parameter, request)
     if parameter == "context" or (about == "size" and size is not None):
         return _SIZE, size or 0.0
@@ -73,7 +73,7 @@ def _what(parameter: str, about: About, request: Request) -> tuple[str | None, f
 
 
 def _has(request: Request, parameter: str, what: str, least: float, digests: Digests) -> bool:
-    """Whether a request has what was refused."""
+    """Whether a request has what was rejected."""
     if what == _SIZE:
         size = _size(parameter, request)
         return size is not None and size >= least

@@ -52,7 +52,7 @@ class Retries:
         self._last: _Failed | None = None
 
     def failed(self, choice: Choice, failure: Failure, took: float, now: float) -> None:
-        """An attempt at this endpoint has failed before its answer began, or was whole: after `took` seconds."""
+        """An attempt at this endpoint failed after `took` seconds, before its answer began, or before it was whole."""
         self._last = None
         if not failure.fault.transient:
             return

@@ -91,7 +91,7 @@ class Shortlist:
         return field_of(kept, self.policy, self._changes), dropped
 
     def _examined(self, sifted: Sifted, suspects: Set[EndpointState], request: Request, now: float) -> Sifted:
-        """By what happened to the suspects lately as well: refusals, rate limits, breakers."""
+        """Also by the current state of the suspects: rejections, rate limits, breakers."""
         kept, digests = [], Digests()
         for candidate in sifted[0]:
             state = candidate.state

@@ -92,7 +92,7 @@ class SetTimer(msgspec.Struct, frozen=True, gc=False):
 
 
 class Enqueue(msgspec.Struct, frozen=True, gc=False):
-    """Wait for `place`, or for the timer `queue`, which also goes off where too many wait."""
+    """Wait for `place`, or for the timer `queue`, which also expires where too many wait."""
 
     line: Places
 
@@ -115,7 +115,7 @@ class Begin(msgspec.Struct, frozen=True, gc=False):
 
 class Commit(msgspec.Struct, frozen=True, gc=False):
     """The answer is this attempt's: status and headers leave if they have not, and its bytes flow. A second Commit
-    of an exchange goes on with the text of the first."""
+    of an exchange continues the text of the first."""
 
     attempt: int
 

@@ -28,7 +28,7 @@ class Silence:
         self._waiting: dict[int, tuple[float, float, float]] = {}  # ticket -> sent at, usual seconds, scatter
         self._begun = -1.0  # when the latest request was sent that has begun
         self.silent = False
-        self.hung = 0  # requests that count as failed
+        self.hung = 0  # requests that currently count as failed
         self.why = ""
 
     def sent(self, ticket: int, usual: float, scatter: float, now: float) -> None:

@@ -126,7 +126,7 @@ class SlotQueue:
         return now - self._pushed_at <= STANDING < now - self._since
 
     def _replaced(self, tenant: str, line: deque[Waiting]) -> list[Waiter]:
-        """Those that have had their time, now that another one of their tenant waits behind them."""
+        """The requests that waited for `TURN`, if another one of their tenant waits behind them."""
         latest = line[-1].since - TURN
         over = [one for one in line if one.since <= latest]
         for one in over:

@@ -1,4 +1,4 @@
-"""One positive quantity of one endpoint in two memories: what is usual, and what it is now.
+"""One positive quantity of one endpoint, with a long-term and a short-term estimate: what is usual, and what it is now.
 
     samples ─┬─> usual     a sketch over about an hour: every quantile, and enough tail for a p99
              └─> recent    the logarithms of the last minute, and of at most `MOST_RECENT` samples

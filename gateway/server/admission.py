@@ -46,7 +46,7 @@ class KeyLoad:
 class Admission:
     """The requests in flight of one worker. `shed` is called with the reason of every rejection.
 
-    Keys are told apart by their digest; it is empty without keys, and then there is no share. There are `MOST_KEYS`
+    Keys are identified by their digest; it is empty without keys, and then there is no share. There are `MOST_KEYS`
     entries, and more only as far as so many keys have requests in flight.
     """
 

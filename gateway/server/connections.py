@@ -40,7 +40,7 @@ class Deadlines:
     stalled: float = 30.0  # without new bytes of a body
     grace: float = 30.0  # of a body, before the minimum rate applies
     rate: float = 1024.0  # bytes per second: minimum average of a body
-    unread: float = 5.0  # to finish a body that is discarded
+    unread: float = 5.0  # to finish sending a body that is discarded
     drained: float = 5.0  # for the rest of a request while the worker is draining
     idle: float = 75.0  # between requests: longer than the idle timeout of most proxies in front
     look: float = 1.0  # between two checks

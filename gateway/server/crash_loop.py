@@ -1,4 +1,5 @@
-"""Whether workers die again and again, as the supervisor tells those that live, for `/health/ready` and the metrics."""
+"""Whether workers die repeatedly, as the supervisor reports it to the other workers, for `/health/ready` and the
+metrics."""
 
 from dataclasses import dataclass
 

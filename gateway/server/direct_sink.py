@@ -32,7 +32,7 @@ class ClientConnection(Protocol):
 
 
 class _NoTask:
-    """In place of the event with which uvicorn wakes its task: there is none."""
+    """Replaces the event with which uvicorn wakes its task: a direct sink has no task."""
 
     def set(self) -> None: ...
 

@@ -1,5 +1,5 @@
-"""What HTTP allows and this server does not support, in the head of a request. It is refused, so that a proxy in front
-cannot read the request differently. The parser refuses what is no HTTP: two lengths, a length beside chunks, bare LF.
+"""Rejects heads of requests that HTTP allows and this server does not support, so that a proxy in front cannot read the
+request differently. The parser rejects what is not HTTP: two lengths, a length with chunks, bare LF.
 
     Transfer-Encoding   other than one `chunked`: 501; in HTTP/1.0: 400
     Expect              other than `100-continue`: 417; in HTTP/1.0 it is ignored

@@ -3,7 +3,7 @@
     key, headers ──> every model: all endpoints full, and a queue where a request of this key would not wait ──> 503
                 └──> anything else ──> read, parsed, planned: `SlotQueue` decides
 
-The model and the policy are in the body. So a request is turned away here only if it would be shed with any of them.
+The model and the policy are in the body. So a request is rejected here only if it would be shed with any of them.
 Where the response cache may answer it, it is not: its headers ask for that, or a policy of a recent request did.
 """
 

@@ -7,7 +7,7 @@
             ──> at `limit`, or then: no new connections, streams end with an error event, exit
 
 The listening socket stays open while it drains, so that balancers see a 503 and no failed connection, and so that with
-several workers no connection waits in the queue of a socket that nobody serves.
+several workers no connection waits in the queue of a socket that no worker serves.
 """
 
 import asyncio
@@ -39,10 +39,10 @@ class DrainingWorker(Protocol):
         """Takes a configuration that was read again."""
 
     def drain(self) -> None:
-        """Is not ready any more. Serves requests, and closes each connection after its response."""
+        """Reports not ready. Still serves requests, but closes each connection after its response."""
 
     def refuse(self) -> None:
-        """Rejects all requests but those about its health."""
+        """Rejects all requests except health checks."""
 
     def busy(self) -> int:
         """The number of client connections with a request."""

@@ -1,4 +1,4 @@
-"""Reads a streamed answer for a client that did not ask for a stream: it assembles the whole answer, and reports the
+"""Reads a streamed answer for a client that did not request a stream: it assembles the whole answer, and reports the
 first token, progress and the end.
 
 So the first-token, idle and total timeouts apply to it as they do to a stream.

@@ -2,7 +2,8 @@
 
     TCP to the proxy ─> TLS with it (https:// proxies) ─> CONNECT host:port ─> 2xx ─> TLS with the host ─> Connection
 
-Hosts at http:// are reached by CONNECT, too: so a proxy never reads a request, and its errors are told from a host's.
+Hosts at http:// are reached by CONNECT, too: so a proxy never reads a request, and its errors are never mistaken for a
+host's.
 
     failure                                          fault
     the proxy cannot be reached, its TLS fails       proxy
@@ -77,7 +78,7 @@ class ConnectReply(asyncio.Protocol):
 
     def _fail(self, what: str) -> None:
         self.status.set_exception(DialError(Fault.PROXY, f"the proxy {self._proxy} {what}"))
-        self.status.exception()  # retrieved: nobody may be waiting for it
+        self.status.exception()  # retrieved, or asyncio would log it where no task waits for it
 
 
 async def open_tunnel(
