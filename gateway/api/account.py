@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.api.key_admin import budget, info, moment
+from gateway.api.key_admin import budget, info
 from gateway.api.key_admin_types import LimitInfo, Reset
 from gateway.api.openrouter_models import canonical_slug, provider_names
 from gateway.errors import BadRequest, StoreAway
@@ -23,6 +23,7 @@ from gateway.intake.field_types import ApiObject, Count, Data, DataList, Day, Mo
 from gateway.keys.limit_view import LimitUse, LimitView
 from gateway.telemetry.archive import Archive, Spending, Spent
 from gateway.types import PICO, Model
+from gateway.types.utc import utc_text
 
 ACTIVITY_DAYS = 31  # the last 30 whole days, and today
 _EPOCH = date(1970, 1, 1)
@@ -123,7 +124,7 @@ class Account:
             limit=limit,
             limit_remaining=remaining,
             limit_reset=reset,
-            expires_at=None if key.expires is None else moment(key.expires),
+            expires_at=None if key.expires is None else utc_text(key.expires),
             usage=ever / PICO,
             usage_daily=_usd(one for one in spent if one.day == now),
             usage_weekly=_usd(one for one in spent if one.day >= monday),

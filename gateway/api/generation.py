@@ -6,7 +6,6 @@ ledger of this machine (all workers) ──not found──> the store's stream o
 import asyncio
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, TypedDict
 
@@ -22,6 +21,7 @@ from gateway.intake.field_types import ApiObject, Count, Data, Moment, json_answ
 from gateway.telemetry.archive import Archive
 from gateway.telemetry.ledger_search import began, find
 from gateway.types import PICO, Model, Row
+from gateway.types.utc import utc_text_in_ms
 
 AT_ONCE = 4  # concurrent searches per worker
 CLIENT_LEFT = 499
@@ -138,7 +138,7 @@ def generation(rows: list[Row], providers: Mapping[str, str]) -> Generation:
         total_cost=cost,
         usage=cost,
         upstream_inference_cost=cost,
-        created_at=_iso(closing.at + closing.duration - closing.client_duration),
+        created_at=utc_text_in_ms(closing.at + closing.duration - closing.client_duration),
         model=closing.model,
         streamed=closing.stream,
         cancelled=closing.client_status == CLIENT_LEFT,
@@ -174,7 +174,3 @@ def _attempt(row: Row, providers: Mapping[str, str]) -> GenerationAttempt:
 
 def _ms(seconds: float | None) -> int | None:
     return None if seconds is None else math.ceil(1_000 * seconds)
-
-
-def _iso(wall_time: float) -> str:
-    return datetime.fromtimestamp(wall_time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

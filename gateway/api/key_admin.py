@@ -7,7 +7,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -25,6 +24,7 @@ from gateway.keys.key_record import KeyRecord
 from gateway.keys.limit_view import LimitUse, LimitView
 from gateway.telemetry.archive import Archive
 from gateway.types import PICO
+from gateway.types.utc import utc_text
 
 T = TypeVar("T")
 LARGEST = 64 << 10  # bytes of a body
@@ -113,9 +113,9 @@ class KeyAdmin:
             name=record.name,
             label=record.name,
             disabled=record.disabled,
-            created_at=moment(record.created),
-            updated_at=moment(record.changed / 1_000),
-            expires_at=None if record.expires is None else moment(record.expires),
+            created_at=utc_text(record.created),
+            updated_at=utc_text(record.changed / 1_000),
+            expires_at=None if record.expires is None else utc_text(record.expires),
             policy=record.policy,
             policies=record.policies,
             models=record.models,
@@ -139,11 +139,7 @@ def budget(uses: list[LimitUse]) -> tuple[float | None, float | None, Reset | No
 
 
 def info(use: LimitUse) -> LimitInfo:
-    return LimitInfo(use.limit, use.scope, use.name, use.bound, use.used, use.remaining, moment(use.resets_at))
-
-
-def moment(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return LimitInfo(use.limit, use.scope, use.name, use.bound, use.used, use.remaining, utc_text(use.resets_at))
 
 
 async def _body(request: Request, kind: type[T]) -> T:

@@ -3,7 +3,6 @@
 Anthropic's SDKs are recognised by the header `anthropic-version`, which they send with every request.
 """
 
-from datetime import UTC, datetime
 from typing import Literal, TypedDict
 
 from starlette.requests import Request
@@ -15,6 +14,7 @@ from gateway.intake.field_types import ApiObject, Count, Moment, No, json_answer
 from gateway.intake.model_and_policy import Names
 from gateway.surface.anthropic.claude import ClaudeNames
 from gateway.types import Model
+from gateway.types.utc import utc_text
 
 VERSION = "anthropic-version"
 
@@ -88,5 +88,4 @@ def _openai(model: Model) -> OpenAIModel:
 
 
 def _anthropic(model: Model) -> AnthropicModel:
-    created = datetime.fromtimestamp(model.created, UTC).isoformat().replace("+00:00", "Z")
-    return AnthropicModel(model.id, model.name, created, model.context)
+    return AnthropicModel(model.id, model.name, utc_text(model.created), model.context)

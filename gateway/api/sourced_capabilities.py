@@ -7,11 +7,11 @@ answers to probes that need it ──────────┘
 
 from collections.abc import Iterator, Mapping
 
-from gateway.api.key_admin import moment
 from gateway.api.listing_types import CapabilitySource, ListedCapability
 from gateway.types import Endpoint
 from gateway.types.capability_claims import CapabilityClaims, ProbedCapability
 from gateway.types.endpoint import Capability
+from gateway.types.utc import utc_text
 
 CONFIGURATION = "configuration"
 PROBES = "probes"
@@ -33,5 +33,5 @@ def _sources(
     if endpoint.id in claims.by_endpoint and name in claims.known:
         yield CapabilitySource(claims.source, name in claims.by_endpoint[endpoint.id])
     if seen is not None:
-        last = None if seen.last is None else moment(seen.last)
+        last = None if seen.last is None else utc_text(seen.last)
         yield CapabilitySource(PROBES, seen.right > 0, seen.right, seen.of, last)

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from gateway.config.key_digest import key_digest
 from gateway.config.key_limits import NO_BOUNDS, Bounds
 from gateway.document import INVALID, DocumentReader, Node, Place, place_at
+from gateway.types.utc import unix_time
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PRINTABLE = re.compile(r"[!-~]+")  # what one word of a header may contain
@@ -98,8 +98,7 @@ def read_key(reader: DocumentReader, node: Node, environ: Mapping[str, str]) -> 
 def time_of(text: str) -> float | None:
     """A date or time of ISO 8601 in unix time, UTC where it has no offset; None if it is not valid."""
     try:
-        found = datetime.fromisoformat(text)
-        return (found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        return unix_time(text)
     except (ValueError, OverflowError):  # in UTC, it may be outside of the years 1 to 9999
         return None
 

@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import closing
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +24,7 @@ from gateway.keys.key_record import KeyRecord
 from gateway.keys.key_store import KeyStore
 from gateway.state.folder import StateFolder
 from gateway.types.units import DURATION, USD
+from gateway.types.utc import utc_text
 
 T = TypeVar("T")
 PATH = click.Path(path_type=Path)
@@ -135,11 +135,11 @@ def shown(record: KeyRecord) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.to_builtins(record)
     for name in ("digest", "former", "changed", "former_until"):
         found.pop(name, None)
-    return found | {name: _time(found[name]) for name in ("created", "expires", "revoked") if found.get(name)}
+    return found | {name: utc_text(found[name]) for name in ("created", "expires", "revoked") if found.get(name)}
 
 
 def _secret(record: KeyRecord, secret: str) -> str:
-    until = f"\nthe former secret works until {_time(record.former_until)}" if record.former else ""
+    until = f"\nthe former secret works until {utc_text(record.former_until)}" if record.former else ""
     return f"{record.name}: {secret}\nthis secret is not shown again{until}"
 
 
@@ -155,14 +155,12 @@ def _listed(records: list[KeyRecord], as_json: bool) -> str:
         table.add_column(column)
     for record in records:
         limits = ", ".join(f"{name} {bound:g}" for name, bound in record.bounds.items())
-        table.add_row(record.name, record.group or "-", limits or "-", _time(record.expires) if record.expires else "-")
+        table.add_row(
+            record.name, record.group or "-", limits or "-", utc_text(record.expires) if record.expires else "-"
+        )
     lines = console()
     lines.print(table)
     return printed(lines).rstrip("\n")
-
-
-def _time(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _with_desk(

@@ -20,7 +20,6 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NewType
 
@@ -29,6 +28,7 @@ from gateway.document import INVALID, DocumentReader, Hook, Node, Scalar, decode
 from gateway.state.folder import default_folder
 from gateway.types import Endpoint, Model, Price
 from gateway.types.price import PriceFlag
+from gateway.types.utc import unix_time, utc_text
 
 NOT_TAKEN: frozenset[PriceFlag] = frozenset({"zero", "missing", "jump", "new", "tiers"})  # flags about a price
 MOST_CHANGES = 200  # kept for each endpoint, the latest: four years of weekly changes
@@ -83,7 +83,7 @@ class PriceBook:
         if not changes:
             return endpoint.price
         last, base = changes[-1], endpoint.price or Price(0.0, 0.0)
-        day = moment_text(last.at)[: len("2026-11-30")]
+        day = utc_text(last.at)[: len("2026-11-30")]
         return replace(base, input=last.input, output=last.output, cached_input=last.cached_input, as_of=day)
 
     def confirmed(self, endpoint: Endpoint) -> PriceChange | Price | None:
@@ -145,7 +145,7 @@ def book_text(book: PriceBook) -> str:
 
 def _lines(book: PriceBook) -> Iterator[str]:
     if book.synced is not None:
-        yield f"synced: {moment_text(book.synced)}"
+        yield f"synced: {utc_text(book.synced)}"
     yield "endpoints:" if book.endpoints else "endpoints: {}"
     for name, history in sorted(book.endpoints.items()):
         yield f"  {_key(name)}:"
@@ -155,26 +155,20 @@ def _lines(book: PriceBook) -> Iterator[str]:
         if history.flags:
             yield "    flags:"
             for flag in history.flags:
-                yield f"      - {{at: {moment_text(flag.at)}, kind: {flag.kind}, text: {_quoted(flag.text)}}}"
+                yield f"      - {{at: {utc_text(flag.at)}, kind: {flag.kind}, text: {_quoted(flag.text)}}}"
 
 
 def _change_line(change: PriceChange) -> str:
     cached = "" if change.cached_input is None else f"cached_input: {change.cached_input:.10g}, "
     prices = f"input: {change.input:.10g}, {cached}output: {change.output:.10g}"
     accepted = ", accepted: true" if change.accepted else ""
-    return f"      - {{at: {moment_text(change.at)}, source: {_quoted(change.source)}, {prices}{accepted}}}"
-
-
-def moment_text(moment: float) -> str:
-    """A moment in UTC, to the second."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"      - {{at: {utc_text(change.at)}, source: {_quoted(change.source)}, {prices}{accepted}}}"
 
 
 def moment_of(text: str) -> Moment:
     """The moment of a date, with or without a time; UTC where it names no zone. Raises ValueError, OverflowError."""
-    found = datetime.fromisoformat(text)
-    moment = Moment((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())
-    moment_text(moment)  # the last hours of the year 9999 have no such text
+    moment = Moment(unix_time(text))
+    utc_text(moment)  # the last hours of the year 9999 have no such text
     return moment
 
 

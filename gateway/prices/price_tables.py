@@ -4,11 +4,11 @@ from pathlib import Path
 
 from rich.table import Table
 
-from gateway.prices.price_book import moment_text
 from gateway.prices.price_list import PriceList
 from gateway.prices.price_sync import Synced, SyncedPrice
 from gateway.terminal import console, printed, titled
 from gateway.types import Model, Price
+from gateway.types.utc import utc_text
 
 
 def listed(prices: PriceList) -> str:
@@ -17,11 +17,11 @@ def listed(prices: PriceList) -> str:
     synced = prices.book.synced
     for model in prices.priced.models:
         out.print(_in_force(model, prices))
-    out.print(f"\nlast sync: {moment_text(synced) if synced else 'none'}; changes are kept in {prices.path}")
+    out.print(f"\nlast sync: {utc_text(synced) if synced else 'none'}; changes are kept in {prices.path}")
     known = {endpoint.id for model in prices.settings.models for endpoint in model.endpoints}
     for name, history in sorted(prices.book.endpoints.items()):
         for flag in history.flags:
-            out.print(f"{name}: {flag.kind} since {moment_text(flag.at)[:10]}: {flag.text}")
+            out.print(f"{name}: {flag.kind} since {utc_text(flag.at)[:10]}: {flag.text}")
         if name not in known:
             out.print(f"{name}: is in {prices.path.name}, but not in the configuration")
     return printed(out)

@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +17,7 @@ import msgspec
 
 from gateway.errors import ConfigError
 from gateway.types import Row
+from gateway.types.utc import utc_text_in_ms
 
 Format = Literal["jsonl", "csv", "parquet"]
 MONEY = ("cost", "prompt_cost", "saved", "predicted_usd", "regret")  # in 1e-12 USD in a row
@@ -54,9 +54,8 @@ class Wanted:
 def record(row: Row) -> dict[str, Any]:
     """A row by column. Money is exact."""
     fields: dict[str, Any] = msgspec.structs.asdict(row)
-    time = datetime.fromtimestamp(row.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     money = {name: Decimal(fields[name]).scaleb(-12) for name in MONEY}
-    return {"time": time, **fields, **money, "repairs": " ".join(row.repairs)}
+    return {"time": utc_text_in_ms(row.at), **fields, **money, "repairs": " ".join(row.repairs)}
 
 
 @contextmanager

@@ -17,13 +17,13 @@ from gateway.prices.price_book import (
     PriceHistory,
     RaisedFlag,
     book_text,
-    moment_text,
     read_book,
     with_prices,
     write_book,
 )
 from gateway.types import Endpoint, Model, Price
 from gateway.types.price import PriceTier
+from gateway.types.utc import utc_text
 
 AT = Moment(1_795_000_000.0)
 CHANGE = PriceChange(AT, "litellm 1.110.2", 0.27, 0.41, 0.135)
@@ -74,13 +74,13 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
 def test_it_is_one_line_for_each_change_and_flag() -> None:
     lines = book_text(BOOK).splitlines()[3:]
     assert lines == [
-        f"synced: {moment_text(AT)}",
+        f"synced: {utc_text(AT)}",
         "endpoints:",
         "  novita/fp8:",
         "    changes:",
-        f'      - {{at: {moment_text(AT)}, source: "litellm 1.110.2", input: 0.27, cached_input: 0.135, output: 0.41}}',
+        f'      - {{at: {utc_text(AT)}, source: "litellm 1.110.2", input: 0.27, cached_input: 0.135, output: 0.41}}',
         "    flags:",
-        f'      - {{at: {moment_text(AT)}, kind: jump, text: "x: input 1 -> 3"}}',
+        f'      - {{at: {utc_text(AT)}, kind: jump, text: "x: input 1 -> 3"}}',
     ]
 
 

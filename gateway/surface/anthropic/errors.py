@@ -5,11 +5,11 @@ request-id: same as in the body     x-should-retry: false, if the same request w
 anthropic-ratelimit-{requests,tokens}-{limit,remaining,reset}, for a key with limits
 """
 
-from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
 from gateway.types.sink import Headers
+from gateway.types.utc import utc_text
 
 Json = dict[str, Any]
 
@@ -51,7 +51,7 @@ def rate_limits(headers: Headers, now: float) -> Headers:
         if name.startswith(_LIMITS):
             what, _, kind = name.removeprefix(_LIMITS).partition(b"-")
             if what == b"reset":
-                value = f"{datetime.fromtimestamp(now + int(value[:-1]), UTC):%Y-%m-%dT%H:%M:%SZ}".encode()
+                value = utc_text(now + int(value[:-1])).encode()
             found.append((b"anthropic-ratelimit-%b-%b" % (kind, what), value))
         else:
             found.append((name, value))
