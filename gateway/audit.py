@@ -17,7 +17,7 @@ from gateway.intake.auth import LOCAL
 from gateway.policy.policies import PolicySet, shipped_folder
 from gateway.route.filters import hard_reason
 from gateway.route.fleet import Fleet
-from gateway.types import Endpoint, Model, Policy, Request
+from gateway.types import Model, Policy, Request
 from gateway.upstream.litellm_adapter import lacking
 from gateway.upstream.transport.address import Address
 
@@ -90,12 +90,12 @@ def _wanted(settings: Settings) -> dict[str, str]:
 
 def lacking_packages(settings: Settings) -> list[str]:
     """A line for each endpoint in use that needs a package that is not installed."""
-    return [problem for endpoint in _in_use(settings) if (problem := lacking(endpoint))]
+    return [problem for endpoint in settings.in_use if (problem := lacking(endpoint))]
 
 
 def _unusable_keys(settings: Settings) -> Iterator[str]:
     """A line for each endpoint in use with an invalid address or key."""
-    for endpoint in _in_use(settings):
+    for endpoint in settings.in_use:
         if endpoint.adapter == "none":
             try:
                 Address(endpoint, settings.secrets.get(endpoint.api_key_env or ""))
@@ -110,10 +110,6 @@ def _routes(settings: Settings) -> Iterator[str]:
             path = urlsplit(endpoint.base_url or "").path.rstrip("/")
             if route := next((one for one in ROUTES if path.endswith(one)), None):
                 yield f"{endpoint.id}: base_url ends in `{route}`, but `/chat/completions` is appended to it; remove it"
-
-
-def _in_use(settings: Settings) -> list[Endpoint]:
-    return [endpoint for model in settings.models for endpoint in usable(model, settings.secrets)]
 
 
 def _unknown_keys(settings: Settings) -> Iterator[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.audit import audit, idle_keys
-from gateway.config import Settings, load, sufficient_variables, usable
+from gateway.config import Settings, load, sufficient_variables
 from gateway.configuration import Configuration, configured
 from gateway.errors import ConfigError
 from gateway.keys.key_file import KeyFile
@@ -60,7 +60,7 @@ class ConfigSource:
 
 
 def _unserved(settings: Settings) -> Iterator[str]:
-    if not any(usable(model, settings.secrets) for model in settings.models):
+    if not settings.in_use:
         names = ", ".join(sufficient_variables(settings.models)) or "the variables named by its endpoints"
         yield f"no endpoint can be used; set at least one of {names}, or try `gateway demo`"
         yield from idle_keys(settings.models, os.environ)

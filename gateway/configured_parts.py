@@ -275,20 +275,16 @@ def fleets_of(settings: Settings, before: Mapping[str, Fleet]) -> dict[str, Flee
 def destinations_of(settings: Settings, before: ConfiguredParts | None = None) -> dict[str, Destination]:
     """Where the endpoints in use are. Those of unchanged endpoints are kept. May import litellm, which takes seconds.
     Raises ConfigError."""
-    endpoints = _in_use(settings)
+    endpoints = settings.in_use
     kept = _unchanged(endpoints, settings, before) if before else {}
     return kept | located((one for one in endpoints if one.id not in kept), settings.secrets)
 
 
 def _unchanged(endpoints: list[Endpoint], settings: Settings, before: ConfiguredParts) -> dict[str, Destination]:
-    known = {one.id: replace(one, price=None) for one in _in_use(before.settings)}
+    known = {one.id: replace(one, price=None) for one in before.settings.in_use}
     return {
         one.id: before.destinations[one.id]
         for one in endpoints
         if known.get(one.id) == replace(one, price=None)
         and before.settings.secrets.get(one.api_key_env or "") == settings.secrets.get(one.api_key_env or "")
     }
-
-
-def _in_use(settings: Settings) -> list[Endpoint]:
-    return [endpoint for model in settings.models for endpoint in usable(model, settings.secrets)]

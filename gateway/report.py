@@ -62,7 +62,7 @@ def checked(settings: Settings) -> Check:
     out.print(f"\npolicies: {', '.join(sorted(policies))} (default {settings.default_policy})")
     for warning in found.warnings:
         out.print(f"warning: {warning}")
-    can_serve = any(usable(model, settings.secrets) for model in settings.models)
+    can_serve = bool(settings.in_use)
     out.print("ok" if can_serve else UNSERVED)
     return Check(printed(out), can_serve)
 

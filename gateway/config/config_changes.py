@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 
-from gateway.config.catalogue import usable
 from gateway.config.settings import Settings
 from gateway.types import Endpoint
 
@@ -91,4 +90,4 @@ def _others(before: Settings, after: Settings) -> Iterator[str]:
 
 
 def _in_use(settings: Settings) -> dict[str, Endpoint]:
-    return {one.id: one for model in settings.models for one in usable(model, settings.secrets)}
+    return {one.id: one for one in settings.in_use}

@@ -13,7 +13,20 @@ serves the model, or the switch in the model's chat template, is set by the mode
 import re
 from typing import get_args
 
-from gateway.document import DocumentReader, Entry, Items, Node, Place, Scalar, Table, merge, nearest, place_at, text_at
+from gateway.document import (
+    DocumentReader,
+    Entry,
+    Items,
+    Node,
+    Place,
+    Scalar,
+    Table,
+    below,
+    merge,
+    nearest,
+    place_at,
+    text_at,
+)
 from gateway.types import Endpoint
 from gateway.types.endpoint import ThinkingSwitch
 
@@ -36,7 +49,7 @@ def _filled(model: Node, engines: Table, providers: Table) -> Node:
     if not isinstance(model, Table) or listed is None:
         return model
     shared = Table(model.place, {name: model.entries[name] for name in INHERITED if name in model.entries})
-    own = _entry(model, "engines")
+    own = below(model, "engines")
     layers = [engines, own, providers] if isinstance(own, Table) else [engines, providers]
     whole = Items(listed.place, tuple(_with_layers(endpoint, shared, layers) for endpoint in listed.nodes))
     return Table(model.place, {**model.entries, "endpoints": Entry(model.entries["endpoints"].place, whole)})
@@ -53,7 +66,7 @@ def _with_layers(endpoint: Node, shared: Node, layers: list[Table]) -> Node:
 def check_engines(reader: DocumentReader, model: Node) -> None:
     """Reports problems of a model's own `engines`, used or not, and endpoints without a field that no engine
     provides."""
-    own = _entry(model, "engines")
+    own = below(model, "engines")
     if isinstance(own, Table):
         for name, engine in own.entries.items():
             if name in ENGINES:
@@ -70,9 +83,9 @@ def check_engines(reader: DocumentReader, model: Node) -> None:
 
 def _check_switch(reader: DocumentReader, model: Node, endpoint: Node) -> None:
     """At an engine, thinking is switched through the model's chat template, not through a field of a host's API."""
-    shared, dialect = _entry(model, "dialect") or model, _entry(endpoint, "dialect") or endpoint
+    shared, dialect = below(model, "dialect") or model, below(endpoint, "dialect") or endpoint
     switch, engine = text_at(dialect, "thinking"), text_at(endpoint, "provider")
-    if switch is None and _entry(model, "reasoning") is not None:
+    if switch is None and below(model, "reasoning") is not None:
         problem = f"how {engine} switches this model's thinking is missing"
     elif switch in _HOSTS_OWN and place_at(dialect, "thinking") == place_at(shared, "thinking"):
         problem = f"{engine} has no switch `{switch}`, which the endpoint inherits from the model"
@@ -87,7 +100,7 @@ def _check_switch(reader: DocumentReader, model: Node, endpoint: Node) -> None:
 def check_named(reader: DocumentReader, endpoint: Node) -> Node:
     """The endpoint, after reporting a missing `model` where its provider is an engine."""
     engine = text_at(endpoint, "provider")
-    if engine not in ENGINES or _entry(endpoint, "model") is not None or not isinstance(endpoint, Table):
+    if engine not in ENGINES or below(endpoint, "model") is not None or not isinstance(endpoint, Table):
         return endpoint
     text = f"{text_at(endpoint, 'id')}: `model` is missing; add `model: ...`, the name under which {engine} serves it"
     reader.problem(endpoint.place, text)
@@ -105,10 +118,5 @@ def _scalar(place: Place, kind: str) -> Entry:
 
 
 def _endpoints(model: Node) -> Items | None:
-    node = _entry(model, "endpoints")
+    node = below(model, "endpoints")
     return node if isinstance(node, Items) else None
-
-
-def _entry(node: Node, name: str) -> Node | None:
-    entry = node.entries.get(name) if isinstance(node, Table) else None
-    return entry.node if entry else None

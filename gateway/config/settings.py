@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from gateway.config.catalogue import read_endpoint, read_models, wanted_variables, with_catalogue
+from gateway.config.catalogue import read_endpoint, read_models, usable, wanted_variables, with_catalogue
 from gateway.config.drain_settings import DrainSettings
 from gateway.config.egress_fields import read_pem, read_proxy
 from gateway.config.key_limits import NO_BOUNDS, Bounds, LimitSettings, read_bounds
@@ -93,6 +93,11 @@ class Settings:
         same while those do, and prompt caches belong to the hosts' keys anyway."""
         known = sorted(self.secrets.values()) or [key.digest.hex() for key in self.keys]
         return sha256("\0".join([*known, self.redis_url or "", (self.admin or b"").hex()]).encode()).hexdigest()
+
+    @property
+    def in_use(self) -> list[Endpoint]:
+        """The endpoints of all models that can be used."""
+        return [endpoint for model in self.models for endpoint in usable(model, self.secrets)]
 
     @property
     def is_local(self) -> bool:
