@@ -18,7 +18,7 @@ from gateway.route.filters import hard_reason
 from gateway.route.fleet import Fleet
 from gateway.types import Endpoint, Model, Policy, Request
 from gateway.upstream.litellm_adapter import lacking
-from gateway.upstream.transport.address import Address
+from gateway.upstream.transport.address import header_safe, locate
 
 ROUTES = ("/chat/completions", "/completions", "/responses", "/messages")
 
@@ -96,8 +96,11 @@ def _unusable_keys(settings: Settings) -> Iterator[str]:
     """A line for each endpoint in use with an invalid address or key."""
     for endpoint in _in_use(settings):
         if endpoint.adapter == "none":
+            key = settings.secrets.get(endpoint.api_key_env or "")
             try:
-                Address(endpoint, settings.secrets.get(endpoint.api_key_env or ""))
+                locate(endpoint)
+                if key is not None:
+                    header_safe(key, endpoint)
             except ConfigError as error:
                 yield str(error)
 
