@@ -116,7 +116,7 @@ class Worker:
         self.tracing = tracing(os.environ)
         self.transport = Transport()
         self.health = Health(self.store, self.conditions)
-        self._destinations = destinations_of(settings)
+        self._destinations = destinations_of(settings, self.transport)
         self._background = Background(self.conditions)
         self._avoided: set[str] = set()  # endpoints whose breaker was logged as open
 
@@ -200,7 +200,7 @@ class Worker:
 
     async def _replace(self, configuration: Configuration) -> None:
         before = self.configured
-        destinations = await asyncio.to_thread(destinations_of, configuration.settings, before)
+        destinations = await asyncio.to_thread(destinations_of, configuration.settings, self.transport, before)
         await _warm_up({name: one for name, one in destinations.items() if before.destinations.get(name) is not one})
         if self.health.draining:  # since then: a new frontend would serve requests that have to go elsewhere
             return

@@ -19,7 +19,7 @@ from gateway.route.filters import hard_reason
 from gateway.route.fleet import Fleet
 from gateway.types import Model, Policy, Request
 from gateway.upstream.litellm_adapter import lacking
-from gateway.upstream.transport.address import Address
+from gateway.upstream.transport.address import header_safe, locate
 
 ROUTES = ("/chat/completions", "/completions", "/responses", "/messages")
 
@@ -97,8 +97,11 @@ def _unusable_keys(settings: Settings) -> Iterator[str]:
     """A line for each endpoint in use with an invalid address or key."""
     for endpoint in settings.in_use:
         if endpoint.adapter == "none":
+            key = settings.secrets.get(endpoint.api_key_env or "")
             try:
-                Address(endpoint, settings.secrets.get(endpoint.api_key_env or ""))
+                locate(endpoint)
+                if key is not None:
+                    header_safe(key, endpoint)
             except ConfigError as error:
                 yield str(error)
 

@@ -65,8 +65,9 @@ from gateway.surface.responses.earlier import KeptRoutes
 from gateway.types import PICO, Endpoint, Model
 from gateway.types.sink import Handler
 from gateway.upstream.destinations import located
+from gateway.upstream.redactor import Redactor
 from gateway.upstream.transport.address import Destination
-from gateway.upstream.transport.upstreams import Upstreams
+from gateway.upstream.transport.transport import Transport
 from gateway.worker_parts import WorkerParts
 
 Destinations = Mapping[str, Destination]  # by endpoint id
@@ -131,18 +132,14 @@ class ConfiguredParts:
 
     def _runtime(self, before: Runtime | None) -> Runtime:
         parts, settings = self._parts, self.settings
-        upstreams = Upstreams(
-            self.destinations,
-            parts.transport,
-            settings.secrets.values(),
-            to_operator=settings.is_local and not self._needs_key,
-            headers=parts.tracing.headers if parts.tracing else None,
-        )
+        to_operator = settings.is_local and not self._needs_key
+        redactor = Redactor(settings.secrets.values(), to_operator=to_operator)
         if before is not None:
-            return replace(before, fleets=self.fleets, upstreams=upstreams)
+            return replace(before, fleets=self.fleets, destinations=self.destinations, redactor=redactor)
         return Runtime(
             fleets=self.fleets,
-            upstreams=upstreams,
+            destinations=self.destinations,
+            redactor=redactor,
             wheel=parts.wheel,
             outcomes=parts.outcomes,
             under_way=parts.under_way,
@@ -151,6 +148,7 @@ class ConfiguredParts:
             rng=Random().random,
             limiter=parts.limiter,
             sent=parts.sent,
+            trace_headers=parts.tracing.headers if parts.tracing else None,
         )
 
     def _serving(self) -> Serving:
@@ -272,12 +270,14 @@ def fleets_of(settings: Settings, before: Mapping[str, Fleet]) -> dict[str, Flee
     return fleets
 
 
-def destinations_of(settings: Settings, before: ConfiguredParts | None = None) -> dict[str, Destination]:
+def destinations_of(
+    settings: Settings, transport: Transport, before: ConfiguredParts | None = None
+) -> dict[str, Destination]:
     """Where the endpoints in use are. Those of unchanged endpoints are kept. May import litellm, which takes seconds.
     Raises ConfigError."""
     endpoints = settings.in_use
     kept = _unchanged(endpoints, settings, before) if before else {}
-    return kept | located((one for one in endpoints if one.id not in kept), settings.secrets)
+    return kept | located((one for one in endpoints if one.id not in kept), settings.secrets, transport)
 
 
 def _unchanged(endpoints: list[Endpoint], settings: Settings, before: ConfiguredParts) -> dict[str, Destination]:

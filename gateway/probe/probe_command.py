@@ -33,8 +33,8 @@ from gateway.telemetry.ledger import Ledger
 from gateway.types import Endpoint, Model, Row
 from gateway.upstream.destinations import located
 from gateway.upstream.litellm_adapter import Adapted
+from gateway.upstream.redactor import Redactor
 from gateway.upstream.transport.transport import Transport
-from gateway.upstream.transport.upstreams import Upstreams
 
 COSTLY = "context"  # the canary that is sent only on request
 NO_STORE = "unix:///nowhere"  # never connected to
@@ -140,13 +140,14 @@ def _canaries(options: ProbeOptions) -> tuple[Canary, ...]:
 async def _runner(settings: Settings, log: ProbeLog, transport: Transport) -> ProbeRunner:
     fleets = {model.id: Fleet(usable(model, settings.secrets)) for model in settings.models}
     endpoints = [state.endpoint for fleet in fleets.values() for state in fleet.states.values()]
-    destinations = located(endpoints, settings.secrets)
+    destinations = located(endpoints, settings.secrets, transport)
     for destination in destinations.values():
         if isinstance(destination, Adapted):
             await destination.warm_up()
     runtime = Runtime(
         fleets=fleets,
-        upstreams=Upstreams(destinations, transport, settings.secrets.values()),
+        destinations=destinations,
+        redactor=Redactor(settings.secrets.values()),
         wheel=TimerWheel(asyncio.get_running_loop()),
         outcomes=log,
         under_way=UnderWay(),

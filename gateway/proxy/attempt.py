@@ -13,7 +13,7 @@ from gateway.route.tracked_attempt import MEASURES_SPEED, Observation
 from gateway.surface.answer import shape_of
 from gateway.types import Failure, Fault, Request, ToolResult, Usage, may_be_empty
 from gateway.upstream.assembling import AssemblingReader
-from gateway.upstream.dialects import relays
+from gateway.upstream.dialects import outgoing, relays
 from gateway.upstream.reader import LARGEST_ANSWER
 from gateway.upstream.shape import Shape
 from gateway.upstream.stream import StreamReader
@@ -135,9 +135,12 @@ class Attempt:
         return f"<Attempt {self.send.attempt} at {self.send.choice.endpoint.id}>"
 
     def begin(self, request: Request, connect_timeout: float) -> None:
-        send = self.send
-        endpoint, streams = send.choice.endpoint, send.tried.streams
-        self._call = self._runtime.upstreams.send(request, endpoint, self, connect_timeout, streams, send.attempt)
+        """Sends the request. KeyError for an endpoint without a destination."""
+        runtime, send = self._runtime, self.send
+        endpoint, trace = send.choice.endpoint, runtime.trace_headers
+        headers = b"" if trace is None else trace(request, send.attempt)
+        body = outgoing(request, endpoint, send.tried.streams)
+        self._call = runtime.destinations[endpoint.id].send(body, self, connect_timeout, headers)
 
     def cancel(self) -> None:
         if self._call is not None:
@@ -223,7 +226,7 @@ class Attempt:
 
     def on_failed(self, failure: Failure) -> None:
         self._fault = failure.fault
-        self._owner.failed(self, self._runtime.upstreams.concealed(failure, self.send.choice.endpoint))
+        self._owner.failed(self, self._runtime.redactor.concealed(failure, self.send.choice.endpoint))
 
     # what it came to
 

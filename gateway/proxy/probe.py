@@ -9,6 +9,7 @@ from gateway.proxy.runtime import Runtime
 from gateway.proxy.timer_wheel import Timer
 from gateway.route.fleet import Fleet
 from gateway.types import Endpoint, Failure, Fault, Request
+from gateway.upstream.dialects import outgoing
 from gateway.upstream.transport.connection import SentCall
 from gateway.upstream.whole_reader import WholeReader
 
@@ -37,7 +38,8 @@ class AccountProbe:
         body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
         request = Request(id="probe", body=body, model="", policy="")
         reader = WholeReader(self, runtime.wall_clock())
-        self._call = runtime.upstreams.send(request, endpoint, reader, CONNECT_TIMEOUT)
+        destination = runtime.destinations[endpoint.id]
+        self._call = destination.send(outgoing(request, endpoint), reader, CONNECT_TIMEOUT)
         self._timer = runtime.wheel.after(TIMEOUT, self._end)
         runtime.probing.add(endpoint.id)
 
@@ -60,7 +62,7 @@ class AccountProbe:
     def on_failed(self, failure: Failure) -> None:
         self._end()
         if failure.fault is Fault.ACCOUNT:
-            _log.error("%s: %s", self._endpoint.id, self._runtime.upstreams.explained(failure, self._endpoint))
+            _log.error("%s: %s", self._endpoint.id, self._runtime.redactor.explained(failure, self._endpoint))
             self._distrust(failure.status)
 
     def _end(self) -> None:

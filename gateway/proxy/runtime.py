@@ -15,7 +15,8 @@ from gateway.route.hedge import Budgets
 from gateway.route.plan import Plan
 from gateway.telemetry.sent_attempts import SentAttempts
 from gateway.types import Request, Row
-from gateway.upstream.transport.upstreams import Upstreams
+from gateway.upstream.redactor import Redactor
+from gateway.upstream.transport.address import Destination
 
 
 class RowWriter(Protocol):
@@ -28,12 +29,14 @@ class RowWriter(Protocol):
 class Runtime:
     """`clock` is the loop's, in seconds; `wall_clock` in unix time; `rng` draws from [0, 1).
 
-    `fleets` by model id. `probing` are the endpoints with an account probe under way. `limiter` is None where no limits
-    apply.
+    `fleets` by model id, `destinations` by endpoint id. `redactor` rewrites hosts' failures. `probing` are the
+    endpoints with an account probe under way. `limiter` is None where no limits apply. `trace_headers` returns the
+    header lines of an attempt, by its number; None where traces are off.
     """
 
     fleets: Mapping[str, Fleet]
-    upstreams: Upstreams
+    destinations: Mapping[str, Destination]
+    redactor: Redactor
     wheel: TimerWheel
     outcomes: RowWriter
     under_way: UnderWay
@@ -44,3 +47,4 @@ class Runtime:
     budgets: Budgets = field(default_factory=Budgets)
     probing: set[str] = field(default_factory=set)
     limiter: Limiter | None = None
+    trace_headers: Callable[[Request, int], bytes] | None = None

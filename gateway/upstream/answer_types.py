@@ -1,13 +1,13 @@
 """The common shape of a host's answer, as types that msgspec checks: a whole answer, and the counts of its `usage`.
 
-A plain answer needs no normalising: one text of an assistant, in OpenAI's shape. A host's other fields stay unchanged
-if they are not nested: then the answer is not too deep to be serialised again. Its `usage` may be any value, because
-clients get the gateway's own.
+A plain answer needs no normalising: one text of an assistant, in OpenAI's shape, with counts in its `usage`. A host's
+other fields stay unchanged if they are not nested: then the answer is not too deep to be serialised again. The depth of
+`usage` does not matter, because clients get the gateway's own.
 """
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
@@ -35,16 +35,6 @@ class _WholeChoice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     matched_stop: str | int | None = None
 
 
-class _WholeAnswer(msgspec.Struct, gc=False):
-    id: str
-    object: Literal["chat.completion"]
-    created: int
-    model: str
-    choices: tuple[_WholeChoice]
-    usage: Any
-    error: None = None
-
-
 class _PromptDetails(msgspec.Struct, frozen=True, gc=False):
     cached_tokens: _Count = None
 
@@ -65,18 +55,32 @@ class UsageCounts(msgspec.Struct, frozen=True, gc=False):
     reasoning_tokens: _Count = None
 
 
+class PlainAnswer(msgspec.Struct, gc=False):
+    """A whole answer of which nothing needs a change, nor a second look."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: tuple[_WholeChoice]
+    usage: UsageCounts | None
+    error: None = None
+
+
 _REQUIRED = len(("id", "object", "created", "model", "choices", "usage"))
 _NESTED = frozenset({"choices", "usage"})
 
 
-def is_plain(payload: Json) -> bool:
-    """Whether nothing of this answer needs a change, nor a second look."""
+def plain_answer(payload: object) -> PlainAnswer | None:
+    """What is read of a plain answer; None for any other."""
     try:
-        msgspec.convert(payload, _WholeAnswer)
+        plain = msgspec.convert(payload, PlainAnswer)
     except ValueError:
-        return False
-    if len(payload) == _REQUIRED:
-        return True
+        return None
+    return plain if len(cast(Json, payload)) == _REQUIRED or _is_flat(cast(Json, payload)) else None
+
+
+def _is_flat(payload: Json) -> bool:
     return not any(type(payload[name]) is dict or type(payload[name]) is list for name in payload.keys() - _NESTED)
 
 

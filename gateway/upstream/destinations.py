@@ -9,15 +9,19 @@ from gateway.upstream.litellm_adapter import Adapted, load
 from gateway.upstream.transport.address import Address, Destination
 from gateway.upstream.transport.pool import Egress
 from gateway.upstream.transport.tls import Trust
+from gateway.upstream.transport.transport import Transport
 
 Trusts = dict[tuple[PemFile | None, PemFile | None], Trust]
 
 
-def located(endpoints: Iterable[Endpoint], secrets: Mapping[str, str]) -> dict[str, Destination]:
-    """By endpoint id. Imports litellm, which takes seconds, only if an endpoint needs it. Raises ConfigError where it
-    is not installed, or a file of certificates cannot be used."""
+def located(endpoints: Iterable[Endpoint], secrets: Mapping[str, str], transport: Transport) -> dict[str, Destination]:
+    """By endpoint id; requests go over `transport`. Imports litellm, which takes seconds, only if an endpoint needs it.
+    Raises ConfigError where it is not installed, or a file of certificates cannot be used."""
     trusts: Trusts = {}
-    return {one.id: _located(one, secrets.get(one.api_key_env or ""), egress_of(one, trusts)) for one in endpoints}
+    return {
+        one.id: _located(one, secrets.get(one.api_key_env or ""), transport, egress_of(one, trusts))
+        for one in endpoints
+    }
 
 
 def egress_of(endpoint: Endpoint, trusts: Trusts) -> Egress:
@@ -41,7 +45,7 @@ def _trust(ca_file: PemFile | None, client_cert: PemFile | None, trusts: Trusts)
     return found
 
 
-def _located(endpoint: Endpoint, key: str | None, egress: Egress) -> Destination:
+def _located(endpoint: Endpoint, key: str | None, transport: Transport, egress: Egress) -> Destination:
     if endpoint.adapter == "litellm":
-        return Adapted(endpoint, key, load(endpoint), egress)
-    return Address(endpoint, key, egress)
+        return Adapted(endpoint, key, load(endpoint), transport, egress)
+    return Address(endpoint, key, transport, egress)

@@ -63,9 +63,17 @@ def load(endpoint: Endpoint) -> Library:
 class Adapted:
     """An endpoint behind litellm. Takes and returns OpenAI's JSON. Made once per endpoint."""
 
-    __slots__ = ("_name", "_translate", "origin")
+    __slots__ = ("_name", "_translate", "_transport", "origin")
 
-    def __init__(self, endpoint: Endpoint, api_key: str | None, library: Library, egress: Egress | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        api_key: str | None,
+        library: Library,
+        transport: Transport,
+        egress: Egress | None = None,
+    ) -> None:
+        self._transport = transport
         self.origin, _ = locate(endpoint, egress)
         self._name = endpoint.id
         self._translate = library(endpoint, api_key)
@@ -81,12 +89,9 @@ class Adapted:
                 async for _ in self._translate(_WARM_UP_REQUEST, _send_nothing):
                     pass
 
-    def send(
-        self, transport: Transport, body: bytes, receiver: Receiver, connect_timeout: float, headers: bytes = b""
-    ) -> AdaptedCall:
-        """Sends a completion request whose JSON is `body`. Otherwise as `Transport.send`. `headers` are added to
-        litellm's: a signature covers those only that it names."""
-        return AdaptedCall(self._translate, self.origin, transport, body, receiver, connect_timeout, headers)
+    def send(self, body: bytes, receiver: Receiver, connect_timeout: float, headers: bytes = b"") -> AdaptedCall:
+        """`headers` are added to litellm's: a signature covers those only that it names."""
+        return AdaptedCall(self._translate, self.origin, self._transport, body, receiver, connect_timeout, headers)
 
 
 async def _send_nothing(_: HostRequest) -> Answered:

@@ -15,7 +15,7 @@ and unknown fields.
 
 from collections.abc import Mapping
 from types import NoneType
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -23,7 +23,7 @@ from gateway.repair.call_fragments import CallFragments
 from gateway.repair.lenient_json import all_mended, checked, joined, loads, may_be_deep, mended, parse
 from gateway.types import Failure, Fault
 from gateway.types.finish_reason import is_end
-from gateway.upstream.answer_types import is_plain
+from gateway.upstream.answer_types import PlainAnswer, plain_answer
 from gateway.upstream.host_error import classify_in_band
 from gateway.upstream.passthrough import PlainChoice, PlainFragment, plain_choice
 
@@ -43,15 +43,19 @@ _REASONING_PARTS = frozenset({"thinking", "reasoning"})
 
 
 class Normaliser:
-    """Normalises one answer, whole or streamed. With `tools`, a legacy `function_call` becomes a tool call."""
+    """Normalises one answer, whole or streamed. With `tools`, a legacy `function_call` becomes a tool call.
 
-    __slots__ = ("_choices", "_ids", "_tools", "idle")
+    `plain` is a whole answer that needed none; `idle` says whether no part of a character is held.
+    """
+
+    __slots__ = ("_choices", "_ids", "_tools", "idle", "plain")
 
     def __init__(self, tools: bool = False) -> None:
         self._tools = tools
         self._ids: set[str] = set()  # of tool calls
         self._choices: dict[int, _Choice] = {}
-        self.idle = True  # whether no part of a character is held
+        self.idle = True
+        self.plain: PlainAnswer | None = None
 
     def __repr__(self) -> str:
         return f"<Normaliser of {len(self._choices)} choices>"
@@ -80,8 +84,10 @@ class Normaliser:
     def whole(self, data: bytes) -> Json | Failure:
         """A whole answer; each of its choices has a message."""
         payload, odd = parse(data)
-        if not odd and type(payload) is dict and is_plain(payload):
-            return payload
+        if not odd:
+            self.plain = plain_answer(payload)
+            if self.plain is not None:
+                return cast(Json, payload)
         return self._read(checked(payload, data), odd, "message", "the host's answer", "a completion's")
 
     def _read(self, payload: Json | None, odd: bool, part: str, what: str, whose: str) -> Json | Failure:

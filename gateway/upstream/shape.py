@@ -67,13 +67,13 @@ class OpenAIShape:
     def completion(self, payload: dict[str, Any], usage: dict[str, Any]) -> dict[str, Any]:
         for choice in payload.get("choices") or ():
             message = choice.get("message")
-            if isinstance(message, dict):
+            if type(message) is dict:
                 _openai(message)
                 message.setdefault("refusal", None)
-            if isinstance(logprobs := choice.setdefault("logprobs", None), dict):
+            if type(logprobs := choice.setdefault("logprobs", None)) is dict:
                 logprobs.setdefault("refusal", None)
-        if payload.get("system_fingerprint") is None:
-            payload.pop("system_fingerprint", None)
+        if payload.get("system_fingerprint", "") is None:
+            del payload["system_fingerprint"]
         payload["model"] = self._model or payload.get("model")
         payload["usage"] = usage
         return payload
@@ -137,9 +137,10 @@ def _openai(message: dict[str, Any]) -> None:
         text = message.pop("reasoning")
         if not message.get("reasoning_content"):
             message["reasoning_content"] = text
-    for key in message.keys() & NOT_NULL:
-        if not message[key]:
-            del message[key]
+    if not NOT_NULL.isdisjoint(message):
+        for key in message.keys() & NOT_NULL:
+            if not message[key]:
+                del message[key]
 
 
 def has_content(part: dict[str, Any] | None) -> bool:

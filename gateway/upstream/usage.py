@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.types import PICO, Price, Usage
 from gateway.types.endpoint import Cancel
-from gateway.upstream.answer_types import read_counts
+from gateway.upstream.answer_types import UsageCounts, read_counts
 
 # Share of the prompt that hosts bill when an answer is cancelled before its first token: 0 where they stop work, 1
 # where they do not. Of six hosts whose behaviour was unknown one billed: (1 + 1) / (6 + 2).
@@ -27,9 +27,11 @@ def read_usage(usage: object) -> Usage:
 
     Always 0 <= cached <= prompt and 0 <= reasoning <= completion, for any input.
     """
-    if not isinstance(usage, dict):
-        return NO_USAGE
-    counts = read_counts(usage)
+    return usage_of(read_counts(usage)) if isinstance(usage, dict) else NO_USAGE
+
+
+def usage_of(counts: UsageCounts) -> Usage:
+    """The same, of the counts read from it."""
     prompt, completion = counts.prompt_tokens, counts.completion_tokens
     if prompt is None and completion is None:
         return NO_USAGE

@@ -10,8 +10,10 @@ from gateway.document.assembly import UNREADABLE, Assembly
 from gateway.repair.tool_call_check import ToolCallCheck
 from gateway.repair.tool_call_repair import ToolCallRepair
 from gateway.types import REASONING_FIELDS, Failure, Fault
+from gateway.upstream.answer_types import PlainAnswer
 from gateway.upstream.reader import LARGEST_ANSWER, Listener, Reader
 from gateway.upstream.shape import OPENAI, Shape, has_content
+from gateway.upstream.usage import usage_of
 
 _NO_TEXT = (*REASONING_FIELDS, "refusal")  # removed from a message where empty
 
@@ -64,10 +66,23 @@ class WholeReader(Reader):
         self._done()
 
     def _document(self, payload: dict[str, Any]) -> None:
-        self._count(payload.get("usage"))
-        self._accept(payload)
+        plain = self._normaliser.plain
+        if plain is not None and self.calls is None and self._mender is None and has_text(plain):
+            self._accept_plain(payload, plain)
+        else:
+            self._count(payload.get("usage"))
+            self._accept(payload)
         if not self._over:
             self._finish()
+
+    def _accept_plain(self, payload: dict[str, Any], plain: PlainAnswer) -> None:
+        """Accepts a text that was asked for without tools: the usual answer, of which everything is known already."""
+        if plain.usage is not None:
+            self._counted = usage_of(plain.usage)
+        reason = self.finish_reason = plain.choices[0].finish_reason
+        self._shape.end(payload["choices"][0], reason)
+        self.completion, self.finished = payload, True
+        self.answer_size = self._size
 
     def _accept(self, payload: dict[str, Any]) -> None:
         """Accepts the answer, or fails."""
@@ -93,6 +108,11 @@ class WholeReader(Reader):
         self.completion, self.finished = payload, True
         if self._format == "document":
             self.answer_size = self._size
+
+
+def has_text(plain: PlainAnswer) -> bool:
+    message = plain.choices[0].message
+    return bool(message.content or message.reasoning_content or message.refusal)
 
 
 def whole_of(assembly: Assembly) -> dict[str, Any]:

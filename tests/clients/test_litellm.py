@@ -161,10 +161,11 @@ socket.getaddrinfo = lambda *where, **_: asked.append(where) or []
 from gateway.types import Endpoint
 from gateway.types.endpoint import AdapterOptions
 from gateway.upstream.litellm_adapter import Adapted, load
+from gateway.upstream.transport.transport import Transport
 options = AdapterOptions(api_version="2024-10-21")
 for model in ("bedrock/converse/m", "azure/m"):
     one = Endpoint("x", "x", "http://127.0.0.1:1", model, adapter="litellm", adapter_options=options)
-    asyncio.run(Adapted(one, "key", load(one)).warm_up())
+    asyncio.run(Adapted(one, "key", load(one), Transport()).warm_up())
 print(asked)
 """
 

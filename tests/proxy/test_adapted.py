@@ -31,7 +31,7 @@ def adapt(world: World, host: ScriptedHost) -> None:
             yield {"id": "x", "choices": [{**choice, "finish_reason": "stop"}], "usage": used}
 
     endpoint = Endpoint("a", "a", host.url, "bedrock/m", adapter="litellm")
-    adapted = Adapted(endpoint, None, lambda _, __: translate)
+    adapted = Adapted(endpoint, None, lambda _, __: translate, world.transport)
     world.destinations["a"] = adapted
 
 

@@ -118,7 +118,7 @@ async def test_a_host_that_has_not_had_the_request_is_not_paid_when_the_client_l
             url = f"https://127.0.0.1:{silent.getsockname()[1]}/v1"
             endpoint = replace(world.fleet.states["a"].endpoint, base_url=url, cancel="bills")
             world.fleet.configure([endpoint])
-            world.destinations["a"] = Address(endpoint, None)
+            world.destinations["a"] = Address(endpoint, None, world.transport)
             sink = world.send(stream=True)
             assert sink.source is not None
             sink.source.gone()

@@ -22,9 +22,9 @@ from gateway.telemetry.ledger import Ledger, read
 from gateway.telemetry.metrics import Metrics, prepare_folder
 from gateway.types import Attempts, CacheMode, Endpoint, Pick, Policy, Price, Request, Row
 from gateway.types.sink import Headers, Source
+from gateway.upstream.redactor import Redactor
 from gateway.upstream.transport.address import Address, Destination
 from gateway.upstream.transport.transport import Transport
-from gateway.upstream.transport.upstreams import Upstreams
 from tests.proxy.routed import until
 from tests.support.gateway import NO_STORE
 from tests.support.host import ScriptedHost, answers, completion
@@ -116,10 +116,11 @@ class World:
         self.wall_clock: Callable[[], float] = time.time
         self.rng: Callable[[], float] = lambda: 0.5
         self.fleets = {MODEL: self.fleet}
-        self.destinations: dict[str, Destination] = {one.id: Address(one, None) for one in endpoints}
+        self.destinations: dict[str, Destination] = {one.id: Address(one, None, self.transport) for one in endpoints}
         self.runtime = Runtime(
             fleets=self.fleets,
-            upstreams=Upstreams(self.destinations, self.transport),
+            destinations=self.destinations,
+            redactor=Redactor(),
             wheel=self.wheel,
             outcomes=OutcomeLog(Ledger(self.ledger), Metrics(folder / "metrics"), RecentExchanges()),
             under_way=UnderWay(),

@@ -138,7 +138,7 @@ class Live:
     async def run(self, hosts: dict[str, ScriptedHost]) -> list[Row]:
         endpoints = [endpoint(one, hosts[one.id].url) for one in HOSTS]
         self.world.fleets[MODEL] = Fleet(endpoints)
-        self.world.destinations.update({one.id: Address(one, None) for one in endpoints})
+        self.world.destinations.update({one.id: Address(one, None, self.world.transport) for one in endpoints})
         reloads = deque(reconfigured(CHANGES))
         for request, row in zip(requests(self.rows, MODEL), self.rows, strict=True):
             self.now = row.t

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.document.nesting import DEEPEST
 from gateway.types import Failure
-from gateway.upstream.answer_types import is_plain
+from gateway.upstream.answer_types import plain_answer
 from gateway.upstream.normaliser import Normaliser
 
 PLAIN: dict[str, Any] = {
@@ -41,7 +41,7 @@ def deep(levels: int) -> Any:
     ],
 )
 def test_an_ordinary_answer_is_plain(more: dict[str, Any]) -> None:
-    assert is_plain({**PLAIN, **more})
+    assert plain_answer({**PLAIN, **more}) is not None
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_an_ordinary_answer_is_plain(more: dict[str, Any]) -> None:
     ],
 )
 def test_an_answer_that_needs_a_second_look_is_not(more: dict[str, Any]) -> None:
-    assert not is_plain({**PLAIN, **more})
+    assert plain_answer({**PLAIN, **more}) is None
 
 
 @pytest.mark.parametrize("levels", [DEEPEST - 2, DEEPEST + 1, 300])
@@ -82,5 +82,5 @@ def test_of_what_is_plain_normalising_changes_nothing(data: st.DataObject) -> No
             [*part, "error", "logprobs", "refusal", "reasoning_content", "reasoning", "text", "delta"]
         )
         part.update(data.draw(st.dictionaries(names, st.sampled_from(ODD), max_size=2)))
-    if is_plain(payload):
+    if plain_answer(payload) is not None:
         assert Normaliser()._read(deepcopy(payload), False, "message", "", "") == payload

@@ -53,7 +53,7 @@ class Asking:
         def usual(question: Mapping[str, Any], ask: Send) -> AsyncIterator[dict[str, Any]]:
             return by_line(question, ask, host.url)
 
-        self.adapted = Adapted(at, "key", lambda _, __: translate or usual)
+        self.adapted = Adapted(at, "key", lambda _, __: translate or usual, self.transport)
 
     async def __aenter__(self) -> "Asking":
         return self
@@ -63,7 +63,7 @@ class Asking:
 
     def send(self, body: Mapping[str, Any] = STREAMED) -> tuple[Recorder, Any]:
         recorder = Recorder()
-        return recorder, self.adapted.send(self.transport, orjson.dumps(body), recorder, 5.0)
+        return recorder, self.adapted.send(orjson.dumps(body), recorder, 5.0)
 
     async def ask(self, body: Mapping[str, Any] = STREAMED) -> Recorder:
         return await self.send(body)[0].ended()
@@ -104,7 +104,7 @@ async def test_a_stream_is_openais_with_the_hosts_own_reason() -> None:
 async def test_headers_of_a_trace_are_added_to_those_that_are_signed() -> None:
     recorder, trace = Recorder(), b"traceparent: 00-1\r\ntracestate: a=1\r\n"
     async with ScriptedHost(script(b"Hello")) as host, Asking(host) as asking:
-        asking.adapted.send(asking.transport, orjson.dumps(STREAMED), recorder, 5.0, trace)
+        asking.adapted.send(orjson.dumps(STREAMED), recorder, 5.0, trace)
         await recorder.ended()
     found = host.requests[0].headers
     assert (found["x-sign"], found["traceparent"], found["tracestate"]) == ("s", "00-1", "a=1")
@@ -375,7 +375,7 @@ async def test_closing_the_transport_ends_a_call() -> None:
 
 
 def test_no_key_is_shown() -> None:
-    adapted = Adapted(endpoint(), "secret", lambda _, __: failing(ValueError()))
+    adapted = Adapted(endpoint(), "secret", lambda _, __: failing(ValueError()), Transport())
     assert repr(adapted) == "<Adapted b at https://host:443>"
 
 

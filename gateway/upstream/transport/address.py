@@ -1,4 +1,7 @@
-"""The address of an endpoint: origin, path and request headers."""
+"""The address of an endpoint: origin, path and request headers.
+
+Attempt ── body ──> Address.send: head, a connection of the origin's pool ──> Connection.send
+"""
 
 import re
 from typing import Protocol
@@ -7,9 +10,9 @@ from urllib.parse import urlsplit
 from gateway import __version__
 from gateway.errors import ConfigError
 from gateway.types import Endpoint
-from gateway.upstream.transport.connection import Receiver, SentCall
-from gateway.upstream.transport.pool import PORTS, Egress, Origin
-from gateway.upstream.transport.transport import Call, Transport
+from gateway.upstream.transport.connection import Call, Receiver, SentCall
+from gateway.upstream.transport.pool import PORTS, Egress, Origin, Pool
+from gateway.upstream.transport.transport import Transport
 
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
@@ -17,33 +20,39 @@ _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 class Destination(Protocol):
     """An endpoint as the gateway's core sees it: it takes and returns OpenAI's JSON, whatever its own API is."""
 
-    def send(
-        self, transport: Transport, body: bytes, receiver: Receiver, connect_timeout: float, headers: bytes = b""
-    ) -> SentCall: ...
+    def send(self, body: bytes, receiver: Receiver, connect_timeout: float, headers: bytes = b"") -> SentCall:
+        """Sends a completion request whose JSON is `body`, with further header lines. Otherwise as `Transport.send`."""
 
 
 class Address:
-    """The chat completions of an OpenAI-compatible endpoint: their URL, and the head of requests.
+    """The chat completions of an OpenAI-compatible endpoint: their URL, the head of requests, and the pool of
+    connections, which endpoints with the same origin share.
 
-    Made once per endpoint.
+    Made once per endpoint, on any thread; sends on the transport's loop.
 
     Raises ConfigError when the endpoint's URL is not an http(s) URL, or when the key cannot be sent in a header.
     """
 
-    __slots__ = ("_start", "_url", "origin")
+    __slots__ = ("_pool", "_start", "_transport", "_url", "origin")
 
-    def __init__(self, endpoint: Endpoint, api_key: str | None, egress: Egress | None = None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, api_key: str | None, transport: Transport, egress: Egress | None = None
+    ) -> None:
+        self._transport = transport
+        self._pool: Pool | None = None  # from the first request on
         self.origin, target = locate(endpoint, egress)
         self._url = f"{self.origin.scheme}://{authority(self.origin)}{target}"
         key = None if api_key is None else header_safe(api_key, endpoint)
         self._start = head_lines("POST", self.origin, target, key) + b"Content-Length: "
 
-    def send(
-        self, transport: Transport, body: bytes, receiver: Receiver, connect_timeout: float, headers: bytes = b""
-    ) -> Call:
-        """Sends a completion request whose JSON is `body`, with further header lines. Otherwise as `Transport.send`."""
-        head = self._start + b"%d\r\n%b\r\n" % (len(body), headers)
-        return transport.send(self.origin, head, body, receiver, connect_timeout)
+    def send(self, body: bytes, receiver: Receiver, connect_timeout: float, headers: bytes = b"") -> Call:
+        pool = self._pool
+        if pool is None or pool.dropped:
+            pool = self._pool = self._transport.pool(self.origin)
+        head = b"%b%d\r\n%b\r\n" % (self._start, len(body), headers)
+        call = Call(pool, head, body, receiver, connect_timeout)
+        pool.take().send(call)
+        return call
 
     def __repr__(self) -> str:
         key = "***" if b"\r\nAuthorization: " in self._start else None

@@ -59,7 +59,9 @@ class SentCall(Protocol):
 class ConnectionOwner(Protocol):
     """Opens connections and keeps them between calls."""
 
-    def open(self, call: "Call") -> None: ...
+    def send(self, call: "Call") -> None:
+        """Sends it on a new connection."""
+
     def release(self, connection: "Connection") -> None: ...
     def forget(self, connection: "Connection") -> None: ...
 
@@ -114,7 +116,7 @@ class Call:
     def retry(self) -> None:
         """Sends again on a fresh connection: the kept one was stale."""
         self.connection = None
-        self._owner.open(self)
+        self._owner.send(self)
 
     def lose(self, fault: Fault, message: str) -> None:
         receiver = self.end()

@@ -1,6 +1,7 @@
 """The connections to one origin by one way out: opened when none is free, kept while young and recently used.
 
-take -> the connection used last, or None           open -> a task that opens one and sends
+take -> the kept connection that was used last, or the pool itself; either sends a call
+send -> a task that opens a connection and sends the call there
 release <- a connection whose answer is complete    forget <- a connection that has closed
 """
 
@@ -63,7 +64,8 @@ class Keep:
 
 
 class Pool:
-    """`idle` is in order of release: the oldest is on the left."""
+    """`idle` is in order of release: the oldest is on the left. `dropped`: its transport has another one for this
+    origin, or none, because it was empty."""
 
     def __init__(self, origin: Origin, keep: Keep, trust: Trust) -> None:
         self._origin = origin
@@ -76,6 +78,7 @@ class Pool:
         self._opening: set[Call] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self.dropped = False
 
     def __repr__(self) -> str:
         counts = f"idle={len(self._idle)} busy={len(self._busy)} opening={len(self._opening)}"
@@ -85,8 +88,8 @@ class Pool:
     def empty(self) -> bool:
         return not (self._idle or self._busy or self._opening)
 
-    def take(self) -> Connection | None:
-        """The kept connection that was used last: the most likely to be alive."""
+    def take(self) -> "Connection | Pool":
+        """The kept connection that was used last: the most likely to be alive. The pool itself if none is kept."""
         now = self._loop.time()
         while self._idle:
             connection = self._idle.pop()
@@ -94,10 +97,10 @@ class Pool:
                 self._busy.add(connection)
                 return connection
             connection.close()
-        return None
+        return self
 
-    def open(self, call: Call) -> None:
-        """Opens a connection for this call."""
+    def send(self, call: Call) -> None:
+        """Opens a connection for this call, and sends it there."""
         self._opening.add(call)
         call.opening = self._loop.create_task(self._connect(call))
         call.opening.add_done_callback(lambda _: self._opening.discard(call))  # also when it never started

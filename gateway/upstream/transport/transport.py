@@ -1,7 +1,7 @@
 """The gateway's own HTTP/1.1 client: callbacks on sockets, a pool per origin, no task for a kept connection.
 
-    send -> Pool.take  -> Connection.send          (kept: written before `send` returns)
-         -> Pool.open  -> task -> Connection.send  (fresh: connect, then written)
+    Address.send, Transport.send ──> Connection.send                           kept: written before `send` returns
+                                 ──> Pool.send ──> task ──> Connection.send    new: connected, then written
 
 It has no JSON, no SSE and no retries of the exchange: it sends one request and reports how the answer ended. It repeats
 only one kind of request, once: one on a stale connection, that is a kept connection lost within a second of the request
@@ -49,14 +49,14 @@ class Transport:
             head: request line and headers, up to and including the blank line.
             connect_timeout: seconds for DNS, TCP and TLS together, where a connection must be opened.
         """
-        pool = self._pools.get(origin) or self._add(origin)
+        pool = self.pool(origin)
         call = Call(pool, head, body, receiver, connect_timeout)
-        connection = pool.take()
-        if connection is not None:
-            connection.send(call)
-        else:
-            pool.open(call)
+        pool.take().send(call)
         return call
+
+    def pool(self, origin: Origin) -> Pool:
+        """The connections to this origin. It may be used until it is `dropped`."""
+        return self._pools.get(origin) or self._add(origin)
 
     def close(self) -> None:
         """Closes every connection. Calls under way are lost; later ones are refused."""
@@ -66,7 +66,10 @@ class Transport:
 
     def _add(self, origin: Origin) -> Pool:
         """Adds a pool for a new origin, and drops pools without connections."""
-        self._pools = {other: pool for other, pool in self._pools.items() if not pool.empty}
+        for other, unused in list(self._pools.items()):
+            if unused.empty:
+                unused.dropped = True
+                del self._pools[other]
         pool = self._pools[origin] = Pool(origin, self._keep, self._trust)
         if self._closed:
             pool.close()

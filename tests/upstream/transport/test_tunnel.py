@@ -286,7 +286,7 @@ async def test_a_host_behind_an_adapter_is_reached_through_its_proxy(transport: 
     async with ScriptedHost(answers(200, b"hello")) as host, ConnectProxy({"novita.example": host.port}) as proxy:
         endpoint = Endpoint("a", "p", "http://novita.example", "m", adapter="litellm")
         receiver = Recorder()
-        Adapted(endpoint, None, lambda *_: translate, through(proxy)).send(transport, b"{}", receiver, 30.0)
+        Adapted(endpoint, None, lambda *_: translate, transport, through(proxy)).send(b"{}", receiver, 30.0)
         assert b"hello" in (await receiver.ended()).body
         assert proxy.connects == ["novita.example:80"]
         transport.close()

@@ -1,10 +1,9 @@
-"""The way out, and what does not come back on it."""
+"""What of a host's failure is shown, and to whom."""
 
 import pytest
 
 from gateway.types import Endpoint, Failure, Fault
-from gateway.upstream.transport.transport import Transport
-from gateway.upstream.transport.upstreams import SHORTEST_SECRET, Upstreams
+from gateway.upstream.redactor import SHORTEST_SECRET, Redactor
 from tests.support.gateway import Gateway
 from tests.support.host import Out, Received, ScriptedHost, answers
 
@@ -14,45 +13,45 @@ REFUSED = Failure(Fault.ACCOUNT, "refused (HTTP 401)", status=401, private=f"no 
 
 
 @pytest.fixture
-def hosts() -> Upstreams:
-    return Upstreams({}, Transport(), [KEY, "EMPTY"])
+def redactor() -> Redactor:
+    return Redactor([KEY, "EMPTY"])
 
 
-def test_a_key_that_a_host_repeats_is_not_shown(hosts: Upstreams) -> None:
-    told = hosts.concealed(Failure(Fault.REJECTED, f"key {KEY} may not use this model", code=f"no-{KEY}"), HOST)
+def test_a_key_that_a_host_repeats_is_not_shown(redactor: Redactor) -> None:
+    told = redactor.concealed(Failure(Fault.REJECTED, f"key {KEY} may not use this model", code=f"no-{KEY}"), HOST)
     assert (told.message, told.code) == ("key [redacted] may not use this model", "no-[redacted]")
     assert told.fault == "rejected"
 
 
-def test_other_words_stay_as_they_are(hosts: Upstreams) -> None:
+def test_other_words_stay_as_they_are(redactor: Redactor) -> None:
     failure = Failure(Fault.REJECTED, "EMPTY messages")
     assert len("EMPTY") < SHORTEST_SECRET
-    assert hosts.concealed(failure, HOST) is failure
+    assert redactor.concealed(failure, HOST) is failure
 
 
 def test_a_secret_is_known_from_its_least_length_on() -> None:
     least, shorter = "s" * SHORTEST_SECRET, "t" * (SHORTEST_SECRET - 1)
-    hosts = Upstreams({}, Transport(), [least, shorter])
-    assert hosts.concealed(Failure(Fault.SERVER, f"{least} {shorter}"), HOST).message == f"[redacted] {shorter}"
+    redactor = Redactor([least, shorter])
+    assert redactor.concealed(Failure(Fault.SERVER, f"{least} {shorter}"), HOST).message == f"[redacted] {shorter}"
 
 
-def test_a_secret_in_the_code_alone_is_not_shown(hosts: Upstreams) -> None:
-    assert hosts.concealed(Failure(Fault.SERVER, "busy", code=KEY), HOST) == Failure(
+def test_a_secret_in_the_code_alone_is_not_shown(redactor: Redactor) -> None:
+    assert redactor.concealed(Failure(Fault.SERVER, "busy", code=KEY), HOST) == Failure(
         Fault.SERVER, "busy", code="[redacted]"
     )
 
 
-def test_a_host_without_a_code(hosts: Upstreams) -> None:
-    assert hosts.concealed(Failure(Fault.SERVER, KEY), HOST) == Failure(Fault.SERVER, "[redacted]")
+def test_a_host_without_a_code(redactor: Redactor) -> None:
+    assert redactor.concealed(Failure(Fault.SERVER, KEY), HOST) == Failure(Fault.SERVER, "[redacted]")
 
 
-def test_what_a_host_says_of_the_account_is_for_the_operator(hosts: Upstreams) -> None:
-    operators = Upstreams({}, Transport(), [KEY], to_operator=True)
+def test_what_a_host_says_of_the_account_is_for_the_operator(redactor: Redactor) -> None:
+    for_operator = Redactor([KEY], to_operator=True)
     explained = "refused (HTTP 401); check A_KEY; the host says: no account for [redacted]; balance -3.20"
-    assert hosts.concealed(REFUSED, HOST).message == "refused (HTTP 401)"
-    assert operators.concealed(REFUSED, HOST).message == explained
-    assert hosts.explained(REFUSED, HOST) == operators.explained(REFUSED, HOST) == explained
-    assert hosts.explained(Failure(Fault.ACCOUNT, "no such model", status=404), HOST) == "no such model"
+    assert redactor.concealed(REFUSED, HOST).message == "refused (HTTP 401)"
+    assert for_operator.concealed(REFUSED, HOST).message == explained
+    assert redactor.explained(REFUSED, HOST) == for_operator.explained(REFUSED, HOST) == explained
+    assert redactor.explained(Failure(Fault.ACCOUNT, "no such model", status=404), HOST) == "no such model"
 
 
 async def test_neither_the_client_nor_the_ledger_sees_it(gateway: Gateway) -> None:
