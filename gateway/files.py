@@ -15,7 +15,7 @@ def opened(path: Path, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)
-    raise OSError(errno.EINVAL, "is no regular file", str(path))
+    raise OSError(errno.EINVAL, "is not a regular file", str(path))
 
 
 def content(path: Path) -> bytes:

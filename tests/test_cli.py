@@ -171,7 +171,7 @@ class TestPrices:
         ("arguments", "why"),
         [
             (("show", "--dry-run"), "belong to `gateway prices sync`"),
-            (("sync", "--from", "lite"), "`lite` is no file; write litellm, hosts, or the path of a file of prices"),
+            (("sync", "--from", "lite"), "`lite` is not a file; write litellm, hosts, or the path of a file of prices"),
             (("sync", "--accept", "novita"), "there is no endpoint `novita` to sync; did you mean `novita/fp8`?"),
             (("synch",), "'synch' is not one of"),
         ],

@@ -500,7 +500,7 @@ def test_aliases_of_aliases_cost_no_time(folder: Path) -> None:
 
 def test_a_fifo_is_no_file_and_holds_up_nothing(folder: Path) -> None:
     os.mkfifo(folder / "fifo.yaml")
-    with pytest.raises(ConfigError, match="is no regular file"):
+    with pytest.raises(ConfigError, match="is not a regular file"):
         load(folder / "fifo.yaml", {})
 
 

@@ -14,13 +14,13 @@ def test_a_file_is_opened(tmp_path: Path) -> None:
 @pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_WRONLY, os.O_RDWR], ids=["read", "write", "both"])
 def test_a_fifo_is_refused_and_waits_for_no_peer(tmp_path: Path, flags: int) -> None:
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(OSError, match=r"is no regular file|No such device"):
+    with pytest.raises(OSError, match=r"is not a regular file|No such device"):
         opened(tmp_path / "fifo", flags)
 
 
 @pytest.mark.parametrize("path", ["/dev/null", "/dev/zero", "/"])
 def test_a_device_or_a_folder_is_refused_and_closed(path: str) -> None:
     before = os.listdir("/proc/self/fd")
-    with pytest.raises(OSError, match="is no regular file"):
+    with pytest.raises(OSError, match="is not a regular file"):
         opened(Path(path))
     assert os.listdir("/proc/self/fd") == before

@@ -170,7 +170,7 @@ class Account:
         try:
             return await self._view.of(tenant)
         except OSError:
-            raise StoreAway("what is used of the limits is unknown") from None
+            raise StoreAway("the use of the limits is unknown") from None
 
     async def _spending(self, tenant: str, days: Iterable[int] = ()) -> Spending:
         try:

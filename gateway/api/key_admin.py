@@ -106,7 +106,7 @@ class KeyAdmin:
         try:
             spent, uses = await self._archive.spending(record.name, ()), await self._view.of(record.name)
         except OSError:
-            raise StoreAway("what keys have used is unknown") from None
+            raise StoreAway("the usage of the keys is unknown") from None
         limit, remaining, reset = budget(uses)
         return KeyInfo(
             hash=record.digest,

@@ -53,7 +53,7 @@ class KeyStore:
     async def records(self) -> list[KeyRecord]:
         reply = await self.link.execute("HVALS", RECORDS)
         if not isinstance(reply, list):
-            raise StoreError("the reply to HVALS is not one of Redis")
+            raise StoreError("an unexpected reply to HVALS")
         found = (decoded(data) for data in reply if isinstance(data, bytes))
         return [record for record in found if record is not None]
 

@@ -93,7 +93,7 @@ class LimitStore:
         keys = [line.key for line in lines]
         reply = await self.link.run(_SCRIPT, keys, arguments)
         if not isinstance(reply, list) or len(reply) != len(lines):
-            raise StoreError("the reply to EVALSHA is not one of Redis")
+            raise StoreError("an unexpected reply to EVALSHA")
         return [
             Grant(granted, total, held, workers, short == 1, origin)
             for granted, total, held, workers, short, origin in reply

@@ -54,7 +54,7 @@ class LimitsPage:
                 try:
                     self._made = self._clock(), await self._read()
                 except OSError:
-                    raise HTTPException(503, "what is used of the limits is unknown: the store is down") from None
+                    raise HTTPException(503, "the use of the limits is unknown: the store is down") from None
             return self._made[1]
 
     async def _read(self) -> ShownLimits:

@@ -119,7 +119,7 @@ def find(settings: Settings, endpoints: list[Endpoint], sources: Collection[str]
         if name in ("litellm", "hosts"):
             continue
         if not Path(name).is_file():
-            raise ConfigError(f"--from: `{name}` is no file; write litellm, hosts, or the path of a file of prices")
+            raise ConfigError(f"--from: `{name}` is not a file; write litellm, hosts, or the path of a file of prices")
         quotes |= quotes_in(Path(name), endpoints)
     if "hosts" in sources:
         hosts = ask_hosts(endpoints, settings.secrets)

@@ -79,7 +79,7 @@ class ProbeStore:
             case [int() as fits, int() as day, bytes() as spent]:
                 self._day, self._spent = day, int(spent)
                 return Reservation(day, amount) if fits else None
-        raise StoreError("the reply to EVALSHA is not one of Redis")
+        raise StoreError("an unexpected reply to EVALSHA")
 
     async def settle(self, reserved: Reservation, cost: int) -> None:
         """Corrects what was reserved to the actual cost."""
@@ -100,7 +100,7 @@ class ProbeStore:
             return {}
         reply = await self.link.execute("MGET", *map(_key, endpoints))
         if not isinstance(reply, list):
-            raise StoreError("the reply to MGET is not one of Redis")
+            raise StoreError("an unexpected reply to MGET")
         return {name: decoded(data) for name, data in zip(endpoints, reply, strict=True)}
 
     async def write(self, endpoint: str, record: EndpointRecord) -> None:

@@ -65,4 +65,4 @@ class Gossip:
         match await self._link.run(_TIME, [KEY], []):
             case [bytes() as seconds, bytes() as micros] if seconds.isdigit() and micros.isdigit():
                 return int(seconds) + int(micros) / 1e6
-        raise StoreError("the reply to EVALSHA is not one of Redis")
+        raise StoreError("an unexpected reply to EVALSHA")

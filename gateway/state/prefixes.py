@@ -142,7 +142,7 @@ def _read(reply: object) -> list[object]:
             return []
         case [[_, [*entries]]]:
             return entries
-    raise StoreError("the reply to XREAD is not one of Redis")
+    raise StoreError("an unexpected reply to XREAD")
 
 
 def _seconds(name: bytes) -> float:

@@ -65,4 +65,4 @@ def probed(command: Command, reply: object) -> StoreError | None:
         if reply.details.startswith("unknown command"):
             return StoreError(f"{error} (the server may be a Sentinel: write redis+sentinel:// in the store's URL)")
         return error
-    return None if reply == command[2] else StoreError("the reply to EVAL is not one of Redis")
+    return None if reply == command[2] else StoreError("an unexpected reply to EVAL")

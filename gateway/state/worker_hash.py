@@ -29,7 +29,7 @@ class WorkerHash:
         """The values of the other workers that wrote within the last minute, in the order of their names."""
         reply = await execute("HGETALL", self._key)
         if not isinstance(reply, list) or not all(isinstance(part, bytes) for part in reply):
-            raise StoreError("the reply to HGETALL is not one of Redis")
+            raise StoreError("an unexpected reply to HGETALL")
         found, stale = list[Posted[bytes]](), list[bytes]()
         for worker, entry in sorted(zip(reply[::2], reply[1::2], strict=False)):
             version, written, value = _parts(entry)

@@ -63,7 +63,7 @@ def writer(kind: Format, out: IO[str], path: Path | None) -> Iterator[Write]:
     """What writes rows to `out`, or to the file `path` for Parquet. Raises ConfigError where that cannot be done."""
     if kind == "parquet":
         if path is None:
-            raise ConfigError("Parquet is no text: name a file with --out")
+            raise ConfigError("Parquet is a binary format: name a file with --out")
         with _parquet(path) as write:
             yield write
     elif kind == "csv":

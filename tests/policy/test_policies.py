@@ -356,7 +356,7 @@ async def test_a_fifo_holds_up_nothing(folder: Path) -> None:
     async with watched(policies) as results:
         os.mkfifo(folder / "strange.yaml")
         assert await asyncio.wait_for(results.get(), 60) is False
-        assert "is no regular file" in policies.problems[0]
+        assert "is not a regular file" in policies.problems[0]
         (folder / "strange.yaml").unlink()
         assert await asyncio.wait_for(results.get(), 60) is True
 

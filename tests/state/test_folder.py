@@ -171,5 +171,5 @@ def test_a_full_disk_is_no_reason_not_to_lock(tmp_path: Path) -> None:
 
 def test_a_fifo_for_a_lock_is_reported_and_holds_up_nothing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "lock")
-    with pytest.raises(ConfigError, match="is no regular file"):
+    with pytest.raises(ConfigError, match="is not a regular file"):
         StateFolder(tmp_path).open()

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from gateway.document.object_field import object_field
+from gateway.document.string_field import string_field
 from gateway.errors import BadRequest
 from gateway.surface.anthropic.tools import read_tools
 from gateway.surface.notes import note
@@ -127,7 +128,7 @@ def _assistant(content: Any, where: str) -> Json:
     texts, reasoning, calls = [], [], []
     for block, place in _blocks(content, where):
         if block["type"] == "thinking":
-            reasoning.append(_string(block, "thinking", place))
+            reasoning.append(string_field(block, "thinking", f"{place}."))
         elif block["type"] == "tool_use":
             calls.append(_call(block, place))
         elif block["type"] != "redacted_thinking":  # encrypted by Anthropic
@@ -145,8 +146,8 @@ def _call(block: Json, where: str) -> Json:
         arguments = orjson.dumps(object_field(block, "input", f"{where}.")).decode()
     except orjson.JSONEncodeError:
         raise BadRequest(f"`{where}.input` is nested too deeply", param=f"{where}.input") from None
-    function = {"name": _string(block, "name", where), "arguments": arguments}
-    return {"id": _string(block, "id", where), "type": "function", "function": function}
+    function = {"name": string_field(block, "name", f"{where}."), "arguments": arguments}
+    return {"id": string_field(block, "id", f"{where}."), "type": "function", "function": function}
 
 
 def _result(block: Json, where: str) -> str:
@@ -165,10 +166,10 @@ def _text(block: Json, where: str, refuse: bool = False) -> str:
     """The text of a block, or its placeholder. With `refuse`, an image or a file is an error."""
     kind = block["type"]
     if kind == "text":
-        return _string(block, "text", where)
+        return string_field(block, "text", f"{where}.")
     source = block.get("source")
     if kind == "document" and isinstance(source, dict) and source.get("type") == "text":
-        return _string(source, "data", f"{where}.source")
+        return string_field(source, "data", f"{where}.source.")
     if refuse and kind in _VISUAL and isinstance(source, dict) and source.get("type") != "content":
         raise BadRequest(f"`{where}` has type {kind}, but the model reads text only", param=where)
     return note(block)
@@ -191,7 +192,7 @@ def _thinking(body: Json) -> Iterator[tuple[str, Any]]:
 
 def _blocks(content: Any, where: str) -> Iterator[tuple[Json, str]]:
     for block, place in _objects(content, where):
-        _string(block, "type", place)
+        string_field(block, "type", f"{place}.")
         yield block, place
 
 
@@ -204,10 +205,3 @@ def _objects(listed: Any, where: str) -> Iterator[tuple[Json, str]]:
         if not isinstance(one, dict):
             raise BadRequest(f"`{place}` must be an object", param=place)
         yield one, place
-
-
-def _string(of: Json, name: str, where: str) -> str:
-    value = of.get(name)
-    if not isinstance(value, str):
-        raise BadRequest(f"`{where}.{name}` must be a string", param=f"{where}.{name}")
-    return value

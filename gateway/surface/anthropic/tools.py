@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway.document.string_field import string_field
 from gateway.errors import BadRequest
 
 Json = dict[str, Any]
@@ -91,9 +92,7 @@ def _function(tool: Any, where: str) -> Json | None:
     family = _VERSION.sub("", kind)
     if kind != "custom" and family not in _PUBLISHED:
         return None
-    name = tool.get("name")
-    if not isinstance(name, str):
-        raise BadRequest(f"`{where}.name` must be a string", param=f"{where}.name")
+    name = string_field(tool, "name", f"{where}.")
     if kind != "custom":
         about, published = _PUBLISHED[family]
         return {"name": name, "description": about, "parameters": published}
@@ -105,10 +104,9 @@ def _function(tool: Any, where: str) -> Json | None:
 
 
 def _tool_choice(choice: Json, functions: list[Json], tools: list[Json]) -> Iterator[tuple[str, Any]]:
-    kind, name = choice.get("type"), choice.get("name")
+    kind = choice.get("type")
     if kind == "tool":
-        if not isinstance(name, str):
-            raise BadRequest("`tool_choice.name` must be a string", param="tool_choice.name")
+        name = string_field(choice, "name", "tool_choice.")
         if all(name != one["name"] for one in functions) and any(name == one.get("name") for one in tools):
             raise _server_side_only(f"forces `{name[:64]}`")
         yield "tool_choice", {"type": "function", "function": {"name": name}}

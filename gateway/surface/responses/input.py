@@ -10,11 +10,12 @@ Chat completions have one assistant message per turn, with its reasoning and its
 (`local_shell`, ...) is kept only if its output is in the input, too.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
+from gateway.document.string_field import string_field
 from gateway.errors import BadRequest
 from gateway.surface.notes import note
 from gateway.surface.responses.tools import INPUT, chat_name
@@ -134,11 +135,11 @@ class _Conversation:
             self._reasoning_texts.append(_PARAGRAPH.join([part["text"] for part in parts]))
 
     def _call(self, item: Json, where: str) -> None:
-        name, arguments, call = (_string(item, field, where) for field in ("name", "arguments", "call_id"))
+        name, arguments, call = (string_field(item, field, f"{where}.") for field in ("name", "arguments", "call_id"))
         self._calls.append(_chat_call(item, name, arguments, call))
 
     def _custom_call(self, item: Json, where: str) -> None:
-        name, text, call = (_string(item, field, where) for field in ("name", INPUT, "call_id"))
+        name, text, call = (string_field(item, field, f"{where}.") for field in ("name", INPUT, "call_id"))
         self._calls.append(_chat_call(item, name, orjson.dumps({INPUT: text}).decode(), call))
 
     def _foreign(self, item: Json, kind: str) -> None:
@@ -157,7 +158,7 @@ class _Conversation:
         self._calls.append(_chat_call({}, item["type"].removesuffix(_CALL), arguments, item["call_id"]))
 
     def _output(self, item: Json, where: str) -> None:
-        call, output = _string(item, "call_id", where), item.get("output")
+        call, output = string_field(item, "call_id", f"{where}."), item.get("output")
         if isinstance(output, dict):  # neither a string nor a list of parts: passed to the model as JSON
             output = _json(output)
         texts = _texts(output or "", f"{where}.output")
@@ -223,20 +224,13 @@ def _part(part: Any, where: str, refuse: bool) -> str:
     if not isinstance(kind, str):
         raise BadRequest(f"`{where}.type` is {repr(kind)[:60]}; it must be `input_text`", param=f"{where}.type")
     if kind == "refusal":
-        return _string(part, "refusal", where)
+        return string_field(part, "refusal", f"{where}.")
     if kind.endswith("text") or isinstance(part.get("text"), str):
-        return _string(part, "text", where)
+        return string_field(part, "text", f"{where}.")
     if refuse:
         message = f"`{where}.type` is {kind[:60]!r}; the model reads text only, as `input_text`"
         raise BadRequest(message, param=f"{where}.type")
     return note(part)
-
-
-def _string(item: Mapping[str, Any], field: str, where: str) -> str:
-    value = item.get(field)
-    if not isinstance(value, str):
-        raise BadRequest(f"`{where}.{field}` must be a string", param=f"{where}.{field}")
-    return value
 
 
 def _is_text(part: Any) -> bool:
