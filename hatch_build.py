@@ -41,7 +41,7 @@ INTERPRETED = {
     "gateway/intake/field_types.py": _STRUCT,
     "gateway/intake/model_and_policy.py": _STRUCT,
     "gateway/intake/options_types.py": _STRUCT,
-    "gateway/intake/prefix.py": _STRUCT,
+    "gateway/intake/prompt.py": _STRUCT,
     "gateway/proxy/recent_exchanges.py": _STRUCT,
     "gateway/proxy/under_way.py": "mypyc knows no subclasses of `set`",
     "gateway/proxy/timer_wheel.py": _SUBCLASSED,

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 DEEPEST = 200  # levels
+MOST_COUNTED = 1 << 15  # bytes of a document whose brackets are counted
 
 
 def is_deeper(parts: Iterable[Any], levels: int = DEEPEST) -> bool:
@@ -19,3 +20,9 @@ def is_deeper(parts: Iterable[Any], levels: int = DEEPEST) -> bool:
             return False
         level = inner
     return True
+
+
+def may_be_deeper(raw: bytes) -> bool:
+    """Whether JSON may be nested deeper than `DEEPEST` levels. Where it is short, its brackets are counted, which is
+    fast; empty bytes say nothing."""
+    return not 0 < len(raw) <= MOST_COUNTED or raw.count(b"[") + raw.count(b"{") > DEEPEST

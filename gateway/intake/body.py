@@ -1,6 +1,7 @@
 """The body of a chat completion: parsed once, with the fields validated that routing uses. Hosts validate the rest.
 
     bytes ─> JSON ─> counts written as 100.0 ─> another API's body translated ─> unused tool fields dropped ─> checked
+                                                                                               `messages` ─> Prompt
 
 Most bodies have few fields that the gateway reads, and messages with only a role and a text. The fields that it reads
 are determined once (`ParsedBody.fields`); absent ones cost nothing later.
@@ -13,15 +14,15 @@ import msgspec
 import orjson
 
 from gateway.document.bounded_json import read_json
-from gateway.document.nesting import DEEPEST, is_deeper
+from gateway.document.nesting import is_deeper, may_be_deeper
 from gateway.errors import BadRequest
 from gateway.intake.lenient_body import reread
 from gateway.intake.options import OPTION_FIELDS, refuse_server_tools, whole
+from gateway.intake.prompt import Prompt, read_prompt, too_deep
 from gateway.route.filters import JSON_FORMATS
 from gateway.upstream.dialects import THINKING_REQUEST_FIELDS
 
 LARGEST_COUNT = 2**53  # sums of larger numbers are not exact in JSON
-LONGEST_ROLE = 64  # characters
 MOST_CHOICES = 16  # `n`: each choice is held in memory and billed
 _EXPECTED: dict[str, tuple[type, str]] = {  # types of the fields that routing uses
     "stream": (bool, "true or false"),
@@ -36,8 +37,6 @@ _COUNTS = frozenset({"max_completion_tokens", "max_output_tokens", "max_tokens",
 _NEEDY = frozenset({"tools", "logprobs", "response_format"})
 _TOOL_FIELDS = frozenset({"tools", "tool_choice", "parallel_tool_calls"})
 _READ = _COUNTS.union(_EXPECTED, _NEEDY, _TOOL_FIELDS, OPTION_FIELDS, THINKING_REQUEST_FIELDS, {"provider", "models"})
-MOST_COUNTED = 1 << 15  # bytes of a body whose brackets are counted
-_TEXT_MESSAGE = 2  # number of fields of a message with only a role and a content
 NO_NEEDS: frozenset[str] = frozenset()
 
 Json = dict[str, Any]
@@ -46,12 +45,12 @@ Translate = Callable[[Json], Json]
 
 class ParsedBody(msgspec.Struct, frozen=True, gc=False):
     """A validated body. `raw` are its bytes, empty if the body has been changed; `fields` are the present fields that
-    the gateway reads, except `model` and `messages`; `only_texts`: every message has only a role and a text."""
+    the gateway reads, except `model` and `messages`."""
 
     json: Json
     raw: bytes
     fields: set[str]
-    only_texts: bool
+    prompt: Prompt
 
 
 def read_body(raw: bytes, translate: Translate | None) -> ParsedBody:
@@ -76,13 +75,12 @@ def read_body(raw: bytes, translate: Translate | None) -> ParsedBody:
     ):  # some hosts reject an empty list, and tool fields without tools
         body, raw = {name: value for name, value in body.items() if name not in _TOOL_FIELDS}, b""
         fields -= _TOOL_FIELDS
-    others = _other_messages(body.get("messages"))
     for name in fields:
         if name in _EXPECTED and body[name] is not None:
             _check_field(name, body[name])
-    if (others or nested > 1) and _may_be_deep(raw) and _is_deep(body, others):
-        raise BadRequest(f"the body is nested deeper than {DEEPEST} levels")
-    return ParsedBody(body, raw, fields, not others)
+    if nested > 1 and may_be_deeper(raw) and _has_deep_field(body):
+        raise too_deep()
+    return ParsedBody(body, raw, fields, read_prompt(body, raw))
 
 
 def capabilities(parsed: ParsedBody) -> frozenset[str]:
@@ -118,20 +116,6 @@ def _with_whole_counts(body: Json) -> Json:
     return body | {name: number for name in floats if (number := whole(body[name])) is not None}
 
 
-def _other_messages(messages: object) -> list[Json]:
-    """The messages with more than a role and a text. Raises BadRequest."""
-    if not isinstance(messages, list) or not messages:
-        raise BadRequest("`messages` must be a list of at least one message", param="messages")
-    others = []
-    for message in messages:
-        if type(message) is not dict or type(role := message.get("role")) is not str or len(role) > LONGEST_ROLE:
-            place = next(place for place, one in enumerate(messages) if one is message)
-            raise BadRequest(f"`messages[{place}]` must be an object with a `role`", param=f"messages[{place}]")
-        if len(message) != _TEXT_MESSAGE or type(message.get("content")) is not str:
-            others.append(message)
-    return others
-
-
 def _check_field(name: str, value: Any) -> None:
     """Raises BadRequest if a field has an unexpected type or an out-of-range value."""
     kind, expected = _EXPECTED[name]
@@ -140,12 +124,6 @@ def _check_field(name: str, value: Any) -> None:
         raise BadRequest(f"`{name}` must be {expected}", param=name)
 
 
-def _may_be_deep(raw: bytes) -> bool:
-    """Whether a body could be nested too deeply. In a body of usual size, counting the brackets is a fast check."""
-    return not 0 < len(raw) <= MOST_COUNTED or raw.count(b"[") + raw.count(b"{") > DEEPEST
-
-
-def _is_deep(body: Json, others: list[Json]) -> bool:
-    """Whether any part is nested too deeply. `others` are the messages with more than a role and a text."""
-    parts = [part for name, part in body.items() if name != "messages" and (type(part) is dict or type(part) is list)]
-    return is_deeper(parts + others)
+def _has_deep_field(body: Json) -> bool:
+    """Whether a field other than `messages` is nested too deeply."""
+    return is_deeper(value for name, value in body.items() if name != "messages")

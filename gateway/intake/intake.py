@@ -30,7 +30,7 @@ from gateway.intake.options import (
     text,
 )
 from gateway.intake.permitted import permitted
-from gateway.intake.prefix import known_by, read_prompt
+from gateway.intake.prefix import known_by
 from gateway.intake.provider import Preferences, sent_parameters
 from gateway.policy.policies import Policies
 from gateway.route.fleet import Fleet
@@ -92,17 +92,18 @@ class Intake:
         Raises ClientError.
         """
         key = self._serving.keys.of(inbound.headers)
-        parsed = read_body(self._unpacked(inbound), translate)
-        body, fields = parsed.json, parsed.fields
+        codings = inbound.headers.get(b"content-encoding")
+        raw = inbound.body if codings is None else unpacked(inbound.body, codings, self._serving.max_body)
+        parsed = read_body(raw, translate)
+        body, fields, prompt = parsed.json, parsed.fields, parsed.prompt
         options, headers = all_options(body, fields, inbound.headers)
-        prompt = read_prompt(body)
         needs = capabilities(parsed)
         tools = "tools" in needs
         choices = self._choices(parsed, key, options.preset, headers, prompt.size)
         named, policy = choices[
             min(place, len(choices) - 1)
         ]  # policies may have changed since the first model was tried
-        if not parsed.only_texts:
+        if not prompt.only_texts:
             needs |= self._message_needs(body["messages"], named, place >= len(choices) - 1)
         if "provider" in fields and body["provider"] is not None:
             policy, needs = self._narrowed(policy, body, named, needs)
@@ -139,27 +140,21 @@ class Intake:
             request = _traced(request, inbound.headers)
         return compressed(request, policy, fleet, salt) if options.compress else request, policy
 
-    def _unpacked(self, inbound: Inbound) -> bytes:
-        codings = inbound.headers.get(b"content-encoding")
-        return inbound.body if codings is None else unpacked(inbound.body, codings, self._serving.max_body)
-
     def _choices(
         self, parsed: ParsedBody, key: Key, preset: str, headers: HeaderOptions, prompt_size: int
     ) -> list[tuple[ResolvedModel, Policy]]:
         """The models to try, each with its policy."""
-        serving = self._serving
-        models = self._models(parsed.json, parsed.fields)
+        serving, name = self._serving, parsed.json.get("model")
+        plain = name is not None and "models" not in parsed.fields
+        models = [self._names.model(name)] if plain else self._several_models(parsed.json)
         policy = key.policy or serving.default_policy
         if serving.rules:
             policy = self._policy_by_rule(models[0], parsed.json, key, headers.app, prompt_size) or policy
         choices = served(models, PolicyCandidates(preset, headers.policy, policy), serving.policies.current)
         return permitted(key, choices) if key.models or key.policies else choices
 
-    def _models(self, body: Json, fields: set[str]) -> list[ResolvedModel]:
-        """The known models that the request names; OpenRouter's clients need not name any."""
-        name = body.get("model")
-        if name is not None and "models" not in fields:
-            return [self._names.model(name)]
+    def _several_models(self, body: Json) -> list[ResolvedModel]:
+        """The known models of a request with `models`, or without `model`: OpenRouter's clients need not name any."""
         names = requested_models(body)
         if names == [None] and self.surface == "openrouter" and self._names.default is not None:
             return [self._names.default]

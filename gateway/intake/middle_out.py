@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.intake.prefix import known_by, message_size, read_prompt
+from gateway.intake.prefix import known_by
+from gateway.intake.prompt import message_size, read_prompt
 from gateway.route.filters import incapable, room, violates_policy
 from gateway.route.fleet import Fleet
 from gateway.types import Policy, Request

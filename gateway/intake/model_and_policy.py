@@ -51,10 +51,10 @@ class Names:
 
     def model(self, name: object) -> ResolvedModel:
         """Splits a name into model and suffix. Raises BadRequest, or NotFound with the known models."""
+        if isinstance(name, str) and (plain := self._models.get(name)) is not None:
+            return plain
         if not isinstance(name, str) or not 0 < len(name) <= LONGEST:
             raise BadRequest(f"`model` must be a model name of at most {LONGEST} characters", param="model")
-        if (plain := self._models.get(name)) is not None:
-            return plain
         base, marked, preset = name.partition(PRESET)
         base, _, suffix = base.partition(":")
         if marked and not preset:

@@ -11,47 +11,15 @@ inverted, so without a secret in front of it a tenant could write a prompt that 
 """
 
 from math import ceil
-from typing import Any
 
-import msgspec
-import orjson
 from xxhash import xxh3_64_intdigest
 
+from gateway.intake.prompt import AROUND, Prompt
 from gateway.types import Policy
 
 PIECE = 2 * 1024  # bytes
 LONGEST_CHAIN = 4_096  # hashes per prompt: two million tokens in one message
-AROUND = 8  # bytes per message for the template's markup
 Chain = tuple[tuple[int, int], ...]  # (hash, estimated tokens up to there), shortest first
-_PLAIN = 2  # number of fields of a message with only a role and a content
-
-
-class Prompt(msgspec.Struct, frozen=True, gc=False):
-    """The model's input as (role, text): the tools as JSON with the role `tools`, if any, then each message.
-
-    Texts are in UTF-8, regardless of the client's escapes. `size` is in bytes; `opening` is the size up to the end
-    of the first user message.
-    """
-
-    parts: list[tuple[str, bytes]]
-    size: int
-    opening: int
-
-
-def read_prompt(body: dict[str, Any]) -> Prompt:
-    """The prompt of a request whose `messages` are objects with a role."""
-    tools = body.get("tools")
-    parts = [("tools", orjson.dumps(tools))] if tools else []
-    size = len(parts[0][1]) + AROUND if tools else 0
-    opening = 0
-    for message in body["messages"]:
-        role, content = message["role"], message.get("content")
-        text = content.encode() if type(content) is str and len(message) == _PLAIN else orjson.dumps(message)
-        parts.append((role, text))
-        size += AROUND + len(text)
-        if not opening and role == "user":
-            opening = size
-    return Prompt(parts, size, opening or size)
 
 
 def prefix_chain(prompt: Prompt, tenant: str, thinking: bool, bytes_per_token: float) -> Chain:
@@ -93,21 +61,8 @@ def known_by(
     return prefix_chain(prompt, tenant, thinking, bytes_per_token)
 
 
-def message_size(message: dict[str, Any]) -> int:
-    """The size of a message in a prompt, in bytes."""
-    return len(_text(message)) + AROUND
-
-
 def _of_role(role: str) -> int:
     return xxh3_64_intdigest(role.encode())
 
 
 _ROLES = {role: _of_role(role) for role in ("system", "developer", "user", "assistant", "tool", "tools")}  # the usual
-
-
-def _text(message: dict[str, Any]) -> bytes:
-    """The text of a message: its content, or the whole message as JSON where there is more to it than a text."""
-    content = message.get("content")
-    if type(content) is not str or len(message) != _PLAIN:
-        return orjson.dumps(message)
-    return content.encode()

@@ -10,7 +10,6 @@ import orjson
 
 from gateway.intake.body import capabilities, read_body
 from gateway.intake.intake import new_id
-from gateway.intake.prefix import read_prompt
 from gateway.probe.canaries import BYTES_PER_TOKEN
 from gateway.probe.canary_question import Json
 from gateway.types import PROBE, Attempts, Endpoint, Model, Pick, Policy, Request, Score, Timeouts
@@ -37,7 +36,7 @@ def pinned_policy(endpoint: str) -> Policy:
 def probe_request(body: Json, model: Model, now: float) -> Request:
     """`body` as a request for `model`; `now` in unix time."""
     parsed = read_body(orjson.dumps({**body, "model": model.id}), None)
-    prompt, asked = read_prompt(parsed.json), thinking_requested(parsed.json)
+    prompt, asked = parsed.prompt, thinking_requested(parsed.json)
     return Request(
         new_id(int(now)),
         parsed.json,

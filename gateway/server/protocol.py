@@ -81,6 +81,9 @@ class HotProtocol(UvicornConnection):
         self.expect_100_continue = False
         self.phase, self.since = HEAD, self._connections.now
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
     def on_headers_complete(self) -> None:
         self._parsed = self.begun = self.received
         if self.transport.is_closing():
@@ -98,7 +101,8 @@ class HotProtocol(UvicornConnection):
             if problem := framing_problem(self.url, version, self.headers):
                 self._fail(problem)
                 return
-            self.expect_100_continue &= version == "1.1"
+            if EXPECT in request_headers and version == "1.1":  # `100-continue`: anything else is refused
+                self.expect_100_continue, handler = True, None
         if handler is None:
             if self._spare and not self.url.startswith(SERVED_ALWAYS):
                 self._refuse_connection()
@@ -109,7 +113,7 @@ class HotProtocol(UvicornConnection):
             return
         headers, self.headers = self.headers, []
         self._sink = sink = DirectSink(self, handler, parser.should_keep_alive(), request_headers)
-        self.cycle = cast(RequestResponseCycle, sink)
+        self.cycle = sink  # type: ignore[assignment]  # it has what uvicorn reads
         self._reading = True
         gate = self._gate = frontend.gate
         self.heading = frontend.heading
@@ -131,7 +135,7 @@ class HotProtocol(UvicornConnection):
         sink = self._sink
         if sink is None:
             return  # rejected
-        taken = cast(int, sink.taken)
+        taken = sink.taken or 0
         sink.size += len(body)
         if sink.size > taken:
             if error := self._gate.grow(sink.key, sink.size, sink.size - taken):
@@ -230,7 +234,6 @@ class HotProtocol(UvicornConnection):
         return (
             parser.get_method() == b"POST"
             and (self.cycle is None or self.cycle.response_complete)
-            and not self.expect_100_continue
             and parser.get_http_version() == "1.1"
         )
 

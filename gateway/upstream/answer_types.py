@@ -7,7 +7,7 @@ other fields stay unchanged if they are not nested: then the answer is not too d
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -71,13 +71,13 @@ _REQUIRED = len(("id", "object", "created", "model", "choices", "usage"))
 _NESTED = frozenset({"choices", "usage"})
 
 
-def plain_answer(payload: object) -> PlainAnswer | None:
+def plain_answer(payload: Any) -> PlainAnswer | None:
     """What is read of a plain answer; None for any other."""
     try:
         plain = msgspec.convert(payload, PlainAnswer)
     except ValueError:
         return None
-    return plain if len(cast(Json, payload)) == _REQUIRED or _is_flat(cast(Json, payload)) else None
+    return plain if len(payload) == _REQUIRED or _is_flat(payload) else None
 
 
 def _is_flat(payload: Json) -> bool:

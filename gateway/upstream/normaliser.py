@@ -15,7 +15,7 @@ and unknown fields.
 
 from collections.abc import Mapping
 from types import NoneType
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
@@ -87,7 +87,8 @@ class Normaliser:
         if not odd:
             self.plain = plain_answer(payload)
             if self.plain is not None:
-                return cast(Json, payload)
+                whole: Json = payload
+                return whole
         return self._read(checked(payload, data), odd, "message", "the host's answer", "a completion's")
 
     def _read(self, payload: Json | None, odd: bool, part: str, what: str, whose: str) -> Json | Failure:

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.intake.body import LARGEST_COUNT, LONGEST_ROLE
+from gateway.intake.body import LARGEST_COUNT
 from gateway.intake.model_and_policy import LONGEST
+from gateway.intake.prompt import LONGEST_ROLE
 from gateway.intake.provider import REMEMBERED, Preferences
 from gateway.types import Model, Policy
 from tests.proxy.routed import Routed

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from gateway.config import load
-from gateway.intake.prefix import known_by, read_prompt
+from gateway.intake.prefix import known_by
+from gateway.intake.prompt import read_prompt
 from gateway.types import Policy
 from tests.support.gateway import DIRECT_ONLY, Gateway, Running
 from tests.support.host import ScriptedHost, answers, completion, usage

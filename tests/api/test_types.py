@@ -58,7 +58,7 @@ def read(module: str, *names: str) -> set[str]:
         (ChatRequest, "intake.body", "body"),
         (ChatRequest, "intake.options", "body"),
         (ChatRequest, "intake.options", "given"),
-        (ChatRequest, "intake.prefix", "body"),
+        (ChatRequest, "intake.prompt", "body"),
         (ChatRequest, "upstream.dialects", "body"),
         (ChatRequest, "upstream.dialects", "client"),
         (TextRequest, "surface.openai.completions", "body"),

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.intake.middle_out import LEAST, MARK, compressed, middle_out
-from gateway.intake.prefix import message_size, prefix_chain, read_prompt
+from gateway.intake.prefix import prefix_chain
+from gateway.intake.prompt import message_size, read_prompt
 from gateway.route.fleet import Fleet
 from gateway.types import Policy, Request, Require
 from tests.route.world import endpoint

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.intake.prefix import LONGEST_CHAIN, PIECE, Chain, known_by, read_prompt
+from gateway.intake.prefix import LONGEST_CHAIN, PIECE, Chain, known_by
+from gateway.intake.prompt import read_prompt
 from gateway.route.prompt_cache import PrefixIndex
 from gateway.types import Policy
 

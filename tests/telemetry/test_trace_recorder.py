@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import ConfigError
-from gateway.intake.prefix import prefix_chain, read_prompt
+from gateway.intake.prefix import prefix_chain
+from gateway.intake.prompt import read_prompt
 from gateway.sim.workload import read_trace
 from gateway.state.conditions import Conditions
 from gateway.telemetry.trace_recorder import BLOCK, MOST_QUEUED, NAME_BYTES, TraceRecorder, begin, block_names

@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal, NotRequired, Required, TypedDict
 
 from msgspec import UNSET, Meta, UnsetType
 
-from gateway.intake.body import LONGEST_ROLE, MOST_CHOICES
+from gateway.intake.body import MOST_CHOICES
 from gateway.intake.field_types import ApiObject, Count, Json, ModelName, Positive, Usd
 from gateway.intake.options_types import ReasoningFields, RoutingFields
+from gateway.intake.prompt import LONGEST_ROLE
 
 
 class StreamOptions(TypedDict, total=False):
