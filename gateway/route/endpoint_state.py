@@ -105,6 +105,7 @@ class EndpointState:
         "_success",
         "_tools",
         "_ttft_all",
+        "_unloaded",
         "_usual_uptime",
         "_workers",
         "attempted",
@@ -151,6 +152,7 @@ class EndpointState:
         self.speeds = Speeds()
         self.in_flight = 0
         self.load = UNLOADED
+        self._unloaded = 0.0  # in flight of this worker, up to which there is no load
         self.due = 0.0
         self._ramp = SlowStart()
         self._ttft_all = Sketch(1_800.0)
@@ -181,7 +183,8 @@ class EndpointState:
     def sent(self, tokens: float, now: float) -> None:
         """Records a request of `tokens` tokens, including its expected output."""
         self.in_flight += 1
-        self._weigh_load()
+        if self.in_flight > self._unloaded:
+            self._weigh_load()
         if self.in_flight >= self.concurrency:
             self._suspect()
         self.rate_limit.sent(tokens, now)
@@ -204,7 +207,8 @@ class EndpointState:
     def done(self) -> None:
         """A request that went out is over, however it ended."""
         self.in_flight -= 1
-        self._weigh_load()
+        if self.load is not UNLOADED:
+            self._weigh_load()
 
     def answered(self, ttft: float, uncached: float, speed: float | None, in_flight: float, now: float) -> None:
         """A good answer to a request that was one of `in_flight` when it was sent.
@@ -340,11 +344,12 @@ class EndpointState:
         self._learned(now)
 
     def _weigh_load(self) -> None:
-        at_once = self.in_flight + self.elsewhere + 1  # with one more: the one that a decision is about
         waits, speeds = self.waits.load, self.speeds.load
+        others = self.elsewhere + 1  # one more than in flight: the one that a decision is about
+        self._unloaded = min(waits.carried, speeds.carried) - others
         load = UNLOADED
-        if at_once > waits.carried or at_once > speeds.carried:
-            load = Load(waits.factor(at_once), speeds.factor(at_once))
+        if self.in_flight > self._unloaded:
+            load = Load(waits.factor(self.in_flight + others), speeds.factor(self.in_flight + others))
         if load is not self.load:
             self.load = load
             self.changes.loads += 1
