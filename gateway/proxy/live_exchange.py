@@ -7,6 +7,7 @@ An event that arrives while commands run waits its turn, so that the core never 
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -108,7 +109,7 @@ class LiveExchange:
 
     def ending(self, attempt: Attempt) -> None:
         number = attempt.send.attempt
-        self._set_timer(number, ENDING, lambda: self._look(number, ENDING, inf))
+        self._set_timer(number, ENDING, partial(self._look, number, ENDING, inf))
 
     # from the sink
 
@@ -138,19 +139,25 @@ class LiveExchange:
     # commands
 
     def _perform(self, commands: list[core.Command]) -> None:
+        if commands and type(commands[-1]) in _ENDINGS:
+            self._end(commands)
+            return
+        for command in commands:
+            _PERFORM[type(command)](self, command)
+
+    def _end(self, commands: list[core.Command]) -> None:
+        """The last commands of the exchange: the last `Book` among them closes it."""
         closing: core.Book | None = None
-        ends = bool(commands) and type(commands[-1]) in _ENDINGS
-        if ends:
-            for command in commands:
-                if type(command) is core.Book:
-                    closing = command  # the last one closes the exchange
+        for command in reversed(commands):
+            if type(command) is core.Book:
+                closing = command
+                break
         for command in commands:
             if command is closing:
                 self._book(closing, self._client_status(commands[-1]))
             else:
                 _PERFORM[type(command)](self, command)
-        if ends:
-            self._close()
+        self._close()
 
     def _send(self, command: core.Send) -> None:
         request, reshape = self._request, None
@@ -188,11 +195,11 @@ class LiveExchange:
         if name == "gap":
             ends = self._runtime.clock() + command.total
             first = min(seconds, command.total, self._request.patience)
-            self._set_timer(number, first, lambda: self._look(number, seconds, ends))
+            self._set_timer(number, first, partial(self._look, number, seconds, ends))
             return
         if name == "retry":
             self._journal.paused()
-        self._set_timer(number or name, seconds, lambda: self._expired(name, number))
+        self._set_timer(number or name, seconds, partial(self._expired, name, number))
 
     def _expired(self, name: core.TimerName, number: int) -> None:
         self.feed(core.Expired(name, number, self._runtime.clock()))
@@ -207,7 +214,7 @@ class LiveExchange:
         if silent < seconds and now < ends:
             patience = self._patience(attempt, silent)
             again = min(seconds - silent, ends - now, patience)
-            self._set_timer(number, again, lambda: self._look(number, seconds, ends))
+            self._set_timer(number, again, partial(self._look, number, seconds, ends))
             return
         attempt.received_at = now  # all this time the host was waited for
         if attempt.ending_at is not None:
