@@ -50,7 +50,7 @@ def make_plan(request: Request, policy: Policy, fleet: Fleet, now: float, hour: 
     if not field.candidates:
         return Plan(policy, demand, costs, (), None, tuple(dropped), "none", explorer=explorer)
     places: Sequence[int] = range(len(field.candidates))
-    if field.worst is Tier.BREAKER_OPEN and field.best < Tier.LIKELY_REFUSAL:
+    if field.any_busy and field.worst is Tier.BREAKER_OPEN and field.best < Tier.LIKELY_REFUSAL:
         places, dropped = _without_open(field, dropped)
     may_explore = explorer if shortlist.has_rare and explorer is not None and explorer.ready else None
     continues = bool(known) and _continues(request, known or 0)

@@ -142,15 +142,17 @@ class Offers:
 
 
 class Field:
-    """The candidates of many requests, in the order of their ids; `best` and `worst` are the tiers that occur."""
+    """The candidates of many requests, in the order of their ids; `best` and `worst` are the tiers that occur, and
+    `any_busy` says whether the worst is `BUSY` or behind it."""
 
-    __slots__ = ("best", "candidates", "offers", "worst")
+    __slots__ = ("any_busy", "best", "candidates", "offers", "worst")
 
     def __init__(self, candidates: Sequence[Candidate], offers: Offers) -> None:
         tiers = [one.tier for one in candidates]
         self.candidates = candidates
         self.offers = offers
         self.best, self.worst = min(tiers, default=Tier.GOOD), max(tiers, default=Tier.GOOD)
+        self.any_busy = self.worst >= Tier.BUSY
 
     def in_tiers(self, candidates: Sequence[Candidate]) -> "Field":
         """The same candidates, some of them in other tiers."""

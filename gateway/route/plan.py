@@ -16,6 +16,7 @@ from gateway.route.filters import Dropped, Reason, Tier
 from gateway.types import Endpoint, Policy, RegretReason
 
 BY_SCORE = frozenset({"sample", "best"})  # pickers that nothing but the score matters to
+GOOD = Tier.GOOD  # read for every request, and members of an enum are slow to find
 _BEST_FIRST = frozenset({"only", "sample"})  # ways to pick whose `near` begins with the best score of all
 _DRAWN: dict[str, RegretReason] = {"sample": "sample", "explore": "explore"}
 
@@ -99,7 +100,7 @@ class Plan(msgspec.Struct, gc=False):
     @property
     def relaxed(self) -> str | None:
         """What was given up to have any endpoint at all, in words; None when nothing was."""
-        return None if self.first is None or self.first.tier is Tier.GOOD else self.first.tier.words
+        return None if self.first is None or self.first.tier is GOOD else self.first.tier.words
 
     def _order(self) -> list[int]:
         return sorted(self.places, key=partial(_rank, self.costs))
