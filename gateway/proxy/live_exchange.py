@@ -66,8 +66,8 @@ class LiveExchange:
         self._fleet = runtime.fleets[request.model]
         self._reply = reply
         self._journal = journal
-        budget, retry_budget = runtime.budgets.of(policy, request.model), self._fleet.retry_budget
-        self._core = Exchange(request, plan, budget, runtime.rng, retry_budget, queues=True)
+        budget = runtime.budgets.of(policy, request.model) if request.stream else None
+        self._core = Exchange(request, plan, budget, runtime.rng, self._fleet.retry_budget, queues=True)
         self._continuation = continuation(request, policy) if policy.resume == "continue" else None
         self._timers: dict[int | str, Timer] = {}
         self._events: list[core.Event] = []  # that wait until commands are performed

@@ -24,7 +24,6 @@ goes where it will be cheap to return to, and a cached prompt moves only if that
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import NamedTuple
 
 import msgspec
 
@@ -41,7 +40,7 @@ _NO_TOLLS: Mapping[str, float] = {}
 _NO_READINGS: Mapping[int, Reading] = {}
 
 
-class Demand(NamedTuple):
+class Demand(msgspec.Struct, frozen=True, gc=False):
     """What a request needs of any endpoint: tokens in, usual and longest tokens out, the hour (UTC), tools or not.
 
     `known` is how much of the prompt some endpoint has in its cache, None where caches do not matter; `rereads` how
@@ -106,10 +105,11 @@ class Costs:
         self.demand = demand
         self.field = field
         self._offers = offers = field.offers.priced(prompt, demand.hour)
-        self._lines = offers.lines(bisect_left(SIZES, prompt), demand.output_tokens)
+        size = bisect_left(SIZES, prompt)
+        self._lines = offers.lines(size, demand.output_tokens)
         self._matches = matches
         self._tolls = _NO_TOLLS if demand.toll is None else demand.toll.rates
-        self.scores = self._scores() if field.candidates else []
+        self.scores = self._scores(prompt, size) if field.candidates else []
 
     def parts(self, place: int) -> Parts:
         """All that is expected of the candidate at this place."""
@@ -117,16 +117,16 @@ class Costs:
         matched, toll = self._matches.get(name, 0), self._tolls.get(name, 0.0)
         return parts(offers.terms[place], self._lines.loads[place], self.demand, offers.policy, matched, toll)
 
-    def _scores(self) -> list[float]:
-        demand, offers, lines = self.demand, self._offers, self._lines.lines
-        prompt = demand.prompt_tokens
-        again = demand.rereads * prompt
+    def _scores(self, prompt: int, size: int) -> list[float]:
+        """For a prompt of so many tokens, and of that size class where no cache has any of it."""
+        offers, lines = self._offers, self._lines.lines
+        again = self.demand.rereads * prompt
         usual = [fixed + prompt * per_prompt + again * per_reread for fixed, per_prompt, per_reread in lines]
         readings = self._use_caches(usual, again) if self._matches and prompt else _NO_READINGS
         plain = self._with_tolls(usual) if self._tolls else usual
-        reading = bisect_left(SIZES, prompt), BASE + prompt / PREFILL
-        if self._may_miss(*reading) or (readings and any(self._may_miss(*one) for one in readings.values())):
-            plain = self._with_misses(plain, readings, reading)
+        pace = BASE + prompt / PREFILL
+        if self._may_miss(size, pace) or (readings and any(self._may_miss(*one) for one in readings.values())):
+            plain = self._with_misses(plain, readings, (size, pace))
 
         def base(place: int) -> float:
             return usual[place] - offers.terms[place].quality_usd - again * lines[place][2]

@@ -133,7 +133,8 @@ def _pick(
     if pick.how == "best":
         return "best", (scores.index(best) if len(top) == len(scores) else _first(costs, top),), ()
     limit, lift = best * (1 + pick.edge), TINY if best < TINY else 0.0
-    near = sorted([place for place in top if scores[place] <= limit], key=scores.__getitem__)
+    order = sorted(top, key=scores.__getitem__)
+    near = order[: bisect(order, limit, key=scores.__getitem__)]
     return "sample", near, [(scores[place] + lift) ** -2 for place in near]
 
 
