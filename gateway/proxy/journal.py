@@ -84,7 +84,9 @@ class Journal:
             runtime.sent.ended(attempt.slot)
 
     def sending(self, attempt: Attempt) -> None:
-        """An attempt is about to be sent: it is recorded, in case that this worker is killed."""
+        """An attempt is about to be sent: a pause ends, and it is recorded, in case that this worker is killed."""
+        if self._paused_at is not None:
+            self._end_pause(attempt.sent_at, self._paused_at)
         runtime, plan, request, send = self._runtime, self._plan, self._request, attempt.send
         if runtime.sent is None:
             return
@@ -141,25 +143,18 @@ class Journal:
         )
         runtime.outcomes.write(row, self._plan, request)
 
-    def over(self) -> None:
-        """The exchange is over, and everything it cost is known."""
-        if self.reservation is not None:
-            self.reservation.settle()
-
     def paused(self) -> None:
         """A pause before a retry: no host is being waited for."""
         self._paused_at = self._runtime.clock()
 
-    def pause_ended(self, now: float) -> None:
-        """Ends a pause, if there is one: an attempt goes out, or the exchange ends."""
-        if self._paused_at is not None:
-            self._waited += now - self._paused_at
-            self._paused_at = None
+    def _end_pause(self, now: float, since: float) -> None:
+        self._waited += now - since
+        self._paused_at = None
 
     def _close(self, outcome: OutcomeName, status: int, now: float) -> _Closing:
         self.closed, self.ended = True, outcome
         if self._paused_at is not None:
-            self.pause_ended(now)
+            self._end_pause(now, self._paused_at)
         duration = now - self._received
         ttft = None if self.first_at is None else self.first_at - self._received
         overhead = duration - self._waited

@@ -165,7 +165,6 @@ class LiveExchange:
             request, reshape = self._continuation.request(self._answering), self._continuation.shape
         attempt = self._attempts[command.attempt] = Attempt(self._runtime, self, command, request, reshape)
         self._reply.attempts = command.attempt
-        self._journal.pause_ended(attempt.sent_at)
         self._fleet.sent(command.tried, attempt.sent_at)
         self._journal.sending(attempt)
         attempt.begin(request, self._plan.policy.timeouts.connect)
@@ -252,13 +251,13 @@ class LiveExchange:
         self._fleet.began(attempt.send.tried, self._runtime.clock())
 
     def _commit(self, command: core.Commit) -> None:
-        self._stop_timer("keepalive")
         attempt = self._answering = self._attempts[command.attempt]
         if attempt.send.tried.streams and not attempt.begun:
             self._began(attempt)
         relay = self._reply.commit(attempt.send.choice.endpoint)
         if not self._request.stream:
-            return  # it is sent at its end
+            return  # it is sent at its end, which is now
+        self._stop_timer("keepalive")
         if self._journal.first_at is None:
             self._journal.first_at = self._runtime.clock()
         attempt.relay = relay if self._continuation is None else self._continuation.tee(relay)
@@ -329,7 +328,8 @@ class LiveExchange:
         return reader.head() if isinstance(reader, StreamReader) else NOTHING
 
     def _close(self) -> None:
-        self._journal.over()
+        if self._journal.reservation is not None:
+            self._journal.reservation.settle()
         self._attempts, self._answering = {}, None  # they refer back
         if self._waits:
             self._fleet.slots.remove(self)
