@@ -160,7 +160,8 @@ class Breaker:
 
     def succeeded(self, ticket: int, now: float) -> bool:
         """A request ended well. Whether that closed the breaker."""
-        self.released(ticket)
+        if ticket == self._probe:
+            self._probe = 0
         if now > self._good_from + TOGETHER:
             self._count_good()
             self._good_from = now

@@ -98,7 +98,7 @@ class Costs:
     `matches` has the tokens of the prompt that an endpoint was sent before, by id, of those where that is any.
     """
 
-    __slots__ = ("_lines", "_matches", "_offers", "_tolls", "demand", "field", "scores")
+    __slots__ = ("_lines", "_matches", "_misses", "_offers", "_tolls", "demand", "field", "scores")
 
     def __init__(self, field: Field, demand: Demand, matches: Mapping[str, int]) -> None:
         prompt = demand.prompt_tokens
@@ -109,13 +109,15 @@ class Costs:
         self._lines = offers.lines(size, demand.output_tokens)
         self._matches = matches
         self._tolls = _NO_TOLLS if demand.toll is None else demand.toll.rates
+        self._misses = False  # whether any of them may miss a preferred limit on latency
         self.scores = self._scores(prompt, size) if field.candidates else []
 
     def parts(self, place: int) -> Parts:
         """All that is expected of the candidate at this place."""
         offers, name = self._offers, self.field.candidates[place].endpoint.id
         matched, toll = self._matches.get(name, 0), self._tolls.get(name, 0.0)
-        return parts(offers.terms[place], self._lines.loads[place], self.demand, offers.policy, matched, toll)
+        load = self._lines.loads[place]
+        return parts(offers.terms[place], load, self.demand, offers.policy, matched, toll, self._misses)
 
     def _scores(self, prompt: int, size: int) -> list[float]:
         """For a prompt of so many tokens, and of that size class where no cache has any of it."""
@@ -126,6 +128,7 @@ class Costs:
         plain = self._with_tolls(usual) if self._tolls else usual
         pace = BASE + prompt / PREFILL
         if self._may_miss(size, pace) or (readings and any(self._may_miss(*one) for one in readings.values())):
+            self._misses = True
             plain = self._with_misses(plain, readings, (size, pace))
 
         def base(place: int) -> float:
@@ -183,9 +186,17 @@ class Costs:
         return f"<Costs {self.scores}>"
 
 
-def parts(offered: Terms, load: Load, demand: Demand, policy: Policy, matched: int = 0, toll: float = 0.0) -> Parts:
+def parts(
+    offered: Terms,
+    load: Load,
+    demand: Demand,
+    policy: Policy,
+    matched: int = 0,
+    toll: float = 0.0,
+    may_miss: bool = True,
+) -> Parts:
     """What is expected of one endpoint: at this load, with the first `matched` tokens of the prompt sent to it before,
-    and a toll in USD per token."""
+    and a toll in USD per token. `may_miss`: False where it keeps to every preferred limit on latency."""
     prompt, output, weights, (crowded, slowed) = demand.prompt_tokens, demand.output_tokens, policy.score, load
     price, p_in, p_saved, p_out, hit_rate, ratios, token_s, fails, quality, preferred = offered
     if price.tiers or price.hours:
@@ -200,7 +211,7 @@ def parts(offered: Terms, load: Load, demand: Demand, policy: Policy, matched: i
     ttft = ratios[size] * pace
     seconds = ttft + output * token_s * slowed
     later = demand.rereads * prompt * (p_in - p_saved) / MILLION
-    missed = seconds_over(preferred, size, pace, slowed, output) if preferred else 0.0
+    missed = seconds_over(preferred, size, pace, slowed, output) if may_miss and preferred else 0.0
     if missed:
         missed *= weights.usd_per_second_missed
     tolled = toll * (prompt + output)

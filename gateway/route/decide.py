@@ -15,6 +15,8 @@ from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 
+from msgspec import structs
+
 from gateway.route.cost import Costs, Demand
 from gateway.route.explore import FEW, Explorer
 from gateway.route.filters import Dropped, Tier, late_for, over_cap
@@ -69,7 +71,7 @@ def _capped(field: Field, demand: Demand, toll: Toll, matches: Mapping[str, int]
     full += [name for name in nearly if 2 * matches.get(name, 0) < demand.prompt_tokens]
     return field.in_tiers(
         [
-            one._replace(tier=Tier.OVER_CAP, why=over_cap(toll, one.endpoint.id))
+            structs.replace(one, tier=Tier.OVER_CAP, why=over_cap(toll, one.endpoint.id))
             if one.tier < Tier.OVER_CAP and one.endpoint.id in full
             else one
             for one in field.candidates
@@ -90,7 +92,7 @@ def _within_limits(
             late.append(Dropped(one.endpoint, reason))
             continue
         if one.tier < Tier.MISSED_SLO and (why := late_for(one.state, shortlist.objectives, size, pace)):
-            one = one._replace(tier=Tier.MISSED_SLO, why=why)
+            one = structs.replace(one, tier=Tier.MISSED_SLO, why=why)
         kept.append(one)
     return (field.only(kept), dropped + late) if late else (field.in_tiers(kept), dropped)
 
@@ -167,4 +169,4 @@ def _explorable(
 def _drawn(near: Sequence[int], weights: Sequence[float], draw: float) -> int:
     """The place at which this share of the weights, from the first on, is used up."""
     used = list(accumulate(weights))
-    return near[min(bisect(used, draw * used[-1]), len(near) - 1)]
+    return near[bisect(used, draw * used[-1], 0, len(near) - 1)]

@@ -238,7 +238,8 @@ class EndpointState:
         if self._ramp.window != inf:
             self._ramp.ended(good)
             self._limit()
-        self._learned(now)
+        if now + LEARNED_WITHIN < self.due:  # as `_learned` does; here it is for every answer
+            self._refresh_at(now + LEARNED_WITHIN)
 
     def refused(self, sent_at: float, wait: float | None, now: float) -> None:
         """A request sent at `sent_at` was answered 429, with a Retry-After of `wait` seconds or none."""

@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from gateway.route.endpoint_state import Changes, EndpointState, Load
 from gateway.route.filters import Reason, Tier
 from gateway.route.latency import Preference, preferences
@@ -43,7 +45,7 @@ class Terms(NamedTuple):
     preferences: tuple[Preference, ...]  # limits on latency under `prefer` and `slo`
 
 
-class Lines(NamedTuple):
+class Lines(msgspec.Struct, frozen=True, gc=False):
     """What several endpoints cost at one size class, expected output and load: all but the prompt.
 
     `revision` is that of the loads, see `Changes`. `crowded` and `slowed` are the highest of them.
@@ -57,7 +59,7 @@ class Lines(NamedTuple):
     slowed: float
 
 
-class Candidate(NamedTuple):
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """One endpoint that may serve the request, its place, and what keeps it behind the others, if anything."""
 
     state: EndpointState

@@ -199,7 +199,8 @@ class Rereads:
             self._again *= keep
             self._fresh *= keep
             self._at = now
-        known = min(known, prompt)
+        if known > prompt:
+            known = prompt
         self._again += known
         self._fresh += prompt - known
         self.usual = (self._again + REREADS * REREADS_TOKENS) / (self._fresh + REREADS_TOKENS)
