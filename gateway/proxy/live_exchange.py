@@ -32,7 +32,6 @@ CLIENT_LEFT = 499
 ENDING = 3.0  # seconds that a host has after the finish chunk for usage and `[DONE]`
 PATIENCE = 60.0  # seconds for which a client may take nothing of what waits for it
 _log = logging.getLogger(__name__)
-_ENDINGS = frozenset({core.Complete, core.Break, core.GiveUp, core.Shed, core.Abandon})
 
 
 class LiveExchange:
@@ -46,6 +45,7 @@ class LiveExchange:
         "_attempts",
         "_continuation",
         "_core",
+        "_ending",
         "_events",
         "_fleet",
         "_journal",
@@ -72,6 +72,7 @@ class LiveExchange:
         self._timers: dict[int | str, Timer] = {}
         self._events: list[core.Event] = []  # that wait until commands are performed
         self._performing = False
+        self._ending: core.Command | None = None  # how the exchange ends, once that is decided
         self._waits = False  # for a place at an endpoint
         self._attempts: dict[int, Attempt] = {}  # those that run: two at most
         self._answering: Attempt | None = None  # the one that the answer comes from, since the commit
@@ -139,25 +140,14 @@ class LiveExchange:
     # commands
 
     def _perform(self, commands: list[core.Command]) -> None:
-        if commands and type(commands[-1]) in _ENDINGS:
-            self._end(commands)
-            return
-        for command in commands:
-            _PERFORM[type(command)](self, command)
-
-    def _end(self, commands: list[core.Command]) -> None:
-        """The last commands of the exchange: the last `Book` among them closes it."""
-        closing: core.Book | None = None
-        for command in reversed(commands):
-            if type(command) is core.Book:
-                closing = command
-                break
-        for command in commands:
-            if command is closing:
-                self._book(closing, self._client_status(commands[-1]))
-            else:
+        if self._core.phase != "over":
+            for command in commands:
                 _PERFORM[type(command)](self, command)
-        self._close()
+        elif commands:
+            self._ending = commands[-1]
+            for command in commands:
+                _PERFORM[type(command)](self, command)
+            self._close()
 
     def _send(self, command: core.Send) -> None:
         request, reshape = self._request, None
@@ -352,9 +342,12 @@ class LiveExchange:
 
     # bookkeeping
 
-    def _book(self, book: core.Book, status: int | None = None) -> None:
-        """The attempt is over, as the core says. `status` is what the client gets where that ends the exchange."""
+    def _book(self, book: core.Book) -> None:
+        """The attempt is over, as the core says. The last one closes an exchange that ends."""
         ended: OutcomeName = "cancelled" if book.cancelled else "ok" if book.failure is None else book.failure.fault
+        status = None
+        if self._ending is not None and len(self._attempts) == 1:
+            status = self._client_status(self._ending)
         self._settle(self._attempts[book.attempt], book, ended, status)
 
     def _book_break(self, ended: OutcomeName, status: int) -> None:
@@ -369,6 +362,7 @@ class LiveExchange:
             self._journal.unattempted(ended, status)
 
     def _settle(self, attempt: Attempt, book: core.Book, ended: OutcomeName, status: int | None) -> None:
+        """`status` is what the client gets where the end of the attempt ends the exchange."""
         self._journal.attempted(attempt, book, ended, status, len(self._attempts) == 1)
         self._core.paid(book, attempt.cost / PICO)
         del self._attempts[book.attempt]
