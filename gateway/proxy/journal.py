@@ -52,7 +52,9 @@ class Journal:
         self._paused_at: float | None = None
         self._waited = 0.0  # seconds spent waiting for hosts
         self._since: float | None = None  # start of a wait that is not yet counted, because another attempt goes on
-        self._names = (request.key or request.tenant, request.group, _user(request))
+        user = request.body.get("user")
+        hashed = hashed_user(request.tenant, user) if user and isinstance(user, str) else ""
+        self._names = (request.key or request.tenant, request.group, hashed)
         self.cache = cache
         self.closed = False
         self.ended: OutcomeName = "unrouted"
@@ -101,7 +103,7 @@ class Journal:
                 plan.demand.output_tokens,
                 parts.ttft,
                 parts.seconds,
-                round(parts.usd * PICO),
+                round((parts.input_usd + parts.output_usd) * PICO),
                 tried.request.prompt_tokens,
                 send.attempt,
                 request.stream,
@@ -206,7 +208,7 @@ def _row(
         attempt.cost,
         book.hedge,
         send.continues,
-        round(parts.usd * PICO),
+        round((parts.input_usd + parts.output_usd) * PICO),
         parts.seconds,
         regretted,
         reason,
@@ -221,9 +223,3 @@ def _row(
         *closing,
         endpoint.price.version if endpoint.price else "",
     )
-
-
-def _user(request: Request) -> str:
-    """The hash of the client's name for its user; empty without one."""
-    user = request.body.get("user")
-    return hashed_user(request.tenant, user) if user and isinstance(user, str) else ""

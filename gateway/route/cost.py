@@ -23,7 +23,6 @@ goes where it will be cheap to return to, and a cached prompt moves only if that
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from math import inf
 
 import msgspec
 
@@ -226,12 +225,11 @@ def scores(plain: list[float], risks: list[Risk], base: Callable[[int], float], 
 
     `base` gives the dollars and seconds of an endpoint that is turned to.
     """
-    best = plain.index(min(plain))
+    order = sorted(range(len(plain)), key=plain.__getitem__)
+    best = order[0]
     usually = failure_usd + base(best)
     found = [one + q * usually - saved for one, (q, saved) in zip(plain, risks, strict=True)]
-    if len(plain) > 1:
-        others = plain.copy()
-        others[best] = inf
+    if len(order) > 1:
         q, saved = risks[best]
-        found[best] = plain[best] + q * (failure_usd + base(others.index(min(others)))) - saved
+        found[best] = plain[best] + q * (failure_usd + base(order[1])) - saved
     return found

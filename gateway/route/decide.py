@@ -121,23 +121,35 @@ def _pick(
     field, scores = costs.field, costs.scores
     if pick.how not in BY_SCORE:
         return pick.how, (_first(costs, places),), ()
-    top = places if field.best is field.worst else [one for one in places if field.candidates[one].tier is field.best]
+    top = places if field.best is field.worst else _of_best_tier(field, places)
     if len(top) == 1:
         return "only", top, ()
-    best = min(scores) if len(top) == len(scores) else min([scores[place] for place in top])
+    order = sorted(top, key=scores.__getitem__)
     if continues:
-        home = _home(costs, top, best, matches)
+        home = _home(costs, order, matches)
         return "stays" if matches.get(field.candidates[home].endpoint.id) else "best", (home,), ()
     if explorer is not None:
-        near, weights = _explorable(costs, top, best, explorer)
+        near, weights = _explorable(costs, order, explorer)
         if near:
             return "explore", near, weights
     if pick.how == "best":
-        return "best", (scores.index(best) if len(top) == len(scores) else _first(costs, top),), ()
-    limit, lift = best * (1 + pick.edge), TINY if best < TINY else 0.0
-    order = sorted(top, key=scores.__getitem__)
-    near = order[: bisect(order, limit, key=scores.__getitem__)]
-    return "sample", near, [(scores[place] + lift) ** -2 for place in near]
+        return "best", (order[0],), ()
+    near = _close_to_best(scores, order, pick.edge)
+    return "sample", near, _weights(scores, near)
+
+
+def _of_best_tier(field: Field, places: Sequence[int]) -> list[int]:
+    return [place for place in places if field.candidates[place].tier is field.best]
+
+
+def _close_to_best(scores: list[float], order: list[int], edge: float) -> list[int]:
+    """Those whose score exceeds the best one by at most this share of it; `order` has the best one first."""
+    return order[: bisect(order, scores[order[0]] * (1 + edge), key=scores.__getitem__)]
+
+
+def _weights(scores: list[float], near: list[int]) -> list[float]:
+    lift = TINY if scores[near[0]] < TINY else 0.0
+    return [(scores[place] + lift) ** -2 for place in near]
 
 
 def _first(costs: Costs, places: Sequence[int]) -> int:
@@ -146,22 +158,17 @@ def _first(costs: Costs, places: Sequence[int]) -> int:
     return min(places, key=lambda place: (candidates[place].tier, candidates[place].rank, scores[place]))
 
 
-def _home(costs: Costs, top: Sequence[int], best: float, matches: Mapping[str, int]) -> int:
-    """The best score; among equals, the one that has most of the prompt."""
-    candidates, scores = costs.field.candidates, costs.scores
-    limit = best * (1 + TIE)
-    equal = sorted([place for place in top if scores[place] <= limit], key=scores.__getitem__)
+def _home(costs: Costs, order: list[int], matches: Mapping[str, int]) -> int:
+    """The best score, which is first in `order`; among equals, the one that has most of the prompt."""
+    candidates, equal = costs.field.candidates, _close_to_best(costs.scores, order, TIE)
     return max(equal, key=lambda place: matches.get(candidates[place].endpoint.id, 0))
 
 
-def _explorable(
-    costs: Costs, top: Sequence[int], best: float, explorer: Explorer
-) -> tuple[Sequence[int], Sequence[float]]:
-    """The places that may be explored, and their weights."""
-    scores, states, limit = costs.scores, costs.field.offers.states, explorer.limit(best)
-    if not any(states[one].recent < FEW and (scores[one] <= limit or not states[one].speeds.known) for one in top):
+def _explorable(costs: Costs, order: list[int], explorer: Explorer) -> tuple[Sequence[int], Sequence[float]]:
+    """The places that may be explored, and their weights. `order` is by score, the best one first."""
+    scores, states, limit = costs.scores, costs.field.offers.states, explorer.limit(costs.scores[order[0]])
+    if not any(states[one].recent < FEW and (scores[one] <= limit or not states[one].speeds.known) for one in order):
         return (), ()
-    order = sorted(top, key=scores.__getitem__)
     found = explorer.places([choice_of(costs, place) for place in order])
     return [order[at] for at, _ in found], [weight for _, weight in found]
 

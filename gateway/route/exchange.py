@@ -380,8 +380,7 @@ class Exchange:
         usable = [one for one in untried if one.state.breaker.allows(now)]
         return next((one for one in usable if not one.state.full), None) or next(iter(usable or untried), None)
 
-    @property
-    def _any_untried(self) -> bool:
+    def _is_any_untried(self) -> bool:
         return len(self._tried) < len(self.plan.places)
 
     def _untried(self) -> tuple[Choice, ...]:
@@ -392,7 +391,7 @@ class Exchange:
         self._sent += 1
         self._tried.add(choice.endpoint.id)
         request, demand = self.request, self.plan.demand
-        writing = timeouts.writing(choice, demand)
+        writing = demand.longest_output / choice.state.speeds.p10  # seconds
         streams = request.stream or writing > timeouts.LONG
         seconds = self._time_for(choice, streams, writing, remaining)
         tried = TrackedAttempt(choice.state, request, demand, choice.parts, seconds, hedge, streams, self._empties)
@@ -440,7 +439,7 @@ class Exchange:
     def _is_late_after(self, choice: Choice) -> float:
         """Seconds until a second attempt may be sent next to the one to this endpoint; inf for never."""
         self._delay = inf
-        if self._budget is not None and not self._hedged and self._sent < self._most and self._any_untried:
+        if self._budget is not None and not self._hedged and self._sent < self._most and self._is_any_untried():
             self._delay = self._budget.late_after(choice)
         return self._delay
 
@@ -476,7 +475,7 @@ class Exchange:
 
     def _time_for(self, choice: Choice, streams: bool, writing: float, remaining: float) -> float:
         """Seconds that an attempt gets. The last one gets what remains, unless another model may be tried."""
-        if (self._sent >= self._most or not self._any_untried) and not self.request.other_models:
+        if (self._sent >= self._most or not self._is_any_untried()) and not self.request.other_models:
             return remaining
         policy = self.plan.policy
         if streams:

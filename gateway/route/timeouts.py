@@ -12,7 +12,6 @@ request.
 `Exchange` sets them as timers. Times are in seconds.
 """
 
-from gateway.route.cost import Demand
 from gateway.route.plan import Choice
 from gateway.route.tracked_attempt import TrackedAttempt
 from gateway.types import Failure, Fault, Policy
@@ -20,11 +19,6 @@ from gateway.types import Failure, Fault, Policy
 LONG = 8.0  # seconds of writing from which the request to the host is streamed
 SLOW = 1.5  # times the p99 of the first token, that a whole answer has before its length counts
 PROBE = 3.0  # times the usual p95, that a probe waits for its first token
-
-
-def writing(choice: Choice, demand: Demand) -> float:
-    """Seconds for the longest likely answer at the endpoint's p10 speed."""
-    return demand.longest_output / choice.state.speeds.p10
 
 
 def for_prompt(seconds: float, choice: Choice, policy: Policy) -> float:
@@ -46,7 +40,7 @@ def first_token_timeout(choice: Choice, policy: Policy) -> float:
 
 def whole_answer_timeout(choice: Choice, policy: Policy, writing: float) -> float:
     """Timeout of an answer that is requested whole: a slow first token (from published figures until samples exist),
-    and the time to write."""
+    and the seconds for `writing` the longest likely answer at the endpoint's p10 speed."""
     waits, parts = choice.state.waits, choice.parts
     slow = SLOW * waits.p99[parts.size] * parts.pace
     most = first_token_timeout(choice, policy)
