@@ -23,6 +23,7 @@ goes where it will be cheap to return to, and a cached prompt moves only if that
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import msgspec
 
@@ -120,20 +121,22 @@ class Costs:
 
     def _scores(self, prompt: int, size: int) -> list[float]:
         """For a prompt of so many tokens, and of that size class where no cache has any of it."""
-        offers, lines = self._offers, self._lines.lines
         again = self.demand.rereads * prompt
-        usual = [fixed + prompt * per_prompt + again * per_reread for fixed, per_prompt, per_reread in lines]
+        usual = [
+            fixed + prompt * per_prompt + again * per_reread for fixed, per_prompt, per_reread in self._lines.lines
+        ]
         readings = self._use_caches(usual, again) if self._matches and prompt else _NO_READINGS
         plain = self._with_tolls(usual) if self._tolls else usual
         pace = BASE + prompt / PREFILL
-        if self._may_miss(size, pace) or (readings and any(self._may_miss(*one) for one in readings.values())):
-            self._misses = True
+        self._misses = self._may_miss(size, pace) or (bool(readings) and self._may_miss_any(readings))
+        if self._misses:
             plain = self._with_misses(plain, readings, (size, pace))
+        base = partial(self._base, usual, again)
+        return scores(plain, self._lines.risks, base, self._offers.policy.score.failure_cost)
 
-        def base(place: int) -> float:
-            return usual[place] - offers.terms[place].quality_usd - again * lines[place][2]
-
-        return scores(plain, self._lines.risks, base, offers.policy.score.failure_cost)
+    def _base(self, usual: list[float], again: float, place: int) -> float:
+        """The dollars and seconds of what is usual at the candidate at this place."""
+        return usual[place] - self._offers.terms[place].quality_usd - again * self._lines.lines[place][2]
 
     def _use_caches(self, usual: list[float], again: float) -> dict[int, Reading]:
         """Corrects what is usual where a cache has some of the prompt. Returns the readings there, by place."""
@@ -166,6 +169,9 @@ class Costs:
         """Whether any endpoint may miss a preferred limit on latency for a prompt of this size."""
         offers, lines = self._offers, self._lines
         return offers.reach[size] * pace * lines.crowded >= _SURELY or offers.slowness * lines.slowed >= _SURELY
+
+    def _may_miss_any(self, readings: Mapping[int, Reading]) -> bool:
+        return any(self._may_miss(size, pace) for size, pace in readings.values())
 
     def _with_misses(self, plain: list[float], readings: Mapping[int, Reading], usual: Reading) -> list[float]:
         per_second, output = self._offers.policy.score.usd_per_second_missed, self.demand.output_tokens
