@@ -80,7 +80,7 @@ class Journal:
         self._since = None if alone else since
         decision = _decision(plan) if book.attempt == 1 else _LATER
         closing = _OPEN if status is None else self._close(outcome, status, now)
-        row = _row(request, attempt, sent, book, outcome, decision, (*closing, *self._names))
+        row = self._row(attempt, sent, book, outcome, decision, closing)
         runtime.outcomes.write(row, plan, request)
         if runtime.sent is not None:
             runtime.sent.ended(attempt.slot)
@@ -162,64 +162,73 @@ class Journal:
         overhead = duration - self._waited
         return True, status, ttft, duration, overhead if overhead > 0 else 0.0, self.cache
 
+    def _row(
+        self,
+        attempt: Attempt,
+        sent: float,
+        book: Book,
+        outcome: OutcomeName,
+        decision: _Decision,
+        closing: _Closing,
+    ) -> Row:
+        """The row of a settled attempt. By position, because msgspec takes 4 us to match these keywords."""
+        request, send, usage, reader = self._request, attempt.send, attempt.usage, attempt.reader
+        endpoint, parts = send.choice.endpoint, send.choice.parts
+        regretted, reason, explored, relaxed = decision
+        last, status, ttft, duration, overhead, cache = closing
+        key, group, user = self._names
+        return Row(
+            f"{request.id}-{send.attempt}",
+            request.id,
+            sent,
+            request.tenant,
+            request.app,
+            request.model,
+            request.policy,
+            request.stream,
+            endpoint.id,
+            endpoint.provider,
+            send.attempt,
+            outcome,
+            reader.status,
+            "" if book.failure is None else book.failure.message,
+            reader.finish_reason,
+            attempt.ttft,
+            attempt.duration,
+            usage.prompt,
+            usage.cached,
+            usage.completion,
+            usage.reasoning,
+            usage.source,
+            attempt.cost,
+            book.hedge,
+            send.continues,
+            round((parts.input_usd + parts.output_usd) * PICO),
+            parts.seconds,
+            regretted,
+            reason,
+            explored,
+            relaxed,
+            attempt.tools,
+            reader.repairs,
+            attempt.held,
+            attempt.throughput,
+            attempt.prompt_cost,
+            attempt.saved,
+            last,
+            status,
+            ttft,
+            duration,
+            overhead,
+            cache,
+            key,
+            group,
+            user,
+            endpoint.price.version if endpoint.price else "",
+        )
+
 
 def _decision(plan: Plan) -> _Decision:
     """What the first attempt's row says of its plan."""
     usd, reason = regret(plan)
     return round(usd * PICO), reason, plan.picked == "explore", plan.relaxed or ""
-
-
-def _row(
-    request: Request,
-    attempt: Attempt,
-    sent: float,
-    book: Book,
-    outcome: OutcomeName,
-    decision: _Decision,
-    closing: tuple[*_Closing, *_Names],
-) -> Row:
-    """The row of a settled attempt. By position, because msgspec takes 4 us to match these keywords."""
-    send, usage, reader = attempt.send, attempt.usage, attempt.reader
-    endpoint, parts = send.choice.endpoint, send.choice.parts
-    regretted, reason, explored, relaxed = decision
-    return Row(
-        f"{request.id}-{send.attempt}",
-        request.id,
-        sent,
-        request.tenant,
-        request.app,
-        request.model,
-        request.policy,
-        request.stream,
-        endpoint.id,
-        endpoint.provider,
-        send.attempt,
-        outcome,
-        reader.status,
-        "" if book.failure is None else book.failure.message,
-        reader.finish_reason,
-        attempt.ttft,
-        attempt.duration,
-        usage.prompt,
-        usage.cached,
-        usage.completion,
-        usage.reasoning,
-        usage.source,
-        attempt.cost,
-        book.hedge,
-        send.continues,
-        round((parts.input_usd + parts.output_usd) * PICO),
-        parts.seconds,
-        regretted,
-        reason,
-        explored,
-        relaxed,
-        attempt.tools,
-        reader.repairs,
-        attempt.held,
-        attempt.throughput,
-        attempt.prompt_cost,
-        attempt.saved,
-        *closing,
-        endpoint.price.version if endpoint.price else "",
-    )
