@@ -24,8 +24,6 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from math import exp2
 
-import msgspec
-
 from gateway.route.trend import Estimate
 
 Prefix = Sequence[tuple[int, int]]
@@ -39,13 +37,15 @@ REREADS_TOKENS = 1_000_000.0  # that this counts for
 REREADS_HALF_LIFE = 3_600.0  # seconds
 
 
-class Stretch(msgspec.Struct, gc=False):
-    """Hashes that follow each other; `endpoints` were sent all of them: name -> time of the last send, in seconds.
-    `is_last`: no stretch follows it."""
+class Stretch:
+    """Hashes that follow each other; `endpoints` were sent all of them: name -> time of the last send, in seconds."""
 
-    hashes: "array[int]"
-    endpoints: dict[str, float]
-    is_last: bool
+    __slots__ = ("endpoints", "hashes", "is_last")
+
+    def __init__(self, hashes: "array[int]", endpoints: dict[str, float], is_last: bool) -> None:
+        self.hashes = hashes
+        self.endpoints = endpoints
+        self.is_last = is_last  # whether no stretch follows it
 
     def common(self, prefix: Prefix, at: int) -> int:
         """How many of its hashes the prompt has from place `at` on, where its first one is."""
