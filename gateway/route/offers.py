@@ -113,9 +113,12 @@ class Offers:
         key = hour, bisect_left(self._thresholds, prompt_tokens)
         found = self._priced.get(key)
         if found is None:
-            every = [_priced(one, self.policy, prompt_tokens, hour) for one in self.terms]
-            found = self._priced[key] = Offers(self.states, every, self.policy, self.changes)
+            found = self._priced[key] = self._with_prices(prompt_tokens, hour)
         return found
+
+    def _with_prices(self, prompt_tokens: int, hour: int) -> "Offers":
+        every = [_priced(one, self.policy, prompt_tokens, hour) for one in self.terms]
+        return Offers(self.states, every, self.policy, self.changes)
 
     def lines(self, size: int, output: float) -> Lines:
         """The lines for prompts of this size class and `output` expected tokens, at the load of this moment."""
