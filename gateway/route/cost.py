@@ -29,7 +29,7 @@ import msgspec
 
 from gateway.route.endpoint_state import Load
 from gateway.route.latency import seconds_over
-from gateway.route.offers import HOUR, MILLION, Field, Terms, line, rates_of
+from gateway.route.offers import HOUR, MILLION, Field, Risk, Terms, line, rates_of
 from gateway.route.toll import Toll
 from gateway.route.waits import BASE, PREFILL, SIZES
 from gateway.types import Policy
@@ -115,8 +115,7 @@ class Costs:
     def parts(self, place: int) -> Parts:
         """All that is expected of the candidate at this place."""
         offers, name = self._offers, self.field.candidates[place].endpoint.id
-        matched = self._matches.get(name, 0) if self._matches else 0
-        toll = self._tolls.get(name, 0.0) if self._tolls else 0.0
+        matched, toll = self._matches.get(name, 0), self._tolls.get(name, 0.0)
         load = self._lines.loads[place]
         return parts(offers.terms[place], load, self.demand, offers.policy, matched, toll, self._misses)
 
@@ -132,8 +131,8 @@ class Costs:
         self._misses = self._may_miss(size, pace) or (bool(readings) and self._may_miss_any(readings))
         if self._misses:
             plain = self._with_misses(plain, readings, (size, pace))
-        base, failure_usd = partial(self._base, usual, again), self._offers.policy.score.failure_cost
-        return scores(plain, self._lines.fails, self._lines.saved, base, failure_usd)
+        base = partial(self._base, usual, again)
+        return scores(plain, self._lines.risks, base, self._offers.policy.score.failure_cost)
 
     def _base(self, usual: list[float], again: float, place: int) -> float:
         """The dollars and seconds of what is usual at the candidate at this place."""
@@ -227,17 +226,16 @@ def parts(
     )
 
 
-def scores(
-    plain: list[float], fails: list[float], saved: list[float], base: Callable[[int], float], failure_usd: float
-) -> list[float]:
+def scores(plain: list[float], risks: list[Risk], base: Callable[[int], float], failure_usd: float) -> list[float]:
     """Dollars that each is expected to cost in all, with the best of the others to turn to when it fails.
 
-    `fails` and `saved` are those of `Lines`. `base` gives the dollars and seconds of an endpoint that is turned to.
+    `base` gives the dollars and seconds of an endpoint that is turned to.
     """
     order = sorted(range(len(plain)), key=plain.__getitem__)
     best = order[0]
     usually = failure_usd + base(best)
-    found = [one + q * usually - less for one, q, less in zip(plain, fails, saved, strict=True)]
+    found = [one + q * usually - saved for one, (q, saved) in zip(plain, risks, strict=True)]
     if len(order) > 1:
-        found[best] = plain[best] + fails[best] * (failure_usd + base(order[1])) - saved[best]
+        q, saved = risks[best]
+        found[best] = plain[best] + q * (failure_usd + base(order[1])) - saved
     return found

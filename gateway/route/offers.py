@@ -26,6 +26,7 @@ MOST_LINES = 32  # size classes and outputs that lines are kept for; clients tha
 # What an endpoint costs in dollars: fixed; for each token of the prompt if no cache has any of it; for each token that
 # is read again. A plain tuple, because every decision unpacks it.
 Line = tuple[float, float, float]
+Risk = tuple[float, float]  # probability of a failure; that times the dollars of the time to write the answer
 Prices = tuple[float, float, float]  # of 1M tokens: input, what is saved on input that was sent before, output
 
 
@@ -47,15 +48,13 @@ class Terms(NamedTuple):
 class Lines(msgspec.Struct, frozen=True, gc=False):
     """What several endpoints cost at one size class, expected output and load: all but the prompt.
 
-    `revision` is that of the loads, see `Changes`. `crowded` and `slowed` are the highest of them. `fails` are the
-    probabilities of a failure, and `saved` those times the dollars of the time to write the answer.
+    `revision` is that of the loads, see `Changes`. `crowded` and `slowed` are the highest of them.
     """
 
     revision: int
     loads: list[Load]
     lines: list[Line]
-    fails: list[float]
-    saved: list[float]
+    risks: list[Risk]
     crowded: float
     slowed: float
 
@@ -138,8 +137,7 @@ class Offers:
             self.changes.loads,
             loads,
             [line(one, load, size, output, per_second) for one, load in every],
-            [one.fails for one in self.terms],
-            [one.fails * per_second * one.token_s * load.slowed * output for one, load in every],
+            [(one.fails, one.fails * per_second * one.token_s * load.slowed * output) for one, load in every],
             max([load.crowded for load in loads], default=1.0),
             max([load.slowed for load in loads], default=1.0),
         )

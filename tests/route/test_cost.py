@@ -39,9 +39,8 @@ def parts(policy: Policy = FREE_TIME, **changes: Any) -> Parts:
 def scored(*ones: Parts, policy: Policy) -> list[float]:
     per_second = policy.score.value_of_time / HOUR
     base = [one.usd + per_second * one.seconds for one in ones]
-    fails, plain = [one.fails for one in ones], [one.plain for one in ones]
-    saved = [one.fails * per_second * (one.seconds - one.ttft) for one in ones]
-    return scores(plain, fails, saved, base.__getitem__, policy.score.failure_cost)
+    risks = [(one.fails, one.fails * per_second * (one.seconds - one.ttft)) for one in ones]
+    return scores([one.plain for one in ones], risks, base.__getitem__, policy.score.failure_cost)
 
 
 def test_without_a_match_everything_is_paid_in_full() -> None:
