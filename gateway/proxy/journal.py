@@ -52,7 +52,9 @@ class Journal:
         self._paused_at: float | None = None
         self._waited = 0.0  # seconds spent waiting for hosts
         self._since: float | None = None  # start of a wait that is not yet counted, because another attempt goes on
-        self._names = (request.key or request.tenant, request.group, _user(request))
+        user = request.body.get("user")
+        hashed = hashed_user(request.tenant, user) if user and isinstance(user, str) else ""
+        self._names = (request.key or request.tenant, request.group, hashed)
         self.cache = cache
         self.closed = False
         self.ended: OutcomeName = "unrouted"
@@ -78,13 +80,15 @@ class Journal:
         self._since = None if alone else since
         decision = _decision(plan) if book.attempt == 1 else _LATER
         closing = _OPEN if status is None else self._close(outcome, status, now)
-        row = _row(request, attempt, sent, book, outcome, decision, (*closing, *self._names))
+        row = self._row(attempt, sent, book, outcome, decision, closing)
         runtime.outcomes.write(row, plan, request)
         if runtime.sent is not None:
             runtime.sent.ended(attempt.slot)
 
     def sending(self, attempt: Attempt) -> None:
-        """An attempt is about to be sent: it is recorded, so that it is booked if this worker is killed."""
+        """An attempt is about to be sent: a pause ends, and it is recorded, so that it is booked if this worker is killed."""
+        if self._paused_at is not None:
+            self._end_pause(attempt.sent_at, self._paused_at)
         runtime, plan, request, send = self._runtime, self._plan, self._request, attempt.send
         if runtime.sent is None:
             return
@@ -99,7 +103,7 @@ class Journal:
                 plan.demand.output_tokens,
                 parts.ttft,
                 parts.seconds,
-                round(parts.usd * PICO),
+                round((parts.input_usd + parts.output_usd) * PICO),
                 tried.request.prompt_tokens,
                 send.attempt,
                 request.stream,
@@ -141,94 +145,90 @@ class Journal:
         )
         runtime.outcomes.write(row, self._plan, request)
 
-    def over(self) -> None:
-        """The exchange is over, and everything it cost is known."""
-        if self.reservation is not None:
-            self.reservation.settle()
-
     def paused(self) -> None:
         """A pause before a retry: no host is being waited for."""
         self._paused_at = self._runtime.clock()
 
-    def pause_ended(self, now: float) -> None:
-        """Ends a pause, if there is one: an attempt goes out, or the exchange ends."""
-        if self._paused_at is not None:
-            self._waited += now - self._paused_at
-            self._paused_at = None
+    def _end_pause(self, now: float, since: float) -> None:
+        self._waited += now - since
+        self._paused_at = None
 
     def _close(self, outcome: OutcomeName, status: int, now: float) -> _Closing:
         self.closed, self.ended = True, outcome
         if self._paused_at is not None:
-            self.pause_ended(now)
+            self._end_pause(now, self._paused_at)
         duration = now - self._received
         ttft = None if self.first_at is None else self.first_at - self._received
         overhead = duration - self._waited
         return True, status, ttft, duration, overhead if overhead > 0 else 0.0, self.cache
+
+    def _row(
+        self,
+        attempt: Attempt,
+        sent: float,
+        book: Book,
+        outcome: OutcomeName,
+        decision: _Decision,
+        closing: _Closing,
+    ) -> Row:
+        """The row of a settled attempt. By position, because msgspec takes 4 us to match these keywords."""
+        request, send, usage, reader = self._request, attempt.send, attempt.usage, attempt.reader
+        endpoint, parts = send.choice.endpoint, send.choice.parts
+        regretted, reason, explored, relaxed = decision
+        last, status, ttft, duration, overhead, cache = closing
+        key, group, user = self._names
+        return Row(
+            f"{request.id}-{send.attempt}",
+            request.id,
+            sent,
+            request.tenant,
+            request.app,
+            request.model,
+            request.policy,
+            request.stream,
+            endpoint.id,
+            endpoint.provider,
+            send.attempt,
+            outcome,
+            reader.status,
+            "" if book.failure is None else book.failure.message,
+            reader.finish_reason,
+            attempt.ttft,
+            attempt.duration,
+            usage.prompt,
+            usage.cached,
+            usage.completion,
+            usage.reasoning,
+            usage.source,
+            attempt.cost,
+            book.hedge,
+            send.continues,
+            round((parts.input_usd + parts.output_usd) * PICO),
+            parts.seconds,
+            regretted,
+            reason,
+            explored,
+            relaxed,
+            attempt.tools,
+            reader.repairs,
+            attempt.held,
+            attempt.throughput,
+            attempt.prompt_cost,
+            attempt.saved,
+            last,
+            status,
+            ttft,
+            duration,
+            overhead,
+            cache,
+            key,
+            group,
+            user,
+            endpoint.price.version if endpoint.price else "",
+        )
 
 
 def _decision(plan: Plan) -> _Decision:
     """What the first attempt's row says of its plan."""
     usd, reason = regret(plan)
     return round(usd * PICO), reason, plan.picked == "explore", plan.relaxed or ""
-
-
-def _row(
-    request: Request,
-    attempt: Attempt,
-    sent: float,
-    book: Book,
-    outcome: OutcomeName,
-    decision: _Decision,
-    closing: tuple[*_Closing, *_Names],
-) -> Row:
-    """The row of a settled attempt. By position, because msgspec takes 4 us to match these keywords."""
-    send, usage, reader = attempt.send, attempt.usage, attempt.reader
-    endpoint, parts = send.choice.endpoint, send.choice.parts
-    regretted, reason, explored, relaxed = decision
-    return Row(
-        f"{request.id}-{send.attempt}",
-        request.id,
-        sent,
-        request.tenant,
-        request.app,
-        request.model,
-        request.policy,
-        request.stream,
-        endpoint.id,
-        endpoint.provider,
-        send.attempt,
-        outcome,
-        reader.status,
-        "" if book.failure is None else book.failure.message,
-        reader.finish_reason,
-        attempt.ttft,
-        attempt.duration,
-        usage.prompt,
-        usage.cached,
-        usage.completion,
-        usage.reasoning,
-        usage.source,
-        attempt.cost,
-        book.hedge,
-        send.continues,
-        round(parts.usd * PICO),
-        parts.seconds,
-        regretted,
-        reason,
-        explored,
-        relaxed,
-        attempt.tools,
-        reader.repairs,
-        attempt.held,
-        attempt.throughput,
-        attempt.prompt_cost,
-        attempt.saved,
-        *closing,
-        endpoint.price.version if endpoint.price else "",
-    )
-
-
-def _user(request: Request) -> str:
-    """The hash of the client's name for its user; empty without one."""
-    user = request.body.get("user")
-    return hashed_user(request.tenant, user) if user and isinstance(user, str) else ""

@@ -7,6 +7,7 @@ An event that arrives while commands run waits its turn, so that the core never 
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -31,7 +32,6 @@ CLIENT_LEFT = 499
 ENDING = 3.0  # seconds that a host has after the finish chunk for usage and `[DONE]`
 PATIENCE = 60.0  # seconds for which a client may take nothing of what waits for it
 _log = logging.getLogger(__name__)
-_ENDINGS = frozenset({core.Complete, core.Break, core.GiveUp, core.Shed, core.Abandon})
 
 
 class LiveExchange:
@@ -45,6 +45,7 @@ class LiveExchange:
         "_attempts",
         "_continuation",
         "_core",
+        "_ending",
         "_events",
         "_fleet",
         "_journal",
@@ -65,12 +66,13 @@ class LiveExchange:
         self._fleet = runtime.fleets[request.model]
         self._reply = reply
         self._journal = journal
-        budget, retry_budget = runtime.budgets.of(policy, request.model), self._fleet.retry_budget
-        self._core = Exchange(request, plan, budget, runtime.rng, retry_budget, queues=True)
+        budget = runtime.budgets.of(policy, request.model) if request.stream else None
+        self._core = Exchange(request, plan, budget, runtime.rng, self._fleet.retry_budget, queues=True)
         self._continuation = continuation(request, policy) if policy.resume == "continue" else None
         self._timers: dict[int | str, Timer] = {}
         self._events: list[core.Event] = []  # that wait until commands are performed
         self._performing = False
+        self._ending: core.Command | None = None  # how the exchange ends, once that is decided
         self._waits = False  # for a place at an endpoint
         self._attempts: dict[int, Attempt] = {}  # those that run: two at most
         self._answering: Attempt | None = None  # the one that the answer comes from, since the commit
@@ -108,7 +110,7 @@ class LiveExchange:
 
     def ending(self, attempt: Attempt) -> None:
         number = attempt.send.attempt
-        self._set_timer(number, ENDING, lambda: self._look(number, ENDING, inf))
+        self._set_timer(number, ENDING, partial(self._look, number, ENDING, inf))
 
     # from the sink
 
@@ -138,18 +140,13 @@ class LiveExchange:
     # commands
 
     def _perform(self, commands: list[core.Command]) -> None:
-        closing: core.Book | None = None
-        ends = bool(commands) and type(commands[-1]) in _ENDINGS
-        if ends:
+        if self._core.phase != "over":
             for command in commands:
-                if type(command) is core.Book:
-                    closing = command  # the last one closes the exchange
-        for command in commands:
-            if command is closing:
-                self._book(closing, self._client_status(commands[-1]))
-            else:
                 _PERFORM[type(command)](self, command)
-        if ends:
+        elif commands:
+            self._ending = commands[-1]
+            for command in commands:
+                _PERFORM[type(command)](self, command)
             self._close()
 
     def _send(self, command: core.Send) -> None:
@@ -158,7 +155,6 @@ class LiveExchange:
             request, reshape = self._continuation.request(self._answering), self._continuation.shape
         attempt = self._attempts[command.attempt] = Attempt(self._runtime, self, command, request, reshape)
         self._reply.attempts = command.attempt
-        self._journal.pause_ended(attempt.sent_at)
         self._fleet.sent(command.tried, attempt.sent_at)
         self._journal.sending(attempt)
         attempt.begin(request, self._plan.policy.timeouts.connect)
@@ -188,11 +184,11 @@ class LiveExchange:
         if name == "gap":
             ends = self._runtime.clock() + command.total
             first = min(seconds, command.total, self._request.patience)
-            self._set_timer(number, first, lambda: self._look(number, seconds, ends))
+            self._set_timer(number, first, partial(self._look, number, seconds, ends))
             return
         if name == "retry":
             self._journal.paused()
-        self._set_timer(number or name, seconds, lambda: self._expired(name, number))
+        self._set_timer(number or name, seconds, partial(self._expired, name, number))
 
     def _expired(self, name: core.TimerName, number: int) -> None:
         self.feed(core.Expired(name, number, self._runtime.clock()))
@@ -207,7 +203,7 @@ class LiveExchange:
         if silent < seconds and now < ends:
             patience = self._patience(attempt, silent)
             again = min(seconds - silent, ends - now, patience)
-            self._set_timer(number, again, lambda: self._look(number, seconds, ends))
+            self._set_timer(number, again, partial(self._look, number, seconds, ends))
             return
         attempt.received_at = now  # all this time the host was waited for
         if attempt.ending_at is not None:
@@ -245,13 +241,13 @@ class LiveExchange:
         self._fleet.began(attempt.send.tried, self._runtime.clock())
 
     def _commit(self, command: core.Commit) -> None:
-        self._stop_timer("keepalive")
         attempt = self._answering = self._attempts[command.attempt]
         if attempt.send.tried.streams and not attempt.begun:
             self._began(attempt)
         relay = self._reply.commit(attempt.send.choice.endpoint)
         if not self._request.stream:
-            return  # it is sent at its end
+            return  # it is sent at its end, which is now
+        self._stop_timer("keepalive")
         if self._journal.first_at is None:
             self._journal.first_at = self._runtime.clock()
         attempt.relay = relay if self._continuation is None else self._continuation.tee(relay)
@@ -322,7 +318,8 @@ class LiveExchange:
         return reader.head() if isinstance(reader, StreamReader) else NOTHING
 
     def _close(self) -> None:
-        self._journal.over()
+        if self._journal.reservation is not None:
+            self._journal.reservation.settle()
         self._attempts, self._answering = {}, None  # they refer back
         if self._waits:
             self._fleet.slots.remove(self)
@@ -345,9 +342,12 @@ class LiveExchange:
 
     # bookkeeping
 
-    def _book(self, book: core.Book, status: int | None = None) -> None:
-        """The attempt is over, as the core says. `status` is what the client gets where that ends the exchange."""
+    def _book(self, book: core.Book) -> None:
+        """The attempt is over, as the core says. The last one closes an exchange that ends."""
         ended: OutcomeName = "cancelled" if book.cancelled else "ok" if book.failure is None else book.failure.fault
+        status = None
+        if self._ending is not None and len(self._attempts) == 1:
+            status = self._client_status(self._ending)
         self._settle(self._attempts[book.attempt], book, ended, status)
 
     def _book_break(self, ended: OutcomeName, status: int) -> None:
@@ -362,6 +362,7 @@ class LiveExchange:
             self._journal.unattempted(ended, status)
 
     def _settle(self, attempt: Attempt, book: core.Book, ended: OutcomeName, status: int | None) -> None:
+        """`status` is what the client gets where the end of the attempt ends the exchange."""
         self._journal.attempted(attempt, book, ended, status, len(self._attempts) == 1)
         self._core.paid(book, attempt.cost / PICO)
         del self._attempts[book.attempt]

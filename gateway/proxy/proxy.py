@@ -2,17 +2,18 @@
 reservation of its limits where there are any, and an exchange."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
 
 from msgspec import structs
 
 from gateway.cache.cache_key import cache_key
-from gateway.cache.reasoning_vault import ReasoningVault, gaps
+from gateway.cache.reasoning_vault import Gap, ReasoningVault, gaps
 from gateway.cache.response_cache import CachedAnswer, ResponseCache, fresh, replay, spent
 from gateway.keys.limit_reservation import LimitReservation
-from gateway.keys.limiter import Refusal
+from gateway.keys.limiter import Limiter, Refusal
+from gateway.keys.quota import Quota
 from gateway.keys.refusal import refused
 from gateway.proxy.answer_recorder import AnswerRecorder, Hidden
 from gateway.proxy.flight import Flight
@@ -54,10 +55,27 @@ class Proxy:
 
         If it raises, no response has started.
         """
-        vault = self._vault
-        if vault is None or not request.thinking or not (missing := gaps(request)):
+        if self._vault is not None and request.thinking and (missing := gaps(request)):
+            self._restore(self._vault, missing, request, policy, sink, received)
+        else:
             self._answer(request, policy, sink, received)
-            return
+
+    def close(self) -> None:
+        """Ends every exchange: its outcome is written, and its client gets an error or is cut off. Later ones end at
+        once."""
+        self._runtime.under_way.close()
+        self._runtime.wheel.close()
+
+    def _restore(
+        self,
+        vault: ReasoningVault,
+        missing: list[Gap],
+        request: Request,
+        policy: Policy,
+        sink: Sink,
+        received: float,
+    ) -> None:
+        """Answers when the reasoning that the client dropped is restored."""
 
         def restored(whole: Request) -> None:
             with _guarded(request, sink):
@@ -66,18 +84,16 @@ class Proxy:
 
         vault.restore(request, missing, restored)
 
-    def close(self) -> None:
-        """Ends every exchange: its outcome is written, and its client gets an error or is cut off. Later ones end at
-        once."""
-        self._runtime.under_way.close()
-        self._runtime.wheel.close()
-
     def _answer(self, request: Request, policy: Policy, sink: Sink, received: float) -> None:
         """From the response cache if the request or the policy enables it, else from a host."""
         ttl = _cache_ttl(request, policy)
-        if not ttl:
+        if ttl:
+            self._look_up(request, policy, sink, received, ttl)
+        else:
             self._exchange(request, policy, sink, received, "off", self._recorder(request, None))
-            return
+
+    def _look_up(self, request: Request, policy: Policy, sink: Sink, received: float, ttl: float) -> None:
+        """From the response cache, or from a host: then the answer is kept for `ttl` seconds."""
         if request.cache == "default":
             self.cached_at = received
         key = cache_key(request, policy)
@@ -168,17 +184,32 @@ class Proxy:
         limits = limiter.quotas(request.tenant, request.app) if limiter is not None else ()
         if limiter is None or not limits or plan.first is None:
             self._begin(request, reply, journal, flight)
-            return
+        else:
+            self._reserve(request, limiter, limits, reply, journal, flight)
+
+    def _reserve(
+        self,
+        request: Request,
+        limiter: Limiter,
+        limits: Sequence[Quota],
+        reply: Reply,
+        journal: Journal,
+        flight: Flight | None,
+    ) -> None:
+        """Begins when what the request probably uses of the limits is reserved, or refuses it."""
+        first = reply.plan.first
+        assert first is not None
+        use = likely_use(request, reply.plan, first.endpoint)
 
         def decided(result: LimitReservation | Refusal) -> None:
-            with _guarded(request, sink):
+            with _guarded(request, reply.sink):
                 if isinstance(result, Refusal):
                     reply.fail(refused(result, limits, request.surface, self._runtime.wall_clock()))
                     return
                 journal.reservation = reply.reservation = result
                 self._begin(request, reply, journal, flight)
 
-        reserved = limiter.reserve(limits, likely_use(request, plan, plan.first.endpoint), decided)
+        reserved = limiter.reserve(limits, use, decided)
         if reserved is not None:
             journal.reservation = reply.reservation = reserved
             self._begin(request, reply, journal, flight)

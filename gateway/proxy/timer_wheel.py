@@ -6,19 +6,17 @@ A timer fires up to one slot (50 ms) late, never early. Timeouts here last secon
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 SLOT = 0.05
 Slot = dict["Timer", None]  # in the order in which they were set
 
 
-class Timer:
+class Timer(msgspec.Struct, eq=False):
     """One call to come. `cancel` drops what it holds, and the timer itself, at once."""
 
-    __slots__ = ("_call", "_slot")
-
-    def __init__(self, call: Callable[[], None], slot: Slot) -> None:
-        self._call: Callable[[], None] | None = call
-        self._slot = slot
-        slot[self] = None
+    _call: Callable[[], None] | None
+    _slot: Slot
 
     def cancel(self) -> None:
         self._call = None
@@ -57,7 +55,9 @@ class TimerWheel:
         slot = self._slots.get(number)
         if slot is None:
             slot = self._slots[number] = {}
-        return Timer(call, slot)
+        timer = Timer(call, slot)
+        slot[timer] = None
+        return timer
 
     def soon(self, call: Callable[[], None]) -> None:
         """Calls in the next iteration of the event loop."""

@@ -42,6 +42,7 @@ FAULTS_IN_A_ROW = 5
 FAULT_SHARE = 0.5
 FAULT_SHARE_OVER = 20.0  # requests, faded
 FADES = 60.0  # seconds until a request counts half
+TOGETHER = 0.1  # seconds within which requests that end well are counted together
 FIRST_BACKOFF = 5.0
 LONGEST_BACKOFF = 300.0
 LONGEST_CHEAP_BACKOFF = 10.0  # where a probe is cheap
@@ -88,6 +89,8 @@ class Breaker:
         "_changed_at",
         "_changes",
         "_closed_at",
+        "_good",
+        "_good_from",
         "_in_a_row",
         "_mine",
         "_old",
@@ -118,6 +121,8 @@ class Breaker:
         self.until: float | None = None
         self._in_a_row = 0
         self._recent = Rate(half_life=FADES)
+        self._good = 0  # requests that ended well and are not yet counted there: only a fault needs the count
+        self._good_from = 0.0  # when the first of them did
         self._changes = 0  # by this worker's requests
         self._mine = False  # whether the last change was one of them
         self._changed_at = -inf  # when that was, wherever
@@ -155,8 +160,12 @@ class Breaker:
 
     def succeeded(self, ticket: int, now: float) -> bool:
         """A request ended well. Whether that closed the breaker."""
-        self.released(ticket)
-        self._recent.add(True, now)
+        if ticket == self._probe:
+            self._probe = 0
+        if now > self._good_from + TOGETHER:
+            self._count_good()
+            self._good_from = now
+        self._good += 1
         self._in_a_row = 0
         if self.until is None or ticket <= self._old:
             return False
@@ -172,6 +181,7 @@ class Breaker:
     def failed(self, ticket: int, now: float, draw: float, why: str) -> None:
         """A request ended by the endpoint's fault."""
         self.released(ticket)
+        self._count_good()
         self._recent.add(False, now)
         self._in_a_row += 1
         if self._too_many(now) if self.until is None else ticket > self._old:
@@ -241,7 +251,12 @@ class Breaker:
     def _close(self, now: float) -> None:
         self.until, self._closed_at, self.why = None, now, ""
         self._in_a_row, self._probe, self._successes, self._tripped = 0, 0, 0, False
-        self._recent = Rate(half_life=FADES)
+        self._recent, self._good = Rate(half_life=FADES), 0
+
+    def _count_good(self) -> None:
+        if self._good:
+            self._recent.add_all(self._good, self._good, self._good_from)
+            self._good = 0
 
     def _probing(self, now: float) -> bool:
         return bool(self._probe) and now < self._probe_until

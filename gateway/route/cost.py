@@ -23,8 +23,7 @@ goes where it will be cheap to return to, and a cached prompt moves only if that
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from math import inf
-from typing import NamedTuple
+from functools import partial
 
 import msgspec
 
@@ -41,7 +40,7 @@ _NO_TOLLS: Mapping[str, float] = {}
 _NO_READINGS: Mapping[int, Reading] = {}
 
 
-class Demand(NamedTuple):
+class Demand(msgspec.Struct, frozen=True, gc=False):
     """What a request needs of any endpoint: tokens in, usual and longest tokens out, the hour (UTC), tools or not.
 
     `known` is how much of the prompt some endpoint has in its cache, None where caches do not matter; `rereads` how
@@ -99,39 +98,45 @@ class Costs:
     `matches` has the tokens of the prompt that an endpoint was sent before, by id, of those where that is any.
     """
 
-    __slots__ = ("_lines", "_matches", "_offers", "_tolls", "demand", "field", "scores")
+    __slots__ = ("_lines", "_matches", "_misses", "_offers", "_tolls", "demand", "field", "scores")
 
     def __init__(self, field: Field, demand: Demand, matches: Mapping[str, int]) -> None:
         prompt = demand.prompt_tokens
         self.demand = demand
         self.field = field
         self._offers = offers = field.offers.priced(prompt, demand.hour)
-        self._lines = offers.lines(bisect_left(SIZES, prompt), demand.output_tokens)
+        size = bisect_left(SIZES, prompt)
+        self._lines = offers.lines(size, demand.output_tokens)
         self._matches = matches
         self._tolls = _NO_TOLLS if demand.toll is None else demand.toll.rates
-        self.scores = self._scores() if field.candidates else []
+        self._misses = False  # whether any of them may miss a preferred limit on latency
+        self.scores = self._scores(prompt, size) if field.candidates else []
 
     def parts(self, place: int) -> Parts:
         """All that is expected of the candidate at this place."""
         offers, name = self._offers, self.field.candidates[place].endpoint.id
         matched, toll = self._matches.get(name, 0), self._tolls.get(name, 0.0)
-        return parts(offers.terms[place], self._lines.loads[place], self.demand, offers.policy, matched, toll)
+        load = self._lines.loads[place]
+        return parts(offers.terms[place], load, self.demand, offers.policy, matched, toll, self._misses)
 
-    def _scores(self) -> list[float]:
-        demand, offers, lines = self.demand, self._offers, self._lines.lines
-        prompt = demand.prompt_tokens
-        again = demand.rereads * prompt
-        usual = [fixed + prompt * per_prompt + again * per_reread for fixed, per_prompt, per_reread in lines]
+    def _scores(self, prompt: int, size: int) -> list[float]:
+        """For a prompt of so many tokens, and of that size class where no cache has any of it."""
+        again = self.demand.rereads * prompt
+        usual = [
+            fixed + prompt * per_prompt + again * per_reread for fixed, per_prompt, per_reread in self._lines.lines
+        ]
         readings = self._use_caches(usual, again) if self._matches and prompt else _NO_READINGS
         plain = self._with_tolls(usual) if self._tolls else usual
-        reading = bisect_left(SIZES, prompt), BASE + prompt / PREFILL
-        if self._may_miss(*reading) or (readings and any(self._may_miss(*one) for one in readings.values())):
-            plain = self._with_misses(plain, readings, reading)
+        pace = BASE + prompt / PREFILL
+        self._misses = self._may_miss(size, pace) or (bool(readings) and self._may_miss_any(readings))
+        if self._misses:
+            plain = self._with_misses(plain, readings, (size, pace))
+        base = partial(self._base, usual, again)
+        return scores(plain, self._lines.risks, base, self._offers.policy.score.failure_cost)
 
-        def base(place: int) -> float:
-            return usual[place] - offers.terms[place].quality_usd - again * lines[place][2]
-
-        return scores(plain, self._lines.risks, base, offers.policy.score.failure_cost)
+    def _base(self, usual: list[float], again: float, place: int) -> float:
+        """The dollars and seconds of what is usual at the candidate at this place."""
+        return usual[place] - self._offers.terms[place].quality_usd - again * self._lines.lines[place][2]
 
     def _use_caches(self, usual: list[float], again: float) -> dict[int, Reading]:
         """Corrects what is usual where a cache has some of the prompt. Returns the readings there, by place."""
@@ -165,6 +170,9 @@ class Costs:
         offers, lines = self._offers, self._lines
         return offers.reach[size] * pace * lines.crowded >= _SURELY or offers.slowness * lines.slowed >= _SURELY
 
+    def _may_miss_any(self, readings: Mapping[int, Reading]) -> bool:
+        return any(self._may_miss(size, pace) for size, pace in readings.values())
+
     def _with_misses(self, plain: list[float], readings: Mapping[int, Reading], usual: Reading) -> list[float]:
         per_second, output = self._offers.policy.score.usd_per_second_missed, self.demand.output_tokens
         found = []
@@ -183,9 +191,17 @@ class Costs:
         return f"<Costs {self.scores}>"
 
 
-def parts(offered: Terms, load: Load, demand: Demand, policy: Policy, matched: int = 0, toll: float = 0.0) -> Parts:
+def parts(
+    offered: Terms,
+    load: Load,
+    demand: Demand,
+    policy: Policy,
+    matched: int = 0,
+    toll: float = 0.0,
+    may_miss: bool = True,
+) -> Parts:
     """What is expected of one endpoint: at this load, with the first `matched` tokens of the prompt sent to it before,
-    and a toll in USD per token."""
+    and a toll in USD per token. `may_miss`: False where it keeps to every preferred limit on latency."""
     prompt, output, weights, (crowded, slowed) = demand.prompt_tokens, demand.output_tokens, policy.score, load
     price, p_in, p_saved, p_out, hit_rate, ratios, token_s, fails, quality, preferred = offered
     if price.tiers or price.hours:
@@ -200,7 +216,7 @@ def parts(offered: Terms, load: Load, demand: Demand, policy: Policy, matched: i
     ttft = ratios[size] * pace
     seconds = ttft + output * token_s * slowed
     later = demand.rereads * prompt * (p_in - p_saved) / MILLION
-    missed = seconds_over(preferred, size, pace, slowed, output) if preferred else 0.0
+    missed = seconds_over(preferred, size, pace, slowed, output) if may_miss and preferred else 0.0
     if missed:
         missed *= weights.usd_per_second_missed
     tolled = toll * (prompt + output)
@@ -215,12 +231,11 @@ def scores(plain: list[float], risks: list[Risk], base: Callable[[int], float], 
 
     `base` gives the dollars and seconds of an endpoint that is turned to.
     """
-    best = plain.index(min(plain))
+    order = sorted(range(len(plain)), key=plain.__getitem__)
+    best = order[0]
     usually = failure_usd + base(best)
     found = [one + q * usually - saved for one, (q, saved) in zip(plain, risks, strict=True)]
-    if len(plain) > 1:
-        others = plain.copy()
-        others[best] = inf
+    if len(order) > 1:
         q, saved = risks[best]
-        found[best] = plain[best] + q * (failure_usd + base(others.index(min(others)))) - saved
+        found[best] = plain[best] + q * (failure_usd + base(order[1])) - saved
     return found

@@ -15,6 +15,8 @@ from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 
+from msgspec import structs
+
 from gateway.route.cost import Costs, Demand
 from gateway.route.explore import FEW, Explorer
 from gateway.route.filters import Dropped, Tier, late_for, over_cap
@@ -50,7 +52,7 @@ def make_plan(request: Request, policy: Policy, fleet: Fleet, now: float, hour: 
     if not field.candidates:
         return Plan(policy, demand, costs, (), None, tuple(dropped), "none", explorer=explorer)
     places: Sequence[int] = range(len(field.candidates))
-    if field.worst is Tier.BREAKER_OPEN and field.best < Tier.LIKELY_REFUSAL:
+    if field.any_busy and field.worst is Tier.BREAKER_OPEN and field.best < Tier.LIKELY_REFUSAL:
         places, dropped = _without_open(field, dropped)
     may_explore = explorer if shortlist.has_rare and explorer is not None and explorer.ready else None
     continues = bool(known) and _continues(request, known or 0)
@@ -69,7 +71,7 @@ def _capped(field: Field, demand: Demand, toll: Toll, matches: Mapping[str, int]
     full += [name for name in nearly if 2 * matches.get(name, 0) < demand.prompt_tokens]
     return field.in_tiers(
         [
-            one._replace(tier=Tier.OVER_CAP, why=over_cap(toll, one.endpoint.id))
+            structs.replace(one, tier=Tier.OVER_CAP, why=over_cap(toll, one.endpoint.id))
             if one.tier < Tier.OVER_CAP and one.endpoint.id in full
             else one
             for one in field.candidates
@@ -90,7 +92,7 @@ def _within_limits(
             late.append(Dropped(one.endpoint, reason))
             continue
         if one.tier < Tier.MISSED_SLO and (why := late_for(one.state, shortlist.objectives, size, pace)):
-            one = one._replace(tier=Tier.MISSED_SLO, why=why)
+            one = structs.replace(one, tier=Tier.MISSED_SLO, why=why)
         kept.append(one)
     return (field.only(kept), dropped + late) if late else (field.in_tiers(kept), dropped)
 
@@ -119,22 +121,35 @@ def _pick(
     field, scores = costs.field, costs.scores
     if pick.how not in BY_SCORE:
         return pick.how, (_first(costs, places),), ()
-    top = places if field.best is field.worst else [one for one in places if field.candidates[one].tier is field.best]
+    top = places if field.best is field.worst else _of_best_tier(field, places)
     if len(top) == 1:
         return "only", top, ()
-    best = min(scores) if len(top) == len(scores) else min([scores[place] for place in top])
+    order = sorted(top, key=scores.__getitem__)
     if continues:
-        home = _home(costs, top, best, matches)
+        home = _home(costs, order, matches)
         return "stays" if matches.get(field.candidates[home].endpoint.id) else "best", (home,), ()
     if explorer is not None:
-        near, weights = _explorable(costs, top, best, explorer)
+        near, weights = _explorable(costs, order, explorer)
         if near:
             return "explore", near, weights
     if pick.how == "best":
-        return "best", (scores.index(best) if len(top) == len(scores) else _first(costs, top),), ()
-    limit, lift = best * (1 + pick.edge), TINY if best < TINY else 0.0
-    near = sorted([place for place in top if scores[place] <= limit], key=scores.__getitem__)
-    return "sample", near, [(scores[place] + lift) ** -2 for place in near]
+        return "best", (order[0],), ()
+    near = _close_to_best(scores, order, pick.edge)
+    return "sample", near, _weights(scores, near)
+
+
+def _of_best_tier(field: Field, places: Sequence[int]) -> list[int]:
+    return [place for place in places if field.candidates[place].tier is field.best]
+
+
+def _close_to_best(scores: list[float], order: list[int], edge: float) -> list[int]:
+    """Those whose score exceeds the best one by at most this share of it; `order` has the best one first."""
+    return order[: bisect(order, scores[order[0]] * (1 + edge), key=scores.__getitem__)]
+
+
+def _weights(scores: list[float], near: list[int]) -> list[float]:
+    lift = TINY if scores[near[0]] < TINY else 0.0
+    return [(scores[place] + lift) ** -2 for place in near]
 
 
 def _first(costs: Costs, places: Sequence[int]) -> int:
@@ -143,22 +158,17 @@ def _first(costs: Costs, places: Sequence[int]) -> int:
     return min(places, key=lambda place: (candidates[place].tier, candidates[place].rank, scores[place]))
 
 
-def _home(costs: Costs, top: Sequence[int], best: float, matches: Mapping[str, int]) -> int:
-    """The best score; among equals, the one that has most of the prompt."""
-    candidates, scores = costs.field.candidates, costs.scores
-    limit = best * (1 + TIE)
-    equal = sorted([place for place in top if scores[place] <= limit], key=scores.__getitem__)
+def _home(costs: Costs, order: list[int], matches: Mapping[str, int]) -> int:
+    """The best score, which is first in `order`; among equals, the one that has most of the prompt."""
+    candidates, equal = costs.field.candidates, _close_to_best(costs.scores, order, TIE)
     return max(equal, key=lambda place: matches.get(candidates[place].endpoint.id, 0))
 
 
-def _explorable(
-    costs: Costs, top: Sequence[int], best: float, explorer: Explorer
-) -> tuple[Sequence[int], Sequence[float]]:
-    """The places that may be explored, and their weights."""
-    scores, states, limit = costs.scores, costs.field.offers.states, explorer.limit(best)
-    if not any(states[one].recent < FEW and (scores[one] <= limit or not states[one].speeds.known) for one in top):
+def _explorable(costs: Costs, order: list[int], explorer: Explorer) -> tuple[Sequence[int], Sequence[float]]:
+    """The places that may be explored, and their weights. `order` is by score, the best one first."""
+    scores, states, limit = costs.scores, costs.field.offers.states, explorer.limit(costs.scores[order[0]])
+    if not any(states[one].recent < FEW and (scores[one] <= limit or not states[one].speeds.known) for one in order):
         return (), ()
-    order = sorted(top, key=scores.__getitem__)
     found = explorer.places([choice_of(costs, place) for place in order])
     return [order[at] for at, _ in found], [weight for _, weight in found]
 
@@ -166,4 +176,4 @@ def _explorable(
 def _drawn(near: Sequence[int], weights: Sequence[float], draw: float) -> int:
     """The place at which this share of the weights, from the first on, is used up."""
     used = list(accumulate(weights))
-    return near[min(bisect(used, draw * used[-1]), len(near) - 1)]
+    return near[bisect(used, draw * used[-1], 0, len(near) - 1)]

@@ -11,6 +11,7 @@ Every quantity has two memories (`trend.py`): what is usual over hours, and what
 The time constants were chosen by replays of changes (`python -m bench.routing --sections changes`).
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from math import ceil, inf
 from typing import NamedTuple
@@ -25,7 +26,7 @@ from gateway.route.silence import Silence
 from gateway.route.sketch import Rate, Sketch
 from gateway.route.speeds import Speeds
 from gateway.route.trend import Estimate
-from gateway.route.waits import MIDDLES, SHARES, Waits, scale, size_class
+from gateway.route.waits import BASE, MIDDLES, PREFILL, SHARES, SIZES, Waits, scale, size_class
 from gateway.types import Endpoint, Measure, Price
 
 ENOUGH = 20.0  # samples before a measured figure is shown
@@ -105,6 +106,7 @@ class EndpointState:
         "_success",
         "_tools",
         "_ttft_all",
+        "_unloaded",
         "_usual_uptime",
         "_workers",
         "attempted",
@@ -151,6 +153,7 @@ class EndpointState:
         self.speeds = Speeds()
         self.in_flight = 0
         self.load = UNLOADED
+        self._unloaded = 0.0  # in flight of this worker, up to which there is no load
         self.due = 0.0
         self._ramp = SlowStart()
         self._ttft_all = Sketch(1_800.0)
@@ -181,7 +184,8 @@ class EndpointState:
     def sent(self, tokens: float, now: float) -> None:
         """Records a request of `tokens` tokens, including its expected output."""
         self.in_flight += 1
-        self._weigh_load()
+        if self.in_flight > self._unloaded:
+            self._weigh_load()
         if self.in_flight >= self.concurrency:
             self._suspect()
         self.rate_limit.sent(tokens, now)
@@ -190,8 +194,8 @@ class EndpointState:
 
     def waiting(self, ticket: int, uncached: float, writing: float, now: float) -> None:
         """A request waits for its first token. `writing`: seconds before it, of an answer that is not streamed."""
-        size = size_class(uncached)
-        usual = self.waits.p50[size] * scale(uncached) * self.load.crowded + writing
+        size = bisect_left(SIZES, uncached)
+        usual = self.waits.p50[size] * (BASE + uncached / PREFILL) * self.load.crowded + writing
         self.silence.sent(ticket, usual, self.waits.scatter[size], now)
         if now + WAITED_WITHIN < self.due:
             self._refresh_at(now + WAITED_WITHIN)
@@ -204,7 +208,8 @@ class EndpointState:
     def done(self) -> None:
         """A request that was sent is over, however it ended."""
         self.in_flight -= 1
-        self._weigh_load()
+        if self.load is not UNLOADED:
+            self._weigh_load()
 
     def answered(self, ttft: float, uncached: float, speed: float | None, in_flight: float, now: float) -> None:
         """A good answer to a request that was one of `in_flight` when it was sent.
@@ -234,7 +239,8 @@ class EndpointState:
         if self._ramp.window != inf:
             self._ramp.ended(good)
             self._limit()
-        self._learned(now)
+        if now + LEARNED_WITHIN < self.due:  # as `_learned` does; here it is for every answer
+            self._refresh_at(now + LEARNED_WITHIN)
 
     def refused(self, sent_at: float, wait: float | None, now: float) -> None:
         """A request sent at `sent_at` was answered 429, with a Retry-After of `wait` seconds or none."""
@@ -340,11 +346,12 @@ class EndpointState:
         self._learned(now)
 
     def _weigh_load(self) -> None:
-        at_once = self.in_flight + self.elsewhere + 1  # with one more: the one that a decision is about
         waits, speeds = self.waits.load, self.speeds.load
+        others = self.elsewhere + 1  # one more than in flight: the one that a decision is about
+        self._unloaded = min(waits.carried, speeds.carried) - others
         load = UNLOADED
-        if at_once > waits.carried or at_once > speeds.carried:
-            load = Load(waits.factor(at_once), speeds.factor(at_once))
+        if self.in_flight > self._unloaded:
+            load = Load(waits.factor(self.in_flight + others), speeds.factor(self.in_flight + others))
         if load is not self.load:
             self.load = load
             self.changes.loads += 1

@@ -195,7 +195,8 @@ class Exchange:
         if self.phase != "new":
             return []
         self.phase = "waiting"
-        policy, first = self.plan.policy, self.plan.first
+        plan = self.plan
+        policy, first = plan.policy, plan.first
         if first is not None:
             self._time_ends = now + timeouts.for_prompt(policy.attempts.within, first, policy)
         if self._holds:
@@ -204,9 +205,9 @@ class Exchange:
             self._budget.begin()
         if self._retry_budget is not None:
             self._retry_budget.request(now)
-        if self.plan.explorer is not None and first is not None:
-            self.plan.explorer.decided(policy.pick.explore, first.score, self.plan.picked == "explore")
-        commands = self._wait(now) or self._try_next(now)
+        if plan.explorer is not None and first is not None:
+            plan.explorer.decided(policy.pick.explore, first.score, plan.picked == "explore")
+        commands = (self._wait(now) if plan.costs.field.any_busy else []) or self._try_first(now)
         if self._keepalive < inf and self.phase == "waiting":
             commands.append(SetTimer("keepalive", 0, self._keepalive))
         return commands
@@ -291,6 +292,10 @@ class Exchange:
             return True
         return sum(one.fault is Fault.REJECTED for _, one in self._failures) == 2
 
+    def _try_first(self, now: float) -> list[Command]:
+        first, remaining = self.plan.first, self._remaining(now)
+        return [self._give_up()] if first is None or remaining <= 0 else self._ask(first, remaining)
+
     def _try_next(self, now: float) -> list[Command]:
         """Sends to the next endpoint of the plan, or once more to one that failed, within attempts and time."""
         remaining = self._remaining(now)
@@ -306,7 +311,7 @@ class Exchange:
                 self._retries.sent(again.choice, alone)
                 self._again = again.choice
                 return [SetTimer("retry", 0, again.pause)]
-        if choice is None or (self._sent and not self._may_send(choice, now)):
+        if choice is None or not self._may_send(choice, now):
             return [self._give_up()]
         return self._ask(choice, remaining)
 
@@ -316,8 +321,6 @@ class Exchange:
 
     def _wait(self, now: float) -> list[Command]:
         """Empty where an endpoint is tried at once."""
-        if self.plan.costs.field.worst < Tier.BUSY:
-            return []
         return self._wait_for_all(now) or self._wait_for_place(now)
 
     def _wait_for_all(self, now: float) -> list[Command]:
@@ -362,7 +365,7 @@ class Exchange:
         return [Shed()]
 
     def _remaining(self, now: float) -> float:
-        return min(self._time_ends, self._ends) - now
+        return (self._time_ends if self._time_ends < self._ends else self._ends) - now
 
     def _ask(self, choice: Choice, remaining: float) -> list[Command]:
         send = self._send(choice, remaining)
@@ -373,14 +376,11 @@ class Exchange:
     def _next(self, now: float) -> Choice | None:
         """The best one left, without those that are full, or whose breaker has opened since the plan was made, if any
         other is left."""
-        if not self._sent:
-            return self.plan.first
         untried = self._untried()
         usable = [one for one in untried if one.state.breaker.allows(now)]
         return next((one for one in usable if not one.state.full), None) or next(iter(usable or untried), None)
 
-    @property
-    def _any_untried(self) -> bool:
+    def _is_any_untried(self) -> bool:
         return len(self._tried) < len(self.plan.places)
 
     def _untried(self) -> tuple[Choice, ...]:
@@ -390,11 +390,11 @@ class Exchange:
     def _send(self, choice: Choice, remaining: float, hedge: bool = False, continues: bool = False) -> Send:
         self._sent += 1
         self._tried.add(choice.endpoint.id)
-        writing = timeouts.writing(choice, self.plan.demand)
-        streams = timeouts.streams(self.request, writing)
+        request, demand = self.request, self.plan.demand
+        writing = demand.longest_output / choice.state.speeds.p10  # seconds
+        streams = request.stream or writing > timeouts.LONG
         seconds = self._time_for(choice, streams, writing, remaining)
-        demand, empties = self.plan.demand, self._empties
-        tried = TrackedAttempt(choice.state, self.request, demand, choice.parts, seconds, hedge, streams, empties)
+        tried = TrackedAttempt(choice.state, request, demand, choice.parts, seconds, hedge, streams, self._empties)
         send = Send(self._sent, choice, tried, hedge, continues)
         self._running += (send,)
         return send
@@ -439,7 +439,7 @@ class Exchange:
     def _is_late_after(self, choice: Choice) -> float:
         """Seconds until a second attempt may be sent next to the one to this endpoint; inf for never."""
         self._delay = inf
-        if self._budget is not None and not self._hedged and self._sent < self._most and self._any_untried:
+        if self._budget is not None and not self._hedged and self._sent < self._most and self._is_any_untried():
             self._delay = self._budget.late_after(choice)
         return self._delay
 
@@ -475,12 +475,14 @@ class Exchange:
 
     def _time_for(self, choice: Choice, streams: bool, writing: float, remaining: float) -> float:
         """Seconds that an attempt gets. The last one gets what remains, unless another model may be tried."""
-        if (self._sent >= self._most or not self._any_untried) and not self.request.other_models:
+        if (self._sent >= self._most or not self._is_any_untried()) and not self.request.other_models:
             return remaining
         policy = self.plan.policy
         if streams:
-            return min(remaining, timeouts.first_token_timeout(choice, policy))
-        return min(remaining, timeouts.whole_answer_timeout(choice, policy, writing))
+            seconds = timeouts.first_token_timeout(choice, policy)
+        else:
+            seconds = timeouts.whole_answer_timeout(choice, policy, writing)
+        return seconds if seconds < remaining else remaining
 
     def __repr__(self) -> str:
         return f"<Exchange {self.request.id} {self.phase} running={[send.attempt for send in self._running]}>"

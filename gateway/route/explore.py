@@ -53,7 +53,8 @@ class Explorer:
 
     def decided(self, share: float, score: float, explored: bool) -> None:
         """A request with this score went out under a policy with this share; whether it explored."""
-        self.saved = min(KEPT, self.saved + share) - explored
+        saved = self.saved + share
+        self.saved = (saved if saved < KEPT else KEPT) - explored
         self.usual += (score - self.usual) / USUAL_OVER
 
     @property

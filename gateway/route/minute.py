@@ -10,6 +10,7 @@ to have sent as much as this worker.
 from collections import deque
 from collections.abc import Iterable, Sequence
 from math import ceil
+from operator import add
 from typing import Annotated
 
 import msgspec
@@ -28,12 +29,13 @@ Slice = tuple[_Amount, _Amount, _Amount, _Amount]  # milliseconds since its begi
 
 
 class Minute:
-    """`totals` has the [requests, tokens, 429s] that are known of the last minute."""
+    """Requests, tokens and 429s of the last minute, as far as they are known."""
 
-    __slots__ = ("_current", "_ends", "_others", "_slices", "totals")
+    __slots__ = ("_current", "_earlier", "_ends", "_latest", "_others", "_slices")
 
     def __init__(self) -> None:
-        self.totals = [0.0] * 5
+        self._latest = [0.0] * 5  # what was sent in the current slice
+        self._earlier = [0.0] * 5  # in all others, by all workers, with what those sent in the current one
         self._current = -1  # number of the slice that is added to
         self._ends = 0.0  # when it ends
         self._slices: deque[tuple[int, list[float]]] = deque()  # at most `SLICES`, the latest last
@@ -43,17 +45,19 @@ class Minute:
         """Records one request of `tokens` tokens."""
         if now >= self._ends:
             self.pass_to(now)
-        totals, latest = self.totals, self._slices[-1][1]
-        totals[0] += 1  # numbers here, because it is for every request
-        totals[1] += tokens
-        latest[0] += 1
+        latest = self._latest
+        latest[0] += 1  # numbers here, because it is for every request
         latest[1] += tokens
 
     def refused(self, now: float) -> None:
         """One request was answered 429."""
         self.pass_to(now)
-        self.totals[REFUSED] += 1
-        self._slices[-1][1][REFUSED] += 1
+        self._latest[REFUSED] += 1
+
+    @property
+    def totals(self) -> list[float]:
+        """[requests, tokens, 429s] of the last minute, then the first two as of the last merge."""
+        return list(map(add, self._earlier, self._latest))
 
     def pass_to(self, now: float) -> None:
         """Leaves out what is a minute old."""
@@ -65,14 +69,17 @@ class Minute:
         slices = self._slices
         while slices and slices[0][0] <= number - SLICES:
             slices.popleft()
-        slices.append((number, [0.0] * 5))
+        self._latest = [0.0] * 5
+        slices.append((number, self._latest))
         if self._others:
             self._others = {one: amounts for one, amounts in self._others.items() if one > number - SLICES}
         self._sum()
 
     def expected(self, unit: int, others: int) -> float:
         """The total of requests or tokens, if `others` workers each sent as much as this one since the last merge."""
-        return self.totals[unit] + others * (self.totals[unit] - self.totals[_KNOWN + unit])
+        earlier, latest = self._earlier, self._latest
+        total = earlier[unit] + latest[unit]
+        return total + others * (total - earlier[_KNOWN + unit] - latest[_KNOWN + unit])
 
     def under(self, unit: int, limit: float, others: int) -> float:
         """When what is expected of this unit will be under this limit, if nothing is added."""
@@ -114,8 +121,8 @@ class Minute:
         self._sum()
 
     def _sum(self) -> None:
-        amounts = [one for _, one in self._slices] + list(self._others.values())
-        self.totals = list(map(sum, zip(*amounts, strict=True)))
+        amounts = [one for _, one in self._slices if one is not self._latest]
+        self._earlier = list(map(sum, zip([0.0] * 5, *amounts, *self._others.values(), strict=True)))
 
     def __repr__(self) -> str:
         return f"<Minute {self.totals[:_KNOWN]}>"

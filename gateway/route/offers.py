@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from gateway.route.endpoint_state import Changes, EndpointState, Load
 from gateway.route.filters import Reason, Tier
 from gateway.route.latency import Preference, preferences
@@ -43,7 +45,7 @@ class Terms(NamedTuple):
     preferences: tuple[Preference, ...]  # limits on latency under `prefer` and `slo`
 
 
-class Lines(NamedTuple):
+class Lines(msgspec.Struct, frozen=True, gc=False):
     """What several endpoints cost at one size class, expected output and load: all but the prompt.
 
     `revision` is that of the loads, see `Changes`. `crowded` and `slowed` are the highest of them.
@@ -57,7 +59,7 @@ class Lines(NamedTuple):
     slowed: float
 
 
-class Candidate(NamedTuple):
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """One endpoint that may serve the request, its place, and what keeps it behind the others, if anything."""
 
     state: EndpointState
@@ -111,9 +113,12 @@ class Offers:
         key = hour, bisect_left(self._thresholds, prompt_tokens)
         found = self._priced.get(key)
         if found is None:
-            every = [_priced(one, self.policy, prompt_tokens, hour) for one in self.terms]
-            found = self._priced[key] = Offers(self.states, every, self.policy, self.changes)
+            found = self._priced[key] = self._with_prices(prompt_tokens, hour)
         return found
+
+    def _with_prices(self, prompt_tokens: int, hour: int) -> "Offers":
+        every = [_priced(one, self.policy, prompt_tokens, hour) for one in self.terms]
+        return Offers(self.states, every, self.policy, self.changes)
 
     def lines(self, size: int, output: float) -> Lines:
         """The lines for prompts of this size class and `output` expected tokens, at the load of this moment."""
@@ -142,15 +147,17 @@ class Offers:
 
 
 class Field:
-    """The candidates of many requests, in the order of their ids; `best` and `worst` are the tiers that occur."""
+    """The candidates of many requests, in the order of their ids; `best` and `worst` are the tiers that occur, and
+    `any_busy` says whether the worst is `BUSY` or behind it."""
 
-    __slots__ = ("best", "candidates", "offers", "worst")
+    __slots__ = ("any_busy", "best", "candidates", "offers", "worst")
 
     def __init__(self, candidates: Sequence[Candidate], offers: Offers) -> None:
         tiers = [one.tier for one in candidates]
         self.candidates = candidates
         self.offers = offers
         self.best, self.worst = min(tiers, default=Tier.GOOD), max(tiers, default=Tier.GOOD)
+        self.any_busy = self.worst >= Tier.BUSY
 
     def in_tiers(self, candidates: Sequence[Candidate]) -> "Field":
         """The same candidates, some of them in other tiers."""

@@ -11,41 +11,53 @@ PRIOR_DELTAS = 20.0  # that the prior counts for
 BYTES = 100.0  # of a whole answer, that count as one delta
 USUAL_DELTA = 1.0  # tokens
 USUAL_BYTES = BYTES / 4  # tokens in that many
+_MOST = 2 * MEMORY
 
 
 class TokenRatio:
-    """Tokens per unit of what was sent: a decayed mean over the units."""
+    """Tokens per unit of what was sent: a decayed mean over the units.
 
-    __slots__ = ("_tokens", "_units")
+    `usual` is its prior. With a `model`, that is what the model's ratio says, which counts whatever this one does.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_model", "_tokens", "_units", "_usual")
+
+    def __init__(self, usual: float, model: "TokenRatio | None") -> None:
+        self._usual = usual
+        self._model = model
         self._tokens = self._units = 0.0
 
     def add(self, tokens: float, units: float) -> None:
-        self._tokens += tokens
-        self._units += units
-        if self._units > 2 * MEMORY:
-            keep = MEMORY / self._units
-            self._tokens *= keep
-            self._units *= keep
+        ratio: TokenRatio | None = self
+        while ratio is not None:
+            ratio._tokens += tokens
+            ratio._units += units
+            if ratio._units > _MOST:
+                ratio._forget()
+            ratio = ratio._model
 
-    def value(self, prior: float) -> float:
-        """The mean, as if `PRIOR_DELTAS` units of `prior` tokens had been seen first."""
+    def value(self) -> float:
+        """The mean, as if `PRIOR_DELTAS` units of the prior had been seen first."""
+        prior = self._usual if self._model is None else self._model.value()
         return (self._tokens + PRIOR_DELTAS * prior) / (self._units + PRIOR_DELTAS)
+
+    def _forget(self) -> None:
+        keep = MEMORY / self._units
+        self._tokens *= keep
+        self._units *= keep
 
     def __repr__(self) -> str:
         return f"<TokenRatio {self._tokens:.0f}/{self._units:.0f}>"
 
 
 class OutputSize:
-    """Of one endpoint, or of all of a model: then `model` is None."""
+    """Of one endpoint of the model, or of all of them: then `model` is None."""
 
-    __slots__ = ("_bytes", "_deltas", "_model")
+    __slots__ = ("_bytes", "_deltas")
 
     def __init__(self, model: "OutputSize | None" = None) -> None:
-        self._deltas = TokenRatio()
-        self._bytes = TokenRatio()
-        self._model = model
+        self._deltas: TokenRatio = TokenRatio(USUAL_DELTA, None if model is None else model._deltas)
+        self._bytes: TokenRatio = TokenRatio(USUAL_BYTES, None if model is None else model._bytes)
 
     def learn(self, tokens: int, deltas: int, size: int) -> None:
         """A host counted `tokens` in an answer of `deltas` deltas, or of `size` bytes if it was not streamed."""
@@ -53,18 +65,10 @@ class OutputSize:
             self._deltas.add(tokens, deltas)
         elif size:
             self._bytes.add(tokens, size / BYTES)
-        if self._model is not None:
-            self._model.learn(tokens, deltas, size)
 
     def tokens(self, deltas: int, size: int) -> int:
         """About how many tokens that much of an answer has."""
-        return round(deltas * self._per_delta() + size / BYTES * self._per_bytes())
-
-    def _per_delta(self) -> float:
-        return self._deltas.value(USUAL_DELTA if self._model is None else self._model._per_delta())
-
-    def _per_bytes(self) -> float:
-        return self._bytes.value(USUAL_BYTES if self._model is None else self._model._per_bytes())
+        return round(deltas * self._deltas.value() + size / BYTES * self._bytes.value())
 
     def __repr__(self) -> str:
-        return f"<OutputSize {self._per_delta():.2f} tokens per delta>"
+        return f"<OutputSize {self._deltas.value():.2f} tokens per delta>"

@@ -16,6 +16,7 @@ from gateway.route.filters import Dropped, Reason, Tier
 from gateway.types import Endpoint, Policy, RegretReason
 
 BY_SCORE = frozenset({"sample", "best"})  # pickers that nothing but the score matters to
+GOOD = Tier.GOOD  # read for every request, and members of an enum are slow to find
 _BEST_FIRST = frozenset({"only", "sample"})  # ways to pick whose `near` begins with the best score of all
 _DRAWN: dict[str, RegretReason] = {"sample": "sample", "explore": "explore"}
 
@@ -99,7 +100,7 @@ class Plan(msgspec.Struct, gc=False):
     @property
     def relaxed(self) -> str | None:
         """What was given up to have any endpoint at all, in words; None when nothing was."""
-        return None if self.first is None or self.first.tier is Tier.GOOD else self.first.tier.words
+        return None if self.first is None or self.first.tier is GOOD else self.first.tier.words
 
     def _order(self) -> list[int]:
         return sorted(self.places, key=partial(_rank, self.costs))
@@ -127,9 +128,15 @@ def regret(plan: Plan) -> tuple[float, RegretReason]:
     chosen = plan.first
     if chosen is None or plan.policy.pick.how not in BY_SCORE:
         return 0.0, ""
-    drawn = chosen.score - _best_score(plan, chosen.tier)
-    if plan.demand.toll is None:
-        return (drawn, _DRAWN.get(plan.picked, "")) if drawn > 0 else (0.0, "")
+    best = plan.costs.scores[plan.near[0]] if plan.picked in _BEST_FIRST else _best_score(plan, chosen.tier)
+    drawn = chosen.score - best
+    if plan.demand.toll is not None:
+        return _regret_under_cap(plan, chosen, drawn)
+    return (drawn, _DRAWN.get(plan.picked, "")) if drawn > 0 else (0.0, "")
+
+
+def _regret_under_cap(plan: Plan, chosen: Choice, drawn: float) -> tuple[float, RegretReason]:
+    """The same where a cap may have kept the best one back. `drawn`: dollars that the picker added."""
     eligible = [one for one in plan.ranked if one.tier == chosen.tier or one.tier == Tier.OVER_CAP]
     whole = _untolled(chosen) - min(map(_untolled, eligible))
     if whole <= 0:
@@ -140,8 +147,6 @@ def regret(plan: Plan) -> tuple[float, RegretReason]:
 def _best_score(plan: Plan, tier: Tier) -> float:
     """Of those in this tier."""
     candidates, scores = plan.costs.field.candidates, plan.costs.scores
-    if plan.picked in _BEST_FIRST:
-        return scores[plan.near[0]]
     return min([scores[place] for place in plan.places if candidates[place].tier is tier])
 
 

@@ -119,8 +119,11 @@ class PrefixIndex:
         first = stretch.hashes[0]
         if first not in self._young:
             self._old.pop(first, None)
-            self._young[first] = stretch
-            self._size += STRETCH_BYTES + HASH_BYTES * len(stretch.hashes)
+            self._keep(stretch)
+
+    def _keep(self, stretch: Stretch) -> None:
+        self._young[stretch.hashes[0]] = stretch
+        self._size += STRETCH_BYTES + HASH_BYTES * len(stretch.hashes)
 
     def _split(self, stretch: Stretch, count: int) -> Stretch:
         """The first `count` hashes of a stretch as one of their own. The rest stays where it is."""
@@ -141,7 +144,7 @@ class PrefixIndex:
             return
         if last is not None:
             last.is_last = False
-        self._touch(Stretch(hashes, {endpoint: now}, is_last=True))
+        self._keep(Stretch(hashes, {endpoint: now}, True))
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -196,7 +199,8 @@ class Rereads:
             self._again *= keep
             self._fresh *= keep
             self._at = now
-        known = min(known, prompt)
+        if known > prompt:
+            known = prompt
         self._again += known
         self._fresh += prompt - known
         self.usual = (self._again + REREADS * REREADS_TOKENS) / (self._fresh + REREADS_TOKENS)

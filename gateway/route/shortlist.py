@@ -11,6 +11,8 @@ once against the smallest of their limits, the others only if `Changes` has an e
 from collections.abc import Set
 from math import inf
 
+from msgspec import structs
+
 from gateway.route.endpoint_state import Changes, EndpointState
 from gateway.route.explore import FEW
 from gateway.route.filters import (
@@ -108,7 +110,7 @@ class Shortlist:
 
 def _behind(candidate: Candidate, level: Tier, why: Reason | None) -> Candidate:
     """The candidate, set back to this tier unless it is further behind already."""
-    return candidate._replace(tier=level, why=why) if level > candidate.tier else candidate
+    return structs.replace(candidate, tier=level, why=why) if level > candidate.tier else candidate
 
 
 def _row(state: EndpointState, policy: Policy, needs: frozenset[str]) -> tuple[Candidate, Reason | None]:

@@ -227,8 +227,9 @@ class Rate:
             keep = exp2((self._at - now) / self._half_life)
             self._sum *= keep
             self._count *= keep
-            self._others_sum *= keep
-            self._others_count *= keep
+            if self._others_count:
+                self._others_sum *= keep
+                self._others_count *= keep
             self._at = now
 
     def __repr__(self) -> str:

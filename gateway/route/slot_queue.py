@@ -41,7 +41,7 @@ def line_for(plan: Plan) -> Places | None:
     order or by score, with the time of the wait counted against them.
     """
     first, wait = plan.first, plan.policy.attempts.queue
-    if first is None or not wait or plan.costs.field.worst < Tier.BUSY or not _any_full(plan):
+    if first is None or not wait or not plan.costs.field.any_busy or not _any_full(plan):
         return None
     full = [one for one in plan.ranked if one.tier is Tier.BUSY and one.state.full]
     if first.tier is Tier.BUSY:

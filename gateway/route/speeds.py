@@ -23,7 +23,8 @@ FADED_WITHIN = 10.0  # seconds until figures show that old samples have faded
 class Speeds:
     """Output speeds of one endpoint. What decisions read are plain figures, as of the last `refresh`.
 
-    `quantiles` has the speeds that 50, 75, 90 and 99 % of answers reach; `token_s` is the mean of seconds per token.
+    `quantiles` has the speeds that 50, 75, 90 and 99 % of answers reach, `p50` the first of them and `p10` that of the
+    slowest tenth; `token_s` is the mean of seconds per token.
     """
 
     __slots__ = (
@@ -35,6 +36,8 @@ class Speeds:
         "known",
         "level",
         "load",
+        "p10",
+        "p50",
         "quantiles",
         "token_s",
         "trend",
@@ -51,15 +54,7 @@ class Speeds:
         self.token_s = self._usual_token_s = MEAN_TOKEN / DEFAULT_SPEED
         self.quantiles: tuple[float, ...] = (DEFAULT_SPEED,) * len(SHARES)
         self._usual = self.quantiles
-
-    @property
-    def p50(self) -> float:
-        return self.quantiles[0]
-
-    @property
-    def p10(self) -> float:
-        """The speed of the slowest tenth."""
-        return self.quantiles[2]
+        self.p50 = self.p10 = DEFAULT_SPEED
 
     def add(self, speed: float, in_flight: float, now: float) -> None:
         """An answer came at `speed` tokens per second; `in_flight` requests were in flight when its own was sent."""
@@ -81,6 +76,7 @@ class Speeds:
         self.level = level(self._logs, now)
         self.token_s = self._usual_token_s / self.level
         self.quantiles = self._usual if self.level == 1 else tuple([one * self.level for one in self._usual])
+        self.p50, _, self.p10, _ = self.quantiles
 
     def _refresh_usual(self, now: float, prior: float) -> None:
         """What is usual, where a host of which nothing was measured writes `prior` tokens a second."""

@@ -12,24 +12,13 @@ request.
 `Exchange` sets them as timers. Times are in seconds.
 """
 
-from gateway.route.cost import Demand
 from gateway.route.plan import Choice
 from gateway.route.tracked_attempt import TrackedAttempt
-from gateway.types import Failure, Fault, Policy, Request
+from gateway.types import Failure, Fault, Policy
 
 LONG = 8.0  # seconds of writing from which the request to the host is streamed
 SLOW = 1.5  # times the p99 of the first token, that a whole answer has before its length counts
 PROBE = 3.0  # times the usual p95, that a probe waits for its first token
-
-
-def streams(request: Request, writing: float) -> bool:
-    """Whether the request to the host is streamed, with an answer that takes `writing` seconds to write."""
-    return request.stream or writing > LONG
-
-
-def writing(choice: Choice, demand: Demand) -> float:
-    """Seconds for the longest likely answer at the endpoint's p10 speed."""
-    return demand.longest_output / choice.state.speeds.p10
 
 
 def for_prompt(seconds: float, choice: Choice, policy: Policy) -> float:
@@ -38,31 +27,24 @@ def for_prompt(seconds: float, choice: Choice, policy: Policy) -> float:
 
 
 def first_token_timeout(choice: Choice, policy: Policy) -> float:
-    """First-token timeout: the policy's, at least the endpoint's p99; for a probe at most `PROBE` times its p95."""
+    """First-token timeout: the policy's, at least the endpoint's p99 if enough samples say so.
+
+    For a probe it is at most `PROBE` times the usual p95, whatever the endpoint does now.
+    """
     timeout = for_prompt(policy.timeouts.first_token, choice, policy)
+    waits, parts = choice.state.waits, choice.parts
     if choice.state.breaker.until is not None:
-        return min(timeout, PROBE * _usual_p95(choice))
-    return max(timeout, _p99(choice))
+        return min(timeout, PROBE * (waits.p95[parts.size] / waits.level * parts.pace))
+    return max(timeout, waits.p99[parts.size] * parts.pace) if waits.known[parts.size] else timeout
 
 
 def whole_answer_timeout(choice: Choice, policy: Policy, writing: float) -> float:
     """Timeout of an answer that is requested whole: a slow first token (from published figures until samples exist),
-    and the time to write."""
+    and the seconds for `writing` the longest likely answer at the endpoint's p10 speed."""
     waits, parts = choice.state.waits, choice.parts
     slow = SLOW * waits.p99[parts.size] * parts.pace
-    return min(slow, first_token_timeout(choice, policy)) + writing
-
-
-def _p99(choice: Choice) -> float:
-    """What 99 of 100 such prompts stay under at this endpoint; 0 where too few samples say so."""
-    waits, parts = choice.state.waits, choice.parts
-    return waits.p99[parts.size] * parts.pace if waits.known[parts.size] else 0.0
-
-
-def _usual_p95(choice: Choice) -> float:
-    """What 95 of 100 such prompts usually stay under at this endpoint, whatever it does now."""
-    waits, parts = choice.state.waits, choice.parts
-    return waits.p95[parts.size] / waits.level * parts.pace
+    most = first_token_timeout(choice, policy)
+    return (slow if slow < most else most) + writing
 
 
 def failure(timer: str, tried: TrackedAttempt, policy: Policy) -> Failure:

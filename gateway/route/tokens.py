@@ -37,11 +37,12 @@ LENGTH_FADED_WITHIN = 10.0  # seconds until they show that old answers have fade
 class Tokens:
     """Bytes per token of one model's prompts."""
 
-    __slots__ = ("_due", "_errors", "_per_byte", "bytes_per_token", "doubt")
+    __slots__ = ("_due", "_errors", "_new", "_per_byte", "bytes_per_token", "doubt")
 
     def __init__(self) -> None:
         self._per_byte = Rate(HALF_LIFE), Rate(HALF_LIFE)  # tokens, without tools and with
         self._errors = Rate(HALF_LIFE), Rate(HALF_LIFE)  # of estimates, as shares of what was counted
+        self._new = [0.0] * 3, [0.0] * 3  # since the last refresh, of each kind: prompts, and the sums of both figures
         self._due = 0.0
         self.doubt = [DOUBTED * USUALLY_OFF] * 2  # how much less a host may count, as a share; one for each kind
         self.bytes_per_token = [USUAL, USUAL]  # without tools and with
@@ -52,23 +53,43 @@ class Tokens:
 
     def learn(self, size: int, counted: int, tools: bool, now: float) -> None:
         """A host `counted` the tokens of a prompt of `size` bytes."""
-        if size < SMALLEST or not FEWEST <= size / max(1, counted) <= MOST:
+        if size < SMALLEST or not FEWEST <= size / (counted or 1) <= MOST:
             return
-        self._errors[tools].add(min(1.0, abs(size / self.bytes_per_token[tools] / counted - 1)), now)
-        self._per_byte[tools].add(counted / size, now)
-        if now >= self._due:
-            self._refresh(now)
+        per_byte, error = counted / size, abs(size / self.bytes_per_token[tools] / counted - 1)
+        if error > 1:
+            error = 1.0
+        if now < self._due:
+            new = self._new[tools]
+            new[0] += 1
+            new[1] += per_byte
+            new[2] += error
+            return
+        self._count_new(now)
+        self._per_byte[tools].add(per_byte, now)
+        self._errors[tools].add(error, now)
+        self._refresh(now)
 
     def own(self, now: float) -> tuple[tuple[int, int], tuple[int, int]]:
         """This worker's samples, for others: what `Rate.own` is, without tools and with."""
+        self._count_new(now)
         without, with_tools = self._per_byte
         return without.own(now), with_tools.own(now)
 
     def merge(self, others: Sequence[Posted[Sequence[tuple[int, int]]]], now: float) -> None:
         """Takes each other worker's samples, in place of what was known of them."""
+        self._count_new(now)
         for place, rate in enumerate(self._per_byte):
             rate.merge([(one.value[place], one.age) for one in others], now)
         self._refresh(now)
+
+    def _count_new(self, now: float) -> None:
+        """Counts what came since the last refresh: together, because nothing reads it before."""
+        at = min(now, self._due)
+        for per_byte, errors, new in zip(self._per_byte, self._errors, self._new, strict=True):
+            if new[0]:
+                per_byte.add_all(new[1], new[0], at)
+                errors.add_all(new[2], new[0], at)
+                new[:] = [0.0] * 3
 
     def _refresh(self, now: float) -> None:
         self._due = now + LEARNED_WITHIN
@@ -104,7 +125,8 @@ class Lengths:
             self._refresh(now)
         if max_tokens is None:
             return self._mean, self._longest
-        return min(self._mean, max_tokens), min(self._longest, max_tokens)
+        mean, longest = self._mean, self._longest
+        return mean if mean < max_tokens else max_tokens, longest if longest < max_tokens else max_tokens
 
     def own(self, now: float) -> dict[int, int]:
         """This worker's samples, for others: what `Sketch.own` is."""

@@ -50,8 +50,9 @@ def scale(uncached: float) -> float:
 class Waits:
     """Times to first token of one endpoint. What decisions read are ratios by size class, as of the last `refresh`.
 
-    `trends` has its samples by size class; `quantiles` has one tuple for each of `SHARES`; `scatter` is the standard
-    deviation of the logarithm; `known` says which classes have `ENOUGH` samples.
+    `trends` has its samples by size class; `quantiles` has one tuple for each of `SHARES`, three of which are `p50`,
+    `p95` and `p99`; `scatter` is the standard deviation of the logarithm; `known` says which classes have `ENOUGH`
+    samples.
     """
 
     __slots__ = (
@@ -64,6 +65,9 @@ class Waits:
         "level",
         "load",
         "mean",
+        "p50",
+        "p95",
+        "p99",
         "quantiles",
         "scatter",
         "trends",
@@ -80,20 +84,11 @@ class Waits:
         self.level = 1.0
         self.mean: tuple[float, ...] = ()
         self.quantiles: tuple[tuple[float, ...], ...] = ()
+        self.p50: tuple[float, ...] = ()
+        self.p95: tuple[float, ...] = ()
+        self.p99: tuple[float, ...] = ()
         self.scatter: tuple[float, ...] = ()
         self.known: tuple[bool, ...] = (False,) * len(MIDDLES)
-
-    @property
-    def p50(self) -> tuple[float, ...]:
-        return self.quantiles[0]
-
-    @property
-    def p95(self) -> tuple[float, ...]:
-        return self.quantiles[3]
-
-    @property
-    def p99(self) -> tuple[float, ...]:
-        return self.quantiles[4]
 
     def began(self, seconds: float, uncached: float, in_flight: float, now: float) -> None:
         """A first token came after `seconds`; `in_flight` requests were in flight when this one was sent.
@@ -136,6 +131,7 @@ class Waits:
         self.level = level(self._logs, now)
         *quantiles, self.mean = self._rows if self.level == 1 else _scaled(self._rows, self.level)
         self.quantiles = tuple(quantiles)
+        self.p50, _, _, self.p95, self.p99 = self.quantiles
 
     def _refresh_usual(self, now: float, priors: Priors, peers: FleetMedians) -> None:
         spread = _spread(priors)

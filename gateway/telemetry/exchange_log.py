@@ -23,7 +23,7 @@ _log = logging.getLogger("gateway.exchanges")
 
 def has_failed(row: Row) -> bool:
     """Whether this row closes an exchange that counts against the success rate."""
-    return counts(row.outcome) and row.outcome not in SUCCESS
+    return row.outcome not in SUCCESS and counts(row.outcome)
 
 
 class ExchangeLog:

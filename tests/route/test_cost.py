@@ -62,7 +62,7 @@ def test_a_list_price_policy_ignores_what_caching_saves() -> None:
 
 
 def test_the_next_turns_will_pay_for_this_prompt_at_the_cached_price_as_far_as_it_is_confirmed() -> None:
-    read_again = DEMAND._replace(rereads=2.0)
+    read_again = changed(DEMAND, rereads=2.0)
     found = expected(state(hit_rate=0.5), read_again, matched=8_000)
     assert found.reread_usd == pytest.approx(2 * 10_000 * (0.5 * 0.30 + 0.5 * 0.10) / 1e6)
     assert found.plain == pytest.approx(found.usd + found.reread_usd)
@@ -71,7 +71,7 @@ def test_the_next_turns_will_pay_for_this_prompt_at_the_cached_price_as_far_as_i
 
 def test_where_there_is_no_cache_they_will_pay_in_full() -> None:
     uncached = EndpointState(endpoint(price=PRICE, cache=PromptCache(automatic=False)))
-    assert expected(uncached, DEMAND._replace(rereads=1.0)).reread_usd == pytest.approx(0.003)
+    assert expected(uncached, changed(DEMAND, rereads=1.0)).reread_usd == pytest.approx(0.003)
 
 
 def test_a_toll_is_paid_for_every_token() -> None:
@@ -86,13 +86,13 @@ def test_a_match_is_never_more_than_the_prompt() -> None:
 
 
 def test_an_empty_prompt_has_no_share() -> None:
-    assert expected(state(), DEMAND._replace(prompt_tokens=0), 100).hit == 0.0
+    assert expected(state(), changed(DEMAND, prompt_tokens=0), 100).hit == 0.0
 
 
 def test_prices_follow_prompt_size_and_hour() -> None:
     price = replace(PRICE, tiers=(PriceTier(20_000, 0.9, 1.8),), hours=(Window(22, 6, 0.15, 0.3),))
-    assert expected(state(price), DEMAND._replace(hour=23)).input_usd == pytest.approx(0.0015)
-    assert expected(state(price), DEMAND._replace(prompt_tokens=30_000)).input_usd == pytest.approx(0.027)
+    assert expected(state(price), changed(DEMAND, hour=23)).input_usd == pytest.approx(0.0015)
+    assert expected(state(price), changed(DEMAND, prompt_tokens=30_000)).input_usd == pytest.approx(0.027)
 
 
 def test_cached_tokens_need_no_time() -> None:
@@ -141,7 +141,7 @@ def test_failures_are_expected_as_often_as_they_happen() -> None:
 def test_bad_tool_calls_cost_only_where_tools_are_requested() -> None:
     policy = Policy("p", score=Score(quality_cost=0.05))
     assert expected(state(), policy=policy).quality_usd == 0
-    assert expected(state(), DEMAND._replace(tools=True), policy=policy).quality_usd == pytest.approx(0.1 * 0.05)
+    assert expected(state(), changed(DEMAND, tools=True), policy=policy).quality_usd == pytest.approx(0.1 * 0.05)
 
 
 def test_an_endpoint_that_never_fails_costs_what_it_costs() -> None:
