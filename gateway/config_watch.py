@@ -88,4 +88,12 @@ class ConfigWatch:
         return self.current.settings.files
 
     def _check(self) -> dict[Path, Stamp]:
-        return {path: stamp(path) for path in self._files()}
+        return {path: _stamp(path) for path in self._files()}
+
+
+def _stamp(path: Path) -> Stamp:
+    """None also if the file cannot be looked at: the next poll tries again."""
+    try:
+        return stamp(path)
+    except OSError:
+        return None
