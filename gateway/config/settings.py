@@ -172,12 +172,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     except ConfigError as error:
         problems.extend(error.problems)
     problems.extend(proxies.problems)
-    keys = (*file.keys, *keys_from_environ(environ.get("GATEWAY_API_KEYS", ""), problems))
-    admin = admin_from_environ(environ.get("GATEWAY_ADMIN_KEY", ""), problems)
-    problems.extend(_repeated(keys, admin))
-    problems.extend(_unclear(keys))
-    if any(key.tenant == PROBE for key in keys):
-        problems.append(f"keys: the tenant `{PROBE}` is the gateway's own; choose another name")
+    keys, admin = _credentials(file.keys, environ, problems)
     redis_url = _redis_of(environ, problems)
     if problems:
         raise ConfigError(*problems)
@@ -214,6 +209,19 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         secrets=_secrets(file.models, environ),
         files=(path, *_about_files(own, folder)) if path else (),
     )
+
+
+def _credentials(
+    own: tuple[Key, ...], environ: Mapping[str, str], problems: list[str]
+) -> tuple[tuple[Key, ...], bytes | None]:
+    """The client keys of gateway.yaml and the environment, and the digest of the admin key."""
+    keys = (*own, *keys_from_environ(environ.get("GATEWAY_API_KEYS", ""), problems))
+    admin = admin_from_environ(environ.get("GATEWAY_ADMIN_KEY", ""), problems)
+    problems.extend(_repeated(keys, admin))
+    problems.extend(_unclear(keys))
+    if any(key.tenant == PROBE for key in keys):
+        problems.append(f"keys: the tenant `{PROBE}` is the gateway's own; choose another name")
+    return keys, admin
 
 
 def _repeated(keys: tuple[Key, ...], admin: bytes | None) -> Iterator[str]:
