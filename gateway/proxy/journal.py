@@ -84,7 +84,7 @@ class Journal:
             runtime.sent.ended(attempt.slot)
 
     def sending(self, attempt: Attempt) -> None:
-        """An attempt is about to be sent: it is recorded, so that it is booked if this worker is killed."""
+        """An attempt is about to be sent: it is recorded, in case that this worker is killed."""
         runtime, plan, request, send = self._runtime, self._plan, self._request, attempt.send
         if runtime.sent is None:
             return
