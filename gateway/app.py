@@ -156,6 +156,7 @@ class Worker:
         self._take(configured)
 
     async def start(self) -> None:
+        """Warms up the adapters, and starts the background tasks."""
         await _warm_up(self._destinations)
         self.store.start()
         self._follow()
@@ -270,6 +271,7 @@ class Worker:
         return self.parts.connections.busy()
 
     async def stop(self) -> None:
+        """Ends all exchanges, writes and ships what is pending, and closes everything."""
         self.health.draining = True
         await self._background.stop()
         self.configured.proxy.close()  # before the connections to hosts close, or running exchanges would fail over

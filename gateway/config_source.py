@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gateway.audit import audit, idle_keys
 from gateway.config import Settings, load, sufficient_variables
+from gateway.config_check import check_config, idle_keys
 from gateway.configuration import Configuration, configured
 from gateway.errors import ConfigError
 from gateway.keys.key_file import KeyFile
@@ -42,7 +42,7 @@ class ConfigSource:
     def again(self, settings: Settings) -> Configuration:
         """The configuration of these settings, if `gateway check` finds no mistake. Raises ConfigError."""
         configuration = configured(settings)
-        found = audit(configuration.settings, configuration.policies.current)
+        found = check_config(configuration.settings, configuration.policies.current)
         _raise(iter((*_unserved(configuration.settings), *found.problems)))
         return configuration
 

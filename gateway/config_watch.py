@@ -1,7 +1,7 @@
 """Reads gateway.yaml again when it changes, or at SIGHUP. The configuration is replaced as a whole or not at all.
 
     gateway.yaml and the files that it names ──stamps──┐
-    SIGHUP ── ask() ───────────────────────────────────┴──> poll(): Configuration ──> every worker
+    SIGHUP ── request_reload() ────────────────────────┴──> poll(): Configuration ──> every worker
                                                                 └── RejectedConfig: the one in force stays
 
 With several workers their supervisor polls, so that all of them get the same configuration, also those that start
@@ -41,8 +41,8 @@ class ConfigWatch:
     def __repr__(self) -> str:
         return f"<ConfigWatch of {len(self._files())} files, {len(self.problems)} problems>"
 
-    def ask(self) -> None:
-        """Has the next poll read all files again, changed or not. Safe in a signal handler."""
+    def request_reload(self) -> None:
+        """Makes the next poll read all files again, changed or not. Safe in a signal handler."""
         self._requested = True
 
     def poll(self) -> Configuration | RejectedConfig | None:
@@ -88,4 +88,12 @@ class ConfigWatch:
         return self.current.settings.files
 
     def _check(self) -> dict[Path, Stamp]:
-        return {path: stamp(path) for path in self._files()}
+        return {path: _stamp(path) for path in self._files()}
+
+
+def _stamp(path: Path) -> Stamp:
+    """None also if the file cannot be looked at: the next poll tries again."""
+    try:
+        return stamp(path)
+    except OSError:
+        return None

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.audit import doubts, obstacles
 from gateway.config import Settings
+from gateway.config_check import doubts, obstacles
 from gateway.errors import ConfigError
 from gateway.keys.key_desk import Choices
 from gateway.policy.policies import Policies, PolicySet

@@ -34,9 +34,9 @@ def is_in_place(path: Path, descriptor: int) -> bool:
 
 def stamp(path: Path) -> Stamp:
     """A value that changes when the file is replaced or its content changes, even with the same time and size. Links
-    are followed. None if the file cannot be read."""
+    are followed. None without a file. Raises OSError."""
     try:
         facts = path.stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return facts.st_dev, facts.st_ino, facts.st_ctime_ns, facts.st_mtime_ns, facts.st_size

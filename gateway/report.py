@@ -14,9 +14,9 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from gateway.audit import audit
 from gateway.config import Secrets, Settings, usable, wanted_variables, why_unusable
 from gateway.config.proxy_environment import ProxyEnvironment
+from gateway.config_check import check_config
 from gateway.errors import ClientError, ConfigError
 from gateway.intake.auth import Keys
 from gateway.intake.intake import Intake, Serving
@@ -53,7 +53,7 @@ class Check(NamedTuple):
 def checked(settings: Settings) -> Check:
     """Raises ConfigError with all problems."""
     policies = Policies(settings.policies).current
-    found = audit(settings, policies)
+    found = check_config(settings, policies)
     if found.problems:
         raise ConfigError(*found.problems)
     out = console()

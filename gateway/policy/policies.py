@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 import gateway
 from gateway.document import read
 from gateway.errors import ConfigError, Unreadable
+from gateway.files import Stamp, stamp
 from gateway.policy.policy_document import read_policy
 from gateway.state.conditions import Conditions
 from gateway.types import Policy
@@ -30,7 +31,7 @@ CHECK_EVERY = 0.25  # seconds; checking the shipped folder takes 0.1 ms
 RETRY_AFTER = 20  # checks after which an unreadable file is read again, though it has not changed
 
 _log = logging.getLogger(__name__)
-_Stamp: TypeAlias = frozenset[tuple[str, int, int, int, int, int]]
+_Stamps: TypeAlias = frozenset[tuple[Path, Stamp]]
 
 
 def shipped_folder() -> Path:
@@ -152,9 +153,9 @@ class Policies:
             raise (Unreadable if unreadable else ConfigError)(*problems)
         return MappingProxyType(policies)
 
-    def _check(self) -> _Stamp:
+    def _check(self) -> _Stamps:
         """Stamps of the files in the folders, links followed. A missing folder has none. Raises OSError."""
-        return frozenset(stamp for folder in self._folders for path in _files_if_any(folder) if (stamp := _stamp(path)))
+        return frozenset((path, stamp(path)) for folder in self._folders for path in _files_if_any(folder))
 
 
 def _changes(before: PolicySet, after: PolicySet) -> str:
@@ -178,15 +179,6 @@ def _files_if_any(folder: Path) -> list[Path]:
         return _files(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _stamp(path: Path) -> tuple[str, int, int, int, int, int] | None:
-    """Differs where a file was replaced or its content changed, even with the same time and size. Raises OSError."""
-    try:
-        facts = path.stat()
-    except FileNotFoundError:  # deleted since it was listed
-        return None
-    return str(path), facts.st_dev, facts.st_ino, facts.st_ctime_ns, facts.st_mtime_ns, facts.st_size
 
 
 def _reason(error: OSError) -> str:

@@ -13,12 +13,12 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING
 
 from gateway.config import PriceSync, Settings
 from gateway.errors import ConfigError, Unreadable
+from gateway.files import Stamp, stamp
 from gateway.prices.price_book import EMPTY, NOTHING, PriceBook, PriceHistory, book_path, read_book, with_prices
 from gateway.state.conditions import Conditions
 from gateway.types import Endpoint
@@ -37,7 +37,6 @@ SOURCES: Mapping[PriceSync, tuple[str, ...]] = {
 }
 
 _log = logging.getLogger("gateway")
-_Stamp = tuple[int, int, int] | None
 
 
 class PriceList:
@@ -48,9 +47,9 @@ class PriceList:
         self.path = book_path(settings)
         self.book: PriceBook = EMPTY
         self.problems: tuple[str, ...] = ()
-        self._stamp: _Stamp = None
+        self._stamp: Stamp = None
         with suppress(OSError):  # a folder of another user: there is no book for this one
-            self._stamp = _stamp(self.path)
+            self._stamp = stamp(self.path)
         self.book = read_book(self.path)
 
     def __repr__(self) -> str:
@@ -68,7 +67,7 @@ class PriceList:
 
     def reload(self) -> bool:
         """Reads the book again. Where it is invalid, the old one stays and False is returned."""
-        self._stamp = _stamp(self.path)
+        self._stamp = stamp(self.path)
         try:
             self.book = read_book(self.path)
         except ConfigError as error:
@@ -88,7 +87,7 @@ class PriceList:
         while True:
             await asyncio.sleep(CHECK_EVERY)
             with conditions.noted("prices"):
-                before, seen = seen, await asyncio.to_thread(_stamp, self.path)
+                before, seen = seen, await asyncio.to_thread(stamp, self.path)
                 if before == seen != self._stamp and await asyncio.to_thread(self.reload):
                     apply()
 
@@ -124,12 +123,3 @@ def _log_synced(done: "Synced") -> None:
                 _log.warning("price sync: %s: %s: %s", line.endpoint.id, flag.kind, flag.text)
     for problem in done.problems:
         _log.warning("price sync: %s", problem)
-
-
-def _stamp(path: Path) -> _Stamp:
-    """Differs where the file was replaced or changed. None without a file. Raises OSError."""
-    try:
-        facts = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return facts.st_ino, facts.st_mtime_ns, facts.st_size

@@ -3,9 +3,9 @@
     Flight ── parts of a stream ──> this one's id, cost 0 ──> its client     from the first part on, at its own speed
            ── whole answer ───────> as from the response cache ──> its client
 
-If the flight fails, this request gets the same error, in its own format. It is served anew where it would have ended
-differently by itself: if it is not streamed and the flight's streamed answer breaks, because another host would have
-answered it; and if the flight was refused by limits that do not apply to it.
+If the flight fails, this request gets its error, in its own format. It starts anew where a request of its own would
+have ended otherwise: one that is not streamed, where a streamed answer breaks, because another host would have answered
+it; and where the flight was refused by limits that are not its own.
 """
 
 from collections.abc import Callable
@@ -113,7 +113,7 @@ class Joiner:
             self._take_whole()
 
     def _follow(self) -> None:
-        """Writes the parts that there are, until the client is slower."""
+        """Everything there is, as far as the client takes it."""
         flight = self._flight
         while self._patience is None:
             at = self._read - flight.dropped
@@ -229,7 +229,7 @@ class Joiner:
         self._runtime.under_way.discard(self)
         self._flight.leave(self)
 
-    # keep-alives for a client that waits
+    # a client that waits
 
     def _beat_later(self) -> None:
         if self._beat_after < inf:

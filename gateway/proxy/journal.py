@@ -86,7 +86,7 @@ class Journal:
             runtime.sent.ended(attempt.slot)
 
     def sending(self, attempt: Attempt) -> None:
-        """An attempt is about to be sent: a pause ends, and it is recorded, so that it is booked if this worker is killed."""
+        """An attempt is about to be sent: a pause ends, and it is recorded, to be booked if this worker is killed."""
         if self._paused_at is not None:
             self._end_pause(attempt.sent_at, self._paused_at)
         runtime, plan, request, send = self._runtime, self._plan, self._request, attempt.send

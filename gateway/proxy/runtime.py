@@ -1,4 +1,4 @@
-"""What the exchanges of one worker share: clocks, random numbers, timers, connections to hosts, and where outcomes go.
+"""What the exchanges of one worker share: clocks, chance, timers, the way to hosts, and where outcomes go.
 
 app ──builds──> Runtime ──> Proxy, and each LiveExchange, Journal and AccountProbe
 """

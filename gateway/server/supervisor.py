@@ -247,7 +247,7 @@ def _ends_on_hangup(watch: ConfigWatch, had_terminal: bool) -> bool:
     """Whether SIGHUP says that the terminal was closed. If not, the files are read again."""
     if had_terminal and not _has_terminal():
         return True
-    watch.ask()
+    watch.request_reload()
     return False
 
 

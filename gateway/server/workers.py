@@ -31,9 +31,7 @@ OF_A_BACKGROUND_JOB = (signal.SIGTTIN, signal.SIGTTOU)  # that reads from the te
 HURRY = b"hurry"  # to a worker: Ctrl-C, no notice is given
 SILENT = 60.0  # seconds without an answer to a ping, after which a worker is considered hung
 STARTING = 600.0  # the same before its first answer: on a starved machine a process takes long to start
-LONGEST_LOOK = (
-    1.0  # seconds that count between two looks: a supervisor that is starved or frozen says nothing of others
-)
+LONGEST_LOOK = 1.0  # seconds that count at most between two checks: the supervisor itself may be starved or frozen
 LOOP = 3  # deaths in a row that make a crash loop
 YOUNG = 60.0  # seconds: a worker that dies younger is restarted with a backoff
 SOONEST = 1.0  # seconds: first backoff
@@ -96,7 +94,7 @@ class WorkerSlot:
         self._news[type(news)] = news
 
     def is_looping(self, now: float) -> bool:
-        """Whether it dies again and again."""
+        """Whether it crashes in a loop."""
         return self.deaths >= LOOP and (self.again_at is not None or now - self.started < YOUNG)
 
     def is_hung(self, now: float) -> bool:
@@ -205,7 +203,7 @@ class Workers(Multiprocess):
             place.post(news)
 
     def _tell(self, now: float) -> None:
-        """Tells the workers when some of them begin to die again and again, and when that is over."""
+        """Reports to the workers when some of them begin to crash in a loop, and when that is over."""
         looping = sum(place.is_looping(now) for place in self._places)
         reason = f"{looping} of {len(self._places)} workers die again and again; the log has the cause"
         trouble = CrashLoop(reason if looping else "")

@@ -22,7 +22,7 @@ WORDS = {
     "MASTERDOWN": "the server is a replica that has lost its master",
     "MISCONF": "the store cannot save to its disk",
     "MOVED": "the server is a node of a Cluster: write redis+cluster:// in the store's URL",
-    "NOAUTH": "the store wants a user or password: write them in the store's URL",
+    "NOAUTH": "the store requires a user or password: write them in the store's URL",
     "NOPERM": "the store's user has too few rights: docs/configuration.md has those that are needed",
     "NOREPLICAS": "the master has fewer replicas than it needs to take writes",
     "OOM": "the store's memory is full",

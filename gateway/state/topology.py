@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Redirect(NamedTuple):
-    """Where a Cluster wants a command to be sent; `asking`: right after ASKING."""
+    """Where a Cluster redirects a command to; `asking`: it is sent right after ASKING."""
 
     server: str
     asking: bool

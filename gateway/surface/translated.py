@@ -43,7 +43,7 @@ class Translation(Protocol):
 
 
 class TranslatedSink:
-    """One response to one client."""
+    """One response to one client, in the format of `Translation`."""
 
     __slots__ = ("_broken", "_head", "_padded", "_parts", "_sink", "_splitter", "_translation")
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from gateway.audit import audit
 from gateway.config import Settings, load
+from gateway.config_check import check_config
 from gateway.policy.policies import Policies
 from gateway.sim.demofleet import FLEET, gateway_config, seed_policies
 
@@ -20,7 +20,7 @@ def seeded(folder: Path) -> tuple[Settings, Policies]:
 
 def test_every_shipped_policy_can_serve(tmp_path: Path) -> None:
     settings, policies = seeded(tmp_path)
-    found = audit(settings, policies.current)
+    found = check_config(settings, policies.current)
     assert (found.problems, found.warnings) == ((), ())
 
 

@@ -40,7 +40,7 @@ async def problem(url: str, *words: str) -> str:
 async def test_what_is_wrong_is_said(sentinels: SentinelSet) -> None:
     url, nobody, one = sentinels.url, f"127.0.0.1:{free_port()}", sentinels.sentinels[0].address
     await problem(url.replace("/gw?", "/other?"), "the Sentinels have no master other, but gw")
-    await problem(url.partition("?")[0], "NOAUTH", "the store wants a user or password")
+    await problem(url.partition("?")[0], "NOAUTH", "the store requires a user or password")
     said = await problem(url.replace("p%40ss%2Fword", "wr0ng"), "WRONGPASS")
     assert "wr0ng" not in said
     await problem(f"redis+sentinel://{nobody}/gw", "no Sentinel names the master", "onnect")

@@ -19,7 +19,7 @@ from gateway.telemetry.figure_definitions import (
     without_routing,
 )
 from gateway.telemetry.packed import Packed
-from gateway.types import PICO, Row
+from gateway.types import OUTCOMES, PICO, Row
 from tests.support.rows import cached_row, row
 
 DOCS = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
@@ -99,3 +99,10 @@ def test_a_figure_without_data_is_absent() -> None:
     assert share(0, 0) is None
     assert price_per_million(0, 0) is None
     assert (share(1, 4), price_per_million(3 * PICO, 2_000_000)) == (0.25, 1.5)
+
+
+@pytest.mark.parametrize("figure", ["success", "uptime"])
+def test_the_outcomes_that_a_rate_leaves_out_are_documented(figure: str) -> None:
+    definition = DOCS.partition(f'<a id="{figure}"></a>')[2].partition("|")[2]
+    left_out = definition.partition("divided by all but those that are ")[2].partition(".")[0]
+    assert set(re.findall(r"`(\w+)`", left_out)) == {str(one) for one in OUTCOMES} - JUDGED

@@ -25,14 +25,14 @@ ROUTES = ("/chat/completions", "/completions", "/responses", "/messages")
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
+class ConfigFindings:
     """One line each. Problems are mistakes; warnings may also apply to a correct configuration."""
 
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
-def audit(settings: Settings, policies: PolicySet) -> Audit:
+def check_config(settings: Settings, policies: PolicySet) -> ConfigFindings:
     """Runs all checks. Sends no request."""
     problems = obstacles(settings, policies)
     warnings = [
@@ -51,7 +51,7 @@ def audit(settings: Settings, policies: PolicySet) -> Audit:
             problems.extend(found)
         elif policy.name in chosen:  # written for the shipped catalogue, which `catalogue: false` disables
             warnings.extend(found)
-    return Audit(tuple(problems), tuple(warnings))
+    return ConfigFindings(tuple(problems), tuple(warnings))
 
 
 def doubts(settings: Settings, policies: PolicySet) -> list[str]:

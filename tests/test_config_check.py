@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.audit import Audit, audit, doubts, obstacles
 from gateway.config import load
 from gateway.config.unusual_prices import unusual_prices
+from gateway.config_check import ConfigFindings, check_config, doubts, obstacles
 from gateway.policy.policies import Policies, shipped_folder
 from gateway.types import Endpoint
 from tests.support.gateway import write_config, write_policy
@@ -18,33 +18,33 @@ from tests.support.gateway import write_config, write_policy
 HOSTS = {"rack/one": "http://127.0.0.1:1", "rack/two": "http://127.0.0.1:2"}
 
 
-def audited(folder: Path, environ: Mapping[str, str] | None = None, **settings: Any) -> Audit:
+def findings(folder: Path, environ: Mapping[str, str] | None = None, **settings: Any) -> ConfigFindings:
     """Two endpoints of the provider `rack` as the only ones, and the policies in `folder`/policies."""
     (folder / "policies").mkdir(exist_ok=True)
     provider = {"provider": "rack", "status": "self_hosted"}
     config = write_config(folder, HOSTS, provider, policies=str(folder / "policies"), **settings)
     loaded = load(config, environ or {})
-    return audit(loaded, Policies(loaded.policies).current)
+    return check_config(loaded, Policies(loaded.policies).current)
 
 
 def test_a_sound_configuration_has_no_problems(tmp_path: Path) -> None:
     write_policy(tmp_path / "policies", "mine", require={"only": ["rack"], "ignore": ["rack/one"]})
     write_policy(tmp_path / "policies", "fixed", pick={"how": "fixed", "endpoint": "rack/two"})
-    assert audited(tmp_path, default_policy="mine").problems == ()
+    assert findings(tmp_path, default_policy="mine").problems == ()
 
 
 def test_the_shipped_configuration_has_no_problems() -> None:
     settings = load(None, {"NOVITA_API_KEY": "set"})
-    assert audit(settings, Policies().current).problems == ()
+    assert check_config(settings, Policies().current).problems == ()
 
 
 def test_a_default_policy_that_is_not_there(tmp_path: Path) -> None:
-    problems = audited(tmp_path, default_policy="balance").problems
+    problems = findings(tmp_path, default_policy="balance").problems
     assert problems == ("default_policy: there is no policy `balance`; did you mean `balanced`?",)
 
 
 def test_a_policy_of_claudes_names_that_is_not_there(tmp_path: Path) -> None:
-    problems = audited(tmp_path, claude={"haiku": "flor", "opus": "nitro"}).problems
+    problems = findings(tmp_path, claude={"haiku": "flor", "opus": "nitro"}).problems
     assert problems == ("claude.haiku: there is no policy `flor`; did you mean `floor`?",)
 
 
@@ -53,13 +53,13 @@ def test_a_keys_policy_that_is_not_there(tmp_path: Path) -> None:
         {"tenant": "web", "key": "a-secret", "policy": "flor"},
         {"tenant": "ops", "key": "another", "policy": "floor"},
     ]
-    problems = audited(tmp_path, keys=keys).problems
+    problems = findings(tmp_path, keys=keys).problems
     assert problems == ("keys: tenant `web`: there is no policy `flor`; did you mean `floor`?",)
 
 
 def test_a_rules_policy_and_key_that_are_not_there(tmp_path: Path) -> None:
     rules = [{"when": {"tools": True}, "policy": "exakto"}, {"when": {"key": "wep"}, "policy": "floor"}]
-    found = audited(tmp_path, rules=rules, keys=[{"tenant": "web", "key": "a-secret"}])
+    found = findings(tmp_path, rules=rules, keys=[{"tenant": "web", "key": "a-secret"}])
     file = tmp_path / "gateway.yaml"
     lines = file.read_text().splitlines()
     first, second = lines.index("- policy: exakto") + 1, lines.index("- policy: floor") + 1
@@ -70,10 +70,10 @@ def test_a_rules_policy_and_key_that_are_not_there(tmp_path: Path) -> None:
 
 def test_a_group_without_limits_beside_others(tmp_path: Path) -> None:
     keys = [{"tenant": name, "key": f"sk-{name}", "group": name} for name in ("team", "taem")]
-    found = audited(tmp_path, keys=keys, limits={"groups": {"team": {"usd_per_day": "$1"}}})
+    found = findings(tmp_path, keys=keys, limits={"groups": {"team": {"usd_per_day": "$1"}}})
     line = "keys: tenant `taem`: `limits.groups` has no `taem`; did you mean `team`?"
     assert (found.problems, [one for one in found.warnings if "groups" in one]) == ((), [line])
-    assert not any("groups" in one for one in audited(tmp_path, keys=keys).warnings)
+    assert not any("groups" in one for one in findings(tmp_path, keys=keys).warnings)
 
 
 @pytest.mark.parametrize(
@@ -89,19 +89,19 @@ def test_an_endpoint_that_is_not_there_is_named_with_the_policys_file(
     tmp_path: Path, field: str, policy: dict[str, Any]
 ) -> None:
     write_policy(tmp_path / "policies", "mine", **policy)
-    (problem,) = audited(tmp_path).problems
+    (problem,) = findings(tmp_path).problems
     path = tmp_path / "policies" / "mine.yaml"
     assert problem == f"{path}: {field}: there is no endpoint or provider `rack/on`; did you mean `rack/one`?"
 
 
 def test_a_shipped_policy_without_its_endpoint_is_no_mistake_of_the_user(tmp_path: Path) -> None:
-    found = audited(tmp_path)
+    found = findings(tmp_path)
     assert found.problems == ()
     assert not [warning for warning in found.warnings if "pinned.yaml" in warning]
 
 
 def test_a_shipped_policy_that_is_the_default_is_looked_at_all_the_same(tmp_path: Path) -> None:
-    found = audited(tmp_path, default_policy="pinned")
+    found = findings(tmp_path, default_policy="pinned")
     path = shipped_folder() / "pinned.yaml"
     assert found.problems == ()
     assert any(warning.startswith(f"{path}: pick.endpoint: there is no endpoint") for warning in found.warnings)
@@ -112,13 +112,13 @@ def test_a_policy_that_no_endpoint_in_use_meets_is_a_warning(tmp_path: Path) -> 
     write_policy(tmp_path / "policies", "strict", require={"zdr": True, "region": ["eu"]})
     path = tmp_path / "policies" / "strict.yaml"
     warning = f"{path}: no endpoint of deepseek/deepseek-v3.2 in use meets its require.region"
-    assert warning in audited(tmp_path).warnings
+    assert warning in findings(tmp_path).warnings
 
 
 def test_doubts_are_the_same_lines_about_these_policies_alone(tmp_path: Path) -> None:
     write_policy(tmp_path / "policies", "mine", pick={"how": "fixed", "endpoint": "rack/on"})
     path = tmp_path / "policies" / "mine.yaml"
-    found = audited(tmp_path)
+    found = findings(tmp_path)
     settings = load(tmp_path / "gateway.yaml", {})
     mine = {"mine": Policies(settings.policies).current["mine"]}
     lines = doubts(settings, mine)
@@ -135,7 +135,7 @@ def test_an_endpoint_in_use_whose_package_is_missing_is_named(monkeypatch: pytes
 
     def problems(endpoint: Endpoint) -> tuple[str, ...]:
         models = (replace(model, endpoints=(*model.endpoints, endpoint)),)
-        return audit(replace(settings, models=models), Policies().current).problems
+        return check_config(replace(settings, models=models), Policies().current).problems
 
     assert problems(replace(adapted, base_url=None)) == (), "without an address it is not in use"
     assert problems(adapted) == (
@@ -144,7 +144,7 @@ def test_an_endpoint_in_use_whose_package_is_missing_is_named(monkeypatch: pytes
 
 
 def test_a_model_without_an_endpoint_in_use_names_the_variables_that_would_help() -> None:
-    (warning,) = audit(load(None, {}), Policies().current).warnings
+    (warning,) = check_config(load(None, {}), Policies().current).warnings
     assert warning.startswith("deepseek/deepseek-v3.2: no endpoint is in use; set at least one of NOVITA_API_KEY, ")
     assert "PARASAIL_API_KEY" not in warning  # a key alone would not do: it has no price
 
@@ -162,17 +162,17 @@ V4 = {
 }
 
 
-def with_two_models(folder: Path, **settings: Any) -> Audit:
+def with_two_models(folder: Path, **settings: Any) -> ConfigFindings:
     """The shipped catalogue with one host in use, and a second model on one machine."""
     (folder / "policies").mkdir(exist_ok=True)
     path = folder / "gateway.yaml"
     path.write_text(yaml.safe_dump({"models": {"deepseek/v4": V4}, "policies": str(folder / "policies"), **settings}))
     loaded = load(path, {"NOVITA_API_KEY": "set"})
-    return audit(loaded, Policies(loaded.policies).current)
+    return check_config(loaded, Policies(loaded.policies).current)
 
 
 def test_shipped_policies_say_nothing_about_models_that_they_are_not_for(tmp_path: Path) -> None:
-    assert with_two_models(tmp_path) == Audit((), ())
+    assert with_two_models(tmp_path) == ConfigFindings((), ())
 
 
 def test_a_shipped_policy_that_the_configuration_names_is_for_every_model(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def doubted(tmp_path: Path, *endpoints: Mapping[str, Any]) -> list[str]:
     sound = {"provider": "p", "base_url": "http://127.0.0.1:1/v1", "model": "m", "price": {"input": 0.3, "output": 0.5}}
     given = [{"id": f"e{number}", **sound, **fields} for number, fields in enumerate(endpoints)]
     models = {"own/model": {"name": "Own", "context": 1000, "endpoints": given}}
-    return [one for one in audited(tmp_path, catalogue=False, models=models).warnings if one.startswith("e")]
+    return [one for one in findings(tmp_path, catalogue=False, models=models).warnings if one.startswith("e")]
 
 
 NIGHT = {"from_hour": 1, "to_hour": 2, "input": 0.1, "output": 0.5, "cached_input": 0.2}
@@ -239,5 +239,5 @@ def test_a_hosts_key_that_no_header_can_carry_keeps_it_from_serving(key: str) ->
     policies = Policies().current
     (problem,) = obstacles(settings, policies)
     assert "NOVITA_API_KEY must be printable ASCII without spaces or line breaks" in problem
-    assert problem in audit(settings, policies).problems
+    assert problem in check_config(settings, policies).problems
     assert key not in problem
