@@ -189,7 +189,8 @@ class Limiter:
                 self._decide(waiter)
 
     def _prepare(self) -> None:
-        """Takes a share of the next period before it begins, so that its first requests need not wait."""
+        """Begins the minute, and takes a share of the next day or month early, so that their first requests need not
+        wait."""
         now = self.clock()
         for quota in self._quotas.values():
             self._live[quota.at(now)] = quota
@@ -202,7 +203,9 @@ class Limiter:
         for meter, quota in list(self._live.items()):
             ask = meter.ask(*needs.get(meter, (0, 0)), now)
             if ask is not None:
-                asked.append((meter, Line(quota.key(meter), meter.bound, meter.period.end, ask, quota.number)))
+                period = meter.period
+                line = Line(quota.keys(meter), meter.bound, period.end, ask, quota.number, period.left(now))
+                asked.append((meter, line))
             elif not meter.in_flight:
                 del self._live[meter]
         for start in range(0, len(asked), MOST):

@@ -49,9 +49,9 @@ class Fleet:
         ask = meter.ask(needed, needed, self.now)
         if ask is None:
             return None
-        arguments = [meter.bound, *ask, FAR, self.names[worker]]
-        ((granted, total, held, workers, short, origin),) = self.client.eval(_SCRIPT.text, 1, KEY, *arguments)  # type: ignore[misc]
-        grant = Grant(granted, total, held, workers, short == 1, origin)
+        arguments = [KEY, KEY, KEY, meter.bound, *ask, FAR, self.names[worker], 1.0]
+        ((granted, total, held, workers, short, origin, before),) = self.client.eval(_SCRIPT.text, 3, *arguments)  # type: ignore[misc]
+        grant = Grant(granted, total, held, workers, short == 1, origin, before)
         if not lost:
             meter.granted(ask, grant)
         return grant
