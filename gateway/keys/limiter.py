@@ -147,6 +147,10 @@ class Limiter:
             self._wake.set()
         return None
 
+    def count(self, refusal: Refusal) -> None:
+        """A request is refused by this."""
+        self._refused(refusal.quota.name, refusal.quota.scope)
+
     def shares_left(self) -> dict[tuple[LimitName, Scope], float]:
         """The smallest remaining share of each kind of limit, 0 to 1, as far as this worker knows."""
         found: dict[tuple[LimitName, Scope], float] = {}
@@ -292,8 +296,9 @@ class Limiter:
         return [one for one in waiter.quotas if one.at(now).free < self._amount(one, waiter.need)]
 
     def _refuse(self, waiter: _Waiter, quota: Quota, cause: Cause) -> None:
-        self._refused(quota.name, quota.scope)
-        waiter.then(Refusal(quota, self._amount(quota, waiter.need), cause))
+        refusal = Refusal(quota, self._amount(quota, waiter.need), cause)
+        self.count(refusal)
+        waiter.then(refusal)
 
     def _bounds(self, scope: Scope, subject: str) -> Bounds:
         if scope == "key":
