@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from urllib.parse import quote
 
 from gateway.types import Endpoint, Failure, Request
 from gateway.upstream.dialects import outgoing
@@ -34,7 +35,8 @@ class Upstreams:
         self._transport = transport
         self._to_operator = to_operator
         self._headers = headers
-        self._secrets = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
+        known = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
+        self._secrets = dict.fromkeys([*known, *(quote(secret, safe="") for secret in known)])  # also as in a URL
 
     def __repr__(self) -> str:
         return f"<Upstreams of {len(self._destinations)} endpoints>"

@@ -42,6 +42,11 @@ def test_a_secret_in_the_code_alone_is_not_shown(hosts: Upstreams) -> None:
     )
 
 
+def test_a_secret_is_not_shown_as_a_url_has_it() -> None:
+    hosts = Upstreams({}, Transport(), ["a+b/c=d==e"])
+    assert hosts.concealed(Failure(Fault.SERVER, "/v1?key=a%2Bb%2Fc%3Dd%3D%3De"), HOST).message == "/v1?key=[redacted]"
+
+
 def test_a_host_without_a_code(hosts: Upstreams) -> None:
     assert hosts.concealed(Failure(Fault.SERVER, KEY), HOST) == Failure(Fault.SERVER, "[redacted]")
 
