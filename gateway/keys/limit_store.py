@@ -12,7 +12,8 @@ One script changes total and the worker's own field together, so that no interle
 bound. The field is absolute: after a lost reply the next call corrects it. A limit that is removed and added again gets
 another meter, and a field of its own, so that what the first one took stays in the total. A field that is not written
 for a minute is removed; its share of the total stays. If the store loses its data, the total goes on from the highest
-one that a worker has seen. A hash expires a day after its period, for requests that last longer than the period.
+one that a worker has seen, and that of the minute before from the one that the worker which calls has seen. A hash
+expires a day after its period, for requests that last longer than the period.
 """
 
 import os
@@ -33,8 +34,8 @@ local now, replies = tonumber(redis.call('TIME')[1]), {}
 local function text(number) return string.format('%.0f', number) end
 for i = 1, #KEYS / 3 do
   local key, previous, following = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]
-  local at, found, held, workers, past, room = 11 * i - 10, {}, 0, 1, 0, 0
-  local me = ARGV[at + 9]
+  local at, found, held, workers, past, room = 12 * i - 11, {}, 0, 1, 0, 0
+  local me = ARGV[at + 10]
   local taken, own, known = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
   local want, least, origin = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), ARGV[at + 7]
   local fields = redis.call('HGETALL', key)
@@ -56,8 +57,8 @@ for i = 1, #KEYS / 3 do
   end
   room = tonumber(ARGV[at]) - total
   if previous ~= key then
-    past = tonumber(redis.call('HGET', previous, 'total') or 0)
-    room = room - math.floor(past * tonumber(ARGV[at + 10])) - tonumber(redis.call('HGET', following, 'total') or 0)
+    past = tonumber(redis.call('HGET', previous, 'total') or ARGV[at + 8])
+    room = room - math.floor(past * tonumber(ARGV[at + 11])) - tonumber(redis.call('HGET', following, 'total') or 0)
   end
   local grant, short = 0, tonumber(found['short'] or 0) >= now
   if least <= room then grant = math.max(0, math.min(want, room)) end
@@ -66,7 +67,7 @@ for i = 1, #KEYS / 3 do
   total, own = total + grant, own + grant
   local mine = text(taken + grant) .. ':' .. text(own) .. ':' .. now
   redis.call('HSET', key, 'origin', origin, 'total', text(total), me, mine)
-  redis.call('EXPIREAT', key, ARGV[at + 8])
+  redis.call('EXPIREAT', key, ARGV[at + 9])
   replies[i] = {grant, total, held + own, workers, short and 1 or 0, origin, past}
 end
 return replies

@@ -25,7 +25,8 @@ NEVER = -1
 
 class Ask(NamedTuple):
     """What a worker reports to and wants from the store. `known` is the sum that it has seen last, `reported` what it
-    had taken then, and `origin` names the data of the store; empty before the first reply.
+    had taken then, and `origin` names the data of the store; empty before the first reply. `before` is the sum of the
+    minute before that it has seen last.
 
     `want` is granted in full, or what is left of it, but nothing below `least`.
     """
@@ -37,6 +38,7 @@ class Ask(NamedTuple):
     least: int
     reported: int
     origin: bytes
+    before: int
 
 
 class Grant(NamedTuple):
@@ -206,7 +208,7 @@ class Meter:
         if not (want or self.held or self._unanswered or self._reported != (self.taken, 0)):
             return None
         self._unanswered = True
-        return Ask(self.taken, self.held, self.known, want, least, self._reported[0], self._origin)
+        return Ask(self.taken, self.held, self.known, want, least, self._reported[0], self._origin, self.before)
 
     def granted(self, asked: Ask, grant: Grant) -> None:
         """The store's reply to `asked`."""
