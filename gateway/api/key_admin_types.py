@@ -42,7 +42,7 @@ class KeyFields(Struct, forbid_unknown_fields=True):
 
 
 class RotateFields(Struct, forbid_unknown_fields=True):
-    """`grace`: seconds for which the former secret works."""
+    """`grace`: seconds for which the former secret works; 0 ends all former ones."""
 
     grace: float = 86_400.0
 

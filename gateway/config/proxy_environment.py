@@ -10,7 +10,7 @@ HTTP_PROXY is a client's `Proxy` header, and is ignored.
 
 import re
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ from gateway.config.egress_fields import PORTS, proxy_address
 from gateway.errors import ConfigError
 from gateway.types.egress import ProxyAddress
 
+_MAPPED = 96  # bits before the IPv4 address in an IPv6 address that holds one
 _WITH_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*):(?P<port>[0-9]+)")
 
 
@@ -47,9 +48,10 @@ class Bypass(NamedTuple):
 
     def _covers_address(self, address: IPv4Address | IPv6Address) -> bool:
         try:
-            return address in ip_network(self.name, strict=False)
+            network = ip_network(self.name, strict=False)
         except ValueError:
             return False
+        return address in (_unmapped(network) if isinstance(network, IPv6Network) else network)
 
 
 class ProxyEnvironment:
@@ -78,6 +80,14 @@ class ProxyEnvironment:
         except ConfigError as error:
             self.problems[f"{variable}: {error}; NO_PROXY lists hosts that need none"] = None
             return None
+
+
+def _unmapped(network: IPv6Network) -> IPv6Network | IPv4Network:
+    """The IPv4 network that is written as `::ffff:10.0.0.0/104`; any other one as it is."""
+    first = network.network_address.ipv4_mapped
+    if first is None or network.prefixlen < _MAPPED:
+        return network
+    return IPv4Network((first, network.prefixlen - _MAPPED))
 
 
 def _value(environ: Mapping[str, str], name: str) -> tuple[str, str]:

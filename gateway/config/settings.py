@@ -292,7 +292,8 @@ def _gateway_file(reader: DocumentReader, node: Node) -> Any:
     if file is INVALID:
         return INVALID
     known = {endpoint.provider for model in file.models for endpoint in model.endpoints}
-    if unknown := next((name for name in file.providers if name not in known), None):
+    unknown = next((name for name in file.providers if name not in known), None)
+    if unknown and not reader.problems:  # endpoints that cannot be read are missing
         where = place_at(below(node, "providers") or node, unknown)
         return reader.problem(where, f"providers: no endpoint has the provider `{unknown}`; {nearest(unknown, known)}")
     if file.port > 65_535:

@@ -13,7 +13,7 @@ from gateway.config.key_digest import key_digest
 from gateway.config.key_limits import wrong_bound
 from gateway.errors import BadRequest, NotFound
 from gateway.keys.key_book import REMEMBERED
-from gateway.keys.key_record import KeyRecord, new_secret
+from gateway.keys.key_record import FormerSecret, KeyRecord, new_secret
 from gateway.keys.key_store import MOST
 from gateway.types import PROBE
 
@@ -22,6 +22,7 @@ LONGEST_NAME = 64  # characters, also of policies, models and groups
 MOST_ALLOWED = 64  # policies, and models, of one key
 LONGEST = 256  # characters of a name in messages
 LONGEST_GRACE = 30 * 86_400.0
+MOST_FORMER = 10  # secrets of one key that work beside its present one
 
 
 class Records(Protocol):
@@ -90,16 +91,20 @@ class KeyDesk:
 
     async def revoke(self, name: str) -> KeyRecord:
         """The key is refused from now on, the secret before a rotation included."""
-        return await self._change(await self.find(name), revoked=time(), former=None)
+        return await self._change(await self.find(name), revoked=time(), former_secrets=())
 
     async def rotate(self, name: str, grace: float = GRACE) -> tuple[KeyRecord, str]:
-        """A new secret. The former one works for `grace` seconds more."""
+        """A new secret. The present one works for `grace` seconds more, and earlier ones as long as they were given;
+        with a grace of 0 all of them end."""
         if not 0 <= grace <= LONGEST_GRACE:
             raise BadRequest("the grace time must be at most 30 days", param="grace")
-        record, secret = await self.find(name), new_secret()
-        until = time() + grace
-        former = record.digest if grace else None
-        return await self._change(record, digest=key_digest(secret).hex(), former=former, former_until=until), secret
+        record, secret, now = await self.find(name), new_secret(), time()
+        former = [FormerSecret(record.digest, now + grace), *(one for one in record.former_secrets if one.until > now)]
+        if not grace:
+            former = []
+        if len(former) > MOST_FORMER:
+            raise BadRequest(f"{MOST_FORMER} former secrets of this key still work; end them with a grace time of 0")
+        return await self._change(record, digest=key_digest(secret).hex(), former_secrets=tuple(former)), secret
 
     async def change(self, name: str, **fields: object) -> KeyRecord:
         """Other limits, policies, models, group or expiry. Names that are not changed may have been removed since."""

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
@@ -10,10 +11,17 @@ from gateway.config import Bounds, Key
 PREFIX = "sk-gw-"
 
 
+class FormerSecret(NamedTuple):
+    """A secret before a rotation: its SHA-256 in hex, and until when it works (unix time)."""
+
+    digest: str
+    until: float
+
+
 class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`digest` and `former` are SHA-256 in hex. `changed` is in ms and grows with each change; other times are in unix
-    time. After a rotation the `former` secret works until `former_until`. A revoked key stays as a record for a while,
-    so that no older copy brings it back."""
+    """`digest` is SHA-256 in hex. `changed` is in ms and grows with each change; other times are in unix time. Each of
+    the `former_secrets` works until its own end, whatever comes later. A revoked key stays as a record for a while, so
+    that no older copy brings it back."""
 
     name: str
     digest: str
@@ -29,8 +37,7 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     usd_per_day: float | None = None
     usd_per_month: float | None = None
     disabled: bool = False
-    former: str | None = None
-    former_until: float = 0.0
+    former_secrets: tuple[FormerSecret, ...] = ()  # the last one first
     revoked: float | None = None
 
     @property
@@ -42,9 +49,9 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.revoked is not None or self.disabled:
             return
         yield self._key(self.digest, self.expires)
-        if self.former is not None:
-            ends = self.former_until if self.expires is None else min(self.former_until, self.expires)
-            yield self._key(self.former, ends)
+        for former in self.former_secrets:
+            ends = former.until if self.expires is None else min(former.until, self.expires)
+            yield self._key(former.digest, ends)
 
     def _key(self, digest: str, expires: float | None) -> Key:
         allowed = self.policies, self.models

@@ -133,13 +133,14 @@ async def _done(
 def shown(record: KeyRecord) -> dict[str, Any]:
     """A record for people and scripts: without digests, times in ISO 8601."""
     found: dict[str, Any] = msgspec.to_builtins(record)
-    for name in ("digest", "former", "changed", "former_until"):
+    for name in ("digest", "former_secrets", "changed"):
         found.pop(name, None)
     return found | {name: utc_text(found[name]) for name in ("created", "expires", "revoked") if found.get(name)}
 
 
 def _secret(record: KeyRecord, secret: str) -> str:
-    until = f"\nthe former secret works until {utc_text(record.former_until)}" if record.former else ""
+    former = record.former_secrets
+    until = f"\nthe former secret works until {utc_text(former[0].until)}" if former else ""
     return f"{record.name}: {secret}\nthis secret is not shown again{until}"
 
 

@@ -2,13 +2,14 @@
 
     x-ratelimit-{limit,remaining,reset}-{requests,tokens}       x-gateway-budget-{limit,remaining,reset}
 
-Of several limits of one kind, the one with the least left is shown.
+A reset is when all of the limit is left again, as with OpenAI. Of several limits of one kind, the one with the least
+left is shown.
 """
 
+import math
 from collections.abc import Iterable
 
 from gateway.keys.limit_reservation import Held
-from gateway.keys.meter import Meter
 from gateway.keys.period import NANO
 
 Headers = list[tuple[bytes, bytes]]
@@ -34,15 +35,20 @@ def limit_headers(limits: Iterable[Held], now: float) -> Headers:
     for kind, rate in ((b"requests", requests), (b"tokens", tokens)):
         if rate is not None:
             limit, remaining, reset = _NAMES[kind]
-            head += ((limit, b"%d" % rate.bound), (remaining, b"%d" % rate.left), (reset, _reset(rate, now)))
+            head += ((limit, b"%d" % rate.bound), (remaining, b"%d" % rate.left))
+            head.append((reset, _seconds(rate.empty_at() - now)))
     if budget is not None:
         limit, remaining, reset = _BUDGET
-        head += ((limit, _usd(budget.bound)), (remaining, _usd(budget.left)), (reset, _reset(budget, now)))
+        head += (
+            (limit, _usd(budget.bound)),
+            (remaining, _usd(budget.left)),
+            (reset, _seconds(budget.period.end - now)),
+        )
     return head
 
 
-def _reset(meter: Meter, now: float) -> bytes:
-    return b"%ds" % max(1, meter.period.end - now)
+def _seconds(left: float) -> bytes:
+    return b"%ds" % max(1, math.ceil(left))
 
 
 def _usd(amount: int) -> bytes:

@@ -1,19 +1,20 @@
 """What has been used of the limits of a key, over all workers: for `/api/v1/key`, the admin API and the page."""
 
 import asyncio
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gateway.config import Bounds, LimitName, Scope
 from gateway.keys.limit_store import LimitStore
 from gateway.keys.limiter import Limiter
-from gateway.keys.period import NANO
+from gateway.keys.period import MINUTE, NANO, Period
 from gateway.keys.quota import Quota
 
 
 class LimitUse(NamedTuple):
-    """One limit in its current period. Requests, tokens, or USD; `resets_at` in unix time. What workers have reserved
-    counts as used."""
+    """One limit in its current period. Requests, tokens, or USD; `resets_at`, in unix time, is when all of it is left
+    again. What workers have reserved counts as used."""
 
     limit: LimitName
     scope: Scope
@@ -70,14 +71,18 @@ class LimitView:
         if not found:
             return []
         async with self._one_at_a_time:
-            totals = await self._store.totals([quota.key(meter) for quota, meter in found])
+            totals = await self._store.totals([key for quota, meter in found for key in quota.keys(meter)[:2]])
         return [
-            LimitUse(quota.name, quota.scope, quota.subject, *_shown(quota, total), meter.period.end)
-            for (quota, meter), total in zip(found, totals, strict=True)
+            _rate(quota, meter.period, now, total, before) if quota.slides else _budget(quota, meter.period, total)
+            for (quota, meter), total, before in zip(found, totals[::2], totals[1::2], strict=True)
         ]
 
 
-def _shown(quota: Quota, total: int) -> tuple[float, float]:
-    if quota.name.startswith("usd"):
-        return quota.bound / NANO, total / NANO
-    return quota.bound, total
+def _budget(quota: Quota, period: Period, total: int) -> LimitUse:
+    return LimitUse(quota.name, quota.scope, quota.subject, quota.bound / NANO, total / NANO, period.end)
+
+
+def _rate(quota: Quota, period: Period, now: float, total: int, before: int) -> LimitUse:
+    used = total + math.floor(before * period.left(now))
+    resets = period.end + (MINUTE if total else 0)
+    return LimitUse(quota.name, quota.scope, quota.subject, quota.bound, used, resets)

@@ -147,6 +147,10 @@ class Limiter:
             self._wake.set()
         return None
 
+    def count(self, refusal: Refusal) -> None:
+        """A request is refused by this."""
+        self._refused(refusal.quota.name, refusal.quota.scope)
+
     def shares_left(self) -> dict[tuple[LimitName, Scope], float]:
         """The smallest remaining share of each kind of limit, 0 to 1, as far as this worker knows."""
         found: dict[tuple[LimitName, Scope], float] = {}
@@ -189,7 +193,8 @@ class Limiter:
                 self._decide(waiter)
 
     def _prepare(self) -> None:
-        """Takes a share of the next period before it begins, so that its first requests need not wait."""
+        """Begins the minute, and takes a share of the next day or month early, so that their first requests need not
+        wait."""
         now = self.clock()
         for quota in self._quotas.values():
             self._live[quota.at(now)] = quota
@@ -202,7 +207,8 @@ class Limiter:
         for meter, quota in list(self._live.items()):
             request = meter.share_request(*needs.get(meter, (0, 0)), now)
             if request is not None:
-                line = Line(quota.key(meter), meter.bound, meter.period.end, request, quota.number)
+                period = meter.period
+                line = Line(quota.keys(meter), meter.bound, period.end, request, quota.number, period.left(now))
                 lines.append((meter, line))
             elif not meter.in_flight:
                 del self._live[meter]
@@ -290,8 +296,9 @@ class Limiter:
         return [one for one in waiter.quotas if one.at(now).free < self._amount(one, waiter.need)]
 
     def _refuse(self, waiter: _Waiter, quota: Quota, cause: Cause) -> None:
-        self._refused(quota.name, quota.scope)
-        waiter.then(Refusal(quota, self._amount(quota, waiter.need), cause))
+        refusal = Refusal(quota, self._amount(quota, waiter.need), cause)
+        self.count(refusal)
+        waiter.then(refusal)
 
     def _bounds(self, scope: Scope, subject: str) -> Bounds:
         if scope == "key":

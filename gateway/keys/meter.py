@@ -1,14 +1,16 @@
 """One limit in one period, as one worker knows it: what it has taken from the store, and what of that is free.
 
     taken = used up + in flight + free            store: the sum of `taken` over all workers never exceeds the bound
+    per minute: the sum, and the minute before weighted by the part of it that is less than a minute ago
 
     need ──reserve──> in flight ──settle──> used up, the rest is free again
     free runs low ──share_request──> store ──granted──> free     free is too much ──share_request──> less is taken
 
 `taken` is absolute: a call to the store that is lost, repeated, or executed without its reply is corrected by the next
-one. What a worker had taken when it died counts as used until the period ends.
+one. What a worker had taken when it died counts as used.
 """
 
+import math
 from typing import NamedTuple
 
 from gateway.keys.period import Period
@@ -16,13 +18,15 @@ from gateway.keys.period import Period
 AHEAD = 2.0  # seconds of demand that a worker takes ahead
 KEPT = 10.0  # seconds for which a share is kept after the last request
 SHARES = 4  # a share is at most this part of each worker's part of what is left
+LATE = 2.0  # seconds after which at the latest the store knows what a worker has carried over into a minute
 LOCAL_PARTS = 4  # without the store: all workers together grant themselves one part of so many of what was left
 NEVER = -1
 
 
 class ShareRequest(NamedTuple):
     """What a worker reports to the store, and what it requests. `known` is the sum that it has seen last, `reported`
-    what it had taken then, and `origin` names the data of the store; empty before the first reply.
+    what it had taken then, and `origin` names the data of the store; empty before the first reply. `before` is the sum
+    of the minute before that it has seen last.
 
     `want` is granted in full, or what is left of it, but nothing below `least`.
     """
@@ -34,11 +38,13 @@ class ShareRequest(NamedTuple):
     least: int
     reported: int
     origin: bytes
+    before: int
 
 
 class Grant(NamedTuple):
     """The store's reply: what is granted, the sum over all workers, what of it is held by workers for requests in
-    flight or to come, how many workers there are, and whether one of them lacks something."""
+    flight or to come, how many workers there are, whether one of them lacks something, and for a limit per minute the
+    sum of the minute before."""
 
     granted: int
     total: int
@@ -46,10 +52,15 @@ class Grant(NamedTuple):
     workers: int
     short: bool
     origin: bytes
+    before: int
 
 
 class Meter:
-    """Amounts are integers in one unit. `bound` may change; `now` is on any one clock, in seconds."""
+    """Amounts are integers in one unit. `bound` may change; `now` is on the clock of the period, in seconds.
+
+    `before` is what all workers took in the minute before, and `sliding` the part of it that still counts. Both are 0
+    for days and months.
+    """
 
     __slots__ = (
         "_demand",
@@ -61,6 +72,7 @@ class Meter:
         "_requested",
         "_unanswered",
         "_used_at",
+        "before",
         "bound",
         "closed",
         "free",
@@ -69,6 +81,7 @@ class Meter:
         "others_held",
         "period",
         "short",
+        "sliding",
         "taken",
         "workers",
     )
@@ -80,6 +93,8 @@ class Meter:
         self.free = 0
         self.in_flight = 0
         self.known = NEVER
+        self.before = 0
+        self.sliding = 0
         self.others_held = 0
         self.workers = 1
         self.short = False
@@ -103,7 +118,12 @@ class Meter:
     @property
     def left(self) -> int:
         """What is left for this worker: its free part, and what no worker has taken."""
-        return max(0, self.bound - self.total) + self.free
+        return self._room + self.free
+
+    @property
+    def _room(self) -> int:
+        """What no worker has taken."""
+        return max(0, self.bound - self.sliding - self.total)
 
     @property
     def total(self) -> int:
@@ -136,7 +156,36 @@ class Meter:
 
     def exhausts(self, amount: int) -> bool:
         """Whether the bound is reached for certain: what is in flight or free anywhere would not be enough."""
-        return self.settled + amount > self.bound
+        return self.sliding + self.settled + amount > self.bound
+
+    def slide(self, now: float) -> None:
+        """What counts of the minute before at this time."""
+        self.sliding = math.floor(self.before * self.period.left(now))
+
+    def slide_on(self, earlier: "Meter", now: float) -> None:
+        """Follows a meter of the minute before. What is free there is carried over, so that requests need not wait.
+
+        Its weight in the minute before falls until the store knows, so it is carried over with the weight of then.
+        """
+        carried = math.floor(earlier.free * self.period.left(now + LATE))
+        earlier._return(earlier.free)
+        self._take(carried)
+        self.before = earlier.total
+
+    def fits_at(self, amount: int) -> float:
+        """When so much is left of a limit per minute, if nothing else is taken. It does not fit before this time, and
+        does after it."""
+        start, end = self.period
+        length = end - start
+        taken = self.total - self.free
+        rest = self.bound - taken - amount
+        if rest >= 0:
+            return end - length * min(1.0, (rest + 1) / max(1, self.before))
+        return end + length - length * min(1.0, (self.bound - amount + 1) / max(1, taken))
+
+    def empty_at(self) -> int:
+        """When all of a limit per minute is left again, if nothing else is taken."""
+        return self.period.end + (self.period.end - self.period.start if self.total else 0)
 
     def settle(self, reserved: int, used: int) -> None:
         """A request is over. It took `used`, which may be more than was reserved."""
@@ -159,7 +208,9 @@ class Meter:
         if not (want or self.held or self._unanswered or self._reported != (self.taken, 0)):
             return None
         self._unanswered = True
-        return ShareRequest(self.taken, self.held, self.known, want, least, self._reported[0], self._origin)
+        return ShareRequest(
+            self.taken, self.held, self.known, want, least, self._reported[0], self._origin, self.before
+        )
 
     def granted(self, request: ShareRequest, grant: Grant) -> None:
         """The store's reply to `request`."""
@@ -168,6 +219,7 @@ class Meter:
         self.known = grant.total + self.taken - request.taken - grant.granted
         self.others_held = max(0, grant.held - request.held)
         self.workers = max(1, grant.workers)
+        self.before = grant.before
         self.short = grant.short
         self._origin, self._unanswered = grant.origin, False
         self._reported = request.taken + grant.granted, request.held + grant.granted
@@ -178,7 +230,7 @@ class Meter:
         last, of at least this many workers."""
         if self._local is None:
             parts = LOCAL_PARTS * max(self.workers, workers)
-            self._local = -(-max(0, self.bound - self.total) // parts)
+            self._local = -(-self._room // parts)
         lacking = needed - self.free
         if self._local_used + lacking > self._local:
             return False
@@ -209,5 +261,4 @@ class Meter:
             self._requested, self._demand_at = 0, now
         if self.short or self.closed or now - self._used_at > KEPT:
             return 0
-        room = max(0, self.bound - self.total) + self.free
-        return min(round(self._demand * AHEAD), room // (SHARES * self.workers))
+        return min(round(self._demand * AHEAD), self.left // (SHARES * self.workers))

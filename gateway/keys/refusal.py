@@ -1,4 +1,4 @@
-"""The error of a request that a limit refuses: which limit, of whom, its bound, and when it resets.
+"""The error of a request that a limit refuses: which limit, of whom, its bound, and when such a request fits again.
 
     429 gateway_rate_limit      requests or tokens per minute
     402 budget_exceeded         dollars per day or month
@@ -8,6 +8,7 @@
 The header `x-gateway-limit` has the name of the limit. Errors of hosts never have it.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +21,7 @@ from gateway.keys.period import NANO
 from gateway.keys.quota import Quota
 from gateway.types import Surface
 
+INSTANT = 0.001  # seconds
 SOON = 1.0  # seconds after which a retry may succeed where requests under way hold the rest, or the store is down
 RETRY = b"x-should-retry", b"true"  # SDKs obey it: they would not retry a 402
 _WHOSE: dict[Scope, str] = {"key": "the key", "group": "the group", "app": "the app"}
@@ -34,39 +36,40 @@ _PER = {
 def refused(refusal: Refusal, quotas: Sequence[Quota], surface: Surface, now: float) -> LimitReached:
     """`quotas` are all limits of the request, `now` is unix time."""
     quota, cause = refusal.quota, refusal.cause
-    meter, waits = quota.meter, cause != "reached"
-    is_rate = not quota.name.startswith("usd")
-    left = meter.period.end - now
+    waits = cause != "reached"
+    retry_after = _seconds(_fits_at(refusal) - now)
     head = limit_headers([(one, one.meter, 0) for one in quotas], now)
     head.append((b"x-gateway-limit", b"%s; scope=%s" % (quota.name.encode(), quota.scope.encode())))
-    if surface == "openrouter" and is_rate:
+    if surface == "openrouter" and quota.slides:
         head += _openrouter(quota)
     if waits:
         head.append(RETRY)
-    status, code = _status(refusal, is_rate)
+    status, code = _status(refusal)
     return LimitReached(
         _message(refusal, now),
         status=status,
         code=code,
         limits=head,
-        retry_after=min(SOON, left) if waits else left,
+        retry_after=min(SOON, retry_after) if waits else retry_after,
         metadata=_metadata(refusal),
     )
 
 
-def _status(refusal: Refusal, is_rate: bool) -> tuple[int, str]:
+def _status(refusal: Refusal) -> tuple[int, str]:
     if refusal.cause == "down":
         return 503, "limits_unavailable"
-    if is_rate:
+    if refusal.quota.slides:
         return 429, "gateway_rate_limit"
     return 402, "budget_exceeded" if refusal.cause == "reached" else "budget_reserved"
 
 
 def _message(refusal: Refusal, now: float) -> str:
-    quota, meter = refusal.quota, refusal.quota.meter
+    quota = refusal.quota
     whose = f"{_WHOSE[quota.scope]} `{quota.subject}`"
     limit = f"{_amount(quota, quota.bound)} {_PER[quota.name]}"
-    resets = f"it resets at {_time(meter.period.end)}, in {max(1, int(meter.period.end - now)):,} s"
+    at = _fits_at(refusal)
+    verb = "such a request fits again" if quota.slides else "it resets"
+    resets = f"{verb} at {_time(math.ceil(at))}, in {_seconds(at - now):,} s"
     if refusal.cause == "down":
         return f"the limit of {whose} ({limit}) cannot be checked: the gateway's store is down; {resets}"
     needs = f"this request may take {_amount(quota, refusal.amount)}, and {_amount(quota, _rest(refusal))} is left"
@@ -75,17 +78,31 @@ def _message(refusal: Refusal, now: float) -> str:
     return f"{whose} has reached its limit of {limit}: {needs}; {resets}"
 
 
+def _fits_at(refusal: Refusal) -> float:
+    """When there is room for the request, if no other one comes: in unix time."""
+    meter = refusal.quota.meter
+    return meter.fits_at(refusal.amount) + INSTANT if refusal.quota.slides else meter.period.end
+
+
+def _seconds(left: float) -> int:
+    return max(1, math.ceil(left))
+
+
 def _rest(refusal: Refusal) -> int:
     """What is neither used nor, if that is the cause, reserved."""
     meter = refusal.quota.meter
-    return meter.left if refusal.cause == "reserved" else max(0, meter.bound - meter.settled)
+    return meter.left if refusal.cause == "reserved" else max(0, meter.bound - meter.sliding - meter.settled)
+
+
+def _resets_at(quota: Quota) -> int:
+    return quota.meter.empty_at() if quota.slides else quota.meter.period.end
 
 
 def _amount(quota: Quota, units: int) -> str:
     return f"${units / NANO:.6g}" if quota.name.startswith("usd") else f"{units:,}"
 
 
-def _time(at: float) -> str:
+def _time(at: int) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -98,7 +115,7 @@ def _metadata(refusal: Refusal) -> dict[str, Any]:
         "name": quota.subject,
         "bound": quota.bound / scale if scale > 1 else quota.bound,
         "remaining": _rest(refusal) / scale if scale > 1 else _rest(refusal),
-        "resets_at": quota.meter.period.end,
+        "resets_at": _resets_at(quota),
     }
 
 
@@ -107,5 +124,5 @@ def _openrouter(quota: Quota) -> list[tuple[bytes, bytes]]:
     return [
         (b"x-ratelimit-limit", b"%d" % meter.bound),
         (b"x-ratelimit-remaining", b"%d" % meter.left),
-        (b"x-ratelimit-reset", b"%d" % (meter.period.end * 1000)),
+        (b"x-ratelimit-reset", b"%d" % (_resets_at(quota) * 1000)),
     ]

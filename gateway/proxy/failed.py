@@ -32,14 +32,22 @@ def gave_up(request: Request, plan: Plan, failures: Sequence[tuple[str, Failure]
         status = STATUSES.get(status, status)
     waits = [failure.retry_after for _, failure in failures if failure.retry_after is not None]
     return UpstreamError(
-        f"{endpoint}: {last.message}"
-        if len(failures) == 1
-        else f"{len(failures)} endpoints failed, the last was {endpoint}: {last.message}",
+        f"{_how_many(failures)}{endpoint}: {last.message}",
         status=status,
         code="rate_limit_exceeded" if status == 429 else last.fault,
         retry_after=min(waits, default=WITHOUT_HINT if status == 429 else None),
         metadata=metadata,
     )
+
+
+def _how_many(failures: Sequence[tuple[str, Failure]]) -> str:
+    """How many failed, where it is several: an endpoint may have been tried again."""
+    attempts = len(failures)
+    if attempts == 1:
+        return ""
+    if len({endpoint for endpoint, _ in failures}) < attempts:
+        return f"{attempts} attempts failed, the last was at "
+    return f"{attempts} endpoints failed, the last was "
 
 
 def broke(endpoint: str, failure: Failure) -> ClientError:

@@ -8,11 +8,13 @@ here, up to `LARGEST_KEPT`, and each joiner reads it at the speed of its own cli
 exchange goes on while there are joiners, and the last client that leaves cancels it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from gateway.cache.response_cache import CachedAnswer, assemble
 from gateway.errors import ClientError
+from gateway.keys.limiter import Refusal
+from gateway.keys.quota import Quota
 from gateway.proxy.answer_recorder import LARGEST_KEPT, AnswerRecorder, Hidden
 from gateway.proxy.journal import Journal
 from gateway.proxy.live_exchange import PATIENCE, LiveExchange
@@ -59,19 +61,21 @@ class Flight(AnswerRecorder):
         "_leave_map",
         "_left",
         "_runtime",
-        "began",
         "dropped",
         "ended",
         "error",
         "head",
         "journal",
+        "limits",
         "over",
+        "refusal",
         "reply",
         "streams",
     )
 
     _exchange: LiveExchange
     journal: Journal
+    limits: Sequence[Quota]
     reply: Reply
 
     def __init__(
@@ -88,9 +92,9 @@ class Flight(AnswerRecorder):
         self._left = False  # whether the first client has left
         self._lag: Timer | None = None  # since the first client has stopped reading, while others follow
         self.streams = streams
-        self.began = False  # whether the exchange runs, and was not refused before
         self.dropped = 0
         self.over = False
+        self.refusal: Refusal | None = None
         self.ended = False
         self._answer: CachedAnswer | None = None
         self.error: ClientError | None = None
@@ -103,12 +107,11 @@ class Flight(AnswerRecorder):
     def parts(self) -> list[bytes]:
         return self._parts
 
-    def prepares(self, reply: Reply, journal: Journal) -> None:
+    def prepares(self, reply: Reply, journal: Journal, limits: Sequence[Quota]) -> None:
         """Requests may join, although the exchange waits for what its limits allow."""
-        self.reply, self.journal = reply, journal
+        self.reply, self.journal, self.limits = reply, journal, limits
 
     def begins(self, exchange: LiveExchange) -> None:
-        self.began = True
         self._exchange = exchange
 
     @property

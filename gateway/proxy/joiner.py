@@ -5,7 +5,7 @@
 
 If the flight fails, this request gets its error, in its own format. It starts anew where a request of its own would
 have ended otherwise: one that is not streamed, where a streamed answer breaks, because another host would have answered
-it; and where the flight was refused by limits that are not its own.
+it; and where the flight was refused by limits other than its own.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ import orjson
 
 from gateway.cache.response_cache import Json, free, fresh, replay, spent
 from gateway.errors import ClientError
+from gateway.keys.limiter import Refusal
 from gateway.proxy.flight import Flight
 from gateway.proxy.journal import Journal
 from gateway.proxy.live_exchange import CLIENT_LEFT, PATIENCE
@@ -206,11 +207,22 @@ class Joiner:
 
     def _fail(self) -> None:
         flight = self._flight
-        if not flight.began:  # it was refused by the limits of another key or app
+        error = flight.error or answer.internal_error()
+        if flight.refusal is not None:
+            self._refused(error, flight.refusal)
+            return
+        self._end_with(error, flight.journal.ended, flight.head)
+
+    def _refused(self, error: ClientError, refusal: Refusal) -> None:
+        """Limits refused the flight. If this request has the same ones, they refuse it at once: it has waited as long
+        already, and would wait once more for each that began anew before it."""
+        request, limiter = self._request, self._runtime.limiter
+        if limiter is None or limiter.quotas(request.tenant, request.app) != self._flight.limits:
             self._start_anew()
             return
-        error = flight.error or answer.internal_error()
-        self._end_with(error, flight.journal.ended, flight.head)
+        limiter.count(refusal)
+        self._leave()
+        self._reply.fail(error)
 
     def _end_with(self, error: ClientError, outcome: OutcomeName, head: Any = NOTHING) -> None:
         self._close(outcome, 200 if self._reply.started else error.status)

@@ -178,10 +178,10 @@ class Proxy:
         plan, limiter = self.plan(request, policy), self._runtime.limiter
         journal = Journal(self._runtime, request, plan, received, cache)
         reply = Reply(request, sink, plan, cache, recorder)
+        limits = limiter.quotas(request.tenant, request.app) if limiter is not None else ()
         flight = recorder if recorder is not None and isinstance(recorder, Flight) else None
         if flight is not None:
-            flight.prepares(reply, journal)
-        limits = limiter.quotas(request.tenant, request.app) if limiter is not None else ()
+            flight.prepares(reply, journal, limits)
         if limiter is None or not limits or plan.first is None:
             self._begin(request, reply, journal, flight)
         else:
@@ -204,6 +204,8 @@ class Proxy:
         def decided(result: LimitReservation | Refusal) -> None:
             with _guarded(request, reply.sink):
                 if isinstance(result, Refusal):
+                    if flight is not None:
+                        flight.refusal = result
                     reply.fail(refused(result, limits, request.surface, self._runtime.wall_clock()))
                     return
                 journal.reservation = reply.reservation = result

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from urllib.parse import quote
 
 from gateway.types import Endpoint, Failure
 
@@ -15,11 +16,12 @@ class Redactor:
     __slots__ = ("_secrets", "_to_operator")
 
     def __init__(self, secrets: Iterable[str] = (), *, to_operator: bool = False) -> None:
-        self._secrets = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
+        known = [secret for secret in secrets if len(secret) >= SHORTEST_SECRET]
+        self._secrets = dict.fromkeys([*known, *(quote(secret, safe="") for secret in known)])  # also as in a URL
         self._to_operator = to_operator
 
     def __repr__(self) -> str:
-        return f"<Redactor of {len(self._secrets)} secrets>"
+        return f"<Redactor of {len(self._secrets)} spellings>"
 
     def concealed(self, failure: Failure, endpoint: Endpoint) -> Failure:
         """The failure at an endpoint as a client may see it, without our secrets: some hosts quote the key that they

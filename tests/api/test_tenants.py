@@ -1,5 +1,6 @@
 """Two tenants of one gateway: what one of them sends, the other cannot find out."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,12 +18,12 @@ A, B = {"authorization": "Bearer key-of-a"}, {"authorization": "Bearer key-of-b"
 
 
 @pytest.fixture
-async def running(gateway: Gateway) -> AsyncIterator[Running]:
+async def running(gateway: Gateway, valkey: str) -> AsyncIterator[Running]:
     hit = usage(prompt=2_500, cached=2_400)
     async with ScriptedHost(answers(200, completion("It does.", used=hit))) as host:
         endpoint = {"api_key_env": "HOST_KEY", "cache": {"automatic": True, "ttl": "1h"}}
         environ = {"GATEWAY_API_KEYS": "a:key-of-a,b:key-of-b", "HOST_KEY": "host-secret"}
-        async with gateway({"x/fp8": host.url}, environ=environ, endpoint=endpoint) as running:
+        async with gateway({"x/fp8": host.url}, environ=environ, endpoint=endpoint, store=valkey) as running:
             yield running
 
 
@@ -60,9 +61,29 @@ async def test_nothing_that_one_tenant_stored_is_found_by_another(running: Runni
 
     assert await status(f"/api/v1/generation?id={generation}", A) == 200
     assert await status(f"/api/v1/generation?id={generation}", B) == 404
+    async with asyncio.timeout(60):  # it is kept in the background
+        while await status(f"/v1/responses/{name}", A) != 200:
+            await asyncio.sleep(0.02)
     following = {"model": "deepseek-v3.2", "input": "And?", "previous_response_id": name}
-    assert await status("/v1/responses", B, "POST", json=following) in (404, 503)  # this gateway has no store
-    assert await status(f"/v1/responses/{name}", B, "DELETE") in (404, 503)
+    assert await status("/v1/responses", B, "POST", json=following) == 400
+    for path in (f"/v1/responses/{name}", f"/v1/responses/{name}/input_items"):
+        assert await status(path, B) == 404
+    assert await status(f"/v1/responses/{name}", B, "DELETE") == 404
+    assert await status("/v1/responses", A, "POST", json=following) == 200
+    assert await status(f"/v1/responses/{name}", A, "DELETE") == 200
+
+
+@DIRECT_ONLY
+async def test_an_answer_of_one_tenant_is_not_in_the_cache_for_another(running: Running) -> None:
+    async def found(headers: dict[str, str]) -> str:
+        answer = await running.chat(PROMPT, headers=headers | {"x-gateway-cache": "on"})
+        return answer.headers["x-gateway-cache"]
+
+    assert await found(A) == "miss"
+    async with asyncio.timeout(60):
+        while await found(A) != "hit":
+            await asyncio.sleep(0.02)
+    assert await found(B) == "miss"
 
 
 def test_a_tenant_cannot_write_a_prompt_with_the_hash_of_anothers() -> None:

@@ -95,6 +95,11 @@ def test_a_provider_that_no_endpoint_has(tmp_path: Path) -> None:
     assert "providers: no endpoint has the provider `acne`; did you mean `acme`?" in wrong
 
 
+def test_a_provider_whose_endpoints_cannot_be_read_is_not_unknown(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("")
+    assert "no endpoint has" not in problem(tmp_path, {}, providers={"acme": {"ca_file": "empty.pem"}})
+
+
 def test_an_unknown_field_of_a_provider(tmp_path: Path) -> None:
     assert "unknown key `proxi`; did you mean `proxy`?" in problem(tmp_path, {}, providers={"acme": {"proxi": "none"}})
 

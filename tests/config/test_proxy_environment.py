@@ -74,6 +74,13 @@ def test_which_variable_holds(environ: dict[str, str], https: str | None, http: 
         ("[fd12::1]", "http://[fd12::1]:8000", True),
         ("fd12:0::1", "http://[fd12::1]", True),
         ("10.0.0.0/99", "http://10.0.0.5", False),
+        ("10.0.0.0/8", "http://[::ffff:10.1.2.3]", True),
+        ("::ffff:10.0.0.0/104", "http://10.1.2.3", True),
+        ("::ffff:10.0.0.0/104", "http://[::ffff:10.1.2.3]", True),
+        ("::ffff:10.0.0.0/104", "http://11.1.2.3", False),
+        ("::ffff:10.0.0.5", "http://10.0.0.5:8000/v1", True),
+        ("::/0", "http://10.1.2.3", False),
+        ("::/0", "http://[fd12::1]", True),
     ],
 )
 def test_no_proxy(no_proxy: str, url: str, bypassed: bool) -> None:

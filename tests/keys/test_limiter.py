@@ -64,16 +64,29 @@ async def make(valkey: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ma
         await one.limiter.close()
 
 
-@pytest.mark.parametrize(
-    "bounds", [Bounds(usd_per_day=0.03), Bounds(usd_per_month=0.03), Bounds(requests_per_minute=3)]
-)
-async def test_a_limit_begins_anew_with_its_period(make: Make, bounds: Bounds) -> None:
+@pytest.mark.parametrize("bounds", [Bounds(usd_per_day=0.03), Bounds(usd_per_month=0.03)])
+async def test_a_budget_begins_anew_with_its_period(make: Make, bounds: Bounds) -> None:
     one, two = make(bounds), make(bounds)
     assert await one.served() + await two.served() == 3
     one.now = DAY_ENDS + 9.9
     assert await one.served() == 0
     one.now = two.now = DAY_ENDS + 10
     assert await one.served(2) + await two.served() == 3
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [(Bounds(requests_per_minute=4), [0, 1, 0, 1, 0, 1, 1]), (Bounds(tokens_per_minute=400), [0, 0, 0, 1, 0, 1, 2])],
+)
+async def test_a_limit_per_minute_slides(make: Make, bounds: Bounds, expected: list[int]) -> None:
+    """Of four requests at the end of a minute one counts no more after a quarter of the next; parts of one never do."""
+    one, two = make(bounds), make(bounds)
+    assert await one.served() + await two.served() == 4
+    served = []
+    for second in (0, 0.1, 14.8, 15.1, 29.8, 30.1, 60):
+        one.now = two.now = DAY_ENDS + 10 + second
+        served.append(await two.served() + await one.served())
+    assert served == expected
 
 
 async def test_a_clock_that_is_set_back_does_not_bring_a_period_back(make: Make) -> None:
@@ -96,8 +109,9 @@ async def test_a_request_that_ends_in_the_next_period_counts_in_its_own(make: Ma
     assert await one.served() == 2
 
 
-async def test_a_share_of_the_next_period_is_taken_before_it_begins(make: Make) -> None:
-    one = make(Bounds(requests_per_minute=1_000_000))
+@pytest.mark.parametrize("bounds", [Bounds(requests_per_minute=1_000_000), Bounds(usd_per_day=100_000.0)])
+async def test_the_first_request_of_a_period_does_not_wait(make: Make, bounds: Bounds) -> None:
+    one = make(bounds)
     for _ in range(20):
         one.now += 0.4
         assert await one.served(50) == 50

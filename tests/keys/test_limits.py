@@ -13,7 +13,7 @@ from gateway.keys import limiter
 from gateway.telemetry.ledger import read
 from gateway.types import PICO
 from tests.support.gateway import NO_STORE, Running, in_process
-from tests.support.host import ScriptedHost, answers, chunks, completion, streams, usage
+from tests.support.host import Out, Received, ScriptedHost, answers, chunks, completion, streams, usage
 
 GOOD = answers(200, completion("hello", used=usage(1_000, 100)))
 COST = (1_000 * 0.25 + 100 * 0.5) / 1e6  # USD, at the prices of these tests' hosts
@@ -67,12 +67,13 @@ async def test_requests_per_minute(running: Running) -> None:
     assert response.status_code == 200
     head = response.headers
     assert (head["x-ratelimit-limit-requests"], head["x-ratelimit-remaining-requests"]) == ("2", "1")
-    assert 0 < int(head["x-ratelimit-reset-requests"].removesuffix("s")) <= 60
+    assert 60 <= int(head["x-ratelimit-reset-requests"].removesuffix("s")) <= 120
     _, refused = await until_refused(running, "sk-twice")
     error = refused.json()["error"]
     assert (refused.status_code, error["type"], error["code"]) == (429, "rate_limit_error", "gateway_rate_limit")
     assert "the key `twice` has reached its limit of 2 requests per minute" in error["message"]
     assert refused.headers["x-gateway-limit"] == "requests_per_minute; scope=key"
+    assert "such a request fits again at" in error["message"]
     assert refused.headers["x-ratelimit-remaining-requests"] == "0"
     assert 0 < int(refused.headers["retry-after"]) <= 60
     assert (await ask(running, "sk-free")).status_code == 200
@@ -188,6 +189,42 @@ async def test_200_requests_at_once_do_not_exceed_a_budget_over_two_replicas(
             assert set(statuses) == {200, 402}
             assert 98 <= statuses.count(200) <= 100
             assert len(host.requests) == statuses.count(200)
+
+
+async def test_identical_requests_are_refused_together(
+    tmp_path: Path, empty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They share one flight, which waits for its limits. Each would wait by itself in turn if they began anew."""
+    monkeypatch.setattr(limiter, "WAIT", 60.0)
+    keys = [{"tenant": "poor", "key": "sk-poor", "limits": {"usd_per_day": f"${1.5 * COST:.6f}"}}]
+    ends = asyncio.Event()
+
+    async def dear(request: Received, out: Out) -> None:
+        await ends.wait()
+        await answers(200, completion("hello", used=usage(10_000, 100)))(request, out)
+
+    async with (
+        ScriptedHost(dear) as host,
+        in_process(tmp_path, "direct", {"a/fp8": host.url}, store=empty, keys=keys) as running,
+    ):
+        first = asyncio.ensure_future(ask(running, "sk-poor"))
+        async with asyncio.timeout(60):
+            while not host.requests:
+                await asyncio.sleep(0.01)
+        same = [
+            asyncio.ensure_future(ask(running, "sk-poor", temperature=0.5, headers={"x-gateway-cache": "on"}))
+            for _ in range(5)
+        ]
+        async with asyncio.timeout(60):
+            while await running.metric("gateway_in_flight") < 5:  # the first, and four that have joined
+                await asyncio.sleep(0.05)
+        ends.set()
+        responses = await asyncio.gather(*same)
+        assert (await first).status_code == 200
+        assert [one.status_code for one in responses] == [402] * 5
+        assert sorted(one.headers["x-gateway-cache"] for one in responses) == ["joined"] * 4 + ["miss"]
+        assert len({one.json()["error"]["message"] for one in responses}) == 1
+        assert await running.metric("gateway_limit_refused_total", limit="usd_per_day", scope="key") == 5
 
 
 async def test_all_attempts_count_and_unused_shares_are_returned(tmp_path: Path, empty: str) -> None:

@@ -49,9 +49,9 @@ class Fleet:
         request = meter.share_request(needed, needed, self.now)
         if request is None:
             return None
-        arguments = [meter.bound, *request, FAR, self.names[worker]]
-        ((granted, total, held, workers, short, origin),) = self.client.eval(_SCRIPT.text, 1, KEY, *arguments)  # type: ignore[misc]
-        grant = Grant(granted, total, held, workers, short == 1, origin)
+        arguments = [KEY, KEY, KEY, meter.bound, *request, FAR, self.names[worker], 1.0]
+        ((granted, total, held, workers, short, origin, before),) = self.client.eval(_SCRIPT.text, 3, *arguments)  # type: ignore[misc]
+        grant = Grant(granted, total, held, workers, short == 1, origin, before)
         if not lost:
             meter.granted(request, grant)
         return grant

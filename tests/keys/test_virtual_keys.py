@@ -11,7 +11,7 @@ import redis
 from gateway.config import Key
 from gateway.errors import BadRequest, ConfigError, NotFound, Unauthorized
 from gateway.intake.auth import LOCAL, Keys
-from gateway.keys import key_record
+from gateway.keys import key_desk, key_record
 from gateway.keys.key_book import REMEMBERED, KeyBook
 from gateway.keys.key_desk import KeyDesk
 from gateway.keys.key_file import KeyFile
@@ -84,12 +84,39 @@ async def test_a_rotated_secret_works_for_its_grace_time(make: Make, monkeypatch
     record, second = await desk.rotate("app", grace=60.0)
     await one.book.follow()
     assert (one.tenant(first), one.tenant(second)) == ("app", "app")
-    monkeypatch.setattr("gateway.intake.auth.time", lambda: record.former_until + 1)
+    monkeypatch.setattr("gateway.intake.auth.time", lambda: record.former_secrets[0].until + 1)
     assert (one.tenant(first), one.tenant(second)) == (None, "app")
     monkeypatch.undo()
     _, third = await desk.rotate("app", grace=0.0)
     await one.book.follow()
     assert [one.tenant(secret) for secret in (first, second, third)] == [None, None, "app"]
+
+
+async def test_each_former_secret_works_for_its_own_grace_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second rotation neither ends nor prolongs what the first one promised."""
+    one = make()
+    desk = KeyDesk(one.store, ())
+    _, first = await desk.create(wanted("app"))
+    _, second = await desk.rotate("app", grace=3_600.0)
+    record, third = await desk.rotate("app", grace=60.0)
+    await one.book.follow()
+    secrets = first, second, third
+    assert [one.tenant(secret) for secret in secrets] == ["app"] * 3
+    ends = [former.until for former in record.former_secrets]
+    for after, expected in ((min(ends), ["app", None, "app"]), (max(ends), [None, None, "app"])):
+        monkeypatch.setattr("gateway.intake.auth.time", lambda after=after: after + 1)
+        assert [one.tenant(secret) for secret in secrets] == expected
+
+
+async def test_so_many_former_secrets_work_at_once(make: Make) -> None:
+    desk = KeyDesk(make().store, ())
+    await desk.create(wanted("app"))
+    for _ in range(key_desk.MOST_FORMER):
+        record, _ = await desk.rotate("app")
+    with pytest.raises(BadRequest, match="10 former secrets of this key still work"):
+        await desk.rotate("app")
+    record, _ = await desk.rotate("app", grace=0.0)
+    assert record.former_secrets == ()
 
 
 async def test_revoking_ends_the_grace_time_too(make: Make) -> None:

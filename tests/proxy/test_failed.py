@@ -69,6 +69,11 @@ def test_one_attempt_is_not_counted() -> None:
     assert error(DOWN, CUT).message == "2 endpoints failed, the last was b: it broke off"
 
 
+def test_attempts_at_one_endpoint_are_not_several_endpoints() -> None:
+    found = gave_up(ASKED, planned(), [("a", DOWN), ("a", CUT)])
+    assert found.message == "2 attempts failed, the last was at a: it broke off"
+
+
 def test_an_answer_that_broke_off_says_where() -> None:
     found = broke("a", CUT)
     assert (found.status, found.code, found.message) == (502, "cut", "a: the answer broke off: it broke off")

@@ -41,6 +41,12 @@ def test_a_secret_in_the_code_alone_is_not_shown(redactor: Redactor) -> None:
     )
 
 
+def test_a_secret_is_not_shown_as_a_url_has_it() -> None:
+    redactor = Redactor(["a+b/c=d==e"])
+    failure = redactor.concealed(Failure(Fault.SERVER, "/v1?key=a%2Bb%2Fc%3Dd%3D%3De"), HOST)
+    assert failure.message == "/v1?key=[redacted]"
+
+
 def test_a_host_without_a_code(redactor: Redactor) -> None:
     assert redactor.concealed(Failure(Fault.SERVER, KEY), HOST) == Failure(Fault.SERVER, "[redacted]")
 
