@@ -46,11 +46,18 @@ class Nothing:
 
 
 class Answering:
-    """In the transport's place: gives the same answer to everything, when asked."""
+    """In the place of each pool, and of its connections: gives the same answer to everything."""
 
-    def send(self, origin: object, head: bytes, body: bytes, receiver: Any, connect_timeout: float) -> Any:
-        self.receiver = receiver
-        return CALL
+    dropped = False
+
+    def pool(self, origin: object) -> Any:
+        return self
+
+    def take(self) -> Any:
+        return self
+
+    def send(self, call: Any) -> None:
+        self.receiver = call.receiver
 
     def answer(self) -> None:
         _, _, answer = mock.COMPLETION.partition(b"\r\n\r\n")
@@ -58,10 +65,7 @@ class Answering:
         self.receiver.on_data(answer)
         self.receiver.on_complete()
 
-    def close(self) -> None: ...
 
-
-CALL = SimpleNamespace(connection=None, cancel=lambda: None, resume=lambda: None, pause=lambda: None)
 CLIENT: Any = SimpleNamespace(
     transport=Nothing(),
     flow=SimpleNamespace(write_paused=False),
@@ -84,7 +88,8 @@ class Subject:
         config.write_text(json.dumps({**written, "policies": str(folder / "policies")}))
         settings = load(config, {} if off.get("key") else {"GATEWAY_API_KEYS": f"bench:{KEY}"})
         self.worker = Worker(configured(replace(settings, state=folder)), *_state(folder))
-        self.worker.transport = self.host = Answering()  # type: ignore[assignment]
+        self.host = Answering()
+        self.worker.transport.pool = self.host.pool  # type: ignore[method-assign]
         self.worker.begin(asyncio.get_running_loop())
         self.chat = self.worker.live.current.hot[b"/v1/chat/completions"]
         self.before, _, self.after = Call(0, {}, size).body().partition(MARK.encode())

@@ -163,13 +163,7 @@ class Journal:
         return True, status, ttft, duration, overhead if overhead > 0 else 0.0, self.cache
 
     def _row(
-        self,
-        attempt: Attempt,
-        sent: float,
-        book: Book,
-        outcome: OutcomeName,
-        decision: _Decision,
-        closing: _Closing,
+        self, attempt: Attempt, sent: float, book: Book, outcome: OutcomeName, decision: _Decision, closing: _Closing
     ) -> Row:
         """The row of a settled attempt. By position, because msgspec takes 4 us to match these keywords."""
         request, send, usage, reader = self._request, attempt.send, attempt.usage, attempt.reader

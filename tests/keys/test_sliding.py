@@ -70,16 +70,16 @@ class Limited:
         current = quota.at(now)
         for meter in [*self.live[worker] - {current}, current]:
             amount = needed if meter is current else 0
-            ask = meter.ask(amount, amount, now)
-            if ask is None:
+            request = meter.share_request(amount, amount, now)
+            if request is None:
                 continue
             self.live[worker].add(meter)
-            arguments = [meter.bound, *ask, FAR, self.names[worker], meter.period.left(now)]
+            arguments = [meter.bound, *request, FAR, self.names[worker], meter.period.left(now)]
             ((granted, total, held, workers, short, origin, before),) = self.client.eval(  # type: ignore[misc]
                 _SCRIPT.text, 3, *quota.keys(meter), *arguments
             )
             if not lost:
-                meter.granted(ask, Grant(granted, total, held, workers, short == 1, origin, before))
+                meter.granted(request, Grant(granted, total, held, workers, short == 1, origin, before))
 
     def wait(self, seconds: float) -> None:
         while seconds > 0:
