@@ -134,6 +134,14 @@ def test_what_was_learned_shows_once_a_second() -> None:
     assert tokens.bytes_per_token[0] < before
 
 
+def test_what_does_not_show_yet_is_shared_and_fades_from_when_it_came() -> None:
+    tokens = taught(9_000, 3_000, times=1)
+    tokens.learn(9_000, 3_000, False, 0.5)
+    assert tokens.own(0.5)[0] == (67, 200)
+    tokens.learn(9_000, 3_000, False, 0.9)
+    assert tokens.own(3_600.9)[0][1] == pytest.approx(150, abs=1)
+
+
 @given(st.lists(st.tuples(st.integers(400, 10**6), st.integers(0, 10**6), st.booleans()), max_size=30))
 def test_doubt_is_bounded(heard: list[tuple[int, int, bool]]) -> None:
     tokens = Tokens()
