@@ -184,8 +184,11 @@ class Costs:
 
     def __eq__(self, other: object) -> bool:
         """Plans are values, so what is in them is, too."""
-        mine = self.field.candidates, self.demand, self.scores
-        return isinstance(other, Costs) and mine == (other.field.candidates, other.demand, other.scores)
+        return isinstance(other, Costs) and self._values() == other._values()
+
+    def _values(self) -> tuple[object, ...]:
+        """Of any type: where mypyc knows that two are structs, it takes only the same one for equal."""
+        return self.field.candidates, self.demand, self.scores
 
     def __repr__(self) -> str:
         return f"<Costs {self.scores}>"
