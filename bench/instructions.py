@@ -174,6 +174,7 @@ def protocol_of(folder: Path) -> Any:
     worker = app.Worker(configured(replace(settings, state=folder)), state, "unix:///nowhere")
     worker.begin(asyncio.get_running_loop())
     worker.metrics.record = Nothing().record  # type: ignore[method-assign]
+    app.tune_garbage_collection()
     server = uvicorn.Config(nothing, loop="none", http=HotProtocol, ws="none", lifespan="off", log_config=None)
     server.load()
     said = ServerState()

@@ -172,9 +172,7 @@ class Worker:
         keep("page", partial(repeat, self._tick, POLL))
         if self.recorder is not None:
             keep("recording", self.recorder.run)
-        gc.collect()
-        gc.freeze()  # objects that exist now live as long as the worker: collections can skip them
-        gc.set_threshold(YOUNG)
+        tune_garbage_collection()
 
     async def adopt(self, news: Configuration | RejectedConfig | CrashLoop) -> None:
         """Replaces the configuration as a whole by one that was read and checked. Of a rejected one, shows the reasons;
@@ -401,6 +399,13 @@ def build(configuration: Configuration, state: Path, store_url: str, lookup: flo
 
     app.middleware_stack = dispatch
     return app
+
+
+def tune_garbage_collection() -> None:
+    """Objects that exist now live as long as the worker: collections skip them, and there are fewer."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG)
 
 
 async def _warm_up(destinations: Mapping[str, Destination]) -> None:
