@@ -100,11 +100,10 @@ class Intake:
         needs = capabilities(parsed)
         tools = "tools" in needs
         choices = self._choices(parsed, key, options.preset, headers, prompt.size)
-        named, policy = choices[
-            min(place, len(choices) - 1)
-        ]  # policies may have changed since the first model was tried
+        last = len(choices) - 1
+        named, policy = choices[min(place, last)]  # there may be fewer policies than when the first model was tried
         if not prompt.only_texts:
-            needs |= self._message_needs(body["messages"], named, place >= len(choices) - 1)
+            needs |= self._message_needs(body["messages"], named, place >= last)
         if "provider" in fields and body["provider"] is not None:
             policy, needs = self._narrowed(policy, body, named, needs)
         fleet = self._serving.fleets[named.model.id]
@@ -134,8 +133,8 @@ class Intake:
             reasoning_history=named.model.reasoning.history,
             patience=self._patience,
         )
-        if options is not NO_OPTIONS or headers is not NO_HEADERS or len(choices) > 1:
-            request = _with_options(request, options, headers, other_models=len(choices) - 1)
+        if options is not NO_OPTIONS or headers is not NO_HEADERS or last:
+            request = _with_options(request, options, headers, other_models=last)
         if self._serving.traces and b"traceparent" in inbound.headers:
             request = _traced(request, inbound.headers)
         return compressed(request, policy, fleet, salt) if options.compress else request, policy
