@@ -155,7 +155,8 @@ class Meter:
         self._demand, self._used_at, self.workers = earlier._demand, earlier._used_at, earlier.workers
 
     def exhausts(self, amount: int) -> bool:
-        """Whether the bound is reached for certain: what is in flight or free anywhere would not be enough."""
+        """Whether the bound is reached for certain: what is in flight or free anywhere would not be enough. What
+        requests in flight reserved in the minute before counts as used."""
         return self.sliding + self.settled + amount > self.bound
 
     def slide(self, now: float) -> None:
@@ -220,6 +221,7 @@ class Meter:
         self.others_held = max(0, grant.held - request.held)
         self.workers = max(1, grant.workers)
         self.before = grant.before
+        self.sliding = min(self.sliding, self.before)  # all of it may have been returned
         self.short = grant.short
         self._origin, self._unanswered = grant.origin, False
         self._reported = request.taken + grant.granted, request.held + grant.granted

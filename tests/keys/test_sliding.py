@@ -202,6 +202,16 @@ def test_a_store_that_lost_its_data_does_not_forget_the_minute_before(store: red
     assert fleet.counted <= BOUND
 
 
+def test_what_was_reserved_in_the_minute_before_and_not_used_is_left_again(store: redis.Redis) -> None:
+    fleet = Limited(store)
+    fleet.wait(59.5)
+    assert fleet.request(0, BOUND)
+    fleet.wait(1.0)
+    fleet.settle(0, 0.0)
+    assert fleet.request(0, BOUND // 10)
+    assert fleet.quotas[0].meter.left == BOUND - BOUND // 10
+
+
 def test_a_minute_is_used_up_by_steady_requests(store: redis.Redis) -> None:
     """Each second three requests, which together need twice the bound: one half is served, minute after minute."""
     fleet = Limited(store)
