@@ -35,9 +35,7 @@ _PER = {
 
 def refused(refusal: Refusal, quotas: Sequence[Quota], surface: Surface, now: float) -> LimitReached:
     """`quotas` are all limits of the request, `now` is unix time."""
-    quota, cause = refusal.quota, refusal.cause
-    waits = cause != "reached"
-    retry_after = _seconds(_fits_at(refusal) - now)
+    quota, waits = refusal.quota, refusal.cause != "reached"
     head = limit_headers([(one, one.meter, 0) for one in quotas], now)
     head.append((b"x-gateway-limit", b"%s; scope=%s" % (quota.name.encode(), quota.scope.encode())))
     if surface == "openrouter" and quota.slides:
@@ -50,7 +48,7 @@ def refused(refusal: Refusal, quotas: Sequence[Quota], surface: Surface, now: fl
         status=status,
         code=code,
         limits=head,
-        retry_after=min(SOON, retry_after) if waits else retry_after,
+        retry_after=SOON if waits else _seconds(_fits_at(refusal) - now),
         metadata=_metadata(refusal),
     )
 
