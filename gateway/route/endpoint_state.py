@@ -152,7 +152,7 @@ class EndpointState:
         self.speeds = Speeds()
         self.in_flight = 0
         self.load = UNLOADED
-        self._unloaded = 0.0  # in flight of this worker, up to which there is no load
+        self._unloaded = 0.0  # up to so many requests in flight at this worker there is no load
         self.due = 0.0
         self._ramp = SlowStart()
         self._ttft_all = Sketch(1_800.0)
