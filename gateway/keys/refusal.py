@@ -36,7 +36,7 @@ _PER = {
 def refused(refusal: Refusal, quotas: Sequence[Quota], surface: Surface, now: float) -> LimitReached:
     """`quotas` are all limits of the request, `now` is unix time."""
     quota, waits = refusal.quota, refusal.cause != "reached"
-    head = limit_headers([(one, one.meter, 0) for one in quotas], now)
+    head = limit_headers(quotas, now)
     head.append((b"x-gateway-limit", b"%s; scope=%s" % (quota.name.encode(), quota.scope.encode())))
     if surface == "openrouter" and quota.slides:
         head += _openrouter(quota)
