@@ -65,11 +65,11 @@ def _message(refusal: Refusal, now: float) -> str:
     quota = refusal.quota
     whose = f"{_WHOSE[quota.scope]} `{quota.subject}`"
     limit = f"{_amount(quota, quota.bound)} {_PER[quota.name]}"
-    at = _fits_at(refusal)
+    if refusal.cause == "down":
+        return f"the limit of {whose} ({limit}) cannot be checked: the gateway's store is down; retry soon"
+    at = max(now, _fits_at(refusal))
     verb = "such a request fits again" if quota.slides else "it resets"
     resets = f"{verb} at {_time(math.ceil(at))}, in {_seconds(at - now):,} s"
-    if refusal.cause == "down":
-        return f"the limit of {whose} ({limit}) cannot be checked: the gateway's store is down; {resets}"
     needs = f"this request may take {_amount(quota, refusal.amount)}, and {_amount(quota, _rest(refusal))} is left"
     if refusal.cause == "reserved":
         return f"the limit of {whose} ({limit}) is reserved for requests under way: {needs}; retry soon, or {resets}"
