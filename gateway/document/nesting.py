@@ -24,5 +24,5 @@ def is_deeper(parts: Iterable[Any], levels: int = DEEPEST) -> bool:
 
 def may_be_deeper(raw: bytes) -> bool:
     """Whether JSON may be nested deeper than `DEEPEST` levels. Where it is short, its brackets are counted, which is
-    fast; empty bytes say nothing."""
+    fast. True of longer JSON, and of empty bytes, which stand for JSON that is not known."""
     return not 0 < len(raw) <= MOST_COUNTED or raw.count(b"[") + raw.count(b"{") > DEEPEST

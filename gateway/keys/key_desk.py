@@ -94,17 +94,16 @@ class KeyDesk:
         return await self._change(await self.find(name), revoked=time(), former_secrets=())
 
     async def rotate(self, name: str, grace: float = GRACE) -> tuple[KeyRecord, str]:
-        """A new secret. The present one works for `grace` seconds more, and earlier ones as long as they were given;
-        with a grace of 0 all of them end."""
+        """A new secret. The present one works for `grace` seconds more, and each earlier one until its own end; with a
+        grace of 0 all of them end now."""
         if not 0 <= grace <= LONGEST_GRACE:
             raise BadRequest("the grace time must be at most 30 days", param="grace")
         record, secret, now = await self.find(name), new_secret(), time()
-        former = [FormerSecret(record.digest, now + grace), *(one for one in record.former_secrets if one.until > now)]
-        if not grace:
-            former = []
+        working = [one for one in record.former_secrets if one.until > now]
+        former = (FormerSecret(record.digest, now + grace), *working) if grace else ()
         if len(former) > MOST_FORMER:
             raise BadRequest(f"{MOST_FORMER} former secrets of this key still work; end them with a grace time of 0")
-        return await self._change(record, digest=key_digest(secret).hex(), former_secrets=tuple(former)), secret
+        return await self._change(record, digest=key_digest(secret).hex(), former_secrets=former), secret
 
     async def change(self, name: str, **fields: object) -> KeyRecord:
         """Other limits, policies, models, group or expiry. Names that are not changed may have been removed since."""

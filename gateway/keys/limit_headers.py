@@ -9,8 +9,8 @@ left is shown.
 import math
 from collections.abc import Iterable
 
-from gateway.keys.limit_reservation import Held
 from gateway.keys.period import NANO
+from gateway.keys.quota import Quota
 
 Headers = list[tuple[bytes, bytes]]
 _NAMES = {
@@ -20,11 +20,11 @@ _NAMES = {
 _BUDGET = b"x-gateway-budget-limit", b"x-gateway-budget-remaining", b"x-gateway-budget-reset"
 
 
-def limit_headers(limits: Iterable[Held], now: float) -> Headers:
+def limit_headers(limits: Iterable[Quota], now: float) -> Headers:
     """`now` in unix time. Rates in requests and tokens, budgets in USD, resets in seconds (`12s`)."""
     requests = tokens = budget = None
-    for quota, meter, _ in limits:
-        name = quota.name
+    for quota in limits:
+        name, meter = quota.name, quota.meter
         if name == "requests_per_minute":
             requests = meter if requests is None or meter.left < requests.left else requests
         elif name == "tokens_per_minute":

@@ -24,8 +24,9 @@ class LimitReservation:
         return f"<LimitReservation of {len(self._held)} limits>"
 
     @property
-    def limits(self) -> Sequence[Held]:
-        return self._held
+    def limits(self) -> list[Quota]:
+        """Empty once it is settled."""
+        return [quota for quota, _, _ in self._held]
 
     def spend(self, tokens: int, cost: int) -> None:
         """One attempt is over: its tokens, in and out, and its cost in 1e-12 USD."""

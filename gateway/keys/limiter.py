@@ -148,7 +148,7 @@ class Limiter:
         return None
 
     def count(self, refusal: Refusal) -> None:
-        """A request is refused by this."""
+        """Counts one more request that this refuses."""
         self._refused(refusal.quota.name, refusal.quota.scope)
 
     def shares_left(self) -> dict[tuple[LimitName, Scope], float]:

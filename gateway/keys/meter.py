@@ -65,12 +65,12 @@ class Meter:
     __slots__ = (
         "_demand",
         "_demand_at",
-        "_local",
         "_local_used",
         "_origin",
         "_reported",
         "_requested",
         "_unanswered",
+        "_untaken",
         "_used_at",
         "before",
         "bound",
@@ -105,7 +105,7 @@ class Meter:
         self._reported = (0, 0)  # taken and held, as the store has them
         self._origin = b""
         self._unanswered = False  # whether a call is under way, or its reply was lost: what it did is not known
-        self._local: int | None = None  # what it may grant itself while the store is down
+        self._untaken: int | None = None  # by any worker in this period, when the store was found to be down
         self._local_used = 0
 
     def __repr__(self) -> str:
@@ -155,7 +155,8 @@ class Meter:
         self._demand, self._used_at, self.workers = earlier._demand, earlier._used_at, earlier.workers
 
     def exhausts(self, amount: int) -> bool:
-        """Whether the bound is reached for certain: what is in flight or free anywhere would not be enough."""
+        """Whether the bound is reached for certain: what is in flight or free anywhere would not be enough. What
+        requests in flight reserved in the minute before counts as used."""
         return self.sliding + self.settled + amount > self.bound
 
     def slide(self, now: float) -> None:
@@ -220,19 +221,21 @@ class Meter:
         self.others_held = max(0, grant.held - request.held)
         self.workers = max(1, grant.workers)
         self.before = grant.before
+        self.sliding = min(self.sliding, self.before)  # all of it may have been returned
         self.short = grant.short
         self._origin, self._unanswered = grant.origin, False
         self._reported = request.taken + grant.granted, request.held + grant.granted
-        self._local, self._local_used = None, 0
+        self._untaken, self._local_used = None, 0
 
     def grant_locally(self, needed: int, workers: int) -> bool:
         """Without the store: grants itself what is `needed` within its part of what was left when the store was seen
-        last, of at least this many workers."""
-        if self._local is None:
-            parts = LOCAL_PARTS * max(self.workers, workers)
-            self._local = -(-self._room // parts)
+        last, of at least this many workers. The part grows while the minute before counts less and less."""
+        if self._untaken is None:
+            self._untaken = self.bound - self.total
+        parts = LOCAL_PARTS * max(self.workers, workers)
+        most = -(-max(0, self._untaken - self.sliding) // parts)
         lacking = needed - self.free
-        if self._local_used + lacking > self._local:
+        if self._local_used + lacking > most:
             return False
         self._local_used += lacking
         self._take(lacking)

@@ -35,10 +35,8 @@ _PER = {
 
 def refused(refusal: Refusal, quotas: Sequence[Quota], surface: Surface, now: float) -> LimitReached:
     """`quotas` are all limits of the request, `now` is unix time."""
-    quota, cause = refusal.quota, refusal.cause
-    waits = cause != "reached"
-    retry_after = _seconds(_fits_at(refusal) - now)
-    head = limit_headers([(one, one.meter, 0) for one in quotas], now)
+    quota, waits = refusal.quota, refusal.cause != "reached"
+    head = limit_headers(quotas, now)
     head.append((b"x-gateway-limit", b"%s; scope=%s" % (quota.name.encode(), quota.scope.encode())))
     if surface == "openrouter" and quota.slides:
         head += _openrouter(quota)
@@ -50,7 +48,7 @@ def refused(refusal: Refusal, quotas: Sequence[Quota], surface: Surface, now: fl
         status=status,
         code=code,
         limits=head,
-        retry_after=min(SOON, retry_after) if waits else retry_after,
+        retry_after=SOON if waits else _seconds(_fits_at(refusal) - now),
         metadata=_metadata(refusal),
     )
 
@@ -67,11 +65,11 @@ def _message(refusal: Refusal, now: float) -> str:
     quota = refusal.quota
     whose = f"{_WHOSE[quota.scope]} `{quota.subject}`"
     limit = f"{_amount(quota, quota.bound)} {_PER[quota.name]}"
-    at = _fits_at(refusal)
+    if refusal.cause == "down":
+        return f"the limit of {whose} ({limit}) cannot be checked: the gateway's store is down; retry soon"
+    at = max(now, _fits_at(refusal))
     verb = "such a request fits again" if quota.slides else "it resets"
     resets = f"{verb} at {_time(math.ceil(at))}, in {_seconds(at - now):,} s"
-    if refusal.cause == "down":
-        return f"the limit of {whose} ({limit}) cannot be checked: the gateway's store is down; {resets}"
     needs = f"this request may take {_amount(quota, refusal.amount)}, and {_amount(quota, _rest(refusal))} is left"
     if refusal.cause == "reserved":
         return f"the limit of {whose} ({limit}) is reserved for requests under way: {needs}; retry soon, or {resets}"

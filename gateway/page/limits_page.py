@@ -59,7 +59,8 @@ class LimitsPage:
 
     async def _read(self) -> ShownLimits:
         keys = list(self._keys())
-        apps = [LimitedSubject("app", name, bounds) for name, bounds in self._settings.apps.items()]
+        # in lower case, as they are counted
+        apps = [LimitedSubject("app", name.casefold(), bounds) for name, bounds in self._settings.apps.items()]
         others = [*self._groups(), *_limited_keys(keys)]
         wanted = [*apps, *others] if self._closed else apps
         first = {key.tenant: key for key in reversed(keys)}

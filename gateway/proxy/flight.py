@@ -50,7 +50,8 @@ class Flight(AnswerRecorder):
 
     `parts` are pieces of an answer that `streams`; `dropped` earlier ones are no longer kept. It is `over` when no more
     will come: with an `answer`, with a stream that has `ended` well, or with an `error` and the fields that the chunks
-    before it have in common (`head`). `leave_map` says that no further request may join; it may be called again.
+    before it have in common (`head`). `limits` are those of the first request, and `refusal` is theirs, if they refused
+    it. `leave_map` says that no further request may join; it may be called again.
     """
 
     __slots__ = (

@@ -52,6 +52,7 @@ def make_plan(request: Request, policy: Policy, fleet: Fleet, now: float, hour: 
     if not field.candidates:
         return Plan(policy, demand, costs, (), None, tuple(dropped), "none", explorer=explorer)
     places: Sequence[int] = range(len(field.candidates))
+    # `any_busy` is true of an open breaker, too; it is read first because members of an enum are slow to find
     if field.any_busy and field.worst is Tier.BREAKER_OPEN and field.best < Tier.LIKELY_REFUSAL:
         places, dropped = _without_open(field, dropped)
     may_explore = explorer if shortlist.has_rare and explorer is not None and explorer.ready else None

@@ -11,7 +11,6 @@ Every quantity has two memories (`trend.py`): what is usual over hours, and what
 The time constants were chosen by replays of changes (`python -m bench.routing --sections changes`).
 """
 
-from bisect import bisect_left
 from collections.abc import Mapping
 from math import ceil, inf
 from typing import NamedTuple
@@ -26,7 +25,7 @@ from gateway.route.silence import Silence
 from gateway.route.sketch import Rate, Sketch
 from gateway.route.speeds import Speeds
 from gateway.route.trend import Estimate
-from gateway.route.waits import BASE, MIDDLES, PREFILL, SHARES, SIZES, Waits, scale, size_class
+from gateway.route.waits import MIDDLES, SHARES, Waits, scale, size_class
 from gateway.types import Endpoint, Measure, Price
 
 ENOUGH = 20.0  # samples before a measured figure is shown
@@ -153,7 +152,7 @@ class EndpointState:
         self.speeds = Speeds()
         self.in_flight = 0
         self.load = UNLOADED
-        self._unloaded = 0.0  # in flight of this worker, up to which there is no load
+        self._unloaded = 0.0  # up to so many requests in flight at this worker there is no load
         self.due = 0.0
         self._ramp = SlowStart()
         self._ttft_all = Sketch(1_800.0)
@@ -194,8 +193,8 @@ class EndpointState:
 
     def waiting(self, ticket: int, uncached: float, writing: float, now: float) -> None:
         """A request waits for its first token. `writing`: seconds before it, of an answer that is not streamed."""
-        size = bisect_left(SIZES, uncached)
-        usual = self.waits.p50[size] * (BASE + uncached / PREFILL) * self.load.crowded + writing
+        size = size_class(uncached)
+        usual = self.waits.p50[size] * scale(uncached) * self.load.crowded + writing
         self.silence.sent(ticket, usual, self.waits.scatter[size], now)
         if now + WAITED_WITHIN < self.due:
             self._refresh_at(now + WAITED_WITHIN)
@@ -239,8 +238,7 @@ class EndpointState:
         if self._ramp.window != inf:
             self._ramp.ended(good)
             self._limit()
-        if now + LEARNED_WITHIN < self.due:  # as `_learned` does; here it is for every answer
-            self._refresh_at(now + LEARNED_WITHIN)
+        self._learned(now)
 
     def refused(self, sent_at: float, wait: float | None, now: float) -> None:
         """A request sent at `sent_at` was answered 429, with a Retry-After of `wait` seconds or none."""

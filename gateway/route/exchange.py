@@ -365,7 +365,7 @@ class Exchange:
         return [Shed()]
 
     def _remaining(self, now: float) -> float:
-        return (self._time_ends if self._time_ends < self._ends else self._ends) - now
+        return min(self._time_ends, self._ends) - now
 
     def _ask(self, choice: Choice, remaining: float) -> list[Command]:
         send = self._send(choice, remaining)
@@ -479,10 +479,8 @@ class Exchange:
             return remaining
         policy = self.plan.policy
         if streams:
-            seconds = timeouts.first_token_timeout(choice, policy)
-        else:
-            seconds = timeouts.whole_answer_timeout(choice, policy, writing)
-        return seconds if seconds < remaining else remaining
+            return min(remaining, timeouts.first_token_timeout(choice, policy))
+        return min(remaining, timeouts.whole_answer_timeout(choice, policy, writing))
 
     def __repr__(self) -> str:
         return f"<Exchange {self.request.id} {self.phase} running={[send.attempt for send in self._running]}>"

@@ -34,8 +34,8 @@ class Minute:
     __slots__ = ("_current", "_earlier", "_ends", "_latest", "_others", "_slices")
 
     def __init__(self) -> None:
-        self._latest = [0.0] * 5  # what was sent in the current slice
-        self._earlier = [0.0] * 5  # in all others, by all workers, with what those sent in the current one
+        self._latest = [0.0] * 5  # what this worker sent in the current slice
+        self._earlier = [0.0] * 5  # the rest: what it sent in earlier slices, and what all others sent
         self._current = -1  # number of the slice that is added to
         self._ends = 0.0  # when it ends
         self._slices: deque[tuple[int, list[float]]] = deque()  # at most `SLICES`, the latest last

@@ -17,7 +17,7 @@ _MOST = 2 * MEMORY
 class TokenRatio:
     """Tokens per unit of what was sent: a decayed mean over the units.
 
-    `usual` is its prior. With a `model`, that is what the model's ratio says, which counts whatever this one does.
+    Its prior is `usual`, or the ratio of `model` if there is one, which counts all that is counted here, too.
     """
 
     __slots__ = ("_model", "_tokens", "_units", "_usual")

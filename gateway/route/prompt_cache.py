@@ -199,8 +199,7 @@ class Rereads:
             self._again *= keep
             self._fresh *= keep
             self._at = now
-        if known > prompt:
-            known = prompt
+        known = min(known, prompt)
         self._again += known
         self._fresh += prompt - known
         self.usual = (self._again + REREADS * REREADS_TOKENS) / (self._fresh + REREADS_TOKENS)

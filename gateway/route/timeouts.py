@@ -43,8 +43,7 @@ def whole_answer_timeout(choice: Choice, policy: Policy, writing: float) -> floa
     and the seconds for `writing` the longest likely answer at the endpoint's p10 speed."""
     waits, parts = choice.state.waits, choice.parts
     slow = SLOW * waits.p99[parts.size] * parts.pace
-    most = first_token_timeout(choice, policy)
-    return (slow if slow < most else most) + writing
+    return min(slow, first_token_timeout(choice, policy)) + writing
 
 
 def failure(timer: str, tried: TrackedAttempt, policy: Policy) -> Failure:

@@ -55,9 +55,7 @@ class Tokens:
         """A host `counted` the tokens of a prompt of `size` bytes."""
         if size < SMALLEST or not FEWEST <= size / (counted or 1) <= MOST:
             return
-        per_byte, error = counted / size, abs(size / self.bytes_per_token[tools] / counted - 1)
-        if error > 1:
-            error = 1.0
+        per_byte, error = counted / size, min(1.0, abs(size / self.bytes_per_token[tools] / counted - 1))
         if now < self._due:
             new = self._new[tools]
             new[0] += 1
@@ -125,8 +123,7 @@ class Lengths:
             self._refresh(now)
         if max_tokens is None:
             return self._mean, self._longest
-        mean, longest = self._mean, self._longest
-        return mean if mean < max_tokens else max_tokens, longest if longest < max_tokens else max_tokens
+        return min(self._mean, max_tokens), min(self._longest, max_tokens)
 
     def own(self, now: float) -> dict[int, int]:
         """This worker's samples, for others: what `Sketch.own` is."""

@@ -90,7 +90,7 @@ class Adapted:
                     pass
 
     def send(self, body: bytes, receiver: Receiver, connect_timeout: float, headers: bytes = b"") -> AdaptedCall:
-        """`headers` are added to litellm's: a signature covers those only that it names."""
+        """`headers` are added to litellm's: a signature covers only the headers that it names."""
         return AdaptedCall(self._translate, self.origin, self._transport, body, receiver, connect_timeout, headers)
 
 

@@ -45,7 +45,8 @@ _REASONING_PARTS = frozenset({"thinking", "reasoning"})
 class Normaliser:
     """Normalises one answer, whole or streamed. With `tools`, a legacy `function_call` becomes a tool call.
 
-    `plain` is a whole answer that needed none; `idle` says whether no part of a character is held.
+    `plain` is a whole answer that needed no change, None for any other; `idle` says whether no part of a character is
+    held.
     """
 
     __slots__ = ("_choices", "_ids", "_tools", "idle", "plain")

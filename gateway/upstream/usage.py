@@ -31,7 +31,7 @@ def read_usage(usage: object) -> Usage:
 
 
 def usage_of(counts: UsageCounts) -> Usage:
-    """The same, of the counts read from it."""
+    """The same as `read_usage`, of the counts that were read."""
     prompt, completion = counts.prompt_tokens, counts.completion_tokens
     if prompt is None and completion is None:
         return NO_USAGE

@@ -67,7 +67,7 @@ class WholeReader(Reader):
 
     def _document(self, payload: dict[str, Any]) -> None:
         plain = self._normaliser.plain
-        if plain is not None and self.calls is None and self._mender is None and has_text(plain):
+        if plain is not None and self.calls is None and self._mender is None and _has_text(plain):
             self._accept_plain(payload, plain)
         else:
             self._count(payload.get("usage"))
@@ -76,7 +76,7 @@ class WholeReader(Reader):
             self._finish()
 
     def _accept_plain(self, payload: dict[str, Any], plain: PlainAnswer) -> None:
-        """Accepts a text that was asked for without tools: the usual answer, of which everything is known already."""
+        """Accepts a text where the request has no tools: the usual answer, of which everything is known already."""
         if plain.usage is not None:
             self._counted = usage_of(plain.usage)
         reason = self.finish_reason = plain.choices[0].finish_reason
@@ -110,7 +110,7 @@ class WholeReader(Reader):
             self.answer_size = self._size
 
 
-def has_text(plain: PlainAnswer) -> bool:
+def _has_text(plain: PlainAnswer) -> bool:
     message = plain.choices[0].message
     return bool(message.content or message.reasoning_content or message.refusal)
 

@@ -9,6 +9,7 @@ import redis
 
 from gateway.config import Bounds, LimitSettings
 from gateway.keys import limiter
+from gateway.keys.limit_headers import limit_headers
 from gateway.keys.limit_reservation import LimitReservation
 from gateway.keys.limit_store import LimitStore
 from gateway.keys.limiter import Limited, Limiter, Refusal
@@ -181,6 +182,18 @@ async def test_tenants_do_not_share_limits(make: Make) -> None:
     await one.limiter.exchange()
     assert result is None
     assert isinstance(one.decided.pop(), LimitReservation)
+
+
+async def test_headers_of_an_answer_show_the_minute_in_which_it_comes(make: Make) -> None:
+    replica = make(Bounds(requests_per_minute=10))
+    first = await replica.ask()
+    assert isinstance(first, LimitReservation)
+    assert await replica.served(3) == 3
+    replica.now += 20  # ten seconds into the next minute, where 3 of the 4 still count
+    assert await replica.served(3) == 3
+    head = dict(limit_headers(first.limits, replica.now))
+    assert head[b"x-ratelimit-remaining-requests"] == b"4"
+    assert head[b"x-ratelimit-reset-requests"] == b"110s"
 
 
 async def test_a_flood_of_one_key_leaves_places_in_the_queue(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

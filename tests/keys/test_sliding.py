@@ -202,6 +202,33 @@ def test_a_store_that_lost_its_data_does_not_forget_the_minute_before(store: red
     assert fleet.counted <= BOUND
 
 
+def test_what_was_reserved_in_the_minute_before_and_not_used_is_left_again(store: redis.Redis) -> None:
+    fleet = Limited(store)
+    fleet.wait(59.5)
+    assert fleet.request(0, BOUND)
+    fleet.wait(1.0)
+    fleet.settle(0, 0.0)
+    assert fleet.request(0, BOUND // 10)
+    assert fleet.quotas[0].meter.left == BOUND - BOUND // 10
+
+
+def test_without_the_store_a_part_of_what_slides_free_is_granted(store: redis.Redis) -> None:
+    fleet = Limited(store, (0.0,))
+    fleet.wait(59.5)
+    assert fleet.request(0, BOUND)
+    fleet.settle(0, 1.0)
+    fleet.exchange(0)
+    quota, most = fleet.quotas[0], BOUND // 8  # a quarter of the half that is free after half a minute
+    fleet.now = START + MINUTE + 0.1
+    assert not quota.at(fleet.now).grant_locally(10, 1)
+    fleet.now = START + MINUTE + 30
+    assert not quota.at(fleet.now).grant_locally(most + 1, 1)
+    assert quota.at(fleet.now).grant_locally(most, 1)
+    assert fleet.reserve(0, most)
+    assert not quota.at(fleet.now).grant_locally(1, 1)
+    assert fleet.counted <= BOUND
+
+
 def test_a_minute_is_used_up_by_steady_requests(store: redis.Redis) -> None:
     """Each second three requests, which together need twice the bound: one half is served, minute after minute."""
     fleet = Limited(store)

@@ -15,6 +15,7 @@ from gateway.config import Bounds, Key, LimitSettings
 from gateway.keys.limit_store import LimitStore
 from gateway.keys.limit_view import LimitView
 from gateway.keys.limiter import Limiter
+from gateway.keys.need import Need
 from gateway.page.limits_page import MOST, LimitsPage
 from tests.support.gateway import Running, in_process
 from tests.support.host import ScriptedHost, answers, completion, usage
@@ -85,6 +86,21 @@ async def test_it_is_bounded_and_read_once_for_many_pages(valkey: str) -> None:
     await page.shown(request)
     assert reads == 2
     view.close()
+
+
+async def test_an_app_whose_name_has_capitals_is_shown_with_what_it_used(valkey: str) -> None:
+    with redis.Redis.from_url(valkey) as client:
+        client.flushdb()
+    settings = LimitSettings(apps={"Report": Bounds(requests_per_minute=10)})
+    limiter = Limiter(settings, LimitStore(valkey), 1, lambda: 1_796_000_000.0, lambda *_: None)
+    limiter.reserve(limiter.quotas("t", "Report"), Need(1, 0, 0), lambda _: None)
+    await limiter.exchange()
+    view = LimitView(limiter, LimitStore(valkey))
+    page = LimitsPage(settings, list, view, closed=False, clock=lambda: 0.0)
+    found = await page.shown(cast(Request, SimpleNamespace()))
+    assert [(one.name, one.used) for one in found.limits] == [("report", 1)]
+    view.close()
+    await limiter.close()
 
 
 async def test_without_the_store_it_is_unknown() -> None:

@@ -64,8 +64,8 @@ class Keep:
 
 
 class Pool:
-    """`idle` is in order of release: the oldest is on the left. `dropped`: its transport has another one for this
-    origin, or none, because it was empty."""
+    """`idle` is in order of release: the oldest is on the left. `dropped`: it was empty, and its transport no longer
+    has it; requests to this origin need another one."""
 
     def __init__(self, origin: Origin, keep: Keep, trust: Trust) -> None:
         self._origin = origin
