@@ -22,7 +22,7 @@ LONGEST_NAME = 64  # characters, also of policies, models and groups
 MOST_ALLOWED = 64  # policies, and models, of one key
 LONGEST = 256  # characters of a name in messages
 LONGEST_GRACE = 30 * 86_400.0
-MOST_FORMER = 10  # secrets of one key that work beside its present one
+MOST_FORMER = 10  # former secrets of one key that still work
 
 
 class Records(Protocol):

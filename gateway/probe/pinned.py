@@ -36,7 +36,7 @@ def pinned_policy(endpoint: str) -> Policy:
 def probe_request(body: Json, model: Model, now: float) -> Request:
     """`body` as a request for `model`; `now` in unix time."""
     parsed = read_body(orjson.dumps({**body, "model": model.id}), None)
-    prompt, asked = parsed.prompt, thinking_requested(parsed.json)
+    prompt, requested = parsed.prompt, thinking_requested(parsed.json)
     return Request(
         new_id(int(now)),
         parsed.json,
@@ -45,7 +45,7 @@ def probe_request(body: Json, model: Model, now: float) -> Request:
         PROBE,
         PROBE,
         stream=bool(body.get("stream")),
-        thinking=model.reasoning.default_enabled if asked is None else asked,
+        thinking=model.reasoning.default_enabled if requested is None else requested,
         max_tokens=body["max_tokens"],
         prompt_tokens=prompt.size // BYTES_PER_TOKEN,
         prompt_size=prompt.size,
