@@ -36,6 +36,7 @@ from gateway.configuration import Configuration
 from gateway.errors import ConfigError
 from gateway.server.host_check import EVERYWHERE
 from gateway.server.log_format import log_to_stderr
+from gateway.server.malloc import use_one_arena
 from gateway.server.worker_server import WorkerServer
 from gateway.server.workers import Callbacks, Workers
 from gateway.state.embedded import EmbeddedStore
@@ -62,6 +63,7 @@ def serve(source: ConfigSource, configuration: Configuration) -> None:
     KeyboardInterrupt if the drain was cut short."""
     settings = configuration.settings
     log_to_stderr(settings.log_format)
+    use_one_arena()
     _allow_descriptors()
     setrlimit(RLIMIT_CORE, (0, getrlimit(RLIMIT_CORE)[1]))  # a core dump would hold all keys and prompts
     folder = StateFolder(settings.state)

@@ -21,6 +21,7 @@ from typing import cast
 import uvicorn
 
 from gateway.server.crash_loop import CrashLoop
+from gateway.server.malloc import use_one_arena
 from gateway.server.oom_kills import OomKills
 from gateway.server.uvicorn_internals import STARTUP_FAILURE, Multiprocess, Process
 from gateway.server.worker_server import WorkerServer
@@ -55,7 +56,8 @@ class WorkerProcess(Process):
     """One worker: takes configurations over the pipe of the pings."""
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
-        self._server = WorkerServer(self.config)  # before the thread that answers pings looks for it
+        use_one_arena()  # before the thread that answers pings starts
+        self._server = WorkerServer(self.config)  # which that thread uses
         super().target(sockets)
 
     def pong(self) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.intake.middle_out import LEAST, MARK, compressed, middle_out
+from gateway.intake.middle_out import LEAST, MARK, SPARE, compressed, middle_out
 from gateway.intake.prefix import prefix_chain
 from gateway.intake.prompt import message_size, read_prompt
 from gateway.route.fleet import Fleet
@@ -188,6 +188,11 @@ def test_one_that_fits_nowhere_fits_the_largest() -> None:
     assert shorter.prefix[-1][1] == shorter.prompt_tokens
     assert 0 < shorter.opening < shorter.prompt_tokens
     assert request.body["messages"] == CHAT
+
+
+def test_a_share_of_the_context_is_left_free_because_tokens_are_estimated() -> None:
+    shorter = compressed(asked([said("user", "x" * 10_000)]), Policy("p"), Fleet([endpoint("a", context=1_000)]))
+    assert 0.98 < shorter.prompt_size / (4 * 1_000 * (1 - SPARE)) <= 1.0
 
 
 def test_only_those_that_may_serve_count_and_room_is_left_for_the_answer() -> None:

@@ -200,7 +200,7 @@ class Overload:
     def __init__(self, every: float) -> None:
         self.queue = SlotQueue()
         self.every = every
-        self.now = 0.0
+        self.now = 1_000.0  # the clock runs since the machine's start
         self.since: dict[int, float] = {}
         self.ones: list[One] = []  # ids stay unique
         self.waits: list[float] = []
@@ -234,6 +234,7 @@ def test_in_a_lasting_overload_none_waits_long_and_one_always_waits(every: float
     for _ in range(1_000):
         load.arrive("t")
         assert load.queue.size >= 1, "for the next place"
+        assert load.now - load.queue._tenants["t"][0].since < TURN + 2 * every, "those that still wait"
     assert max(load.waits) < TURN + 2 * every
 
 

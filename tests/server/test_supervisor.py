@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import os
+import platform
 import re
 import signal
 import sys
@@ -18,7 +19,7 @@ from gateway.errors import ConfigError
 from gateway.server.supervisor import listening
 from tests.support.gateway import Running, gateway_command, write_config
 from tests.support.host import Out, Received, ScriptedHost
-from tests.support.processes import await_end, command_of, descendants
+from tests.support.processes import await_end, command_of, descendants, malloc_arenas
 
 HOSTS = {"own/host": "http://127.0.0.1:1"}
 Log = Callable[[], str]
@@ -204,6 +205,19 @@ async def test_a_hangup_that_is_ignored_stays_ignored(tmp_path: Path, workers: s
             assert int(ignored, 16) & 1 << signal.SIGHUP - 1
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has arenas")
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_the_threads_of_a_worker_share_one_arena(tmp_path: Path, workers: int) -> None:
+    async with served(tmp_path, "--workers", str(workers)) as (running, _):
+        assert running.process is not None
+        children = [one for one in descendants(running.process.pid) if "spawn_main" in command_of(one)]
+        serving = children if workers > 1 else [running.process.pid]
+        assert len(serving) == workers
+        async with httpx.AsyncClient() as client:
+            await client.get(f"{running.url}/metrics")  # which a thread of the pool answers
+        assert [malloc_arenas(one) for one in serving] == [0] * workers, "besides the main thread's"
 
 
 async def test_the_log_says_where_it_listens_and_what_it_uses(tmp_path: Path) -> None:

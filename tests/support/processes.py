@@ -5,9 +5,11 @@ import signal
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 GUARD = 60.0  # seconds after which a process that still runs is a failure
+HEAP = 64 << 20  # bytes of addresses that glibc reserves for a heap
 
 
 def descendants(pid: int) -> set[int]:
@@ -39,6 +41,16 @@ def await_end(pids: Iterable[int]) -> None:
 
 def command_of(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+def malloc_arenas(pid: int) -> int:
+    """Heaps of glibc's arenas besides the main one: 64 MB of addresses each, of which the first pages are in use."""
+    maps = [line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    spans = [(*(int(end, 16) for end in parts[0].split("-")), parts[1], len(parts) > 5) for parts in maps]
+    return sum(
+        start % HEAP == 0 and mode == "rw-p" and not named and (end, rest, later - start) == (after, "---p", HEAP)
+        for (start, end, mode, named), (after, later, rest, _) in pairwise(spans)
+    )
 
 
 def _facts(pid: int) -> list[str] | None:

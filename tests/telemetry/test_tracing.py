@@ -14,7 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from gateway.telemetry import spans, tracing
 from gateway.telemetry.trace_context import context_of, headers_of, span_of
 from gateway.telemetry.tracing import is_on
-from gateway.types import IncomingTrace
+from gateway.types import Endpoint, IncomingTrace
 from gateway.types.egress import ProxyAddress
 from tests.proxy.routed import Routed
 from tests.support.gateway import DIRECT_ONLY
@@ -168,6 +168,18 @@ async def test_off_hosts_get_no_header(routed: Routed, monkeypatch: pytest.Monke
 )
 def test_the_standard_variables_turn_it_on(environ: dict[str, str], on: bool) -> None:
     assert is_on(environ) is on
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("https://one.example/v1", ("one.example", 443)),
+        ("http://one.example/v1", ("one.example", 80)),
+        ("http://127.0.0.1:8000/v1", ("127.0.0.1", 8000)),
+    ],
+)
+def test_a_hosts_address_has_the_port_of_its_scheme(url: str, address: tuple[str, int]) -> None:
+    assert tracing.addresses([Endpoint("a", "a", url, "m")]) == {"a": address}
 
 
 def test_a_missing_package_is_logged_and_nothing_fails(

@@ -400,11 +400,11 @@ def test_reasoning_that_hosts_take_as_it_came_leaves_the_clients_bytes_alone(his
     )
 
 
-def test_developer_becomes_system_in_place() -> None:
-    body = {"messages": [{"role": "developer", "content": "be brief", "name": "d"}, USER]}
-    assert b'"messages":[{"role":"system","content":"be brief","name":"d"},{"role":"user"' in outgoing(
-        request(body), endpoint()
-    )
+@pytest.mark.parametrize("more", [{}, {"name": "d"}], ids=["text alone", "with a name"])
+def test_developer_becomes_system_in_place(more: dict[str, str]) -> None:
+    body = {"messages": [{"role": "developer", "content": "be brief", **more}, USER]}
+    expected = [{"role": "system", "content": "be brief", **more}, USER]
+    assert b'"messages":' + orjson.dumps(expected) in outgoing(request(body), endpoint())
 
 
 VALUES = st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3)

@@ -143,6 +143,23 @@ async def test_no_connection() -> None:
     assert recorder.status == 0
 
 
+async def test_without_a_connection_the_translation_ends_too() -> None:
+    over = asyncio.Event()
+    async with ScriptedHost([]) as host:
+        pass
+
+    async def translate(question: Mapping[str, Any], ask: Send) -> AsyncIterator[dict[str, Any]]:
+        try:
+            async for payload in by_line(question, ask, host.url):
+                yield payload
+        finally:
+            over.set()
+
+    async with Asking(host, translate) as asking:
+        await asking.ask()
+        await asyncio.wait_for(over.wait(), 60)
+
+
 async def test_a_cut_comes_after_what_was_said() -> None:
     async with ScriptedHost(script(b"Hello", after="cut")) as host, Asking(host) as asking:
         recorder = await asking.ask()
