@@ -87,7 +87,7 @@ class Intake:
 
     def read(self, inbound: Inbound, translate: Translate | None = None, place: int = 0) -> tuple[Request, Policy]:
         """The request and its policy. `translate` converts another API's body to that of a chat completion.
-        If the client names several known models, `place` selects one of them, from 0 to `other_models`.
+        If the client names several known models, `place` selects one of them; 0 is the first.
 
         Raises ClientError.
         """
@@ -100,10 +100,10 @@ class Intake:
         needs = capabilities(parsed)
         tools = "tools" in needs
         choices = self._choices(parsed, key, options.preset, headers, prompt.size)
-        last = len(choices) - 1
-        named, policy = choices[min(place, last)]  # there may be fewer policies than when the first model was tried
+        others = max(len(choices) - 1 - place, 0)  # there may be fewer policies than when the first model was tried
+        named, policy = choices[-1 - others]
         if not prompt.only_texts:
-            needs |= self._message_needs(body["messages"], named, place >= last)
+            needs |= self._message_needs(body["messages"], named, not others)
         if "provider" in fields and body["provider"] is not None:
             policy, needs = self._narrowed(policy, body, named, needs)
         fleet = self._serving.fleets[named.model.id]
@@ -133,8 +133,8 @@ class Intake:
             reasoning_history=named.model.reasoning.history,
             patience=self._patience,
         )
-        if options is not NO_OPTIONS or headers is not NO_HEADERS or last:
-            request = _with_options(request, options, headers, other_models=last)
+        if options is not NO_OPTIONS or headers is not NO_HEADERS or others:
+            request = _with_options(request, options, headers, other_models=others)
         if self._serving.traces and b"traceparent" in inbound.headers:
             request = _traced(request, inbound.headers)
         return compressed(request, policy, fleet, salt) if options.compress else request, policy

@@ -4,8 +4,8 @@
 
 A worse tier never comes before a better one. Within the best tier the picker decides which is first; the rest follow by
 score, for failover. As with Envoy's panic threshold, open breakers are used when no other endpoint is left, or only
-likely rejections. An endpoint that is above its share under a policy with a cap comes after all that are not, if they
-are healthy and free.
+likely rejections, and the client names no other model to try. An endpoint that is above its share under a policy with a
+cap comes after all that are not, if they are healthy and free.
 
 Sampling is done once per conversation. A prompt that continues one in an endpoint's cache goes to the best score, which
 counts what moving would cost; only a prompt that is new to all endpoints is sampled, or explores.
@@ -49,12 +49,12 @@ def make_plan(request: Request, policy: Policy, fleet: Fleet, now: float, hour: 
         field, dropped = _within_limits(field, dropped, demand, matches, shortlist)
     costs = Costs(field, demand, matches)
     explorer = fleet.explorers.of(policy)
-    if not field.candidates:
-        return Plan(policy, demand, costs, (), None, tuple(dropped), "none", explorer=explorer)
     places: Sequence[int] = range(len(field.candidates))
     # `any_busy` is true of an open breaker, too; it is read first because members of an enum are slow to find
-    if field.any_busy and field.worst is Tier.BREAKER_OPEN and field.best < Tier.LIKELY_REFUSAL:
+    if field.any_busy and field.worst is Tier.BREAKER_OPEN and _are_others_left(field, request):
         places, dropped = _without_open(field, dropped)
+    if not places:
+        return Plan(policy, demand, costs, (), None, tuple(dropped), "none", explorer=explorer)
     may_explore = explorer if shortlist.has_rare and explorer is not None and explorer.ready else None
     continues = bool(known) and _continues(request, known or 0)
     picked, near, weights = _pick(costs, places, policy.pick, continues, matches, may_explore)
@@ -96,6 +96,11 @@ def _within_limits(
             one = structs.replace(one, tier=Tier.MISSED_SLO, why=why)
         kept.append(one)
     return (field.only(kept), dropped + late) if late else (field.in_tiers(kept), dropped)
+
+
+def _are_others_left(field: Field, request: Request) -> bool:
+    """Whether the request can do without open breakers: an endpoint will take it, or another model may be tried."""
+    return field.best < Tier.LIKELY_REFUSAL or request.other_models > 0
 
 
 def _without_open(field: Field, dropped: list[Dropped]) -> tuple[list[int], list[Dropped]]:

@@ -2,14 +2,16 @@
 
 import asyncio
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from gateway.intake import intake as parse
+from gateway.server.worker_server import WORKER
 from tests.api.openrouter import CHAT, ask, broken, chunks_of, told, whole
 from tests.proxy.routed import ROLE, WORD, Routed, content, outcomes, rows, says, stalls
-from tests.support.gateway import write_policy
+from tests.support.gateway import Running, write_policy
 from tests.support.host import Out, Received, ScriptedHost, answers, chunks, completion, streams
 
 PATHS = pytest.mark.parametrize("path", [CHAT, "/v1/chat/completions"])
@@ -75,6 +77,33 @@ async def test_a_model_without_an_endpoint_is_passed_over(routed: Routed) -> Non
         routed(first, second) as running,
     ):
         assert whole(await ask(running, model=None, models=MODELS, provider={"ignore": ["a/fp8"]}))
+
+
+@STREAM
+async def test_a_model_of_which_every_breaker_is_open_is_passed_over(stream: bool, routed: Routed) -> None:
+    good = streams(chunks("Hello")) if stream else answers(200, completion("Hello"))
+    async with ScriptedHost([]) as first, ScriptedHost(good) as second, routed(first, second) as running:
+        open_breakers(running, "a/fp8")
+        assert "Hello" in (await ask(running, stream=stream, model=None, models=MODELS)).text
+        assert outcomes(running) == [("", "unrouted"), ("b/fp8", "ok")]
+
+
+async def test_the_last_model_is_requested_whatever_its_breakers_are(routed: Routed) -> None:
+    good = answers(200, completion("Hello"))
+    async with ScriptedHost([]) as first, ScriptedHost(good) as second, routed(first, second) as running:
+        open_breakers(running, "a/fp8", "b/fp8")
+        assert whole(await ask(running, model=None, models=MODELS))
+        assert outcomes(running) == [("", "unrouted"), ("b/fp8", "ok")]
+
+
+def open_breakers(running: Running, *endpoints: str) -> None:
+    """For an hour."""
+    assert running.server is not None
+    (fleet,) = running.server.lifespan.state[WORKER].configured.fleets.values()
+    for endpoint in endpoints:
+        breaker = fleet.states[endpoint].breaker
+        breaker.trip(monotonic(), 0.0, "server")
+        breaker.until += 3_600.0
 
 
 async def test_a_model_that_answers_is_the_only_one(routed: Routed) -> None:

@@ -56,6 +56,14 @@ async def test_every_route_is_summed_up_in_words(gateway: Gateway) -> None:
 
 
 @DIRECT_ONLY  # the document is Starlette's over either sink
+async def test_a_route_that_takes_a_body_requires_it(gateway: Gateway) -> None:
+    async with gateway({"own/fp8": "http://127.0.0.1:1"}) as running:
+        described = await document(running)
+    operations = [one for methods in described["paths"].values() for one in methods.values()]
+    assert {one["requestBody"]["required"] for one in operations if "requestBody" in one} == {True}
+
+
+@DIRECT_ONLY  # the document is Starlette's over either sink
 async def test_every_reference_leads_somewhere(gateway: Gateway) -> None:
     async with gateway({"own/fp8": "http://127.0.0.1:1"}) as running:
         described = await document(running)

@@ -32,9 +32,11 @@ def intake(tmp_path: Path) -> Intake:
     return Intake(serving, Names(settings.models))
 
 
-def read(intake: Intake, headers: Mapping[bytes, bytes] = NO_HEADERS, **fields: Any) -> tuple[Request, Policy]:
+def read(
+    intake: Intake, headers: Mapping[bytes, bytes] = NO_HEADERS, place: int = 0, **fields: Any
+) -> tuple[Request, Policy]:
     body = {"model": "deepseek-v3.2", "messages": [{"role": "user", "content": "Hi"}], **fields}
-    return intake.read(Inbound(dict(headers), json.dumps(body).encode(), 0.0))
+    return intake.read(Inbound(dict(headers), json.dumps(body).encode(), 0.0), place=place)
 
 
 def test_a_request_without_options_has_none() -> None:
@@ -149,6 +151,17 @@ def test_the_first_model_that_is_served_here_counts(intake: Intake) -> None:
         assert (asked.model, policy.name, asked.thinking) == ("deepseek/deepseek-v3.2", "balanced", False)
     asked, policy = read(intake, model="gpt-4", models=["deepseek-reasoner:nitro"])
     assert (policy.name, asked.thinking) == ("nitro", True)
+
+
+@pytest.mark.parametrize(
+    ("place", "policy", "others"), [(0, "balanced", 2), (1, "nitro", 1), (2, "floor", 0), (9, "floor", 0)]
+)
+def test_each_of_several_models_knows_how_many_may_still_be_tried(
+    intake: Intake, place: int, policy: str, others: int
+) -> None:
+    models = ["gpt-4", "deepseek-chat", "deepseek-chat:nitro", "deepseek-chat:floor"]
+    request, chosen = read(intake, model=None, models=models, place=place)
+    assert (chosen.name, request.other_models) == (policy, others)
 
 
 def test_no_model_that_is_served_here_is_the_firsts_error(intake: Intake) -> None:

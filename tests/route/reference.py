@@ -87,7 +87,7 @@ def make_plan(
         others = [other for other in ranked if other is not one] or [one]
         one.score = score(one, min(others, key=lambda other: (other.plain, other.id)), policy)
     ranked.sort(key=lambda one: (one.tier, place(fleet.states[one.id], policy), one.score, one.id))
-    if ranked and ranked[0].tier < 7:
+    if ranked and (ranked[0].tier < 7 or request.other_models):
         dropped |= {one.id: one.why for one in ranked if one.tier == 8 and one.why}
         ranked = [one for one in ranked if one.tier < 8]
     stays = known > 0 and known >= (request.opening or request.prompt_tokens / 2)

@@ -120,6 +120,16 @@ def test_open_breakers_are_used_when_nothing_else_is_left() -> None:
     assert (ids(made), made.relaxed, reasons(made)) == (["a", "b"], "breaker open", {})
 
 
+def test_open_breakers_are_not_used_while_another_model_may_be_tried() -> None:
+    fleet = priced(a=0.1, b=0.2)
+    fleet.distrust("a", "account 402", NOW, 0.0)
+    assert ids(plan(fleet, request(other_models=1), CHEAPEST)) == ["b"]
+    fleet.distrust("b", "account 402", NOW, 0.0)
+    made = plan(fleet, request(other_models=1), CHEAPEST)
+    assert (made.first, ids(made), reasons(made)) == (None, [], {"a": "breaker", "b": "breaker"})
+    assert ids(plan(fleet, request(), CHEAPEST)) == ["a", "b"], "the last of the models"
+
+
 def test_missed_preferences_come_after_the_others() -> None:
     policy = replace(CHEAPEST, prefer=(Limit("price.input", ">=", 0.15),))
     made = plan(priced(a=0.1, b=0.2), policy=policy)

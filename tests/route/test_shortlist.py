@@ -295,7 +295,7 @@ prefixes = st.lists(st.integers(0, 1), max_size=4).map(
     lambda path: tuple((hash(tuple(path[: end + 1])) % 2**64, 400 * (end + 1)) for end in range(len(path)))
 )
 requests = st.builds(
-    lambda tokens, doubt, most, prefix, opening, needs, seed, stream: request(
+    lambda tokens, doubt, most, prefix, opening, needs, seed, stream, others: request(
         prompt_tokens=tokens,
         doubt=doubt,
         max_tokens=most,
@@ -304,6 +304,7 @@ requests = st.builds(
         needs=frozenset(needs),
         body={"messages": [], "seed": seed},
         stream=stream,
+        other_models=others,
     ),
     st.one_of(st.integers(0, 10_000), st.sampled_from([2_000, 3_000, 4_095, 4_096])),
     st.sampled_from([0.0, 0.2]),
@@ -313,6 +314,7 @@ requests = st.builds(
     st.sampled_from([(), (), ("tools",), ("tools", "seed")]),
     st.sampled_from([None, 1]),
     st.booleans(),
+    st.sampled_from([0, 0, 1]),
 )
 goods = ["ok", "slow", "ok x 25", "ok x 90"]
 happenings = [*goods, "server", "server x 5", "rate_limited", "rejected", "runs", "left", "distrust"]

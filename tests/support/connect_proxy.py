@@ -15,9 +15,10 @@ from typing import Literal, Self
 from tests.support.closing import stop
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
-Fault = Literal["", "stalls", "closes", "garbage", "endless head", "says more", "closes after", "cuts"]
+Fault = Literal["", "stalls", "closes", "garbage", "no status", "endless head", "says more", "closes after", "cuts"]
 WORDS: Mapping[Fault, bytes] = {
     "garbage": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "no status": b"HTTP/1.1 ready\r\n\r\n",
     "endless head": b"HTTP/1.1 200 OK\r\n" + b"X-Padding: 1\r\n" * 8000,
     "says more": ESTABLISHED + b"HTTP/1.1 200 OK\r\n\r\n",
     "closes after": ESTABLISHED,

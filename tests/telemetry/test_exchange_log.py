@@ -17,7 +17,7 @@ from tests.support.host import ScriptedHost, answers
 SECRET = "zebra-crossing"
 FAILED = Row(
     "gen-1-2", "gen-1", 0.0, "app", "", "author/model", "balanced", False, "b/fp8", "b", 2, "server",
-    status=503, error=f"overloaded, try later: {SECRET}", last=True, client_status=502, client_duration=3.214,
+    status=503, error=f"overloaded, try later: {SECRET}", last=True, client_status=502, client_duration=3.2143,
 )  # fmt: skip
 OK = msgspec.structs.replace(FAILED, outcome="ok", error="", client_status=200)
 

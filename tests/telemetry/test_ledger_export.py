@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from gateway.errors import ConfigError
 from gateway.telemetry.ledger import Ledger, segments
 from gateway.telemetry.ledger_export import COLUMNS, MONEY, Wanted, writer
-from gateway.telemetry.ledger_rows import ledger_rows
+from gateway.telemetry.ledger_rows import PAGE, ledger_rows
 from gateway.telemetry.shipper import Shipper
 from tests.support.rows import cached_row, row
 from tests.telemetry.conftest import Store
@@ -96,6 +96,17 @@ async def test_rows_of_disk_and_store_are_read_once_each(tmp_path: Path, store: 
     async with Redis.from_url(store.url) as client:
         await client.flushall()
     assert [one async for one in ledger_rows(tmp_path, store.url)] == kept
+
+
+async def test_every_page_of_the_stores_rows_is_read(tmp_path: Path, store: Store) -> None:
+    ledger, now = Ledger(tmp_path / "one"), 4_000_000_000.0
+    shipped = [row(at=now) for _ in range(3 * PAGE)]
+    shipper = Shipper(tmp_path / "one", store.url, lambda _: None, clock=lambda: now)
+    for one in shipped:  # an entry of the stream each
+        ledger.append(one)
+        assert await shipper.ship()
+    shipper.close()
+    assert [one async for one in ledger_rows(tmp_path / "other", store.url)] == shipped
 
 
 async def test_a_store_that_is_down_is_an_error(tmp_path: Path) -> None:

@@ -143,6 +143,7 @@ async def test_a_refused_tunnel(transport: Transport, status: int, fault: str, w
     [
         ("closes", "closed the connection before it answered CONNECT"),
         ("garbage", "answered CONNECT with bytes that are not HTTP"),
+        ("no status", "answered CONNECT with bytes that are not HTTP"),
         ("endless head", "answered CONNECT with bytes that are not HTTP"),
         ("says more", "sent more than its answer to CONNECT"),
     ],
