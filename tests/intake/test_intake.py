@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from gateway.config import load
+from gateway.document.nesting import DEEPEST
 from gateway.errors import BadRequest
 from gateway.intake.auth import Keys
 from gateway.intake.intake import Intake, Serving
@@ -49,6 +50,21 @@ def test_a_prompt_is_as_long_as_its_text_however_it_is_written(intake: Intake) -
     assert escaped.prompt_tokens == plain.prompt_tokens
     assert escaped.prompt_tokens == pytest.approx(len(RUSSIAN.encode()) / 4, rel=0.01)
     assert escaped.prefix == plain.prefix
+
+
+@pytest.mark.parametrize("field", ["an_option_of_a_host", "tools"])
+def test_a_field_that_is_nested_too_deeply_is_refused(intake: Intake, field: str) -> None:
+    within, beyond = nested(DEEPEST), nested(DEEPEST + 1)
+    assert read(intake, asks("Hi", **{field: within})).body[field] == within
+    with pytest.raises(BadRequest, match="nested"):
+        read(intake, asks("Hi", **{field: beyond}))
+
+
+def nested(levels: int) -> list[Any]:
+    found: list[Any] = []
+    for _ in range(levels - 1):
+        found = [found]
+    return found
 
 
 def test_what_is_no_prompt_does_not_count(intake: Intake) -> None:

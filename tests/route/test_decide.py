@@ -14,7 +14,21 @@ from gateway.route.filters import Tier, hard_reason, late_for
 from gateway.route.fleet import Fleet
 from gateway.route.latency import is_latency
 from gateway.route.plan import Plan
-from gateway.types import DataFacts, Endpoint, Limit, Limits, Pick, Policy, Price, Priors, Request, Require, Score
+from gateway.types import (
+    DataFacts,
+    Endpoint,
+    Limit,
+    Limits,
+    Pick,
+    Policy,
+    Price,
+    PriceTier,
+    Priors,
+    Request,
+    Require,
+    Score,
+    Window,
+)
 from tests.route.world import CHEAPEST, HOUR, NOW, attempt, endpoint, fail, plan, priced, request, saved
 
 
@@ -40,6 +54,26 @@ def test_the_best_score_comes_first_and_the_rest_follow_for_failover() -> None:
 
 def test_equal_scores_are_ordered_by_id() -> None:
     assert ids(plan(priced(c=0.1, a=0.1, b=0.1), policy=CHEAPEST)) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("price", "cheap", "dear"),
+    [
+        (Price(0.1, 0.2, tiers=(PriceTier(20_000, 1.0, 2.0),)), {"prompt_tokens": 1_000}, {"prompt_tokens": 30_000}),
+        (Price(1.0, 2.0, hours=(Window(22, 6, 0.1, 0.2),)), {"hour": 23}, {"hour": 12}),
+    ],
+    ids=["tiers alone", "hours alone"],
+)
+def test_a_price_that_depends_on_the_prompts_size_or_on_the_hour(
+    price: Price, cheap: dict[str, int], dear: dict[str, int]
+) -> None:
+    fleet = Fleet([endpoint("a", price=price), endpoint("flat", price=Price(0.5, 1.0))])
+
+    def order(hour: int = HOUR, prompt_tokens: int = 1_000) -> list[str]:
+        return ids(make_plan(request(prompt_tokens=prompt_tokens), CHEAPEST, fleet, NOW, hour, never))
+
+    assert order(**cheap) == ["a", "flat"]
+    assert order(**dear) == ["flat", "a"]
 
 
 def test_the_dial_turns_from_cheap_to_fast() -> None:
