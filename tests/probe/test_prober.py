@@ -18,7 +18,7 @@ from gateway.sim.flaws import Flaws
 from gateway.telemetry.metrics import Metrics, prepare_folder
 from gateway.types import PICO
 from tests.probe.lab import STEADY, Lab
-from tests.support.exposition import total
+from tests.support.exposition import total, values
 
 NAMES = [host.id for host in STEADY]
 HOUR = 3_600
@@ -183,7 +183,9 @@ async def test_a_wrong_call_is_learned_as_a_bad_one(another: Another) -> None:
 
 
 async def test_the_series_are_there_before_the_first_round(another: Another) -> None:
-    watch = another(usd=0.5)
+    watch, at = another(usd=0.5), NAMES[0]
     assert watch.metric("gateway_probe_budget_usd_per_day") == 0.5
-    assert watch.metric("gateway_probe_runs_total", endpoint=NAMES[0], outcome="ok") == 0
-    assert watch.metric("gateway_probe_canaries_total", endpoint=NAMES[0], canary="json", result="failed") == 0
+    assert values(watch.metrics, "gateway_probe_runs_total", endpoint=at, outcome="ok") == [0]
+    assert values(watch.metrics, "gateway_probe_drift", endpoint=at, canary="json") == [0]
+    for result in ("passed", "failed"):
+        assert values(watch.metrics, "gateway_probe_canaries_total", endpoint=at, canary="json", result=result) == [0]

@@ -83,6 +83,15 @@ def test_each_request_saves_its_share_and_an_exploration_takes_one() -> None:
     assert explorer.places(top) == []
 
 
+def test_what_is_usual_follows_the_scores() -> None:
+    explorer = Explorer()
+    assert explorer.limit(1.0) == 1.0, "nothing is usual yet"
+    for _ in range(1_000):
+        explorer.decided(0.0, 0.4, False)
+    assert explorer.usual == pytest.approx(0.4, rel=0.01)
+    assert explorer.limit(1.0) == pytest.approx(1.0 + EXTRA * 0.4, rel=0.01)
+
+
 def test_a_long_time_without_a_chance_to_explore_does_not_pay_for_a_burst() -> None:
     explorer = Explorer()
     for _ in range(10_000):

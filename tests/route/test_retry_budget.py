@@ -44,6 +44,14 @@ def test_few_requests_have_the_floor_and_time_gives_it_back() -> None:
     assert budget.allows(ALWAYS, 5.0 + WINDOW)
 
 
+def test_requests_of_the_whole_window_count() -> None:
+    budget = RetryBudget(0.5)
+    for at in (5.0, 6.0):
+        for _ in range(2 * FLOOR):
+            budget.request(at)
+    assert sum(budget.allows(ALWAYS, 6.0) for _ in range(10 * FLOOR)) == FLOOR + 2 * FLOOR
+
+
 def test_healthy_endpoints_are_never_refused() -> None:
     budget = RetryBudget(0.0)
     assert all(budget.allows(NEVER, 5.0) for _ in range(10 * FLOOR))

@@ -277,6 +277,13 @@ class TestTending:
             server.tend(now)
         wait_until(lambda: self.answers(url))
 
+    def test_what_runs_well_is_left_alone(self, server: EmbeddedStore, caplog: pytest.LogCaptureFixture) -> None:
+        url = server.start()
+        server.tend(time.monotonic() + READY_WITHIN + 1)
+        assert not server.ended()
+        assert self.answers(url)
+        assert caplog.text == ""
+
     @pytest.mark.parametrize("what", ["its socket", "the state folder"])
     def test_what_was_deleted_is_made_again(
         self, server: EmbeddedStore, folder: StateFolder, what: str, caplog: pytest.LogCaptureFixture
@@ -287,6 +294,7 @@ class TestTending:
         else:
             shutil.rmtree(folder.path)
         server.tend(time.monotonic())  # within the time that a start takes: nothing is missed
+        assert "socket was deleted" not in caplog.text
         server.tend(time.monotonic() + READY_WITHIN + 1)
         assert "socket was deleted" in caplog.text
         wait_until(server.ended)

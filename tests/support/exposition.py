@@ -50,11 +50,16 @@ def serve_everything(metrics: Metrics) -> None:
     metrics.ledger_error()
 
 
-def total(metrics: Metrics, name: str, **labels: str) -> float:
-    """The sum of the series of this name with these labels."""
+def values(metrics: Metrics, name: str, **labels: str) -> list[float]:
+    """The series of this name with these labels; empty where there is none."""
     families = text_string_to_metric_families(metrics.exposition().decode())
     found = (one for family in families for one in family.samples if one.name == name)
-    return sum(one.value for one in found if labels.items() <= one.labels.items())
+    return [one.value for one in found if labels.items() <= one.labels.items()]
+
+
+def total(metrics: Metrics, name: str, **labels: str) -> float:
+    """The sum of these series; 0 where there is none."""
+    return sum(values(metrics, name, **labels))
 
 
 @contextmanager
