@@ -115,6 +115,22 @@ def test_a_living_segment_is_never_deleted(tmp_path: Path) -> None:
     assert next(read(tmp_path)) == kept
 
 
+def test_an_old_segment_may_be_deleted_by_two_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended_and_deleted(path: Path) -> bool:
+        path.unlink()
+        return False
+
+    first, second = Ledger(tmp_path), Ledger(tmp_path, segment_bytes=1, keep=1)
+    first.append(row())
+    (segment,) = segments(tmp_path)
+    os.rename(segment, segment.with_name(f"{0:013d}-1-old.jsonl"))
+    monkeypatch.setattr("gateway.telemetry.ledger.is_live", ended_and_deleted)
+    written = [row() for _ in range(3)]
+    for one in written:
+        second.append(one)
+    assert written[-1] in read(tmp_path)
+
+
 def test_liveness_ends_with_the_writer(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.append(row())
