@@ -71,6 +71,22 @@ async def test_each_learns_what_the_others_measured(engine: str, client: redis.R
         assert two.fleet.states["a"].figures["ttft_p50"] == pytest.approx(3.0, rel=0.08)
 
 
+async def test_a_model_of_a_new_configuration_is_shared_too(engine: str, client: redis.Redis) -> None:
+    async with peers(engine, engine) as (one, two):
+        for peer in (one, two):
+            peer.fleet = Fleet([endpoint("a"), endpoint("b")])
+            peer.gossip.take({"another": peer.fleet})
+        one.send(to="a")
+        teach(one.fleet, "a", [3.0] * 30, one.now)
+        one.fail("b", 5)
+        await one.gossip.share()
+        await two.gossip.share()
+        assert two.matches() == {"a": 300}
+        two.fleet.refresh(two.now + 1.0)
+        assert two.fleet.states["a"].figures["ttft_p50"] == pytest.approx(3.0, rel=0.08)
+        assert two.fleet.states["b"].breaker.state(two.now) is State.OPEN
+
+
 async def test_a_newcomer_learns_what_was_sent_before_it_came(engine: str, client: redis.Redis) -> None:
     async with peers(engine, engine) as (one, newcomer):
         for digest in range(100):
