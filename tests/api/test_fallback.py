@@ -122,6 +122,19 @@ async def test_a_stream_that_has_begun_stays_with_its_model(routed: Routed) -> N
 
 
 @pytest.mark.usefixtures("hasty")
+async def test_a_stream_that_has_begun_ends_with_an_error_where_no_other_model_has_an_endpoint(routed: Routed) -> None:
+    async with ScriptedHost(stalls) as first, ScriptedHost([]) as second, routed(first, second) as running:
+        options = {"model": None, "models": MODELS, "provider": {"ignore": ["b/fp8"]}}
+        response = await ask(running, stream=True, **options)
+        assert response.status_code == 200
+        assert response.text.count('"error":{') == 1
+        assert [(row.outcome, row.client_status) for row in rows(running)] == [
+            ("timeout_first_token", 200),
+            ("unrouted", 200),
+        ]
+
+
+@pytest.mark.usefixtures("hasty")
 @PATHS
 async def test_a_stream_of_which_only_comments_have_left_goes_on_with_the_next_model(path: str, routed: Routed) -> None:
     """The first model's host is silent: comments have kept the client, and the second one's answer follows them."""
