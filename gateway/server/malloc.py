@@ -3,7 +3,7 @@
     an arena for each thread  ──> pages that are freed there serve no other thread: 10 to 20 MB a worker
     one arena for all threads ──> they do; Python's lock lets one thread allocate at a time, so none waits
 
-glibc has the first unless it is set. Other C libraries have no such arenas, and are left as they are.
+glibc does the first by default. Other C libraries have no such arenas, and are left as they are.
 """
 
 import ctypes
