@@ -45,6 +45,19 @@ def test_export_writes_the_rows_that_are_wanted(run: Run, tmp_path: Path) -> Non
     assert len((tmp_path / "rows.csv").read_text().splitlines()) == 3
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["by --config", "in this folder"])
+def test_the_state_folder_is_that_of_the_configuration(
+    named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / ("other.yaml" if named else "gateway.yaml")
+    file.write_text("state: elsewhere\n")
+    Ledger(StateFolder(tmp_path / "elsewhere").ledger).append(row(at=AT))
+    with pytest.raises(SystemExit):
+        main(["ledger", "export", *(["--config", str(file)] if named else [])])
+    assert capsys.readouterr().err == "1 rows\n"
+
+
 def test_an_invoice_that_agrees(run: Run, tmp_path: Path) -> None:
     (tmp_path / "bill.csv").write_text("host,day,cost\nnovita,2026-11-30,2\n")
     assert run("reconcile", "bill.csv") == (0, "1 days of hosts: the invoice and the ledger agree\n", "")
