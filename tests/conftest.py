@@ -9,6 +9,7 @@ from functools import lru_cache
 from hypothesis import HealthCheck, settings
 
 from gateway.document import node
+from gateway.keys import limiter
 from gateway.state import cluster, embedded, lane, link, sentinel_master, store
 from gateway.upstream.transport.tls import Trust
 
@@ -35,6 +36,7 @@ signal.signal(signal.SIGHUP, lambda *_: None)
 
 # A store that a busy machine makes slow is none that is down. Tests of one that is silent set their own.
 store.REPLY_WITHIN = lane.REPLY_WITHIN = lane.FLUSH_WITHIN = link.REPLY_WITHIN = 30.0  # before their readers
+limiter.REPLY_WITHIN = 30.0  # of shares of limits
 cluster.NODE_WITHIN = sentinel_master.SENTINEL_WITHIN = 30.0
 embedded.READY_WITHIN = embedded.STOPPED_WITHIN = 30.0
 

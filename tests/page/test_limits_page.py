@@ -3,6 +3,7 @@
 import asyncio
 from hashlib import sha256
 from pathlib import Path
+from time import time
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from gateway.page.limits_page import MOST, LimitsPage
 from tests.support.gateway import Running, in_process
 from tests.support.host import ScriptedHost, answers, completion, usage
 
+NOW = time()  # when the module is loaded: what the store keeps of a minute expires a day later, by its own clock
 COST = (1_000 * 0.25 + 100 * 0.5) / 1e6  # USD, of one answer
 LIMITS = {"groups": {"team": {"usd_per_month": "$0.001"}}, "apps": {"report": {"usd_per_day": "$9"}}}
 KEYS: list[dict[str, Any]] = [
@@ -92,7 +94,7 @@ async def test_an_app_whose_name_has_capitals_is_shown_with_what_it_used(valkey:
     with redis.Redis.from_url(valkey) as client:
         client.flushdb()
     settings = LimitSettings(apps={"Report": Bounds(requests_per_minute=10)})
-    limiter = Limiter(settings, LimitStore(valkey), 1, lambda: 1_796_000_000.0, lambda *_: None)
+    limiter = Limiter(settings, LimitStore(valkey), 1, lambda: NOW, lambda *_: None)
     limiter.reserve(limiter.quotas("t", "Report"), Need(1, 0, 0), lambda _: None)
     await limiter.exchange()
     view = LimitView(limiter, LimitStore(valkey))
@@ -114,5 +116,5 @@ async def test_without_the_store_it_is_unknown() -> None:
 
 
 def view_of(url: str) -> LimitView:
-    limiter = Limiter(LimitSettings(), LimitStore(url), 1, lambda: 1_796_000_000.0, lambda *_: None)
+    limiter = Limiter(LimitSettings(), LimitStore(url), 1, lambda: NOW, lambda *_: None)
     return LimitView(limiter, LimitStore(url))
