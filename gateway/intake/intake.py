@@ -100,6 +100,8 @@ class Intake:
         needs = capabilities(parsed)
         tools = "tools" in needs
         choices = self._choices(parsed, key, options.preset, headers, prompt.size)
+        if translate is not None:
+            choices = choices[:1]  # only chat completions try other models
         others = max(len(choices) - 1 - place, 0)  # there may be fewer policies than when the first model was tried
         named, policy = choices[-1 - others]
         if not prompt.only_texts:

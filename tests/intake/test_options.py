@@ -164,6 +164,12 @@ def test_each_of_several_models_knows_how_many_may_still_be_tried(
     assert (chosen.name, request.other_models) == (policy, others)
 
 
+def test_another_api_tries_only_the_first_model(intake: Intake) -> None:
+    body = {"models": ["deepseek-chat:nitro", "deepseek-chat"], "messages": [{"role": "user", "content": "Hi"}]}
+    request, policy = intake.read(Inbound({}, json.dumps(body).encode(), 0.0), lambda translated: translated)
+    assert (policy.name, request.other_models) == ("nitro", 0)
+
+
 def test_no_model_that_is_served_here_is_the_firsts_error(intake: Intake) -> None:
     with pytest.raises(NotFound, match="`gpt-4`"):
         read(intake, model="gpt-4", models=["gpt-5"])
